@@ -1,0 +1,394 @@
+//! The words of the HTTP API, shared by the server, the command line and the pages.
+//!
+//! Requests hold plain text as it came; they are parsed into [`crate::names`] by the engine, so that a bad value becomes a
+//! [`Problem`](crate::problem::Problem) with a hint and not a parser's complaint.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::environment::{EnvironmentRecord, EnvironmentStatus};
+use crate::ids::{EnvironmentId, RunNumber, TaskId};
+use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
+use crate::problem::{Problem, ProblemKind};
+use crate::run::{RunError, RunStatus};
+use crate::task::{TaskFile, TaskRecord, TaskStatus};
+
+/// `POST /api/v1/envs`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateEnvironment {
+    /// Where to clone from: https, ssh, scp-like, file or an absolute path.
+    pub repo_url: String,
+    /// What tasks start from; the remote's HEAD where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// A name for people; the repository's where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Variables for the agent's process. Not for secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+}
+
+/// `PATCH /api/v1/envs/{env_id}`: what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditEnvironment {
+    /// A new name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Another branch of the mirror.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_branch: Option<String>,
+    /// All variables anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variables: Option<BTreeMap<String, String>>,
+}
+
+/// How far a clone or a checkout has come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Progress {
+    /// Git's own word for what it is doing, such as `Receiving objects`.
+    pub phase: String,
+    /// 0 to 100, where git says so.
+    pub percent: Option<u8>,
+}
+
+/// An environment as the API answers it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Environment)]
+pub struct EnvironmentView {
+    /// Its id.
+    pub env_id: EnvironmentId,
+    /// Its name for people.
+    pub name: Title,
+    /// Where it is cloned from.
+    pub repo_url: RepositoryUrl,
+    /// What tasks start from; null until the remote told it.
+    pub default_branch: Option<BranchName>,
+    /// Where it is in its life.
+    pub status: EnvironmentStatus,
+    /// Why it failed.
+    pub error: Option<RunError>,
+    /// How far the clone is, while it is cloning.
+    pub progress: Option<Progress>,
+    /// Variables for the agent's process.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub variables: BTreeMap<VariableName, String>,
+    /// How many tasks are cut from it.
+    pub tasks: usize,
+    /// When it was created.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+}
+
+impl EnvironmentView {
+    /// The view of a record.
+    pub fn new(record: &EnvironmentRecord, progress: Option<Progress>, tasks: usize) -> Self {
+        Self {
+            env_id: record.env_id,
+            name: record.name.clone(),
+            repo_url: record.repo_url.clone(),
+            default_branch: record.default_branch.clone(),
+            status: record.status,
+            error: record.error.clone(),
+            progress,
+            variables: record.variables.clone(),
+            tasks,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
+    }
+}
+
+/// `POST /api/v1/tasks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CreateTask {
+    /// The environment to cut it from.
+    pub env_id: String,
+    /// What the agent should do: 1 byte to 1 MiB of UTF-8.
+    pub prompt: String,
+    /// A branch, a tag or a commit id; the environment's default branch where it is left out.
+    #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
+    pub git_ref: Option<String>,
+    /// One line for people; the prompt's first line where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// The model, else Codex's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The reasoning effort, else Codex's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<String>,
+}
+
+/// `POST /api/v1/tasks/{task_id}/resume`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResumeTask {
+    /// What the agent should do next.
+    pub prompt: String,
+    /// The model for this run. Codex does not remember the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The reasoning effort for this run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<String>,
+}
+
+/// A task as the API answers it: its `meta.json` and what is computed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Task)]
+pub struct TaskView {
+    /// The record.
+    #[serde(flatten)]
+    pub meta: TaskFile,
+    /// The environment's name, while there is one.
+    pub env_name: Option<Title>,
+    /// Whether a run is under way or about to be.
+    pub active: bool,
+    /// How far the worktree is, while it is being made.
+    pub progress: Option<Progress>,
+}
+
+impl TaskView {
+    /// The view of a record.
+    pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>) -> Self {
+        Self { meta: TaskFile::from(record), env_name, active: record.last_run().is_active(), progress }
+    }
+}
+
+/// A task or environment on disk that cannot be read. It is left as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Damaged {
+    /// The name of its folder.
+    pub id: String,
+    /// The file that cannot be read.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What to do about it.
+    pub hints: Vec<String>,
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Page<T> {
+    /// The things, newest first.
+    pub items: Vec<T>,
+    /// What to send as `cursor` for the next page; null on the last one.
+    pub next_cursor: Option<String>,
+    /// What is on disk and cannot be read, on the first page.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub damaged: Vec<Damaged>,
+}
+
+/// `GET /api/v1/tasks?…`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskQuery {
+    /// Only tasks of this environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub env: Option<String>,
+    /// Only tasks with one of these statuses, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// Only tasks whose title, id, branch or prompt contains this text, whatever the case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub q: Option<String>,
+    /// How many at most: 1 to 200, 50 where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// Where the page before ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A change of state, as `GET /api/v1/events` sends it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum FeedEvent {
+    /// A task's record changed.
+    Task {
+        /// The task.
+        task_id: TaskId,
+        /// Its environment.
+        env_id: EnvironmentId,
+        /// Its status now.
+        status: TaskStatus,
+        /// Its last run.
+        run: RunNumber,
+    },
+    /// A task is gone.
+    TaskRemoved {
+        /// The task.
+        task_id: TaskId,
+    },
+    /// An environment's record changed, or its clone went on.
+    Environment {
+        /// The environment.
+        env_id: EnvironmentId,
+        /// Its status now.
+        status: EnvironmentStatus,
+        /// How far its clone is.
+        progress: Option<Progress>,
+    },
+    /// An environment is gone.
+    EnvironmentRemoved {
+        /// The environment.
+        env_id: EnvironmentId,
+    },
+    /// A worktree went on being made.
+    TaskProgress {
+        /// The task.
+        task_id: TaskId,
+        /// How far it is.
+        progress: Progress,
+    },
+    /// Events between the last one seen and the next one are gone: read the lists anew.
+    Reset,
+}
+
+/// The end of a run, as the last event of `…/runs/{n}/events` says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct RunEnded {
+    /// How the run ended.
+    pub status: RunStatus,
+    /// The worker's exit code.
+    pub exit_code: Option<i32>,
+    /// Why it failed or was interrupted.
+    pub error: Option<RunError>,
+}
+
+/// `GET /api/v1/status`: what this server is and how it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct ServerStatus {
+    /// The program's version.
+    pub version: String,
+    /// The server's process id.
+    pub pid: u32,
+    /// The home whose only server this is.
+    pub home: String,
+    /// Which worker runs tasks, or why none can.
+    pub worker: WorkerStatus,
+    /// The git program.
+    pub git: String,
+    /// When the server started.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// The TCP address it listens on.
+    pub listen: Option<String>,
+    /// How many environments there are.
+    pub environments: usize,
+    /// How many tasks there are.
+    pub tasks: usize,
+    /// How many tasks have an active run.
+    pub active_runs: usize,
+}
+
+/// Which worker runs tasks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct WorkerStatus {
+    /// `codex-docker`, `host`, or the path of another program.
+    pub name: String,
+    /// The program that is started.
+    pub program: Option<String>,
+    /// Why it cannot be used.
+    pub problem: Option<String>,
+    /// What to do about it.
+    pub hints: Vec<String>,
+}
+
+/// An error as `application/problem+json` (RFC 9457).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Problem)]
+pub struct ProblemView {
+    /// Always `about:blank`: `code` says it all.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// Stable, for scripts.
+    pub code: String,
+    /// What went wrong.
+    pub detail: String,
+    /// What to do next.
+    pub hints: Vec<String>,
+}
+
+impl From<&Problem> for ProblemView {
+    fn from(problem: &Problem) -> Self {
+        let (status, title) = match problem.kind {
+            ProblemKind::Malformed => (400, "Bad Request"),
+            ProblemKind::Unauthenticated => (401, "Unauthorized"),
+            ProblemKind::Forbidden => (403, "Forbidden"),
+            ProblemKind::NotFound => (404, "Not Found"),
+            ProblemKind::WrongState => (409, "Conflict"),
+            ProblemKind::TooLarge => (413, "Content Too Large"),
+            ProblemKind::Unusable => (422, "Unprocessable Content"),
+            ProblemKind::Internal => (500, "Internal Server Error"),
+            ProblemKind::Unavailable => (503, "Service Unavailable"),
+        };
+        Self {
+            kind: "about:blank".to_owned(),
+            title: title.to_owned(),
+            status,
+            code: problem.code.to_string(),
+            detail: problem.detail.clone(),
+            hints: problem.hints.clone(),
+        }
+    }
+}
+
+impl From<ProblemView> for Problem {
+    fn from(view: ProblemView) -> Self {
+        let kind = match view.status {
+            400 => ProblemKind::Malformed,
+            401 => ProblemKind::Unauthenticated,
+            403 => ProblemKind::Forbidden,
+            404 => ProblemKind::NotFound,
+            409 => ProblemKind::WrongState,
+            413 => ProblemKind::TooLarge,
+            422 => ProblemKind::Unusable,
+            503 => ProblemKind::Unavailable,
+            _ => ProblemKind::Internal,
+        };
+        Self { code: view.code.into(), kind, detail: view.detail, hints: view.hints }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_survives_the_way_over_http() {
+        for kind in [
+            ProblemKind::Malformed,
+            ProblemKind::Unauthenticated,
+            ProblemKind::Forbidden,
+            ProblemKind::NotFound,
+            ProblemKind::WrongState,
+            ProblemKind::TooLarge,
+            ProblemKind::Unusable,
+            ProblemKind::Unavailable,
+            ProblemKind::Internal,
+        ] {
+            let problem = Problem::new(kind, "some_code", "a sentence").hint("do this");
+            assert_eq!(Problem::from(ProblemView::from(&problem)), problem);
+        }
+    }
+
+    #[test]
+    fn a_request_with_a_misspelt_field_is_refused() {
+        let misspelt = serde_json::from_str::<CreateTask>(r#"{"env_id":"x","prompt":"y","modle":"z"}"#);
+        assert!(misspelt.is_err());
+    }
+}

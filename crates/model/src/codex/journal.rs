@@ -1,0 +1,171 @@
+//! What a run's log adds up to: a fold over its events.
+//!
+//! The summary is the same whether the events came live or from the file after a restart. It holds what a verdict and a
+//! record need, never the whole log. A torn last line is not part of it.
+
+use std::collections::BTreeSet;
+
+use super::event::CodexEvent;
+use super::item::{CommandExecution, Item, ItemKind};
+use super::lines::LineSplitter;
+use super::usage::UsageReport;
+
+/// How a turn ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TurnEnd {
+    /// `turn.completed`, with its figures when they could be read.
+    Completed(Option<UsageReport>),
+    /// `turn.failed`, with Codex's own words.
+    Failed(String),
+}
+
+/// What has happened in a run so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JournalSummary {
+    /// The last `thread.started`.
+    pub thread_id: Option<String>,
+    /// Whether any turn began. From then on the thread can be resumed.
+    pub turn_started: bool,
+    /// How the last turn ended; `None` while it runs.
+    pub turn_end: Option<TurnEnd>,
+    /// The last thing the agent said: its answer, once the turn has ended.
+    pub last_message: Option<String>,
+    /// The last `error` event, unless an item began or ended after it: then Codex had recovered.
+    pub last_error: Option<String>,
+    /// Lines that were read.
+    pub lines: u64,
+    /// Lines of JSON that were not understood, and lines with an item that was not.
+    pub unknown: u64,
+    /// Lines that were not JSON, blank ones included.
+    pub notes: u64,
+    /// Commands that ended.
+    pub commands_run: u64,
+    /// Those of them that did not succeed.
+    pub commands_failed: u64,
+    /// Ids of items that were started and are not completed.
+    pub open_items: BTreeSet<String>,
+}
+
+impl JournalSummary {
+    /// The summary of a log that is at hand. A torn last line is not observed.
+    pub fn of(journal: &[u8]) -> Self {
+        let mut summary = Self::default();
+        LineSplitter::new().feed(journal, |line| summary.observe(&line.event()));
+        summary
+    }
+
+    /// Takes the next event.
+    pub fn observe(&mut self, event: &CodexEvent) {
+        self.lines += 1;
+        match event {
+            CodexEvent::ThreadStarted { thread_id } => self.thread_id = Some(thread_id.clone()),
+            CodexEvent::TurnStarted => {
+                self.turn_started = true;
+                self.turn_end = None;
+            }
+            CodexEvent::TurnCompleted { usage } => self.turn_end = Some(TurnEnd::Completed(*usage)),
+            CodexEvent::TurnFailed { message } => self.turn_end = Some(TurnEnd::Failed(message.clone())),
+            CodexEvent::Error { message } => self.last_error = Some(message.clone()),
+            CodexEvent::ItemStarted(item) => {
+                self.open_items.insert(item.id.clone());
+                self.take_progress(item);
+            }
+            CodexEvent::ItemUpdated(item) => self.take_progress(item),
+            CodexEvent::ItemCompleted(item) => {
+                self.open_items.remove(&item.id);
+                self.take_progress(item);
+                self.complete(&item.kind);
+            }
+            CodexEvent::Unknown(_) => self.unknown += 1,
+            CodexEvent::Note(_) => self.notes += 1,
+        }
+    }
+
+    /// The figures of the last turn, when it completed and told them.
+    pub fn usage(&self) -> Option<&UsageReport> {
+        match &self.turn_end {
+            Some(TurnEnd::Completed(usage)) => usage.as_ref(),
+            Some(TurnEnd::Failed(_)) | None => None,
+        }
+    }
+
+    /// What any item tells, however far it is.
+    fn take_progress(&mut self, item: &Item) {
+        match &item.kind {
+            // A warning of Codex itself is no sign that it goes on.
+            ItemKind::Error { .. } => {}
+            ItemKind::Unknown(_) => self.unknown += 1,
+            ItemKind::AgentMessage { .. }
+            | ItemKind::Reasoning { .. }
+            | ItemKind::CommandExecution(_)
+            | ItemKind::FileChange(_)
+            | ItemKind::McpToolCall(_)
+            | ItemKind::CollabToolCall(_)
+            | ItemKind::WebSearch { .. }
+            | ItemKind::TodoList { .. } => self.last_error = None,
+        }
+    }
+
+    fn complete(&mut self, kind: &ItemKind) {
+        match kind {
+            ItemKind::AgentMessage { text } => self.last_message = Some(text.clone()),
+            ItemKind::CommandExecution(command) => self.count_command(command),
+            ItemKind::Reasoning { .. }
+            | ItemKind::FileChange(_)
+            | ItemKind::McpToolCall(_)
+            | ItemKind::CollabToolCall(_)
+            | ItemKind::WebSearch { .. }
+            | ItemKind::TodoList { .. }
+            | ItemKind::Error { .. }
+            | ItemKind::Unknown(_) => {}
+        }
+    }
+
+    fn count_command(&mut self, command: &CommandExecution) {
+        self.commands_run += 1;
+        if command.ok() != Some(true) {
+            self.commands_failed += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STARTED: &str = "{\"type\":\"turn.started\"}\n";
+    const COMPLETED: &str = "{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1}}\n";
+
+    #[test]
+    fn a_torn_last_line_has_not_happened_yet() {
+        let torn = format!("{STARTED}{}", COMPLETED.trim_end());
+        let summary = JournalSummary::of(torn.as_bytes());
+        assert_eq!((summary.lines, summary.turn_started, summary.turn_end), (1, true, None));
+    }
+
+    #[test]
+    fn a_second_turn_takes_the_end_of_the_first_back() {
+        let ended = JournalSummary::of(format!("{STARTED}{COMPLETED}").as_bytes());
+        assert!(matches!(ended.turn_end, Some(TurnEnd::Completed(Some(_)))) && ended.usage().is_some());
+        let again = JournalSummary::of(format!("{STARTED}{COMPLETED}{STARTED}").as_bytes());
+        assert_eq!((&again.turn_end, again.usage()), (&None, None));
+    }
+
+    #[test]
+    fn an_error_that_codex_got_over_is_forgotten() {
+        let retry = "{\"type\":\"error\",\"message\":\"Reconnecting... 1/5\"}\n";
+        let warning = "{\"type\":\"item.completed\",\"item\":{\"id\":\"a\",\"type\":\"error\",\"message\":\"deprecated\"}}\n";
+        let stuck = JournalSummary::of(format!("{STARTED}{retry}{warning}").as_bytes());
+        assert_eq!(stuck.last_error.as_deref(), Some("Reconnecting... 1/5"));
+        let message = "{\"type\":\"item.completed\",\"item\":{\"id\":\"b\",\"type\":\"agent_message\",\"text\":\"on\"}}\n";
+        let recovered = JournalSummary::of(format!("{STARTED}{retry}{message}").as_bytes());
+        assert_eq!((recovered.last_error, recovered.last_message.as_deref()), (None, Some("on")));
+    }
+
+    #[test]
+    fn what_was_not_understood_is_counted() {
+        let journal = b"banner\n\n{\"type\":\"x\"}\n{\"type\":\"item.updated\",\"item\":{\"id\":\"a\",\"type\":\"hologram\"}}\n";
+        let summary = JournalSummary::of(journal);
+        assert_eq!((summary.lines, summary.notes, summary.unknown), (4, 2, 2));
+    }
+}

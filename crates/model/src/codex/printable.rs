@@ -1,0 +1,160 @@
+//! Text from an agent, made harmless for a terminal.
+//!
+//! What an agent or its commands print may hold escape sequences that move the cursor, change the title or write to the
+//! clipboard. Nothing that leaves here contains a control character other than newline and tab, nor one that turns the
+//! direction of text around. Colours are lost on purpose.
+
+use std::borrow::Cow;
+use std::iter::Peekable;
+use std::str::Chars;
+
+const ESCAPE: char = '\u{1b}';
+
+/// The text without escape sequences and control characters. Newlines and tabs stay; a lone carriage return is a newline.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().all(is_harmless) { Cow::Borrowed(text) } else { Cow::Owned(strip(text)) }
+}
+
+/// The same in one line: whitespace of any kind becomes single spaces, and more than `limit` characters are cut with `…`.
+pub fn printable_line(text: &str, limit: usize) -> String {
+    let text = printable(text);
+    let mut line = String::new();
+    let mut taken = 0;
+    for word in text.split_whitespace() {
+        if taken > 0 {
+            line.push(' ');
+            taken += 1;
+        }
+        for character in word.chars() {
+            if taken >= limit {
+                shorten(&mut line, limit);
+                return line;
+            }
+            line.push(character);
+            taken += 1;
+        }
+    }
+    line
+}
+
+/// Replaces what lies beyond the last place within the limit by `…`.
+fn shorten(line: &mut String, limit: usize) {
+    let keep = line.char_indices().nth(limit.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+    line.truncate(keep);
+    line.truncate(line.trim_end().len());
+    line.push('…');
+}
+
+fn is_harmless(character: char) -> bool {
+    !is_direction_control(character) && (!character.is_control() || matches!(character, '\n' | '\t'))
+}
+
+/// Embeddings, overrides and isolates, with which text can be shown in another order than it is in.
+fn is_direction_control(character: char) -> bool {
+    matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn strip(text: &str) -> String {
+    let mut clean = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(character) = rest.next() {
+        match character {
+            ESCAPE => skip_escape(&mut rest),
+            '\u{9b}' => skip_control_sequence(&mut rest),
+            '\u{90}' | '\u{98}' | '\u{9d}'..='\u{9f}' => skip_string(&mut rest),
+            '\r' if rest.peek() == Some(&'\n') => {}
+            '\r' => clean.push('\n'),
+            _ if is_harmless(character) => clean.push(character),
+            _ => {}
+        }
+    }
+    clean
+}
+
+/// What follows an escape character.
+fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
+    match rest.peek() {
+        Some('[') => {
+            rest.next();
+            skip_control_sequence(rest);
+        }
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            rest.next();
+            skip_string(rest);
+        }
+        Some(_) | None => {
+            while rest.next_if(|character| matches!(character, ' '..='/')).is_some() {}
+            rest.next_if(|character| matches!(character, '0'..='~'));
+        }
+    }
+}
+
+/// Parameters and the final letter of a sequence such as `[1;31m`.
+fn skip_control_sequence(rest: &mut Peekable<Chars<'_>>) {
+    while rest.next_if(|character| matches!(character, ' '..='?')).is_some() {}
+    rest.next_if(|character| matches!(character, '@'..='~'));
+}
+
+/// A title, a hyperlink, a clipboard write. It ends at its terminator, and at the latest with the line: one that never ends
+/// must not hide the rest of the text.
+fn skip_string(rest: &mut Peekable<Chars<'_>>) {
+    while let Some(character) = rest.next_if(|character| *character != '\n') {
+        if matches!(character, '\u{7}' | '\u{9c}') {
+            return;
+        }
+        if character == ESCAPE && rest.next_if_eq(&'\\').is_some() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: &str) {
+        assert_eq!(printable(text), expect, "{text:?}");
+    }
+
+    #[test]
+    fn plain_text_is_not_copied() {
+        assert!(matches!(printable("a\tb\nç 🦀 שלום"), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn sequences_disappear_and_the_text_between_them_stays() {
+        check("\u{1b}[1;31mred\u{1b}[0m", "red");
+        check("\u{1b}]0;owned\u{7}title", "title");
+        check("\u{1b}]8;;http://x\u{1b}\\link\u{1b}]8;;\u{1b}\\", "link");
+        check("\u{1b}]52;c;aGk=\u{9c}clipboard", "clipboard");
+        check("\u{9b}2Jclear", "clear");
+        check("\u{90}q\u{1b}\\sixel", "sixel");
+        check("\u{1b}(Bcharset\u{1b}c\u{1b}7", "charset");
+        check("\u{1b}[?1049h\u{1b}[>4;1mscreen", "screen");
+    }
+
+    #[test]
+    fn a_sequence_that_never_ends_hides_no_further_line() {
+        check("\u{1b}]0;never\nnext", "\nnext");
+        check("\u{1b}[12;\nnext", "\nnext");
+        check("cut\u{1b}", "cut");
+        check("cut\u{1b}[", "cut");
+    }
+
+    #[test]
+    fn control_characters_go_and_carriage_returns_are_newlines() {
+        check("a\r\nb", "a\nb");
+        check("10%\r20%", "10%\n20%");
+        check("bell\u{7} back\u{8} nul\0 del\u{7f}", "bell back nul del");
+        check("user\u{202e}txt.exe\u{2066}", "usertxt.exe");
+    }
+
+    #[test]
+    fn one_line_is_one_line_within_its_limit() {
+        assert_eq!(printable_line("  a\n\tb\u{1b}[31m c ", 20), "a b c");
+        assert_eq!(printable_line("äöüäöü", 6), "äöüäöü");
+        assert_eq!(printable_line("äöüäöüx", 6), "äöüäö…");
+        assert_eq!(printable_line("abcd efgh", 6), "abcd…");
+        assert_eq!(printable_line("", 6), "");
+    }
+}

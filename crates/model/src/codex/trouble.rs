@@ -1,0 +1,233 @@
+//! What went wrong, told from the words that Codex and workers use, and what to do about it.
+//!
+//! The words are those of the recorded versions; a message that nothing here knows keeps its own text under a general code.
+//! Codes are stable: scripts rely on them.
+
+use super::printable::printable_line;
+
+/// The most characters of somebody else's message that are passed on.
+const MESSAGE_LIMIT: usize = 1000;
+
+/// Codes by what a message contains, in lower case. The first row with a match wins, so the special comes before the general.
+const BY_WORDS: &[(&str, &[&str])] = &[
+    ("unknown_thread", &["no rollout found"]),
+    ("thread_busy", &["already has an active writer"]),
+    ("not_trusted_directory", &["not inside a trusted directory"]),
+    ("prompt_refused", &["input_too_large", "no prompt provided", "is not valid utf-8"]),
+    (
+        "config",
+        &[
+            "error loading config",
+            "model provider `",
+            "missing environment variable",
+            "config.toml",
+            "unknown configuration field",
+        ],
+    ),
+    ("usage_limit", &["usage limit", "insufficient_quota", "current quota", "purchase more credits"]),
+    ("context_window", &["context window", "context_length_exceeded"]),
+    (
+        "unauthorized",
+        &[
+            "401 unauthorized",
+            "status: 401",
+            "invalid api key",
+            "incorrect api key",
+            "invalid_api_key",
+            "sign in again",
+            "not logged in",
+        ],
+    ),
+    ("forbidden", &["403 forbidden", "status: 403"]),
+    ("model_not_found", &["model_not_found", "model is not supported"]),
+    ("rate_limited", &["rate limit", "rate_limit", "429 too many requests", "status: 429"]),
+    (
+        "overloaded",
+        &[
+            "high demand",
+            "at capacity",
+            "overloaded",
+            "500 internal server error",
+            "502 bad gateway",
+            "503 service unavailable",
+            "504 gateway timeout",
+        ],
+    ),
+    (
+        "network",
+        &[
+            "stream disconnected",
+            "connection failed",
+            "error sending request",
+            "network error",
+            "waiting for network",
+            "timed out",
+            "reconnecting...",
+        ],
+    ),
+    ("container_engine", &["cannot connect to the docker daemon", "permission denied while trying to connect to the docker"]),
+];
+
+/// The code for a message, when its words are known.
+pub(super) fn code_of(message: &str) -> Option<&'static str> {
+    let message = message.to_lowercase();
+    // OpenAI's "The model `x` does not exist" names the model in the middle.
+    if message.contains("model `") && message.contains("does not exist") {
+        return Some("model_not_found");
+    }
+    BY_WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(word))).map(|(code, _)| *code)
+}
+
+/// What to do next, most useful first.
+pub(super) fn hints_for(code: &str) -> Vec<String> {
+    let hints: &[&str] = match code {
+        "unauthorized" => &["log in with `codex login`, or set CODEX_API_KEY for the server", "then resume the task"],
+        "forbidden" => &["the account may not do this: check its plan, region and permissions, or use another one"],
+        "usage_limit" => &["wait for the limit to reset, buy more credits, or use another account; then resume the task"],
+        "rate_limited" => &["wait a minute and resume the task; fewer tasks at once help"],
+        "context_window" => &["the thread is full: create a new task that starts from this task's branch"],
+        "model_not_found" => &["resume with another model, or leave the model out to use Codex's default"],
+        "overloaded" => &["wait a minute and resume the task, or choose another model"],
+        "network" => &["check the network, a proxy, and that the model provider can be reached; then resume the task"],
+        "unknown_thread" => &[
+            "Codex no longer has this thread: check that CODEX_HOME is the one of the earlier runs and still holds `sessions/`",
+            "or create a new task that starts from this task's branch",
+        ],
+        "thread_busy" => &["another Codex still works on this thread: end it, then resume the task"],
+        "thread_changed" => &[
+            "the agent did not see the earlier conversation: check that CODEX_HOME is the one of the earlier runs",
+            "what it changed is on the task's branch all the same",
+        ],
+        "not_trusted_directory" => &["Codex found no git repository: the worktree is damaged; create the task again"],
+        "prompt_refused" => &["Codex takes at most 1,048,576 characters of UTF-8, and not none"],
+        "config" => &["check `config.toml` in CODEX_HOME, and the variables it names"],
+        "nothing_ran" => {
+            &["the worker ended at once without a turn: run it by hand to see what it does", "look at the run's stderr"]
+        }
+        "time_limit" => &["raise the time limit, or give the task in smaller pieces", "resume the task to go on where it was"],
+        "worker_missing" => {
+            &["install the worker, or name it with ORCH_WORKER", "`codex-orchestrator doctor` shows what is there"]
+        }
+        "worker_killed" => &["resume the task to go on where it was"],
+        "container_engine" => {
+            &["start the container engine, and see that this user may use it", "`codex-orchestrator doctor` checks it"]
+        }
+        "ended_without_result" => &["look at the run's stderr", "resume the task to go on where it was"],
+        "interrupted" => &["what was done is kept: resume the task to go on where it was"],
+        _ => &["look at the run's log and stderr, then resume the task"],
+    };
+    hints.iter().map(|hint| (*hint).to_owned()).collect()
+}
+
+/// Somebody else's message as it may be passed on: printable, one line, bounded.
+pub(super) fn quoted(message: &str) -> String {
+    printable_line(message, MESSAGE_LIMIT)
+}
+
+/// The line of a stderr that says why: the last `Error: …` with its causes, else the last line that is no log line, else the
+/// last log line. `None` when there is nothing but noise.
+pub(super) fn reason_in(stderr: &str) -> Option<String> {
+    let told = stderr.rsplit_once("\nStack backtrace:").map_or(stderr, |(told, _backtrace)| told);
+    let lines: Vec<&str> = told.lines().map(str::trim).filter(|line| !is_noise(line)).collect();
+    let error = lines.iter().rposition(|line| starts_with_error(line));
+    if let Some(at) = error {
+        let causes = lines[at + 1..].iter().skip_while(|line| **line != "Caused by:").skip(1).take(3);
+        let parts: Vec<&str> = std::iter::once(after_error(lines[at])).chain(causes.map(|line| without_number(line))).collect();
+        return Some(quoted(&parts.join(": ")));
+    }
+    let line = lines.iter().rev().find(|line| !is_log_line(line)).or(lines.last())?;
+    Some(quoted(line))
+}
+
+fn is_noise(line: &str) -> bool {
+    line.is_empty()
+        || line == "Reading additional input from stdin..."
+        || line.starts_with("note: run with `RUST_BACKTRACE")
+        || line.starts_with("For more information, try '--help'")
+        || line.starts_with("Usage: ")
+}
+
+fn starts_with_error(line: &str) -> bool {
+    line.get(..6).is_some_and(|start| start.eq_ignore_ascii_case("error:"))
+}
+
+fn after_error(line: &str) -> &str {
+    line.get(6..).unwrap_or(line).trim_start()
+}
+
+/// `0: because` → `because`.
+fn without_number(line: &str) -> &str {
+    line.split_once(": ").filter(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit())).map_or(line, |(_, cause)| cause)
+}
+
+/// Lines of Codex's own log, as in `2026-11-22T06:44:46.122150Z ERROR codex_core::session: …`.
+fn is_log_line(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let stamped = words.next().is_some_and(|time| time.ends_with('Z') && time.starts_with("20") && time.contains('T'));
+    stamped && words.next().is_some_and(|level| matches!(level, "ERROR" | "WARN" | "INFO" | "DEBUG" | "TRACE"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_known_by_their_words() {
+        for (message, code) in [
+            ("unexpected status 401 Unauthorized: Incorrect API key provided: sk-xxx", "unauthorized"),
+            (
+                "Your access token could not be refreshed because your refresh token was already used. Please log out and sign in again.",
+                "unauthorized",
+            ),
+            ("unexpected status 403 Forbidden: forbidden", "forbidden"),
+            ("You’ve hit your usage limit. Visit https://chatgpt.com/settings/usage to purchase more credits", "usage_limit"),
+            ("Quota exceeded. Check your plan: You exceeded your current quota", "usage_limit"),
+            ("stream disconnected before completion: Rate limit reached for gpt. Please try again in 0.2s.", "rate_limited"),
+            ("exceeded retry limit, last status: 429 Too Many Requests", "rate_limited"),
+            ("Codex ran out of room in the model's context window.", "context_window"),
+            ("unexpected status 404 Not Found: The model `x` does not exist", "model_not_found"),
+            ("The 'x' model is not supported when using Codex with a ChatGPT account.", "model_not_found"),
+            ("We’re currently experiencing high demand, which may cause temporary errors.", "overloaded"),
+            ("Selected model is at capacity. Please try a different model.", "overloaded"),
+            ("stream disconnected before completion: idle timeout waiting for SSE", "network"),
+            ("Reconnecting... waiting for network (Connection failed: error sending request)", "network"),
+            ("Missing environment variable: `MOCK_KEY`.", "config"),
+            ("thread 01a2 already has an active writer", "thread_busy"),
+        ] {
+            assert_eq!(code_of(message), Some(code), "{message}");
+        }
+        assert_eq!(code_of("request id req_401abc: something new"), None);
+    }
+
+    #[test]
+    fn every_code_says_what_to_do_next() {
+        for code in BY_WORDS.iter().map(|(code, _)| *code) {
+            assert_ne!(hints_for(code), hints_for("no such code"), "{code}");
+        }
+    }
+
+    #[test]
+    fn the_reason_is_found_between_noise() {
+        for (stderr, reason) in [
+            ("", None),
+            ("Reading additional input from stdin...\n", None),
+            ("Error: a\n\nStack backtrace:\n   0: <unknown>\n", Some("a")),
+            ("Error: a\n\nCaused by:\n    0: b\n    1: c\n\nStack backtrace:\n   0: x", Some("a: b: c")),
+            (
+                "error: unexpected argument '-S' found\n\nUsage: codex exec\n\nFor more information, try '--help'.\n",
+                Some("unexpected argument '-S' found"),
+            ),
+            ("2026-11-22T06:44:46.1Z ERROR codex_core: gone\n", Some("2026-11-22T06:44:46.1Z ERROR codex_core: gone")),
+            ("plain\n2026-11-22T06:44:46.1Z ERROR codex_core: gone\n", Some("plain")),
+            ("\u{1b}[31mred\u{1b}[0m alert\r\n", Some("red alert")),
+            ("Error: é", Some("é")),
+        ] {
+            assert_eq!(reason_in(stderr).as_deref(), reason, "{stderr:?}");
+        }
+    }
+
+    #[test]
+    fn a_long_message_is_cut() {
+        assert_eq!(quoted(&"x".repeat(5000)).chars().count(), MESSAGE_LIMIT);
+    }
+}

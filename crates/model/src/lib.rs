@@ -1,0 +1,20 @@
+//! The pure core of Codex Orchestrator: what is true, and what may happen next.
+//!
+//! Nothing in here reads a file, a clock, the environment or the network, and nothing starts a program: time is a value, the
+//! world is an [`Observation`](task::Observation), and what should be done about it is a list of effects for somebody else.
+
+pub mod api;
+pub mod codex;
+pub mod diff;
+pub mod environment;
+pub mod ids;
+pub mod names;
+pub mod problem;
+pub mod run;
+pub mod task;
+
+/// The Codex CLI version that the product pins: installed by `demo`, driven by the tests.
+pub const CODEX_VERSION: &str = "0.169.0";
+
+/// The schema number written into every state file. A file with a newer one is refused and left as it is.
+pub const SCHEMA: u32 = 1;

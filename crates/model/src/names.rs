@@ -1,0 +1,398 @@
+//! Values that people type: repository URLs, branch and ref names, prompts, titles, models, variables.
+//!
+//! Each is parsed once at the door and is harmless afterwards: no value in here can be read as an option by a program,
+//! and no repository URL in here contains a password.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::problem::{Problem, ProblemKind};
+
+/// The most bytes of UTF-8 that a prompt may have: 1 MiB, which is also Codex's own limit in characters.
+pub const PROMPT_LIMIT_BYTES: usize = 1024 * 1024;
+
+/// The most bytes of a title.
+pub const TITLE_LIMIT_BYTES: usize = 200;
+
+fn unusable(code: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemKind::Unusable, code, detail)
+}
+
+/// A value as it may stand in a message: printable and short.
+fn shown(text: &str) -> String {
+    let mut shown: String = text.chars().filter(|c| !c.is_control()).take(100).collect();
+    if text.chars().count() > 100 {
+        shown.push('…');
+    }
+    shown
+}
+
+macro_rules! text_type {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text_type!(
+    /// Where a repository is: https, http, ssh, git, file, scp-like (`git@host:path`) or an absolute path. Never with a password.
+    RepositoryUrl
+);
+
+impl RepositoryUrl {
+    /// Takes what a person typed.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let text = text.trim();
+        let refused = |why: &str| {
+            unusable("repository_url_refused", format!("the repository URL `{}` {why}", shown(text)))
+                .hint("use https://host/owner/repo.git, git@host:owner/repo.git, ssh://…, file:///path or an absolute path")
+        };
+        if text.is_empty() {
+            return Err(refused("is empty"));
+        }
+        if text.len() > 2000 || text.chars().any(|c| c.is_control() || c.is_whitespace() && c != ' ') {
+            return Err(refused("has characters that no URL has, or is too long"));
+        }
+        if text.starts_with('-') {
+            return Err(refused("looks like an option"));
+        }
+        if text.starts_with('/') {
+            return Ok(Self(text.to_owned()));
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return Self::with_scheme(text, scheme, rest, &refused);
+        }
+        if text.contains("::") {
+            return Err(refused("names a remote helper, which could run any program"));
+        }
+        Self::scp_like(text).ok_or_else(|| refused("is not a URL that can be cloned"))
+    }
+
+    fn with_scheme(text: &str, scheme: &str, rest: &str, refused: &dyn Fn(&str) -> Problem) -> Result<Self, Problem> {
+        if !matches!(scheme, "https" | "http" | "ssh" | "git" | "file" | "git+ssh" | "ssh+git") {
+            return Err(refused("has a scheme that is not taken"));
+        }
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if path.is_empty() {
+            return Err(refused("names no repository on its host"));
+        }
+        let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+        if host.starts_with('-') || user.is_some_and(|user| user.starts_with('-')) {
+            return Err(refused("has a host or user that looks like an option"));
+        }
+        if host.is_empty() && scheme != "file" {
+            return Err(refused("has no host"));
+        }
+        let secret = user.is_some_and(|user| user.contains(':') || (scheme.starts_with("http") && looks_like_token(user)));
+        if secret {
+            // The URL itself must not be repeated: it carries the secret.
+            return Err(unusable("url_has_credentials", format!("the repository URL for `{host}` contains a password or token"))
+                .hint("leave it out and let git find it: `git credential approve`, a credential helper, or an ssh URL"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// `[user@]host:path`, as ssh clones are usually written.
+    fn scp_like(text: &str) -> Option<Self> {
+        let (authority, path) = text.split_once(':')?;
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let plain = !authority.contains('/') && !host.is_empty() && !host.starts_with('-') && !path.is_empty();
+        (plain && !path.starts_with('-')).then(|| Self(text.to_owned()))
+    }
+
+    /// The last part of the path without `.git`, a name for people.
+    pub fn repository_name(&self) -> &str {
+        let path = self.0.trim_end_matches('/');
+        let last = path.rsplit(['/', ':']).next().unwrap_or(path);
+        let name = last.strip_suffix(".git").unwrap_or(last);
+        if name.is_empty() { "repository" } else { name }
+    }
+}
+
+/// Long user names without a dot are tokens in practice (`ghp_…`, `x-oauth…`); account names stay below this.
+fn looks_like_token(user: &str) -> bool {
+    user.len() >= 20 || ["ghp_", "gho_", "ghs_", "glpat-", "github_pat_"].iter().any(|prefix| user.starts_with(prefix))
+}
+
+/// The rules of `git check-ref-format` for a name below `refs/heads/`.
+fn is_ref_name(name: &str) -> bool {
+    let forbidden = |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\' | '\u{7f}');
+    !name.is_empty()
+        && name.len() <= 250
+        && name != "@"
+        && !name.starts_with(['-', '/'])
+        && !name.ends_with(['/', '.'])
+        && !name.contains("..")
+        && !name.contains("//")
+        && !name.contains("@{")
+        && !name.chars().any(forbidden)
+        && name.split('/').all(|part| {
+            let lock = part.len() >= 5 && part.as_bytes()[part.len() - 5..].eq_ignore_ascii_case(b".lock");
+            !part.starts_with('.') && !lock
+        })
+}
+
+text_type!(
+    /// The name of a branch, without `refs/heads/`.
+    BranchName
+);
+
+impl BranchName {
+    /// Takes a name that `git check-ref-format --branch` takes.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let text = text.trim();
+        let name = text.strip_prefix("refs/heads/").unwrap_or(text);
+        if is_ref_name(name) && name != "HEAD" {
+            Ok(Self(name.to_owned()))
+        } else {
+            Err(unusable("branch_name_refused", format!("`{}` is not a branch name that git accepts", shown(text))))
+        }
+    }
+
+    /// The branch a task works on: `codex/<task_id>`.
+    pub fn of_task(id: crate::ids::TaskId) -> Self {
+        Self(format!("codex/{id}"))
+    }
+}
+
+text_type!(
+    /// What a task starts from: a branch, a tag, or a commit id.
+    RefName
+);
+
+impl RefName {
+    /// Takes a ref name or a commit id; expressions such as `main~2` are not refs.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let text = text.trim();
+        if is_ref_name(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(unusable("ref_refused", format!("`{}` is not a branch, tag or commit id", shown(text)))
+                .hint("expressions such as `main~2` are not taken; give a branch, a tag, or a commit id"))
+        }
+    }
+}
+
+impl From<BranchName> for RefName {
+    fn from(branch: BranchName) -> Self {
+        Self(branch.0)
+    }
+}
+
+text_type!(
+    /// What the agent is asked to do.
+    Prompt
+);
+
+impl Prompt {
+    /// Takes any text that is not blank and at most [`PROMPT_LIMIT_BYTES`] long.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        if text.trim().is_empty() {
+            return Err(unusable("prompt_empty", "the prompt is empty").hint("say what the agent should do"));
+        }
+        if text.len() > PROMPT_LIMIT_BYTES {
+            return Err(Problem::new(
+                ProblemKind::TooLarge,
+                "prompt_too_large",
+                format!("the prompt has {} bytes; at most {PROMPT_LIMIT_BYTES} (1 MiB) are taken", text.len()),
+            )
+            .hint("put the material into a file of the repository and refer to it"));
+        }
+        if text.contains('\0') {
+            return Err(unusable("prompt_refused", "the prompt contains a NUL character"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The first line that says something, cut to `limit` characters: a title where none was given.
+    pub fn first_line(&self, limit: usize) -> String {
+        let line = self.0.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+        let line: String = line.chars().filter(|c| !c.is_control()).collect();
+        if line.chars().count() <= limit {
+            return line;
+        }
+        let mut cut: String = line.chars().take(limit.saturating_sub(1)).collect();
+        cut.push('…');
+        cut
+    }
+}
+
+text_type!(
+    /// One line for people: a task's title or an environment's name.
+    Title
+);
+
+impl Title {
+    /// Takes one printable line of at most [`TITLE_LIMIT_BYTES`].
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let text = text.trim();
+        if text.is_empty() || text.len() > TITLE_LIMIT_BYTES || text.chars().any(char::is_control) {
+            return Err(unusable(
+                "title_refused",
+                format!("`{}` cannot be a title: it must be one line of 1 to {TITLE_LIMIT_BYTES} bytes", shown(text)),
+            ));
+        }
+        Ok(Self(text.to_owned()))
+    }
+
+    /// The title of a task whose creator gave none.
+    pub fn of_prompt(prompt: &Prompt) -> Self {
+        let line = prompt.first_line(60);
+        Self(if line.is_empty() { "untitled".to_owned() } else { line })
+    }
+}
+
+text_type!(
+    /// A model or an effort, passed to Codex as it is.
+    Setting
+);
+
+impl Setting {
+    /// Takes a plain word: letters, digits and `._:/-`, not starting with `-`.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c));
+        if plain && !text.is_empty() && text.len() <= 100 && !text.starts_with('-') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(unusable("setting_refused", format!("`{}` is not the name of a model or an effort", shown(text))))
+        }
+    }
+}
+
+text_type!(
+    /// The name of a variable that the agent's process gets.
+    VariableName
+);
+
+impl VariableName {
+    /// Takes a POSIX name that does not meddle with how the worker itself is run.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let first = text.chars().next();
+        let plain = first.is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && text.len() <= 100;
+        if plain {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(unusable("variable_refused", format!("`{}` is not the name of an environment variable", shown(text)))
+                .hint("letters, digits and underscores, not starting with a digit"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_of_url_that_git_clones_is_taken() {
+        for (url, name) in [
+            ("https://github.com/owner/repo.git", "repo"),
+            ("https://org@dev.azure.com/org/project/_git/repo", "repo"),
+            ("ssh://git@host:2222/owner/repo", "repo"),
+            ("git@github.com:owner/repo.git", "repo"),
+            ("host:repo", "repo"),
+            ("file:///srv/git/repo.git/", "repo"),
+            ("/srv/git/a repo", "a repo"),
+        ] {
+            let parsed = RepositoryUrl::parse(url).unwrap_or_else(|problem| panic!("{url}: {problem}"));
+            assert_eq!(parsed.repository_name(), name);
+        }
+    }
+
+    #[test]
+    fn urls_that_run_programs_or_look_like_options_are_refused() {
+        for url in [
+            "",
+            "-uploadpack=touch x",
+            "--help",
+            "ext::sh -c 'touch x'",
+            "fd::17",
+            "foo::bar",
+            "ssh://-oProxyCommand=x/repo",
+            "-oProxyCommand=x:repo",
+            "git@-oProxyCommand=x:repo",
+            "relative/path",
+            "javascript://x/y",
+            "https:///repo",
+            "https://host",
+            "https://host/a\nb",
+        ] {
+            assert!(RepositoryUrl::parse(url).is_err(), "{url} was taken");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_refused_and_not_repeated() {
+        for url in ["https://me:hunter2@host/repo", "https://ghp_hunter2hunter2@host/repo", "ssh://me:hunter2@host/repo"] {
+            let problem = RepositoryUrl::parse(url).expect_err("it has a password");
+            assert_eq!(problem.code, "url_has_credentials");
+            assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn ref_names_follow_git_check_ref_format() {
+        for name in ["main", "feature/x", "v1.0", "a@b", "ümlaut"] {
+            assert!(RefName::parse(name).is_ok(), "{name}");
+        }
+        for name in [
+            "", "-x", "--help", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "/a", "a/", "a//b", ".a", "a/.b",
+            "a.", "a.lock", "a.lock/b", "@", "a@{1}", "a\u{7f}", "a\nb",
+        ] {
+            assert!(RefName::parse(name).is_err(), "{name:?} was taken");
+        }
+        assert_eq!(BranchName::parse("refs/heads/main").map(|b| b.to_string()), Ok("main".to_owned()));
+        assert!(BranchName::parse("HEAD").is_err());
+    }
+
+    #[test]
+    fn a_prompt_is_any_text_up_to_one_mebibyte() {
+        for text in ["help", "-x", "--json", "résumé 🦀\nsecond line", &"x".repeat(PROMPT_LIMIT_BYTES)] {
+            assert!(Prompt::parse(text).is_ok());
+        }
+        assert_eq!(Prompt::parse(" \n ").expect_err("blank").code, "prompt_empty");
+        let problem = Prompt::parse(&"x".repeat(PROMPT_LIMIT_BYTES + 1)).expect_err("too long");
+        assert_eq!((problem.code.as_ref(), problem.kind), ("prompt_too_large", ProblemKind::TooLarge));
+        assert!(Prompt::parse("a\0b").is_err());
+    }
+
+    #[test]
+    fn a_title_comes_from_the_first_line_that_says_something() {
+        let prompt = Prompt::parse("\n\n  Fix the \u{7}parser\nand more").expect("a prompt");
+        assert_eq!(Title::of_prompt(&prompt).as_str(), "Fix the parser");
+        let long = Prompt::parse(&"ä".repeat(100)).expect("a prompt");
+        assert_eq!(Title::of_prompt(&long).as_str().chars().count(), 60);
+    }
+
+    #[test]
+    fn settings_and_variables_are_plain_words() {
+        assert!(Setting::parse("gpt-5.1-codex").is_ok() && Setting::parse("org/model:1").is_ok());
+        assert!(Setting::parse("-m").is_err() && Setting::parse("a b").is_err() && Setting::parse("").is_err());
+        assert!(VariableName::parse("RUST_LOG").is_ok());
+        assert!(VariableName::parse("1A").is_err() && VariableName::parse("A=B").is_err() && VariableName::parse("").is_err());
+    }
+}

@@ -1,0 +1,326 @@
+//! What follows from something that happened: the next record, and the effects to perform once it is written.
+//!
+//! Total: an event that no longer fits (an older attempt, a run that has ended) changes nothing.
+
+use jiff::Timestamp;
+
+use super::record::TaskRecord;
+use super::request::never_ran;
+use crate::ids::{Attempt, ObjectId, ThreadId};
+use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
+
+/// Something that happened to a task.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TaskEvent {
+    /// The queue let the run begin.
+    Dequeued {
+        /// The try this is about.
+        attempt: Attempt,
+    },
+    /// The worktree stands at its base, on its branch.
+    Prepared {
+        /// The try this is about.
+        attempt: Attempt,
+        /// The commit the task starts from.
+        base_sha: ObjectId,
+    },
+    /// The worktree or the worker could not be made ready, or it was stopped meanwhile.
+    PreparationFailed {
+        /// The try this is about.
+        attempt: Attempt,
+        /// Why.
+        error: RunError,
+    },
+    /// The preparation ended with the server that did it, and no keeper exists.
+    PreparationLost {
+        /// The try this is about.
+        attempt: Attempt,
+    },
+    /// A keeper holds the run: just started, or found alive after a restart.
+    Launched {
+        /// The try this is about.
+        attempt: Attempt,
+        /// When the worker started.
+        started_at: Timestamp,
+    },
+    /// Codex reported its thread.
+    ThreadStarted {
+        /// The try this is about.
+        attempt: Attempt,
+        /// The thread.
+        thread_id: ThreadId,
+    },
+    /// Codex reported a started turn.
+    TurnStarted {
+        /// The try this is about.
+        attempt: Attempt,
+    },
+    /// The keeper is gone, with an exit record or without.
+    KeeperGone {
+        /// The try this is about.
+        attempt: Attempt,
+    },
+    /// The run is judged and its work committed.
+    RunFinished {
+        /// The try this is about.
+        attempt: Attempt,
+        /// How it ended.
+        end: Box<RunEnd>,
+    },
+    /// A removal was begun and not finished.
+    RemovalLeft,
+}
+
+/// Something to do. Each is an *ensure*: doing it twice is harmless.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TaskEffect {
+    /// Ensure the worktree at its base; answers `Prepared` or `PreparationFailed`.
+    Prepare {
+        /// For this try.
+        attempt: Attempt,
+    },
+    /// Ensure a keeper for the run; answers `Launched` or `PreparationFailed`.
+    Launch {
+        /// For this try.
+        attempt: Attempt,
+    },
+    /// Follow the journal and the keeper; answers `ThreadStarted`, `TurnStarted`, `KeeperGone`.
+    Follow {
+        /// For this try.
+        attempt: Attempt,
+    },
+    /// Ask the preparation or the keeper to end the run.
+    StopRun {
+        /// For this try.
+        attempt: Attempt,
+    },
+    /// Judge the run and commit its work; answers `RunFinished`.
+    Finish {
+        /// For this try.
+        attempt: Attempt,
+    },
+    /// Ensure that nothing of the task is left.
+    Remove,
+}
+
+/// What is true from now on, and what to do about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// The record to write before any effect.
+    pub record: TaskRecord,
+    /// The effects, in this order.
+    pub effects: Vec<TaskEffect>,
+}
+
+impl Decision {
+    pub(super) fn changed(mut record: TaskRecord, now: Timestamp, effects: Vec<TaskEffect>) -> Self {
+        record.updated_at = now;
+        Self { record, effects }
+    }
+}
+
+/// Decides what follows from an event.
+pub fn decide(task: &TaskRecord, event: TaskEvent, now: Timestamp) -> Decision {
+    let mut record = task.clone();
+    let nothing = Decision { record: task.clone(), effects: vec![] };
+    let run = record.last_run();
+    let current = run.attempt;
+    let active = run.is_active();
+    let fits = |attempt: Attempt| attempt == current && active;
+    let effects = match event {
+        TaskEvent::Dequeued { attempt } if fits(attempt) => match record.last_run().phase {
+            RunPhase::Queued => enter(&mut record, RunPhase::Preparing, vec![TaskEffect::Prepare { attempt }]),
+            RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping | RunPhase::Ended(_) => return nothing,
+        },
+        TaskEvent::Prepared { attempt, base_sha } if fits(attempt) => {
+            record.base_sha.get_or_insert(base_sha);
+            match record.last_run().phase {
+                RunPhase::Preparing => vec![TaskEffect::Launch { attempt }],
+                RunPhase::Stopping => end(&mut record, never_ran(now)),
+                RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return nothing,
+            }
+        }
+        TaskEvent::PreparationFailed { attempt, error } if fits(attempt) => match record.last_run().phase {
+            RunPhase::Stopping => end(&mut record, never_ran(now)),
+            RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
+                end(&mut record, RunEnd { outcome: RunOutcome::Failed(error), ..never_ran(now) })
+            }
+        },
+        TaskEvent::PreparationLost { attempt } if fits(attempt) => match record.last_run().phase {
+            RunPhase::Stopping => end(&mut record, never_ran(now)),
+            RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
+                let again = attempt.next();
+                record.last_run_mut().attempt = again;
+                enter(&mut record, RunPhase::Preparing, vec![TaskEffect::Prepare { attempt: again }])
+            }
+        },
+        TaskEvent::Launched { attempt, started_at } if fits(attempt) => launched(&mut record, attempt, started_at),
+        TaskEvent::ThreadStarted { attempt, thread_id } if fits(attempt) => thread_started(&mut record, attempt, thread_id),
+        TaskEvent::TurnStarted { attempt } if fits(attempt) => {
+            record.last_run_mut().turn_started = true;
+            vec![]
+        }
+        TaskEvent::KeeperGone { attempt } if fits(attempt) => {
+            return Decision { effects: vec![TaskEffect::Finish { attempt }], ..nothing };
+        }
+        TaskEvent::RunFinished { attempt, end: how } if fits(attempt) => end(&mut record, *how),
+        TaskEvent::RemovalLeft if record.removing && !active => {
+            return Decision { effects: vec![TaskEffect::Remove], ..nothing };
+        }
+        TaskEvent::Dequeued { .. }
+        | TaskEvent::Prepared { .. }
+        | TaskEvent::PreparationFailed { .. }
+        | TaskEvent::PreparationLost { .. }
+        | TaskEvent::Launched { .. }
+        | TaskEvent::ThreadStarted { .. }
+        | TaskEvent::TurnStarted { .. }
+        | TaskEvent::KeeperGone { .. }
+        | TaskEvent::RunFinished { .. }
+        | TaskEvent::RemovalLeft => return nothing,
+    };
+    Decision::changed(record, now, effects)
+}
+
+fn enter(record: &mut TaskRecord, phase: RunPhase, effects: Vec<TaskEffect>) -> Vec<TaskEffect> {
+    record.last_run_mut().phase = phase;
+    effects
+}
+
+fn end(record: &mut TaskRecord, how: RunEnd) -> Vec<TaskEffect> {
+    let run = record.last_run_mut();
+    run.started_at = run.started_at.or(how.started_at);
+    run.phase = RunPhase::Ended(Box::new(RunEnd { started_at: run.started_at, ..how }));
+    if record.removing { vec![TaskEffect::Remove] } else { vec![] }
+}
+
+fn launched(record: &mut TaskRecord, attempt: Attempt, started_at: Timestamp) -> Vec<TaskEffect> {
+    let run = record.last_run_mut();
+    run.started_at.get_or_insert(started_at);
+    match run.phase {
+        RunPhase::Stopping => vec![TaskEffect::Follow { attempt }, TaskEffect::StopRun { attempt }],
+        RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
+            enter(record, RunPhase::Running, vec![TaskEffect::Follow { attempt }])
+        }
+    }
+}
+
+/// A resumed run must report the thread that it resumes. Another one means that Codex silently started anew, without
+/// anything that was said before: the run is ended, and the task keeps its thread.
+fn thread_started(record: &mut TaskRecord, attempt: Attempt, thread_id: ThreadId) -> Vec<TaskEffect> {
+    let run = record.last_run_mut();
+    run.thread_id = Some(thread_id);
+    if run.resumes.is_some_and(|expected| expected != thread_id) {
+        return vec![TaskEffect::StopRun { attempt }];
+    }
+    record.thread_id = Some(thread_id);
+    vec![]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::run::RunStatus;
+
+    fn after(task: &TaskRecord, event: TaskEvent) -> Decision {
+        decide(task, event, samples::later())
+    }
+
+    const FIRST: Attempt = Attempt::FIRST;
+
+    #[test]
+    fn a_run_goes_from_the_queue_to_its_end() {
+        let task = samples::queued();
+        let preparing = after(&task, TaskEvent::Dequeued { attempt: FIRST });
+        assert_eq!(preparing.effects, vec![TaskEffect::Prepare { attempt: FIRST }]);
+        let prepared = after(&preparing.record, TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a') });
+        assert_eq!(prepared.effects, vec![TaskEffect::Launch { attempt: FIRST }]);
+        assert_eq!(prepared.record.base_sha, Some(samples::sha('a')));
+        let running = after(&prepared.record, TaskEvent::Launched { attempt: FIRST, started_at: samples::now() });
+        assert_eq!(running.effects, vec![TaskEffect::Follow { attempt: FIRST }]);
+        assert_eq!(running.record.status().as_str(), "running");
+        let gone = after(&running.record, TaskEvent::KeeperGone { attempt: FIRST });
+        assert_eq!(gone.effects, vec![TaskEffect::Finish { attempt: FIRST }]);
+        let end = Box::new(samples::success());
+        let ended = after(&gone.record, TaskEvent::RunFinished { attempt: FIRST, end });
+        assert_eq!((ended.record.status().as_str(), ended.effects), ("completed", vec![]));
+    }
+
+    #[test]
+    fn events_of_an_older_attempt_are_dropped() {
+        let mut task = samples::running();
+        task.runs[0].attempt = Attempt(5);
+        for event in [
+            TaskEvent::KeeperGone { attempt: Attempt(4) },
+            TaskEvent::RunFinished { attempt: Attempt(4), end: Box::new(samples::success()) },
+            TaskEvent::PreparationFailed { attempt: Attempt(4), error: RunError::new("x", "y") },
+        ] {
+            assert_eq!(after(&task, event), Decision { record: task.clone(), effects: vec![] });
+        }
+    }
+
+    #[test]
+    fn nothing_changes_a_run_that_has_ended() {
+        let task = samples::completed();
+        let attempt = task.last_run().attempt;
+        for event in [
+            TaskEvent::Dequeued { attempt },
+            TaskEvent::KeeperGone { attempt },
+            TaskEvent::Launched { attempt, started_at: samples::now() },
+            TaskEvent::RunFinished { attempt, end: Box::new(samples::success()) },
+            TaskEvent::RemovalLeft,
+        ] {
+            assert_eq!(after(&task, event), Decision { record: task.clone(), effects: vec![] });
+        }
+    }
+
+    #[test]
+    fn a_stop_that_arrives_before_the_worker_ends_the_run_as_stopped() {
+        let task = samples::stopping();
+        for event in [
+            TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a') },
+            TaskEvent::PreparationFailed { attempt: FIRST, error: RunError::new("cancelled", "stopped") },
+            TaskEvent::PreparationLost { attempt: FIRST },
+        ] {
+            let decision = after(&task, event);
+            assert_eq!(decision.record.last_run().status(), RunStatus::Stopped);
+            assert_eq!(decision.effects, vec![]);
+        }
+        let found = after(&task, TaskEvent::Launched { attempt: FIRST, started_at: samples::now() });
+        assert_eq!(found.effects, vec![TaskEffect::Follow { attempt: FIRST }, TaskEffect::StopRun { attempt: FIRST }]);
+    }
+
+    #[test]
+    fn the_thread_is_stored_when_it_is_reported() {
+        let decision = after(&samples::running(), TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(1) });
+        assert_eq!(decision.record.thread_id, Some(samples::thread(1)));
+        assert_eq!(decision.effects, vec![]);
+    }
+
+    #[test]
+    fn a_resume_that_reports_another_thread_is_ended_and_the_task_keeps_its_thread() {
+        let mut task = samples::running();
+        task.thread_id = Some(samples::thread(1));
+        task.runs[0].resumes = Some(samples::thread(1));
+        let decision = after(&task, TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(2) });
+        assert_eq!(decision.record.thread_id, Some(samples::thread(1)));
+        assert_eq!(decision.record.last_run().thread_id, Some(samples::thread(2)));
+        assert_eq!(decision.effects, vec![TaskEffect::StopRun { attempt: FIRST }]);
+    }
+
+    #[test]
+    fn a_lost_preparation_is_made_anew_under_a_new_attempt() {
+        let decision = after(&samples::preparing(), TaskEvent::PreparationLost { attempt: FIRST });
+        assert_eq!(decision.record.last_run().attempt, Attempt(2));
+        assert_eq!(decision.effects, vec![TaskEffect::Prepare { attempt: Attempt(2) }]);
+    }
+
+    #[test]
+    fn a_task_that_is_being_removed_goes_when_its_run_has_ended() {
+        let mut task = samples::stopping();
+        task.removing = true;
+        let decision = after(&task, TaskEvent::RunFinished { attempt: FIRST, end: Box::new(samples::success()) });
+        assert_eq!(decision.effects, vec![TaskEffect::Remove]);
+        assert_eq!(after(&decision.record, TaskEvent::RemovalLeft).effects, vec![TaskEffect::Remove]);
+    }
+}

@@ -1,0 +1,21 @@
+//! A task: its record, and what may happen next.
+//!
+//! * [`record`]: what is true of a task, and how `meta.json` spells it.
+//! * [`request`]: what a person may ask of a task, and when it is refused.
+//! * [`decide`]: what follows from something that happened.
+//! * [`reconcile`]: what must have happened, seen from the world after a restart.
+//!
+//! All three are total functions without I/O. Whoever calls them writes the record first and performs the effects after.
+
+mod decide;
+mod reconcile;
+mod record;
+mod request;
+
+pub use decide::{Decision, TaskEffect, TaskEvent, decide};
+pub use reconcile::{Holder, Observation, reconcile};
+pub use record::{NewRun, NewTask, TaskFile, TaskFileError, TaskRecord, TaskStatus};
+pub use request::{Refusal, TaskRequest, request};
+
+#[cfg(test)]
+mod samples;

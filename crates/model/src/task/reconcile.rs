@@ -1,0 +1,119 @@
+//! What must have happened, seen from the world: the one path of recovery, at boot and on a timer.
+//!
+//! Adopt before judging; what is unknown has not failed. While this process itself works on a task, nothing is concluded.
+
+use jiff::Timestamp;
+
+use super::decide::TaskEvent;
+use super::record::TaskRecord;
+use crate::run::RunPhase;
+
+/// Who holds the current attempt of the last run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holder {
+    /// No keeper ever began.
+    Nobody,
+    /// A keeper is alive since its worker started.
+    Keeper {
+        /// When the worker started.
+        started_at: Timestamp,
+    },
+    /// A keeper began and is gone, with an exit record or without.
+    Gone,
+}
+
+/// What was seen of a task's world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Observation {
+    /// Whether this process is performing an effect of the task, or following its run.
+    pub busy: bool,
+    /// Who holds the run.
+    pub holder: Holder,
+}
+
+/// The events that lead from the record to the world that was seen.
+pub fn reconcile(task: &TaskRecord, seen: &Observation) -> Vec<TaskEvent> {
+    if seen.busy {
+        return vec![];
+    }
+    let run = task.last_run();
+    let attempt = run.attempt;
+    match (&run.phase, seen.holder) {
+        (RunPhase::Ended(_), _) => {
+            if task.removing {
+                vec![TaskEvent::RemovalLeft]
+            } else {
+                vec![]
+            }
+        }
+        (RunPhase::Queued, Holder::Nobody) => vec![TaskEvent::Dequeued { attempt }],
+        (RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping, Holder::Keeper { started_at }) => {
+            vec![TaskEvent::Launched { attempt, started_at }]
+        }
+        (RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping, Holder::Gone)
+        | (RunPhase::Running, Holder::Nobody) => vec![TaskEvent::KeeperGone { attempt }],
+        (RunPhase::Stopping, Holder::Nobody) if run.started_at.is_some() => vec![TaskEvent::KeeperGone { attempt }],
+        (RunPhase::Preparing | RunPhase::Stopping, Holder::Nobody) => vec![TaskEvent::PreparationLost { attempt }],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::ids::Attempt;
+
+    const FIRST: Attempt = Attempt::FIRST;
+
+    fn seen(task: &TaskRecord, holder: Holder) -> Vec<TaskEvent> {
+        reconcile(task, &Observation { busy: false, holder })
+    }
+
+    fn alive() -> Holder {
+        Holder::Keeper { started_at: samples::now() }
+    }
+
+    #[test]
+    fn a_living_keeper_is_adopted_whatever_the_record_says() {
+        for task in [samples::preparing(), samples::running(), samples::stopping()] {
+            assert_eq!(seen(&task, alive()), vec![TaskEvent::Launched { attempt: FIRST, started_at: samples::now() }]);
+        }
+    }
+
+    #[test]
+    fn a_run_whose_keeper_is_gone_is_judged() {
+        for task in [samples::preparing(), samples::running(), samples::stopping()] {
+            assert_eq!(seen(&task, Holder::Gone), vec![TaskEvent::KeeperGone { attempt: FIRST }]);
+        }
+        assert_eq!(seen(&samples::running(), Holder::Nobody), vec![TaskEvent::KeeperGone { attempt: FIRST }]);
+    }
+
+    #[test]
+    fn a_preparation_that_died_with_the_server_is_made_anew() {
+        assert_eq!(seen(&samples::preparing(), Holder::Nobody), vec![TaskEvent::PreparationLost { attempt: FIRST }]);
+        assert_eq!(seen(&samples::queued(), Holder::Nobody), vec![TaskEvent::Dequeued { attempt: FIRST }]);
+    }
+
+    #[test]
+    fn an_acknowledged_stop_is_not_forgotten() {
+        assert_eq!(seen(&samples::stopping(), Holder::Nobody), vec![TaskEvent::PreparationLost { attempt: FIRST }]);
+        let mut ran = samples::stopping();
+        ran.runs[0].started_at = Some(samples::now());
+        assert_eq!(seen(&ran, Holder::Nobody), vec![TaskEvent::KeeperGone { attempt: FIRST }]);
+    }
+
+    #[test]
+    fn an_ended_task_is_left_alone_unless_it_was_being_removed() {
+        let mut task = samples::completed();
+        assert_eq!(seen(&task, Holder::Gone), vec![]);
+        task.removing = true;
+        assert_eq!(seen(&task, Holder::Gone), vec![TaskEvent::RemovalLeft]);
+    }
+
+    #[test]
+    fn nothing_is_concluded_about_a_task_at_work() {
+        for task in samples::one_of_each_phase() {
+            assert_eq!(reconcile(&task, &Observation { busy: true, holder: Holder::Gone }), vec![]);
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! What is true of a task, in memory ([`TaskRecord`]) and as `meta.json` spells it ([`TaskFile`]).
+//!
+//! Invariants: a task has at least one run; only its last run may be active; its branch is `codex/<task_id>`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::codex::Usage;
+use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
+use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
+use crate::run::{RunFile, RunFileError, RunPhase, RunRecord, RunStatus};
+
+/// What is asked of one run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewRun {
+    /// What the agent should do.
+    pub prompt: Prompt,
+    /// The model, else Codex's own choice.
+    pub model: Option<Setting>,
+    /// The reasoning effort, else Codex's own choice.
+    pub effort: Option<Setting>,
+}
+
+/// What is asked of a new task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewTask {
+    /// The environment it is cut from.
+    pub env_id: EnvironmentId,
+    /// That environment's repository.
+    pub repo_url: RepositoryUrl,
+    /// What it starts from.
+    pub git_ref: RefName,
+    /// Its title.
+    pub title: Title,
+    /// The first run.
+    pub run: NewRun,
+    /// The key under which the same request may come again.
+    pub idempotency_key: Option<String>,
+}
+
+/// A task and its runs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskRecord {
+    /// Its id.
+    pub task_id: TaskId,
+    /// The environment it is cut from.
+    pub env_id: EnvironmentId,
+    /// The repository's URL at the time of creation.
+    pub repo_url: RepositoryUrl,
+    /// One line for people.
+    pub title: Title,
+    /// What it was asked to start from.
+    pub git_ref: RefName,
+    /// The commit it did start from, once that is known.
+    pub base_sha: Option<ObjectId>,
+    /// The thread that a resume continues.
+    pub thread_id: Option<ThreadId>,
+    /// Whether it is on its way out.
+    pub removing: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its record last changed.
+    pub updated_at: Timestamp,
+    /// Its runs, oldest first.
+    pub runs: Vec<RunRecord>,
+    /// The key under which its creation may be asked for again.
+    pub idempotency_key: Option<String>,
+    /// Fields that another version wrote.
+    pub extra: Map<String, Value>,
+}
+
+impl TaskRecord {
+    /// A task that was just asked for, with its first run queued.
+    pub fn new(task_id: TaskId, new: NewTask, now: Timestamp) -> Self {
+        let run = queued(RunNumber::FIRST, Attempt::FIRST, new.run, None, now);
+        Self {
+            task_id,
+            env_id: new.env_id,
+            repo_url: new.repo_url,
+            title: new.title,
+            git_ref: new.git_ref,
+            base_sha: None,
+            thread_id: None,
+            removing: false,
+            created_at: now,
+            updated_at: now,
+            runs: vec![run],
+            idempotency_key: new.idempotency_key,
+            extra: Map::new(),
+        }
+    }
+
+    /// The branch that the task works on.
+    pub fn branch(&self) -> BranchName {
+        BranchName::of_task(self.task_id)
+    }
+
+    /// The last run, the only one that may be active.
+    pub fn last_run(&self) -> &RunRecord {
+        self.runs.last().expect("a task has at least one run, checked when it is made and when it is read")
+    }
+
+    pub(super) fn last_run_mut(&mut self) -> &mut RunRecord {
+        self.runs.last_mut().expect("a task has at least one run, checked when it is made and when it is read")
+    }
+
+    /// The run with this number.
+    pub fn run(&self, number: RunNumber) -> Option<&RunRecord> {
+        self.runs.iter().find(|run| run.number == number)
+    }
+
+    /// The status as the contract names it: that of the last run, or `removing`.
+    pub fn status(&self) -> TaskStatus {
+        if self.removing { TaskStatus::Removing } else { self.last_run().status().into() }
+    }
+
+    /// Appends a queued run that continues the thread, or starts afresh where no turn ever began.
+    pub(super) fn queue(&mut self, new: NewRun, now: Timestamp) {
+        let last = self.last_run();
+        let resumes =
+            self.thread_id.filter(|thread| self.runs.iter().any(|run| run.turn_started && run.thread_id == Some(*thread)));
+        let run = queued(last.number.next(), last.attempt.next(), new, resumes, now);
+        self.runs.push(run);
+    }
+
+    /// The figures of the thread before this run: what its own usage is counted from.
+    pub fn usage_before(&self, number: RunNumber) -> Option<&Usage> {
+        let thread = self.run(number)?.resumes?;
+        let earlier = self.runs.iter().rev().filter(|run| run.number < number && run.thread_id == Some(thread));
+        earlier.filter_map(RunRecord::end).find_map(|end| end.usage_total.as_ref())
+    }
+
+    /// The commit that the branch stood at before this run, once the task has a base.
+    pub fn head_before(&self, number: RunNumber) -> Option<&ObjectId> {
+        let earlier = self.runs.iter().rev().filter(|run| run.number < number);
+        earlier.filter_map(RunRecord::end).find_map(|end| end.commit.as_ref()).or(self.base_sha.as_ref())
+    }
+}
+
+fn queued(number: RunNumber, attempt: Attempt, new: NewRun, resumes: Option<ThreadId>, now: Timestamp) -> RunRecord {
+    RunRecord {
+        number,
+        attempt,
+        prompt: new.prompt,
+        model: new.model,
+        effort: new.effort,
+        queued_at: now,
+        started_at: None,
+        resumes,
+        thread_id: None,
+        turn_started: false,
+        phase: RunPhase::Queued,
+        extra: Map::new(),
+    }
+}
+
+/// The status of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the names are the contract's own and defined there")]
+pub enum TaskStatus {
+    Queued,
+    Preparing,
+    Running,
+    Stopping,
+    Completed,
+    Failed,
+    Stopped,
+    Interrupted,
+    Removing,
+}
+
+impl TaskStatus {
+    /// Whether a run of the task is under way or about to be.
+    pub fn is_active(self) -> bool {
+        match self {
+            Self::Queued | Self::Preparing | Self::Running | Self::Stopping => true,
+            Self::Completed | Self::Failed | Self::Stopped | Self::Interrupted | Self::Removing => false,
+        }
+    }
+
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Queued => "queued",
+            Self::Preparing => "preparing",
+            Self::Running => "running",
+            Self::Stopping => "stopping",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Stopped => "stopped",
+            Self::Interrupted => "interrupted",
+            Self::Removing => "removing",
+        }
+    }
+}
+
+impl From<RunStatus> for TaskStatus {
+    fn from(status: RunStatus) -> Self {
+        match status {
+            RunStatus::Queued => Self::Queued,
+            RunStatus::Preparing => Self::Preparing,
+            RunStatus::Running => Self::Running,
+            RunStatus::Stopping => Self::Stopping,
+            RunStatus::Completed => Self::Completed,
+            RunStatus::Failed => Self::Failed,
+            RunStatus::Stopped => Self::Stopped,
+            RunStatus::Interrupted => Self::Interrupted,
+        }
+    }
+}
+
+/// A task as `meta.json` and the API spell it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = TaskMeta)]
+pub struct TaskFile {
+    /// The version of this file's form.
+    pub schema: u32,
+    /// The task's id.
+    pub task_id: TaskId,
+    /// The environment it is cut from.
+    pub env_id: EnvironmentId,
+    /// The repository's URL.
+    pub repo_url: RepositoryUrl,
+    /// One line for people.
+    pub title: Title,
+    /// What it was asked to start from.
+    #[serde(rename = "ref")]
+    pub git_ref: RefName,
+    /// The commit it did start from.
+    #[schema(value_type = Option<String>)]
+    pub base_sha: Option<ObjectId>,
+    /// The task's branch, `codex/<task_id>`.
+    pub branch: BranchName,
+    /// The thread that a resume continues.
+    pub thread_id: Option<ThreadId>,
+    /// The status of the last run, or `removing`.
+    pub status: TaskStatus,
+    /// When it was created.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When its record last changed.
+    #[schema(value_type = String, format = DateTime)]
+    pub updated_at: Timestamp,
+    /// Its runs, oldest first.
+    pub runs: Vec<RunFile>,
+    /// The key under which its creation may be asked for again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Fields that another version wrote.
+    #[serde(flatten)]
+    #[schema(ignore)]
+    pub extra: Map<String, Value>,
+}
+
+impl From<&TaskRecord> for TaskFile {
+    fn from(task: &TaskRecord) -> Self {
+        Self {
+            schema: crate::SCHEMA,
+            task_id: task.task_id,
+            env_id: task.env_id,
+            repo_url: task.repo_url.clone(),
+            title: task.title.clone(),
+            git_ref: task.git_ref.clone(),
+            base_sha: task.base_sha.clone(),
+            branch: task.branch(),
+            thread_id: task.thread_id,
+            status: task.status(),
+            created_at: task.created_at,
+            updated_at: task.updated_at,
+            runs: task.runs.iter().map(RunFile::from).collect(),
+            idempotency_key: task.idempotency_key.clone(),
+            extra: task.extra.clone(),
+        }
+    }
+}
+
+/// A `meta.json` that is JSON of the right form and still makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TaskFileError {
+    /// Written by a newer version.
+    #[error("it has schema {found}, and this version knows {known}")]
+    Newer {
+        /// The schema in the file.
+        found: u32,
+        /// The newest schema known here.
+        known: u32,
+    },
+    /// A task without runs.
+    #[error("it has no runs")]
+    NoRuns,
+    /// Runs out of order, or an active run before the last.
+    #[error("run {0} is out of order")]
+    OutOfOrder(RunNumber),
+    /// A contradictory run.
+    #[error(transparent)]
+    Run(#[from] RunFileError),
+}
+
+impl TryFrom<TaskFile> for TaskRecord {
+    type Error = TaskFileError;
+
+    fn try_from(file: TaskFile) -> Result<Self, TaskFileError> {
+        if file.schema > crate::SCHEMA {
+            return Err(TaskFileError::Newer { found: file.schema, known: crate::SCHEMA });
+        }
+        let runs = file.runs.into_iter().map(RunRecord::try_from).collect::<Result<Vec<_>, _>>()?;
+        let (_, earlier) = runs.split_last().ok_or(TaskFileError::NoRuns)?;
+        if let Some(run) = earlier.iter().find(|run| run.is_active()) {
+            return Err(TaskFileError::OutOfOrder(run.number));
+        }
+        if let Some(pair) = runs.windows(2).find(|pair| pair[0].number >= pair[1].number) {
+            return Err(TaskFileError::OutOfOrder(pair[1].number));
+        }
+        Ok(Self {
+            task_id: file.task_id,
+            env_id: file.env_id,
+            repo_url: file.repo_url,
+            title: file.title,
+            git_ref: file.git_ref,
+            base_sha: file.base_sha,
+            thread_id: file.thread_id,
+            removing: file.status == TaskStatus::Removing,
+            created_at: file.created_at,
+            updated_at: file.updated_at,
+            runs,
+            idempotency_key: file.idempotency_key,
+            extra: file.extra,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn a_record_survives_the_way_through_its_file() {
+        for record in samples::one_of_each_phase() {
+            let text = serde_json::to_string(&TaskFile::from(&record)).expect("a record is JSON");
+            let file: TaskFile = serde_json::from_str(&text).expect("what was written can be read");
+            assert_eq!(TaskRecord::try_from(file), Ok(record));
+        }
+    }
+
+    #[test]
+    fn fields_of_another_version_are_kept() {
+        let mut value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record is JSON");
+        value["colour"] = "green".into();
+        value["runs"][0]["mood"] = 7.into();
+        let file: TaskFile = serde_json::from_value(value.clone()).expect("unknown fields do not matter");
+        let record = TaskRecord::try_from(file).expect("a sound record");
+        assert_eq!(serde_json::to_value(TaskFile::from(&record)).expect("JSON"), value);
+    }
+
+    #[test]
+    fn the_file_has_every_field_that_others_rely_on() {
+        let value = serde_json::to_value(TaskFile::from(&samples::queued())).expect("a record is JSON");
+        for field in [
+            "schema",
+            "task_id",
+            "env_id",
+            "repo_url",
+            "title",
+            "ref",
+            "base_sha",
+            "branch",
+            "thread_id",
+            "status",
+            "created_at",
+            "updated_at",
+            "runs",
+        ] {
+            assert!(value.get(field).is_some(), "{field} is missing");
+        }
+        for field in [
+            "number",
+            "log",
+            "prompt",
+            "model",
+            "effort",
+            "status",
+            "queued_at",
+            "started_at",
+            "finished_at",
+            "exit_code",
+            "thread_id",
+            "commit",
+            "usage",
+            "last_message",
+            "error",
+        ] {
+            assert!(value["runs"][0].get(field).is_some(), "{field} is missing in the run");
+        }
+        assert_eq!(value["runs"][0]["log"], "logs/run-001.jsonl");
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused() {
+        let mut file = TaskFile::from(&samples::queued());
+        file.schema = 2;
+        assert_eq!(TaskRecord::try_from(file), Err(TaskFileError::Newer { found: 2, known: 1 }));
+    }
+
+    #[test]
+    fn a_file_without_runs_or_with_contradictions_is_refused() {
+        let mut empty = TaskFile::from(&samples::queued());
+        empty.runs.clear();
+        assert_eq!(TaskRecord::try_from(empty), Err(TaskFileError::NoRuns));
+
+        let mut twice = TaskFile::from(&samples::completed());
+        twice.runs.push(twice.runs[0].clone());
+        assert!(matches!(TaskRecord::try_from(twice), Err(TaskFileError::OutOfOrder(_))));
+
+        let mut endless = TaskFile::from(&samples::completed());
+        endless.runs[0].finished_at = None;
+        assert!(matches!(TaskRecord::try_from(endless), Err(TaskFileError::Run(_))));
+    }
+
+    #[test]
+    fn the_head_before_a_run_is_the_last_commit_or_the_base() {
+        let mut task = samples::completed();
+        assert_eq!(task.head_before(RunNumber::FIRST), task.base_sha.as_ref());
+        task.queue(samples::new_run("again"), samples::later());
+        let commit = task.runs[0].end().and_then(|end| end.commit.clone());
+        assert_eq!(task.head_before(RunNumber(2)), commit.as_ref());
+    }
+}

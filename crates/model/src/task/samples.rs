@@ -1,0 +1,104 @@
+//! Tasks in every phase, for the tests of this room.
+
+use jiff::Timestamp;
+
+use super::record::{NewRun, NewTask, TaskRecord};
+use crate::codex::Usage;
+use crate::ids::{EnvironmentId, ObjectId, TaskId, ThreadId};
+use crate::names::{Prompt, RefName, RepositoryUrl, Title};
+use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
+
+pub(crate) fn now() -> Timestamp {
+    "2026-01-02T03:04:05Z".parse().expect("a time")
+}
+
+pub(crate) fn later() -> Timestamp {
+    "2026-01-02T03:05:00Z".parse().expect("a time")
+}
+
+pub(crate) fn sha(digit: char) -> ObjectId {
+    digit.to_string().repeat(40).parse().expect("an object id")
+}
+
+pub(crate) fn thread(n: u128) -> ThreadId {
+    ThreadId::from_uuid(uuid::Uuid::from_u128(n))
+}
+
+pub(crate) fn new_run(prompt: &str) -> NewRun {
+    NewRun { prompt: Prompt::parse(prompt).expect("a prompt"), model: None, effort: None }
+}
+
+pub(crate) fn queued() -> TaskRecord {
+    let new = NewTask {
+        env_id: EnvironmentId::from_uuid(uuid::Uuid::from_u128(7)),
+        repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
+        git_ref: RefName::parse("main").expect("a ref"),
+        title: Title::parse("Fix it").expect("a title"),
+        run: new_run("Fix it"),
+        idempotency_key: Some("key".to_owned()),
+    };
+    TaskRecord::new(TaskId::from_uuid(uuid::Uuid::from_u128(1)), new, now())
+}
+
+fn in_phase(phase: RunPhase) -> TaskRecord {
+    let mut task = queued();
+    task.runs[0].phase = phase;
+    task
+}
+
+pub(crate) fn preparing() -> TaskRecord {
+    in_phase(RunPhase::Preparing)
+}
+
+pub(crate) fn running() -> TaskRecord {
+    in_phase(RunPhase::Running)
+}
+
+pub(crate) fn stopping() -> TaskRecord {
+    in_phase(RunPhase::Stopping)
+}
+
+pub(crate) fn success() -> RunEnd {
+    RunEnd {
+        outcome: RunOutcome::Completed,
+        started_at: Some(now()),
+        finished_at: later(),
+        exit_code: Some(0),
+        commit: Some(sha('b')),
+        usage: Some(Usage::default()),
+        usage_total: Some(Usage::default()),
+        last_message: Some("done".to_owned()),
+        notes: vec!["a note".to_owned()],
+    }
+}
+
+fn ended(outcome: RunOutcome) -> TaskRecord {
+    let mut task = in_phase(RunPhase::Ended(Box::new(RunEnd { outcome, ..success() })));
+    task.base_sha = Some(sha('a'));
+    task.thread_id = Some(thread(1));
+    task.runs[0].thread_id = Some(thread(1));
+    task.runs[0].turn_started = true;
+    task.runs[0].started_at = Some(now());
+    task
+}
+
+pub(crate) fn completed() -> TaskRecord {
+    ended(RunOutcome::Completed)
+}
+
+pub(crate) fn one_of_each_phase() -> Vec<TaskRecord> {
+    let error = || RunError::new("lost", "gone").hint("resume it");
+    let mut removing = completed();
+    removing.removing = true;
+    vec![
+        queued(),
+        preparing(),
+        running(),
+        stopping(),
+        completed(),
+        ended(RunOutcome::Failed(error())),
+        ended(RunOutcome::Stopped),
+        ended(RunOutcome::Interrupted(error())),
+        removing,
+    ]
+}
