@@ -1,0 +1,64 @@
+//! The project's chores: `cargo xtask <chore>`.
+//!
+//! One file per chore. It starts programs and reads files of this repository; it is never part of the product, and no crate
+//! depends on it.
+
+mod console;
+mod packages;
+mod test;
+mod tidy;
+mod tools;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Chores of this project. Usage: cargo xtask <chore>
+
+  test [-- <arguments>]   install what the tests need, run every check and every test;
+                          the arguments go to the test runner (`-- -p engine keeper`)
+  tidy                    check the project's own rules about its files
+";
+
+/// Why a chore was not done.
+#[derive(Debug, thiserror::Error)]
+enum ChoreError {
+    #[error("there is no chore `{0}`\n\n{USAGE}")]
+    Unknown(String),
+    #[error(transparent)]
+    Packages(#[from] packages::PackagesError),
+    #[error(transparent)]
+    Test(#[from] test::TestError),
+    #[error(transparent)]
+    Tidy(#[from] tidy::TidyError),
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::complain(&format!("error: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[String]) -> Result<(), ChoreError> {
+    match arguments {
+        [] => console::say(USAGE.trim_end()),
+        [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
+        [chore] if chore == "test" => test::run(root(), &[])?,
+        [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
+        [chore] if chore == "tidy" => tidy::run(root())?,
+        other => return Err(ChoreError::Unknown(other.join(" "))),
+    }
+    Ok(())
+}
+
+/// The root of this repository.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the chores live in a folder of the repository")
+}

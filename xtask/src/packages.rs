@@ -1,0 +1,120 @@
+//! The programs of the system that the tests need, installed where that is possible and named where it is not.
+//!
+//! Only Debian's `apt-get` is used, only as root, and only for what is missing. Nothing else of the machine is changed.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::process::Command;
+
+use crate::console::{self, StepError};
+
+/// What the tests need: something that is there when the package is, and the package's name in Debian.
+const NEEDS: &[(Need, &str)] = &[
+    (Need::Program("git"), "git"),
+    (Need::Program("node"), "nodejs"),
+    (Need::Program("npm"), "npm"),
+    (Need::Program("ps"), "procps"),
+    (Need::Program("bash"), "bash"),
+    (
+        Need::File("/etc/ssl/certs/ca-certificates.crt"),
+        "ca-certificates",
+    ),
+];
+
+/// How a need is recognised as met.
+#[derive(Debug, Clone, Copy)]
+enum Need {
+    /// A program on `PATH`.
+    Program(&'static str),
+    /// A file, looked for on Linux only.
+    File(&'static str),
+}
+
+/// Why something the tests need is not there.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PackagesError {
+    #[error("the tests need packages that are not installed\nhint: run `sudo {0}`, then try again")]
+    NotRoot(String),
+    #[error(
+        "the tests need programs that are not installed: {0}\nhint: install them, then try again"
+    )]
+    NoApt(String),
+    #[error("could not install what the tests need: {0}")]
+    Apt(#[from] StepError),
+}
+
+/// Installs what is missing, or says how to.
+pub(crate) fn ensure() -> Result<(), PackagesError> {
+    let missing: Vec<&str> = NEEDS
+        .iter()
+        .filter(|(need, _)| !need.is_met())
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if !on_path("apt-get") {
+        return Err(PackagesError::NoApt(missing.join(", ")));
+    }
+    if !is_root() {
+        return Err(PackagesError::NotRoot(install_line(&missing)));
+    }
+    console::timed(&format!("install {}", missing.join(", ")), || {
+        console::run(apt_get().arg("update"))?;
+        console::run(apt_get().args(INSTALL).args(&missing))?;
+        Ok(())
+    })
+}
+
+/// Whether a program is on `PATH`.
+pub(crate) fn on_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+const INSTALL: [&str; 3] = ["install", "--yes", "--no-install-recommends"];
+
+fn install_line(packages: &[&str]) -> String {
+    format!("apt-get {} {}", INSTALL.join(" "), packages.join(" "))
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .arg("--quiet")
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Whether this process may install packages.
+fn is_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
+}
+
+impl Need {
+    fn is_met(self) -> bool {
+        match self {
+            Self::Program(program) => on_path(program),
+            Self::File(file) => !cfg!(target_os = "linux") || Path::new(file).exists(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_there_is_found() {
+        assert!(on_path("sh"));
+        assert!(!on_path("no-such-program"));
+    }
+
+    #[test]
+    fn whoever_is_not_root_gets_the_exact_command() {
+        let error = PackagesError::NotRoot(install_line(&["git", "npm"]));
+        let expect = "the tests need packages that are not installed\n\
+            hint: run `sudo apt-get install --yes --no-install-recommends git npm`, then try again";
+        assert_eq!(error.to_string(), expect);
+    }
+}

@@ -1,0 +1,157 @@
+//! `cargo xtask test`: everything a change has to pass, in one command.
+//!
+//! What the tests need comes first, then the checks, then the tests, so that the runner's own summary is the last thing to
+//! read. A check that fails does not keep the others from speaking; the chore fails with all of them named.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::console::{self, StepError};
+use crate::tools::{self, cargo};
+use crate::{packages, tidy};
+
+/// Why a change does not pass.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TestError {
+    #[error(transparent)]
+    Packages(#[from] packages::PackagesError),
+    #[error("could not get the versions of Codex that the tests drive: {0}")]
+    Codex(#[source] StepError),
+    #[error("this did not pass: {}", .0.join(", "))]
+    Checks(Vec<&'static str>),
+}
+
+/// Runs every check and every test; `runner_arguments` go to the test runner.
+pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
+    packages::ensure()?;
+    console::timed("the pinned versions of Codex", || {
+        console::run(&mut provision_codex(root))
+    })
+    .map_err(TestError::Codex)?;
+    let mut failed = Vec::new();
+    let mut check = |name, work: &dyn Fn() -> Result<(), StepError>| {
+        if let Err(error) = console::timed(name, work) {
+            console::complain(&format!("{name}: {error}"));
+            failed.push(name);
+        }
+    };
+    check("formatting", &|| {
+        console::run(cargo(root).args(["fmt", "--all", "--check"]))
+    });
+    check("lints", &|| console::run(&mut clippy(root)));
+    check("documentation", &|| console::run(&mut documentation(root)));
+    check("licences and sources", &|| dependencies(root));
+    check("examples in the documentation", &|| {
+        console::run(cargo(root).args(["test", "--quiet", "--workspace", "--doc"]))
+    });
+    if let Err(error) = console::timed("tidiness", || tidy::run(root)) {
+        console::complain(&error.to_string());
+        failed.push("tidiness");
+    }
+    // Nothing is said after the runner when all is well: its summary closes.
+    console::say("==> tests");
+    if let Err(error) = console::run(&mut tests(root, runner_arguments)) {
+        console::complain(&error.to_string());
+        failed.push("tests");
+    }
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(TestError::Checks(failed))
+    }
+}
+
+fn provision_codex(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.args([
+        "run",
+        "--quiet",
+        "--package",
+        "testkit",
+        "--example",
+        "provision_codex",
+    ]);
+    command
+}
+
+fn clippy(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.args([
+        "clippy",
+        "--quiet",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "--deny",
+        "warnings",
+    ]);
+    command
+}
+
+fn documentation(root: &Path) -> Command {
+    let mut command = cargo(root);
+    command.args([
+        "doc",
+        "--quiet",
+        "--workspace",
+        "--no-deps",
+        "--document-private-items",
+    ]);
+    command.env("RUSTDOCFLAGS", "--deny warnings");
+    command
+}
+
+/// Advisories are left out: their database is not on every network that this runs on.
+fn dependencies(root: &Path) -> Result<(), StepError> {
+    let Some(mut deny) = tools::cargo_deny(root)? else {
+        console::say(
+            "    skipped: there is no cargo-deny (`cargo install --locked cargo-deny` brings it)",
+        );
+        return Ok(());
+    };
+    console::run(
+        deny.current_dir(root)
+            .args(["check", "bans", "licenses", "sources"]),
+    )
+}
+
+fn tests(root: &Path, arguments: &[String]) -> Command {
+    let mut command = cargo(root);
+    if tools::has_nextest(root) {
+        command.args(["nextest", "run", "--no-fail-fast"]);
+    } else {
+        command.args(["test", "--tests", "--no-fail-fast"]);
+    }
+    command.args(scope(arguments)).args(arguments);
+    command
+}
+
+/// Every crate, unless the arguments choose for themselves.
+fn scope(arguments: &[String]) -> Option<&'static str> {
+    let chooses = |argument: &String| argument == "-p" || argument.starts_with("--package");
+    (!arguments.iter().any(chooses)).then_some("--workspace")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_crate_is_tested_unless_some_are_chosen() {
+        let check = |arguments: &[&str], expect| {
+            let arguments: Vec<String> =
+                arguments.iter().map(|&argument| argument.into()).collect();
+            assert_eq!(scope(&arguments), expect, "{arguments:?}");
+        };
+        check(&[], Some("--workspace"));
+        check(&["keeper"], Some("--workspace"));
+        check(&["-p", "engine", "keeper"], None);
+        check(&["--package=engine"], None);
+    }
+
+    #[test]
+    fn a_change_that_does_not_pass_hears_every_reason() {
+        let error = TestError::Checks(vec!["formatting", "tests"]);
+        assert_eq!(error.to_string(), "this did not pass: formatting, tests");
+    }
+}

@@ -1,0 +1,142 @@
+//! `cargo xtask tidy`: the project's own rules about its files, those that no other tool checks.
+//!
+//! Rules about a source file are in `source.rs`, rules about who may depend on whom in `walls.rs`. It reads and never mends.
+
+mod source;
+mod walls;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::console;
+
+/// Folders that are not ours to judge.
+const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
+
+/// Why the repository is not tidy.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TidyError {
+    #[error("could not read {path}")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error("could not ask cargo which crate depends on which: {0}")]
+    Metadata(String),
+    #[error("{}", .0.join("\n"))]
+    Untidy(Vec<String>),
+}
+
+/// Checks every rule and names each place that breaks one.
+pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
+    let files = rust_files(root)?;
+    let mut complaints = Vec::new();
+    let mut lengths = Vec::new();
+    for file in &files {
+        let text = read(file)?;
+        let name = file
+            .strip_prefix(root)
+            .unwrap_or(file)
+            .display()
+            .to_string();
+        lengths.push(text.lines().count());
+        complaints.extend(
+            source::complaints(&text)
+                .into_iter()
+                .map(|complaint| format!("{name}{complaint}")),
+        );
+    }
+    complaints.extend(walls::complaints(root)?);
+    complaints.extend(changelog_complaints(root));
+    if !complaints.is_empty() {
+        return Err(TidyError::Untidy(complaints));
+    }
+    lengths.sort_unstable();
+    let median = lengths.get(lengths.len() / 2).copied().unwrap_or_default();
+    let longest = lengths.last().copied().unwrap_or_default();
+    console::say(&format!(
+        "    {} Rust files, median {median} lines, longest {longest}",
+        lengths.len()
+    ));
+    Ok(())
+}
+
+/// A changelog that is not there has no section either.
+fn changelog_complaints(root: &Path) -> Option<String> {
+    let changelog = read(&root.join("CHANGELOG.md")).unwrap_or_default();
+    let has_unreleased = changelog
+        .lines()
+        .any(|line| line.starts_with("## [Unreleased]"));
+    (!has_unreleased).then(|| "CHANGELOG.md: has no `## [Unreleased]` section".to_owned())
+}
+
+fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, TidyError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TidyError::Read { path, source }
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(at(folder))? {
+        let entry = entry.map_err(at(folder))?;
+        let (path, name) = (entry.path(), entry.file_name());
+        if entry.file_type().map_err(at(&path))?.is_dir() {
+            if !SKIPPED.iter().any(|skipped| name == *skipped) {
+                files.extend(rust_files(&path)?);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn read(path: &Path) -> Result<String, TidyError> {
+    std::fs::read_to_string(path).map_err(|source| TidyError::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_built_or_fetched_are_not_judged() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        for file in [
+            "a/b.rs",
+            "a/target/c.rs",
+            "target/d.rs",
+            "vendor/e.rs",
+            "f.rs",
+            "g.txt",
+        ] {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
+            std::fs::write(path, "").expect("a temporary file");
+        }
+        let found = rust_files(root.path()).expect("the folder can be read");
+        assert_eq!(
+            found,
+            [root.path().join("a/b.rs"), root.path().join("f.rs")]
+        );
+    }
+
+    #[test]
+    fn a_changelog_without_the_section_for_the_next_release_is_named() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let check = |text: &str| {
+            std::fs::write(root.path().join("CHANGELOG.md"), text).expect("a temporary file");
+            changelog_complaints(root.path()).is_none()
+        };
+        assert!(
+            changelog_complaints(root.path()).is_some(),
+            "there is no file yet"
+        );
+        assert!(check("# Changelog\n\n## [Unreleased]\n"));
+        assert!(!check("# Changelog\n\n## [0.1.0]\n"));
+    }
+}

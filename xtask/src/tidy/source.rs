@@ -1,0 +1,92 @@
+//! The rules for one Rust source file: its length, its opening words, and what must not be in it.
+//!
+//! Pure: text in, complaints out. What must not be in a file is listed in `forbidden.txt`, so that this file may speak of it.
+
+/// A file longer than this is two files.
+const MAX_LINES: usize = 600;
+
+/// How many lines a file's opening words take at least: what it owns, and what it never does.
+const MIN_OPENING: usize = 2;
+
+/// What must not be in a file, and why: a word and a reason on each line, with a tab between them.
+const FORBIDDEN: &str = include_str!("forbidden.txt");
+
+/// What is wrong with a file; each complaint begins with `:<line>: ` or `: `, to be put after the file's name.
+pub(super) fn complaints(text: &str) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let lines = text.lines().count();
+    if lines > MAX_LINES {
+        complaints.push(format!(
+            ": has {lines} lines, more than {MAX_LINES}; make it two files"
+        ));
+    }
+    let opening = text
+        .lines()
+        .take_while(|line| line.starts_with("//!"))
+        .count();
+    if opening < MIN_OPENING {
+        let wanted =
+            "open with `//!` lines that say what it owns, what it never does, and the invariant";
+        complaints.push(format!(":1: {wanted}"));
+    }
+    for (number, line) in text.lines().enumerate() {
+        for (word, reason) in FORBIDDEN.lines().filter_map(|rule| rule.split_once('\t')) {
+            if line.contains(word) {
+                complaints.push(format!(":{}: `{word}`: {reason}", number + 1));
+            }
+        }
+    }
+    complaints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OPENING: &str = "//! It owns this.\n//! It never does that.\n";
+
+    #[test]
+    fn a_tidy_file_has_no_complaints() {
+        assert_eq!(
+            complaints(&format!("{OPENING}\nfn main() {{}}\n")),
+            Vec::<String>::new()
+        );
+    }
+
+    #[test]
+    fn a_file_opens_with_words() {
+        let check = |text: &str| {
+            let found = complaints(text);
+            assert!(
+                matches!(found.as_slice(), [one] if one.starts_with(":1: open with")),
+                "{text:?}: {found:?}"
+            );
+        };
+        check("fn main() {}\n");
+        check("//! Only one line.\nfn main() {}\n");
+        check("");
+    }
+
+    #[test]
+    fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
+        let file = |lines: usize| format!("{OPENING}{}", "\n".repeat(lines - MIN_OPENING));
+        assert_eq!(complaints(&file(MAX_LINES)), Vec::<String>::new());
+        assert_eq!(
+            complaints(&file(MAX_LINES + 1)),
+            [": has 601 lines, more than 600; make it two files"]
+        );
+    }
+
+    #[test]
+    fn every_forbidden_word_is_found_on_its_line() {
+        let rules: Vec<_> = FORBIDDEN
+            .lines()
+            .map(|rule| rule.split_once('\t').expect("a word and a reason"))
+            .collect();
+        assert!(rules.len() > 5, "the list is there");
+        for (word, reason) in rules {
+            let found = complaints(&format!("{OPENING}let x = {word};\n"));
+            assert_eq!(found, [format!(":3: `{word}`: {reason}")]);
+        }
+    }
+}

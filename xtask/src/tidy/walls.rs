@@ -1,0 +1,151 @@
+//! The walls between the crates: who may never depend on what, and that every crate obeys the workspace's lints.
+//!
+//! Cargo is asked for the dependencies, so that a renamed or optional one is seen too. What tests use is their own affair.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::TidyError;
+use crate::tools::cargo;
+
+/// What a crate must be able to do without, because another one does it.
+const WALLS: &[(&str, &[&str])] = &[
+    (
+        "model",
+        &[
+            "axum",
+            "clap",
+            "engine",
+            "fs-err",
+            "notify",
+            "reqwest",
+            "rustix",
+            "scripted-model",
+            "tempfile",
+            "tokio",
+            "web",
+        ],
+    ),
+    (
+        "engine",
+        &[
+            "axum",
+            "clap",
+            "codex-orchestrator",
+            "hyper",
+            "maud",
+            "scripted-model",
+            "web",
+        ],
+    ),
+    (
+        "web",
+        &[
+            "clap",
+            "codex-orchestrator",
+            "fs-err",
+            "rustix",
+            "scripted-model",
+        ],
+    ),
+    ("scripted-model", &["engine", "model", "web"]),
+];
+
+/// Broken walls, and crates that do not take the workspace's lints.
+pub(super) fn complaints(root: &Path) -> Result<Vec<String>, TidyError> {
+    let metadata = metadata(root)?;
+    let mut complaints = Vec::new();
+    for package in metadata["packages"].as_array().into_iter().flatten() {
+        complaints.extend(broken_walls(package));
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
+        if !super::read(manifest)?.contains("[lints]\nworkspace = true") {
+            let name = manifest.strip_prefix(root).unwrap_or(manifest).display();
+            complaints.push(format!(
+                "{name}: must have `[lints]` with `workspace = true`"
+            ));
+        }
+    }
+    Ok(complaints)
+}
+
+fn broken_walls(package: &Value) -> Vec<String> {
+    let name = package["name"].as_str().unwrap_or_default();
+    let forbidden: Vec<&str> = WALLS
+        .iter()
+        .filter(|(wall, _)| *wall == name)
+        .flat_map(|(_, forbidden)| forbidden.iter().copied())
+        .collect();
+    let dependencies = package["dependencies"].as_array().into_iter().flatten();
+    dependencies
+        .filter(|dependency| dependency["kind"] != "dev")
+        .filter_map(|dependency| dependency["name"].as_str())
+        .filter(|dependency| forbidden.contains(dependency))
+        .map(|dependency| format!("crate {name}: must not depend on {dependency}"))
+        .collect()
+}
+
+fn metadata(root: &Path) -> Result<Value, TidyError> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps"];
+    let output = cargo(root)
+        .args(arguments)
+        .output()
+        .map_err(|error| TidyError::Metadata(error.to_string()))?;
+    if !output.status.success() {
+        return Err(TidyError::Metadata(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ));
+    }
+    serde_json::from_slice(&output.stdout).map_err(|error| TidyError::Metadata(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn package(name: &str, dependency: &str, kind: &str) -> Value {
+        json!({"name": name, "dependencies": [{"name": dependency, "kind": (kind != "normal").then_some(kind)}]})
+    }
+
+    #[test]
+    fn a_crate_that_reaches_through_a_wall_is_named() {
+        let check = |name, dependency, kind, expect: &[&str]| {
+            assert_eq!(broken_walls(&package(name, dependency, kind)), expect);
+        };
+        check(
+            "model",
+            "tokio",
+            "normal",
+            &["crate model: must not depend on tokio"],
+        );
+        check(
+            "model",
+            "tokio",
+            "build",
+            &["crate model: must not depend on tokio"],
+        );
+        check("model", "tokio", "dev", &[]);
+        check("engine", "tokio", "normal", &[]);
+        check(
+            "engine",
+            "web",
+            "normal",
+            &["crate engine: must not depend on web"],
+        );
+    }
+
+    #[test]
+    fn walls_stand_between_crates_that_exist() {
+        let metadata = metadata(crate::root()).expect("cargo knows this workspace");
+        let packages = metadata["packages"].as_array().expect("a list of crates");
+        let names: Vec<_> = packages
+            .iter()
+            .filter_map(|package| package["name"].as_str())
+            .collect();
+        for (wall, _) in WALLS {
+            assert!(names.contains(wall), "{wall} is not among {names:?}");
+        }
+    }
+}
