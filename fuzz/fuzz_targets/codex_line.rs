@@ -1,0 +1,58 @@
+//! A worker's stdout, from bytes to verdict: nothing panics, no byte is lost, nothing drives a terminal.
+//!
+//! The length of the input chooses the size of the chunks and the cap of a line, so that seeds can be used as they are.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use model::codex::{
+    Exit, JournalSummary, LINE_CAP_BYTES, LineContent, LineSplitter, ProcessEnd, classify, transcribe, unwrap_shell,
+};
+
+fuzz_target!(|journal: &[u8]| {
+    let chunk_size = journal.len() % 61 + 1;
+    let cap = if journal.len().is_multiple_of(4) { 64 } else { LINE_CAP_BYTES };
+    let summary = read_in_chunks(journal, chunk_size, cap);
+    if journal.split(|byte| *byte == b'\n').all(|line| line.len() <= cap) {
+        assert_eq!(summary, JournalSummary::of(journal));
+    }
+    judge(&summary, journal);
+    if let Ok(text) = std::str::from_utf8(journal) {
+        unwrap_shell(text);
+    }
+});
+
+fn read_in_chunks(journal: &[u8], chunk_size: usize, cap: usize) -> JournalSummary {
+    let mut splitter = LineSplitter::new().with_cap(cap);
+    let mut summary = JournalSummary::default();
+    let mut end = 0;
+    for chunk in journal.chunks(chunk_size) {
+        splitter.feed(chunk, |line| {
+            let len = match line.content {
+                LineContent::Whole(bytes) => bytes.len() as u64,
+                LineContent::Oversized { len } => len,
+            };
+            end += len + 1;
+            assert_eq!(line.end, end);
+            let event = line.event();
+            summary.observe(&event);
+            if let Some(entry) = transcribe(&event) {
+                assert!(!entry.title.contains('\n'));
+                assert!(!entry.body.chars().any(|character| character.is_control() && !matches!(character, '\n' | '\t')));
+            }
+        });
+        assert!(splitter.tail().len() <= cap);
+    }
+    assert_eq!(end + splitter.torn(), journal.len() as u64);
+    summary
+}
+
+fn judge(summary: &JournalSummary, journal: &[u8]) {
+    let stderr = String::from_utf8_lossy(journal);
+    for exit in [Exit::Code(0), Exit::Code(1), Exit::Code(127), Exit::Signal(9), Exit::Grace, Exit::Lost, Exit::TimeLimit] {
+        for stop_requested in [false, true] {
+            let end = ProcessEnd { exit: exit.clone(), stop_requested, expected_thread: Some("7".to_owned()) };
+            classify(summary, &end, &stderr);
+        }
+    }
+}
