@@ -1,0 +1,108 @@
+//! A Codex that is running: its lines as they come, an interrupt, and its end.
+//!
+//! It is killed when dropped, and nothing is waited for longer than [`LIMIT`]: a test fails rather than hangs.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+use tokio::task::JoinHandle;
+
+use super::Outcome;
+
+/// Far longer than any scripted run takes; one that takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(90);
+
+/// A run of Codex that may still go on.
+#[derive(Debug)]
+pub struct RunningCodex {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    stdout: String,
+    stderr: JoinHandle<String>,
+}
+
+impl RunningCodex {
+    pub(super) async fn spawn(mut command: Command, prompt: &str) -> Self {
+        let piped = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        let mut child = piped.spawn().expect("the installed Codex starts");
+        let stdout = child.stdout.take().expect("stdout is a pipe");
+        let mut stderr = child.stderr.take().expect("stderr is a pipe");
+        let mut stdin = child.stdin.take().expect("stdin is a pipe");
+        // A Codex that fails early reads nothing; its exit code and stderr then tell more than this error would.
+        stdin.write_all(prompt.as_bytes()).await.ok();
+        let stderr = tokio::spawn(async move {
+            let mut bytes = Vec::new();
+            stderr
+                .read_to_end(&mut bytes)
+                .await
+                .expect("a pipe can be read");
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        Self {
+            child,
+            lines: BufReader::new(stdout).lines(),
+            stdout: String::new(),
+            stderr,
+        }
+    }
+
+    /// Waits for the next event of this type, such as `item.started`.
+    ///
+    /// # Panics
+    /// When Codex ends without one, or keeps silent.
+    pub async fn until(&mut self, kind: &str) -> Value {
+        while let Some(line) = self.next_line().await {
+            match serde_json::from_str::<Value>(&line) {
+                Ok(event) if event["type"] == kind => return event,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        panic!("Codex ended without `{kind}`:\n{}", self.stdout)
+    }
+
+    /// Sends it the signal that means: stop, and end what you started.
+    pub fn interrupt(&self) {
+        let id = self.child.id().expect("Codex was not waited for yet");
+        let pid = i32::try_from(id)
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id fits");
+        kill_process(pid, Signal::INT).expect("our own child can be signalled");
+    }
+
+    /// Waits for its end.
+    pub async fn end(mut self) -> Outcome {
+        while self.next_line().await.is_some() {}
+        let waiting = async { (self.child.wait().await, self.stderr.await) };
+        let (status, stderr) = within(waiting).await;
+        Outcome {
+            exit_code: status.expect("our own child can be waited for").code(),
+            stdout: self.stdout,
+            stderr: stderr.expect("reading stderr does not panic"),
+        }
+    }
+
+    async fn next_line(&mut self) -> Option<String> {
+        let line = within(self.lines.next_line())
+            .await
+            .expect("Codex prints UTF-8")?;
+        self.stdout.push_str(&line);
+        self.stdout.push('\n');
+        Some(line)
+    }
+}
+
+async fn within<T>(work: impl Future<Output = T>) -> T {
+    let Ok(done) = tokio::time::timeout(LIMIT, work).await else {
+        panic!("Codex was silent for {LIMIT:?}")
+    };
+    done
+}

@@ -1,0 +1,4 @@
+//! testkit
+
+pub mod codex;
+pub mod upstream;

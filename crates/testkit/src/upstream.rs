@@ -1,0 +1,231 @@
+//! A real upstream repository: a bare one in a temporary folder that tests move, rewrite and prune as people do.
+//!
+//! It runs the machine's git with a fixed environment: no configuration of the user or the system is read, commits have fixed
+//! authors. It never has a working tree; commits are made from content alone.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+/// A bare repository to clone from.
+#[derive(Debug)]
+pub struct Upstream {
+    folder: TempDir,
+    repository: PathBuf,
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Upstream {
+    /// With one commit on `main`: a `README.md` that says `hello`.
+    pub fn new() -> Self {
+        let upstream = Self::empty();
+        upstream.commit("main", &[("README.md", "hello\n")], "start");
+        upstream
+    }
+
+    /// With no commit at all, HEAD on `main`.
+    pub fn empty() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let root = folder.path().canonicalize().expect("it was just made");
+        let upstream = Self { repository: root.join("upstream.git"), folder };
+        upstream.git_in(&root, &["init", "--quiet", "--bare", "--initial-branch=main", "upstream.git"]);
+        upstream
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.repository
+    }
+
+    /// Its absolute path, as a URL that git takes.
+    pub fn url(&self) -> String {
+        self.repository.display().to_string()
+    }
+
+    /// Its `file://` URL.
+    pub fn file_url(&self) -> String {
+        format!("file://{}", self.repository.display())
+    }
+
+    /// Commits files on top of a branch and moves the branch. A new branch starts from `main`, if there is one.
+    pub fn commit(&self, branch: &str, files: &[(&str, &str)], message: &str) -> String {
+        let parent = self.commit_of(branch).or_else(|| self.commit_of("main"));
+        let commit = self.commit_on(parent.as_deref(), files, message);
+        self.point(&format!("refs/heads/{branch}"), &commit);
+        commit
+    }
+
+    /// Replaces the history of a branch by one new commit without parents, as a forced push does.
+    pub fn rewrite(&self, branch: &str, files: &[(&str, &str)], message: &str) -> String {
+        let commit = self.commit_on(None, files, message);
+        self.point(&format!("refs/heads/{branch}"), &commit);
+        commit
+    }
+
+    /// Deletes a branch.
+    pub fn delete_branch(&self, branch: &str) {
+        self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
+    }
+
+    /// Makes an annotated tag.
+    pub fn tag(&self, name: &str, target: &str) {
+        self.git(&["tag", "--annotate", "--message", name, "--", name, target]);
+    }
+
+    /// What a host keeps for a pull request: `refs/pull/<number>/head`, with a commit that no branch has.
+    pub fn pull_request(&self, number: u32, files: &[(&str, &str)]) -> String {
+        let commit = self.commit_on(self.commit_of("main").as_deref(), files, "proposed");
+        self.point(&format!("refs/pull/{number}/head"), &commit);
+        commit
+    }
+
+    /// Makes another branch the one that HEAD names.
+    pub fn set_head(&self, branch: &str) {
+        self.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]);
+    }
+
+    /// Points any ref at a commit.
+    pub fn point(&self, reference: &str, commit: &str) {
+        self.git(&["update-ref", reference, commit]);
+    }
+
+    /// The commit a branch is at.
+    pub fn commit_of(&self, branch: &str) -> Option<String> {
+        let reference = format!("refs/heads/{branch}^{{commit}}");
+        let output = self.try_git(&["rev-parse", "--verify", "--quiet", &reference]);
+        output.status.success().then(|| trimmed(&output))
+    }
+
+    /// Runs git on this repository and returns what it printed.
+    ///
+    /// # Panics
+    /// When git fails: a test's ground is not what is tested.
+    pub fn git(&self, arguments: &[&str]) -> String {
+        self.git_in(&self.repository, arguments)
+    }
+
+    /// Runs git in any folder with this repository's fixed environment, as a person would by hand.
+    ///
+    /// # Panics
+    /// When git fails.
+    pub fn git_in(&self, folder: &Path, arguments: &[&str]) -> String {
+        let output = self.try_git_in(folder, arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "git {arguments:?} in {}: {complaint}", folder.display());
+        trimmed(&output)
+    }
+
+    /// Runs git in any folder and returns whatever came of it.
+    pub fn try_git_in(&self, folder: &Path, arguments: &[&str]) -> Output {
+        self.command(folder).args(arguments).output().expect("git is installed")
+    }
+
+    fn try_git(&self, arguments: &[&str]) -> Output {
+        self.try_git_in(&self.repository, arguments)
+    }
+
+    fn commit_on(&self, parent: Option<&str>, files: &[(&str, &str)], message: &str) -> String {
+        let index = self.folder.path().join("index");
+        let git = |arguments: &[&str], input: &str| {
+            let mut command = self.command(&self.repository);
+            command.args(arguments).env("GIT_INDEX_FILE", &index);
+            fed(&mut command, input)
+        };
+        match parent {
+            Some(parent) => git(&["read-tree", parent], ""),
+            None => git(&["read-tree", "--empty"], ""),
+        };
+        for (path, content) in files {
+            let blob = git(&["hash-object", "-w", "--stdin"], content);
+            git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{path}")], "");
+        }
+        let tree = git(&["write-tree"], "");
+        let mut arguments = vec!["commit-tree", tree.as_str(), "-m", message];
+        arguments.extend(parent.into_iter().flat_map(|parent| ["-p", parent]));
+        git(&arguments, "")
+    }
+
+    fn command(&self, folder: &Path) -> Command {
+        let mut command = Command::new("git");
+        command.current_dir(folder).env_clear().stdin(Stdio::null());
+        command.envs(environment(self.folder.path()));
+        command
+    }
+}
+
+/// The variables that git gets in tests: nothing of the machine but PATH, a home without configuration, a fixed author.
+pub fn environment(home: &Path) -> Vec<(String, String)> {
+    let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
+    let date = "2026-01-01T00:00:00Z";
+    [
+        ("PATH", path.as_str()),
+        ("HOME", &home.display().to_string()),
+        ("LC_ALL", "C"),
+        ("GIT_CONFIG_NOSYSTEM", "1"),
+        ("GIT_CONFIG_GLOBAL", "/dev/null"),
+        ("GIT_TERMINAL_PROMPT", "0"),
+        ("GIT_AUTHOR_NAME", "Test"),
+        ("GIT_AUTHOR_EMAIL", "test@localhost"),
+        ("GIT_AUTHOR_DATE", date),
+        ("GIT_COMMITTER_NAME", "Test"),
+        ("GIT_COMMITTER_EMAIL", "test@localhost"),
+        ("GIT_COMMITTER_DATE", date),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .to_vec()
+}
+
+fn fed(command: &mut Command, input: &str) -> String {
+    use std::io::Write;
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("git is installed");
+    let mut stdin = child.stdin.take().expect("stdin is a pipe");
+    stdin.write_all(input.as_bytes()).expect("git reads its input");
+    drop(stdin);
+    let output = child.wait_with_output().expect("git ends");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    trimmed(&output)
+}
+
+fn trimmed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_moves_and_rewrites_and_deletes_like_a_real_one() {
+        let upstream = Upstream::new();
+        let first = upstream.commit_of("main").expect("it starts with a commit");
+        let second = upstream.commit("main", &[("a/b.txt", "1\n")], "more");
+        assert_eq!(upstream.git(&["rev-parse", "main^"]), first);
+        assert_eq!(upstream.git(&["show", "main:a/b.txt"]), "1");
+        let rewritten = upstream.rewrite("main", &[("c.txt", "2\n")], "again");
+        assert_ne!(rewritten, second);
+        assert_eq!(upstream.git(&["rev-list", "--count", "main"]), "1");
+        upstream.commit("topic", &[("t.txt", "3\n")], "topic");
+        upstream.delete_branch("topic");
+        assert_eq!(upstream.commit_of("topic"), None);
+    }
+
+    #[test]
+    fn a_pull_request_has_a_commit_that_no_branch_has() {
+        let upstream = Upstream::new();
+        let proposed = upstream.pull_request(1, &[("p.txt", "p\n")]);
+        assert_eq!(upstream.git(&["rev-parse", "refs/pull/1/head"]), proposed);
+        assert_eq!(upstream.git(&["branch", "--contains", &proposed]), "");
+    }
+
+    #[test]
+    fn an_empty_one_has_no_branches() {
+        assert_eq!(Upstream::empty().git(&["for-each-ref"]), "");
+    }
+}
