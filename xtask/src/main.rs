@@ -4,6 +4,7 @@
 //! depends on it.
 
 mod console;
+mod openapi;
 mod packages;
 mod test;
 mod tidy;
@@ -18,6 +19,7 @@ Chores of this project. Usage: cargo xtask <chore>
   test [-- <arguments>]   install what the tests need, run every check and every test;
                           the arguments go to the test runner (`-- -p engine keeper`)
   tidy                    check the project's own rules about its files
+  openapi                 write docs/openapi.json anew from the code
 ";
 
 /// Why a chore was not done.
@@ -25,6 +27,8 @@ Chores of this project. Usage: cargo xtask <chore>
 enum ChoreError {
     #[error("there is no chore `{0}`\n\n{USAGE}")]
     Unknown(String),
+    #[error("docs/openapi.json was not written: {0}")]
+    OpenApi(#[from] console::StepError),
     #[error(transparent)]
     Packages(#[from] packages::PackagesError),
     #[error(transparent)]
@@ -50,6 +54,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
         [chore] if chore == "test" => test::run(root(), &[])?,
         [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
+        [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "tidy" => tidy::run(root())?,
         other => return Err(ChoreError::Unknown(other.join(" "))),
     }

@@ -1,0 +1,239 @@
+//! The facade: everything that the API can ask, as one type.
+//!
+//! Texts come in as they were sent and are parsed here; views go out. No state is kept in here: see `inner`.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::Stream;
+use model::api::{
+    CreateEnvironment, CreateTask, EditEnvironment, EnvironmentView, FeedEvent, Page, ResumeTask, RunEnded, ServerStatus,
+    TaskQuery, TaskView,
+};
+use model::diff::Diff;
+use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
+use model::names::{Prompt, Setting};
+use model::problem::{Problem, ProblemKind};
+use model::task::{NewRun, TaskRequest};
+
+use crate::config::Config;
+use crate::environment::EnvironmentSlot;
+pub(crate) use crate::inner::{Inner, blocking};
+use crate::task::TaskSlot;
+
+/// How long a removal is waited for: longer than any stop protocol takes.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);
+
+/// A running engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+/// Why an engine did not start.
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}")]
+pub struct StartError {
+    /// What is wrong, and what to do.
+    pub problem: Problem,
+}
+
+/// A run's raw journal on disk.
+#[derive(Debug)]
+pub struct LogFile {
+    /// The open file, at its start.
+    pub file: tokio::fs::File,
+    /// Its length in bytes at this moment.
+    pub length: u64,
+    /// Whether the run may still write to it.
+    pub active: bool,
+}
+
+/// What a follower of a run gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunLine {
+    /// A complete line without its newline, and the offset behind the newline.
+    Line {
+        /// The byte offset behind the line: what to resume from.
+        offset: u64,
+        /// The line as the worker wrote it.
+        text: bytes::Bytes,
+    },
+    /// The run has ended, and every complete line was sent.
+    Ended(RunEnded),
+}
+
+impl Engine {
+    /// Takes the home's lock, reads all records, and reconciles them with the world.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let inner = Inner::start(config).await.map_err(|problem| StartError { problem })?;
+        Ok(Self { inner })
+    }
+
+    /// Stops accepting work and waits for what is being written. Runs go on under their keepers.
+    pub async fn shutdown(&self) {
+        self.inner.cancel.cancel();
+        self.inner.tracker.close();
+        self.inner.tracker.wait().await;
+    }
+
+    /// What this server is and how it is.
+    pub fn status(&self) -> ServerStatus {
+        self.inner.status()
+    }
+
+    /// The token that TCP clients must send.
+    pub fn token(&self) -> &str {
+        &self.inner.home.token
+    }
+
+    /// `ORCH_HOME/orchestrator.sock`.
+    pub fn socket_path(&self) -> PathBuf {
+        self.inner.home.layout.socket()
+    }
+
+    /// Says on which TCP address the API listens, for `status`.
+    pub fn set_listen(&self, address: std::net::SocketAddr) {
+        self.inner.set_listen(address);
+    }
+
+    /// Records an environment and begins its clone.
+    pub async fn create_environment(&self, new: CreateEnvironment) -> Result<EnvironmentView, Problem> {
+        let slot = self.inner.create_environment(new).await?;
+        Ok(self.inner.environment_view(&slot))
+    }
+
+    /// All environments, newest first.
+    pub fn environments(&self) -> Page<EnvironmentView> {
+        let items = self.inner.environments.all().iter().map(|slot| self.inner.environment_view(slot)).collect();
+        Page { items, next_cursor: None, damaged: self.inner.damaged_environments.clone() }
+    }
+
+    /// One environment.
+    pub fn environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
+        Ok(self.inner.environment_view(self.environment_slot(id)?.as_ref()))
+    }
+
+    /// Changes an environment.
+    pub async fn edit_environment(&self, id: &str, edit: EditEnvironment) -> Result<EnvironmentView, Problem> {
+        let slot = self.environment_slot(id)?;
+        self.inner.edit_environment(&slot, edit).await?;
+        Ok(self.inner.environment_view(&slot))
+    }
+
+    /// Removes an environment's tasks and then itself; waits until both are gone.
+    pub async fn remove_environment(&self, id: &str) -> Result<(), Problem> {
+        let slot = self.environment_slot(id)?;
+        self.inner.remove_environment(&slot).await
+    }
+
+    /// Records a task and begins its first run. The same key and the same request answer the same task; the flag says
+    /// whether this call created it.
+    pub async fn create_task(&self, new: CreateTask, key: Option<String>) -> Result<(TaskView, bool), Problem> {
+        let (slot, created) = self.inner.create_task(new, key).await?;
+        Ok((self.inner.task_view(&slot), created))
+    }
+
+    /// One page of tasks, newest first.
+    pub fn tasks(&self, query: &TaskQuery) -> Result<Page<TaskView>, Problem> {
+        let mut page = self.inner.tasks.page(query, |slot| self.inner.task_view(slot))?;
+        if query.cursor.is_none() {
+            page.damaged = self.inner.damaged_tasks.clone();
+        }
+        Ok(page)
+    }
+
+    /// One task.
+    pub fn task(&self, id: &str) -> Result<TaskView, Problem> {
+        Ok(self.inner.task_view(self.task_slot(id)?.as_ref()))
+    }
+
+    /// Goes on in the task's thread.
+    pub async fn resume_task(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        let run = NewRun {
+            prompt: Prompt::parse(&asked.prompt)?,
+            model: asked.model.as_deref().map(Setting::parse).transpose()?,
+            effort: asked.effort.as_deref().map(Setting::parse).transpose()?,
+        };
+        self.inner.worker()?;
+        self.inner.ask(&slot, TaskRequest::Resume(run)).await?;
+        self.inner.admit(&slot);
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Ends the active run; answers at once, with the status `stopping` or what it is.
+    pub async fn stop_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Stop).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Removes a task, ending its run first; waits until it is gone.
+    pub async fn remove_task(&self, id: &str) -> Result<(), Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Remove).await?;
+        tokio::time::timeout(REMOVAL_PATIENCE, slot.until_gone()).await.map_err(|_| {
+            Problem::new(ProblemKind::Unavailable, "removal_unfinished", format!("the task {} is still being removed", slot.id))
+                .hint("it goes on by itself; the server's log says what is in the way")
+        })
+    }
+
+    /// What the task, or one run of it, changed.
+    pub async fn diff(&self, id: &str, run: Option<RunNumber>) -> Result<Diff, Problem> {
+        let patch = self.patch(id, run).await?;
+        Ok(blocking(move || Diff::parse(&patch)).await)
+    }
+
+    /// The same as a patch that `git apply` takes.
+    pub async fn patch(&self, id: &str, run: Option<RunNumber>) -> Result<Vec<u8>, Problem> {
+        self.inner.patch(self.task_slot(id)?.as_ref(), run).await
+    }
+
+    /// The raw journal of a run.
+    pub async fn log(&self, id: &str, run: RunNumber) -> Result<LogFile, Problem> {
+        self.inner.log(self.task_slot(id)?.as_ref(), run).await
+    }
+
+    /// The journal's lines from a byte offset on, while they are written, until the run has ended.
+    pub fn follow(
+        &self,
+        id: &str,
+        run: RunNumber,
+        offset: u64,
+    ) -> Result<impl Stream<Item = Result<RunLine, Problem>> + Send + use<>, Problem> {
+        self.inner.follow_run(&self.task_slot(id)?, run, offset)
+    }
+
+    /// Numbered changes of state after the given number, or from now on.
+    pub fn feed(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
+        self.inner.feed.after(after)
+    }
+
+    fn task_slot(&self, id: &str) -> Result<Arc<TaskSlot>, Problem> {
+        let id: TaskId = id.parse().map_err(malformed)?;
+        if let Some(damaged) = self.inner.damaged_tasks.iter().find(|damaged| damaged.id == id.to_string()) {
+            return Err(damaged_problem(damaged));
+        }
+        self.inner.tasks.get(id).ok_or_else(|| Problem::not_found("task", id))
+    }
+
+    fn environment_slot(&self, id: &str) -> Result<Arc<EnvironmentSlot>, Problem> {
+        let id: EnvironmentId = id.parse().map_err(malformed)?;
+        if let Some(damaged) = self.inner.damaged_environments.iter().find(|damaged| damaged.id == id.to_string()) {
+            return Err(damaged_problem(damaged));
+        }
+        self.inner.environments.get(id).ok_or_else(|| Problem::not_found("environment", id))
+    }
+}
+
+fn malformed(error: IdError) -> Problem {
+    Problem::new(ProblemKind::Malformed, "malformed_id", error.to_string()).hint("ids are 36 characters; lists show them")
+}
+
+fn damaged_problem(damaged: &model::api::Damaged) -> Problem {
+    let detail = format!("`{}` cannot be read: {}", damaged.path, damaged.reason);
+    let problem = Problem::new(ProblemKind::WrongState, "damaged", detail);
+    damaged.hints.iter().fold(problem, |problem, hint| problem.hint(hint.clone()))
+}

@@ -1,0 +1,149 @@
+//! The clone of a mirror: in the background, with progress, cancelled by a removal, made anew after a crash.
+//!
+//! Invariant: a mirror that is at its place is complete; a clone that failed has left nothing on disk.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use jiff::Timestamp;
+use model::api::{FeedEvent, Progress};
+use model::environment::{EnvironmentRecord, EnvironmentStatus};
+use model::names::BranchName;
+use model::run::RunError;
+
+use super::EnvironmentSlot;
+use crate::engine::Inner;
+use crate::git::{self, CloneError, CloneRequest, Cloned, Mirror};
+
+impl Inner {
+    /// Clones in the background. The slot's `cloning` lock is held until the outcome is recorded.
+    pub(super) fn begin_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
+        let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
+        // Taken before the task runs, so that a removal that comes at once waits for it. Nobody else takes it before.
+        let Ok(guard) = Arc::clone(&slot.cloning).try_lock_owned() else { return };
+        self.tracker.spawn(async move {
+            let outcome = inner.cloned(&slot).await;
+            if !inner.cancel.is_cancelled() {
+                inner.record_clone(&slot, outcome).await;
+            }
+            drop(guard);
+        });
+    }
+
+    async fn cloned(&self, slot: &EnvironmentSlot) -> Result<Cloned, RunError> {
+        let record = slot.record();
+        let into = self.home.layout.mirror(slot.id);
+        if let Ok(mirror) = Mirror::open(&self.git, &into) {
+            // Complete already: the server died between the clone and its record.
+            return known(mirror, &record).await;
+        }
+        let last = AtomicU8::new(u8::MAX);
+        let progress = |step: git::Progress| {
+            if last.swap(step.percent, Ordering::Relaxed) != step.percent {
+                self.clone_progressed(slot, &step);
+            }
+        };
+        let request = CloneRequest {
+            url: record.repo_url.as_str(),
+            into: &into,
+            default_branch: record.default_branch.as_ref().map(BranchName::as_str),
+            progress: &progress,
+            cancel: slot.cancel_clone.clone(),
+            deadline: self.config.clone_time_limit,
+        };
+        self.git.clone_mirror(request).await.map_err(|error| clone_failed(&error))
+    }
+
+    fn clone_progressed(&self, slot: &EnvironmentSlot, step: &git::Progress) {
+        let progress = Progress { phase: step.phase.as_str().to_owned(), percent: Some(step.percent) };
+        slot.set_progress(Some(progress.clone()));
+        self.feed.publish(FeedEvent::Environment {
+            env_id: slot.id,
+            status: EnvironmentStatus::Cloning,
+            progress: Some(progress),
+        });
+    }
+
+    async fn record_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, outcome: Result<Cloned, RunError>) {
+        let _turn = slot.turn.lock().await;
+        slot.set_progress(None);
+        let mut record = EnvironmentRecord::clone(&slot.record());
+        if record.status != EnvironmentStatus::Cloning {
+            return;
+        }
+        record.updated_at = Timestamp::now();
+        let outcome = outcome.and_then(|cloned| {
+            let branch = BranchName::parse(&cloned.default_branch).map_err(RunError::from)?;
+            Ok((cloned.mirror, branch))
+        });
+        match outcome {
+            Ok((mirror, branch)) => {
+                record.default_branch = Some(branch);
+                record.status = EnvironmentStatus::Ready;
+                slot.set_mirror(mirror);
+                if let Err(error) = self.write_environment(&record).await {
+                    tracing::error!(environment = %slot.id, %error, "a clone is complete but could not be recorded");
+                    record.status = EnvironmentStatus::Failed;
+                    record.error = Some(RunError::from(model::problem::Problem::from(error)));
+                }
+            }
+            Err(error) => {
+                tracing::warn!(environment = %slot.id, code = error.code, message = error.message, "a clone failed");
+                record.status = EnvironmentStatus::Failed;
+                record.error = Some(error);
+                self.discard_environment(slot.id).await;
+            }
+        }
+        slot.replace(record);
+        self.publish_environment(slot);
+    }
+}
+
+async fn known(mirror: Mirror, record: &EnvironmentRecord) -> Result<Cloned, RunError> {
+    let failed = |error: &dyn std::fmt::Display| RunError::new("clone_failed", format!("the mirror cannot be read: {error}"));
+    let default_branch = match &record.default_branch {
+        Some(branch) => branch.to_string(),
+        None => mirror.default_branch().await.map_err(|error| failed(&error))?,
+    };
+    mirror.verify_branch(&default_branch).await.map_err(|error| failed(&error))?;
+    Ok(Cloned { mirror, default_branch })
+}
+
+fn clone_failed(error: &CloneError) -> RunError {
+    let (code, hint) = match error {
+        CloneError::Remote(error) => return fetch_failed(error),
+        CloneError::BranchMissing(_) => {
+            ("branch_not_found", "name one of the branches there are, or none for the remote's default")
+        }
+        CloneError::Empty => ("repository_empty", "push a first commit to it, and add it again"),
+        CloneError::NoDefaultBranch(_) => ("no_default_branch", "name one of the branches there are"),
+        CloneError::AlreadyThere { .. }
+        | CloneError::Program(_)
+        | CloneError::Files(_)
+        | CloneError::Remove(_)
+        | CloneError::Open(_) => ("clone_failed", "the home must be writable and have room; then add it again"),
+    };
+    RunError::new(code, error.to_string()).hint(hint)
+}
+
+/// A remote that could not be read, in words that help.
+pub(crate) fn fetch_failed(error: &git::FetchError) -> RunError {
+    use git::FetchError;
+    let (code, hint) = match error {
+        FetchError::AuthenticationNeeded { .. } => (
+            "authentication_needed",
+            "give git a login that needs no prompt: an ssh key in the agent, or a credential helper (`git credential approve`)",
+        ),
+        FetchError::NotFound { .. } => ("repository_not_found", "check the URL, and that your login may read the repository"),
+        FetchError::HostUnreachable { .. } => ("host_unreachable", "check the network and the host's name, then ask again"),
+        FetchError::TimedOut { .. } => ("remote_timed_out", "ask again, or raise the limit in config.toml"),
+        FetchError::HostKeyUnknown { .. } => {
+            ("host_key_unknown", "connect once by hand (`ssh -T` to that host) and confirm its key, then ask again")
+        }
+        FetchError::Cancelled => ("cancelled", "ask again"),
+        FetchError::Other { .. } | FetchError::Unusable { .. } => {
+            ("fetch_failed", "git's own words say why; ask again when it is mended")
+        }
+    };
+    RunError::new(code, error.to_string()).hint(hint)
+}

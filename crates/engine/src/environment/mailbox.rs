@@ -1,0 +1,211 @@
+//! Create, edit, remove: what a person may ask of an environment.
+//!
+//! The record is written before anything follows from it, so that a server that dies goes on where it was.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::api::{CreateEnvironment, EditEnvironment, FeedEvent};
+use model::environment::{EnvironmentRecord, EnvironmentStatus};
+use model::ids::EnvironmentId;
+use model::names::{BranchName, RepositoryUrl, Title, VariableName};
+use model::problem::{Problem, ProblemKind};
+use model::task::TaskRequest;
+
+use super::EnvironmentSlot;
+use crate::engine::{Inner, blocking};
+use crate::git::{Mirror, VerifyBranchError};
+use crate::store::StoreError;
+
+/// The most variables and the most bytes of a value: what fits an argument list with room to spare.
+const MAX_VARIABLES: usize = 200;
+const MAX_VARIABLE_BYTES: usize = 32 * 1024;
+
+impl Inner {
+    /// Records an environment and begins its clone.
+    pub(crate) async fn create_environment(self: &Arc<Self>, new: CreateEnvironment) -> Result<Arc<EnvironmentSlot>, Problem> {
+        let repo_url = RepositoryUrl::parse(&new.repo_url)?;
+        let default_branch = new.default_branch.as_deref().map(BranchName::parse).transpose()?;
+        let name = match new.name.as_deref() {
+            Some(name) => Title::parse(name)?,
+            None => Title::parse(repo_url.repository_name())?,
+        };
+        let variables = parse_variables(new.variables)?;
+        let now = Timestamp::now();
+        let record = EnvironmentRecord {
+            env_id: EnvironmentId::from_uuid(uuid::Uuid::now_v7()),
+            name,
+            repo_url,
+            default_branch,
+            status: EnvironmentStatus::Cloning,
+            error: None,
+            variables,
+            created_at: now,
+            updated_at: now,
+            extra: serde_json::Map::new(),
+        };
+        if let Err(error) = self.write_environment(&record).await {
+            self.discard_environment(record.env_id).await;
+            return Err(error.into());
+        }
+        let slot = EnvironmentSlot::new(record, &self.cancel);
+        self.environments.insert(&slot);
+        self.publish_environment(&slot);
+        self.begin_clone(&slot);
+        Ok(slot)
+    }
+
+    /// Changes what is given, and leaves the rest.
+    pub(crate) async fn edit_environment(&self, slot: &EnvironmentSlot, edit: EditEnvironment) -> Result<(), Problem> {
+        let _turn = slot.turn.lock().await;
+        let mut record = EnvironmentRecord::clone(&slot.record());
+        if let Some(name) = edit.name {
+            record.name = Title::parse(&name)?;
+        }
+        if let Some(variables) = edit.variables {
+            record.variables = parse_variables(variables)?;
+        }
+        if let Some(branch) = edit.default_branch {
+            let branch = BranchName::parse(&branch)?;
+            let mirror = slot.mirror().ok_or_else(|| not_ready(&record))?;
+            mirror.verify_branch(branch.as_str()).await.map_err(branch_problem)?;
+            record.default_branch = Some(branch);
+        }
+        record.updated_at = Timestamp::now();
+        if record.status != EnvironmentStatus::Failed {
+            self.write_environment(&record).await?;
+        }
+        slot.replace(record);
+        self.publish_environment(slot);
+        Ok(())
+    }
+
+    /// Removes an environment's tasks, then the environment. Returns when both are gone.
+    pub(crate) async fn remove_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
+        self.mark_removing(slot).await?;
+        slot.cancel_clone.cancel();
+        drop(slot.cloning.lock().await);
+        let tasks = self.tasks.of_environment(slot.id);
+        for task in &tasks {
+            self.ask(task, TaskRequest::Remove).await?;
+        }
+        for task in &tasks {
+            task.until_gone().await;
+        }
+        self.discard_environment(slot.id).await;
+        self.environments.remove(slot.id);
+        self.feed.publish(FeedEvent::EnvironmentRemoved { env_id: slot.id });
+        Ok(())
+    }
+
+    async fn mark_removing(&self, slot: &EnvironmentSlot) -> Result<(), Problem> {
+        let _turn = slot.turn.lock().await;
+        let mut record = EnvironmentRecord::clone(&slot.record());
+        let on_disk = !matches!(record.status, EnvironmentStatus::Failed | EnvironmentStatus::Removing);
+        record.status = EnvironmentStatus::Removing;
+        record.updated_at = Timestamp::now();
+        if on_disk {
+            self.write_environment(&record).await?;
+        }
+        slot.replace(record);
+        self.publish_environment(slot);
+        Ok(())
+    }
+
+    /// Goes on with an environment that was read from disk.
+    pub(crate) async fn adopt_environment(self: &Arc<Self>, record: EnvironmentRecord) {
+        let status = record.status;
+        let slot = EnvironmentSlot::new(record, &self.cancel);
+        self.environments.insert(&slot);
+        match status {
+            EnvironmentStatus::Cloning => self.begin_clone(&slot),
+            EnvironmentStatus::Ready | EnvironmentStatus::Failed | EnvironmentStatus::Removing => {
+                self.open_mirror(&slot).await;
+            }
+        }
+    }
+
+    async fn open_mirror(&self, slot: &EnvironmentSlot) {
+        match Mirror::open(&self.git, &self.home.layout.mirror(slot.id)) {
+            Ok(mirror) => {
+                match mirror.recover().await {
+                    Ok(recovered) if recovered.removed.is_empty() => {}
+                    Ok(recovered) => tracing::info!(environment = %slot.id, removed = ?recovered.removed, "removed stale locks"),
+                    Err(error) => tracing::warn!(environment = %slot.id, %error, "a mirror may still be locked"),
+                }
+                slot.set_mirror(mirror);
+            }
+            Err(error) => tracing::error!(environment = %slot.id, %error, "an environment has no usable mirror"),
+        }
+    }
+
+    /// Finishes removals that an earlier server began.
+    pub(crate) fn finish_environment_removals(self: &Arc<Self>) {
+        for slot in self.environments.all() {
+            if slot.record().status == EnvironmentStatus::Removing {
+                let inner = Arc::clone(self);
+                self.tracker.spawn(async move {
+                    if let Err(problem) = inner.remove_environment(&slot).await {
+                        tracing::error!(environment = %slot.id, %problem, "could not finish the removal of an environment");
+                    }
+                });
+            }
+        }
+    }
+
+    pub(super) async fn write_environment(&self, record: &EnvironmentRecord) -> Result<(), StoreError> {
+        let (home, record) = (Arc::clone(&self.home), record.clone());
+        blocking(move || home.write_environment(&record)).await
+    }
+
+    pub(super) async fn discard_environment(&self, id: EnvironmentId) {
+        let home = Arc::clone(&self.home);
+        let discarded = blocking(move || {
+            home.discard_environment(id)?;
+            home.delete_discarded_environment(id)
+        });
+        if let Err(error) = discarded.await {
+            tracing::error!(environment = %id, %error, "could not delete an environment's files; the next start tries again");
+        }
+    }
+
+    pub(super) fn publish_environment(&self, slot: &EnvironmentSlot) {
+        self.feed.publish(FeedEvent::Environment { env_id: slot.id, status: slot.record().status, progress: slot.progress() });
+    }
+}
+
+/// An environment that has no mirror to work with.
+pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
+    let detail = format!("the environment `{}` is {}", record.name, record.status.as_str());
+    let problem = Problem::new(ProblemKind::WrongState, "environment_not_ready", detail);
+    match record.status {
+        EnvironmentStatus::Cloning => problem.hint("wait until its clone is complete: `codex-orchestrator env list`"),
+        EnvironmentStatus::Failed => problem.hint("remove it, and add it again with another URL or branch"),
+        EnvironmentStatus::Removing => problem.hint("add it again once it is gone"),
+        EnvironmentStatus::Ready => problem.hint("its mirror is missing or damaged: remove the environment and add it again"),
+    }
+}
+
+fn branch_problem(error: VerifyBranchError) -> Problem {
+    match error {
+        VerifyBranchError::Missing(missing) => Problem::new(ProblemKind::Unusable, "branch_not_found", missing.to_string())
+            .hint("name one of the branches there are"),
+        other => Problem::internal(other),
+    }
+}
+
+fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTreeMap<VariableName, String>, Problem> {
+    let refused = |detail: String| Problem::new(ProblemKind::Unusable, "variable_refused", detail);
+    if variables.len() > MAX_VARIABLES {
+        return Err(refused(format!("{} variables are more than the {MAX_VARIABLES} that are taken", variables.len())));
+    }
+    let parse = |(name, value): (String, String)| {
+        let name = VariableName::parse(&name)?;
+        if value.len() > MAX_VARIABLE_BYTES || value.contains('\0') {
+            return Err(refused(format!("the value of `{name}` has a NUL or more than {MAX_VARIABLE_BYTES} bytes")));
+        }
+        Ok((name, value))
+    };
+    variables.into_iter().map(parse).collect()
+}

@@ -1,0 +1,13 @@
+//! One mailbox per environment: its record, its mirror, and the clone that makes it.
+//!
+//! * [`table`]: the environments in memory.
+//! * [`mailbox`]: create, edit, remove; the record is written before anything follows from it.
+//! * [`cloning`]: the clone, with its progress; a failed or cancelled one leaves nothing on disk.
+
+mod cloning;
+mod mailbox;
+mod table;
+
+pub(crate) use cloning::fetch_failed;
+pub(crate) use mailbox::not_ready;
+pub(crate) use table::{EnvironmentSlot, EnvironmentTable};

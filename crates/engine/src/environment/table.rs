@@ -1,0 +1,92 @@
+//! The environments in memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use model::api::Progress;
+use model::environment::EnvironmentRecord;
+use model::ids::EnvironmentId;
+use tokio_util::sync::CancellationToken;
+
+use crate::git::Mirror;
+
+/// One environment in memory.
+pub(crate) struct EnvironmentSlot {
+    pub(crate) id: EnvironmentId,
+    record: RwLock<Arc<EnvironmentRecord>>,
+    mirror: RwLock<Option<Mirror>>,
+    progress: Mutex<Option<Progress>>,
+    /// One change at a time.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Ends the clone.
+    pub(super) cancel_clone: CancellationToken,
+    /// Held by the clone for as long as it works.
+    pub(super) cloning: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl EnvironmentSlot {
+    pub(crate) fn new(record: EnvironmentRecord, parent: &CancellationToken) -> Arc<Self> {
+        Arc::new(Self {
+            id: record.env_id,
+            record: RwLock::new(Arc::new(record)),
+            mirror: RwLock::default(),
+            progress: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            cancel_clone: parent.child_token(),
+            cloning: Arc::default(),
+        })
+    }
+
+    /// The record as it is now.
+    pub(crate) fn record(&self) -> Arc<EnvironmentRecord> {
+        Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn replace(&self, record: EnvironmentRecord) {
+        *self.record.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(record);
+    }
+
+    /// The mirror, once it is complete.
+    pub(crate) fn mirror(&self) -> Option<Mirror> {
+        self.mirror.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_mirror(&self, mirror: Mirror) {
+        *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
+    }
+
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_progress(&self, progress: Option<Progress>) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+}
+
+/// All environments.
+#[derive(Default)]
+pub(crate) struct EnvironmentTable {
+    slots: RwLock<HashMap<EnvironmentId, Arc<EnvironmentSlot>>>,
+}
+
+impl EnvironmentTable {
+    pub(crate) fn insert(&self, slot: &Arc<EnvironmentSlot>) {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(slot.id, Arc::clone(slot));
+    }
+
+    pub(super) fn remove(&self, id: EnvironmentId) {
+        self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    }
+
+    pub(crate) fn get(&self, id: EnvironmentId) -> Option<Arc<EnvironmentSlot>> {
+        self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// All of them, newest first.
+    pub(crate) fn all(&self) -> Vec<Arc<EnvironmentSlot>> {
+        let mut all: Vec<_> = self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        all.sort_by_key(|slot| std::cmp::Reverse((slot.record().created_at, slot.id)));
+        all
+    }
+}

@@ -1,0 +1,22 @@
+//! The only room that starts programs, and the only one that ends them.
+//!
+//! It knows nothing of git, Docker or Codex: a program, its arguments, a working directory, a listed environment, an owned
+//! stdin, bounded outputs, a deadline. It never reads this process's own environment and never uses a shell.
+//! Invariant: whatever is started in its own process group is reaped, and the group is ended with it when it is cut short.
+
+mod capture;
+mod command;
+mod environment;
+mod finished;
+pub mod process;
+mod redact;
+mod run;
+mod running;
+mod tool;
+
+pub use command::{CommandSpec, OnLine, OnProgress, Stderr, Stdin, Stdout};
+pub use environment::BaseEnvironment;
+pub use finished::{Finished, RunProgramError};
+pub use redact::{Redactor, redact_credentials};
+pub use running::RunningProgram;
+pub use tool::{Tool, ToolNotFound};

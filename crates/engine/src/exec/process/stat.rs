@@ -1,0 +1,115 @@
+//! Reads what the kernel says about processes: `/proc/<pid>/stat`, the boot id, the list of all processes.
+//!
+//! A process that is gone is `None`, never an error.
+
+use std::io;
+use std::sync::OnceLock;
+
+/// The fields of `/proc/<pid>/stat` that matter here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stat {
+    pub(super) pid: u32,
+    pub(super) state: u8,
+    pub(super) parent: u32,
+    pub(super) group: u32,
+    pub(super) session: u32,
+    pub(super) start_time: u64,
+}
+
+impl Stat {
+    /// What the kernel says about `pid`, if there is such a process.
+    pub(super) fn of(pid: u32) -> io::Result<Option<Self>> {
+        match std::fs::read(format!("/proc/{pid}/stat")) {
+            Ok(bytes) => Ok(Self::parse(&bytes)),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A zombie has ended: it only waits to be reaped.
+    pub(super) fn has_ended(self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// The name in parentheses may contain anything, parentheses and spaces too, so fields are counted from the last `)`.
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let name_end = bytes.iter().rposition(|&byte| byte == b')')?;
+        let name_start = bytes.iter().position(|&byte| byte == b'(')?;
+        let pid = std::str::from_utf8(&bytes[..name_start]).ok()?.trim().parse().ok()?;
+        let rest = std::str::from_utf8(bytes.get(name_end + 1..)?).ok()?;
+        // The state is field 3 of proc(5), so field n is at n - 3.
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        Some(Self {
+            pid,
+            state: *fields.first()?.as_bytes().first()?,
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            start_time: fields.get(19)?.parse().ok()?,
+        })
+    }
+}
+
+/// All processes there are. Those that end while they are listed may be missing.
+pub(super) fn all() -> io::Result<Vec<Stat>> {
+    let mut stats = Vec::new();
+    for pid in pids()? {
+        stats.extend(Stat::of(pid)?);
+    }
+    Ok(stats)
+}
+
+/// The numbers of all processes there are.
+pub(super) fn pids() -> io::Result<Vec<u32>> {
+    let mut pids = Vec::new();
+    for entry in fs_err::read_dir("/proc")? {
+        pids.extend(entry?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+    }
+    Ok(pids)
+}
+
+/// Which boot of the machine this is.
+pub(super) fn boot_id() -> io::Result<&'static str> {
+    static BOOT_ID: OnceLock<String> = OnceLock::new();
+    if let Some(id) = BOOT_ID.get() {
+        return Ok(id);
+    }
+    let id = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(BOOT_ID.get_or_init(|| id.trim().to_owned()))
+}
+
+/// How `/proc` says that a process is not there any more. The error must be the system's own: wrapped ones have no number.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_and_spaces_does_not_shift_the_fields() {
+        let line = b"42 (a) R (x) S 7 8 9 0 -1 4194560 1 2 3 4 5 6 7 8 20 0 1 0 987654 1 2\n";
+        let expect = Stat { pid: 42, state: b'S', parent: 7, group: 8, session: 9, start_time: 987_654 };
+        assert_eq!(Stat::parse(line), Some(expect));
+    }
+
+    #[test]
+    fn half_a_line_is_no_process() {
+        for line in ["", "42", "42 (x", "42 (x) S 1 2", "x (y) S 1 2 3 4 5"] {
+            assert_eq!(Stat::parse(line.as_bytes()), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn this_process_is_among_all_processes() {
+        let me = Stat::of(std::process::id()).expect("/proc can be read").expect("this process is there");
+        assert!(!me.has_ended());
+        assert!(all().expect("/proc can be read").iter().any(|stat| stat.pid == me.pid && stat.start_time == me.start_time));
+    }
+
+    #[test]
+    fn a_number_that_nobody_has_is_none() {
+        assert_eq!(Stat::of(u32::MAX).expect("not an error"), None);
+    }
+}

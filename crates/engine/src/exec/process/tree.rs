@@ -1,0 +1,145 @@
+//! Finds what belongs to a run, by descent, group, session or a variable in its environment, and ends it.
+//!
+//! Ending goes in rounds: stop everything that was found so that it cannot fork away, look again, kill, wait, look again.
+//! It never touches this process itself.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use rustix::process::Signal;
+
+use super::identity::ProcessIdentity;
+use super::stat::{self, Stat};
+
+/// Something did not go away.
+#[derive(Debug, thiserror::Error)]
+pub enum KillError {
+    /// These were still there when the time was over.
+    #[error("{} processes did not end within {} s: {survivors:?}", survivors.len(), within.as_secs_f32())]
+    Survivors {
+        /// Who.
+        survivors: Vec<ProcessIdentity>,
+        /// How long was waited.
+        within: Duration,
+    },
+    /// The system would not say, or would not let us.
+    #[error("could not end the processes of a run: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// All living descendants of a process, nearest first, without itself.
+pub fn descendants_of(pid: u32) -> io::Result<Vec<ProcessIdentity>> {
+    let mut children: HashMap<u32, Vec<Stat>> = HashMap::new();
+    for stat in stat::all()? {
+        children.entry(stat.parent).or_default().push(stat);
+    }
+    let mut found = Vec::new();
+    let mut parents = vec![pid];
+    while let Some(parent) = parents.pop() {
+        for child in children.remove(&parent).unwrap_or_default() {
+            parents.push(child.pid);
+            if !child.has_ended() {
+                found.push(ProcessIdentity::from_stat(child)?);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// The numbers of a process's children that have ended and wait to be reaped.
+pub fn ended_children_of(pid: u32) -> io::Result<Vec<u32>> {
+    let ended = stat::all()?.into_iter().filter(|stat| stat.parent == pid && stat.has_ended());
+    Ok(ended.map(|stat| stat.pid).collect())
+}
+
+/// All living members of a process group.
+pub fn members_of_group(group: u32) -> io::Result<Vec<ProcessIdentity>> {
+    living(|stat| stat.group == group)
+}
+
+/// All living members of a session.
+pub fn members_of_session(session: u32) -> io::Result<Vec<ProcessIdentity>> {
+    living(|stat| stat.session == session)
+}
+
+fn living(belongs: impl Fn(&Stat) -> bool) -> io::Result<Vec<ProcessIdentity>> {
+    let found = stat::all()?.into_iter().filter(|stat| belongs(stat) && !stat.has_ended());
+    found.map(ProcessIdentity::from_stat).collect()
+}
+
+/// All living processes that were started with `name=value`, as far as this user may see. One that is in the very moment of
+/// being started may be missed, so this is for what was left behind, not for what is being made.
+pub fn processes_with_environment(name: &str, value: &str) -> io::Result<Vec<ProcessIdentity>> {
+    let wanted = format!("{name}={value}");
+    let mut found = Vec::new();
+    for pid in stat::pids()? {
+        let environment = match std::fs::read(format!("/proc/{pid}/environ")) {
+            Ok(environment) => environment,
+            Err(error) if stat::is_gone(&error) || error.kind() == io::ErrorKind::PermissionDenied => continue,
+            Err(error) => return Err(error),
+        };
+        let marked = environment.split(|&byte| byte == 0).any(|entry| entry == wanted.as_bytes());
+        if marked && let Some(stat) = Stat::of(pid)?.filter(|stat| !stat.has_ended()) {
+            found.push(ProcessIdentity::from_stat(stat)?);
+        }
+    }
+    Ok(found)
+}
+
+/// Ends a process and all its descendants.
+pub async fn kill_tree(root: &ProcessIdentity, within: Duration) -> Result<(), KillError> {
+    let find = || {
+        let mut found = Vec::new();
+        if root.is_alive()? {
+            found.push(root.clone());
+            found.extend(descendants_of(root.pid)?);
+        }
+        Ok(found)
+    };
+    kill_all(find, within).await
+}
+
+/// Ends everything that `find` finds, until it finds nothing more.
+pub async fn kill_all(find: impl Fn() -> io::Result<Vec<ProcessIdentity>>, within: Duration) -> Result<(), KillError> {
+    let find = || {
+        let mut found = find()?;
+        found.retain(|process| process.pid != std::process::id());
+        io::Result::Ok(found)
+    };
+    let ending = async {
+        loop {
+            let doomed = freeze(&find)?;
+            if doomed.is_empty() {
+                return io::Result::Ok(());
+            }
+            for process in &doomed {
+                process.signal(Signal::KILL)?;
+            }
+            try_join_all(doomed.iter().map(ProcessIdentity::wait_until_gone)).await?;
+            // A `find` that goes on naming what is gone must not keep the deadline from being seen.
+            tokio::task::yield_now().await;
+        }
+    };
+    if let Ok(ended) = tokio::time::timeout(within, ending).await {
+        return Ok(ended?);
+    }
+    let survivors = find()?;
+    if survivors.is_empty() { Ok(()) } else { Err(KillError::Survivors { survivors, within }) }
+}
+
+/// Stops everything that is found, and looks again until nothing new turns up: what is stopped cannot fork.
+fn freeze(find: &impl Fn() -> io::Result<Vec<ProcessIdentity>>) -> io::Result<Vec<ProcessIdentity>> {
+    let mut frozen: HashSet<ProcessIdentity> = HashSet::new();
+    loop {
+        let fresh: Vec<_> = find()?.into_iter().filter(|process| !frozen.contains(process)).collect();
+        if fresh.is_empty() {
+            return Ok(frozen.into_iter().collect());
+        }
+        for process in fresh {
+            process.signal(Signal::STOP)?;
+            frozen.insert(process);
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Takes credentials out of text that came from a program before anybody reads it.
+//!
+//! Git repeats URLs in its errors, and a URL may carry a password or a token as its user. Nothing in here decides whether a
+//! text is shown; it only makes sure that a shown one has no secret of the kinds it knows.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// Stands where a secret was.
+const MASK: &str = "***";
+
+/// A secret shorter than this would turn up in ordinary words, and is no secret.
+const SHORTEST_SECRET: usize = 4;
+
+/// Removes URL credentials and the given secret values.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    secrets: Vec<String>,
+}
+
+impl Redactor {
+    /// Knows these values beside what every URL may carry.
+    pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
+        let mut secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
+        // The longest first, so that a secret that is part of another does not leave the other's rest behind.
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self { secrets }
+    }
+
+    /// The text without what must not be read.
+    pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut text = Cow::Borrowed(text);
+        for secret in &self.secrets {
+            if text.contains(secret.as_str()) {
+                text = Cow::Owned(text.replace(secret.as_str(), MASK));
+            }
+        }
+        match redact_credentials(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(redacted) => Cow::Owned(redacted),
+        }
+    }
+}
+
+/// How many secrets there are, never which.
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Redactor({} secrets)", self.secrets.len())
+    }
+}
+
+/// The text with the user part of every http URL, and the password of every other URL, masked.
+///
+/// The user of an ssh URL is no secret (`ssh://git@host`); the user of an http URL often is a token.
+pub fn redact_credentials(text: &str) -> Cow<'_, str> {
+    let mut redacted = String::new();
+    let mut rest = text;
+    let mut changed = false;
+    while let Some(start) = rest.find("://") {
+        let (before, after) = rest.split_at(start + 3);
+        redacted.push_str(before);
+        let url = &after[..after.find(is_url_end).unwrap_or(after.len())];
+        let http = before[..start].ends_with("http") || before[..start].ends_with("https");
+        rest = after;
+        if let Some(at) = end_of_user(url) {
+            redacted.push_str(&masked_user(&url[..at], http));
+            rest = &after[at..];
+            changed = true;
+        }
+    }
+    if !changed {
+        return Cow::Borrowed(text);
+    }
+    redacted.push_str(rest);
+    Cow::Owned(redacted)
+}
+
+fn is_url_end(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '<' | '>')
+}
+
+/// Where the `@` after the user part is. A password with a raw `/` in it moves it beyond the first `/`.
+fn end_of_user(url: &str) -> Option<usize> {
+    let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
+    if let Some(at) = authority.rfind('@') {
+        return Some(at);
+    }
+    let (_, port) = authority.rsplit_once(':')?;
+    let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+    if is_port { None } else { url.rfind('@') }
+}
+
+fn masked_user(user: &str, http: bool) -> String {
+    match user.split_once(':') {
+        Some((name, _)) if !http => format!("{name}:{MASK}"),
+        None if !http => user.to_owned(),
+        Some(_) | None => MASK.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expect: &str) {
+        assert_eq!(redact_credentials(text), expect);
+    }
+
+    #[test]
+    fn passwords_and_tokens_leave_a_url() {
+        check(
+            "fatal: unable to access 'https://me:hunter2@host/r.git/': 403",
+            "fatal: unable to access 'https://***@host/r.git/': 403",
+        );
+        check("https://ghp_secret@github.com/a/b", "https://***@github.com/a/b");
+        check("ssh://git:hunter2@host/r and http://u:p@h", "ssh://git:***@host/r and http://***@h");
+        check("https://me:a@b@host/r", "https://***@host/r");
+    }
+
+    #[test]
+    fn a_password_with_a_slash_leaves_too() {
+        check("'https://me:hun/ter2@host/r'", "'https://***@host/r'");
+    }
+
+    #[test]
+    fn what_is_no_secret_stays() {
+        for text in [
+            "ssh://git@host:2222/owner/repo",
+            "git@github.com:owner/repo.git",
+            "https://host:8443/@scope/package",
+            "https://host/a@b",
+            "no url at all: a@b",
+            "://",
+            "",
+        ] {
+            check(text, text);
+        }
+    }
+
+    #[test]
+    fn given_values_are_masked_wherever_they_stand() {
+        let redactor = Redactor::new(["hunter2".to_owned(), "hunter2-and-more".to_owned(), "a".to_owned()]);
+        assert_eq!(redactor.redact("x=hunter2-and-more y=hunter2 a"), "x=*** y=*** a");
+        assert_eq!(redactor.redact("https://t:hunter2@h/"), "https://***@h/");
+        assert!(!format!("{redactor:?}").contains("hunter2"));
+    }
+}

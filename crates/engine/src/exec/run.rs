@@ -1,0 +1,236 @@
+//! Starts what a [`CommandSpec`] says, talks to it, and sees it end.
+//!
+//! It never leaves a child unreaped and never waits without a bound for a program that was told to end.
+//! Invariant: a run that is cut short (deadline, cancelled, dropped) takes its whole process group with it.
+
+use std::io;
+use std::pin::pin;
+use std::process::Stdio;
+use std::time::Duration;
+
+use futures_util::future::{Either, select, try_join3};
+use rustix::process::Signal;
+use tokio::io::AsyncWriteExt;
+use tokio::process::{Child, ChildStdin, Command};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::capture::{self, Tail, TooMuch};
+use super::command::{CommandSpec, Group, Stderr, Stdin, Stdout};
+use super::finished::{Finished, RunProgramError};
+use super::process::{self, ProcessIdentity};
+use super::running::{GroupGuard, RunningProgram};
+
+/// Between SIGTERM and SIGKILL: git needs a moment to remove its lock files.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// How long a pipe may stay open after the program's end: something it left in the background may hold it for ever.
+const PIPE_GRACE: Duration = Duration::from_millis(500);
+
+/// Why a talk was cut short.
+enum CutShort {
+    TimedOut(Duration),
+    Cancelled,
+    TooMuch(usize),
+    Io(io::Error),
+}
+
+impl CommandSpec<'_> {
+    /// Runs the program to its end, whatever its exit status.
+    pub async fn run(mut self) -> Result<Finished, RunProgramError> {
+        let program = self.shown();
+        let mut running = self.spawn(true)?;
+        let (mut stdout, mut stderr) = (Vec::new(), Tail::default());
+        let lost = |source| RunProgramError::Io { program: program.clone(), source };
+        let group = running.target();
+        let cut = {
+            let talk = talk(&mut running, &mut self.stdin, &mut self.stdout, &mut self.stderr, &mut stdout, &mut stderr);
+            let mut talk = pin!(talk);
+            let cut = limited(talk.as_mut(), self.deadline, &self.cancel).await;
+            if let Some(CutShort::TimedOut(_) | CutShort::Cancelled) = cut {
+                group.signal(Signal::TERM).map_err(lost)?;
+                // Still listening: a program that cannot write its last words dies of that before it has cleaned up.
+                if let Ok(Err(CutShort::Io(error))) = timeout(GRACE, talk).await {
+                    tracing::debug!(%error, "lost the last words of a program");
+                }
+            }
+            cut
+        };
+        if cut.is_some() {
+            group.end(GRACE).await;
+        }
+        let status = running.reap().await.map_err(lost)?;
+        let stderr_tail = self.redactor.redact(&stderr.text()).into_owned();
+        match cut {
+            None => Ok(Finished { status, stdout, stderr_tail }),
+            Some(CutShort::TimedOut(after)) => Err(RunProgramError::TimedOut { program, after, stderr_tail }),
+            Some(CutShort::Cancelled) => Err(RunProgramError::Cancelled { program }),
+            Some(CutShort::TooMuch(max)) => Err(RunProgramError::OutputTooLarge { program, max }),
+            Some(CutShort::Io(source)) => Err(RunProgramError::Io { program, source }),
+        }
+    }
+
+    /// Runs the program to its end; any exit status but success is an error.
+    pub async fn run_ok(self) -> Result<Finished, RunProgramError> {
+        let program = self.shown();
+        let finished = self.run().await?;
+        if finished.status.success() {
+            Ok(finished)
+        } else {
+            Err(RunProgramError::Failed { program, status: finished.status, stderr_tail: finished.stderr_tail })
+        }
+    }
+
+    /// Starts the program and leaves the waiting to the caller. Its outputs must be files or nothing.
+    pub fn start(mut self) -> Result<RunningProgram, RunProgramError> {
+        self.spawn(true)
+    }
+
+    /// Starts the program and lets go of it: it outlives this process, and nobody waits for it here.
+    pub fn start_detached(mut self) -> Result<ProcessIdentity, RunProgramError> {
+        let mut running = self.spawn(false)?;
+        running.group.leader = None;
+        Ok(running.identity.clone())
+    }
+
+    fn shown(&self) -> String {
+        self.program.display().to_string()
+    }
+
+    fn spawn(&mut self, owned: bool) -> Result<RunningProgram, RunProgramError> {
+        let mut command = Command::new(&self.program);
+        command.args(&self.arguments).current_dir(&self.directory).env_clear().envs(&self.environment).kill_on_drop(owned);
+        if self.group == Group::Own {
+            command.process_group(0);
+        }
+        command.stdin(match std::mem::take(&mut self.stdin) {
+            Stdin::Null => Stdio::null(),
+            Stdin::File(file) => Stdio::from(file),
+            Stdin::Bytes(bytes) => {
+                self.stdin = Stdin::Bytes(bytes);
+                Stdio::piped()
+            }
+        });
+        command.stdout(match std::mem::take(&mut self.stdout) {
+            Stdout::Null => Stdio::null(),
+            Stdout::File(file) => Stdio::from(file),
+            piped @ (Stdout::Capture { .. } | Stdout::Lines(_) | Stdout::Records(_)) => {
+                self.stdout = piped;
+                Stdio::piped()
+            }
+        });
+        command.stderr(match std::mem::take(&mut self.stderr) {
+            Stderr::File(file) => Stdio::from(file),
+            piped @ (Stderr::Tail | Stderr::Progress(_)) => {
+                self.stderr = piped;
+                Stdio::piped()
+            }
+        });
+        let child = command.spawn().map_err(|source| self.why_not_started(source))?;
+        self.watched(child)
+    }
+
+    /// The started child with what is needed to see its end. A child that cannot be watched is not left behind.
+    fn watched(&self, mut child: Child) -> Result<RunningProgram, RunProgramError> {
+        let lost = |source| RunProgramError::Io { program: self.shown(), source };
+        let pid = child.id().ok_or_else(|| lost(io::ErrorKind::NotFound.into()))?;
+        let group = GroupGuard { leader: (self.group == Group::Own).then_some(pid) };
+        let watch = || {
+            let identity = ProcessIdentity::of(pid)?.ok_or(io::ErrorKind::NotFound)?;
+            // The child is not reaped before somebody waits for it, so its number cannot be another process's.
+            let pidfd = process::open_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;
+            Ok((identity, process::watch_pidfd(pidfd)?))
+        };
+        match watch() {
+            Ok((identity, pidfd)) => Ok(RunningProgram { group, child, identity, pidfd }),
+            Err(source) => {
+                drop(group);
+                child.start_kill().map_err(lost)?;
+                Err(lost(source))
+            }
+        }
+    }
+
+    fn why_not_started(&self, source: io::Error) -> RunProgramError {
+        let program = self.shown();
+        if source.kind() != io::ErrorKind::NotFound {
+            return RunProgramError::Spawn { program, source };
+        }
+        if rustix::fs::stat(&self.directory).is_err() {
+            return RunProgramError::DirectoryMissing { program, directory: self.directory.display().to_string() };
+        }
+        RunProgramError::NotFound { program }
+    }
+}
+
+/// A talk up to its end, the deadline, or a cancellation. Says why it was cut short, if it was.
+async fn limited(
+    talk: impl Future<Output = Result<(), CutShort>>,
+    deadline: Option<Duration>,
+    cancel: &CancellationToken,
+) -> Option<CutShort> {
+    let limited = async {
+        match deadline {
+            Some(after) => timeout(after, talk).await.unwrap_or(Err(CutShort::TimedOut(after))),
+            None => talk.await,
+        }
+    };
+    cancel.run_until_cancelled(limited).await.unwrap_or(Err(CutShort::Cancelled)).err()
+}
+
+/// Feeds and reads a child until it has ended and its pipes are at their end.
+async fn talk(
+    running: &mut RunningProgram,
+    stdin: &mut Stdin,
+    stdout: &mut Stdout<'_>,
+    stderr: &mut Stderr<'_>,
+    captured: &mut Vec<u8>,
+    tail: &mut Tail,
+) -> Result<(), CutShort> {
+    let pipes = (running.child.stdin.take(), running.child.stdout.take(), running.child.stderr.take());
+    let feeding = async {
+        match (pipes.0, stdin) {
+            (Some(pipe), Stdin::Bytes(bytes)) => feed(pipe, bytes).await,
+            _ => Ok(()),
+        }
+    };
+    let reading = async {
+        match (pipes.1, stdout) {
+            (Some(pipe), Stdout::Capture { max }) => {
+                let fits = capture::capture(pipe, captured, *max).await.map_err(CutShort::Io)?;
+                fits.map_err(|TooMuch { max }| CutShort::TooMuch(max))
+            }
+            (Some(pipe), Stdout::Lines(on_line)) => capture::pieces(pipe, b'\n', on_line).await.map_err(CutShort::Io),
+            (Some(pipe), Stdout::Records(on_record)) => capture::pieces(pipe, 0, on_record).await.map_err(CutShort::Io),
+            _ => Ok(()),
+        }
+    };
+    let noting = async {
+        match (pipes.2, stderr) {
+            (Some(pipe), Stderr::Progress(on_piece)) => capture::tail(pipe, tail, Some(on_piece)).await.map_err(CutShort::Io),
+            (Some(pipe), _) => capture::tail(pipe, tail, None).await.map_err(CutShort::Io),
+            (None, _) => Ok(()),
+        }
+    };
+    let talking = pin!(try_join3(feeding, reading, noting));
+    let ending = pin!(running.ended());
+    match select(talking, ending).await {
+        Either::Left((talked, ending)) => {
+            talked?;
+            ending.await.map_err(CutShort::Io)
+        }
+        Either::Right((ended, talking)) => {
+            ended.map_err(CutShort::Io)?;
+            // Held open by something in the background: what it writes is not the program's word any more.
+            timeout(PIPE_GRACE, talking).await.map_or(Ok(()), |talked| talked.map(drop))
+        }
+    }
+}
+
+/// Writes all of stdin and closes it. A program that does not read it all is free to do so.
+async fn feed(mut pipe: ChildStdin, bytes: &[u8]) -> Result<(), CutShort> {
+    match pipe.write_all(bytes).await {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CutShort::Io(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,100 @@
+//! A started program, and its process group that ends with it.
+//!
+//! It knows nothing of pipes. Invariant: a group is signalled only while its leader is not reaped, so that its number is still
+//! its own.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use tokio::io::unix::AsyncFd;
+use tokio::process::Child;
+
+use super::process::{self, ProcessIdentity};
+
+/// A started program. Dropping it ends it, with its group.
+#[derive(Debug)]
+pub struct RunningProgram {
+    // The guard comes first: it must signal the group while the child is not yet reaped and its number is still taken.
+    pub(super) group: GroupGuard,
+    pub(super) child: Child,
+    pub(super) identity: ProcessIdentity,
+    pub(super) pidfd: AsyncFd<OwnedFd>,
+}
+
+impl RunningProgram {
+    /// Which process it is, in a form that outlives this one.
+    pub fn identity(&self) -> &ProcessIdentity {
+        &self.identity
+    }
+
+    /// Returns when the program has ended. It is not reaped yet, so its group can still be signalled. Cancel-safe.
+    pub async fn ended(&self) -> io::Result<()> {
+        self.pidfd.readable().await.map(drop)
+    }
+
+    /// Sends a signal to the whole group. A group that is gone is fine.
+    pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
+        self.target().signal(signal)
+    }
+
+    pub(super) fn target(&self) -> Target {
+        match self.group.leader {
+            Some(leader) => Target::Group(leader),
+            None => Target::Process(self.identity.clone()),
+        }
+    }
+
+    /// Waits for the end and takes the exit status. What the program left in the background goes on.
+    pub async fn reap(&mut self) -> io::Result<ExitStatus> {
+        let status = self.child.wait().await?;
+        self.group.leader = None;
+        Ok(status)
+    }
+}
+
+/// Who gets the signals. A group is named by its leader, so this is for as long as the leader is not reaped.
+pub(super) enum Target {
+    Group(u32),
+    Process(ProcessIdentity),
+}
+
+impl Target {
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        match self {
+            Self::Group(leader) => process::signal_group(*leader, signal).map(drop),
+            Self::Process(identity) => identity.signal(signal).map(drop),
+        }
+    }
+
+    /// Ends all of it and sees it gone, so that nobody is still writing where the caller is about to clean up.
+    pub(super) async fn end(&self, within: Duration) {
+        let find = || match self {
+            Self::Group(leader) => process::members_of_group(*leader),
+            Self::Process(identity) => Ok(if identity.is_alive()? { vec![identity.clone()] } else { Vec::new() }),
+        };
+        let signalled = self.signal(Signal::KILL);
+        let ended = process::kill_all(find, within).await;
+        if let Err(error) = signalled.map_err(process::KillError::from).and(ended) {
+            tracing::warn!(%error, "a program was cut short and not all of it ended");
+        }
+    }
+}
+
+/// Ends a process group unless it was disarmed.
+#[derive(Debug)]
+pub(super) struct GroupGuard {
+    pub(super) leader: Option<u32>,
+}
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        if let Some(leader) = self.leader
+            && let Err(error) = process::signal_group(leader, Signal::KILL)
+        {
+            tracing::warn!(leader, %error, "could not end a process group");
+        }
+    }
+}

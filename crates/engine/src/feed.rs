@@ -1,0 +1,154 @@
+//! Numbered changes of state, for whoever watches. The lists are the truth; the feed says when to look.
+//!
+//! Publishing never waits for a reader. A reader that fell behind, or that saw another server's numbers, gets a
+//! [`FeedEvent::Reset`] and goes on from now.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::Stream;
+use model::api::FeedEvent;
+use tokio::sync::Notify;
+
+/// How many changes are kept for readers that come back: minutes of a busy server, and well below a megabyte.
+const KEPT: usize = 4096;
+
+/// The feed. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Feed {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    events: Mutex<Kept>,
+    published: Notify,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// The number of the next event.
+    next: u64,
+    events: VecDeque<FeedEvent>,
+}
+
+impl Kept {
+    fn first(&self) -> u64 {
+        self.next - self.events.len() as u64
+    }
+}
+
+impl Feed {
+    /// A feed whose numbers start after `start`. Servers start at the time in microseconds, so that numbers only grow.
+    pub(crate) fn starting_after(start: u64) -> Self {
+        let kept = Kept { next: start + 1, events: VecDeque::new() };
+        Self { shared: Arc::new(Shared { events: Mutex::new(kept), published: Notify::new() }) }
+    }
+
+    pub(crate) fn publish(&self, event: FeedEvent) {
+        {
+            let mut kept = self.kept();
+            kept.next += 1;
+            kept.events.push_back(event);
+            if kept.events.len() > KEPT {
+                kept.events.pop_front();
+            }
+        }
+        self.shared.published.notify_waiters();
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
+        // A panic elsewhere while publishing leaves a deque that is whole all the same.
+        self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The changes after the one numbered `after`, or from now on. Never ends by itself.
+    pub(crate) fn after(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
+        let feed = self.clone();
+        let mut position = after.map_or_else(|| feed.kept().next, |number| number.saturating_add(1));
+        async_stream::stream! {
+            loop {
+                let published = feed.shared.published.notified();
+                tokio::pin!(published);
+                published.as_mut().enable();
+                let batch = feed.batch(position);
+                for (number, event) in batch {
+                    position = number + 1;
+                    yield (number, event);
+                }
+                if position >= feed.kept().next {
+                    published.await;
+                }
+            }
+        }
+    }
+
+    fn batch(&self, position: u64) -> Vec<(u64, FeedEvent)> {
+        let kept = self.kept();
+        if position < kept.first() || position > kept.next {
+            return vec![(kept.next - 1, FeedEvent::Reset)];
+        }
+        let skip = usize::try_from(position - kept.first()).unwrap_or(usize::MAX);
+        (position..).zip(kept.events.iter().skip(skip).cloned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::StreamExt as _;
+    use model::ids::TaskId;
+
+    use super::*;
+
+    fn removed(n: u128) -> FeedEvent {
+        FeedEvent::TaskRemoved { task_id: TaskId::from_uuid(uuid::Uuid::from_u128(n)) }
+    }
+
+    #[tokio::test]
+    async fn a_reader_gets_what_is_published_from_now_on() {
+        let feed = Feed::starting_after(100);
+        feed.publish(removed(1));
+        let mut reader = Box::pin(feed.after(None));
+        feed.publish(removed(2));
+        assert_eq!(reader.next().await, Some((102, removed(2))));
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_comes_back_misses_nothing() {
+        let feed = Feed::starting_after(0);
+        (1..=5).for_each(|n| feed.publish(removed(n)));
+        let seen: Vec<_> = feed.after(Some(3)).take(2).collect().await;
+        assert_eq!(seen, vec![(4, removed(4)), (5, removed(5))]);
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_was_away_too_long_is_told_to_look_anew() {
+        let feed = Feed::starting_after(0);
+        (0..KEPT as u128 + 10).for_each(|n| feed.publish(removed(n)));
+        let mut reader = Box::pin(feed.after(Some(2)));
+        let (number, event) = reader.next().await.expect("an event");
+        assert_eq!(event, FeedEvent::Reset);
+        feed.publish(removed(7));
+        assert_eq!(reader.next().await, Some((number + 1, removed(7))));
+    }
+
+    #[tokio::test]
+    async fn numbers_of_another_server_mean_a_reset() {
+        let feed = Feed::starting_after(50);
+        for foreign in [3, 900] {
+            assert_eq!(Box::pin(feed.after(Some(foreign))).next().await, Some((50, FeedEvent::Reset)));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_waiting_reader_wakes_when_something_is_published() {
+        let feed = Feed::starting_after(0);
+        let reader = tokio::spawn({
+            let feed = feed.clone();
+            async move { Box::pin(feed.after(Some(0))).next().await }
+        });
+        tokio::task::yield_now().await;
+        feed.publish(removed(1));
+        assert_eq!(reader.await.expect("no panic"), Some((1, removed(1))));
+    }
+}

@@ -1,0 +1,269 @@
+//! What a mirror keeps about each of its worktrees, below `<mirror>/worktrees/`.
+//!
+//! This side is trusted; the `.git` file in the worktree is not, and is only ever written here. An administration is found by
+//! the path it names. Invariant: it disappears in one step, since git stumbles over one that is half there.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use model::ids::ObjectId;
+
+use super::program::with_suffix;
+
+/// Says that a worktree was checked out completely, and from which commit.
+const READY: &str = "codex-orchestrator-ready";
+
+/// Where git keeps the administrations.
+const WORKTREES: &str = "worktrees";
+
+/// What an operation that was not finished leaves in an administration: a merge, rebase, cherry-pick, revert or bisection.
+const UNFINISHED: [&str; 18] = [
+    "MERGE_HEAD",
+    "MERGE_MSG",
+    "MERGE_MODE",
+    "MERGE_RR",
+    "AUTO_MERGE",
+    "SQUASH_MSG",
+    "CHERRY_PICK_HEAD",
+    "REVERT_HEAD",
+    "REBASE_HEAD",
+    "rebase-merge",
+    "rebase-apply",
+    "sequencer",
+    "BISECT_LOG",
+    "BISECT_START",
+    "BISECT_TERMS",
+    "BISECT_NAMES",
+    "BISECT_EXPECTED_REV",
+    "refs/bisect",
+];
+
+/// The path as git writes it: real up to the folder it is in. What is at its end is not followed.
+pub(super) fn real_path(tree: &Path) -> io::Result<PathBuf> {
+    let name = tree.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = tree.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(fs_err::canonicalize(parent)?.join(name))
+}
+
+/// The administration of the worktree at this real path.
+pub(super) fn find(mirror: &Path, tree: &Path) -> io::Result<Option<PathBuf>> {
+    let wanted = tree.join(".git");
+    for admin in all(mirror)? {
+        if read_line(&admin.join("gitdir"))?.is_some_and(|line| Path::new(&line) == wanted) {
+            return Ok(Some(admin));
+        }
+    }
+    Ok(None)
+}
+
+/// The refs that worktrees stand on.
+pub(super) fn refs_stood_on(mirror: &Path) -> io::Result<Vec<String>> {
+    let mut refs = Vec::new();
+    for admin in all(mirror)? {
+        let head = read_line(&admin.join("HEAD"))?.and_then(|head| head.into_string().ok());
+        refs.extend(head.as_deref().and_then(|head| head.strip_prefix("ref: ")).map(str::to_owned));
+    }
+    refs.sort();
+    refs.dedup();
+    Ok(refs)
+}
+
+fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs_err::read_dir(mirror.join(WORKTREES)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    entries.map(|entry| Ok(entry?.path())).collect()
+}
+
+/// The first line of a file, if the file is there.
+fn read_line(file: &Path) -> io::Result<Option<OsString>> {
+    match fs_err::read(file) {
+        Ok(mut bytes) => {
+            bytes.truncate(bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len()));
+            Ok(Some(OsString::from_vec(bytes)))
+        }
+        // A plain file among the administrations, or one that is being removed.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The commit that a complete worktree was made from; none for one that is not complete.
+pub(super) fn ready(admin: &Path) -> io::Result<Option<ObjectId>> {
+    let line = read_line(&admin.join(READY))?;
+    Ok(line.and_then(|line| line.to_str()?.parse().ok()))
+}
+
+/// Marks a worktree as complete. The last step of making one.
+pub(super) fn mark_ready(admin: &Path, base: &ObjectId) -> io::Result<()> {
+    let half = admin.join(format!("{READY}.new"));
+    fs_err::write(&half, format!("{base}\n"))?;
+    fs_err::rename(half, admin.join(READY))
+}
+
+/// What HEAD of the worktree says, such as `ref: refs/heads/main`.
+pub(super) fn head(admin: &Path) -> io::Result<String> {
+    Ok(read_line(&admin.join("HEAD"))?.unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// The commits that an unfinished merge wants to bring in, as they stand in the file.
+pub(super) fn merge_heads(admin: &Path) -> io::Result<Vec<String>> {
+    match fs_err::read_to_string(admin.join("MERGE_HEAD")) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Removes what a killed git and an unfinished operation left. For when no process of the task runs.
+pub(super) fn clear_unfinished(admin: &Path) -> io::Result<()> {
+    for name in UNFINISHED {
+        let path = admin.join(name);
+        let removed = if path.is_dir() { fs_err::remove_dir_all(&path) } else { fs_err::remove_file(&path) };
+        ignore_missing(removed)?;
+    }
+    Ok(())
+}
+
+/// Removes the lock files of one worktree and of its branch. For when no process of the task runs.
+pub(super) fn clear_locks(mirror: &Path, admin: &Path, branch: &str) -> io::Result<()> {
+    for entry in fs_err::read_dir(admin)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "lock") {
+            ignore_missing(fs_err::remove_file(path))?;
+        }
+    }
+    ignore_missing(fs_err::remove_file(mirror.join("refs/heads").join(format!("{branch}.lock"))))
+}
+
+/// Removing what is not there is fine.
+pub(super) fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Where administrations go to be removed.
+pub(super) fn trash(mirror: &Path) -> PathBuf {
+    mirror.join("codex-orchestrator-trash")
+}
+
+/// Takes an administration away from git in one step, and says where it is now, for the caller to remove it.
+pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
+    let trash = trash(mirror);
+    fs_err::create_dir_all(&trash)?;
+    let name = admin.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let discarded = free_name(&trash.join(name))?;
+    fs_err::rename(admin, &discarded)?;
+    Ok(discarded)
+}
+
+/// Makes sure that the worktree's `.git` is the file that leads here. Anything else at that name is put beside the worktree.
+pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
+    let link = tree.join(".git");
+    let right = [b"gitdir: ", admin.as_os_str().as_bytes(), b"\n"].concat();
+    match fs_err::symlink_metadata(&link) {
+        Ok(found) if found.is_file() && fs_err::read(&link)? == right => return Ok(()),
+        Ok(_) => {
+            let aside = free_name(&with_suffix(tree, ".replaced-git"))?;
+            tracing::warn!(from = %link.display(), to = %aside.display(), "the worktree's `.git` was replaced; put aside");
+            fs_err::rename(&link, aside)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    fs_err::write(link, right)
+}
+
+/// This name, or the first of `name-1`, `name-2`, … that is free.
+pub(super) fn free_name(path: &Path) -> io::Result<PathBuf> {
+    let mut free = path.to_owned();
+    let mut number = 0_u32;
+    loop {
+        match fs_err::symlink_metadata(&free) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(free),
+            Err(error) => return Err(error),
+            Ok(_) => {
+                number += 1;
+                free = with_suffix(path, &format!("-{number}"));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mirror_with(worktrees: &[(&str, &str, &str)]) -> tempfile::TempDir {
+        let mirror = tempfile::tempdir().expect("a folder");
+        for (name, tree, head) in worktrees {
+            let admin = mirror.path().join(WORKTREES).join(name);
+            fs_err::create_dir_all(&admin).expect("a folder");
+            fs_err::write(admin.join("gitdir"), format!("{tree}/.git\n")).expect("a file");
+            fs_err::write(admin.join("HEAD"), format!("{head}\n")).expect("a file");
+        }
+        mirror
+    }
+
+    #[test]
+    fn an_administration_is_found_by_the_path_it_names() {
+        let mirror = mirror_with(&[("worktree", "/t/a/worktree", "x"), ("worktree1", "/t/b/worktree", "x")]);
+        fs_err::write(mirror.path().join("worktrees/stray"), "a file").expect("a file");
+        let found = |tree: &str| find(mirror.path(), Path::new(tree)).expect("it can be read");
+        assert_eq!(found("/t/b/worktree"), Some(mirror.path().join("worktrees/worktree1")));
+        assert_eq!(found("/t/c/worktree"), None);
+        assert_eq!(find(&mirror.path().join("nothing"), Path::new("/t")).expect("no worktrees yet"), None);
+    }
+
+    #[test]
+    fn the_refs_that_worktrees_stand_on_are_told_once() {
+        let detached = "a".repeat(40);
+        let worktrees =
+            [("a", "/a", "ref: refs/heads/main"), ("b", "/b", "ref: refs/heads/main"), ("c", "/c", detached.as_str())];
+        let mirror = mirror_with(&worktrees);
+        assert_eq!(refs_stood_on(mirror.path()).expect("it can be read"), ["refs/heads/main"]);
+    }
+
+    #[test]
+    fn a_discarded_administration_is_gone_in_one_step() {
+        let mirror = mirror_with(&[("worktree", "/a", "x")]);
+        for _ in 0..2 {
+            let admin = mirror.path().join("worktrees/worktree");
+            fs_err::create_dir_all(&admin).expect("a folder");
+            let discarded = discard(mirror.path(), &admin).expect("it can be moved");
+            assert!(!admin.exists() && discarded.starts_with(trash(mirror.path())));
+        }
+        assert_eq!(fs_err::read_dir(trash(mirror.path())).expect("the trash is there").count(), 2);
+    }
+
+    #[test]
+    fn a_replaced_link_is_put_aside_and_made_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (admin, tree) = (Path::new("/m/worktrees/w"), folder.path().join("worktree"));
+        fs_err::create_dir_all(tree.join(".git/refs")).expect("the agent's own repository");
+        let link = || fs_err::read_to_string(tree.join(".git")).expect("a file");
+        restore_link(admin, &tree).expect("it can be written");
+        assert_eq!(link(), "gitdir: /m/worktrees/w\n");
+        assert!(folder.path().join("worktree.replaced-git/refs").is_dir(), "nothing is lost");
+        fs_err::remove_file(tree.join(".git")).expect("it is there");
+        std::os::unix::fs::symlink("/etc/passwd", tree.join(".git")).expect("a link");
+        restore_link(admin, &tree).expect("it can be written");
+        restore_link(admin, &tree).expect("twice is fine");
+        assert_eq!(link(), "gitdir: /m/worktrees/w\n");
+        assert!(folder.path().join("worktree.replaced-git-1").is_symlink());
+    }
+
+    #[test]
+    fn readiness_is_written_down_with_the_base() {
+        let admin = tempfile::tempdir().expect("a folder");
+        let base: ObjectId = "b".repeat(40).parse().expect("an id");
+        assert_eq!(ready(admin.path()).expect("it can be read"), None);
+        mark_ready(admin.path(), &base).expect("it can be written");
+        assert_eq!(ready(admin.path()).expect("it can be read"), Some(base));
+    }
+}

@@ -1,0 +1,278 @@
+//! Makes a mirror of a repository, completely or not at all.
+//!
+//! What comes out is what `git clone --mirror` makes, without the host's own refs (`refs/pull/*`), and with the settings that
+//! keep a later fetch away from task branches and let a branch be pushed. The URL must carry no password: it is an argument.
+//! Invariant: the folder appears under its name only when it is complete; a failed or cancelled clone leaves nothing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::fetch::{FetchError, run_network};
+use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, is_task_branch};
+use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, MARK, Place, answer, branch_ref, with_suffix};
+use super::progress::{OnProgress, Progress};
+use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
+use crate::exec::process::{kill_all, processes_with_environment};
+use crate::exec::{RunProgramError, Stderr, Stdin, Stdout};
+
+/// A listing of refs takes seconds; a remote that needs longer hangs.
+const LISTING: Duration = Duration::from_mins(1);
+
+/// What a mirror follows: the remote's branches, but neither task branches nor one that would stand in their way, and its tags.
+const REFSPECS: [&str; 4] =
+    ["+refs/heads/*:refs/heads/*", "^refs/heads/codex", "^refs/heads/codex/*", "+refs/tags/*:refs/tags/*"];
+
+/// What to clone.
+pub struct CloneRequest<'a> {
+    /// From where. Checked by the caller: no password, no option, no remote helper.
+    pub url: &'a str,
+    /// The folder to make.
+    pub into: &'a Path,
+    /// The default branch, or none for the remote's.
+    pub default_branch: Option<&'a str>,
+    /// Gets the progress.
+    pub progress: OnProgress<'a>,
+    /// Ends the clone early.
+    pub cancel: CancellationToken,
+    /// How long it may take as a whole.
+    pub deadline: Duration,
+}
+
+/// A complete mirror.
+#[derive(Debug, Clone)]
+pub struct Cloned {
+    /// The mirror.
+    pub mirror: Mirror,
+    /// Its default branch, which exists.
+    pub default_branch: String,
+}
+
+/// A mirror could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CloneError {
+    /// The remote could not be read.
+    #[error(transparent)]
+    Remote(#[from] FetchError),
+    /// It has no branches.
+    #[error("the repository has no branches yet: there is nothing to start a task from")]
+    Empty,
+    /// It has no branch of that name.
+    #[error(transparent)]
+    BranchMissing(#[from] BranchMissing),
+    /// It does not say which of its branches is the default one.
+    #[error("the repository does not say which branch is its default; {0}")]
+    NoDefaultBranch(BranchMissing),
+    /// Something is there already.
+    #[error("{path} is there already")]
+    AlreadyThere {
+        /// The folder.
+        path: String,
+    },
+    /// Git could not set up what it had cloned.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+    /// The folder could not be made.
+    #[error("could not make the mirror's folder: {0}")]
+    Files(#[from] io::Error),
+    /// The rest of an earlier clone could not be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveTreeError),
+    /// What was cloned is no mirror.
+    #[error(transparent)]
+    Open(#[from] OpenMirrorError),
+}
+
+impl Git {
+    /// Clones a repository.
+    pub async fn clone_mirror(&self, request: CloneRequest<'_>) -> Result<Cloned, CloneError> {
+        if fs_err::symlink_metadata(request.into).is_ok() {
+            return Err(CloneError::AlreadyThere { path: request.into.display().to_string() });
+        }
+        let branches = self.remote_branches(&request).await?;
+        let default_branch = branches.choose(request.default_branch)?;
+        end_leftovers(request.into).await?;
+        let partial = PartialFolder::new(with_suffix(request.into, ".partial")).await?;
+        self.download(&request, partial.path()).await?;
+        self.set_up(partial.path(), &default_branch).await?;
+        Mirror::open(self, partial.path())?.verify_branch(&default_branch).await.map_err(|error| match error {
+            VerifyBranchError::Missing(missing) => CloneError::BranchMissing(missing),
+            VerifyBranchError::Program(error) => CloneError::Program(error),
+        })?;
+        if request.cancel.is_cancelled() {
+            return Err(FetchError::Cancelled.into());
+        }
+        partial.complete(request.into)?;
+        Ok(Cloned { mirror: Mirror::open(self, request.into)?, default_branch })
+    }
+
+    /// Asks the remote for its branches: the first contact, so that what cannot work fails before anything is downloaded.
+    async fn remote_branches(&self, request: &CloneRequest<'_>) -> Result<RemoteBranches, CloneError> {
+        let command = self.network_command(Place::Nowhere).await?;
+        let command = command.args(["ls-remote", "--symref", "--", request.url, "HEAD", "refs/heads/*"]);
+        let command = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).cancel(request.cancel.clone());
+        let listed = run_network(command.deadline(request.deadline.min(LISTING))).await?;
+        Ok(RemoteBranches::parse(&listed.text()))
+    }
+
+    async fn download(&self, request: &CloneRequest<'_>, into: &Path) -> Result<(), CloneError> {
+        let tell = |piece: &str| {
+            if let Some(progress) = Progress::parse(piece) {
+                (request.progress)(progress);
+            }
+        };
+        let command = self.network_command(Place::Nowhere).await?;
+        // `--no-local`: objects are copied, never shared by hard links with a repository that somebody else may write to.
+        let command = command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--origin=origin", "--"]);
+        let command = command.env(MARK, request.into).arg(request.url).arg(into).stderr(Stderr::Progress(Box::new(tell)));
+        run_network(command.deadline(request.deadline).cancel(request.cancel.clone())).await?;
+        Ok(())
+    }
+
+    /// Makes a bare clone into a mirror that `fetch --prune` and `push` can be used on.
+    async fn set_up(&self, mirror: &Path, default_branch: &str) -> Result<(), CloneError> {
+        let place = Place::Mirror(mirror);
+        for refspec in REFSPECS {
+            self.command(place).args(["config", "--add", "remote.origin.fetch", refspec]).run_ok().await?;
+        }
+        for (name, value) in [("gc.auto", "0"), ("gc.worktreePruneExpire", "never")] {
+            self.command(place).args(["config", name, value]).run_ok().await?;
+        }
+        let foreign =
+            answer(self.command(place).args(["for-each-ref", "--format=delete %(refname)", "refs/heads/codex"])).await?;
+        if !foreign.is_empty() {
+            let input = Stdin::Bytes(format!("{foreign}\n").into_bytes());
+            self.command(place).args(["update-ref", "--stdin"]).stdin(input).run_ok().await?;
+        }
+        self.command(place).args(["symbolic-ref", "HEAD", &branch_ref(default_branch)]).run_ok().await?;
+        Ok(())
+    }
+}
+
+/// Ends the clone into this folder that a killed server may have left running: two would write into one folder.
+async fn end_leftovers(into: &Path) -> io::Result<()> {
+    let mark = into.display().to_string();
+    kill_all(|| processes_with_environment(MARK, &mark), ENDING).await.map_err(io::Error::other)
+}
+
+/// What the remote says about its branches.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct RemoteBranches {
+    /// The branch that HEAD names.
+    head: Option<String>,
+    /// The branches whose commit is HEAD's.
+    at_head: Vec<String>,
+    /// All that a mirror follows.
+    names: Vec<String>,
+}
+
+impl RemoteBranches {
+    /// Reads `ref: refs/heads/main<TAB>HEAD` and `<commit><TAB><ref>` lines.
+    fn parse(listing: &str) -> Self {
+        let pairs: Vec<(&str, &str)> = listing.lines().filter_map(|line| line.split_once('\t')).collect();
+        let head_commit = pairs.iter().find(|(value, name)| *name == "HEAD" && !value.starts_with("ref: "));
+        let mut branches = Self::default();
+        for (value, name) in &pairs {
+            if *name == "HEAD" {
+                branches.head = branches.head.or(value.strip_prefix("ref: refs/heads/").map(str::to_owned));
+            } else if let Some(branch) = name.strip_prefix("refs/heads/").filter(|branch| !is_task_branch(branch)) {
+                branches.names.push(branch.to_owned());
+                if head_commit.is_some_and(|(commit, _)| commit == value) {
+                    branches.at_head.push(branch.to_owned());
+                }
+            }
+        }
+        branches
+    }
+
+    /// The wished branch, or else the one HEAD names, or else the only one that can be meant.
+    fn choose(&self, wished: Option<&str>) -> Result<String, CloneError> {
+        if self.names.is_empty() {
+            return Err(CloneError::Empty);
+        }
+        let has = |branch: &&str| self.names.iter().any(|name| name == branch);
+        if let Some(wished) = wished {
+            let missing = || BranchMissing::new(wished, self.names.clone()).into();
+            return if has(&wished) { Ok(wished.to_owned()) } else { Err(missing()) };
+        }
+        let only = |names: &[String]| if let [only] = names { Some(only.clone()) } else { None };
+        let head = self.head.as_deref().filter(has).map(str::to_owned);
+        let usual = || ["main", "master"].into_iter().find(has).map(str::to_owned);
+        head.or_else(|| only(&self.at_head)).or_else(usual).or_else(|| only(&self.names)).ok_or_else(|| {
+            CloneError::NoDefaultBranch(BranchMissing::new(self.head.as_deref().unwrap_or("HEAD"), self.names.clone()))
+        })
+    }
+}
+
+/// A folder that is removed unless it was completed.
+struct PartialFolder {
+    path: PathBuf,
+    completed: bool,
+}
+
+impl PartialFolder {
+    /// The rest of an earlier clone is removed first.
+    async fn new(path: PathBuf) -> Result<Self, CloneError> {
+        remove_tree_aside(path.clone()).await?;
+        Ok(Self { path, completed: false })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn complete(mut self, into: &Path) -> io::Result<()> {
+        fs_err::rename(&self.path, into)?;
+        self.completed = true;
+        Ok(())
+    }
+}
+
+impl Drop for PartialFolder {
+    fn drop(&mut self) {
+        if !self.completed
+            && let Err(error) = remove_tree(&self.path)
+        {
+            tracing::warn!(%error, "could not remove a clone that was not completed");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choose(listing: &str, wished: Option<&str>) -> Result<String, String> {
+        RemoteBranches::parse(listing).choose(wished).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_default_branch_is_the_wished_one_or_heads() {
+        let listing = "ref: refs/heads/dev\tHEAD\naa\tHEAD\naa\trefs/heads/dev\nbb\trefs/heads/main\n";
+        assert_eq!(choose(listing, None).as_deref(), Ok("dev"));
+        assert_eq!(choose(listing, Some("main")).as_deref(), Ok("main"));
+        assert!(choose(listing, Some("x")).expect_err("no such branch").contains("there are `dev`, `main`"));
+    }
+
+    #[test]
+    fn without_a_usable_head_the_only_one_that_can_be_meant_is_taken() {
+        assert_eq!(choose("aa\tHEAD\naa\trefs/heads/b\ncc\trefs/heads/a\n", None).as_deref(), Ok("b"), "detached");
+        assert_eq!(choose("ref: refs/heads/gone\tHEAD\naa\trefs/heads/a\ncc\trefs/heads/main\n", None).as_deref(), Ok("main"));
+        assert_eq!(choose("aa\trefs/heads/trunk\n", None).as_deref(), Ok("trunk"));
+        assert!(choose("aa\trefs/heads/a\nbb\trefs/heads/b\n", None).expect_err("undecided").contains("`a`, `b`"));
+    }
+
+    #[test]
+    fn a_repository_without_branches_is_empty() {
+        assert!(choose("", None).expect_err("empty").contains("no branches"));
+        assert!(choose("aa\trefs/heads/codex/x\n", None).is_err(), "another orchestrator's task branches are not followed");
+    }
+
+    #[test]
+    fn a_branch_that_is_called_head_is_not_head() {
+        let listing = "ref: refs/heads/main\tHEAD\naa\tHEAD\nbb\trefs/heads/HEAD\naa\trefs/heads/main\n";
+        assert_eq!(choose(listing, None).as_deref(), Ok("main"));
+    }
+}

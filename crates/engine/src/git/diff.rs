@@ -1,0 +1,120 @@
+//! Differences between two commits of a mirror.
+//!
+//! Never against a worktree: what is compared is in the mirror, where no agent writes. A patch is what `git apply` takes, byte
+//! for byte, with binary files and changed submodule commits. Invariant: size is bounded, and too much is an error that says so.
+
+use model::ids::ObjectId;
+
+use super::mirror::Mirror;
+use super::program::{LONG, Place, answer};
+use crate::exec::{CommandSpec, RunProgramError, Stdout};
+
+/// Commits could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum DiffError {
+    /// The patch is larger than the caller takes.
+    #[error("the difference is larger than {max} bytes")]
+    TooLarge {
+        /// How much is taken.
+        max: usize,
+    },
+    /// Git could not compare them.
+    #[error(transparent)]
+    Program(RunProgramError),
+}
+
+impl From<RunProgramError> for DiffError {
+    fn from(error: RunProgramError) -> Self {
+        match error {
+            RunProgramError::OutputTooLarge { max, .. } => Self::TooLarge { max },
+            other => Self::Program(other),
+        }
+    }
+}
+
+/// How much a file changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStat {
+    /// Where it is; bytes that are not UTF-8 are replaced.
+    pub path: String,
+    /// Where it was, if it was renamed.
+    pub old_path: Option<String>,
+    /// How many lines came and went; none for a binary file.
+    pub lines: Option<(u64, u64)>,
+}
+
+/// How much changed between two commits.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DiffStat {
+    /// Each file that changed, in order of its path.
+    pub files: Vec<FileStat>,
+}
+
+impl DiffStat {
+    /// How many lines came, in all text files.
+    pub fn added(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.lines).map(|(added, _)| added).sum()
+    }
+
+    /// How many lines went, in all text files.
+    pub fn removed(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.lines).map(|(_, removed)| removed).sum()
+    }
+
+    /// Reads `--numstat -z`: `added TAB removed TAB path NUL`, or for a rename an empty path, then old NUL new NUL.
+    fn parse(listing: &str) -> Self {
+        let mut pieces = listing.split('\0');
+        let mut files = Vec::new();
+        while let Some(piece) = pieces.next() {
+            let mut fields = piece.splitn(3, '\t');
+            let (Some(added), Some(removed), Some(path)) = (fields.next(), fields.next(), fields.next()) else { continue };
+            let lines = added.parse().ok().zip(removed.parse().ok());
+            let (old_path, path) = match path {
+                "" => (pieces.next().map(str::to_owned), pieces.next().unwrap_or_default()),
+                path => (None, path),
+            };
+            files.push(FileStat { path: path.to_owned(), old_path, lines });
+        }
+        Self { files }
+    }
+}
+
+impl Mirror {
+    /// The patch that leads from one commit to another, of at most `max` bytes.
+    pub async fn patch(&self, from: &ObjectId, to: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
+        let command = self.diff_tree(&["-p", "--full-index", "--binary", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]);
+        let command = command.args([from.as_str(), to.as_str(), "--"]).stdout(Stdout::Capture { max });
+        Ok(command.run_ok().await?.stdout)
+    }
+
+    /// How much changed from one commit to another.
+    pub async fn stat(&self, from: &ObjectId, to: &ObjectId) -> Result<DiffStat, DiffError> {
+        let command = self.diff_tree(&["--numstat", "-z"]).args([from.as_str(), to.as_str(), "--"]);
+        Ok(DiffStat::parse(&answer(command).await?))
+    }
+
+    /// The plumbing command does not read the user's taste in diffs. Submodules are compared by the commit they name, which
+    /// needs nothing of the submodule itself.
+    fn diff_tree<'a>(&self, options: &[&str]) -> CommandSpec<'a> {
+        let command = self.git().command(Place::Mirror(self.path())).args(["diff-tree", "-r", "-M"]);
+        let command = command.args(["--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore-submodules=none"]);
+        command.args(options).deadline(LONG)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_is_read_with_renames_and_binary_files() {
+        let stat = DiffStat::parse("1\t2\ta.txt\0-\t-\tpic.png\x003\t0\t\0old name\0new\tname\0");
+        let file =
+            |path: &str, old: Option<&str>, lines| FileStat { path: path.to_owned(), old_path: old.map(str::to_owned), lines };
+        let expect =
+            [file("a.txt", None, Some((1, 2))), file("pic.png", None, None), file("new\tname", Some("old name"), Some((3, 0)))];
+        assert_eq!(stat.files, expect);
+        assert_eq!((stat.added(), stat.removed()), (4, 2));
+        assert_eq!(DiffStat::parse(""), DiffStat::default());
+    }
+}

@@ -1,0 +1,287 @@
+//! Brings a mirror up to date with its remote, and says in plain terms why that failed.
+//!
+//! It moves what follows the remote and never a task branch. A branch of its own that an agent stands on survives the prune.
+//! Invariant: an error carries git's own words, without credentials.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::admin;
+use super::locks::remove_stale_locks;
+use super::mirror::Mirror;
+use super::program::{Git, Place, QUICK};
+use crate::exec::{CommandSpec, Finished, RunProgramError, Stdin};
+
+/// How many of git's last lines an error repeats.
+const WORDS_LIMIT_LINES: usize = 6;
+
+/// What is in the lines that say what went wrong, between advice and progress.
+const TELLING: [&str; 7] = ["fatal: ", "error: ", "remote: ", "ssh: ", "denied", "verification failed", "IDENTIFICATION"];
+
+/// A remote could not be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FetchError {
+    /// It wants a login that git does not have, or it refuses the one it has.
+    #[error("the remote asks for a login that git does not have: {words}")]
+    AuthenticationNeeded {
+        /// What git said.
+        words: String,
+    },
+    /// ssh does not know the host's key, and nobody is there to confirm it.
+    #[error("ssh does not trust the remote's host key: {words}")]
+    HostKeyUnknown {
+        /// What git said.
+        words: String,
+    },
+    /// There is no repository there, or none that this login may see.
+    #[error("there is no such repository: {words}")]
+    NotFound {
+        /// What git said.
+        words: String,
+    },
+    /// The host does not answer.
+    #[error("the remote's host cannot be reached: {words}")]
+    HostUnreachable {
+        /// What git said.
+        words: String,
+    },
+    /// It took too long.
+    #[error("the remote did not answer completely within {} s", after.as_secs_f32())]
+    TimedOut {
+        /// How long was waited.
+        after: Duration,
+    },
+    /// Somebody cancelled it.
+    #[error("cancelled")]
+    Cancelled,
+    /// Something else, in git's words.
+    #[error("git could not read the remote: {words}")]
+    Other {
+        /// What git said.
+        words: String,
+    },
+    /// Git could not be run at all, or the mirror could not be read.
+    #[error("could not fetch: {words}")]
+    Unusable {
+        /// What went wrong.
+        words: String,
+    },
+}
+
+/// A kind of failure, and what git says for it in lower case.
+type Sign = (fn(String) -> FetchError, &'static [&'static str]);
+
+/// What git says for each kind of failure, most telling first: a refused login is also reported as a missing repository.
+const SIGNS: &[Sign] = &[
+    (|words| FetchError::HostKeyUnknown { words }, &["host key verification failed", "remote host identification has changed"]),
+    (
+        |words| FetchError::AuthenticationNeeded { words },
+        &[
+            "could not read username",
+            "could not read password",
+            "terminal prompts disabled",
+            "unable to get password from user",
+            "authentication failed",
+            "permission denied (",
+            "returned error: 401",
+            "returned error: 403",
+            "invalid username or",
+            "access denied",
+            "too many authentication failures",
+        ],
+    ),
+    (
+        |words| FetchError::HostUnreachable { words },
+        &[
+            "could not resolve host",
+            "name or service not known",
+            "temporary failure in name resolution",
+            "failed to connect",
+            "connection refused",
+            "connection timed out",
+            "connection reset",
+            "operation timed out",
+            "no route to host",
+            "network is unreachable",
+            "unable to connect",
+            "unable to look up",
+        ],
+    ),
+    (
+        |words| FetchError::NotFound { words },
+        &[
+            "repository not found",
+            "does not appear to be a git repository",
+            "not a git repository",
+            "returned error: 404",
+            "does not exist",
+            "' not found",
+            "could not be found",
+            "not valid: is this a git repository",
+            "access denied or repository not exported",
+        ],
+    ),
+];
+
+impl FetchError {
+    /// Reads what git said.
+    fn from_words(stderr: &str) -> Self {
+        let words = telling_lines(stderr);
+        let lower = words.to_lowercase();
+        let sign = SIGNS.iter().find(|(_, signs)| signs.iter().any(|sign| lower.contains(sign)));
+        sign.map_or(Self::Other { words: words.clone() }, |(kind, _)| kind(words))
+    }
+
+    /// Whether a lock file that nobody holds may have been in the way.
+    fn is_about_a_lock(&self) -> bool {
+        matches!(self, Self::Other { words } if words.contains(".lock': File exists"))
+    }
+}
+
+impl From<RunProgramError> for FetchError {
+    fn from(error: RunProgramError) -> Self {
+        match error {
+            RunProgramError::TimedOut { after, .. } => Self::TimedOut { after },
+            RunProgramError::Cancelled { .. } => Self::Cancelled,
+            RunProgramError::Failed { stderr_tail, .. } => Self::from_words(&stderr_tail),
+            RunProgramError::NotFound { .. }
+            | RunProgramError::DirectoryMissing { .. }
+            | RunProgramError::Spawn { .. }
+            | RunProgramError::Io { .. }
+            | RunProgramError::OutputTooLarge { .. } => Self::Unusable { words: error.to_string() },
+        }
+    }
+}
+
+impl From<std::io::Error> for FetchError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Unusable { words: error.to_string() }
+    }
+}
+
+/// Runs a command that talks to a remote.
+pub(super) async fn run_network(command: CommandSpec<'_>) -> Result<Finished, FetchError> {
+    Ok(command.run_ok().await?)
+}
+
+/// The last lines of stderr that say what went wrong: git's and the remote's errors, or else whatever is no progress.
+fn telling_lines(stderr: &str) -> String {
+    let noise =
+        |line: &&str| line.is_empty() || line.contains('%') || line.starts_with("Cloning into") || line.starts_with("hint:");
+    let mut lines: Vec<&str> = stderr.split(['\n', '\r']).map(str::trim).filter(|line| !noise(line)).collect();
+    let is_error = |line: &str| TELLING.iter().any(|sign| line.contains(sign));
+    if lines.iter().any(|line| is_error(line)) {
+        lines.retain(|line| is_error(line));
+    }
+    let last = &lines[lines.len().saturating_sub(WORDS_LIMIT_LINES)..];
+    if last.is_empty() { "it said nothing".to_owned() } else { last.join("; ") }
+}
+
+impl Mirror {
+    /// Returns when a fetch that began after this call is complete; concurrent calls are joined. `cancel` ends the fetch for
+    /// all who joined it, so it is for the end of the program; a caller that loses interest drops the call.
+    pub async fn fetch_fresh(&self, deadline: Duration, cancel: CancellationToken) -> Result<(), Arc<FetchError>> {
+        let mirror = self.clone();
+        self.gate().fresh(move || async move { mirror.fetch_now(deadline, cancel).await }).await
+    }
+
+    /// One fetch. The caller holds the writer's lock.
+    async fn fetch_now(&self, deadline: Duration, cancel: CancellationToken) -> Result<(), FetchError> {
+        let standing = branches_stood_on(self).await?;
+        let fetched = match self.fetch_once(deadline, &cancel).await {
+            Err(error) if error.is_about_a_lock() => {
+                let removed = remove_stale_locks(self.path())?;
+                tracing::warn!(?removed, "removed lock files that nobody held, and fetch again");
+                self.fetch_once(deadline, &cancel).await
+            }
+            fetched => fetched,
+        };
+        keep_branches_stood_on(self.git(), self.path(), &standing).await?;
+        fetched
+    }
+
+    async fn fetch_once(&self, deadline: Duration, cancel: &CancellationToken) -> Result<(), FetchError> {
+        let command = self.git().network_command(Place::Mirror(self.path())).await?;
+        // A branch of the remote may be checked out in a worktree; without `--update-head-ok` that would stop the whole fetch.
+        let command = command.args(["fetch", "--prune", "--update-head-ok", "--no-tags", "--no-write-fetch-head"]);
+        let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "origin"]);
+        run_network(command.deadline(deadline).cancel(cancel.clone())).await.map(drop)
+    }
+}
+
+/// Branches other than task branches that some worktree stands on, as `<ref> <commit>`: an agent may have made its own.
+async fn branches_stood_on(mirror: &Mirror) -> Result<Vec<(String, String)>, FetchError> {
+    let mut refs = admin::refs_stood_on(mirror.path())?;
+    refs.retain(|name| name.starts_with("refs/heads/") && !name.starts_with("refs/heads/codex/"));
+    let commits = mirror.commits_of(&refs).await?;
+    let present = refs.into_iter().zip(commits).filter_map(|(name, commit)| Some((name, commit?.to_string())));
+    Ok(present.collect())
+}
+
+/// Puts back what the prune took away under a worktree: without its branch the worktree's next commit would have no parent.
+async fn keep_branches_stood_on(git: &Git, mirror: &Path, standing: &[(String, String)]) -> Result<(), FetchError> {
+    for (name, commit) in standing {
+        let exists = git.command(Place::Mirror(mirror)).args(["show-ref", "--verify", "--quiet", name]).run().await?;
+        if !exists.status.success() {
+            let command = git.command(Place::Mirror(mirror)).args(["update-ref", "--stdin"]).deadline(QUICK);
+            command.stdin(Stdin::Bytes(format!("create {name} {commit}\n").into_bytes())).run_ok().await?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(stderr: &str) -> &'static str {
+        match FetchError::from_words(stderr) {
+            FetchError::AuthenticationNeeded { .. } => "authentication",
+            FetchError::HostKeyUnknown { .. } => "host key",
+            FetchError::NotFound { .. } => "not found",
+            FetchError::HostUnreachable { .. } => "unreachable",
+            FetchError::TimedOut { .. } => "timed out",
+            FetchError::Cancelled => "cancelled",
+            FetchError::Other { .. } => "other",
+            FetchError::Unusable { .. } => "unusable",
+        }
+    }
+
+    #[test]
+    fn gits_words_are_told_apart() {
+        let check = |stderr: &str, expect: &str| assert_eq!(kind(stderr), expect, "{stderr}");
+        check("fatal: could not read Username for 'https://github.com': terminal prompts disabled", "authentication");
+        check("remote: Invalid username or token.\nfatal: Authentication failed for 'https://h/r/'", "authentication");
+        check("git@github.com: Permission denied (publickey).\nfatal: Could not read from remote repository.", "authentication");
+        check("fatal: unable to access 'https://h/r/': The requested URL returned error: 403", "authentication");
+        check("Host key verification failed.\nfatal: Could not read from remote repository.", "host key");
+        check("remote: Repository not found.\nfatal: repository 'https://github.com/a/b/' not found", "not found");
+        check("fatal: '/x' does not appear to be a git repository", "not found");
+        check("fatal: repository '/x' does not exist", "not found");
+        check("fatal: unable to access 'https://x/': Could not resolve host: x", "unreachable");
+        check("ssh: connect to host x port 22: Connection refused", "unreachable");
+        check("fatal: bad object deadbeef", "other");
+        check("", "other");
+    }
+
+    #[test]
+    fn an_error_repeats_what_tells_and_not_the_progress() {
+        let stderr = "Cloning into 'x'...\nReceiving objects:  10% (1/10)\rReceiving objects: 20% (2/10)\rfatal: early EOF\n";
+        assert_eq!(telling_lines(stderr), "fatal: early EOF");
+        let many = "line\n".repeat(20);
+        assert_eq!(telling_lines(&many).matches("line").count(), WORDS_LIMIT_LINES);
+        let advice =
+            "error: Unable to create '/m/x.lock': File exists.\n\nAnother git process seems to be running.\nRemove it.\n";
+        assert_eq!(telling_lines(advice), "error: Unable to create '/m/x.lock': File exists.");
+    }
+
+    #[test]
+    fn only_a_lock_that_is_there_is_about_a_lock() {
+        let locked = "error: could not lock config file: Unable to create '/m/packed-refs.lock': File exists.";
+        assert!(FetchError::from_words(locked).is_about_a_lock());
+        assert!(!FetchError::from_words("fatal: '/x.lock' does not exist").is_about_a_lock());
+    }
+}

@@ -1,0 +1,112 @@
+//! What a killed git leaves in a mirror: lock files, half-received packs, and itself still running.
+//!
+//! Called with the writer's lock held. Locks of task branches and of worktrees are left alone: an agent may hold them now, and
+//! whoever ends a run clears them. Invariant: nothing is removed while a git of ours still runs on that mirror.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use futures_util::future::join_all;
+
+use super::admin;
+use super::mirror::Mirror;
+use super::program::{ENDING, MARK};
+use super::remove_tree::{RemoveTreeError, remove_tree_aside};
+use crate::exec::process::{KillError, ProcessIdentity, Signal, kill_all, processes_with_environment};
+
+/// A mirror could not be put in order.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverMirrorError {
+    /// A git that was left behind does not end.
+    #[error(transparent)]
+    Kill(#[from] KillError),
+    /// Its files cannot be read or removed.
+    #[error("could not put the mirror in order: {0}")]
+    Files(#[from] io::Error),
+    /// The rest of a removed worktree cannot be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveTreeError),
+}
+
+/// What was put in order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// How many processes of an earlier server still worked on the mirror.
+    pub ended: usize,
+    /// Files that they or others had left behind.
+    pub removed: Vec<PathBuf>,
+}
+
+impl Mirror {
+    /// Ends what an earlier, killed server left running on this mirror, and removes what it left lying. For the start of the
+    /// program, before anything else uses the mirror.
+    pub async fn recover(&self) -> Result<Recovered, RecoverMirrorError> {
+        let _writer = self.gate().writer().await;
+        let mark = self.path().display().to_string();
+        let find = || processes_with_environment(MARK, &mark);
+        let left: Vec<ProcessIdentity> = find()?;
+        for process in &left {
+            process.signal(Signal::TERM)?;
+        }
+        // In peace first, so that git removes its own locks; who does not is ended all the same.
+        let peace = join_all(left.iter().map(ProcessIdentity::wait_until_gone));
+        if tokio::time::timeout(ENDING, peace).await.is_err() {
+            tracing::warn!(mirror = %self.path().display(), "a git of an earlier server does not end in peace");
+        }
+        kill_all(find, ENDING).await?;
+        let mut removed = remove_stale_locks(self.path())?;
+        for half in half_packs(self.path())? {
+            fs_err::remove_file(&half)?;
+            removed.push(half);
+        }
+        remove_tree_aside(admin::trash(self.path())).await?;
+        Ok(Recovered { ended: left.len(), removed })
+    }
+}
+
+/// Removes the lock files of a mirror that no git of ours can hold, and says which.
+pub(super) fn remove_stale_locks(mirror: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut removed = Vec::new();
+    let mut folders = vec![mirror.join("refs")];
+    let mut locks = locks_in(mirror, &mut Vec::new())?;
+    while let Some(folder) = folders.pop() {
+        if folder != mirror.join("refs/heads/codex") {
+            locks.extend(locks_in(&folder, &mut folders)?);
+        }
+    }
+    for lock in locks {
+        match fs_err::remove_file(&lock) {
+            Ok(()) => removed.push(lock),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(removed)
+}
+
+/// The `*.lock` files of one folder; its folders are added to `folders`.
+fn locks_in(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
+    let mut locks = Vec::new();
+    for entry in fs_err::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            folders.push(entry.path());
+        } else if kind.is_file() && entry.path().extension().is_some_and(|extension| extension == "lock") {
+            locks.push(entry.path());
+        }
+    }
+    Ok(locks)
+}
+
+/// Packs that were being received when git was killed. They can be as large as the repository.
+fn half_packs(mirror: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs_err::read_dir(mirror.join("objects/pack"))? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("tmp_") && entry.file_type()?.is_file() {
+            found.push(entry.path());
+        }
+    }
+    Ok(found)
+}

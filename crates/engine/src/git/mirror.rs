@@ -1,0 +1,203 @@
+//! A bare mirror of a repository, and what can be looked up in it.
+//!
+//! It asks and never writes; fetching, worktrees and snapshots are in their own files. All handles on one mirror share one
+//! gate. Invariant: a ref is always looked up under its complete name or as a commit id, never as an expression.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::ids::ObjectId;
+
+use super::gate::{FetchGate, WriterGuard};
+use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
+use crate::exec::{RunProgramError, Stdin, Stdout};
+
+/// How many branches an error names.
+const BRANCHES_NAMED: usize = 20;
+
+/// The shortest abbreviation of a commit id that is taken for one.
+const SHORTEST_ABBREVIATION: usize = 7;
+
+/// A folder is not a mirror.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenMirrorError {
+    /// It is not a bare repository.
+    #[error("{path} is not a bare git repository")]
+    NotAMirror {
+        /// The folder.
+        path: String,
+    },
+    /// It cannot be read.
+    #[error("could not open the mirror: {0}")]
+    Files(#[from] io::Error),
+}
+
+/// There is no such branch; these are the ones there are.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no branch `{branch}`; {}", there_are(available, *more))]
+pub struct BranchMissing {
+    /// What was looked for.
+    pub branch: String,
+    /// Some of the branches there are.
+    pub available: Vec<String>,
+    /// How many more there are.
+    pub more: usize,
+}
+
+impl BranchMissing {
+    pub(super) fn new(branch: &str, mut available: Vec<String>) -> Self {
+        let more = available.len().saturating_sub(BRANCHES_NAMED);
+        available.truncate(BRANCHES_NAMED);
+        Self { branch: branch.to_owned(), available, more }
+    }
+}
+
+fn there_are(available: &[String], more: usize) -> String {
+    let named: Vec<String> = available.iter().map(|branch| format!("`{branch}`")).collect();
+    match (named.is_empty(), more) {
+        (true, _) => "there are none".to_owned(),
+        (false, 0) => format!("there are {}", named.join(", ")),
+        (false, more) => format!("there are {} and {more} more", named.join(", ")),
+    }
+}
+
+/// A branch could not be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyBranchError {
+    /// It is not there.
+    #[error(transparent)]
+    Missing(#[from] BranchMissing),
+    /// Git could not say.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+}
+
+/// A bare mirror. Cheap to clone; all clones share the lock of the one writer.
+#[derive(Debug, Clone)]
+pub struct Mirror {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    git: Git,
+    path: PathBuf,
+    gate: FetchGate,
+}
+
+impl Mirror {
+    /// Opens the mirror in this folder. To be called once per mirror: a second handle would have a lock of its own.
+    pub fn open(git: &Git, path: &Path) -> Result<Self, OpenMirrorError> {
+        // Git writes real paths into the administration of worktrees, and they are compared.
+        let path = fs_err::canonicalize(path)?;
+        if !path.join("HEAD").is_file() || !path.join("objects").is_dir() {
+            return Err(OpenMirrorError::NotAMirror { path: path.display().to_string() });
+        }
+        Ok(Self { inner: Arc::new(Inner { git: git.clone(), path, gate: FetchGate::default() }) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// Waits for the right to write to the mirror.
+    pub async fn writer(&self) -> WriterGuard {
+        self.inner.gate.writer().await
+    }
+
+    pub(super) fn gate(&self) -> &FetchGate {
+        &self.inner.gate
+    }
+
+    pub(super) fn git(&self) -> &Git {
+        &self.inner.git
+    }
+
+    /// The branch that HEAD names: the remote's default branch when it was cloned.
+    pub async fn default_branch(&self) -> Result<String, RunProgramError> {
+        let command = self.git().command(Place::Mirror(self.path())).args(["symbolic-ref", "HEAD"]);
+        let name = answer(command).await?;
+        Ok(name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned())
+    }
+
+    /// The remote's branches, as of the last fetch.
+    pub async fn branches(&self) -> Result<Vec<String>, RunProgramError> {
+        let command = self.git().command(Place::Mirror(self.path()));
+        let names = answer(command.args(["for-each-ref", "--format=%(refname)", "refs/heads/"])).await?;
+        let names = names.lines().filter_map(|name| name.strip_prefix("refs/heads/"));
+        Ok(names.filter(|name| !is_task_branch(name)).map(str::to_owned).collect())
+    }
+
+    /// The commit of a branch, or an error that names the branches there are.
+    pub async fn verify_branch(&self, branch: &str) -> Result<ObjectId, VerifyBranchError> {
+        let command = self.git().command(Place::Mirror(self.path()));
+        let command = command.args(["show-ref", "--verify", "--hash", &branch_ref(branch)]);
+        let found = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run().await?;
+        if found.status.success()
+            && let Ok(id) = found.text().trim().parse()
+        {
+            return Ok(id);
+        }
+        Err(BranchMissing::new(branch, self.branches().await?).into())
+    }
+
+    /// The commit that a branch, a tag, or a complete or abbreviated commit id names, looked up in this order.
+    pub async fn resolve_ref(&self, name: &str) -> Result<Option<ObjectId>, RunProgramError> {
+        if name.contains(['^', '~', ':', '{', '\\', '*', '?', '[', ' ', '\n']) || name.contains("..") {
+            return Ok(None);
+        }
+        let mut asked = vec![branch_ref(name), format!("refs/tags/{name}")];
+        let is_hex = name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_hex && (SHORTEST_ABBREVIATION..=64).contains(&name.len()) {
+            asked.push(name.to_owned());
+        }
+        Ok(self.commits_of(&asked).await?.into_iter().flatten().next())
+    }
+
+    /// The commit that each of these complete names leads to, tags followed.
+    pub(super) async fn commits_of(&self, names: &[String]) -> Result<Vec<Option<ObjectId>>, RunProgramError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        commits_of(self.git(), Place::Mirror(self.path()), names).await
+    }
+}
+
+/// Task branches are ours: they are not the remote's, whatever the remote has.
+pub(super) fn is_task_branch(branch: &str) -> bool {
+    branch == "codex" || branch.starts_with("codex/")
+}
+
+/// The commit that each of these names leads to.
+pub(super) async fn commits_of(git: &Git, place: Place<'_>, names: &[String]) -> Result<Vec<Option<ObjectId>>, RunProgramError> {
+    let asked: Vec<_> = names.iter().map(|name| format!("{name}^{{commit}}\n")).collect();
+    let command = git.command(place).args(["cat-file", "--batch-check=%(objectname)"]);
+    let told = answer(command.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
+    // What cannot be found, or is ambiguous, is answered by a line that is no id.
+    Ok(told.lines().map(|line| line.parse().ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_branch_names_the_ones_there_are() {
+        let check = |available: usize, expect: &str| {
+            let names = (0..available).map(|number| format!("b{number}")).collect();
+            let text = BranchMissing::new("x", names).to_string();
+            assert!(text.ends_with(expect), "{text}");
+        };
+        check(0, "there are none");
+        check(2, "there are `b0`, `b1`");
+        check(25, "`b19` and 5 more");
+    }
+
+    #[test]
+    fn task_branches_are_told_from_the_remotes() {
+        assert!(is_task_branch("codex/x") && is_task_branch("codex"));
+        assert!(!is_task_branch("codex-2") && !is_task_branch("main") && !is_task_branch("a/codex/b"));
+    }
+}

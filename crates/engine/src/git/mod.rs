@@ -1,0 +1,34 @@
+//! Git, as far as the orchestrator needs it: mirrors, worktrees, snapshots of what an agent left, and differences.
+//!
+//! Argument lists are here; programs are started by `exec`. Whatever lies in a worktree may be hostile, so git always gets an
+//! explicit, trusted `GIT_DIR`, never follows a worktree's own `.git`, runs no hook, enters no nested repository and runs no
+//! filter but git-lfs. Invariant: no commit that a task branch ever had becomes unreachable through this room.
+
+mod admin;
+mod clone;
+mod diff;
+mod fetch;
+mod gate;
+mod locks;
+mod message;
+mod mirror;
+mod program;
+mod progress;
+mod remove_tree;
+mod settings;
+mod snapshot;
+mod staging;
+mod worktree;
+
+pub use clone::{CloneError, CloneRequest, Cloned};
+pub use diff::{DiffError, DiffStat, FileStat};
+pub use fetch::FetchError;
+pub use gate::{FetchGate, WriterGuard};
+pub use locks::{RecoverMirrorError, Recovered};
+pub use message::{CommitMessage, RunTrailers};
+pub use mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError};
+pub use program::{DiscoverGitError, Git, GitVersion};
+pub use progress::{OnProgress, Progress, ProgressPhase};
+pub use remove_tree::{RemoveTreeError, remove_tree};
+pub use snapshot::{Signature, Snapshot, SnapshotError, SnapshotRequest};
+pub use worktree::{RemovedWorktree, Worktree, WorktreeError, WorktreeSpec};

@@ -1,0 +1,192 @@
+//! After a run: what the agent left in the worktree becomes one commit on the task's branch.
+//!
+//! It moves exactly that branch, keeps every commit the agent made, runs no hook, enters no nested repository, and leaves the
+//! worktree's files as they are. Invariant: afterwards the branch's tree is the worktree's content, and HEAD is on the branch.
+//!
+//! Where the agent left HEAD decides the parents. On the branch or ahead of it: one parent, HEAD. Behind it: one parent, the
+//! branch, which loses nothing. Elsewhere (another branch, a half-done rebase): both, the branch first. The other side of a
+//! merge that was resolved but not committed is a parent too.
+
+use std::io;
+
+use model::ids::ObjectId;
+
+use super::admin;
+use super::message::CommitMessage;
+use super::mirror::commits_of;
+use super::program::{answer, branch_ref};
+use super::staging::{Staged, Staging};
+use super::worktree::Worktree;
+use crate::exec::{RunProgramError, Stdin};
+
+/// Who a commit is by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// A name for people.
+    pub name: String,
+    /// An address, which need not exist.
+    pub email: String,
+}
+
+impl Default for Signature {
+    fn default() -> Self {
+        Self { name: "Codex".to_owned(), email: "codex@localhost".to_owned() }
+    }
+}
+
+/// What to write into the commit.
+#[derive(Debug, Clone)]
+pub struct SnapshotRequest<'a> {
+    /// The message, with the trailers that make a second snapshot of the same run find the first.
+    pub message: CommitMessage<'a>,
+    /// Author and committer.
+    pub author: &'a Signature,
+}
+
+/// What a snapshot came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// The run's commit: made now, or by an earlier snapshot of the same run. None if there was nothing to commit.
+    pub commit: Option<ObjectId>,
+    /// Where the branch is now. Commits of the agent's own are below it.
+    pub head: ObjectId,
+    /// Nested repositories that were left out.
+    pub dropped_gitlinks: Vec<String>,
+    /// What could not be read and was left as it was in the branch, in git's words.
+    pub unreadable: Vec<String>,
+}
+
+/// The worktree could not be committed.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The worktree's folder is gone; committing that would delete everything.
+    #[error("the worktree {path} is gone: nothing was committed")]
+    WorktreeMissing {
+        /// The folder.
+        path: String,
+    },
+    /// Git could not do its part.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+    /// Files of the mirror could not be read or written.
+    #[error("could not commit the worktree: {0}")]
+    Files(#[from] io::Error),
+    /// Git answered something that is no object id.
+    #[error("could not commit the worktree: git answered `{answer}`")]
+    Unexpected {
+        /// What it said.
+        answer: String,
+    },
+}
+
+/// Where the branch stands before the snapshot, and on what the snapshot is based.
+struct Ground {
+    /// The commit of the branch; none if the agent deleted it.
+    branch: Option<ObjectId>,
+    /// What the commit's parents will be, the first one first.
+    parents: Vec<ObjectId>,
+    /// Commits that an unfinished merge would bring in.
+    merging: Vec<ObjectId>,
+}
+
+impl Worktree {
+    /// Commits what lies in the worktree. For when no process of the run is left. Doing it twice makes one commit.
+    pub async fn snapshot(&self, request: SnapshotRequest<'_>) -> Result<Snapshot, SnapshotError> {
+        if !fs_err::symlink_metadata(&self.tree).is_ok_and(|found| found.is_dir()) {
+            return Err(SnapshotError::WorktreeMissing { path: self.tree.display().to_string() });
+        }
+        admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
+        let mut ground = self.ground().await?;
+        let staging = Staging::begin(self, &ground.parents[0]).await?;
+        let Staged { tree, dropped, unreadable, had_conflicts } = staging.stage(&ground.parents).await?;
+        if !had_conflicts {
+            ground.parents.append(&mut ground.merging);
+        }
+
+        let (commit, head) = self.commit(&ground, &tree, &request).await?;
+        if ground.branch.as_ref() != Some(&head) {
+            self.move_branch(&head, ground.branch.as_ref()).await?;
+        }
+        self.stand_on_branch().await?;
+        staging.install()?;
+        admin::clear_unfinished(&self.admin)?;
+        Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable })
+    }
+
+    /// Where the branch and HEAD are, and what follows from it.
+    async fn ground(&self) -> Result<Ground, SnapshotError> {
+        let mut names = vec![branch_ref(&self.branch), "HEAD".to_owned()];
+        names.extend(admin::merge_heads(&self.admin)?.into_iter().filter(|name| name.parse::<ObjectId>().is_ok()));
+        let mut commits = commits_of(self.mirror.git(), self.place(), &names).await?.into_iter();
+        let (branch, head) = (commits.next().flatten(), commits.next().flatten());
+        let tip = branch.clone().unwrap_or_else(|| self.base.clone());
+        let mut parents = match head {
+            Some(head) if self.is_ancestor(&tip, &head).await? => vec![head],
+            Some(head) if !self.is_ancestor(&head, &tip).await? => vec![tip, head],
+            Some(_) | None => vec![tip],
+        };
+        let mut merging = Vec::new();
+        for other in commits.flatten() {
+            if !self.is_ancestor(&other, &parents[0]).await? && !parents.contains(&other) {
+                merging.push(other);
+            }
+        }
+        parents.dedup();
+        Ok(Ground { branch, parents, merging })
+    }
+
+    /// Makes the commit if there is something to commit; otherwise finds the one that an earlier snapshot of this run made.
+    async fn commit(
+        &self,
+        ground: &Ground,
+        tree: &ObjectId,
+        request: &SnapshotRequest<'_>,
+    ) -> Result<(Option<ObjectId>, ObjectId), SnapshotError> {
+        let first = &ground.parents[0];
+        let content = self.ask(&["rev-parse", "--verify", &format!("{first}^{{tree}}")]).await?;
+        if content == *tree && ground.parents.len() == 1 {
+            let object = answer(self.mirror.git().command(self.place()).args(["cat-file", "commit", first.as_str()])).await?;
+            let message = object.split_once("\n\n").map_or("", |(_, message)| message);
+            let ours = request.message.trailers.are_in(message) && *first != self.base;
+            return Ok((ours.then(|| first.clone()), first.clone()));
+        }
+        let command = self.mirror.git().command(self.place()).args(["commit-tree", tree.as_str(), "-F", "-"]);
+        let command = command.args(ground.parents.iter().flat_map(|parent| ["-p", parent.as_str()]));
+        let Signature { name, email } = request.author;
+        let command = command.env("GIT_AUTHOR_NAME", name).env("GIT_AUTHOR_EMAIL", email);
+        let command = command.env("GIT_COMMITTER_NAME", name).env("GIT_COMMITTER_EMAIL", email);
+        let commit = answer(command.stdin(Stdin::Bytes(request.message.text().into_bytes()))).await?;
+        let commit: ObjectId = commit.parse().map_err(|_| SnapshotError::Unexpected { answer: commit })?;
+        Ok((Some(commit.clone()), commit))
+    }
+
+    async fn move_branch(&self, to: &ObjectId, from: Option<&ObjectId>) -> Result<(), RunProgramError> {
+        let nothing = "0".repeat(to.as_str().len());
+        let from = from.map_or(nothing.as_str(), ObjectId::as_str);
+        let command = self.mirror.git().command(self.place()).args(["update-ref", "-m", "codex-orchestrator: end of a run"]);
+        command.args([branch_ref(&self.branch).as_str(), to.as_str(), from]).run_ok().await?;
+        Ok(())
+    }
+
+    async fn stand_on_branch(&self) -> Result<(), SnapshotError> {
+        let name = branch_ref(&self.branch);
+        if admin::head(&self.admin)? != format!("ref: {name}") {
+            self.mirror.git().command(self.place()).args(["symbolic-ref", "HEAD", &name]).run_ok().await?;
+        }
+        Ok(())
+    }
+
+    async fn is_ancestor(&self, ancestor: &ObjectId, of: &ObjectId) -> Result<bool, RunProgramError> {
+        if ancestor == of {
+            return Ok(true);
+        }
+        let command = self.mirror.git().command(self.place());
+        let finished = command.args(["merge-base", "--is-ancestor", ancestor.as_str(), of.as_str()]).run().await?;
+        Ok(finished.status.success())
+    }
+
+    async fn ask(&self, arguments: &[&str]) -> Result<ObjectId, SnapshotError> {
+        let told = answer(self.mirror.git().command(self.place()).args(arguments)).await?;
+        told.parse().map_err(|_| SnapshotError::Unexpected { answer: told })
+    }
+}

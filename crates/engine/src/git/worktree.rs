@@ -1,0 +1,200 @@
+//! Worktrees of a mirror: made complete or made anew, found, and removed with nothing lost.
+//!
+//! Adding one is done under the writer's lock, since git cannot do two at once; writing its files, the long part, is not. The
+//! `.git` file in a worktree is never asked where the repository is. Invariant: a worktree that is not known to be half made is
+//! never deleted by making one; it is put aside.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use model::ids::ObjectId;
+use tokio_util::sync::CancellationToken;
+
+use super::admin;
+use super::mirror::Mirror;
+use super::program::{LONG, Place, branch_ref, with_suffix};
+use super::progress::{OnProgress, Progress};
+use super::remove_tree::{RemoveTreeError, remove_tree_aside};
+use crate::exec::{RunProgramError, Stderr, Stdin};
+
+/// A worktree as it should be.
+#[derive(Debug, Clone, Copy)]
+pub struct WorktreeSpec<'a> {
+    /// Where. The folder it is in must be there.
+    pub path: &'a Path,
+    /// On which branch. A branch that is there already is taken as it is, with all its commits.
+    pub branch: &'a str,
+    /// From which commit a new branch starts.
+    pub base: &'a ObjectId,
+}
+
+/// A complete worktree.
+#[derive(Debug, Clone)]
+pub struct Worktree {
+    pub(super) mirror: Mirror,
+    pub(super) admin: PathBuf,
+    pub(super) tree: PathBuf,
+    pub(super) branch: String,
+    pub(super) base: ObjectId,
+}
+
+/// What removing a worktree did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemovedWorktree {
+    /// The last commit of its branch, if the branch was still there. It stays reachable.
+    pub kept: Option<ObjectId>,
+}
+
+/// A worktree could not be made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorktreeError {
+    /// Git could not do its part.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+    /// Files could not be read or written.
+    #[error("could not set up the worktree: {0}")]
+    Files(#[from] io::Error),
+    /// Files could not be removed.
+    #[error(transparent)]
+    Remove(#[from] RemoveTreeError),
+}
+
+impl Worktree {
+    /// Where its files are.
+    pub fn path(&self) -> &Path {
+        &self.tree
+    }
+
+    /// The branch it works on.
+    pub fn branch(&self) -> &str {
+        &self.branch
+    }
+
+    /// The commit it was made from.
+    pub fn base(&self) -> &ObjectId {
+        &self.base
+    }
+
+    pub(super) fn place(&self) -> Place<'_> {
+        Place::Worktree { mirror: self.mirror.path(), admin: &self.admin, tree: &self.tree }
+    }
+
+    /// Puts in order what an agent may have left: the `.git` link and lock files. For when no process of the task runs.
+    fn put_in_order(&self) -> io::Result<()> {
+        admin::restore_link(&self.admin, &self.tree)?;
+        admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)
+    }
+
+    /// Writes the files. Needs no lock of the mirror.
+    async fn check_out(&self, progress: OnProgress<'_>, cancel: CancellationToken) -> Result<(), RunProgramError> {
+        let tell = |piece: &str| {
+            if let Some(step) = Progress::parse(piece) {
+                progress(step);
+            }
+        };
+        let git = self.mirror.git();
+        let settings = git.filters_off(self.place()).await?;
+        let command = git.command_with(self.place(), &settings).env("GIT_PROGRESS_DELAY", "0");
+        let command = command.args(["read-tree", "-v", "--reset", "-u", "--no-recurse-submodules", "HEAD"]);
+        command.stderr(Stderr::Progress(Box::new(tell))).deadline(LONG).cancel(cancel).run_ok().await?;
+        Ok(())
+    }
+}
+
+impl Mirror {
+    /// Makes sure that there is a complete worktree: one that is complete is put in order, one that is half made is made anew.
+    pub async fn ensure_worktree(
+        &self,
+        spec: WorktreeSpec<'_>,
+        progress: OnProgress<'_>,
+        cancel: CancellationToken,
+    ) -> Result<Worktree, WorktreeError> {
+        if let Some(worktree) = self.find_worktree(spec.path, spec.branch)? {
+            worktree.put_in_order()?;
+            return Ok(worktree);
+        }
+        let worktree = {
+            // A fetch may hold the lock for minutes; who is cancelled need not wait for it.
+            let writer = cancel.run_until_cancelled(self.writer()).await;
+            let _writer = writer.ok_or_else(|| RunProgramError::Cancelled { program: self.git().tool().to_string() })?;
+            let tree = admin::real_path(spec.path)?;
+            self.clear_the_way(&tree).await?;
+            self.add_worktree(&tree, spec).await?
+        };
+        worktree.check_out(progress, cancel).await?;
+        admin::mark_ready(&worktree.admin, spec.base)?;
+        Ok(worktree)
+    }
+
+    /// The worktree at this path, if it is complete.
+    pub fn find_worktree(&self, path: &Path, branch: &str) -> io::Result<Option<Worktree>> {
+        let is_folder = fs_err::symlink_metadata(path).is_ok_and(|found| found.is_dir());
+        if !is_folder {
+            return Ok(None);
+        }
+        let tree = admin::real_path(path)?;
+        let Some(admin) = admin::find(self.path(), &tree)? else { return Ok(None) };
+        let base = admin::ready(&admin)?;
+        Ok(base.map(|base| Worktree { mirror: self.clone(), admin, tree, branch: branch.to_owned(), base }))
+    }
+
+    /// Removes a worktree that is half made, or whose files are gone. The caller holds the writer's lock.
+    async fn clear_the_way(&self, tree: &Path) -> Result<(), WorktreeError> {
+        let Some(admin) = admin::find(self.path(), tree)? else {
+            // Nothing says that this was only half made: it may be somebody's work.
+            let empty = fs_err::read_dir(tree).is_ok_and(|mut entries| entries.next().is_none());
+            if fs_err::symlink_metadata(tree).is_ok() && !empty {
+                let aside = admin::free_name(&with_suffix(tree, ".found"))?;
+                tracing::warn!(from = %tree.display(), to = %aside.display(), "a folder was in the way of a worktree; put aside");
+                fs_err::rename(tree, aside)?;
+            }
+            return Ok(());
+        };
+        remove_tree_aside(tree.to_owned()).await?;
+        Ok(remove_tree_aside(admin::discard(self.path(), &admin)?).await?)
+    }
+
+    /// Registers the worktree and makes its branch, without files. The caller holds the writer's lock.
+    async fn add_worktree(&self, tree: &Path, spec: WorktreeSpec<'_>) -> Result<Worktree, WorktreeError> {
+        let branch = self.commits_of(&[branch_ref(spec.branch)]).await?.into_iter().flatten().next();
+        let command = self.git().command(Place::Mirror(self.path())).args(["worktree", "add", "--lock", "--no-checkout"]);
+        let command = match branch {
+            Some(_) => command.args(["--force", "--"]).arg(tree).arg(spec.branch),
+            None => command.args(["--no-track", "-b", spec.branch, "--"]).arg(tree).arg(spec.base.as_str()),
+        };
+        command.run_ok().await?;
+        let admin = admin::find(self.path(), tree)?.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        let branch = spec.branch.to_owned();
+        Ok(Worktree { mirror: self.clone(), admin, tree: tree.to_owned(), branch, base: spec.base.clone() })
+    }
+
+    /// Removes a worktree and what the mirror knows about it. Its branch becomes `refs/orchestrator/removed/<keep_as>`, so that
+    /// its commits stay. Whatever of it is gone already is fine.
+    pub async fn remove_worktree(&self, path: &Path, branch: &str, keep_as: &str) -> Result<RemovedWorktree, WorktreeError> {
+        let (kept, discarded) = {
+            let _writer = self.writer().await;
+            let kept = self.retire_branch(branch, &format!("refs/orchestrator/removed/{keep_as}")).await?;
+            // The folder may have been moved away already, with the folder it was in.
+            let named = admin::real_path(path).unwrap_or_else(|_| path.to_owned());
+            let admin = admin::find(self.path(), &named)?;
+            (kept, admin.map(|admin| admin::discard(self.path(), &admin)).transpose()?)
+        };
+        if let Some(discarded) = discarded {
+            remove_tree_aside(discarded).await?;
+        }
+        remove_tree_aside(path.to_owned()).await?;
+        Ok(RemovedWorktree { kept })
+    }
+
+    /// Moves a branch out of the way in one transaction.
+    async fn retire_branch(&self, branch: &str, keep_as: &str) -> Result<Option<ObjectId>, RunProgramError> {
+        let name = branch_ref(branch);
+        let names = [name.clone(), keep_as.to_owned()];
+        let [current, kept] = self.commits_of(&names).await?.try_into().unwrap_or([None, None]);
+        let Some(current) = current else { return Ok(kept) };
+        let moves = format!("update {keep_as} {current}\ndelete {name} {current}\n");
+        let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--stdin"]);
+        command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await?;
+        Ok(Some(current))
+    }
+}

@@ -1,0 +1,155 @@
+//! The engine's state, and how it starts: open the home, read the records, adopt what is running, then accept work.
+//!
+//! Invariant: records in memory are those on disk; nothing is concluded about a task before the world was observed.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView, WorkerStatus};
+use model::problem::{Problem, ProblemKind};
+use model::run::RunError;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config::Config;
+use crate::environment::{EnvironmentSlot, EnvironmentTable};
+use crate::exec::Redactor;
+use crate::feed::Feed;
+use crate::git::{Git, Mirror};
+use crate::journal::FolderWatch;
+use crate::store::Home;
+use crate::task::{TaskSlot, TaskTable};
+use crate::worker::{Worker, WorkerProblem};
+
+/// Everything that the mailboxes share.
+pub(crate) struct Inner {
+    pub(crate) config: Config,
+    pub(crate) home: Arc<Home>,
+    pub(crate) git: Git,
+    pub(crate) worker: Result<Worker, WorkerProblem>,
+    pub(crate) secrets: Redactor,
+    pub(crate) tasks: TaskTable,
+    pub(crate) environments: EnvironmentTable,
+    pub(crate) damaged_tasks: Vec<Damaged>,
+    pub(crate) damaged_environments: Vec<Damaged>,
+    pub(crate) feed: Feed,
+    pub(crate) watch: Arc<FolderWatch>,
+    pub(crate) tracker: TaskTracker,
+    pub(crate) cancel: CancellationToken,
+    /// Makes requests with the same key wait for each other.
+    pub(crate) keys: tokio::sync::Mutex<()>,
+    started_at: Timestamp,
+    listen: Mutex<Option<SocketAddr>>,
+}
+
+/// Runs something that blocks where it blocks nobody.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is being dropped cancels blocking work, and then nobody polls this any more.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+impl Inner {
+    pub(crate) async fn start(config: Config) -> Result<Arc<Self>, Problem> {
+        let path = config.home.clone();
+        let home = Arc::new(blocking(move || Home::open(&path)).await?);
+        let git = Git::discover(config.base_environment.clone(), None).await.map_err(|error| {
+            Problem::new(ProblemKind::Unavailable, "git_unusable", error.to_string()).hint("install git 2.39 or newer")
+        })?;
+        let reader = Arc::clone(&home);
+        let (environments, tasks) =
+            blocking(move || Ok::<_, Problem>((reader.read_environments()?, reader.read_tasks()?))).await?;
+        let started_at = Timestamp::now();
+        let worker = Worker::find(&config);
+        let secrets = Redactor::new(config.secret_values());
+        let inner = Arc::new(Self {
+            home,
+            git,
+            worker,
+            secrets,
+            tasks: TaskTable::default(),
+            environments: EnvironmentTable::default(),
+            damaged_tasks: tasks.damaged,
+            damaged_environments: environments.damaged,
+            feed: Feed::starting_after(u64::try_from(started_at.as_microsecond()).unwrap_or_default()),
+            watch: FolderWatch::new(),
+            tracker: TaskTracker::new(),
+            cancel: CancellationToken::new(),
+            keys: tokio::sync::Mutex::default(),
+            started_at,
+            listen: Mutex::default(),
+            config,
+        });
+        for damaged in inner.damaged_tasks.iter().chain(&inner.damaged_environments) {
+            tracing::error!(path = damaged.path, reason = damaged.reason, "a state file cannot be read; it is left as it is");
+        }
+        for record in environments.records {
+            inner.adopt_environment(record).await;
+        }
+        for record in tasks.records {
+            inner.tasks.insert(&TaskSlot::new(record));
+        }
+        inner.finish_removals().await;
+        inner.recover().await;
+        inner.finish_environment_removals();
+        inner.keep_recovering();
+        Ok(inner)
+    }
+
+    /// The worker, or why no task can be started.
+    pub(crate) fn worker(&self) -> Result<&Worker, Problem> {
+        self.worker.as_ref().map_err(WorkerProblem::to_problem)
+    }
+
+    /// The complete mirror of an environment.
+    pub(crate) fn mirror_of(&self, env_id: model::ids::EnvironmentId) -> Result<Mirror, RunError> {
+        let slot = self.environments.get(env_id);
+        slot.and_then(|slot| slot.mirror()).ok_or_else(|| {
+            RunError::new("mirror_missing", format!("the mirror of the environment {env_id} is missing"))
+                .hint("its folder below `envs/` is gone or damaged; the task's worktree is as it was")
+        })
+    }
+
+    pub(crate) fn set_listen(&self, address: SocketAddr) {
+        *self.listen.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
+    }
+
+    pub(crate) fn status(&self) -> ServerStatus {
+        let tasks = self.tasks.all();
+        let worker = match &self.worker {
+            Ok(worker) => worker.status(),
+            Err(problem) => {
+                let problem = problem.to_problem();
+                let name = self.config.worker.clone().unwrap_or_else(|| "none".to_owned());
+                WorkerStatus { name, program: None, problem: Some(problem.detail), hints: problem.hints }
+            }
+        };
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            pid: std::process::id(),
+            home: self.home.layout.home().display().to_string(),
+            worker,
+            git: format!("{} ({})", self.git.version(), self.git.tool().path().display()),
+            started_at: self.started_at,
+            listen: self.listen.lock().unwrap_or_else(PoisonError::into_inner).map(|address| address.to_string()),
+            environments: self.environments.all().len(),
+            tasks: tasks.len(),
+            active_runs: tasks.iter().filter(|slot| slot.record().last_run().is_active()).count(),
+        }
+    }
+
+    pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {
+        EnvironmentView::new(&slot.record(), slot.progress(), self.tasks.count_of_environment(slot.id))
+    }
+
+    pub(crate) fn task_view(&self, slot: &TaskSlot) -> TaskView {
+        let name = self.environments.get(slot.env_id).map(|environment| environment.record().name.clone());
+        TaskView::new(&slot.record(), name, slot.progress())
+    }
+}

@@ -1,0 +1,164 @@
+//! What server and keeper write down for each other: the order, who holds the run, and how it ended.
+//!
+//! Each file is written atomically and says which attempt it is about. None of them holds a secret: the environment of a run
+//! goes from process to process, never to the disk.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::codex::Exit;
+use model::ids::{Attempt, RunNumber, TaskId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::exec::process::ProcessIdentity;
+use crate::store::atomic::write_atomically;
+use crate::worker::WorkerCall;
+
+/// What a keeper is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Order {
+    /// The version of this file's form.
+    pub schema: u32,
+    /// The task.
+    pub task_id: TaskId,
+    /// Which of its runs.
+    pub run: RunNumber,
+    /// Which try.
+    pub attempt: Attempt,
+    /// The worker's program.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// The worktree, where it starts.
+    pub directory: PathBuf,
+    /// The longest that the run may take, in milliseconds.
+    pub time_limit_ms: u64,
+    /// How long the worker may linger after its turn has ended, in milliseconds.
+    pub turn_end_grace_ms: u64,
+    /// How long a stopped worker may take after SIGINT, and again after SIGTERM, in milliseconds.
+    pub stop_grace_ms: u64,
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Order {
+    /// The order for one try of a run.
+    pub fn new(task_id: TaskId, run: RunNumber, attempt: Attempt, call: &WorkerCall, directory: &Path, config: &Config) -> Self {
+        Self {
+            schema: model::SCHEMA,
+            task_id,
+            run,
+            attempt,
+            program: call.program.clone(),
+            args: call.args.clone(),
+            directory: directory.to_owned(),
+            time_limit_ms: milliseconds(config.run_time_limit),
+            turn_end_grace_ms: milliseconds(config.turn_end_grace),
+            stop_grace_ms: milliseconds(config.stop_grace),
+        }
+    }
+}
+
+/// Who holds a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeeperRecord {
+    /// The version of this file's form.
+    pub schema: u32,
+    /// Which try.
+    pub attempt: Attempt,
+    /// The keeper's process.
+    pub keeper: ProcessIdentity,
+    /// The worker's process, once it was started.
+    pub worker: Option<ProcessIdentity>,
+    /// When the worker started, or was about to.
+    pub started_at: Timestamp,
+}
+
+/// How a worker ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Ending {
+    /// By itself.
+    Code {
+        /// Its exit code.
+        code: i32,
+    },
+    /// By a signal.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+    },
+    /// The keeper ended it at the time limit.
+    TimeLimit,
+    /// Its turn had ended, it lingered, and the keeper ended it.
+    Grace,
+    /// It could not be started.
+    NeverStarted {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// The end of a run, written after everything of it has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExitRecord {
+    /// The version of this file's form.
+    pub schema: u32,
+    /// Which try.
+    pub attempt: Attempt,
+    /// When the worker started, if it did.
+    pub started_at: Option<Timestamp>,
+    /// When it had ended.
+    pub finished_at: Timestamp,
+    /// How it ended.
+    pub ending: Ending,
+    /// Whether the keeper had been asked to stop.
+    pub stop_requested: bool,
+}
+
+impl ExitRecord {
+    /// The exit code, if the worker exited by itself.
+    pub fn code(&self) -> Option<i32> {
+        match self.ending {
+            Ending::Code { code } => Some(code),
+            Ending::Signal { .. } | Ending::TimeLimit | Ending::Grace | Ending::NeverStarted { .. } => None,
+        }
+    }
+
+    /// The same in the words of the verdict.
+    pub fn exit(&self) -> Exit {
+        match &self.ending {
+            Ending::Code { code } => Exit::Code(*code),
+            Ending::Signal { signal } => Exit::Signal(*signal),
+            Ending::TimeLimit => Exit::TimeLimit,
+            Ending::Grace => Exit::Grace,
+            Ending::NeverStarted { reason } => Exit::NeverStarted(reason.clone()),
+        }
+    }
+}
+
+/// Reads a record. A file that is not there, or that no keeper finished writing, is none.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs_err::read(path) {
+        Ok(text) => match serde_json::from_slice(&text) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "a keeper's record cannot be understood; it is taken for none");
+                Ok(None)
+            }
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a record, whole or not at all.
+pub(super) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
+    write_atomically(path, &serde_json::to_vec(record)?)
+}

@@ -1,0 +1,22 @@
+//! The shell around the core: it keeps the records, performs the effects, and observes the world.
+//!
+//! [`Engine`] is the only way in. No HTML, no HTTP, no command line and no Docker in here. Each room owns one kind of deed:
+//! `store` touches state files, `exec` starts programs, `git` knows git's words, `keeper` holds one run, `worker` knows how a
+//! worker is called, `task` and `environment` are the mailboxes that decide, record and perform.
+
+pub mod config;
+mod engine;
+mod environment;
+pub mod exec;
+mod feed;
+pub mod git;
+mod inner;
+mod journal;
+pub mod keeper;
+mod recovery;
+pub mod store;
+mod task;
+pub mod worker;
+
+pub use config::Config;
+pub use engine::{Engine, LogFile, RunLine, StartError};

@@ -1,0 +1,61 @@
+//! Recovery: the same function at boot and on a timer. It observes the world, and posts what must have happened.
+//!
+//! It has no input, can run at any time, and judges nothing itself: that is [`model::task::reconcile`].
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::task::{Holder, Observation, TaskRecord};
+
+use crate::engine::Inner;
+use crate::keeper::{KeeperState, RunFiles, observe};
+use crate::task::TaskSlot;
+
+/// How often the world is looked at besides the events that it sends: soon enough for a person who waits.
+const PERIOD: Duration = Duration::from_secs(15);
+
+impl Inner {
+    /// What is seen of a task's world.
+    pub(crate) async fn observe(&self, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
+        let busy = slot.is_busy();
+        let run = record.last_run();
+        if busy || !run.is_active() {
+            return Ok(Observation { busy, holder: Holder::Nobody });
+        }
+        let files = RunFiles::new(&self.home.layout.logs(slot.id), run.number);
+        let attempt = run.attempt;
+        let state = crate::engine::blocking(move || observe(&files, attempt)).await?;
+        let holder = match state {
+            KeeperState::NeverStarted => Holder::Nobody,
+            KeeperState::Alive(keeper) => Holder::Keeper { started_at: keeper.started_at },
+            KeeperState::Gone { .. } => Holder::Gone,
+        };
+        Ok(Observation { busy, holder })
+    }
+
+    /// Compares every task that may need it with the world.
+    pub(crate) async fn recover(self: &Arc<Self>) {
+        for slot in self.tasks.all() {
+            let record = slot.record();
+            if record.removing || record.last_run().is_active() {
+                self.reconcile(&slot).await;
+            }
+        }
+    }
+
+    /// Recovers now and then until the server stops.
+    pub(crate) fn keep_recovering(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move {
+            let mut tick = tokio::time::interval(PERIOD);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    () = inner.cancel.cancelled() => return,
+                    _ = tick.tick() => inner.recover().await,
+                }
+            }
+        });
+    }
+}

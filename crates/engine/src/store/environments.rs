@@ -1,0 +1,129 @@
+//! Environments on disk: `repo.url` and `default_branch` as the strategy wants them, and `env.json` for the rest.
+//!
+//! Invariant: `env.json` is written last, so an environment that has one has the others too.
+
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+use model::api::Damaged;
+use model::environment::{EnvironmentFile, EnvironmentRecord};
+use model::ids::EnvironmentId;
+use model::names::{BranchName, RepositoryUrl};
+
+use super::atomic::write_atomically;
+use super::tasks::schema_of;
+use super::{Found, Home, StoreError, damaged};
+
+impl Home {
+    /// Writes an environment, making its folder where there is none.
+    pub fn write_environment(&self, environment: &EnvironmentRecord) -> Result<(), StoreError> {
+        let folder = self.layout.environment(environment.env_id);
+        fs::create_dir_all(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
+        write_line(&folder.join("repo.url"), environment.repo_url.as_str())?;
+        if let Some(branch) = &environment.default_branch {
+            write_line(&folder.join("default_branch"), branch.as_str())?;
+        }
+        let path = folder.join("env.json");
+        let mut text = serde_json::to_vec_pretty(&EnvironmentFile::from(environment))
+            .map_err(|error| StoreError::new("write", &path, error.into()))?;
+        text.push(b'\n');
+        write_atomically(&path, &text).map_err(|error| StoreError::new("write", &path, error))
+    }
+
+    /// Reads every environment.
+    pub fn read_environments(&self) -> Result<Found<EnvironmentRecord>, StoreError> {
+        let folder = self.layout.environments();
+        let failed = |error| StoreError::new("read", &folder, error);
+        let mut found = Found { records: vec![], damaged: vec![] };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            match read_environment(&path) {
+                Ok(Some(environment)) => found.records.push(environment),
+                Ok(None) => {}
+                Err(damaged) => found.damaged.push(damaged),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn write_line(path: &Path, line: &str) -> Result<(), StoreError> {
+    write_atomically(path, format!("{line}\n").as_bytes()).map_err(|error| StoreError::new("write", path, error))
+}
+
+fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged> {
+    let path = folder.join("env.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(damaged(folder, &path, error)),
+    };
+    if let Some(schema) = schema_of(&text).filter(|schema| *schema > u64::from(model::SCHEMA)) {
+        let reason = format!("it was written by a newer version (schema {schema}; this version knows {})", model::SCHEMA);
+        return Err(damaged(folder, &path, reason));
+    }
+    let file: EnvironmentFile = serde_json::from_slice(&text).map_err(|error| damaged(folder, &path, error))?;
+    let named = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<EnvironmentId>().ok());
+    if named != Some(file.env_id) {
+        return Err(damaged(folder, &path, format!("it belongs to another environment, {}", file.env_id)));
+    }
+    let url_path = folder.join("repo.url");
+    let url = fs::read_to_string(&url_path).map_err(|error| damaged(folder, &url_path, error))?;
+    let url = RepositoryUrl::parse(&url).map_err(|problem| damaged(folder, &url_path, problem))?;
+    let branch_path = folder.join("default_branch");
+    let branch = match fs::read_to_string(&branch_path) {
+        Ok(text) => Some(BranchName::parse(&text).map_err(|problem| damaged(folder, &branch_path, problem))?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(damaged(folder, &branch_path, error)),
+    };
+    Ok(Some(file.with(url, branch)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::environment::EnvironmentStatus;
+    use model::names::{Title, VariableName};
+
+    use super::*;
+
+    fn environment() -> EnvironmentRecord {
+        EnvironmentRecord {
+            env_id: EnvironmentId::from_uuid(uuid::Uuid::from_u128(1)),
+            name: Title::parse("repo").expect("a name"),
+            repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
+            default_branch: Some(BranchName::parse("main").expect("a branch")),
+            status: EnvironmentStatus::Ready,
+            error: None,
+            variables: BTreeMap::from([(VariableName::parse("A").expect("a name"), "b".to_owned())]),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            updated_at: jiff::Timestamp::UNIX_EPOCH,
+            extra: serde_json::Map::from_iter([("colour".to_owned(), "green".into())]),
+        }
+    }
+
+    #[test]
+    fn an_environment_lies_on_disk_as_the_strategy_wants_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        home.write_environment(&environment()).expect("written");
+        let at = home.layout.environment(environment().env_id);
+        assert_eq!(fs::read_to_string(at.join("repo.url")).expect("there"), "/srv/repo\n");
+        assert_eq!(fs::read_to_string(at.join("default_branch")).expect("there"), "main\n");
+        assert_eq!(home.read_environments().expect("read").records, vec![environment()]);
+    }
+
+    #[test]
+    fn a_damaged_environment_names_the_file_that_is_damaged() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        home.write_environment(&environment()).expect("written");
+        let url = home.layout.environment(environment().env_id).join("repo.url");
+        fs::write(&url, "ext::sh -c evil").expect("written");
+        let found = home.read_environments().expect("read");
+        assert!(found.records.is_empty());
+        assert_eq!(found.damaged[0].path, url.display().to_string());
+    }
+}

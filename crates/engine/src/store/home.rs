@@ -1,0 +1,169 @@
+//! The home: made with permissions for its owner only, held by one server at a time, with the token of its API.
+//!
+//! Invariant: whoever has a [`Home`] holds the lock until it is dropped, also when the process is killed.
+
+use std::fs::{File, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use model::problem::{Problem, ProblemKind};
+
+use super::atomic::write_atomically;
+use super::layout::Layout;
+
+/// A home that is open and locked.
+#[derive(Debug)]
+pub struct Home {
+    /// Where everything lies.
+    pub layout: Layout,
+    /// The token of the API, 64 hexadecimal digits.
+    pub token: String,
+    _lock: File,
+}
+
+/// Why a home could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenHomeError {
+    /// Another server has it.
+    #[error("another server already serves `{}` ({holder})", home.display())]
+    Held {
+        /// The home.
+        home: PathBuf,
+        /// What the other server wrote about itself.
+        holder: String,
+    },
+    /// It cannot be made, read or written.
+    #[error("the home `{}` cannot be used: {source}", home.display())]
+    Unusable {
+        /// The home.
+        home: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl From<OpenHomeError> for Problem {
+    fn from(error: OpenHomeError) -> Self {
+        let detail = error.to_string();
+        match error {
+            OpenHomeError::Held { .. } => Self::new(ProblemKind::WrongState, "home_in_use", detail)
+                .hint("use that server, stop it, or choose another home with ORCH_HOME"),
+            OpenHomeError::Unusable { source, .. } => {
+                let hint = match source.kind() {
+                    io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                        "make it writable for this user, or choose another home with ORCH_HOME"
+                    }
+                    io::ErrorKind::StorageFull => "free some space, or choose another home with ORCH_HOME",
+                    _ => "choose another home with ORCH_HOME",
+                };
+                Self::new(ProblemKind::Unavailable, "home_unusable", detail).hint(hint)
+            }
+        }
+    }
+}
+
+impl Home {
+    /// Makes what is missing, takes the lock, and reads or makes the token.
+    pub fn open(path: &Path) -> Result<Self, OpenHomeError> {
+        let unusable = |source| OpenHomeError::Unusable { home: path.to_owned(), source };
+        let layout = Layout::new(path);
+        private_folder(path).map_err(unusable)?;
+        let lock = Self::take_lock(&layout)?;
+        for folder in [layout.environments(), layout.tasks(), layout.trash()] {
+            private_folder(&folder).map_err(unusable)?;
+        }
+        let token = read_or_make_token(&layout.token()).map_err(unusable)?;
+        Ok(Self { layout, token, _lock: lock })
+    }
+
+    fn take_lock(layout: &Layout) -> Result<File, OpenHomeError> {
+        let unusable = |source| OpenHomeError::Unusable { home: layout.home().to_owned(), source };
+        let open = File::options().read(true).write(true).create(true).truncate(false).open(layout.lock());
+        let mut file = open.map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                file.read_to_string(&mut holder).map_err(unusable)?;
+                return Err(OpenHomeError::Held { home: layout.home().to_owned(), holder: holder.trim().to_owned() });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(unusable)?;
+        writeln!(file, "process {}", std::process::id()).map_err(unusable)?;
+        Ok(file)
+    }
+}
+
+/// Makes a folder for the owner only; one that exists keeps what the owner gave it, but loses the others' permissions.
+fn private_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    let mode = fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, Permissions::from_mode(mode & 0o700))?;
+    }
+    Ok(())
+}
+
+fn read_or_make_token(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().len() >= 32 => return Ok(text.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let mut random = [0_u8; 32];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_atomically(path, format!("{token}\n").as_bytes())?;
+    Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("it exists").permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn a_home_is_made_for_its_owner_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("deep/home");
+        let home = Home::open(&path).expect("it can be made");
+        assert_eq!((mode(&path), mode(&home.layout.tasks()), mode(&home.layout.token())), (0o700, 0o700, 0o600));
+        assert_eq!(home.token.len(), 64);
+    }
+
+    #[test]
+    fn a_home_that_others_could_read_is_closed_to_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).expect("it is ours");
+        let _home = Home::open(folder.path()).expect("it can be opened");
+        assert_eq!(mode(folder.path()), 0o700);
+    }
+
+    #[test]
+    fn the_second_server_learns_who_holds_the_home() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = Home::open(folder.path()).expect("the first one opens");
+        let refused = Home::open(folder.path()).expect_err("the second one does not");
+        assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+        assert_eq!(Problem::from(refused).code, "home_in_use");
+        let token = first.token.clone();
+        drop(first);
+        assert_eq!(Home::open(folder.path()).expect("free again").token, token);
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_made_says_so() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("file");
+        fs::write(&file, "").expect("written");
+        let refused = Home::open(&file.join("home")).expect_err("a file has no folders");
+        assert_eq!(Problem::from(refused).code, "home_unusable");
+    }
+}

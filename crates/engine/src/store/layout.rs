@@ -1,0 +1,107 @@
+//! Where everything lies below the home, exactly as the strategy says.
+//!
+//! Paths are joined from parsed ids only. Nothing in here touches the disk.
+
+use std::path::{Path, PathBuf};
+
+use model::ids::{EnvironmentId, TaskId};
+
+/// The home's paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    home: PathBuf,
+}
+
+impl Layout {
+    /// The layout below an absolute path.
+    pub fn new(home: impl Into<PathBuf>) -> Self {
+        Self { home: home.into() }
+    }
+
+    /// The home itself.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    /// Where all environments lie.
+    pub fn environments(&self) -> PathBuf {
+        self.home.join("envs")
+    }
+
+    /// One environment's folder.
+    pub fn environment(&self, id: EnvironmentId) -> PathBuf {
+        self.environments().join(id.to_string())
+    }
+
+    /// One environment's bare mirror.
+    pub fn mirror(&self, id: EnvironmentId) -> PathBuf {
+        self.environment(id).join("mirror")
+    }
+
+    /// Where all tasks lie.
+    pub fn tasks(&self) -> PathBuf {
+        self.home.join("tasks")
+    }
+
+    /// One task's folder.
+    pub fn task(&self, id: TaskId) -> PathBuf {
+        self.tasks().join(id.to_string())
+    }
+
+    /// One task's record.
+    pub fn meta(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("meta.json")
+    }
+
+    /// Where one task's agent works.
+    pub fn worktree(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("worktree")
+    }
+
+    /// One task's journals, and what else its runs need on disk.
+    pub fn logs(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("logs")
+    }
+
+    /// What was removed and is not gone yet.
+    pub fn trash(&self) -> PathBuf {
+        self.home.join("trash")
+    }
+
+    /// The socket of the API.
+    pub fn socket(&self) -> PathBuf {
+        self.home.join("orchestrator.sock")
+    }
+
+    /// The token of the API over TCP.
+    pub fn token(&self) -> PathBuf {
+        self.home.join("token")
+    }
+
+    /// The lock that makes a server the only one of its home; it names its holder.
+    pub fn lock(&self) -> PathBuf {
+        self.home.join("lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_layout_is_the_strategys() {
+        let layout = Layout::new("/home/me/.codex-orchestrator");
+        let id = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
+        let task = id.parse().expect("an id");
+        let environment = id.parse().expect("an id");
+        for (path, expected) in [
+            (layout.mirror(environment), format!("envs/{id}/mirror")),
+            (layout.meta(task), format!("tasks/{id}/meta.json")),
+            (layout.worktree(task), format!("tasks/{id}/worktree")),
+            (layout.logs(task), format!("tasks/{id}/logs")),
+            (layout.socket(), "orchestrator.sock".to_owned()),
+        ] {
+            assert_eq!(path, layout.home().join(expected));
+        }
+    }
+}

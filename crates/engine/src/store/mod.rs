@@ -1,0 +1,71 @@
+//! The only room that touches state files: where they lie, how they are read, and how they are written so that a kill at any
+//! moment leaves the old one or the new one.
+//!
+//! It decides nothing. A file that cannot be understood is reported as [`Damaged`](model::api::Damaged) and left as it is.
+
+pub mod atomic;
+mod environments;
+mod home;
+mod layout;
+mod tasks;
+mod trash;
+
+pub use home::{Home, OpenHomeError};
+pub use layout::Layout;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use model::api::Damaged;
+use model::problem::{Problem, ProblemKind};
+
+/// A state file could not be written or read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not {act} `{}`: {source}", path.display())]
+pub struct StoreError {
+    act: &'static str,
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl StoreError {
+    fn new(act: &'static str, path: &Path, source: io::Error) -> Self {
+        Self { act, path: path.to_owned(), source }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let unavailable = |code, hint: &str| Self::new(ProblemKind::Unavailable, code, error.to_string()).hint(hint);
+        match error.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                unavailable("disk_full", "free some space and ask again; what was acknowledged before is safe")
+            }
+            io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
+                unavailable("home_not_writable", "make the home writable for the user that the server runs as")
+            }
+            _ => Self::internal(&error),
+        }
+    }
+}
+
+/// Everything of one kind that is on disk: what could be read, and what could not.
+#[derive(Debug)]
+pub struct Found<T> {
+    /// What could be read.
+    pub records: Vec<T>,
+    /// What could not.
+    pub damaged: Vec<Damaged>,
+}
+
+fn damaged(folder: &Path, file: &Path, reason: impl std::fmt::Display) -> Damaged {
+    Damaged {
+        id: folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+        path: file.display().to_string(),
+        reason: reason.to_string(),
+        hints: vec![
+            "it was left as it is; restore the file from a copy, or move its folder away".to_owned(),
+            "the server reads it again when it starts".to_owned(),
+        ],
+    }
+}

@@ -1,0 +1,161 @@
+//! Tasks on disk: `meta.json`, written before anything that follows from it.
+//!
+//! Invariant: a `meta.json` that was not understood is never written over.
+
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+use model::api::Damaged;
+use model::ids::TaskId;
+use model::task::{TaskFile, TaskRecord};
+
+use super::atomic::write_atomically;
+use super::{Found, Home, StoreError, damaged};
+
+impl Home {
+    /// Makes a new task's folder with its record and its journals' folder.
+    pub fn create_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
+        let logs = self.layout.logs(task.task_id);
+        fs::create_dir_all(&logs).map_err(|error| StoreError::new("make", &logs, error))?;
+        self.write_task(task).inspect_err(|_| {
+            // Nothing was acknowledged: the half-made folder holds nothing but an empty one.
+            let folder = self.layout.task(task.task_id);
+            if let Err(error) = fs::remove_dir_all(&folder) {
+                tracing::warn!(folder = %folder.display(), %error, "could not remove a half-made task");
+            }
+        })
+    }
+
+    /// Writes a task's record. The old one or the new one is on disk, whatever happens.
+    pub fn write_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
+        let path = self.layout.meta(task.task_id);
+        let mut text =
+            serde_json::to_vec_pretty(&TaskFile::from(task)).map_err(|error| StoreError::new("write", &path, error.into()))?;
+        text.push(b'\n');
+        write_atomically(&path, &text).map_err(|error| StoreError::new("write", &path, error))
+    }
+
+    /// Reads every task.
+    pub fn read_tasks(&self) -> Result<Found<TaskRecord>, StoreError> {
+        let folder = self.layout.tasks();
+        let failed = |error| StoreError::new("read", &folder, error);
+        let mut found = Found { records: vec![], damaged: vec![] };
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            match read_task(&path) {
+                Ok(Some(task)) => found.records.push(task),
+                Ok(None) => {}
+                Err(damaged) => found.damaged.push(damaged),
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// The record in a task's folder. A folder that has none was never acknowledged, and is no task.
+pub(super) fn read_task(folder: &Path) -> Result<Option<TaskRecord>, Damaged> {
+    let path = folder.join("meta.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) => return Err(damaged(folder, &path, error)),
+    };
+    let newer = schema_of(&text).filter(|schema| *schema > u64::from(model::SCHEMA));
+    if let Some(schema) = newer {
+        let reason = format!("it was written by a newer version (schema {schema}; this version knows {})", model::SCHEMA);
+        return Err(damaged(folder, &path, reason));
+    }
+    let file: TaskFile = serde_json::from_slice(&text).map_err(|error| damaged(folder, &path, error))?;
+    let task = TaskRecord::try_from(file).map_err(|error| damaged(folder, &path, error))?;
+    let named = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<TaskId>().ok());
+    if named != Some(task.task_id) {
+        return Err(damaged(folder, &path, format!("it belongs to another task, {}", task.task_id)));
+    }
+    Ok(Some(task))
+}
+
+/// The schema alone, which even a file of another form has.
+pub(super) fn schema_of(text: &[u8]) -> Option<u64> {
+    #[derive(serde::Deserialize)]
+    struct Schema {
+        schema: u64,
+    }
+    serde_json::from_slice::<Schema>(text).ok().map(|found| found.schema)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::names::{Prompt, RefName, RepositoryUrl, Title};
+    use model::task::{NewRun, NewTask};
+
+    use super::*;
+
+    fn home() -> (tempfile::TempDir, Home) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        (folder, home)
+    }
+
+    fn task(n: u128) -> TaskRecord {
+        let new = NewTask {
+            env_id: model::ids::EnvironmentId::from_uuid(uuid::Uuid::from_u128(7)),
+            repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
+            git_ref: RefName::parse("main").expect("a ref"),
+            title: Title::parse("t").expect("a title"),
+            run: NewRun { prompt: Prompt::parse("Do it").expect("a prompt"), model: None, effort: None },
+            idempotency_key: None,
+        };
+        TaskRecord::new(TaskId::from_uuid(uuid::Uuid::from_u128(n)), new, jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    #[test]
+    fn what_was_written_is_read_again() {
+        let (_folder, home) = home();
+        home.create_task(&task(1)).expect("written");
+        let found = home.read_tasks().expect("read");
+        assert_eq!((found.records, found.damaged), (vec![task(1)], vec![]));
+    }
+
+    #[test]
+    fn one_damaged_record_hides_no_other_and_is_left_as_it_is() {
+        let (_folder, home) = home();
+        for n in 1..=4 {
+            home.create_task(&task(n)).expect("written");
+        }
+        let meta = |n: u128| home.layout.meta(task(n).task_id);
+        let newer = fs::read_to_string(meta(2)).expect("read").replace("\"schema\": 1", "\"schema\": 2, \"what\": []");
+        fs::write(meta(1), "{\"schema\": 1, ").expect("written");
+        fs::write(meta(2), &newer).expect("written");
+        fs::copy(meta(4), meta(3)).expect("copied");
+        let found = home.read_tasks().expect("read");
+        assert_eq!(found.records, vec![task(4)]);
+        let mut reasons: Vec<_> = found.damaged.iter().map(|damaged| damaged.reason.as_str()).collect();
+        reasons.sort_unstable();
+        assert!(reasons[1].contains("belongs to another task") && reasons[2].contains("newer version"), "{reasons:?}");
+        assert_eq!(fs::read_to_string(meta(2)).expect("read"), newer);
+    }
+
+    #[test]
+    fn a_folder_without_a_record_is_no_task_and_is_cleared_away() {
+        let (_folder, home) = home();
+        home.create_task(&task(1)).expect("written");
+        let half = home.layout.logs(task(2).task_id);
+        fs::create_dir_all(&half).expect("made");
+        assert!(home.read_tasks().expect("read").damaged.is_empty());
+        home.empty_trash().expect("emptied");
+        assert!(!half.exists() && home.layout.meta(task(1).task_id).exists());
+    }
+
+    #[test]
+    fn a_removed_task_lies_in_the_trash_until_it_is_deleted() {
+        let (_folder, home) = home();
+        home.create_task(&task(1)).expect("written");
+        home.discard_task(task(1).task_id).expect("moved");
+        home.discard_task(task(1).task_id).expect("twice is fine");
+        assert!(home.read_tasks().expect("read").records.is_empty());
+        assert_eq!(home.discarded_tasks().expect("read"), vec![task(1)]);
+        home.delete_discarded_task(task(1).task_id).expect("deleted");
+        assert!(home.discarded_tasks().expect("read").is_empty());
+    }
+}

@@ -1,0 +1,97 @@
+//! Creating a task: everything is checked before anything is made, and it is acknowledged once it is on disk.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::api::CreateTask;
+use model::environment::EnvironmentStatus;
+use model::ids::{EnvironmentId, TaskId};
+use model::names::{Prompt, RefName, Setting, Title};
+use model::problem::{Problem, ProblemKind};
+use model::task::{NewRun, NewTask, TaskRecord};
+
+use super::TaskSlot;
+use crate::engine::{Inner, blocking};
+use crate::environment::not_ready;
+
+impl Inner {
+    /// Records a task and begins its first run, or finds the one that the same key made before.
+    pub(crate) async fn create_task(
+        self: &Arc<Self>,
+        asked: CreateTask,
+        key: Option<String>,
+    ) -> Result<(Arc<TaskSlot>, bool), Problem> {
+        let mut new = self.parse(&asked)?;
+        new.idempotency_key.clone_from(&key);
+        let waiting = match &key {
+            Some(_) => Some(self.keys.lock().await),
+            None => None,
+        };
+        if let Some(slot) = key.as_deref().and_then(|key| self.tasks.by_key(key)) {
+            return same_request(&slot.record(), &new).map(|()| (slot, false));
+        }
+        self.worker()?;
+        let slot = self.record(new).await?;
+        drop(waiting);
+        self.admit(&slot);
+        Ok((slot, true))
+    }
+
+    fn parse(&self, asked: &CreateTask) -> Result<NewTask, Problem> {
+        let env_id: EnvironmentId = asked
+            .env_id
+            .parse()
+            .map_err(|error: model::ids::IdError| Problem::new(ProblemKind::Unusable, "malformed_id", error.to_string()))?;
+        let prompt = Prompt::parse(&asked.prompt)?;
+        let title = match asked.title.as_deref() {
+            Some(title) => Title::parse(title)?,
+            None => Title::of_prompt(&prompt),
+        };
+        let model = asked.model.as_deref().map(Setting::parse).transpose()?;
+        let effort = asked.effort.as_deref().map(Setting::parse).transpose()?;
+        let git_ref = asked.git_ref.as_deref().map(RefName::parse).transpose()?;
+        let environment = self.environments.get(env_id).ok_or_else(|| Problem::not_found("environment", env_id))?.record();
+        let default = environment.default_branch.clone().map(RefName::from);
+        let git_ref = git_ref.or(default).filter(|_| environment.status == EnvironmentStatus::Ready);
+        Ok(NewTask {
+            env_id,
+            repo_url: environment.repo_url.clone(),
+            git_ref: git_ref.ok_or_else(|| not_ready(&environment))?,
+            title,
+            run: NewRun { prompt, model, effort },
+            idempotency_key: None,
+        })
+    }
+
+    async fn record(&self, new: NewTask) -> Result<Arc<TaskSlot>, Problem> {
+        let environment = self.environments.get(new.env_id).ok_or_else(|| Problem::not_found("environment", new.env_id))?;
+        // A removal lists the tasks after it took this turn, so it cannot miss one that is being made.
+        let _turn = environment.turn.lock().await;
+        if environment.record().status != EnvironmentStatus::Ready {
+            return Err(not_ready(&environment.record()));
+        }
+        let id = TaskId::from_uuid(uuid::Uuid::now_v7());
+        let task = TaskRecord::new(id, new, Timestamp::now());
+        let (home, written) = (Arc::clone(&self.home), task.clone());
+        blocking(move || home.create_task(&written)).await?;
+        self.publish_task(&task);
+        let slot = TaskSlot::new(task);
+        self.tasks.insert(&slot);
+        Ok(slot)
+    }
+}
+
+/// A key that comes again must come with the same request.
+fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
+    let first = &task.runs[0];
+    let same = task.env_id == asked.env_id
+        && task.title == asked.title
+        && first.prompt == asked.run.prompt
+        && first.model == asked.run.model
+        && first.effort == asked.run.effort;
+    if same {
+        return Ok(());
+    }
+    let detail = format!("the idempotency key was used for another request, which made the task {}", task.task_id);
+    Err(Problem::new(ProblemKind::Unusable, "idempotency_key_reused", detail).hint("use a new key for a new request"))
+}

@@ -1,0 +1,166 @@
+//! Finishing: judge a run by its journal and its keeper's exit record, commit its work, and say how it ended.
+//!
+//! The same for a run that ended a moment ago and for one that ended while no server lived. Doing it twice commits once.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
+use model::ids::Attempt;
+use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
+use model::task::{TaskEvent, TaskRecord};
+
+use super::TaskSlot;
+use super::follow::event_of;
+use crate::engine::Inner;
+use crate::git::{CommitMessage, RunTrailers, Snapshot};
+use crate::journal::Tail;
+use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};
+
+/// How much of stderr's end is looked at for the reason of a failure.
+const STDERR_TAIL_BYTES: u64 = 16 * 1024;
+
+impl Inner {
+    pub(super) async fn finish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
+        let number = slot.record().last_run().number;
+        let files = RunFiles::new(&self.home.layout.logs(slot.id), number);
+        match self.finished(slot, attempt, &files).await {
+            Ok(end) => self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await,
+            // Left as it is: recovery finishes it as soon as the disk can be read again.
+            Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery will try again"),
+        }
+    }
+
+    async fn finished(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt, files: &RunFiles) -> std::io::Result<RunEnd> {
+        let exit = self.end_of(files, attempt).await?;
+        let (summary, news) = summarize(files, attempt).await?;
+        for event in news {
+            self.post(slot, event).await;
+        }
+        let task = slot.record();
+        let run = task.last_run();
+        let stderr = tail_of(files.stderr()).await?;
+        let outcome = self.judge(run, exit.as_ref(), &summary, &stderr);
+        let snapshot = self.snapshot(&task, run, summary.last_message.as_deref()).await;
+        let before = task.usage_before(run.number).copied();
+        let report = summary.usage();
+        let mut end = RunEnd {
+            outcome,
+            started_at: exit.as_ref().and_then(|exit| exit.started_at),
+            finished_at: exit.as_ref().map_or_else(Timestamp::now, |exit| exit.finished_at),
+            exit_code: exit.as_ref().and_then(ExitRecord::code),
+            commit: None,
+            usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
+            usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
+            last_message: summary.last_message.clone(),
+            notes: vec![],
+        };
+        match snapshot {
+            Ok(snapshot) => committed(&task, &mut end, &snapshot),
+            Err(error) => uncommitted(&mut end, error),
+        }
+        Ok(end)
+    }
+
+    /// The exit record; where a keeper left none, what is left of its run is ended first.
+    async fn end_of(&self, files: &RunFiles, attempt: Attempt) -> std::io::Result<Option<ExitRecord>> {
+        let seen = files.clone();
+        let state = crate::engine::blocking(move || keeper::observe(&seen, attempt)).await?;
+        match state {
+            KeeperState::Gone { exit: Some(exit), .. } => Ok(Some(exit)),
+            KeeperState::Gone { exit: None, .. } | KeeperState::NeverStarted | KeeperState::Alive(_) => {
+                keeper::end_leftovers(files, attempt).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn judge(&self, run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, stderr: &str) -> RunOutcome {
+        let asked = run.status() == model::run::RunStatus::Stopping;
+        // A keeper that was told to stop by the machine, and not by us, was interrupted.
+        let seen = exit.filter(|exit| asked || !exit.stop_requested);
+        let process = ProcessEnd {
+            exit: seen.map_or(Exit::Lost, ExitRecord::exit),
+            stop_requested: asked,
+            expected_thread: run.resumes.map(|thread| thread.to_string()),
+        };
+        let said = |message: &str| self.secrets.redact(message).into_owned();
+        match classify(summary, &process, stderr) {
+            Verdict::Completed => RunOutcome::Completed,
+            Verdict::Stopped => RunOutcome::Stopped,
+            Verdict::Failed { code, message, hints } => {
+                RunOutcome::Failed(RunError { code: code.to_owned(), message: said(&message), hints })
+            }
+            Verdict::Interrupted { message, hints } => {
+                RunOutcome::Interrupted(RunError { code: "interrupted".to_owned(), message: said(&message), hints })
+            }
+        }
+    }
+
+    async fn snapshot(&self, task: &TaskRecord, run: &RunRecord, last_message: Option<&str>) -> Result<Snapshot, RunError> {
+        let mirror = self.mirror_of(task.env_id)?;
+        let thread = run.thread_id.or(task.thread_id).map(|thread| thread.to_string());
+        let message = CommitMessage {
+            subject: &run.prompt.first_line(72),
+            body: last_message.unwrap_or_default(),
+            trailers: RunTrailers {
+                task_id: &task.task_id.to_string(),
+                run: &run.number.0.to_string(),
+                thread_id: thread.as_deref(),
+            },
+        };
+        self.commit_run(&mirror, task, message).await
+    }
+}
+
+fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {
+    let before = task.head_before(task.last_run().number);
+    end.commit = Some(snapshot.head.clone()).filter(|head| Some(head) != before);
+    let nested =
+        snapshot.dropped_gitlinks.iter().map(|path| format!("left out of the commit: `{path}` is a repository of its own"));
+    let unreadable = snapshot.unreadable.iter().map(|words| format!("not committed: {words}"));
+    end.notes.extend(nested.chain(unreadable));
+}
+
+/// What could not be committed is still in the worktree, and the next run's commit takes it along.
+fn uncommitted(end: &mut RunEnd, error: RunError) {
+    let note = format!("the work could not be committed: {}", error.message);
+    end.notes.push(note.clone());
+    if end.outcome == RunOutcome::Completed {
+        end.outcome = RunOutcome::Failed(RunError {
+            code: "commit_failed".to_owned(),
+            message: note,
+            hints: [error.hints, vec!["the changes are in the task's worktree; the next run commits them".to_owned()]].concat(),
+        });
+    }
+}
+
+/// The whole journal, and what it says of thread and turn that the record may not have yet.
+async fn summarize(files: &RunFiles, attempt: Attempt) -> std::io::Result<(JournalSummary, Vec<TaskEvent>)> {
+    let mut summary = JournalSummary::default();
+    let mut news = vec![];
+    let mut tail = Tail::from(files.journal(), 0);
+    while tail
+        .read(|line| {
+            let event = line.event();
+            news.extend(event_of(&event, attempt));
+            summary.observe(&event);
+        })
+        .await?
+    {}
+    Ok((summary, news))
+}
+
+async fn tail_of(path: std::path::PathBuf) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+    let mut file = match tokio::fs::File::open(&path).await {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(error) => return Err(error),
+    };
+    let length = file.metadata().await?.len();
+    file.seek(std::io::SeekFrom::Start(length.saturating_sub(STDERR_TAIL_BYTES))).await?;
+    let mut bytes = vec![];
+    file.take(STDERR_TAIL_BYTES).read_to_end(&mut bytes).await?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}

@@ -1,0 +1,85 @@
+//! Following: the journal for its thread and its turn, the keeper for its end.
+//!
+//! The thread id reaches the record as soon as its line is written. Nothing here keeps a run alive or ends it.
+
+use std::sync::Arc;
+
+use model::codex::CodexEvent;
+use model::ids::{Attempt, ThreadId};
+use model::task::TaskEvent;
+
+use super::TaskSlot;
+use crate::engine::Inner;
+use crate::journal::Tail;
+use crate::keeper::{self, RunFiles};
+
+impl Inner {
+    pub(super) async fn follow(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
+        let logs = self.home.layout.logs(slot.id);
+        let files = RunFiles::new(&logs, slot.record().last_run().number);
+        let mut interest = self.watch.watch(&logs);
+        let mut tail = Tail::from(files.journal(), 0);
+        let gone = keeper::until_gone(&files, attempt);
+        tokio::pin!(gone);
+        loop {
+            self.read_on(slot, attempt, &mut tail).await;
+            let begun = { slot.record().last_run().turn_started };
+            tokio::select! {
+                () = self.cancel.cancelled() => return,
+                result = &mut gone => {
+                    if let Err(error) = result {
+                        tracing::warn!(task = %slot.id, %error, "could not wait for a keeper; recovery looks again");
+                        return;
+                    }
+                    break;
+                }
+                () = interest.changed(), if !begun => {}
+            }
+        }
+        self.read_on(slot, attempt, &mut tail).await;
+        self.post(slot, TaskEvent::KeeperGone { attempt }).await;
+    }
+
+    /// Posts what the next complete lines say of the thread and the turn.
+    async fn read_on(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt, tail: &mut Tail) {
+        loop {
+            if slot.record().last_run().turn_started {
+                return;
+            }
+            let mut events = vec![];
+            match tail.read(|line| events.extend(event_of(&line.event(), attempt))).await {
+                Ok(more) => {
+                    for event in events {
+                        self.post(slot, event).await;
+                    }
+                    if !more {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(task = %slot.id, %error, "could not read a journal");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// What a line means for the record, if anything.
+pub(super) fn event_of(event: &CodexEvent, attempt: Attempt) -> Option<TaskEvent> {
+    match event {
+        CodexEvent::ThreadStarted { thread_id } => {
+            let thread_id = thread_id.parse::<ThreadId>().ok()?;
+            Some(TaskEvent::ThreadStarted { attempt, thread_id })
+        }
+        CodexEvent::TurnStarted => Some(TaskEvent::TurnStarted { attempt }),
+        CodexEvent::TurnCompleted { .. }
+        | CodexEvent::TurnFailed { .. }
+        | CodexEvent::Error { .. }
+        | CodexEvent::ItemStarted(_)
+        | CodexEvent::ItemUpdated(_)
+        | CodexEvent::ItemCompleted(_)
+        | CodexEvent::Unknown(_)
+        | CodexEvent::Note(_) => None,
+    }
+}

@@ -1,0 +1,195 @@
+//! Pages of tasks: filtered and cut from memory, newest first.
+//!
+//! A cursor is the age of the last task on the page, so that tasks made meanwhile neither repeat nor hide others.
+
+use std::sync::Arc;
+
+use model::api::{Page, TaskQuery, TaskView};
+use model::ids::{EnvironmentId, TaskId};
+use model::problem::{Problem, ProblemKind};
+use model::task::{TaskRecord, TaskStatus};
+
+use super::table::Age;
+use super::{TaskSlot, TaskTable};
+
+/// Tasks per page where the query does not say.
+const DEFAULT_LIMIT: usize = 50;
+
+/// The most tasks per page.
+const MAX_LIMIT: usize = 200;
+
+impl TaskTable {
+    /// One page of what the query asks for.
+    pub(crate) fn page(&self, query: &TaskQuery, view: impl Fn(&Arc<TaskSlot>) -> TaskView) -> Result<Page<TaskView>, Problem> {
+        let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
+        if limit == 0 || limit > MAX_LIMIT {
+            return Err(unusable("limit", format!("the limit {limit} is not between 1 and {MAX_LIMIT}")));
+        }
+        let filter = Filter::parse(query)?;
+        let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
+        let mut found = self.newest(before).into_iter().filter(|slot| filter.takes(slot));
+        let slots: Vec<_> = found.by_ref().take(limit).collect();
+        let more = found.next().is_some();
+        let next_cursor = slots.last().filter(|_| more).map(|slot| write_cursor(slot.age()));
+        Ok(Page { items: slots.iter().map(view).collect(), next_cursor, damaged: vec![] })
+    }
+}
+
+fn unusable(what: &'static str, detail: String) -> Problem {
+    let code = match what {
+        "limit" => "limit_refused",
+        "cursor" => "cursor_refused",
+        _ => "status_refused",
+    };
+    Problem::new(ProblemKind::Unusable, code, detail)
+}
+
+struct Filter {
+    env_id: Option<EnvironmentId>,
+    statuses: Option<Vec<TaskStatus>>,
+    text: Option<String>,
+}
+
+impl Filter {
+    fn parse(query: &TaskQuery) -> Result<Self, Problem> {
+        let env_id = query.env.as_deref().map(|text| {
+            text.parse()
+                .map_err(|error: model::ids::IdError| Problem::new(ProblemKind::Malformed, "malformed_id", error.to_string()))
+        });
+        let statuses = query.status.as_deref().map(|text| text.split(',').map(parse_status).collect());
+        Ok(Self {
+            env_id: env_id.transpose()?,
+            statuses: statuses.transpose()?,
+            text: query.q.as_deref().map(str::to_lowercase).filter(|text| !text.is_empty()),
+        })
+    }
+
+    fn takes(&self, slot: &TaskSlot) -> bool {
+        if self.env_id.is_some_and(|id| id != slot.env_id) {
+            return false;
+        }
+        if self.statuses.is_none() && self.text.is_none() {
+            return true;
+        }
+        let task = slot.record();
+        self.statuses.as_ref().is_none_or(|statuses| statuses.contains(&task.status()))
+            && self.text.as_ref().is_none_or(|text| mentions(&task, text))
+    }
+}
+
+fn mentions(task: &TaskRecord, text: &str) -> bool {
+    task.branch().as_str().contains(text)
+        || task.title.as_str().to_lowercase().contains(text)
+        || task.runs.iter().any(|run| run.prompt.as_str().to_lowercase().contains(text))
+}
+
+fn parse_status(text: &str) -> Result<TaskStatus, Problem> {
+    let parsed = serde_json::from_value(serde_json::Value::from(text.trim()));
+    parsed.map_err(|_| {
+        unusable("status", format!("`{text}` is no status"))
+            .hint("queued, preparing, running, stopping, completed, failed, stopped, interrupted or removing")
+    })
+}
+
+fn write_cursor((created_at, id): Age) -> String {
+    format!("{}_{id}", created_at.as_nanosecond())
+}
+
+fn parse_cursor(text: &str) -> Result<Age, Problem> {
+    let parsed = text.split_once('_').and_then(|(time, id)| {
+        let time = jiff::Timestamp::from_nanosecond(time.parse().ok()?).ok()?;
+        Some((time, id.parse::<TaskId>().ok()?))
+    });
+    parsed.ok_or_else(|| unusable("cursor", "the cursor is not one of ours".to_owned()).hint("send `next_cursor` as it came"))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::names::{Prompt, RefName, RepositoryUrl, Title};
+    use model::task::{NewRun, NewTask};
+
+    use super::*;
+
+    fn table(titles: &[&str]) -> TaskTable {
+        let table = TaskTable::default();
+        for (n, title) in titles.iter().enumerate() {
+            let n = u128::try_from(n).expect("few");
+            let new = NewTask {
+                env_id: EnvironmentId::from_uuid(uuid::Uuid::from_u128(n % 2)),
+                repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
+                git_ref: RefName::parse("main").expect("a ref"),
+                title: Title::parse(title).expect("a title"),
+                run: NewRun { prompt: Prompt::parse("Do it").expect("a prompt"), model: None, effort: None },
+                idempotency_key: None,
+            };
+            let at = jiff::Timestamp::from_second(1_000 + i64::try_from(n / 2).expect("few")).expect("a time");
+            table.insert(&TaskSlot::new(TaskRecord::new(TaskId::from_uuid(uuid::Uuid::from_u128(n)), new, at)));
+        }
+        table
+    }
+
+    fn titles(table: &TaskTable, query: &TaskQuery) -> (Vec<String>, Option<String>) {
+        let page = table.page(query, |slot| TaskView::new(&slot.record(), None, None)).expect("a page");
+        (page.items.iter().map(|task| task.meta.title.to_string()).collect(), page.next_cursor)
+    }
+
+    #[test]
+    fn pages_follow_each_other_newest_first_without_gaps() {
+        let table = table(&["a", "b", "c", "d", "e"]);
+        let mut seen = vec![];
+        let mut query = TaskQuery { limit: Some(2), ..TaskQuery::default() };
+        loop {
+            let (page, next) = titles(&table, &query);
+            seen.extend(page);
+            if next.is_none() {
+                break;
+            }
+            query.cursor = next;
+        }
+        assert_eq!(seen, ["e", "d", "c", "b", "a"]);
+    }
+
+    #[test]
+    fn a_filter_takes_environment_status_and_text() {
+        let table = table(&["Fix the parser", "Write docs", "fix the build"]);
+        let text = TaskQuery { q: Some("FIX".to_owned()), ..TaskQuery::default() };
+        assert_eq!(titles(&table, &text).0, ["fix the build", "Fix the parser"]);
+        let env = Some(EnvironmentId::from_uuid(uuid::Uuid::from_u128(1)).to_string());
+        assert_eq!(titles(&table, &TaskQuery { env, ..TaskQuery::default() }).0, ["Write docs"]);
+        let status = |status: &str| TaskQuery { status: Some(status.to_owned()), ..TaskQuery::default() };
+        assert_eq!(titles(&table, &status("queued,failed")).0.len(), 3);
+        assert!(titles(&table, &status("failed")).0.is_empty());
+    }
+
+    #[test]
+    fn a_query_that_makes_no_sense_is_refused() {
+        let table = table(&["a"]);
+        let refused = |query: TaskQuery| {
+            table.page(&query, |slot| TaskView::new(&slot.record(), None, None)).expect_err("it makes no sense").code
+        };
+        assert_eq!(refused(TaskQuery { limit: Some(0), ..TaskQuery::default() }), "limit_refused");
+        assert_eq!(refused(TaskQuery { limit: Some(201), ..TaskQuery::default() }), "limit_refused");
+        assert_eq!(refused(TaskQuery { cursor: Some("x".to_owned()), ..TaskQuery::default() }), "cursor_refused");
+        assert_eq!(refused(TaskQuery { status: Some("asleep".to_owned()), ..TaskQuery::default() }), "status_refused");
+        assert_eq!(refused(TaskQuery { env: Some("../x".to_owned()), ..TaskQuery::default() }), "malformed_id");
+    }
+
+    #[test]
+    fn a_key_finds_its_task_until_the_task_is_removed() {
+        let table = table(&[]);
+        let new = NewTask {
+            env_id: EnvironmentId::from_uuid(uuid::Uuid::from_u128(1)),
+            repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
+            git_ref: RefName::parse("main").expect("a ref"),
+            title: Title::parse("t").expect("a title"),
+            run: NewRun { prompt: Prompt::parse("Do it").expect("a prompt"), model: None, effort: None },
+            idempotency_key: Some("key".to_owned()),
+        };
+        let id = TaskId::from_uuid(uuid::Uuid::from_u128(9));
+        let slot = TaskSlot::new(TaskRecord::new(id, new, jiff::Timestamp::UNIX_EPOCH));
+        table.insert(&slot);
+        assert_eq!(table.by_key("key").map(|slot| slot.id), Some(id));
+        table.remove(&slot);
+        assert!(table.by_key("key").is_none() && table.get(id).is_none() && table.len() == 0);
+    }
+}

@@ -1,0 +1,103 @@
+//! Decide → record → effects, one event of a task at a time.
+//!
+//! A record that could not be written changes nothing: no effect is performed, and recovery sees the same world again.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::api::FeedEvent;
+use model::problem::Problem;
+use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, decide, reconcile, request};
+
+use super::TaskSlot;
+use crate::engine::Inner;
+use crate::store::StoreError;
+
+impl Inner {
+    /// Takes an event: something that happened.
+    pub(crate) async fn post(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
+        let _turn = slot.turn.lock().await;
+        self.take(slot, event).await;
+    }
+
+    /// Grants or refuses what a person asks.
+    pub(crate) async fn ask(self: &Arc<Self>, slot: &Arc<TaskSlot>, asked: TaskRequest) -> Result<Arc<TaskRecord>, Problem> {
+        let _turn = slot.turn.lock().await;
+        let decision = request(&slot.record(), asked, Timestamp::now()).map_err(Problem::from)?;
+        self.commit(slot, decision).await.map_err(Problem::from)?;
+        Ok(slot.record())
+    }
+
+    /// Compares a task with the world, and takes the events that follow. Harmless at any time.
+    pub(crate) async fn reconcile(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
+        let _turn = slot.turn.lock().await;
+        let record = slot.record();
+        let seen = match self.observe(slot, &record).await {
+            Ok(seen) => seen,
+            Err(error) => {
+                tracing::warn!(task = %slot.id, %error, "could not see how a task stands; it is left as it is");
+                return;
+            }
+        };
+        for event in reconcile(&record, &seen) {
+            tracing::info!(task = %slot.id, ?event, "recovery");
+            self.take(slot, event).await;
+        }
+    }
+
+    /// Begins the queued run. The one code path that starts runs.
+    pub(crate) fn admit(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
+        let (inner, slot, working) = (Arc::clone(self), Arc::clone(slot), slot.start_work());
+        self.tracker.spawn(async move {
+            let attempt = slot.record().last_run().attempt;
+            inner.post(&slot, TaskEvent::Dequeued { attempt }).await;
+            drop(working);
+        });
+    }
+
+    async fn take(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
+        let decision = decide(&slot.record(), event, Timestamp::now());
+        if let Err(error) = self.commit(slot, decision).await {
+            tracing::error!(task = %slot.id, %error, "could not write a task's record; recovery will try again");
+        }
+    }
+
+    async fn commit(self: &Arc<Self>, slot: &Arc<TaskSlot>, decision: Decision) -> Result<(), StoreError> {
+        let Decision { record, effects } = decision;
+        if record != *slot.record() {
+            let record = Arc::new(record);
+            let (inner, written) = (Arc::clone(self), Arc::clone(&record));
+            crate::engine::blocking(move || inner.home.write_task(&written)).await?;
+            slot.replace(Arc::clone(&record));
+            self.publish_task(&record);
+        }
+        for effect in effects {
+            self.perform(slot, effect);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn publish_task(&self, record: &TaskRecord) {
+        self.feed.publish(FeedEvent::Task {
+            task_id: record.task_id,
+            env_id: record.env_id,
+            status: record.status(),
+            run: record.last_run().number,
+        });
+    }
+
+    fn perform(self: &Arc<Self>, slot: &Arc<TaskSlot>, effect: TaskEffect) {
+        let (inner, slot, working) = (Arc::clone(self), Arc::clone(slot), slot.start_work());
+        self.tracker.spawn(async move {
+            match effect {
+                TaskEffect::Prepare { attempt } => inner.prepare(&slot, attempt).await,
+                TaskEffect::Launch { attempt } => inner.launch(&slot, attempt).await,
+                TaskEffect::Follow { attempt } => inner.follow(&slot, attempt).await,
+                TaskEffect::StopRun { attempt } => inner.stop_run(&slot, attempt).await,
+                TaskEffect::Finish { attempt } => inner.finish(&slot, attempt).await,
+                TaskEffect::Remove => inner.remove(&slot).await,
+            }
+            drop(working);
+        });
+    }
+}

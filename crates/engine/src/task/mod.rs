@@ -1,0 +1,21 @@
+//! One mailbox per task: an event comes in, the core decides, the record is written, and only then are the effects performed.
+//!
+//! * [`table`]: the tasks in memory, listed without touching the disk.
+//! * [`mailbox`]: decide → record → effects, one event of a task at a time.
+//! * [`create`], [`list`], [`read`]: what the API asks besides.
+//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`remove`]: the effects, each an *ensure*; results come back as events.
+//!
+//! Invariant: no effect is performed that the record on disk does not already account for.
+
+mod create;
+mod finish;
+mod follow;
+mod launch;
+mod list;
+mod mailbox;
+mod prepare;
+mod read;
+mod remove;
+mod table;
+
+pub(crate) use table::{TaskSlot, TaskTable};

@@ -1,0 +1,105 @@
+//! Preparing: the newest commits, and a worktree on the task's branch at the commit that the task starts from.
+//!
+//! The same for a first run and for a resume, whose worktree is usually there already. Nothing here trusts the worktree.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use model::api::{FeedEvent, Progress};
+use model::ids::{Attempt, ObjectId};
+use model::names::BranchName;
+use model::run::RunError;
+use model::task::{TaskEvent, TaskRecord};
+use tokio_util::sync::CancellationToken;
+
+use super::TaskSlot;
+use crate::engine::{Inner, blocking};
+use crate::environment::fetch_failed;
+use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
+use crate::keeper::RunFiles;
+
+impl Inner {
+    pub(super) async fn prepare(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
+        let cancel = slot.begin_preparation(attempt, &self.cancel);
+        let prepared = self.prepared(slot, &cancel).await;
+        slot.set_progress(None);
+        if self.cancel.is_cancelled() {
+            // The server stops: the record says `preparing`, and the next server prepares anew.
+            return;
+        }
+        let event = match prepared {
+            Ok(base_sha) => TaskEvent::Prepared { attempt, base_sha },
+            Err(error) => TaskEvent::PreparationFailed { attempt, error },
+        };
+        self.post(slot, event).await;
+    }
+
+    async fn prepared(&self, slot: &TaskSlot, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
+        let task = slot.record();
+        let mirror = self.mirror_of(task.env_id)?;
+        let base = match &task.base_sha {
+            Some(base) => base.clone(),
+            None => self.newest_base(&mirror, &task, cancel).await?,
+        };
+        let branch = BranchName::of_task(task.task_id);
+        let last = AtomicU8::new(u8::MAX);
+        let progress = |step: git::Progress| {
+            if last.swap(step.percent, Ordering::Relaxed) != step.percent {
+                let progress = Progress { phase: step.phase.as_str().to_owned(), percent: Some(step.percent) };
+                slot.set_progress(Some(progress.clone()));
+                self.feed.publish(FeedEvent::TaskProgress { task_id: slot.id, progress });
+            }
+        };
+        let path = self.home.layout.worktree(slot.id);
+        let spec = WorktreeSpec { path: &path, branch: branch.as_str(), base: &base };
+        mirror.ensure_worktree(spec, &progress, cancel.clone()).await.map_err(|error| {
+            RunError::new("worktree_failed", format!("the worktree could not be made: {error}"))
+                .hint("the home must be writable and have room; then create the task anew")
+        })?;
+        self.write_prompt(&task).await?;
+        Ok(base)
+    }
+
+    /// The commit that the task's ref names now, after a fetch that began after the task was asked for.
+    async fn newest_base(&self, mirror: &Mirror, task: &TaskRecord, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
+        let fetch = mirror.fetch_fresh(self.config.fetch_time_limit, self.cancel.clone());
+        tokio::select! {
+            fetched = fetch => fetched.map_err(|error| fetch_failed(&error))?,
+            () = cancel.cancelled() => return Err(RunError::new("cancelled", "stopped before its worktree was made")),
+        }
+        let unreadable =
+            |error: &dyn std::fmt::Display| RunError::new("mirror_unreadable", format!("the mirror cannot be read: {error}"));
+        let found = mirror.resolve_ref(task.git_ref.as_str()).await.map_err(|error| unreadable(&error))?;
+        if let Some(found) = found {
+            return Ok(found);
+        }
+        let branches = mirror.branches().await.map_err(|error| unreadable(&error))?;
+        let named: Vec<_> =
+            branches.iter().filter(|branch| !branch.starts_with("codex/")).take(20).map(|b| format!("`{b}`")).collect();
+        Err(RunError::new("ref_not_found", format!("there is no branch, tag or commit `{}` in the repository", task.git_ref))
+            .hint(format!("branches there are: {}", named.join(", "))))
+    }
+
+    async fn write_prompt(&self, task: &TaskRecord) -> Result<(), RunError> {
+        let run = task.last_run();
+        let path = RunFiles::new(&self.home.layout.logs(task.task_id), run.number).prompt();
+        let prompt = run.prompt.as_str().to_owned();
+        let written = blocking(move || crate::store::atomic::write_atomically(&path, prompt.as_bytes())).await;
+        written.map_err(|error| RunError::new("home_not_writable", format!("the prompt could not be written: {error}")))
+    }
+
+    /// Commits what a run left in its worktree onto the task's branch.
+    pub(super) async fn commit_run(
+        &self,
+        mirror: &Mirror,
+        task: &TaskRecord,
+        message: CommitMessage<'_>,
+    ) -> Result<Snapshot, RunError> {
+        let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
+        let path = self.home.layout.worktree(task.task_id);
+        let found = mirror.find_worktree(&path, BranchName::of_task(task.task_id).as_str());
+        let worktree = found.map_err(|error| failed(&error))?.ok_or_else(|| failed(&"the worktree is gone"))?;
+        let request = SnapshotRequest { message, author: &Signature::default() };
+        worktree.snapshot(request).await.map_err(|error| failed(&error))
+    }
+}

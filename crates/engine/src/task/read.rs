@@ -1,0 +1,138 @@
+//! Reading what a task's runs left: the raw journal, its lines as they come, and the differences between commits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::Stream;
+use model::api::RunEnded;
+use model::codex::{Line, LineContent};
+use model::ids::RunNumber;
+use model::problem::{Problem, ProblemKind};
+use model::run::RunFile;
+
+use super::TaskSlot;
+use crate::engine::{Inner, LogFile, RunLine};
+use crate::journal::Tail;
+use crate::keeper::RunFiles;
+
+/// The largest patch that is answered; a larger one is read with git itself.
+const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+
+impl Inner {
+    fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
+        if slot.record().run(run).is_none() {
+            let last = slot.record().last_run().number.0;
+            let detail = format!("the task {} has no run {}", slot.id, run.0);
+            return Err(Problem::new(ProblemKind::NotFound, "run_not_found", detail).hint(format!("its runs are 1 to {last}")));
+        }
+        Ok(RunFiles::new(&self.home.layout.logs(slot.id), run).journal())
+    }
+
+    pub(crate) async fn log(&self, slot: &TaskSlot, run: RunNumber) -> Result<LogFile, Problem> {
+        let path = self.journal(slot, run)?;
+        let active = is_active(slot, run);
+        let opened = match tokio::fs::File::open(&path).await {
+            Ok(file) => Ok(file),
+            // A run that has not begun has an empty journal.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => tokio::fs::File::open("/dev/null").await,
+            Err(error) => Err(error),
+        };
+        let file = opened.map_err(|error| unreadable(&path, &error))?;
+        let length = file.metadata().await.map_err(|error| unreadable(&path, &error))?.len();
+        Ok(LogFile { file, length, active })
+    }
+
+    pub(crate) fn follow_run(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        run: RunNumber,
+        offset: u64,
+    ) -> Result<impl Stream<Item = Result<RunLine, Problem>> + Send + use<>, Problem> {
+        let path = self.journal(slot, run)?;
+        let slot = Arc::clone(slot);
+        let mut interest = self.watch.watch(&self.home.layout.logs(slot.id));
+        Ok(async_stream::stream! {
+            let mut changes = slot.changes();
+            let mut tail = Tail::from(path.clone(), offset);
+            loop {
+                // Asked before reading: what was written before the end is then read before it is reported.
+                let ended = end_of(&slot, run);
+                loop {
+                    let mut lines = vec![];
+                    match tail.read(|line| lines.push(run_line(&line))).await {
+                        Ok(more) => {
+                            for line in lines {
+                                yield Ok(line);
+                            }
+                            if !more {
+                                break;
+                            }
+                        }
+                        Err(error) => {
+                            yield Err(unreadable(&path, &error));
+                            return;
+                        }
+                    }
+                }
+                if let Some(ended) = ended {
+                    yield Ok(RunLine::Ended(ended));
+                    return;
+                }
+                tokio::select! {
+                    () = interest.changed() => {}
+                    changed = changes.changed() => {
+                        if changed.is_err() || *changes.borrow() {
+                            return;
+                        }
+                    }
+                }
+            }
+        })
+    }
+
+    /// What the task or one run of it changed, between commits of the mirror.
+    pub(crate) async fn patch(&self, slot: &TaskSlot, run: Option<RunNumber>) -> Result<Vec<u8>, Problem> {
+        let task = slot.record();
+        let (from, to) = match run {
+            None => (task.base_sha.as_ref(), task.runs.iter().rev().filter_map(|run| run.end()?.commit.as_ref()).next()),
+            Some(number) => {
+                self.journal(slot, number)?;
+                let commit = task.run(number).and_then(|run| run.end()?.commit.as_ref());
+                (task.head_before(number), commit)
+            }
+        };
+        let (Some(from), Some(to)) = (from, to) else { return Ok(vec![]) };
+        let mirror = self.mirror_of(task.env_id).map_err(|error| {
+            Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")
+        })?;
+        mirror.patch(from, to, PATCH_LIMIT_BYTES).await.map_err(|error| {
+            Problem::new(ProblemKind::Unusable, "diff_unavailable", error.to_string())
+                .hint(format!("look at it in the mirror: git --git-dir {} diff {from} {to}", mirror.path().display()))
+        })
+    }
+}
+
+fn is_active(slot: &TaskSlot, run: RunNumber) -> bool {
+    slot.record().run(run).is_some_and(model::run::RunRecord::is_active)
+}
+
+fn end_of(slot: &TaskSlot, run: RunNumber) -> Option<RunEnded> {
+    let task = slot.record();
+    let run = task.run(run).filter(|run| !run.is_active())?;
+    let file = RunFile::from(run);
+    Some(RunEnded { status: file.status, exit_code: file.exit_code, error: file.error })
+}
+
+fn run_line(line: &Line<'_>) -> RunLine {
+    let text = match line.content {
+        LineContent::Whole(text) => bytes::Bytes::copy_from_slice(text),
+        LineContent::Oversized { len } => {
+            bytes::Bytes::from(format!("a line of {len} bytes is left out here; the raw log has it"))
+        }
+    };
+    RunLine::Line { offset: line.end, text }
+}
+
+fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Problem {
+    Problem::internal(format!("could not read `{}`: {error}", path.display()))
+}

@@ -1,0 +1,202 @@
+//! The tasks in memory. Listing them takes no git, no network and no file.
+//!
+//! Readers take an [`Arc`] of the record as it is; only a task's own mailbox replaces it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use jiff::Timestamp;
+use model::api::Progress;
+use model::ids::{Attempt, EnvironmentId, TaskId};
+use model::task::TaskRecord;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// One task in memory.
+pub(crate) struct TaskSlot {
+    pub(crate) id: TaskId,
+    pub(crate) env_id: EnvironmentId,
+    created_at: Timestamp,
+    record: RwLock<Arc<TaskRecord>>,
+    progress: Mutex<Option<Progress>>,
+    /// One event at a time, in the order of their arrival.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    working: AtomicUsize,
+    preparation: Mutex<Option<(Attempt, CancellationToken)>>,
+    /// Changes with every new record; `true` once the task is gone.
+    gone: watch::Sender<bool>,
+}
+
+/// Says that this process is at work on a task, for as long as the value lives.
+pub(crate) struct Working(Arc<TaskSlot>);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.working.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded here is whole after every statement, whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl TaskSlot {
+    pub(crate) fn new(record: TaskRecord) -> Arc<Self> {
+        Arc::new(Self {
+            id: record.task_id,
+            env_id: record.env_id,
+            created_at: record.created_at,
+            record: RwLock::new(Arc::new(record)),
+            progress: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            working: AtomicUsize::new(0),
+            preparation: Mutex::default(),
+            gone: watch::Sender::new(false),
+        })
+    }
+
+    /// The record as it is now.
+    pub(crate) fn record(&self) -> Arc<TaskRecord> {
+        Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn replace(&self, record: Arc<TaskRecord>) {
+        *self.record.write().unwrap_or_else(PoisonError::into_inner) = record;
+        self.gone.send_replace(false);
+    }
+
+    pub(super) fn mark_gone(&self) {
+        self.gone.send_replace(true);
+    }
+
+    /// Wakes with every new record; the value says whether the task is gone.
+    pub(crate) fn changes(&self) -> watch::Receiver<bool> {
+        self.gone.subscribe()
+    }
+
+    /// Waits until the task is gone.
+    pub(crate) async fn until_gone(&self) {
+        // An error would mean that the sender is gone, and it is a part of `self`.
+        let mut changes = self.changes();
+        let _ended = changes.wait_for(|gone| *gone).await;
+    }
+
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        locked(&self.progress).clone()
+    }
+
+    pub(super) fn set_progress(&self, progress: Option<Progress>) {
+        *locked(&self.progress) = progress;
+    }
+
+    pub(crate) fn start_work(self: &Arc<Self>) -> Working {
+        self.working.fetch_add(1, Ordering::SeqCst);
+        Working(Arc::clone(self))
+    }
+
+    /// Whether this process is at work on the task.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.working.load(Ordering::SeqCst) > 0
+    }
+
+    /// The token that ends the preparation of this attempt.
+    pub(super) fn begin_preparation(&self, attempt: Attempt, parent: &CancellationToken) -> CancellationToken {
+        let token = parent.child_token();
+        *locked(&self.preparation) = Some((attempt, token.clone()));
+        token
+    }
+
+    pub(super) fn cancel_preparation(&self, attempt: Attempt) {
+        if let Some((current, token)) = locked(&self.preparation).as_ref()
+            && *current == attempt
+        {
+            token.cancel();
+        }
+    }
+}
+
+/// All tasks, by id and by age.
+#[derive(Default)]
+pub(crate) struct TaskTable {
+    inner: RwLock<Tables>,
+}
+
+#[derive(Default)]
+struct Tables {
+    by_id: HashMap<TaskId, Arc<TaskSlot>>,
+    by_age: BTreeMap<(Timestamp, TaskId), Arc<TaskSlot>>,
+    by_key: HashMap<String, TaskId>,
+}
+
+/// The place of a task in the list of all tasks.
+pub(super) type Age = (Timestamp, TaskId);
+
+impl TaskTable {
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Tables> {
+        self.inner.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Tables> {
+        self.inner.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn insert(&self, slot: &Arc<TaskSlot>) {
+        let mut tables = self.write();
+        if let Some(key) = &slot.record().idempotency_key {
+            tables.by_key.insert(key.clone(), slot.id);
+        }
+        tables.by_age.insert((slot.created_at, slot.id), Arc::clone(slot));
+        tables.by_id.insert(slot.id, Arc::clone(slot));
+    }
+
+    pub(super) fn remove(&self, slot: &TaskSlot) {
+        let mut tables = self.write();
+        tables.by_id.remove(&slot.id);
+        tables.by_age.remove(&(slot.created_at, slot.id));
+        if let Some(key) = &slot.record().idempotency_key {
+            tables.by_key.remove(key);
+        }
+    }
+
+    pub(crate) fn get(&self, id: TaskId) -> Option<Arc<TaskSlot>> {
+        self.read().by_id.get(&id).cloned()
+    }
+
+    pub(crate) fn by_key(&self, key: &str) -> Option<Arc<TaskSlot>> {
+        let tables = self.read();
+        tables.by_id.get(tables.by_key.get(key)?).cloned()
+    }
+
+    /// The tasks older than `before`, newest first.
+    pub(super) fn newest(&self, before: Option<Age>) -> Vec<Arc<TaskSlot>> {
+        let tables = self.read();
+        match before {
+            Some(age) => tables.by_age.range(..age).rev().map(|(_, slot)| Arc::clone(slot)).collect(),
+            None => tables.by_age.values().rev().cloned().collect(),
+        }
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<TaskSlot>> {
+        self.newest(None)
+    }
+
+    pub(crate) fn of_environment(&self, env_id: EnvironmentId) -> Vec<Arc<TaskSlot>> {
+        self.read().by_age.values().filter(|slot| slot.env_id == env_id).cloned().collect()
+    }
+
+    pub(crate) fn count_of_environment(&self, env_id: EnvironmentId) -> usize {
+        self.read().by_age.values().filter(|slot| slot.env_id == env_id).count()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.read().by_id.len()
+    }
+}
+
+impl TaskSlot {
+    pub(super) fn age(&self) -> Age {
+        (self.created_at, self.id)
+    }
+}

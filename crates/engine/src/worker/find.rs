@@ -1,0 +1,171 @@
+//! Which worker runs tasks: `codex-docker` unless another one was asked for, and never `host` unless it was.
+
+use std::path::{Path, PathBuf};
+
+use model::api::WorkerStatus;
+use model::problem::{Problem, ProblemKind};
+
+use crate::config::Config;
+use crate::exec::Tool;
+
+/// What kind of worker it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkerKind {
+    /// Codex in a container.
+    CodexDocker,
+    /// Codex as a process of this machine, inside Codex's own sandbox.
+    Host,
+    /// Any program that honours the contract.
+    Custom,
+}
+
+/// The program that runs Codex.
+#[derive(Debug, Clone)]
+pub struct Worker {
+    pub(super) kind: WorkerKind,
+    pub(super) program: PathBuf,
+    pub(super) codex_home: Option<PathBuf>,
+    pub(super) passed: Vec<(std::ffi::OsString, std::ffi::OsString)>,
+    pub(super) passed_names: Vec<String>,
+    name: String,
+}
+
+/// Why no task can be started.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WorkerProblem {
+    /// None was asked for, and the default one is not installed.
+    #[error("there is no worker: `codex-docker` is not on PATH")]
+    NoneInstalled,
+    /// `host` was asked for, and Codex is not installed.
+    #[error("the worker `host` needs the Codex CLI, and `codex` is not on PATH")]
+    NoCodex,
+    /// A program was asked for that is not there.
+    #[error("the worker `{0}` is not a program on PATH or at that path")]
+    NotFound(String),
+}
+
+impl WorkerProblem {
+    /// The same with what to do next.
+    pub fn to_problem(&self) -> Problem {
+        let problem = Problem::new(ProblemKind::Unavailable, "no_worker", self.to_string());
+        match self {
+            Self::NoneInstalled => problem
+                .hint("install codex-docker, to run Codex in containers")
+                .hint("or set ORCH_WORKER=host, to run Codex on this machine inside its own sandbox")
+                .hint("then restart the server; `codex-orchestrator doctor` shows what is there"),
+            Self::NoCodex => problem
+                .hint(format!("install it: npm install -g @openai/codex@{}", model::CODEX_VERSION))
+                .hint("then log in with `codex login`, and restart the server"),
+            Self::NotFound(_) => {
+                problem.hint("set ORCH_WORKER to `codex-docker`, `host`, or the path of a program, and restart the server")
+            }
+        }
+    }
+}
+
+impl Worker {
+    /// Finds the worker that the configuration asks for.
+    pub fn find(config: &Config) -> Result<Self, WorkerProblem> {
+        let find = |name: &str| Tool::find(name, &config.base_environment).map(|tool| tool.path().to_owned());
+        let (kind, name, program) = match config.worker.as_deref() {
+            None => (WorkerKind::CodexDocker, "codex-docker", find("codex-docker").map_err(|_| WorkerProblem::NoneInstalled)?),
+            Some("host") => {
+                let codex = find("codex").map_err(|_| WorkerProblem::NoCodex)?;
+                (WorkerKind::Host, "host", native_binary(&codex).unwrap_or(codex))
+            }
+            Some(asked) => {
+                let program = find(asked).map_err(|_| WorkerProblem::NotFound(asked.to_owned()))?;
+                let kind = if asked == "codex-docker" { WorkerKind::CodexDocker } else { WorkerKind::Custom };
+                (kind, asked, program)
+            }
+        };
+        let (passed, passed_names) = super::call::passed(config);
+        Ok(Self { kind, program, codex_home: config.codex_home.clone(), passed, passed_names, name: name.to_owned() })
+    }
+
+    /// What kind it is.
+    pub fn kind(&self) -> WorkerKind {
+        self.kind
+    }
+
+    /// The program that is started.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// As the API says it.
+    pub fn status(&self) -> WorkerStatus {
+        WorkerStatus { name: self.name.clone(), program: Some(self.program.display().to_string()), problem: None, hints: vec![] }
+    }
+}
+
+/// The program behind npm's wrapper. The wrapper is a script that stays as parent: a killed wrapper leaves Codex running.
+fn native_binary(codex: &Path) -> Option<PathBuf> {
+    let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let cpu = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x64" };
+    let script = fs_err::canonicalize(codex).ok()?;
+    let package = script.parent()?.parent()?;
+    let scope = package.parent()?;
+    let candidates = [
+        scope.join(format!("codex-linux-{cpu}/vendor/{triple}/bin/codex")),
+        package.join(format!("node_modules/@openai/codex-linux-{cpu}/vendor/{triple}/bin/codex")),
+        package.join(format!("vendor/{triple}/bin/codex")),
+        package.join(format!("vendor/{triple}/codex/codex")),
+    ];
+    candidates.into_iter().find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+    use crate::exec::BaseEnvironment;
+
+    fn program(path: &Path) {
+        fs_err::create_dir_all(path.parent().expect("a parent")).expect("made");
+        fs_err::write(path, "#!/bin/sh\n").expect("written");
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+
+    fn config(path: &Path, worker: Option<&str>) -> Config {
+        let base = BaseEnvironment::default().with("PATH", path);
+        Config { worker: worker.map(str::to_owned), base_environment: base, ..Config::for_home(path) }
+    }
+
+    #[test]
+    fn nothing_is_chosen_silently() {
+        let bin = tempfile::tempdir().expect("a folder");
+        program(&bin.path().join("codex"));
+        assert_eq!(Worker::find(&config(bin.path(), None)).map(|worker| worker.kind), Err(WorkerProblem::NoneInstalled));
+        let host = Worker::find(&config(bin.path(), Some("host"))).expect("asked for");
+        assert_eq!(host.status().name, "host");
+        program(&bin.path().join("codex-docker"));
+        assert_eq!(Worker::find(&config(bin.path(), None)).map(|worker| worker.kind), Ok(WorkerKind::CodexDocker));
+    }
+
+    #[test]
+    fn a_worker_that_is_not_there_says_what_to_do() {
+        let bin = tempfile::tempdir().expect("a folder");
+        for worker in [None, Some("host"), Some("/nowhere/worker")] {
+            let problem = Worker::find(&config(bin.path(), worker)).expect_err("nothing is there").to_problem();
+            assert!(problem.code == "no_worker" && !problem.hints.is_empty(), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn the_wrapper_of_npm_is_passed_by() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let modules = folder.path().join("lib/node_modules/@openai");
+        let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+        let cpu = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x64" };
+        program(&modules.join("codex/bin/codex.js"));
+        let native = modules.join(format!("codex-linux-{cpu}/vendor/{triple}/bin/codex"));
+        program(&native);
+        let bin = folder.path().join("bin");
+        fs_err::create_dir_all(&bin).expect("made");
+        symlink(modules.join("codex/bin/codex.js"), bin.join("codex")).expect("linked");
+        let worker = Worker::find(&config(&bin, Some("host"))).expect("there");
+        assert_eq!(worker.program, fs_err::canonicalize(native).expect("there"));
+    }
+}

@@ -1,0 +1,104 @@
+//! Differences between commits: patches that `git apply` takes, bounded, and whatever the user's taste in diffs.
+
+mod git_support;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use engine::git::{DiffError, Git, Mirror};
+use git_support::{Bench, base, committed, write};
+use model::ids::ObjectId;
+
+/// A base commit and a task's commit with changes of every kind.
+async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
+    let text: String = (0..50).map(|number| number.to_string() + "\n").collect();
+    bench.upstream.commit("main", &[("old.txt", &text), ("gone.txt", "x\n"), ("mode.sh", "x\n"), ("sp ace.txt", "1\n")], "more");
+    bench.fetch().await;
+    let worktree = bench.worktree("one").await;
+    let path = |name: &str| worktree.path().join(name);
+    std::fs::rename(path("old.txt"), path("renamed \u{e4}.txt")).expect("it is there");
+    std::fs::remove_file(path("gone.txt")).expect("it is there");
+    std::fs::set_permissions(path("mode.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    std::fs::write(path("binary.bin"), [0, 1, 2, 255, 0, 10]).expect("a file");
+    std::os::unix::fs::symlink("README.md", path("link")).expect("a link");
+    write(&worktree, "sp ace.txt", "no newline at the end");
+    write(&worktree, "tab\tquote\".txt", "1\n");
+    let to = committed(&worktree, "1").await;
+    (worktree.base().clone(), to)
+}
+
+/// Applies a patch to a checkout of `from` and answers the tree that comes out.
+fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
+    let folder = bench.path("apply");
+    bench.by_hand(bench.mirror.path(), &["worktree", "add", "--quiet", "--detach", &folder.display().to_string(), from.as_str()]);
+    let mut apply = Command::new("git")
+        .args(["apply", "--index"])
+        .current_dir(&folder)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("git is installed");
+    apply.stdin.take().expect("a pipe").write_all(patch).expect("git reads it");
+    assert!(apply.wait().expect("it ends").success());
+    bench.by_hand(&folder, &["write-tree"])
+}
+
+#[tokio::test]
+async fn a_patch_leads_from_one_commit_to_the_other_byte_for_byte() {
+    let bench = Bench::new().await;
+    let (from, to) = changed(&bench).await;
+    let patch = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
+    let tree = bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{to}^{{tree}}")]);
+    assert_eq!(applied(&bench, &from, &patch), tree);
+    let text = String::from_utf8_lossy(&patch);
+    assert!(text.contains("rename from old.txt") && text.contains("GIT binary patch"), "{text}");
+    assert!(bench.mirror.patch(&to, &to, 1 << 20).await.expect("it can be compared").is_empty());
+}
+
+#[tokio::test]
+async fn the_users_taste_in_diffs_does_not_change_a_patch() {
+    let mut bench = Bench::new().await;
+    let (from, to) = changed(&bench).await;
+    let plain = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
+    let config = bench.path("gitconfig");
+    let taste = "[diff]\n\tnoprefix = true\n\tmnemonicPrefix = true\n\tcontext = 0\n\texternal = false\n\trenames = false\n\
+                 \tsubmodule = log\n[color]\n\tui = always\n[core]\n\tquotePath = false\n\tpager = false\n";
+    std::fs::write(&config, taste).expect("a file");
+    let git = Git::discover(base(bench.folder.path()).with("GIT_CONFIG_GLOBAL", &config), None).await.expect("a git");
+    bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("it is a mirror");
+    let same = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
+    assert_eq!(String::from_utf8_lossy(&same), String::from_utf8_lossy(&plain));
+}
+
+#[tokio::test]
+async fn a_patch_that_is_too_large_is_an_error_that_says_so() {
+    let bench = Bench::new().await;
+    let worktree = bench.worktree("one").await;
+    write(&worktree, "large.txt", &"line\n".repeat(100_000));
+    let to = committed(&worktree, "1").await;
+    let error = bench.mirror.patch(worktree.base(), &to, 10_000).await.expect_err("it is larger");
+    assert!(matches!(error, DiffError::TooLarge { max: 10_000 }), "{error}");
+}
+
+#[tokio::test]
+async fn a_stat_counts_lines_and_knows_renames() {
+    let bench = Bench::new().await;
+    let (from, to) = changed(&bench).await;
+    let stat = bench.mirror.stat(&from, &to).await.expect("it can be compared");
+    let file = |path: &str| stat.files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path}: {stat:?}"));
+    assert_eq!(file("renamed \u{e4}.txt").old_path.as_deref(), Some("old.txt"));
+    assert_eq!(file("binary.bin").lines, None);
+    assert_eq!(file("gone.txt").lines, Some((0, 1)));
+    assert_eq!(file("sp ace.txt").lines, Some((1, 1)));
+    assert_eq!(file("tab\tquote\".txt").lines, Some((1, 0)));
+    assert_eq!(stat.files.len(), 7);
+    assert_eq!((stat.added(), stat.removed()), (3, 2));
+}
+
+#[tokio::test]
+async fn a_commit_that_is_not_there_is_an_error() {
+    let bench = Bench::new().await;
+    let main = bench.mirror.resolve_ref("main").await.expect("git answers").expect("there is a main");
+    let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
+    assert!(matches!(bench.mirror.patch(&main, &nowhere, 1000).await, Err(DiffError::Program(_))));
+    assert!(bench.mirror.stat(&main, &nowhere).await.is_err());
+}

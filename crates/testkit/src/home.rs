@@ -1,0 +1,281 @@
+//! A home with a real server on it: the binary itself, on a temporary `ORCH_HOME`, asked over its socket.
+//!
+//! Nothing of the machine's environment reaches the server but `PATH`. Whatever a test leaves behind (the server, its keepers and
+//! what they hold) is ended when the home is dropped.
+
+mod leftovers;
+
+use std::ffi::OsString;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use reqwest::{Method, RequestBuilder};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+
+/// Far longer than anything here takes; what takes longer hangs.
+const LIMIT: Duration = Duration::from_mins(1);
+
+/// How often a starting server is tried. Its answer is the event; there is no other word of it before.
+const TRY_EVERY: Duration = Duration::from_millis(10);
+
+/// A temporary `ORCH_HOME`, and perhaps a server that runs on it.
+#[derive(Debug)]
+pub struct TestHome {
+    folder: TempDir,
+    binary: PathBuf,
+    environment: Vec<(OsString, OsString)>,
+    server: Option<Child>,
+    client: reqwest::Client,
+}
+
+impl TestHome {
+    /// A home without a server yet. `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
+    pub fn new(binary: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("orch-").tempdir().expect("a temporary folder can be made");
+        for name in ["home", "user"] {
+            fs_err::create_dir(folder.path().join(name)).expect("a new folder can be written");
+        }
+        let socket = folder.path().join("home/orchestrator.sock");
+        let client = reqwest::Client::builder().unix_socket(socket).no_proxy().build().expect("a plain client can be made");
+        Self { folder, binary: binary.into(), environment: Vec::new(), server: None, client }
+    }
+
+    /// A home with a running server whose worker does what its prompt says (see [`crate::worker`]).
+    pub async fn started(binary: &str) -> Self {
+        let mut home = Self::new(binary);
+        let worker = crate::worker::scripted_worker(home.folder.path());
+        home.set("ORCH_WORKER", worker);
+        home.start().await;
+        home
+    }
+
+    /// Sets a variable for servers and commands that start from now on.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.retain(|(known, _)| known != name);
+        self.environment.push((name.into(), value.into()));
+    }
+
+    /// `ORCH_HOME`.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// A folder for the test's own files, outside `ORCH_HOME`.
+    pub fn scratch(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The server's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.path().join("orchestrator.sock")
+    }
+
+    /// The content of the home's `token` file.
+    pub fn token(&self) -> String {
+        let token = fs_err::read_to_string(self.path().join("token")).expect("a started server has made a token");
+        token.trim().to_owned()
+    }
+
+    /// The binary with this home's environment and nothing else: `PATH`, `HOME`, `ORCH_HOME`, `ORCH_LISTEN` and what was set.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        let mut command = Command::new(&self.binary);
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.folder.path().join("user"))
+            .env("ORCH_HOME", self.path())
+            .env("ORCH_LISTEN", "127.0.0.1:0")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the server and waits until it answers.
+    ///
+    /// # Panics
+    /// When it ends instead, with what it said; or when it does neither in time.
+    pub async fn start(&mut self) {
+        assert!(self.server.is_none(), "a server runs already");
+        let mut child = self.spawn_server();
+        let answers = async {
+            loop {
+                if self.healthy().await {
+                    return;
+                }
+                if let Some(status) = child.try_wait().expect("our own child can be asked") {
+                    panic!("the server ended with {status}: {}", self.log());
+                }
+                tokio::time::sleep(TRY_EVERY).await;
+            }
+        };
+        within("the server's first answer", answers).await;
+        self.server = Some(child);
+    }
+
+    /// Starts a server that is expected to refuse, and returns its exit status and what it said.
+    pub async fn start_refused(&self) -> (ExitStatus, String) {
+        let mut child = self.spawn_server();
+        let status = within("the server's refusal", child.wait()).await.expect("our own child can be waited for");
+        (status, self.log())
+    }
+
+    /// Asks the server to end (SIGTERM) and waits until it has. Its runs go on.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.end_with(Signal::TERM).await
+    }
+
+    /// Kills the server (SIGKILL). Its runs go on.
+    pub async fn kill(&mut self) {
+        let status = self.end_with(Signal::KILL).await;
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server ended by itself: {status}");
+    }
+
+    /// What the home's servers have said on stderr so far.
+    pub fn log(&self) -> String {
+        fs_err::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    /// The server's process id.
+    pub fn server_pid(&self) -> u32 {
+        self.server.as_ref().and_then(Child::id).expect("a server runs")
+    }
+
+    /// A request over the socket, to be built further.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("http://localhost{path}"))
+    }
+
+    /// `GET`: the status, and the body as JSON (null where it is none).
+    pub async fn get(&self, path: &str) -> (u16, Value) {
+        answer(self.request(Method::GET, path)).await
+    }
+
+    /// `POST` with a JSON body.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// `PATCH` with a JSON body.
+    pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    /// `DELETE`.
+    pub async fn delete(&self, path: &str) -> (u16, Value) {
+        answer(self.request(Method::DELETE, path)).await
+    }
+
+    /// The body of a `GET` that must succeed, as text. Ends with the stream if it is one.
+    pub async fn text(&self, path: &str) -> String {
+        let response = within(path, self.request(Method::GET, path).send()).await.expect("the server answers");
+        assert_eq!(response.status(), 200, "{path}");
+        within(path, response.text()).await.expect("the answer has an end")
+    }
+
+    /// Creates an environment and waits until it is cloned. Returns its id.
+    pub async fn environment(&self, url: &str) -> String {
+        let (status, created) = self.post("/api/v1/envs", &serde_json::json!({ "repo_url": url })).await;
+        assert_eq!(status, 201, "{created}");
+        let id = text_of(&created, "env_id");
+        let path = format!("/api/v1/envs/{id}");
+        let settled = self.wait_for(&path, |environment| environment["status"] != "cloning").await;
+        assert_eq!(settled["status"], "ready", "{settled}");
+        id
+    }
+
+    /// Creates a task. Returns its id.
+    pub async fn task(&self, env_id: &str, prompt: &str) -> String {
+        let (status, created) = self.post("/api/v1/tasks", &serde_json::json!({ "env_id": env_id, "prompt": prompt })).await;
+        assert_eq!(status, 201, "{created}");
+        text_of(&created, "task_id")
+    }
+
+    /// Waits until no run of a task is active. Returns the task.
+    pub async fn settled(&self, task_id: &str) -> Value {
+        self.wait_for(&format!("/api/v1/tasks/{task_id}"), |task| task["active"] == false).await
+    }
+
+    /// Waits until what is at `path` is as wanted. Looks again at each change that the server reports.
+    ///
+    /// # Panics
+    /// When that does not come, with what was there last and what the server said.
+    pub async fn wait_for(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let mut found = Value::Null;
+        let waiting = async {
+            let mut changes = self.request(Method::GET, "/api/v1/events").send().await.expect("the server answers");
+            loop {
+                let (status, now) = self.get(path).await;
+                assert_eq!(status, 200, "{now}");
+                found = now;
+                if wanted(&found) {
+                    return;
+                }
+                let change = changes.chunk().await.expect("the feed goes on");
+                assert!(change.is_some(), "the server closed its feed");
+            }
+        };
+        let came = tokio::time::timeout(LIMIT, waiting).await;
+        assert!(came.is_ok(), "waited in vain; the last state was {found:#}\nthe server said:\n{}", self.log());
+        found
+    }
+
+    fn spawn_server(&self) -> Child {
+        let log =
+            fs_err::File::options().create(true).append(true).open(self.log_path()).expect("a test's folder can be written");
+        let mut command = self.command(&["serve"]);
+        command.stdout(Stdio::null()).stderr(log.into_parts().0).kill_on_drop(true);
+        command.spawn().expect("the binary can be started")
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.scratch().join("server.log")
+    }
+
+    async fn healthy(&self) -> bool {
+        self.request(Method::GET, "/healthz").send().await.is_ok_and(|response| response.status() == 200)
+    }
+
+    async fn end_with(&mut self, signal: Signal) -> ExitStatus {
+        let mut server = self.server.take().expect("a server runs");
+        let pid = server.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("it was not waited for yet");
+        kill_process(pid, signal).expect("our own child can be signalled");
+        within("the server's end", server.wait()).await.expect("our own child can be waited for")
+    }
+}
+
+impl Drop for TestHome {
+    fn drop(&mut self) {
+        if let Some(server) = &mut self.server {
+            // An error means that it has ended already.
+            server.start_kill().ok();
+        }
+        leftovers::end(self.folder.path());
+    }
+}
+
+async fn answer(request: RequestBuilder) -> (u16, Value) {
+    let asked = async {
+        let response = request.send().await.expect("the server answers");
+        let status = response.status().as_u16();
+        let body = response.bytes().await.expect("the answer has an end");
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    };
+    within("an answer", asked).await
+}
+
+fn text_of(value: &Value, field: &str) -> String {
+    value[field].as_str().unwrap_or_else(|| panic!("no `{field}` in {value}")).to_owned()
+}
+
+async fn within<T>(what: &str, work: impl Future<Output = T>) -> T {
+    let Ok(done) = tokio::time::timeout(LIMIT, work).await else { panic!("{what} did not come within {LIMIT:?}") };
+    done
+}

@@ -1,0 +1,72 @@
+//! What a home leaves behind when a test ends: keepers and workers, which outlive their server by design.
+//!
+//! They are found by the home's folder, whose name no other process knows: in their working directory, their arguments or their
+//! environment. Nothing else is ever signalled.
+
+use std::path::Path;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A worker that starts others while it is ended loses this race at some point.
+const ROUNDS: usize = 20;
+
+/// Kills every process that belongs to the folder.
+pub(super) fn end(folder: &Path) {
+    for _ in 0..ROUNDS {
+        let found = belonging_to(folder);
+        if found.is_empty() {
+            return;
+        }
+        for pid in found {
+            // It may have ended in between.
+            kill_process(pid, Signal::KILL).ok();
+        }
+    }
+}
+
+/// Ended processes that nobody has waited for have neither folder nor arguments, and are not found.
+fn belonging_to(folder: &Path) -> Vec<Pid> {
+    let Ok(entries) = fs_err::read_dir("/proc") else { return Vec::new() };
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|&pid| pid != std::process::id())
+        .filter(|pid| belongs(*pid, folder))
+        .filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
+        .collect()
+}
+
+fn belongs(pid: u32, folder: &Path) -> bool {
+    let process = Path::new("/proc").join(pid.to_string());
+    let needle = folder.as_os_str().as_encoded_bytes();
+    let mentions = |file: &str| {
+        let bytes = fs_err::read(process.join(file)).unwrap_or_default();
+        bytes.windows(needle.len()).any(|window| window == needle)
+    };
+    fs_err::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder)) || mentions("cmdline") || mentions("environ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn only_what_belongs_to_the_folder_is_ended() {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let sleeper = || {
+            let mut command = Command::new("sleep");
+            command.arg("600");
+            command
+        };
+        let mut inside = sleeper().current_dir(folder.path()).spawn().expect("a sleeper");
+        let mut named = sleeper().env("HOME_OF_IT", folder.path()).spawn().expect("a sleeper");
+        let mut stranger = sleeper().spawn().expect("a sleeper");
+        end(folder.path());
+        assert!(!inside.wait().expect("it ended").success());
+        assert!(!named.wait().expect("it ended").success());
+        assert_eq!(stranger.try_wait().expect("our own child"), None, "a stranger lives on");
+        stranger.kill().expect("our own child");
+        stranger.wait().expect("it ended");
+    }
+}

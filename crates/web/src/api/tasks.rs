@@ -1,0 +1,162 @@
+//! `/api/v1/tasks`: asked-for work, and what came of it.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use model::api::{CreateTask, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
+use model::diff::Diff;
+use serde::Deserialize;
+
+use crate::extract::{IdempotencyKey, JsonBody, PathOf, QueryOf, run_number};
+use crate::openapi::{BadBody, NotThere, Refused};
+use crate::problem::ProblemResponse;
+use crate::router::Api;
+
+/// Create a task
+///
+/// Answers as soon as it is recorded; its first run begins by itself.
+#[utoipa::path(post, path = "/tasks", operation_id = "create_task", tag = "tasks",
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 200 visible ASCII characters. The same key with the same request answers the same task.")),
+    request_body = CreateTask,
+    responses(
+        (status = 201, description = "It is recorded", body = TaskView, headers(("Location" = String, description = "Its address"))),
+        (status = 200, description = "This key has already created this task", body = TaskView,
+            headers(("Location" = String, description = "Its address"))),
+        (status = 409, description = "The environment is not ready, or the key belongs to another request", body = ProblemView,
+            content_type = "application/problem+json"),
+        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere, BadBody,
+    ))]
+pub(crate) async fn create(
+    State(api): State<Api>,
+    IdempotencyKey(key): IdempotencyKey,
+    JsonBody(new): JsonBody<CreateTask>,
+) -> Result<impl IntoResponse, ProblemResponse> {
+    let (view, created) = api.engine.create_task(new, key).await?;
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
+    let location = format!("/api/v1/tasks/{}", view.meta.task_id);
+    Ok((status, [(header::LOCATION, location)], Json(view)))
+}
+
+/// List tasks
+///
+/// One page, newest first.
+#[utoipa::path(get, path = "/tasks", operation_id = "list_tasks", tag = "tasks",
+    params(
+        ("env" = Option<String>, Query, description = "Only tasks of this environment"),
+        ("status" = Option<String>, Query, description = "Only tasks with one of these statuses, separated by commas"),
+        ("q" = Option<String>, Query, description = "Only tasks whose title, id, branch or prompt contains this text, whatever the case"),
+        ("limit" = Option<usize>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 where it is left out"),
+        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+    ),
+    responses(
+        (status = 200, description = "The page", body = Page<TaskView>),
+        (status = 422, description = "A parameter that cannot be used", body = ProblemView, content_type = "application/problem+json"),
+        Refused,
+    ))]
+pub(crate) async fn list(
+    State(api): State<Api>,
+    QueryOf(query): QueryOf<TaskQuery>,
+) -> Result<Json<Page<TaskView>>, ProblemResponse> {
+    Ok(Json(api.engine.tasks(&query)?))
+}
+
+/// Show a task
+#[utoipa::path(get, path = "/tasks/{task_id}", operation_id = "show_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id")),
+    responses((status = 200, description = "The task and its runs", body = TaskView), Refused, NotThere))]
+pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(api.engine.task(&id)?))
+}
+
+/// Remove a task
+///
+/// Its run is ended first. Answers when all of it is gone; doing it twice is harmless.
+#[utoipa::path(delete, path = "/tasks/{task_id}", operation_id = "remove_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id")),
+    responses((status = 204, description = "It is gone"), Refused, NotThere))]
+pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
+    api.engine.remove_task(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Resume a task
+///
+/// Adds a run that goes on in the task's thread. Answers as soon as it is recorded.
+#[utoipa::path(post, path = "/tasks/{task_id}/resume", operation_id = "resume_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id")),
+    request_body = ResumeTask,
+    responses(
+        (status = 201, description = "The run is recorded, as the last one of the task", body = TaskView),
+        (status = 409, description = "A run is active, or there is no thread to go on in", body = ProblemView,
+            content_type = "application/problem+json"),
+        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere, BadBody,
+    ))]
+pub(crate) async fn resume(
+    State(api): State<Api>,
+    PathOf(id): PathOf<String>,
+    JsonBody(asked): JsonBody<ResumeTask>,
+) -> Result<impl IntoResponse, ProblemResponse> {
+    Ok((StatusCode::CREATED, Json(api.engine.resume_task(&id, asked).await?)))
+}
+
+/// Stop a task
+///
+/// Ends the active run. Answers at once, with the status `stopping` or what it is; doing it twice is harmless.
+#[utoipa::path(post, path = "/tasks/{task_id}/stop", operation_id = "stop_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id")),
+    responses((status = 200, description = "The task as it is now", body = TaskView), Refused, NotThere))]
+pub(crate) async fn stop(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(api.engine.stop_task(&id).await?))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DiffQuery {
+    run: Option<String>,
+    #[serde(default)]
+    format: DiffFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum DiffFormat {
+    #[default]
+    Json,
+    Patch,
+}
+
+/// Show a diff
+///
+/// What the task, or one run of it, changed.
+#[utoipa::path(get, path = "/tasks/{task_id}/diff", operation_id = "show_diff", tag = "tasks",
+    params(
+        ("task_id" = String, Path, description = "The task's id"),
+        ("run" = Option<u32>, Query, minimum = 1, description = "Only what this run changed"),
+        ("format" = Option<String>, Query, description = "`json` (files and hunks) or `patch` (what `git apply` takes); `json` where it is left out"),
+    ),
+    responses(
+        (status = 200, description = "The diff", content(
+            (Diff = "application/json"),
+            (String = "text/x-diff; charset=utf-8"),
+        )),
+        (status = 409, description = "There is nothing to compare yet", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter that cannot be used", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere,
+    ))]
+pub(crate) async fn diff(
+    State(api): State<Api>,
+    PathOf(id): PathOf<String>,
+    QueryOf(query): QueryOf<DiffQuery>,
+) -> Result<Response, ProblemResponse> {
+    let run = query.run.as_deref().map(run_number).transpose()?;
+    Ok(match query.format {
+        DiffFormat::Json => Json(api.engine.diff(&id, run).await?).into_response(),
+        DiffFormat::Patch => {
+            let patch = api.engine.patch(&id, run).await?;
+            ([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], patch).into_response()
+        }
+    })
+}

@@ -1,0 +1,254 @@
+//! What handlers take out of a request: a JSON body, a query, the segments of a path, an idempotency key, a place to resume.
+//!
+//! Each refuses with a problem of its own instead of the framework's plain text. JSON that cannot be read is malformed (400);
+//! JSON of another form than the route takes cannot be used (422).
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+use model::ids::RunNumber;
+use model::problem::{Problem, ProblemKind};
+use serde::de::DeserializeOwned;
+
+use crate::problem::{ProblemResponse, shown};
+
+/// The largest body: a prompt of 1 MiB of which every byte was escaped (`\u0001`), and room for the rest.
+pub(crate) const BODY_LIMIT: usize = 8 << 20;
+
+/// The longest idempotency key, in characters.
+const KEY_LIMIT: usize = 200;
+
+/// A body of JSON.
+pub(crate) struct JsonBody<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
+    type Rejection = ProblemResponse;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ProblemResponse> {
+        match Json::from_request(request, state).await {
+            Ok(Json(value)) => Ok(Self(value)),
+            Err(rejection) => Err(refused_body(&rejection)),
+        }
+    }
+}
+
+fn refused_body(rejection: &JsonRejection) -> ProblemResponse {
+    let reason = shown(&innermost(rejection));
+    match rejection {
+        JsonRejection::JsonDataError(_) => {
+            Problem::new(ProblemKind::Unusable, "unusable_body", format!("the body is not what this route takes: {reason}"))
+                .hint("`GET /api/v1/openapi.json` says what it takes")
+                .into()
+        }
+        JsonRejection::MissingJsonContentType(_) => ProblemResponse::with_status(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Problem::new(ProblemKind::Malformed, "not_json", "the body is not marked as JSON")
+                .hint("send the header `Content-Type: application/json`"),
+        ),
+        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(ProblemKind::TooLarge, "body_too_large", "the body is larger than 8 MiB")
+                .hint("a prompt may have up to 1 MiB; put longer material into a file of the repository")
+                .into()
+        }
+        _ => Problem::new(ProblemKind::Malformed, "malformed_body", format!("the body is not JSON: {reason}"))
+            .hint("send one JSON object in UTF-8")
+            .into(),
+    }
+}
+
+/// What the parser said, without the layers that passed it on.
+fn innermost(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error).to_string()
+}
+
+/// The parameters behind the `?`.
+pub(crate) struct QueryOf<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ProblemResponse> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(value)) => Ok(Self(value)),
+            Err(rejection) => {
+                let detail = format!("the query cannot be used: {}", shown(&innermost(&rejection)));
+                let problem = Problem::new(ProblemKind::Unusable, "unusable_query", detail);
+                Err(problem.hint("`GET /api/v1/openapi.json` says which parameters it takes").into())
+            }
+        }
+    }
+}
+
+/// The named segments of the path, as text: the engine parses ids, so that each has one message.
+pub(crate) struct PathOf<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<T> {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ProblemResponse> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(value)) => Ok(Self(value)),
+            Err(_) => Err(Problem::new(ProblemKind::Malformed, "malformed_path", "the path is not UTF-8")
+                .hint("ids consist of hexadecimal digits and hyphens")
+                .into()),
+        }
+    }
+}
+
+/// A run's number as a path or a query spells it.
+pub(crate) fn run_number(text: &str) -> Result<RunNumber, Problem> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(RunNumber(number)),
+        Ok(_) | Err(_) => Err(Problem::new(ProblemKind::NotFound, "run_not_found", format!("there is no run {}", shown(text)))
+            .hint("runs are counted from 1")),
+    }
+}
+
+/// The `Idempotency-Key` of a request, if it has one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = ProblemResponse;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ProblemResponse> {
+        idempotency_key(&parts.headers).map_err(ProblemResponse::from)
+    }
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
+    let name = HeaderName::from_static("idempotency-key");
+    let refuse = |detail: &str| {
+        Problem::new(ProblemKind::Unusable, "unusable_idempotency_key", format!("the Idempotency-Key {detail}"))
+            .hint("a fresh UUID for each task makes a good key")
+    };
+    let mut keys = headers.get_all(name).iter();
+    let Some(key) = keys.next() else { return Ok(IdempotencyKey(None)) };
+    if keys.next().is_some() {
+        return Err(refuse("was given more than once"));
+    }
+    let key = key.as_bytes();
+    if key.is_empty() || key.len() > KEY_LIMIT || !key.iter().all(u8::is_ascii_graphic) {
+        return Err(refuse("must consist of 1 to 200 visible ASCII characters"));
+    }
+    Ok(IdempotencyKey(Some(String::from_utf8_lossy(key).into_owned())))
+}
+
+/// Where a stream goes on: after the last event that the client saw, else where the query says.
+///
+/// The header comes first, because a browser that reconnects sends it along with the address that it began with.
+pub(crate) fn resume_point(headers: &HeaderMap, asked: Option<u64>) -> Result<Option<u64>, Problem> {
+    match headers.get("last-event-id").filter(|id| !id.is_empty()) {
+        None => Ok(asked),
+        Some(id) => match id.to_str().ok().and_then(|id| id.parse().ok()) {
+            Some(id) => Ok(Some(id)),
+            None => Err(Problem::new(ProblemKind::Unusable, "unusable_event_id", "the Last-Event-ID is not a number")
+                .hint("send the `id` of the last event that was read")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{HeaderValue, header};
+    use axum::response::IntoResponse;
+    use model::api::CreateTask;
+
+    use super::*;
+
+    async fn refusal_of(body: impl Into<Body>, content_type: &'static str) -> (u16, String) {
+        let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(body.into()).expect("a request");
+        let Err(refusal) = JsonBody::<CreateTask>::from_request(request, &()).await else { panic!("it was taken") };
+        let response = refusal.into_response();
+        let status = response.status().as_u16();
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body in memory");
+        let view: serde_json::Value = serde_json::from_slice(&bytes).expect("a problem");
+        (status, format!("{}: {}", view["code"], view["detail"]))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_no_json_is_malformed() {
+        for body in [
+            &b"{"[..],
+            b"",
+            b"nonsense",
+            b"{\"prompt\":\"\xff\"}",
+            br#"{"env_id":"x","prompt":"y"} {}"#,
+            b"{\"prompt\":\"\\ud800\"}",
+        ] {
+            let (status, said) = refusal_of(body, "application/json").await;
+            assert_eq!(status, 400, "{said}");
+            assert!(said.starts_with("\"malformed_body\""), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_of_another_form_cannot_be_used_and_says_where() {
+        for (body, word) in [
+            (r#"{"env_id":"x","prompt":"y","modle":"z"}"#, "modle"),
+            (r#"{"env_id":"x"}"#, "prompt"),
+            (r#"{"env_id":1,"prompt":"y"}"#, "invalid type"),
+            ("[]", "invalid"),
+            ("null", "invalid"),
+        ] {
+            let (status, said) = refusal_of(body, "application/json").await;
+            assert_eq!(status, 422, "{said}");
+            assert!(said.contains(word), "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_say_that_it_is_json_is_not_guessed_at() {
+        for content_type in ["text/plain", "application/x-www-form-urlencoded"] {
+            assert_eq!(refusal_of("{}", content_type).await.0, 415);
+        }
+    }
+
+    #[test]
+    fn a_key_is_visible_ascii_and_short() {
+        let check = |key: &[u8], expect: bool| {
+            let mut headers = HeaderMap::new();
+            headers.insert("idempotency-key", HeaderValue::from_bytes(key).expect("a header's value"));
+            assert_eq!(idempotency_key(&headers).is_ok(), expect, "{key:?}");
+        };
+        check(b"a", true);
+        check(&[b'k'; 200], true);
+        check(&[b'k'; 201], false);
+        check(b"", false);
+        check(b"two words", false);
+        check(b"\xc3\xa4", false);
+        assert_eq!(idempotency_key(&HeaderMap::new()), Ok(IdempotencyKey(None)));
+    }
+
+    #[test]
+    fn two_keys_are_one_too_many() {
+        let mut headers = HeaderMap::new();
+        headers.append("idempotency-key", HeaderValue::from_static("a"));
+        headers.append("idempotency-key", HeaderValue::from_static("a"));
+        assert!(idempotency_key(&headers).is_err());
+    }
+
+    #[test]
+    fn a_reconnecting_client_goes_on_where_it_was_and_not_where_it_began() {
+        let headers =
+            |id: &'static str| HeaderMap::from_iter([("last-event-id".parse().expect("a name"), HeaderValue::from_static(id))]);
+        assert_eq!(resume_point(&HeaderMap::new(), None), Ok(None));
+        assert_eq!(resume_point(&HeaderMap::new(), Some(7)), Ok(Some(7)));
+        assert_eq!(resume_point(&headers("12"), Some(7)), Ok(Some(12)));
+        assert_eq!(resume_point(&headers(""), Some(7)), Ok(Some(7)));
+        for id in ["-1", "x", "1.5", "99999999999999999999"] {
+            assert!(resume_point(&headers(id), None).is_err(), "{id}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_named_by_a_number_from_1() {
+        assert_eq!(run_number("1"), Ok(RunNumber(1)));
+        for text in ["0", "-1", "", "one", "1/../2", "99999999999"] {
+            assert_eq!(run_number(text).expect_err(text).kind, ProblemKind::NotFound);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! What a client asked for is finished, even when the client goes away while it waits.
+//!
+//! A connection that breaks drops the future that answers it. A request that changes something must not be dropped between its
+//! record and its effect, so it runs as a task of its own; a request that only reads may be dropped at any point.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio_util::task::TaskTracker;
+
+use crate::problem;
+
+/// Answers a request, and goes on with it alone if it changes something and nobody waits any more.
+pub(crate) async fn finish(State(work): State<TaskTracker>, request: Request, next: Next) -> Response {
+    if request.method().is_safe() {
+        return next.run(request).await;
+    }
+    match work.spawn(next.run(request)).await {
+        Ok(response) => response,
+        Err(error) => problem::panicked(Box::new(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::get;
+    use tokio::sync::Notify;
+    use tower::ServiceExt;
+
+    use super::*;
+
+    /// Sends a request that waits for a word, hangs up, and gives the word. Says whether the handler heard it.
+    async fn hang_up_on(method: &str) -> bool {
+        let (begun, word, heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let handler = {
+            let (begun, word, heard) = (begun.clone(), word.clone(), heard.clone());
+            async move || {
+                begun.notify_one();
+                word.notified().await;
+                heard.notify_one();
+            }
+        };
+        let tracker = TaskTracker::new();
+        let app = Router::new().route("/", get(handler.clone()).post(handler)).layer(from_fn_with_state(tracker.clone(), finish));
+        let request = Request::builder().method(method).uri("/").body(Body::empty()).expect("a request");
+        let client = tokio::spawn(app.oneshot(request));
+        begun.notified().await;
+        client.abort();
+        assert!(client.await.expect_err("it hung up").is_cancelled());
+        word.notify_one();
+        tracker.close();
+        tracker.wait().await;
+        futures_util::FutureExt::now_or_never(heard.notified()).is_some()
+    }
+
+    #[tokio::test]
+    async fn a_change_is_finished_without_its_client() {
+        assert!(hang_up_on("POST").await);
+    }
+
+    #[tokio::test]
+    async fn reading_ends_with_its_client() {
+        assert!(!hang_up_on("GET").await);
+    }
+}

@@ -1,0 +1,326 @@
+//! Whose request is this: it must be meant for this server (`Host`), and no other site's page may have caused it.
+//!
+//! A page of another site can make a browser send requests to 127.0.0.1, and can point its own name there (DNS rebinding). It
+//! can forge neither `Host` nor `Origin` nor `Sec-Fetch-Site`. Checked on every route of every listener, before anything else.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use model::problem::{Problem, ProblemKind};
+
+use crate::problem::{ProblemResponse, shown};
+
+/// Which listener a connection came through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// The unix socket: whoever can open the file may ask.
+    Unix,
+    /// This TCP address.
+    Tcp(SocketAddr),
+}
+
+/// A host as `Host` and `Origin` spell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct HostName {
+    /// In lower case; an IPv6 address keeps its brackets.
+    name: String,
+    port: Option<u16>,
+}
+
+impl HostName {
+    /// Strict: no user, no empty or overlong port, nothing behind it.
+    fn parse(text: &str) -> Option<Self> {
+        let authority: Authority = text.parse().ok()?;
+        let (name, port) = (authority.host(), authority.port_u16());
+        let unread = port.is_none() && name.len() != text.len();
+        (!unread && !text.contains('@')).then(|| Self { name: name.to_ascii_lowercase(), port })
+    }
+
+    fn is_same(&self, other: &Self, default_port: u16) -> bool {
+        self.name == other.name && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
+    }
+}
+
+/// The names under which one listener answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Guard {
+    door: Door,
+    more: Arc<[HostName]>,
+}
+
+impl Guard {
+    /// A guard for a door; `allowed_hosts` (with a port, or for every port) go beyond the loopback's names.
+    pub(crate) fn new(door: Door, allowed_hosts: &[String]) -> Self {
+        let more = allowed_hosts.iter().filter_map(|host| {
+            let parsed = HostName::parse(host);
+            if parsed.is_none() {
+                tracing::warn!(host, "an allowed host is not a host name and is left out");
+            }
+            parsed
+        });
+        Self { door, more: more.collect() }
+    }
+
+    /// The door that it guards.
+    pub(crate) fn door(&self) -> Door {
+        self.door
+    }
+
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        let host = asked_host(uri, headers)?;
+        if !self.answers_to(&host) {
+            return Err(Problem::new(
+                ProblemKind::Forbidden,
+                "bad_host",
+                format!("this server is not called {}", shown(&host.name)),
+            )
+            .hint("add the name to `allowed_hosts` in ORCH_HOME/config.toml if it is meant to be"));
+        }
+        check_origin(&host, headers)?;
+        check_fetch_site(method, headers)
+    }
+
+    fn answers_to(&self, host: &HostName) -> bool {
+        match self.door {
+            Door::Unix => host.name == "localhost" && host.port.is_none(),
+            Door::Tcp(address) => {
+                let own_port = host.port.is_none_or(|port| port == address.port());
+                own_port && is_own_name(&host.name, address)
+                    || self.more.iter().any(|more| more.name == host.name && (more.port.is_none() || more.port == host.port))
+            }
+        }
+    }
+}
+
+/// The loopback's names, and the very address that the listener was given. An address cannot be rebound as a name can.
+fn is_own_name(name: &str, address: SocketAddr) -> bool {
+    let own = match address {
+        SocketAddr::V4(address) => address.ip().to_string(),
+        SocketAddr::V6(address) => format!("[{}]", address.ip()),
+    };
+    matches!(name, "127.0.0.1" | "localhost" | "[::1]") || (name == own && !address.ip().is_unspecified())
+}
+
+/// Lets requests pass that are meant for this server.
+pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.check(request.method(), request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => ProblemResponse::from(problem).into_response(),
+    }
+}
+
+fn asked_host(uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
+    let malformed = |detail: &str| {
+        Problem::new(ProblemKind::Malformed, "malformed_host", detail).hint("send one `Host` header, the server's name and port")
+    };
+    let host = only(headers, &header::HOST).map_err(|Several| malformed("the request has several Host headers"))?;
+    let host = host.ok_or_else(|| malformed("the request has no Host header"))?;
+    let host = HostName::parse(host).ok_or_else(|| malformed("the Host header is not a host name"))?;
+    match uri.authority().map(|authority| HostName::parse(authority.as_str())) {
+        Some(target) if target.as_ref() != Some(&host) => Err(malformed("the request's target and its Host header differ")),
+        Some(_) | None => Ok(host),
+    }
+}
+
+fn check_origin(host: &HostName, headers: &HeaderMap) -> Result<(), Problem> {
+    let refused = || {
+        Problem::new(ProblemKind::Forbidden, "bad_origin", "a page of another origin may not ask this server")
+            .hint("programs other than browsers leave the `Origin` header out")
+    };
+    let Some(origin) = only(headers, &header::ORIGIN).map_err(|Several| refused())? else { return Ok(()) };
+    let (scheme, origin) = origin.split_once("://").ok_or_else(refused)?;
+    let default_port = match scheme {
+        "http" => 80,
+        "https" => 443,
+        _ => return Err(refused()),
+    };
+    let same = HostName::parse(origin).is_some_and(|origin| origin.is_same(host, default_port));
+    if same { Ok(()) } else { Err(refused()) }
+}
+
+/// A link on another site may open an address of ours; nothing else of another site may reach us. Another port of this machine
+/// is the same site and still another program's page.
+fn check_fetch_site(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
+    let is = |name: &str, value: &[u8]| headers.get(name).is_some_and(|found| found.as_bytes() == value);
+    let foreign = is("sec-fetch-site", b"cross-site") || is("sec-fetch-site", b"same-site");
+    let link = method == Method::GET && is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document");
+    if foreign && !link {
+        return Err(Problem::new(ProblemKind::Forbidden, "cross_site", "a page of another site may not ask this server")
+            .hint("open the server's own address in the browser"));
+    }
+    Ok(())
+}
+
+/// A header that may be there once was there more often, or is not text.
+struct Several;
+
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Several> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(value), None) => value.to_str().map(Some).map_err(|_| Several),
+        (Some(_), Some(_)) => Err(Several),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    const TCP: Door = Door::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
+
+    fn ask(door: Door, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), &'static str> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_str(value).expect("a header's value"));
+        }
+        let guard = Guard::new(door, &["box.example".to_owned(), "proxy.example:8443".to_owned(), "not a name".to_owned()]);
+        let method = method.parse().expect("a method");
+        match guard.check(&method, &target.parse().expect("a target"), &headers) {
+            Ok(()) => Ok(()),
+            Err(problem) => match problem.code.as_ref() {
+                "bad_host" => Err("bad_host"),
+                "malformed_host" => Err("malformed_host"),
+                "bad_origin" => Err("bad_origin"),
+                "cross_site" => Err("cross_site"),
+                other => panic!("an unexpected problem: {other}"),
+            },
+        }
+    }
+
+    fn host(door: Door, host: &str) -> Result<(), &'static str> {
+        ask(door, "GET", "/healthz", &[("host", host)])
+    }
+
+    #[test]
+    fn tcp_answers_to_the_loopbacks_names_and_to_those_allowed() {
+        for name in [
+            "127.0.0.1:8080",
+            "localhost:8080",
+            "LOCALHOST:8080",
+            "[::1]:8080",
+            "localhost",
+            "127.0.0.1",
+            "box.example",
+            "box.example:9999",
+            "proxy.example:8443",
+        ] {
+            assert_eq!(host(TCP, name), Ok(()), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_rebound_name_is_refused() {
+        for name in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example:8080",
+            "127.0.0.1.evil.example:8080",
+            "localhost.:8080",
+            "127.0.0.2:8080",
+            "2130706433:8080",
+            "localhost:8081",
+            "proxy.example",
+            "0.0.0.0:8080",
+        ] {
+            assert_eq!(host(TCP, name), Err("bad_host"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_malformed() {
+        for name in ["", "localhost:", "localhost:99999", "me@localhost:8080", "localhost:8080/x", "a b", "::1"] {
+            assert_eq!(host(TCP, name), Err("malformed_host"), "{name}");
+        }
+        assert_eq!(ask(TCP, "GET", "/", &[]), Err("malformed_host"));
+        let twice = [("host", "localhost:8080"), ("host", "localhost:8080")];
+        assert_eq!(ask(TCP, "GET", "/", &twice), Err("malformed_host"));
+    }
+
+    #[test]
+    fn a_listener_on_one_address_answers_to_it_and_one_on_all_does_not() {
+        let at = |address: &str| Door::Tcp(address.parse().expect("an address"));
+        assert_eq!(host(at("192.0.2.7:8080"), "192.0.2.7:8080"), Ok(()));
+        assert_eq!(host(at("[2001:db8::7]:8080"), "[2001:db8::7]:8080"), Ok(()));
+        assert_eq!(host(at("0.0.0.0:8080"), "0.0.0.0:8080"), Err("bad_host"));
+        assert_eq!(host(at("0.0.0.0:8080"), "192.0.2.7:8080"), Err("bad_host"));
+    }
+
+    #[test]
+    fn the_unix_socket_is_called_localhost() {
+        assert_eq!(host(Door::Unix, "localhost"), Ok(()));
+        for name in ["localhost:8080", "127.0.0.1", "evil.example", "box.example"] {
+            assert_eq!(host(Door::Unix, name), Err("bad_host"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_target_and_a_host_that_differ_are_malformed() {
+        let lines = [("host", "localhost:8080")];
+        assert_eq!(ask(TCP, "GET", "http://localhost:8080/healthz", &lines), Ok(()));
+        assert_eq!(ask(TCP, "GET", "http://evil.example/healthz", &lines), Err("malformed_host"));
+        assert_eq!(ask(TCP, "GET", "http://localhost/healthz", &lines), Err("malformed_host"));
+    }
+
+    #[test]
+    fn only_our_own_origin_may_ask() {
+        let origin = |origin: &str| ask(TCP, "POST", "/", &[("host", "localhost:8080"), ("origin", origin)]);
+        assert_eq!(origin("http://localhost:8080"), Ok(()));
+        assert_eq!(origin("https://localhost:8080"), Ok(()));
+        for foreign in [
+            "null",
+            "",
+            "http://localhost",
+            "http://localhost:3000",
+            "http://127.0.0.1:8080",
+            "http://evil.example",
+            "http://localhost:8080.evil.example",
+            "http://localhost:8080@evil.example",
+            "http://localhost:8080/",
+            "file://",
+            "chrome-extension://localhost:8080",
+        ] {
+            assert_eq!(origin(foreign), Err("bad_origin"), "{foreign}");
+        }
+    }
+
+    #[test]
+    fn an_origin_leaves_out_the_port_that_its_scheme_implies() {
+        let both = |host: &str, origin: &str| ask(TCP, "POST", "/", &[("host", host), ("origin", origin)]);
+        assert_eq!(both("box.example", "https://box.example"), Ok(()));
+        assert_eq!(both("box.example:443", "https://box.example"), Ok(()));
+        assert_eq!(both("box.example:80", "https://box.example"), Err("bad_origin"));
+    }
+
+    #[test]
+    fn two_origins_are_none() {
+        let lines = [("host", "localhost:8080"), ("origin", "http://localhost:8080"), ("origin", "http://localhost:8080")];
+        assert_eq!(ask(TCP, "POST", "/", &lines), Err("bad_origin"));
+    }
+
+    #[test]
+    fn another_site_may_link_to_us_and_nothing_more() {
+        let fetch = |method: &str, site: &str, mode: &str, dest: &str| {
+            let lines =
+                [("host", "localhost:8080"), ("sec-fetch-site", site), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)];
+            ask(TCP, method, "/", &lines)
+        };
+        for site in ["cross-site", "same-site"] {
+            assert_eq!(fetch("GET", site, "navigate", "document"), Ok(()), "a link");
+            assert_eq!(fetch("GET", site, "navigate", "iframe"), Err("cross_site"), "a frame");
+            assert_eq!(fetch("GET", site, "no-cors", "image"), Err("cross_site"), "an image");
+            assert_eq!(fetch("POST", site, "navigate", "document"), Err("cross_site"), "a form");
+            assert_eq!(fetch("DELETE", site, "cors", "empty"), Err("cross_site"), "a script");
+        }
+        for site in ["same-origin", "none"] {
+            assert_eq!(fetch("POST", site, "cors", "empty"), Ok(()), "our own page");
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! The headers that every answer carries, whoever wrote it.
+//!
+//! Answers are data: they are never framed, sniffed, stored by caches, or allowed to load or run anything. There is no CORS
+//! header anywhere in this crate, so no other origin can read an answer.
+
+use axum::http::{HeaderName, HeaderValue, header};
+use axum::response::Response;
+
+const ALWAYS: [(HeaderName, &str); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::CACHE_CONTROL, "no-store"),
+    (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::X_FRAME_OPTIONS, "DENY"),
+];
+
+/// Puts them on an answer.
+pub(crate) async fn harden(mut response: Response) -> Response {
+    for (name, value) in ALWAYS {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}

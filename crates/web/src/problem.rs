@@ -1,0 +1,149 @@
+//! How a refusal is answered: `application/problem+json` (RFC 9457), whoever refused.
+//!
+//! The only file that turns an error into a response. Invariant: no answer with a status of 400 or more has another form,
+//! be it from a handler, an extractor, a layer, a missing route or a panic.
+
+use std::any::Any;
+
+use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use model::api::ProblemView;
+use model::problem::{Problem, ProblemKind};
+
+/// The media type of a problem.
+pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// A problem on its way out.
+#[derive(Debug)]
+pub(crate) struct ProblemResponse {
+    problem: Problem,
+    /// Where HTTP has a more exact word than the problem's kind.
+    status: Option<StatusCode>,
+    headers: HeaderMap,
+}
+
+impl ProblemResponse {
+    /// A problem with a status of HTTP's own, such as 405.
+    pub(crate) fn with_status(status: StatusCode, problem: Problem) -> Self {
+        Self { problem, status: Some(status), headers: HeaderMap::new() }
+    }
+
+    /// Adds a header that belongs to the refusal.
+    pub(crate) fn header(mut self, name: header::HeaderName, value: header::HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+}
+
+impl From<Problem> for ProblemResponse {
+    fn from(problem: Problem) -> Self {
+        Self { problem, status: None, headers: HeaderMap::new() }
+    }
+}
+
+impl IntoResponse for ProblemResponse {
+    fn into_response(self) -> Response {
+        let mut view = ProblemView::from(&self.problem);
+        if let Some(status) = self.status {
+            view.status = status.as_u16();
+            status.canonical_reason().unwrap_or_default().clone_into(&mut view.title);
+        }
+        if view.status >= 500 {
+            tracing::error!(code = view.code, detail = view.detail, "a request could not be answered");
+        }
+        let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&view).expect("a problem is plain text");
+        (status, self.headers, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response()
+    }
+}
+
+/// No route has this path.
+pub(crate) async fn no_route(uri: Uri) -> ProblemResponse {
+    Problem::new(ProblemKind::NotFound, "no_such_route", format!("there is nothing at {}", shown(uri.path())))
+        .hint("`GET /api/v1/openapi.json` lists every route")
+        .into()
+}
+
+/// The path exists, but not for this method.
+pub(crate) async fn no_method(method: axum::http::Method, uri: Uri) -> ProblemResponse {
+    let detail = format!("{} does not take {}", shown(uri.path()), shown(method.as_str()));
+    let problem = Problem::new(ProblemKind::Malformed, "method_not_allowed", detail)
+        .hint("the `Allow` header names the methods that it takes");
+    ProblemResponse::with_status(StatusCode::METHOD_NOT_ALLOWED, problem)
+}
+
+/// A handler panicked: a defect, and no reason to cut the connection.
+#[expect(clippy::needless_pass_by_value, reason = "a panic is handed over as this box")]
+pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+    let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    tracing::error!(message = message.unwrap_or("no message"), "a handler panicked");
+    ProblemResponse::from(Problem::internal("the server ran into a defect of its own")).into_response()
+}
+
+/// Foreign text cut to a length that fits a message.
+pub(crate) fn shown(text: &str) -> String {
+    const LONGEST: usize = 200;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn body(response: Response) -> ProblemView {
+        assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body in memory");
+        serde_json::from_slice(&bytes).expect("a problem")
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_problem_has_its_status() {
+        for (kind, status) in [
+            (ProblemKind::Malformed, 400),
+            (ProblemKind::Unauthenticated, 401),
+            (ProblemKind::Forbidden, 403),
+            (ProblemKind::NotFound, 404),
+            (ProblemKind::WrongState, 409),
+            (ProblemKind::TooLarge, 413),
+            (ProblemKind::Unusable, 422),
+            (ProblemKind::Internal, 500),
+            (ProblemKind::Unavailable, 503),
+        ] {
+            let problem = Problem::new(kind, "some_code", "what went wrong").hint("what to do");
+            let response = ProblemResponse::from(problem).into_response();
+            assert_eq!(response.status(), status);
+            let view = body(response).await;
+            assert_eq!((view.status, view.code.as_str()), (status, "some_code"));
+            assert_eq!((view.detail.as_str(), view.hints), ("what went wrong", vec!["what to do".to_owned()]));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_status_of_http_itself_wins_over_the_kind() {
+        let problem = Problem::new(ProblemKind::Malformed, "some_code", "no");
+        let response = ProblemResponse::with_status(StatusCode::RANGE_NOT_SATISFIABLE, problem)
+            .header(header::CONTENT_RANGE, header::HeaderValue::from_static("bytes */3"))
+            .into_response();
+        assert_eq!(response.headers()[header::CONTENT_RANGE], "bytes */3");
+        let view = body(response).await;
+        assert_eq!((view.status, view.title.as_str()), (416, "Range Not Satisfiable"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_tells_the_client_nothing_of_its_inside() {
+        let view = body(panicked(Box::new("token 1234".to_owned()))).await;
+        assert_eq!((view.status, view.code.as_str()), (500, "internal"));
+        assert!(!view.detail.contains("1234"), "{}", view.detail);
+    }
+
+    #[test]
+    fn long_foreign_text_is_cut_between_characters() {
+        assert_eq!(shown("short"), "short");
+        let cut = shown(&"ä".repeat(5000));
+        assert_eq!(cut.chars().count(), 201);
+        assert!(cut.ends_with('…'));
+    }
+}

@@ -1,0 +1,199 @@
+//! Every route, and the layers around them, from the outside in: headers, guard, finish, panics, body limit, token.
+//!
+//! The layers know nothing of the routes: they also stand before paths that do not exist, so an outsider learns nothing there.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn_with_state, map_response};
+use engine::Engine;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::{environments, feed, runs, status, tasks};
+use crate::auth::{self, Token};
+use crate::extract::BODY_LIMIT;
+use crate::finish::finish;
+use crate::guard::{self, Door, Guard};
+use crate::{headers, problem};
+
+/// What every handler has.
+#[derive(Clone)]
+pub(crate) struct Api {
+    /// All there is to ask.
+    pub(crate) engine: Engine,
+    /// Cancelled when the server closes: streams end then.
+    pub(crate) closing: CancellationToken,
+    /// What goes on without its client.
+    pub(crate) work: TaskTracker,
+}
+
+/// What may be asked without a token: whether the process lives.
+pub(crate) fn open_routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(status::healthz))
+}
+
+/// Everything else.
+pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
+    let api = OpenApiRouter::new()
+        .routes(routes!(environments::create, environments::list))
+        .routes(routes!(environments::show, environments::edit, environments::remove))
+        .routes(routes!(tasks::create, tasks::list))
+        .routes(routes!(tasks::show, tasks::remove))
+        .routes(routes!(tasks::resume))
+        .routes(routes!(tasks::stop))
+        .routes(routes!(tasks::diff))
+        .routes(routes!(runs::log))
+        .routes(routes!(runs::events))
+        .routes(routes!(feed::events))
+        .routes(routes!(status::status))
+        .routes(routes!(status::contract));
+    OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics)).nest("/api/v1", api)
+}
+
+/// The whole of what one listener serves.
+pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
+    let token = Token::new(api.engine.token());
+    let work = api.work.clone();
+    let open: Router = open_routes().with_state(api.clone()).into();
+    let closed: Router = closed_routes().with_state(api).into();
+    guarded(open, closed, token, Guard::new(door, allowed_hosts), work)
+}
+
+fn guarded(open: Router, closed: Router, token: Token, guard: Guard, work: TaskTracker) -> Router {
+    let open = open.method_not_allowed_fallback(problem::no_method);
+    let closed = closed.fallback(problem::no_route).method_not_allowed_fallback(problem::no_method);
+    let closed = match guard.door() {
+        Door::Unix => closed,
+        Door::Tcp(_) => closed.layer(from_fn_with_state(token, auth::require)),
+    };
+    open.merge(closed)
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(CatchPanicLayer::custom(problem::panicked))
+        .layer(from_fn_with_state(work, finish))
+        .layer(from_fn_with_state(guard, guard::check))
+        .layer(map_response(headers::harden))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::{Request, Response, StatusCode, header};
+    use axum::routing::{get, post};
+    use model::api::{CreateTask, ProblemView};
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::extract::JsonBody;
+
+    const TCP: Door = Door::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
+    const TOKEN: &str = "Bearer 5ec2e7";
+
+    /// The layers around three routes of their own.
+    fn toy(door: Door) -> Router {
+        let open = Router::new().route("/healthz", get(async || "ok"));
+        let closed = Router::new()
+            .route("/things", get(async || "things").post(async |_: JsonBody<CreateTask>| StatusCode::CREATED))
+            .route("/panics", post(async || -> () { panic!("a defect") }));
+        guarded(open, closed, Token::new("5ec2e7"), Guard::new(door, &[]), TaskTracker::new())
+    }
+
+    async fn ask(door: Door, method: &str, path: &str, lines: &[(&str, &str)], body: impl Into<Body>) -> Response<Body> {
+        let mut request = Request::builder().method(method).uri(path);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        toy(door).oneshot(request.body(body.into()).expect("a request")).await.expect("a router answers")
+    }
+
+    async fn problem(response: Response<Body>) -> ProblemView {
+        assert_eq!(response.headers()[header::CONTENT_TYPE], problem::PROBLEM_JSON);
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body in memory");
+        serde_json::from_slice(&bytes).expect("a problem")
+    }
+
+    #[tokio::test]
+    async fn over_tcp_everything_but_healthz_needs_the_token() {
+        let host = ("host", "localhost:8080");
+        assert_eq!(ask(TCP, "GET", "/healthz", &[host], "").await.status(), 200);
+        for (method, path) in [("GET", "/things"), ("POST", "/things"), ("DELETE", "/things"), ("GET", "/nothing")] {
+            let response = ask(TCP, method, path, &[host], "").await;
+            assert_eq!(response.status(), 401, "{method} {path}");
+            assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
+            assert_eq!(problem(response).await.code, "unauthenticated");
+        }
+        assert_eq!(ask(TCP, "GET", "/things", &[host, ("authorization", TOKEN)], "").await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn the_unix_socket_needs_no_token() {
+        assert_eq!(ask(Door::Unix, "GET", "/things", &[("host", "localhost")], "").await.status(), 200);
+    }
+
+    #[tokio::test]
+    async fn a_foreign_host_or_origin_is_refused_on_every_route_even_with_the_token() {
+        for path in ["/healthz", "/things", "/nothing"] {
+            let foreign = ask(TCP, "GET", path, &[("host", "evil.example:8080"), ("authorization", TOKEN)], "").await;
+            assert_eq!(problem(foreign).await.code, "bad_host", "{path}");
+            let lines = [("host", "localhost:8080"), ("authorization", TOKEN), ("origin", "null")];
+            assert_eq!(problem(ask(TCP, "GET", path, &lines, "").await).await.code, "bad_origin", "{path}");
+        }
+        let rebound = ask(Door::Unix, "GET", "/things", &[("host", "evil.example")], "").await;
+        assert_eq!(problem(rebound).await.status, 403);
+    }
+
+    #[tokio::test]
+    async fn no_answer_invites_another_origin() {
+        let preflight =
+            [("host", "localhost:8080"), ("origin", "http://evil.example"), ("access-control-request-method", "POST")];
+        let response = ask(TCP, "OPTIONS", "/things", &preflight, "").await;
+        assert_eq!(response.status(), 403);
+        assert!(response.headers().keys().all(|name| !name.as_str().starts_with("access-control")));
+    }
+
+    #[tokio::test]
+    async fn every_answer_is_hardened() {
+        for (path, host) in
+            [("/things", "localhost"), ("/nothing", "localhost"), ("/things", "evil.example"), ("/healthz", "localhost")]
+        {
+            let response = ask(Door::Unix, "GET", path, &[("host", host)], "").await;
+            let headers = response.headers();
+            assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
+            assert_eq!(headers[header::CACHE_CONTROL], "no-store", "{path}");
+            assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY", "{path}");
+            assert_eq!(headers[header::REFERRER_POLICY], "no-referrer", "{path}");
+            assert!(headers[header::CONTENT_SECURITY_POLICY].as_bytes().starts_with(b"default-src 'none'"), "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_path_that_is_not_there_and_a_method_that_is_not_taken_are_problems() {
+        let host = [("host", "localhost")];
+        let nothing = problem(ask(Door::Unix, "GET", "/nothing", &host, "").await).await;
+        assert_eq!((nothing.status, nothing.code.as_str()), (404, "no_such_route"));
+        for path in ["/things", "/healthz"] {
+            let response = ask(Door::Unix, "DELETE", path, &host, "").await;
+            assert!(response.headers()[header::ALLOW].to_str().expect("text").contains("GET"), "{path}");
+            let refused = problem(response).await;
+            assert_eq!((refused.status, refused.code.as_str()), (405, "method_not_allowed"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let response = ask(Door::Unix, "POST", "/panics", &[("host", "localhost")], "").await;
+        assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        assert_eq!(problem(response).await.status, 500);
+    }
+
+    #[tokio::test]
+    async fn a_prompt_of_one_mebibyte_of_escapes_fits_and_a_larger_body_does_not() {
+        let lines = [("host", "localhost"), ("content-type", "application/json")];
+        let body = |prompt: usize| format!(r#"{{"env_id":"x","prompt":"{}"}}"#, "\\u0001".repeat(prompt));
+        assert_eq!(ask(Door::Unix, "POST", "/things", &lines, body(1 << 20)).await.status(), 201);
+        let refused = problem(ask(Door::Unix, "POST", "/things", &lines, body(3 << 19)).await).await;
+        assert_eq!((refused.status, refused.code.as_str()), (413, "body_too_large"));
+    }
+}
