@@ -3,10 +3,13 @@
 //! The only room that reads this process's environment. Invariant: a [`Config`] is complete and was validated as a whole.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use model::problem::{Problem, ProblemKind};
+use serde::Deserialize;
 
 use crate::exec::BaseEnvironment;
 
@@ -43,19 +46,217 @@ pub struct Config {
     pub environment: BTreeMap<OsString, OsString>,
 }
 
-/// This process's environment, for a keeper that hands on its own.
+/// Settings that were given on the command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Instead of `ORCH_HOME`.
+    pub home: Option<PathBuf>,
+    /// Instead of `ORCH_LISTEN`.
+    pub listen: Option<String>,
+    /// Instead of `ORCH_WORKER`.
+    pub worker: Option<String>,
+}
+
+/// `config.toml`, where everything may be left out.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    listen: Option<String>,
+    allowed_hosts: Option<Vec<String>>,
+    worker: Option<String>,
+    codex_home: Option<PathBuf>,
+    pass_environment: Option<Vec<String>>,
+    run_time_limit: Option<String>,
+    turn_end_grace: Option<String>,
+    stop_grace: Option<String>,
+    clone_time_limit: Option<String>,
+    fetch_time_limit: Option<String>,
+}
+
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+impl Config {
+    /// The defaults for a home, with nothing of this process's environment.
+    pub fn for_home(home: &Path) -> Self {
+        Self {
+            home: home.to_owned(),
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 8080))),
+            allowed_hosts: vec![],
+            worker: None,
+            codex_home: None,
+            pass_environment: vec![],
+            run_time_limit: 2 * HOUR,
+            turn_end_grace: Duration::from_secs(10),
+            stop_grace: Duration::from_secs(10),
+            clone_time_limit: HOUR,
+            fetch_time_limit: Duration::from_secs(5 * 60),
+            // The running program itself, also when its file was replaced by an upgrade.
+            keeper_program: PathBuf::from("/proc/self/exe"),
+            base_environment: BaseEnvironment::default(),
+            environment: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the environment and the home's `config.toml`.
+    pub fn load(overrides: &Overrides) -> Result<Self, Problem> {
+        Self::from_environment(overrides, process_environment().into_iter().collect())
+    }
+
+    fn from_environment(overrides: &Overrides, environment: BTreeMap<OsString, OsString>) -> Result<Self, Problem> {
+        let get = |name: &str| environment.get(OsStr::new(name)).filter(|value| !value.is_empty());
+        let text = |name: &str| get(name).map(|value| value.to_string_lossy().into_owned());
+        let home = home_path(overrides.home.as_deref(), get("ORCH_HOME"), get("HOME"))?;
+        let file = read_file(&home.join("config.toml"))?;
+        let mut config = Self::for_home(&home);
+        if let Some(listen) = overrides.listen.clone().or_else(|| text("ORCH_LISTEN")).or(file.listen) {
+            config.listen = parse_listen(&listen)?;
+        }
+        config.worker = overrides.worker.clone().or_else(|| text("ORCH_WORKER")).or(file.worker);
+        config.codex_home = get("CODEX_HOME").map(PathBuf::from).or(file.codex_home);
+        config.allowed_hosts = file.allowed_hosts.unwrap_or_default();
+        config.pass_environment = file.pass_environment.unwrap_or_default();
+        for (name, given, setting) in [
+            ("run_time_limit", file.run_time_limit, &mut config.run_time_limit),
+            ("turn_end_grace", file.turn_end_grace, &mut config.turn_end_grace),
+            ("stop_grace", file.stop_grace, &mut config.stop_grace),
+            ("clone_time_limit", file.clone_time_limit, &mut config.clone_time_limit),
+            ("fetch_time_limit", file.fetch_time_limit, &mut config.fetch_time_limit),
+        ] {
+            if let Some(given) = given {
+                *setting = parse_duration(name, &given)?;
+            }
+        }
+        config.base_environment = BaseEnvironment::pick(environment.clone());
+        config.environment = environment;
+        Ok(config)
+    }
+
+    /// Values that must not be shown.
+    pub fn secret_values(&self) -> Vec<String> {
+        let known = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "OPENAI_API_KEY"].into_iter().map(OsString::from);
+        let names = known.chain(self.pass_environment.iter().map(OsString::from));
+        names.filter_map(|name| self.environment.get(&name)?.to_str().map(str::to_owned)).collect()
+    }
+}
+
+/// This process's environment: read once by a server, and handed on as it is by a keeper.
 pub(crate) fn process_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }
 
-impl Config {
-    /// Values that must not be shown.
-    pub fn secret_values(&self) -> Vec<String> {
-        ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "OPENAI_API_KEY"]
-            .iter()
-            .map(|name| OsString::from(*name))
-            .chain(self.pass_environment.iter().map(OsString::from))
-            .filter_map(|name| self.environment.get(&name)?.to_str().map(str::to_owned))
-            .collect()
+fn unusable(detail: String) -> Problem {
+    Problem::new(ProblemKind::Unusable, "config_unusable", detail)
+}
+
+fn home_path(flag: Option<&Path>, variable: Option<&OsString>, user: Option<&OsString>) -> Result<PathBuf, Problem> {
+    let default = || user.map(|user| Path::new(user).join(".codex-orchestrator"));
+    let home = flag.map(Path::to_owned).or_else(|| variable.map(PathBuf::from)).or_else(default);
+    let home = home.ok_or_else(|| unusable("neither ORCH_HOME nor HOME is set".to_owned()).hint("set ORCH_HOME to a folder"))?;
+    std::path::absolute(&home).map_err(|error| unusable(format!("`{}` is no path: {error}", home.display())))
+}
+
+fn read_file(path: &Path) -> Result<ConfigFile, Problem> {
+    match fs_err::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| {
+            unusable(format!("`{}` cannot be used: {}", path.display(), error.message()))
+                .hint("the README lists the settings and their forms")
+        }),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(ConfigFile::default()),
+        Err(error) => Err(unusable(format!("`{}` cannot be read: {error}", path.display()))),
+    }
+}
+
+fn parse_listen(text: &str) -> Result<Option<SocketAddr>, Problem> {
+    if text == "off" {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|_| {
+        unusable(format!("`{text}` is no address to listen on")).hint("use an IP address and a port, as in 127.0.0.1:8080, or `off`")
+    })
+}
+
+/// `90s`, `10m`, `2h`, `250ms`.
+fn parse_duration(name: &str, text: &str) -> Result<Duration, Problem> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let milliseconds = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let parsed = number.parse::<u64>().ok().and_then(|number| number.checked_mul(milliseconds)).filter(|found| *found > 0);
+    parsed.map(Duration::from_millis).ok_or_else(|| {
+        unusable(format!("`{text}` is no duration for `{name}`")).hint("write a number and a unit, as in 90s, 10m or 2h")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(folder: &Path, toml: &str, environment: &[(&str, &str)], overrides: &Overrides) -> Result<Config, Problem> {
+        fs_err::write(folder.join("config.toml"), toml).expect("written");
+        let mut variables: BTreeMap<OsString, OsString> =
+            environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))).collect();
+        variables.insert("ORCH_HOME".into(), folder.into());
+        Config::from_environment(overrides, variables)
+    }
+
+    #[test]
+    fn flags_beat_the_environment_and_that_beats_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let toml = "worker = \"file\"\nlisten = \"127.0.0.1:1\"\nrun_time_limit = \"90m\"";
+        let all = load(folder.path(), toml, &[("ORCH_WORKER", "variable")], &Overrides::default()).expect("sound");
+        assert_eq!((all.worker.as_deref(), all.run_time_limit), (Some("variable"), Duration::from_secs(5400)));
+        assert_eq!(all.listen, Some(SocketAddr::from(([127, 0, 0, 1], 1))));
+        let flag = Overrides { worker: Some("flag".to_owned()), listen: Some("off".to_owned()), home: None };
+        let flagged = load(folder.path(), toml, &[("ORCH_WORKER", "variable")], &flag).expect("sound");
+        assert_eq!((flagged.worker.as_deref(), flagged.listen), (Some("flag"), None));
+    }
+
+    #[test]
+    fn the_default_home_is_the_users() {
+        let home = home_path(None, None, Some(&OsString::from("/home/me"))).expect("there is one");
+        assert_eq!(home, Path::new("/home/me/.codex-orchestrator"));
+        assert!(home_path(None, None, None).is_err());
+    }
+
+    #[test]
+    fn a_setting_that_makes_no_sense_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (toml, named) in [
+            ("wroker = \"host\"", "wroker"),
+            ("stop_grace = \"soon\"", "stop_grace"),
+            ("stop_grace = \"0s\"", "stop_grace"),
+            ("listen = \"8080\"", "8080"),
+            ("listen = ", "config.toml"),
+        ] {
+            let problem = load(folder.path(), toml, &[], &Overrides::default()).expect_err(toml);
+            assert!(problem.detail.contains(named) && problem.code == "config_unusable", "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn durations_have_a_unit() {
+        for (text, seconds) in [("90s", 90.0), ("2h", 7200.0), ("10m", 600.0), ("250ms", 0.25)] {
+            assert!((parse_duration("x", text).expect(text).as_secs_f64() - seconds).abs() < 1e-9);
+        }
+        for text in ["", "10", "h", "-1s", "99999999999999999999h"] {
+            assert!(parse_duration("x", text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_known_by_the_names_that_are_passed_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = load(
+            folder.path(),
+            "pass_environment = [\"MY_TOKEN\"]",
+            &[("MY_TOKEN", "t1"), ("CODEX_API_KEY", "k1"), ("OTHER", "x")],
+            &Overrides::default(),
+        );
+        assert_eq!(config.expect("sound").secret_values(), ["k1", "t1"]);
     }
 }

@@ -18,5 +18,5 @@ pub mod store;
 mod task;
 pub mod worker;
 
-pub use config::Config;
+pub use config::{Config, Overrides};
 pub use engine::{Engine, LogFile, RunLine, StartError};

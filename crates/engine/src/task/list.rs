@@ -190,6 +190,6 @@ mod tests {
         table.insert(&slot);
         assert_eq!(table.by_key("key").map(|slot| slot.id), Some(id));
         table.remove(&slot);
-        assert!(table.by_key("key").is_none() && table.get(id).is_none() && table.len() == 0);
+        assert!(table.by_key("key").is_none() && table.get(id).is_none() && table.all().is_empty());
     }
 }

@@ -189,10 +189,6 @@ impl TaskTable {
     pub(crate) fn count_of_environment(&self, env_id: EnvironmentId) -> usize {
         self.read().by_age.values().filter(|slot| slot.env_id == env_id).count()
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.read().by_id.len()
-    }
 }
 
 impl TaskSlot {

@@ -1,0 +1,213 @@
+//! The command line's words. What they do is in `commands`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Hand coding tasks to the Codex CLI and walk away.
+///
+/// Add a repository as an environment, create tasks in it, and come back to a transcript, a diff and a branch per task.
+#[derive(Debug, Parser)]
+#[command(name = "codex-orchestrator", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    /// Where all state lies [default: ~/.codex-orchestrator]
+    #[arg(long, global = true, value_name = "FOLDER", help_heading = "Global options")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print the API's JSON instead of text for people
+    #[arg(long, global = true, help_heading = "Global options")]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what this is for: a real run of the real Codex CLI with a scripted model, in under a minute
+    Demo(DemoArguments),
+    /// Start the server in the background if none runs, and say where it is
+    Up,
+    /// Run the server in the foreground
+    Serve(ServeArguments),
+    /// Show what the server is doing
+    Status,
+    /// Check what is needed on this machine, and say what to do about what is missing
+    Doctor,
+    /// Work with environments: repositories that tasks are cut from
+    #[command(subcommand)]
+    Env(EnvCommand),
+    /// Work with tasks
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Print the completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// Leave the demo's server running at the end
+    #[arg(long)]
+    pub(crate) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// The TCP address of the API, or `off` [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// `codex-docker`, `host`, or the path of a program
+    #[arg(long, value_name = "WORKER")]
+    pub(crate) worker: Option<String>,
+    /// How the log on stderr is written
+    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
+    pub(crate) log_format: String,
+    /// Print one line once the API answers
+    #[arg(long, hide = true)]
+    pub(crate) announce: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum EnvCommand {
+    /// Add a repository: https, ssh, `git@host:path`, a file URL or an absolute path
+    Add {
+        /// Where to clone from
+        url: String,
+        /// What tasks start from [default: the remote's own default]
+        #[arg(long, value_name = "BRANCH")]
+        default_branch: Option<String>,
+        /// A name for people [default: the repository's]
+        #[arg(long)]
+        name: Option<String>,
+        /// A variable for the agent's process; may be repeated
+        #[arg(long = "var", value_name = "NAME=VALUE")]
+        variables: Vec<String>,
+    },
+    /// List the environments
+    List,
+    /// Show one environment
+    Show {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+    },
+    /// Change one environment; what is not given stays
+    Edit {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+        /// Another branch of the repository
+        #[arg(long, value_name = "BRANCH")]
+        default_branch: Option<String>,
+        /// Another name
+        #[arg(long)]
+        name: Option<String>,
+        /// All variables anew; may be repeated
+        #[arg(long = "var", value_name = "NAME=VALUE")]
+        variables: Vec<String>,
+    },
+    /// Remove one environment, its tasks first
+    Remove {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// What is asked of a run.
+#[derive(Debug, Args)]
+pub(crate) struct PromptArguments {
+    /// What the agent should do; `-` reads it from stdin. Put `--` before one that looks like an option
+    pub(crate) prompt: Option<String>,
+    /// Read the prompt from a file
+    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
+    pub(crate) prompt_file: Option<PathBuf>,
+    /// The model [default: Codex's own choice]
+    #[arg(long, short)]
+    pub(crate) model: Option<String>,
+    /// The reasoning effort [default: Codex's own choice]
+    #[arg(long)]
+    pub(crate) effort: Option<String>,
+    /// Stream the transcript; the run's outcome is the exit code (0 completed, 1 failed, 130 stopped)
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TaskCommand {
+    /// Hand a new task to Codex
+    #[command(after_help = "Example: codex-orchestrator task create --env app --follow \"Fix the failing test\"")]
+    Create {
+        /// The environment: its id, or the first characters of it, or its name
+        #[arg(long, short)]
+        env: String,
+        /// A branch, a tag or a commit to start from [default: the environment's default branch]
+        #[arg(long = "ref", value_name = "REF")]
+        git_ref: Option<String>,
+        /// One line for people [default: the prompt's first line]
+        #[arg(long)]
+        title: Option<String>,
+        #[command(flatten)]
+        run: PromptArguments,
+    },
+    /// List the tasks, newest first
+    List {
+        /// Only those of this environment
+        #[arg(long, short)]
+        env: Option<String>,
+        /// Only those with one of these statuses, separated by commas
+        #[arg(long)]
+        status: Option<String>,
+        /// Only those that mention this text
+        #[arg(long, short)]
+        query: Option<String>,
+        /// How many at most
+        #[arg(long, short = 'n', default_value_t = 50)]
+        limit: usize,
+    },
+    /// Show one task and its runs
+    Show {
+        /// Its id, or the first characters of it
+        task: String,
+    },
+    /// Print the transcript of a run
+    Logs {
+        /// The task's id, or the first characters of it
+        task: String,
+        /// Which run [default: the last]
+        #[arg(long, value_name = "N")]
+        run: Option<u32>,
+        /// Go on until the run has ended
+        #[arg(long, short)]
+        follow: bool,
+        /// The JSON lines as the worker wrote them
+        #[arg(long)]
+        raw: bool,
+    },
+    /// Go on in a task's thread with another prompt
+    Resume {
+        /// Its id, or the first characters of it
+        task: String,
+        #[command(flatten)]
+        run: PromptArguments,
+    },
+    /// End a task's run, and wait until it has ended
+    Stop {
+        /// Its id, or the first characters of it
+        task: String,
+    },
+    /// Print what a task changed, as a patch that `git apply` takes
+    Diff {
+        /// Its id, or the first characters of it
+        task: String,
+        /// Only what this run changed
+        #[arg(long, value_name = "N")]
+        run: Option<u32>,
+    },
+    /// Remove a task, ending its run first
+    Remove {
+        /// Its id, or the first characters of it
+        task: String,
+    },
+}

@@ -1,0 +1,202 @@
+//! `demo`: the real thing in under a minute, without an account, a container engine or a Codex CLI.
+//!
+//! Everything is real but the model: the Codex CLI, git, the server, the keeper, the API. The model plays a script, and says so.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use engine::Config;
+use model::api::{CreateEnvironment, CreateTask, EnvironmentView, ResumeTask, ServerStatus, TaskView};
+use model::problem::Problem;
+use reqwest::Method;
+use scripted_model::{Item, Script, ScriptedModel, Turn};
+use tokio::process::Command;
+
+use super::{demo_codex, env};
+use crate::args::{Arguments, DemoArguments};
+use crate::client::Client;
+use crate::follow::{self, Form};
+use crate::{printer, server};
+
+const FIRST: &str = "The test fails. Find out why and fix it.";
+const SECOND: &str = "Thanks. Now write a README that says how to run the test.";
+
+/// The sample: a greeting with a typing error, and a test that finds it.
+const GREET: &str = "#!/bin/sh\n# Greets whoever is named.\necho \"Helo, $1!\"\n";
+const TEST: &str = "#!/bin/sh\n# Fails unless the greeting is right.\nexpected=\"Hello, Ada!\"\nfound=$(sh greet.sh Ada)\n\
+    if [ \"$found\" = \"$expected\" ]; then echo \"ok\"; else echo \"expected '$expected', found '$found'\"; exit 1; fi\n";
+
+/// How long the scripted model takes to "think", so that a person can read along.
+const PACE: Duration = Duration::from_millis(250);
+
+pub(crate) async fn run(arguments: &Arguments, demo: &DemoArguments) -> Result<ExitCode, Problem> {
+    let begun = Instant::now();
+    let config = server::config(arguments)?;
+    let home = config.home.join("demo");
+    printer::line("Codex Orchestrator, a demonstration. The Codex CLI, git and this program are real;");
+    printer::line("the model is scripted: it plays back prepared answers, and nothing leaves this machine.\n");
+    let client = Client::new(&home.join("orchestrator.sock"))?;
+    stop_server(&client).await?;
+    start_over(&home)?;
+
+    step(1, "The Codex CLI");
+    let bin = demo_codex::folder(&config).await?;
+    step(2, "A sample repository with a failing test");
+    let sample = sample(&home).await?;
+    step(3, "A server on a home of its own, with the scripted model behind Codex");
+    let model = ScriptedModel::start(script()).map_err(Problem::internal)?;
+    start_server(&config, &home, &bin, &model).await?;
+
+    let outcome = tokio::select! {
+        outcome = show(&client, &sample) => outcome,
+        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
+    };
+    if demo.keep {
+        printer::remark(format!("\nthe demo's server goes on; its scripted model does not. ORCH_HOME={}", home.display()));
+    } else {
+        stop_server(&client).await?;
+    }
+    let code = outcome?;
+    printer::line(format!("\nDone in {:.0} s. Look around: ORCH_HOME={} codex-orchestrator task list", begun.elapsed().as_secs_f64(), home.display()));
+    printer::line("With your own repository and account:");
+    printer::line("  codex-orchestrator doctor");
+    printer::line("  codex-orchestrator env add https://host/owner/repo.git");
+    printer::line("  codex-orchestrator task create --env repo --follow \"What the agent should do\"");
+    Ok(code)
+}
+
+fn step(number: u8, what: &str) {
+    printer::line(format!("\n[{number}] {what}"));
+}
+
+fn file_problem(path: &Path, error: &std::io::Error) -> Problem {
+    Problem::internal(format!("`{}` cannot be written: {error}", path.display()))
+}
+
+/// Clears away what an earlier demonstration left in its home, and nothing else.
+fn start_over(home: &Path) -> Result<(), Problem> {
+    for name in ["envs", "tasks", "trash", "sample", "codex-home", "server.log"] {
+        let path = home.join(name);
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(file_problem(&path, &error)),
+            _ => {}
+        }
+    }
+    std::fs::create_dir_all(home.join("sample")).map_err(|error| file_problem(home, &error))
+}
+
+async fn sample(home: &Path) -> Result<PathBuf, Problem> {
+    let sample = home.join("sample");
+    for (name, text) in [("greet.sh", GREET), ("test.sh", TEST)] {
+        std::fs::write(sample.join(name), text).map_err(|error| file_problem(&sample, &error))?;
+    }
+    let identity = ["-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main"];
+    for arguments in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--no-gpg-sign", "--message", "A greeting"]] {
+        let git = Command::new("git").args(identity).args(arguments).current_dir(&sample).stdin(Stdio::null()).output().await;
+        let git = git.map_err(|error| Problem::internal(format!("git could not be started: {error}")).hint("install git"))?;
+        if !git.status.success() {
+            return Err(Problem::internal(format!("git could not make the sample: {}", String::from_utf8_lossy(&git.stderr).trim())));
+        }
+    }
+    printer::remark(format!("  {}", sample.display()));
+    Ok(sample)
+}
+
+fn script() -> Script {
+    let fix = Turn::containing(FIRST)
+        .step([Item::commentary("I will look at the project first."), Item::shell("ls && cat greet.sh test.sh")])
+        .step([Item::shell("sh test.sh")])
+        .step([Item::commentary("The greeting has a typing error."), Item::replace_line("greet.sh", "echo \"Helo, $1!\"", "echo \"Hello, $1!\"")])
+        .step([Item::shell("sh test.sh")])
+        .step([Item::final_answer("`greet.sh` said \"Helo\" instead of \"Hello\". I fixed it, and the test passes.")]);
+    let readme = Turn::containing(SECOND)
+        .step([Item::add_file("README.md", "# Greeting\n\n`sh greet.sh NAME` greets somebody. `sh test.sh` tests it.\n")])
+        .step([Item::shell("cat README.md && sh test.sh")])
+        .step([Item::final_answer("I wrote `README.md`; it says how to greet and how to run the test.")]);
+    Script::new().turn(fix).turn(readme).pace(PACE)
+}
+
+async fn start_server(config: &Config, home: &Path, bin: &Path, model: &ScriptedModel) -> Result<(), Problem> {
+    let codex_home = home.join("codex-home");
+    std::fs::create_dir_all(&codex_home).map_err(|error| file_problem(&codex_home, &error))?;
+    let settings = scripted_model::codex_config(&model.url());
+    let codex = bin.join("codex");
+    write_settings(&codex_home, &settings)?;
+    let mut worker = std::ffi::OsString::from("host");
+    if !demo_codex::sandbox_works(&codex, &codex_home).await {
+        printer::remark("  Codex's own sandbox does not work on this machine; the script is known and harmless, so it runs without");
+        write_settings(&codex_home, &format!("sandbox_mode = \"danger-full-access\"\n{settings}"))?;
+        worker = codex.into_os_string();
+    }
+    let mut path = bin.as_os_str().to_owned();
+    if let Some(rest) = config.base_environment.get("PATH") {
+        path.push(":");
+        path.push(rest);
+    }
+    let variables = [
+        ("PATH", path.as_os_str()),
+        ("CODEX_HOME", codex_home.as_os_str()),
+        ("ORCH_WORKER", worker.as_os_str()),
+        ("ORCH_LISTEN", OsStr::new("127.0.0.1:0")),
+        ("ORCH_HOME", home.as_os_str()),
+    ];
+    server::start(home, &variables).await?;
+    printer::remark(format!("  scripted model at {}, home {}", model.url(), home.display()));
+    Ok(())
+}
+
+fn write_settings(codex_home: &Path, settings: &str) -> Result<(), Problem> {
+    let path = codex_home.join("config.toml");
+    std::fs::write(&path, settings).map_err(|error| file_problem(&path, &error))
+}
+
+/// The demonstration itself: what a person does with the command line, through the same client.
+async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
+    step(4, "env add: the repository becomes an environment, with a mirror that tasks are cut from");
+    let new = CreateEnvironment { repo_url: sample.display().to_string(), ..CreateEnvironment::default() };
+    let environment: EnvironmentView = env::add(client, &new).await?;
+    printer::remark(format!("  {} ({})", environment.name, environment.env_id));
+
+    step(5, "task create --follow: a worktree, a branch, and Codex at work in it");
+    printer::line(format!("> {FIRST}"));
+    let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
+    let task: TaskView = client.send(Method::POST, "/api/v1/tasks", &new).await?;
+    let id = task.meta.task_id.to_string();
+    let first = follow::run(client, &id, 1, Form::Transcript).await?;
+    if first != ExitCode::SUCCESS {
+        return Ok(first);
+    }
+
+    step(6, "task resume: the same thread goes on, and knows what was said");
+    printer::line(format!("> {SECOND}"));
+    let asked = ResumeTask { prompt: SECOND.to_owned(), ..ResumeTask::default() };
+    let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked).await?;
+    let second = follow::run(client, &id, 2, Form::Transcript).await?;
+    if second != ExitCode::SUCCESS {
+        return Ok(second);
+    }
+
+    step(7, "task diff: one commit per run, on a branch of its own");
+    let patch = client.stream(&format!("/api/v1/tasks/{id}/diff?format=patch")).await?;
+    printer::bytes(&patch.bytes().await.map_err(|error| crate::client::lost(&error))?);
+    printer::line(format!("\nThe work is on the branch {} of the mirror, ready to be pushed.", resumed.meta.branch));
+    Ok(second)
+}
+
+/// Ends a demo server that runs, and waits until it has.
+async fn stop_server(client: &Client) -> Result<(), Problem> {
+    if !client.answers().await {
+        return Ok(());
+    }
+    let status: ServerStatus = client.get("/api/v1/status").await?;
+    let identity = engine::exec::process::ProcessIdentity::of(status.pid).map_err(Problem::internal)?;
+    if let Some(identity) = identity {
+        identity.signal(engine::exec::process::Signal::TERM).map_err(Problem::internal)?;
+        let gone = tokio::time::timeout(Duration::from_secs(30), identity.wait_until_gone()).await;
+        gone.map_err(|_| Problem::internal("the demo's server does not end"))?.map_err(Problem::internal)?;
+    }
+    Ok(())
+}

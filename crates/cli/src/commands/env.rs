@@ -1,0 +1,209 @@
+//! `env`: environments, and the clone that is waited for with its progress.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, Progress};
+use model::environment::EnvironmentStatus;
+use model::problem::{Problem, ProblemKind};
+use reqwest::Method;
+
+use crate::args::EnvCommand;
+use crate::client::Client;
+use crate::{ids, printer, sse};
+
+pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
+    match command {
+        EnvCommand::Add { url, default_branch, name, variables } => {
+            let new = CreateEnvironment {
+                repo_url: absolute(url),
+                default_branch: default_branch.clone(),
+                name: name.clone(),
+                variables: parse_variables(variables)?,
+            };
+            let added = add(client, &new).await?;
+            if json {
+                printer::json(&added)?;
+            } else {
+                printer::line(format!("Added {} ({})", added.name, added.env_id));
+            }
+        }
+        EnvCommand::List => list(client, json).await?,
+        EnvCommand::Show { env } => {
+            let id = ids::environment(client, env).await?;
+            show(&client.get(&format!("/api/v1/envs/{id}")).await?, json)?;
+        }
+        EnvCommand::Edit { env, default_branch, name, variables } => {
+            let id = ids::environment(client, env).await?;
+            let variables = if variables.is_empty() { None } else { Some(parse_variables(variables)?) };
+            let edit = EditEnvironment { name: name.clone(), default_branch: default_branch.clone(), variables };
+            show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
+        }
+        EnvCommand::Remove { env, yes } => remove(client, env, *yes).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A path is taken from where the person is, not from where the server is.
+fn absolute(url: &str) -> String {
+    let local = !url.contains(':') && !url.starts_with(['-', '/']);
+    let path = local.then(|| std::fs::canonicalize(url).ok()).flatten();
+    path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| url.to_owned())
+}
+
+fn parse_variables(texts: &[String]) -> Result<BTreeMap<String, String>, Problem> {
+    let parse = |text: &String| {
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            Problem::new(ProblemKind::Unusable, "variable_refused", "a variable is written NAME=VALUE").hint("as in --var RUST_LOG=debug")
+        })?;
+        Ok((name.to_owned(), value.to_owned()))
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// Adds an environment and waits for its clone.
+pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<EnvironmentView, Problem> {
+    // Listened to before the clone begins, so that its end cannot be missed.
+    let answer = client.stream("/api/v1/events").await?;
+    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
+    let created: EnvironmentView = client.send(Method::POST, "/api/v1/envs", new).await?;
+    let path = format!("/api/v1/envs/{}", created.env_id);
+    let meter = Meter::new();
+    loop {
+        let now: EnvironmentView = client.get(&path).await?;
+        match now.status {
+            EnvironmentStatus::Cloning => now.progress.iter().for_each(|progress| meter.show(progress)),
+            EnvironmentStatus::Ready => {
+                meter.end();
+                return Ok(now);
+            }
+            EnvironmentStatus::Failed | EnvironmentStatus::Removing => {
+                meter.end();
+                return Err(failed(&now));
+            }
+        }
+        events.next().await.ok_or_else(|| crate::client::lost(&"it closed the stream of events"))??;
+    }
+}
+
+fn failed(environment: &EnvironmentView) -> Problem {
+    let Some(error) = environment.error.clone() else {
+        return Problem::new(ProblemKind::WrongState, "removed", "the environment was removed while it was being cloned");
+    };
+    let problem = Problem::new(ProblemKind::Unusable, "clone_failed", error.message);
+    error.hints.into_iter().fold(problem, Problem::hint)
+}
+
+/// A bar on a terminal, a line per phase in a pipe.
+struct Meter {
+    bar: Option<ProgressBar>,
+    last: std::cell::RefCell<String>,
+}
+
+impl Meter {
+    fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(100);
+            if let Ok(style) = ProgressStyle::with_template("{msg:<24} [{bar:32}] {pos:>3}%") {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar
+        });
+        Self { bar, last: std::cell::RefCell::default() }
+    }
+
+    fn show(&self, progress: &Progress) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(progress.phase.clone());
+            bar.set_position(progress.percent.unwrap_or_default().into());
+        } else if *self.last.borrow() != progress.phase {
+            printer::remark(format!("{} …", progress.phase));
+            self.last.replace(progress.phase.clone());
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+async fn list(client: &Client, json: bool) -> Result<(), Problem> {
+    let page: Page<EnvironmentView> = client.get("/api/v1/envs").await?;
+    if json {
+        return printer::json(&page);
+    }
+    if page.items.is_empty() {
+        printer::remark("There are no environments yet. Next: codex-orchestrator env add https://host/owner/repo.git");
+    }
+    let all: Vec<_> = page.items.iter().map(|env| env.env_id.to_string()).collect();
+    let length = ids::shown_length(&all);
+    let rows = page.items.iter().map(|env| {
+        let branch = env.default_branch.as_ref().map_or("-", |branch| branch.as_str());
+        vec![
+            env.env_id.to_string()[..length].to_owned(),
+            env.name.to_string(),
+            printer::status(env.status.as_str()),
+            branch.to_owned(),
+            env.tasks.to_string(),
+            env.repo_url.to_string(),
+        ]
+    });
+    if !page.items.is_empty() {
+        printer::table(&["id", "name", "status", "branch", "tasks", "repository"], rows.collect());
+    }
+    for damaged in &page.damaged {
+        printer::remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
+    }
+    Ok(())
+}
+
+fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
+    if json {
+        return printer::json(env);
+    }
+    let branch = env.default_branch.as_ref().map_or("-", |branch| branch.as_str());
+    for (name, value) in [
+        ("id", env.env_id.to_string()),
+        ("name", env.name.to_string()),
+        ("status", printer::status(env.status.as_str())),
+        ("repository", env.repo_url.to_string()),
+        ("branch", branch.to_owned()),
+        ("tasks", env.tasks.to_string()),
+        ("created", env.created_at.to_string()),
+    ] {
+        printer::line(format!("{name:<11} {value}"));
+    }
+    for (name, value) in &env.variables {
+        printer::line(format!("{:<11} {name}={value}", "variable"));
+    }
+    if let Some(error) = &env.error {
+        printer::line(format!("{:<11} {}", "error", error.message));
+    }
+    Ok(())
+}
+
+async fn remove(client: &Client, env: &str, yes: bool) -> Result<(), Problem> {
+    let id = ids::environment(client, env).await?;
+    let view: EnvironmentView = client.get(&format!("/api/v1/envs/{id}")).await?;
+    if !yes && view.tasks > 0 && std::io::stdin().is_terminal() && !confirmed(&view)? {
+        printer::remark("Nothing was removed.");
+        return Ok(());
+    }
+    client.delete(&format!("/api/v1/envs/{id}")).await?;
+    printer::line(format!("Removed {} and its {} tasks", view.name, view.tasks));
+    Ok(())
+}
+
+fn confirmed(view: &EnvironmentView) -> Result<bool, Problem> {
+    printer::remark(format!("{} and its {} tasks will be removed. Type its name to go on:", view.name, view.tasks));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).map_err(Problem::internal)?;
+    Ok(answer.trim() == view.name.as_str())
+}

@@ -1,0 +1,49 @@
+//! What each command does, one file each.
+
+mod demo;
+mod demo_codex;
+mod doctor;
+mod env;
+mod serve;
+mod status;
+mod task;
+mod task_show;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+use model::problem::Problem;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Arguments, Command};
+use crate::printer;
+use crate::server::{config, ensure};
+
+/// Runs the command.
+pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
+    if let Command::Serve(serve) = &arguments.command {
+        return serve::run(&arguments, serve).await;
+    }
+    log_plainly();
+    match &arguments.command {
+        Command::Completions { shell } => {
+            let mut script = vec![];
+            clap_complete::generate(*shell, &mut Arguments::command(), "codex-orchestrator", &mut script);
+            printer::bytes(&script);
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Demo(demo) => demo::run(&arguments, demo).await,
+        Command::Doctor => doctor::run(&config(&arguments)?, arguments.json).await,
+        Command::Up => status::up(&config(&arguments)?, arguments.json).await,
+        Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
+        Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
+        Command::Task(command) => task::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
+        Command::Serve(_) => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Warnings on stderr, as lines; `ORCH_LOG` asks for more.
+pub(crate) fn log_plainly() {
+    let filter = EnvFilter::try_from_env("ORCH_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+}

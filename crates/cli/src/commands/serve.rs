@@ -1,0 +1,69 @@
+//! `serve`: the server in the foreground, until SIGINT or SIGTERM. Runs go on without it.
+
+use std::process::ExitCode;
+
+use engine::{Config, Engine, Overrides};
+use model::problem::{Problem, ProblemKind};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Arguments, ServeArguments};
+use crate::printer;
+
+pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
+    log(&serve.log_format);
+    let config = Config::load(&Overrides {
+        home: arguments.home.clone(),
+        listen: serve.listen.clone(),
+        worker: serve.worker.clone(),
+    })?;
+    let shutdown = CancellationToken::new();
+    stop_on_signals(&shutdown)?;
+    let engine = Engine::start(config.clone()).await.map_err(|error| error.problem)?;
+    let listeners = web::bind(&engine.socket_path(), config.listen).await.map_err(|error| {
+        let problem = Problem::new(ProblemKind::Unavailable, "cannot_listen", error.to_string());
+        error.hints().into_iter().fold(problem, Problem::hint)
+    })?;
+    if let Some(address) = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()) {
+        engine.set_listen(address);
+    }
+    announce(&engine, serve.announce);
+    let options = web::ServeOptions { allowed_hosts: config.allowed_hosts.clone() };
+    let served = web::serve(engine.clone(), listeners, options, shutdown).await;
+    engine.shutdown().await;
+    served.map_err(|error| Problem::internal(format!("could not go on serving: {error}")))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn log(format: &str) {
+    let filter = EnvFilter::try_from_env("ORCH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    if format == "json" { log.json().init() } else { log.init() }
+}
+
+fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Problem> {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+        let mut signals = signal(kind).map_err(Problem::internal)?;
+        let shutdown = shutdown.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            tracing::info!("stopping; runs go on under their keepers");
+            shutdown.cancel();
+        });
+    }
+    Ok(())
+}
+
+/// Says where the server is and which worker it uses; to whoever started it in the background, on one line.
+fn announce(engine: &Engine, to_starter: bool) {
+    let status = engine.status();
+    let listen = status.listen.as_deref().map_or_else(|| "the socket only".to_owned(), |address| format!("http://{address}"));
+    match &status.worker.problem {
+        None => tracing::info!(listen, home = status.home, worker = status.worker.name, "serving"),
+        Some(problem) => tracing::warn!(listen, home = status.home, problem, "serving, but no task can be started"),
+    }
+    if to_starter {
+        printer::line(format!("serving on {listen}"));
+    }
+}

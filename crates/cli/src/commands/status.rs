@@ -1,0 +1,51 @@
+//! `up` and `status`: where the server is, which worker it uses, and what to do next.
+
+use std::process::ExitCode;
+
+use engine::Config;
+use model::api::ServerStatus;
+use model::problem::Problem;
+
+use crate::client::Client;
+use crate::printer;
+use crate::server::ensure;
+
+pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem> {
+    let (client, started) = ensure(config).await?;
+    if json {
+        return status(&client, true).await;
+    }
+    printer::line(if started { "The server was started in the background." } else { "The server is running." });
+    status(&client, false).await?;
+    printer::line("\nNext: codex-orchestrator env add https://host/owner/repo.git");
+    printer::line("then: codex-orchestrator task create --env NAME --follow \"What the agent should do\"");
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+    let status: ServerStatus = client.get("/api/v1/status").await?;
+    if json {
+        printer::json(&status)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let worker = match (&status.worker.program, &status.worker.problem) {
+        (_, Some(problem)) => format!("none: {problem}"),
+        (Some(program), None) => format!("{} ({program})", status.worker.name),
+        (None, None) => status.worker.name.clone(),
+    };
+    let listen = status.listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address} (token in {}/token)", status.home));
+    for (name, value) in [
+        ("server", format!("{} (process {})", status.version, status.pid)),
+        ("home", status.home),
+        ("api", listen),
+        ("worker", worker),
+        ("git", status.git),
+        ("tasks", format!("{} in {} environments, {} active", status.tasks, status.environments, status.active_runs)),
+    ] {
+        printer::line(format!("{name:<8} {value}"));
+    }
+    for hint in status.worker.hints {
+        printer::remark(format!("hint: {hint}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,164 @@
+//! `task`: hand work over, follow it, go on with it, end it, look at what it changed.
+
+use std::io::Read as _;
+use std::process::ExitCode;
+
+use futures_util::StreamExt as _;
+use model::api::{CreateTask, ResumeTask, TaskView};
+use model::problem::{Problem, ProblemKind};
+use reqwest::Method;
+
+use super::task_show;
+use crate::args::{PromptArguments, TaskCommand};
+use crate::client::Client;
+use crate::follow::{self, Form};
+use crate::{ids, printer, sse};
+
+pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> Result<ExitCode, Problem> {
+    match command {
+        TaskCommand::Create { env, git_ref, title, run } => {
+            let new = CreateTask {
+                env_id: ids::environment(client, env).await?,
+                prompt: prompt(run)?,
+                git_ref: git_ref.clone(),
+                title: title.clone(),
+                model: run.model.clone(),
+                effort: run.effort.clone(),
+            };
+            let created: TaskView = client.send(Method::POST, "/api/v1/tasks", &new).await?;
+            begun(client, &created, run.follow, json).await
+        }
+        TaskCommand::Resume { task, run } => {
+            let id = ids::task(client, task).await?;
+            let asked = ResumeTask { prompt: prompt(run)?, model: run.model.clone(), effort: run.effort.clone() };
+            let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked).await?;
+            begun(client, &resumed, run.follow, json).await
+        }
+        TaskCommand::List { env, status, query, limit } => {
+            let env = match env {
+                Some(env) => Some(ids::environment(client, env).await?),
+                None => None,
+            };
+            let filters = [("env", env.as_ref()), ("status", status.as_ref()), ("q", query.as_ref())];
+            task_show::list(client, &filters, *limit, json).await
+        }
+        TaskCommand::Show { task } => task_show::show(&view(client, &ids::task(client, task).await?).await?, json),
+        TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
+        TaskCommand::Stop { task } => stop(client, task, json).await,
+        TaskCommand::Diff { task, run } => diff(client, task, *run, json).await,
+        TaskCommand::Remove { task } => {
+            let id = ids::task(client, task).await?;
+            client.delete(&format!("/api/v1/tasks/{id}")).await?;
+            printer::line(format!("Removed {id}"));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn view(client: &Client, id: &str) -> Result<TaskView, Problem> {
+    client.get(&format!("/api/v1/tasks/{id}")).await
+}
+
+fn last_run(task: &TaskView) -> u32 {
+    task.meta.runs.last().map_or(1, |run| run.number.0)
+}
+
+async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {
+    let id = task.meta.task_id.to_string();
+    if json && !following {
+        printer::json(task)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !following {
+        printer::line(&id);
+        printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    printer::remark(format!("task {id}, run {}", last_run(task)));
+    follow::run(client, &id, last_run(task), if json { Form::Raw } else { Form::Transcript }).await
+}
+
+/// The prompt from the command line, a file, or stdin.
+fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
+    let unreadable = |error: std::io::Error| Problem::new(ProblemKind::Unusable, "prompt_unreadable", format!("the prompt cannot be read: {error}"));
+    let bytes = match (&asked.prompt, &asked.prompt_file) {
+        (_, Some(file)) => std::fs::read(file).map_err(unreadable)?,
+        (Some(text), None) if text != "-" => return Ok(text.clone()),
+        (_, None) => {
+            let mut bytes = vec![];
+            // One byte more than is taken, so that too much is told from just enough.
+            let limit = u64::try_from(model::names::PROMPT_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
+            std::io::stdin().take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+            bytes
+        }
+    };
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        Problem::new(ProblemKind::Unusable, "prompt_not_utf8", format!("the prompt is not UTF-8: byte {at} belongs to no character"))
+            .hint("convert it first, for example with iconv")
+    })
+}
+
+async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, raw: bool) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, task).await?;
+    let number = match run {
+        Some(run) => run,
+        None => last_run(&view(client, &id).await?),
+    };
+    if following {
+        return follow::run(client, &id, number, if raw { Form::Raw } else { Form::Transcript }).await;
+    }
+    let answer = client.stream(&format!("/api/v1/tasks/{id}/runs/{number}/log")).await?;
+    let mut body = answer.bytes_stream();
+    let mut lines = model::codex::LineSplitter::new();
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| crate::client::lost(&error))?;
+        if raw {
+            printer::bytes(&chunk);
+        } else {
+            lines.feed(&chunk, |line| {
+                if let model::codex::LineContent::Whole(text) = line.content {
+                    follow::print(text);
+                }
+            });
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, task).await?;
+    let answer = client.stream("/api/v1/events").await?;
+    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
+    let before = view(client, &id).await?;
+    let mut now: TaskView = client.post(&format!("/api/v1/tasks/{id}/stop")).await?;
+    while now.active {
+        events.next().await.ok_or_else(|| crate::client::lost(&"it closed the stream of events"))??;
+        now = view(client, &id).await?;
+    }
+    if json {
+        printer::json(&now)?;
+    } else if before.active {
+        printer::line(format!("Run {} of {id} is {}", last_run(&now), now.meta.status.as_str()));
+    } else {
+        printer::line(format!("Nothing to stop: run {} of {id} is {} already", last_run(&now), now.meta.status.as_str()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn diff(client: &Client, task: &str, run: Option<u32>, json: bool) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, task).await?;
+    let run = run.map(|run| format!("&run={run}")).unwrap_or_default();
+    if json {
+        let diff: model::diff::Diff = client.get(&format!("/api/v1/tasks/{id}/diff?format=json{run}")).await?;
+        printer::json(&diff)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let answer = client.stream(&format!("/api/v1/tasks/{id}/diff?format=patch{run}")).await?;
+    let patch = answer.bytes().await.map_err(|error| crate::client::lost(&error))?;
+    if patch.is_empty() {
+        printer::remark("no changes");
+    }
+    printer::bytes(&patch);
+    Ok(ExitCode::SUCCESS)
+}

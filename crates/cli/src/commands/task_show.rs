@@ -1,0 +1,129 @@
+//! `task list` and `task show`: what there is, and what became of it.
+
+use std::process::ExitCode;
+
+use model::api::{Page, TaskView};
+use model::codex::{printable, printable_line};
+use model::problem::Problem;
+use model::run::RunFile;
+
+use crate::client::Client;
+use crate::{ids, printer};
+
+/// The longest title in a list, in characters.
+const TITLE: usize = 60;
+
+pub(crate) async fn list(
+    client: &Client,
+    filters: &[(&str, Option<&String>)],
+    limit: usize,
+    json: bool,
+) -> Result<ExitCode, Problem> {
+    let mut path = format!("/api/v1/tasks?limit={limit}");
+    for (name, value) in filters {
+        if let Some(value) = value {
+            path.push_str(&format!("&{name}={}", encoded(value)));
+        }
+    }
+    let page: Page<TaskView> = client.get(&path).await?;
+    if json {
+        printer::json(&page)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let all: Vec<_> = page.items.iter().map(|task| task.meta.task_id.to_string()).collect();
+    let length = ids::shown_length(&all);
+    let rows = page.items.iter().map(|task| {
+        vec![
+            task.meta.task_id.to_string()[..length].to_owned(),
+            printer::status(task.meta.status.as_str()),
+            task.env_name.as_ref().map_or("-", |name| name.as_str()).to_owned(),
+            task.meta.runs.len().to_string(),
+            task.meta.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
+            printable_line(task.meta.title.as_str(), TITLE),
+        ]
+    });
+    if page.items.is_empty() {
+        printer::remark("There are no such tasks.");
+    } else {
+        printer::table(&["id", "status", "env", "runs", "created (UTC)", "title"], rows.collect());
+    }
+    if page.next_cursor.is_some() {
+        printer::remark(format!("there are more than {limit}; --limit shows up to 200, --query and --status narrow it down"));
+    }
+    for damaged in &page.damaged {
+        printer::remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A query's value with everything but letters, digits and a few marks encoded.
+fn encoded(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
+pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
+    if json {
+        printer::json(task)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let meta = &task.meta;
+    let id = meta.task_id;
+    let name = task.env_name.as_ref().map_or("-", |name| name.as_str());
+    for (label, value) in [
+        ("task", id.to_string()),
+        ("title", printable_line(meta.title.as_str(), 200)),
+        ("status", printer::status(meta.status.as_str())),
+        ("env", format!("{name} ({})", meta.env_id)),
+        ("branch", meta.branch.to_string()),
+        ("base", format!("{} ({})", meta.base_sha.as_ref().map_or("-", |sha| sha.short()), meta.git_ref)),
+        ("thread", meta.thread_id.map_or_else(|| "-".to_owned(), |thread| thread.to_string())),
+    ] {
+        printer::line(format!("{label:<8} {value}"));
+    }
+    meta.runs.iter().for_each(show_run);
+    printer::line(String::new());
+    if task.active {
+        printer::line(format!("follow: codex-orchestrator task logs --follow {id}"));
+        printer::line(format!("stop:   codex-orchestrator task stop {id}"));
+    } else {
+        printer::line(format!("diff:   codex-orchestrator task diff {id}"));
+        printer::line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn show_run(run: &RunFile) {
+    let status = serde_json::to_value(run.status).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
+    printer::line(format!("\nrun {}    {}  {}", run.number.0, printer::status(&status), printable_line(run.prompt.as_str(), TITLE)));
+    let field = |name: &str, value: String| printer::line(format!("  {name:<9} {value}"));
+    if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
+        field("took", format!("{:.1} s", end.duration_since(start).as_secs_f64()));
+    }
+    if let Some(usage) = &run.usage {
+        field("tokens", format!("{} in ({} cached), {} out", usage.input_tokens, usage.cached_input_tokens, usage.output_tokens));
+    }
+    if let Some(commit) = &run.commit {
+        field("commit", commit.short().to_owned());
+    }
+    if let Some(error) = &run.error {
+        field("error", format!("{}: {}", error.code, printable(&error.message)));
+        error.hints.iter().for_each(|hint| field("hint", hint.clone()));
+    }
+    run.notes.iter().for_each(|note| field("note", printable(note).into_owned()));
+    if let Some(message) = &run.last_message {
+        for (n, text) in printable(message).lines().enumerate() {
+            field(if n == 0 { "said" } else { "" }, text.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_encoded_whole() {
+        assert_eq!(encoded("a b&c=ä"), "a%20b%26c%3D%C3%A4");
+    }
+}

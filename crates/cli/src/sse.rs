@@ -1,0 +1,90 @@
+//! Server-sent events as they come from the API: an event's name, its id and its data.
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use model::problem::Problem;
+
+/// One event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// `message` where it has no name.
+    pub(crate) name: String,
+    /// Its data, lines joined.
+    pub(crate) data: String,
+}
+
+/// Takes bytes, gives events.
+#[derive(Default)]
+pub(crate) struct Parser {
+    rest: Vec<u8>,
+    name: String,
+    data: Option<String>,
+}
+
+impl Parser {
+    pub(crate) fn feed(&mut self, chunk: &[u8]) -> Vec<Event> {
+        self.rest.extend_from_slice(chunk);
+        let mut events = vec![];
+        let mut start = 0;
+        while let Some(length) = self.rest[start..].iter().position(|byte| *byte == b'\n') {
+            let line = String::from_utf8_lossy(&self.rest[start..start + length]).trim_end_matches('\r').to_owned();
+            start += length + 1;
+            events.extend(self.line(&line));
+        }
+        self.rest.drain(..start);
+        events
+    }
+
+    fn line(&mut self, line: &str) -> Option<Event> {
+        if line.is_empty() {
+            let name = std::mem::take(&mut self.name);
+            let name = if name.is_empty() { "message".to_owned() } else { name };
+            return self.data.take().map(|data| Event { name, data });
+        }
+        let (field, value) = line.split_once(':').unwrap_or((line, ""));
+        let value = value.strip_prefix(' ').unwrap_or(value);
+        match field {
+            "event" => value.clone_into(&mut self.name),
+            "data" => match &mut self.data {
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
+                None => self.data = Some(value.to_owned()),
+            },
+            // Ids and comments say nothing that is needed here.
+            _ => {}
+        }
+        None
+    }
+}
+
+/// The events of a body, until it ends.
+pub(crate) fn events<E: std::fmt::Display>(
+    body: impl Stream<Item = Result<Bytes, E>> + Unpin,
+) -> impl Stream<Item = Result<Event, Problem>> {
+    body.scan(Parser::default(), |parser, chunk| {
+        let events = match chunk {
+            Ok(chunk) => parser.feed(&chunk).into_iter().map(Ok).collect(),
+            Err(error) => vec![Err(super::client::lost(&error))],
+        };
+        std::future::ready(Some(futures_util::stream::iter(events)))
+    })
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_come_whole_however_the_bytes_are_cut() {
+        let text = "id: 7\ndata: {\"a\":1}\n\n: still here\n\nevent: end\ndata: x\ndata: y\n\n".as_bytes();
+        let whole = Parser::default().feed(text);
+        let mut parser = Parser::default();
+        let cut: Vec<_> = text.chunks(1).flat_map(|byte| parser.feed(byte)).collect();
+        assert_eq!(whole, cut);
+        assert_eq!(whole.len(), 2);
+        assert_eq!((whole[1].name.as_str(), whole[1].data.as_str()), ("end", "x\ny"));
+    }
+}
