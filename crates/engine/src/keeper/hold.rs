@@ -59,14 +59,22 @@ fn run(path: &Path) -> io::Result<()> {
     runtime.block_on(hold(&order, &files))
 }
 
-/// The run's lock, or none if another keeper has it.
+/// The run's lock, or none if another keeper has it. A keeper holds it exclusively; whoever only looks shares it for a moment.
 fn take(files: &RunFiles) -> io::Result<Option<File>> {
     let lock = fs_err::File::options().create(true).write(true).truncate(false).open(files.lock())?;
     let lock = lock.into_parts().0;
-    match lock.try_lock() {
-        Ok(()) => Ok(Some(lock)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(error)) => Err(error),
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(Some(lock)),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        match lock.try_lock_shared() {
+            // Somebody was only looking: it is our turn again.
+            Ok(()) => lock.unlock()?,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

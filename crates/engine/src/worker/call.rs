@@ -163,7 +163,8 @@ mod tests {
         let made = worker("sh", &[]).call(&call(&BTreeMap::new(), Some(&model)));
         let expected = format!("exec --json -m gpt-5.5 -c model_reasoning_effort=gpt-5.5 resume {TASK} -");
         assert_eq!(made.args.join(" "), expected);
-        let plain = RunCall { resumes: None, ..call(&BTreeMap::new(), None) };
+        let variables = BTreeMap::new();
+        let plain = RunCall { resumes: None, ..call(&variables, None) };
         assert_eq!(worker("sh", &[]).call(&plain).args, ["exec", "--json", "-"]);
     }
 
@@ -171,7 +172,8 @@ mod tests {
     fn codex_on_the_host_stays_in_its_sandbox() {
         let mut host = worker("sh", &[]);
         host.kind = WorkerKind::Host;
-        let plain = RunCall { resumes: None, ..call(&BTreeMap::new(), None) };
+        let variables = BTreeMap::new();
+        let plain = RunCall { resumes: None, ..call(&variables, None) };
         assert_eq!(host.call(&plain).args, ["exec", "--json", "-s", "workspace-write", "-"]);
     }
 

@@ -137,7 +137,7 @@ mod tests {
     fn nothing_is_chosen_silently() {
         let bin = tempfile::tempdir().expect("a folder");
         program(&bin.path().join("codex"));
-        assert_eq!(Worker::find(&config(bin.path(), None)).map(|worker| worker.kind), Err(WorkerProblem::NoneInstalled));
+        assert_eq!(Worker::find(&config(bin.path(), None)).map(|worker| worker.kind()), Err(WorkerProblem::NoneInstalled));
         let host = Worker::find(&config(bin.path(), Some("host"))).expect("asked for");
         assert_eq!(host.status().name, "host");
         program(&bin.path().join("codex-docker"));
