@@ -98,6 +98,7 @@ async fn a_killed_servers_socket_is_no_obstacle() {
     home.start().await;
     assert_eq!(home.get("/api/v1/status").await.0, 200);
     assert!(home.stop().await.success());
+    assert!(!home.socket().exists(), "one that ends in order leaves none");
 }
 
 #[tokio::test]

@@ -37,7 +37,8 @@ impl Events {
 
     async fn next(&mut self) -> Option<Event> {
         loop {
-            if let Some((frame, rest)) = self.unread.split_once("\n\n") {
+            if let Some(end) = self.unread.find("\n\n") {
+                let frame: String = self.unread.drain(..end + 2).collect();
                 let mut event = Event::default();
                 for line in frame.lines() {
                     match line.split_once(": ") {
@@ -47,7 +48,6 @@ impl Events {
                         Some(_) | None => {}
                     }
                 }
-                self.unread = rest.to_owned();
                 if event != Event::default() {
                     return Some(event);
                 }

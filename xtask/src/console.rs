@@ -16,18 +16,13 @@ pub(crate) enum StepError {
         source: io::Error,
     },
     #[error("`{program}` ended with {status}")]
-    Failed {
-        program: String,
-        status: std::process::ExitStatus,
-    },
+    Failed { program: String, status: std::process::ExitStatus },
 }
 
 /// Prints a line for the reader; a reader who has gone away is no error.
 pub(crate) fn say(text: &str) {
     let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{text}")
-        .and_then(|()| stdout.flush())
-        .ok();
+    writeln!(stdout, "{text}").and_then(|()| stdout.flush()).ok();
 }
 
 /// Prints a line about something that went wrong.
@@ -41,10 +36,7 @@ pub(crate) fn timed<T, E>(name: &str, work: impl FnOnce() -> Result<T, E>) -> Re
     let began = Instant::now();
     let result = work();
     let outcome = if result.is_ok() { "ok" } else { "FAILED" };
-    say(&format!(
-        "    {name}: {outcome} ({})",
-        spoken(began.elapsed())
-    ));
+    say(&format!("    {name}: {outcome} ({})", spoken(began.elapsed())));
     result
 }
 
@@ -60,11 +52,7 @@ pub(crate) fn run(command: &mut Command) -> Result<(), StepError> {
 
 fn spoken(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    if seconds < 60 {
-        format!("{:.1} s", duration.as_secs_f64())
-    } else {
-        format!("{} min {:02} s", seconds / 60, seconds % 60)
-    }
+    if seconds < 60 { format!("{:.1} s", duration.as_secs_f64()) } else { format!("{} min {:02} s", seconds / 60, seconds % 60) }
 }
 
 #[cfg(test)]
@@ -73,8 +61,7 @@ mod tests {
 
     #[test]
     fn durations_are_said_as_people_say_them() {
-        let check =
-            |millis, expect: &str| assert_eq!(spoken(Duration::from_millis(millis)), expect);
+        let check = |millis, expect: &str| assert_eq!(spoken(Duration::from_millis(millis)), expect);
         check(0, "0.0 s");
         check(1_249, "1.2 s");
         check(60_000, "1 min 00 s");
@@ -83,16 +70,9 @@ mod tests {
 
     #[test]
     fn a_step_that_fails_says_which_program_and_how() {
-        let said =
-            |program: &str| run(&mut Command::new(program)).map_err(|error| error.to_string());
+        let said = |program: &str| run(&mut Command::new(program)).map_err(|error| error.to_string());
         assert_eq!(said("true"), Ok(()));
-        assert_eq!(
-            said("false"),
-            Err("`false` ended with exit status: 1".to_owned())
-        );
-        assert_eq!(
-            said("no-such-program"),
-            Err("could not start `no-such-program`".to_owned())
-        );
+        assert_eq!(said("false"), Err("`false` ended with exit status: 1".to_owned()));
+        assert_eq!(said("no-such-program"), Err("could not start `no-such-program`".to_owned()));
     }
 }

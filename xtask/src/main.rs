@@ -63,7 +63,5 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
 
 /// The root of this repository.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("the chores live in a folder of the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the chores live in a folder of the repository")
 }

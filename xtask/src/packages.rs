@@ -15,10 +15,7 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("npm"), "npm"),
     (Need::Program("ps"), "procps"),
     (Need::Program("bash"), "bash"),
-    (
-        Need::File("/etc/ssl/certs/ca-certificates.crt"),
-        "ca-certificates",
-    ),
+    (Need::File("/etc/ssl/certs/ca-certificates.crt"), "ca-certificates"),
 ];
 
 /// How a need is recognised as met.
@@ -35,9 +32,7 @@ enum Need {
 pub(crate) enum PackagesError {
     #[error("the tests need packages that are not installed\nhint: run `sudo {0}`, then try again")]
     NotRoot(String),
-    #[error(
-        "the tests need programs that are not installed: {0}\nhint: install them, then try again"
-    )]
+    #[error("the tests need programs that are not installed: {0}\nhint: install them, then try again")]
     NoApt(String),
     #[error("could not install what the tests need: {0}")]
     Apt(#[from] StepError),
@@ -45,11 +40,7 @@ pub(crate) enum PackagesError {
 
 /// Installs what is missing, or says how to.
 pub(crate) fn ensure() -> Result<(), PackagesError> {
-    let missing: Vec<&str> = NEEDS
-        .iter()
-        .filter(|(need, _)| !need.is_met())
-        .map(|(_, package)| *package)
-        .collect();
+    let missing: Vec<&str> = NEEDS.iter().filter(|(need, _)| !need.is_met()).map(|(_, package)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -80,9 +71,7 @@ fn install_line(packages: &[&str]) -> String {
 
 fn apt_get() -> Command {
     let mut command = Command::new("apt-get");
-    command
-        .arg("--quiet")
-        .env("DEBIAN_FRONTEND", "noninteractive");
+    command.arg("--quiet").env("DEBIAN_FRONTEND", "noninteractive");
     command
 }
 

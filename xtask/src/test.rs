@@ -24,10 +24,7 @@ pub(crate) enum TestError {
 /// Runs every check and every test; `runner_arguments` go to the test runner.
 pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
     packages::ensure()?;
-    console::timed("the pinned versions of Codex", || {
-        console::run(&mut provision_codex(root))
-    })
-    .map_err(TestError::Codex)?;
+    console::timed("the pinned versions of Codex", || console::run(&mut provision_codex(root))).map_err(TestError::Codex)?;
     let mut failed = Vec::new();
     let mut check = |name, work: &dyn Fn() -> Result<(), StepError>| {
         if let Err(error) = console::timed(name, work) {
@@ -35,15 +32,11 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
             failed.push(name);
         }
     };
-    check("formatting", &|| {
-        console::run(cargo(root).args(["fmt", "--all", "--check"]))
-    });
+    check("formatting", &|| console::run(cargo(root).args(["fmt", "--all", "--check"])));
     check("lints", &|| console::run(&mut clippy(root)));
     check("documentation", &|| console::run(&mut documentation(root)));
     check("licences and sources", &|| dependencies(root));
-    check("examples in the documentation", &|| {
-        console::run(cargo(root).args(["test", "--quiet", "--workspace", "--doc"]))
-    });
+    check("examples in the documentation", &|| console::run(cargo(root).args(["test", "--quiet", "--workspace", "--doc"])));
     if let Err(error) = console::timed("tidiness", || tidy::run(root)) {
         console::complain(&error.to_string());
         failed.push("tidiness");
@@ -54,49 +47,24 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
         console::complain(&error.to_string());
         failed.push("tests");
     }
-    if failed.is_empty() {
-        Ok(())
-    } else {
-        Err(TestError::Checks(failed))
-    }
+    if failed.is_empty() { Ok(()) } else { Err(TestError::Checks(failed)) }
 }
 
 fn provision_codex(root: &Path) -> Command {
     let mut command = cargo(root);
-    command.args([
-        "run",
-        "--quiet",
-        "--package",
-        "testkit",
-        "--example",
-        "provision_codex",
-    ]);
+    command.args(["run", "--quiet", "--package", "testkit", "--example", "provision_codex"]);
     command
 }
 
 fn clippy(root: &Path) -> Command {
     let mut command = cargo(root);
-    command.args([
-        "clippy",
-        "--quiet",
-        "--workspace",
-        "--all-targets",
-        "--",
-        "--deny",
-        "warnings",
-    ]);
+    command.args(["clippy", "--quiet", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     command
 }
 
 fn documentation(root: &Path) -> Command {
     let mut command = cargo(root);
-    command.args([
-        "doc",
-        "--quiet",
-        "--workspace",
-        "--no-deps",
-        "--document-private-items",
-    ]);
+    command.args(["doc", "--quiet", "--workspace", "--no-deps", "--document-private-items"]);
     command.env("RUSTDOCFLAGS", "--deny warnings");
     command
 }
@@ -104,15 +72,10 @@ fn documentation(root: &Path) -> Command {
 /// Advisories are left out: their database is not on every network that this runs on.
 fn dependencies(root: &Path) -> Result<(), StepError> {
     let Some(mut deny) = tools::cargo_deny(root)? else {
-        console::say(
-            "    skipped: there is no cargo-deny (`cargo install --locked cargo-deny` brings it)",
-        );
+        console::say("    skipped: there is no cargo-deny (`cargo install --locked cargo-deny` brings it)");
         return Ok(());
     };
-    console::run(
-        deny.current_dir(root)
-            .args(["check", "bans", "licenses", "sources"]),
-    )
+    console::run(deny.current_dir(root).args(["check", "bans", "licenses", "sources"]))
 }
 
 fn tests(root: &Path, arguments: &[String]) -> Command {
@@ -139,8 +102,7 @@ mod tests {
     #[test]
     fn every_crate_is_tested_unless_some_are_chosen() {
         let check = |arguments: &[&str], expect| {
-            let arguments: Vec<String> =
-                arguments.iter().map(|&argument| argument.into()).collect();
+            let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
             assert_eq!(scope(&arguments), expect, "{arguments:?}");
         };
         check(&[], Some("--workspace"));

@@ -33,14 +33,7 @@ pub(crate) fn cargo_deny(root: &Path) -> Result<Option<Command>, StepError> {
         if !in_ci() {
             return Ok(None);
         }
-        let install = [
-            "install",
-            "--quiet",
-            "--locked",
-            "--debug",
-            "--no-default-features",
-            "--root",
-        ];
+        let install = ["install", "--quiet", "--locked", "--debug", "--no-default-features", "--root"];
         console::run(cargo(root).args(install).arg(&home).arg(CARGO_DENY))?;
     }
     Ok(Some(Command::new(program)))
@@ -52,9 +45,5 @@ pub(crate) fn in_ci() -> bool {
 }
 
 fn answers(command: &mut Command) -> bool {
-    command
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }

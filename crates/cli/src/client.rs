@@ -42,7 +42,12 @@ impl Client {
     }
 
     /// A request with a body, whose answer is JSON.
-    pub(crate) async fn send<T: DeserializeOwned>(&self, method: Method, path: &str, body: &impl Serialize) -> Result<T, Problem> {
+    pub(crate) async fn send<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, Problem> {
         json(self.request(method, path).json(body)).await
     }
 
@@ -73,7 +78,11 @@ async fn checked(request: RequestBuilder) -> Result<Response, Problem> {
 }
 
 async fn json<T: DeserializeOwned>(request: RequestBuilder) -> Result<T, Problem> {
-    checked(request).await?.json().await.map_err(|error| Problem::internal(format!("the server's answer cannot be read: {error}")))
+    checked(request)
+        .await?
+        .json()
+        .await
+        .map_err(|error| Problem::internal(format!("the server's answer cannot be read: {error}")))
 }
 
 /// The innermost reason, which is the one that says something.

@@ -38,12 +38,14 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
 /// Starts a server in the background, with more variables if need be, and waits until it answers.
 pub(crate) async fn start(home: &Path, variables: &[(&str, &std::ffi::OsStr)]) -> Result<(), Problem> {
     let failed = |detail: String| Problem::new(ProblemKind::Unavailable, "server_not_started", detail);
-    std::fs::create_dir_all(home)
-        .map_err(|error| failed(format!("the home `{}` cannot be made: {error}", home.display())).hint("choose another with ORCH_HOME"))?;
+    std::fs::create_dir_all(home).map_err(|error| {
+        failed(format!("the home `{}` cannot be made: {error}", home.display())).hint("choose another with ORCH_HOME")
+    })?;
     let log = home.join(LOG);
     let file = std::fs::File::options().create(true).append(true).open(&log);
     let file = file.map_err(|error| {
-        failed(format!("the home `{}` cannot be written: {error}", home.display())).hint("mend its permissions, or choose another with ORCH_HOME")
+        failed(format!("the home `{}` cannot be written: {error}", home.display()))
+            .hint("mend its permissions, or choose another with ORCH_HOME")
     })?;
     let from = file.metadata().map_or(0, |metadata| metadata.len());
     let mut child = Command::new("/proc/self/exe")
@@ -63,7 +65,10 @@ pub(crate) async fn start(home: &Path, variables: &[(&str, &std::ffi::OsStr)]) -
     match tokio::time::timeout(PATIENCE, lines.next_line()).await {
         Ok(Ok(Some(_))) => Ok(()),
         Ok(_) => Err(why(&log, from).unwrap_or_else(|| failed(format!("the server ended at once; see `{}`", log.display())))),
-        Err(_) => Err(failed(format!("the server did not answer within {} s", PATIENCE.as_secs())).hint(format!("see `{}`", log.display()))),
+        Err(_) => {
+            Err(failed(format!("the server did not answer within {} s", PATIENCE.as_secs()))
+                .hint(format!("see `{}`", log.display())))
+        }
     }
 }
 

@@ -73,7 +73,7 @@ struct ConfigFile {
     fetch_time_limit: Option<String>,
 }
 
-const HOUR: Duration = Duration::from_secs(60 * 60);
+const HOUR: Duration = Duration::from_hours(1);
 
 impl Config {
     /// The defaults for a home, with nothing of this process's environment.
@@ -89,7 +89,7 @@ impl Config {
             turn_end_grace: Duration::from_secs(10),
             stop_grace: Duration::from_secs(10),
             clone_time_limit: HOUR,
-            fetch_time_limit: Duration::from_secs(5 * 60),
+            fetch_time_limit: Duration::from_mins(5),
             // The running program itself, also when its file was replaced by an upgrade.
             keeper_program: PathBuf::from("/proc/self/exe"),
             base_environment: BaseEnvironment::default(),
@@ -161,7 +161,9 @@ fn read_file(path: &Path) -> Result<ConfigFile, Problem> {
             unusable(format!("`{}` cannot be used: {}", path.display(), error.message()))
                 .hint("the README lists the settings and their forms")
         }),
-        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(ConfigFile::default()),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
+            Ok(ConfigFile::default())
+        }
         Err(error) => Err(unusable(format!("`{}` cannot be read: {error}", path.display()))),
     }
 }
@@ -171,7 +173,8 @@ fn parse_listen(text: &str) -> Result<Option<SocketAddr>, Problem> {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|_| {
-        unusable(format!("`{text}` is no address to listen on")).hint("use an IP address and a port, as in 127.0.0.1:8080, or `off`")
+        unusable(format!("`{text}` is no address to listen on"))
+            .hint("use an IP address and a port, as in 127.0.0.1:8080, or `off`")
     })
 }
 

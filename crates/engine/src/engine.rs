@@ -25,6 +25,9 @@ use crate::task::TaskSlot;
 /// How long a removal is waited for: longer than any stop protocol takes.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);
 
+/// How long the end of what is under way is waited for. Whatever is cut short is an *ensure*, and is done again.
+const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(10);
+
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
@@ -75,7 +78,9 @@ impl Engine {
     pub async fn shutdown(&self) {
         self.inner.cancel.cancel();
         self.inner.tracker.close();
-        self.inner.tracker.wait().await;
+        if tokio::time::timeout(SHUTDOWN_PATIENCE, self.inner.tracker.wait()).await.is_err() {
+            tracing::warn!("something did not end in time; the next server goes on with it");
+        }
     }
 
     /// What this server is and how it is.
@@ -139,7 +144,7 @@ impl Engine {
     pub fn tasks(&self, query: &TaskQuery) -> Result<Page<TaskView>, Problem> {
         let mut page = self.inner.tasks.page(query, |slot| self.inner.task_view(slot))?;
         if query.cursor.is_none() {
-            page.damaged = self.inner.damaged_tasks.clone();
+            page.damaged.clone_from(&self.inner.damaged_tasks);
         }
         Ok(page)
     }
@@ -212,7 +217,7 @@ impl Engine {
     }
 
     fn task_slot(&self, id: &str) -> Result<Arc<TaskSlot>, Problem> {
-        let id: TaskId = id.parse().map_err(malformed)?;
+        let id: TaskId = id.parse().map_err(|error| malformed(&error))?;
         if let Some(damaged) = self.inner.damaged_tasks.iter().find(|damaged| damaged.id == id.to_string()) {
             return Err(damaged_problem(damaged));
         }
@@ -220,7 +225,7 @@ impl Engine {
     }
 
     fn environment_slot(&self, id: &str) -> Result<Arc<EnvironmentSlot>, Problem> {
-        let id: EnvironmentId = id.parse().map_err(malformed)?;
+        let id: EnvironmentId = id.parse().map_err(|error| malformed(&error))?;
         if let Some(damaged) = self.inner.damaged_environments.iter().find(|damaged| damaged.id == id.to_string()) {
             return Err(damaged_problem(damaged));
         }
@@ -228,7 +233,7 @@ impl Engine {
     }
 }
 
-fn malformed(error: IdError) -> Problem {
+fn malformed(error: &IdError) -> Problem {
     Problem::new(ProblemKind::Malformed, "malformed_id", error.to_string()).hint("ids are 36 characters; lists show them")
 }
 

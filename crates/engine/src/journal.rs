@@ -62,13 +62,13 @@ impl FolderWatch {
     /// Begins to watch a folder.
     pub(crate) fn watch(self: &Arc<Self>, folder: &Path) -> Interest {
         // Held throughout, so that no other follower's end comes between. The kernel's thread never takes it.
-        let mut watcher = locked(&self.watcher);
+        let mut kernel = locked(&self.watcher);
         let changes = {
             let mut folders = locked(&self.folders);
             folders.entry(folder.to_owned()).or_insert_with(|| watch::channel(()).0).subscribe()
         };
-        let watched = watcher.as_mut().is_some_and(|watcher| {
-            watcher
+        let watched = kernel.as_mut().is_some_and(|kernel| {
+            kernel
                 .watch(folder, RecursiveMode::NonRecursive)
                 .inspect_err(|error| tracing::warn!(folder = %folder.display(), %error, "could not watch a folder"))
                 .is_ok()

@@ -24,13 +24,7 @@ pub fn codex_config(base_url: &str) -> String {
 impl CodexConfig {
     /// A configuration with Codex's own patience.
     pub fn new(base_url: impl Into<String>) -> Self {
-        Self {
-            base_url: base_url.into(),
-            model: "gpt-5.5".to_owned(),
-            retries: None,
-            idle_timeout: None,
-            env_key: None,
-        }
+        Self { base_url: base_url.into(), model: "gpt-5.5".to_owned(), retries: None, idle_timeout: None, env_key: None }
     }
 
     /// Asks for another model; the tools that Codex offers depend on it.
@@ -97,10 +91,7 @@ mod tests {
     #[test]
     fn the_default_leaves_codex_its_own_patience() {
         let text = codex_config("http://127.0.0.1:1/v1");
-        assert!(
-            text.contains("base_url = \"http://127.0.0.1:1/v1\"\n"),
-            "{text}"
-        );
+        assert!(text.contains("base_url = \"http://127.0.0.1:1/v1\"\n"), "{text}");
         for absent in ["max_retries", "idle_timeout", "env_key"] {
             assert!(!text.contains(absent), "{absent} in {text}");
         }
@@ -108,15 +99,9 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_stands_in_the_providers_table() {
-        let config = CodexConfig::new("http://x/v1")
-            .model("gpt-6")
-            .retries(0)
-            .idle_timeout(Duration::from_secs(5))
-            .env_key("K");
+        let config = CodexConfig::new("http://x/v1").model("gpt-6").retries(0).idle_timeout(Duration::from_secs(5)).env_key("K");
         let text = config.to_toml();
-        let (_, provider) = text
-            .split_once("[model_providers.scripted]")
-            .expect("the table is there");
+        let (_, provider) = text.split_once("[model_providers.scripted]").expect("the table is there");
         let expect = "\nname = \"scripted\"\nbase_url = \"http://x/v1\"\nwire_api = \"responses\"\nrequest_max_retries = 0\n\
                       stream_max_retries = 0\nstream_idle_timeout_ms = 5000\nenv_key = \"K\"\n";
         assert_eq!(provider, expect);

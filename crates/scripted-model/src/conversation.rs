@@ -17,10 +17,7 @@ pub(crate) struct Conversation {
 impl Conversation {
     /// Reads the `input` of a request; whatever is not understood counts for nothing.
     pub(crate) fn read(body: &Value) -> Self {
-        let mut conversation = Self {
-            user_messages: Vec::new(),
-            step: 0,
-        };
+        let mut conversation = Self { user_messages: Vec::new(), step: 0 };
         let mut calls_open = false;
         for item in body["input"].as_array().into_iter().flatten() {
             let kind = item["type"].as_str().unwrap_or("message");
@@ -46,9 +43,7 @@ impl Conversation {
     /// The scenario named by the last `SCENARIO:<name>` marker of the last user message.
     pub(crate) fn scenario(&self) -> Option<&str> {
         let (_, rest) = self.last_message().rsplit_once("SCENARIO:")?;
-        let end = rest
-            .find(|c: char| !c.is_ascii_alphanumeric() && c != '_')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
         Some(&rest[..end])
     }
 }
@@ -60,10 +55,7 @@ fn user_text(kind: &str, item: &Value) -> Option<String> {
     }
     let parts: Vec<&str> = match &item["content"] {
         Value::String(text) => vec![text],
-        Value::Array(parts) => parts
-            .iter()
-            .filter_map(|part| part["text"].as_str())
-            .collect(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
         _ => return None,
     };
     let own: Vec<&str> = parts.into_iter().filter(|part| !is_context(part)).collect();
@@ -119,10 +111,7 @@ mod tests {
     #[test]
     fn a_user_may_speak_in_markup() {
         assert_eq!(read(&[user("<b>bold</b>")]).last_message(), "<b>bold</b>");
-        assert_eq!(
-            read(&[user("<env_a> is what I want")]).last_message(),
-            "<env_a> is what I want"
-        );
+        assert_eq!(read(&[user("<env_a> is what I want")]).last_message(), "<env_a> is what I want");
     }
 
     #[test]
@@ -151,10 +140,7 @@ mod tests {
     #[test]
     fn a_new_message_starts_at_the_first_step() {
         assert_eq!(read(&[user("a"), call(), output(), user("b")]).step, 0);
-        assert_eq!(
-            read(&[user("a"), call(), output(), user("b"), call(), output()]).step,
-            1
-        );
+        assert_eq!(read(&[user("a"), call(), output(), user("b"), call(), output()]).step, 1);
     }
 
     #[test]
@@ -166,10 +152,7 @@ mod tests {
 
     #[test]
     fn a_search_on_the_models_side_is_no_step() {
-        assert_eq!(
-            read(&[user("a"), json!({"type": "web_search_call"}), output()]).step,
-            0
-        );
+        assert_eq!(read(&[user("a"), json!({"type": "web_search_call"}), output()]).step, 0);
     }
 
     #[test]
@@ -179,22 +162,13 @@ mod tests {
             assert_eq!(read(&input).scenario(), expect, "{messages:?}");
         };
         check(&["SCENARIO:plain"], Some("plain"));
-        check(
-            &["SCENARIO:plain then SCENARIO:cmd_ok, please"],
-            Some("cmd_ok"),
-        );
+        check(&["SCENARIO:plain then SCENARIO:cmd_ok, please"], Some("cmd_ok"));
         check(&["SCENARIO:plain", "and now by the script"], None);
         check(&[], None);
     }
 
     #[test]
     fn a_request_without_input_has_nothing_to_say() {
-        assert_eq!(
-            Conversation::read(&json!({"input": "text"})),
-            Conversation {
-                user_messages: vec![],
-                step: 0
-            }
-        );
+        assert_eq!(Conversation::read(&json!({"input": "text"})), Conversation { user_messages: vec![], step: 0 });
     }
 }

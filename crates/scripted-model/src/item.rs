@@ -78,49 +78,32 @@ pub enum PlanStatus {
 impl Item {
     /// A message without a phase.
     pub fn message(text: impl Into<String>) -> Self {
-        Self::Message {
-            text: text.into(),
-            phase: None,
-        }
+        Self::Message { text: text.into(), phase: None }
     }
 
     /// A remark on the way to the answer.
     pub fn commentary(text: impl Into<String>) -> Self {
-        Self::Message {
-            text: text.into(),
-            phase: Some(Phase::Commentary),
-        }
+        Self::Message { text: text.into(), phase: Some(Phase::Commentary) }
     }
 
     /// The answer that closes the turn.
     pub fn final_answer(text: impl Into<String>) -> Self {
-        Self::Message {
-            text: text.into(),
-            phase: Some(Phase::FinalAnswer),
-        }
+        Self::Message { text: text.into(), phase: Some(Phase::FinalAnswer) }
     }
 
     /// A reasoning summary of one part.
     pub fn reasoning(text: impl Into<String>) -> Self {
-        Self::Reasoning {
-            parts: vec![text.into()],
-        }
+        Self::Reasoning { parts: vec![text.into()] }
     }
 
     /// A command that is waited for as long as the client does by itself.
     pub fn shell(command: impl Into<String>) -> Self {
-        Self::Shell {
-            command: command.into(),
-            wait: None,
-        }
+        Self::Shell { command: command.into(), wait: None }
     }
 
     /// A command whose tool call returns after `wait` at the latest.
     pub fn shell_within(command: impl Into<String>, wait: Duration) -> Self {
-        Self::Shell {
-            command: command.into(),
-            wait: Some(wait),
-        }
+        Self::Shell { command: command.into(), wait: Some(wait) }
     }
 
     /// A patch from `*** Begin Patch` to `*** End Patch`.
@@ -130,45 +113,28 @@ impl Item {
 
     /// A patch that adds one file with these contents.
     pub fn add_file(path: &str, contents: &str) -> Self {
-        let lines: String = contents
-            .lines()
-            .flat_map(|line| ["+", line, "\n"])
-            .collect();
-        Self::Patch(format!(
-            "*** Begin Patch\n*** Add File: {path}\n{lines}*** End Patch"
-        ))
+        let lines: String = contents.lines().flat_map(|line| ["+", line, "\n"]).collect();
+        Self::Patch(format!("*** Begin Patch\n*** Add File: {path}\n{lines}*** End Patch"))
     }
 
     /// A patch that replaces one line of a file by another.
     pub fn replace_line(path: &str, old: &str, new: &str) -> Self {
-        Self::Patch(format!(
-            "*** Begin Patch\n*** Update File: {path}\n@@\n-{old}\n+{new}\n*** End Patch"
-        ))
+        Self::Patch(format!("*** Begin Patch\n*** Update File: {path}\n@@\n-{old}\n+{new}\n*** End Patch"))
     }
 
     /// A plan from pairs of step and status.
     pub fn plan<const N: usize>(steps: [(&str, PlanStatus); N]) -> Self {
-        Self::Plan(
-            steps
-                .into_iter()
-                .map(|(step, status)| (step.to_owned(), status))
-                .collect(),
-        )
+        Self::Plan(steps.into_iter().map(|(step, status)| (step.to_owned(), status)).collect())
     }
 
     /// A web search for `query`.
     pub fn web_search(query: impl Into<String>) -> Self {
-        Self::WebSearch {
-            query: query.into(),
-        }
+        Self::WebSearch { query: query.into() }
     }
 
     /// A call of the tool named `tool`.
     pub fn call(tool: impl Into<String>, arguments: impl Into<String>) -> Self {
-        Self::Call {
-            tool: tool.into(),
-            arguments: arguments.into(),
-        }
+        Self::Call { tool: tool.into(), arguments: arguments.into() }
     }
 }
 

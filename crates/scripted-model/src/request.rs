@@ -30,16 +30,8 @@ impl Request {
             Err(_) if body.is_empty() => Value::Null,
             Err(_) => Value::String(text(body)),
         };
-        let headers = headers
-            .iter()
-            .map(|(name, value)| (name.to_string(), text(value.as_bytes())))
-            .collect();
-        Self {
-            method: method.to_string(),
-            path: uri.path().to_owned(),
-            headers,
-            body,
-        }
+        let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value.as_bytes()))).collect();
+        Self { method: method.to_string(), path: uri.path().to_owned(), headers, body }
     }
 
     /// What the user had said by then, oldest first, without what Codex adds in the user's name.

@@ -121,10 +121,7 @@ impl Script {
 impl Turn {
     /// A turn for the messages that `when` describes.
     pub fn on(when: When) -> Self {
-        Self {
-            when,
-            steps: Vec::new(),
-        }
+        Self { when, steps: Vec::new() }
     }
 
     /// A turn for messages that contain `text`.
@@ -161,11 +158,7 @@ impl Turn {
 
     /// Adds a step that goes wrong `times` times in each thread, then answers with `then`.
     pub fn flaky(mut self, fault: Fault, times: u32, then: impl Into<Vec<Item>>) -> Self {
-        self.steps.push(Step::Flaky {
-            fault,
-            times,
-            then: then.into(),
-        });
+        self.steps.push(Step::Flaky { fault, times, then: then.into() });
         self
     }
 
@@ -189,18 +182,12 @@ impl When {
 impl Fault {
     /// An HTTP error whose body is an API error of this code and message.
     pub fn http(status: u16, code: &str, message: &str) -> Self {
-        Self::Http {
-            status,
-            body: json!({"error": {"message": message, "type": code, "code": code}}),
-        }
+        Self::Http { status, body: json!({"error": {"message": message, "type": code, "code": code}}) }
     }
 
     /// A stream that ends with `response.failed`.
     pub fn failed(code: &str, message: &str) -> Self {
-        Self::Failed {
-            code: code.to_owned(),
-            message: message.to_owned(),
-        }
+        Self::Failed { code: code.to_owned(), message: message.to_owned() }
     }
 }
 
@@ -215,14 +202,8 @@ mod tests {
             .turn(Turn::nth(2).says("by number"))
             .turn(Turn::always().says("otherwise"));
         let check = |message, nth, expect: &str| {
-            let turn = script
-                .turn_for(message, nth)
-                .expect("`always` fits everything");
-            assert_eq!(
-                turn.step_at(0),
-                Step::Items(vec![Item::message(expect)]),
-                "{message} as number {nth}"
-            );
+            let turn = script.turn_for(message, nth).expect("`always` fits everything");
+            assert_eq!(turn.step_at(0), Step::Items(vec![Item::message(expect)]), "{message} as number {nth}");
         };
         check("fix the tests", 2, "by text");
         check("go on", 2, "by number");
@@ -237,12 +218,7 @@ mod tests {
     #[test]
     fn a_turn_that_is_asked_for_more_than_it_has_closes() {
         let turn = Turn::always().step([Item::shell("true")]);
-        let Step::Items(items) = turn.step_at(1) else {
-            panic!("a closing step is items")
-        };
-        assert!(
-            matches!(items.as_slice(), [Item::Message { .. }]),
-            "no call, or Codex would go round for ever: {items:?}"
-        );
+        let Step::Items(items) = turn.step_at(1) else { panic!("a closing step is items") };
+        assert!(matches!(items.as_slice(), [Item::Message { .. }]), "no call, or Codex would go round for ever: {items:?}");
     }
 }

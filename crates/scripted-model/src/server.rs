@@ -55,27 +55,15 @@ impl ScriptedModel {
 
     /// Serves `script` on `address`; port 0 takes a free one.
     pub fn start_on(address: SocketAddr, script: Script) -> Result<Self, StartError> {
-        let (listener, address) =
-            listen(address).map_err(|source| StartError::Listen { address, source })?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
+        let (listener, address) = listen(address).map_err(|source| StartError::Listen { address, source })?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let stage = Arc::new(Stage::new(script));
         let app = routes(Arc::clone(&stage));
         let (stop, stopped) = oneshot::channel();
         // Ending the runtime drops every connection with it.
         let serve = move || runtime.block_on(serve_until(listener, app, stopped));
-        let thread = std::thread::Builder::new()
-            .name("scripted-model".to_owned())
-            .spawn(serve)
-            .map_err(StartError::Thread)?;
-        Ok(Self {
-            address,
-            stage,
-            stop: Some(stop),
-            thread: Some(thread),
-        })
+        let thread = std::thread::Builder::new().name("scripted-model".to_owned()).spawn(serve).map_err(StartError::Thread)?;
+        Ok(Self { address, stage, stop: Some(stop), thread: Some(thread) })
     }
 
     /// The base URL for Codex, such as `http://127.0.0.1:40123/v1`.
@@ -128,8 +116,7 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 async fn serve_until(listener: TcpListener, app: Router, stopped: oneshot::Receiver<()>) {
-    let listener = tokio::net::TcpListener::from_std(listener)
-        .expect("the listener is non-blocking and the runtime has I/O");
+    let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking and the runtime has I/O");
     tokio::select! {
         _ = axum::serve(listener, app) => {}
         _ = stopped => {}
@@ -146,21 +133,12 @@ fn routes(stage: Arc<Stage>) -> Router {
         .with_state(stage)
 }
 
-async fn respond(
-    State(stage): State<Arc<Stage>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn respond(State(stage): State<Arc<Stage>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
     let request = Request::new(&method, &uri, &headers, &body);
     let body = request.body.clone();
     stage.log.send_modify(|log| log.push(request));
     if !body.is_object() {
-        return api_error(
-            400,
-            &json!({"error": {"message": "the body is not a JSON object", "code": "invalid_json"}}),
-        );
+        return api_error(400, &json!({"error": {"message": "the body is not a JSON object", "code": "invalid_json"}}));
     }
     match stage.cue(&body) {
         Cue::Items(items) => {
@@ -171,24 +149,10 @@ async fn respond(
     }
 }
 
-async fn not_found(
-    State(stage): State<Arc<Stage>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    stage
-        .log
-        .send_modify(|log| log.push(Request::new(&method, &uri, &headers, &body)));
-    let message = format!(
-        "the scripted model serves POST /v1/responses, not {method} {}",
-        uri.path()
-    );
-    api_error(
-        404,
-        &json!({"error": {"message": message, "code": "not_found"}}),
-    )
+async fn not_found(State(stage): State<Arc<Stage>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    stage.log.send_modify(|log| log.push(Request::new(&method, &uri, &headers, &body)));
+    let message = format!("the scripted model serves POST /v1/responses, not {method} {}", uri.path());
+    api_error(404, &json!({"error": {"message": message, "code": "not_found"}}))
 }
 
 async fn fail(fault: Fault, body: &Value) -> Response {
@@ -211,9 +175,7 @@ fn api_error(status: u16, body: &Value) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = (status, Json(body)).into_response();
     if status == StatusCode::TOO_MANY_REQUESTS {
-        response
-            .headers_mut()
-            .insert("retry-after", axum::http::HeaderValue::from_static("1"));
+        response.headers_mut().insert("retry-after", axum::http::HeaderValue::from_static("1"));
     }
     response
 }

@@ -38,11 +38,7 @@ pub(crate) enum Cue {
 
 impl Stage {
     pub(crate) fn new(script: Script) -> Self {
-        Self {
-            script,
-            log: watch::Sender::default(),
-            failures: Mutex::default(),
-        }
+        Self { script, log: watch::Sender::default(), failures: Mutex::default() }
     }
 
     /// What the script says to this request. A marker beats the caller's turns; a marker nobody knows is a loud error.
@@ -55,10 +51,7 @@ impl Stage {
             },
             None => self
                 .script
-                .turn_for(
-                    conversation.last_message(),
-                    conversation.user_messages.len(),
-                )
+                .turn_for(conversation.last_message(), conversation.user_messages.len())
                 .cloned()
                 .unwrap_or_else(scenarios::greeting),
         };
@@ -67,18 +60,11 @@ impl Stage {
             Step::Fault(fault) => Cue::Fault(fault),
             Step::Flaky { fault, times, then } => {
                 let place = Place {
-                    thread: body["prompt_cache_key"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
+                    thread: body["prompt_cache_key"].as_str().unwrap_or_default().to_owned(),
                     message: conversation.user_messages.len(),
                     step: conversation.step,
                 };
-                if self.is_still_failing(place, times) {
-                    Cue::Fault(fault)
-                } else {
-                    Cue::Items(then)
-                }
+                if self.is_still_failing(place, times) { Cue::Fault(fault) } else { Cue::Items(then) }
             }
         }
     }
@@ -95,11 +81,7 @@ impl Stage {
 
 fn unknown_scenario(name: &str) -> Fault {
     let known = scenarios::SCENARIOS.join(", ");
-    Fault::http(
-        400,
-        "unknown_scenario",
-        &format!("there is no scenario `{name}`; there are: {known}"),
-    )
+    Fault::http(400, "unknown_scenario", &format!("there is no scenario `{name}`; there are: {known}"))
 }
 
 #[cfg(test)]
@@ -121,42 +103,28 @@ mod tests {
     fn a_marker_beats_the_callers_script() {
         let stage = Stage::new(Script::new().turn(Turn::always().says("mine")));
         assert_eq!(stage.cue(&ask("t", "anything")), said("mine"));
-        assert_eq!(
-            stage.cue(&ask("t", "SCENARIO:json")),
-            said(r#"{"answer":"42","ok":true}"#)
-        );
+        assert_eq!(stage.cue(&ask("t", "SCENARIO:json")), said(r#"{"answer":"42","ok":true}"#));
     }
 
     #[test]
     fn a_script_without_an_answer_greets() {
-        assert_eq!(
-            Stage::new(Script::new()).cue(&ask("t", "hi")),
-            said("Hello from the scripted model.")
-        );
+        assert_eq!(Stage::new(Script::new()).cue(&ask("t", "hi")), said("Hello from the scripted model."));
     }
 
     #[test]
     fn a_misspelt_scenario_is_an_error_that_names_the_others() {
-        let Cue::Fault(Fault::Http { status: 400, body }) =
-            Stage::new(Script::new()).cue(&ask("t", "SCENARIO:plane"))
-        else {
+        let Cue::Fault(Fault::Http { status: 400, body }) = Stage::new(Script::new()).cue(&ask("t", "SCENARIO:plane")) else {
             panic!("a misspelt marker must not be played as something else")
         };
         let message = body["error"]["message"].as_str().unwrap_or_default();
-        assert!(
-            message.starts_with("there is no scenario `plane`; there are: plain, "),
-            "{message}"
-        );
+        assert!(message.starts_with("there is no scenario `plane`; there are: plain, "), "{message}");
     }
 
     #[test]
     fn threads_do_not_use_up_each_others_faults() {
         let stage = Stage::new(Script::new());
         let failing = |thread| matches!(stage.cue(&ask(thread, "SCENARIO:e500x2")), Cue::Fault(_));
-        assert_eq!(
-            [failing("a"), failing("b"), failing("a"), failing("b")],
-            [true; 4]
-        );
+        assert_eq!([failing("a"), failing("b"), failing("a"), failing("b")], [true; 4]);
         assert_eq!([failing("a"), failing("b")], [false; 2]);
     }
 
@@ -164,9 +132,6 @@ mod tests {
     fn a_fault_that_was_overcome_comes_back_the_next_time() {
         let stage = Stage::new(Script::new());
         let failing = || matches!(stage.cue(&ask("a", "SCENARIO:cut1")), Cue::Fault(_));
-        assert_eq!(
-            [failing(), failing(), failing(), failing()],
-            [true, false, true, false]
-        );
+        assert_eq!([failing(), failing(), failing(), failing()], [true, false, true, false]);
     }
 }

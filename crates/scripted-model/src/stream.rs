@@ -22,12 +22,7 @@ const DELTA_CHARS: usize = 4096;
 pub(crate) struct ScriptedCut;
 
 /// An answer, item by item.
-pub(crate) fn answer(
-    body: &Value,
-    items: Vec<Item>,
-    pace: Duration,
-    usage: Option<Usage>,
-) -> impl Stream<Item = Event> + use<> {
+pub(crate) fn answer(body: &Value, items: Vec<Item>, pace: Duration, usage: Option<Usage>) -> impl Stream<Item = Event> + use<> {
     let tools = Tools::offered(body);
     let output: Vec<Value> = items.iter().map(|item| tools.express(item)).collect();
     let usage = usage.unwrap_or_else(|| Usage::estimate(body, &output));
@@ -105,20 +100,14 @@ fn unfinished_message() -> Vec<Event> {
     let message = wire::message("", None);
     let mut events = vec![
         created(&wire::fresh_id("resp")),
-        event(
-            "response.output_item.added",
-            json!({"output_index": 0, "item": begun(&message)}),
-        ),
+        event("response.output_item.added", json!({"output_index": 0, "item": begun(&message)})),
     ];
     events.extend((0..5).map(|part| text_delta(&message, 0, &format!("part{part} "))));
     events
 }
 
 fn created(id: &str) -> Event {
-    event(
-        "response.created",
-        json!({"response": {"id": id, "object": "response", "status": "in_progress"}}),
-    )
+    event("response.created", json!({"response": {"id": id, "object": "response", "status": "in_progress"}}))
 }
 
 /// An item as it is announced, before it has contents.
@@ -134,34 +123,22 @@ fn begun(item: &Value) -> Value {
 /// The deltas that fill a message or a reasoning summary; other items come whole.
 fn deltas(item: &Value, index: usize) -> Vec<Event> {
     if item["type"] == "message" {
-        let text: Vec<char> = item["content"][0]["text"]
-            .as_str()
-            .unwrap_or_default()
-            .chars()
-            .collect();
-        return text
-            .chunks(DELTA_CHARS)
-            .map(|chunk| text_delta(item, index, &chunk.iter().collect::<String>()))
-            .collect();
+        let text: Vec<char> = item["content"][0]["text"].as_str().unwrap_or_default().chars().collect();
+        return text.chunks(DELTA_CHARS).map(|chunk| text_delta(item, index, &chunk.iter().collect::<String>())).collect();
     }
     let parts = item["summary"].as_array().into_iter().flatten().enumerate();
     parts
         .flat_map(|(part, summary)| {
-            let place =
-                json!({"item_id": item["id"], "output_index": index, "summary_index": part});
+            let place = json!({"item_id": item["id"], "output_index": index, "summary_index": part});
             let mut delta = place.clone();
             delta["delta"] = summary["text"].clone();
-            [
-                event("response.reasoning_summary_part.added", place),
-                event("response.reasoning_summary_text.delta", delta),
-            ]
+            [event("response.reasoning_summary_part.added", place), event("response.reasoning_summary_text.delta", delta)]
         })
         .collect()
 }
 
 fn text_delta(item: &Value, index: usize, delta: &str) -> Event {
-    let place =
-        json!({"item_id": item["id"], "output_index": index, "content_index": 0, "delta": delta});
+    let place = json!({"item_id": item["id"], "output_index": index, "content_index": 0, "delta": delta});
     event("response.output_text.delta", place)
 }
 

@@ -67,16 +67,11 @@ impl Tools {
         } else if self.has("shell_command") {
             wire::function_call("shell_command", &json!({"command": command}).to_string())
         } else if self.has("shell") {
-            wire::function_call(
-                "shell",
-                &json!({"command": ["bash", "-lc", command]}).to_string(),
-            )
+            wire::function_call("shell", &json!({"command": ["bash", "-lc", command]}).to_string())
         } else if self.has("local_shell") {
             wire::local_shell_call(command)
         } else if self.has("exec") {
-            let code = format!(
-                "const r = await tools.exec_command({arguments});\ntext(r.output ?? JSON.stringify(r));"
-            );
+            let code = format!("const r = await tools.exec_command({arguments});\ntext(r.output ?? JSON.stringify(r));");
             wire::custom_call("exec", &code)
         } else {
             self.missing("runs a shell command")
@@ -92,9 +87,8 @@ impl Tools {
             }
         } else if self.has("exec") {
             let patch = json!(patch);
-            let code = format!(
-                "const r = await tools.apply_patch({patch});\ntext(typeof r === 'string' ? r : JSON.stringify(r));"
-            );
+            let code =
+                format!("const r = await tools.apply_patch({patch});\ntext(typeof r === 'string' ? r : JSON.stringify(r));");
             wire::custom_call("exec", &code)
         } else {
             self.shell(&format!("apply_patch <<'EOF'\n{patch}\nEOF"), None)
@@ -102,18 +96,12 @@ impl Tools {
     }
 
     fn plan(&self, steps: &[(String, PlanStatus)]) -> Value {
-        let plan: Vec<Value> = steps
-            .iter()
-            .map(|(step, status)| json!({"step": step, "status": status.as_str()}))
-            .collect();
+        let plan: Vec<Value> = steps.iter().map(|(step, status)| json!({"step": step, "status": status.as_str()})).collect();
         let arguments = json!({"plan": plan}).to_string();
         if self.has("update_plan") {
             wire::function_call("update_plan", &arguments)
         } else if self.has("exec") {
-            wire::custom_call(
-                "exec",
-                &format!("await tools.update_plan({arguments});\ntext('ok');"),
-            )
+            wire::custom_call("exec", &format!("await tools.update_plan({arguments});\ntext('ok');"))
         } else {
             self.missing("updates a plan")
         }
@@ -121,13 +109,7 @@ impl Tools {
 
     fn missing(&self, deed: &str) -> Value {
         let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
-        wire::message(
-            &format!(
-                "I have no tool that {deed}; I was given: {}.",
-                names.join(", ")
-            ),
-            None,
-        )
+        wire::message(&format!("I have no tool that {deed}; I was given: {}.", names.join(", ")), None)
     }
 }
 
@@ -143,10 +125,7 @@ mod tests {
     use super::*;
 
     fn offered(names: &[&str]) -> Tools {
-        let tools: Vec<Value> = names
-            .iter()
-            .map(|name| json!({"type": "function", "name": name}))
-            .collect();
+        let tools: Vec<Value> = names.iter().map(|name| json!({"type": "function", "name": name})).collect();
         Tools::offered(&json!({"tools": tools}))
     }
 
@@ -154,50 +133,33 @@ mod tests {
     fn a_command_takes_the_shell_that_is_there() {
         let check = |tools: &[&str], expect: &str| {
             let call = offered(tools).express(&Item::shell("ls"));
-            let said = call["arguments"]
-                .as_str()
-                .or(call["input"].as_str())
-                .unwrap_or_default();
-            assert_eq!(
-                format!("{} {said}", call["name"].as_str().unwrap_or_default()),
-                expect
-            );
+            let said = call["arguments"].as_str().or(call["input"].as_str()).unwrap_or_default();
+            assert_eq!(format!("{} {said}", call["name"].as_str().unwrap_or_default()), expect);
         };
         check(&["exec_command", "exec"], r#"exec_command {"cmd":"ls"}"#);
         check(&["shell_command"], r#"shell_command {"command":"ls"}"#);
         check(&["shell"], r#"shell {"command":["bash","-lc","ls"]}"#);
-        check(
-            &["exec"],
-            "exec const r = await tools.exec_command({\"cmd\":\"ls\"});\ntext(r.output ?? JSON.stringify(r));",
-        );
+        check(&["exec"], "exec const r = await tools.exec_command({\"cmd\":\"ls\"});\ntext(r.output ?? JSON.stringify(r));");
     }
 
     #[test]
     fn a_local_shell_has_a_call_of_its_own() {
         let tools = Tools::offered(&json!({"tools": [{"type": "local_shell"}]}));
         let call = tools.express(&Item::shell("ls"));
-        assert_eq!(
-            (&call["type"], &call["action"]["command"][2]),
-            (&json!("local_shell_call"), &json!("ls"))
-        );
+        assert_eq!((&call["type"], &call["action"]["command"][2]), (&json!("local_shell_call"), &json!("ls")));
     }
 
     #[test]
     fn a_bound_on_waiting_reaches_the_tool_that_knows_it() {
-        let call = offered(&["exec_command"])
-            .express(&Item::shell_within("sleep 9", Duration::from_secs(1)));
-        assert_eq!(
-            call["arguments"],
-            json!(r#"{"cmd":"sleep 9","yield_time_ms":1000}"#)
-        );
+        let call = offered(&["exec_command"]).express(&Item::shell_within("sleep 9", Duration::from_secs(1)));
+        assert_eq!(call["arguments"], json!(r#"{"cmd":"sleep 9","yield_time_ms":1000}"#));
     }
 
     #[test]
     fn a_patch_goes_through_the_shell_where_no_tool_takes_it() {
         let call = offered(&["shell_command"]).express(&Item::add_file("a.txt", "one\ntwo\n"));
         let arguments: Value =
-            serde_json::from_str(call["arguments"].as_str().expect("arguments are text"))
-                .expect("arguments are JSON");
+            serde_json::from_str(call["arguments"].as_str().expect("arguments are text")).expect("arguments are JSON");
         let expect = "apply_patch <<'EOF'\n*** Begin Patch\n*** Add File: a.txt\n+one\n+two\n*** End Patch\nEOF";
         assert_eq!(arguments["command"], expect);
     }
@@ -206,16 +168,9 @@ mod tests {
     fn a_patch_is_free_text_or_json_as_the_tool_wants() {
         let custom = Tools::offered(&json!({"tools": [{"type": "custom", "name": "apply_patch"}]}));
         assert_eq!(custom.express(&Item::patch("P"))["input"], "P");
-        assert_eq!(
-            offered(&["apply_patch"]).express(&Item::patch("P"))["arguments"],
-            r#"{"input":"P"}"#
-        );
+        assert_eq!(offered(&["apply_patch"]).express(&Item::patch("P"))["arguments"], r#"{"input":"P"}"#);
         let call = offered(&["exec"]).express(&Item::patch("P"));
-        assert!(
-            call["input"]
-                .as_str()
-                .is_some_and(|code| code.starts_with("const r = await tools.apply_patch(\"P\")"))
-        );
+        assert!(call["input"].as_str().is_some_and(|code| code.starts_with("const r = await tools.apply_patch(\"P\")")));
     }
 
     #[test]
@@ -223,31 +178,19 @@ mod tests {
         let body = json!({"input": [{"type": "additional_tools", "tools": [
             {"type": "namespace", "name": "functions", "tools": [{"type": "custom", "name": "exec"}]},
         ]}]});
-        assert_eq!(
-            Tools::offered(&body).express(&Item::shell("ls"))["name"],
-            "exec"
-        );
+        assert_eq!(Tools::offered(&body).express(&Item::shell("ls"))["name"], "exec");
     }
 
     #[test]
     fn a_missing_tool_is_said_and_named() {
         let answer = offered(&["view_image"]).express(&Item::plan([("look", PlanStatus::Pending)]));
-        assert_eq!(
-            answer["content"][0]["text"],
-            "I have no tool that updates a plan; I was given: view_image."
-        );
+        assert_eq!(answer["content"][0]["text"], "I have no tool that updates a plan; I was given: view_image.");
     }
 
     #[test]
     fn a_plan_is_sent_whole() {
-        let plan = Item::plan([
-            ("look", PlanStatus::Completed),
-            ("edit", PlanStatus::InProgress),
-        ]);
+        let plan = Item::plan([("look", PlanStatus::Completed), ("edit", PlanStatus::InProgress)]);
         let expect = r#"{"plan":[{"status":"completed","step":"look"},{"status":"in_progress","step":"edit"}]}"#;
-        assert_eq!(
-            offered(&["update_plan"]).express(&plan)["arguments"],
-            expect
-        );
+        assert_eq!(offered(&["update_plan"]).express(&plan)["arguments"], expect);
     }
 }

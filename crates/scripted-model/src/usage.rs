@@ -30,17 +30,8 @@ impl Usage {
         let newest = body["input"].as_array().and_then(|items| items.last());
         let input = tokens(body);
         let seen_before = input.saturating_sub(newest.map_or(0, tokens));
-        let reasoning = output
-            .iter()
-            .filter(|item| item["type"] == "reasoning")
-            .map(tokens)
-            .sum();
-        Self {
-            input,
-            cached_input: seen_before / CACHE_BLOCK * CACHE_BLOCK,
-            output: output.iter().map(tokens).sum(),
-            reasoning,
-        }
+        let reasoning = output.iter().filter(|item| item["type"] == "reasoning").map(tokens).sum();
+        Self { input, cached_input: seen_before / CACHE_BLOCK * CACHE_BLOCK, output: output.iter().map(tokens).sum(), reasoning }
     }
 
     /// The `usage` object of the API.
@@ -66,26 +57,17 @@ mod tests {
     fn usage_grows_with_the_history_and_most_of_it_is_cached() {
         let history = |messages: usize| json!({"instructions": "x".repeat(9000), "input": vec![json!("hello"); messages]});
         let answer = [wire::message("Hi.", None)];
-        let (first, later) = (
-            Usage::estimate(&history(1), &answer),
-            Usage::estimate(&history(100), &answer),
-        );
+        let (first, later) = (Usage::estimate(&history(1), &answer), Usage::estimate(&history(100), &answer));
         assert!(later.input > first.input, "{later:?} after {first:?}");
         for usage in [first, later] {
-            assert!(
-                usage.cached_input <= usage.input && usage.cached_input > usage.input / 2,
-                "{usage:?}"
-            );
+            assert!(usage.cached_input <= usage.input && usage.cached_input > usage.input / 2, "{usage:?}");
             assert_eq!(usage.cached_input % CACHE_BLOCK, 0);
         }
     }
 
     #[test]
     fn only_reasoning_counts_as_reasoning() {
-        let items = [
-            wire::reasoning(&["think".into()]),
-            wire::message("Hi.", None),
-        ];
+        let items = [wire::reasoning(&["think".into()]), wire::message("Hi.", None)];
         let usage = Usage::estimate(&json!({}), &items);
         assert_eq!(usage.reasoning, tokens(&items[0]));
         assert_eq!(usage.output, tokens(&items[0]) + tokens(&items[1]));
@@ -93,12 +75,7 @@ mod tests {
 
     #[test]
     fn the_total_is_input_and_output() {
-        let usage = Usage {
-            input: 1200,
-            cached_input: 1000,
-            output: 50,
-            reasoning: 20,
-        };
+        let usage = Usage { input: 1200, cached_input: 1000, output: 50, reasoning: 20 };
         assert_eq!(usage.to_wire()["total_tokens"], 1250);
     }
 }

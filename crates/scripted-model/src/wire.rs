@@ -24,10 +24,7 @@ pub(crate) fn message(text: &str, phase: Option<Phase>) -> Value {
 }
 
 pub(crate) fn reasoning(parts: &[String]) -> Value {
-    let summary: Vec<Value> = parts
-        .iter()
-        .map(|text| json!({"type": "summary_text", "text": text}))
-        .collect();
+    let summary: Vec<Value> = parts.iter().map(|text| json!({"type": "summary_text", "text": text})).collect();
     json!({"type": "reasoning", "id": fresh_id("rs"), "summary": summary, "encrypted_content": "c2NyaXB0ZWQ="})
 }
 

@@ -10,16 +10,9 @@ use testkit::codex::{CodexCli, OLDEST_CODEX_VERSION};
 fn main() -> io::Result<ExitCode> {
     for version in [model::CODEX_VERSION, OLDEST_CODEX_VERSION] {
         match CodexCli::provision(version) {
-            Ok(codex) => writeln!(
-                io::stdout(),
-                "Codex {version}: {}",
-                codex.program().display()
-            )?,
+            Ok(codex) => writeln!(io::stdout(), "Codex {version}: {}", codex.program().display())?,
             Err(error) => {
-                writeln!(
-                    io::stderr(),
-                    "error: could not get Codex {version}: {error}"
-                )?;
+                writeln!(io::stderr(), "error: could not get Codex {version}: {error}")?;
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -57,10 +57,7 @@ impl CodexCli {
     /// Codex of this version, installed now if it is not there; processes that ask at once share one installation.
     pub fn provision(version: &str) -> Result<Self, InstallError> {
         let program = install::native_program(version)?;
-        Ok(Self {
-            version: version.to_owned(),
-            program,
-        })
+        Ok(Self { version: version.to_owned(), program })
     }
 
     /// The native program, not npm's wrapper around it.
@@ -80,26 +77,14 @@ impl CodexCli {
     }
 
     /// Runs `codex exec --json … resume <thread_id>` likewise.
-    pub async fn resume(
-        &self,
-        home: &CodexHome,
-        worktree: &Path,
-        thread_id: &str,
-        prompt: &str,
-    ) -> Outcome {
+    pub async fn resume(&self, home: &CodexHome, worktree: &Path, thread_id: &str, prompt: &str) -> Outcome {
         let subcommand = ["resume", thread_id];
         let running = self.start(home, worktree, &subcommand, prompt).await;
         running.end().await
     }
 
     /// Starts `codex exec --json … <subcommand> -` and hands it the prompt, to be watched while it runs.
-    pub async fn start(
-        &self,
-        home: &CodexHome,
-        worktree: &Path,
-        subcommand: &[&str],
-        prompt: &str,
-    ) -> RunningCodex {
+    pub async fn start(&self, home: &CodexHome, worktree: &Path, subcommand: &[&str], prompt: &str) -> RunningCodex {
         let mut command = Command::new(&self.program);
         command
             .args(["exec", "--json", "--skip-git-repo-check"])

@@ -20,24 +20,15 @@ impl Rig {
     fn new(codex: CodexCli, script: Script) -> Self {
         let model = ScriptedModel::start(script).expect("a free port");
         let home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
-        Self {
-            codex,
-            model,
-            home,
-            worktree: tempfile::tempdir().expect("a temporary folder"),
-        }
+        Self { codex, model, home, worktree: tempfile::tempdir().expect("a temporary folder") }
     }
 
     async fn exec(&self, prompt: &str) -> Outcome {
-        self.codex
-            .exec(&self.home, self.worktree.path(), prompt)
-            .await
+        self.codex.exec(&self.home, self.worktree.path(), prompt).await
     }
 
     async fn resume(&self, thread_id: &str, prompt: &str) -> Outcome {
-        self.codex
-            .resume(&self.home, self.worktree.path(), thread_id, prompt)
-            .await
+        self.codex.resume(&self.home, self.worktree.path(), thread_id, prompt).await
     }
 
     fn file(&self, name: &str) -> Option<String> {
@@ -76,22 +67,10 @@ async fn a_plain_prompt_is_answered(codex: CodexCli) {
     let rig = Rig::new(codex, Script::new());
     let outcome = rig.exec("SCENARIO:plain").await;
     assert_eq!(outcome.exit_code, Some(0), "{outcome:?}");
-    assert_eq!(
-        outcome.kinds(),
-        [
-            "thread.started",
-            "turn.started",
-            "item.completed",
-            "turn.completed"
-        ]
-    );
+    assert_eq!(outcome.kinds(), ["thread.started", "turn.started", "item.completed", "turn.completed"]);
     assert_eq!(outcome.messages(), ["Hello from the scripted model."]);
     let requests = rig.model.requests();
-    assert_eq!(
-        requests.len(),
-        1,
-        "one request and nothing else: {requests:?}"
-    );
+    assert_eq!(requests.len(), 1, "one request and nothing else: {requests:?}");
     assert_eq!(requests[0].user_messages(), ["SCENARIO:plain"]);
     assert_eq!(requests[0].thread_id(), outcome.thread_id().as_deref());
 }
@@ -99,19 +78,9 @@ async fn a_plain_prompt_is_answered(codex: CodexCli) {
 async fn a_command_is_run_and_its_output_goes_back(codex: CodexCli) {
     let rig = Rig::new(codex, Script::new());
     let outcome = rig.exec("SCENARIO:cmd_ok").await;
-    let [command] = &outcome.items("command_execution")[..] else {
-        panic!("one command: {outcome:?}")
-    };
-    assert_eq!(
-        (&command["exit_code"], &command["status"]),
-        (&json!(0), &json!("completed"))
-    );
-    assert!(
-        command["aggregated_output"]
-            .as_str()
-            .is_some_and(|output| output.contains("out\n")),
-        "{command}"
-    );
+    let [command] = &outcome.items("command_execution")[..] else { panic!("one command: {outcome:?}") };
+    assert_eq!((&command["exit_code"], &command["status"]), (&json!(0), &json!("completed")));
+    assert!(command["aggregated_output"].as_str().is_some_and(|output| output.contains("out\n")), "{command}");
     assert_eq!(outcome.messages(), ["done ok"]);
     assert_eq!(rig.model.requests().len(), 2);
 }
@@ -120,37 +89,21 @@ async fn a_failing_command_does_not_fail_the_turn(codex: CodexCli) {
     let rig = Rig::new(codex, Script::new());
     let outcome = rig.exec("SCENARIO:cmd_fail").await;
     assert_eq!(outcome.items("command_execution")[0]["exit_code"], 7);
-    assert_eq!(
-        (outcome.exit_code, outcome.messages()),
-        (Some(0), vec!["done fail".to_owned()])
-    );
+    assert_eq!((outcome.exit_code, outcome.messages()), (Some(0), vec!["done fail".to_owned()]));
 }
 
 async fn a_patch_changes_the_worktree(codex: CodexCli) {
     let rig = Rig::new(codex, Script::new());
     let outcome = rig.exec("SCENARIO:patch").await;
-    let kinds: Vec<_> = outcome
-        .items("file_change")
-        .iter()
-        .map(|item| item["changes"][0]["kind"].clone())
-        .collect();
+    let kinds: Vec<_> = outcome.items("file_change").iter().map(|item| item["changes"][0]["kind"].clone()).collect();
     assert_eq!(kinds, ["add", "update"], "{outcome:?}");
     assert_eq!(rig.file("hello.txt").as_deref(), Some("HELLO\nworld\n"));
 }
 
 async fn a_plan_is_followed(codex: CodexCli) {
-    let first = Item::plan([
-        ("look", PlanStatus::InProgress),
-        ("edit", PlanStatus::Pending),
-    ]);
-    let last = Item::plan([
-        ("look", PlanStatus::Completed),
-        ("edit", PlanStatus::Completed),
-    ]);
-    let rig = Rig::new(
-        codex,
-        Script::new().turn(Turn::always().step([first]).step([last]).says("planned")),
-    );
+    let first = Item::plan([("look", PlanStatus::InProgress), ("edit", PlanStatus::Pending)]);
+    let last = Item::plan([("look", PlanStatus::Completed), ("edit", PlanStatus::Completed)]);
+    let rig = Rig::new(codex, Script::new().turn(Turn::always().step([first]).step([last]).says("planned")));
     let outcome = rig.exec("go").await;
     let done = json!([{"text": "look", "completed": true}, {"text": "edit", "completed": true}]);
     assert_eq!(outcome.items("todo_list")[0]["items"], done, "{outcome:?}");
@@ -158,61 +111,31 @@ async fn a_plan_is_followed(codex: CodexCli) {
 
 async fn a_resumed_thread_remembers_and_goes_on_with_the_script(codex: CodexCli) {
     let script = Script::new()
-        .turn(
-            Turn::nth(1)
-                .step([Item::shell("echo one > one.txt")])
-                .says("first"),
-        )
-        .turn(
-            Turn::nth(2)
-                .step([Item::add_file("two.txt", "two\n")])
-                .says("second"),
-        );
+        .turn(Turn::nth(1).step([Item::shell("echo one > one.txt")]).says("first"))
+        .turn(Turn::nth(2).step([Item::add_file("two.txt", "two\n")]).says("second"));
     let rig = Rig::new(codex, script);
     let first = rig.exec("begin").await;
     let thread_id = first.thread_id().expect("the thread has an id");
     let second = rig.resume(&thread_id, "go on").await;
     assert_eq!(second.thread_id(), Some(thread_id), "{second:?}");
-    assert_eq!(
-        (first.messages(), second.messages()),
-        (vec!["first".to_owned()], vec!["second".to_owned()])
-    );
-    assert_eq!(
-        (
-            rig.file("one.txt").as_deref(),
-            rig.file("two.txt").as_deref()
-        ),
-        (Some("one\n"), Some("two\n"))
-    );
+    assert_eq!((first.messages(), second.messages()), (vec!["first".to_owned()], vec!["second".to_owned()]));
+    assert_eq!((rig.file("one.txt").as_deref(), rig.file("two.txt").as_deref()), (Some("one\n"), Some("two\n")));
     let requests = rig.model.requests();
-    assert_eq!(
-        requests.last().expect("a last request").user_messages(),
-        ["begin", "go on"]
-    );
+    assert_eq!(requests.last().expect("a last request").user_messages(), ["begin", "go on"]);
     assert_eq!(rig.home.rollouts().len(), 1);
 }
 
 async fn an_interrupted_turn_can_be_followed_by_another(codex: CodexCli) {
     let rig = Rig::new(codex, Script::new().turn(Turn::nth(2).says("and on")));
     let worktree = rig.worktree.path();
-    let mut running = rig
-        .codex
-        .start(&rig.home, worktree, &[], "SCENARIO:cmd_sleep")
-        .await;
+    let mut running = rig.codex.start(&rig.home, worktree, &[], "SCENARIO:cmd_sleep").await;
     running.until("item.started").await;
     running.interrupt();
     let stopped = running.end().await;
-    assert!(
-        !stopped.kinds().contains(&"turn.completed".to_owned()),
-        "{stopped:?}"
-    );
+    assert!(!stopped.kinds().contains(&"turn.completed".to_owned()), "{stopped:?}");
     let thread_id = stopped.thread_id().expect("the thread has an id");
     let outcome = rig.resume(&thread_id, "go on").await;
-    assert_eq!(
-        outcome.messages(),
-        ["and on"],
-        "what Codex says about the interrupt is not the user's word"
-    );
+    assert_eq!(outcome.messages(), ["and on"], "what Codex says about the interrupt is not the user's word");
     let last = rig.model.requests().pop().expect("a last request");
     assert_eq!(last.user_messages(), ["SCENARIO:cmd_sleep", "go on"]);
 }
@@ -220,22 +143,13 @@ async fn an_interrupted_turn_can_be_followed_by_another(codex: CodexCli) {
 async fn a_wrong_key_fails_the_turn(codex: CodexCli) {
     let outcome = Rig::new(codex, Script::new()).exec("SCENARIO:e401").await;
     assert_eq!(outcome.exit_code, Some(1));
-    assert!(
-        outcome
-            .failure()
-            .is_some_and(|failure| failure.contains("401")),
-        "{outcome:?}"
-    );
+    assert!(outcome.failure().is_some_and(|failure| failure.contains("401")), "{outcome:?}");
 }
 
 async fn two_server_errors_are_overcome(codex: CodexCli) {
     let rig = Rig::new(codex, Script::new());
     let outcome = rig.exec("SCENARIO:e500x2").await;
-    assert_eq!(
-        (outcome.exit_code, outcome.messages()),
-        (Some(0), vec!["recovered".to_owned()]),
-        "{outcome:?}"
-    );
+    assert_eq!((outcome.exit_code, outcome.messages()), (Some(0), vec!["recovered".to_owned()]), "{outcome:?}");
     assert_eq!(rig.model.requests().len(), 3);
 }
 
@@ -244,57 +158,31 @@ async fn a_stream_that_is_always_cut_fails_the_turn(codex: CodexCli) {
     let outcome = rig.exec("SCENARIO:cut").await;
     assert_eq!(outcome.exit_code, Some(1));
     let failure = outcome.failure().expect("the turn failed");
-    assert!(
-        failure.contains("stream disconnected before completion"),
-        "{failure}"
-    );
+    assert!(failure.contains("stream disconnected before completion"), "{failure}");
     assert_eq!(rig.model.requests().len(), 3, "one try and two retries");
 }
 
 async fn a_misspelt_scenario_is_seen_at_once(codex: CodexCli) {
     let outcome = Rig::new(codex, Script::new()).exec("SCENARIO:plane").await;
     let failure = outcome.failure().expect("the turn failed");
-    assert!(
-        failure.contains("there is no scenario `plane`"),
-        "{failure}"
-    );
+    assert!(failure.contains("there is no scenario `plane`"), "{failure}");
 }
 
 async fn usage_is_what_the_script_says(codex: CodexCli) {
-    let said = Usage {
-        input: 1200,
-        cached_input: 1000,
-        output: 50,
-        reasoning: 20,
-    };
-    let outcome = Rig::new(codex, Script::new().usage(said))
-        .exec("SCENARIO:cmd_ok")
-        .await;
+    let said = Usage { input: 1200, cached_input: 1000, output: 50, reasoning: 20 };
+    let outcome = Rig::new(codex, Script::new().usage(said)).exec("SCENARIO:cmd_ok").await;
     let completed = outcome.events().pop().expect("a last event");
     let usage = |field: &str| completed["usage"][field].as_u64();
     let both_requests = (Some(2400), Some(2000), Some(100));
-    assert_eq!(
-        (
-            usage("input_tokens"),
-            usage("cached_input_tokens"),
-            usage("output_tokens")
-        ),
-        both_requests
-    );
+    assert_eq!((usage("input_tokens"), usage("cached_input_tokens"), usage("output_tokens")), both_requests);
 }
 
 #[tokio::test]
 async fn the_pinned_codex_refuses_an_unknown_thread() {
     let rig = Rig::new(CodexCli::pinned(), Script::new());
-    let outcome = rig
-        .resume("0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee", "go on")
-        .await;
+    let outcome = rig.resume("0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee", "go on").await;
     assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (Some(1), ""));
-    assert!(
-        outcome.stderr.contains("no rollout found"),
-        "{}",
-        outcome.stderr
-    );
+    assert!(outcome.stderr.contains("no rollout found"), "{}", outcome.stderr);
 }
 
 #[tokio::test]
@@ -303,12 +191,7 @@ async fn the_oldest_codex_silently_begins_another_thread() {
     let rig = Rig::new(CodexCli::oldest(), Script::new());
     let outcome = rig.resume(unknown, "go on").await;
     assert_eq!(outcome.exit_code, Some(0));
-    assert!(
-        outcome
-            .thread_id()
-            .is_some_and(|thread_id| thread_id != unknown),
-        "{outcome:?}"
-    );
+    assert!(outcome.thread_id().is_some_and(|thread_id| thread_id != unknown), "{outcome:?}");
 }
 
 #[tokio::test]
@@ -316,27 +199,18 @@ async fn a_model_that_is_reached_through_code_is_driven_too() {
     let model = ScriptedModel::start(Script::new()).expect("a free port");
     let home = CodexHome::with_config(&CodexConfig::new(model.url()).model("gpt-6-sol"));
     let worktree = tempfile::tempdir().expect("a temporary folder");
-    let outcome = CodexCli::pinned()
-        .exec(&home, worktree.path(), "SCENARIO:patch")
-        .await;
+    let outcome = CodexCli::pinned().exec(&home, worktree.path(), "SCENARIO:patch").await;
     assert_eq!(outcome.messages(), ["patched"], "{outcome:?}");
     assert!(worktree.path().join("hello.txt").is_file());
     let tools = model.requests()[0].body["input"][0]["type"].clone();
-    assert_eq!(
-        tools, "additional_tools",
-        "this model gets one tool that runs code"
-    );
+    assert_eq!(tools, "additional_tools", "this model gets one tool that runs code");
 }
 
 #[tokio::test]
 async fn both_versions_are_what_they_say() {
     for codex in [CodexCli::pinned(), CodexCli::oldest()] {
-        let output = tokio::process::Command::new(codex.program())
-            .arg("--version")
-            .output()
-            .await;
-        let said =
-            String::from_utf8(output.expect("Codex starts").stdout).expect("a version is text");
+        let output = tokio::process::Command::new(codex.program()).arg("--version").output().await;
+        let said = String::from_utf8(output.expect("Codex starts").stdout).expect("a version is text");
         assert_eq!(said.trim(), format!("codex-cli {}", codex.version_number()));
     }
 }

@@ -83,6 +83,13 @@ pub async fn bind(socket: &Path, tcp: Option<SocketAddr>) -> Result<Listeners, B
     Ok(Listeners { unix: bind_unix(socket).await?, tcp })
 }
 
+/// Removes the socket's file once nobody listens on it. Only for whoever bound it, while the home's lock is still held.
+pub(crate) async fn unbind(socket: &Path) {
+    if let Err(error) = remove_stale(socket).await {
+        tracing::debug!(%error, "the socket's file stays; the next start replaces it");
+    }
+}
+
 async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::Taken { address },

@@ -48,7 +48,7 @@ impl IntoResponse for ProblemResponse {
             view.status = status.as_u16();
             status.canonical_reason().unwrap_or_default().clone_into(&mut view.title);
         }
-        if view.status >= 500 {
+        if view.status == 500 {
             tracing::error!(code = view.code, detail = view.detail, "a request could not be answered");
         }
         let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::guard::Door;
-use crate::listen::Listeners;
+use crate::listen::{self, Listeners};
 use crate::router::{self, Api};
 
 /// The longest that a client may take to send a request's headers, the first one after connecting included.
@@ -55,6 +55,7 @@ pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, 
         }
     };
     tokio::join!(accept(listeners.unix, &unix, &shutdown, &connections), over_tcp);
+    listen::unbind(&engine.socket_path()).await;
     connections.close();
     if tokio::time::timeout(2 * CLOSING_GRACE, connections.wait()).await.is_err() {
         tracing::info!("closing before every request was answered; what was recorded goes on with the next start");

@@ -35,17 +35,9 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     let mut lengths = Vec::new();
     for file in &files {
         let text = read(file)?;
-        let name = file
-            .strip_prefix(root)
-            .unwrap_or(file)
-            .display()
-            .to_string();
+        let name = file.strip_prefix(root).unwrap_or(file).display().to_string();
         lengths.push(text.lines().count());
-        complaints.extend(
-            source::complaints(&text)
-                .into_iter()
-                .map(|complaint| format!("{name}{complaint}")),
-        );
+        complaints.extend(source::complaints(&text).into_iter().map(|complaint| format!("{name}{complaint}")));
     }
     complaints.extend(walls::complaints(root)?);
     complaints.extend(changelog_complaints(root));
@@ -55,19 +47,14 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     lengths.sort_unstable();
     let median = lengths.get(lengths.len() / 2).copied().unwrap_or_default();
     let longest = lengths.last().copied().unwrap_or_default();
-    console::say(&format!(
-        "    {} Rust files, median {median} lines, longest {longest}",
-        lengths.len()
-    ));
+    console::say(&format!("    {} Rust files, median {median} lines, longest {longest}", lengths.len()));
     Ok(())
 }
 
 /// A changelog that is not there has no section either.
 fn changelog_complaints(root: &Path) -> Option<String> {
     let changelog = read(&root.join("CHANGELOG.md")).unwrap_or_default();
-    let has_unreleased = changelog
-        .lines()
-        .any(|line| line.starts_with("## [Unreleased]"));
+    let has_unreleased = changelog.lines().any(|line| line.starts_with("## [Unreleased]"));
     (!has_unreleased).then(|| "CHANGELOG.md: has no `## [Unreleased]` section".to_owned())
 }
 
@@ -93,10 +80,7 @@ fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, TidyError> {
 }
 
 fn read(path: &Path) -> Result<String, TidyError> {
-    std::fs::read_to_string(path).map_err(|source| TidyError::Read {
-        path: path.to_owned(),
-        source,
-    })
+    std::fs::read_to_string(path).map_err(|source| TidyError::Read { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -106,23 +90,13 @@ mod tests {
     #[test]
     fn files_that_are_built_or_fetched_are_not_judged() {
         let root = tempfile::tempdir().expect("a temporary folder");
-        for file in [
-            "a/b.rs",
-            "a/target/c.rs",
-            "target/d.rs",
-            "vendor/e.rs",
-            "f.rs",
-            "g.txt",
-        ] {
+        for file in ["a/b.rs", "a/target/c.rs", "target/d.rs", "vendor/e.rs", "f.rs", "g.txt"] {
             let path = root.path().join(file);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
             std::fs::write(path, "").expect("a temporary file");
         }
         let found = rust_files(root.path()).expect("the folder can be read");
-        assert_eq!(
-            found,
-            [root.path().join("a/b.rs"), root.path().join("f.rs")]
-        );
+        assert_eq!(found, [root.path().join("a/b.rs"), root.path().join("f.rs")]);
     }
 
     #[test]
@@ -132,10 +106,7 @@ mod tests {
             std::fs::write(root.path().join("CHANGELOG.md"), text).expect("a temporary file");
             changelog_complaints(root.path()).is_none()
         };
-        assert!(
-            changelog_complaints(root.path()).is_some(),
-            "there is no file yet"
-        );
+        assert!(changelog_complaints(root.path()).is_some(), "there is no file yet");
         assert!(check("# Changelog\n\n## [Unreleased]\n"));
         assert!(!check("# Changelog\n\n## [0.1.0]\n"));
     }

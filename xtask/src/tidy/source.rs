@@ -16,17 +16,11 @@ pub(super) fn complaints(text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let lines = text.lines().count();
     if lines > MAX_LINES {
-        complaints.push(format!(
-            ": has {lines} lines, more than {MAX_LINES}; make it two files"
-        ));
+        complaints.push(format!(": has {lines} lines, more than {MAX_LINES}; make it two files"));
     }
-    let opening = text
-        .lines()
-        .take_while(|line| line.starts_with("//!"))
-        .count();
+    let opening = text.lines().take_while(|line| line.starts_with("//!")).count();
     if opening < MIN_OPENING {
-        let wanted =
-            "open with `//!` lines that say what it owns, what it never does, and the invariant";
+        let wanted = "open with `//!` lines that say what it owns, what it never does, and the invariant";
         complaints.push(format!(":1: {wanted}"));
     }
     for (number, line) in text.lines().enumerate() {
@@ -47,20 +41,14 @@ mod tests {
 
     #[test]
     fn a_tidy_file_has_no_complaints() {
-        assert_eq!(
-            complaints(&format!("{OPENING}\nfn main() {{}}\n")),
-            Vec::<String>::new()
-        );
+        assert_eq!(complaints(&format!("{OPENING}\nfn main() {{}}\n")), Vec::<String>::new());
     }
 
     #[test]
     fn a_file_opens_with_words() {
         let check = |text: &str| {
             let found = complaints(text);
-            assert!(
-                matches!(found.as_slice(), [one] if one.starts_with(":1: open with")),
-                "{text:?}: {found:?}"
-            );
+            assert!(matches!(found.as_slice(), [one] if one.starts_with(":1: open with")), "{text:?}: {found:?}");
         };
         check("fn main() {}\n");
         check("//! Only one line.\nfn main() {}\n");
@@ -71,18 +59,12 @@ mod tests {
     fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
         let file = |lines: usize| format!("{OPENING}{}", "\n".repeat(lines - MIN_OPENING));
         assert_eq!(complaints(&file(MAX_LINES)), Vec::<String>::new());
-        assert_eq!(
-            complaints(&file(MAX_LINES + 1)),
-            [": has 601 lines, more than 600; make it two files"]
-        );
+        assert_eq!(complaints(&file(MAX_LINES + 1)), [": has 601 lines, more than 600; make it two files"]);
     }
 
     #[test]
     fn every_forbidden_word_is_found_on_its_line() {
-        let rules: Vec<_> = FORBIDDEN
-            .lines()
-            .map(|rule| rule.split_once('\t').expect("a word and a reason"))
-            .collect();
+        let rules: Vec<_> = FORBIDDEN.lines().map(|rule| rule.split_once('\t').expect("a word and a reason")).collect();
         assert!(rules.len() > 5, "the list is there");
         for (word, reason) in rules {
             let found = complaints(&format!("{OPENING}let x = {word};\n"));

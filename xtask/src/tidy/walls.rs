@@ -11,44 +11,9 @@ use crate::tools::cargo;
 
 /// What a crate must be able to do without, because another one does it.
 const WALLS: &[(&str, &[&str])] = &[
-    (
-        "model",
-        &[
-            "axum",
-            "clap",
-            "engine",
-            "fs-err",
-            "notify",
-            "reqwest",
-            "rustix",
-            "scripted-model",
-            "tempfile",
-            "tokio",
-            "web",
-        ],
-    ),
-    (
-        "engine",
-        &[
-            "axum",
-            "clap",
-            "codex-orchestrator",
-            "hyper",
-            "maud",
-            "scripted-model",
-            "web",
-        ],
-    ),
-    (
-        "web",
-        &[
-            "clap",
-            "codex-orchestrator",
-            "fs-err",
-            "rustix",
-            "scripted-model",
-        ],
-    ),
+    ("model", &["axum", "clap", "engine", "fs-err", "notify", "reqwest", "rustix", "scripted-model", "tempfile", "tokio", "web"]),
+    ("engine", &["axum", "clap", "codex-orchestrator", "hyper", "maud", "scripted-model", "web"]),
+    ("web", &["clap", "codex-orchestrator", "fs-err", "rustix", "scripted-model"]),
     ("scripted-model", &["engine", "model", "web"]),
 ];
 
@@ -61,9 +26,7 @@ pub(super) fn complaints(root: &Path) -> Result<Vec<String>, TidyError> {
         let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
         if !super::read(manifest)?.contains("[lints]\nworkspace = true") {
             let name = manifest.strip_prefix(root).unwrap_or(manifest).display();
-            complaints.push(format!(
-                "{name}: must have `[lints]` with `workspace = true`"
-            ));
+            complaints.push(format!("{name}: must have `[lints]` with `workspace = true`"));
         }
     }
     Ok(complaints)
@@ -71,11 +34,8 @@ pub(super) fn complaints(root: &Path) -> Result<Vec<String>, TidyError> {
 
 fn broken_walls(package: &Value) -> Vec<String> {
     let name = package["name"].as_str().unwrap_or_default();
-    let forbidden: Vec<&str> = WALLS
-        .iter()
-        .filter(|(wall, _)| *wall == name)
-        .flat_map(|(_, forbidden)| forbidden.iter().copied())
-        .collect();
+    let forbidden: Vec<&str> =
+        WALLS.iter().filter(|(wall, _)| *wall == name).flat_map(|(_, forbidden)| forbidden.iter().copied()).collect();
     let dependencies = package["dependencies"].as_array().into_iter().flatten();
     dependencies
         .filter(|dependency| dependency["kind"] != "dev")
@@ -87,14 +47,9 @@ fn broken_walls(package: &Value) -> Vec<String> {
 
 fn metadata(root: &Path) -> Result<Value, TidyError> {
     let arguments = ["metadata", "--format-version", "1", "--no-deps"];
-    let output = cargo(root)
-        .args(arguments)
-        .output()
-        .map_err(|error| TidyError::Metadata(error.to_string()))?;
+    let output = cargo(root).args(arguments).output().map_err(|error| TidyError::Metadata(error.to_string()))?;
     if !output.status.success() {
-        return Err(TidyError::Metadata(
-            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        ));
+        return Err(TidyError::Metadata(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
     }
     serde_json::from_slice(&output.stdout).map_err(|error| TidyError::Metadata(error.to_string()))
 }
@@ -114,36 +69,18 @@ mod tests {
         let check = |name, dependency, kind, expect: &[&str]| {
             assert_eq!(broken_walls(&package(name, dependency, kind)), expect);
         };
-        check(
-            "model",
-            "tokio",
-            "normal",
-            &["crate model: must not depend on tokio"],
-        );
-        check(
-            "model",
-            "tokio",
-            "build",
-            &["crate model: must not depend on tokio"],
-        );
+        check("model", "tokio", "normal", &["crate model: must not depend on tokio"]);
+        check("model", "tokio", "build", &["crate model: must not depend on tokio"]);
         check("model", "tokio", "dev", &[]);
         check("engine", "tokio", "normal", &[]);
-        check(
-            "engine",
-            "web",
-            "normal",
-            &["crate engine: must not depend on web"],
-        );
+        check("engine", "web", "normal", &["crate engine: must not depend on web"]);
     }
 
     #[test]
     fn walls_stand_between_crates_that_exist() {
         let metadata = metadata(crate::root()).expect("cargo knows this workspace");
         let packages = metadata["packages"].as_array().expect("a list of crates");
-        let names: Vec<_> = packages
-            .iter()
-            .filter_map(|package| package["name"].as_str())
-            .collect();
+        let names: Vec<_> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
         for (wall, _) in WALLS {
             assert!(names.contains(wall), "{wall} is not among {names:?}");
         }

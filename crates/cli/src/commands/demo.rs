@@ -59,7 +59,11 @@ pub(crate) async fn run(arguments: &Arguments, demo: &DemoArguments) -> Result<E
         stop_server(&client).await?;
     }
     let code = outcome?;
-    printer::line(format!("\nDone in {:.0} s. Look around: ORCH_HOME={} codex-orchestrator task list", begun.elapsed().as_secs_f64(), home.display()));
+    printer::line(format!(
+        "\nDone in {:.0} s. Look around: ORCH_HOME={} codex-orchestrator task list",
+        begun.elapsed().as_secs_f64(),
+        home.display()
+    ));
     printer::line("With your own repository and account:");
     printer::line("  codex-orchestrator doctor");
     printer::line("  codex-orchestrator env add https://host/owner/repo.git");
@@ -94,11 +98,15 @@ async fn sample(home: &Path) -> Result<PathBuf, Problem> {
         std::fs::write(sample.join(name), text).map_err(|error| file_problem(&sample, &error))?;
     }
     let identity = ["-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main"];
-    for arguments in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--no-gpg-sign", "--message", "A greeting"]] {
+    for arguments in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--no-gpg-sign", "--message", "A greeting"]]
+    {
         let git = Command::new("git").args(identity).args(arguments).current_dir(&sample).stdin(Stdio::null()).output().await;
         let git = git.map_err(|error| Problem::internal(format!("git could not be started: {error}")).hint("install git"))?;
         if !git.status.success() {
-            return Err(Problem::internal(format!("git could not make the sample: {}", String::from_utf8_lossy(&git.stderr).trim())));
+            return Err(Problem::internal(format!(
+                "git could not make the sample: {}",
+                String::from_utf8_lossy(&git.stderr).trim()
+            )));
         }
     }
     printer::remark(format!("  {}", sample.display()));
@@ -109,7 +117,10 @@ fn script() -> Script {
     let fix = Turn::containing(FIRST)
         .step([Item::commentary("I will look at the project first."), Item::shell("ls && cat greet.sh test.sh")])
         .step([Item::shell("sh test.sh")])
-        .step([Item::commentary("The greeting has a typing error."), Item::replace_line("greet.sh", "echo \"Helo, $1!\"", "echo \"Hello, $1!\"")])
+        .step([
+            Item::commentary("The greeting has a typing error."),
+            Item::replace_line("greet.sh", "echo \"Helo, $1!\"", "echo \"Hello, $1!\""),
+        ])
         .step([Item::shell("sh test.sh")])
         .step([Item::final_answer("`greet.sh` said \"Helo\" instead of \"Hello\". I fixed it, and the test passes.")]);
     let readme = Turn::containing(SECOND)
@@ -127,7 +138,9 @@ async fn start_server(config: &Config, home: &Path, bin: &Path, model: &Scripted
     write_settings(&codex_home, &settings)?;
     let mut worker = std::ffi::OsString::from("host");
     if !demo_codex::sandbox_works(&codex, &codex_home).await {
-        printer::remark("  Codex's own sandbox does not work on this machine; the script is known and harmless, so it runs without");
+        printer::remark(
+            "  Codex's own sandbox does not work on this machine; the script is known and harmless, so it runs without",
+        );
         write_settings(&codex_home, &format!("sandbox_mode = \"danger-full-access\"\n{settings}"))?;
         worker = codex.into_os_string();
     }

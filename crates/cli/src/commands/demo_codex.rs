@@ -53,7 +53,8 @@ async fn install(config: &Config, tools: &Path) -> Result<(), Problem> {
     if !done.status.success() {
         let said = String::from_utf8_lossy(&done.stderr).into_owned();
         let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason").to_owned();
-        return Err(failed(format!("npm could not install the Codex CLI: {last}")).hint("check the network and npm's registry, then try again"));
+        return Err(failed(format!("npm could not install the Codex CLI: {last}"))
+            .hint("check the network and npm's registry, then try again"));
     }
     std::fs::rename(&partial, tools).map_err(file)
 }
@@ -68,5 +69,7 @@ pub(super) async fn sandbox_works(codex: &Path, codex_home: &Path) -> bool {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();
-    tokio::time::timeout(std::time::Duration::from_secs(20), probe).await.is_ok_and(|done| done.is_ok_and(|status| status.success()))
+    tokio::time::timeout(std::time::Duration::from_secs(20), probe)
+        .await
+        .is_ok_and(|done| done.is_ok_and(|status| status.success()))
 }

@@ -75,8 +75,11 @@ fn print(finding: &Finding) {
 
 async fn git(config: &Config) -> Finding {
     match Git::discover(config.base_environment.clone(), None).await {
-        Ok(git) if git.version().is_tested() => Finding::new("git", Level::Ok, format!("{} at {}", git.version(), git.tool().path().display())),
-        Ok(git) => Finding::new("git", Level::Warning, format!("{} is older than what is tested", git.version())).hint("install git 2.39 or newer"),
+        Ok(git) if git.version().is_tested() => {
+            Finding::new("git", Level::Ok, format!("{} at {}", git.version(), git.tool().path().display()))
+        }
+        Ok(git) => Finding::new("git", Level::Warning, format!("{} is older than what is tested", git.version()))
+            .hint("install git 2.39 or newer"),
         Err(error) => Finding::new("git", Level::Failure, error.to_string()).hint("install git 2.39 or newer"),
     }
 }
@@ -94,7 +97,8 @@ fn home(config: &Config) -> Finding {
             .hint("mend its permissions, or choose another with ORCH_HOME");
     }
     if mode & 0o077 != 0 {
-        return Finding::new("home", Level::Warning, format!("{shown} is open to others (mode {mode:03o})")).hint(format!("chmod 700 {shown}"));
+        return Finding::new("home", Level::Warning, format!("{shown} is open to others (mode {mode:03o})"))
+            .hint(format!("chmod 700 {shown}"));
     }
     Finding::new("home", Level::Ok, format!("{shown}, for its owner only"))
 }

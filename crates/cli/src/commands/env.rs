@@ -58,7 +58,8 @@ fn absolute(url: &str) -> String {
 fn parse_variables(texts: &[String]) -> Result<BTreeMap<String, String>, Problem> {
     let parse = |text: &String| {
         let (name, value) = text.split_once('=').ok_or_else(|| {
-            Problem::new(ProblemKind::Unusable, "variable_refused", "a variable is written NAME=VALUE").hint("as in --var RUST_LOG=debug")
+            Problem::new(ProblemKind::Unusable, "variable_refused", "a variable is written NAME=VALUE")
+                .hint("as in --var RUST_LOG=debug")
         })?;
         Ok((name.to_owned(), value.to_owned()))
     };

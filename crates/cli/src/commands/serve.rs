@@ -13,11 +13,8 @@ use crate::printer;
 
 pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
     log(&serve.log_format);
-    let config = Config::load(&Overrides {
-        home: arguments.home.clone(),
-        listen: serve.listen.clone(),
-        worker: serve.worker.clone(),
-    })?;
+    let config =
+        Config::load(&Overrides { home: arguments.home.clone(), listen: serve.listen.clone(), worker: serve.worker.clone() })?;
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown)?;
     let engine = Engine::start(config.clone()).await.map_err(|error| error.problem)?;

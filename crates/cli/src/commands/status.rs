@@ -33,7 +33,8 @@ pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Prob
         (Some(program), None) => format!("{} ({program})", status.worker.name),
         (None, None) => status.worker.name.clone(),
     };
-    let listen = status.listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address} (token in {}/token)", status.home));
+    let listen =
+        status.listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address} (token in {}/token)", status.home));
     for (name, value) in [
         ("server", format!("{} (process {})", status.version, status.pid)),
         ("home", status.home),

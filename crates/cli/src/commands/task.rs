@@ -80,7 +80,9 @@ async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) ->
 
 /// The prompt from the command line, a file, or stdin.
 fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
-    let unreadable = |error: std::io::Error| Problem::new(ProblemKind::Unusable, "prompt_unreadable", format!("the prompt cannot be read: {error}"));
+    let unreadable = |error: std::io::Error| {
+        Problem::new(ProblemKind::Unusable, "prompt_unreadable", format!("the prompt cannot be read: {error}"))
+    };
     let bytes = match (&asked.prompt, &asked.prompt_file) {
         (_, Some(file)) => std::fs::read(file).map_err(unreadable)?,
         (Some(text), None) if text != "-" => return Ok(text.clone()),
@@ -94,8 +96,12 @@ fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
     };
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Problem::new(ProblemKind::Unusable, "prompt_not_utf8", format!("the prompt is not UTF-8: byte {at} belongs to no character"))
-            .hint("convert it first, for example with iconv")
+        Problem::new(
+            ProblemKind::Unusable,
+            "prompt_not_utf8",
+            format!("the prompt is not UTF-8: byte {at} belongs to no character"),
+        )
+        .hint("convert it first, for example with iconv")
     })
 }
 

@@ -95,7 +95,12 @@ pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
 
 fn show_run(run: &RunFile) {
     let status = serde_json::to_value(run.status).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
-    printer::line(format!("\nrun {}    {}  {}", run.number.0, printer::status(&status), printable_line(run.prompt.as_str(), TITLE)));
+    printer::line(format!(
+        "\nrun {}    {}  {}",
+        run.number.0,
+        printer::status(&status),
+        printable_line(run.prompt.as_str(), TITLE)
+    ));
     let field = |name: &str, value: String| printer::line(format!("  {name:<9} {value}"));
     if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
         field("took", format!("{:.1} s", end.duration_since(start).as_secs_f64()));

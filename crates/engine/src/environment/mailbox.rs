@@ -191,7 +191,7 @@ fn branch_problem(error: VerifyBranchError) -> Problem {
     match error {
         VerifyBranchError::Missing(missing) => Problem::new(ProblemKind::Unusable, "branch_not_found", missing.to_string())
             .hint("name one of the branches there are"),
-        other => Problem::internal(other),
+        VerifyBranchError::Program(error) => Problem::internal(error),
     }
 }
 

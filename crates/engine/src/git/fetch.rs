@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
+use super::gate::FetchTicket;
 use super::locks::remove_stale_locks;
 use super::mirror::Mirror;
 use super::program::{Git, Place, QUICK};
@@ -186,6 +187,22 @@ impl Mirror {
     pub async fn fetch_fresh(&self, deadline: Duration, cancel: CancellationToken) -> Result<(), Arc<FetchError>> {
         let mirror = self.clone();
         self.gate().fresh(move || async move { mirror.fetch_now(deadline, cancel).await }).await
+    }
+
+    /// This moment, for [`Mirror::fetch_since`].
+    pub fn fetch_ticket(&self) -> FetchTicket {
+        self.gate().ticket()
+    }
+
+    /// Like [`Mirror::fetch_fresh`], for who asked earlier: any fetch that began after the ticket's moment will do.
+    pub async fn fetch_since(
+        &self,
+        ticket: FetchTicket,
+        deadline: Duration,
+        cancel: CancellationToken,
+    ) -> Result<(), Arc<FetchError>> {
+        let mirror = self.clone();
+        self.gate().since(ticket, move || async move { mirror.fetch_now(deadline, cancel).await }).await
     }
 
     /// One fetch. The caller holds the writer's lock.

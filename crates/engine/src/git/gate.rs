@@ -5,7 +5,7 @@
 //! Invariant: nobody who waits depends on somebody else still waiting; whoever is left drives the fetch on.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, WeakShared};
@@ -22,12 +22,35 @@ pub struct WriterGuard {
     _guard: OwnedMutexGuard<()>,
 }
 
+/// A moment in a mirror's life: whoever has it is served by any fetch that began after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FetchTicket(u64);
+
 /// Guards one mirror.
 #[derive(Default)]
 pub struct FetchGate {
     writer: Arc<tokio::sync::Mutex<()>>,
-    /// The fetch that has not begun yet. Held weakly: when nobody waits for it any more, it must not keep its place.
-    waiting: Arc<Mutex<Option<WeakShared<BoxFuture<'static, Outcome>>>>>,
+    fetches: Arc<Mutex<Fetches>>,
+}
+
+type Joined = WeakShared<BoxFuture<'static, Outcome>>;
+
+/// Fetches are numbered in the order in which they begin. Held weakly: one that nobody waits for must not keep its place.
+#[derive(Default)]
+struct Fetches {
+    /// How many have begun.
+    begun: u64,
+    /// The number of the newest one that succeeded.
+    succeeded: u64,
+    /// The one under way.
+    current: Option<(u64, Joined)>,
+    /// The one that has not begun yet.
+    waiting: Option<Joined>,
+}
+
+fn locked(fetches: &Mutex<Fetches>) -> MutexGuard<'_, Fetches> {
+    // What is guarded here is whole after every statement, whoever panicked.
+    fetches.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl FetchGate {
@@ -36,20 +59,36 @@ impl FetchGate {
         WriterGuard { _guard: self.writer.clone().lock_owned().await }
     }
 
+    /// This moment.
+    pub fn ticket(&self) -> FetchTicket {
+        FetchTicket(locked(&self.fetches).begun)
+    }
+
     /// Returns when a fetch that began after this call has ended. `fetch` is used only if nobody else's can be joined.
     pub async fn fresh<F>(&self, fetch: impl FnOnce() -> F + Send + 'static) -> Outcome
     where
         F: Future<Output = Result<(), FetchError>> + Send + 'static,
     {
+        self.since(self.ticket(), fetch).await
+    }
+
+    /// Returns when a fetch that began after the ticket's moment has ended; at once if one has succeeded already.
+    pub async fn since<F>(&self, ticket: FetchTicket, fetch: impl FnOnce() -> F + Send + 'static) -> Outcome
+    where
+        F: Future<Output = Result<(), FetchError>> + Send + 'static,
+    {
         let joined = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(joined) = waiting.as_ref().and_then(WeakShared::upgrade) {
-                joined
-            } else {
-                let begun = self.begin(fetch).shared();
-                *waiting = begun.downgrade();
-                begun
+            let mut fetches = locked(&self.fetches);
+            if fetches.succeeded > ticket.0 {
+                return Ok(());
             }
+            let current = fetches.current.as_ref().filter(|(number, _)| *number > ticket.0);
+            let joined = current.and_then(|(_, joined)| joined.upgrade());
+            joined.or_else(|| fetches.waiting.as_ref().and_then(WeakShared::upgrade)).unwrap_or_else(|| {
+                let begun = self.begin(fetch).shared();
+                fetches.waiting = begun.downgrade();
+                begun
+            })
         };
         joined.await
     }
@@ -58,12 +97,22 @@ impl FetchGate {
     where
         F: Future<Output = Result<(), FetchError>> + Send + 'static,
     {
-        let (writer, waiting) = (self.writer.clone(), self.waiting.clone());
+        let (writer, fetches) = (self.writer.clone(), self.fetches.clone());
         async move {
             let _writer = writer.lock_owned().await;
-            // From here on it cannot serve who comes later.
-            waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
-            fetch().await.map_err(Arc::new)
+            let number = {
+                let mut fetches = locked(&fetches);
+                fetches.begun += 1;
+                // From here on it serves those who came before, and nobody who comes later.
+                let number = fetches.begun;
+                fetches.current = fetches.waiting.take().map(|joined| (number, joined));
+                number
+            };
+            let outcome = fetch().await.map_err(Arc::new);
+            if outcome.is_ok() {
+                locked(&fetches).succeeded = number;
+            }
+            outcome
         }
         .boxed()
     }
@@ -197,5 +246,31 @@ mod tests {
         assert_eq!(remote.count(), 0);
         drop(writer);
         assert!(fetch.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn whoever_asked_before_a_fetch_began_is_served_by_it_even_when_it_is_over() {
+        let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
+        let early = gate.ticket();
+        gate.fresh(remote.fetch()).await.expect("it works");
+        gate.since(early, remote.fetch()).await.expect("it works");
+        assert_eq!(remote.count(), 1, "the fetch began after the ticket");
+        gate.since(gate.ticket(), remote.fetch()).await.expect("it works");
+        assert_eq!(remote.count(), 2, "this ticket is younger than the first fetch");
+    }
+
+    #[tokio::test]
+    async fn whoever_asked_before_a_fetch_began_joins_it_while_it_is_under_way() {
+        let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
+        let early = gate.ticket();
+        let (release, released) = oneshot::channel();
+        let mut first = Box::pin(gate.fresh(remote.held(released)));
+        assert!(poll_immediate(&mut first).await.is_none());
+        let mut second = Box::pin(gate.since(early, remote.fetch()));
+        assert!(poll_immediate(&mut second).await.is_none());
+        release.send(()).expect("somebody waits");
+        first.await.expect("it works");
+        second.await.expect("it works");
+        assert_eq!(remote.count(), 1);
     }
 }

@@ -23,7 +23,7 @@ mod worktree;
 pub use clone::{CloneError, CloneRequest, Cloned};
 pub use diff::{DiffError, DiffStat, FileStat};
 pub use fetch::FetchError;
-pub use gate::{FetchGate, WriterGuard};
+pub use gate::{FetchGate, FetchTicket, WriterGuard};
 pub use locks::{RecoverMirrorError, Recovered};
 pub use message::{CommitMessage, RunTrailers};
 pub use mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError};

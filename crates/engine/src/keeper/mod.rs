@@ -8,6 +8,7 @@
 //! Invariant: a run is held by at most one keeper, and its exit record is written once, after everything of it has ended.
 
 mod files;
+mod held;
 mod hold;
 mod launch;
 mod observe;

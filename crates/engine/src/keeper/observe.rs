@@ -2,15 +2,19 @@
 //!
 //! A keeper is told by pid, start time and boot id, never by its number alone. Unknown is an error, not an answer.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::time::Duration;
 
 use model::ids::Attempt;
+use serde::de::DeserializeOwned;
 
 use super::files::RunFiles;
 use super::record::{ExitRecord, KeeperRecord, Order, read};
-use crate::exec::process::{Signal, kill_all, processes_with_environment};
+use crate::exec::process::{
+    ProcessIdentity, Signal, descendants_of, kill_all, members_of_group, members_of_session, processes_with_environment,
+};
 use crate::worker::{RUN_MARK, run_mark};
 
 /// How long everything that a killed keeper left may take to die.
@@ -25,27 +29,55 @@ pub enum KeeperState {
     Alive(KeeperRecord),
     /// Its keeper began and has ended, in order or not.
     Gone {
-        /// Who it was, if it got so far as to say.
+        /// Who it was, if it got so far as to say and that can still be understood.
         record: Option<KeeperRecord>,
         /// How the run ended, if the keeper could still say.
         exit: Option<ExitRecord>,
     },
 }
 
-/// Looks who holds a try of a run. Fails while a keeper is just starting: it will say in a moment who it is.
+/// Looks who holds a try of a run. Fails with `WouldBlock` while a keeper is just starting: it will say in a moment who it is.
+///
+/// A record that is damaged counts as one of this try: a run that may have begun must not be begun again.
 pub fn observe(files: &RunFiles, attempt: Attempt) -> io::Result<KeeperState> {
-    let exit = read::<ExitRecord>(&files.exit())?.filter(|exit| exit.attempt == attempt);
-    let record = read::<KeeperRecord>(&files.keeper())?.filter(|record| record.attempt == attempt);
-    match record {
-        Some(record) if exit.is_none() && record.keeper.is_alive()? => Ok(KeeperState::Alive(record)),
-        Some(record) => {
-            // It may have written its last record between our two looks.
-            let exit = read::<ExitRecord>(&files.exit())?.filter(|exit| exit.attempt == attempt);
-            Ok(KeeperState::Gone { record: Some(record), exit })
+    let exit = || or_damaged(read::<ExitRecord>(&files.exit()), |exit| exit.attempt == attempt);
+    let (ended, keeper) = (exit()?, or_damaged(read(&files.keeper()), |keeper: &KeeperRecord| keeper.attempt == attempt)?);
+    match (keeper, ended) {
+        (Found::Whole(record), Found::Missing) if record.keeper.is_alive()? => Ok(KeeperState::Alive(record)),
+        // It may have written its last record between our two looks.
+        (Found::Whole(record), Found::Missing) => Ok(KeeperState::Gone { record: Some(record), exit: exit()?.whole() }),
+        (Found::Missing | Found::Damaged, Found::Missing) if is_held(files)? => {
+            Err(io::Error::new(io::ErrorKind::WouldBlock, "a keeper is just starting"))
         }
-        None if exit.is_some() => Ok(KeeperState::Gone { record: None, exit }),
-        None if is_held(files)? => Err(io::Error::new(io::ErrorKind::WouldBlock, "a keeper is just starting")),
-        None => Ok(KeeperState::NeverStarted),
+        (Found::Missing, Found::Missing) => Ok(KeeperState::NeverStarted),
+        (keeper, ended) => Ok(KeeperState::Gone { record: keeper.whole(), exit: ended.whole() }),
+    }
+}
+
+/// What there is of a record.
+enum Found<T> {
+    Missing,
+    Damaged,
+    Whole(T),
+}
+
+impl<T> Found<T> {
+    fn whole(self) -> Option<T> {
+        match self {
+            Self::Whole(record) => Some(record),
+            Self::Missing | Self::Damaged => None,
+        }
+    }
+}
+
+fn or_damaged<T: DeserializeOwned>(record: io::Result<Option<T>>, fits: impl Fn(&T) -> bool) -> io::Result<Found<T>> {
+    match record {
+        Ok(record) => Ok(record.filter(|record| fits(record)).map_or(Found::Missing, Found::Whole)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            tracing::warn!(%error, "a keeper's record is damaged; it is left as it is");
+            Ok(Found::Damaged)
+        }
+        Err(error) => Err(error),
     }
 }
 
@@ -62,10 +94,13 @@ fn is_held(files: &RunFiles) -> io::Result<bool> {
     }
 }
 
+fn record_of(files: &RunFiles, attempt: Attempt) -> io::Result<Option<KeeperRecord>> {
+    Ok(read::<KeeperRecord>(&files.keeper())?.filter(|record| record.attempt == attempt))
+}
+
 /// Asks the keeper of this try to end its run. One that is gone, or never was, has nothing to end.
 pub async fn request_stop(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
-    let record = read::<KeeperRecord>(&files.keeper())?.filter(|record| record.attempt == attempt);
-    match record {
+    match record_of(files, attempt)? {
         Some(record) => record.keeper.signal(Signal::TERM).map(drop),
         None => Ok(()),
     }
@@ -73,17 +108,45 @@ pub async fn request_stop(files: &RunFiles, attempt: Attempt) -> io::Result<()> 
 
 /// Returns when no keeper of this try lives.
 pub async fn until_gone(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
-    let record = read::<KeeperRecord>(&files.keeper())?.filter(|record| record.attempt == attempt);
-    match record {
+    match record_of(files, attempt)? {
         Some(record) => record.keeper.wait_until_gone().await,
         None => Ok(()),
     }
 }
 
-/// Ends whatever is left of a try whose keeper was killed: everything that carries the run's mark in its environment.
+/// Ends whatever is left of a try whose keeper was killed, and a keeper that still lives with it: everything that carries the
+/// run's mark in its environment, that is in the keeper's session or the worker's group, or that descends from those.
 pub async fn end_leftovers(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
     let Some(order) = read::<Order>(&files.order())? else { return Ok(()) };
     let mark = run_mark(order.task_id, order.run, attempt);
-    let find = || processes_with_environment(RUN_MARK, &mark);
+    // A damaged record costs the session and the group; the mark is still there.
+    let record = or_damaged(read(&files.keeper()), |record: &KeeperRecord| record.attempt == attempt)?.whole();
+    let find = || leftovers(&mark, record.as_ref());
     kill_all(find, LEFTOVER_PATIENCE).await.map_err(io::Error::other)
+}
+
+fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<ProcessIdentity>> {
+    let mut found: HashSet<_> = processes_with_environment(RUN_MARK, mark)?.into_iter().collect();
+    if let Some(record) = record {
+        if still_its_own(&record.keeper)? {
+            found.extend(members_of_session(record.keeper.pid)?);
+        }
+        if let Some(worker) = &record.worker
+            && still_its_own(worker)?
+        {
+            found.extend(members_of_group(worker.pid)?);
+        }
+    }
+    for root in found.clone() {
+        found.extend(descendants_of(root.pid)?);
+    }
+    Ok(found.into_iter().collect())
+}
+
+/// Whether the session or group of this number can still be the one that this process led: not in another boot, and not once
+/// the number was given to somebody else, which happens only when nobody of the session or group is left.
+fn still_its_own(leader: &ProcessIdentity) -> io::Result<bool> {
+    let now = ProcessIdentity::of(leader.pid)?;
+    let same_boot = ProcessIdentity::current()?.boot_id == leader.boot_id;
+    Ok(same_boot && now.is_none_or(|now| now == *leader))
 }

@@ -143,16 +143,13 @@ impl ExitRecord {
     }
 }
 
-/// Reads a record. A file that is not there, or that no keeper finished writing, is none.
+/// Reads a record. A file that is not there is none; one that cannot be understood is an error of kind `InvalidData`.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs_err::read(path) {
-        Ok(text) => match serde_json::from_slice(&text) {
-            Ok(record) => Ok(Some(record)),
-            Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a keeper's record cannot be understood; it is taken for none");
-                Ok(None)
-            }
-        },
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
+            let what = format!("`{}` cannot be understood: {error}", path.display());
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
@@ -161,4 +158,49 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
 /// Writes a record, whole or not at all.
 pub(super) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     write_atomically(path, &serde_json::to_vec(record)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(ending: Ending) -> ExitRecord {
+        let finished_at = "2026-01-02T03:04:05Z".parse().expect("a time");
+        ExitRecord { schema: 1, attempt: Attempt::FIRST, started_at: None, finished_at, ending, stop_requested: true }
+    }
+
+    #[test]
+    fn every_ending_is_read_as_it_was_written() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run-001.exit.json");
+        for (ending, said, code) in [
+            (Ending::Code { code: 3 }, Exit::Code(3), Some(3)),
+            (Ending::Signal { signal: 9 }, Exit::Signal(9), None),
+            (Ending::TimeLimit, Exit::TimeLimit, None),
+            (Ending::Grace, Exit::Grace, None),
+            (Ending::NeverStarted { reason: "why".to_owned() }, Exit::NeverStarted("why".to_owned()), None),
+        ] {
+            let exit = exit(ending);
+            write(&path, &exit).expect("written");
+            assert_eq!(read::<ExitRecord>(&path).expect("readable"), Some(exit.clone()));
+            assert_eq!((exit.exit(), exit.code()), (said, code));
+        }
+    }
+
+    #[test]
+    fn the_form_of_an_exit_record_stays_what_it_is() {
+        let text = serde_json::to_string(&exit(Ending::Code { code: 3 })).expect("it has a form");
+        let expected = r#"{"schema":1,"attempt":1,"started_at":null,"finished_at":"2026-01-02T03:04:05Z","ending":{"kind":"code","code":3},"stop_requested":true}"#;
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn a_record_that_is_not_there_is_none_and_a_damaged_one_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run-001.exit.json");
+        assert_eq!(read::<ExitRecord>(&path).expect("nothing to read"), None);
+        fs_err::write(&path, "{\"schema\":1,").expect("written");
+        let error = read::<ExitRecord>(&path).expect_err("torn");
+        assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("run-001.exit.json"), "{error}");
+    }
 }

@@ -1,7 +1,9 @@
 //! Watching a journal for the end of its turn, so that a worker that lingers can be told from one that works.
+//!
+//! It changes nothing. A journal that cannot be read costs the run its grace time, not its keeper: the time limit stays.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::codex::CodexEvent;
@@ -10,41 +12,112 @@ use crate::journal::{FolderWatch, Interest, Tail};
 
 /// Follows one journal.
 pub(super) struct TurnWatch {
-    tail: Tail,
+    /// None once the journal could not be read.
+    tail: Option<Tail>,
     interest: Interest,
-    ended: bool,
+    /// What the last line about a turn said, until it was handed on.
+    news: Option<TurnState>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum TurnState {
+    Working,
+    Ended,
 }
 
 impl TurnWatch {
-    pub(super) fn new(journal: PathBuf, folder: &std::path::Path) -> Self {
+    pub(super) fn new(journal: PathBuf, folder: &Path) -> Self {
         let watch: Arc<FolderWatch> = FolderWatch::new();
-        Self { interest: watch.watch(folder), tail: Tail::from(journal, 0), ended: false }
+        Self { interest: watch.watch(folder), tail: Some(Tail::from(journal, 0)), news: None }
     }
 
-    /// Waits until a turn ended, or another one began after it; says which. Cancel-safe: what was read is kept.
-    pub(super) async fn change(&mut self) -> io::Result<bool> {
-        let before = self.ended;
+    /// Waits until a turn began or ended; true if it ended. Cancel-safe: what was read is kept until it is handed on.
+    pub(super) async fn change(&mut self) -> bool {
         loop {
-            let ended = &mut self.ended;
-            while self
-                .tail
-                .read(|line| match line.event() {
-                    CodexEvent::TurnCompleted { .. } | CodexEvent::TurnFailed { .. } => *ended = true,
-                    CodexEvent::TurnStarted => *ended = false,
-                    CodexEvent::ThreadStarted { .. }
-                    | CodexEvent::Error { .. }
-                    | CodexEvent::ItemStarted(_)
-                    | CodexEvent::ItemUpdated(_)
-                    | CodexEvent::ItemCompleted(_)
-                    | CodexEvent::Unknown(_)
-                    | CodexEvent::Note(_) => {}
-                })
-                .await?
-            {}
-            if self.ended != before {
-                return Ok(self.ended);
+            if let Err(error) = self.read_on().await {
+                tracing::warn!(%error, "could not read the journal; a worker that lingers has until the time limit");
+                self.tail = None;
+            }
+            if let Some(state) = self.news.take() {
+                return state == TurnState::Ended;
+            }
+            if self.tail.is_none() {
+                std::future::pending::<()>().await;
             }
             self.interest.changed().await;
         }
+    }
+
+    async fn read_on(&mut self) -> io::Result<()> {
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        let news = &mut self.news;
+        while tail
+            .read(|line| match line.event() {
+                CodexEvent::TurnCompleted { .. } | CodexEvent::TurnFailed { .. } => *news = Some(TurnState::Ended),
+                CodexEvent::TurnStarted => *news = Some(TurnState::Working),
+                CodexEvent::ThreadStarted { .. }
+                | CodexEvent::Error { .. }
+                | CodexEvent::ItemStarted(_)
+                | CodexEvent::ItemUpdated(_)
+                | CodexEvent::ItemCompleted(_)
+                | CodexEvent::Unknown(_)
+                | CodexEvent::Note(_) => {}
+            })
+            .await?
+        {}
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::time::Duration;
+
+    use super::*;
+
+    const STARTED: &[u8] = b"{\"type\":\"turn.started\"}\n";
+    const COMPLETED: &[u8] = b"{\"type\":\"turn.completed\"}\n";
+
+    /// Far longer than a file event takes.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    async fn change(watch: &mut TurnWatch) -> bool {
+        tokio::time::timeout(LIMIT, watch.change()).await.expect("there is news")
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_turn_and_the_start_of_the_next_are_told() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run-001.jsonl");
+        let mut watch = TurnWatch::new(path.clone(), folder.path());
+        let mut journal = fs_err::File::create(path).expect("made");
+        for (line, ended) in [(COMPLETED, true), (STARTED, false), (&b"{\"type\":\"turn.failed\"}\n"[..], true)] {
+            journal.write_all(b"a note\n").and_then(|()| journal.write_all(line)).expect("written");
+            assert_eq!(change(&mut watch).await, ended);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_dropped_at_any_moment_loses_no_news() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run-001.jsonl");
+        fs_err::write(&path, [STARTED, COMPLETED].concat()).expect("written");
+        let mut watch = TurnWatch::new(path, folder.path());
+        let mut told = None;
+        while told.is_none() {
+            // Polled once and dropped, again and again: so a `select!` treats a wait whose neighbours are busy.
+            told = futures_util::FutureExt::now_or_never(watch.change());
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(told, Some(true));
+    }
+
+    #[tokio::test]
+    async fn a_journal_that_cannot_be_read_is_no_news() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut watch = TurnWatch::new(folder.path().to_owned(), folder.path());
+        assert!(tokio::time::timeout(Duration::from_millis(200), watch.change()).await.is_err());
+        assert!(watch.tail.is_none(), "it was tried, and given up");
     }
 }

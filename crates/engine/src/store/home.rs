@@ -114,9 +114,9 @@ fn read_or_make_token(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut random = [0_u8; 32];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    let token: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut random = [[0_u8; 16]; 2];
+    File::open("/dev/urandom")?.read_exact(random.as_flattened_mut())?;
+    let token = format!("{:032x}{:032x}", u128::from_be_bytes(random[0]), u128::from_be_bytes(random[1]));
     write_atomically(path, format!("{token}\n").as_bytes())?;
     Ok(token)
 }

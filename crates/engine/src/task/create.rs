@@ -22,6 +22,8 @@ impl Inner {
         key: Option<String>,
     ) -> Result<(Arc<TaskSlot>, bool), Problem> {
         let mut new = self.parse(&asked)?;
+        // Taken before anything is written, so that requests of one moment are served by one fetch.
+        let ticket = self.mirror_of(new.env_id).ok().map(|mirror| mirror.fetch_ticket());
         new.idempotency_key.clone_from(&key);
         let waiting = match &key {
             Some(_) => Some(self.keys.lock().await),
@@ -33,6 +35,9 @@ impl Inner {
         self.worker()?;
         let slot = self.record(new).await?;
         drop(waiting);
+        if let Some(ticket) = ticket {
+            slot.asked_at(ticket);
+        }
         self.admit(&slot);
         Ok((slot, true))
     }

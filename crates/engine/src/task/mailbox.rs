@@ -23,6 +23,13 @@ impl Inner {
     /// Grants or refuses what a person asks.
     pub(crate) async fn ask(self: &Arc<Self>, slot: &Arc<TaskSlot>, asked: TaskRequest) -> Result<Arc<TaskRecord>, Problem> {
         let _turn = slot.turn.lock().await;
+        if slot.is_gone() {
+            return match asked {
+                // Removing twice is fine.
+                TaskRequest::Remove => Ok(slot.record()),
+                TaskRequest::Resume(_) | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
+            };
+        }
         let decision = request(&slot.record(), asked, Timestamp::now()).map_err(Problem::from)?;
         self.commit(slot, decision).await.map_err(Problem::from)?;
         Ok(slot.record())
@@ -56,6 +63,9 @@ impl Inner {
     }
 
     async fn take(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
+        if slot.is_gone() {
+            return;
+        }
         let decision = decide(&slot.record(), event, Timestamp::now());
         if let Err(error) = self.commit(slot, decision).await {
             tracing::error!(task = %slot.id, %error, "could not write a task's record; recovery will try again");

@@ -39,7 +39,7 @@ impl Inner {
         let mirror = self.mirror_of(task.env_id)?;
         let base = match &task.base_sha {
             Some(base) => base.clone(),
-            None => self.newest_base(&mirror, &task, cancel).await?,
+            None => self.newest_base(&mirror, slot, cancel).await?,
         };
         let branch = BranchName::of_task(task.task_id);
         let last = AtomicU8::new(u8::MAX);
@@ -61,8 +61,10 @@ impl Inner {
     }
 
     /// The commit that the task's ref names now, after a fetch that began after the task was asked for.
-    async fn newest_base(&self, mirror: &Mirror, task: &TaskRecord, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
-        let fetch = mirror.fetch_fresh(self.config.fetch_time_limit, self.cancel.clone());
+    async fn newest_base(&self, mirror: &Mirror, slot: &TaskSlot, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
+        let task = slot.record();
+        let ticket = slot.asked().unwrap_or_else(|| mirror.fetch_ticket());
+        let fetch = mirror.fetch_since(ticket, self.config.fetch_time_limit, self.cancel.clone());
         tokio::select! {
             fetched = fetch => fetched.map_err(|error| fetch_failed(&error))?,
             () = cancel.cancelled() => return Err(RunError::new("cancelled", "stopped before its worktree was made")),

@@ -80,8 +80,8 @@ impl Inner {
                 }
                 tokio::select! {
                     () = interest.changed() => {}
-                    changed = changes.changed() => {
-                        if changed.is_err() || *changes.borrow() {
+                    news = changes.changed() => {
+                        if news.is_err() || *changes.borrow() {
                             return;
                         }
                     }
@@ -94,7 +94,7 @@ impl Inner {
     pub(crate) async fn patch(&self, slot: &TaskSlot, run: Option<RunNumber>) -> Result<Vec<u8>, Problem> {
         let task = slot.record();
         let (from, to) = match run {
-            None => (task.base_sha.as_ref(), task.runs.iter().rev().filter_map(|run| run.end()?.commit.as_ref()).next()),
+            None => (task.base_sha.as_ref(), task.runs.iter().rev().find_map(|run| run.end()?.commit.as_ref())),
             Some(number) => {
                 self.journal(slot, number)?;
                 let commit = task.run(number).and_then(|run| run.end()?.commit.as_ref());

@@ -13,7 +13,13 @@ use crate::engine::{Inner, blocking};
 
 impl Inner {
     pub(super) async fn remove(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
-        let (home, id) = (Arc::clone(&self.home), slot.id);
+        let id = slot.id;
+        // Held to the end, so that nobody writes a record into a folder that is being moved.
+        let _turn = slot.turn.lock().await;
+        if slot.is_gone() {
+            return;
+        }
+        let home = Arc::clone(&self.home);
         if let Err(error) = blocking(move || home.discard_task(id)).await {
             tracing::error!(task = %id, %error, "could not remove a task; recovery will try again");
             return;

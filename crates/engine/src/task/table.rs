@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use jiff::Timestamp;
 use model::api::Progress;
@@ -12,6 +12,8 @@ use model::ids::{Attempt, EnvironmentId, TaskId};
 use model::task::TaskRecord;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+
+use crate::git::FetchTicket;
 
 /// One task in memory.
 pub(crate) struct TaskSlot {
@@ -23,6 +25,8 @@ pub(crate) struct TaskSlot {
     /// One event at a time, in the order of their arrival.
     pub(super) turn: tokio::sync::Mutex<()>,
     working: AtomicUsize,
+    /// When it was asked for, in the life of its mirror. Unknown after a restart.
+    asked: OnceLock<FetchTicket>,
     preparation: Mutex<Option<(Attempt, CancellationToken)>>,
     /// Changes with every new record; `true` once the task is gone.
     gone: watch::Sender<bool>,
@@ -52,6 +56,7 @@ impl TaskSlot {
             progress: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             working: AtomicUsize::new(0),
+            asked: OnceLock::new(),
             preparation: Mutex::default(),
             gone: watch::Sender::new(false),
         })
@@ -74,6 +79,11 @@ impl TaskSlot {
     /// Wakes with every new record; the value says whether the task is gone.
     pub(crate) fn changes(&self) -> watch::Receiver<bool> {
         self.gone.subscribe()
+    }
+
+    /// Whether the task was removed, whoever still holds it.
+    pub(super) fn is_gone(&self) -> bool {
+        *self.gone.borrow()
     }
 
     /// Waits until the task is gone.
@@ -101,6 +111,15 @@ impl TaskSlot {
         self.working.load(Ordering::SeqCst) > 0
     }
 
+    /// Says when the task was asked for. The first word counts.
+    pub(super) fn asked_at(&self, ticket: FetchTicket) {
+        self.asked.get_or_init(|| ticket);
+    }
+
+    pub(super) fn asked(&self) -> Option<FetchTicket> {
+        self.asked.get().copied()
+    }
+
     /// The token that ends the preparation of this attempt.
     pub(super) fn begin_preparation(&self, attempt: Attempt, parent: &CancellationToken) -> CancellationToken {
         let token = parent.child_token();
@@ -125,9 +144,9 @@ pub(crate) struct TaskTable {
 
 #[derive(Default)]
 struct Tables {
-    by_id: HashMap<TaskId, Arc<TaskSlot>>,
-    by_age: BTreeMap<(Timestamp, TaskId), Arc<TaskSlot>>,
-    by_key: HashMap<String, TaskId>,
+    ids: HashMap<TaskId, Arc<TaskSlot>>,
+    ages: BTreeMap<(Timestamp, TaskId), Arc<TaskSlot>>,
+    keys: HashMap<String, TaskId>,
 }
 
 /// The place of a task in the list of all tasks.
@@ -145,36 +164,36 @@ impl TaskTable {
     pub(crate) fn insert(&self, slot: &Arc<TaskSlot>) {
         let mut tables = self.write();
         if let Some(key) = &slot.record().idempotency_key {
-            tables.by_key.insert(key.clone(), slot.id);
+            tables.keys.insert(key.clone(), slot.id);
         }
-        tables.by_age.insert((slot.created_at, slot.id), Arc::clone(slot));
-        tables.by_id.insert(slot.id, Arc::clone(slot));
+        tables.ages.insert((slot.created_at, slot.id), Arc::clone(slot));
+        tables.ids.insert(slot.id, Arc::clone(slot));
     }
 
     pub(super) fn remove(&self, slot: &TaskSlot) {
         let mut tables = self.write();
-        tables.by_id.remove(&slot.id);
-        tables.by_age.remove(&(slot.created_at, slot.id));
+        tables.ids.remove(&slot.id);
+        tables.ages.remove(&(slot.created_at, slot.id));
         if let Some(key) = &slot.record().idempotency_key {
-            tables.by_key.remove(key);
+            tables.keys.remove(key);
         }
     }
 
     pub(crate) fn get(&self, id: TaskId) -> Option<Arc<TaskSlot>> {
-        self.read().by_id.get(&id).cloned()
+        self.read().ids.get(&id).cloned()
     }
 
     pub(crate) fn by_key(&self, key: &str) -> Option<Arc<TaskSlot>> {
         let tables = self.read();
-        tables.by_id.get(tables.by_key.get(key)?).cloned()
+        tables.ids.get(tables.keys.get(key)?).cloned()
     }
 
     /// The tasks older than `before`, newest first.
     pub(super) fn newest(&self, before: Option<Age>) -> Vec<Arc<TaskSlot>> {
         let tables = self.read();
         match before {
-            Some(age) => tables.by_age.range(..age).rev().map(|(_, slot)| Arc::clone(slot)).collect(),
-            None => tables.by_age.values().rev().cloned().collect(),
+            Some(age) => tables.ages.range(..age).rev().map(|(_, slot)| Arc::clone(slot)).collect(),
+            None => tables.ages.values().rev().cloned().collect(),
         }
     }
 
@@ -183,11 +202,11 @@ impl TaskTable {
     }
 
     pub(crate) fn of_environment(&self, env_id: EnvironmentId) -> Vec<Arc<TaskSlot>> {
-        self.read().by_age.values().filter(|slot| slot.env_id == env_id).cloned().collect()
+        self.read().ages.values().filter(|slot| slot.env_id == env_id).cloned().collect()
     }
 
     pub(crate) fn count_of_environment(&self, env_id: EnvironmentId) -> usize {
-        self.read().by_age.values().filter(|slot| slot.env_id == env_id).count()
+        self.read().ages.values().filter(|slot| slot.env_id == env_id).count()
     }
 }
 

@@ -17,15 +17,9 @@ const SILENCE: Duration = Duration::from_millis(200);
 async fn an_http_error_carries_its_status_and_body() {
     let model = start(Script::new());
     let check = async |name: &str, status: u16, message: &str| {
-        let response = Ask::new(&format!("SCENARIO:{name}"))
-            .post(&model.url())
-            .await;
+        let response = Ask::new(&format!("SCENARIO:{name}")).post(&model.url()).await;
         assert_eq!(response.status(), status, "{name}");
-        assert_eq!(
-            response.headers().contains_key("retry-after"),
-            status == 429,
-            "{name}"
-        );
+        assert_eq!(response.headers().contains_key("retry-after"), status == 429, "{name}");
         let body: Value = response.json().await.expect("an error is JSON");
         assert_eq!(body["error"]["message"], message, "{name}");
     };
@@ -57,21 +51,13 @@ async fn a_cut_breaks_the_connection_in_the_middle_of_a_message() {
 async fn a_stream_can_end_as_failed_or_incomplete() {
     let model = start(Script::new());
     let last = async |name: &str| {
-        let answer = Ask::new(&format!("SCENARIO:{name}"))
-            .answer(&model.url())
-            .await;
+        let answer = Ask::new(&format!("SCENARIO:{name}")).answer(&model.url()).await;
         answer.events.last().cloned().expect("a last event")
     };
-    assert_eq!(
-        last("failed_ctx").await["response"]["error"]["code"],
-        "context_length_exceeded"
-    );
+    assert_eq!(last("failed_ctx").await["response"]["error"]["code"], "context_length_exceeded");
     let incomplete = last("incomplete").await;
     assert_eq!(incomplete["type"], "response.incomplete");
-    assert_eq!(
-        incomplete["response"]["incomplete_details"]["reason"],
-        "max_output_tokens"
-    );
+    assert_eq!(incomplete["response"]["incomplete_details"]["reason"], "max_output_tokens");
 }
 
 #[tokio::test]
@@ -82,15 +68,9 @@ async fn a_hanging_stream_sends_a_part_and_then_nothing() {
     while let Ok(Ok(Some(_))) = tokio::time::timeout(SILENCE, response.chunk()).await {
         chunks += 1;
     }
-    assert!(
-        chunks > 0,
-        "headers and the beginning of a message come first"
-    );
+    assert!(chunks > 0, "headers and the beginning of a message come first");
     drop(model);
-    assert!(
-        response.chunk().await.is_err(),
-        "stopping the model breaks what hangs"
-    );
+    assert!(response.chunk().await.is_err(), "stopping the model breaks what hangs");
 }
 
 #[tokio::test]
@@ -118,13 +98,8 @@ async fn a_dropped_model_no_longer_listens() {
 async fn a_taken_port_is_named() {
     let model = start(Script::new());
     let address = SocketAddr::from(([127, 0, 0, 1], model.port()));
-    let Err(error) = ScriptedModel::start_on(address, Script::new()) else {
-        panic!("two servers on one port")
-    };
-    assert_eq!(
-        error.to_string(),
-        format!("could not listen on {address} for the scripted model")
-    );
+    let Err(error) = ScriptedModel::start_on(address, Script::new()) else { panic!("two servers on one port") };
+    assert_eq!(error.to_string(), format!("could not listen on {address} for the scripted model"));
     assert!(matches!(error, StartError::Listen { .. }));
 }
 
@@ -132,22 +107,13 @@ async fn a_taken_port_is_named() {
 async fn other_paths_and_methods_are_not_found_in_json() {
     let model = start(Script::new());
     let get = async |path: &str| {
-        let response = reqwest::get(format!("{}{path}", model.url()))
-            .await
-            .expect("an answer");
+        let response = reqwest::get(format!("{}{path}", model.url())).await.expect("an answer");
         let status = response.status().as_u16();
-        (
-            status,
-            response.json::<Value>().await.expect("an error is JSON")["error"]["code"].clone(),
-        )
+        (status, response.json::<Value>().await.expect("an error is JSON")["error"]["code"].clone())
     };
     assert_eq!(get("/models").await, (404, "not_found".into()));
     assert_eq!(get("/responses").await, (404, "not_found".into()));
-    let paths: Vec<String> = model
-        .requests()
-        .into_iter()
-        .map(|request| request.path)
-        .collect();
+    let paths: Vec<String> = model.requests().into_iter().map(|request| request.path).collect();
     assert_eq!(paths, ["/v1/models", "/v1/responses"]);
 }
 
@@ -155,12 +121,7 @@ async fn other_paths_and_methods_are_not_found_in_json() {
 async fn a_body_that_is_not_json_is_refused_and_kept_for_the_curious() {
     let model = start(Script::new());
     let url = format!("{}/responses", model.url());
-    let response = reqwest::Client::new()
-        .post(url)
-        .body("not json")
-        .send()
-        .await
-        .expect("an answer");
+    let response = reqwest::Client::new().post(url).body("not json").send().await.expect("an answer");
     assert_eq!(response.status(), 400);
     assert_eq!(model.requests()[0].body, "not json");
 }

@@ -44,9 +44,7 @@ impl Ask {
 
     /// Sends the request.
     pub(crate) async fn post(&self, url: &str) -> reqwest::Response {
-        let request = reqwest::Client::new()
-            .post(format!("{url}/responses"))
-            .json(&self.0);
+        let request = reqwest::Client::new().post(format!("{url}/responses")).json(&self.0);
         request.send().await.expect("the model answers")
     }
 
@@ -56,10 +54,7 @@ impl Ask {
     }
 
     fn push(&mut self, item: Value) {
-        self.0["input"]
-            .as_array_mut()
-            .expect("the input is a list")
-            .push(item);
+        self.0["input"].as_array_mut().expect("the input is a list").push(item);
     }
 }
 
@@ -76,51 +71,30 @@ impl Answer {
             }
         };
         let text = String::from_utf8(text).expect("events are UTF-8");
-        Self {
-            events: text.split_terminator("\n\n").map(parse_event).collect(),
-            whole,
-        }
+        Self { events: text.split_terminator("\n\n").map(parse_event).collect(), whole }
     }
 
     /// The types of the events, in order.
     pub(crate) fn kinds(&self) -> Vec<&str> {
-        self.events
-            .iter()
-            .filter_map(|event| event["type"].as_str())
-            .collect()
+        self.events.iter().filter_map(|event| event["type"].as_str()).collect()
     }
 
     /// The finished output items.
     pub(crate) fn items(&self) -> Vec<&Value> {
         let done = |event: &&Value| event["type"] == "response.output_item.done";
-        self.events
-            .iter()
-            .filter(done)
-            .map(|event| &event["item"])
-            .collect()
+        self.events.iter().filter(done).map(|event| &event["item"]).collect()
     }
 
     /// The text of the only message.
     pub(crate) fn text(&self) -> &str {
-        let [item] = self.items()[..] else {
-            panic!("one item, not {:?}", self.items())
-        };
-        item["content"][0]["text"]
-            .as_str()
-            .expect("a message has text")
+        let [item] = self.items()[..] else { panic!("one item, not {:?}", self.items()) };
+        item["content"][0]["text"].as_str().expect("a message has text")
     }
 }
 
 fn parse_event(block: &str) -> Value {
-    let (kind, data) = block
-        .split_once('\n')
-        .expect("an event has a type and data");
-    let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("then data"))
-        .expect("data is JSON");
-    assert_eq!(
-        kind.strip_prefix("event: "),
-        data["type"].as_str(),
-        "both places name the same type"
-    );
+    let (kind, data) = block.split_once('\n').expect("an event has a type and data");
+    let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("then data")).expect("data is JSON");
+    assert_eq!(kind.strip_prefix("event: "), data["type"].as_str(), "both places name the same type");
     data
 }

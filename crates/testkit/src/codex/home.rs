@@ -25,12 +25,8 @@ impl CodexHome {
         // Not in the system's temporary folder: Codex behaves a little differently there, and says so.
         let homes = target_dir().join("tmp");
         fs_err::create_dir_all(&homes).expect("the build's folder can be written");
-        let home = tempfile::Builder::new()
-            .prefix("codex-home-")
-            .tempdir_in(homes)
-            .expect("a temporary folder");
-        fs_err::write(home.path().join("config.toml"), config.to_toml())
-            .expect("a new folder can be written");
+        let home = tempfile::Builder::new().prefix("codex-home-").tempdir_in(homes).expect("a temporary folder");
+        fs_err::write(home.path().join("config.toml"), config.to_toml()).expect("a new folder can be written");
         Self(home)
     }
 
@@ -46,13 +42,8 @@ impl CodexHome {
 
     /// The whole environment of a Codex with this home: this, `HOME` and a `PATH`.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
-        let path =
-            std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
-        [
-            ("CODEX_HOME", self.path().into()),
-            ("HOME", self.path().into()),
-            ("PATH", path),
-        ]
+        let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
+        [("CODEX_HOME", self.path().into()), ("HOME", self.path().into()), ("PATH", path)]
     }
 }
 
@@ -62,12 +53,6 @@ fn files_below(folder: &Path) -> Vec<PathBuf> {
     };
     entries
         .map(|entry| entry.expect("a folder of Codex can be read").path())
-        .flat_map(|path| {
-            if path.is_dir() {
-                files_below(&path)
-            } else {
-                vec![path]
-            }
-        })
+        .flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] })
         .collect()
 }

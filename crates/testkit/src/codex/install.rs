@@ -54,12 +54,7 @@ pub(super) fn native_program(version: &str) -> Result<PathBuf, InstallError> {
         return Ok(program);
     }
     install(version, &tools, &home)?;
-    platform
-        .program_in(&home)
-        .ok_or_else(|| InstallError::Layout {
-            package: package(version),
-            folder: home,
-        })
+    platform.program_in(&home).ok_or_else(|| InstallError::Layout { package: package(version), folder: home })
 }
 
 /// The folder that Cargo builds this workspace into.
@@ -77,18 +72,9 @@ fn package(version: &str) -> String {
 
 fn install(version: &str, tools: &Path, home: &Path) -> Result<(), InstallError> {
     let package = package(version);
-    let half = tempfile::Builder::new()
-        .prefix(".installing-")
-        .tempdir_in(tools)?;
+    let half = tempfile::Builder::new().prefix(".installing-").tempdir_in(tools)?;
     let output = Command::new("npm")
-        .args([
-            "install",
-            "--no-audit",
-            "--no-fund",
-            "--ignore-scripts",
-            "--loglevel=error",
-            "--prefix",
-        ])
+        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--prefix"])
         .arg(half.path())
         .arg(&package)
         .current_dir(half.path())
@@ -128,10 +114,7 @@ impl Platform {
     /// Where npm puts the program: newer versions have a package for each platform, older ones hold all of them.
     fn program_in(&self, home: &Path) -> Option<PathBuf> {
         let packages = home.join("node_modules/@openai");
-        let newer = packages.join(format!(
-            "codex-{}/vendor/{}/bin/codex",
-            self.npm, self.triple
-        ));
+        let newer = packages.join(format!("codex-{}/vendor/{}/bin/codex", self.npm, self.triple));
         let older = packages.join(format!("codex/vendor/{}/codex/codex", self.triple));
         [newer, older].into_iter().find(|program| program.is_file())
     }
@@ -143,18 +126,14 @@ mod tests {
 
     fn touch(home: &Path, path: &str) -> PathBuf {
         let file = home.join(path);
-        fs_err::create_dir_all(file.parent().expect("the path has folders"))
-            .expect("a temporary folder");
+        fs_err::create_dir_all(file.parent().expect("the path has folders")).expect("a temporary folder");
         fs_err::write(&file, "").expect("a temporary file");
         file
     }
 
     #[test]
     fn both_layouts_of_the_package_are_known() {
-        let platform = Platform {
-            npm: "linux-x64",
-            triple: "x86_64-unknown-linux-musl",
-        };
+        let platform = Platform { npm: "linux-x64", triple: "x86_64-unknown-linux-musl" };
         let check = |path: &str| {
             let home = tempfile::tempdir().expect("a temporary folder");
             assert_eq!(platform.program_in(home.path()), None);
@@ -167,10 +146,7 @@ mod tests {
 
     #[test]
     fn npms_wrapper_is_not_the_program() {
-        let platform = Platform {
-            npm: "linux-x64",
-            triple: "x86_64-unknown-linux-musl",
-        };
+        let platform = Platform { npm: "linux-x64", triple: "x86_64-unknown-linux-musl" };
         let home = tempfile::tempdir().expect("a temporary folder");
         touch(home.path(), "node_modules/.bin/codex");
         touch(home.path(), "node_modules/@openai/codex/bin/codex.js");
@@ -180,11 +156,6 @@ mod tests {
     #[test]
     fn the_target_folder_is_the_one_this_test_was_built_into() {
         let program = std::env::current_exe().expect("a test has a program");
-        assert!(
-            program.starts_with(target_dir()),
-            "{} is not in {}",
-            program.display(),
-            target_dir().display()
-        );
+        assert!(program.starts_with(target_dir()), "{} is not in {}", program.display(), target_dir().display());
     }
 }

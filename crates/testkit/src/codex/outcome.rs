@@ -18,52 +18,35 @@ pub struct Outcome {
 impl Outcome {
     /// The lines of stdout that are JSON.
     pub fn events(&self) -> Vec<Value> {
-        self.stdout
-            .lines()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect()
+        self.stdout.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// The types of the events, in order.
     pub fn kinds(&self) -> Vec<String> {
-        self.events()
-            .iter()
-            .filter_map(|event| event["type"].as_str().map(str::to_owned))
-            .collect()
+        self.events().iter().filter_map(|event| event["type"].as_str().map(str::to_owned)).collect()
     }
 
     /// The thread, as `thread.started` names it.
     pub fn thread_id(&self) -> Option<String> {
-        let started = self
-            .events()
-            .into_iter()
-            .find(|event| event["type"] == "thread.started")?;
+        let started = self.events().into_iter().find(|event| event["type"] == "thread.started")?;
         started["thread_id"].as_str().map(str::to_owned)
     }
 
     /// The completed items of one type.
     pub fn items(&self, kind: &str) -> Vec<Value> {
         let events = self.events().into_iter();
-        let completed = events
-            .filter(|event| event["type"] == "item.completed")
-            .map(|mut event| event["item"].take());
+        let completed = events.filter(|event| event["type"] == "item.completed").map(|mut event| event["item"].take());
         completed.filter(|item| item["type"] == kind).collect()
     }
 
     /// The texts of the agent's messages.
     pub fn messages(&self) -> Vec<String> {
-        self.items("agent_message")
-            .iter()
-            .filter_map(|item| item["text"].as_str().map(str::to_owned))
-            .collect()
+        self.items("agent_message").iter().filter_map(|item| item["text"].as_str().map(str::to_owned)).collect()
     }
 
     /// The message of `turn.failed`.
     pub fn failure(&self) -> Option<String> {
-        let failed = self
-            .events()
-            .into_iter()
-            .find(|event| event["type"] == "turn.failed")?;
+        let failed = self.events().into_iter().find(|event| event["type"] == "turn.failed")?;
         failed["error"]["message"].as_str().map(str::to_owned)
     }
 }

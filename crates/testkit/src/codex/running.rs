@@ -27,11 +27,7 @@ pub struct RunningCodex {
 
 impl RunningCodex {
     pub(super) async fn spawn(mut command: Command, prompt: &str) -> Self {
-        let piped = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let mut child = piped.spawn().expect("the installed Codex starts");
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let mut stderr = child.stderr.take().expect("stderr is a pipe");
@@ -40,18 +36,10 @@ impl RunningCodex {
         stdin.write_all(prompt.as_bytes()).await.ok();
         let stderr = tokio::spawn(async move {
             let mut bytes = Vec::new();
-            stderr
-                .read_to_end(&mut bytes)
-                .await
-                .expect("a pipe can be read");
+            stderr.read_to_end(&mut bytes).await.expect("a pipe can be read");
             String::from_utf8_lossy(&bytes).into_owned()
         });
-        Self {
-            child,
-            lines: BufReader::new(stdout).lines(),
-            stdout: String::new(),
-            stderr,
-        }
+        Self { child, lines: BufReader::new(stdout).lines(), stdout: String::new(), stderr }
     }
 
     /// Waits for the next event of this type, such as `item.started`.
@@ -71,10 +59,7 @@ impl RunningCodex {
     /// Sends it the signal that means: stop, and end what you started.
     pub fn interrupt(&self) {
         let id = self.child.id().expect("Codex was not waited for yet");
-        let pid = i32::try_from(id)
-            .ok()
-            .and_then(Pid::from_raw)
-            .expect("a process id fits");
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id fits");
         kill_process(pid, Signal::INT).expect("our own child can be signalled");
     }
 
@@ -91,9 +76,7 @@ impl RunningCodex {
     }
 
     async fn next_line(&mut self) -> Option<String> {
-        let line = within(self.lines.next_line())
-            .await
-            .expect("Codex prints UTF-8")?;
+        let line = within(self.lines.next_line()).await.expect("Codex prints UTF-8")?;
         self.stdout.push_str(&line);
         self.stdout.push('\n');
         Some(line)
@@ -101,8 +84,6 @@ impl RunningCodex {
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    let Ok(done) = tokio::time::timeout(LIMIT, work).await else {
-        panic!("Codex was silent for {LIMIT:?}")
-    };
+    let Ok(done) = tokio::time::timeout(LIMIT, work).await else { panic!("Codex was silent for {LIMIT:?}") };
     done
 }

@@ -1,0 +1,222 @@
+//! A worker that is held: one `select!` turns everything into an event, and an end is brought about in stages.
+//!
+//! Invariant: whatever goes wrong on the way is said and passed over, since a keeper that gave up would take the run with it;
+//! when it is over, nothing that the worker started is left.
+
+use std::fmt::Display;
+use std::io;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, sleep_until};
+
+use super::files::RunFiles;
+use super::record::{Ending, Order};
+use super::turn::TurnWatch;
+use crate::exec::RunningProgram;
+use crate::exec::process::{Signal, descendants_of, ended_children_of, kill_all};
+
+/// How long what a worker left behind may take after SIGTERM.
+const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
+
+/// How long the kernel may take to end what was killed: a process in a system call that hangs goes when the call ends.
+const KILL_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Far enough away to mean never.
+const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
+/// The signals that a keeper hears.
+pub(super) struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+    child: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            child: signal(SignalKind::child())?,
+        })
+    }
+}
+
+/// Why a worker is being ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Asked,
+    TimeLimit,
+    Grace,
+}
+
+/// How far the stop protocol has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Working,
+    Interrupted,
+    Terminated,
+    Killed,
+}
+
+/// A worker that is held.
+pub(super) struct Held {
+    worker: RunningProgram,
+    turn: TurnWatch,
+    stop_grace: Duration,
+    turn_end_grace: Duration,
+    /// When the run's time is over.
+    limit: Instant,
+    /// When a worker whose turn has ended must have ended too.
+    lingering: Option<Instant>,
+    stage: Stage,
+    /// When the stop protocol goes one stage further.
+    patience: Instant,
+    reason: Option<Reason>,
+    asked: bool,
+}
+
+impl Held {
+    pub(super) fn new(order: &Order, files: &RunFiles, worker: RunningProgram) -> Self {
+        let now = Instant::now();
+        Self {
+            worker,
+            turn: TurnWatch::new(files.journal(), files.folder()),
+            stop_grace: Duration::from_millis(order.stop_grace_ms).min(NEVER),
+            turn_end_grace: Duration::from_millis(order.turn_end_grace_ms).min(NEVER),
+            limit: now + Duration::from_millis(order.time_limit_ms).min(NEVER),
+            lingering: None,
+            stage: Stage::Working,
+            patience: now + NEVER,
+            reason: None,
+            asked: false,
+        }
+    }
+
+    /// Waits for the worker's end or brings it about. Returns how it ended, and whether a stop was asked for.
+    pub(super) async fn to_the_end(mut self, signals: &mut Signals) -> io::Result<(Ending, bool)> {
+        loop {
+            let lingering = self.lingering.unwrap_or_else(|| Instant::now() + NEVER);
+            let working = self.stage == Stage::Working;
+            tokio::select! {
+                ended = self.worker.ended() => {
+                    pass_over("could not watch the worker", ended);
+                    break;
+                }
+                _ = signals.terminate.recv() => self.asked_to_stop(),
+                _ = signals.interrupt.recv() => self.asked_to_stop(),
+                _ = signals.hang_up.recv() => {}
+                _ = signals.child.recv() => pass_over("could not bury an orphan", self.bury_orphans()),
+                ended = self.turn.change() => self.lingering = ended.then(|| Instant::now() + self.turn_end_grace),
+                () = sleep_until(self.limit), if working => self.end(Reason::TimeLimit),
+                () = sleep_until(lingering), if working => self.end(Reason::Grace),
+                () = sleep_until(self.patience), if !working => self.go_on_ending().await,
+            }
+        }
+        let status = self.worker.reap().await?;
+        leave_nothing().await;
+        Ok((self.ending(status), self.asked))
+    }
+
+    /// Ends a worker at once that cannot be written down.
+    pub(super) async fn given_up(mut self, error: &io::Error) -> io::Result<Ending> {
+        pass_over("could not end the worker", self.worker.signal_group(Signal::KILL));
+        kill_offspring().await;
+        self.worker.reap().await?;
+        Ok(Ending::NeverStarted { reason: format!("it was ended at once, since its record could not be written: {error}") })
+    }
+
+    fn asked_to_stop(&mut self) {
+        self.asked = true;
+        if self.stage == Stage::Working {
+            self.end(Reason::Asked);
+        }
+    }
+
+    fn end(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+        self.stage = Stage::Interrupted;
+        self.patience = Instant::now() + self.stop_grace;
+        pass_over("could not interrupt the worker", self.worker.signal_group(Signal::INT));
+    }
+
+    async fn go_on_ending(&mut self) {
+        match self.stage {
+            Stage::Working | Stage::Interrupted => {
+                self.stage = Stage::Terminated;
+                pass_over("could not terminate the worker", self.worker.signal_group(Signal::TERM));
+            }
+            Stage::Terminated | Stage::Killed => {
+                self.stage = Stage::Killed;
+                pass_over("could not kill the worker", self.worker.signal_group(Signal::KILL));
+                kill_offspring().await;
+            }
+        }
+        self.patience = Instant::now() + self.stop_grace;
+    }
+
+    /// Takes the exit status of what was left to us by its parents, so that no zombies pile up. The worker's own is not taken.
+    fn bury_orphans(&self) -> io::Result<()> {
+        let worker = self.worker.identity().pid;
+        for orphan in ended_children_of(std::process::id())? {
+            let pid = i32::try_from(orphan).ok().filter(|_| orphan != worker).and_then(Pid::from_raw);
+            if let Some(pid) = pid {
+                match waitpid(Some(pid), WaitOptions::NOHANG) {
+                    Ok(_) | Err(Errno::CHILD) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ending(&self, status: ExitStatus) -> Ending {
+        match self.reason {
+            Some(Reason::TimeLimit) => Ending::TimeLimit,
+            Some(Reason::Grace) => Ending::Grace,
+            Some(Reason::Asked) | None => match (status.code(), status.signal()) {
+                (Some(code), _) => Ending::Code { code },
+                (None, signal) => Ending::Signal { signal: signal.unwrap_or_default() },
+            },
+        }
+    }
+}
+
+/// Ends whatever the worker left behind: it may clean up, and is killed if it does not.
+async fn leave_nothing() {
+    let left = descendants_of(std::process::id()).unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not see what the worker left behind");
+        vec![]
+    });
+    for process in &left {
+        pass_over("could not terminate what the worker left behind", process.signal(Signal::TERM));
+    }
+    let all_gone = async {
+        for process in &left {
+            process.wait_until_gone().await?;
+        }
+        io::Result::Ok(())
+    };
+    if let Ok(gone) = tokio::time::timeout(LEFTOVER_GRACE, all_gone).await {
+        pass_over("could not wait for what the worker left behind", gone);
+    }
+    kill_offspring().await;
+}
+
+async fn kill_offspring() {
+    let killed = kill_all(|| descendants_of(std::process::id()), KILL_PATIENCE).await;
+    pass_over("could not end all that the worker started", killed);
+}
+
+/// Says what went wrong, and goes on.
+fn pass_over<T, E: Display>(what: &str, result: Result<T, E>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "{what}");
+    }
+}
