@@ -42,7 +42,11 @@ async fn every_outcome_is_told_apart() {
     let stage = Stage::new().await;
     for (prompt, status, code) in [
         ("begin; end done", "completed", None),
-        ("begin; echo 'not json'; printf '{\"type\":\"error\",\"message\":\"Reconnecting... 1/5\"}\\n'; end done", "completed", None),
+        (
+            "begin; echo 'not json'; printf '{\"type\":\"error\",\"message\":\"Reconnecting... 1/5\"}\\n'; end done",
+            "completed",
+            None,
+        ),
         ("begin; failed 'Incorrect API key provided'", "failed", Some("unauthorized")),
         ("begin; end done; exit 3", "failed", Some("worker_failed")),
         ("exit 0", "failed", Some("nothing_ran")),
@@ -73,7 +77,11 @@ async fn a_resume_that_starts_another_thread_fails_and_the_task_keeps_its_thread
     let stage = Stage::new().await;
     let first = stage.run("begin; end one").await;
     let second = stage.resume(&first, "thread 01a201f5-b7dd-79a1-8a6e-7e6639f5c650; turn; sleep 600").await;
-    assert_eq!((&second["status"], &second["runs"][1]["error"]["code"]), (&json!("failed"), &json!("thread_changed")), "{second}");
+    assert_eq!(
+        (&second["status"], &second["runs"][1]["error"]["code"]),
+        (&json!("failed"), &json!("thread_changed")),
+        "{second}"
+    );
     assert_eq!(second["thread_id"], first["thread_id"]);
     let third = stage.resume(&second, "begin; end three").await;
     assert_eq!((&third["status"], &third["runs"][2]["thread_id"]), (&json!("completed"), &first["thread_id"]));
@@ -140,16 +148,19 @@ async fn a_missing_ref_and_a_moved_remote_fail_clearly_and_leave_nothing() {
 
     fs_err::rename(stage.upstream.path(), stage.upstream.path().with_extension("moved")).expect("ours");
     let gone = stage.run("begin; end x").await;
-    assert_eq!((&gone["status"], &gone["runs"][0]["error"]["code"]), (&json!("failed"), &json!("repository_not_found")), "{gone}");
+    assert_eq!(
+        (&gone["status"], &gone["runs"][0]["error"]["code"]),
+        (&json!("failed"), &json!("repository_not_found")),
+        "{gone}"
+    );
 }
 
 #[tokio::test]
 async fn a_clone_that_cannot_be_leaves_nothing_behind() {
     let stage = Stage::new().await;
-    for (url, branch, code) in [
-        ("/no/such/repository", None, "repository_not_found"),
-        (stage.upstream.url().as_str(), Some("nope"), "branch_not_found"),
-    ] {
+    for (url, branch, code) in
+        [("/no/such/repository", None, "repository_not_found"), (stage.upstream.url().as_str(), Some("nope"), "branch_not_found")]
+    {
         let (status, created) = stage.home.post("/api/v1/envs", &json!({ "repo_url": url, "default_branch": branch })).await;
         assert_eq!(status, 201, "{created}");
         let id = created["env_id"].as_str().expect("an id");
@@ -158,7 +169,9 @@ async fn a_clone_that_cannot_be_leaves_nothing_behind() {
         assert!(!stage.home.path().join("envs").join(id).exists());
         assert_eq!(stage.home.delete(&format!("/api/v1/envs/{id}")).await.0, 204);
     }
-    for (url, code) in [("ext::sh -c x", "repository_url_refused"), ("-x", "repository_url_refused"), ("https://a:b@c/d", "url_has_credentials")] {
+    for (url, code) in
+        [("ext::sh -c x", "repository_url_refused"), ("-x", "repository_url_refused"), ("https://a:b@c/d", "url_has_credentials")]
+    {
         let (status, problem) = stage.home.post("/api/v1/envs", &json!({ "repo_url": url })).await;
         assert_eq!((status, &problem["code"]), (422, &json!(code)), "{problem}");
     }

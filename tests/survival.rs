@@ -111,7 +111,8 @@ async fn a_keeper_killed_after_the_end_of_its_turn_costs_nothing() {
     begun(&home, &task).await;
     let (keeper, _) = holders(&home, &task);
     let journal = logs(&home, &task).join("run-001.jsonl");
-    let mut events = home.request(reqwest::Method::GET, &format!("/api/v1/tasks/{task}/runs/1/events")).send().await.expect("a stream");
+    let mut events =
+        home.request(reqwest::Method::GET, &format!("/api/v1/tasks/{task}/runs/1/events")).send().await.expect("a stream");
     while !fs_err::read_to_string(&journal).expect("there").contains("turn.completed") {
         events.chunk().await.expect("it goes on");
     }
@@ -128,7 +129,12 @@ async fn a_worker_that_ignores_all_but_kill_is_stopped_with_its_children() {
     home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
     home.start().await;
     let env = home.environment(&upstream.url()).await;
-    let task = home.task(&env, "trap '' INT TERM; begin; (trap '' INT TERM; setsid sh -c 'while :; do sleep 1; done' &); while :; do sleep 1; done").await;
+    let task = home
+        .task(
+            &env,
+            "trap '' INT TERM; begin; (trap '' INT TERM; setsid sh -c 'while :; do sleep 1; done' &); while :; do sleep 1; done",
+        )
+        .await;
     begun(&home, &task).await;
     let path = format!("/api/v1/tasks/{task}/stop");
     let first = home.post(&path, &Value::Null).await;

@@ -1,0 +1,154 @@
+//! The real Codex CLI, both versions, through the whole product: server, keeper, worktree, commit. Only the model is scripted.
+//!
+//! The scenarios are the scripted model's; the worker is `host`, so Codex runs inside its own sandbox.
+
+use scripted_model::{CodexConfig, Script, ScriptedModel};
+use serde_json::{Value, json};
+use testkit::TestHome;
+use testkit::codex::{CodexCli, CodexHome};
+use testkit::upstream::Upstream;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+struct Stage {
+    home: TestHome,
+    env: String,
+    _upstream: Upstream,
+    _model: ScriptedModel,
+    codex_home: CodexHome,
+}
+
+impl Stage {
+    async fn new(codex: &CodexCli) -> Self {
+        let model = ScriptedModel::start(Script::new()).expect("a model that plays scenarios");
+        let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
+        let upstream = Upstream::new();
+        let mut home = TestHome::new(BINARY);
+        let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
+        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+        home.set("ORCH_WORKER", "host");
+        home.set("CODEX_HOME", codex_home.path());
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        Self { home, env, _upstream: upstream, _model: model, codex_home }
+    }
+
+    async fn run(&self, prompt: &str) -> Value {
+        let task = self.home.task(&self.env, prompt).await;
+        self.home.settled(&task).await
+    }
+
+    async fn resume(&self, task: &Value, prompt: &str) -> Value {
+        let id = task["task_id"].as_str().expect("an id");
+        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
+        assert_eq!(status, 201, "{answer}");
+        self.home.settled(id).await
+    }
+}
+
+fn versions() -> [CodexCli; 2] {
+    [CodexCli::pinned(), CodexCli::oldest()]
+}
+
+#[tokio::test]
+async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
+    for codex in versions() {
+        let version = codex.version_number().to_owned();
+        let stage = Stage::new(&codex).await;
+        let plain = stage.run("SCENARIO:plain").await;
+        assert_eq!(
+            (&plain["status"], &plain["runs"][0]["last_message"]),
+            (&json!("completed"), &json!("Hello from the scripted model.")),
+            "{version}"
+        );
+        let patched = stage.resume(&plain, "SCENARIO:patch").await;
+        assert_eq!(
+            (&patched["status"], &patched["thread_id"]),
+            (&json!("completed"), &plain["thread_id"]),
+            "{version}: {patched}"
+        );
+        assert!(patched["runs"][1]["commit"].is_string(), "{version}: {patched}");
+        let diff = stage.home.get(&format!("/api/v1/tasks/{}/diff?run=2", patched["task_id"].as_str().expect("an id"))).await.1;
+        assert_eq!(diff["files"][0]["new_path"], "hello.txt", "{version}");
+        for (scenario, mark) in [("SCENARIO:cmd_ok", "\"exit_code\":0"), ("SCENARIO:cmd_fail", "\"exit_code\":7")] {
+            let task = stage.run(scenario).await;
+            assert_eq!(task["status"], "completed", "{version} {scenario}: {task}");
+            let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/1/log", task["task_id"].as_str().expect("an id"))).await;
+            assert!(log.contains(mark), "{version} {scenario}: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn usage_of_a_resumed_run_is_its_own_in_both_versions() {
+    for codex in versions() {
+        let stage = Stage::new(&codex).await;
+        let first = stage.run("SCENARIO:plain").await;
+        let second = stage.resume(&first, "SCENARIO:plain").await;
+        let input = |n: usize| second["runs"][n]["usage"]["input_tokens"].as_u64().expect("a figure");
+        // The history is sent again, so the second request is a little larger; the thread's total would be twice as large.
+        let (first, second) = (input(0), input(1));
+        assert!(first <= second && second < first + first / 2, "{}: {first} and {second}", codex.version_number());
+    }
+}
+
+#[tokio::test]
+async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
+    for codex in versions() {
+        let stage = Stage::new(&codex).await;
+        let version = codex.version_number();
+        let refused = stage.run("SCENARIO:e401").await;
+        assert_eq!(
+            (&refused["status"], &refused["runs"][0]["error"]["code"]),
+            (&json!("failed"), &json!("unauthorized")),
+            "{version}: {refused}"
+        );
+        let cut = stage.run("SCENARIO:cut").await;
+        assert_eq!((&cut["status"], &cut["runs"][0]["error"]["code"]), (&json!("failed"), &json!("network")), "{version}: {cut}");
+        let recovered = stage.run("SCENARIO:e500x2").await;
+        assert_eq!(recovered["status"], "completed", "{version}: {recovered}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
+    for codex in versions() {
+        let stage = Stage::new(&codex).await;
+        let id = stage.home.task(&stage.env, "SCENARIO:cmd_sleep").await;
+        let path = format!("/api/v1/tasks/{id}/runs/1/events");
+        let mut events = stage.home.request(reqwest::Method::GET, &path).send().await.expect("a stream");
+        let mut seen = String::new();
+        while !seen.contains("command_execution") {
+            let chunk = events.chunk().await.expect("it goes on").expect("the command begins");
+            seen.push_str(&String::from_utf8_lossy(&chunk));
+        }
+        stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &Value::Null).await;
+        let stopped = stage.home.settled(&id).await;
+        assert_eq!(stopped["status"], "stopped", "{}: {stopped}", codex.version_number());
+        let left = engine::exec::process::processes_with_environment("ORCH_RUN", &format!("{id}/1/1")).expect("asked");
+        assert!(left.is_empty(), "{left:?}");
+        let resumed = stage.resume(&stopped, "SCENARIO:plain").await;
+        assert_eq!((&resumed["status"], &resumed["thread_id"]), (&json!("completed"), &stopped["thread_id"]), "{resumed}");
+    }
+}
+
+#[tokio::test]
+async fn a_thread_that_codex_does_not_know_any_more_fails_clearly() {
+    let stage = Stage::new(&CodexCli::pinned()).await;
+    let task = stage.run("SCENARIO:plain").await;
+    let sessions = stage.codex_home.path().join("sessions");
+    fs_err::remove_dir_all(&sessions).expect("ours");
+    for entry in fs_err::read_dir(stage.codex_home.path()).expect("there") {
+        let path = entry.expect("read").path();
+        if path.to_string_lossy().contains("sqlite") {
+            fs_err::remove_file(path).expect("ours");
+        }
+    }
+    let resumed = stage.resume(&task, "SCENARIO:plain").await;
+    assert_eq!(
+        (&resumed["status"], &resumed["runs"][1]["error"]["code"]),
+        (&json!("failed"), &json!("unknown_thread")),
+        "{resumed}"
+    );
+    assert_eq!(resumed["thread_id"], task["thread_id"]);
+}

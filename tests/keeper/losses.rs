@@ -1,0 +1,106 @@
+//! Keepers that are killed and records that are damaged: what is seen then, and that what was left is ended.
+
+use engine::exec::process::{ProcessIdentity, Signal};
+use engine::keeper::{ExitRecord, KeeperState, end_leftovers, observe, request_stop, until_gone};
+use model::ids::Attempt;
+
+use super::bench::{Bench, appears, gone, written_process};
+
+/// Starts a child that shows no mark, and one that is in another session; then works on.
+const FAMILY: &str = "env -i sh -c 'echo $$ > plain; exec sleep 60' &
+    setsid sh -c 'echo $$ > session; exec sleep 60' &
+    trap '' INT TERM; until [ -s plain ] && [ -s session ]; do sleep 0.02; done; echo up > up; sleep 60";
+
+fn lives(process: &ProcessIdentity) -> bool {
+    process.is_alive().expect("/proc can be read")
+}
+
+#[tokio::test]
+async fn what_a_killed_keeper_left_is_seen_as_lost_and_can_be_ended() {
+    let bench = Bench::new(FAMILY);
+    let keeper = bench.start_until("up").await;
+    let bystander = Bench::new("echo up > up; sleep 60");
+    let other = bystander.start_until("up").await;
+    let record = bench.record();
+    let worker = record.worker.clone().expect("it has started");
+    let family = [worker, written_process(&bench.file("plain")).await, written_process(&bench.file("session")).await];
+    record.keeper.signal(Signal::KILL).expect("it is ours");
+    gone(keeper).await;
+    assert!(family.iter().all(lives), "they do not depend on the keeper");
+    assert_eq!(bench.state(), KeeperState::Gone { record: Some(record), exit: None });
+    end_leftovers(&bench.files, bench.order.attempt).await.expect("they can be ended");
+    assert!(!family.iter().any(lives), "{family:?}");
+    end_leftovers(&bench.files, bench.order.attempt).await.expect("nothing is left to end");
+    assert!(lives(&bystander.record().keeper), "another run is not touched");
+    request_stop(&bystander.files, bystander.order.attempt).await.expect("told");
+    bystander.ended(other).await;
+}
+
+#[tokio::test]
+async fn a_try_whose_keeper_was_killed_is_not_begun_again() {
+    let bench = Bench::new("echo begun >> begun; sleep 60");
+    let keeper = bench.start_until("begun").await;
+    bench.record().keeper.signal(Signal::KILL).expect("it is ours");
+    gone(keeper).await;
+    assert!(gone(bench.start()).await.success(), "{}", bench.complaints());
+    assert_eq!(appears(&bench.file("begun")).await, "begun\n");
+    assert!(matches!(bench.state(), KeeperState::Gone { exit: None, .. }));
+}
+
+#[tokio::test]
+async fn leftovers_are_ended_with_a_keeper_that_still_lives() {
+    let bench = Bench::new(FAMILY);
+    let keeper = bench.start_until("up").await;
+    end_leftovers(&bench.files, bench.order.attempt).await.expect("they can be ended");
+    assert!(!gone(keeper).await.success());
+    assert_eq!(bench.marked(), vec![]);
+}
+
+#[tokio::test]
+async fn a_keeper_that_is_starting_is_no_answer_yet() {
+    let bench = Bench::new("exit 0");
+    bench.hold_before_the_worker();
+    let keeper = bench.start();
+    let record = appears(&bench.files.keeper()).await;
+    fs_err::remove_file(bench.files.keeper()).expect("there");
+    let error = observe(&bench.files, bench.order.attempt).expect_err("somebody holds the lock and does not say who");
+    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+    fs_err::write(bench.files.keeper(), record).expect("written");
+    bench.open_prompt();
+    bench.ended(keeper).await;
+}
+
+#[tokio::test]
+async fn a_run_that_was_never_held_has_nothing_to_stop_or_to_end() {
+    let bench = Bench::new("");
+    assert_eq!(bench.state(), KeeperState::NeverStarted);
+    request_stop(&bench.files, Attempt::FIRST).await.expect("nobody to tell");
+    until_gone(&bench.files, Attempt::FIRST).await.expect("nobody to wait for");
+    end_leftovers(&bench.files, Attempt::FIRST).await.expect("nothing to end");
+}
+
+#[tokio::test]
+async fn a_damaged_record_means_that_the_run_may_have_begun() {
+    let bench = Bench::new("exit 0");
+    let exit: ExitRecord = bench.held().await;
+    fs_err::write(bench.files.keeper(), "{\"schema\":1,").expect("written");
+    assert_eq!(bench.state(), KeeperState::Gone { record: None, exit: Some(exit) });
+    fs_err::write(bench.files.exit(), "").expect("written");
+    assert_eq!(bench.state(), KeeperState::Gone { record: None, exit: None });
+    assert!(!gone(bench.start()).await.success(), "it does not begin what may have begun");
+    assert!(bench.complaints().contains("run-001.exit.json"), "{}", bench.complaints());
+}
+
+#[tokio::test]
+async fn a_record_of_an_earlier_boot_is_of_somebody_who_is_gone() {
+    let bench = Bench::new("echo up > up; exec sleep 60");
+    let keeper = bench.start_until("up").await;
+    let text = fs_err::read_to_string(bench.files.keeper()).expect("there");
+    let boot = bench.record().keeper.boot_id;
+    fs_err::write(bench.files.keeper(), text.replace(&boot, "another-boot")).expect("written");
+    assert!(matches!(bench.state(), KeeperState::Gone { exit: None, .. }));
+    request_stop(&bench.files, bench.order.attempt).await.expect("nobody of that boot to tell");
+    fs_err::write(bench.files.keeper(), text).expect("written");
+    request_stop(&bench.files, bench.order.attempt).await.expect("told");
+    assert!(bench.ended(keeper).await.stop_requested);
+}
