@@ -1,4 +1,5 @@
 //! The command line alone, as a person uses it: from nothing to a diff, with its exit codes and its words for what goes wrong.
+//! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
 
 use std::process::Output;
 
@@ -16,7 +17,7 @@ fn home() -> TestHome {
 }
 
 async fn run(home: &TestHome, arguments: &[&str]) -> Output {
-    let limit = std::time::Duration::from_secs(60);
+    let limit = std::time::Duration::from_mins(1);
     let done = tokio::time::timeout(limit, home.command(arguments).output()).await;
     done.unwrap_or_else(|_| panic!("{arguments:?} did not end")).expect("the binary can be started")
 }

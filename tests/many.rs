@@ -1,4 +1,5 @@
 //! Many at once: 25 tasks of one environment at the same moment, from the newest commit, with at most two fetches.
+//! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,5 @@
 //! How runs end: every outcome told apart, usage per run, one commit per run, the thread kept, nothing half-made.
+//! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
 
 use serde_json::{Value, json};
 use testkit::TestHome;

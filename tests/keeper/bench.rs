@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use engine::exec::process::{ProcessIdentity, Signal, processes_with_environment};
 use engine::keeper::{ExitRecord, KeeperRecord, KeeperState, Order, RunFiles, observe};
+use engine::store::atomic::write_atomically;
 use model::ids::{Attempt, RunNumber, TaskId};
 use tokio::process::{Child, Command};
 
@@ -74,7 +75,9 @@ impl Bench {
 
     /// Starts a keeper.
     pub(crate) fn start(&self) -> Child {
-        fs_err::write(self.files.order(), serde_json::to_vec(&self.order).expect("it has a form")).expect("written");
+        let order = serde_json::to_vec(&self.order).expect("it has a form");
+        // Whole or not at all, as a server does it: other keepers may be reading it.
+        write_atomically(&self.files.order(), &order).expect("written");
         let complaints = fs_err::File::options().create(true).append(true).open(self.files.complaints()).expect("made");
         let mut keeper = Command::new(env!("CARGO_BIN_EXE_codex-orchestrator"));
         keeper.arg("keeper").arg(self.files.order()).env_clear().env("PATH", "/usr/bin:/bin").env("ORCH_RUN", self.mark());

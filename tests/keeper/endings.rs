@@ -1,4 +1,5 @@
 //! How runs end: by themselves, on request, at their limits; and that nothing of them is left.
+//! Real keepers and real workers; what they do is said in a shell script.
 
 use std::time::Duration;
 

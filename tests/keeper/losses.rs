@@ -1,4 +1,5 @@
 //! Keepers that are killed and records that are damaged: what is seen then, and that what was left is ended.
+//! Real keepers and real workers; what they do is said in a shell script.
 
 use engine::exec::process::{ProcessIdentity, Signal};
 use engine::keeper::{ExitRecord, KeeperState, end_leftovers, observe, request_stop, until_gone};

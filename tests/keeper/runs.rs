@@ -1,4 +1,5 @@
 //! Runs that go as they should: what reaches the worker, what reaches the files, and that it happens once.
+//! Real keepers and real workers; what they do is said in a shell script.
 
 use engine::keeper::{Ending, KeeperState, request_stop};
 use model::ids::Attempt;

@@ -1,4 +1,5 @@
 //! The command line's words. What they do is in `commands`.
+//! Help texts teach: each says what happens, and what is taken where nothing is given.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,5 @@
 //! The API's client: JSON over the home's socket, problems as they came.
+//! It starts no server and prints nothing.
 
 use std::path::Path;
 

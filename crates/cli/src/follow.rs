@@ -1,4 +1,5 @@
 //! Following a run: its transcript as it is written, and its outcome as an exit code.
+//! It never ends a run.
 
 use std::process::ExitCode;
 

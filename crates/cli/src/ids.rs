@@ -1,4 +1,5 @@
 //! Shortened ids: any unique prefix of four characters or more, and an environment's name.
+//! Invariant: what several ids begin with is an error that names them, never a guess.
 
 use model::api::{EnvironmentView, Page, TaskView};
 use model::problem::{Problem, ProblemKind};

@@ -15,7 +15,7 @@ use crate::args::Arguments;
 use crate::client::Client;
 
 /// How long a server may take to start: it reads every record first.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Where the started server's log goes, below the home.
 const LOG: &str = "server.log";

@@ -1,4 +1,5 @@
 //! Server-sent events as they come from the API: an event's name, its id and its data.
+//! It keeps half a line until the rest has come, and never interprets data.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};

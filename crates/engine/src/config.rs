@@ -212,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let toml = "worker = \"file\"\nlisten = \"127.0.0.1:1\"\nrun_time_limit = \"90m\"";
         let all = load(folder.path(), toml, &[("ORCH_WORKER", "variable")], &Overrides::default()).expect("sound");
-        assert_eq!((all.worker.as_deref(), all.run_time_limit), (Some("variable"), Duration::from_secs(5400)));
+        assert_eq!((all.worker.as_deref(), all.run_time_limit), (Some("variable"), Duration::from_mins(90)));
         assert_eq!(all.listen, Some(SocketAddr::from(([127, 0, 0, 1], 1))));
         let flag = Overrides { worker: Some("flag".to_owned()), listen: Some("off".to_owned()), home: None };
         let flagged = load(folder.path(), toml, &[("ORCH_WORKER", "variable")], &flag).expect("sound");

@@ -1,4 +1,5 @@
 //! Processes told apart, signalled and ended: with real ones.
+//! Real programs in temporary folders, awaited by their own words and never by the clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! Programs as the engine runs them: what they get, what comes back, and how they are ended.
+//! Real programs in temporary folders, awaited by their own words and never by the clock.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;

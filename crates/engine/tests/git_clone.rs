@@ -1,4 +1,5 @@
 //! Mirrors: complete or not at all, and good for what comes later.
+//! The real git on temporary repositories; nothing of the user's own configuration.
 
 mod git_support;
 

@@ -1,4 +1,5 @@
 //! Differences between commits: patches that `git apply` takes, bounded, and whatever the user's taste in diffs.
+//! The real git on temporary repositories; nothing of the user's own configuration.
 
 mod git_support;
 

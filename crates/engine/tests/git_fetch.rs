@@ -1,4 +1,5 @@
 //! A mirror that follows an upstream which moves, rewrites and deletes, beside task branches that never go away.
+//! The real git on temporary repositories; nothing of the user's own configuration.
 
 mod git_support;
 

@@ -1,4 +1,5 @@
 //! The end of a run: one commit with what lies in the worktree, wherever the agent left HEAD.
+//! The real git on temporary repositories; nothing of the user's own configuration.
 
 mod git_support;
 

@@ -1,4 +1,5 @@
 //! Worktrees: made once, made anew when half there, and removed without losing a commit.
+//! The real git on temporary repositories; nothing of the user's own configuration.
 
 mod git_support;
 

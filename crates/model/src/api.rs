@@ -1,7 +1,7 @@
 //! The words of the HTTP API, shared by the server, the command line and the pages.
 //!
 //! Requests hold plain text as it came; they are parsed into [`crate::names`] by the engine, so that a bad value becomes a
-//! [`Problem`](crate::problem::Problem) with a hint and not a parser's complaint.
+//! [`Problem`] with a hint and not a parser's complaint.
 
 use std::collections::BTreeMap;
 

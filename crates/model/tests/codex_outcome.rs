@@ -1,4 +1,5 @@
 //! The rules of the verdict, one story each. The numbers are those of the table in `outcome.rs`.
+//! No files but the fixtures beside it, and no clock.
 
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
 

@@ -1,4 +1,5 @@
 //! Whatever bytes a worker prints: nothing panics, nothing is lost, and the chunks they come in do not matter.
+//! No files but the fixtures beside it, and no clock.
 
 use model::codex::{
     CodexEvent, Exit, ItemKind, JournalSummary, LINE_CAP_BYTES, Line, LineContent, LineSplitter, ProcessEnd, classify, printable,

@@ -1,4 +1,5 @@
 //! A run as a person reads it.
+//! No files but the fixtures beside it, and no clock.
 
 use std::fmt::Write as _;
 

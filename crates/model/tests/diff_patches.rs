@@ -1,4 +1,5 @@
 //! Patches as git 2.47 printed them, taken apart.
+//! No files but the fixtures beside it, and no clock.
 
 use model::diff::{Diff, DiffLineKind, FileDiff, FileStatus};
 

@@ -1,4 +1,5 @@
 //! Whatever bytes come instead of a patch: nothing panics, and a patch that was made is read back line by line.
+//! No files but the fixtures beside it, and no clock.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
 //! The Codex CLI for the demo: the one on PATH, or the pinned one, installed with npm below the home.
+//! It never touches a Codex CLI that the user installed, nor its login.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -1,4 +1,5 @@
 //! `doctor`: what is needed on this machine, what is missing, and what to do about it. Needs no server, and starts none.
+//! Each finding is one line with its remedy; only a failure changes the exit code.
 
 use std::path::Path;
 use std::process::{ExitCode, Stdio};
@@ -108,7 +109,7 @@ fn space(home: &Path) -> Finding {
     match rustix::fs::statvfs(existing) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
-            let shown = format!("{:.1} GiB free", free as f64 / f64::from(1 << 30));
+            let shown = format!("{} GiB free", free >> 30);
             if free < LOW_SPACE_BYTES {
                 Finding::new("disk", Level::Warning, shown).hint("free some space: a clone or a run needs room")
             } else {

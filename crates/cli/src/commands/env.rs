@@ -1,4 +1,5 @@
 //! `env`: environments, and the clone that is waited for with its progress.
+//! It knows the API and the terminal, never the home.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;

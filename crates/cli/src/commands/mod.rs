@@ -1,4 +1,5 @@
 //! What each command does, one file each.
+//! Invariant: a command prints its answer on stdout, and everything else on stderr.
 
 mod demo;
 mod demo_codex;

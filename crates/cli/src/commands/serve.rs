@@ -1,4 +1,5 @@
 //! `serve`: the server in the foreground, until SIGINT or SIGTERM. Runs go on without it.
+//! The one command that has an engine instead of a client.
 
 use std::process::ExitCode;
 

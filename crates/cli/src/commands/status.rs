@@ -1,4 +1,5 @@
 //! `up` and `status`: where the server is, which worker it uses, and what to do next.
+//! It shows what the server says of itself, and judges nothing.
 
 use std::process::ExitCode;
 

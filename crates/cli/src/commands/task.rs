@@ -1,4 +1,5 @@
 //! `task`: hand work over, follow it, go on with it, end it, look at what it changed.
+//! It knows the API and the terminal, never the home.
 
 use std::io::Read as _;
 use std::process::ExitCode;

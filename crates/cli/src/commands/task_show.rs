@@ -1,4 +1,5 @@
 //! `task list` and `task show`: what there is, and what became of it.
+//! What an agent wrote is made printable first.
 
 use std::process::ExitCode;
 
@@ -22,7 +23,7 @@ pub(crate) async fn list(
     let mut path = format!("/api/v1/tasks?limit={limit}");
     for (name, value) in filters {
         if let Some(value) = value {
-            path.push_str(&format!("&{name}={}", encoded(value)));
+            path.extend(["&", name, "=", &encoded(value)]);
         }
     }
     let page: Page<TaskView> = client.get(&path).await?;

@@ -1,4 +1,5 @@
 //! The environments in memory.
+//! Only an environment's own mailbox replaces its record; readers take it as it is.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

@@ -1,4 +1,5 @@
 //! What a run has on disk, all beside its journal and under its number.
+//! Paths only: nothing in here touches the disk.
 
 use std::path::{Path, PathBuf};
 

@@ -27,7 +27,7 @@ const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Far enough away to mean never.
-const NEVER: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+const NEVER: Duration = Duration::from_hours(24 * 365);
 
 /// The signals that a keeper hears.
 pub(super) struct Signals {
@@ -100,7 +100,7 @@ impl Held {
     }
 
     /// Waits for the worker's end or brings it about. Returns how it ended, and whether a stop was asked for.
-    pub(super) async fn to_the_end(mut self, signals: &mut Signals) -> io::Result<(Ending, bool)> {
+    pub(super) async fn until_its_end(mut self, signals: &mut Signals) -> io::Result<(Ending, bool)> {
         loop {
             let lingering = self.lingering.unwrap_or_else(|| Instant::now() + NEVER);
             let working = self.stage == Stage::Working;

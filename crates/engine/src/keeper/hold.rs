@@ -21,7 +21,7 @@ use crate::exec::process::ProcessIdentity;
 use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
 
 /// How long the exit record is tried to be written when the disk is full. The verdict can also be found without it.
-const RECORD_PATIENCE: Duration = Duration::from_secs(120);
+const RECORD_PATIENCE: Duration = Duration::from_mins(2);
 
 /// How soon it is tried again.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
@@ -96,7 +96,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
             record.worker = Some(worker.identity().clone());
             let held = Held::new(order, files, worker);
             let (ending, asked) = match write(&files.keeper(), &record) {
-                Ok(()) => held.to_the_end(&mut signals).await?,
+                Ok(()) => held.until_its_end(&mut signals).await?,
                 // What nobody can find again must not run.
                 Err(error) => (held.given_up(&error).await?, false),
             };

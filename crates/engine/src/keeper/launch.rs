@@ -109,3 +109,160 @@ async fn end_older_tries(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
         Some(_) | None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
+    use model::ids::RunNumber;
+
+    use super::super::record::{Ending, ExitRecord};
+    use super::*;
+    use crate::exec::process::ProcessIdentity;
+
+    /// Far longer than anything in here takes.
+    const LIMIT: Duration = Duration::from_secs(20);
+
+    const MARK: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
+
+    /// A folder for one run, and a program in place of the keeper, which is told what to write.
+    struct Bench {
+        folder: tempfile::TempDir,
+        files: RunFiles,
+        order: Order,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let files = RunFiles::new(folder.path(), RunNumber::FIRST);
+            let order = Order {
+                schema: model::SCHEMA,
+                task_id: MARK.parse().expect("an id"),
+                run: RunNumber::FIRST,
+                attempt: Attempt(2),
+                program: "/bin/true".into(),
+                args: vec![],
+                directory: "/".into(),
+                time_limit_ms: 1,
+                turn_end_grace_ms: 1,
+                stop_grace_ms: 1,
+            };
+            Self { folder, files, order }
+        }
+
+        fn keeper(&self, script: &str) -> PathBuf {
+            let path = self.folder.path().join("keeper");
+            fs_err::write(&path, format!("#!/bin/sh\necho started >> started\n{script}\n")).expect("written");
+            fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+            path
+        }
+
+        async fn launch(&self, keeper: &Path) -> Result<Timestamp, LaunchError> {
+            let environment = [("PATH".into(), "/usr/bin:/bin".into()), ("SECRET".into(), "s3cret".into())];
+            let watch = FolderWatch::new();
+            let launched = launch(keeper, &self.files, &self.order, &environment, &watch);
+            tokio::time::timeout(LIMIT, launched).await.expect("it answers")
+        }
+
+        fn was_started(&self) -> bool {
+            self.folder.path().join("started").exists()
+        }
+    }
+
+    /// The record of a keeper that lives, since it is this process, before its worker has started.
+    fn starting(attempt: Attempt) -> KeeperRecord {
+        let keeper = ProcessIdentity::current().expect("we live");
+        let started_at = "2026-01-02T03:04:05Z".parse().expect("a time");
+        KeeperRecord { schema: 1, attempt, worker: None, keeper, started_at }
+    }
+
+    /// The same, once it has.
+    fn holding(attempt: Attempt) -> KeeperRecord {
+        let starting = starting(attempt);
+        KeeperRecord { worker: Some(starting.keeper.clone()), ..starting }
+    }
+
+    #[tokio::test]
+    async fn a_run_is_launched_once_its_worker_is_written_down() {
+        let bench = Bench::new();
+        for (name, record) in [("early", starting(Attempt(2))), ("late", holding(Attempt(2)))] {
+            write(&bench.folder.path().join(name), &record).expect("written");
+        }
+        // The keeper's record comes twice, by renames as a keeper makes them: before the worker, and with it.
+        let script = "env > environment; echo \"$@\" > arguments
+            mv early run-001.keeper.json; until [ -e go ]; do sleep 0.02; done; mv late run-001.keeper.json";
+        let keeper = bench.keeper(script);
+        let go = async {
+            while bench.folder.path().join("early").exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            fs_err::write(bench.folder.path().join("go"), "").expect("written");
+        };
+        let (started_at, ()) = tokio::join!(bench.launch(&keeper), go);
+        assert_eq!(started_at.expect("it is held").to_string(), "2026-01-02T03:04:05Z");
+        let read = |name: &str| fs_err::read_to_string(bench.folder.path().join(name)).expect("there");
+        assert_eq!(read("arguments"), format!("keeper {}\n", bench.files.order().display()));
+        let environment = read("environment");
+        assert!(environment.contains("SECRET=s3cret") && !environment.contains("LANG="), "{environment}");
+        assert!(!read("run-001.order.json").contains("s3cret"), "the environment never reaches the disk");
+    }
+
+    #[tokio::test]
+    async fn a_try_that_has_begun_is_adopted_and_no_keeper_is_started() {
+        let held = Bench::new();
+        write(&held.files.keeper(), &holding(Attempt(2))).expect("written");
+        held.launch(&held.keeper("")).await.expect("it is held by a living process: this one");
+        let ended = Bench::new();
+        let finished_at = Timestamp::UNIX_EPOCH;
+        let (attempt, ending) = (Attempt(2), Ending::Code { code: 0 });
+        let exit = ExitRecord { schema: 1, attempt, started_at: None, finished_at, ending, stop_requested: false };
+        write(&ended.files.exit(), &exit).expect("written");
+        ended.launch(&ended.keeper("")).await.expect("it has ended already");
+        assert!(!held.was_started() && !ended.was_started());
+    }
+
+    #[tokio::test]
+    async fn a_keeper_that_ends_at_once_says_where_it_said_why() {
+        let bench = Bench::new();
+        let error = bench.launch(&bench.keeper("echo no room >&2; exit 1")).await.expect_err("nobody holds the run");
+        let LaunchError::EndedAtOnce { complaints } = &error else { panic!("{error}") };
+        assert_eq!(fs_err::read_to_string(complaints).expect("there"), "no room\n");
+        let missing = bench.launch(Path::new("/no/such/keeper")).await.expect_err("there is no such program");
+        assert!(matches!(missing, LaunchError::Program(_)), "{missing}");
+    }
+
+    #[tokio::test]
+    async fn a_lock_that_becomes_free_without_a_word_is_noticed() {
+        let bench = Bench::new();
+        let lock = fs_err::File::create(bench.files.lock()).expect("made").into_parts().0;
+        lock.lock().expect("free");
+        let keeper = bench.keeper("exit 0");
+        let release = async {
+            while !bench.was_started() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            drop(lock);
+        };
+        let (launched, ()) = tokio::join!(bench.launch(&keeper), release);
+        assert!(matches!(launched, Err(LaunchError::EndedAtOnce { .. })), "{launched:?}");
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_an_earlier_try_is_ended_first() {
+        let bench = Bench::new();
+        let older = CommandSpec::new(&Tool::at("/bin/sleep"), &BaseEnvironment::default(), "/")
+            .arg("60")
+            .env(crate::worker::RUN_MARK, crate::worker::run_mark(bench.order.task_id, bench.order.run, Attempt(1)))
+            .start()
+            .expect("it starts");
+        let record = KeeperRecord { keeper: older.identity().clone(), ..starting(Attempt(1)) };
+        write(&bench.files.keeper(), &record).expect("written");
+        write(&bench.files.order(), &Order { attempt: Attempt(1), ..bench.order.clone() }).expect("written");
+        let launched = bench.launch(&bench.keeper("")).await;
+        assert!(matches!(launched, Err(LaunchError::EndedAtOnce { .. })), "the new keeper did nothing");
+        assert!(!older.identity().is_alive().expect("/proc can be read"));
+        assert!(bench.was_started());
+    }
+}

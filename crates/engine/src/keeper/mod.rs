@@ -1,7 +1,7 @@
 //! The keeper: one small process per run, which holds the worker and does not depend on the server.
 //!
 //! * [`RunFiles`]: what a run has on disk beside its journal.
-//! * [`launch`], [`observe`], [`request_stop`], [`until_gone`], [`end_leftovers`]: the server's side.
+//! * `launch`, [`observe()`], [`request_stop`], [`until_gone`], [`end_leftovers`]: the server's side.
 //! * [`main`]: the keeper's own side: start the worker with the journal as its stdout, stop it when asked or when its time is
 //!   over, leave nothing of it behind, and write down how it ended.
 //!

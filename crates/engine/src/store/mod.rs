@@ -1,7 +1,7 @@
 //! The only room that touches state files: where they lie, how they are read, and how they are written so that a kill at any
 //! moment leaves the old one or the new one.
 //!
-//! It decides nothing. A file that cannot be understood is reported as [`Damaged`](model::api::Damaged) and left as it is.
+//! It decides nothing. A file that cannot be understood is reported as [`Damaged`] and left as it is.
 
 pub mod atomic;
 mod environments;

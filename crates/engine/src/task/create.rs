@@ -1,4 +1,5 @@
 //! Creating a task: everything is checked before anything is made, and it is acknowledged once it is on disk.
+//! Invariant: a request that comes again under its key makes no second task.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
 //! Launching: ensure that a keeper holds the run. A keeper that is there already is adopted.
+//! It never waits for the run itself.
 
 use std::sync::Arc;
 

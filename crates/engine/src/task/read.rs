@@ -1,4 +1,5 @@
 //! Reading what a task's runs left: the raw journal, its lines as they come, and the differences between commits.
+//! Nothing in here writes, and nothing looks into a worktree.
 
 use std::path::PathBuf;
 use std::sync::Arc;

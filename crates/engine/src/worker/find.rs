@@ -1,4 +1,5 @@
 //! Which worker runs tasks: `codex-docker` unless another one was asked for, and never `host` unless it was.
+//! Finding reads PATH and folders; it starts nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +7,7 @@ use model::api::WorkerStatus;
 use model::problem::{Problem, ProblemKind};
 
 use crate::config::Config;
-use crate::exec::Tool;
+use crate::exec::{BaseEnvironment, RunProgramError, Tool};
 
 /// What kind of worker it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +98,18 @@ impl Worker {
     pub fn status(&self) -> WorkerStatus {
         WorkerStatus { name: self.name.clone(), program: Some(self.program.display().to_string()), problem: None, hints: vec![] }
     }
+
+    /// The first line of what Codex says of its version, where Codex is a program of this machine.
+    pub async fn codex_version(&self) -> Result<Option<String>, RunProgramError> {
+        match self.kind {
+            WorkerKind::Host => {
+                let base = BaseEnvironment::pick(self.passed.iter().cloned());
+                let tool = Tool::at(&self.program).ask_version(&["--version"], &base).await?;
+                Ok(tool.version().map(str::to_owned))
+            }
+            WorkerKind::CodexDocker | WorkerKind::Custom => Ok(None),
+        }
+    }
 }
 
 /// The program behind npm's wrapper. The wrapper is a script that stays as parent: a killed wrapper leaves Codex running.
@@ -120,7 +133,6 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::exec::BaseEnvironment;
 
     fn program(path: &Path) {
         fs_err::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -167,5 +179,32 @@ mod tests {
         symlink(modules.join("codex/bin/codex.js"), bin.join("codex")).expect("linked");
         let worker = Worker::find(&config(&bin, Some("host"))).expect("there");
         assert_eq!(worker.program, fs_err::canonicalize(native).expect("there"));
+    }
+
+    #[test]
+    fn a_package_that_holds_the_program_itself_is_known_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let package = folder.path().join("node_modules/@openai/codex");
+        program(&package.join("bin/codex.js"));
+        let native = package.join(format!("vendor/{}-unknown-linux-musl/codex/codex", std::env::consts::ARCH));
+        program(&native);
+        let bin = folder.path().join("bin");
+        fs_err::create_dir_all(&bin).expect("made");
+        symlink(package.join("bin/codex.js"), bin.join("codex")).expect("linked");
+        let worker = Worker::find(&config(&bin, Some("host"))).expect("there");
+        assert_eq!(worker.program, fs_err::canonicalize(native).expect("there"));
+    }
+
+    #[tokio::test]
+    async fn codex_on_the_host_says_its_version_and_others_are_not_asked() {
+        let bin = tempfile::tempdir().expect("a folder");
+        for name in ["codex", "other"] {
+            program(&bin.path().join(name));
+            fs_err::write(bin.path().join(name), "#!/bin/sh\necho codex-cli 1.2.3 \"$@\"\n").expect("written");
+        }
+        let host = Worker::find(&config(bin.path(), Some("host"))).expect("there");
+        assert_eq!(host.codex_version().await.expect("it answers").as_deref(), Some("codex-cli 1.2.3 --version"));
+        let other = Worker::find(&config(bin.path(), Some("other"))).expect("there");
+        assert_eq!(other.codex_version().await.expect("nothing is started"), None);
     }
 }

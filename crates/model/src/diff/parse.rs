@@ -1,4 +1,5 @@
 //! The walk over the lines of a patch. One pass, each byte looked at a fixed number of times.
+//! Total: whatever the bytes are, something is made of them.
 
 use super::header::FileHeader;
 use super::hunk::OpenHunk;

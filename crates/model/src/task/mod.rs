@@ -1,9 +1,9 @@
 //! A task: its record, and what may happen next.
 //!
-//! * [`record`]: what is true of a task, and how `meta.json` spells it.
-//! * [`request`]: what a person may ask of a task, and when it is refused.
-//! * [`decide`]: what follows from something that happened.
-//! * [`reconcile`]: what must have happened, seen from the world after a restart.
+//! * `record`: what is true of a task, and how `meta.json` spells it.
+//! * [`request()`]: what a person may ask of a task, and when it is refused.
+//! * [`decide()`]: what follows from something that happened.
+//! * [`reconcile()`]: what must have happened, seen from the world after a restart.
 //!
 //! All three are total functions without I/O. Whoever calls them writes the record first and performs the effects after.
 

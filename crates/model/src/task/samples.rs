@@ -1,4 +1,5 @@
 //! Tasks in every phase, for the tests of this room.
+//! Every sample is a record that could lie on a disk.
 
 use jiff::Timestamp;
 

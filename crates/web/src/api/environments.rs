@@ -1,4 +1,5 @@
 //! `/api/v1/envs`: the repositories that tasks are cut from.
+//! One function per route; every decision is the engine's.
 
 use axum::Json;
 use axum::extract::State;

@@ -1,4 +1,5 @@
 //! `/api/v1/events`: what changed, numbered, as it changes.
+//! A slow reader is the stream's own affair; nothing is kept for it here.
 
 use axum::extract::State;
 use axum::http::HeaderMap;

@@ -1,4 +1,5 @@
 //! `/api/v1/tasks/{task_id}/runs/{n}`: what a run said, as the exact bytes or line by line while it is written.
+//! A journal is passed on as it is; nothing of it is understood here.
 
 use std::io::SeekFrom;
 use std::pin::pin;

@@ -1,4 +1,5 @@
 //! `/healthz`, `/readyz`, `/metrics`, `/api/v1/status` and the contract: the server about itself.
+//! What is said is what the engine says; nothing is measured here.
 
 use std::sync::LazyLock;
 

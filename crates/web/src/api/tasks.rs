@@ -1,4 +1,5 @@
 //! `/api/v1/tasks`: asked-for work, and what came of it.
+//! One function per route; every decision is the engine's.
 
 use axum::Json;
 use axum::extract::State;

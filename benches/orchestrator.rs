@@ -1,0 +1,175 @@
+//! What the orchestrator costs: from a request to the worker's start, listing, starting, and memory.
+//!
+//! `cargo bench -p codex-orchestrator` prints a table. Real servers, the real git; the worker only writes down when it started.
+#![expect(clippy::print_stdout, reason = "the table is the answer")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use testkit::TestHome;
+use testkit::upstream::Upstream;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// How often each figure is taken; the median is printed.
+const ROUNDS: usize = 15;
+
+/// Files of the sample repository: enough for a checkout to be work.
+const FILES: usize = 2_000;
+
+/// Tasks on disk for listing and starting.
+const TASKS: u128 = 10_000;
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("threads");
+    runtime.block_on(async {
+        let upstream = repository();
+        println!("| what | median | min–max |\n|---|---|---|");
+        let (ours, by_hand) = from_request_to_worker(&upstream).await;
+        row("`POST /tasks` to the worker's start", &ours);
+        row("the same git commands by hand", &by_hand);
+        println!("| ratio of the medians | {:.2} | |", median(&ours).as_secs_f64() / median(&by_hand).as_secs_f64());
+        many_tasks(&upstream).await;
+    });
+}
+
+fn repository() -> Upstream {
+    let upstream = Upstream::new();
+    let names: Vec<_> = (0..FILES).map(|n| (format!("src/{}/file{n}.txt", n % 50), format!("line {n}\n").repeat(40))).collect();
+    let files: Vec<_> = names.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    upstream.commit("main", &files, "many files");
+    upstream
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted[sorted.len() / 2]
+}
+
+fn row(what: &str, times: &[Duration]) {
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let (min, max) = (times.iter().min().copied().unwrap_or_default(), times.iter().max().copied().unwrap_or_default());
+    println!("| {what} | {:.1} ms | {:.1}–{:.1} |", ms(median(times)), ms(min), ms(max));
+}
+
+fn now() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
+}
+
+/// The two in turn, so that both meet the same machine.
+async fn from_request_to_worker(upstream: &Upstream) -> (Vec<Duration>, Vec<Duration>) {
+    let home = TestHome::started(BINARY).await;
+    let env = home.environment(&upstream.url()).await;
+    let hand = Hand::new(upstream);
+    let (mut ours, mut by_hand) = (vec![], vec![]);
+    for round in 0..ROUNDS {
+        let mark = home.scratch().join(format!("started-{round}"));
+        let asked = now();
+        let task = home.task(&env, &format!("date +%s%N > {}; begin; end done", mark.display())).await;
+        home.settled(&task).await;
+        let started = fs_err::read_to_string(mark).expect("the worker wrote it");
+        ours.push(Duration::from_nanos(started.trim().parse().expect("a time")).saturating_sub(asked));
+        home.delete(&format!("/api/v1/tasks/{task}")).await;
+        by_hand.push(hand.task(round));
+    }
+    (ours, by_hand)
+}
+
+/// What a person would type for the same task, in the same kind of mirror, up to a started shell.
+struct Hand {
+    folder: tempfile::TempDir,
+    mirror: PathBuf,
+}
+
+impl Hand {
+    fn new(upstream: &Upstream) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mirror = folder.path().join("mirror");
+        git(folder.path(), &["clone", "--quiet", "--mirror", &upstream.url(), "mirror"]);
+        git(&mirror, &["config", "--unset", "remote.origin.mirror"]);
+        git(&mirror, &["config", "--replace-all", "remote.origin.fetch", "+refs/heads/*:refs/heads/*"]);
+        git(&mirror, &["config", "--add", "remote.origin.fetch", "^refs/heads/codex/*"]);
+        Self { folder, mirror }
+    }
+
+    fn task(&self, round: usize) -> Duration {
+        let path = self.folder.path().join(format!("task-{round}"));
+        let worktree = path.display().to_string();
+        let begun = Instant::now();
+        git(&self.mirror, &["fetch", "--quiet", "--all", "--prune"]);
+        git(&self.mirror, &["worktree", "add", "--quiet", "--detach", &worktree, "main"]);
+        git(&path, &["checkout", "--quiet", "-b", &format!("codex/{round}")]);
+        assert!(Command::new("sh").args(["-c", "date +%s%N > /dev/null"]).status().expect("sh").success());
+        let took = begun.elapsed();
+        git(&self.mirror, &["worktree", "remove", "--force", &worktree]);
+        took
+    }
+}
+
+fn git(folder: &Path, arguments: &[&str]) {
+    let status = Command::new("git").args(arguments).current_dir(folder).status().expect("git");
+    assert!(status.success(), "git {arguments:?}");
+}
+
+async fn many_tasks(upstream: &Upstream) {
+    let mut home = TestHome::started(BINARY).await;
+    let env = home.environment(&upstream.url()).await;
+    let memory_empty = resident(home.server_pid());
+    let task = home.task(&env, "begin; end done").await;
+    let template = home.settled(&task).await;
+    println!("| resident memory of a server without tasks | {memory_empty:.1} MiB | |");
+    println!("| resident memory of an idle keeper | {:.1} MiB | |", keeper_memory(&home, &env).await);
+    home.stop().await;
+    copies(&home, &task);
+    let begun = Instant::now();
+    home.start().await;
+    row(&format!("server start with {TASKS} tasks on disk"), &[begun.elapsed()]);
+    println!("| resident memory of that server | {:.1} MiB | |", resident(home.server_pid()));
+    for (what, path) in [
+        ("a page of 50 of them", "/api/v1/tasks"),
+        ("a page of 200 of them", "/api/v1/tasks?limit=200"),
+        ("a search through all of them", "/api/v1/tasks?q=nothing-has-this"),
+    ] {
+        let mut times = vec![];
+        for _ in 0..ROUNDS {
+            let begun = Instant::now();
+            assert_eq!(home.get(path).await.0, 200);
+            times.push(begun.elapsed());
+        }
+        row(what, &times);
+    }
+    assert_eq!(template["status"], "completed");
+}
+
+/// The task's record under ten thousand other ids.
+fn copies(home: &TestHome, task: &str) {
+    let tasks = home.path().join("tasks");
+    let record = fs_err::read_to_string(tasks.join(task).join("meta.json")).expect("there");
+    for n in 0..TASKS {
+        let id = format!("01a20000-0000-7000-8000-{n:012x}");
+        let folder = tasks.join(&id);
+        fs_err::create_dir(&folder).expect("made");
+        fs_err::write(folder.join("meta.json"), record.replace(task, &id)).expect("written");
+    }
+}
+
+async fn keeper_memory(home: &TestHome, env: &str) -> f64 {
+    let go = home.scratch().join("go");
+    let task = home.task(env, &format!("begin; await {}; end done", go.display())).await;
+    home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    let record = fs_err::read(home.path().join("tasks").join(&task).join("logs/run-001.keeper.json")).expect("there");
+    let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
+    let memory = resident(u32::try_from(record["keeper"]["pid"].as_u64().expect("a number")).expect("a process id"));
+    fs_err::write(go, "").expect("written");
+    home.settled(&task).await;
+    memory
+}
+
+/// Resident memory in MiB, shared pages of the program included.
+fn resident(pid: u32) -> f64 {
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
+}
