@@ -140,6 +140,7 @@ impl Config {
 }
 
 /// This process's environment: read once by a server, and handed on as it is by a keeper.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads the environment")]
 pub(crate) fn process_environment() -> Vec<(OsString, OsString)> {
     std::env::vars_os().collect()
 }

@@ -212,6 +212,7 @@ fn refusing_ssh(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
 async fn ssh_is_called_so_that_it_cannot_ask() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = refusing_ssh(folder.path(), "ssh");
+    #[expect(clippy::disallowed_methods, reason = "the test puts a program of its own before the others")]
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("there is a PATH"));
     let base = base(folder.path()).with("PATH", path);
     let git = Git::discover(base, None).await.expect("git is installed");

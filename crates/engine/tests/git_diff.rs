@@ -32,6 +32,7 @@ async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
 fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
     let folder = bench.path("apply");
     bench.by_hand(bench.mirror.path(), &["worktree", "add", "--quiet", "--detach", &folder.display().to_string(), from.as_str()]);
+    #[expect(clippy::disallowed_methods, reason = "the test is a user of git")]
     let mut apply = Command::new("git")
         .args(["apply", "--index"])
         .current_dir(&folder)

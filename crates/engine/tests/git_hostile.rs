@@ -194,6 +194,7 @@ async fn no_filter_is_run_but_git_lfs() {
     write(&worktree, ".gitattributes", "*.txt filter=evil.one=x\n*.bin filter=lfs\n");
     write(&worktree, "a.txt", "text\n");
     write(&worktree, "a.bin", "large\n");
+    #[expect(clippy::disallowed_methods, reason = "the test is a careless user of git")]
     let careless = std::process::Command::new("git")
         .args(["add", "a.txt"])
         .current_dir(worktree.path())

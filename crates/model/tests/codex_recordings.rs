@@ -2,6 +2,8 @@
 //!
 //! Every recording is listed here with the verdict on it, and a test holds the list to the folder.
 
+#![expect(clippy::disallowed_methods, reason = "the fixtures are files")]
+
 use std::path::{Path, PathBuf};
 
 use model::codex::{

@@ -97,6 +97,7 @@ impl CommandSpec<'_> {
         self.program.display().to_string()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "this is the room that starts programs")]
     fn spawn(&mut self, owned: bool) -> Result<RunningProgram, RunProgramError> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).current_dir(&self.directory).env_clear().envs(&self.environment).kill_on_drop(owned);
