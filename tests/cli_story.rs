@@ -1,11 +1,16 @@
 //! The command line alone, as a person uses it: from nothing to a diff, with its exit codes and its words for what goes wrong.
 //! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
 
-use std::process::Output;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
 
+use futures_util::future::join_all;
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use testkit::TestHome;
 use testkit::upstream::Upstream;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
@@ -40,6 +45,8 @@ async fn from_nothing_to_a_diff_with_the_server_started_on_the_way() {
     assert!(added.starts_with("Added app"), "{added}");
     let listed = said(&home, &["env", "list"]).await;
     assert!(listed.contains("ready") && !listed.contains('\u{1b}'), "no colours in a pipe: {listed}");
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(lines[0].find("STATUS"), lines[1].find("ready"), "columns stand below each other: {listed}");
 
     let followed = run(&home, &["task", "create", "--env", "app", "--follow", "begin; echo one > one; end 'wrote one'"]).await;
     assert_eq!(followed.status.code(), Some(0));
@@ -54,6 +61,8 @@ async fn from_nothing_to_a_diff_with_the_server_started_on_the_way() {
     assert!(said(&home, &["task", "logs", short, "--run", "1"]).await.contains("wrote one"));
     assert!(said(&home, &["task", "logs", short, "--run", "1", "--raw"]).await.ends_with("}}\n"));
     assert!(said(&home, &["task", "diff", short]).await.contains("+one"));
+    let figures = said(&home, &["task", "diff", short, "--stat"]).await;
+    assert!(figures.contains("1 file changed: +1 -0"), "{figures}");
     let stopped = said(&home, &["task", "stop", short]).await;
     assert!(stopped.contains("Nothing to stop"), "{stopped}");
     said(&home, &["task", "remove", short]).await;
@@ -146,12 +155,179 @@ async fn without_a_worker_no_task_is_started() {
     assert!(code == Some(1) && said.contains("ORCH_WORKER"), "{said}");
 }
 
+/// The process that serves this home, as the home's lock names it.
+fn server_of(folder: &Path) -> Pid {
+    let said = fs_err::read_to_string(folder.join("lock")).expect("a server has been there");
+    let pid = said.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
+    pid.unwrap_or_else(|| panic!("no process in {said}"))
+}
+
 #[tokio::test]
-async fn the_demo_shows_the_real_thing() {
+async fn commands_that_find_no_server_at_the_same_moment_share_one() {
+    let home = home();
+    let all = join_all((0..8).map(|_| run(&home, &["status", "--json"]))).await;
+    let mut servers: Vec<_> = all
+        .iter()
+        .map(|output| {
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            serde_json::from_slice::<Value>(&output.stdout).expect("JSON")["pid"].as_u64().expect("a process")
+        })
+        .collect();
+    servers.dedup();
+    assert_eq!(servers.len(), 1);
+}
+
+#[tokio::test]
+async fn a_command_right_after_a_server_was_told_to_stop_gets_the_next_one() {
+    let home = home();
+    said(&home, &["up"]).await;
+    let first = server_of(&home.path());
+    kill_process(first, Signal::TERM).expect("it runs");
+    said(&home, &["env", "list"]).await;
+    assert_ne!(server_of(&home.path()), first);
+}
+
+#[tokio::test]
+async fn a_home_with_a_long_path_works_like_any_other() {
+    let mut home = home();
+    let long = home.scratch().join("long".repeat(40));
+    home.set("ORCH_HOME", &long);
+    assert!(said(&home, &["status"]).await.contains(&long.display().to_string()));
+    let again = said(&home, &["up"]).await;
+    assert!(again.contains("is running"), "the first server is found again: {again}");
+}
+
+#[tokio::test]
+async fn following_goes_on_where_it_was_when_the_server_is_killed_and_started_anew() {
+    let (upstream, home) = (Upstream::new(), home());
+    said(&home, &["env", "add", &upstream.url(), "--name", "app"]).await;
+    let go = home.scratch().join("go");
+    let prompt = format!("begin; say one; await '{}'; end two", go.display());
+    let mut following = home
+        .command(&["task", "create", "--env", "app", "--follow", &prompt])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the binary can be started");
+    let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+    let mut shown = vec![];
+    while shown.last().is_none_or(|line: &String| !line.contains("one")) {
+        shown.push(lines.next_line().await.expect("readable").expect("the run says `one`"));
+    }
+    kill_process(server_of(&home.path()), Signal::KILL).expect("it runs");
+    said(&home, &["up"]).await;
+    fs_err::write(&go, "").expect("written");
+    while let Some(line) = lines.next_line().await.expect("readable") {
+        shown.push(line);
+    }
+    assert_eq!(following.wait().await.expect("it ends").code(), Some(0));
+    for text in ["one", "two"] {
+        assert_eq!(shown.iter().filter(|line| line.trim() == text).count(), 1, "`{text}` once in {shown:#?}");
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_following_and_stop_ends_the_run() {
+    let (upstream, home) = (Upstream::new(), home());
+    said(&home, &["env", "add", &upstream.url(), "--name", "app"]).await;
+    let id = said(&home, &["task", "create", "--env", "app", "begin; say one; await /never"]).await;
+    let id = id.trim();
+    let mut following = home
+        .command(&["task", "logs", "--follow", id])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary can be started");
+    let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+    while !lines.next_line().await.expect("readable").expect("the run says `one`").contains("one") {}
+    let pid = following.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
+    kill_process(pid, Signal::INT).expect("our own child");
+    let output = following.wait_with_output().await.expect("it ends");
+    assert_eq!(output.status.code(), Some(130));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the run goes on"), "{output:?}");
+
+    let shown: Value = serde_json::from_str(&said(&home, &["task", "show", id, "--json"]).await).expect("JSON");
+    assert_eq!(shown["active"], true);
+    assert!(said(&home, &["task", "stop", id]).await.contains("is stopped"));
+    let ended = run(&home, &["task", "logs", "--follow", id]).await;
+    assert_eq!(ended.status.code(), Some(130), "the outcome of a stopped run");
+}
+
+#[tokio::test]
+async fn a_prompt_comes_from_stdin_or_a_file_as_it_is() {
+    let (upstream, home) = (Upstream::new(), home());
+    said(&home, &["env", "add", &upstream.url(), "--name", "app"]).await;
+    let file = home.scratch().join("prompt");
+    fs_err::write(&file, "begin; end 'caf\u{e9}'\n").expect("written");
+    for (arguments, stdin) in [
+        (&["task", "create", "--env", "app", "--json", "-"][..], true),
+        (&["task", "create", "--env", "app", "--json"], true),
+        (&["task", "create", "--env", "app", "--json", "--prompt-file", file.to_str().expect("text")], false),
+    ] {
+        let mut command = home.command(arguments);
+        if stdin {
+            command.stdin(fs_err::File::open(&file).expect("it is there").into_parts().0);
+        }
+        let output = command.output().await.expect("the binary can be started");
+        let created: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(created["runs"][0]["prompt"], "begin; end 'caf\u{e9}'\n", "{arguments:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_ambiguous_id_names_the_candidates_and_lists_show_enough_of_each() {
+    let (upstream, home) = (Upstream::new(), home());
+    said(&home, &["env", "add", &upstream.url(), "--name", "app"]).await;
+    let mut ids = vec![];
+    for _ in 0..2 {
+        ids.push(said(&home, &["task", "create", "--env", "app", "begin; end x"]).await.trim().to_owned());
+    }
+    let (code, words) = refused(&home, &["task", "show", &ids[0][..4]]).await;
+    assert_eq!(code, Some(1));
+    assert!(ids.iter().all(|id| words.contains(id.as_str())) && words.contains("give more characters"), "{words}");
+    let list = said(&home, &["task", "list"]).await;
+    let shown: Vec<_> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
+    for (shown, id) in shown.iter().zip(ids.iter().rev()) {
+        let task: Value = serde_json::from_str(&said(&home, &["task", "show", shown, "--json"]).await).expect("JSON");
+        assert_eq!(task["task_id"].as_str(), Some(id.as_str()), "newest first");
+    }
+    assert_eq!(shown.len(), 2);
+}
+
+#[tokio::test]
+async fn a_setting_that_is_no_setting_is_named_by_every_command() {
+    let home = home();
+    fs_err::write(home.path().join("config.toml"), "wroker = 'host'\n").expect("written");
+    for arguments in [&["env", "list"][..], &["doctor"], &["serve"]] {
+        let (code, words) = refused(&home, arguments).await;
+        assert!(code == Some(1) && words.contains("wroker") && words.contains("config.toml"), "{arguments:?}: {words}");
+    }
+}
+
+#[tokio::test]
+async fn help_and_completions_need_no_home() {
+    let mut home = TestHome::new(BINARY);
+    home.set("ORCH_HOME", "/proc/nowhere");
+    assert!(said(&home, &["task", "create", "--help"]).await.contains("Example:"));
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(said(&home, &["completions", shell]).await.contains("codex-orchestrator"), "{shell}");
+    }
+}
+
+/// A home for the demo, with the pinned Codex CLI on PATH.
+fn demo_home() -> TestHome {
     let mut home = TestHome::new(BINARY);
     let codex = testkit::codex::CodexCli::pinned();
-    let folder = codex.program().parent().expect("a folder").display().to_string();
-    home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+    put_first_on_path(&mut home, codex.program().parent().expect("a folder"));
+    home
+}
+
+fn put_first_on_path(home: &mut TestHome, folder: &Path) {
+    home.set("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").expect("there is one")));
+}
+
+#[tokio::test]
+async fn the_demo_shows_the_real_thing() {
+    let home = demo_home();
     let output = run(&home, &["demo"]).await;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -165,4 +341,40 @@ async fn the_demo_shows_the_real_thing() {
         assert!(said.contains(part), "`{part}` is missing in:\n{said}");
     }
     assert!(!home.path().join("demo/orchestrator.sock").exists(), "its server has ended");
+}
+
+#[tokio::test]
+async fn the_demo_without_a_sandbox_says_so_and_goes_on() {
+    let mut home = TestHome::new(BINARY);
+    let codex = testkit::codex::CodexCli::pinned();
+    let script = format!("#!/bin/sh\n[ \"$1\" = sandbox ] && exit 1\nexec {} \"$@\"\n", codex.program().display());
+    let program = home.scratch().join("codex");
+    fs_err::write(&program, script).expect("written");
+    fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let folder = home.scratch().to_owned();
+    put_first_on_path(&mut home, &folder);
+    let output = run(&home, &["demo"]).await;
+    let (said, remarks) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}\n{remarks}");
+    assert!(remarks.contains("sandbox does not work"), "{remarks}");
+    assert!(said.contains("the test passes"), "{said}");
+}
+
+#[tokio::test]
+async fn an_interrupted_demo_leaves_no_run_and_no_server_and_can_be_run_again() {
+    let home = demo_home();
+    let mut demo = home.command(&["demo"]).stdout(Stdio::piped()).spawn().expect("the binary can be started");
+    let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
+    while !lines.next_line().await.expect("readable").expect("it comes to the run").contains("turn started") {}
+    let server = server_of(&home.path().join("demo"));
+    let pid = demo.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
+    kill_process(pid, Signal::INT).expect("our own child");
+    assert_eq!(demo.wait().await.expect("it ends").code(), Some(130));
+    assert!(test_kill_process(server).is_err(), "its server has ended");
+    let task = fs_err::read_dir(home.path().join("demo/tasks")).expect("there").next().expect("one").expect("readable");
+    let meta: Value = serde_json::from_slice(&fs_err::read(task.path().join("meta.json")).expect("there")).expect("JSON");
+    assert_eq!(meta["status"], "stopped");
+
+    let output = run(&home, &["demo"]).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }

@@ -7,9 +7,11 @@ use model::ids::Attempt;
 
 use super::bench::{Bench, appears, gone, written_process};
 
-/// Starts a child that shows no mark, and one that is in another session; then works on.
+/// Starts a child that shows no mark, one that is in another session, and an orphan without a mark in a group of its own; then
+/// works on.
 const FAMILY: &str = "env -i sh -c 'echo $$ > plain; exec sleep 60' &
     setsid sh -c 'echo $$ > session; exec sleep 60' &
+    bash -c \"set -m; env -i sh -c 'echo \\$\\$ > orphan; exec sleep 60' & until [ -s orphan ]; do sleep 0.02; done\"
     trap '' INT TERM; until [ -s plain ] && [ -s session ]; do sleep 0.02; done; echo up > up; sleep 60";
 
 fn lives(process: &ProcessIdentity) -> bool {
@@ -24,7 +26,10 @@ async fn what_a_killed_keeper_left_is_seen_as_lost_and_can_be_ended() {
     let other = bystander.start_until("up").await;
     let record = bench.record();
     let worker = record.worker.clone().expect("it has started");
-    let family = [worker, written_process(&bench.file("plain")).await, written_process(&bench.file("session")).await];
+    let mut family = vec![worker];
+    for name in ["plain", "session", "orphan"] {
+        family.push(written_process(&bench.file(name)).await);
+    }
     record.keeper.signal(Signal::KILL).expect("it is ours");
     gone(keeper).await;
     assert!(family.iter().all(lives), "they do not depend on the keeper");
@@ -46,6 +51,16 @@ async fn a_try_whose_keeper_was_killed_is_not_begun_again() {
     assert!(gone(bench.start()).await.success(), "{}", bench.complaints());
     assert_eq!(appears(&bench.file("begun")).await, "begun\n");
     assert!(matches!(bench.state(), KeeperState::Gone { exit: None, .. }));
+}
+
+#[tokio::test]
+async fn an_exit_record_alone_keeps_a_try_from_being_begun_again() {
+    let bench = Bench::new("echo begun >> begun");
+    let exit = bench.held().await;
+    fs_err::remove_file(bench.files.keeper()).expect("there");
+    assert_eq!(bench.state(), KeeperState::Gone { record: None, exit: Some(exit) });
+    assert!(gone(bench.start()).await.success(), "{}", bench.complaints());
+    assert_eq!(appears(&bench.file("begun")).await, "begun\n");
 }
 
 #[tokio::test]

@@ -205,6 +205,9 @@ pub(crate) enum TaskCommand {
         /// Only what this run changed
         #[arg(long, value_name = "N")]
         run: Option<u32>,
+        /// Only which files changed, and by how many lines
+        #[arg(long)]
+        stat: bool,
     },
     /// Remove a task, ending its run first
     Remove {

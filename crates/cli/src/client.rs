@@ -2,17 +2,26 @@
 //! It starts no server and prints nothing.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
+use engine::store::Layout;
 use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
 use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use web::SocketPath;
+
+/// How long a server may take to say that it lives. One that was suspended takes connections and never answers.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A client of one home's server.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    /// A long path is reached through an open folder, which must stay open.
+    _socket: Option<Arc<SocketPath>>,
 }
 
 /// The server did not answer, or stopped answering.
@@ -22,10 +31,14 @@ pub(crate) fn lost(error: &dyn std::fmt::Display) -> Problem {
 }
 
 impl Client {
-    /// A client of the server behind this socket, whether it runs or not.
-    pub(crate) fn new(socket: &Path) -> Result<Self, Problem> {
-        let http = reqwest::Client::builder().unix_socket(socket).no_proxy().build().map_err(Problem::internal)?;
-        Ok(Self { http })
+    /// A client of the home's server, whether it runs or not.
+    pub(crate) async fn of(home: &Path) -> Result<Self, Problem> {
+        let socket = Layout::new(home).socket();
+        // A home that is not there yet has no server that could be reached.
+        let reachable = SocketPath::open(&socket).await.ok().map(Arc::new);
+        let path = reachable.as_ref().map_or(socket.as_path(), |reachable| reachable.as_path());
+        let http = reqwest::Client::builder().unix_socket(path).no_proxy().build().map_err(Problem::internal)?;
+        Ok(Self { http, _socket: reachable })
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -34,7 +47,8 @@ impl Client {
 
     /// Whether the server answers.
     pub(crate) async fn answers(&self) -> bool {
-        self.request(Method::GET, "/healthz").send().await.is_ok_and(|answer| answer.status().is_success())
+        let asked = self.request(Method::GET, "/healthz").timeout(PATIENCE).send().await;
+        asked.is_ok_and(|answer| answer.status().is_success())
     }
 
     /// A GET whose answer is JSON.
@@ -65,6 +79,16 @@ impl Client {
     /// A GET whose answer is read piece by piece.
     pub(crate) async fn stream(&self, path: &str) -> Result<Response, Problem> {
         checked(self.request(Method::GET, path)).await
+    }
+
+    /// A stream of events: all of it, or what comes after an event that was seen.
+    pub(crate) async fn events(&self, path: &str, after: Option<&str>) -> Result<Response, Problem> {
+        let request = self.request(Method::GET, path);
+        checked(match after {
+            Some(id) => request.header("last-event-id", id),
+            None => request,
+        })
+        .await
     }
 }
 

@@ -1,19 +1,27 @@
 //! Following a run: its transcript as it is written, and its outcome as an exit code.
-//! It never ends a run.
+//! It never ends a run. A stream that breaks off is resumed behind the last line that was shown.
 
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use model::api::RunEnded;
-use model::codex::{CodexEvent, transcribe};
+use model::api::{ProblemView, RunEnded};
+use model::codex::{CodexEvent, printable, transcribe};
 use model::problem::Problem;
 use model::run::RunStatus;
 
 use crate::client::{Client, lost};
-use crate::{printer, sse};
+use crate::{printer, progress, sse};
 
 /// The exit code of what was stopped, by a person or by a signal.
-const STOPPED: u8 = 130;
+pub(crate) const STOPPED: u8 = 130;
+
+/// How long a server that went away may take to come back, as it does in an upgrade.
+const RETURN_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often it is asked whether it is back. There is no other word of it.
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// How a transcript is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +35,7 @@ pub(crate) enum Form {
 /// Prints a run from its beginning to its end. Ctrl-C ends the following, not the run.
 pub(crate) async fn run(client: &Client, task: &str, run: u32, form: Form) -> Result<ExitCode, Problem> {
     tokio::select! {
-        ended = to_the_end(client, task, run, form) => Ok(exit_code(&ended?)),
+        ended = to_the_end(client, task, run, form) => ended,
         _ = tokio::signal::ctrl_c() => {
             printer::remark(format!("\nthe run goes on; `codex-orchestrator task stop {task}` ends it"));
             Ok(ExitCode::from(STOPPED))
@@ -35,45 +43,94 @@ pub(crate) async fn run(client: &Client, task: &str, run: u32, form: Form) -> Re
     }
 }
 
-async fn to_the_end(client: &Client, task: &str, run: u32, form: Form) -> Result<RunEnded, Problem> {
-    let answer = client.stream(&format!("/api/v1/tasks/{task}/runs/{run}/events")).await?;
-    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
+/// The same, for whoever minds the signals. Says why a run failed.
+pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: Form) -> Result<ExitCode, Problem> {
+    progress::until_begun(client, task, run).await?;
+    let path = format!("/api/v1/tasks/{task}/runs/{run}/events");
+    let mut seen = None;
+    loop {
+        match lines(client, &path, &mut seen, form).await {
+            Ok(ended) => return Ok(exit_code(&ended)),
+            Err(problem) if problem.code == "server_lost" => {
+                tokio::time::timeout(RETURN_PATIENCE, until_back(client)).await.map_err(|_| problem)?;
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+}
+
+async fn until_back(client: &Client) {
+    let mut ticks = tokio::time::interval(ASK_EVERY);
+    // The first tick comes at once. A server that is there and closes every stream must not be asked without a pause.
+    ticks.tick().await;
+    ticks.tick().await;
+    while !client.answers().await {
+        ticks.tick().await;
+    }
+}
+
+/// Prints the lines behind the last one that was seen, until the run has ended.
+async fn lines(client: &Client, path: &str, seen: &mut Option<String>, form: Form) -> Result<RunEnded, Problem> {
+    let answer = client.events(path, seen.as_deref()).await?;
+    let mut events = pin!(sse::events(answer.bytes_stream()));
     while let Some(event) = events.next().await {
         let event = event?;
-        if event.name == "end" {
-            return serde_json::from_str(&event.data).map_err(Problem::internal);
+        match event.name.as_str() {
+            "end" => return serde_json::from_str(&event.data).map_err(Problem::internal),
+            "problem" => {
+                let view: ProblemView = serde_json::from_str(&event.data).map_err(Problem::internal)?;
+                return Err(view.into());
+            }
+            // A line of the journal, and whatever else a later version may send.
+            _ => match form {
+                Form::Raw => printer::line(&event.data),
+                Form::Transcript => show(&CodexEvent::parse(event.data.as_bytes())),
+            },
         }
-        match form {
-            Form::Raw => printer::line(&event.data),
-            Form::Transcript => print(event.data.as_bytes()),
-        }
+        *seen = event.id;
     }
     Err(lost(&"it closed the stream before the run had ended"))
 }
 
-/// Prints one line of a journal for people.
-pub(crate) fn print(line: &[u8]) {
-    if let Some(entry) = transcribe(&CodexEvent::parse(line)) {
+/// Prints what a line of a journal says to people.
+pub(crate) fn show(event: &CodexEvent) {
+    if let Some(entry) = transcribe(event) {
         printer::entry(&entry);
     }
 }
 
 /// Says how a run ended, and with which code that is to be reported.
-pub(crate) fn exit_code(ended: &RunEnded) -> ExitCode {
+fn exit_code(ended: &RunEnded) -> ExitCode {
     if let Some(error) = &ended.error {
-        printer::remark(format!("{}: {}", error.code, error.message));
-        for hint in &error.hints {
-            printer::remark(format!("hint: {hint}"));
-        }
+        printer::remark(format!("{}: {}", error.code, printable(&error.message)));
+        error.hints.iter().for_each(|hint| printer::hint(hint));
     }
-    match ended.status {
-        RunStatus::Completed => ExitCode::SUCCESS,
-        RunStatus::Stopped => ExitCode::from(STOPPED),
+    ExitCode::from(code_of(ended.status))
+}
+
+fn code_of(status: RunStatus) -> u8 {
+    match status {
+        RunStatus::Completed => 0,
+        RunStatus::Stopped => STOPPED,
         RunStatus::Queued
         | RunStatus::Preparing
         | RunStatus::Running
         | RunStatus::Stopping
         | RunStatus::Failed
-        | RunStatus::Interrupted => ExitCode::FAILURE,
+        | RunStatus::Interrupted => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_completed_is_a_success() {
+        assert_eq!(code_of(RunStatus::Completed), 0);
+        assert_eq!(code_of(RunStatus::Stopped), 130);
+        for status in [RunStatus::Failed, RunStatus::Interrupted] {
+            assert_eq!(code_of(status), 1);
+        }
     }
 }

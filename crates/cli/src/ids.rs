@@ -9,8 +9,9 @@ use crate::client::Client;
 /// The fewest characters of an id.
 const SHORTEST: usize = 4;
 
-/// The fewest characters that lists show. New ids begin with the time, so tasks of one minute share the first ten or so.
-const SHOWN: usize = 8;
+/// The fewest characters that lists show. New ids begin with the time, and that many hold all of it: what a list shows is then
+/// also told apart from what it does not show.
+const SHOWN: usize = 13;
 
 /// The full id of a task.
 pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem> {
@@ -94,7 +95,9 @@ mod tests {
     #[test]
     fn lists_show_as_many_characters_as_tell_apart() {
         let ids = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
-        assert_eq!(shown_length(&ids(&["aaaaaaaaaaaa1", "aaaaaaaaaaaa2"])), 13);
-        assert_eq!(shown_length(&ids(&["a", "b"])), 8);
+        let [one, other] = ["01a20685-f510-7660-94a2", "01a20685-f510-7660-94a3"];
+        assert_eq!(shown_length(&ids(&[one, other])), 23, "of the same millisecond");
+        assert_eq!(shown_length(&ids(&["a", "b"])), 13);
+        assert_eq!(shown_length(&[]), 13);
     }
 }

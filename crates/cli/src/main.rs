@@ -5,10 +5,12 @@
 
 mod args;
 mod client;
+mod codex_version;
 mod commands;
 mod follow;
 mod ids;
 mod printer;
+mod progress;
 mod server;
 mod sse;
 
@@ -38,5 +40,5 @@ fn main() -> ExitCode {
 
 fn fail(problem: &Problem) -> ExitCode {
     printer::problem(problem);
-    ExitCode::FAILURE
+    if problem.code == commands::USAGE { ExitCode::from(2) } else { ExitCode::FAILURE }
 }

@@ -1,12 +1,20 @@
 //! Finding the home's server, and starting one where none runs.
 //!
-//! The server that is started says one line once it answers. If it ends instead, its own words are the reason that is shown.
+//! The server that is started says one line: that it answers, or the problem that kept it from starting.
+//! Invariant: of many commands that find no server at the same moment, one starts it and the others use it.
 
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use engine::exec::process::ProcessIdentity;
+use engine::store::Layout;
 use engine::{Config, Overrides};
+use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
@@ -17,8 +25,20 @@ use crate::client::Client;
 /// How long a server may take to start: it reads every record first.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+/// How long a server that holds the home without answering may take to answer or to end; more than a shutdown takes.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a server that somebody else starts is asked whether it answers yet. There is no other word of it.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+
+/// How often a start is tried while other servers come and go.
+const TRIES: u8 = 5;
+
 /// Where the started server's log goes, below the home.
 const LOG: &str = "server.log";
+
+/// How many of the log's last lines are shown when a server ended without a word.
+const LAST_WORDS: usize = 5;
 
 /// The settings as the command line, the environment and the file give them.
 pub(crate) fn config(arguments: &Arguments) -> Result<Config, Problem> {
@@ -27,59 +47,181 @@ pub(crate) fn config(arguments: &Arguments) -> Result<Config, Problem> {
 
 /// A client of the home's server, which is started if it does not run. Also says whether it was started now.
 pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
-    let client = Client::new(&config.home.join("orchestrator.sock"))?;
+    let client = Client::of(&config.home).await?;
     if client.answers().await {
         return Ok((client, false));
     }
-    start(&config.home, &[]).await?;
-    Ok((client, true))
+    let _turn = take_turn(&config.home).await?;
+    let mut refused = None;
+    for _ in 0..TRIES {
+        // The home may be new since then, and whoever had the turn before may have started the server.
+        let client = Client::of(&config.home).await?;
+        if client.answers().await {
+            return Ok((client, false));
+        }
+        match start(&config.home, &[]).await {
+            Ok(()) => return Ok((Client::of(&config.home).await?, true)),
+            Err(problem) if problem.code == "home_in_use" => {
+                holder_settles(&config.home, &client).await.map_err(|_| problem.clone())?;
+                refused = Some(problem);
+            }
+            Err(problem) => return Err(problem),
+        }
+    }
+    Err(refused.unwrap_or_else(|| not_started("other servers come and go")))
+}
+
+fn not_started(why: impl std::fmt::Display) -> Problem {
+    Problem::new(ProblemKind::Unavailable, "server_not_started", format!("the server did not start: {why}"))
+}
+
+/// Makes the home and opens the log.
+fn open_log(home: &Path) -> Result<File, Problem> {
+    let unusable = |error: io::Error| {
+        not_started(format!("the home `{}` cannot be used: {error}", home.display()))
+            .hint("mend its permissions, or choose another with ORCH_HOME")
+    };
+    private_folder(home).map_err(unusable)?;
+    File::options().create(true).append(true).mode(0o600).open(home.join(LOG)).map_err(unusable)
+}
+
+/// Makes a folder, and those above it that are missing, for their owner only.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Waits until no other command is starting the home's server. The turn ends when the file is closed, however that comes.
+async fn take_turn(home: &Path) -> Result<File, Problem> {
+    let file = open_log(home)?;
+    let turn = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await.map_err(Problem::internal)?;
+    turn.map_err(|error| not_started(format!("the log in `{}` cannot be locked: {error}", home.display())))
+}
+
+/// Waits until the server that holds the home answers (it is starting) or is gone (it is stopping).
+pub(crate) async fn holder_settles(home: &Path, client: &Client) -> io::Result<()> {
+    let said = std::fs::read_to_string(Layout::new(home).lock())?;
+    let Some(pid) = said.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()) else { return Ok(()) };
+    let Some(holder) = ProcessIdentity::of(pid)? else { return Ok(()) };
+    let settled = async {
+        tokio::select! {
+            gone = holder.wait_until_gone() => gone,
+            () = until_it_answers(client) => Ok(()),
+        }
+    };
+    tokio::time::timeout(HOLDER_PATIENCE, settled).await.map_err(io::Error::from)?
+}
+
+async fn until_it_answers(client: &Client) {
+    let mut ticks = tokio::time::interval(ASK_EVERY);
+    while !client.answers().await {
+        ticks.tick().await;
+    }
 }
 
 /// Starts a server in the background, with more variables if need be, and waits until it answers.
-pub(crate) async fn start(home: &Path, variables: &[(&str, &std::ffi::OsStr)]) -> Result<(), Problem> {
-    let failed = |detail: String| Problem::new(ProblemKind::Unavailable, "server_not_started", detail);
-    std::fs::create_dir_all(home).map_err(|error| {
-        failed(format!("the home `{}` cannot be made: {error}", home.display())).hint("choose another with ORCH_HOME")
-    })?;
-    let log = home.join(LOG);
-    let file = std::fs::File::options().create(true).append(true).open(&log);
-    let file = file.map_err(|error| {
-        failed(format!("the home `{}` cannot be written: {error}", home.display()))
-            .hint("mend its permissions, or choose another with ORCH_HOME")
-    })?;
-    let from = file.metadata().map_or(0, |metadata| metadata.len());
+pub(crate) async fn start(home: &Path, variables: &[(&str, &OsStr)]) -> Result<(), Problem> {
+    let log = open_log(home)?;
+    let from = log.metadata().map_or(0, |metadata| metadata.len());
     let mut child = Command::new("/proc/self/exe")
         .arg0("codex-orchestrator")
         .arg("--home")
         .arg(home)
         .args(["serve", "--announce"])
         .envs(variables.iter().copied())
+        .current_dir(home)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(file)
+        .stderr(log)
         .process_group(0)
         .spawn()
-        .map_err(|error| failed(format!("the server could not be started: {error}")))?;
-    let stdout = child.stdout.take().ok_or_else(|| failed("the server has no output".to_owned()))?;
+        .map_err(not_started)?;
+    let stdout = child.stdout.take().ok_or_else(|| not_started("it has no output"))?;
     let mut lines = BufReader::new(stdout).lines();
     match tokio::time::timeout(PATIENCE, lines.next_line()).await {
-        Ok(Ok(Some(_))) => Ok(()),
-        Ok(_) => Err(why(&log, from).unwrap_or_else(|| failed(format!("the server ended at once; see `{}`", log.display())))),
-        Err(_) => {
-            Err(failed(format!("the server did not answer within {} s", PATIENCE.as_secs()))
-                .hint(format!("see `{}`", log.display())))
+        Ok(Ok(Some(line))) => heard(&line),
+        Ok(_) => {
+            let status = child.wait().await.map_err(not_started)?;
+            Err(without_a_word(&home.join(LOG), from, status))
         }
+        Err(_) => Err(not_started(format!("it did not answer within {} s", PATIENCE.as_secs()))
+            .hint(format!("see {}", home.join(LOG).display()))),
     }
 }
 
-/// The started server's own reason: the last `error:` of its log, with its hints.
-fn why(log: &Path, from: u64) -> Option<Problem> {
-    let text = std::fs::read(log).ok()?;
-    let text = String::from_utf8_lossy(text.get(usize::try_from(from).ok()?..)?).into_owned();
-    let lines: Vec<_> = text.lines().collect();
-    let at = lines.iter().rposition(|line| line.starts_with("error: "))?;
-    let detail = lines[at].trim_start_matches("error: ");
-    let problem = Problem::new(ProblemKind::Unavailable, "server_not_started", format!("the server did not start: {detail}"));
-    let hints = lines[at + 1..].iter().filter_map(|line| line.strip_prefix("hint:"));
-    Some(hints.fold(problem, |problem, hint| problem.hint(hint.trim())))
+/// What a server says first: a problem as JSON, or that it serves.
+fn heard(line: &str) -> Result<(), Problem> {
+    let Ok(view) = serde_json::from_str::<ProblemView>(line) else { return Ok(()) };
+    let problem = Problem::from(view);
+    Err(Problem { detail: not_started(&problem.detail).detail, ..problem })
+}
+
+/// A server that ended without saying why: its status, and the end of its log.
+fn without_a_word(log: &Path, from: u64, status: std::process::ExitStatus) -> Problem {
+    let text = std::fs::read(log).unwrap_or_default();
+    let new = usize::try_from(from).ok().and_then(|from| text.get(from..)).unwrap_or_default();
+    let new = String::from_utf8_lossy(new);
+    let skipped = new.lines().count().saturating_sub(LAST_WORDS);
+    let problem = not_started(format!("it ended at once ({status})"));
+    let problem = new.lines().skip(skipped).fold(problem, |problem, line| problem.hint(format!("it said: {line}")));
+    problem.hint(format!("see {}", log.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_problem_that_a_server_says_is_passed_on_whole() {
+        let problem = Problem::new(ProblemKind::WrongState, "home_in_use", "another server serves it").hint("use that one");
+        let line = serde_json::to_string(&ProblemView::from(&problem)).expect("JSON");
+        let heard = heard(&line).expect_err("a problem");
+        assert_eq!((heard.code.as_ref(), heard.hints), ("home_in_use", problem.hints));
+        assert_eq!(heard.detail, "the server did not start: another server serves it");
+    }
+
+    #[test]
+    fn any_other_first_line_means_that_it_serves() {
+        assert_eq!(heard("serving on http://127.0.0.1:8080"), Ok(()));
+    }
+
+    #[test]
+    fn a_server_that_ends_without_a_word_is_quoted_from_its_own_log_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = folder.path().join(LOG);
+        std::fs::write(&log, "an earlier server\none\ntwo\nthree\nfour\nfive\nsix\n").expect("written");
+        let problem = without_a_word(&log, 18, std::process::ExitStatus::from_raw(9));
+        assert!(problem.detail.contains("signal: 9"), "{problem:?}");
+        let said: Vec<_> = problem.hints.iter().filter_map(|hint| hint.strip_prefix("it said: ")).collect();
+        assert_eq!(said, ["two", "three", "four", "five", "six"]);
+        assert!(problem.hints.last().is_some_and(|hint| hint.contains(LOG)));
+    }
+
+    #[tokio::test]
+    async fn one_command_at_a_time_starts_a_server() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = folder.path().join("home");
+        let first = take_turn(&home).await.expect("a new home");
+        let other = File::open(home.join(LOG)).expect("the log is there");
+        assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)), "another one has to wait");
+        drop(first);
+        other.try_lock().expect("the turn has ended");
+    }
+
+    #[tokio::test]
+    async fn a_holder_that_is_gone_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut gone = std::process::Command::new("true").spawn().expect("a process");
+        gone.wait().expect("it ends");
+        std::fs::write(Layout::new(folder.path()).lock(), format!("process {}\n", gone.id())).expect("written");
+        let client = Client::of(folder.path()).await.expect("a client");
+        holder_settles(folder.path(), &client).await.expect("nobody to wait for");
+    }
+
+    #[tokio::test]
+    async fn a_home_that_cannot_be_made_is_named_with_a_way_out() {
+        let problem = take_turn(Path::new("/proc/nowhere")).await.expect_err("nothing can be made there");
+        assert!(problem.detail.contains("/proc/nowhere") && problem.hints[0].contains("ORCH_HOME"), "{problem:?}");
+    }
 }

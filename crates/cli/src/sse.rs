@@ -10,6 +10,8 @@ use model::problem::Problem;
 pub(crate) struct Event {
     /// `message` where it has no name.
     pub(crate) name: String,
+    /// The last id that came with or before it: what to resume from.
+    pub(crate) id: Option<String>,
     /// Its data, lines joined.
     pub(crate) data: String,
 }
@@ -18,6 +20,9 @@ pub(crate) struct Event {
 #[derive(Default)]
 pub(crate) struct Parser {
     rest: Vec<u8>,
+    /// How much of the rest holds no end of a line, so that a long line is not searched again with each piece of it.
+    searched: usize,
+    id: Option<String>,
     name: String,
     data: Option<String>,
 }
@@ -27,12 +32,15 @@ impl Parser {
         self.rest.extend_from_slice(chunk);
         let mut events = vec![];
         let mut start = 0;
-        while let Some(length) = self.rest[start..].iter().position(|byte| *byte == b'\n') {
-            let line = String::from_utf8_lossy(&self.rest[start..start + length]).trim_end_matches('\r').to_owned();
-            start += length + 1;
+        while let Some(length) = self.rest[self.searched..].iter().position(|byte| *byte == b'\n') {
+            let end = self.searched + length;
+            let line = String::from_utf8_lossy(&self.rest[start..end]).trim_end_matches('\r').to_owned();
+            start = end + 1;
+            self.searched = start;
             events.extend(self.line(&line));
         }
         self.rest.drain(..start);
+        self.searched = self.rest.len();
         events
     }
 
@@ -40,7 +48,8 @@ impl Parser {
         if line.is_empty() {
             let name = std::mem::take(&mut self.name);
             let name = if name.is_empty() { "message".to_owned() } else { name };
-            return self.data.take().map(|data| Event { name, data });
+            let id = self.id.clone();
+            return self.data.take().map(|data| Event { name, id, data });
         }
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let value = value.strip_prefix(' ').unwrap_or(value);
@@ -53,7 +62,8 @@ impl Parser {
                 }
                 None => self.data = Some(value.to_owned()),
             },
-            // Ids and comments say nothing that is needed here.
+            "id" => self.id = Some(value.to_owned()),
+            // Comments, and what a later version may add.
             _ => {}
         }
         None
@@ -87,5 +97,17 @@ mod tests {
         assert_eq!(whole, cut);
         assert_eq!(whole.len(), 2);
         assert_eq!((whole[1].name.as_str(), whole[1].data.as_str()), ("end", "x\ny"));
+    }
+
+    #[test]
+    fn an_event_knows_what_to_resume_from() {
+        let events = Parser::default().feed(b"data: a\n\nid: 7\ndata: b\n\ndata: c\n\n");
+        let ids: Vec<_> = events.iter().map(|event| event.id.as_deref()).collect();
+        assert_eq!(ids, [None, Some("7"), Some("7")]);
+    }
+
+    #[test]
+    fn an_event_that_did_not_come_whole_is_none() {
+        assert_eq!(Parser::default().feed(b"id: 7\ndata: half"), []);
     }
 }

@@ -4,17 +4,19 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use engine::Config;
-use model::api::{CreateEnvironment, CreateTask, EnvironmentView, ResumeTask, ServerStatus, TaskView};
+use engine::exec::process::{ProcessIdentity, Signal};
+use engine::exec::{CommandSpec, Tool};
+use model::api::{CreateEnvironment, CreateTask, EnvironmentView, Page, ResumeTask, ServerStatus, TaskView};
 use model::problem::Problem;
 use reqwest::Method;
 use scripted_model::{Item, Script, ScriptedModel, Turn};
-use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
 
-use super::{demo_codex, env};
+use super::{demo_codex, env, task, task_diff};
 use crate::args::{Arguments, DemoArguments};
 use crate::client::Client;
 use crate::follow::{self, Form};
@@ -31,44 +33,67 @@ const TEST: &str = "#!/bin/sh\n# Fails unless the greeting is right.\nexpected=\
 /// How long the scripted model takes to "think", so that a person can read along.
 const PACE: Duration = Duration::from_millis(250);
 
+/// How long the demo's server may take to end; more than its shutdown takes.
+const SERVER_END_LIMIT: Duration = Duration::from_secs(30);
+
+/// How long git may take for a repository of two files.
+const GIT_LIMIT: Duration = Duration::from_mins(1);
+
 pub(crate) async fn run(arguments: &Arguments, demo: &DemoArguments) -> Result<ExitCode, Problem> {
     let begun = Instant::now();
     let config = server::config(arguments)?;
     let home = config.home.join("demo");
-    printer::line("Codex Orchestrator, a demonstration. The Codex CLI, git and this program are real;");
-    printer::line("the model is scripted: it plays back prepared answers, and nothing leaves this machine.\n");
-    let client = Client::new(&home.join("orchestrator.sock"))?;
-    stop_server(&client).await?;
-    start_over(&home)?;
+    // From here on a signal is not the end of this process, but of the demonstration.
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(Problem::internal)?;
+    let mut terminations = signal(SignalKind::terminate()).map_err(Problem::internal)?;
+    let interrupted = async {
+        tokio::select! {
+            _ = interrupts.recv() => {}
+            _ = terminations.recv() => {}
+        }
+    };
+    let outcome = tokio::select! {
+        outcome = play(&config, &home) => outcome.map(Some),
+        () = interrupted => Ok(None),
+    };
+    if matches!(outcome, Ok(None)) {
+        printer::remark("\ncleaning up: the run and the demo's server are ended …");
+    }
+    if demo.keep && matches!(outcome, Ok(Some(_))) {
+        printer::remark("\nThe demo's server goes on; its scripted model does not, so a new run there would fail.");
+    } else {
+        clear_away(&home).await?;
+    }
+    let Some(code) = outcome? else { return Ok(ExitCode::from(follow::STOPPED)) };
+    farewell(&home, begun.elapsed());
+    Ok(code)
+}
 
+/// The whole of it. May be dropped at any moment.
+async fn play(config: &Config, home: &Path) -> Result<ExitCode, Problem> {
+    printer::line("Codex Orchestrator, a demonstration. The Codex CLI, git and this program are real;");
+    printer::line("the model is scripted: it plays back prepared answers, and nothing leaves this machine.");
+    clear_away(home).await?;
+    start_over(home)?;
     step(1, "The Codex CLI");
-    let bin = demo_codex::folder(&config).await?;
+    let bin = demo_codex::folder(config).await?;
     step(2, "A sample repository with a failing test");
-    let sample = sample(&home).await?;
+    let sample = sample(config, home).await?;
     step(3, "A server on a home of its own, with the scripted model behind Codex");
     let model = ScriptedModel::start(script()).map_err(Problem::internal)?;
-    start_server(&config, &home, &bin, &model).await?;
+    start_server(config, home, &bin, &model).await?;
+    show(&Client::of(home).await?, &sample).await
+}
 
-    let outcome = tokio::select! {
-        outcome = show(&client, &sample) => outcome,
-        _ = tokio::signal::ctrl_c() => Ok(ExitCode::from(130)),
-    };
-    if demo.keep {
-        printer::remark(format!("\nthe demo's server goes on; its scripted model does not. ORCH_HOME={}", home.display()));
-    } else {
-        stop_server(&client).await?;
-    }
-    let code = outcome?;
-    printer::line(format!(
-        "\nDone in {:.0} s. Look around: ORCH_HOME={} codex-orchestrator task list",
-        begun.elapsed().as_secs_f64(),
-        home.display()
-    ));
+fn farewell(home: &Path, took: Duration) {
+    let home = home.display();
+    printer::line(format!("\nDone in {:.0} s. Look around in what it left (this starts its server again):", took.as_secs_f64()));
+    printer::line(format!("  codex-orchestrator --home {home} task list"));
+    printer::line(format!("  ls {home}/tasks/*"));
     printer::line("With your own repository and account:");
     printer::line("  codex-orchestrator doctor");
-    printer::line("  codex-orchestrator env add https://host/owner/repo.git");
-    printer::line("  codex-orchestrator task create --env repo --follow \"What the agent should do\"");
-    Ok(code)
+    printer::line("  codex-orchestrator env add https://host/owner/repo.git --name app");
+    printer::line("  codex-orchestrator task create --env app --follow \"What the agent should do\"");
 }
 
 fn step(number: u8, what: &str) {
@@ -89,25 +114,27 @@ fn start_over(home: &Path) -> Result<(), Problem> {
             _ => {}
         }
     }
-    std::fs::create_dir_all(home.join("sample")).map_err(|error| file_problem(home, &error))
+    server::private_folder(&home.join("sample")).map_err(|error| file_problem(home, &error))
 }
 
-async fn sample(home: &Path) -> Result<PathBuf, Problem> {
+async fn sample(config: &Config, home: &Path) -> Result<PathBuf, Problem> {
     let sample = home.join("sample");
     for (name, text) in [("greet.sh", GREET), ("test.sh", TEST)] {
         std::fs::write(sample.join(name), text).map_err(|error| file_problem(&sample, &error))?;
     }
-    let identity = ["-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main"];
-    for arguments in [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--no-gpg-sign", "--message", "A greeting"]]
-    {
-        let git = Command::new("git").args(identity).args(arguments).current_dir(&sample).stdin(Stdio::null()).output().await;
-        let git = git.map_err(|error| Problem::internal(format!("git could not be started: {error}")).hint("install git"))?;
-        if !git.status.success() {
-            return Err(Problem::internal(format!(
-                "git could not make the sample: {}",
-                String::from_utf8_lossy(&git.stderr).trim()
-            )));
-        }
+    let git = Tool::find("git", &config.base_environment)
+        .map_err(|_| Problem::internal("there is no git on PATH").hint("install git 2.39 or newer"))?;
+    let first = [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--message", "A greeting"]];
+    for arguments in first {
+        // Nothing of the user's own git configuration: no hooks, no signing, no templates.
+        CommandSpec::new(&git, &config.base_environment, &sample)
+            .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
+            .args(["-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main"])
+            .args(arguments)
+            .deadline(GIT_LIMIT)
+            .run_ok()
+            .await
+            .map_err(Problem::internal)?;
     }
     printer::remark(format!("  {}", sample.display()));
     Ok(sample)
@@ -132,12 +159,12 @@ fn script() -> Script {
 
 async fn start_server(config: &Config, home: &Path, bin: &Path, model: &ScriptedModel) -> Result<(), Problem> {
     let codex_home = home.join("codex-home");
-    std::fs::create_dir_all(&codex_home).map_err(|error| file_problem(&codex_home, &error))?;
+    server::private_folder(&codex_home).map_err(|error| file_problem(&codex_home, &error))?;
     let settings = scripted_model::codex_config(&model.url());
     let codex = bin.join("codex");
     write_settings(&codex_home, &settings)?;
     let mut worker = std::ffi::OsString::from("host");
-    if !demo_codex::sandbox_works(&codex, &codex_home).await {
+    if !demo_codex::sandbox_works(config, &codex, &codex_home).await {
         printer::remark(
             "  Codex's own sandbox does not work on this machine; the script is known and harmless, so it runs without",
         );
@@ -149,6 +176,7 @@ async fn start_server(config: &Config, home: &Path, bin: &Path, model: &Scripted
         path.push(":");
         path.push(rest);
     }
+    remember(home, &codex_home)?;
     let variables = [
         ("PATH", path.as_os_str()),
         ("CODEX_HOME", codex_home.as_os_str()),
@@ -159,6 +187,14 @@ async fn start_server(config: &Config, home: &Path, bin: &Path, model: &Scripted
     server::start(home, &variables).await?;
     printer::remark(format!("  scripted model at {}, home {}", model.url(), home.display()));
     Ok(())
+}
+
+/// So that a later look around needs no variables, and takes no port that another server wants.
+fn remember(home: &Path, codex_home: &Path) -> Result<(), Problem> {
+    let path = home.join("config.toml");
+    let codex_home = serde_json::to_string(codex_home).map_err(Problem::internal)?;
+    let settings = format!("listen = \"127.0.0.1:0\"\nworker = \"host\"\ncodex_home = {codex_home}\n");
+    std::fs::write(&path, settings).map_err(|error| file_problem(&path, &error))
 }
 
 fn write_settings(codex_home: &Path, settings: &str) -> Result<(), Problem> {
@@ -178,7 +214,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
     let task: TaskView = client.send(Method::POST, "/api/v1/tasks", &new).await?;
     let id = task.meta.task_id.to_string();
-    let first = follow::run(client, &id, 1, Form::Transcript).await?;
+    let first = follow::to_the_end(client, &id, 1, Form::Transcript).await?;
     if first != ExitCode::SUCCESS {
         return Ok(first);
     }
@@ -187,28 +223,32 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     printer::line(format!("> {SECOND}"));
     let asked = ResumeTask { prompt: SECOND.to_owned(), ..ResumeTask::default() };
     let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked).await?;
-    let second = follow::run(client, &id, 2, Form::Transcript).await?;
+    let second = follow::to_the_end(client, &id, 2, Form::Transcript).await?;
     if second != ExitCode::SUCCESS {
         return Ok(second);
     }
 
     step(7, "task diff: one commit per run, on a branch of its own");
-    let patch = client.stream(&format!("/api/v1/tasks/{id}/diff?format=patch")).await?;
-    printer::bytes(&patch.bytes().await.map_err(|error| crate::client::lost(&error))?);
+    task_diff::patch(client, &id, "").await?;
     printer::line(format!("\nThe work is on the branch {} of the mirror, ready to be pushed.", resumed.meta.branch));
     Ok(second)
 }
 
-/// Ends a demo server that runs, and waits until it has.
-async fn stop_server(client: &Client) -> Result<(), Problem> {
-    if !client.answers().await {
+/// Ends a demonstration: its runs, and then its server. Does nothing where none is under way.
+async fn clear_away(home: &Path) -> Result<(), Problem> {
+    let client = Client::of(home).await?;
+    // A server that is just starting is waited for: it would be left behind.
+    if !client.answers().await && (server::holder_settles(home, &client).await.is_err() || !client.answers().await) {
         return Ok(());
     }
+    let active: Page<TaskView> = client.get("/api/v1/tasks?status=queued,preparing,running,stopping").await?;
+    for left in active.items {
+        task::stopped(&client, &left.meta.task_id.to_string()).await?;
+    }
     let status: ServerStatus = client.get("/api/v1/status").await?;
-    let identity = engine::exec::process::ProcessIdentity::of(status.pid).map_err(Problem::internal)?;
-    if let Some(identity) = identity {
-        identity.signal(engine::exec::process::Signal::TERM).map_err(Problem::internal)?;
-        let gone = tokio::time::timeout(Duration::from_secs(30), identity.wait_until_gone()).await;
+    if let Some(identity) = ProcessIdentity::of(status.pid).map_err(Problem::internal)? {
+        identity.signal(Signal::TERM).map_err(Problem::internal)?;
+        let gone = tokio::time::timeout(SERVER_END_LIMIT, identity.wait_until_gone()).await;
         gone.map_err(|_| Problem::internal("the demo's server does not end"))?.map_err(Problem::internal)?;
     }
     Ok(())

@@ -2,21 +2,26 @@
 //! It never touches a Codex CLI that the user installed, nor its login.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::time::Duration;
 
 use engine::Config;
-use engine::exec::Tool;
+use engine::exec::{CommandSpec, RunProgramError, Tool};
 use model::CODEX_VERSION;
 use model::problem::{Problem, ProblemKind};
-use tokio::process::Command;
 
+use crate::codex_version::{CodexVersion, OLDEST};
 use crate::printer;
+
+/// How long npm may take to fetch Codex over a slow line.
+const INSTALL_LIMIT: Duration = Duration::from_mins(15);
+
+/// How long a sandbox may take to start a program that does nothing.
+const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
 /// The folder in which there is a program `codex`.
 pub(super) async fn folder(config: &Config) -> Result<PathBuf, Problem> {
-    if let Ok(codex) = Tool::find("codex", &config.base_environment) {
-        printer::remark(format!("  using the Codex CLI at {}", codex.path().display()));
-        return Ok(codex.path().parent().unwrap_or(Path::new("/")).to_owned());
+    if let Some(folder) = usable_on_path(config).await {
+        return Ok(folder);
     }
     let tools = config.home.join("tools").join(format!("codex-{CODEX_VERSION}"));
     let bin = tools.join("node_modules/.bin");
@@ -27,50 +32,144 @@ pub(super) async fn folder(config: &Config) -> Result<PathBuf, Problem> {
     Ok(bin)
 }
 
+async fn usable_on_path(config: &Config) -> Option<PathBuf> {
+    let codex = Tool::find("codex", &config.base_environment).ok()?;
+    let path = codex.path().to_owned();
+    let asked = codex.ask_version(&["--version"], &config.base_environment).await;
+    let version = asked.ok().and_then(|codex| CodexVersion::parse(codex.version()?));
+    match version {
+        Some(version) if version.is_usable() => {
+            printer::remark(format!("  using the Codex CLI {version} at {}", path.display()));
+            path.parent().map(Path::to_owned)
+        }
+        Some(version) => {
+            printer::remark(format!("  the Codex CLI at {} is {version}, older than {OLDEST}: left alone", path.display()));
+            None
+        }
+        None => {
+            printer::remark(format!("  the Codex CLI at {} does not say its version: left alone", path.display()));
+            None
+        }
+    }
+}
+
 /// Installs into a folder of its own and renames it, so that a half-made one is never used.
 async fn install(config: &Config, tools: &Path) -> Result<(), Problem> {
-    let failed = |detail: String| Problem::new(ProblemKind::Unavailable, "codex_not_installed", detail);
     let npm = Tool::find("npm", &config.base_environment).map_err(|_| {
-        failed("neither `codex` nor `npm` is on PATH".to_owned())
+        not_installed("neither a usable `codex` nor `npm` is on PATH")
             .hint("install Node.js with npm (Debian: apt-get install npm), or the Codex CLI itself")
     })?;
     let partial = tools.with_extension("partial");
-    let file = |error: std::io::Error| failed(format!("`{}` cannot be written: {error}", partial.display()));
+    let file = |error: std::io::Error| not_installed(format!("`{}` cannot be written: {error}", partial.display()));
     if partial.exists() {
         std::fs::remove_dir_all(&partial).map_err(file)?;
     }
     std::fs::create_dir_all(&partial).map_err(file)?;
     printer::remark(format!("  installing @openai/codex@{CODEX_VERSION} with npm (about 130 MB, once) …"));
-    let done = Command::new(npm.path())
+    CommandSpec::new(&npm, &config.base_environment, &partial)
+        // The user's registry, proxy and certificates are set in variables of many names.
+        .envs(&config.environment)
         .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
         .arg(&partial)
         .arg(format!("@openai/codex@{CODEX_VERSION}"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .output()
+        .deadline(INSTALL_LIMIT)
+        .run_ok()
         .await
-        .map_err(|error| failed(format!("npm could not be started: {error}")))?;
-    if !done.status.success() {
-        let said = String::from_utf8_lossy(&done.stderr).into_owned();
-        let last = said.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no reason").to_owned();
-        return Err(failed(format!("npm could not install the Codex CLI: {last}"))
-            .hint("check the network and npm's registry, then try again"));
-    }
+        .map_err(|error| npm_failed(&error))?;
     std::fs::rename(&partial, tools).map_err(file)
 }
 
+fn not_installed(detail: impl Into<String>) -> Problem {
+    Problem::new(ProblemKind::Unavailable, "codex_not_installed", detail)
+}
+
+fn npm_failed(error: &RunProgramError) -> Problem {
+    let last = match error {
+        RunProgramError::Failed { stderr_tail, .. } => stderr_tail.lines().find(|line| !line.trim().is_empty()),
+        RunProgramError::NotFound { .. }
+        | RunProgramError::DirectoryMissing { .. }
+        | RunProgramError::Spawn { .. }
+        | RunProgramError::Io { .. }
+        | RunProgramError::TimedOut { .. }
+        | RunProgramError::Cancelled { .. }
+        | RunProgramError::OutputTooLarge { .. } => None,
+    };
+    let reason = last.map_or_else(|| error.to_string(), str::to_owned);
+    not_installed(format!("npm could not install the Codex CLI: {reason}"))
+        .hint("check the network and npm's registry, then try again")
+}
+
 /// Whether Codex's own sandbox works on this machine.
-pub(super) async fn sandbox_works(codex: &Path, codex_home: &Path) -> bool {
-    let probe = Command::new(codex)
+pub(super) async fn sandbox_works(config: &Config, codex: &Path, codex_home: &Path) -> bool {
+    CommandSpec::new(&Tool::at(codex), &config.base_environment, codex_home)
         .args(["sandbox", "--", "true"])
         .env("CODEX_HOME", codex_home)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .kill_on_drop(true)
-        .status();
-    tokio::time::timeout(std::time::Duration::from_secs(20), probe)
+        .deadline(PROBE_LIMIT)
+        .run_ok()
         .await
-        .is_ok_and(|done| done.is_ok_and(|status| status.success()))
+        .is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use engine::exec::BaseEnvironment;
+
+    use super::*;
+
+    fn config(folder: &Path) -> Config {
+        let path = format!("{}:/usr/bin:/bin", folder.display());
+        let mut config = Config::for_home(folder);
+        config.base_environment = BaseEnvironment::default().with("PATH", path);
+        config
+    }
+
+    fn program(folder: &Path, name: &str, script: &str) {
+        let path = folder.join(name);
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    }
+
+    #[tokio::test]
+    async fn a_usable_codex_on_the_path_is_used_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        program(folder.path(), "codex", "echo codex-cli 0.170.0");
+        program(folder.path(), "npm", "exit 1");
+        assert_eq!(super::folder(&config(folder.path())).await.as_deref(), Ok(folder.path()));
+    }
+
+    #[tokio::test]
+    async fn an_old_codex_is_left_alone_and_the_pinned_one_is_installed_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        program(folder.path(), "codex", "echo codex-cli 0.42.0");
+        let npm = "while [ $# -gt 1 ]; do [ \"$1\" = --prefix ] && to=$2; shift; done\n\
+            echo \"$1\" >> \"$(dirname \"$0\")/asked\"\nmkdir -p \"$to/node_modules/.bin\"; : > \"$to/node_modules/.bin/codex\"";
+        program(folder.path(), "npm", npm);
+        for _ in 0..2 {
+            let bin = super::folder(&config(folder.path())).await.expect("npm works");
+            assert!(bin.starts_with(folder.path().join("tools")) && bin.join("codex").exists(), "{}", bin.display());
+        }
+        let asked = std::fs::read_to_string(folder.path().join("asked")).expect("npm was called");
+        assert_eq!(asked, format!("@openai/codex@{CODEX_VERSION}\n"), "once");
+    }
+
+    #[tokio::test]
+    async fn a_failed_installation_says_why_and_leaves_nothing_that_would_be_used() {
+        let folder = tempfile::tempdir().expect("a folder");
+        program(folder.path(), "codex", "echo nothing useful");
+        program(folder.path(), "npm", "echo 'npm error code ENOTFOUND' >&2; exit 1");
+        let problem = super::folder(&config(folder.path())).await.expect_err("npm fails");
+        assert!(problem.detail.contains("ENOTFOUND") && !problem.hints.is_empty(), "{problem:?}");
+        assert!(!folder.path().join(format!("tools/codex-{CODEX_VERSION}")).exists());
+    }
+
+    #[tokio::test]
+    async fn without_codex_and_npm_it_is_said_what_to_install() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = config(folder.path());
+        config.base_environment = BaseEnvironment::default().with("PATH", folder.path());
+        let problem = super::folder(&config).await.expect_err("there is nothing");
+        assert!(problem.detail.contains("npm") && problem.hints[0].contains("apt-get"), "{problem:?}");
+    }
 }

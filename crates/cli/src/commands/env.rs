@@ -4,17 +4,18 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
-use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, Progress};
+use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page};
+use model::codex::printable;
 use model::environment::EnvironmentStatus;
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
 use crate::args::EnvCommand;
 use crate::client::Client;
+use crate::printer::{Cell, plural};
+use crate::progress::Meter;
 use crate::{ids, printer, sse};
 
 pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
@@ -79,14 +80,8 @@ pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<Envi
         let now: EnvironmentView = client.get(&path).await?;
         match now.status {
             EnvironmentStatus::Cloning => now.progress.iter().for_each(|progress| meter.show(progress)),
-            EnvironmentStatus::Ready => {
-                meter.end();
-                return Ok(now);
-            }
-            EnvironmentStatus::Failed | EnvironmentStatus::Removing => {
-                meter.end();
-                return Err(failed(&now));
-            }
+            EnvironmentStatus::Ready => return Ok(now),
+            EnvironmentStatus::Failed | EnvironmentStatus::Removing => return Err(failed(&now)),
         }
         events.next().await.ok_or_else(|| crate::client::lost(&"it closed the stream of events"))??;
     }
@@ -98,42 +93,6 @@ fn failed(environment: &EnvironmentView) -> Problem {
     };
     let problem = Problem::new(ProblemKind::Unusable, "clone_failed", error.message);
     error.hints.into_iter().fold(problem, Problem::hint)
-}
-
-/// A bar on a terminal, a line per phase in a pipe.
-struct Meter {
-    bar: Option<ProgressBar>,
-    last: std::cell::RefCell<String>,
-}
-
-impl Meter {
-    fn new() -> Self {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(100);
-            if let Ok(style) = ProgressStyle::with_template("{msg:<24} [{bar:32}] {pos:>3}%") {
-                bar.set_style(style.progress_chars("=> "));
-            }
-            bar.enable_steady_tick(Duration::from_millis(100));
-            bar
-        });
-        Self { bar, last: std::cell::RefCell::default() }
-    }
-
-    fn show(&self, progress: &Progress) {
-        if let Some(bar) = &self.bar {
-            bar.set_message(progress.phase.clone());
-            bar.set_position(progress.percent.unwrap_or_default().into());
-        } else if *self.last.borrow() != progress.phase {
-            printer::remark(format!("{} …", progress.phase));
-            self.last.replace(progress.phase.clone());
-        }
-    }
-
-    fn end(&self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }
 
 async fn list(client: &Client, json: bool) -> Result<(), Problem> {
@@ -149,16 +108,16 @@ async fn list(client: &Client, json: bool) -> Result<(), Problem> {
     let rows = page.items.iter().map(|env| {
         let branch = env.default_branch.as_ref().map_or("-", |branch| branch.as_str());
         vec![
-            env.env_id.to_string()[..length].to_owned(),
-            env.name.to_string(),
-            printer::status(env.status.as_str()),
-            branch.to_owned(),
-            env.tasks.to_string(),
-            env.repo_url.to_string(),
+            Cell::plain(&env.env_id.to_string()[..length]),
+            Cell::plain(env.name.as_str()),
+            Cell::status(env.status.as_str()),
+            Cell::plain(branch),
+            Cell::plain(env.tasks.to_string()),
+            Cell::plain(env.repo_url.to_string()),
         ]
     });
     if !page.items.is_empty() {
-        printer::table(&["id", "name", "status", "branch", "tasks", "repository"], rows.collect());
+        printer::table(&["id", "name", "status", "branch", "tasks", "repository"], &rows.collect::<Vec<_>>());
     }
     for damaged in &page.damaged {
         printer::remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
@@ -186,7 +145,10 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
         printer::line(format!("{:<11} {name}={value}", "variable"));
     }
     if let Some(error) = &env.error {
-        printer::line(format!("{:<11} {}", "error", error.message));
+        printer::line(format!("{:<11} {}", "error", printable(&error.message)));
+        for hint in &error.hints {
+            printer::line(format!("{:<11} {hint}", "hint"));
+        }
     }
     Ok(())
 }
@@ -199,12 +161,12 @@ async fn remove(client: &Client, env: &str, yes: bool) -> Result<(), Problem> {
         return Ok(());
     }
     client.delete(&format!("/api/v1/envs/{id}")).await?;
-    printer::line(format!("Removed {} and its {} tasks", view.name, view.tasks));
+    printer::line(format!("Removed {} and {}", view.name, plural(view.tasks, "task")));
     Ok(())
 }
 
 fn confirmed(view: &EnvironmentView) -> Result<bool, Problem> {
-    printer::remark(format!("{} and its {} tasks will be removed. Type its name to go on:", view.name, view.tasks));
+    printer::remark(format!("{} and {} will be removed. Type its name to go on:", view.name, plural(view.tasks, "task")));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Problem::internal)?;
     Ok(answer.trim() == view.name.as_str())

@@ -8,6 +8,7 @@ mod env;
 mod serve;
 mod status;
 mod task;
+mod task_diff;
 mod task_show;
 
 use std::process::ExitCode;
@@ -19,6 +20,9 @@ use tracing_subscriber::EnvFilter;
 use crate::args::{Arguments, Command};
 use crate::printer;
 use crate::server::{config, ensure};
+
+/// The code of a problem with how the command was called, which the parser could not see.
+pub(crate) const USAGE: &str = "usage";
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {

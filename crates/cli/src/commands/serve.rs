@@ -4,6 +4,7 @@
 use std::process::ExitCode;
 
 use engine::{Config, Engine, Overrides};
+use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,17 @@ use crate::printer;
 
 pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
     log(&serve.log_format);
+    let served = until_stopped(arguments, serve).await;
+    if let Err(problem) = &served
+        && serve.announce
+    {
+        // Whoever started this server reads it from the pipe, and shows it to a person.
+        printer::line(serde_json::to_string(&ProblemView::from(problem)).map_err(Problem::internal)?);
+    }
+    served
+}
+
+async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
     let config =
         Config::load(&Overrides { home: arguments.home.clone(), listen: serve.listen.clone(), worker: serve.worker.clone() })?;
     let shutdown = CancellationToken::new();

@@ -47,7 +47,7 @@ pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Prob
         printer::line(format!("{name:<8} {value}"));
     }
     for hint in status.worker.hints {
-        printer::remark(format!("hint: {hint}"));
+        printer::hint(&hint);
     }
     Ok(ExitCode::SUCCESS)
 }

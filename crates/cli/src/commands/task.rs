@@ -1,17 +1,18 @@
 //! `task`: hand work over, follow it, go on with it, end it, look at what it changed.
 //! It knows the API and the terminal, never the home.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
 use model::api::{CreateTask, ResumeTask, TaskView};
+use model::codex::{CodexEvent, LineSplitter};
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
-use super::task_show;
+use super::{USAGE, task_diff, task_show};
 use crate::args::{PromptArguments, TaskCommand};
-use crate::client::Client;
+use crate::client::{Client, lost};
 use crate::follow::{self, Form};
 use crate::{ids, printer, sse};
 
@@ -46,7 +47,14 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Show { task } => task_show::show(&view(client, &ids::task(client, task).await?).await?, json),
         TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
         TaskCommand::Stop { task } => stop(client, task, json).await,
-        TaskCommand::Diff { task, run } => diff(client, task, *run, json).await,
+        TaskCommand::Diff { task, run, stat } => {
+            let form = match (json, stat) {
+                (true, _) => task_diff::Form::Json,
+                (false, true) => task_diff::Form::Figures,
+                (false, false) => task_diff::Form::Patch,
+            };
+            task_diff::run(client, task, *run, form).await
+        }
         TaskCommand::Remove { task } => {
             let id = ids::task(client, task).await?;
             client.delete(&format!("/api/v1/tasks/{id}")).await?;
@@ -87,7 +95,14 @@ fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
     let bytes = match (&asked.prompt, &asked.prompt_file) {
         (_, Some(file)) => std::fs::read(file).map_err(unreadable)?,
         (Some(text), None) if text != "-" => return Ok(text.clone()),
+        (None, None) if std::io::stdin().is_terminal() => {
+            return Err(Problem::new(ProblemKind::Malformed, USAGE, "there is no prompt")
+                .hint("give it as the last argument, in quotes; with --prompt-file FILE; or on stdin, with `-`"));
+        }
         (_, None) => {
+            if std::io::stdin().is_terminal() {
+                printer::remark("Type the prompt, and end it with Ctrl-D on a line of its own:");
+            }
             let mut bytes = vec![];
             // One byte more than is taken, so that too much is told from just enough.
             let limit = u64::try_from(model::names::PROMPT_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
@@ -108,41 +123,34 @@ fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
 
 async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, raw: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let number = match run {
-        Some(run) => run,
-        None => last_run(&view(client, &id).await?),
-    };
+    let task = view(client, &id).await?;
+    let number = run.unwrap_or_else(|| last_run(&task));
     if following {
         return follow::run(client, &id, number, if raw { Form::Raw } else { Form::Transcript }).await;
     }
     let answer = client.stream(&format!("/api/v1/tasks/{id}/runs/{number}/log")).await?;
     let mut body = answer.bytes_stream();
-    let mut lines = model::codex::LineSplitter::new();
+    let mut lines = LineSplitter::new();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| crate::client::lost(&error))?;
+        let chunk = chunk.map_err(|error| lost(&error))?;
         if raw {
             printer::bytes(&chunk);
         } else {
-            lines.feed(&chunk, |line| {
-                if let model::codex::LineContent::Whole(text) = line.content {
-                    follow::print(text);
-                }
-            });
+            lines.feed(&chunk, |line| follow::show(&line.event()));
         }
+    }
+    let may_grow = task.active && number == last_run(&task);
+    if !may_grow && !lines.tail().is_empty() {
+        // Its worker was ended in the middle of a line.
+        follow::show(&CodexEvent::parse(lines.tail()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let answer = client.stream("/api/v1/events").await?;
-    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let before = view(client, &id).await?;
-    let mut now: TaskView = client.post(&format!("/api/v1/tasks/{id}/stop")).await?;
-    while now.active {
-        events.next().await.ok_or_else(|| crate::client::lost(&"it closed the stream of events"))??;
-        now = view(client, &id).await?;
-    }
+    let now = stopped(client, &id).await?;
     if json {
         printer::json(&now)?;
     } else if before.active {
@@ -153,19 +161,15 @@ async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Probl
     Ok(ExitCode::SUCCESS)
 }
 
-async fn diff(client: &Client, task: &str, run: Option<u32>, json: bool) -> Result<ExitCode, Problem> {
-    let id = ids::task(client, task).await?;
-    let run = run.map(|run| format!("&run={run}")).unwrap_or_default();
-    if json {
-        let diff: model::diff::Diff = client.get(&format!("/api/v1/tasks/{id}/diff?format=json{run}")).await?;
-        printer::json(&diff)?;
-        return Ok(ExitCode::SUCCESS);
+/// Ends a task's run and waits until it has ended.
+pub(super) async fn stopped(client: &Client, id: &str) -> Result<TaskView, Problem> {
+    // Listened to before the run is told to stop, so that its end cannot be missed.
+    let answer = client.stream("/api/v1/events").await?;
+    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
+    let mut now: TaskView = client.post(&format!("/api/v1/tasks/{id}/stop")).await?;
+    while now.active {
+        events.next().await.ok_or_else(|| lost(&"it closed the stream of events"))??;
+        now = view(client, id).await?;
     }
-    let answer = client.stream(&format!("/api/v1/tasks/{id}/diff?format=patch{run}")).await?;
-    let patch = answer.bytes().await.map_err(|error| crate::client::lost(&error))?;
-    if patch.is_empty() {
-        printer::remark("no changes");
-    }
-    printer::bytes(&patch);
-    Ok(ExitCode::SUCCESS)
+    Ok(now)
 }

@@ -9,6 +9,7 @@ use model::problem::Problem;
 use model::run::RunFile;
 
 use crate::client::Client;
+use crate::printer::Cell;
 use crate::{ids, printer};
 
 /// The longest title in a list, in characters.
@@ -35,18 +36,18 @@ pub(crate) async fn list(
     let length = ids::shown_length(&all);
     let rows = page.items.iter().map(|task| {
         vec![
-            task.meta.task_id.to_string()[..length].to_owned(),
-            printer::status(task.meta.status.as_str()),
-            task.env_name.as_ref().map_or("-", |name| name.as_str()).to_owned(),
-            task.meta.runs.len().to_string(),
-            task.meta.created_at.strftime("%Y-%m-%d %H:%M").to_string(),
-            printable_line(task.meta.title.as_str(), TITLE),
+            Cell::plain(&task.meta.task_id.to_string()[..length]),
+            Cell::status(task.meta.status.as_str()),
+            Cell::plain(task.env_name.as_ref().map_or("-", |name| name.as_str())),
+            Cell::plain(task.meta.runs.len().to_string()),
+            Cell::plain(task.meta.created_at.strftime("%Y-%m-%d %H:%M").to_string()),
+            Cell::plain(printable_line(task.meta.title.as_str(), TITLE)),
         ]
     });
     if page.items.is_empty() {
         printer::remark("There are no such tasks.");
     } else {
-        printer::table(&["id", "status", "env", "runs", "created (UTC)", "title"], rows.collect());
+        printer::table(&["id", "status", "env", "runs", "created (UTC)", "title"], &rows.collect::<Vec<_>>());
     }
     if page.next_cursor.is_some() {
         printer::remark(format!("there are more than {limit}; --limit shows up to 200, --query and --status narrow it down"));
@@ -78,6 +79,7 @@ pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
         ("env", format!("{name} ({})", meta.env_id)),
         ("branch", meta.branch.to_string()),
         ("base", format!("{} ({})", meta.base_sha.as_ref().map_or("-", |sha| sha.short()), meta.git_ref)),
+        ("created", meta.created_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
         ("thread", meta.thread_id.map_or_else(|| "-".to_owned(), |thread| thread.to_string())),
     ] {
         printer::line(format!("{label:<8} {value}"));
@@ -88,8 +90,11 @@ pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
         printer::line(format!("follow: codex-orchestrator task logs --follow {id}"));
         printer::line(format!("stop:   codex-orchestrator task stop {id}"));
     } else {
+        printer::line(format!("log:    codex-orchestrator task logs {id}"));
         printer::line(format!("diff:   codex-orchestrator task diff {id}"));
-        printer::line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
+        if meta.thread_id.is_some() {
+            printer::line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -200,7 +200,12 @@ mod tests {
             }
             fs_err::write(bench.folder.path().join("go"), "").expect("written");
         };
-        let (started_at, ()) = tokio::join!(bench.launch(&keeper), go);
+        let launched = async {
+            let started_at = bench.launch(&keeper).await;
+            assert!(!bench.folder.path().join("late").exists(), "it waited for the worker");
+            started_at
+        };
+        let (started_at, ()) = tokio::join!(launched, go);
         assert_eq!(started_at.expect("it is held").to_string(), "2026-01-02T03:04:05Z");
         let read = |name: &str| fs_err::read_to_string(bench.folder.path().join(name)).expect("there");
         assert_eq!(read("arguments"), format!("keeper {}\n", bench.files.order().display()));
@@ -236,13 +241,17 @@ mod tests {
     #[tokio::test]
     async fn a_lock_that_becomes_free_without_a_word_is_noticed() {
         let bench = Bench::new();
-        let lock = fs_err::File::create(bench.files.lock()).expect("made").into_parts().0;
+        fs_err::write(bench.files.lock(), "").expect("written");
+        // Open for reading only: its end sends no event.
+        let lock = fs_err::File::open(bench.files.lock()).expect("there").into_parts().0;
         lock.lock().expect("free");
         let keeper = bench.keeper("exit 0");
         let release = async {
             while !bench.was_started() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
+            // Long enough for the program to be gone and for its events to be over.
+            tokio::time::sleep(Duration::from_millis(300)).await;
             drop(lock);
         };
         let (launched, ()) = tokio::join!(bench.launch(&keeper), release);

@@ -1,0 +1,67 @@
+//! Which versions of the Codex CLI can be used: what `codex --version` says, as numbers.
+//! It starts nothing. What cannot be read is not a version, never the newest or the oldest one.
+
+use std::fmt;
+
+/// The oldest Codex CLI whose output and sessions are understood.
+pub(crate) const OLDEST: CodexVersion = CodexVersion([0, 75, 0]);
+
+/// A released version, such as 0.169.0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CodexVersion([u32; 3]);
+
+impl CodexVersion {
+    /// Reads a line such as `codex-cli 0.169.0`. What follows the numbers (`-alpha.1`) is left out.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let word = line.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
+        let numbers = word.split(['-', '+']).next()?;
+        let mut parts = numbers.split('.').map(|part| part.parse().ok());
+        let version = Self([parts.next()??, parts.next()??, parts.next()??]);
+        parts.next().is_none().then_some(version)
+    }
+
+    /// Whether its output and sessions are understood.
+    pub(crate) fn is_usable(self) -> bool {
+        self >= OLDEST
+    }
+}
+
+impl fmt::Display for CodexVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [major, minor, patch] = self.0;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_codex_says_of_itself_is_read() {
+        for (line, expect) in
+            [("codex-cli 0.169.0", "0.169.0"), ("codex 0.75.0\n", "0.75.0"), ("codex-cli 1.0.0-alpha.3", "1.0.0")]
+        {
+            assert_eq!(CodexVersion::parse(line).expect(line).to_string(), expect);
+        }
+    }
+
+    #[test]
+    fn what_is_no_version_is_none() {
+        for line in ["", "codex-cli", "codex-cli 0.169", "codex-cli 1.2.3.4", "codex-cli 1.x.3", "command not found"] {
+            assert_eq!(CodexVersion::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_compared_as_numbers() {
+        let usable = |line: &str| CodexVersion::parse(line).expect(line).is_usable();
+        assert!(usable("codex-cli 0.75.0") && usable("codex-cli 0.169.0") && usable("codex-cli 1.0.0"));
+        assert!(!usable("codex-cli 0.9.0") && !usable("codex-cli 0.74.9"));
+    }
+
+    #[test]
+    fn the_pinned_version_is_usable() {
+        assert!(CodexVersion::parse(model::CODEX_VERSION).expect("a version").is_usable());
+    }
+}

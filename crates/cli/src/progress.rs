@@ -1,0 +1,104 @@
+//! How far something is that takes a while: a clone, a worktree. A bar on a terminal, a line per phase in a pipe.
+//! It goes to stderr, and is cleared away when there is nothing more to wait for.
+
+use std::cell::RefCell;
+use std::io::IsTerminal as _;
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use model::api::{Progress, TaskView};
+use model::problem::Problem;
+use model::run::RunStatus;
+
+use crate::client::Client;
+use crate::{printer, sse};
+
+/// What is shown while something is waited for.
+pub(crate) struct Meter {
+    bar: Option<ProgressBar>,
+    last: RefCell<String>,
+}
+
+impl Meter {
+    pub(crate) fn new() -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(100);
+            if let Ok(style) = ProgressStyle::with_template("{msg:<24} [{bar:32}] {pos:>3}%") {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar
+        });
+        Self { bar, last: RefCell::default() }
+    }
+
+    pub(crate) fn show(&self, progress: &Progress) {
+        if let Some(bar) = &self.bar {
+            bar.enable_steady_tick(Duration::from_millis(100));
+            bar.set_message(progress.phase.clone());
+            bar.set_position(progress.percent.unwrap_or_default().into());
+        } else if *self.last.borrow() != progress.phase {
+            printer::remark(format!("{} …", progress.phase));
+            self.last.replace(progress.phase.clone());
+        }
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Shows how a run's worktree is made, until the run has begun or has ended.
+pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result<(), Problem> {
+    let path = format!("/api/v1/tasks/{task}");
+    if !is_waiting(&client.get(&path).await?, run) {
+        return Ok(());
+    }
+    // Listened to before looking again, so that no change is missed.
+    let answer = client.stream("/api/v1/events").await?;
+    let mut changes = pin!(sse::events(answer.bytes_stream()));
+    let meter = Meter::new();
+    loop {
+        let now: TaskView = client.get(&path).await?;
+        if !is_waiting(&now, run) {
+            return Ok(());
+        }
+        now.progress.iter().for_each(|progress| meter.show(progress));
+        if !matches!(changes.next().await, Some(Ok(_))) {
+            // Only the view of the progress is lost; whoever follows the run notices a server that is gone.
+            return Ok(());
+        }
+    }
+}
+
+fn is_waiting(task: &TaskView, run: u32) -> bool {
+    let found = task.meta.runs.iter().find(|found| found.number.0 == run);
+    found.is_some_and(|run| match run.status {
+        RunStatus::Queued | RunStatus::Preparing => true,
+        RunStatus::Running
+        | RunStatus::Stopping
+        | RunStatus::Completed
+        | RunStatus::Failed
+        | RunStatus::Stopped
+        | RunStatus::Interrupted => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_terminal_each_phase_is_one_line() {
+        let meter = Meter { bar: None, last: RefCell::default() };
+        for (phase, percent) in [("Receiving objects", 1), ("Receiving objects", 99), ("Checking out files", 5)] {
+            meter.show(&Progress { phase: phase.to_owned(), percent: Some(percent) });
+            assert_eq!(*meter.last.borrow(), phase);
+        }
+    }
+}
