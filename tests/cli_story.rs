@@ -10,7 +10,8 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use testkit::TestHome;
 use testkit::upstream::Upstream;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
@@ -46,7 +47,7 @@ async fn from_nothing_to_a_diff_with_the_server_started_on_the_way() {
     let listed = said(&home, &["env", "list"]).await;
     assert!(listed.contains("ready") && !listed.contains('\u{1b}'), "no colours in a pipe: {listed}");
     let lines: Vec<_> = listed.lines().collect();
-    assert_eq!(lines[0].find("STATUS"), lines[1].find("ready"), "columns stand below each other: {listed}");
+    assert_eq!(lines[0].find("BRANCH"), lines[1].find("main"), "columns stand below each other: {listed}");
 
     let followed = run(&home, &["task", "create", "--env", "app", "--follow", "begin; echo one > one; end 'wrote one'"]).await;
     assert_eq!(followed.status.code(), Some(0));
@@ -177,11 +178,24 @@ async fn commands_that_find_no_server_at_the_same_moment_share_one() {
     assert_eq!(servers.len(), 1);
 }
 
+/// A request whose body does not come: the server, once told to stop, waits for it for a moment and keeps its home.
+async fn half_a_request(socket: &Path) -> UnixStream {
+    let mut stream = UnixStream::connect(socket).await.expect("the server listens");
+    let head = "POST /api/v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+        content-length: 9\r\nexpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.expect("it is read");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.expect("the server wants the body");
+    assert_eq!(&answer, b"HTTP/1.1 100");
+    stream
+}
+
 #[tokio::test]
-async fn a_command_right_after_a_server_was_told_to_stop_gets_the_next_one() {
+async fn a_command_while_a_server_is_stopping_waits_and_gets_the_next_one() {
     let home = home();
     said(&home, &["up"]).await;
     let first = server_of(&home.path());
+    let _held = half_a_request(&home.socket()).await;
     kill_process(first, Signal::TERM).expect("it runs");
     said(&home, &["env", "list"]).await;
     assert_ne!(server_of(&home.path()), first);

@@ -185,6 +185,7 @@ async fn a_removed_tasks_commits_can_be_brought_back() {
     let task = stage.run("begin; echo precious > work; end done").await;
     let id = task["task_id"].as_str().expect("an id");
     assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204);
+    assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204, "removing twice is fine");
     assert!(!stage.home.path().join("tasks").join(id).exists());
     assert_eq!(stage.git(&["show", &format!("refs/orchestrator/removed/{id}:work")]).trim(), "precious");
     assert_eq!(stage.git(&["branch", "--list", "codex/*"]).trim(), "");

@@ -128,7 +128,11 @@ impl Engine {
     }
 
     /// Removes an environment's tasks and then itself; waits until both are gone.
+    /// Removing twice is fine, as far as this server can tell that there was such an environment.
     pub async fn remove_environment(&self, id: &str) -> Result<(), Problem> {
+        if id.parse().is_ok_and(|id| self.inner.environments.was_removed(id)) {
+            return Ok(());
+        }
         let slot = self.environment_slot(id)?;
         self.inner.remove_environment(&slot).await
     }
@@ -176,7 +180,11 @@ impl Engine {
     }
 
     /// Removes a task, ending its run first; waits until it is gone.
+    /// Removing twice is fine, as far as this server can tell that there was such a task.
     pub async fn remove_task(&self, id: &str) -> Result<(), Problem> {
+        if id.parse().is_ok_and(|id| self.inner.tasks.was_removed(id)) {
+            return Ok(());
+        }
         let slot = self.task_slot(id)?;
         self.inner.ask(&slot, TaskRequest::Remove).await?;
         tokio::time::timeout(REMOVAL_PATIENCE, slot.until_gone()).await.map_err(|_| {

@@ -45,6 +45,8 @@ impl FolderWatch {
         let folders: Arc<Mutex<HashMap<PathBuf, watch::Sender<()>>>> = Arc::default();
         let told = Arc::clone(&folders);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
+            // Readers are no news: a follower that looks would wake itself.
+            Ok(event) if event.kind.is_access() => {}
             Ok(event) => {
                 let folders = locked(&told);
                 for folder in event.paths.iter().filter_map(|path| path.parent()) {
@@ -189,6 +191,20 @@ mod tests {
         let path = folder.path().join("run-001.jsonl");
         fs_err::write(&path, "one\ntwo\nthree\n").expect("written");
         assert_eq!(lines(&mut Tail::from(path, 4)).await, vec![(8, "two".to_owned()), (14, "three".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_look_wakes_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("file");
+        fs_err::write(&path, "x").expect("written");
+        let watch = FolderWatch::new();
+        let mut interest = watch.watch(folder.path());
+        for _ in 0..10 {
+            fs_err::read(&path).expect("read");
+        }
+        let woken = tokio::time::timeout(Duration::from_millis(200), interest.changed()).await;
+        assert!(woken.is_err(), "reading a file is no change");
     }
 
     #[tokio::test]

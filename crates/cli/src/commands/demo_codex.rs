@@ -65,7 +65,7 @@ async fn install(config: &Config, tools: &Path) -> Result<(), Problem> {
         std::fs::remove_dir_all(&partial).map_err(file)?;
     }
     std::fs::create_dir_all(&partial).map_err(file)?;
-    printer::remark(format!("  installing @openai/codex@{CODEX_VERSION} with npm (about 130 MB, once) …"));
+    printer::remark(format!("  installing @openai/codex@{CODEX_VERSION} with npm (once; about 400 MB on disk) …"));
     CommandSpec::new(&npm, &config.base_environment, &partial)
         // The user's registry, proxy and certificates are set in variables of many names.
         .envs(&config.environment)

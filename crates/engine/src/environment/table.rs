@@ -1,7 +1,7 @@
 //! The environments in memory.
 //! Only an environment's own mailbox replaces its record; readers take it as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use model::api::Progress;
@@ -69,6 +69,8 @@ impl EnvironmentSlot {
 #[derive(Default)]
 pub(crate) struct EnvironmentTable {
     slots: RwLock<HashMap<EnvironmentId, Arc<EnvironmentSlot>>>,
+    /// Removed since this server started: removing them again is fine.
+    removed: RwLock<HashSet<EnvironmentId>>,
 }
 
 impl EnvironmentTable {
@@ -77,11 +79,17 @@ impl EnvironmentTable {
     }
 
     pub(super) fn remove(&self, id: EnvironmentId) {
+        self.removed.write().unwrap_or_else(PoisonError::into_inner).insert(id);
         self.slots.write().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 
     pub(crate) fn get(&self, id: EnvironmentId) -> Option<Arc<EnvironmentSlot>> {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Whether this server removed the environment.
+    pub(crate) fn was_removed(&self, id: EnvironmentId) -> bool {
+        self.removed.read().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
     /// All of them, newest first.

@@ -2,7 +2,7 @@
 //!
 //! Readers take an [`Arc`] of the record as it is; only a task's own mailbox replaces it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -147,6 +147,8 @@ struct Tables {
     ids: HashMap<TaskId, Arc<TaskSlot>>,
     ages: BTreeMap<(Timestamp, TaskId), Arc<TaskSlot>>,
     keys: HashMap<String, TaskId>,
+    /// Removed since this server started: removing them again is fine.
+    removed: HashSet<TaskId>,
 }
 
 /// The place of a task in the list of all tasks.
@@ -173,6 +175,7 @@ impl TaskTable {
     pub(super) fn remove(&self, slot: &TaskSlot) {
         let mut tables = self.write();
         tables.ids.remove(&slot.id);
+        tables.removed.insert(slot.id);
         tables.ages.remove(&(slot.created_at, slot.id));
         if let Some(key) = &slot.record().idempotency_key {
             tables.keys.remove(key);
@@ -181,6 +184,11 @@ impl TaskTable {
 
     pub(crate) fn get(&self, id: TaskId) -> Option<Arc<TaskSlot>> {
         self.read().ids.get(&id).cloned()
+    }
+
+    /// Whether this server removed the task.
+    pub(crate) fn was_removed(&self, id: TaskId) -> bool {
+        self.read().removed.contains(&id)
     }
 
     pub(crate) fn by_key(&self, key: &str) -> Option<Arc<TaskSlot>> {
