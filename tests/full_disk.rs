@@ -1,50 +1,18 @@
 //! A full disk: what was acknowledged stays, new work is refused with the reason, and all goes on when there is space again.
 //! The home is a small file system in memory, so this needs root, as the tests' machines give it.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
 use serde_json::json;
 use testkit::TestHome;
+use testkit::small_disk::SmallDisk;
 use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
-
-/// A mounted file system of a few MiB; it goes with this value.
-struct SmallDisk {
-    at: PathBuf,
-}
-
-impl SmallDisk {
-    fn mount(at: &Path) -> Self {
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs"]).arg(at).output();
-        let done = done.expect("mount can be started");
-        assert!(done.status.success(), "this test needs root: {}", String::from_utf8_lossy(&done.stderr));
-        Self { at: at.to_owned() }
-    }
-
-    fn fill(&self) -> PathBuf {
-        let path = self.at.join("ballast");
-        let mut file = fs_err::File::create(&path).expect("there is room for a name");
-        let block = [0_u8; 4096];
-        while std::io::Write::write_all(&mut file, &block).is_ok() {}
-        path
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: a keeper may still hold a file for a moment.
-        let done = Command::new("umount").arg("--lazy").arg(&self.at).status();
-        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking(), "the small disk is still mounted");
-    }
-}
 
 #[tokio::test]
 async fn a_full_disk_refuses_new_work_with_the_reason_and_recovers() {
     let upstream = Upstream::new();
     let mut home = TestHome::new(BINARY);
-    let disk = SmallDisk::mount(&home.path());
+    let disk = SmallDisk::mount(&home.path(), 8);
     home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
     home.start().await;
     let env = home.environment(&upstream.url()).await;

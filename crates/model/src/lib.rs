@@ -16,5 +16,9 @@ pub mod task;
 /// The Codex CLI version that the product pins: installed by `demo`, driven by the tests.
 pub const CODEX_VERSION: &str = "0.169.0";
 
+/// The exit code of a worker whose run was cut off from outside: its container is gone, or its engine was restarted. As
+/// `EX_TEMPFAIL` of sysexits(3): try again.
+pub const WORKER_CUT_OFF: u8 = 75;
+
 /// The schema number written into every state file. A file with a newer one is refused and left as it is.
 pub const SCHEMA: u32 = 1;

@@ -151,6 +151,16 @@ fn the_time_limit_says_what_codex_was_waiting_for() {
 }
 
 #[test]
+fn a_run_that_its_worker_says_was_cut_off_is_interrupted_unless_its_turn_had_ended() {
+    let cut_off = Exit::Code(model::WORKER_CUT_OFF.into());
+    for lines in [&[][..], &[THREAD], &[THREAD, TURN]] {
+        let Verdict::Interrupted { message, hints } = run(lines, cut_off.clone()).verdict() else { panic!("it was cut off") };
+        assert!(message.contains("cut off") && !hints.is_empty(), "{message}");
+    }
+    assert_eq!(run(&[THREAD, TURN, DONE], cut_off).verdict(), Verdict::Completed);
+}
+
+#[test]
 fn a_run_whose_end_nobody_saw_is_interrupted() {
     for lines in [&[][..], &[THREAD], &[THREAD, TURN]] {
         let verdict = run(lines, Exit::Lost).verdict();

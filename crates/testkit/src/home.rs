@@ -41,7 +41,7 @@ impl TestHome {
             fs_err::create_dir(folder.path().join(name)).expect("a new folder can be written");
         }
         let socket = folder.path().join("home/orchestrator.sock");
-        let client = reqwest::Client::builder().unix_socket(socket).no_proxy().build().expect("a plain client can be made");
+        let client = crate::http_client().unix_socket(socket).build().expect("a plain client can be made");
         Self { folder, binary: binary.into(), environment: Vec::new(), server: None, client }
     }
 

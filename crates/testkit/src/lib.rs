@@ -1,10 +1,34 @@
-//! What the tests share: homes with real servers, a real upstream repository, scripted workers, the pinned Codex CLIs.
+//! What the tests share: homes with real servers, a real upstream repository, scripted workers, the pinned Codex CLIs, the
+//! images and containers of an engine.
 //!
 //! Only tests use it. Everything in here is real but the model and, in scripted workers, the agent.
 
 pub mod codex;
+pub mod docker;
 mod home;
+pub mod own_engine;
+pub mod small_disk;
 pub mod upstream;
 pub mod worker;
 
 pub use home::TestHome;
+
+/// An HTTP client, to be set up further. It speaks TLS with the same provider as the product.
+pub fn http_client() -> reqwest::ClientBuilder {
+    // Whoever comes first decides, and all decide alike.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    reqwest::Client::builder().no_proxy()
+}
+
+/// Waits until something is so, for what tells nobody when it changes.
+///
+/// # Panics
+/// When it is not so within the limit.
+#[track_caller]
+pub fn until(limit: std::time::Duration, what: &str, is_so: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < limit, "it took too long until {what}");
+        std::thread::park_timeout(std::time::Duration::from_millis(10));
+    }
+}

@@ -9,11 +9,11 @@
 //! | 2 | a stop, and the turn neither completed in order nor failed by itself | `Stopped` |
 //! | 3 | a resume, and the thread that started is another one | `thread_changed`, however the turn ended: the answer came from an agent that did not know the conversation |
 //! | 4 | `turn.completed`, exit code 0 | `Completed` |
-//! | 5 | `turn.completed`; then the keeper ended a worker that lingered, or nobody saw the exit | `Completed` |
+//! | 5 | `turn.completed`; then the keeper ended a worker that lingered, nobody saw the exit, or it was cut off | `Completed` |
 //! | 6 | `turn.completed`, another exit code or a signal | `worker_failed`, `worker_killed` |
 //! | 7 | `turn.failed` | by its message: `unauthorized`, `usage_limit`, `rate_limited`, `context_window`, `model_not_found`, `overloaded`, `network`, …, else `turn_failed` |
 //! | 8 | no end of the turn: time limit | `time_limit` |
-//! | 9 | … nobody saw the exit | `Interrupted` |
+//! | 9 | … nobody saw the exit, or the worker says it was cut off ([`WORKER_CUT_OFF`]) | `Interrupted` |
 //! | 10 | … a signal, or an exit code of 128 and a signal | `worker_killed` |
 //! | 11 | … exit code 0, no turn began | `nothing_ran` |
 //! | 12 | … exit code 127, 126, no turn began | `worker_missing`, `worker_failed` |
@@ -25,6 +25,7 @@
 
 use super::journal::{JournalSummary, TurnEnd};
 use super::trouble::{code_of, hints_for, quoted, reason_in};
+use crate::WORKER_CUT_OFF;
 
 /// How the worker's process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -143,6 +144,7 @@ fn changed_thread(journal: &JournalSummary, expected: Option<&str>) -> Option<Ve
 fn after_completed_turn(exit: &Exit) -> Verdict {
     match exit {
         Exit::Code(0) | Exit::Grace | Exit::Lost | Exit::TimeLimit => Verdict::Completed,
+        Exit::Code(code) if *code == i32::from(WORKER_CUT_OFF) => Verdict::Completed,
         Exit::Code(code) => {
             Verdict::failed("worker_failed", format!("the turn was complete, but the worker ended with exit code {code}"))
         }
@@ -164,6 +166,13 @@ fn without_turn_end(journal: &JournalSummary, exit: &Exit, stderr: &str) -> Verd
         Exit::TimeLimit => time_limit(journal),
         Exit::Lost => Verdict::Interrupted {
             message: with_last_words("the run's process is gone and left no end", journal),
+            hints: hints_for("interrupted"),
+        },
+        Exit::Code(code) if *code == i32::from(WORKER_CUT_OFF) => Verdict::Interrupted {
+            message: reason_in(stderr).map_or_else(
+                || with_last_words("the worker was cut off from outside before its turn ended", journal),
+                |reason| format!("the worker was cut off: {reason}"),
+            ),
             hints: hints_for("interrupted"),
         },
         Exit::NeverStarted(reason) => never_started(reason),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use scripted_model::{Fault, Script, ScriptedModel, StartError, Turn};
 use serde_json::Value;
 
-use crate::support::{Answer, Ask, start};
+use crate::support::{Answer, Ask, client, start};
 
 /// Long enough for any answer that comes; a test that waits this long is over.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -78,7 +78,7 @@ async fn a_model_that_hangs_before_its_headers_can_be_stopped() {
     let model = start(Script::new().turn(Turn::always().fault(Fault::HangBeforeHeaders)));
     let url = format!("{}/responses", model.url());
     let body = serde_json::json!({"input": []});
-    let asking = tokio::spawn(reqwest::Client::new().post(url).json(&body).send());
+    let asking = tokio::spawn(client().post(url).json(&body).send());
     model.request_where(|_| true).await;
     assert!(!asking.is_finished());
     drop(model);
@@ -107,7 +107,7 @@ async fn a_taken_port_is_named() {
 async fn other_paths_and_methods_are_not_found_in_json() {
     let model = start(Script::new());
     let get = async |path: &str| {
-        let response = reqwest::get(format!("{}{path}", model.url())).await.expect("an answer");
+        let response = client().get(format!("{}{path}", model.url())).send().await.expect("an answer");
         let status = response.status().as_u16();
         (status, response.json::<Value>().await.expect("an error is JSON")["error"]["code"].clone())
     };
@@ -121,7 +121,7 @@ async fn other_paths_and_methods_are_not_found_in_json() {
 async fn a_body_that_is_not_json_is_refused_and_kept_for_the_curious() {
     let model = start(Script::new());
     let url = format!("{}/responses", model.url());
-    let response = reqwest::Client::new().post(url).body("not json").send().await.expect("an answer");
+    let response = client().post(url).body("not json").send().await.expect("an answer");
     assert_eq!(response.status(), 400);
     assert_eq!(model.requests()[0].body, "not json");
 }

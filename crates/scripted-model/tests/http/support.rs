@@ -44,7 +44,7 @@ impl Ask {
 
     /// Sends the request.
     pub(crate) async fn post(&self, url: &str) -> reqwest::Response {
-        let request = reqwest::Client::new().post(format!("{url}/responses")).json(&self.0);
+        let request = client().post(format!("{url}/responses")).json(&self.0);
         request.send().await.expect("the model answers")
     }
 
@@ -97,4 +97,9 @@ fn parse_event(block: &str) -> Value {
     let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("then data")).expect("data is JSON");
     assert_eq!(kind.strip_prefix("event: "), data["type"].as_str(), "both places name the same type");
     data
+}
+
+/// A client as the product makes them.
+pub(crate) fn client() -> reqwest::Client {
+    testkit::http_client().build().expect("a plain client can be made")
 }

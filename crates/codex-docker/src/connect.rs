@@ -1,0 +1,221 @@
+//! The connection to a container engine: which one, and what to do when it does not answer.
+//!
+//! Docker's own rules decide where it is: `DOCKER_HOST`, else the context that `docker context use` chose, else the usual
+//! socket; where that is missing, the socket of Podman. Only engines of this machine are of use, since folders are mounted.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use bollard::errors::Error;
+use bollard::{API_DEFAULT_VERSION, Docker};
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// How long the engine may take to answer, in seconds. Starting a container under load takes several.
+const TIMEOUT_SECONDS: u64 = 120;
+
+/// Docker's usual socket.
+const USUAL: &str = "/var/run/docker.sock";
+
+/// The oldest API that has everything we use (Docker 19.03).
+const OLDEST_API: (usize, usize) = (1, 40);
+
+/// Where an engine may be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    /// As in `DOCKER_HOST`.
+    pub(crate) host: String,
+    /// How it was chosen, for people.
+    pub(crate) chosen_by: String,
+}
+
+/// Connects, and makes sure that the engine answers and is new enough.
+pub async fn connect(environment: &BTreeMap<String, String>) -> Result<Docker, Failure> {
+    let endpoint = endpoint(environment)?;
+    let docker = client(&endpoint)?;
+    let docker = docker.negotiate_version().await.map_err(|error| unreachable(&endpoint, &error))?;
+    let version = docker.client_version();
+    if (version.major_version, version.minor_version) < OLDEST_API {
+        let message = format!("the container engine at {} speaks API {version}; 1.40 is the oldest of use", endpoint.host);
+        return Err(Failure::new("engine_too_old", message).hint("install Docker 19.03 or newer, or Podman 4 or newer"));
+    }
+    Ok(docker)
+}
+
+fn client(endpoint: &Endpoint) -> Result<Docker, Failure> {
+    let connected = if let Some(path) = endpoint.host.strip_prefix("unix://") {
+        Docker::connect_with_unix(path, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+    } else if endpoint.host.starts_with("tcp://") || endpoint.host.starts_with("http://") {
+        Docker::connect_with_http(&endpoint.host, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
+    } else {
+        let message = format!("`{}` (by {}) is no address of an engine that can be used", endpoint.host, endpoint.chosen_by);
+        return Err(Failure::new("engine_address", message)
+            .hint("folders of this machine are mounted, so it must be a local engine: unix:///path or tcp://127.0.0.1:port"));
+    };
+    connected.map_err(|error| unreachable(endpoint, &error))
+}
+
+/// What an engine's silence means, and what to do about it.
+fn unreachable(endpoint: &Endpoint, error: &Error) -> Failure {
+    let at = format!("{} (by {})", endpoint.host, endpoint.chosen_by);
+    match io_kind(error).or_else(|| socket_kind(endpoint)) {
+        Some(ErrorKind::PermissionDenied) => {
+            Failure::new("engine_no_permission", format!("no permission to use the container engine at {at}"))
+                .hint("join the group that owns the socket: sudo usermod -aG docker \"$USER\", then log in anew")
+                .hint("or use a rootless engine, and set DOCKER_HOST to its socket")
+        }
+        Some(ErrorKind::NotFound) => Failure::new("engine_missing", format!("there is no container engine at {at}"))
+            .hint("install Docker (Debian: apt-get install docker.io) or Podman, and start it")
+            .hint("or set DOCKER_HOST to the socket of the one that runs"),
+        Some(ErrorKind::ConnectionRefused) => {
+            Failure::new("engine_not_running", format!("the container engine at {at} does not run"))
+                .hint("start it: sudo systemctl start docker")
+        }
+        _ => Failure::new("engine_unreachable", format!("the container engine at {at} does not answer: {error}"))
+            .hint("`docker version` shows whether it works; if not, start or repair it first"),
+    }
+}
+
+/// What the operating system says of a unix socket, for clients that hide it.
+fn socket_kind(endpoint: &Endpoint) -> Option<ErrorKind> {
+    let path = endpoint.host.strip_prefix("unix://")?;
+    std::os::unix::net::UnixStream::connect(path).err().map(|error| error.kind())
+}
+
+/// The operating system's part in an error, if it had one.
+pub(crate) fn io_kind(error: &Error) -> Option<ErrorKind> {
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(current) = source {
+        if let Some(found) = current.downcast_ref::<std::io::Error>() {
+            return Some(found.kind());
+        }
+        source = current.source();
+    }
+    None
+}
+
+/// Whether the engine did not answer at all, so that nothing is known.
+pub(crate) fn is_silence(error: &Error) -> bool {
+    !matches!(error, Error::DockerResponseServerError { .. } | Error::JsonDataError { .. } | Error::JsonSerdeError { .. })
+}
+
+/// The status code of the engine's answer, if it gave one.
+pub(crate) fn status_of(error: &Error) -> Option<u16> {
+    match error {
+        Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
+        _ => None,
+    }
+}
+
+/// What the engine refused, as a failure with its own words.
+pub(crate) fn refused(code: &'static str, what: &str, error: &Error) -> Failure {
+    let words = match error {
+        Error::DockerResponseServerError { message, .. } => message.clone(),
+        other => other.to_string(),
+    };
+    Failure::new(code, format!("{what}: {}", words.trim()))
+}
+
+fn endpoint(environment: &BTreeMap<String, String>) -> Result<Endpoint, Failure> {
+    let get = |name: &str| environment.get(name).filter(|value| !value.is_empty());
+    if let Some(host) = get("DOCKER_HOST") {
+        return Ok(Endpoint { host: host.clone(), chosen_by: "DOCKER_HOST".to_owned() });
+    }
+    let folder = get("DOCKER_CONFIG").map(PathBuf::from).or_else(|| get("HOME").map(|home| Path::new(home).join(".docker")));
+    let chosen = get("DOCKER_CONTEXT").cloned().or_else(|| current_context(folder.as_deref()?));
+    if let Some(name) = chosen.filter(|name| name != "default") {
+        let found = folder.as_deref().and_then(|folder| context_host(folder, &name));
+        let missing = || {
+            Failure::new("engine_context", format!("the Docker context `{name}` is not there or names no engine"))
+                .hint("`docker context ls` shows those there are; `docker context use default` goes back to the usual one")
+        };
+        return Ok(Endpoint { host: found.ok_or_else(missing)?, chosen_by: format!("the Docker context `{name}`") });
+    }
+    if !Path::new(USUAL).exists() {
+        let rootless = get("XDG_RUNTIME_DIR").map(|folder| Path::new(folder).join("podman/podman.sock"));
+        let podman = rootless.into_iter().chain([PathBuf::from("/run/podman/podman.sock")]).find(|path| path.exists());
+        if let Some(path) = podman {
+            return Ok(Endpoint { host: format!("unix://{}", path.display()), chosen_by: "Podman's usual place".to_owned() });
+        }
+    }
+    Ok(Endpoint { host: format!("unix://{USUAL}"), chosen_by: "default".to_owned() })
+}
+
+fn current_context(folder: &Path) -> Option<String> {
+    #[derive(Deserialize)]
+    struct ConfigFile {
+        #[serde(rename = "currentContext")]
+        current_context: Option<String>,
+    }
+    let text = fs_err::read(folder.join("config.json")).ok()?;
+    serde_json::from_slice::<ConfigFile>(&text).ok()?.current_context
+}
+
+/// The address in a context's file. The files lie under a hash of the name, so all are looked at.
+fn context_host(folder: &Path, name: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Context {
+        #[serde(rename = "Name")]
+        name: String,
+        #[serde(rename = "Endpoints")]
+        endpoints: BTreeMap<String, Address>,
+    }
+    #[derive(Deserialize)]
+    struct Address {
+        #[serde(rename = "Host")]
+        host: Option<String>,
+    }
+    let folders = fs_err::read_dir(folder.join("contexts/meta")).ok()?;
+    let files = folders.filter_map(|entry| fs_err::read(entry.ok()?.path().join("meta.json")).ok());
+    let mut contexts = files.filter_map(|text| serde_json::from_slice::<Context>(&text).ok());
+    contexts.find(|context| context.name == name)?.endpoints.remove("docker")?.host
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_engine_is_found_as_docker_finds_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let meta = folder.path().join("contexts/meta/0123");
+        fs_err::create_dir_all(&meta).expect("made");
+        let context = r#"{"Name":"rootless","Metadata":{},"Endpoints":{"docker":{"Host":"unix:///run/user/1000/docker.sock"}}}"#;
+        fs_err::write(meta.join("meta.json"), context).expect("written");
+        fs_err::write(folder.path().join("config.json"), r#"{"currentContext":"rootless"}"#).expect("written");
+        let config = folder.path().to_str().expect("text");
+
+        let by_context = endpoint(&environment(&[("DOCKER_CONFIG", config)])).expect("chosen");
+        assert_eq!(by_context.host, "unix:///run/user/1000/docker.sock");
+        let named = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_HOST", "unix:///x")])).expect("set");
+        assert_eq!(named.host, "unix:///x");
+        let back = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "default")])).expect("chosen");
+        assert!(back.host.starts_with("unix://") && back.host != "unix:///run/user/1000/docker.sock");
+        let gone = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "gone")])).expect_err("there is none");
+        assert!(gone.code == "engine_context" && !gone.hints.is_empty());
+    }
+
+    #[tokio::test]
+    async fn every_kind_of_silence_says_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("engine.sock");
+        drop(std::os::unix::net::UnixListener::bind(&socket).expect("bound"));
+        let refused = format!("unix://{}", socket.display());
+        for (host, code) in [
+            ("unix:///nowhere/docker.sock", "engine_missing"),
+            (refused.as_str(), "engine_not_running"),
+            ("ssh://me@host", "engine_address"),
+            ("tcp://127.0.0.1:1", "engine_not_running"),
+        ] {
+            let failure = connect(&environment(&[("DOCKER_HOST", host)])).await.expect_err(host);
+            assert_eq!(failure.code, code, "{failure:?}");
+            assert!(!failure.hints.is_empty() && failure.message.contains(host.trim_start_matches("unix://")), "{failure:?}");
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Free disk, and the floor below which nothing of ours goes on filling it.
+//! It only looks: what to do about a full disk is for whoever asks.
+
+use std::path::Path;
+
+use crate::failure::Failure;
+
+/// The bytes that are free where this path lies; none where nobody can say.
+pub(crate) fn free(path: &Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Refuses what would start on a disk that is full already.
+pub(crate) fn check(path: &Path, floor: u64) -> Result<(), Failure> {
+    match free(path) {
+        Some(free) if free < floor => Err(Failure::new("disk_full", below(path, free, floor))
+            .hint("make room: `docker system df` and `codex-orchestrator status` show what takes it")
+            .hint("or set a lower floor with CODEX_DOCKER_FREE_DISK")),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// The same in words.
+pub(crate) fn below(path: &Path, free: u64, floor: u64) -> String {
+    format!("only {} MiB are free where `{}` lies, less than the floor of {} MiB", free >> 20, path.display(), floor >> 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_refused_with_the_figures() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(free(folder.path()).is_some_and(|free| free > 0));
+        assert_eq!(check(folder.path(), 0), Ok(()));
+        let failure = check(folder.path(), u64::MAX).expect_err("nobody has so much");
+        assert!(failure.code == "disk_full" && failure.message.contains("MiB"), "{failure:?}");
+        assert_eq!(free(Path::new("/nowhere")), None);
+    }
+}

@@ -1,0 +1,51 @@
+#!/bin/sh
+# Runs in the container of a run, below its init: opens the way to broker and proxy, then becomes Codex.
+# Everything it needs lies in $in, which the container cannot write. What it writes into $out is never trusted.
+in=/codex-docker/in
+out=/codex-docker/out
+. "$in/variables"
+
+if ! command -v codex > /dev/null; then
+    echo "error: there is no codex in this image; build one that has it: codex-docker image build" >&2
+    exit 127
+fi
+
+# A port of the container's own loopback for each socket that was handed in.
+forward() {
+    [ -S "$in/sockets/$1" ] || return 0
+    if ! command -v socat > /dev/null; then
+        echo "error: there is no socat in this image, which leads to the $1; build one that has it: codex-docker image build" >&2
+        exit 125
+    fi
+    socat "TCP-LISTEN:$2,bind=127.0.0.1,reuseaddr,fork,backlog=128" "UNIX-CONNECT:$in/sockets/$1" > /dev/null 2>&1 < /dev/null &
+    tries=0
+    until grep -q "$(printf ': 0100007F:%04X ' "$2")" /proc/net/tcp; do
+        tries=$((tries + 1))
+        if [ "$tries" -gt 500 ]; then
+            echo "error: the way to the $1 did not open" >&2
+            exit 125
+        fi
+        sleep 0.01
+    done
+}
+
+# A login that is shared by all containers: Codex replaces the file and locks beside it, so both names lead to the shared folder.
+if [ -d /codex-auth ]; then
+    for name in auth.json auth.lock; do
+        ln -sf "/codex-auth/$name" "$CODEX_HOME/$name"
+    done
+fi
+
+if [ -n "$CODEX_DOCKER_TERMINAL" ]; then
+    # Its size, as "rows cols"; later changes are told by the engine. An image without stty learns it with the first of them.
+    stty rows "${CODEX_DOCKER_TERMINAL% *}" cols "${CODEX_DOCKER_TERMINAL#* }" 2> /dev/null
+    unset CODEX_DOCKER_TERMINAL
+    forward broker 8317
+    forward proxy 8318
+    exec codex "$@"
+fi
+exec 2>> "$out/stderr"
+forward broker 8317
+forward proxy 8318
+[ -e "$in/stdin" ] && exec < "$in/stdin"
+exec codex "$@" >> "$out/stdout"

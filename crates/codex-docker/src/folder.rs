@@ -1,0 +1,242 @@
+//! The folder of a run: what goes into the container, what comes out, and the lock that says who holds the run.
+//!
+//! `in/` is written here and mounted read-only. `out/` is the agent's to write, so what is read there is opened before the
+//! container starts and never again by its name. Whoever holds the lock owns the container; when nobody does, it is an orphan.
+
+use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
+use std::io::{self, Read as _};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use rustix::fs::OFlags;
+
+use crate::failure::Failure;
+use crate::inside;
+
+/// The script that every container runs.
+const ENTRY_SCRIPT: &str = include_str!("entry.sh");
+
+/// The most that is taken from a file on stdin: four times what Codex takes as a prompt.
+const STDIN_LIMIT: u64 = 4 << 20;
+
+/// A run's folder, held.
+#[derive(Debug)]
+pub(crate) struct RunFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// The files that Codex writes to, open.
+#[derive(Debug)]
+pub(crate) struct Outputs {
+    pub(crate) stdout: File,
+    pub(crate) stderr: File,
+}
+
+/// What Codex reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stdin {
+    /// A file that was handed in, or one like it.
+    File,
+    /// Nothing.
+    Nothing,
+    /// A stream, which is not kept here.
+    Stream,
+}
+
+fn failed(path: &Path, error: &io::Error) -> Failure {
+    Failure::new("state_folder", format!("the run's folder `{}` cannot be used: {error}", path.display()))
+        .hint("it must be writable and have room; CODEX_DOCKER_STATE names another one")
+}
+
+impl RunFolder {
+    /// Makes the folder and takes its lock.
+    pub(crate) fn hold(path: &Path) -> Result<Self, Failure> {
+        let lock = private_folder(path).and_then(|()| {
+            let file = fs_err::File::options().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
+            Ok(file.into_parts().0)
+        });
+        let lock = lock.map_err(|error| failed(path, &error))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                let message = format!("another codex-docker holds the run of `{}`", path.display());
+                Err(Failure::new("run_is_held", message).hint("set another CONTAINER_NAME, or wait until that run has ended"))
+            }
+            Err(TryLockError::Error(error)) => Err(failed(path, &error)),
+        }
+    }
+
+    /// Whether nobody holds the run in this folder.
+    pub(crate) fn is_orphaned(path: &Path) -> bool {
+        match File::open(path.join("lock")) {
+            Ok(lock) => lock.try_lock().is_ok(),
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        }
+    }
+
+    /// The folder.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of something that goes into the container.
+    pub(crate) fn input(&self, name: &str) -> PathBuf {
+        self.path.join("in").join(name)
+    }
+
+    /// Begins anew: nothing of an earlier container of this name is left.
+    pub(crate) fn clear(&self) -> Result<(), Failure> {
+        self.try_clear().map_err(|error| failed(&self.path, &error))
+    }
+
+    fn try_clear(&self) -> io::Result<()> {
+        for name in ["in", "out"] {
+            remove_folder(&self.path.join(name))?;
+            private_folder(&self.path.join(name))?;
+        }
+        private_folder(&self.input("sockets"))?;
+        fs_err::write(self.input(inside::ENTRY), ENTRY_SCRIPT)
+    }
+
+    /// Writes a file that goes into the container.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> Result<(), Failure> {
+        let path = self.input(name);
+        let written = fs_err::File::options().create(true).truncate(true).write(true).mode(0o600).open(&path);
+        let written = written.and_then(|mut file| io::Write::write_all(&mut file, content));
+        written.map_err(|error| failed(&path, &error))
+    }
+
+    /// Writes a file that stays outside.
+    pub(crate) fn put_private(&self, name: &str, content: &str) -> Result<(), Failure> {
+        self.put(&format!("../{name}"), content.as_bytes())
+    }
+
+    /// Writes the variables, as the script reads them.
+    pub(crate) fn put_variables(&self, variables: &BTreeMap<String, String>) -> Result<(), Failure> {
+        let lines = variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value)));
+        self.put(inside::VARIABLES, lines.collect::<String>().as_bytes())
+    }
+
+    /// Keeps what a file on stdin says, for the container to read.
+    pub(crate) fn put_stdin(&self, stdin: impl AsFd) -> Result<(), Failure> {
+        let unreadable = |error: io::Error| Failure::new("stdin_unreadable", format!("stdin cannot be read: {error}"));
+        let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(unreadable)?);
+        let mut content = Vec::new();
+        file.take(STDIN_LIMIT + 1).read_to_end(&mut content).map_err(unreadable)?;
+        if content.len() as u64 > STDIN_LIMIT {
+            return Err(Failure::new("stdin_too_large", "the file on stdin has more than 4 MiB")
+                .hint("Codex takes prompts of up to 1 MiB"));
+        }
+        self.put(inside::STDIN, &content)
+    }
+
+    /// Makes the files that Codex writes to.
+    pub(crate) fn make_outputs(&self) -> Result<Outputs, Failure> {
+        self.outputs(|name| {
+            let mut options = fs_err::File::options();
+            options.create_new(true).read(true).write(true).mode(0o600).open(name)
+        })
+    }
+
+    /// Opens the files that a container writes to already. The agent may have put anything in their place.
+    pub(crate) fn open_outputs(&self) -> Result<Outputs, Failure> {
+        self.outputs(|name| {
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            let file = fs_err::File::options().read(true).custom_flags(flags.bits().cast_signed()).open(name)?;
+            if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
+        })
+    }
+
+    fn outputs(&self, open: impl Fn(PathBuf) -> io::Result<fs_err::File>) -> Result<Outputs, Failure> {
+        let one = |name: &str| {
+            let path = self.path.join("out").join(name);
+            open(path.clone()).map(|file| file.into_parts().0).map_err(|error| failed(&path, &error))
+        };
+        Ok(Outputs { stdout: one("stdout")?, stderr: one("stderr")? })
+    }
+
+    /// Removes all of it. For when the container is gone.
+    pub(crate) fn remove(self) -> io::Result<()> {
+        remove_folder(&self.path)
+    }
+}
+
+/// Removes a folder, following no link in it. One that is gone is fine.
+pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
+    match fs_err::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// A folder that only its owner can enter.
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt as _;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// A value as one word of a shell.
+fn quoted(value: &str) -> String {
+    format!("'{}'", value.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_one_holder_and_is_an_orphan_without_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("run");
+        assert!(RunFolder::is_orphaned(&path), "there is none yet");
+        let held = RunFolder::hold(&path).expect("free");
+        assert!(!RunFolder::is_orphaned(&path));
+        assert_eq!(RunFolder::hold(&path).expect_err("held").code, "run_is_held");
+        drop(held);
+        assert!(RunFolder::is_orphaned(&path));
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "a shell says what it read")]
+    fn variables_reach_a_shell_as_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = RunFolder::hold(folder.path()).expect("free");
+        run.clear().expect("made");
+        let value = "it's \"a\" $HOME `x`\\ line\nand \u{e9}";
+        run.put_variables(&BTreeMap::from([("V".to_owned(), value.to_owned())])).expect("written");
+        let script = format!(". '{}'; printf %s \"$V\"", run.input(inside::VARIABLES).display());
+        let said = std::process::Command::new("/bin/sh").args(["-c", &script]).output().expect("a shell");
+        assert_eq!(String::from_utf8_lossy(&said.stdout), value);
+    }
+
+    #[test]
+    fn what_an_agent_put_in_place_of_its_output_is_not_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = RunFolder::hold(folder.path()).expect("free");
+        run.clear().expect("made");
+        drop(run.make_outputs().expect("made"));
+        let stdout = folder.path().join("out/stdout");
+        fs_err::remove_file(&stdout).expect("there");
+        std::os::unix::fs::symlink("/etc/passwd", &stdout).expect("made");
+        assert_eq!(run.open_outputs().expect_err("a link").code, "state_folder");
+        fs_err::remove_file(&stdout).expect("there");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &stdout, rustix::fs::Mode::RWXU).expect("made");
+        assert_eq!(run.open_outputs().expect_err("a fifo, and no waiting for it").code, "state_folder");
+    }
+
+    #[test]
+    fn a_file_on_stdin_is_kept_up_to_its_limit() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = RunFolder::hold(folder.path()).expect("free");
+        run.clear().expect("made");
+        let prompt = folder.path().join("prompt");
+        fs_err::write(&prompt, "fix it").expect("written");
+        run.put_stdin(File::open(&prompt).expect("there")).expect("kept");
+        assert_eq!(fs_err::read(run.input(inside::STDIN)).expect("there"), b"fix it");
+        fs_err::write(&prompt, vec![b'x'; 5 << 20]).expect("written");
+        assert_eq!(run.put_stdin(File::open(&prompt).expect("there")).expect_err("too much").code, "stdin_too_large");
+    }
+}

@@ -1,0 +1,326 @@
+#!/bin/sh
+# Brings an agent's work out: commits what is uncommitted, and writes what is new as a bundle for somebody who trusts none of it.
+#
+# It runs once, below an init, in a container without network, when nothing else touches these folders. Of the agent's repository
+# it uses objects, refs and index, never its configuration, hooks or filters: git works in a repository of this script's own.
+# Invariants: no commit of $HARVEST_SINCE's history is lost; running it twice comes to the same; `result` is written last.
+#
+# HARVEST_MODE is `harvest`, or `content` to leave the agent's own commits and index behind because the host refused what came
+# with them, or `sync` to let the agent's branch follow the host's before a run.
+#
+# Needs git 2.30, coreutils, findutils, and a grep and sed that know -z. Exit codes: 2 called wrongly, 3 the objects of the host
+# are not there, 4 the agent's repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written.
+set -u
+LC_ALL=C
+export LC_ALL
+umask 022
+
+worktree=${HARVEST_WORKTREE:-/workspace/worktree}
+twin=${HARVEST_GIT_DIR:-/git/agent.git}
+out=${HARVEST_OUT:-/codex-docker/out}
+message=${HARVEST_MESSAGE:-/codex-docker/in/message}
+owner=${HARVEST_OWNER:-}
+sessions=${HARVEST_SESSIONS:-}
+mode=${HARVEST_MODE:-harvest}
+borrowed=${HARVEST_OBJECTS:-$(printf '%s:' /git/objects*)}
+remarks_limit=1000
+
+say() { echo "harvest: $*" >&2; }
+fail() { code=$1; shift; say "$*"; exit "$code"; }
+
+[ -n "${HARVEST_BRANCH:-}" ] && [ -n "${HARVEST_SINCE:-}" ] || fail 2 'HARVEST_BRANCH and HARVEST_SINCE must be set'
+case $mode in harvest | content | sync) ;; *) fail 2 "HARVEST_MODE \`$mode\` is not known" ;; esac
+branch=refs/heads/$HARVEST_BRANCH
+since=$HARVEST_SINCE
+zero=$(printf %s "$since" | tr -c 0 0)
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'there is no room for temporary files'
+: > "$tmp/remarks"
+
+remark() { printf '%s\0' "$*" >> "$tmp/remarks"; }
+# Turns NUL-separated values into remarks of a kind.
+remarks() { head -z -n "$remarks_limit" | sed -z "s/^/$1 /" >> "$tmp/remarks"; }
+
+# Names in the way are never deleted: an agent's work may be in them.
+put_aside() {
+    n=1
+    while [ -e "$1.aside-$n" ] || [ -L "$1.aside-$n" ]; do n=$((n + 1)); done
+    mv -f -- "$1" "$1.aside-$n" && remark "note the agent's repository had an unusable \`${1##*/}\`; it was put aside"
+}
+present() { [ -e "$1" ] || [ -L "$1" ]; }
+plain_file() { [ -f "$1" ] && ! [ -L "$1" ]; }
+plain_folder() { [ -d "$1" ] && ! [ -L "$1" ]; }
+ensure_folder() {
+    plain_folder "$1" && return
+    ! present "$1" || put_aside "$1" || return
+    mkdir -p -- "$1"
+}
+# Replaces a file in one step by what comes on stdin.
+replace_file() {
+    ! present "$1" || plain_file "$1" || put_aside "$1" || return
+    rm -rf -- "$1.new" && cat > "$1.new" && mv -f -- "$1.new" "$1"
+}
+
+# Every file is the owner's again, and none has a bit that gives rights away. Nothing is followed.
+repair() {
+    for folder in "$worktree" "$twin" "$sessions"; do
+        [ -n "$folder" ] && plain_folder "$folder" && cd -- "$folder" || continue
+        if [ -n "$owner" ]; then
+            find . -xdev -path ./.git ! -type d -o \( ! -user "${owner%:*}" -o ! -group "${owner#*:}" \) -exec chown -h -- "$owner" {} + \
+                || remark 'note some files could not be given back to their owner'
+        fi
+        find . -xdev ! -type l ! -path ./.git -perm /6000 -exec chmod ug-s -- {} + \
+            || remark 'note some files keep rights that they should not have'
+    done
+    cd /
+}
+leave() {
+    code=$?
+    trap - EXIT
+    [ "$code" -eq 0 ] || repair
+    [ -z "$owner" ] || find "$out" -xdev ! -type l -exec chown -h -- "$owner" {} +
+    rm -rf -- "$tmp"
+    exit "$code"
+}
+trap leave EXIT
+trap 'exit 143' TERM INT HUP
+
+# What killed programs of the agent left. Names with `.lock` at the end cannot be refs.
+clear_stale() {
+    cd -- "$twin" || return
+    find . -xdev -path ./objects -prune -o -path ./lfs -prune -o -name '*.lock' ! -type d -exec rm -f -- {} +
+    find ./objects/info ./objects/pack -xdev \( -name '*.lock' -o -name 'tmp_*' \) ! -type d -exec rm -f -- {} + 2> /dev/null
+    cd /
+}
+
+# A repository of our own that shares objects and refs with the agent's.
+open_twin() {
+    plain_folder "$twin" || return
+    for folder in objects objects/info objects/pack refs refs/heads; do ensure_folder "$twin/$folder" || return; done
+    printf '%s\n' "${borrowed%:}" | tr : '\n' > "$tmp/alternates"
+    cmp -s "$tmp/alternates" "$twin/objects/info/alternates" || replace_file "$twin/objects/info/alternates" < "$tmp/alternates" || return
+    ! present "$twin/packed-refs" || plain_file "$twin/packed-refs" || put_aside "$twin/packed-refs" || return
+
+    mkdir "$tmp/git" "$tmp/git/info" "$tmp/home" && ln -s "$twin/refs" "$tmp/git/refs" || return
+    ! plain_file "$twin/packed-refs" || ln -s "$twin/packed-refs" "$tmp/git/packed-refs" || return
+    ! plain_file "$twin/info/exclude" || cp -- "$twin/info/exclude" "$tmp/git/info/exclude"
+    ! plain_file "$twin/shallow" || cp -- "$twin/shallow" "$tmp/git/shallow"
+    printf 'ref: %s\n' "$branch" > "$tmp/git/HEAD"
+    if plain_file "$twin/HEAD"; then head -c 1024 -- "$twin/HEAD" > "$tmp/git/HEAD"; fi
+    write_config > "$tmp/git/config"
+    # The system's configuration is the image's own; it may know git-lfs.
+    unset GIT_CONFIG GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS GIT_COMMON_DIR GIT_NAMESPACE GIT_CEILING_DIRECTORIES
+    export HOME="$tmp/home" XDG_CONFIG_HOME="$tmp/home" GIT_DIR="$tmp/git" GIT_WORK_TREE="$worktree" GIT_INDEX_FILE="$tmp/index"
+    export GIT_OBJECT_DIRECTORY="$twin/objects" GIT_NO_REPLACE_OBJECTS=1 GIT_NO_LAZY_FETCH=1 GIT_TERMINAL_PROMPT=0
+    export GIT_OPTIONAL_LOCKS=0 GIT_ALLOW_PROTOCOL=none
+    if ! git rev-parse --git-dir > /dev/null 2>&1; then
+        printf 'ref: %s\n' "$branch" > "$tmp/git/HEAD"
+        git rev-parse --git-dir > /dev/null || return
+    fi
+    if plain_file "$twin/packed-refs" && ! git for-each-ref --format='%(refname)' > /dev/null 2>&1; then
+        rm -f -- "$tmp/git/packed-refs"
+        put_aside "$twin/packed-refs"
+    fi
+}
+write_config() {
+    if [ "${#since}" -eq 64 ]; then version=1; else version=0; fi
+    printf '[core]\n\trepositoryformatversion = %s\n\tbare = false\n\tfsmonitor = false\n\thooksPath = /dev/null\n' "$version"
+    printf '\tsafecrlf = false\n\tsplitIndex = false\n\tuntrackedCache = false\n\tlogallrefupdates = false\n'
+    [ "$version" -eq 0 ] || printf '[extensions]\n\tobjectformat = sha256\n'
+    printf '[gc]\n\tauto = 0\n[submodule]\n\trecurse = false\n[diff]\n\tignoreSubmodules = all\n[advice]\n\taddEmbeddedRepo = false\n'
+    printf '[i18n]\n\tcommitEncoding = UTF-8\n[lfs]\n\tstorage = "%s/lfs"\n' "$twin"
+    if command -v git-lfs > /dev/null; then
+        printf '[filter "lfs"]\n\tclean = git-lfs clean -- %%f\n\tprocess = git-lfs filter-process\n\tsmudge = git-lfs smudge -- %%f\n'
+    fi
+}
+
+# The commit that a name leads to.
+id_of() { git rev-parse --verify --quiet "$1^{commit}" 2> /dev/null; }
+is_whole() { git rev-list --objects --quiet "$1" --not "$since" > /dev/null 2>&1; }
+is_usable() {
+    [ "$1" = "$since" ] || is_whole "$1" && return
+    remark "note commits of the agent are damaged and were left behind: $1"
+    return 1
+}
+is_ancestor() { [ "$1" = "$2" ] || git merge-base --is-ancestor "$1" "$2" 2> /dev/null; }
+
+# Takes a commit among the parents, unless they have it already, in the place of whatever it builds on.
+add_parent() {
+    next= placed=
+    for parent in $parents; do
+        if is_ancestor "$1" "$parent"; then return 0; fi
+        if ! is_ancestor "$parent" "$1"; then
+            next="$next $parent"
+        elif [ -z "$placed" ]; then
+            next="$next $1" placed=1
+        fi
+    done
+    [ -n "$placed" ] || next="$next $1"
+    parents=${next# }
+}
+# Where branch and HEAD are, and what follows from it: parents, the first one first.
+find_ground() {
+    parents=$since first=$since merging=
+    if [ "$mode" = content ]; then
+        tip=$(id_of "$branch") && git update-ref "refs/refused/$tip" "$tip"
+        return 0
+    fi
+    tip=$(id_of "$branch") && is_usable "$tip" && add_parent "$tip"
+    head=$(id_of HEAD) && [ "$head" != "$tip" ] && is_usable "$head" && add_parent "$head"
+    first=${parents%% *}
+    plain_file "$twin/MERGE_HEAD" || return 0
+    for other in $(head -c 65536 -- "$twin/MERGE_HEAD"); do
+        case $other in *[!0-9a-f]*) continue ;; esac
+        [ "${#other}" -eq "${#since}" ] && other=$(id_of "$other") && is_usable "$other" || continue
+        is_ancestor "$other" "$first" && continue
+        case " $parents $merging " in *" $other "*) ;; *) merging="$merging $other" ;; esac
+    done
+}
+
+# Of the records `mode id stage<TAB>path` of the index: the submodules.
+gitlinks() { git ls-files --stage -z > "$tmp/listed" && { grep -z '^160000 ' "$tmp/listed" > "$1" || :; }; }
+path_of() { sed -z 's/^[^\t]*\t//'; }
+forget() {
+    [ -s "$1" ] || return 0
+    sed -z "s/^[^\t]*/0 $zero/" "$1" | git update-index -z --index-info
+}
+
+# Makes $tree of what lies in the worktree. No submodule is in the index while git looks at the worktree, so none is entered.
+stage() {
+    gitlinks "$tmp/links" || return
+    ! grep -z -q '^[0-7]* [0-9a-f]* [1-3]' "$tmp/listed" || had_conflicts=1
+    path_of < "$tmp/links" | sort -z -u > "$tmp/linked"
+    if [ -s "$tmp/linked" ]; then
+        for parent in $parents; do git ls-tree -r -z --full-tree "$parent" | grep -z '^160000 ' | path_of; done
+    fi | sort -z -u > "$tmp/known"
+    comm -z -12 "$tmp/linked" "$tmp/known" > "$tmp/kept"
+    : > "$tmp/records"
+    [ ! -s "$tmp/kept" ] || xargs -0 git --literal-pathspecs ls-files --stage -z -- < "$tmp/kept" > "$tmp/records" || return
+    forget "$tmp/links" || return
+
+    git ls-files --others --exclude-standard -z | grep -z '/$' | sed -z 's,/$,,' > "$tmp/nested"
+    { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/nested"; } > "$tmp/paths"
+    add --sparse || return
+    gitlinks "$tmp/came" && forget "$tmp/came" || return
+    bring_back < "$tmp/records" || return
+
+    { comm -z -23 "$tmp/linked" "$tmp/known"; cat "$tmp/nested"; path_of < "$tmp/came"; } | sort -z -u | comm -z -23 - "$tmp/kept" > "$tmp/dropped"
+    tree=$(git write-tree)
+}
+add() {
+    git add --all "$@" --ignore-errors --pathspec-from-file="$tmp/paths" --pathspec-file-nul 2> "$tmp/words"
+    added=$?
+    case $added in
+        0) return ;;
+        # With --ignore-errors this says that some files were left out.
+        1) grep -q '^error: \|^warning: could not open' "$tmp/words" && return ;;
+        # Before git 2.34 there is no --sparse, and no need for it.
+        129) [ $# -eq 0 ] || { add; return; } ;;
+    esac
+    cat "$tmp/words" >&2
+    return 1
+}
+# Puts submodules back into the index whose folders are still there.
+bring_back() {
+    put_back='record=$1; path=${record#*"	"}
+        [ -d "$path" ] || exit 0
+        above=$path
+        while :; do
+            [ ! -L "$above" ] || exit 0
+            case $above in */*) above=${above%/*} ;; *) break ;; esac
+        done
+        [ -z "$(git --literal-pathspecs ls-files -- "$path" | head -n 1)" ] || exit 0
+        printf "%s\0" "$record" | git update-index -z --index-info'
+    xargs -0 -r -n 1 sh -c "$put_back" sh
+}
+stage_all() {
+    cd -- "$worktree" || return
+    had_conflicts=
+    # The agent's index knows what has not changed. Its time must stay: git looks into files that are as young.
+    if [ "$mode" != content ] && plain_file "$twin/index" && cp -p -- "$twin/index" "$tmp/index" && stage 2> "$tmp/first" && is_whole "$tree"; then
+        return
+    fi
+    rm -f -- "$tmp/index" "$tmp/index.lock"
+    git read-tree "$first" && stage
+}
+
+# Moves the branch, and puts HEAD and index of the agent's repository where they belong.
+stand_on_branch() {
+    if ! git update-ref --no-deref "$branch" "$1" 2> "$tmp/words"; then
+        cat "$tmp/words" >&2
+        put_aside "$twin/refs" && { ! present "$twin/packed-refs" || put_aside "$twin/packed-refs"; } || return
+        mkdir -p "$twin/refs/heads" "$twin/refs/tags" && rm -f "$tmp/git/packed-refs" && git update-ref --no-deref "$branch" "$1" || return
+    fi
+    printf 'ref: %s\n' "$branch" | replace_file "$twin/HEAD" || return
+    replace_file "$twin/index" < "$tmp/index" && touch -r "$tmp/index" -- "$twin/index" || return
+    for name in MERGE_HEAD MERGE_MSG MERGE_MODE MERGE_RR AUTO_MERGE SQUASH_MSG CHERRY_PICK_HEAD REVERT_HEAD REBASE_HEAD \
+        rebase-merge rebase-apply sequencer BISECT_LOG BISECT_START BISECT_TERMS BISECT_NAMES BISECT_EXPECTED_REV refs/bisect; do
+        rm -rf -- "${twin:?}/$name"
+    done
+    plain_file "$twin/config" && ! present "$twin/reftable" && git config --file "$twin/config" --list > /dev/null 2>&1 && return
+    ! present "$twin/config" || put_aside "$twin/config" || return
+    write_plain_config | replace_file "$twin/config"
+}
+write_plain_config() {
+    if [ "${#since}" -eq 64 ]; then version=1; else version=0; fi
+    printf '[core]\n\trepositoryformatversion = %s\n\tbare = false\n\tlogallrefupdates = true\n' "$version"
+    [ "$version" -eq 0 ] || printf '[extensions]\n\tobjectformat = sha256\n'
+    printf '[gc]\n\tauto = 0\n'
+}
+
+commit() {
+    stage_all || fail 5 'the worktree cannot be committed'
+    [ -n "$had_conflicts" ] || parents="$parents$merging"
+    if [ "$parents" = "$first" ] && [ "$tree" = "$(git rev-parse --verify "$first^{tree}")" ]; then
+        new=$first
+    else
+        set --
+        for parent in $parents; do set -- "$@" -p "$parent"; done
+        new=$(git commit-tree "$tree" "$@" -F "$message") || fail 5 'no commit can be made'
+    fi
+    [ ! -s "$tmp/dropped" ] || remarks dropped < "$tmp/dropped"
+    grep '^error: \|^warning: could not open' "$tmp/words" | tr '\n' '\0' | head -z -n 20 | remarks unreadable
+}
+
+# The branch follows the host's, when that has more and the worktree holds nothing of its own.
+sync_branch() {
+    new=$(id_of "$branch") && is_usable "$new" || new=
+    [ -z "$new" ] || ! is_ancestor "$since" "$new" || return 0
+    if [ -n "$new" ] && ! is_ancestor "$new" "$since"; then
+        remark 'note the branch has commits that the host does not have; it was left where it is'
+        return
+    fi
+    parents=${new:-$since}
+    first=$parents
+    stage_all || fail 5 'the worktree cannot be read'
+    if [ "$tree" != "$(git rev-parse --verify "$since^{tree}")" ]; then
+        if [ "$tree" != "$(git rev-parse --verify "$first^{tree}")" ] || ! git read-tree -m -u "$first" "$since"; then
+            remark 'note the worktree has changes; the branch was left where it is'
+            return
+        fi
+    fi
+    new=$since
+    stand_on_branch "$new" || fail 4 'the branch cannot be moved'
+}
+
+write_bundle() {
+    [ "$new" != "$since" ] || return 0
+    git bundle create --quiet "$out/bundle.part" "$branch" "^$since" && mv -f -- "$out/bundle.part" "$out/bundle"
+}
+write_result() {
+    { printf 'harvest 1\0head %s\0' "$new" && cat "$tmp/remarks" && printf 'end\0'; } > "$out/result.part" && mv -f -- "$out/result.part" "$out/result"
+}
+
+rm -rf -- "$out/bundle" "$out/bundle.part" "$out/result" "$out/result.part"
+open_twin || fail 4 "the agent's repository cannot be used"
+clear_stale
+git cat-file -e "$since^{commit}" 2> /dev/null || fail 3 "the objects of the host do not have $since"
+if [ "$mode" = sync ]; then
+    sync_branch
+else
+    find_ground
+    commit
+    stand_on_branch "$new" || fail 4 'the branch cannot be moved'
+    write_bundle || fail 6 'the bundle cannot be written'
+fi
+repair
+write_result || fail 6 'the result cannot be written'

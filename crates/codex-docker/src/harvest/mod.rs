@@ -1,0 +1,253 @@
+//! Bringing work out: a one-shot container without network, without secrets, in which the agent's repository is used one last time.
+//!
+//! Whatever an agent planted in its repository runs in there, where there is nothing to take and nothing to reach. What comes
+//! out is a bundle that the caller checks; nothing of it is believed here. Also gives files that root made back to the caller.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig, Mount};
+use bollard::query_parameters::{CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions};
+use clap::Args;
+use rustix::fs::OFlags;
+use uuid::Uuid;
+
+use crate::connect::{connect, refused};
+use crate::failure::Failure;
+use crate::folder::{RunFolder, private_folder};
+use crate::run::{End, Watch, check_image, machine};
+use crate::settings::{CodexHome, ContainerUser, Limits, Settings};
+use crate::spec::{Machine, bind, isolated, objects_inside};
+use crate::{image, inside, labels, settings};
+
+/// Commits what is uncommitted, makes the bundle, and repairs ownership.
+const HARVEST_SCRIPT: &str = include_str!("harvest.sh");
+
+/// The file with what the script said.
+const SAID: &str = "said";
+
+/// How much of that is shown.
+const SAID_LIMIT: u64 = 16 * 1024;
+
+/// How long it may take. A hostile filter could make it last for ever.
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// What it may use.
+const LIMITS: Limits = Limits { memory: None, cpus: None, pids: 1024, free_disk: 0 };
+
+/// Which work to bring out, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct HarvestArguments {
+    /// The folder that the agent worked in.
+    #[arg(long)]
+    worktree: PathBuf,
+    /// The agent's own repository.
+    #[arg(long)]
+    git_dir: PathBuf,
+    /// Where that borrows objects.
+    #[arg(long, required = true)]
+    objects: Vec<PathBuf>,
+    /// The folder for what comes out; it must be empty or new.
+    #[arg(long)]
+    out: PathBuf,
+    /// The task's branch.
+    #[arg(long)]
+    branch: String,
+    /// The commit that the caller has as the branch's tip.
+    #[arg(long)]
+    since: String,
+    /// The file with the commit's message.
+    #[arg(long)]
+    message: PathBuf,
+    /// Who is to own the files.
+    #[arg(long, value_name = "UID:GID")]
+    owner: Option<String>,
+    /// The sessions of the task, whose files are to be owned too.
+    #[arg(long)]
+    sessions: Option<PathBuf>,
+    /// What to do: bring out all of the work, only the files as they are, or bring the agent's branch up to that commit.
+    #[arg(long, value_parser = ["harvest", "content", "sync"], default_value = "harvest")]
+    mode: String,
+    /// The author's name.
+    #[arg(long, default_value = "Codex")]
+    author_name: String,
+    /// The author's address.
+    #[arg(long, default_value = "codex@localhost")]
+    author_email: String,
+    /// The image.
+    #[arg(long, env = "IMAGE_NAME", default_value = image::DEFAULT_IMAGE)]
+    image: String,
+    /// What the container can be found by.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = settings::label_argument)]
+    labels: Vec<(String, String)>,
+}
+
+/// Brings the work out; returns the script's exit code.
+pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &HarvestArguments) -> Result<u8, Failure> {
+    let docker = connect(environment).await?;
+    check_image(&docker, &arguments.image).await?;
+    let machine = machine(&docker).await?;
+    let unwritable = |error: std::io::Error| {
+        Failure::new("out_folder", format!("`{}` cannot be used: {error}", arguments.out.display()))
+            .hint("name a folder that you may write")
+    };
+    private_folder(&arguments.out).map_err(unwritable)?;
+    let name = format!("codex-harvest-{}", Uuid::now_v7().simple());
+    let state = arguments.out.with_file_name(format!(".{name}"));
+    let folder = RunFolder::hold(&state)?;
+    folder.clear()?;
+    folder.put("script", HARVEST_SCRIPT.as_bytes())?;
+    let message = fs_err::read(&arguments.message)
+        .map_err(|error| Failure::new("message_unreadable", format!("the commit's message cannot be read: {error}")))?;
+    folder.put("message", &message)?;
+    folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
+    let labels = labels::of_container(&state.to_string_lossy(), &arguments.labels.iter().cloned().collect());
+    let body = ContainerCreateBody {
+        env: Some(arguments.environment()),
+        host_config: Some(HostConfig { mounts: Some(arguments.mounts(&folder)), ..one_shot(&machine) }),
+        labels: Some(labels),
+        ..script_body(&arguments.image)
+    };
+    let ended = run_to_end(&docker, &name, body).await;
+    say_what_it_said(&arguments.out);
+    crate::housekeeping::clear(folder);
+    ended
+}
+
+impl HarvestArguments {
+    fn environment(&self) -> Vec<String> {
+        let mut pairs = vec![
+            ("HARVEST_MODE", self.mode.clone()),
+            ("HARVEST_WORKTREE", "/workspace/worktree".to_owned()),
+            ("HARVEST_GIT_DIR", inside::GIT_DIR.to_owned()),
+            ("HARVEST_OUT", inside::OUT.to_owned()),
+            ("HARVEST_BRANCH", self.branch.clone()),
+            ("HARVEST_SINCE", self.since.clone()),
+            ("HARVEST_MESSAGE", format!("{}/message", inside::IN)),
+            ("GIT_AUTHOR_NAME", self.author_name.clone()),
+            ("GIT_AUTHOR_EMAIL", self.author_email.clone()),
+            ("GIT_COMMITTER_NAME", self.author_name.clone()),
+            ("GIT_COMMITTER_EMAIL", self.author_email.clone()),
+        ];
+        pairs.extend(self.owner.iter().map(|owner| ("HARVEST_OWNER", owner.clone())));
+        pairs.extend(self.sessions.iter().map(|_| ("HARVEST_SESSIONS", SESSIONS_INSIDE.to_owned())));
+        pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    fn mounts(&self, folder: &RunFolder) -> Vec<Mount> {
+        let mut mounts = vec![
+            bind(&self.worktree, "/workspace/worktree", false),
+            bind(&folder.input(inside::GIT_FILE), "/workspace/worktree/.git", true),
+            bind(&self.git_dir, inside::GIT_DIR, false),
+            bind(&folder.path().join("in"), inside::IN, true),
+            bind(&self.out, inside::OUT, false),
+        ];
+        mounts.extend(self.objects.iter().enumerate().map(|(n, path)| bind(path, &objects_inside(n), true)));
+        mounts.extend(self.sessions.iter().map(|path| bind(path, SESSIONS_INSIDE, false)));
+        mounts
+    }
+}
+
+/// Where the sessions are in the one-shot container.
+const SESSIONS_INSIDE: &str = "/sessions";
+
+/// Files that Codex made as root become the caller's. Where root is the caller, they are already.
+pub(crate) async fn give_back(docker: &Docker, settings: &Settings, machine: &Machine) -> Result<(), Failure> {
+    if settings.user == ContainerUser::Caller || machine.rootless || settings.caller.uid == 0 {
+        return Ok(());
+    }
+    let mut targets = vec![(settings.folder.as_path(), "/given/folder"), (settings.state.as_path(), "/given/state")];
+    match &settings.codex_home {
+        Some(CodexHome::Shared(path)) => targets.push((path, "/given/codex")),
+        Some(CodexHome::Private { sessions, .. }) => targets.push((sessions, "/given/codex")),
+        None => {}
+    }
+    let owner = format!("{}:{}", settings.caller.uid, settings.caller.gid);
+    let mounts = targets.iter().map(|(path, target)| bind(path, target, false)).collect();
+    let give = format!(
+        "find /given/* -xdev -user 0 -exec chown -h {owner} {{}} + && find /given/* -xdev -type f -perm /6000 -exec chmod ug-s {{}} +"
+    );
+    let body = ContainerCreateBody {
+        entrypoint: Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), give]),
+        host_config: Some(HostConfig { mounts: Some(mounts), ..one_shot(machine) }),
+        labels: Some(labels::of_container(&settings.state.to_string_lossy(), &settings.labels)),
+        ..script_body(&settings.image)
+    };
+    let name = format!("codex-give-back-{}", Uuid::now_v7().simple());
+    match run_to_end(docker, &name, body).await? {
+        0 => Ok(()),
+        code => Err(Failure::new("give_back", format!("the container for it ended with exit code {code}"))),
+    }
+}
+
+fn script_body(image: &str) -> ContainerCreateBody {
+    ContainerCreateBody {
+        image: Some(image.to_owned()),
+        entrypoint: Some(vec![
+            "/bin/sh".to_owned(),
+            "-c".to_owned(),
+            format!("exec /bin/sh {}/script >> {}/{SAID} 2>&1", inside::IN, inside::OUT),
+        ]),
+        user: Some("0:0".to_owned()),
+        working_dir: Some("/".to_owned()),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// No network, nothing to write but what is mounted.
+fn one_shot(machine: &Machine) -> HostConfig {
+    HostConfig {
+        network_mode: Some("none".to_owned()),
+        readonly_rootfs: Some(true),
+        tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,nosuid,nodev,size=1g,mode=1777".to_owned())])),
+        ..isolated(&LIMITS, ContainerUser::Root, machine)
+    }
+}
+
+/// What the script had to say, for whoever looks for the reason of a failure.
+fn say_what_it_said(out: &Path) {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let Ok(file) = std::fs::File::options().read(true).custom_flags(flags).open(out.join(SAID)) else { return };
+    let mut said = Vec::new();
+    if let Err(error) = file.take(SAID_LIMIT).read_to_end(&mut said) {
+        crate::say(&format!("what the container said cannot be read: {error}"));
+    }
+    for line in String::from_utf8_lossy(&said).lines().filter(|line| !line.trim().is_empty()) {
+        crate::say(&line.escape_debug().to_string());
+    }
+}
+
+async fn run_to_end(docker: &Docker, name: &str, body: ContainerCreateBody) -> Result<u8, Failure> {
+    let options = CreateContainerOptionsBuilder::new().name(name).build();
+    let failed =
+        |error: &bollard::errors::Error| refused("container_failed", &format!("the container `{name}` could not be run"), error);
+    docker.create_container(Some(options), body).await.map_err(|error| failed(&error))?;
+    let started = docker.start_container(name, None::<StartContainerOptions>).await;
+    let ended = match started {
+        Err(error) => Err(failed(&error)),
+        Ok(()) => tokio::time::timeout(LIMIT, end_of(docker, name)).await.map_err(|_| {
+            Failure::new("harvest_time_limit", format!("the container `{name}` took more than {} minutes", LIMIT.as_secs() / 60))
+                .hint("an agent may have planted something that never ends; the work is still in the worktree")
+        }),
+    };
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    if let Err(error) = docker.remove_container(name, Some(options)).await {
+        crate::say(&format!("the container `{name}` could not be removed: {error}; `codex-docker reap` tries again"));
+    }
+    ended
+}
+
+async fn end_of(docker: &Docker, name: &str) -> u8 {
+    let mut watch = Watch::new(docker, name);
+    loop {
+        match watch.step().await {
+            Some(End::Exited { code, .. }) => return u8::try_from(code).unwrap_or(1),
+            Some(End::Gone) => return model::WORKER_CUT_OFF,
+            None => {}
+        }
+    }
+}

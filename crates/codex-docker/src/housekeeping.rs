@@ -1,0 +1,128 @@
+//! What is there, ending it, and sweeping up what a killed codex-docker left behind.
+//!
+//! A container is an orphan when nobody holds the lock in its folder. Everything here is idempotent: what is gone is fine.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use bollard::Docker;
+use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::query_parameters::{
+    InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+};
+use serde::Serialize;
+
+use crate::connect::{refused, status_of};
+use crate::failure::Failure;
+use crate::folder::RunFolder;
+use crate::labels;
+
+/// How long a container may take to end after SIGINT, in seconds.
+const STOP_SECONDS: i32 = 8;
+
+/// A container of ours, as `list --json` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Listed {
+    /// Its name.
+    pub(crate) name: String,
+    /// The engine's id.
+    pub(crate) id: String,
+    /// The engine's word: created, running, exited, …
+    pub(crate) state: String,
+    /// Its image.
+    pub(crate) image: String,
+    /// When it was made, in seconds since 1970.
+    pub(crate) created: i64,
+    /// Whether nobody holds it.
+    pub(crate) orphaned: bool,
+    /// What its caller finds it by.
+    pub(crate) labels: BTreeMap<String, String>,
+    /// Where its files are.
+    pub(crate) folder: Option<PathBuf>,
+}
+
+/// All of ours that have these labels.
+pub(crate) async fn list(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<Listed>, Failure> {
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(wanted)).build();
+    let found = docker.list_containers(Some(options)).await;
+    let found = found.map_err(|error| refused("engine_failed", "the containers could not be listed", &error))?;
+    Ok(found.into_iter().map(listed).collect())
+}
+
+fn listed(summary: ContainerSummary) -> Listed {
+    let all: HashMap<String, String> = summary.labels.unwrap_or_default();
+    let folder = all.get(labels::STATE).map(PathBuf::from);
+    let name = summary.names.unwrap_or_default().into_iter().next().unwrap_or_default();
+    Listed {
+        name: name.trim_start_matches('/').to_owned(),
+        id: summary.id.unwrap_or_default(),
+        state: summary.state.unwrap_or(ContainerSummaryStateEnum::EMPTY).to_string(),
+        image: summary.image.unwrap_or_default(),
+        created: summary.created.unwrap_or_default(),
+        orphaned: folder.as_deref().is_none_or(RunFolder::is_orphaned),
+        labels: labels::callers(&all),
+        folder,
+    }
+}
+
+/// Ends a container of ours: SIGINT, then SIGKILL. Returns whether there was one.
+pub(crate) async fn stop(docker: &Docker, name: &str) -> Result<bool, Failure> {
+    let found = match docker.inspect_container(name, None::<InspectContainerOptions>).await {
+        Ok(found) => found,
+        Err(error) if status_of(&error) == Some(404) => return Ok(false),
+        Err(error) => return Err(refused("engine_failed", &format!("the container `{name}` could not be looked at"), &error)),
+    };
+    let ours = found.config.and_then(|config| config.labels).is_some_and(|labels| labels.contains_key(labels::MANAGED));
+    if !ours {
+        return Err(Failure::new("not_ours", format!("the container `{name}` was not made by codex-docker"))
+            .hint("`codex-docker list` shows those that were; `docker stop` ends any other"));
+    }
+    let options = StopContainerOptionsBuilder::new().t(STOP_SECONDS).build();
+    match docker.stop_container(name, Some(options)).await {
+        Ok(()) => Ok(true),
+        Err(error) if matches!(status_of(&error), Some(304 | 404)) => Ok(true),
+        Err(error) => Err(refused("engine_failed", &format!("the container `{name}` could not be ended"), &error)),
+    }
+}
+
+/// Ends and removes every orphan with these labels, and its files. Returns their names.
+pub(crate) async fn reap(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<String>, Failure> {
+    let orphans = list(docker, wanted).await?.into_iter().filter(|listed| listed.orphaned);
+    let mut reaped = Vec::new();
+    for orphan in orphans {
+        // Codex is asked first, so that what it keeps of its session is whole.
+        if orphan.state == "running"
+            && let Err(failure) = stop(docker, &orphan.id).await
+        {
+            crate::say(&failure.to_string());
+        }
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match docker.remove_container(&orphan.id, Some(options)).await {
+            Ok(()) => {}
+            // Somebody else removes it, or has.
+            Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
+            Err(error) => return Err(refused("engine_failed", &format!("`{}` could not be removed", orphan.name), &error)),
+        }
+        if let Some(folder) = orphan.folder.filter(|folder| folder.is_dir()) {
+            match RunFolder::hold(&folder) {
+                Ok(held) => clear(held),
+                // Somebody began a run of this name in the meantime: it is theirs now.
+                Err(failure) => tracing::debug!(%failure, "a folder was not cleared"),
+            }
+        }
+        reaped.push(orphan.name);
+    }
+    Ok(reaped)
+}
+
+/// Removes a run's files. What cannot be removed is said, and is in nobody's way.
+pub(crate) fn clear(folder: RunFolder) {
+    let path: PathBuf = folder.path().to_owned();
+    if let Err(error) = folder.remove() {
+        say_left(&path, &error);
+    }
+}
+
+fn say_left(path: &Path, error: &std::io::Error) {
+    crate::say(&format!("`{}` could not be removed: {error}", path.display()));
+}

@@ -1,0 +1,201 @@
+//! The verbs `image build`, `image pull` and `image status`.
+//!
+//! What is on stdout is for scripts: an image's name, or what it is. Progress is on stderr.
+
+use std::path::PathBuf;
+
+use bollard::Docker;
+use clap::{Args, Subcommand};
+
+use super::build::{Build, build};
+use super::names::{CODEX_VERSION, DEFAULT_BASE, DEFAULT_IMAGE, DEFAULT_REGISTRY, image_of};
+use super::progress::{Printer, spoken_size};
+use super::pull::pull;
+use super::status::{ImageStatus, Origin, exists, status};
+use super::{context, names};
+use crate::failure::Failure;
+
+/// What to do with the image.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Build it here: a Debian with git, ripgrep, build tools and the Codex CLI.
+    Build(Box<BuildArguments>),
+    /// Fetch one that somebody else built.
+    Pull {
+        /// Its name.
+        #[arg(env = "IMAGE_NAME", default_value = DEFAULT_IMAGE)]
+        name: String,
+    },
+    /// Say what the image is, and whether it is old.
+    Status {
+        /// Its name.
+        #[arg(env = "IMAGE_NAME", default_value = DEFAULT_IMAGE)]
+        name: String,
+        /// For scripts.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What to build.
+#[derive(Debug, Args)]
+pub struct BuildArguments {
+    /// What to build it on: a Debian or one of its kin.
+    #[arg(long, value_name = "IMAGE", default_value = DEFAULT_BASE)]
+    base: String,
+    /// The version of Codex.
+    #[arg(long, value_name = "VERSION", default_value = CODEX_VERSION)]
+    codex_version: String,
+    /// Certificates to trust besides the usual ones, for networks that intercept TLS: a PEM file.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+    /// Where Codex comes from.
+    #[arg(long, value_name = "URL", default_value = DEFAULT_REGISTRY)]
+    npm_registry: String,
+    /// What to call the image: `codex-docker:` and the version of Codex, unless this is given.
+    #[arg(long, visible_alias = "name", value_name = "NAME")]
+    tag: Option<String>,
+    /// Your own Dockerfile instead of ours. It is built without a folder, so nothing can be copied from one. Begin it with
+    /// `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}` to add to our image.
+    #[arg(long, value_name = "FILE")]
+    dockerfile: Option<PathBuf>,
+    /// Begin from nothing.
+    #[arg(long)]
+    no_cache: bool,
+}
+
+impl BuildArguments {
+    fn build(&self) -> Result<Build, Failure> {
+        let read = |path: &PathBuf| {
+            fs_err::read_to_string(path).map_err(|error| {
+                Failure::new("dockerfile_unreadable", format!("the Dockerfile cannot be read: {error}"))
+                    .hint("name a file that is there")
+            })
+        };
+        Ok(Build {
+            tag: self.tag.clone().unwrap_or_else(|| image_of(&self.codex_version)),
+            base: self.base.clone(),
+            codex_version: self.codex_version.clone(),
+            registry: self.npm_registry.trim_end_matches('/').to_owned(),
+            certificates: self.ca_file.as_deref().map(context::certificates).transpose()?.unwrap_or_default(),
+            dockerfile: self.dockerfile.as_ref().map(read).transpose()?,
+            no_cache: self.no_cache,
+        })
+    }
+}
+
+/// Does it, and says on stdout what came of it.
+pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> {
+    let mut printer = Printer::stderr();
+    match command {
+        ImageCommand::Build(arguments) => {
+            let wanted = arguments.build()?;
+            if let Some(ours) = wanted.needs_first()
+                && !exists(docker, &ours.tag).await?
+            {
+                build_aloud(docker, &ours, &mut printer).await?;
+            }
+            let built = build_aloud(docker, &wanted, &mut printer).await?;
+            drop(printer);
+            crate::say(&format!("built `{}`, {}", built.name, spoken_size(built.size)));
+            crate::answer(&built.name);
+        }
+        ImageCommand::Pull { name } => {
+            crate::say(&format!("fetching `{name}`"));
+            let fetched = pull(docker, &name, |progress| printer.show(progress)).await?;
+            drop(printer);
+            crate::say(&format!("fetched `{name}`, {}: {}", spoken_size(fetched.size), judged(&fetched)));
+            crate::answer(&fetched.name);
+        }
+        ImageCommand::Status { name, json } => {
+            let found = status(docker, &name).await?;
+            if json {
+                crate::answer(&crate::json_of(&found)?);
+            }
+            let found = found.ok_or_else(|| missing(&name))?;
+            if !json {
+                crate::answer(&describe(&found).join("\n"));
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> Result<ImageStatus, Failure> {
+    match &wanted.dockerfile {
+        None => crate::say(&format!("building `{}`: Codex {} on {}", wanted.tag, wanted.codex_version, wanted.base)),
+        Some(_) => crate::say(&format!("building `{}` from your Dockerfile", wanted.tag)),
+    }
+    build(docker, wanted, |progress| printer.show(progress)).await
+}
+
+/// What to do without an image.
+fn missing(name: &str) -> Failure {
+    let failure = Failure::new("image_missing", format!("there is no image `{name}`"));
+    if name == names::DEFAULT_IMAGE {
+        failure.hint("build it: codex-docker image build")
+    } else {
+        failure
+            .hint(format!("build it: codex-docker image build --tag {name}"))
+            .hint(format!("or fetch it: codex-docker image pull {name}"))
+    }
+}
+
+fn describe(image: &ImageStatus) -> [String; 6] {
+    let or_unknown = |text: &Option<String>| text.clone().unwrap_or_else(|| "unknown".to_owned());
+    [
+        format!("image  {}", image.name),
+        format!("id     {}", image.id),
+        format!("size   {}", spoken_size(image.size)),
+        format!("codex  {}", or_unknown(&image.codex_version)),
+        format!("base   {}", or_unknown(&image.base)),
+        format!("state  {}", judged(image)),
+    ]
+}
+
+fn judged(image: &ImageStatus) -> &'static str {
+    match (image.origin, image.stale) {
+        (Origin::Foreign, _) => "made by somebody else: what is in it is not known",
+        (Origin::Shipped | Origin::Custom, true) => "old: this program would build another one today",
+        (Origin::Shipped, false) => "fresh",
+        (Origin::Custom, false) => "fresh, from your own Dockerfile",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(subcommand)]
+        command: ImageCommand,
+    }
+
+    fn asked(words: &[&str]) -> Result<Build, Failure> {
+        let line = Line::try_parse_from(["image", "build"].iter().chain(words)).expect("well-formed");
+        let ImageCommand::Build(arguments) = line.command else { panic!("a build") };
+        arguments.build()
+    }
+
+    #[test]
+    fn nothing_has_to_be_said_to_build_the_usual_image() {
+        assert_eq!(asked(&[]), Ok(Build::default()));
+    }
+
+    #[test]
+    fn the_name_follows_the_version_unless_it_is_chosen() {
+        assert_eq!(asked(&["--codex-version", "0.75.0"]).expect("read").tag, "codex-docker:0.75.0");
+        assert_eq!(asked(&["--codex-version", "0.75.0", "--tag", "x:1"]).expect("read").tag, "x:1");
+        assert_eq!(asked(&["--name", "x:2"]).expect("read").tag, "x:2");
+        assert_eq!(asked(&["--npm-registry", "http://mirror/"]).expect("read").registry, "http://mirror");
+    }
+
+    #[test]
+    fn files_that_are_not_there_are_named() {
+        assert_eq!(asked(&["--dockerfile", "/nowhere/Dockerfile"]).expect_err("not there").code, "dockerfile_unreadable");
+        assert_eq!(asked(&["--ca-file", "/nowhere/ca"]).expect_err("not there").code, "ca_file");
+    }
+}

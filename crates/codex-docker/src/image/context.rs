@@ -1,0 +1,124 @@
+//! What the engine gets to build from: the Dockerfile, and the certificates of a network that intercepts TLS. Made in memory.
+//!
+//! Nothing else of the machine goes to the engine, so nothing of it can end in an image.
+
+use std::path::Path;
+
+use tar::{Builder, EntryType, Header};
+
+use crate::failure::Failure;
+
+/// The Dockerfile that this program carries.
+pub(super) const DOCKERFILE: &str = include_str!("Dockerfile");
+
+/// Added to somebody's own Dockerfile: without these programs no run can start and no work comes out, so it is known at once.
+pub(super) const CHECK: &str = "RUN CODEX_HOME=/none codex --version && git --version && socat -V > /dev/null";
+
+/// Where the certificates lie, for the Dockerfile.
+const CERTIFICATES: &str = "certificates";
+
+const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+const END: &str = "-----END CERTIFICATE-----";
+
+/// A hash of a Dockerfile, to tell whether it changed.
+pub(super) fn fingerprint(dockerfile: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, dockerfile.as_bytes());
+    hash.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+}
+
+/// The certificates in a PEM file, each by itself.
+pub(super) fn certificates(path: &Path) -> Result<Vec<String>, Failure> {
+    let text = fs_err::read_to_string(path).map_err(|error| {
+        Failure::new("ca_file", format!("the certificates cannot be read: {error}")).hint("name a PEM file that is there")
+    })?;
+    let found = split(&text);
+    if found.is_empty() {
+        let message = format!("there is no certificate in `{}`", path.display());
+        return Err(Failure::new("ca_file", message).hint(format!("it must be PEM, with lines `{BEGIN}`")));
+    }
+    Ok(found)
+}
+
+fn split(text: &str) -> Vec<String> {
+    let bodies = text.split(BEGIN).skip(1).filter_map(|rest| Some(rest.split_once(END)?.0.trim()));
+    bodies.map(|body| format!("{BEGIN}\n{body}\n{END}\n")).collect()
+}
+
+/// The context, as a tar archive.
+pub(super) fn archive(dockerfile: &str, certificates: &[String]) -> std::io::Result<Vec<u8>> {
+    let mut archive = Builder::new(Vec::new());
+    put(&mut archive, "Dockerfile", dockerfile)?;
+    let mut folder = header(EntryType::Directory, 0o755, 0);
+    archive.append_data(&mut folder, format!("{CERTIFICATES}/"), std::io::empty())?;
+    for (number, certificate) in certificates.iter().enumerate() {
+        put(&mut archive, &format!("{CERTIFICATES}/{number:04}.crt"), certificate)?;
+    }
+    archive.into_inner()
+}
+
+fn put(archive: &mut Builder<Vec<u8>>, path: &str, text: &str) -> std::io::Result<()> {
+    let mut header = header(EntryType::Regular, 0o644, text.len() as u64);
+    archive.append_data(&mut header, path, text.as_bytes())
+}
+
+/// Without owner or time, so that the same files are the same archive.
+fn header(kind: EntryType, mode: u32, size: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_size(size);
+    header
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn certificate(body: &str) -> String {
+        format!("{BEGIN}\n{body}\n{END}\n")
+    }
+
+    #[test]
+    fn a_hash_tells_one_dockerfile_from_another() {
+        assert_eq!(fingerprint(""), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        assert_ne!(fingerprint(DOCKERFILE), fingerprint(""));
+    }
+
+    #[test]
+    fn a_bundle_is_taken_apart() {
+        let bundle = format!("# one\n{}\r\nnoise\n{}{BEGIN}\nhalf", certificate("AAAA\nBBBB"), certificate("CCCC"));
+        assert_eq!(split(&bundle), [certificate("AAAA\nBBBB"), certificate("CCCC")]);
+    }
+
+    #[test]
+    fn a_file_without_certificates_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ca.pem");
+        fs_err::write(&file, "no certificate").expect("written");
+        let failure = certificates(&file).expect_err("there is none");
+        assert!(failure.code == "ca_file" && failure.message.contains("ca.pem") && !failure.hints.is_empty(), "{failure:?}");
+        let failure = certificates(&folder.path().join("gone")).expect_err("not there");
+        assert!(failure.code == "ca_file" && failure.message.contains("gone"), "{failure:?}");
+    }
+
+    #[test]
+    fn the_context_holds_the_dockerfile_and_the_certificates_and_nothing_else() {
+        let bytes = archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("made in memory");
+        assert_eq!(bytes, archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("made in memory"), "always the same");
+        let mut archive = tar::Archive::new(bytes.as_slice());
+        let entries = archive.entries().expect("an archive").map(|entry| {
+            let entry = entry.expect("an entry");
+            entry.path().expect("a path").display().to_string()
+        });
+        assert_eq!(
+            entries.collect::<Vec<_>>(),
+            ["Dockerfile", "certificates/", "certificates/0000.crt", "certificates/0001.crt"]
+        );
+    }
+
+    #[test]
+    fn without_certificates_their_folder_is_there_all_the_same() {
+        let bytes = archive("FROM x\n", &[]).expect("made in memory");
+        assert_eq!(tar::Archive::new(bytes.as_slice()).entries().expect("an archive").count(), 2);
+    }
+}

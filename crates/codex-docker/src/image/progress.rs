@@ -1,0 +1,110 @@
+//! How far a build or a download has come, and how that is shown: a line for each step; at a terminal, what happens in it too.
+//!
+//! Everything goes to stderr. Who cannot be told is not told.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::mem;
+
+/// The width that is assumed of a terminal that does not say.
+const USUAL_WIDTH: usize = 80;
+
+/// The instructions that take time. The others only note something down.
+const WORK: &[&str] = &["FROM ", "RUN ", "COPY ", "ADD "];
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress<'a> {
+    /// A step begins.
+    Step {
+        /// Counted from one.
+        number: u32,
+        /// How many there are.
+        total: u32,
+        /// The instruction of the Dockerfile.
+        instruction: &'a str,
+    },
+    /// A line of what a step prints.
+    Line(&'a str),
+}
+
+/// Shows progress on stderr.
+#[derive(Debug)]
+pub struct Printer {
+    live: bool,
+    dirty: bool,
+}
+
+impl Printer {
+    /// For this process's own stderr.
+    pub fn stderr() -> Self {
+        Self { live: std::io::stderr().is_terminal(), dirty: false }
+    }
+
+    /// Shows it.
+    pub fn show(&mut self, progress: Progress<'_>) {
+        match progress {
+            Progress::Step { number, total, instruction } if WORK.iter().any(|work| instruction.starts_with(work)) => {
+                self.clear();
+                crate::say(&format!("[{number}/{total}] {}", shortened(instruction, USUAL_WIDTH)));
+            }
+            Progress::Line(line) if self.live => {
+                drop(write!(std::io::stderr(), "\r\x1b[K  {}", shortened(line, width().saturating_sub(3))));
+                self.dirty = true;
+            }
+            Progress::Step { .. } | Progress::Line(_) => {}
+        }
+    }
+
+    /// Takes back the line that will not stay.
+    fn clear(&mut self) {
+        if mem::take(&mut self.dirty) {
+            drop(write!(std::io::stderr(), "\r\x1b[K"));
+        }
+    }
+}
+
+impl Drop for Printer {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(std::io::stderr());
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(USUAL_WIDTH)
+}
+
+/// One line of at most so many characters, without what would move a terminal's cursor.
+pub(super) fn shortened(text: &str, width: usize) -> String {
+    let mut words: Vec<char> =
+        text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
+    if words.len() > width {
+        words.truncate(width.saturating_sub(2));
+        words.extend(" …".chars());
+    }
+    words.into_iter().collect()
+}
+
+/// A number of bytes as people say it.
+pub(super) fn spoken_size(bytes: u64) -> String {
+    let megabytes = bytes / 1_000_000;
+    if megabytes < 1000 { format!("{megabytes} MB") } else { format!("{}.{} GB", megabytes / 1000, megabytes % 1000 / 100) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_instruction_is_one_short_line() {
+        assert_eq!(shortened("RUN a   && \\\n    b", 80), "RUN a && \\ b");
+        assert_eq!(shortened("RUN abcdef", 8), "RUN ab …");
+        assert_eq!(shortened("bell\u{7} and \u{1b}[2J", 80), "bell and [2J");
+    }
+
+    #[test]
+    fn sizes_are_said_as_people_say_them() {
+        assert_eq!(spoken_size(999_999_999), "999 MB");
+        assert_eq!(spoken_size(1_259_000_000), "1.2 GB");
+    }
+}

@@ -1,0 +1,92 @@
+//! Whether a version of Codex exists, asked before minutes are spent on an image for it.
+//!
+//! Only a clear no counts. The build has a way to the registry of its own, so that silence here means nothing.
+
+use std::time::Duration;
+
+use crate::failure::Failure;
+
+/// A registry that takes longer is asked by the build.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Fails if the registry says that there is no such version.
+pub(super) async fn check_version(registry: &str, version: &str, certificates: &[String]) -> Result<(), Failure> {
+    let known = version.starts_with(|first: char| first.is_ascii_digit())
+        && version.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
+    if !known {
+        return Err(unknown_version(registry, version));
+    }
+    match answer(registry, version, certificates).await {
+        Ok(reqwest::StatusCode::NOT_FOUND) => Err(unknown_version(registry, version)),
+        Ok(_) => Ok(()),
+        Err(error) => {
+            tracing::debug!(%error, "the registry was not reached from here");
+            Ok(())
+        }
+    }
+}
+
+/// What to do about a version that is not there.
+pub(super) fn unknown_version(registry: &str, version: &str) -> Failure {
+    Failure::new("codex_version_unknown", format!("there is no Codex `{version}` at {registry}"))
+        .hint("`npm view @openai/codex versions` lists those there are; a version looks like 0.169.0")
+        .hint(format!("without --codex-version it is {}, which this program was made for", model::CODEX_VERSION))
+}
+
+/// Refuses an address that nobody should read later in the image's history.
+pub(super) fn check_address(registry: &str) -> Result<(), Failure> {
+    let refuse = |why: &str| Err(Failure::new("registry_address", format!("the registry's address {why}")));
+    let Some((scheme, rest)) = registry.split_once("://") else {
+        return refuse("has no https:// in front").map_err(|failure| failure.hint("it looks like https://registry.npmjs.org"));
+    };
+    if !matches!(scheme, "https" | "http") || rest.is_empty() || rest.contains(char::is_whitespace) {
+        return refuse("is none").map_err(|failure| failure.hint("it looks like https://registry.npmjs.org"));
+    }
+    if rest.split('/').next().is_some_and(|host| host.contains('@')) {
+        return refuse("has a password in it, which would stay in the image")
+            .map_err(|failure| failure.hint("use a registry that needs none for reading"));
+    }
+    Ok(())
+}
+
+async fn answer(registry: &str, version: &str, certificates: &[String]) -> reqwest::Result<reqwest::StatusCode> {
+    // Somebody may have chosen one before; it is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let mut client = reqwest::Client::builder().timeout(LIMIT);
+    for certificate in certificates {
+        client = client.add_root_certificate(reqwest::Certificate::from_pem(certificate.as_bytes())?);
+    }
+    let url = format!("{registry}/@openai/codex/{version}");
+    Ok(client.build()?.get(url).send().await?.status())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_no_version_is_refused_without_asking() {
+        for version in ["", "latest", "-x", "1.0;id", "1.0 2"] {
+            let failure = check_version("http://127.0.0.1:1", version, &[]).await.expect_err(version);
+            assert!(failure.code == "codex_version_unknown" && failure.hints.len() == 2, "{failure:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_is_silent_here_may_answer_the_build() {
+        check_version("http://127.0.0.1:1", "0.169.0", &[]).await.expect("nobody said no");
+    }
+
+    #[test]
+    fn no_password_gets_into_an_image() {
+        let check = |address: &str, fine: bool| assert_eq!(check_address(address).is_ok(), fine, "{address}");
+        check("https://registry.npmjs.org", true);
+        check("http://mirror.local:4873/@scope", true);
+        check("https://me:secret@mirror.local/npm", false);
+        check("mirror.local", false);
+        check("ftp://mirror.local", false);
+        check("https://", false);
+        let failure = check_address("https://me:secret@mirror.local").expect_err("refused");
+        assert!(!failure.message.contains("secret") && !failure.hints.is_empty(), "{failure:?}");
+    }
+}

@@ -1,0 +1,125 @@
+//! What an image is, as its labels say.
+//!
+//! An image is stale when this program would build another one today; one without our labels is foreign, and neither fresh nor
+//! stale, since nothing is known of it.
+
+use std::collections::HashMap;
+
+use bollard::Docker;
+use serde::Serialize;
+
+use super::context::{DOCKERFILE, fingerprint};
+use super::names::CODEX_VERSION;
+use super::trouble::{Heard, explain, words_of};
+use crate::connect::status_of;
+use crate::failure::Failure;
+
+/// The version of Codex in the image.
+pub(super) const CODEX: &str = "codex-docker.codex-version";
+
+/// What the Dockerfile was: a hash of it; behind `custom:` when it was not ours.
+pub(super) const DOCKERFILE_HASH: &str = "codex-docker.dockerfile";
+
+/// What the image was built on.
+pub(super) const BASE: &str = "codex-docker.base";
+
+/// The version of this program that built the image.
+pub(super) const BUILT_FOR: &str = "codex-docker.version";
+
+/// In [`DOCKERFILE_HASH`], before the hash of somebody's own Dockerfile.
+pub(super) const CUSTOM: &str = "custom:";
+
+/// Who made an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// This program, from its own Dockerfile.
+    Shipped,
+    /// This program, from somebody's own Dockerfile.
+    Custom,
+    /// Somebody else.
+    Foreign,
+}
+
+/// An image of the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImageStatus {
+    /// Its name, as it was asked for.
+    pub name: String,
+    /// The engine's id of it.
+    pub id: String,
+    /// Its size in bytes, with everything below it.
+    pub size: u64,
+    /// Who made it.
+    pub origin: Origin,
+    /// The version of Codex in it, if it says so.
+    pub codex_version: Option<String>,
+    /// What it was built on, if it says so.
+    pub base: Option<String>,
+    /// The version of this program that built it, if it says so.
+    pub built_for: Option<String>,
+    /// Whether this program would build another one today.
+    pub stale: bool,
+}
+
+/// The image of this name, if the engine has it.
+pub async fn status(docker: &Docker, name: &str) -> Result<Option<ImageStatus>, Failure> {
+    let image = match docker.inspect_image(name).await {
+        Ok(image) => image,
+        Err(error) if status_of(&error) == Some(404) => return Ok(None),
+        Err(error) => return Err(explain(&format!("look at `{name}`"), &words_of(&error), &Heard::default())),
+    };
+    let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
+    let size = u64::try_from(image.size.unwrap_or_default()).unwrap_or_default();
+    Ok(Some(of_labels(name, image.id.unwrap_or_default(), size, &labels)))
+}
+
+/// Whether the engine has an image of this name.
+pub async fn exists(docker: &Docker, name: &str) -> Result<bool, Failure> {
+    Ok(status(docker, name).await?.is_some())
+}
+
+fn of_labels(name: &str, id: String, size: u64, labels: &HashMap<String, String>) -> ImageStatus {
+    let label = |key: &str| labels.get(key).filter(|value| !value.is_empty()).cloned();
+    let codex_version = label(CODEX);
+    let (origin, same_dockerfile) = match label(DOCKERFILE_HASH) {
+        Some(hash) if hash.starts_with(CUSTOM) => (Origin::Custom, true),
+        Some(hash) => (Origin::Shipped, hash == fingerprint(DOCKERFILE)),
+        None => (Origin::Foreign, true),
+    };
+    let same_codex = codex_version.as_ref().is_none_or(|version| version == CODEX_VERSION);
+    let stale = origin != Origin::Foreign && !(same_dockerfile && same_codex);
+    ImageStatus { name: name.to_owned(), id, size, origin, codex_version, base: label(BASE), built_for: label(BUILT_FOR), stale }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(labels: &[(&str, &str)]) -> ImageStatus {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        of_labels("x:1", "sha256:0".to_owned(), 7, &labels)
+    }
+
+    #[test]
+    fn an_image_is_stale_when_another_one_would_be_built_today() {
+        let ours = fingerprint(DOCKERFILE);
+        let check = |dockerfile: &str, codex: &str, origin, stale| {
+            let status = seen(&[(DOCKERFILE_HASH, dockerfile), (CODEX, codex)]);
+            assert_eq!((status.origin, status.stale), (origin, stale), "{dockerfile} {codex}");
+        };
+        check(&ours, CODEX_VERSION, Origin::Shipped, false);
+        check(&ours, "0.1.0", Origin::Shipped, true);
+        check("0123", CODEX_VERSION, Origin::Shipped, true);
+        check("custom:0123", CODEX_VERSION, Origin::Custom, false);
+        check("custom:0123", "0.1.0", Origin::Custom, true);
+        check("custom:0123", "", Origin::Custom, false);
+    }
+
+    #[test]
+    fn of_a_foreign_image_nothing_is_claimed() {
+        let status = seen(&[("maintainer", "me")]);
+        assert_eq!((status.origin, status.stale, status.codex_version), (Origin::Foreign, false, None));
+        assert_eq!((status.name.as_str(), status.id.as_str(), status.size), ("x:1", "sha256:0", 7));
+    }
+}

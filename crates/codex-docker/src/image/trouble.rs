@@ -1,0 +1,217 @@
+//! Why a build or a download failed, and what to do: the engine's words, told apart.
+//!
+//! Pure. What is not known is passed on as it was said, with the last lines of the step that failed.
+
+use std::collections::VecDeque;
+
+use bollard::errors::Error;
+
+use super::context::CHECK;
+use super::progress::shortened;
+use crate::failure::Failure;
+
+/// How many lines of a failed step are shown.
+const TAIL: usize = 8;
+
+/// How much of a line is shown.
+const LINE: usize = 200;
+
+/// A build as it was heard so far: the step under way, and its last lines.
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    step: Option<String>,
+    lines: VecDeque<String>,
+}
+
+impl Heard {
+    /// A step began.
+    pub(super) fn step(&mut self, step: &str) {
+        self.step = Some(step.to_owned());
+        self.lines.clear();
+    }
+
+    /// A step printed a line.
+    pub(super) fn line(&mut self, line: &str) {
+        if self.lines.len() == TAIL {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(shortened(line, LINE));
+    }
+}
+
+/// A kind of trouble: what the engine or a program says of it, and what we say.
+struct Trouble {
+    code: &'static str,
+    said: &'static [&'static str],
+    what: &'static str,
+    hints: &'static [&'static str],
+}
+
+/// The first that fits counts. The words are in lower case.
+const TROUBLES: &[Trouble] = &[
+    Trouble {
+        code: "disk_full",
+        said: &["no space left on device", "disk quota exceeded", "you don't have enough free space"],
+        what: "the container engine's disk is full",
+        hints: &[
+            "`docker system df` shows what takes the space; `docker system prune` frees what nobody uses",
+            "an image needs about 3 GB while it is built (DockerRootDir in `docker info` names the disk)",
+        ],
+    },
+    Trouble {
+        code: "image_tls",
+        said: &[
+            "certificate signed by unknown authority",
+            "ssl certificate problem",
+            "certificate verification failed",
+            "unable to get local issuer certificate",
+            "self-signed certificate",
+        ],
+        what: "a server's certificate is not trusted, as in networks that intercept TLS",
+        hints: &[
+            "name your network's certificates: codex-docker image build --ca-file /etc/ssl/certs/ca-certificates.crt",
+            "if fetching the base failed, the engine itself must trust them: add them to its machine and restart it",
+        ],
+    },
+    Trouble {
+        code: "image_no_network",
+        said: &[
+            "temporary failure resolving",
+            "temporary failure in name resolution",
+            "could not resolve host",
+            "no such host",
+            "server misbehaving",
+            "network is unreachable",
+            "no route to host",
+            "connection refused",
+            "connection timed out",
+            "i/o timeout",
+            "tls handshake timeout",
+            "client.timeout exceeded",
+            "request canceled while waiting for connection",
+            "failed to connect to",
+            "unable to connect to",
+        ],
+        what: "the network was not reached",
+        hints: &[
+            "check that the engine and its containers reach the network: docker run --rm debian:bookworm-slim apt-get update",
+            "behind a proxy, Docker's own settings must name it: https://docs.docker.com/engine/daemon/proxy",
+            "to build from a mirror of npm, name it with --npm-registry; from an image that is here already, with --base",
+        ],
+    },
+    Trouble {
+        code: "codex_version_unknown",
+        said: &["has no codex ", "this is not codex "],
+        what: "there is no such version of Codex",
+        hints: &["`npm view @openai/codex versions` lists those there are", "without --codex-version the right one is taken"],
+    },
+    Trouble {
+        code: "codex_not_for_machine",
+        said: &["there is no codex for "],
+        what: "Codex is made for amd64 and arm64 only",
+        hints: &["use an engine on such a machine"],
+    },
+    Trouble {
+        code: "base_unsuitable",
+        said: &["apt-get: not found", "dpkg: not found", "exec: \"/bin/sh\"", "no command specified"],
+        what: "the base is not a Debian or one of its kin",
+        hints: &["name another one with --base, such as debian:bookworm-slim or ubuntu:24.04", "or bring your own --dockerfile"],
+    },
+    Trouble {
+        code: "image_other_machine",
+        said: &["exec format error", "no matching manifest for", "does not match the specified platform"],
+        what: "the base is made for another kind of machine",
+        hints: &["name one with --base that is made for this machine's processor"],
+    },
+    Trouble {
+        code: "image_name",
+        said: &["invalid reference format", "invalid tag", "invalid repository name"],
+        what: "an image's name is not one",
+        hints: &["a name is in lower case and looks like registry.example.com/team/image:tag"],
+    },
+    Trouble {
+        code: "image_not_found",
+        said: &[
+            "pull access denied",
+            "manifest unknown",
+            "not found: manifest",
+            "repository does not exist",
+            "no such image",
+            "name unknown",
+        ],
+        what: "there is no such image, or it needs a login",
+        hints: &[
+            "check its name; `docker images` shows those that are here already",
+            "if it needs a login: docker login, then docker pull it, and try again",
+        ],
+    },
+    Trouble {
+        code: "dockerfile_invalid",
+        said: &["dockerfile parse error", "unknown instruction", "the dockerfile cannot be empty", "file with no instructions"],
+        what: "the Dockerfile is not one",
+        hints: &["https://docs.docker.com/reference/dockerfile names the instructions"],
+    },
+    Trouble {
+        code: "dockerfile_buildkit",
+        said: &["requires buildkit"],
+        what: "the Dockerfile needs BuildKit, which is not used here",
+        hints: &[
+            "build it by hand: DOCKER_BUILDKIT=1 docker build -t NAME FOLDER; then name the image with IMAGE_NAME",
+            "or do without RUN --mount, COPY --chmod and here-documents",
+        ],
+    },
+];
+
+/// The engine's own words in an error.
+pub(super) fn words_of(error: &Error) -> String {
+    match error {
+        Error::DockerStreamError { error } => error.clone(),
+        Error::DockerResponseServerError { message, .. } => message.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The failure behind the engine's words; `doing` is such as ``build `x:1` ``.
+pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
+    let step = heard.step.as_deref().unwrap_or_default();
+    if words.contains(CHECK) || step.contains(CHECK) {
+        return with_tail(
+            Failure::new("image_incomplete", format!("could not {doing}: Codex, git or socat is missing in it")),
+            heard,
+        )
+        .hint("begin your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`, which has all of them");
+    }
+    // The last lines tell more than the engine, which repeats the instruction and names an exit code.
+    let exited = words.contains("returned a non-zero code");
+    let all = if exited { heard.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n") } else { words.to_owned() };
+    let lower = all.to_lowercase();
+    let known = TROUBLES.iter().find(|trouble| trouble.said.iter().any(|said| lower.contains(said)));
+    let Some(trouble) = known else {
+        let why = if exited { exit_code(words) } else { shortened(words, 4 * LINE) };
+        let at = if step.is_empty() { String::new() } else { format!(" (at `{}`)", shortened(step, 60)) };
+        return with_tail(Failure::new("image_failed", format!("could not {doing}: {why}{at}")), heard);
+    };
+    let failure = if exited {
+        with_tail(Failure::new(trouble.code, format!("could not {doing}: {}", trouble.what)), heard)
+    } else {
+        Failure::new(trouble.code, format!("could not {doing}: {}: {}", trouble.what, shortened(words, 2 * LINE)))
+    };
+    trouble.hints.iter().fold(failure, |failure, hint| failure.hint(*hint))
+}
+
+fn exit_code(words: &str) -> String {
+    let code = words.rsplit_once("non-zero code:").map_or("", |(_, code)| code.trim());
+    format!("a command ended with exit code {code}")
+}
+
+fn with_tail(mut failure: Failure, heard: &Heard) -> Failure {
+    for line in heard.lines.iter().filter(|line| !line.is_empty()) {
+        failure.message.push_str("\n  | ");
+        failure.message.push_str(line);
+    }
+    failure
+}
+
+#[cfg(test)]
+#[path = "trouble_tests.rs"]
+mod tests;

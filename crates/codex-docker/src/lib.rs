@@ -1,0 +1,153 @@
+//! Codex in a container: the one place of the project that knows Docker.
+//!
+//! Usable by hand in any repository, and the default worker of the orchestrator, which calls it as any other program. On stdout
+//! there is nothing but Codex's own output, or the answer of one of our verbs. See `docs/codex-docker.md`.
+
+mod args;
+mod check;
+mod codex_config;
+pub mod connect;
+mod disk;
+pub mod failure;
+mod folder;
+mod harvest;
+mod housekeeping;
+pub mod image;
+mod inside;
+mod labels;
+mod network;
+pub mod proxy;
+mod run;
+pub mod settings;
+mod slots;
+mod spec;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use self::args::{Asked, Verb};
+use self::connect::connect;
+use self::failure::{EXIT_FAILED, Failure};
+use self::settings::Caller;
+
+/// The program: does what the arguments (without the program's name) ask for, and returns its exit code.
+pub fn main(arguments: Vec<OsString>) -> ExitCode {
+    let asked = match args::read(arguments) {
+        Asked::Said(said) => {
+            // Nobody to tell when that fails.
+            drop(said.print());
+            return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(EXIT_FAILED));
+        }
+        asked => asked,
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&Failure::new("no_threads", format!("no threads to work with: {error}"))),
+    };
+    let ended = runtime.block_on(perform(asked));
+    // Somebody may still be reading our stdin, which cannot be called back.
+    runtime.shutdown_background();
+    ended.map_or_else(|failure| fail(&failure), ExitCode::from)
+}
+
+async fn perform(asked: Asked) -> Result<u8, Failure> {
+    let environment = environment();
+    let own = match asked {
+        Asked::Codex(arguments) => return run::run(&environment, caller()?, &arguments).await,
+        Asked::Own(own) => own,
+        Asked::Said(_) => return Ok(EXIT_FAILED),
+    };
+    match own.verb {
+        Verb::List { json, labels } => {
+            let found = housekeeping::list(&connect(&environment).await?, &labels.into_iter().collect()).await?;
+            if json {
+                answer(&json_of(&found)?);
+            } else {
+                for listed in found {
+                    let held = if listed.orphaned { "orphaned" } else { "held" };
+                    answer(&format!("{}\t{}\t{held}\t{}", listed.name, listed.state, listed.image));
+                }
+            }
+        }
+        Verb::Stop { name } => {
+            if !housekeeping::stop(&connect(&environment).await?, &name).await? {
+                say(&format!("there is no container `{name}`: nothing to do"));
+            }
+        }
+        Verb::Reap { labels, if_reachable } => {
+            let docker = match connect(&environment).await {
+                Err(failure) if if_reachable => {
+                    say(&format!("nothing was swept up: {failure}"));
+                    return Ok(0);
+                }
+                connected => connected?,
+            };
+            for name in housekeeping::reap(&docker, &labels.into_iter().collect()).await? {
+                answer(&name);
+            }
+        }
+        Verb::Check { json, image } => {
+            let checked = check::check(&environment, &image).await;
+            if json {
+                answer(&json_of(&checked)?);
+            } else {
+                say_checked(&checked, &image);
+            }
+            return Ok(u8::from(!checked.usable));
+        }
+        Verb::Harvest(arguments) => return harvest::harvest(&environment, &arguments).await,
+        Verb::Image { command } => image::run(&connect(&environment).await?, command).await?,
+    }
+    Ok(0)
+}
+
+fn say_checked(checked: &check::Checked, image: &str) {
+    if let Some(engine) = &checked.engine {
+        answer(&format!("engine  {}{}", engine.version, if engine.live_restore { ", live-restore" } else { "" }));
+    }
+    if let Some(found) = &checked.image {
+        answer(&format!("image   {image}, Codex {}", found.codex_version.as_deref().unwrap_or("unknown")));
+    }
+    if let Some(problem) = &checked.problem {
+        say(&problem.detail);
+        for hint in &problem.hints {
+            say(&format!("  {hint}"));
+        }
+    }
+}
+
+/// This process's environment. Names and values that are no text concern nobody here.
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+fn caller() -> Result<Caller, Failure> {
+    let folder = std::env::current_dir().map_err(|error| {
+        Failure::new("no_folder", format!("the folder you are in cannot be entered: {error}")).hint("change to one that is there")
+    })?;
+    Ok(Caller { folder, uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() })
+}
+
+fn json_of(answer: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string(answer).map_err(|error| Failure::new("internal", error.to_string()))
+}
+
+/// A line on stdout. A reader that went away is in its right.
+fn answer(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
+}
+
+/// A line on stderr that is told from Codex's own. Nobody is left to tell when that fails.
+pub(crate) fn say(line: &str) {
+    drop(writeln!(std::io::stderr(), "codex-docker: {line}"));
+}
+
+fn fail(failure: &Failure) -> ExitCode {
+    let hints = failure.hints.iter().map(|hint| format!("  hint: {hint}\n"));
+    // Nobody is left to tell when that fails.
+    drop(write!(std::io::stderr(), "error: {}\n{}", failure.message, hints.collect::<String>()));
+    ExitCode::from(EXIT_FAILED)
+}

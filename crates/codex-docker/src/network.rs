@@ -1,0 +1,48 @@
+//! The network of containers that may see all of it: one bridge for all of them, on which none sees another.
+//! It is made once and stays: other containers may use it at any time.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::Docker;
+use bollard::models::NetworkCreateRequest;
+use bollard::query_parameters::InspectNetworkOptions;
+
+use crate::connect::{refused, status_of};
+use crate::failure::Failure;
+use crate::slots;
+use crate::spec::NETWORK;
+
+/// Makes sure that the bridge is there. One process at a time: older engines would make two of the same name.
+pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure> {
+    if exists(docker).await? {
+        return Ok(());
+    }
+    let _turn = slots::alone(locks, "network").await.map_err(|error| {
+        Failure::new("state_folder", format!("`{}` cannot be written: {error}", locks.display())).hint("its owner must be you")
+    })?;
+    if exists(docker).await? {
+        return Ok(());
+    }
+    let request = NetworkCreateRequest {
+        name: NETWORK.to_owned(),
+        driver: Some("bridge".to_owned()),
+        options: Some(HashMap::from([("com.docker.network.bridge.enable_icc".to_owned(), "false".to_owned())])),
+        labels: Some(HashMap::from([(crate::labels::MANAGED.to_owned(), "true".to_owned())])),
+        ..NetworkCreateRequest::default()
+    };
+    match docker.create_network(request).await {
+        Ok(_) => Ok(()),
+        Err(error) if status_of(&error) == Some(409) => Ok(()),
+        Err(error) => Err(refused("network_failed", "the network for containers could not be made", &error)
+            .hint("`docker network ls` shows those there are; `docker network prune` removes what nobody uses")),
+    }
+}
+
+async fn exists(docker: &Docker) -> Result<bool, Failure> {
+    match docker.inspect_network(NETWORK, None::<InspectNetworkOptions>).await {
+        Ok(_) => Ok(true),
+        Err(error) if status_of(&error) == Some(404) => Ok(false),
+        Err(error) => Err(refused("network_failed", "the network for containers could not be looked at", &error)),
+    }
+}

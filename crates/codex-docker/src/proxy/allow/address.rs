@@ -1,0 +1,102 @@
+//! Which addresses are of the world, and which of this machine, its own network, or nobody.
+//! Pure. What is not known to be of the world is not.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Whether an address can be a host of the internet.
+pub(super) fn is_of_the_world(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => is_v4_of_the_world(address),
+        IpAddr::V6(address) => is_v6_of_the_world(address),
+    }
+}
+
+fn is_v4_of_the_world(address: Ipv4Addr) -> bool {
+    let [a, b, c, _] = address.octets();
+    let is_shared = a == 100 && (64..128).contains(&b);
+    let is_for_protocols = (a, b, c) == (192, 0, 0);
+    let is_for_benchmarks = a == 198 && (b == 18 || b == 19);
+    !(a == 0
+        || address.is_private()
+        || address.is_loopback()
+        || address.is_link_local()
+        || address.is_multicast()
+        || is_shared
+        || is_for_protocols
+        || is_for_benchmarks
+        || a >= 240)
+}
+
+fn is_v6_of_the_world(address: Ipv6Addr) -> bool {
+    let [first, second, .., seventh, eighth] = address.segments();
+    let embedded = match (first, second) {
+        // What a translator of networks makes of an address of the older kind.
+        (0x64, 0xff9b) => Some((seventh, eighth)),
+        // The older kind in the newer, by the way of 6to4.
+        (0x2002, high) => Some((high, address.segments()[2])),
+        _ => None,
+    };
+    if let Some((high, low)) = embedded {
+        let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+        return is_v4_of_the_world(Ipv4Addr::new(a, b, c, d));
+    }
+    // Only this part was ever given out for the internet; tunnels of Teredo are in it, and lead anywhere.
+    first & 0xe000 == 0x2000 && (first, second) != (0x2001, 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_this_machine_or_its_network_is_of_the_world() {
+        for address in [
+            "127.0.0.1",
+            "127.9.9.9",
+            "0.0.0.0",
+            "0.1.2.3",
+            "10.0.0.1",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "ff02::1",
+            "::ffff:127.0.0.1",
+            "::ffff:169.254.169.254",
+            "64:ff9b::7f00:1",
+            "2002:7f00:1::",
+            "2002:a00:1::1",
+            "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+            "::127.0.0.1",
+        ] {
+            assert!(!is_of_the_world(address.parse().expect(address)), "{address}");
+        }
+    }
+
+    #[test]
+    fn hosts_of_the_internet_are() {
+        for address in [
+            "1.1.1.1",
+            "140.82.121.3",
+            "172.32.0.1",
+            "100.128.0.1",
+            "2606:4700::1111",
+            "::ffff:1.1.1.1",
+            "64:ff9b::101:101",
+            "2002:101:101::",
+        ] {
+            assert!(is_of_the_world(address.parse().expect(address)), "{address}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The list of hosts that a container may reach. Pure: parsing and asking, no names looked up.
+//! Invariant: a name fits an entry only as a whole, label by label, and only on its ports.
+
+use std::net::IpAddr;
+
+/// The ports of a host that is listed without one.
+const USUAL_PORTS: [u16; 2] = [80, 443];
+
+/// The longest name of a host.
+const NAME_BYTES: usize = 253;
+
+/// Hosts, with what may be asked of them. An empty list has none.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AllowList {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    host: HostEntry,
+    port: Option<u16>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum HostEntry {
+    /// This name.
+    Name(String),
+    /// Every name below this one.
+    Below(String),
+    /// This address.
+    Address(IpAddr),
+}
+
+/// An entry that is no host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{entry}` is no host: {why}")]
+pub struct ListError {
+    entry: String,
+    why: &'static str,
+}
+
+impl AllowList {
+    /// Reads `example.com,*.example.org,example.net:8443,10.0.0.1,[::1]:80`.
+    pub fn parse(text: &str) -> Result<Self, ListError> {
+        let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let entries = entries.map(|entry| parse(entry).map_err(|why| ListError { entry: entry.escape_debug().to_string(), why }));
+        Ok(Self { entries: entries.collect::<Result<_, _>>()? })
+    }
+
+    /// Whether this host, as somebody asks for it, is on the list.
+    pub fn has(&self, host: &str, port: u16) -> bool {
+        if let Ok(address) = host.parse::<IpAddr>() {
+            return self.has_address(address, port);
+        }
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        self.entries.iter().any(|entry| {
+            let fits = match &entry.host {
+                HostEntry::Name(name) => *name == host,
+                HostEntry::Below(domain) => {
+                    host.strip_suffix(domain.as_str()).is_some_and(|rest| rest.len() > 1 && rest.ends_with('.'))
+                }
+                HostEntry::Address(_) => false,
+            };
+            fits && entry.has_port(port)
+        })
+    }
+
+    /// Whether this very address is on the list.
+    pub fn has_address(&self, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        let is_it = |entry: &Entry| matches!(entry.host, HostEntry::Address(listed) if listed == address);
+        self.entries.iter().any(|entry| is_it(entry) && entry.has_port(port))
+    }
+}
+
+impl Entry {
+    fn has_port(&self, port: u16) -> bool {
+        self.port.map_or(USUAL_PORTS.contains(&port), |listed| listed == port)
+    }
+}
+
+fn parse(entry: &str) -> Result<Entry, &'static str> {
+    let (host, port) = split_port(entry)?;
+    if let Ok(address) = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
+        return Ok(Entry { host: HostEntry::Address(address.to_canonical()), port });
+    }
+    let below = host.strip_prefix("*.");
+    let name = below.unwrap_or(host).to_ascii_lowercase();
+    let name = name.strip_suffix('.').unwrap_or(&name).to_owned();
+    check_name(&name)?;
+    let host = if below.is_some() { HostEntry::Below(name) } else { HostEntry::Name(name) };
+    Ok(Entry { host, port })
+}
+
+fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
+    // An address of the newer kind has colons of its own.
+    let is_bare_address = entry.parse::<IpAddr>().is_ok();
+    match entry.rsplit_once(':').filter(|_| !is_bare_address && !entry.ends_with(']')) {
+        None => Ok((entry, None)),
+        Some((host, port)) => match port.parse::<u16>() {
+            Ok(port @ 1..) if port.to_string() == entry[host.len() + 1..] => Ok((host, Some(port))),
+            Ok(_) | Err(_) => Err("what follows the colon must be a port"),
+        },
+    }
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let is_label = |label: &str| {
+        let known = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        known && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    if !name.is_ascii() {
+        return Err("names in other scripts are written as xn--…");
+    }
+    if name.len() > NAME_BYTES || !name.split('.').all(is_label) {
+        return Err("write a name, `*.` and a name, or an address, without scheme, path or user");
+    }
+    if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
+        return Err("it looks like an address, and is none");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(text: &str) -> AllowList {
+        AllowList::parse(text).expect(text)
+    }
+
+    #[test]
+    fn a_host_is_allowed_on_its_ports_and_nothing_like_it_is() {
+        let list = list("example.com, *.npmjs.org ,git.example.net:8443,10.1.2.3,[fd00::1]:9000");
+        for (host, port) in [
+            ("example.com", 443),
+            ("EXAMPLE.com.", 80),
+            ("registry.npmjs.org", 443),
+            ("a.b.npmjs.org", 443),
+            ("git.example.net", 8443),
+            ("10.1.2.3", 443),
+            ("::ffff:10.1.2.3", 80),
+            ("fd00::1", 9000),
+        ] {
+            assert!(list.has(host, port), "{host}:{port}");
+        }
+        for (host, port) in [
+            ("example.com", 22),
+            ("www.example.com", 443),
+            ("notexample.com", 443),
+            ("example.com.evil.net", 443),
+            ("npmjs.org", 443),
+            (".npmjs.org", 443),
+            ("evilnpmjs.org", 443),
+            ("git.example.net", 443),
+            ("10.1.2.4", 443),
+            ("fd00::1", 443),
+            ("", 443),
+        ] {
+            assert!(!list.has(host, port), "{host}:{port}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_allows_nothing() {
+        assert!(!list("").has("example.com", 443) && list(" , ") == AllowList::default());
+    }
+
+    #[test]
+    fn what_is_no_host_is_named() {
+        for text in [
+            "https://example.com",
+            "example.com/x",
+            "user@example.com",
+            "exa mple.com",
+            "example.com:0",
+            "example.com:x",
+            "example.com:99999",
+            "example.com:+1",
+            "*",
+            "*.",
+            "a..b",
+            "-a.com",
+            "*.*.com",
+            "münchen.de",
+            "127.1",
+            "1.2.3.4.5",
+            "a.com:1:2",
+            "\u{0}",
+        ] {
+            let error = AllowList::parse(&format!("fine.com,{text}")).expect_err(text);
+            assert!(error.to_string().contains("is no host"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! A proxy that knows a list of hosts and refuses all others.
+//!
+//! It takes `CONNECT` for what is encrypted and whole URLs for what is not, looks names up itself, and connects to exactly the
+//! address that it looked at. Invariant: nothing of this machine or of its own network is reached, unless its address is listed.
+
+mod address;
+mod list;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::http::uri::Authority;
+use hyper::{Method, Request, Response, StatusCode, Uri, header};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+pub use self::list::{AllowList, ListError};
+use super::serve::{Body, Serving, respond, serve, strip_hop_by_hop, whole};
+
+/// How long a host may take to be found and to answer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
+
+/// How many different refusals are told of. A container that tries more is only refused.
+const TOLD: usize = 1000;
+
+/// A host that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Refusal {
+    /// The host, as it was asked for.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// A proxy at work. It ends, with all that goes through it, when this is dropped.
+#[derive(Debug)]
+pub struct AllowProxy {
+    _serving: Serving,
+}
+
+struct Shared {
+    list: AllowList,
+    told: Mutex<HashSet<Refusal>>,
+    tell: Box<dyn Fn(&Refusal) + Send + Sync>,
+}
+
+/// Why somebody is not connected.
+enum NotConnected {
+    Refused(Refusal),
+    Unreachable(String),
+}
+
+impl AllowProxy {
+    /// Starts one. Each host that is refused is told of once. Needs a Tokio runtime.
+    pub fn start(socket: &Path, list: AllowList, tell: impl Fn(&Refusal) + Send + Sync + 'static) -> io::Result<Self> {
+        let shared = Arc::new(Shared { list, told: Mutex::default(), tell: Box::new(tell) });
+        let serving = serve(socket, move |request, end| answer(Arc::clone(&shared), request, end))?;
+        Ok(Self { _serving: serving })
+    }
+}
+
+async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
+    let is_tunnel = request.method() == Method::CONNECT;
+    let Some((host, port)) = target(request.uri(), is_tunnel) else {
+        let message = "a proxy takes CONNECT host:port, or a whole http:// URL without a user\n";
+        return respond(StatusCode::BAD_REQUEST, "text/plain", message.to_owned());
+    };
+    let stream = match shared.connect(&host, port).await {
+        Ok(stream) => stream,
+        Err(NotConnected::Refused(refusal)) => {
+            let message = format!("{host}:{port} is refused: {}\n", refusal.reason);
+            shared.tell(&refusal);
+            return respond(StatusCode::FORBIDDEN, "text/plain", message);
+        }
+        Err(NotConnected::Unreachable(why)) => {
+            return respond(StatusCode::BAD_GATEWAY, "text/plain", format!("{host}:{port} cannot be reached: {why}\n"));
+        }
+    };
+    if is_tunnel {
+        tokio::spawn(async move {
+            end.run_until_cancelled(tunnel(request, stream)).await;
+        });
+        return Response::new(whole(""));
+    }
+    match forward(request, stream, end).await {
+        Ok(response) => response,
+        Err(error) => respond(StatusCode::BAD_GATEWAY, "text/plain", format!("{host}:{port} did not answer: {error}\n")),
+    }
+}
+
+/// The host and port that are asked for.
+fn target(uri: &Uri, is_tunnel: bool) -> Option<(String, u16)> {
+    let authority: &Authority = uri.authority()?;
+    let is_plain = !authority.as_str().contains('@');
+    let port = if is_tunnel { authority.port_u16()? } else { authority.port_u16().unwrap_or(80) };
+    let fits = is_plain && (is_tunnel || uri.scheme_str() == Some("http"));
+    let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+    fits.then(|| (host.to_ascii_lowercase(), port))
+}
+
+impl Shared {
+    async fn connect(&self, host: &str, port: u16) -> Result<TcpStream, NotConnected> {
+        let refused = |reason| NotConnected::Refused(Refusal { host: host.to_owned(), port, reason });
+        if !self.list.has(host, port) {
+            return Err(refused("not on the list of allowed hosts"));
+        }
+        let connect = async {
+            let found =
+                tokio::net::lookup_host((host, port)).await.map_err(|error| NotConnected::Unreachable(error.to_string()))?;
+            let mut last = NotConnected::Unreachable("it has no address".to_owned());
+            for address in found {
+                if !self.may_reach(address, port) {
+                    last = refused("its address is of this machine or of its own network");
+                    continue;
+                }
+                match TcpStream::connect(address).await {
+                    Ok(stream) => return Ok(stream),
+                    Err(error) => last = NotConnected::Unreachable(error.to_string()),
+                }
+            }
+            Err(last)
+        };
+        tokio::time::timeout(CONNECT_LIMIT, connect)
+            .await
+            .unwrap_or_else(|_| Err(NotConnected::Unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()))))
+    }
+
+    /// Whether the address is one of the world, or is listed itself.
+    fn may_reach(&self, address: SocketAddr, port: u16) -> bool {
+        let ip: IpAddr = address.ip().to_canonical();
+        address::is_of_the_world(ip) || self.list.has_address(ip, port)
+    }
+
+    fn tell(&self, refusal: &Refusal) {
+        let is_new = {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.len() < TOLD && told.insert(refusal.clone())
+        };
+        if is_new {
+            (self.tell)(refusal);
+        }
+    }
+}
+
+/// Passes bytes both ways until both sides have ended.
+async fn tunnel(request: Request<Incoming>, mut there: TcpStream) {
+    match hyper::upgrade::on(request).await {
+        Ok(upgraded) => {
+            let mut here = TokioIo::new(upgraded);
+            if let Err(error) = tokio::io::copy_bidirectional(&mut here, &mut there).await {
+                tracing::debug!(%error, "a tunnel ended early");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "a tunnel was not begun"),
+    }
+}
+
+/// Passes one request on, with the host of its URL as its only host.
+async fn forward(request: Request<Incoming>, stream: TcpStream, end: CancellationToken) -> Result<Response<Body>, hyper::Error> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(async move {
+        if let Some(Err(error)) = end.run_until_cancelled(connection).await {
+            tracing::debug!(%error, "a request ended early");
+        }
+    });
+    let (mut head, body) = request.into_parts();
+    strip_hop_by_hop(&mut head.headers);
+    let authority = head.uri.authority().and_then(|authority| header::HeaderValue::from_str(authority.as_str()).ok());
+    if let Some(authority) = authority {
+        head.headers.insert(header::HOST, authority);
+    }
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    head.uri = path.parse().unwrap_or_default();
+    let response = sender.send_request(Request::from_parts(head, body)).await?;
+    let (mut head, body) = response.into_parts();
+    strip_hop_by_hop(&mut head.headers);
+    Ok(Response::from_parts(head, body.map_err(io::Error::other).boxed_unsync()))
+}

@@ -1,0 +1,128 @@
+//! Reading what a turn cost from the model's answer as it passes by. What cannot be read is passed on all the same.
+//! It changes nothing of what passes, and its memory is bounded.
+
+use serde_json::Value;
+
+/// The longest line or answer that is looked at. The last event of a turn repeats all of its output.
+const LIMIT: usize = 32 << 20;
+
+/// Tokens of one answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Tokens {
+    /// Read by the model.
+    pub(super) input: u64,
+    /// Written by it.
+    pub(super) output: u64,
+}
+
+/// Reads along with one answer.
+#[derive(Debug)]
+pub(super) struct Reader {
+    is_stream: bool,
+    line: Vec<u8>,
+    too_long: bool,
+    found: Option<Tokens>,
+}
+
+impl Reader {
+    /// For an answer of this type: a stream of events, or one object.
+    pub(super) fn new(content_type: &str) -> Self {
+        let is_stream = content_type.to_ascii_lowercase().starts_with("text/event-stream");
+        Self { is_stream, line: vec![], too_long: false, found: None }
+    }
+
+    /// Takes the next piece.
+    pub(super) fn read(&mut self, piece: &[u8]) {
+        if !self.is_stream {
+            self.keep(piece);
+            return;
+        }
+        let mut pieces = piece.split(|byte| *byte == b'\n').peekable();
+        while let Some(part) = pieces.next() {
+            self.keep(part);
+            if pieces.peek().is_some() {
+                self.end_of_line();
+            }
+        }
+    }
+
+    /// What it cost, once the answer is over.
+    pub(super) fn finish(mut self) -> Option<Tokens> {
+        self.end_of_line();
+        self.found
+    }
+
+    fn keep(&mut self, part: &[u8]) {
+        self.too_long |= self.line.len() + part.len() > LIMIT;
+        if self.too_long {
+            self.line.clear();
+        } else {
+            self.line.extend_from_slice(part);
+        }
+    }
+
+    fn end_of_line(&mut self) {
+        let data = if self.is_stream { self.line.strip_prefix(b"data:") } else { Some(self.line.as_slice()) };
+        // Most events say nothing of it, and are not parsed.
+        if let Some(data) = data.filter(|data| !self.too_long && has_word(data))
+            && let Ok(value) = serde_json::from_slice::<Value>(data)
+        {
+            self.found = tokens(&value).or(self.found);
+        }
+        self.line.clear();
+        self.too_long = false;
+    }
+}
+
+fn has_word(data: &[u8]) -> bool {
+    const WORD: &[u8] = b"\"usage\"";
+    data.windows(WORD.len()).any(|window| window == WORD)
+}
+
+fn tokens(value: &Value) -> Option<Tokens> {
+    let usage = [value.pointer("/response/usage"), value.get("usage")].into_iter().flatten().find(|usage| usage.is_object())?;
+    let of = |name: &str| usage.get(name).and_then(Value::as_u64).unwrap_or_default();
+    Some(Tokens { input: of("input_tokens"), output: of("output_tokens") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPLETED: &str =
+        "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}}\n\n";
+
+    fn read(content_type: &str, pieces: &[&[u8]]) -> Option<Tokens> {
+        let mut reader = Reader::new(content_type);
+        for piece in pieces {
+            reader.read(piece);
+        }
+        reader.finish()
+    }
+
+    #[test]
+    fn the_cost_is_found_however_the_stream_is_cut() {
+        let stream = format!("event: x\ndata: {{\"usage\":null}}\n\n{COMPLETED}").into_bytes();
+        let expected = Some(Tokens { input: 7, output: 3 });
+        assert_eq!(read("text/event-stream; charset=utf-8", &[&stream]), expected);
+        for cut in 0..stream.len() {
+            assert_eq!(read("text/event-stream", &[&stream[..cut], &stream[cut..]]), expected, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn an_answer_in_one_piece_is_read_too() {
+        let answer = b"{\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}";
+        assert_eq!(read("application/json", &[&answer[..9], &answer[9..]]), Some(Tokens { input: 1, output: 2 }));
+    }
+
+    #[test]
+    fn nonsense_costs_nothing_and_stops_nothing() {
+        let long = vec![b'x'; LIMIT + 1];
+        assert_eq!(read("text/event-stream", &[b"data: {\"usage\"", b"\n\ndata:\n", &[0xff, 0xfe]]), None);
+        assert_eq!(
+            read("text/event-stream", &[b"data: ", &long, b"\n", COMPLETED.as_bytes()]),
+            Some(Tokens { input: 7, output: 3 })
+        );
+    }
+}

@@ -1,0 +1,60 @@
+//! After a run: what its end means as an exit code, and nothing of it left behind.
+//! It never fails a run for its tidying: what could not be removed is said, and swept up later.
+
+use bollard::Docker;
+use bollard::query_parameters::RemoveContainerOptionsBuilder;
+use model::WORKER_CUT_OFF;
+
+use super::hold::{Reason, exit_code_of};
+use super::prepare::Prepared;
+use super::watch::End;
+use crate::connect::status_of;
+use crate::settings::Settings;
+use crate::spec::Machine;
+use crate::{harvest, housekeeping};
+
+/// The exit code of an end. What was cut off from outside has a code of its own, so that nobody takes it for Codex's failure.
+pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) -> u8 {
+    let End::Exited { code, out_of_memory, engine_was_away, words } = end else {
+        if reason.is_some() {
+            return exit_code_of(reason);
+        }
+        crate::say("the container is gone: somebody removed it while Codex was at work");
+        return WORKER_CUT_OFF;
+    };
+    let code = u8::try_from(*code).unwrap_or(crate::failure::EXIT_FAILED);
+    if !words.is_empty() {
+        crate::say(&format!("the engine says of the container: {words}"));
+    }
+    if reason.is_some() {
+        return exit_code_of(reason);
+    }
+    if *out_of_memory && code == 137 {
+        let limit = settings.limits.memory.map_or_else(String::new, |bytes| format!(" of {} MiB", bytes >> 20));
+        crate::say(&format!("the container ran out of its memory{limit}; CODEX_DOCKER_MEMORY gives it more"));
+    }
+    if *engine_was_away && code != 0 {
+        crate::say("the container engine was restarted and ended the container; with live-restore it would have gone on");
+        return WORKER_CUT_OFF;
+    }
+    code
+}
+
+/// Makes the files the caller's, removes the container, and clears its folder. What fails is said: `reap` finishes it.
+pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: Prepared) {
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    match docker.remove_container(&settings.name, Some(options)).await {
+        Ok(()) => {}
+        Err(error) if matches!(status_of(&error), Some(404)) => {}
+        Err(error) => crate::say(&format!(
+            "the container `{}` could not be removed: {error}; `codex-docker reap` tries again",
+            settings.name
+        )),
+    }
+    if settings.twin.is_none()
+        && let Err(failure) = harvest::give_back(docker, settings, machine).await
+    {
+        crate::say(&format!("files that Codex made as root could not be made yours: {failure}"));
+    }
+    housekeeping::clear(prepared.into_folder());
+}

@@ -1,0 +1,204 @@
+//! Holding a run whose output goes through files: hand it on, hear a stop, mind the disk, and wait for the end.
+//!
+//! Invariant: whatever happens to the engine or to our readers, a stop is heard, and it ends.
+
+use std::io;
+use std::pin::Pin;
+use std::time::Duration;
+
+use bollard::Docker;
+use bollard::container::AttachContainerResults;
+use bollard::query_parameters::KillContainerOptionsBuilder;
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::Begun;
+use super::output::Copying;
+use super::watch::Watch;
+use crate::connect::status_of;
+use crate::disk;
+use crate::failure::Failure;
+use crate::settings::Settings;
+
+/// How long Codex may take to end after SIGINT. It takes a tenth of a second.
+const STOP_GRACE: Duration = Duration::from_secs(8);
+
+/// How long a stop waits for an engine that does not answer.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long an engine may be silent before it is said.
+const COMPLAINT: Duration = Duration::from_secs(5);
+
+/// How often the disk is looked at.
+const DISK_LOOK: Duration = Duration::from_secs(1);
+
+/// Far enough away to mean never.
+const NEVER: Duration = Duration::from_hours(24 * 365);
+
+/// Why a run is being ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// By a signal, of this number.
+    Asked(u8),
+    /// The disk is nearly full.
+    DiskFull,
+    /// Nobody takes its output any more.
+    NobodyReads,
+}
+
+/// The signals that mean stop.
+pub(super) struct Stops {
+    interrupt: Signal,
+    terminate: Signal,
+    hang_up: Signal,
+}
+
+impl Stops {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// The number of the next signal. Cancel-safe.
+    pub(super) async fn next(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 2,
+            _ = self.terminate.recv() => 15,
+            _ = self.hang_up.recv() => 1,
+        }
+    }
+}
+
+/// Ends a container in stages: SIGINT, which Codex takes as a request, then SIGKILL.
+pub(super) struct Stopping<'a> {
+    docker: &'a Docker,
+    container: &'a str,
+    pub(super) reason: Option<Reason>,
+    kill_at: Instant,
+}
+
+impl<'a> Stopping<'a> {
+    pub(super) fn new(docker: &'a Docker, container: &'a str) -> Self {
+        Self { docker, container, reason: None, kill_at: Instant::now() + NEVER }
+    }
+
+    /// Begins to end it, or hurries an end that was begun.
+    pub(super) async fn end(&mut self, reason: Reason) {
+        if self.reason.is_none() {
+            self.reason = Some(reason);
+            self.kill_at = Instant::now() + STOP_GRACE;
+            self.send("SIGINT").await;
+        } else {
+            self.kill_at = Instant::now();
+        }
+    }
+
+    /// Waits until patience is over, and kills. Cancel-safe up to the killing, which is asked for again if it was cut off.
+    pub(super) async fn patience(&mut self) {
+        sleep_until(self.kill_at).await;
+        self.send("SIGKILL").await;
+        self.kill_at = Instant::now() + Duration::from_secs(1);
+    }
+
+    async fn send(&self, signal: &str) {
+        let options = KillContainerOptionsBuilder::new().signal(signal).build();
+        let asked = tokio::time::timeout(SILENCE_LIMIT, self.docker.kill_container(self.container, Some(options))).await;
+        match asked {
+            Ok(Ok(())) => {}
+            // It has ended, or is gone.
+            Ok(Err(error)) if matches!(status_of(&error), Some(404 | 409)) => {}
+            Ok(Err(error)) => crate::say(&format!("the container could not be sent {signal}: {error}")),
+            Err(_) => crate::say(&format!("the engine did not answer when the container was to be sent {signal}")),
+        }
+    }
+}
+
+/// Holds the run to its end; returns the exit code.
+pub(super) async fn hold(
+    docker: &Docker,
+    settings: &Settings,
+    begun: Begun,
+    attached: Option<AttachContainerResults>,
+) -> Result<u8, Failure> {
+    let no_thread = |error: &dyn std::fmt::Display| Failure::new("output_failed", format!("output cannot be followed: {error}"));
+    let mut stops = Stops::listen().map_err(|error| no_thread(&error))?;
+    let out = settings.state.join("out");
+    let started = Copying::start(&out, begun.outputs.stdout, begun.offset, begun.outputs.stderr);
+    let (copying, broken) = started.map_err(|error| no_thread(&error))?;
+    let mut broken = broken.fuse();
+    let pump = attached.map(|attached| tokio::spawn(pump(attached.input)));
+    let mut watch = Watch::new(docker, &settings.name);
+    let mut stopping = Stopping::new(docker, &settings.name);
+    let mut look = interval(DISK_LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut has_complained = false;
+    let end = loop {
+        tokio::select! {
+            end = watch.step() => {
+                if let Some(end) = end {
+                    break end;
+                }
+                if !has_complained && watch.silence() > COMPLAINT {
+                    crate::say("the container engine does not answer; the container may go on, and this waits for the engine");
+                    has_complained = true;
+                }
+                if stopping.reason.is_some() && watch.silence() > SILENCE_LIMIT {
+                    crate::say("the engine does not answer; `codex-docker reap` ends the container when it is back");
+                    return Ok(exit_code_of(stopping.reason));
+                }
+            }
+            number = stops.next() => stopping.end(Reason::Asked(number)).await,
+            () = stopping.patience(), if stopping.reason.is_some() => {}
+            Ok(error) = &mut broken => {
+                crate::say(&format!("nobody takes the output any more ({error}): the run is ended"));
+                stopping.end(Reason::NobodyReads).await;
+            }
+            _ = look.tick() => {
+                copying.look_again();
+                if stopping.reason.is_none() && let Some(free) = disk::free(&out).filter(|free| *free < settings.limits.free_disk) {
+                    crate::say(&format!("the run is ended: {}", disk::below(&out, free, settings.limits.free_disk)));
+                    stopping.end(Reason::DiskFull).await;
+                }
+            }
+        }
+    };
+    if let Some(pump) = pump {
+        pump.abort();
+    }
+    // A stop must end, also with a reader that stalls. What it did not take is in the container's files until they are cleared.
+    let handed_on = tokio::task::spawn_blocking(move || copying.finish());
+    tokio::select! {
+        copied = handed_on => {
+            if let Ok(Err(error)) = copied && stopping.reason != Some(Reason::NobodyReads) {
+                crate::say(&format!("some output could not be handed on: {error}"));
+            }
+        }
+        _ = stops.next() => {}
+    }
+    Ok(super::end::exit_code(settings, &end, stopping.reason))
+}
+
+/// The code for an end that we brought about.
+pub(super) fn exit_code_of(reason: Option<Reason>) -> u8 {
+    match reason {
+        Some(Reason::Asked(signal)) => 128 + signal,
+        Some(Reason::DiskFull | Reason::NobodyReads) | None => 1,
+    }
+}
+
+/// Hands our stdin to the container, to its end.
+async fn pump(mut input: Pin<Box<dyn AsyncWrite + Send>>) {
+    let copied = async {
+        tokio::io::copy(&mut tokio::io::stdin(), &mut input).await?;
+        input.shutdown().await
+    };
+    // A container that does not read its stdin to the end is in its right.
+    if let Err(error) = copied.await {
+        tracing::debug!(%error, "stdin was not read to its end");
+    }
+}

@@ -1,0 +1,191 @@
+//! Before a run: what must be there is looked for, and what the container needs is laid out.
+//! Nothing is made before all that can be looked for was found.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bollard::Docker;
+use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
+use rustix::process::Resource;
+
+use super::Begun;
+use crate::codex_config::{self, TOKEN_VARIABLE};
+use crate::connect::{refused, status_of};
+use crate::disk;
+use crate::failure::Failure;
+use crate::folder::{Outputs, RunFolder, Stdin, private_folder};
+use crate::inside;
+use crate::proxy::allow::{AllowProxy, Refusal};
+use crate::proxy::broker::{Broker, BrokerSettings, new_token};
+use crate::settings::{CodexHome, Network, Settings, default_state};
+use crate::spec::Machine;
+
+/// More open files than programs have any use for.
+const MANY_FILES: u64 = 65_536;
+
+/// More processes than one user has, and the most that some engines allow themselves.
+const MANY_PROCESSES: u64 = 32_768;
+
+/// A run's folder, and the run's own token.
+pub(crate) struct Prepared {
+    folder: RunFolder,
+    token: String,
+}
+
+/// The servers of a run. They end when this is dropped.
+pub(crate) struct Servers {
+    _broker: Option<Broker>,
+    _proxy: Option<AllowProxy>,
+}
+
+/// Looks for what must be there, before anything is made.
+pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
+    let missing = |what: &str, path: &std::path::Path| {
+        Failure::new("mount_missing", format!("{what} `{}` is not there", path.display())).hint("make it, or name another one")
+    };
+    if !settings.folder.is_dir() {
+        return Err(missing("the folder to work in", &settings.folder));
+    }
+    let named = settings.mounts.iter().map(|mount| &mount.source);
+    let twin = settings.twin.iter().flat_map(|twin| twin.objects.iter().chain([&twin.git_dir]));
+    if let Some(path) = named.chain(twin).find(|path| !path.exists()) {
+        return Err(missing("what is to be mounted,", path));
+    }
+    Ok(())
+}
+
+/// What the engine's machine is like.
+pub(crate) async fn machine(docker: &Docker) -> Result<Machine, Failure> {
+    let info = docker.info().await.map_err(|error| refused("engine_failed", "the engine does not say what it is", &error))?;
+    let options = info.security_options.unwrap_or_default();
+    let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(2 << 30);
+    let most = |resource| rustix::process::getrlimit(resource).maximum;
+    let open_files = most(Resource::Nofile).unwrap_or(u64::MAX).min(MANY_FILES);
+    let processes = most(Resource::Nproc).map(|most| most.min(MANY_PROCESSES));
+    Ok(Machine { memory, open_files, processes, rootless: options.iter().any(|option| option.contains("name=rootless")) })
+}
+
+/// The image must be there: an engine would otherwise fetch whatever a registry has under its name.
+pub(crate) async fn check_image(docker: &Docker, image: &str) -> Result<(), Failure> {
+    match docker.inspect_image(image).await {
+        Ok(_) => Ok(()),
+        Err(error) if status_of(&error) == Some(404) => Err(image_missing(image)),
+        Err(error) => Err(refused("engine_failed", "the image could not be looked at", &error)),
+    }
+}
+
+/// What to do without an image.
+pub(crate) fn image_missing(image: &str) -> Failure {
+    Failure::new("image_missing", format!("there is no image `{image}`"))
+        .hint("build it: codex-docker image build")
+        .hint("or fetch it: codex-docker image pull; or name another one with IMAGE_NAME")
+}
+
+/// Where the locks lie that all processes of a user share.
+pub(super) fn locks(settings: &Settings, environment: &BTreeMap<String, String>) -> PathBuf {
+    let own = || settings.state.parent().unwrap_or(&settings.state).to_owned();
+    default_state(environment).unwrap_or_else(|_| own()).join("locks")
+}
+
+impl Prepared {
+    /// Takes the run.
+    pub(super) fn hold(settings: &Settings) -> Result<Self, Failure> {
+        let folder = RunFolder::hold(&settings.state)?;
+        disk::check(&settings.state, settings.limits.free_disk)?;
+        let kept = fs_err::read_to_string(folder.path().join("token")).ok().filter(|token| token.len() >= 32);
+        Ok(Self { folder, token: kept.unwrap_or_else(new_token) })
+    }
+
+    /// The run's folder.
+    pub(super) fn into_folder(self) -> RunFolder {
+        self.folder
+    }
+
+    /// Starts what the container may reach.
+    pub(super) fn servers(&self, settings: &Settings) -> Result<Servers, Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::new("state_folder", format!("no socket could be made in `{}`: {error}", self.folder.path().display()))
+                .hint("a socket's path can have 107 bytes; CODEX_DOCKER_STATE names a shorter one")
+        };
+        let broker = match &settings.broker {
+            None => None,
+            Some(wish) => Some(
+                Broker::start(BrokerSettings {
+                    socket: self.folder.input(inside::BROKER_SOCKET),
+                    upstream: wish.model_url.clone(),
+                    api_key: wish.api_key.clone(),
+                    token: self.token.clone(),
+                    budget: wish.token_budget,
+                })
+                .map_err(failed)?,
+            ),
+        };
+        let proxy = match &settings.network {
+            Network::Open | Network::None => None,
+            Network::Allow(list) => {
+                Some(AllowProxy::start(&self.folder.input(inside::PROXY_SOCKET), list.clone(), say_refused).map_err(failed)?)
+            }
+        };
+        Ok(Servers { _broker: broker, _proxy: proxy })
+    }
+
+    /// Lays out everything for a new container.
+    pub(super) fn begin(&self, settings: &Settings, stdin: Stdin) -> Result<Outputs, Failure> {
+        let folder = &self.folder;
+        folder.clear()?;
+        folder.put_private("token", &self.token)?;
+        folder.put_variables(&self.variables(settings))?;
+        if settings.twin.is_some() {
+            folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
+        }
+        if let Some(CodexHome::Private { sessions, config, auth }) = &settings.codex_home {
+            let unusable = |error: std::io::Error| Failure::new("codex_home", format!("Codex's folders cannot be used: {error}"));
+            for path in [Some(sessions), auth.as_ref()].into_iter().flatten() {
+                private_folder(path).map_err(unusable)?;
+            }
+            let base = config.as_ref().map(fs_err::read_to_string).transpose().map_err(unusable)?;
+            let text = codex_config::config(base.as_deref(), settings.broker.is_some())?;
+            folder.put(inside::CONFIG, text.as_bytes())?;
+        }
+        if stdin == Stdin::File {
+            folder.put_stdin(std::io::stdin())?;
+        }
+        folder.make_outputs()
+    }
+
+    /// Goes on with a container that another codex-docker began.
+    pub(super) fn go_on(&self, found: &ContainerInspectResponse) -> Result<Begun, Failure> {
+        let status = found.state.as_ref().and_then(|state| state.status).unwrap_or(ContainerStateStatusEnum::EMPTY);
+        Ok(Begun { outputs: self.folder.open_outputs()?, offset: handed_on(), status })
+    }
+
+    fn variables(&self, settings: &Settings) -> BTreeMap<String, String> {
+        let mut variables = settings.variables.clone();
+        if settings.broker.is_some() {
+            variables.insert(TOKEN_VARIABLE.to_owned(), self.token.clone());
+        }
+        if matches!(settings.network, Network::Allow(_)) {
+            let proxy = format!("http://127.0.0.1:{}", inside::PROXY_PORT);
+            for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"] {
+                variables.insert(name.to_owned(), proxy.clone());
+            }
+            for name in ["NO_PROXY", "no_proxy"] {
+                variables.insert(name.to_owned(), "127.0.0.1,localhost,::1".to_owned());
+            }
+        }
+        variables
+    }
+}
+
+/// A person finds out from the run what its agent asked for.
+fn say_refused(refusal: &Refusal) {
+    crate::say(&format!("refused {}:{} ({})", refusal.host, refusal.port, refusal.reason));
+}
+
+/// How much of the output an earlier codex-docker has handed on: the length of the file that is our stdout, if it is one.
+fn handed_on() -> u64 {
+    use std::os::fd::AsFd as _;
+    let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok().map(std::fs::File::from);
+    let found = stdout.and_then(|file| file.metadata().ok());
+    found.filter(std::fs::Metadata::is_file).map_or(0, |found| found.len())
+}

@@ -1,0 +1,129 @@
+//! The contract, as callers rely on it.
+//! Each story is a promise to a script that somebody has written.
+
+use super::*;
+
+fn caller() -> Caller {
+    Caller { folder: PathBuf::from("/home/me/app"), uid: 1000, gid: 1000 }
+}
+
+fn read(pairs: &[(&str, &str)]) -> Result<Settings, Failure> {
+    let mut environment: BTreeMap<String, String> =
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    environment.entry("HOME".to_owned()).or_insert("/home/nobody-there".to_owned());
+    Settings::read(&environment, caller())
+}
+
+#[test]
+fn by_hand_the_folder_is_mounted_under_its_name_with_nothing_of_the_callers_environment() {
+    let settings = read(&[("AWS_SECRET_ACCESS_KEY", "x"), ("TERM", "xterm"), ("CODEX_API_KEY", "k")]).expect("sound");
+    assert_eq!((settings.folder.as_path(), settings.inside.as_str()), (Path::new("/home/me/app"), "/workspace/app"));
+    assert_eq!(settings.variables.keys().collect::<Vec<_>>(), ["CODEX_API_KEY", "TERM"]);
+    assert_eq!((settings.network, settings.user, settings.codex_home), (Network::Open, ContainerUser::Root, None));
+    assert!(settings.name.starts_with("codex-") && settings.state.starts_with("/home/nobody-there/.local/state/codex-docker"));
+}
+
+#[test]
+fn two_containers_of_one_moment_have_two_names() {
+    assert_ne!(read(&[]).expect("sound").name, read(&[]).expect("sound").name);
+}
+
+#[test]
+fn the_public_half_of_the_contract_is_understood() {
+    let settings = read(&[
+        ("CONTAINER_NAME", "codex-t-run-001"),
+        ("IMAGE_NAME", "mine:1"),
+        ("CODEX_HOME", "/c"),
+        ("CODEX_MOUNT_PATHS", "/a:rel"),
+        ("CODEX_MOUNT_PATHS_RO", "/b"),
+        ("CODEX_MOUNT_MAPS", "/x=/y:z=/w"),
+        ("CODEX_MOUNT_MAPS_RO", "/p=/q"),
+        ("CODEX_ARTIFACTS_DIR", "/art"),
+        ("CODEX_CONTAINER_ENV_RUST_LOG", "debug"),
+        ("CODEX_CONTAINER_ENV_not a name", "x"),
+        ("CODEX_PASSTHROUGH_ENV", "MY_TOKEN, GONE"),
+        ("MY_TOKEN", "t"),
+        ("CODEX_API_KEY", "k"),
+    ])
+    .expect("sound");
+    assert_eq!((settings.name.as_str(), settings.image.as_str()), ("codex-t-run-001", "mine:1"));
+    assert_eq!(settings.codex_home, Some(CodexHome::Shared("/c".into())));
+    let mounts: Vec<_> =
+        settings.mounts.iter().map(|mount| format!("{}:{}:{}", mount.source.display(), mount.target, mount.read_only)).collect();
+    assert_eq!(
+        mounts,
+        [
+            "/a:/a:false",
+            "/home/me/app/rel:/home/me/app/rel:false",
+            "/b:/b:true",
+            "/x:/y:false",
+            "/home/me/app/z:/w:false",
+            "/p:/q:true",
+            "/art:/art:false"
+        ]
+    );
+    let variables: Vec<_> = settings.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(variables, ["MY_TOKEN=t", "RUST_LOG=debug"], "only what was named passes, the key neither");
+}
+
+#[test]
+fn a_named_workspace_stands_in_for_the_folder() {
+    let settings = read(&[("CODEX_WORKSPACE_DIR", "/other")]).expect("sound");
+    assert_eq!((settings.folder.as_path(), settings.inside.as_str()), (Path::new("/other"), "/workspace"));
+}
+
+#[test]
+fn behind_the_broker_the_key_stays_outside_even_when_it_is_named() {
+    let private =
+        [("CODEX_DOCKER_SESSIONS", "/t/sessions"), ("CODEX_API_KEY", "k"), ("CODEX_PASSTHROUGH_ENV", "CODEX_API_KEY,TERM")];
+    let settings = read(&private).expect("sound");
+    assert!(!settings.variables.contains_key("CODEX_API_KEY"));
+    let broker = settings.broker.expect("on by default");
+    assert!(broker.api_key == "k" && !format!("{broker:?}").contains("\"k\""));
+    let off = read(&[&private[..], &[("CODEX_DOCKER_BROKER", "off")]].concat()).expect("sound");
+    assert_eq!((off.variables.get("CODEX_API_KEY").map(String::as_str), off.broker), (Some("k"), None));
+}
+
+#[test]
+fn the_agents_repository_and_its_objects_are_read() {
+    let settings = read(&[("CODEX_DOCKER_GIT_DIR", "/t/agent.git"), ("CODEX_DOCKER_GIT_OBJECTS", "/m/objects:/n/objects")]);
+    let twin = settings.expect("sound").twin.expect("named");
+    assert_eq!((twin.git_dir, twin.objects), (PathBuf::from("/t/agent.git"), vec!["/m/objects".into(), "/n/objects".into()]));
+}
+
+#[test]
+fn sizes_and_counts_have_their_usual_forms() {
+    for (text, expected) in [("512m", 512 << 20), ("4g", 4 << 30), ("4GiB", 4 << 30), ("2097152", 2 << 20), ("1t", 1 << 40)] {
+        assert_eq!(read(&[("CODEX_DOCKER_MEMORY", text)]).expect(text).limits.memory, Some(expected), "{text}");
+    }
+    let limits = read(&[("CODEX_DOCKER_CPUS", "1.5"), ("CODEX_DOCKER_PIDS", "256"), ("CODEX_DOCKER_FREE_DISK", "2g")])
+        .expect("sound")
+        .limits;
+    assert_eq!((limits.cpus, limits.pids, limits.free_disk), (Some(1.5), 256, 2 << 30));
+}
+
+#[test]
+fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
+    for (name, value) in [
+        ("CONTAINER_NAME", "-x"),
+        ("CONTAINER_NAME", "a b"),
+        ("CODEX_DOCKER_USER", "somebody"),
+        ("CODEX_DOCKER_NETWORK", "some"),
+        ("CODEX_DOCKER_MEMORY", "lots"),
+        ("CODEX_DOCKER_MEMORY", "1k"),
+        ("CODEX_DOCKER_MEMORY", "99999999999t"),
+        ("CODEX_DOCKER_CPUS", "NaN"),
+        ("CODEX_DOCKER_CPUS", "0"),
+        ("CODEX_DOCKER_PIDS", "2"),
+        ("CODEX_DOCKER_LABELS", "home"),
+        ("CODEX_DOCKER_BROKER", "maybe"),
+        ("CODEX_MOUNT_MAPS", "/a"),
+        ("CODEX_MOUNT_MAPS", "/a=b"),
+        ("CODEX_DOCKER_ALLOW_HOSTS", "https://x/y"),
+    ] {
+        let failure = read(&[(name, value)]).expect_err(value);
+        assert!(failure.message.contains(name) && !failure.hints.is_empty(), "{failure:?}");
+    }
+    let contradiction = read(&[("CODEX_DOCKER_NETWORK", "none"), ("CODEX_DOCKER_ALLOW_HOSTS", "a.com")]);
+    assert!(contradiction.expect_err("which is it?").message.contains("CODEX_DOCKER_ALLOW_HOSTS"));
+}

@@ -1,0 +1,310 @@
+//! What is asked of the engine for a run: from settings to the body of the request. Pure.
+//!
+//! Everything that is not asked for is off: no capability, no new privilege, no host network, no socket of the engine. No
+//! mount has its source in a folder that an agent can write, and no secret is in the body, which anybody with the engine can read.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
+
+use crate::inside;
+use crate::labels;
+use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings};
+
+/// The network that containers with an open network share, without seeing each other.
+pub(crate) const NETWORK: &str = "codex-docker";
+
+/// What root in the container may do beyond a plain user: what package managers need, and no more.
+const ROOT_CAPABILITIES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"];
+
+/// How much of a container's memory its temporary files may take, where they are kept in memory.
+const TMPFS: &str = "rw,nosuid,nodev,exec,size=1g";
+
+/// What is known of the engine's machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Machine {
+    /// Bytes of memory.
+    pub(crate) memory: u64,
+    /// Files that a process may have open at once.
+    pub(crate) open_files: u64,
+    /// Processes that this process's user may have; none where there is no bound.
+    pub(crate) processes: Option<u64>,
+    /// Whether root of a container is the engine's own plain user.
+    pub(crate) rootless: bool,
+}
+
+/// How Codex talks to its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// At a terminal of so many rows and columns.
+    Terminal(u16, u16),
+    /// Output to files; input from the caller's stream.
+    Stream,
+    /// Output to files; input from a file, or none.
+    Files,
+}
+
+/// The body of the request for a run's container.
+pub(crate) fn container(settings: &Settings, machine: &Machine, talk: Talk, arguments: &[String]) -> ContainerCreateBody {
+    let entry = format!("{}/{}", inside::IN, inside::ENTRY);
+    let streams = talk != Talk::Files;
+    let at_terminal = matches!(talk, Talk::Terminal(..));
+    ContainerCreateBody {
+        image: Some(settings.image.clone()),
+        entrypoint: Some(vec!["/bin/sh".to_owned(), entry]),
+        cmd: Some(arguments.to_vec()),
+        working_dir: Some(settings.inside.clone()),
+        user: Some(user(settings, machine)),
+        env: Some(plain_environment(settings, talk)),
+        tty: Some(at_terminal),
+        open_stdin: Some(streams),
+        stdin_once: Some(streams),
+        attach_stdin: Some(streams),
+        attach_stdout: Some(at_terminal),
+        attach_stderr: Some(at_terminal),
+        stop_signal: Some("SIGINT".to_owned()),
+        labels: Some(labels::of_container(&settings.state.to_string_lossy(), &settings.labels)),
+        host_config: Some(HostConfig {
+            mounts: Some(mounts(settings)),
+            tmpfs: Some(tmpfs(settings, machine)),
+            network_mode: Some(if settings.network == Network::Open { NETWORK.to_owned() } else { "none".to_owned() }),
+            readonly_rootfs: Some(settings.user == ContainerUser::Caller),
+            ..isolated(&settings.limits, settings.user, machine)
+        }),
+        ..ContainerCreateBody::default()
+    }
+}
+
+/// What holds for every container of ours: no privilege that is not needed, and bounds on what it uses.
+pub(crate) fn isolated(limits: &Limits, user: ContainerUser, machine: &Machine) -> HostConfig {
+    let capabilities = match user {
+        ContainerUser::Root => ROOT_CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
+        ContainerUser::Caller => vec![],
+    };
+    let memory = i64::try_from(limits.memory.unwrap_or((machine.memory / 2).max(1 << 30))).unwrap_or(i64::MAX);
+    HostConfig {
+        init: Some(true),
+        auto_remove: Some(false),
+        log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
+        cap_drop: Some(vec!["ALL".to_owned()]),
+        cap_add: Some(capabilities),
+        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        pids_limit: Some(limits.pids.into()),
+        memory: Some(memory),
+        memory_swap: Some(memory),
+        nano_cpus: limits.cpus.map(nano),
+        ulimits: Some(ulimits(machine)),
+        ipc_mode: Some("private".to_owned()),
+        ..HostConfig::default()
+    }
+}
+
+/// No core dumps; and for the rest no more than this process may have, which is not in every engine's power to raise.
+fn ulimits(machine: &Machine) -> Vec<ResourcesUlimits> {
+    let processes = machine.processes.map(|most| ulimit("nproc", most));
+    [ulimit("core", 0), ulimit("nofile", machine.open_files)].into_iter().chain(processes).collect()
+}
+
+fn ulimit(name: &str, most: u64) -> ResourcesUlimits {
+    let most = i64::try_from(most).ok();
+    ResourcesUlimits { name: Some(name.to_owned()), soft: most, hard: most }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the number of processors was checked to be small")]
+fn nano(cpus: f64) -> i64 {
+    (cpus * 1e9) as i64
+}
+
+/// As `uid:gid`. Root of a rootless engine is the caller already.
+fn user(settings: &Settings, machine: &Machine) -> String {
+    match settings.user {
+        ContainerUser::Caller if !machine.rootless => format!("{}:{}", settings.caller.uid, settings.caller.gid),
+        ContainerUser::Caller | ContainerUser::Root => "0:0".to_owned(),
+    }
+}
+
+/// What is no secret. The rest comes in a file, since anybody who may use the engine can read this.
+fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
+    let mut plain = vec![
+        // Files of other users are no danger here: whoever owns them, it is the agent's own container.
+        "GIT_CONFIG_COUNT=1".to_owned(),
+        "GIT_CONFIG_KEY_0=safe.directory".to_owned(),
+        "GIT_CONFIG_VALUE_0=*".to_owned(),
+    ];
+    match &settings.codex_home {
+        Some(CodexHome::Private { .. }) => plain.push(format!("CODEX_HOME={}", inside::CODEX_HOME)),
+        Some(CodexHome::Shared(path)) => plain.push(format!("CODEX_HOME={}", path.display())),
+        None => {}
+    }
+    if settings.user == ContainerUser::Caller {
+        plain.push("HOME=/home/agent".to_owned());
+    }
+    if let Talk::Terminal(rows, columns) = talk {
+        plain.push(format!("CODEX_DOCKER_TERMINAL={rows} {columns}"));
+    }
+    plain
+}
+
+fn mounts(settings: &Settings) -> Vec<Mount> {
+    let state = &settings.state;
+    let mut mounts = vec![
+        bind(&settings.folder, &settings.inside, false),
+        bind(&state.join("in"), inside::IN, true),
+        bind(&state.join("out"), inside::OUT, false),
+    ];
+    if let Some(twin) = &settings.twin {
+        mounts.push(bind(&state.join("in").join(inside::GIT_FILE), &format!("{}/.git", settings.inside), true));
+        mounts.push(bind(&twin.git_dir, inside::GIT_DIR, false));
+        mounts.extend(twin.objects.iter().enumerate().map(|(n, path)| bind(path, &objects_inside(n), true)));
+    }
+    match &settings.codex_home {
+        Some(CodexHome::Private { sessions, auth, .. }) => {
+            mounts.push(bind(sessions, &format!("{}/sessions", inside::CODEX_HOME), false));
+            mounts.push(bind(&state.join("in").join(inside::CONFIG), &format!("{}/config.toml", inside::CODEX_HOME), true));
+            mounts.extend(auth.iter().map(|path| bind(path, inside::AUTH, false)));
+        }
+        Some(CodexHome::Shared(path)) => mounts.push(bind(path, &path.to_string_lossy(), false)),
+        None => {}
+    }
+    mounts.extend(settings.mounts.iter().map(|wish| bind(&wish.source, &wish.target, wish.read_only)));
+    mounts
+}
+
+/// Where the objects of the n-th repository to borrow from are, inside.
+pub(crate) fn objects_inside(n: usize) -> String {
+    if n == 0 { inside::OBJECTS.to_owned() } else { format!("{}-{n}", inside::OBJECTS) }
+}
+
+pub(crate) fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source.to_string_lossy().into_owned()),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        ..Mount::default()
+    }
+}
+
+/// What need not last: Codex's databases, and where the rest of the container cannot be written, its temporary files.
+fn tmpfs(settings: &Settings, machine: &Machine) -> HashMap<String, String> {
+    let mut tmpfs = HashMap::from([("/run".to_owned(), "rw,nosuid,nodev,size=64m,mode=1777".to_owned())]);
+    let owner = user(settings, machine).replacen(':', ",gid=", 1);
+    if matches!(settings.codex_home, Some(CodexHome::Private { .. })) {
+        tmpfs.insert(inside::CODEX_HOME.to_owned(), format!("{TMPFS},mode=0700,uid={owner}"));
+    }
+    if settings.user == ContainerUser::Caller {
+        tmpfs.insert("/tmp".to_owned(), format!("{TMPFS},mode=1777"));
+        tmpfs.insert("/home/agent".to_owned(), format!("{TMPFS},mode=0700,uid={owner}"));
+    }
+    tmpfs
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::settings::Caller;
+
+    const MACHINE: Machine = Machine { memory: 16 << 30, open_files: 1024, processes: None, rootless: false };
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let fixed = [("HOME", "/home/nobody-there"), ("CONTAINER_NAME", "c"), ("CODEX_DOCKER_STATE", "/s")];
+        let environment: BTreeMap<String, String> =
+            fixed.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let caller = Caller { folder: PathBuf::from("/home/me/app"), uid: 1000, gid: 100 };
+        Settings::read(&environment, caller).expect("sound")
+    }
+
+    fn body(pairs: &[(&str, &str)], machine: &Machine) -> ContainerCreateBody {
+        container(&settings(pairs), machine, Talk::Files, &["exec".to_owned(), "-".to_owned()])
+    }
+
+    fn text(body: &ContainerCreateBody) -> String {
+        serde_json::to_string(body).expect("it has a form")
+    }
+
+    #[test]
+    fn nothing_is_on_that_was_not_asked_for() {
+        let host = body(&[], &MACHINE).host_config.expect("set");
+        assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
+        assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
+        assert_eq!((host.privileged, host.pid_mode, host.userns_mode, host.devices), (None, None, None, None));
+        assert_eq!((host.init, host.auto_remove), (Some(true), Some(false)));
+        assert_eq!((host.memory, host.memory_swap, host.pids_limit), (Some(8 << 30), Some(8 << 30), Some(4096)));
+        assert_eq!(host.log_config.and_then(|log| log.typ).as_deref(), Some("none"));
+        let allowed = host.cap_add.expect("root needs some");
+        for dangerous in ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "DAC_READ_SEARCH", "SYS_MODULE"] {
+            assert!(!allowed.iter().any(|capability| capability == dangerous), "{dangerous}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_in_what_anybody_with_the_engine_can_read() {
+        let secrets = [
+            ("CODEX_API_KEY", "sk-secret"),
+            ("CODEX_CONTAINER_ENV_TOKEN", "secret-token"),
+            ("CODEX_DOCKER_SESSIONS", "/t/sessions"),
+            ("CODEX_PASSTHROUGH_ENV", "MINE"),
+            ("MINE", "secret-of-mine"),
+        ];
+        let said = text(&body(&secrets, &MACHINE));
+        assert!(!said.contains("secret"), "{said}");
+    }
+
+    #[test]
+    fn no_mount_has_its_source_where_an_agent_can_write() {
+        let body = body(
+            &[
+                ("CODEX_DOCKER_SESSIONS", "/t/sessions"),
+                ("CODEX_DOCKER_GIT_DIR", "/t/agent.git"),
+                ("CODEX_DOCKER_GIT_OBJECTS", "/m/objects:/n/objects"),
+            ],
+            &MACHINE,
+        );
+        let mounts = body.host_config.and_then(|host| host.mounts).expect("set");
+        let sources: Vec<PathBuf> = mounts.iter().map(|mount| mount.source.clone().expect("set").into()).collect();
+        let writable: Vec<&PathBuf> =
+            mounts.iter().zip(&sources).filter(|(mount, _)| mount.read_only == Some(false)).map(|(_, source)| source).collect();
+        for source in &sources {
+            let below = writable.iter().any(|writable| source != *writable && source.starts_with(writable));
+            assert!(!below, "{} lies below what the agent can write", source.display());
+        }
+        let read_only: Vec<String> =
+            mounts.iter().filter(|mount| mount.read_only == Some(true)).filter_map(|mount| mount.target.clone()).collect();
+        assert_eq!(
+            read_only,
+            ["/codex-docker/in", "/workspace/app/.git", "/git/objects", "/git/objects-1", "/codex/config.toml"]
+        );
+    }
+
+    #[test]
+    fn only_an_open_network_is_one() {
+        for (wish, expected) in [("open", NETWORK), ("none", "none"), ("allow", "none")] {
+            let host = body(&[("CODEX_DOCKER_NETWORK", wish)], &MACHINE).host_config.expect("set");
+            assert_eq!(host.network_mode.as_deref(), Some(expected), "{wish}");
+        }
+    }
+
+    #[test]
+    fn the_caller_as_user_has_no_capability_and_cannot_write_the_image() {
+        let caller = [("CODEX_DOCKER_USER", "caller"), ("CODEX_DOCKER_SESSIONS", "/t/sessions")];
+        let made = body(&caller, &MACHINE);
+        let host = made.host_config.expect("set");
+        assert_eq!((made.user.as_deref(), host.readonly_rootfs), (Some("1000:100"), Some(true)));
+        assert_eq!(host.cap_add, Some(vec![]));
+        let tmpfs = host.tmpfs.expect("set");
+        assert!(tmpfs["/codex"].ends_with("uid=1000,gid=100") && tmpfs.contains_key("/tmp"), "{tmpfs:?}");
+        let rootless = body(&caller, &Machine { rootless: true, ..MACHINE });
+        assert_eq!(rootless.user.as_deref(), Some("0:0"), "root of a rootless engine is the caller");
+    }
+
+    #[test]
+    fn limits_are_passed_on() {
+        let limits = [("CODEX_DOCKER_MEMORY", "512m"), ("CODEX_DOCKER_CPUS", "1.5"), ("CODEX_DOCKER_PIDS", "256")];
+        let host = body(&limits, &MACHINE).host_config.expect("set");
+        assert_eq!((host.memory, host.nano_cpus, host.pids_limit), (Some(512 << 20), Some(1_500_000_000), Some(256)));
+    }
+}

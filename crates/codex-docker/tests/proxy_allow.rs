@@ -1,0 +1,181 @@
+//! The proxy with a list, on a real socket, with real servers on the loopback, which must be listed by their address.
+//! No name of the world is looked up: what is asked for is refused before, or is this machine.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use codex_docker::proxy::allow::{AllowList, AllowProxy, Refusal};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixStream};
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+struct Stage {
+    proxy: AllowProxy,
+    socket: PathBuf,
+    refused: Arc<Mutex<Vec<Refusal>>>,
+    _folder: tempfile::TempDir,
+}
+
+fn stage(list: &str) -> Stage {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("proxy");
+    let refused: Arc<Mutex<Vec<Refusal>>> = Arc::default();
+    let told = Arc::clone(&refused);
+    let tell = move |refusal: &Refusal| told.lock().expect("sound").push(refusal.clone());
+    let proxy = AllowProxy::start(&socket, AllowList::parse(list).expect("sound"), tell).expect("it starts");
+    Stage { proxy, socket, refused, _folder: folder }
+}
+
+/// Sends bytes and returns all that comes back until the other side ends, or nothing more comes.
+async fn exchange(stage: &Stage, sent: &str) -> String {
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    stream.write_all(sent.as_bytes()).await.expect("written");
+    stream.shutdown().await.expect("open");
+    let mut said = Vec::new();
+    tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends").expect("readable");
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// A server that answers each connection with what it was sent, once the other side has ended.
+async fn echo() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut sent = Vec::new();
+                stream.read_to_end(&mut sent).await.expect("readable");
+                stream.write_all(&[b"echo: ", sent.as_slice()].concat()).await.expect("open");
+            });
+        }
+    });
+    port
+}
+
+/// A server of HTTP that says what it was asked.
+async fn mirror() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = vec![0; 4096];
+            let count = stream.read(&mut head).await.expect("readable");
+            let said = [b"HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n".as_slice(), &head[..count]].concat();
+            stream.write_all(&said).await.expect("open");
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn what_is_listed_is_reached_through_a_tunnel_that_is_closed_by_halves() {
+    let port = echo().await;
+    let stage = stage(&format!("127.0.0.1:{port}"));
+    let said = exchange(&stage, &format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\nhello")).await;
+    assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("\r\n\r\necho: hello"), "{said}");
+    assert!(stage.refused.lock().expect("sound").is_empty());
+}
+
+#[tokio::test]
+async fn a_plain_request_has_the_host_of_its_url_and_nothing_of_the_proxys_headers() {
+    let port = mirror().await;
+    let stage = stage(&format!("127.0.0.1:{port}"));
+    let request = format!(
+        "GET http://127.0.0.1:{port}/a?b=c HTTP/1.1\r\nHost: evil.example\r\nProxy-Authorization: x\r\nX-Mine: kept\r\nConnection: close\r\n\r\n"
+    );
+    let said = exchange(&stage, &request).await;
+    assert!(said.contains("GET /a?b=c HTTP/1.1") && said.contains(&format!("host: 127.0.0.1:{port}")), "{said}");
+    assert!(
+        said.contains("kept") && !said.contains("evil.example") && !said.to_lowercase().contains("proxy-authorization"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn what_is_not_listed_is_refused_and_told_of_once() {
+    let stage = stage("example.com");
+    for _ in 0..3 {
+        let said = exchange(&stage, "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example\r\n\r\n").await;
+        assert!(said.starts_with("HTTP/1.1 403") && said.contains("evil.example:443 is refused: not on the list"), "{said}");
+    }
+    exchange(&stage, "GET http://other.example/x HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n").await;
+    exchange(&stage, "CONNECT example.com:22 HTTP/1.1\r\nHost: example.com\r\n\r\n").await;
+    let refused = stage.refused.lock().expect("sound");
+    let told: Vec<String> = refused.iter().map(|refusal| format!("{}:{}", refusal.host, refusal.port)).collect();
+    assert_eq!(told, ["evil.example:443", "other.example:80", "example.com:22"]);
+}
+
+#[tokio::test]
+async fn a_listed_name_does_not_lead_to_this_machine() {
+    let port = echo().await;
+    let by_name = stage(&format!("localhost:{port}"));
+    let said = exchange(&by_name, &format!("CONNECT localhost:{port} HTTP/1.1\r\nHost: x\r\n\r\nhello")).await;
+    assert!(said.starts_with("HTTP/1.1 403") && said.contains("its address is of this machine"), "{said}");
+    let with_address = stage(&format!("localhost:{port},127.0.0.1:{port},[::1]:{port}"));
+    let said = exchange(&with_address, &format!("CONNECT localhost:{port} HTTP/1.1\r\nHost: x\r\n\r\nhello")).await;
+    assert!(said.ends_with("echo: hello"), "the address itself is listed: {said}");
+}
+
+#[tokio::test]
+async fn this_machine_and_the_metadata_of_clouds_are_refused_in_every_spelling() {
+    let stage = stage("example.com,*.example.org");
+    for target in [
+        "127.0.0.1:80",
+        "169.254.169.254:80",
+        "[::1]:80",
+        "[::ffff:127.0.0.1]:80",
+        "[::ffff:a9fe:a9fe]:80",
+        "0.0.0.0:80",
+        "10.0.0.1:443",
+        "2130706433:80",
+        "0x7f.1:80",
+    ] {
+        let said = exchange(&stage, &format!("CONNECT {target} HTTP/1.1\r\nHost: example.com\r\n\r\n")).await;
+        assert!(said.starts_with("HTTP/1.1 40"), "{target}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_request_for_a_proxy_is_refused() {
+    let stage = stage("example.com");
+    for request in [
+        "GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+        "GET https://example.com/ HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+        "GET http://user:password@example.com/ HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+        "GET ftp://example.com/ HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n",
+        "CONNECT example.com HTTP/1.1\r\nHost: example.com\r\n\r\n",
+        "CONNECT user@example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n",
+        "nonsense\r\n\r\n",
+    ] {
+        let said = exchange(&stage, request).await;
+        assert!(said.starts_with("HTTP/1.1 400"), "{request:?}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_does_not_answer_is_said() {
+    let stage = stage("127.0.0.1:1,nowhere.invalid");
+    for target in ["127.0.0.1:1", "nowhere.invalid:443"] {
+        let said = exchange(&stage, &format!("CONNECT {target} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+        assert!(said.starts_with("HTTP/1.1 502") && said.contains("cannot be reached"), "{target}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn when_the_run_ends_its_tunnels_end() {
+    let port = echo().await;
+    let stage = stage(&format!("127.0.0.1:{port}"));
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    stream.write_all(format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("written");
+    let mut head = [0; 12];
+    stream.read_exact(&mut head).await.expect("answered");
+    assert_eq!(&head, b"HTTP/1.1 200");
+    let Stage { proxy, socket, .. } = stage;
+    drop(proxy);
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(LIMIT, stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the tunnel ends with the proxy");
+    assert!(UnixStream::connect(&socket).await.is_err());
+}

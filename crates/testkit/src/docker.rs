@@ -1,0 +1,156 @@
+//! The images and containers of tests: what `cargo xtask test` made ready, and a corner of the engine for one test.
+//!
+//! The engine is asked through Docker's own client, not through the product. What a test leaves behind is removed when its
+//! [`Sandbox`] is dropped, whatever became of the test; nothing else of the engine is touched.
+
+use std::process::{Command, Output, Stdio};
+
+use uuid::Uuid;
+
+use crate::codex::OLDEST_CODEX_VERSION;
+
+/// A small Debian, to build images on. `cargo xtask test` makes it.
+pub const BASE_IMAGE: &str = "codex-docker-test/base:1";
+
+/// Where the certificates of this machine lie, for images that are to reach the network as it does.
+pub const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+/// Put before a caller's own labels by the product.
+const CALLERS_LABEL: &str = "codex-docker.label.";
+
+/// The image with the pinned version of Codex, as the product built it.
+///
+/// # Panics
+/// When there is none.
+pub fn codex_image() -> String {
+    provisioned(codex_image_of(model::CODEX_VERSION))
+}
+
+/// The image with the oldest version of Codex that the product understands.
+///
+/// # Panics
+/// When there is none.
+pub fn oldest_codex_image() -> String {
+    provisioned(codex_image_of(OLDEST_CODEX_VERSION))
+}
+
+/// The image to build images on.
+///
+/// # Panics
+/// When there is none.
+pub fn base_image() -> String {
+    provisioned(BASE_IMAGE.to_owned())
+}
+
+/// What the image with this version of Codex is called. Whether it is there is another matter.
+pub fn codex_image_of(version: &str) -> String {
+    format!("codex-docker-test/codex:{version}")
+}
+
+fn provisioned(image: String) -> String {
+    let found = try_docker(&["image", "inspect", "--format", "{{.Id}}", &image]);
+    assert!(
+        found.status.success(),
+        "this test needs the image `{image}` of a container engine: run `cargo xtask test`, which makes both ready\n{}",
+        String::from_utf8_lossy(&found.stderr)
+    );
+    image
+}
+
+/// Runs Docker's own client and returns its stdout.
+///
+/// # Panics
+/// When it fails.
+#[track_caller]
+pub fn docker(arguments: &[&str]) -> String {
+    let output = try_docker(arguments);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "`docker {}` ended with {}: {stderr}", arguments.join(" "), output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Runs Docker's own client to its end, whatever that is.
+///
+/// # Panics
+/// When there is no such program.
+pub fn try_docker(arguments: &[&str]) -> Output {
+    let run = Command::new("docker").args(arguments).stdin(Stdio::null()).output();
+    run.unwrap_or_else(|error| panic!("there is no `docker` to ask ({error}): run `cargo xtask test`, which makes one ready"))
+}
+
+/// One test's corner of the engine: its containers and images are removed with it.
+#[derive(Debug)]
+pub struct Sandbox {
+    id: String,
+}
+
+impl Sandbox {
+    /// A new one, with nothing in it.
+    #[expect(clippy::new_without_default, reason = "each is another one")]
+    pub fn new() -> Self {
+        Self { id: Uuid::now_v7().simple().to_string() }
+    }
+
+    /// The label for containers that the product makes, as its callers give it: `CODEX_DOCKER_LABELS`, `--label`.
+    pub fn label(&self) -> String {
+        format!("test={}", self.id)
+    }
+
+    /// A name for an image that goes with this.
+    pub fn image(&self, tag: &str) -> String {
+        format!("codex-docker-test/{}:{tag}", self.id)
+    }
+
+    /// A name for a container that goes with this. It need not carry the label.
+    pub fn container(&self, name: &str) -> String {
+        format!("test-{}-{name}", self.id)
+    }
+
+    /// The ids of the containers in it, whether they run or not.
+    pub fn containers(&self) -> Vec<String> {
+        let label = format!("label={CALLERS_LABEL}{}", self.label());
+        let name = format!("name=^/?test-{}-", self.id);
+        let mut found: Vec<String> = [label, name]
+            .iter()
+            .flat_map(|filter| lines(&try_docker(&["ps", "--all", "--quiet", "--no-trunc", "--filter", filter])))
+            .collect();
+        found.sort();
+        found.dedup();
+        found
+    }
+
+    /// Runs a script by `sh` in a new container without a network, and returns what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    #[track_caller]
+    pub fn run(&self, image: &str, user: &str, script: &str) -> String {
+        let name = self.container(&Uuid::now_v7().simple().to_string());
+        docker(&["run", "--rm", "--init", "--network=none", "--name", &name, "--user", user, image, "sh", "-c", script])
+    }
+
+    fn clear(&self) {
+        let reference = format!("reference=codex-docker-test/{}", self.id);
+        // By their names, not by their ids: the same image may have another name that is not ours.
+        let images = lines(&try_docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &reference]));
+        for (remove, found) in [("rm", self.containers()), ("rmi", images)] {
+            if !found.is_empty() {
+                let arguments: Vec<&str> = [remove, "--force"].into_iter().chain(found.iter().map(String::as_str)).collect();
+                try_docker(&arguments);
+            }
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        // A panic here would hide the one that says why a test failed.
+        if Command::new("docker").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
+            self.clear();
+        }
+    }
+}
+
+fn lines(output: &Output) -> Vec<String> {
+    String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
+}

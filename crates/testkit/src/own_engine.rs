@@ -1,0 +1,164 @@
+//! A container engine of a test's own, which it may kill: its own network, its own folders, a small image without Codex.
+//!
+//! The engine that other tests use never notices.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::until;
+
+/// How long an engine may take to answer.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// The image that every engine of this kind has: a shell and small tools, statically linked.
+pub const SMALL_IMAGE: &str = "small:1";
+
+/// An engine that runs.
+pub struct OwnEngine {
+    /// None once it was killed.
+    place: Option<Place>,
+    process: Child,
+}
+
+/// An engine that was killed. Its containers may still run.
+pub struct KilledEngine {
+    place: Place,
+}
+
+struct Place {
+    folder: tempfile::TempDir,
+    flags: Vec<String>,
+}
+
+impl Place {
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn host(&self) -> String {
+        format!("unix://{}", self.path("engine.sock").display())
+    }
+
+    fn docker(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["--host", &self.host()]);
+        command
+    }
+
+    /// The engine's own containerd dies with it. An engine that finds its number still taken, be it by a dead process that
+    /// nobody has buried, would wait for it.
+    fn bury_containerd(&self) {
+        let file = self.path("exec/containerd/containerd.pid");
+        let pid = fs_err::read_to_string(&file).expect("the engine started it");
+        let is_dead = || {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+            stat.is_empty() || stat.contains(") Z ")
+        };
+        until(START_LIMIT, "the engine's containerd is dead", is_dead);
+        fs_err::remove_file(file).expect("a test's folder can be written");
+    }
+
+    /// In a network namespace of its own: an engine without a bridge would take the machine's away.
+    fn start(&self) -> Child {
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.path("log")).expect("a test's folder can be written");
+        let mut command = Command::new("unshare");
+        command.args(["--net", "dockerd", "--bridge", "none", "--iptables=false", "--ip6tables=false", "--host", &self.host()]);
+        for (flag, name) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
+            command.arg(flag).arg(self.path(name));
+        }
+        command.args(&self.flags).stdin(Stdio::null()).stdout(log.try_clone().expect("a file")).stderr(log);
+        let process = command.spawn().expect("dockerd is installed by `cargo xtask test`");
+        until(START_LIMIT, "the test's own engine answers", || {
+            self.docker().arg("info").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+        });
+        process
+    }
+}
+
+impl OwnEngine {
+    /// Starts one with these flags, and gives it its image.
+    pub fn start(flags: &[&str]) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let place = Place { folder, flags: flags.iter().map(|flag| (*flag).to_owned()).collect() };
+        let process = place.start();
+        import_small_image(&place);
+        Self { place: Some(place), process }
+    }
+
+    /// As `DOCKER_HOST` wants it.
+    pub fn host(&self) -> String {
+        self.place.as_ref().expect("it was not killed").host()
+    }
+
+    /// Its image.
+    pub fn small_image(&self) -> &'static str {
+        SMALL_IMAGE
+    }
+
+    /// Kills it. Its containers are left to themselves.
+    pub fn killed(mut self) -> KilledEngine {
+        self.process.kill().expect("it is ours");
+        self.process.wait().expect("it is ours");
+        let place = self.place.take().expect("it was not killed");
+        place.bury_containerd();
+        KilledEngine { place }
+    }
+
+    /// Kills it and starts it again.
+    pub fn killed_and_started_again(self) -> Self {
+        self.killed().started_again()
+    }
+}
+
+impl KilledEngine {
+    /// Starts it again, with all that it had.
+    pub fn started_again(self) -> OwnEngine {
+        let process = self.place.start();
+        OwnEngine { place: Some(self.place), process }
+    }
+}
+
+impl Drop for OwnEngine {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let listed = place.docker().args(["ps", "--all", "--quiet"]).output();
+        let ids = listed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for id in ids.lines() {
+            drop(place.docker().args(["rm", "--force", id]).output());
+        }
+        let pid = rustix::process::Pid::from_child(&self.process);
+        if rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok() {
+            drop(self.process.wait());
+        }
+        unmount_below(place.folder.path());
+    }
+}
+
+/// What an engine mounted for itself would keep its folder from being removed.
+fn unmount_below(folder: &Path) {
+    let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mut below: Vec<_> =
+        mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|path| Path::new(path).starts_with(folder)).collect();
+    below.sort_unstable();
+    for path in below.iter().rev() {
+        let _gone = rustix::mount::unmount(*path, rustix::mount::UnmountFlags::DETACH);
+    }
+}
+
+fn import_small_image(place: &Place) {
+    let root = place.path("image");
+    for folder in ["bin", "usr/local/sbin", "tmp", "proc", "etc", "root"] {
+        fs_err::create_dir_all(root.join(folder)).expect("a test's folder can be written");
+    }
+    fs_err::copy("/bin/busybox", root.join("bin/busybox")).expect("busybox-static is installed by `cargo xtask test`");
+    for name in ["sh", "sleep", "cat", "ls", "seq", "touch", "printf", "ln", "grep", "setsid"] {
+        std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a test's folder can be written");
+    }
+    let mut tar =
+        Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("tar is there");
+    let from = tar.stdout.take().expect("piped");
+    let imported = place.docker().args(["import", "-", SMALL_IMAGE]).stdin(from).output().expect("docker is installed");
+    assert!(imported.status.success() && tar.wait().expect("ours").success(), "{imported:?}");
+}
