@@ -24,8 +24,18 @@ pub struct Config {
     pub allowed_hosts: Vec<String>,
     /// `ORCH_WORKER`: `codex-docker`, `host`, or the path of a program.
     pub worker: Option<String>,
-    /// `CODEX_HOME`: Codex's own folder, with its login; Codex's default where it is not set.
+    /// `CODEX_HOME`: Codex's own folder for the worker `host` and programs; `ORCH_HOME/codex` for `host` where it is not set.
     pub codex_home: Option<PathBuf>,
+    /// The program of the built-in worker that runs Codex in containers, and its first arguments: this one, as `codex-docker`.
+    pub container_program: Vec<String>,
+    /// `IMAGE_NAME`: the image of runs whose environment names none; the pinned one's where it is not set.
+    pub image: Option<String>,
+    /// `CODEX_DOCKER_MODEL_URL`: the model's API behind the broker; the one of `OpenAI` where it is not set.
+    pub model_url: Option<String>,
+    /// Whether an API key stays outside the container, behind a broker.
+    pub broker: Broker,
+    /// Codex's settings that runs in containers start from.
+    pub codex_config: Option<PathBuf>,
     /// More names of variables that a worker gets from the server's environment.
     pub pass_environment: Vec<String>,
     /// The longest that one run may take.
@@ -44,6 +54,16 @@ pub struct Config {
     pub base_environment: BaseEnvironment,
     /// This process's environment as it was at the start, for the worker's list.
     pub environment: BTreeMap<OsString, OsString>,
+}
+
+/// Whether the container of a run gets an API key itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Broker {
+    /// It does not: a broker outside of it puts the key into its requests.
+    #[default]
+    On,
+    /// It does, and the agent could take it.
+    Off,
 }
 
 /// Settings that were given on the command line.
@@ -65,6 +85,11 @@ struct ConfigFile {
     allowed_hosts: Option<Vec<String>>,
     worker: Option<String>,
     codex_home: Option<PathBuf>,
+    container_program: Option<Vec<String>>,
+    image: Option<String>,
+    model_url: Option<String>,
+    broker: Option<bool>,
+    codex_config: Option<PathBuf>,
     pass_environment: Option<Vec<String>>,
     run_time_limit: Option<String>,
     turn_end_grace: Option<String>,
@@ -72,6 +97,9 @@ struct ConfigFile {
     clone_time_limit: Option<String>,
     fetch_time_limit: Option<String>,
 }
+
+/// The running program itself, also when its file was replaced by an upgrade.
+const THIS_PROGRAM: &str = "/proc/self/exe";
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -84,14 +112,18 @@ impl Config {
             allowed_hosts: vec![],
             worker: None,
             codex_home: None,
+            container_program: vec![THIS_PROGRAM.to_owned(), "codex-docker".to_owned()],
+            image: None,
+            model_url: None,
+            broker: Broker::default(),
+            codex_config: None,
             pass_environment: vec![],
             run_time_limit: 2 * HOUR,
             turn_end_grace: Duration::from_secs(10),
             stop_grace: Duration::from_secs(10),
             clone_time_limit: HOUR,
             fetch_time_limit: Duration::from_mins(5),
-            // The running program itself, also when its file was replaced by an upgrade.
-            keeper_program: PathBuf::from("/proc/self/exe"),
+            keeper_program: PathBuf::from(THIS_PROGRAM),
             base_environment: BaseEnvironment::default(),
             environment: BTreeMap::new(),
         }
@@ -113,6 +145,11 @@ impl Config {
         }
         config.worker = overrides.worker.clone().or_else(|| text("ORCH_WORKER")).or(file.worker);
         config.codex_home = get("CODEX_HOME").map(PathBuf::from).or(file.codex_home);
+        config.container_program = container_program(file.container_program, config.container_program)?;
+        config.image = text("IMAGE_NAME").or(file.image);
+        config.model_url = text("CODEX_DOCKER_MODEL_URL").or(file.model_url);
+        config.broker = if file.broker.unwrap_or(true) { Broker::On } else { Broker::Off };
+        config.codex_config = file.codex_config.map(|path| home.join(path));
         config.allowed_hosts = file.allowed_hosts.unwrap_or_default();
         config.pass_environment = file.pass_environment.unwrap_or_default();
         for (name, given, setting) in [
@@ -154,6 +191,16 @@ fn home_path(flag: Option<&Path>, variable: Option<&OsString>, user: Option<&OsS
     let home = flag.map(Path::to_owned).or_else(|| variable.map(PathBuf::from)).or_else(default);
     let home = home.ok_or_else(|| unusable("neither ORCH_HOME nor HOME is set".to_owned()).hint("set ORCH_HOME to a folder"))?;
     std::path::absolute(&home).map_err(|error| unusable(format!("`{}` is no path: {error}", home.display())))
+}
+
+/// The first word must be a path, since runs start in a worktree.
+fn container_program(given: Option<Vec<String>>, default: Vec<String>) -> Result<Vec<String>, Problem> {
+    match given {
+        None => Ok(default),
+        Some(words) if words.first().is_some_and(|program| Path::new(program).is_absolute()) => Ok(words),
+        Some(_) => Err(unusable("`container_program` does not begin with the absolute path of a program".to_owned())
+            .hint("as in container_program = [\"/usr/local/bin/codex-docker\"]")),
+    }
 }
 
 fn read_file(path: &Path) -> Result<ConfigFile, Problem> {
@@ -236,10 +283,27 @@ mod tests {
             ("stop_grace = \"0s\"", "stop_grace"),
             ("listen = \"8080\"", "8080"),
             ("listen = ", "config.toml"),
+            ("container_program = []", "container_program"),
+            ("container_program = [\"codex-docker\"]", "container_program"),
         ] {
             let problem = load(folder.path(), toml, &[], &Overrides::default()).expect_err(toml);
             assert!(problem.detail.contains(named) && problem.code == "config_unusable", "{problem:?}");
         }
+    }
+
+    #[test]
+    fn containers_are_made_by_this_program_with_the_key_outside_unless_it_is_said_otherwise() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plain = load(folder.path(), "", &[], &Overrides::default()).expect("sound");
+        assert_eq!(plain.container_program, ["/proc/self/exe", "codex-docker"]);
+        assert_eq!((plain.broker, plain.image, plain.model_url), (Broker::On, None, None));
+        let toml = "broker = false\nimage = \"file:1\"\nmodel_url = \"http://m/v1\"\ncodex_config = \"codex.toml\"";
+        let set = load(folder.path(), toml, &[("IMAGE_NAME", "variable:1")], &Overrides::default()).expect("sound");
+        assert_eq!(
+            (set.broker, set.image.as_deref(), set.model_url.as_deref()),
+            (Broker::Off, Some("variable:1"), Some("http://m/v1"))
+        );
+        assert_eq!(set.codex_config, Some(folder.path().join("codex.toml")));
     }
 
     #[test]

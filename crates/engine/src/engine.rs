@@ -60,7 +60,7 @@ pub enum RunLine {
     Line {
         /// The byte offset behind the line: what to resume from.
         offset: u64,
-        /// The line as the worker wrote it.
+        /// The line as the worker wrote it, but for secrets.
         text: bytes::Bytes,
     },
     /// The run has ended, and every complete line was sent.
@@ -85,6 +85,12 @@ impl Engine {
 
     /// What this server is and how it is.
     pub fn status(&self) -> ServerStatus {
+        self.inner.status()
+    }
+
+    /// The same, after asking whether the worker can run something now.
+    pub async fn fresh_status(&self) -> ServerStatus {
+        self.inner.hear().await;
         self.inner.status()
     }
 
@@ -166,7 +172,8 @@ impl Engine {
             model: asked.model.as_deref().map(Setting::parse).transpose()?,
             effort: asked.effort.as_deref().map(Setting::parse).transpose()?,
         };
-        self.inner.worker()?;
+        let environment = self.inner.environments.get(slot.env_id).map(|environment| environment.record());
+        self.inner.able_worker(environment.as_deref()).await?;
         self.inner.ask(&slot, TaskRequest::Resume(run)).await?;
         self.inner.admit(&slot);
         Ok(self.inner.task_view(&slot))
@@ -209,7 +216,16 @@ impl Engine {
         self.inner.log(self.task_slot(id)?.as_ref(), run).await
     }
 
-    /// The journal's lines from a byte offset on, while they are written, until the run has ended.
+    /// All of a run's journal that is written, with what is secret in it masked. For people; the raw one has the exact bytes.
+    pub async fn masked_log(
+        &self,
+        id: &str,
+        run: RunNumber,
+    ) -> Result<impl Stream<Item = std::io::Result<bytes::Bytes>> + Send + use<>, Problem> {
+        self.inner.masked_log(self.task_slot(id)?.as_ref(), run).await
+    }
+
+    /// The journal's lines from a byte offset on, while they are written, until the run has ended. What is secret is masked.
     pub fn follow(
         &self,
         id: &str,

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView, WorkerStatus};
+use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView};
 use model::problem::{Problem, ProblemKind};
 use model::run::RunError;
 use tokio_util::sync::CancellationToken;
@@ -18,9 +18,9 @@ use crate::exec::Redactor;
 use crate::feed::Feed;
 use crate::git::{Git, Mirror};
 use crate::journal::FolderWatch;
-use crate::store::Home;
+use crate::store::{CodexHome, Home};
 use crate::task::{TaskSlot, TaskTable};
-use crate::worker::{Worker, WorkerProblem};
+use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 
 /// Everything that the mailboxes share.
 pub(crate) struct Inner {
@@ -28,7 +28,10 @@ pub(crate) struct Inner {
     pub(crate) home: Arc<Home>,
     pub(crate) git: Git,
     pub(crate) worker: Result<Worker, WorkerProblem>,
-    pub(crate) secrets: Redactor,
+    pub(crate) checks: ContainerChecks,
+    pub(crate) codex_home: CodexHome,
+    /// Values that no reader may see, whatever the environment.
+    secrets: Vec<String>,
     pub(crate) tasks: TaskTable,
     pub(crate) environments: EnvironmentTable,
     pub(crate) damaged_tasks: Vec<Damaged>,
@@ -67,11 +70,18 @@ impl Inner {
             blocking(move || Ok::<_, Problem>((reader.read_environments()?, reader.read_tasks()?))).await?;
         let started_at = Timestamp::now();
         let worker = Worker::find(&config);
-        let secrets = Redactor::new(config.secret_values());
+        let layout = home.layout.clone();
+        let codex_home = blocking(move || CodexHome::open(&layout)).await.map_err(|error| {
+            Problem::new(ProblemKind::Unavailable, "home_unusable", format!("Codex's folder in the home cannot be made: {error}"))
+                .hint("make the home writable for this user, or choose another with ORCH_HOME")
+        })?;
+        let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
         let inner = Arc::new(Self {
             home,
             git,
             worker,
+            checks,
+            codex_home,
             secrets,
             tasks: TaskTable::default(),
             environments: EnvironmentTable::default(),
@@ -99,12 +109,8 @@ impl Inner {
         inner.recover().await;
         inner.finish_environment_removals();
         inner.keep_recovering();
+        inner.hear_of_the_engine().await;
         Ok(inner)
-    }
-
-    /// The worker, or why no task can be started.
-    pub(crate) fn worker(&self) -> Result<&Worker, Problem> {
-        self.worker.as_ref().map_err(WorkerProblem::to_problem)
     }
 
     /// The complete mirror of an environment.
@@ -120,21 +126,13 @@ impl Inner {
         *self.listen.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
-    pub(crate) fn status(&self) -> ServerStatus {
+    pub(crate) fn status(self: &Arc<Self>) -> ServerStatus {
         let tasks = self.tasks.all();
-        let worker = match &self.worker {
-            Ok(worker) => worker.status(),
-            Err(problem) => {
-                let problem = problem.to_problem();
-                let name = self.config.worker.clone().unwrap_or_else(|| "none".to_owned());
-                WorkerStatus { name, program: None, problem: Some(problem.detail), hints: problem.hints }
-            }
-        };
         ServerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             home: self.home.layout.home().display().to_string(),
-            worker,
+            worker: self.worker_status(),
             git: format!("{} ({})", self.git.version(), self.git.tool().path().display()),
             started_at: self.started_at,
             listen: self.listen.lock().unwrap_or_else(PoisonError::into_inner).map(|address| address.to_string()),
@@ -142,6 +140,21 @@ impl Inner {
             tasks: tasks.len(),
             active_runs: tasks.iter().filter(|slot| slot.record().last_run().is_active()).count(),
         }
+    }
+
+    /// What masks everything that readers of an environment's runs must not see.
+    pub(crate) fn redactor(&self, env_id: model::ids::EnvironmentId) -> Redactor {
+        let mut secrets = self.secrets.clone();
+        match Login::stored(&self.codex_home) {
+            Ok(login) => secrets.extend(login.iter().flat_map(Login::secrets).map(|secret| secret.expose().to_owned())),
+            Err(error) => tracing::warn!(%error, "the login of Codex cannot be read"),
+        }
+        if let Some(environment) = self.environments.get(env_id) {
+            secrets.extend(environment.record().secret_values().map(str::to_owned));
+        }
+        // In a line of JSON a secret stands as JSON writes it.
+        let escaped: Vec<_> = secrets.iter().map(|secret| in_json(secret)).filter(|text| !secrets.contains(text)).collect();
+        Redactor::new(secrets.into_iter().chain(escaped))
     }
 
     pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {
@@ -152,4 +165,10 @@ impl Inner {
         let name = self.environments.get(slot.env_id).map(|environment| environment.record().name.clone());
         TaskView::new(&slot.record(), name, slot.progress())
     }
+}
+
+/// A text between the quotes of JSON.
+fn in_json(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
 }

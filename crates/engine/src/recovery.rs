@@ -9,11 +9,16 @@ use std::time::Duration;
 use model::task::{Holder, Observation, TaskRecord};
 
 use crate::engine::Inner;
+use crate::exec::Redactor;
 use crate::keeper::{KeeperState, RunFiles, observe};
 use crate::task::TaskSlot;
+use crate::worker::{Housekeeping, WorkerKind, home_label};
 
 /// How often the world is looked at besides the events that it sends: soon enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
+
+/// How often containers are looked for that nobody holds: those whose keeper was killed while the engine did not answer.
+const SWEEP_PERIOD: Duration = Duration::from_mins(10);
 
 impl Inner {
     /// What is seen of a task's world.
@@ -49,12 +54,32 @@ impl Inner {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
             let mut tick = tokio::time::interval(PERIOD);
-            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            let mut sweep = tokio::time::interval(SWEEP_PERIOD);
+            for interval in [&mut tick, &mut sweep] {
+                interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            }
             loop {
                 tokio::select! {
                     () = inner.cancel.cancelled() => return,
                     _ = tick.tick() => inner.recover().await,
+                    _ = sweep.tick() => inner.sweep(),
                 }
+            }
+        });
+    }
+
+    /// Ends the containers of this home that nobody holds. One of a run that goes on is held.
+    fn sweep(self: &Arc<Self>) {
+        if !self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
+            return;
+        }
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move {
+            let housekeeping = Housekeeping::new(&inner.config, Redactor::default());
+            let label = [home_label(inner.home.layout.home())];
+            let swept = housekeeping.reap(&label);
+            if let Some(Err(error)) = inner.cancel.run_until_cancelled(swept).await {
+                tracing::warn!(%error, "could not look for containers that nobody holds");
             }
         });
     }

@@ -8,15 +8,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::container::{ContainerSettings, ContainerStatus, EditContainer};
 use crate::environment::{EnvironmentRecord, EnvironmentStatus};
 use crate::ids::{EnvironmentId, RunNumber, TaskId};
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::problem::{Problem, ProblemKind};
 use crate::run::{RunError, RunStatus};
+use crate::secret::Secret;
 use crate::task::{TaskFile, TaskRecord, TaskStatus};
 
 /// `POST /api/v1/envs`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateEnvironment {
     /// Where to clone from: https, ssh, scp-like, file or an absolute path.
@@ -30,10 +32,17 @@ pub struct CreateEnvironment {
     /// Variables for the agent's process. Not for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
+    /// Variables that are never answered again, and masked in what the agent says. The raw log keeps what the agent printed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, String>, write_only)]
+    pub secrets: BTreeMap<String, Secret>,
+    /// How the container of its runs is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<EditContainer>,
 }
 
 /// `PATCH /api/v1/envs/{env_id}`: what is left out stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditEnvironment {
     /// A new name.
@@ -45,6 +54,13 @@ pub struct EditEnvironment {
     /// All variables anew.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<BTreeMap<String, String>>,
+    /// Secrets to set, or to forget where the value is null. The others stay.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schema(value_type = BTreeMap<String, Option<String>>, write_only)]
+    pub secrets: BTreeMap<String, Option<Secret>>,
+    /// What to change of how the container of its runs is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<EditContainer>,
 }
 
 /// How far a clone or a checkout has come.
@@ -77,6 +93,13 @@ pub struct EnvironmentView {
     /// Variables for the agent's process.
     #[schema(value_type = BTreeMap<String, String>)]
     pub variables: BTreeMap<VariableName, String>,
+    /// The names of the variables that are secret. Their values are never answered.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub secrets: Vec<VariableName>,
+    /// How the container of its runs is made.
+    #[serde(default)]
+    pub container: ContainerSettings,
     /// How many tasks are cut from it.
     pub tasks: usize,
     /// When it was created.
@@ -99,6 +122,8 @@ impl EnvironmentView {
             error: record.error.clone(),
             progress,
             variables: record.variables.clone(),
+            secrets: record.secrets.keys().cloned().collect(),
+            container: record.container.clone(),
             tasks,
             created_at: record.created_at,
             updated_at: record.updated_at,
@@ -302,6 +327,9 @@ pub struct WorkerStatus {
     pub problem: Option<String>,
     /// What to do about it.
     pub hints: Vec<String>,
+    /// The container engine and the image, where the worker has them and was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerStatus>,
 }
 
 /// An error as `application/problem+json` (RFC 9457).

@@ -1,7 +1,7 @@
 //! An environment: a repository that tasks are cut from.
 //!
 //! On disk its URL and its default branch are files of their own, as the strategy wants them; the rest is `env.json`
-//! ([`EnvironmentFile`]). A clone that failed is remembered only in memory: on disk it leaves nothing behind.
+//! ([`EnvironmentFile`]), and secret values are in a file of their own. A clone that failed is remembered only in memory: on disk it leaves nothing behind.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::container::ContainerSettings;
 use crate::ids::EnvironmentId;
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::run::RunError;
+use crate::secret::Secret;
 
 /// Where an environment is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -56,6 +58,12 @@ pub struct EnvironmentRecord {
     pub error: Option<RunError>,
     /// Variables for the agent's process.
     pub variables: BTreeMap<VariableName, String>,
+    /// Variables that nobody may see. They lie in a file of their own.
+    pub secrets: BTreeMap<VariableName, Secret>,
+    /// Values that were secrets before, and are masked like those there are.
+    pub former_secrets: Vec<Secret>,
+    /// How the container of its runs is made.
+    pub container: ContainerSettings,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -78,6 +86,9 @@ pub struct EnvironmentFile {
     /// Variables for the agent's process.
     #[serde(default)]
     pub variables: BTreeMap<VariableName, String>,
+    /// How the container of its runs is made.
+    #[serde(default)]
+    pub container: ContainerSettings,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -95,6 +106,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
             name: record.name.clone(),
             status: record.status,
             variables: record.variables.clone(),
+            container: record.container.clone(),
             created_at: record.created_at,
             updated_at: record.updated_at,
             extra: record.extra.clone(),
@@ -103,7 +115,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
 }
 
 impl EnvironmentFile {
-    /// Joins the file with what the two files beside it say.
+    /// Joins the file with what the two files beside it say. Its secrets are in a third.
     pub fn with(self, repo_url: RepositoryUrl, default_branch: Option<BranchName>) -> EnvironmentRecord {
         EnvironmentRecord {
             env_id: self.env_id,
@@ -113,9 +125,19 @@ impl EnvironmentFile {
             status: self.status,
             error: None,
             variables: self.variables,
+            secrets: BTreeMap::new(),
+            former_secrets: Vec::new(),
+            container: self.container,
             created_at: self.created_at,
             updated_at: self.updated_at,
             extra: self.extra,
         }
+    }
+}
+
+impl EnvironmentRecord {
+    /// Every value that readers must not see: the secrets, and what was one before.
+    pub fn secret_values(&self) -> impl Iterator<Item = &str> {
+        self.secrets.values().chain(&self.former_secrets).map(Secret::expose)
     }
 }

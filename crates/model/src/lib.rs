@@ -4,13 +4,16 @@
 //! world is an [`Observation`](task::Observation), and what should be done about it is a list of effects for somebody else.
 
 pub mod api;
+pub mod bundle;
 pub mod codex;
+pub mod container;
 pub mod diff;
 pub mod environment;
 pub mod ids;
 pub mod names;
 pub mod problem;
 pub mod run;
+pub mod secret;
 pub mod task;
 
 /// The Codex CLI version that the product pins: installed by `demo`, driven by the tests.

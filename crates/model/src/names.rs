@@ -20,7 +20,7 @@ fn unusable(code: &'static str, detail: impl Into<String>) -> Problem {
 }
 
 /// A value as it may stand in a message: printable and short.
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().filter(|c| !c.is_control()).take(100).collect();
     if text.chars().count() > 100 {
         shown.push('…');

@@ -7,20 +7,18 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::api::{CreateEnvironment, EditEnvironment, FeedEvent};
+use model::container::ContainerSettings;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::EnvironmentId;
-use model::names::{BranchName, RepositoryUrl, Title, VariableName};
+use model::names::{BranchName, RepositoryUrl, Title};
 use model::problem::{Problem, ProblemKind};
 use model::task::TaskRequest;
 
 use super::EnvironmentSlot;
+use super::values::{change_secrets, check_variables, parse_variables};
 use crate::engine::{Inner, blocking};
 use crate::git::{Mirror, VerifyBranchError};
 use crate::store::StoreError;
-
-/// The most variables and the most bytes of a value: what fits an argument list with room to spare.
-const MAX_VARIABLES: usize = 200;
-const MAX_VARIABLE_BYTES: usize = 32 * 1024;
 
 impl Inner {
     /// Records an environment and begins its clone.
@@ -31,20 +29,24 @@ impl Inner {
             Some(name) => Title::parse(name)?,
             None => Title::parse(repo_url.repository_name())?,
         };
-        let variables = parse_variables(new.variables)?;
         let now = Timestamp::now();
-        let record = EnvironmentRecord {
+        let mut record = EnvironmentRecord {
             env_id: EnvironmentId::from_uuid(uuid::Uuid::now_v7()),
             name,
             repo_url,
             default_branch,
             status: EnvironmentStatus::Cloning,
             error: None,
-            variables,
+            variables: parse_variables(new.variables)?,
+            secrets: BTreeMap::new(),
+            former_secrets: vec![],
+            container: ContainerSettings::default().edited(new.container.unwrap_or_default())?,
             created_at: now,
             updated_at: now,
             extra: serde_json::Map::new(),
         };
+        change_secrets(&mut record, new.secrets.into_iter().map(|(name, value)| (name, Some(value))).collect())?;
+        check_variables(&record)?;
         if let Err(error) = self.write_environment(&record).await {
             self.discard_environment(record.env_id).await;
             return Err(error.into());
@@ -65,6 +67,11 @@ impl Inner {
         }
         if let Some(variables) = edit.variables {
             record.variables = parse_variables(variables)?;
+        }
+        change_secrets(&mut record, edit.secrets)?;
+        check_variables(&record)?;
+        if let Some(container) = edit.container {
+            record.container = std::mem::take(&mut record.container).edited(container)?;
         }
         if let Some(branch) = edit.default_branch {
             let branch = BranchName::parse(&branch)?;
@@ -193,19 +200,4 @@ fn branch_problem(error: VerifyBranchError) -> Problem {
             .hint("name one of the branches there are"),
         VerifyBranchError::Program(error) => Problem::internal(error),
     }
-}
-
-fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTreeMap<VariableName, String>, Problem> {
-    let refused = |detail: String| Problem::new(ProblemKind::Unusable, "variable_refused", detail);
-    if variables.len() > MAX_VARIABLES {
-        return Err(refused(format!("{} variables are more than the {MAX_VARIABLES} that are taken", variables.len())));
-    }
-    let parse = |(name, value): (String, String)| {
-        let name = VariableName::parse(&name)?;
-        if value.len() > MAX_VARIABLE_BYTES || value.contains('\0') {
-            return Err(refused(format!("the value of `{name}` has a NUL or more than {MAX_VARIABLE_BYTES} bytes")));
-        }
-        Ok((name, value))
-    };
-    variables.into_iter().map(parse).collect()
 }

@@ -2,11 +2,13 @@
 //!
 //! * [`table`]: the environments in memory.
 //! * [`mailbox`]: create, edit, remove; the record is written before anything follows from it.
+//! * [`values`]: what a person gave, parsed.
 //! * [`cloning`]: the clone, with its progress; a failed or cancelled one leaves nothing on disk.
 
 mod cloning;
 mod mailbox;
 mod table;
+mod values;
 
 pub(crate) use cloning::fetch_failed;
 pub(crate) use mailbox::not_ready;

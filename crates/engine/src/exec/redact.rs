@@ -29,16 +29,22 @@ impl Redactor {
 
     /// The text without what must not be read.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let text = self.mask(text);
+        match redact_credentials(&text) {
+            Cow::Borrowed(_) => text,
+            Cow::Owned(redacted) => Cow::Owned(redacted),
+        }
+    }
+
+    /// The text without the given values. For an agent's own words, in which a URL is no credential of ours.
+    pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
         for secret in &self.secrets {
             if text.contains(secret.as_str()) {
                 text = Cow::Owned(text.replace(secret.as_str(), MASK));
             }
         }
-        match redact_credentials(&text) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(redacted) => Cow::Owned(redacted),
-        }
+        text
     }
 }
 
@@ -142,6 +148,7 @@ mod tests {
         let redactor = Redactor::new(["hunter2".to_owned(), "hunter2-and-more".to_owned(), "a".to_owned()]);
         assert_eq!(redactor.redact("x=hunter2-and-more y=hunter2 a"), "x=*** y=*** a");
         assert_eq!(redactor.redact("https://t:hunter2@h/"), "https://***@h/");
+        assert_eq!(redactor.mask("https://t:x@h/ hunter2"), "https://t:x@h/ ***");
         assert!(!format!("{redactor:?}").contains("hunter2"));
     }
 }

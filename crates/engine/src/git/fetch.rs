@@ -169,7 +169,7 @@ pub(super) async fn run_network(command: CommandSpec<'_>) -> Result<Finished, Fe
 }
 
 /// The last lines of stderr that say what went wrong: git's and the remote's errors, or else whatever is no progress.
-fn telling_lines(stderr: &str) -> String {
+pub(super) fn telling_lines(stderr: &str) -> String {
     let noise =
         |line: &&str| line.is_empty() || line.contains('%') || line.starts_with("Cloning into") || line.starts_with("hint:");
     let mut lines: Vec<&str> = stderr.split(['\n', '\r']).map(str::trim).filter(|line| !noise(line)).collect();

@@ -33,7 +33,7 @@ pub struct CommitMessage<'a> {
 
 impl CommitMessage<'_> {
     /// As git takes it.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let RunTrailers { task_id, run, thread_id } = self.trailers;
         let mut trailers = vec![trailer("Task-Id", task_id), trailer("Run", run)];
         trailers.extend(thread_id.map(|thread_id| trailer("Thread-Id", thread_id)));

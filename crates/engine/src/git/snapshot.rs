@@ -17,7 +17,7 @@ use super::mirror::commits_of;
 use super::program::{answer, branch_ref};
 use super::staging::{Staged, Staging};
 use super::worktree::Worktree;
-use crate::exec::{RunProgramError, Stdin};
+use crate::exec::{CommandSpec, RunProgramError, Stdin};
 
 /// Who a commit is by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub dropped_gitlinks: Vec<String>,
     /// What could not be read and was left as it was in the branch, in git's words.
     pub unreadable: Vec<String>,
+    /// What else a person should know, such as commits of the agent that were damaged.
+    pub notes: Vec<String>,
 }
 
 /// The worktree could not be committed.
@@ -110,7 +112,7 @@ impl Worktree {
         self.stand_on_branch().await?;
         staging.install()?;
         admin::clear_unfinished(&self.admin)?;
-        Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable })
+        Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable, notes: Vec::new() })
     }
 
     /// Where the branch and HEAD are, and what follows from it.
@@ -160,7 +162,7 @@ impl Worktree {
         Ok((Some(commit.clone()), commit))
     }
 
-    async fn move_branch(&self, to: &ObjectId, from: Option<&ObjectId>) -> Result<(), RunProgramError> {
+    pub(super) async fn move_branch(&self, to: &ObjectId, from: Option<&ObjectId>) -> Result<(), RunProgramError> {
         let nothing = "0".repeat(to.as_str().len());
         let from = from.map_or(nothing.as_str(), ObjectId::as_str);
         let command = self.mirror.git().command(self.place()).args(["update-ref", "-m", "codex-orchestrator: end of a run"]);
@@ -168,7 +170,7 @@ impl Worktree {
         Ok(())
     }
 
-    async fn stand_on_branch(&self) -> Result<(), SnapshotError> {
+    pub(super) async fn stand_on_branch(&self) -> Result<(), SnapshotError> {
         let name = branch_ref(&self.branch);
         if admin::head(&self.admin)? != format!("ref: {name}") {
             self.mirror.git().command(self.place()).args(["symbolic-ref", "HEAD", &name]).run_ok().await?;
@@ -177,16 +179,19 @@ impl Worktree {
     }
 
     async fn is_ancestor(&self, ancestor: &ObjectId, of: &ObjectId) -> Result<bool, RunProgramError> {
-        if ancestor == of {
-            return Ok(true);
-        }
-        let command = self.mirror.git().command(self.place());
-        let finished = command.args(["merge-base", "--is-ancestor", ancestor.as_str(), of.as_str()]).run().await?;
-        Ok(finished.status.success())
+        is_ancestor(self.mirror.git().command(self.place()), ancestor, of).await
     }
 
     async fn ask(&self, arguments: &[&str]) -> Result<ObjectId, SnapshotError> {
         let told = answer(self.mirror.git().command(self.place()).args(arguments)).await?;
         told.parse().map_err(|_| SnapshotError::Unexpected { answer: told })
     }
+}
+
+/// Whether a commit is the other, or among those that the other builds on. `command` is a git on their repository.
+pub(super) async fn is_ancestor(command: CommandSpec<'_>, ancestor: &ObjectId, of: &ObjectId) -> Result<bool, RunProgramError> {
+    if ancestor == of {
+        return Ok(true);
+    }
+    Ok(command.args(["merge-base", "--is-ancestor", ancestor.as_str(), of.as_str()]).run().await?.status.success())
 }

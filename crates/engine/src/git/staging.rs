@@ -184,7 +184,7 @@ impl<'w> Staging<'w> {
 
 /// Copies an index with its time: git looks into a file of the same second as the index even if all else about it is as it
 /// was, and a younger index would hide a change that was made at once and kept the size.
-fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
+pub(super) fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
     let written = fs_err::metadata(from)?.modified()?;
     fs_err::copy(from, to)?;
     fs_err::OpenOptions::new().write(true).open(to)?.set_modified(written)

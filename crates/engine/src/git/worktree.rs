@@ -15,6 +15,7 @@ use super::mirror::Mirror;
 use super::program::{LONG, Place, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
+use super::twin::base_ref;
 use crate::exec::{RunProgramError, Stderr, Stdin};
 
 /// A worktree as it should be.
@@ -173,7 +174,7 @@ impl Mirror {
     pub async fn remove_worktree(&self, path: &Path, branch: &str, keep_as: &str) -> Result<RemovedWorktree, WorktreeError> {
         let (kept, discarded) = {
             let _writer = self.writer().await;
-            let kept = self.retire_branch(branch, &format!("refs/orchestrator/removed/{keep_as}")).await?;
+            let kept = self.retire_branch(branch, keep_as).await?;
             // The folder may have been moved away already, with the folder it was in.
             let named = admin::real_path(path).unwrap_or_else(|_| path.to_owned());
             let admin = admin::find(self.path(), &named)?;
@@ -186,15 +187,18 @@ impl Mirror {
         Ok(RemovedWorktree { kept })
     }
 
-    /// Moves a branch out of the way in one transaction.
+    /// Moves a branch out of the way, and lets go of what it was made from, in one transaction.
     async fn retire_branch(&self, branch: &str, keep_as: &str) -> Result<Option<ObjectId>, RunProgramError> {
-        let name = branch_ref(branch);
-        let names = [name.clone(), keep_as.to_owned()];
-        let [current, kept] = self.commits_of(&names).await?.try_into().unwrap_or([None, None]);
-        let Some(current) = current else { return Ok(kept) };
-        let moves = format!("update {keep_as} {current}\ndelete {name} {current}\n");
-        let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--stdin"]);
-        command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await?;
-        Ok(Some(current))
+        let (name, removed, base) = (branch_ref(branch), format!("refs/orchestrator/removed/{keep_as}"), base_ref(keep_as));
+        let names = [name.clone(), removed.clone(), base.clone()];
+        let [current, kept, made_from] = self.commits_of(&names).await?.try_into().unwrap_or([None, None, None]);
+        let retired = current.iter().map(|current| format!("update {removed} {current}\ndelete {name} {current}\n"));
+        let let_go = made_from.iter().map(|made_from| format!("delete {base} {made_from}\n"));
+        let moves: String = retired.chain(let_go).collect();
+        if !moves.is_empty() {
+            let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--stdin"]);
+            command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await?;
+        }
+        Ok(current.or(kept))
     }
 }

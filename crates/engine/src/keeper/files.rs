@@ -60,6 +60,11 @@ impl RunFiles {
         self.with(".exit.json")
     }
 
+    /// What the commit of a run in a container is to say.
+    pub fn message(&self) -> PathBuf {
+        self.with(".message")
+    }
+
     /// Held by the keeper for as long as it lives.
     pub fn lock(&self) -> PathBuf {
         self.with(".lock")

@@ -14,9 +14,11 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
+use super::cleanup::clean_up;
 use super::files::RunFiles;
 use super::held::{Held, Signals};
 use super::record::{Ending, ExitRecord, KeeperRecord, Order, read, write};
+use crate::config::process_environment;
 use crate::exec::process::ProcessIdentity;
 use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
 
@@ -104,6 +106,9 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
         }
         Err(error) => (Ending::NeverStarted { reason: error.to_string() }, false, None),
     };
+    if let Some(cleanup) = &order.cleanup {
+        clean_up(cleanup, process_environment()).await;
+    }
     let exit = ExitRecord {
         schema: model::SCHEMA,
         attempt: order.attempt,
@@ -124,7 +129,7 @@ fn start(order: &Order, files: &RunFiles) -> Result<RunningProgram, Box<dyn std:
         // Its own default for LANG is for programs whose words we read; the worker gets what was listed for it.
         .env_remove("LANG")
         .args(&order.args)
-        .envs(crate::config::process_environment())
+        .envs(process_environment())
         .stdin(Stdin::File(prompt.into()))
         .stdout(Stdout::File(journal.into()))
         .stderr(Stderr::File(stderr.into()));

@@ -50,7 +50,7 @@ pub(crate) async fn launch(
     if let Some(started_at) = begun(files, order.attempt)? {
         return Ok(started_at);
     }
-    end_older_tries(files, order.attempt).await?;
+    end_older_tries(files, order.attempt, environment).await?;
     write(&files.order(), order)?;
     let complaints = fs_err::File::options().create(true).append(true).mode(0o600).open(files.complaints())?;
     let keeper = CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), files.folder())
@@ -103,9 +103,9 @@ fn is_free(files: &RunFiles, attempt: Attempt) -> io::Result<bool> {
 }
 
 /// Ends the keeper of an earlier try that turned up after that try was given up, and what it started.
-async fn end_older_tries(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
+async fn end_older_tries(files: &RunFiles, attempt: Attempt, environment: &[(OsString, OsString)]) -> io::Result<()> {
     match read::<KeeperRecord>(&files.keeper())? {
-        Some(record) if record.attempt != attempt => end_leftovers(files, record.attempt).await,
+        Some(record) if record.attempt != attempt => end_leftovers(files, record.attempt, environment).await,
         Some(_) | None => Ok(()),
     }
 }
@@ -148,6 +148,7 @@ mod tests {
                 time_limit_ms: 1,
                 turn_end_grace_ms: 1,
                 stop_grace_ms: 1,
+                cleanup: None,
             };
             Self { folder, files, order }
         }

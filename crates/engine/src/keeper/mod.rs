@@ -7,6 +7,7 @@
 //!
 //! Invariant: a run is held by at most one keeper, and its exit record is written once, after everything of it has ended.
 
+mod cleanup;
 mod files;
 mod held;
 mod hold;
@@ -19,5 +20,6 @@ pub use files::RunFiles;
 pub use hold::main;
 pub use launch::LaunchError;
 pub(crate) use launch::launch;
+pub(crate) use observe::was_contained;
 pub use observe::{KeeperState, end_leftovers, observe, request_stop, until_gone};
 pub use record::{Ending, ExitRecord, KeeperRecord, Order};

@@ -3,6 +3,7 @@
 //! A keeper is told by pid, start time and boot id, never by its number alone. Unknown is an error, not an answer.
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use model::ids::Attempt;
 use serde::de::DeserializeOwned;
 
+use super::cleanup::clean_up;
 use super::files::RunFiles;
 use super::record::{ExitRecord, KeeperRecord, Order, read};
 use crate::exec::process::{
@@ -115,14 +117,24 @@ pub async fn until_gone(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
 }
 
 /// Ends whatever is left of a try whose keeper was killed, and a keeper that still lives with it: everything that carries the
-/// run's mark in its environment, that is in the keeper's session or the worker's group, or that descends from those.
-pub async fn end_leftovers(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
+/// run's mark in its environment, that is in the keeper's session or the worker's group, or that descends from those; and then
+/// whatever the order's cleanup ends. That one gets the environment.
+pub async fn end_leftovers(files: &RunFiles, attempt: Attempt, environment: &[(OsString, OsString)]) -> io::Result<()> {
     let Some(order) = read::<Order>(&files.order())? else { return Ok(()) };
     let mark = run_mark(order.task_id, order.run, attempt);
     // A damaged record costs the session and the group; the mark is still there.
     let record = or_damaged(read(&files.keeper()), |record: &KeeperRecord| record.attempt == attempt)?.whole();
     let find = || leftovers(&mark, record.as_ref());
-    kill_all(find, LEFTOVER_PATIENCE).await.map_err(io::Error::other)
+    kill_all(find, LEFTOVER_PATIENCE).await.map_err(io::Error::other)?;
+    if let Some(cleanup) = order.cleanup.filter(|_| order.attempt == attempt) {
+        clean_up(&cleanup, environment.iter().cloned()).await;
+    }
+    Ok(())
+}
+
+/// Whether the last order of a run was for a container, whose work must be brought out of its own repository.
+pub(crate) fn was_contained(files: &RunFiles) -> io::Result<bool> {
+    Ok(read::<Order>(&files.order())?.is_some_and(|order| order.cleanup.is_some()))
 }
 
 fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<ProcessIdentity>> {

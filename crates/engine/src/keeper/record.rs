@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::exec::process::ProcessIdentity;
 use crate::store::atomic::write_atomically;
-use crate::worker::WorkerCall;
+use crate::worker::{Cleanup, WorkerCall};
 
 /// What a keeper is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Order {
     pub turn_end_grace_ms: u64,
     /// How long a stopped worker may take after SIGINT, and again after SIGTERM, in milliseconds.
     pub stop_grace_ms: u64,
+    /// What ends what the worker may leave behind where no signal reaches it. An order that has one is for a container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cleanup: Option<Cleanup>,
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -61,6 +64,7 @@ impl Order {
             time_limit_ms: milliseconds(config.run_time_limit),
             turn_end_grace_ms: milliseconds(config.turn_end_grace),
             stop_grace_ms: milliseconds(config.stop_grace),
+            cleanup: call.cleanup.clone(),
         }
     }
 }

@@ -1,7 +1,9 @@
-//! Environments on disk: `repo.url` and `default_branch` as the strategy wants them, and `env.json` for the rest.
+//! Environments on disk: `repo.url` and `default_branch` as the strategy wants them, `secrets.json` for what nobody may see, and
+//! `env.json` for the rest.
 //!
 //! Invariant: `env.json` is written last, so an environment that has one has the others too.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
@@ -9,7 +11,9 @@ use fs_err as fs;
 use model::api::Damaged;
 use model::environment::{EnvironmentFile, EnvironmentRecord};
 use model::ids::EnvironmentId;
-use model::names::{BranchName, RepositoryUrl};
+use model::names::{BranchName, RepositoryUrl, VariableName};
+use model::secret::Secret;
+use serde::{Deserialize, Serialize};
 
 use super::atomic::write_atomically;
 use super::tasks::schema_of;
@@ -24,6 +28,7 @@ impl Home {
         if let Some(branch) = &environment.default_branch {
             write_line(&folder.join("default_branch"), branch.as_str())?;
         }
+        write_secrets(&self.layout.secrets(environment.env_id), environment)?;
         let path = folder.join("env.json");
         let mut text = serde_json::to_vec_pretty(&EnvironmentFile::from(environment))
             .map_err(|error| StoreError::new("write", &path, error.into()))?;
@@ -52,6 +57,42 @@ fn write_line(path: &Path, line: &str) -> Result<(), StoreError> {
     write_atomically(path, format!("{line}\n").as_bytes()).map_err(|error| StoreError::new("write", path, error))
 }
 
+/// `secrets.json`: the values that are never answered, in a file that only the owner can read.
+#[derive(Serialize, Deserialize)]
+struct SecretsFile {
+    schema: u32,
+    secrets: BTreeMap<VariableName, Secret>,
+    /// Values that were secrets before.
+    #[serde(default)]
+    former: Vec<Secret>,
+}
+
+fn write_secrets(path: &Path, environment: &EnvironmentRecord) -> Result<(), StoreError> {
+    let failed = |error| StoreError::new("write", path, error);
+    let (secrets, former) = (environment.secrets.clone(), environment.former_secrets.clone());
+    if secrets.is_empty() && former.is_empty() {
+        return match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            Ok(()) | Err(_) => Ok(()),
+        };
+    }
+    let text = serde_json::to_vec_pretty(&SecretsFile { schema: model::SCHEMA, secrets, former });
+    write_atomically(path, &text.map_err(|error| failed(error.into()))?).map_err(failed)
+}
+
+fn read_secrets(folder: &Path, environment: &mut EnvironmentRecord) -> Result<(), Damaged> {
+    let path = folder.join("secrets.json");
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(damaged(folder, &path, error)),
+    };
+    // What the parser says could repeat a part of a value.
+    let file: SecretsFile = serde_json::from_slice(&text).map_err(|_| damaged(folder, &path, "it is not in its form"))?;
+    (environment.secrets, environment.former_secrets) = (file.secrets, file.former);
+    Ok(())
+}
+
 fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged> {
     let path = folder.join("env.json");
     let text = match fs::read(&path) {
@@ -77,15 +118,18 @@ fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged>
         Err(error) if error.kind() == io::ErrorKind::NotFound => None,
         Err(error) => return Err(damaged(folder, &branch_path, error)),
     };
-    Ok(Some(file.with(url, branch)))
+    let mut environment = file.with(url, branch);
+    read_secrets(folder, &mut environment)?;
+    Ok(Some(environment))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::os::unix::fs::PermissionsExt as _;
 
+    use model::container::ContainerSettings;
     use model::environment::EnvironmentStatus;
-    use model::names::{Title, VariableName};
+    use model::names::Title;
 
     use super::*;
 
@@ -98,6 +142,9 @@ mod tests {
             status: EnvironmentStatus::Ready,
             error: None,
             variables: BTreeMap::from([(VariableName::parse("A").expect("a name"), "b".to_owned())]),
+            secrets: BTreeMap::from([(VariableName::parse("TOKEN").expect("a name"), Secret::new("hunter2"))]),
+            former_secrets: vec![Secret::new("hunter1")],
+            container: ContainerSettings { memory: Some("4g".to_owned()), ..ContainerSettings::default() },
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
             extra: serde_json::Map::from_iter([("colour".to_owned(), "green".into())]),
@@ -125,5 +172,23 @@ mod tests {
         let found = home.read_environments().expect("read");
         assert!(found.records.is_empty());
         assert_eq!(found.damaged[0].path, url.display().to_string());
+    }
+
+    #[test]
+    fn secrets_lie_in_a_file_of_their_own_until_there_are_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        home.write_environment(&environment()).expect("written");
+        let path = home.layout.secrets(environment().env_id);
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        let rest = fs::read_to_string(path.with_file_name("env.json")).expect("there");
+        assert!(!rest.contains("hunter") && !rest.contains("TOKEN"), "{rest}");
+        fs::write(&path, "{\"schema\":1,\"secrets\":{\"A\":hunter2}}").expect("written");
+        let found = home.read_environments().expect("read");
+        assert!(found.damaged[0].path.ends_with("secrets.json") && !found.damaged[0].reason.contains("hunter"), "{found:?}");
+        let plain = EnvironmentRecord { secrets: BTreeMap::new(), former_secrets: vec![], ..environment() };
+        home.write_environment(&plain).expect("written");
+        assert!(!path.exists());
+        home.write_environment(&plain).expect("written again");
     }
 }

@@ -98,7 +98,7 @@ impl Home {
 }
 
 /// Makes a folder for the owner only; one that exists keeps what the owner gave it, but loses the others' permissions.
-fn private_folder(path: &Path) -> io::Result<()> {
+pub(super) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {

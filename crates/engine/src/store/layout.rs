@@ -63,6 +63,41 @@ impl Layout {
         self.task(id).join("logs")
     }
 
+    /// One task's repository for an agent in a container, of which the worktree's real one knows nothing.
+    pub fn twin(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("agent.git")
+    }
+
+    /// One task's sessions of Codex, where it runs in a container.
+    pub fn sessions(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("sessions")
+    }
+
+    /// What a container of one task needs on disk while it runs.
+    pub fn container(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("container")
+    }
+
+    /// What was brought out of a container's repository. No container of a run sees it.
+    pub fn harvest(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("harvest")
+    }
+
+    /// The orchestrator's own Codex home.
+    pub fn codex(&self) -> PathBuf {
+        self.home.join("codex")
+    }
+
+    /// The folder with the login of Codex, which containers may share.
+    pub fn codex_auth(&self) -> PathBuf {
+        self.codex().join("auth")
+    }
+
+    /// One environment's secret variables.
+    pub fn secrets(&self, id: EnvironmentId) -> PathBuf {
+        self.environment(id).join("secrets.json")
+    }
+
     /// What was removed and is not gone yet.
     pub fn trash(&self) -> PathBuf {
         self.home.join("trash")
@@ -99,6 +134,10 @@ mod tests {
             (layout.meta(task), format!("tasks/{id}/meta.json")),
             (layout.worktree(task), format!("tasks/{id}/worktree")),
             (layout.logs(task), format!("tasks/{id}/logs")),
+            (layout.twin(task), format!("tasks/{id}/agent.git")),
+            (layout.sessions(task), format!("tasks/{id}/sessions")),
+            (layout.secrets(environment), format!("envs/{id}/secrets.json")),
+            (layout.codex_auth(), "codex/auth".to_owned()),
             (layout.socket(), "orchestrator.sock".to_owned()),
         ] {
             assert_eq!(path, layout.home().join(expected));

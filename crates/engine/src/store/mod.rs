@@ -4,12 +4,14 @@
 //! It decides nothing. A file that cannot be understood is reported as [`Damaged`] and left as it is.
 
 pub mod atomic;
+mod codex_home;
 mod environments;
 mod home;
 mod layout;
 mod tasks;
 mod trash;
 
+pub use codex_home::{CodexHome, read_plain_file};
 pub use home::{Home, OpenHomeError};
 pub use layout::Layout;
 

@@ -11,6 +11,7 @@ use model::ids::TaskId;
 use model::task::{TaskFile, TaskRecord};
 
 use super::atomic::write_atomically;
+use super::home::private_folder;
 use super::{Found, Home, StoreError, damaged};
 
 impl Home {
@@ -25,6 +26,14 @@ impl Home {
                 tracing::warn!(folder = %folder.display(), %error, "could not remove a half-made task");
             }
         })
+    }
+
+    /// Makes the folders that a task's containers need besides its worktree.
+    pub fn make_container_folders(&self, id: TaskId) -> Result<(), StoreError> {
+        for folder in [self.layout.sessions(id), self.layout.container(id)] {
+            private_folder(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
+        }
+        Ok(())
     }
 
     /// Writes a task's record. The old one or the new one is on disk, whatever happens.

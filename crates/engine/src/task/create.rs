@@ -33,7 +33,8 @@ impl Inner {
         if let Some(slot) = key.as_deref().and_then(|key| self.tasks.by_key(key)) {
             return same_request(&slot.record(), &new).map(|()| (slot, false));
         }
-        self.worker()?;
+        let environment = self.environments.get(new.env_id).map(|environment| environment.record());
+        self.able_worker(environment.as_deref()).await?;
         let slot = self.record(new).await?;
         drop(waiting);
         if let Some(ticket) = ticket {

@@ -11,11 +11,14 @@ use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 
 use super::TaskSlot;
+use super::contained::{refused_hosts, was_contained};
 use super::follow::event_of;
 use crate::engine::Inner;
+use crate::exec::Redactor;
 use crate::git::{CommitMessage, RunTrailers, Snapshot};
 use crate::journal::Tail;
 use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};
+use crate::worker::engine_environment;
 
 /// How much of stderr's end is looked at for the reason of a failure.
 const STDERR_TAIL_BYTES: u64 = 16 * 1024;
@@ -40,8 +43,12 @@ impl Inner {
         let task = slot.record();
         let run = task.last_run();
         let stderr = tail_of(files.stderr()).await?;
-        let outcome = self.judge(run, exit.as_ref(), &summary, &stderr);
-        let snapshot = self.snapshot(&task, run, summary.last_message.as_deref()).await;
+        let redactor = self.redactor(task.env_id);
+        let outcome = judge(run, exit.as_ref(), &summary, &stderr, &redactor);
+        let last_message = summary.last_message.as_deref().map(|message| redactor.mask(message).into_owned());
+        let contained = was_contained(files).await?;
+        let refused = if contained { refused_hosts(files, &redactor).await? } else { vec![] };
+        let snapshot = self.snapshot(&task, run, last_message.as_deref(), contained).await;
         let before = task.usage_before(run.number).copied();
         let report = summary.usage();
         let mut end = RunEnd {
@@ -52,11 +59,14 @@ impl Inner {
             commit: None,
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
-            last_message: summary.last_message.clone(),
-            notes: vec![],
+            last_message,
+            notes: refused,
         };
         match snapshot {
-            Ok(snapshot) => committed(&task, &mut end, &snapshot),
+            Ok((snapshot, note)) => {
+                end.notes.extend(note);
+                committed(&task, &mut end, &snapshot);
+            }
             Err(error) => uncommitted(&mut end, error),
         }
         Ok(end)
@@ -69,35 +79,19 @@ impl Inner {
         match state {
             KeeperState::Gone { exit: Some(exit), .. } => Ok(Some(exit)),
             KeeperState::Gone { exit: None, .. } | KeeperState::NeverStarted | KeeperState::Alive(_) => {
-                keeper::end_leftovers(files, attempt).await?;
+                keeper::end_leftovers(files, attempt, &engine_environment(&self.config)).await?;
                 Ok(None)
             }
         }
     }
 
-    fn judge(&self, run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, stderr: &str) -> RunOutcome {
-        let asked = run.status() == model::run::RunStatus::Stopping;
-        // A keeper that was told to stop by the machine, and not by us, was interrupted.
-        let seen = exit.filter(|exit| asked || !exit.stop_requested);
-        let process = ProcessEnd {
-            exit: seen.map_or(Exit::Lost, ExitRecord::exit),
-            stop_requested: asked,
-            expected_thread: run.resumes.map(|thread| thread.to_string()),
-        };
-        let said = |message: &str| self.secrets.redact(message).into_owned();
-        match classify(summary, &process, stderr) {
-            Verdict::Completed => RunOutcome::Completed,
-            Verdict::Stopped => RunOutcome::Stopped,
-            Verdict::Failed { code, message, hints } => {
-                RunOutcome::Failed(RunError { code: code.to_owned(), message: said(&message), hints })
-            }
-            Verdict::Interrupted { message, hints } => {
-                RunOutcome::Interrupted(RunError { code: "interrupted".to_owned(), message: said(&message), hints })
-            }
-        }
-    }
-
-    async fn snapshot(&self, task: &TaskRecord, run: &RunRecord, last_message: Option<&str>) -> Result<Snapshot, RunError> {
+    async fn snapshot(
+        &self,
+        task: &TaskRecord,
+        run: &RunRecord,
+        last_message: Option<&str>,
+        contained: bool,
+    ) -> Result<(Snapshot, Option<String>), RunError> {
         let mirror = self.mirror_of(task.env_id)?;
         let thread = run.thread_id.or(task.thread_id).map(|thread| thread.to_string());
         let message = CommitMessage {
@@ -109,7 +103,32 @@ impl Inner {
                 thread_id: thread.as_deref(),
             },
         };
-        self.commit_run(&mirror, task, message).await
+        if contained {
+            return self.harvest_run(&mirror, task, message).await;
+        }
+        Ok((self.commit_run(&mirror, task, message).await?, None))
+    }
+}
+
+fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, stderr: &str, redactor: &Redactor) -> RunOutcome {
+    let asked = run.status() == model::run::RunStatus::Stopping;
+    // A keeper that was told to stop by the machine, and not by us, was interrupted.
+    let seen = exit.filter(|exit| asked || !exit.stop_requested);
+    let process = ProcessEnd {
+        exit: seen.map_or(Exit::Lost, ExitRecord::exit),
+        stop_requested: asked,
+        expected_thread: run.resumes.map(|thread| thread.to_string()),
+    };
+    let said = |message: &str| redactor.redact(message).into_owned();
+    match classify(summary, &process, stderr) {
+        Verdict::Completed => RunOutcome::Completed,
+        Verdict::Stopped => RunOutcome::Stopped,
+        Verdict::Failed { code, message, hints } => {
+            RunOutcome::Failed(RunError { code: code.to_owned(), message: said(&message), hints })
+        }
+        Verdict::Interrupted { message, hints } => {
+            RunOutcome::Interrupted(RunError { code: "interrupted".to_owned(), message: said(&message), hints })
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Launching: ensure that a keeper holds the run. A keeper that is there already is adopted.
 //! It never waits for the run itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use model::ids::Attempt;
@@ -10,7 +11,7 @@ use model::task::TaskEvent;
 use super::TaskSlot;
 use crate::engine::Inner;
 use crate::keeper::{self, Order, RunFiles};
-use crate::worker::RunCall;
+use crate::worker::{ContainerFolders, ContainerRun, RunCall, WorkerKind};
 
 impl Inner {
     pub(super) async fn launch(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
@@ -26,7 +27,25 @@ impl Inner {
         let run = task.last_run();
         let worker = self.worker.as_ref().map_err(|problem| RunError::from(problem.to_problem()))?;
         let worktree = self.home.layout.worktree(slot.id);
-        let variables = self.environments.get(slot.env_id).map(|environment| environment.record().variables.clone());
+        let environment = self.environments.get(slot.env_id).map(|environment| environment.record());
+        let environment = environment.as_deref();
+        let (no_variables, no_secrets) = (BTreeMap::new(), BTreeMap::new());
+        let settings = Self::container_settings(environment);
+        let image = self.container_image(environment);
+        let login = self.login().await?;
+        let container = match worker.kind() {
+            WorkerKind::Host | WorkerKind::Custom => None,
+            WorkerKind::Container => Some(ContainerRun {
+                settings: &settings,
+                image: image.as_deref(),
+                login: login.as_ref(),
+                broker: self.config.broker,
+                model_url: self.config.model_url.as_deref(),
+                codex_config: self.config.codex_config.as_deref(),
+                home: self.home.layout.home(),
+                folders: ContainerFolders::new(&self.home.layout, slot.id, self.mirror_of(task.env_id)?.path()),
+            }),
+        };
         let call = worker.call(&RunCall {
             task_id: slot.id,
             run: run.number,
@@ -34,7 +53,9 @@ impl Inner {
             model: run.model.as_ref(),
             effort: run.effort.as_ref(),
             resumes: run.resumes,
-            variables: &variables.unwrap_or_default(),
+            variables: environment.map_or(&no_variables, |environment| &environment.variables),
+            secrets: environment.map_or(&no_secrets, |environment| &environment.secrets),
+            container,
         });
         let order = Order::new(slot.id, run.number, attempt, &call, &worktree, &self.config);
         let files = RunFiles::new(&self.home.layout.logs(slot.id), run.number);

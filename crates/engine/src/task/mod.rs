@@ -7,6 +7,7 @@
 //!
 //! Invariant: no effect is performed that the record on disk does not already account for.
 
+mod contained;
 mod create;
 mod finish;
 mod follow;

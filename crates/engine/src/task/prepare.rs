@@ -17,6 +17,7 @@ use crate::engine::{Inner, blocking};
 use crate::environment::fetch_failed;
 use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
 use crate::keeper::RunFiles;
+use crate::worker::WorkerKind;
 
 impl Inner {
     pub(super) async fn prepare(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
@@ -52,10 +53,13 @@ impl Inner {
         };
         let path = self.home.layout.worktree(slot.id);
         let spec = WorktreeSpec { path: &path, branch: branch.as_str(), base: &base };
-        mirror.ensure_worktree(spec, &progress, cancel.clone()).await.map_err(|error| {
+        let worktree = mirror.ensure_worktree(spec, &progress, cancel.clone()).await.map_err(|error| {
             RunError::new("worktree_failed", format!("the worktree could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
         })?;
+        if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
+            self.prepare_container(&task, &worktree, cancel).await?;
+        }
         self.write_prompt(&task).await?;
         Ok(base)
     }

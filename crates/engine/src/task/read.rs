@@ -1,23 +1,30 @@
 //! Reading what a task's runs left: the raw journal, its lines as they come, and the differences between commits.
 //! Nothing in here writes, and nothing looks into a worktree.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use model::api::RunEnded;
-use model::codex::{Line, LineContent};
+use model::codex::{Line, LineContent, LineSplitter};
 use model::ids::RunNumber;
 use model::problem::{Problem, ProblemKind};
 use model::run::RunFile;
+use tokio::io::AsyncReadExt as _;
 
 use super::TaskSlot;
 use crate::engine::{Inner, LogFile, RunLine};
+use crate::exec::Redactor;
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 
 /// The largest patch that is answered; a larger one is read with git itself.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
+
+/// How much of a log is masked at once.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 impl Inner {
     fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
@@ -43,6 +50,38 @@ impl Inner {
         Ok(LogFile { file, length, active })
     }
 
+    pub(crate) async fn masked_log(
+        &self,
+        slot: &TaskSlot,
+        run: RunNumber,
+    ) -> Result<impl Stream<Item = std::io::Result<Bytes>> + Send + use<>, Problem> {
+        let log = self.log(slot, run).await?;
+        let redactor = self.redactor(slot.env_id);
+        Ok(async_stream::try_stream! {
+            let mut chunks = log.file.take(log.length);
+            let mut splitter = LineSplitter::new();
+            let mut buffer = vec![0; CHUNK_BYTES];
+            loop {
+                let length = chunks.read(&mut buffer).await?;
+                let mut lines = BytesMut::new();
+                splitter.feed(&buffer[..length], |line| {
+                    lines.extend_from_slice(&masked(&line.content, &redactor));
+                    lines.extend_from_slice(b"\n");
+                });
+                if length == 0 {
+                    // What stands after the last newline.
+                    lines.extend_from_slice(&masked(&LineContent::Whole(splitter.tail()), &redactor));
+                }
+                if !lines.is_empty() {
+                    yield lines.freeze();
+                }
+                if length == 0 {
+                    return;
+                }
+            }
+        })
+    }
+
     pub(crate) fn follow_run(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -50,7 +89,7 @@ impl Inner {
         offset: u64,
     ) -> Result<impl Stream<Item = Result<RunLine, Problem>> + Send + use<>, Problem> {
         let path = self.journal(slot, run)?;
-        let slot = Arc::clone(slot);
+        let (slot, redactor) = (Arc::clone(slot), self.redactor(slot.env_id));
         let mut interest = self.watch.watch(&self.home.layout.logs(slot.id));
         Ok(async_stream::stream! {
             let mut changes = slot.changes();
@@ -60,7 +99,7 @@ impl Inner {
                 let ended = end_of(&slot, run);
                 loop {
                     let mut lines = vec![];
-                    match tail.read(|line| lines.push(run_line(&line))).await {
+                    match tail.read(|line| lines.push(run_line(&line, &redactor))).await {
                         Ok(more) => {
                             for line in lines {
                                 yield Ok(line);
@@ -124,14 +163,19 @@ fn end_of(slot: &TaskSlot, run: RunNumber) -> Option<RunEnded> {
     Some(RunEnded { status: file.status, exit_code: file.exit_code, error: file.error })
 }
 
-fn run_line(line: &Line<'_>) -> RunLine {
-    let text = match line.content {
-        LineContent::Whole(text) => bytes::Bytes::copy_from_slice(text),
-        LineContent::Oversized { len } => {
-            bytes::Bytes::from(format!("a line of {len} bytes is left out here; the raw log has it"))
-        }
-    };
-    RunLine::Line { offset: line.end, text }
+fn run_line(line: &Line<'_>, redactor: &Redactor) -> RunLine {
+    RunLine::Line { offset: line.end, text: masked(&line.content, redactor) }
+}
+
+/// A line as readers may see it: its own bytes, if there is nothing to mask.
+fn masked(content: &LineContent<'_>, redactor: &Redactor) -> Bytes {
+    match content {
+        LineContent::Whole(bytes) => match redactor.mask(&String::from_utf8_lossy(bytes)) {
+            Cow::Owned(text) => Bytes::from(text),
+            Cow::Borrowed(_) => Bytes::copy_from_slice(bytes),
+        },
+        LineContent::Oversized { len } => Bytes::from(format!("a line of {len} bytes is left out here; the raw log has it")),
+    }
 }
 
 fn unreadable(path: &std::path::Path, error: &std::io::Error) -> Problem {

@@ -10,6 +10,7 @@ use model::names::BranchName;
 
 use super::TaskSlot;
 use crate::engine::{Inner, blocking};
+use crate::worker::WorkerKind;
 
 impl Inner {
     pub(super) async fn remove(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
@@ -48,6 +49,9 @@ impl Inner {
     }
 
     async fn finish_removal(&self, id: TaskId, env_id: EnvironmentId) {
+        if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
+            self.reap_containers(id, env_id).await;
+        }
         let worktree = self.home.layout.worktree(id);
         if let Some(mirror) = self.environments.get(env_id).and_then(|environment| environment.mirror())
             && let Err(error) = mirror.remove_worktree(&worktree, BranchName::of_task(id).as_str(), &id.to_string()).await

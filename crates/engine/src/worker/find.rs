@@ -1,5 +1,5 @@
-//! Which worker runs tasks: `codex-docker` unless another one was asked for, and never `host` unless it was.
-//! Finding reads PATH and folders; it starts nothing.
+//! Which worker runs tasks: the built-in one with its containers unless another was asked for, and never `host` unless it was.
+//! Finding reads PATH and folders; it starts nothing. Whether containers can be made is asked elsewhere, again and again.
 
 use std::path::{Path, PathBuf};
 
@@ -8,12 +8,13 @@ use model::problem::{Problem, ProblemKind};
 
 use crate::config::Config;
 use crate::exec::{BaseEnvironment, RunProgramError, Tool};
+use crate::store::Layout;
 
 /// What kind of worker it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerKind {
-    /// Codex in a container.
-    CodexDocker,
+    /// Codex in a container: this program itself, as `codex-docker`.
+    Container,
     /// Codex as a process of this machine, inside Codex's own sandbox.
     Host,
     /// Any program that honours the contract.
@@ -25,6 +26,8 @@ pub enum WorkerKind {
 pub struct Worker {
     pub(super) kind: WorkerKind,
     pub(super) program: PathBuf,
+    /// What stands before the contract's arguments.
+    pub(super) prefix: Vec<String>,
     pub(super) codex_home: Option<PathBuf>,
     pub(super) passed: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     pub(super) passed_names: Vec<String>,
@@ -34,9 +37,6 @@ pub struct Worker {
 /// Why no task can be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerProblem {
-    /// None was asked for, and the default one is not installed.
-    #[error("there is no worker: `codex-docker` is not on PATH")]
-    NoneInstalled,
     /// `host` was asked for, and Codex is not installed.
     #[error("the worker `host` needs the Codex CLI, and `codex` is not on PATH")]
     NoCodex,
@@ -50,13 +50,9 @@ impl WorkerProblem {
     pub fn to_problem(&self) -> Problem {
         let problem = Problem::new(ProblemKind::Unavailable, "no_worker", self.to_string());
         match self {
-            Self::NoneInstalled => problem
-                .hint("install codex-docker, to run Codex in containers")
-                .hint("or set ORCH_WORKER=host, to run Codex on this machine inside its own sandbox")
-                .hint("then restart the server; `codex-orchestrator doctor` shows what is there"),
             Self::NoCodex => problem
                 .hint(format!("install it: npm install -g @openai/codex@{}", model::CODEX_VERSION))
-                .hint("then log in with `codex login`, and restart the server"),
+                .hint("then log in with `codex-orchestrator login`, and restart the server"),
             Self::NotFound(_) => {
                 problem.hint("set ORCH_WORKER to `codex-docker`, `host`, or the path of a program, and restart the server")
             }
@@ -68,20 +64,29 @@ impl Worker {
     /// Finds the worker that the configuration asks for.
     pub fn find(config: &Config) -> Result<Self, WorkerProblem> {
         let find = |name: &str| Tool::find(name, &config.base_environment).map(|tool| tool.path().to_owned());
-        let (kind, name, program) = match config.worker.as_deref() {
-            None => (WorkerKind::CodexDocker, "codex-docker", find("codex-docker").map_err(|_| WorkerProblem::NoneInstalled)?),
+        let (kind, name, program, prefix) = match config.worker.as_deref() {
+            None | Some("codex-docker") => {
+                let (program, prefix) = config.container_program.split_first().ok_or(WorkerProblem::NotFound(String::new()))?;
+                (WorkerKind::Container, "codex-docker", PathBuf::from(program), prefix.to_vec())
+            }
             Some("host") => {
                 let codex = find("codex").map_err(|_| WorkerProblem::NoCodex)?;
-                (WorkerKind::Host, "host", native_binary(&codex).unwrap_or(codex))
+                (WorkerKind::Host, "host", native_binary(&codex).unwrap_or(codex), vec![])
             }
             Some(asked) => {
                 let program = find(asked).map_err(|_| WorkerProblem::NotFound(asked.to_owned()))?;
-                let kind = if asked == "codex-docker" { WorkerKind::CodexDocker } else { WorkerKind::Custom };
-                (kind, asked, program)
+                (WorkerKind::Custom, asked, program, vec![])
             }
         };
-        let (passed, passed_names) = super::call::passed(config);
-        Ok(Self { kind, program, codex_home: config.codex_home.clone(), passed, passed_names, name: name.to_owned() })
+        let codex_home = match kind {
+            // A home of the run's own is made in the container.
+            WorkerKind::Container => None,
+            // Never the one that the owner of this machine uses by hand, unless that is asked for.
+            WorkerKind::Host => Some(config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex())),
+            WorkerKind::Custom => config.codex_home.clone(),
+        };
+        let (passed, passed_names) = super::call::passed(config, kind);
+        Ok(Self { kind, program, prefix, codex_home, passed, passed_names, name: name.to_owned() })
     }
 
     /// What kind it is.
@@ -96,7 +101,8 @@ impl Worker {
 
     /// As the API says it.
     pub fn status(&self) -> WorkerStatus {
-        WorkerStatus { name: self.name.clone(), program: Some(self.program.display().to_string()), problem: None, hints: vec![] }
+        let program = Some(self.program.display().to_string()).filter(|_| self.kind != WorkerKind::Container);
+        WorkerStatus { name: self.name.clone(), program, problem: None, hints: vec![], container: None }
     }
 
     /// The first line of what Codex says of its version, where Codex is a program of this machine.
@@ -107,7 +113,7 @@ impl Worker {
                 let tool = Tool::at(&self.program).ask_version(&["--version"], &base).await?;
                 Ok(tool.version().map(str::to_owned))
             }
-            WorkerKind::CodexDocker | WorkerKind::Custom => Ok(None),
+            WorkerKind::Container | WorkerKind::Custom => Ok(None),
         }
     }
 }
@@ -146,20 +152,35 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_chosen_silently() {
+    fn containers_are_the_default_and_this_program_makes_them() {
         let bin = tempfile::tempdir().expect("a folder");
         program(&bin.path().join("codex"));
-        assert_eq!(Worker::find(&config(bin.path(), None)).map(|worker| worker.kind()), Err(WorkerProblem::NoneInstalled));
-        let host = Worker::find(&config(bin.path(), Some("host"))).expect("asked for");
-        assert_eq!(host.status().name, "host");
         program(&bin.path().join("codex-docker"));
-        assert_eq!(Worker::find(&config(bin.path(), None)).map(|worker| worker.kind), Ok(WorkerKind::CodexDocker));
+        for asked in [None, Some("codex-docker")] {
+            let found = Worker::find(&config(bin.path(), asked)).expect("it is built in");
+            assert_eq!((found.kind, found.program.to_str()), (WorkerKind::Container, Some("/proc/self/exe")));
+            assert_eq!((found.prefix, found.codex_home), (vec!["codex-docker".to_owned()], None));
+        }
+        let by_path = bin.path().join("codex-docker").display().to_string();
+        let other = Worker::find(&config(bin.path(), Some(&by_path))).expect("a program that is there");
+        assert_eq!((other.kind, other.name), (WorkerKind::Custom, by_path));
+    }
+
+    #[test]
+    fn codex_on_the_host_has_the_orchestrators_own_home_unless_another_is_named() {
+        let bin = tempfile::tempdir().expect("a folder");
+        program(&bin.path().join("codex"));
+        let mut config = config(bin.path(), Some("host"));
+        let home = |config: &Config| Worker::find(config).expect("there").codex_home;
+        assert_eq!(home(&config), Some(bin.path().join("codex")));
+        config.codex_home = Some("/mine".into());
+        assert_eq!(home(&config), Some("/mine".into()));
     }
 
     #[test]
     fn a_worker_that_is_not_there_says_what_to_do() {
         let bin = tempfile::tempdir().expect("a folder");
-        for worker in [None, Some("host"), Some("/nowhere/worker")] {
+        for worker in [Some("host"), Some("/nowhere/worker")] {
             let problem = Worker::find(&config(bin.path(), worker)).expect_err("nothing is there").to_problem();
             assert!(problem.code == "no_worker" && !problem.hints.is_empty(), "{problem:?}");
         }

@@ -1,12 +1,22 @@
-//! How a worker is called: the command line and the environment of one run.
+//! How a worker is called: the command line and the environment of one run, and of what the built-in worker does besides.
 //!
 //! A worker is a program that honours one contract (`exec --json … -`, the prompt on stdin, JSONL on stdout). Nothing of the
-//! server's environment reaches it but what is listed here. Invariant: no worker is chosen that was not asked for, but
-//! `codex-docker`.
+//! server's environment reaches it but what is listed here. The built-in one is this program again, as `codex-docker`: only the
+//! contract is known here, and nothing of Docker. Invariant: no worker is chosen that was not asked for, but the built-in one.
 
 mod call;
+mod check;
+mod container;
 mod find;
+mod harvest;
+mod login;
 
+pub use call::{Cleanup, RunCall, WorkerCall, engine_environment};
 pub(crate) use call::{RUN_MARK, run_mark};
-pub use call::{RunCall, WorkerCall};
+pub use check::check;
+pub(crate) use check::{ContainerChecks, problem, told};
+pub use container::{ContainerFolders, ContainerRun};
+pub(crate) use container::{home_label, task_labels, unreachable_model};
 pub use find::{Worker, WorkerKind, WorkerProblem};
+pub(crate) use harvest::{Harvest, HarvestError, Housekeeping, emptied, own_image};
+pub use login::Login;

@@ -3,6 +3,8 @@
 //! Git is the machine's, with a home of its own and no configuration but what a test writes.
 #![expect(dead_code, reason = "every test program uses another part of this")]
 
+pub(crate) mod agent;
+
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

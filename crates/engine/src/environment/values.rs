@@ -1,0 +1,128 @@
+//! What a person gave for an environment, parsed: variables, secrets, the container.
+//! Nothing is written in here, and no refusal repeats a secret.
+
+use std::collections::BTreeMap;
+
+use model::environment::EnvironmentRecord;
+use model::names::VariableName;
+use model::problem::{Problem, ProblemKind};
+use model::secret::{Secret, VARIABLE_LIMIT_BYTES};
+
+/// The most variables: what fits an environment with room to spare.
+const MAX_VARIABLES: usize = 200;
+
+/// How many values are masked that are secrets no more.
+const MAX_FORMER: usize = 100;
+
+fn refused(detail: String) -> Problem {
+    Problem::new(ProblemKind::Unusable, "variable_refused", detail)
+}
+
+pub(super) fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTreeMap<VariableName, String>, Problem> {
+    let parse = |(name, value): (String, String)| {
+        let name = VariableName::parse(&name)?;
+        if value.len() > VARIABLE_LIMIT_BYTES || value.contains('\0') {
+            return Err(refused(format!("the value of `{name}` has a NUL or more than {VARIABLE_LIMIT_BYTES} bytes")));
+        }
+        Ok((name, value))
+    };
+    variables.into_iter().map(parse).collect()
+}
+
+/// Sets the secrets that are given, and forgets those that are null. What was replaced or forgotten goes on being masked, since
+/// old transcripts may have it.
+pub(super) fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<String, Option<Secret>>) -> Result<(), Problem> {
+    for (name, value) in changes {
+        let name = VariableName::parse(&name)?;
+        let former = match value {
+            Some(value) => record.secrets.insert(name.clone(), value.checked(&name)?),
+            None => record.secrets.remove(&name),
+        };
+        if let Some(former) = former.filter(|former| !record.former_secrets.contains(former)) {
+            record.former_secrets.push(former);
+        }
+    }
+    let surplus = record.former_secrets.len().saturating_sub(MAX_FORMER);
+    record.former_secrets.drain(..surplus);
+    Ok(())
+}
+
+/// Variables and secrets together: there are not too many, and none is both.
+pub(super) fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem> {
+    let count = record.variables.len() + record.secrets.len();
+    if count > MAX_VARIABLES {
+        return Err(refused(format!("{count} variables are more than the {MAX_VARIABLES} that are taken")));
+    }
+    match record.variables.keys().find(|name| record.secrets.contains_key(name)) {
+        Some(name) => Err(refused(format!("`{name}` is a variable and a secret as well")).hint("give it as one of them")),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::container::ContainerSettings;
+    use model::environment::EnvironmentStatus;
+    use model::ids::EnvironmentId;
+    use model::names::{RepositoryUrl, Title};
+
+    use super::*;
+
+    fn record() -> EnvironmentRecord {
+        EnvironmentRecord {
+            env_id: EnvironmentId::from_uuid(uuid::Uuid::from_u128(1)),
+            name: Title::parse("repo").expect("a name"),
+            repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
+            default_branch: None,
+            status: EnvironmentStatus::Ready,
+            error: None,
+            variables: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            former_secrets: vec![],
+            container: ContainerSettings::default(),
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            updated_at: jiff::Timestamp::UNIX_EPOCH,
+            extra: serde_json::Map::new(),
+        }
+    }
+
+    fn change(record: &mut EnvironmentRecord, name: &str, value: Option<&str>) -> Result<(), Problem> {
+        change_secrets(record, BTreeMap::from([(name.to_owned(), value.map(Secret::new))]))
+    }
+
+    #[test]
+    fn a_secret_is_set_replaced_and_forgotten_and_stays_masked() {
+        let mut record = record();
+        for value in [Some("first-value"), Some("second-value"), None] {
+            change(&mut record, "TOKEN", value).expect("sound");
+        }
+        change(&mut record, "OTHER", Some("third-value")).expect("sound");
+        assert_eq!(record.secrets.keys().map(VariableName::as_str).collect::<Vec<_>>(), ["OTHER"]);
+        assert_eq!(record.secret_values().collect::<Vec<_>>(), ["third-value", "first-value", "second-value"]);
+        for n in 0..300 {
+            change(&mut record, "OTHER", Some(&format!("value-{n}"))).expect("sound");
+        }
+        assert_eq!(record.former_secrets.len(), MAX_FORMER, "not for ever");
+    }
+
+    #[test]
+    fn a_name_is_a_variable_or_a_secret() {
+        let mut record = record();
+        record.variables = parse_variables(BTreeMap::from([("TOKEN".to_owned(), "x".to_owned())])).expect("sound");
+        check_variables(&record).expect("sound");
+        change(&mut record, "TOKEN", Some("hunter2")).expect("sound by itself");
+        let problem = check_variables(&record).expect_err("both");
+        assert!(problem.detail.contains("`TOKEN`") && !problem.detail.contains("hunter2"), "{problem:?}");
+        assert!(change(&mut record, "NOT A NAME", Some("hunter2")).is_err() && change(&mut record, "SHORT", Some("x")).is_err());
+    }
+
+    #[test]
+    fn there_is_a_limit_to_variables() {
+        let many = (0..=MAX_VARIABLES).map(|n| (format!("V{n}"), String::new())).collect();
+        let mut record = record();
+        record.variables = parse_variables(many).expect("each is sound");
+        assert_eq!(check_variables(&record).expect_err("too many").code, "variable_refused");
+        let long = BTreeMap::from([("LONG".to_owned(), "x".repeat(VARIABLE_LIMIT_BYTES + 1))]);
+        assert!(parse_variables(long).is_err());
+    }
+}

@@ -1,0 +1,133 @@
+//! What came out of a container, opened with care, and a place aside where its objects are checked before the mirror has them.
+//!
+//! The folder's files were written by an agent: no link is followed, nothing but a plain file is read, and no more of it than is
+//! allowed. Invariant: until they are moved, the objects are in a folder that no ref, and no other git, leads to.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use model::bundle::{BundleHeader, HEADER_LIMIT_BYTES, HarvestReport, REPORT_LIMIT_BYTES};
+use model::ids::ObjectId;
+use rustix::fs::{CWD, Mode, OFlags, open, openat};
+use rustix::io::Errno;
+
+use super::admin;
+use super::import::ImportError;
+use crate::exec::CommandSpec;
+
+/// The report of a harvest.
+const REPORT: &str = "result";
+
+/// What is new since the host's last commit; not there when nothing is.
+const BUNDLE: &str = "bundle";
+
+/// What a harvest left.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    /// What it says it did.
+    pub(super) report: HarvestReport,
+    /// What is new, if anything.
+    pub(super) bundle: Option<Bundle>,
+}
+
+/// A bundle that brings the one ref that was asked for.
+#[derive(Debug)]
+pub(super) struct Bundle {
+    /// Commits that it builds on.
+    pub(super) prerequisites: Vec<ObjectId>,
+    /// The file, read up to its pack.
+    pub(super) pack: File,
+}
+
+impl Incoming {
+    /// Reads what lies in a folder. A bundle may bring nothing but `branch`, at the commit that the report names.
+    pub(super) fn read(out: &Path, branch: &str, limit_bytes: u64) -> Result<Self, ImportError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = match openat(CWD, out, flags, Mode::empty()) {
+            Err(Errno::NOENT) => return Err(ImportError::Missing { file: REPORT }),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Err(ImportError::NotAPlainFile { file: REPORT }),
+            opened => opened.map_err(io::Error::from)?,
+        };
+        let report = plain_file(&folder, REPORT, REPORT_LIMIT_BYTES as u64)?.ok_or(ImportError::Missing { file: REPORT })?;
+        let report = HarvestReport::parse(&read_up_to(&report, REPORT_LIMIT_BYTES)?)?;
+        let Some(mut pack) = plain_file(&folder, BUNDLE, limit_bytes)? else { return Ok(Self { report, bundle: None }) };
+        let header = BundleHeader::parse(&read_up_to(&pack, HEADER_LIMIT_BYTES)?)?;
+        let found = header.only(branch)?;
+        if *found != report.head {
+            return Err(ImportError::WrongHead { found: found.clone(), expected: report.head });
+        }
+        pack.seek(SeekFrom::Start(header.length as u64))?;
+        Ok(Self { report, bundle: Some(Bundle { prerequisites: header.prerequisites, pack }) })
+    }
+}
+
+/// Opens a file of the folder, if it is there and is one.
+fn plain_file(folder: &OwnedFd, name: &'static str, limit: u64) -> Result<Option<File>, ImportError> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = match openat(folder, name, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT) => return Ok(None),
+        // A symbolic link, and a socket.
+        Err(Errno::LOOP | Errno::NXIO) => return Err(ImportError::NotAPlainFile { file: name }),
+        Err(error) => return Err(ImportError::Files(error.into())),
+    };
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ImportError::NotAPlainFile { file: name });
+    }
+    if metadata.len() > limit {
+        return Err(ImportError::TooLarge { file: name, size: metadata.len(), limit });
+    }
+    Ok(Some(file))
+}
+
+fn read_up_to(file: &File, limit: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A folder for objects that are not trusted yet. It disappears with all it has, unless that is moved out.
+#[derive(Debug)]
+pub(super) struct Quarantine {
+    folder: tempfile::TempDir,
+}
+
+impl Quarantine {
+    /// Beside the mirror's objects, where what a killed server leaves is cleared away at the next start.
+    pub(super) fn new(mirror: &Path) -> io::Result<Self> {
+        let place = admin::trash(mirror);
+        fs_err::create_dir_all(&place)?;
+        let folder = tempfile::Builder::new().prefix("incoming-").tempdir_in(place)?;
+        fs_err::create_dir(folder.path().join("pack"))?;
+        fs_err::create_dir(folder.path().join("info"))?;
+        let mut known = mirror.join("objects").into_os_string();
+        known.push("\n");
+        fs_err::write(folder.path().join("info/alternates"), known.as_encoded_bytes())?;
+        Ok(Self { folder })
+    }
+
+    /// Lets a git command on the mirror see these objects as well, and write new ones here.
+    pub(super) fn inside<'a>(&self, command: CommandSpec<'a>) -> CommandSpec<'a> {
+        command.env("GIT_OBJECT_DIRECTORY", self.folder.path())
+    }
+
+    /// Gives the packs to the mirror. The index of each comes last: from then on git finds what is in it.
+    pub(super) fn migrate(self, mirror: &Path) -> io::Result<()> {
+        let packs = mirror.join("objects/pack");
+        let mut names: Vec<_> =
+            fs_err::read_dir(self.folder.path().join("pack"))?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
+        names.sort_by_key(|name| name.extension().is_some_and(|extension| extension == "idx"));
+        for from in names {
+            let to = packs.join(from.file_name().ok_or(io::ErrorKind::InvalidInput)?);
+            // Its name says what is in it: one that is there already is the same.
+            if !to.exists() {
+                fs_err::rename(from, to)?;
+            }
+        }
+        let folder = open(&packs, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        Ok(rustix::fs::fsync(folder)?)
+    }
+}

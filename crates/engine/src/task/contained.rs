@@ -1,0 +1,231 @@
+//! Runs in containers: what they need on disk before they start, and how their work is brought out after they ended.
+//!
+//! The host never runs git in what a container wrote to: its work arrives as a bundle that is checked and imported. Invariant:
+//! whatever fails on that way, the work stays where the agent left it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use model::codex::{LineContent, printable_line};
+use model::container::ContainerSettings;
+use model::environment::EnvironmentRecord;
+use model::ids::TaskId;
+use model::names::BranchName;
+use model::run::RunError;
+use model::task::TaskRecord;
+use tokio_util::sync::CancellationToken;
+
+use crate::engine::{Inner, blocking};
+use crate::exec::Redactor;
+use crate::git::{CommitMessage, ImportRequest, Mirror, Signature, Snapshot, TwinSpec, Worktree};
+use crate::journal::Tail;
+use crate::keeper::RunFiles;
+use crate::worker::{
+    ContainerFolders, Harvest, HarvestError, Housekeeping, Login, emptied, own_image, task_labels, unreachable_model,
+};
+
+/// Where a container sees the mirror's objects.
+const OBJECTS_INSIDE: &str = "/git/objects";
+
+/// More than the work of a run has, and less than what would fill a disk.
+const BUNDLE_LIMIT_BYTES: u64 = 1 << 30;
+
+/// How codex-docker begins the line on stderr about a host that was refused.
+const REFUSED: &[u8] = b"codex-docker: refused ";
+
+/// How many refused hosts a run's notes name.
+const MAX_REFUSED: usize = 20;
+
+/// How many of them are told apart at all: an agent can think of as many as it likes.
+const MAX_TOLD_APART: usize = 10_000;
+
+/// More than any host and reason has, in characters.
+const REFUSED_LENGTH: usize = 300;
+
+impl Inner {
+    pub(super) fn housekeeping(&self, env_id: model::ids::EnvironmentId) -> Housekeeping {
+        Housekeeping::new(&self.config, self.redactor(env_id))
+    }
+
+    pub(super) fn container_settings(environment: Option<&EnvironmentRecord>) -> ContainerSettings {
+        environment.map(|environment| environment.container.clone()).unwrap_or_default()
+    }
+
+    /// The image of a task's runs, where it is not the pinned one.
+    pub(super) fn container_image(&self, environment: Option<&EnvironmentRecord>) -> Option<String> {
+        let built = environment.filter(|environment| environment.container.dockerfile.is_some());
+        let named =
+            || environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment)).map(str::to_owned);
+        built.map(|environment| own_image(environment.env_id)).or_else(named)
+    }
+
+    /// How Codex is logged in by what is stored.
+    pub(crate) async fn login(&self) -> Result<Option<Login>, RunError> {
+        let home = self.codex_home.clone();
+        blocking(move || Login::stored(&home)).await.map_err(|error| {
+            RunError::new("login_unreadable", format!("the stored login of Codex cannot be read: {error}"))
+                .hint("log in again: codex-orchestrator login")
+        })
+    }
+
+    /// Makes what a container of the task needs: an image, the agent's own repository, and folders.
+    pub(super) async fn prepare_container(
+        &self,
+        task: &TaskRecord,
+        worktree: &Worktree,
+        cancel: &CancellationToken,
+    ) -> Result<(), RunError> {
+        let environment = self.environments.get(task.env_id).map(|environment| environment.record());
+        let settings = Self::container_settings(environment.as_deref());
+        let login = self.login().await?;
+        let unreachable = |environment: &EnvironmentRecord| unreachable_model(environment, &self.config, login.as_ref());
+        if let Some(problem) = environment.as_deref().and_then(unreachable) {
+            return Err(problem.into());
+        }
+        if let Some(dockerfile) = &settings.dockerfile {
+            let (housekeeping, image) = (self.housekeeping(task.env_id), own_image(task.env_id));
+            let built = housekeeping.build(Path::new(dockerfile), &image, cancel.clone()).await;
+            built.map_err(|error| {
+                RunError::new("image_failed", format!("the environment's image could not be built: {error}"))
+                    .hint(format!("mend `{dockerfile}`, then create the task anew, or resume it"))
+            })?;
+        }
+        let failed = |error: &dyn std::fmt::Display| {
+            RunError::new("worktree_failed", format!("the agent's own repository could not be made: {error}"))
+                .hint("the home must be writable and have room; then create the task anew")
+        };
+        let twin = self.home.layout.twin(task.task_id);
+        let twin = TwinSpec {
+            path: &twin,
+            keep_base_as: &task.task_id.to_string(),
+            objects_inside: OBJECTS_INSIDE,
+            origin_url: task.repo_url.as_str(),
+            author: &Signature::default(),
+        };
+        worktree.ensure_twin(twin).await.map_err(|error| failed(&error))?;
+        let home = std::sync::Arc::clone(&self.home);
+        let id = task.task_id;
+        blocking(move || home.make_container_folders(id)).await.map_err(|error| failed(&error))
+    }
+
+    /// Brings a run's work out of its container's repository onto the task's branch. Also says what a reader should know of it.
+    pub(super) async fn harvest_run(
+        &self,
+        mirror: &Mirror,
+        task: &TaskRecord,
+        message: CommitMessage<'_>,
+    ) -> Result<(Snapshot, Option<String>), RunError> {
+        let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
+        let path = self.home.layout.worktree(task.task_id);
+        let branch = BranchName::of_task(task.task_id);
+        let found = mirror.find_worktree(&path, branch.as_str()).map_err(|error| failed(&error))?;
+        let worktree = found.ok_or_else(|| failed(&"the worktree is gone"))?;
+        let since = task.head_before(task.last_run().number).ok_or_else(|| failed(&"the task has no base"))?;
+        let files = RunFiles::new(&self.home.layout.logs(task.task_id), task.last_run().number);
+        let (message_file, text) = (files.message(), message.text());
+        let out = self.home.layout.harvest(task.task_id);
+        let out = blocking(move || {
+            crate::store::atomic::write_atomically(&message_file, text.as_bytes())?;
+            emptied(out)
+        });
+        let out = out.await.map_err(|error| failed(&error))?;
+        let environment = self.environments.get(task.env_id).map(|environment| environment.record());
+        let image = self.container_image(environment.as_deref());
+        let harvest = Harvest {
+            folders: &ContainerFolders::new(&self.home.layout, task.task_id, mirror.path()),
+            worktree: &path,
+            out: &out,
+            branch: branch.as_str(),
+            since,
+            message: &files.message(),
+            image: image.as_deref(),
+            labels: task_labels(self.home.layout.home(), task.task_id).to_vec(),
+        };
+        match self.housekeeping(task.env_id).harvest(&harvest).await {
+            Ok(()) => {}
+            Err(HarvestError::Unusable(why)) => {
+                // Only the files are left to take. The host's own way of committing them trusts nothing in the worktree either.
+                let note =
+                    format!("the agent left its repository unusable, so its files were committed without its commits: {why}");
+                return Ok((self.commit_run(mirror, task, message).await?, Some(note)));
+            }
+            Err(HarvestError::Program(error)) => {
+                let what = format!("the work could not be brought out of the agent's repository: {error}");
+                let error = RunError::new("harvest_failed", what);
+                return Err(error.hint("`codex-orchestrator doctor` says whether containers can be made"));
+            }
+        }
+        let request = ImportRequest { out: &out, since, trailers: message.trailers, limit_bytes: BUNDLE_LIMIT_BYTES };
+        worktree.import(request).await.map(|snapshot| (snapshot, None)).map_err(|error| failed(&error))
+    }
+
+    /// Ends whatever containers are left of a task that is being removed.
+    pub(super) async fn reap_containers(&self, task: TaskId, env_id: model::ids::EnvironmentId) {
+        if let Err(error) = self.housekeeping(env_id).reap(&task_labels(self.home.layout.home(), task)).await {
+            tracing::warn!(%task, %error, "could not look for containers of a task that is being removed");
+        }
+    }
+}
+
+/// The hosts that a run was refused, as notes.
+pub(super) async fn refused_hosts(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
+    let mut refused = BTreeSet::new();
+    let mut first = Vec::new();
+    let mut tail = Tail::from(files.stderr(), 0);
+    while tail
+        .read(|line| {
+            let LineContent::Whole(line) = line.content else { return };
+            let Some(rest) = line.strip_prefix(REFUSED).filter(|_| refused.len() < MAX_TOLD_APART) else { return };
+            let said = printable_line(&redactor.mask(&String::from_utf8_lossy(rest)), REFUSED_LENGTH);
+            if refused.insert(said.clone()) && first.len() < MAX_REFUSED {
+                first.push(format!("the network refused {said}"));
+            }
+        })
+        .await?
+    {}
+    let more = refused.len() - first.len();
+    if more > 0 {
+        first.push(format!("the network refused {more} more hosts"));
+    }
+    Ok(first)
+}
+
+/// Whether a run's work lies in a container's repository.
+pub(super) async fn was_contained(files: &RunFiles) -> std::io::Result<bool> {
+    let files = files.clone();
+    blocking(move || crate::keeper::was_contained(&files)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use model::ids::RunNumber;
+
+    use super::*;
+
+    async fn refused(stderr: &str) -> Vec<String> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let files = RunFiles::new(folder.path(), RunNumber::FIRST);
+        fs_err::write(files.stderr(), stderr).expect("written");
+        refused_hosts(&files, &Redactor::new(["hunter2".to_owned()])).await.expect("readable")
+    }
+
+    #[tokio::test]
+    async fn each_refused_host_is_noted_once() {
+        let line = "codex-docker: refused evil.example:443 (not on the list of allowed hosts)\n";
+        let stderr = format!("{line}Codex: refused something\n{line}codex-docker: refused hunter2.example:80\nsomething else\n");
+        let expected =
+            ["the network refused evil.example:443 (not on the list of allowed hosts)", "the network refused ***.example:80"];
+        assert_eq!(refused(&stderr).await, expected);
+        assert!(refused("").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_agent_that_tries_every_host_does_not_fill_the_notes() {
+        let lines: Vec<_> = (0..30).map(|n| format!("codex-docker: refused h{n}.example:443")).collect();
+        let notes = refused(&(lines.join("\n") + "\n")).await;
+        assert_eq!(notes.len(), MAX_REFUSED + 1);
+        assert_eq!(notes[MAX_REFUSED], "the network refused 10 more hosts");
+        let long = format!("codex-docker: refused {}\u{1b}[2J\n", "x".repeat(10_000));
+        assert!(refused(&long).await[0].chars().count() < 2 * REFUSED_LENGTH);
+    }
+}

@@ -1,0 +1,220 @@
+//! Whether the built-in worker can make containers now: asked of `codex-docker check --json`, and remembered for a moment.
+//!
+//! Asking takes a process and a round trip to the engine, so whoever only shows it gets the last answer. Invariant: an answer
+//! that is acted on is no older than [`FRESH`].
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use model::api::WorkerStatus;
+use model::container::{ContainerCheck, ContainerProblem};
+use model::problem::{Problem, ProblemKind};
+
+use super::call::engine_environment;
+use crate::config::Config;
+use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
+
+/// How long an answer is believed: an engine that was started is noticed by the next request of a person.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// How long an engine may take to answer.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// More than any answer has.
+const ANSWER_LIMIT_BYTES: usize = 256 * 1024;
+
+/// Asks, and remembers what was answered for each image.
+#[derive(Debug)]
+pub(crate) struct ContainerChecks {
+    program: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
+    known: Mutex<HashMap<Option<String>, (Instant, ContainerCheck)>>,
+    /// How long an answer is believed.
+    believed: Duration,
+    /// One question at a time.
+    asking: tokio::sync::Mutex<()>,
+}
+
+impl ContainerChecks {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            program: config.container_program.clone(),
+            environment: engine_environment(config),
+            known: Mutex::default(),
+            believed: FRESH,
+            asking: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The last answer about an image, and whether it is still believed.
+    pub(crate) fn last(&self, image: Option<&str>) -> Option<(ContainerCheck, bool)> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&image.map(str::to_owned)).map(|(at, check)| (check.clone(), at.elapsed() < self.believed))
+    }
+
+    /// An answer that is still believed, asked for if there is none.
+    pub(crate) async fn fresh(&self, image: Option<&str>) -> ContainerCheck {
+        if let Some((check, true)) = self.last(image) {
+            return check;
+        }
+        let _turn = self.asking.lock().await;
+        // Whoever had the turn before may have asked the same.
+        if let Some((check, true)) = self.last(image) {
+            return check;
+        }
+        let check = self.ask(image).await;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(image.map(str::to_owned), (Instant::now(), check.clone()));
+        check
+    }
+
+    async fn ask(&self, image: Option<&str>) -> ContainerCheck {
+        match check_containers(&self.program, &self.environment, image).await {
+            Ok(check) => check,
+            Err(error) => ContainerCheck {
+                problem: Some(ContainerProblem {
+                    code: "check_failed".to_owned(),
+                    detail: format!("whether containers can be made is unknown: {error}"),
+                    hints: vec!["`codex-orchestrator codex-docker check` says more".to_owned()],
+                }),
+                ..ContainerCheck::default()
+            },
+        }
+    }
+}
+
+/// Asks once whether containers can be made.
+async fn check_containers(
+    program: &[String],
+    environment: &[(OsString, OsString)],
+    image: Option<&str>,
+) -> Result<ContainerCheck, RunProgramError> {
+    let (program, prefix) = program.split_first().map_or(("codex-docker", &[][..]), |(first, rest)| (first.as_str(), rest));
+    let asked = CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), "/")
+        .args(prefix)
+        .args(["check", "--json"])
+        .args(image.iter().flat_map(|image| ["--image", image]))
+        .envs(environment.iter().map(|(name, value)| (name, value)))
+        .stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })
+        .deadline(PATIENCE)
+        .run()
+        .await?;
+    serde_json::from_slice(&asked.stdout).map_err(|_| RunProgramError::Failed {
+        program: program.to_owned(),
+        status: asked.status,
+        stderr_tail: asked.stderr_tail,
+    })
+}
+
+/// The same question by whoever has no server: `doctor` and `up`.
+pub async fn check(config: &Config) -> ContainerCheck {
+    ContainerChecks::new(config).fresh(config.image.as_deref()).await
+}
+
+/// What an answer means for the worker's status.
+pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> WorkerStatus {
+    let Some(check) = check else {
+        status.problem = Some("the container engine was not heard of yet".to_owned());
+        status.hints = vec!["ask again in a moment".to_owned()];
+        return status;
+    };
+    if let Some(problem) = problem(&check) {
+        status.problem = Some(problem.detail);
+        status.hints = problem.hints;
+    } else if let Some(image) = check.status.image.as_ref().filter(|image| image.stale) {
+        status.hints =
+            vec![format!("the image `{}` is old; build it anew: codex-orchestrator codex-docker image build", image.name)];
+    }
+    status.container = Some(check.status);
+    status
+}
+
+/// Why no run could be started, if none could.
+pub(crate) fn problem(check: &ContainerCheck) -> Option<Problem> {
+    if check.usable {
+        return None;
+    }
+    let problem = check.problem.clone().unwrap_or_else(|| ContainerProblem {
+        code: "unknown".to_owned(),
+        detail: "containers cannot be made, and codex-docker does not say why".to_owned(),
+        hints: vec![],
+    });
+    let detail = Problem::new(ProblemKind::Unavailable, "no_worker", problem.detail);
+    let hints = problem.hints.into_iter().chain(["`codex-orchestrator doctor` shows what is there".to_owned()]);
+    Some(hints.fold(detail, Problem::hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A stand-in for codex-docker that counts how often it is called, and answers what lies beside it.
+    fn checks(folder: &Path, answer: &str) -> ContainerChecks {
+        let program = folder.join("codex-docker");
+        let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\necho \"$@\" >> calls\ncat answer\nexit 1\n";
+        fs_err::write(&program, script).expect("written");
+        fs_err::write(folder.join("answer"), answer).expect("written");
+        fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        let mut config = Config::for_home(folder);
+        config.container_program = vec![program.display().to_string(), "first".to_owned()];
+        config.base_environment = BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        ContainerChecks::new(&config)
+    }
+
+    const NO_IMAGE: &str = r#"{"usable":false,"engine":{"version":"20.10.24","live_restore":false,"rootless":false},"image":null,
+        "problem":{"code":"image_missing","detail":"there is no image `x`","hints":["build it"]}}"#;
+
+    #[tokio::test]
+    async fn an_answer_is_believed_for_a_moment_and_each_image_has_its_own() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut checks = checks(folder.path(), r#"{"usable":true}"#);
+        checks.believed = Duration::MAX;
+        assert!(checks.last(None).is_none());
+        assert!(checks.fresh(None).await.usable && checks.fresh(None).await.usable);
+        assert!(checks.fresh(Some("mine:1")).await.usable);
+        checks.believed = Duration::ZERO;
+        assert!(checks.last(None).is_some_and(|(check, fresh)| check.usable && !fresh));
+        checks.fresh(None).await;
+        let calls = fs_err::read_to_string(folder.path().join("calls")).expect("it was called");
+        assert_eq!(calls, "first check --json\nfirst check --json --image mine:1\nfirst check --json\n");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_is_said_with_what_to_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let check = checks(folder.path(), NO_IMAGE).fresh(None).await;
+        let problem = problem(&check).expect("no image");
+        assert_eq!((problem.code.as_ref(), problem.detail.as_str()), ("no_worker", "there is no image `x`"));
+        assert_eq!(problem.hints[0], "build it");
+        let status = told(worker(), Some(check));
+        assert_eq!(status.problem.as_deref(), Some("there is no image `x`"));
+        assert!(status.container.is_some_and(|container| container.engine.is_some() && container.image.is_none()));
+    }
+
+    #[tokio::test]
+    async fn a_program_that_answers_nonsense_or_is_not_there_makes_no_containers() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let nonsense = checks(folder.path(), "what?").fresh(None).await;
+        assert_eq!(nonsense.problem.map(|problem| problem.code).as_deref(), Some("check_failed"));
+        let mut gone = checks(folder.path(), "");
+        gone.program = vec!["/no/such/program".to_owned()];
+        assert!(!gone.fresh(None).await.usable);
+    }
+
+    #[test]
+    fn an_old_image_is_no_problem_but_a_hint_and_silence_is_not_readiness() {
+        let text = r#"{"usable":true,"image":{"name":"x:1","codex_version":"0.1.0","built_for":null,"stale":true}}"#;
+        let status = told(worker(), Some(serde_json::from_str(text).expect("an answer")));
+        assert!(status.problem.is_none() && status.hints[0].contains("x:1"), "{status:?}");
+        assert!(told(worker(), None).problem.is_some());
+    }
+
+    fn worker() -> WorkerStatus {
+        WorkerStatus { name: "codex-docker".to_owned(), program: None, problem: None, hints: vec![], container: None }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the built-in worker is told of a run besides the common contract: the container's limits, its network, the folders that
+//! go in, and the login. All of it goes by the environment; no value of it is ever an argument.
+//!
+//! Invariant: with the broker on, a key of the model's API is given to `codex-docker` alone and never named to the container.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use model::container::{ContainerNetwork, ContainerSettings, HostPattern};
+use model::environment::EnvironmentRecord;
+use model::ids::TaskId;
+use model::problem::{Problem, ProblemKind};
+
+use super::call::{API_KEY, RunCall};
+use super::login::Login;
+use crate::config::{Broker, Config};
+use crate::store::Layout;
+
+/// Settings of `codex-docker` that the server's environment may give to all runs.
+pub(super) const DEFAULTS: &[&str] =
+    &["CODEX_DOCKER_MEMORY", "CODEX_DOCKER_CPUS", "CODEX_DOCKER_PIDS", "CODEX_DOCKER_FREE_DISK", "CODEX_DOCKER_CONFIG"];
+
+/// Where Codex reaches the model and renews its login, when it is logged in with an account.
+const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
+
+/// The folders of a task that its container gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContainerFolders {
+    /// The run's own files.
+    pub state: PathBuf,
+    /// Codex's sessions.
+    pub sessions: PathBuf,
+    /// The agent's own repository.
+    pub twin: PathBuf,
+    /// Where that borrows objects.
+    pub objects: Vec<PathBuf>,
+    /// The login of an account.
+    pub auth: PathBuf,
+}
+
+/// What the built-in worker is told of a run.
+#[derive(Debug, Clone)]
+pub struct ContainerRun<'a> {
+    /// How the environment wants its containers.
+    pub settings: &'a ContainerSettings,
+    /// The image, else the pinned one.
+    pub image: Option<&'a str>,
+    /// How Codex is logged in, where the server's environment has no key.
+    pub login: Option<&'a Login>,
+    /// Whether a key stays outside.
+    pub broker: Broker,
+    /// The model's API, else the one of `OpenAI`.
+    pub model_url: Option<&'a str>,
+    /// Codex's settings to start from.
+    pub codex_config: Option<&'a Path>,
+    /// The home, by which the containers of this server are told from those of others.
+    pub home: &'a Path,
+    /// The task's folders.
+    pub folders: ContainerFolders,
+}
+
+impl ContainerFolders {
+    /// The folders of a task whose mirror is at `mirror`.
+    pub fn new(layout: &Layout, task: TaskId, mirror: &Path) -> Self {
+        Self {
+            state: layout.container(task),
+            sessions: layout.sessions(task),
+            twin: layout.twin(task),
+            objects: vec![mirror.join("objects")],
+            auth: layout.codex_auth(),
+        }
+    }
+}
+
+/// The label of all containers of a home. Labels are listed with commas, so the path must have none.
+pub(crate) fn home_label(home: &Path) -> String {
+    let mut label = "home=".to_owned();
+    for c in home.to_string_lossy().chars() {
+        if c == ',' || c == '%' || c.is_whitespace() || c.is_control() {
+            let mut bytes = [0; 4];
+            label.extend(c.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")));
+        } else {
+            label.push(c);
+        }
+    }
+    label
+}
+
+/// The labels of all containers of a task.
+pub(crate) fn task_labels(home: &Path, task: TaskId) -> [String; 2] {
+    [home_label(home), format!("task={task}")]
+}
+
+/// Why runs of an environment cannot reach the model, if they cannot.
+pub(crate) fn unreachable_model(environment: &EnvironmentRecord, config: &Config, login: Option<&Login>) -> Option<Problem> {
+    let mut own = environment.variables.keys().chain(environment.secrets.keys());
+    let has_key = config.environment.contains_key(&OsString::from(API_KEY))
+        || own.any(|name| name.as_str() == API_KEY)
+        || matches!(login, Some(Login::ApiKey(_)));
+    let needs_key = |why: &str| {
+        let detail = format!("the network of `{}` is `none`, and {why}", environment.name);
+        Problem::new(ProblemKind::WrongState, "network_needs_key", detail)
+            .hint("`codex-orchestrator login --with-api-key` stores a key: a broker then reaches the model for the container")
+            .hint("or set the environment's network to `allow` or `open`")
+    };
+    match (environment.container.network, has_key, config.broker) {
+        (ContainerNetwork::Open | ContainerNetwork::Allow, _, _) | (ContainerNetwork::None, true, Broker::On) => None,
+        (ContainerNetwork::None, false, _) => Some(needs_key("without an API key Codex must reach the model by itself")),
+        (ContainerNetwork::None, true, Broker::Off) => Some(needs_key("the broker is switched off")),
+    }
+}
+
+impl ContainerRun<'_> {
+    /// The labels of the container of this try of a run.
+    pub(super) fn labels(&self, call: &RunCall<'_>) -> [String; 3] {
+        let [home, task] = task_labels(self.home, call.task_id);
+        [home, task, format!("run={}/{}", call.run.0, call.attempt.0)]
+    }
+
+    /// Adds what is said by the environment.
+    pub(super) fn write(&self, call: &RunCall<'_>, environment: &mut BTreeMap<OsString, OsString>) {
+        self.write_login(environment);
+        let mut set = |name: &str, value: OsString| environment.insert(name.into(), value);
+        let settings = self.settings;
+        set("CODEX_DOCKER_LABELS", self.labels(call).join(",").into());
+        set("CODEX_DOCKER_STATE", (&self.folders.state).into());
+        set("CODEX_DOCKER_SESSIONS", (&self.folders.sessions).into());
+        set("CODEX_DOCKER_GIT_DIR", (&self.folders.twin).into());
+        set("CODEX_DOCKER_GIT_OBJECTS", joined(&self.folders.objects));
+        set("CODEX_DOCKER_USER", settings.user.as_str().into());
+        set("CODEX_DOCKER_NETWORK", settings.network.as_str().into());
+        for (name, value) in [
+            ("IMAGE_NAME", self.image.map(str::to_owned)),
+            ("CODEX_DOCKER_MODEL_URL", self.model_url.map(str::to_owned)),
+            ("CODEX_DOCKER_MEMORY", settings.memory.clone()),
+            ("CODEX_DOCKER_CPUS", settings.cpus.map(|cpus| cpus.to_string())),
+            ("CODEX_DOCKER_PIDS", settings.pids.map(|pids| pids.to_string())),
+            ("CODEX_DOCKER_TOKEN_BUDGET", settings.token_budget.map(|tokens| tokens.to_string())),
+        ] {
+            if let Some(value) = value {
+                set(name, value.into());
+            }
+        }
+        if let Some(config) = self.codex_config {
+            set("CODEX_DOCKER_CONFIG", config.into());
+        }
+        if settings.network == ContainerNetwork::Allow {
+            let with_account = !environment.contains_key(&OsString::from(API_KEY));
+            let known = if with_account { ACCOUNT_HOSTS } else { &[] };
+            let hosts: Vec<_> = settings.allow_hosts.iter().map(HostPattern::as_str).chain(known.iter().copied()).collect();
+            environment.insert("CODEX_DOCKER_ALLOW_HOSTS".into(), hosts.join(",").into());
+        }
+    }
+
+    /// A key goes before an account. One of the environment's own goes before that of the server, and a stored one comes last.
+    fn write_login(&self, environment: &mut BTreeMap<OsString, OsString>) {
+        let own = environment.remove(&OsString::from(format!("CODEX_CONTAINER_ENV_{API_KEY}")));
+        let key = OsString::from(API_KEY);
+        if let Some(own) = own {
+            environment.insert(key.clone(), own);
+        }
+        match self.login {
+            Some(Login::ApiKey(stored)) => {
+                environment.entry(key.clone()).or_insert_with(|| stored.expose().into());
+            }
+            Some(Login::Account { .. }) if !environment.contains_key(&key) => {
+                environment.insert("CODEX_DOCKER_AUTH".into(), (&self.folders.auth).into());
+            }
+            Some(Login::Account { .. }) | None => {}
+        }
+        let broker = match self.broker {
+            Broker::On if environment.contains_key(&key) => "on",
+            Broker::On | Broker::Off => "off",
+        };
+        environment.insert("CODEX_DOCKER_BROKER".into(), broker.into());
+    }
+}
+
+/// Paths with `:` between them.
+fn joined(paths: &[PathBuf]) -> OsString {
+    let mut joined = OsString::new();
+    for (index, path) in paths.iter().enumerate() {
+        if index > 0 {
+            joined.push(":");
+        }
+        joined.push(path);
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Bringing an agent's work out of its container's repository: `codex-docker harvest`, which writes a bundle that is then
+//! checked and imported here. Also building an environment's own image.
+//!
+//! Nothing of what comes out is believed in this room. Invariant: these calls get the way to the engine, and no secret.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use model::ids::ObjectId;
+use tokio_util::sync::CancellationToken;
+
+use super::call::engine_environment;
+use super::container::ContainerFolders;
+use crate::config::Config;
+use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Tool};
+
+/// Longer than the container of a harvest may take.
+const HARVEST_LIMIT: Duration = Duration::from_mins(8);
+
+/// The exit code of a harvest that finds the agent's repository unusable.
+const UNUSABLE: i32 = 4;
+
+/// A build fetches packages over networks that may be slow.
+const BUILD_LIMIT: Duration = Duration::from_mins(30);
+
+/// Sweeping up is a few calls to the engine.
+const REAP_LIMIT: Duration = Duration::from_secs(30);
+
+/// What to bring out.
+#[derive(Debug)]
+pub(crate) struct Harvest<'a> {
+    pub(crate) folders: &'a ContainerFolders,
+    /// The folder that the agent worked in.
+    pub(crate) worktree: &'a Path,
+    /// An empty folder.
+    pub(crate) out: &'a Path,
+    pub(crate) branch: &'a str,
+    /// The tip of the branch in the mirror.
+    pub(crate) since: &'a ObjectId,
+    /// The file with the commit's message.
+    pub(crate) message: &'a Path,
+    pub(crate) image: Option<&'a str>,
+    pub(crate) labels: Vec<String>,
+}
+
+/// An agent's work could not be brought out.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HarvestError {
+    /// The agent left its repository in a state that nothing can be read from.
+    #[error("the agent's repository cannot be used: {0}")]
+    Unusable(String),
+    /// It could not be tried, or did not come to its end.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+}
+
+/// Calls the container program for what is not a run.
+pub(crate) struct Housekeeping {
+    program: Vec<String>,
+    environment: Vec<(OsString, OsString)>,
+    redactor: Redactor,
+}
+
+impl Housekeeping {
+    pub(crate) fn new(config: &Config, redactor: Redactor) -> Self {
+        Self { program: config.container_program.clone(), environment: engine_environment(config), redactor }
+    }
+
+    fn command(&self) -> CommandSpec<'static> {
+        let (program, prefix) =
+            self.program.split_first().map_or(("codex-docker", &[][..]), |(first, rest)| (first.as_str(), rest));
+        CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), "/")
+            .args(prefix)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .redact(self.redactor.clone())
+    }
+
+    /// Writes what the agent did into the folder for it.
+    pub(crate) async fn harvest(&self, harvest: &Harvest<'_>) -> Result<(), HarvestError> {
+        let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let command = self.command().arg("harvest").arg("--worktree").arg(harvest.worktree);
+        let command = command.arg("--git-dir").arg(&harvest.folders.twin).arg("--out").arg(harvest.out);
+        let command = command.arg("--sessions").arg(&harvest.folders.sessions).arg("--message").arg(harvest.message);
+        let command = command.args(["--branch", harvest.branch, "--since", harvest.since.as_str(), "--owner", &owner]);
+        let command = harvest.folders.objects.iter().fold(command, |command, path| command.arg("--objects").arg(path));
+        let command = command.args(harvest.image.iter().flat_map(|image| ["--image", image]));
+        let command = command.args(harvest.labels.iter().flat_map(|label| ["--label", label]));
+        match command.deadline(HARVEST_LIMIT).run_ok().await {
+            Ok(_) => Ok(()),
+            Err(RunProgramError::Failed { status, stderr_tail, .. }) if status.code() == Some(UNUSABLE) => {
+                Err(HarvestError::Unusable(stderr_tail.trim_end().to_owned()))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Builds an environment's own image. Cheap where nothing changed.
+    pub(crate) async fn build(&self, dockerfile: &Path, image: &str, cancel: CancellationToken) -> Result<(), RunProgramError> {
+        let command = self.command().args(["image", "build", "--tag", image, "--dockerfile"]).arg(dockerfile);
+        command.deadline(BUILD_LIMIT).cancel(cancel).run_ok().await.map(drop)
+    }
+
+    /// Ends and removes every container with these labels that nobody holds.
+    pub(crate) async fn reap(&self, labels: &[String]) -> Result<(), RunProgramError> {
+        let command = self.command().args(["reap", "--if-reachable"]).args(labels.iter().flat_map(|label| ["--label", label]));
+        command.deadline(REAP_LIMIT).run_ok().await.map(drop)
+    }
+}
+
+/// The name of the image that is built from an environment's own Dockerfile.
+pub(crate) fn own_image(env_id: model::ids::EnvironmentId) -> String {
+    format!("codex-orchestrator-env:{env_id}")
+}
+
+/// An empty folder in place of whatever was there. It may hold files of another user, which only a rename gets out of the way.
+pub(crate) fn emptied(folder: PathBuf) -> std::io::Result<PathBuf> {
+    crate::git::remove_tree(&folder).map_err(|error| error.source)?;
+    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder)?;
+    Ok(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use model::ids::TaskId;
+
+    use super::*;
+    use crate::store::Layout;
+
+    const ID: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
+
+    /// A stand-in for codex-docker that writes down what it was told.
+    fn housekeeping(folder: &Path, script: &str) -> Housekeeping {
+        let program = folder.join("codex-docker");
+        let script = format!(
+            "#!/bin/sh\ncd {}\nprintf '%s\\n' \"$@\" > told; env | cut -d= -f1 | sort > names\n{script}\n",
+            folder.display()
+        );
+        fs_err::write(&program, script).expect("written");
+        fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        let mut config = Config::for_home(folder);
+        config.container_program = vec![program.display().to_string(), "codex-docker".to_owned()];
+        config.base_environment = BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        for (name, value) in [("DOCKER_HOST", "unix:///d"), ("CODEX_API_KEY", "k-server")] {
+            config.environment.insert(name.into(), value.into());
+        }
+        Housekeeping::new(&config, Redactor::new(["k-server".to_owned()]))
+    }
+
+    fn told(folder: &Path) -> String {
+        fs_err::read_to_string(folder.join("told")).expect("it was called").replace('\n', " ")
+    }
+
+    #[tokio::test]
+    async fn a_harvest_is_told_everything_and_given_no_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let task: TaskId = ID.parse().expect("an id");
+        let since = "1".repeat(40).parse().expect("an object id");
+        let harvest = Harvest {
+            folders: &ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m")),
+            worktree: Path::new("/w"),
+            out: Path::new("/o"),
+            branch: "codex/x",
+            since: &since,
+            message: Path::new("/msg"),
+            image: Some("mine:1"),
+            labels: vec!["home=/h".to_owned(), "task=x".to_owned()],
+        };
+        housekeeping(folder.path(), "").harvest(&harvest).await.expect("it works");
+        let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+        let expected = format!(
+            "codex-docker harvest --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
+             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --label home=/h --label task=x "
+        );
+        assert_eq!(told(folder.path()), expected);
+        let names = fs_err::read_to_string(folder.path().join("names")).expect("written");
+        assert!(names.contains("DOCKER_HOST\n") && !names.contains("CODEX_API_KEY"), "{names}");
+    }
+
+    #[tokio::test]
+    async fn a_repository_that_cannot_be_used_is_told_from_an_engine_that_does_not_answer() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let task: TaskId = ID.parse().expect("an id");
+        let since = "1".repeat(40).parse().expect("an object id");
+        let folders = ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m"));
+        let path = Path::new("/x");
+        let harvest = Harvest {
+            folders: &folders,
+            worktree: path,
+            out: path,
+            branch: "b",
+            since: &since,
+            message: path,
+            image: None,
+            labels: vec![],
+        };
+        let unusable = housekeeping(folder.path(), "echo 'harvest: it is a file' >&2; exit 4").harvest(&harvest).await;
+        assert!(matches!(&unusable, Err(HarvestError::Unusable(why)) if why.contains("it is a file")), "{unusable:?}");
+        let away = housekeeping(folder.path(), "exit 125").harvest(&harvest).await;
+        assert!(matches!(away, Err(HarvestError::Program(_))), "{away:?}");
+    }
+
+    #[tokio::test]
+    async fn what_it_says_when_it_fails_is_passed_on_without_secrets() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let failing = housekeeping(folder.path(), "echo 'no engine, k-server' >&2; exit 125");
+        let error = failing.reap(&["home=/h".to_owned()]).await.expect_err("it fails").to_string();
+        assert!(error.contains("no engine, ***"), "{error}");
+        assert_eq!(told(folder.path()), "codex-docker reap --if-reachable --label home=/h ");
+    }
+
+    #[tokio::test]
+    async fn an_environments_own_image_is_built_from_its_dockerfile() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let image = own_image(ID.parse().expect("an id"));
+        housekeeping(folder.path(), "").build(Path::new("/D"), &image, CancellationToken::new()).await.expect("it works");
+        assert_eq!(told(folder.path()), format!("codex-docker image build --tag codex-orchestrator-env:{ID} --dockerfile /D "));
+    }
+
+    #[test]
+    fn the_folder_for_what_comes_out_is_new_each_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().join("harvest");
+        emptied(out.clone()).expect("made");
+        fs_err::write(out.join("bundle"), "old").expect("written");
+        emptied(out.clone()).expect("made anew");
+        assert_eq!(fs_err::read_dir(&out).expect("there").count(), 0);
+        assert_eq!(fs_err::metadata(&out).expect("there").permissions().mode() & 0o777, 0o700);
+    }
+}

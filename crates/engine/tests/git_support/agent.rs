@@ -1,0 +1,166 @@
+//! An agent in its container, without a container: its own repository, its hands in the worktree, and the harvest after it.
+//! It does nothing that an agent could not do with what it is given.
+
+use std::path::{Path, PathBuf};
+
+use engine::exec::{CommandSpec, Stdout, Tool};
+use engine::git::{ImportError, ImportRequest, RunTrailers, Signature, Snapshot, TwinSpec, Worktree};
+use model::bundle::HarvestReport;
+use model::ids::ObjectId;
+
+use super::{Bench, base};
+
+/// The script that runs in the one-shot container.
+const HARVEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../codex-docker/src/harvest/harvest.sh");
+
+/// A bundle larger than this is refused.
+pub(crate) const LIMIT_BYTES: u64 = 4 << 20;
+
+/// A task whose agent has a repository of its own.
+pub(crate) struct Agent<'b> {
+    pub(crate) bench: &'b Bench,
+    pub(crate) task: String,
+    pub(crate) worktree: Worktree,
+    pub(crate) twin: PathBuf,
+    pub(crate) out: PathBuf,
+}
+
+/// How a harvest ended: its exit code, and what it said.
+pub(crate) struct Harvested {
+    pub(crate) code: Option<i32>,
+    pub(crate) said: String,
+}
+
+impl<'b> Agent<'b> {
+    /// A new task's worktree and the agent's repository for it.
+    pub(crate) async fn new(bench: &'b Bench, task: &str) -> Self {
+        let worktree = bench.worktree(task).await;
+        let agent = Self {
+            bench,
+            task: task.to_owned(),
+            worktree,
+            twin: bench.path(&format!("tasks/{task}/agent.git")),
+            out: bench.path(&format!("tasks/{task}/out")),
+        };
+        agent.ensure_twin().await;
+        agent
+    }
+
+    pub(crate) async fn ensure_twin(&self) {
+        let objects = self.objects();
+        let spec = TwinSpec {
+            path: &self.twin,
+            keep_base_as: &self.task,
+            objects_inside: &objects,
+            origin_url: "https://example.org/a \"b\".git",
+            author: &Signature::default(),
+        };
+        self.worktree.ensure_twin(spec).await.expect("it can be made");
+    }
+
+    /// Where the agent sees the mirror's objects. In here that is where they are.
+    pub(crate) fn objects(&self) -> String {
+        self.bench.mirror.path().join("objects").display().to_string()
+    }
+
+    /// Runs git as the agent does, in its own repository.
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let (git_dir, work_tree) =
+            (format!("--git-dir={}", self.twin.display()), format!("--work-tree={}", self.tree().display()));
+        let arguments: Vec<_> = [git_dir.as_str(), &work_tree].into_iter().chain(arguments.iter().copied()).collect();
+        self.bench.by_hand(self.tree(), &arguments)
+    }
+
+    pub(crate) fn tree(&self) -> &Path {
+        self.worktree.path()
+    }
+
+    /// Writes a file of the worktree.
+    pub(crate) fn write(&self, path: &str, content: &str) {
+        super::write(&self.worktree, path, content);
+    }
+
+    /// Writes a file and commits it, as the agent does.
+    pub(crate) fn commit(&self, path: &str, content: &str) -> String {
+        self.write(path, content);
+        self.git(&["add", "--", path]);
+        self.git(&["commit", "--quiet", "-m", path]);
+        self.git(&["rev-parse", "HEAD"])
+    }
+
+    /// Puts an object into its repository, however wrong it is.
+    pub(crate) fn object(&self, kind: &str, content: &[u8]) -> String {
+        let file = self.bench.path("object");
+        std::fs::write(&file, content).expect("a file");
+        self.git(&["hash-object", "-w", "--literally", "-t", kind, &file.display().to_string()])
+    }
+
+    /// The branch of the task, in the mirror.
+    pub(crate) fn tip(&self) -> String {
+        self.bench.commit_of(&format!("refs/heads/codex/{}", self.task))
+    }
+
+    /// Runs the script with these variables beside the usual ones.
+    pub(crate) async fn try_harvest(&self, run: &str, since: &str, more: &[(&str, &str)]) -> Harvested {
+        std::fs::create_dir_all(&self.out).expect("a folder");
+        let message = self.bench.path(&format!("tasks/{}/message", self.task));
+        let text = format!("Do it\n\nDone.\n\nTask-Id: {}\nRun: {run}\n", self.worktree.branch());
+        std::fs::write(&message, text).expect("a file");
+        let base = base(self.bench.folder.path());
+        let shell = Tool::find("sh", &base).expect("a shell is part of every system");
+        let command = CommandSpec::new(&shell, &base, "/").arg(HARVEST);
+        let command = command
+            .env("HARVEST_WORKTREE", self.tree())
+            .env("HARVEST_GIT_DIR", &self.twin)
+            .env("HARVEST_OUT", &self.out)
+            .env("HARVEST_MESSAGE", &message)
+            .env("HARVEST_OBJECTS", self.objects())
+            .env("HARVEST_BRANCH", self.worktree.branch())
+            .env("HARVEST_SINCE", since)
+            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_NAME"), "Codex")))
+            .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_EMAIL"), "codex@localhost")))
+            .envs(more.iter().copied());
+        let ended = command.stdout(Stdout::Capture { max: 1 << 20 }).deadline(super::PATIENCE).run().await.expect("it runs");
+        assert_eq!(ended.text(), "", "it says nothing on stdout");
+        Harvested { code: ended.status.code(), said: ended.stderr_tail }
+    }
+
+    /// Runs the script, and reads its report.
+    pub(crate) async fn harvest_since(&self, run: &str, since: &str) -> HarvestReport {
+        let ended = self.try_harvest(run, since, &[]).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        self.report()
+    }
+
+    /// What the last harvest says.
+    pub(crate) fn report(&self) -> HarvestReport {
+        HarvestReport::parse(&std::fs::read(self.out.join("result")).expect("it was written")).expect("it is a report")
+    }
+
+    pub(crate) async fn try_import(&self, run: &str, since: &str) -> Result<Snapshot, ImportError> {
+        let since: ObjectId = since.parse().expect("an id");
+        let trailers = RunTrailers { task_id: self.worktree.branch(), run, thread_id: None };
+        self.worktree.import(ImportRequest { out: &self.out, since: &since, trailers, limit_bytes: LIMIT_BYTES }).await
+    }
+
+    /// The end of a run: harvest and import.
+    pub(crate) async fn end_run(&self, run: &str) -> Snapshot {
+        let since = self.tip();
+        self.harvest_since(run, &since).await;
+        let taken = self.try_import(run, &since).await.expect("it is taken in");
+        assert_eq!(self.tip(), taken.head.to_string());
+        assert_eq!(self.git(&["rev-parse", self.worktree.branch()]), taken.head.to_string(), "both are at the same commit");
+        assert_eq!(self.git(&["symbolic-ref", "HEAD"]), format!("refs/heads/{}", self.worktree.branch()));
+        taken
+    }
+
+    /// What git says is uncommitted: by the agent's repository, and by the host's records.
+    pub(crate) fn status(&self) -> (String, String) {
+        (self.git(&["status", "--porcelain"]), self.bench.by_hand(self.tree(), &["status", "--porcelain"]))
+    }
+}
+
+/// The bytes of an id, as trees have them.
+pub(crate) fn raw(id: &str) -> Vec<u8> {
+    (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hex")).collect()
+}
