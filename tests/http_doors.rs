@@ -30,7 +30,7 @@ async fn raw(address: &str, head: &str) -> u16 {
 async fn over_tcp_a_client_needs_the_token() {
     let home = TestHome::started(BINARY).await;
     let address = tcp_address(&home).await;
-    let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+    let client = testkit::http_client().build().expect("a client");
     let status = async |path: &str, token: Option<&str>| {
         let request = client.get(format!("http://{address}{path}"));
         let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);

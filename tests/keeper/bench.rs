@@ -52,6 +52,7 @@ impl Bench {
             time_limit_ms: milliseconds(LONG),
             turn_end_grace_ms: milliseconds(LONG),
             stop_grace_ms: milliseconds(STOP_GRACE),
+            cleanup: None,
         };
         Self { folder, files, order }
     }

@@ -187,3 +187,14 @@ async fn a_worker_that_cannot_be_written_down_does_not_run() {
     assert!(exit.contains("never_started") && exit.contains("could not be written"), "{exit}");
     assert_eq!(bench.marked(), vec![]);
 }
+
+#[tokio::test]
+async fn what_no_signal_reaches_is_ended_by_the_orders_cleanup_after_all_else() {
+    let mut bench = Bench::new("sleep 600 & echo $! > child; exit 4");
+    let look = "if grep -q '^State:[[:space:]]*[RSDT]' /proc/$(cat child)/status 2> error || [ -e run-001.exit.json ]; then echo early; else echo last; fi > cleaned; exit 1";
+    let script = format!("cd {}; {look}", bench.file("").display());
+    bench.order.cleanup = Some(engine::worker::Cleanup { program: "/bin/sh".into(), args: vec!["-c".to_owned(), script] });
+    assert_eq!(bench.held().await.ending, Ending::Code { code: 4 }, "{}", bench.complaints());
+    assert_eq!(appears(&bench.file("cleaned")).await, "last\n");
+    assert!(bench.complaints().contains("could not clean up after a run"), "a failure is said: {}", bench.complaints());
+}

@@ -34,9 +34,9 @@ async fn what_a_killed_keeper_left_is_seen_as_lost_and_can_be_ended() {
     gone(keeper).await;
     assert!(family.iter().all(lives), "they do not depend on the keeper");
     assert_eq!(bench.state(), KeeperState::Gone { record: Some(record), exit: None });
-    end_leftovers(&bench.files, bench.order.attempt).await.expect("they can be ended");
+    end_leftovers(&bench.files, bench.order.attempt, &[]).await.expect("they can be ended");
     assert!(!family.iter().any(lives), "{family:?}");
-    end_leftovers(&bench.files, bench.order.attempt).await.expect("nothing is left to end");
+    end_leftovers(&bench.files, bench.order.attempt, &[]).await.expect("nothing is left to end");
     assert!(lives(&bystander.record().keeper), "another run is not touched");
     request_stop(&bystander.files, bystander.order.attempt).await.expect("told");
     bystander.ended(other).await;
@@ -67,7 +67,7 @@ async fn an_exit_record_alone_keeps_a_try_from_being_begun_again() {
 async fn leftovers_are_ended_with_a_keeper_that_still_lives() {
     let bench = Bench::new(FAMILY);
     let keeper = bench.start_until("up").await;
-    end_leftovers(&bench.files, bench.order.attempt).await.expect("they can be ended");
+    end_leftovers(&bench.files, bench.order.attempt, &[]).await.expect("they can be ended");
     assert!(!gone(keeper).await.success());
     assert_eq!(bench.marked(), vec![]);
 }
@@ -92,7 +92,7 @@ async fn a_run_that_was_never_held_has_nothing_to_stop_or_to_end() {
     assert_eq!(bench.state(), KeeperState::NeverStarted);
     request_stop(&bench.files, Attempt::FIRST).await.expect("nobody to tell");
     until_gone(&bench.files, Attempt::FIRST).await.expect("nobody to wait for");
-    end_leftovers(&bench.files, Attempt::FIRST).await.expect("nothing to end");
+    end_leftovers(&bench.files, Attempt::FIRST, &[]).await.expect("nothing to end");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! depends on it.
 
 mod console;
+mod docker;
 mod openapi;
 mod packages;
 mod test;

@@ -41,18 +41,20 @@ pub(crate) enum PackagesError {
 /// Installs what is missing, or says how to.
 pub(crate) fn ensure() -> Result<(), PackagesError> {
     let missing: Vec<&str> = NEEDS.iter().filter(|(need, _)| !need.is_met()).map(|(_, package)| *package).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
+    if missing.is_empty() { Ok(()) } else { install(&missing) }
+}
+
+/// Installs packages, or says how to.
+pub(crate) fn install(packages: &[&str]) -> Result<(), PackagesError> {
     if !on_path("apt-get") {
-        return Err(PackagesError::NoApt(missing.join(", ")));
+        return Err(PackagesError::NoApt(packages.join(", ")));
     }
     if !is_root() {
-        return Err(PackagesError::NotRoot(install_line(&missing)));
+        return Err(PackagesError::NotRoot(install_line(packages)));
     }
-    console::timed(&format!("install {}", missing.join(", ")), || {
+    console::timed(&format!("install {}", packages.join(", ")), || {
         console::run(apt_get().arg("update"))?;
-        console::run(apt_get().args(INSTALL).args(&missing))?;
+        console::run(apt_get().args(INSTALL).args(packages))?;
         Ok(())
     })
 }
@@ -75,8 +77,8 @@ fn apt_get() -> Command {
     command
 }
 
-/// Whether this process may install packages.
-fn is_root() -> bool {
+/// Whether this process may install packages, and start a container engine.
+pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }
 

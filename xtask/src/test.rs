@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
-use crate::{packages, tidy};
+use crate::{docker, packages, tidy};
 
 /// Why a change does not pass.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +17,8 @@ pub(crate) enum TestError {
     Packages(#[from] packages::PackagesError),
     #[error("could not get the versions of Codex that the tests drive: {0}")]
     Codex(#[source] StepError),
+    #[error(transparent)]
+    Docker(#[from] docker::DockerError),
     #[error("this did not pass: {}", .0.join(", "))]
     Checks(Vec<&'static str>),
 }
@@ -25,6 +27,8 @@ pub(crate) enum TestError {
 pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
     packages::ensure()?;
     console::timed("the pinned versions of Codex", || console::run(&mut provision_codex(root))).map_err(TestError::Codex)?;
+    // It ends with this function, where it was not there before.
+    let engine = if needs_containers(runner_arguments) { Some(container_engine(root)?) } else { None };
     let mut failed = Vec::new();
     let mut check = |name, work: &dyn Fn() -> Result<(), StepError>| {
         if let Err(error) = console::timed(name, work) {
@@ -37,6 +41,9 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     check("documentation", &|| console::run(&mut documentation(root)));
     check("licences and sources", &|| dependencies(root));
     check("examples in the documentation", &|| console::run(cargo(root).args(["test", "--quiet", "--workspace", "--doc"])));
+    if engine.is_some() {
+        check("images with Codex, by our own builder", &|| images(root));
+    }
     if let Err(error) = console::timed("tidiness", || tidy::run(root)) {
         console::complain(&error.to_string());
         failed.push("tidiness");
@@ -54,6 +61,20 @@ fn provision_codex(root: &Path) -> Command {
     let mut command = cargo(root);
     command.args(["run", "--quiet", "--package", "testkit", "--example", "provision_codex"]);
     command
+}
+
+fn container_engine(root: &Path) -> Result<docker::Engine, docker::DockerError> {
+    let engine = docker::ensure_engine(root)?;
+    docker::ensure_base(root)?;
+    Ok(engine)
+}
+
+/// The program that is tested builds the images that it is tested with.
+fn images(root: &Path) -> Result<(), StepError> {
+    console::run(cargo(root).args(["build", "--quiet", "--package", "codex-orchestrator"]))?;
+    let program = tools::target_folder(root).join("debug/codex-orchestrator");
+    let provision = ["run", "--quiet", "--package", "testkit", "--example", "provision_images", "--"];
+    console::run(cargo(root).args(provision).arg(program))
 }
 
 fn clippy(root: &Path) -> Command {
@@ -89,6 +110,15 @@ fn tests(root: &Path, arguments: &[String]) -> Command {
     command
 }
 
+/// The crates whose tests start containers.
+const WITH_CONTAINERS: &[&str] = &["codex-docker", "codex-orchestrator", "testkit"];
+
+/// Whether any of the tests that were asked for starts containers.
+fn needs_containers(arguments: &[String]) -> bool {
+    let named = |argument: &String| WITH_CONTAINERS.iter().any(|name| argument.ends_with(name));
+    scope(arguments).is_some() || arguments.iter().any(named)
+}
+
 /// Every crate, unless the arguments choose for themselves.
 fn scope(arguments: &[String]) -> Option<&'static str> {
     let chooses = |argument: &String| argument == "-p" || argument.starts_with("--package");
@@ -109,6 +139,19 @@ mod tests {
         check(&["keeper"], Some("--workspace"));
         check(&["-p", "engine", "keeper"], None);
         check(&["--package=engine"], None);
+    }
+
+    #[test]
+    fn containers_are_made_ready_only_for_tests_that_start_some() {
+        let check = |arguments: &[&str], expect| {
+            let arguments: Vec<String> = arguments.iter().map(|&argument| argument.into()).collect();
+            assert_eq!(needs_containers(&arguments), expect, "{arguments:?}");
+        };
+        check(&[], true);
+        check(&["keeper"], true);
+        check(&["-p", "engine", "keeper"], false);
+        check(&["-p", "engine", "-p", "codex-docker"], true);
+        check(&["--package=codex-orchestrator"], true);
     }
 
     #[test]

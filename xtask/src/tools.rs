@@ -17,6 +17,16 @@ pub(crate) fn cargo(root: &Path) -> Command {
     command
 }
 
+/// Where Cargo builds to.
+pub(crate) fn target_folder(root: &Path) -> PathBuf {
+    root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
+}
+
+/// Where what the tests need is kept between builds.
+pub(crate) fn tools_folder(root: &Path) -> PathBuf {
+    target_folder(root).join("tools")
+}
+
 /// Whether `cargo nextest` works here.
 pub(crate) fn has_nextest(root: &Path) -> bool {
     answers(cargo(root).args(["nextest", "--version"]))
@@ -27,7 +37,7 @@ pub(crate) fn cargo_deny(root: &Path) -> Result<Option<Command>, StepError> {
     if answers(Command::new("cargo-deny").arg("--version")) {
         return Ok(Some(Command::new("cargo-deny")));
     }
-    let home = root.join("target/tools/cargo-deny");
+    let home = tools_folder(root).join("cargo-deny");
     let program: PathBuf = home.join("bin/cargo-deny");
     if !program.is_file() {
         if !in_ci() {
@@ -44,6 +54,7 @@ pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }
 
-fn answers(command: &mut Command) -> bool {
+/// Whether a command starts and succeeds.
+pub(crate) fn answers(command: &mut Command) -> bool {
     command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }

@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Show what this is for: a real run of the real Codex CLI with a scripted model, in under a minute
     Demo(DemoArguments),
-    /// Start the server in the background if none runs, and say where it is
+    /// Build the image if it is missing, start the server in the background if none runs, and say where it is
     Up,
     /// Run the server in the foreground
     Serve(ServeArguments),
@@ -33,6 +33,18 @@ pub(crate) enum Command {
     Status,
     /// Check what is needed on this machine, and say what to do about what is missing
     Doctor,
+    /// Log Codex in for all tasks; your own Codex is not touched
+    #[command(after_help = "Example: printenv OPENAI_API_KEY | codex-orchestrator login --with-api-key")]
+    Login(LoginArguments),
+    /// Forget the login
+    Logout,
+    /// Codex in a container by hand, in this folder: `codex-orchestrator codex-docker --help`
+    #[command(name = "codex-docker", disable_help_flag = true)]
+    CodexDocker {
+        /// What codex-docker or Codex is to do
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<std::ffi::OsString>,
+    },
     /// Work with environments: repositories that tasks are cut from
     #[command(subcommand)]
     Env(EnvCommand),
@@ -84,6 +96,10 @@ pub(crate) enum EnvCommand {
         /// A variable for the agent's process; may be repeated
         #[arg(long = "var", value_name = "NAME=VALUE")]
         variables: Vec<String>,
+        #[command(flatten)]
+        secrets: SecretArguments,
+        #[command(flatten)]
+        container: Box<ContainerArguments>,
     },
     /// List the environments
     List,
@@ -105,6 +121,13 @@ pub(crate) enum EnvCommand {
         /// All variables anew; may be repeated
         #[arg(long = "var", value_name = "NAME=VALUE")]
         variables: Vec<String>,
+        #[command(flatten)]
+        secrets: SecretArguments,
+        /// A secret variable to forget; may be repeated
+        #[arg(long = "no-secret", value_name = "NAME")]
+        forgotten: Vec<String>,
+        #[command(flatten)]
+        container: Box<ContainerArguments>,
     },
     /// Remove one environment, its tasks first
     Remove {
@@ -114,6 +137,65 @@ pub(crate) enum EnvCommand {
         #[arg(long, short)]
         yes: bool,
     },
+}
+
+/// Variables that are never shown again. Their values are not given on the command line, where others could read them.
+#[derive(Debug, Args)]
+pub(crate) struct SecretArguments {
+    /// A secret variable for the agent, with the value that it has in this command's environment; may be repeated
+    #[arg(long = "secret", value_name = "NAME")]
+    pub(crate) from_environment: Vec<String>,
+    /// A secret variable with the contents of a file as its value, `-` for stdin; may be repeated
+    #[arg(long = "secret-file", value_name = "NAME=FILE")]
+    pub(crate) from_files: Vec<String>,
+}
+
+/// How the container of an environment's runs is made. `default` takes back what was set before.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "The container of its runs; `default` takes back what was set before")]
+pub(crate) struct ContainerArguments {
+    /// The image [default: the pinned one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) image: Option<String>,
+    /// A Dockerfile on the server's machine that the image is built from
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dockerfile: Option<String>,
+    /// Who Codex is in it: `root` can install packages, `caller` is the server's own user [default: root]
+    #[arg(long, value_name = "USER")]
+    pub(crate) user: Option<String>,
+    /// What it sees: `open`, `none` (only the model), or `allow` (the hosts of a list) [default: open]
+    #[arg(long, value_name = "NETWORK")]
+    pub(crate) network: Option<String>,
+    /// A host that it may reach, as in example.com, *.example.org or example.net:8443; may be repeated
+    #[arg(long = "allow-host", value_name = "HOST")]
+    pub(crate) allow_hosts: Vec<String>,
+    /// How much memory it may use, as in 4g
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<String>,
+    /// How many processors it may use, as in 1.5
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) cpus: Option<String>,
+    /// How many processes it may have
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) pids: Option<String>,
+    /// How many tokens one run may use [default: no limit]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) token_budget: Option<String>,
+}
+
+/// How to log Codex in.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+pub(crate) struct LoginArguments {
+    /// With an account: shows a code to type in a browser, on any machine; this is the default
+    #[arg(long)]
+    pub(crate) device: bool,
+    /// With an API key, which is read from stdin
+    #[arg(long)]
+    pub(crate) with_api_key: bool,
+    /// With a copy of another Codex's login: its `auth.json`, or the folder with it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) import: Option<PathBuf>,
 }
 
 /// What is asked of a run.

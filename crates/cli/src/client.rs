@@ -30,6 +30,12 @@ pub(crate) fn lost(error: &dyn std::fmt::Display) -> Problem {
         .hint("`codex-orchestrator up` starts it; runs go on without it")
 }
 
+/// The HTTP client wants to know how it would speak TLS, though a socket is never asked to.
+fn provide_tls() {
+    // Whoever comes first decides, and all decide alike.
+    drop(rustls::crypto::ring::default_provider().install_default());
+}
+
 impl Client {
     /// A client of the home's server, whether it runs or not.
     pub(crate) async fn of(home: &Path) -> Result<Self, Problem> {
@@ -37,6 +43,7 @@ impl Client {
         // A home that is not there yet has no server that could be reached.
         let reachable = SocketPath::open(&socket).await.ok().map(Arc::new);
         let path = reachable.as_ref().map_or(socket.as_path(), |reachable| reachable.as_path());
+        provide_tls();
         let http = reqwest::Client::builder().unix_socket(path).no_proxy().build().map_err(Problem::internal)?;
         Ok(Self { http, _socket: reachable })
     }

@@ -1,13 +1,13 @@
-//! A worker whose behaviour is its prompt: a shell script that evaluates what it reads on stdin.
+//! Workers whose behaviour is their prompt: shell scripts that evaluate what they read on stdin.
 //!
-//! So every test says in its own words what the "agent" does. Nothing of Codex is in here but the shape of its lines.
+//! So every test says in its own words what the "agent" does. Nothing of Codex is in here but the shape of its lines, and nothing
+//! of Docker: what stands in for the built-in worker makes no container, and writes down how it was called.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// The words that a prompt can use besides the shell's own.
-const SCRIPT: &str = r#"#!/bin/sh
-# Honours the worker contract: exec --json [...] [resume THREAD] -, with the prompt on stdin.
+const WORDS: &str = r#"
 resumed=
 while [ $# -gt 0 ]; do
   if [ "$1" = resume ]; then resumed=$2; fi
@@ -32,10 +32,95 @@ await() { while [ ! -e "$1" ]; do sleep 0.02; done; }
 eval "$(cat)"
 "#;
 
+/// Honours the worker contract: exec --json [...] [resume THREAD] -, with the prompt on stdin.
+const WORKER: &str = "#!/bin/sh\n";
+
+/// Stands in for `codex-docker`: each call is a line in `calls`, the environment of the last run is in `environment`, `check`
+/// answers what is in `check.json`, and `harvest` is whatever the script `harvest` does.
+const CONTAINER: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+printf '%s\n' "$*" >> "$here/calls"
+[ "$1" = codex-docker ] && shift
+case $1 in
+  check) cat "$here/check.json"; exit 0 ;;
+  reap) exit 0 ;;
+  harvest) . "$here/harvest"; exit ;;
+  image) exit 0 ;;
+esac
+env | sort > "$here/environment"
+"#;
+
+/// A usable engine with an image.
+pub const USABLE: &str = r#"{"usable":true,"engine":{"version":"20.10.24","live_restore":true,"rootless":false},
+"image":{"name":"codex-docker:test","codex_version":"0.169.0","built_for":null,"stale":false},"problem":null}"#;
+
 /// Writes the script into a folder and returns its path, for `ORCH_WORKER`.
 pub fn scripted_worker(folder: &Path) -> PathBuf {
     let path = folder.join("scripted-worker");
-    fs_err::write(&path, SCRIPT).expect("a test's folder can be written");
-    fs_err::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a test's file is its own");
+    program(&path, &[WORKER, WORDS].concat());
     path
+}
+
+/// What stands in for the built-in worker, in a folder of its own.
+#[derive(Debug)]
+pub struct ScriptedContainers {
+    folder: PathBuf,
+}
+
+impl ScriptedContainers {
+    /// Puts it into a home that has no server yet, as `container_program` of its `config.toml`.
+    pub fn install(home: &crate::TestHome) -> Self {
+        let folder = home.scratch().join("containers");
+        fs_err::create_dir(&folder).expect("a test's folder can be written");
+        let this = Self { folder };
+        program(&this.program(), &[CONTAINER, WORDS].concat());
+        this.answers(USABLE);
+        this.harvests("echo 'nothing can be harvested here' >&2; exit 125");
+        let config = format!("container_program = [\"{}\", \"codex-docker\"]\n", this.program().display());
+        fs_err::write(home.path().join("config.toml"), config).expect("a test's home can be written");
+        this
+    }
+
+    fn program(&self) -> PathBuf {
+        self.folder.join("stand-in")
+    }
+
+    /// What `check` answers from now on.
+    pub fn answers(&self, check: &str) {
+        self.put("check.json", check);
+    }
+
+    /// `check` answers nothing from now on, for as long as the test goes on.
+    pub fn hangs(&self) {
+        let path = self.folder.join("check.json");
+        fs_err::remove_file(&path).expect("it was there");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe can be made");
+    }
+
+    /// What `harvest` does from now on, in the shell's words.
+    pub fn harvests(&self, script: &str) {
+        self.put("harvest", script);
+    }
+
+    fn put(&self, name: &str, text: &str) {
+        fs_err::write(self.folder.join(name), text).expect("a test's folder can be written");
+    }
+
+    /// Every call so far, its arguments separated by spaces.
+    pub fn calls(&self) -> Vec<String> {
+        let text = fs_err::read_to_string(self.folder.join("calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// A variable of the last run's environment.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let text = fs_err::read_to_string(self.folder.join("environment")).expect("a run has begun");
+        text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
+    }
+}
+
+fn program(path: &Path, script: &str) {
+    fs_err::write(path, script).expect("a test's folder can be written");
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a test's file is its own");
 }

@@ -3,65 +3,55 @@
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use engine::Config;
-use engine::exec::{CommandSpec, Tool};
 use engine::git::Git;
-use engine::worker::{Worker, WorkerKind};
-use model::codex::printable_line;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 use rustix::fs::{Access, access};
 use serde::Serialize;
 
+use super::doctor_worker;
 use crate::client::Client;
-use crate::codex_version::{CodexVersion, OLDEST};
 use crate::printer;
 
 /// Below this much free space a clone or a run is likely to fail.
 const LOW_SPACE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// Variables that log Codex in without a login.
-const KEYS: [&str; 2] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
-
-/// How long Codex may take to say whether it is logged in.
-const PATIENCE: Duration = Duration::from_secs(20);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Level {
+pub(super) enum Level {
     Ok,
     Warning,
     Failure,
 }
 
 #[derive(Debug, Serialize)]
-struct Finding {
+pub(super) struct Finding {
     check: &'static str,
-    level: Level,
-    found: String,
-    hints: Vec<String>,
+    pub(super) level: Level,
+    pub(super) found: String,
+    pub(super) hints: Vec<String>,
 }
 
 impl Finding {
-    fn new(check: &'static str, level: Level, found: impl Into<String>) -> Self {
+    pub(super) fn new(check: &'static str, level: Level, found: impl Into<String>) -> Self {
         Self { check, level, found: found.into(), hints: vec![] }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> Self {
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self
     }
 
-    fn hint_unless_ok(self, hint: &str) -> Self {
+    pub(super) fn hint_unless_ok(self, hint: &str) -> Self {
         if self.level == Level::Ok { self } else { self.hint(hint) }
     }
 }
 
 pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem> {
     let mut findings = vec![git(config).await, home(config), space(&config.home)];
-    findings.extend(worker(config).await);
+    findings.extend(doctor_worker::findings(config).await);
     findings.push(server(config).await?);
     if json {
         printer::json(&findings)?;
@@ -151,60 +141,6 @@ fn space(home: &Path) -> Finding {
     }
 }
 
-async fn worker(config: &Config) -> Vec<Finding> {
-    let worker = match Worker::find(config) {
-        Ok(worker) => worker,
-        Err(problem) => {
-            let problem = problem.to_problem();
-            let finding = Finding::new("worker", Level::Failure, problem.detail);
-            return vec![problem.hints.into_iter().fold(finding, Finding::hint)];
-        }
-    };
-    let program = worker.program().display();
-    let mut findings = vec![Finding::new("worker", Level::Ok, format!("{} ({program})", worker.status().name))];
-    match worker.kind() {
-        WorkerKind::Host => findings.extend([codex(&worker).await, login(config, &worker).await]),
-        WorkerKind::CodexDocker | WorkerKind::Custom => {}
-    }
-    findings
-}
-
-async fn codex(worker: &Worker) -> Finding {
-    let mend = format!("install it anew: npm install -g @openai/codex@{}", model::CODEX_VERSION);
-    match worker.codex_version().await {
-        Ok(said) => version(said.as_deref().unwrap_or_default()).hint_unless_ok(&mend),
-        Err(error) => Finding::new("codex", Level::Failure, error.to_string()).hint(mend),
-    }
-}
-
-fn version(said: &str) -> Finding {
-    match CodexVersion::parse(said) {
-        Some(version) if version.is_usable() => Finding::new("codex", Level::Ok, said),
-        Some(version) => {
-            Finding::new("codex", Level::Failure, format!("Codex {version} is older than {OLDEST}, the oldest that can be used"))
-        }
-        None => Finding::new(
-            "codex",
-            Level::Warning,
-            format!("the Codex CLI does not say its version but `{}`", printable_line(said, 60)),
-        ),
-    }
-}
-
-async fn login(config: &Config, worker: &Worker) -> Finding {
-    if let Some(name) = KEYS.into_iter().find(|name| config.environment.contains_key(std::ffi::OsStr::new(name))) {
-        return Finding::new("login", Level::Ok, format!("Codex has {name}, where this command runs"));
-    }
-    let tool = Tool::at(worker.program());
-    let ask = CommandSpec::new(&tool, &config.base_environment, "/").args(["login", "status"]).deadline(PATIENCE);
-    let ask = config.codex_home.iter().fold(ask, |ask, home| ask.env("CODEX_HOME", home));
-    match ask.run_ok().await {
-        Ok(_) => Finding::new("login", Level::Ok, "Codex is logged in"),
-        Err(_) => Finding::new("login", Level::Warning, "Codex is not logged in")
-            .hint("`codex login`, or set CODEX_API_KEY where the server is started"),
-    }
-}
-
 async fn server(config: &Config) -> Result<Finding, Problem> {
     let client = Client::of(&config.home).await?;
     if client.answers().await {
@@ -243,29 +179,5 @@ mod tests {
         std::fs::write(&file, "").expect("written");
         assert_eq!(levels(&file), (Level::Failure, 1));
         assert_eq!(levels(&file.join("home")), (Level::Failure, 1));
-    }
-
-    #[test]
-    fn an_old_codex_is_a_failure_and_an_unknown_one_a_warning() {
-        assert_eq!(version("codex-cli 0.169.0").level, Level::Ok);
-        assert_eq!(version("codex-cli 0.42.0").level, Level::Failure);
-        assert_eq!(version("something else").level, Level::Warning);
-    }
-
-    #[tokio::test]
-    async fn a_key_counts_as_a_login() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let codex = folder.path().join("codex");
-        std::fs::write(&codex, "#!/bin/sh\n[ \"$CODEX_HOME\" = /logged/in ]\n").expect("written");
-        std::fs::set_permissions(&codex, std::fs::Permissions::from_mode(0o755)).expect("ours");
-        let base = engine::exec::BaseEnvironment::default().with("PATH", folder.path());
-        let mut config = Config { worker: Some("host".to_owned()), base_environment: base, ..Config::for_home(folder.path()) };
-        let worker = Worker::find(&config).expect("it is on PATH");
-        assert_eq!(login(&config, &worker).await.level, Level::Warning);
-        config.codex_home = Some("/logged/in".into());
-        assert_eq!(login(&config, &worker).await.level, Level::Ok, "the login of the configured CODEX_HOME counts");
-        config.codex_home = None;
-        config.environment.insert("CODEX_API_KEY".into(), "k".into());
-        assert_eq!(login(&config, &worker).await.level, Level::Ok);
     }
 }

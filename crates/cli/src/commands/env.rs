@@ -12,6 +12,7 @@ use model::environment::EnvironmentStatus;
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
+use super::env_values;
 use crate::args::EnvCommand;
 use crate::client::Client;
 use crate::printer::{Cell, plural};
@@ -20,12 +21,14 @@ use crate::{ids, printer, sse};
 
 pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
     match command {
-        EnvCommand::Add { url, default_branch, name, variables } => {
+        EnvCommand::Add { url, default_branch, name, variables, secrets, container } => {
             let new = CreateEnvironment {
                 repo_url: absolute(url),
                 default_branch: default_branch.clone(),
                 name: name.clone(),
-                variables: parse_variables(variables)?,
+                variables: env_values::variables(variables)?,
+                secrets: env_values::secrets(secrets)?,
+                container: env_values::container(container)?,
             };
             let added = add(client, &new).await?;
             if json {
@@ -39,10 +42,17 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
             let id = ids::environment(client, env).await?;
             show(&client.get(&format!("/api/v1/envs/{id}")).await?, json)?;
         }
-        EnvCommand::Edit { env, default_branch, name, variables } => {
+        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container } => {
             let id = ids::environment(client, env).await?;
-            let variables = if variables.is_empty() { None } else { Some(parse_variables(variables)?) };
-            let edit = EditEnvironment { name: name.clone(), default_branch: default_branch.clone(), variables };
+            let mut changed: BTreeMap<_, _> = forgotten.iter().map(|name| (name.clone(), None)).collect();
+            changed.extend(env_values::secrets(secrets)?.into_iter().map(|(name, value)| (name, Some(value))));
+            let edit = EditEnvironment {
+                name: name.clone(),
+                default_branch: default_branch.clone(),
+                variables: if variables.is_empty() { None } else { Some(env_values::variables(variables)?) },
+                secrets: changed,
+                container: env_values::container(container)?,
+            };
             show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
         }
         EnvCommand::Remove { env, yes } => remove(client, env, *yes).await?,
@@ -55,17 +65,6 @@ fn absolute(url: &str) -> String {
     let local = !url.contains(':') && !url.starts_with(['-', '/']);
     let path = local.then(|| std::fs::canonicalize(url).ok()).flatten();
     path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| url.to_owned())
-}
-
-fn parse_variables(texts: &[String]) -> Result<BTreeMap<String, String>, Problem> {
-    let parse = |text: &String| {
-        let (name, value) = text.split_once('=').ok_or_else(|| {
-            Problem::new(ProblemKind::Unusable, "variable_refused", "a variable is written NAME=VALUE")
-                .hint("as in --var RUST_LOG=debug")
-        })?;
-        Ok((name.to_owned(), value.to_owned()))
-    };
-    texts.iter().map(parse).collect()
 }
 
 /// Adds an environment and waits for its clone.
@@ -143,6 +142,12 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
     }
     for (name, value) in &env.variables {
         printer::line(format!("{:<11} {name}={value}", "variable"));
+    }
+    for name in &env.secrets {
+        printer::line(format!("{:<11} {name} (secret)", "variable"));
+    }
+    for (name, value) in env_values::shown(&env.container) {
+        printer::line(format!("{name:<11} {value}"));
     }
     if let Some(error) = &env.error {
         printer::line(format!("{:<11} {}", "error", printable(&error.message)));

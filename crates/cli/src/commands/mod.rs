@@ -4,7 +4,11 @@
 mod demo;
 mod demo_codex;
 mod doctor;
+mod doctor_worker;
 mod env;
+mod env_values;
+mod image;
+mod login;
 mod serve;
 mod status;
 mod task;
@@ -39,11 +43,14 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         }
         Command::Demo(demo) => demo::run(&arguments, demo).await,
         Command::Doctor => doctor::run(&config(&arguments)?, arguments.json).await,
+        Command::Login(login) => login::login(&config(&arguments)?, login, arguments.json).await,
+        Command::Logout => login::logout(&config(&arguments)?, arguments.json),
         Command::Up => status::up(&config(&arguments)?, arguments.json).await,
         Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
         Command::Task(command) => task::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
-        Command::Serve(_) => Ok(ExitCode::SUCCESS),
+        // Dispatched before anything else.
+        Command::Serve(_) | Command::CodexDocker { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 

@@ -4,14 +4,16 @@
 use std::process::ExitCode;
 
 use engine::Config;
-use model::api::ServerStatus;
+use model::api::{ServerStatus, WorkerStatus};
 use model::problem::Problem;
 
+use super::image;
 use crate::client::Client;
 use crate::printer;
 use crate::server::ensure;
 
 pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem> {
+    image::ensure(config).await;
     let (client, started) = ensure(config).await?;
     if json {
         return status(&client, true).await;
@@ -29,11 +31,7 @@ pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Prob
         printer::json(&status)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let worker = match (&status.worker.program, &status.worker.problem) {
-        (_, Some(problem)) => format!("none: {problem}"),
-        (Some(program), None) => format!("{} ({program})", status.worker.name),
-        (None, None) => status.worker.name.clone(),
-    };
+    let worker = worker(&status.worker);
     let listen =
         status.listen.map_or_else(|| "off".to_owned(), |address| format!("http://{address} (token in {}/token)", status.home));
     for (name, value) in [
@@ -50,4 +48,18 @@ pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Prob
         printer::hint(&hint);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn worker(worker: &WorkerStatus) -> String {
+    let container = worker.container.as_ref();
+    let image = container.and_then(|container| container.image.as_ref());
+    match (&worker.problem, &worker.program, image) {
+        (Some(problem), _, _) => format!("none: {problem}"),
+        (None, Some(program), _) => format!("{} ({program})", worker.name),
+        (None, None, Some(image)) => {
+            let codex = image.codex_version.as_ref().map_or_else(String::new, |version| format!(" with Codex {version}"));
+            format!("{} ({}{codex})", worker.name, image.name)
+        }
+        (None, None, None) => worker.name.clone(),
+    }
 }

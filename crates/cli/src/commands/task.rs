@@ -128,7 +128,7 @@ async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, ra
     if following {
         return follow::run(client, &id, number, if raw { Form::Raw } else { Form::Transcript }).await;
     }
-    let answer = client.stream(&format!("/api/v1/tasks/{id}/runs/{number}/log")).await?;
+    let answer = client.stream(&format!("/api/v1/tasks/{id}/runs/{number}/log?masked={}", !raw)).await?;
     let mut body = answer.bytes_stream();
     let mut lines = LineSplitter::new();
     while let Some(chunk) = body.next().await {

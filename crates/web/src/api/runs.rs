@@ -1,5 +1,5 @@
 //! `/api/v1/tasks/{task_id}/runs/{n}`: what a run said, as the exact bytes or line by line while it is written.
-//! A journal is passed on as it is; nothing of it is understood here.
+//! A journal is passed on as the engine gives it; nothing of it is understood here.
 
 use std::io::SeekFrom;
 use std::pin::pin;
@@ -28,13 +28,21 @@ use crate::sse::{self, line_event, named_event};
 /// How much of a log is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
 
+#[derive(Debug, Deserialize)]
+pub(crate) struct LogQuery {
+    #[serde(default)]
+    masked: bool,
+}
+
 /// Read a run's log
 ///
-/// The JSONL exactly as the worker wrote it, up to where it was when the request came. `Range` takes one range of bytes.
+/// The JSONL exactly as the worker wrote it, up to where it was when the request came, secrets that the agent printed included.
+/// `Range` takes one range of bytes. With `masked=true` what is secret is masked, and there are no ranges.
 #[utoipa::path(get, path = "/tasks/{task_id}/runs/{n}/log", operation_id = "read_log", tag = "runs",
     params(
         ("task_id" = String, Path, description = "The task's id"),
         ("n" = u32, Path, minimum = 1, description = "The run's number"),
+        ("masked" = Option<bool>, Query, description = "Whether secrets are masked"),
         ("Range" = Option<String>, Header, description = "`bytes=a-b`, `bytes=a-` or `bytes=-n`"),
     ),
     responses(
@@ -48,9 +56,14 @@ const CHUNK: usize = 64 << 10;
 pub(crate) async fn log(
     State(api): State<Api>,
     PathOf((id, run)): PathOf<(String, String)>,
+    QueryOf(query): QueryOf<LogQuery>,
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, ProblemResponse> {
+    if query.masked {
+        let body = Body::from_stream(api.engine.masked_log(&id, run_number(&run)?).await?);
+        return Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response());
+    }
     let log = api.engine.log(&id, run_number(&run)?).await?;
     send(log, asked_range(&method, &headers)).await
 }
@@ -106,7 +119,7 @@ pub(crate) struct FollowQuery {
 /// Follow a run
 ///
 /// Server-sent events: one message per line of the log, its `id` the byte offset behind it, while the run goes on. Then `event: end`
-/// with a `RunEnded`, and the stream closes. Where the log can no longer be read, `event: problem` with a `Problem` comes instead.
+/// with a `RunEnded`, and the stream closes. What is secret is masked. Where the log can no longer be read, `event: problem` with a `Problem` comes instead.
 /// A carriage return within a line reaches the client as a newline, bytes that are not UTF-8 are replaced, and browsers drop
 /// empty lines: the log has the exact bytes. A stream that closes without `event: end` is to be resumed.
 #[utoipa::path(get, path = "/tasks/{task_id}/runs/{n}/events", operation_id = "follow_run", tag = "runs",

@@ -33,7 +33,7 @@ pub(crate) async fn healthz() -> &'static str {
         Refused,
     ))]
 pub(crate) async fn readyz(State(api): State<Api>) -> Result<&'static str, ProblemResponse> {
-    readiness(&api.engine.status()).map_err(ProblemResponse::from)
+    readiness(&api.engine.fresh_status().await).map_err(ProblemResponse::from)
 }
 
 fn readiness(status: &ServerStatus) -> Result<&'static str, Problem> {
@@ -100,6 +100,7 @@ mod tests {
                 program: None,
                 problem: problem.map(str::to_owned),
                 hints: vec!["install it, or set ORCH_WORKER=host".to_owned()],
+                container: None,
             },
             git: "git version 2.47.3".to_owned(),
             started_at: "2026-01-01T00:00:00Z".parse().expect("a time"),

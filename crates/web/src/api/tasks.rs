@@ -25,7 +25,7 @@ use crate::router::Api;
         (status = 201, description = "It is recorded", body = TaskView, headers(("Location" = String, description = "Its address"))),
         (status = 200, description = "This key has already created this task", body = TaskView,
             headers(("Location" = String, description = "Its address"))),
-        (status = 409, description = "The environment is not ready, or the key belongs to another request", body = ProblemView,
+        (status = 409, description = "The environment is not ready, its runs could not reach the model, or the key belongs to another request", body = ProblemView,
             content_type = "application/problem+json"),
         (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,

@@ -1,0 +1,172 @@
+//! What containers cost: to Codex's first line beside the engine's own client, and bringing work out after a run.
+//!
+//! `cargo bench -p codex-orchestrator --bench containers` prints a table. The real engine and the image of the tests; a shell
+//! stands in for Codex, so that only the way to it is measured.
+#![expect(clippy::print_stdout, reason = "the table is the answer")]
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use testkit::docker::{self, Sandbox};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// How often each figure is taken; the median is printed.
+const ROUNDS: usize = 15;
+
+/// Files of the repository that work is brought out of.
+const FILES: usize = 5_000;
+
+/// How many of them a run changes.
+const CHANGED: usize = 40;
+
+fn main() {
+    let folder = tempfile::tempdir().expect("a folder");
+    println!("| what | median | min–max |\n|---|---|---|");
+    let (ours, theirs) = to_the_first_line(folder.path());
+    row("`codex-docker exec` to Codex's first line", &ours);
+    row("`docker run` with the same flags", &theirs);
+    println!("| ratio of the medians | {:.2} | |", median(&ours).as_secs_f64() / median(&theirs).as_secs_f64());
+    let (harvest, empty) = bringing_out(folder.path());
+    row("`codex-docker harvest`, 40 of 5,000 files changed", &harvest);
+    row("of that, a container that does nothing", &empty);
+}
+
+fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted[sorted.len() / 2]
+}
+
+fn row(what: &str, times: &[Duration]) {
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    let (min, max) = (times.iter().min().copied().unwrap_or_default(), times.iter().max().copied().unwrap_or_default());
+    println!("| {what} | {:.0} ms | {:.0}–{:.0} |", ms(median(times)), ms(min), ms(max));
+}
+
+/// The time until a program has said a line. It is left to end by itself.
+fn first_line(command: &mut Command) -> Duration {
+    let begun = Instant::now();
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
+    let taken = begun.elapsed();
+    assert_eq!(line, "first\n", "{command:?}");
+    assert!(child.wait().expect("ours").success(), "{command:?}");
+    taken
+}
+
+fn to_the_first_line(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
+    let (image, sandbox) = (docker::codex_image(), Sandbox::new());
+    let (work, shim) = (folder.join("work"), folder.join("codex"));
+    fs_err::create_dir(&work).expect("a new folder can be written");
+    fs_err::write(&shim, "#!/bin/sh\necho first\n").expect("written");
+    fs_err::set_permissions(&shim, std::fs::Permissions::from_mode(0o755)).expect("ours");
+    let mut ours = vec![];
+    let mut theirs = vec![];
+    // One round more than is counted, so that both find everything warm.
+    for round in 0..=ROUNDS {
+        let mut command = Command::new(BINARY);
+        command.args(["codex-docker", "exec", "--json", "-"]).current_dir(&work).env_clear().env("HOME", folder);
+        command.env("IMAGE_NAME", &image).env("CODEX_DOCKER_LABELS", sandbox.label());
+        command.env("CODEX_MOUNT_MAPS_RO", format!("{}=/usr/local/sbin/codex", shim.display()));
+        ours.push(first_line(&mut command));
+        theirs.push(first_line(&mut docker_run(&image, &sandbox.container(&format!("line-{round}")), &work, &shim)));
+    }
+    (ours.split_off(1), theirs.split_off(1))
+}
+
+/// What a person would type for the same container. The network is there, since ours came first.
+fn docker_run(image: &str, name: &str, work: &Path, shim: &Path) -> Command {
+    let mut command = Command::new("docker");
+    command.args(["run", "--rm", "--init", "--stop-signal", "SIGINT", "--network", "codex-docker", "--name", name]);
+    command.args(["--cap-drop", "ALL", "--security-opt", "no-new-privileges", "--pids-limit", "4096", "--memory", "8g"]);
+    for capability in ["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"] {
+        command.args(["--cap-add", capability]);
+    }
+    command.args(["--ulimit", "core=0", "--tmpfs", "/run", "--ipc", "private", "--workdir", "/workspace/work"]);
+    command.args(["--volume", &format!("{}:/workspace/work", work.display())]);
+    command.args(["--volume", &format!("{}:/usr/local/sbin/codex:ro", shim.display())]);
+    command.args([image, "codex", "exec", "--json", "-"]);
+    command
+}
+
+/// A repository, a worktree with changes, and the agent's repository beside it, as the orchestrator lays them out.
+fn bringing_out(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
+    let (image, sandbox) = (docker::codex_image(), Sandbox::new());
+    let tree = folder.join("tree");
+    for n in 0..FILES {
+        let path = tree.join(format!("src/{}/file{n}.txt", n % 50));
+        fs_err::create_dir_all(path.parent().expect("a folder")).expect("a new folder can be written");
+        fs_err::write(path, format!("line {n}\n").repeat(40)).expect("written");
+    }
+    git(&tree, &["init", "--quiet", "--initial-branch", "codex/bench"]);
+    git(&tree, &["add", "--all"]);
+    git(&tree, &["-c", "user.name=a", "-c", "user.email=b", "commit", "--quiet", "--message", "many files"]);
+    let since = git(&tree, &["rev-parse", "HEAD"]).trim().to_owned();
+    let (twin, objects, message) = (folder.join("agent.git"), folder.join("objects"), folder.join("message"));
+    fs_err::write(&message, "what was done\n\nTask-Id: bench\nRun: 1\n").expect("written");
+    fs_err::rename(tree.join(".git"), &twin).expect("moved");
+    fs_err::rename(twin.join("objects"), &objects).expect("moved");
+    fs_err::create_dir_all(twin.join("objects/info")).expect("made");
+    fs_err::write(twin.join("objects/info/alternates"), "/git/objects\n").expect("written");
+    fs_err::write(tree.join(".git"), "gitdir: nowhere\n").expect("written");
+    let (mut harvests, mut empties) = (vec![], vec![]);
+    for round in 0..=ROUNDS {
+        for n in 0..CHANGED {
+            fs_err::write(tree.join(format!("src/{}/file{n}.txt", n % 50)), format!("round {round}, line {n}\n"))
+                .expect("written");
+        }
+        let out = folder.join(format!("out-{round}"));
+        let mut command = Command::new(BINARY);
+        command.args([
+            "codex-docker",
+            "harvest",
+            "--branch",
+            "codex/bench",
+            "--since",
+            &since,
+            "--image",
+            &image,
+            "--label",
+            &sandbox.label(),
+        ]);
+        for (flag, path) in
+            [("--worktree", &tree), ("--git-dir", &twin), ("--objects", &objects), ("--out", &out), ("--message", &message)]
+        {
+            command.arg(flag).arg(path);
+        }
+        harvests.push(whole(&mut command));
+        assert!(out.join("bundle").is_file(), "there was something to bring out");
+        let name = sandbox.container(&format!("empty-{round}"));
+        empties.push(whole(Command::new("docker").args([
+            "run",
+            "--rm",
+            "--init",
+            "--network",
+            "none",
+            "--name",
+            &name,
+            &image,
+            "true",
+        ])));
+    }
+    (harvests.split_off(1), empties.split_off(1))
+}
+
+fn whole(command: &mut Command) -> Duration {
+    let begun = Instant::now();
+    let output = command.stdin(Stdio::null()).output().expect("it starts");
+    let taken = begun.elapsed();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    taken
+}
+
+fn git(folder: &Path, arguments: &[&str]) -> String {
+    let output = Command::new("git").arg("-C").arg(folder).args(arguments).output().expect("git is there");
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

@@ -1,0 +1,207 @@
+//! `doctor`'s look at the worker: the container engine and its image, or the Codex CLI of this machine, and the login.
+//! It asks the programs themselves, and starts no run.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use engine::Config;
+use engine::exec::{CommandSpec, Tool};
+use engine::store::{CodexHome, Layout};
+use engine::worker::{Login, Worker, WorkerKind};
+use model::codex::printable_line;
+use model::container::{ContainerCheck, ContainerImage};
+
+use super::doctor::{Finding, Level};
+use crate::codex_version::{CodexVersion, OLDEST};
+
+/// Variables that log Codex in without a login.
+const KEYS: [&str; 2] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
+
+/// How long Codex may take to say whether it is logged in.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is found of the worker.
+pub(super) async fn findings(config: &Config) -> Vec<Finding> {
+    let worker = match Worker::find(config) {
+        Ok(worker) => worker,
+        Err(problem) => {
+            let problem = problem.to_problem();
+            let finding = Finding::new("worker", Level::Failure, problem.detail);
+            return vec![problem.hints.into_iter().fold(finding, Finding::hint)];
+        }
+    };
+    let name = worker.status().name;
+    match worker.kind() {
+        WorkerKind::Container => {
+            let mut findings = containers(&engine::worker::check(config).await);
+            findings.insert(0, Finding::new("worker", Level::Ok, format!("{name}, which is built in")));
+            findings.push(stored_login(config));
+            findings
+        }
+        WorkerKind::Host => vec![called(&name, &worker), codex(&worker).await, login(config, &worker).await],
+        WorkerKind::Custom => vec![called(&name, &worker)],
+    }
+}
+
+fn called(name: &str, worker: &Worker) -> Finding {
+    Finding::new("worker", Level::Ok, format!("{name} ({})", worker.program().display()))
+}
+
+/// The engine, the image, and why they cannot be used.
+fn containers(check: &ContainerCheck) -> Vec<Finding> {
+    let mut findings = vec![];
+    if let Some(engine) = &check.status.engine {
+        let found = format!("containers by an engine of version {}", engine.version);
+        let finding = Finding::new("engine", Level::Ok, found);
+        findings.push(if engine.live_restore {
+            finding
+        } else {
+            finding.hint("a restart of it ends the runs; `\"live-restore\": true` in its daemon.json lets them go on")
+        });
+    }
+    findings.extend(check.status.image.iter().map(image));
+    if !check.usable {
+        let (detail, hints) = match &check.problem {
+            Some(problem) => (problem.detail.clone(), problem.hints.clone()),
+            None => ("containers cannot be made, and codex-docker does not say why".to_owned(), vec![]),
+        };
+        let what = if check.status.engine.is_some() { "image" } else { "engine" };
+        let finding = hints.into_iter().fold(Finding::new(what, Level::Failure, detail), Finding::hint);
+        findings.push(finding.hint("or set ORCH_WORKER=host, to run Codex on this machine inside its own sandbox"));
+    }
+    findings
+}
+
+fn image(image: &ContainerImage) -> Finding {
+    let codex = image.codex_version.as_ref().map_or_else(|| "an unknown Codex".to_owned(), |version| format!("Codex {version}"));
+    let found = format!("{} with {codex}", image.name);
+    if image.stale {
+        Finding::new("image", Level::Warning, format!("{found}, which is old"))
+            .hint("build it anew: codex-orchestrator codex-docker image build")
+    } else {
+        Finding::new("image", Level::Ok, found)
+    }
+}
+
+/// The login that runs in containers use.
+fn stored_login(config: &Config) -> Finding {
+    if let Some(finding) = key_of_the_environment(config) {
+        return finding;
+    }
+    match Login::stored(&CodexHome::at(&Layout::new(&config.home))) {
+        Ok(Some(login)) => Finding::new("login", Level::Ok, format!("Codex is logged in with {}", login.describe())),
+        Ok(None) => Finding::new("login", Level::Warning, "Codex is not logged in")
+            .hint("`codex-orchestrator login`, or set CODEX_API_KEY where the server is started"),
+        Err(error) => Finding::new("login", Level::Failure, format!("the stored login cannot be read: {error}"))
+            .hint("log in again: codex-orchestrator login"),
+    }
+}
+
+fn key_of_the_environment(config: &Config) -> Option<Finding> {
+    let name = KEYS.into_iter().find(|name| config.environment.contains_key(OsStr::new(name)))?;
+    Some(Finding::new("login", Level::Ok, format!("Codex has {name}, where this command runs")))
+}
+
+async fn codex(worker: &Worker) -> Finding {
+    let mend = format!("install it anew: npm install -g @openai/codex@{}", model::CODEX_VERSION);
+    match worker.codex_version().await {
+        Ok(said) => version(said.as_deref().unwrap_or_default()).hint_unless_ok(&mend),
+        Err(error) => Finding::new("codex", Level::Failure, error.to_string()).hint(mend),
+    }
+}
+
+fn version(said: &str) -> Finding {
+    match CodexVersion::parse(said) {
+        Some(version) if version.is_usable() => Finding::new("codex", Level::Ok, said),
+        Some(version) => {
+            Finding::new("codex", Level::Failure, format!("Codex {version} is older than {OLDEST}, the oldest that can be used"))
+        }
+        None => Finding::new(
+            "codex",
+            Level::Warning,
+            format!("the Codex CLI does not say its version but `{}`", printable_line(said, 60)),
+        ),
+    }
+}
+
+async fn login(config: &Config, worker: &Worker) -> Finding {
+    if let Some(finding) = key_of_the_environment(config) {
+        return finding;
+    }
+    let tool = Tool::at(worker.program());
+    let home = config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex());
+    // Codex refuses a home that is not there, and then nobody is logged in.
+    let ask = CommandSpec::new(&tool, &config.base_environment, "/").args(["login", "status"]).deadline(PATIENCE);
+    match ask.env("CODEX_HOME", home).run_ok().await {
+        Ok(_) => Finding::new("login", Level::Ok, "Codex is logged in"),
+        Err(_) => Finding::new("login", Level::Warning, "Codex is not logged in")
+            .hint("`codex-orchestrator login`, or set CODEX_API_KEY where the server is started"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn an_old_codex_is_a_failure_and_an_unknown_one_a_warning() {
+        assert_eq!(version("codex-cli 0.169.0").level, Level::Ok);
+        assert_eq!(version("codex-cli 0.42.0").level, Level::Failure);
+        assert_eq!(version("something else").level, Level::Warning);
+    }
+
+    #[tokio::test]
+    async fn a_key_counts_as_a_login() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let codex = folder.path().join("codex");
+        std::fs::write(&codex, "#!/bin/sh\n[ \"$CODEX_HOME\" = /logged/in ]\n").expect("written");
+        std::fs::set_permissions(&codex, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        let base = engine::exec::BaseEnvironment::default().with("PATH", folder.path());
+        let mut config = Config { worker: Some("host".to_owned()), base_environment: base, ..Config::for_home(folder.path()) };
+        let worker = Worker::find(&config).expect("it is on PATH");
+        assert_eq!(login(&config, &worker).await.level, Level::Warning);
+        config.codex_home = Some("/logged/in".into());
+        assert_eq!(login(&config, &worker).await.level, Level::Ok, "the login of the configured CODEX_HOME counts");
+        config.codex_home = None;
+        config.environment.insert("CODEX_API_KEY".into(), "k".into());
+        assert_eq!(login(&config, &worker).await.level, Level::Ok);
+    }
+
+    fn told(text: &str) -> Vec<(Level, String)> {
+        let check: ContainerCheck = serde_json::from_str(text).expect("an answer");
+        containers(&check).into_iter().map(|finding| (finding.level, finding.found)).collect()
+    }
+
+    #[test]
+    fn the_engine_and_the_image_are_told_with_what_is_wrong_with_them() {
+        let engine = r#""engine":{"version":"20.10.24","live_restore":true,"rootless":false}"#;
+        let image =
+            |stale: bool| format!(r#""image":{{"name":"x:1","codex_version":"0.169.0","built_for":"1","stale":{stale}}}"#);
+        let sound = told(&format!(r#"{{"usable":true,{engine},{}}}"#, image(false)));
+        assert_eq!(sound.iter().map(|(level, _)| *level).collect::<Vec<_>>(), [Level::Ok, Level::Ok]);
+        assert!(sound[0].1.contains("20.10.24") && sound[1].1.contains("Codex 0.169.0"), "{sound:?}");
+        let old = told(&format!(r#"{{"usable":true,{engine},{}}}"#, image(true)));
+        assert_eq!(old[1].0, Level::Warning);
+        let problem = r#""problem":{"code":"x","detail":"it is not there","hints":["make it"]}"#;
+        let missing = told(&format!(r#"{{"usable":false,{engine},"image":null,{problem}}}"#));
+        assert_eq!((missing[1].0, missing[1].1.as_str()), (Level::Failure, "it is not there"));
+        assert_eq!(told(&format!(r#"{{"usable":false,{problem}}}"#)).len(), 1);
+        assert_eq!(told(r#"{"usable":false}"#)[0].0, Level::Failure);
+    }
+
+    #[test]
+    fn the_stored_login_is_told_and_never_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let config = Config::for_home(folder.path());
+        assert_eq!(stored_login(&config).level, Level::Warning);
+        assert!(!folder.path().join("codex").exists(), "nothing is made by looking");
+        let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
+        Login::store_key(&home, "sk-test-1234").expect("stored");
+        let finding = stored_login(&config);
+        assert!(finding.level == Level::Ok && !finding.found.contains("sk-test"), "{finding:?}");
+        home.write_login(b"{").expect("written");
+        assert_eq!(stored_login(&config).level, Level::Failure);
+    }
+}

@@ -1,0 +1,266 @@
+//! `login` and `logout`: how Codex is logged in for all tasks, in the orchestrator's own Codex home.
+//!
+//! The Codex that its owner runs by hand is never touched: a login is imported as a copy. A login that fails leaves the one
+//! there was. Invariant: no key is an argument, and none is printed.
+
+use std::io::{self, IsTerminal as _, Read as _};
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+
+use engine::Config;
+use engine::store::{CodexHome, Layout, read_plain_file};
+use engine::worker::{Login, Worker, WorkerKind, WorkerProblem, engine_environment};
+use model::problem::{Problem, ProblemKind};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use serde_json::json;
+use tokio::process::Command;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::args::LoginArguments;
+use crate::printer;
+
+/// More than any key has, so that somebody's file is told from a key.
+const KEY_LIMIT_BYTES: u64 = 64 * 1024;
+
+pub(crate) async fn login(config: &Config, asked: &LoginArguments, json: bool) -> Result<ExitCode, Problem> {
+    let worker = Worker::find(config);
+    refuse_what_has_no_effect(config, &worker)?;
+    let home = codex_home(config)?;
+    if asked.with_api_key {
+        let key = key_from_stdin().map_err(|error| unreadable("stdin", &error))?;
+        Login::store_key(&home, &key)?;
+    } else if let Some(path) = &asked.import {
+        import(&home, path)?;
+    } else {
+        with_a_code(config, &worker.map_err(|problem| problem.to_problem())?, &home).await?;
+    }
+    say(config, &home, json)
+}
+
+pub(crate) fn logout(config: &Config, json: bool) -> Result<ExitCode, Problem> {
+    let home = codex_home(config)?;
+    let was_there = home.remove_login().map_err(|error| unreadable("the login", &error))?;
+    if json {
+        printer::json(&json!({ "logged_out": was_there }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    printer::line(if was_there {
+        "Codex is logged out. Runs that are under way keep what they have."
+    } else {
+        "Codex was not logged in."
+    });
+    if config.environment.contains_key(std::ffi::OsStr::new("CODEX_API_KEY")) {
+        printer::remark("CODEX_API_KEY is set here; a server with it in its environment goes on using it.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A worker that has a Codex home of its own does not use this login.
+fn refuse_what_has_no_effect(config: &Config, worker: &Result<Worker, WorkerProblem>) -> Result<(), Problem> {
+    let unused = |detail: String| Problem::new(ProblemKind::WrongState, "login_not_used", detail);
+    match (worker.as_ref().map(Worker::kind), &config.codex_home) {
+        (Ok(WorkerKind::Host), Some(home)) => Err(unused(format!("the worker `host` uses the Codex home {}", home.display()))
+            .hint(format!("log in there: CODEX_HOME={} codex login", home.display()))
+            .hint("or unset CODEX_HOME and `codex_home`, to use the orchestrator's own")),
+        (Ok(WorkerKind::Custom), _) => Err(unused("the worker is a program of its own, and knows how to log in".to_owned())
+            .hint("log in with it, or set CODEX_API_KEY where the server is started")),
+        (Ok(WorkerKind::Host | WorkerKind::Container) | Err(_), _) => Ok(()),
+    }
+}
+
+fn codex_home(config: &Config) -> Result<CodexHome, Problem> {
+    CodexHome::open(&Layout::new(&config.home)).map_err(|error| {
+        Problem::new(
+            ProblemKind::Unavailable,
+            "home_unusable",
+            format!("the home `{}` cannot be used: {error}", config.home.display()),
+        )
+        .hint("mend its permissions, or choose another with ORCH_HOME")
+    })
+}
+
+fn unreadable(what: &str, error: &io::Error) -> Problem {
+    Problem::new(ProblemKind::Unusable, "login_unreadable", format!("{what} cannot be read: {error}"))
+}
+
+/// One line, which a terminal does not show.
+fn key_from_stdin() -> io::Result<String> {
+    let stdin = io::stdin();
+    let mut key = String::new();
+    if !stdin.is_terminal() {
+        stdin.lock().take(KEY_LIMIT_BYTES).read_to_string(&mut key)?;
+        return Ok(key);
+    }
+    printer::remark("Paste the API key and press Enter; it is not shown:");
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
+    let read = stdin.read_line(&mut key);
+    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
+    read.map(|_| key)
+}
+
+fn import(home: &CodexHome, path: &Path) -> Result<(), Problem> {
+    let file = if path.is_dir() { path.join("auth.json") } else { path.to_owned() };
+    let text = read_plain_file(&file).map_err(|error| {
+        unreadable(&format!("`{}`", file.display()), &error)
+            .hint("name the `auth.json` of a Codex that is logged in, or its folder")
+    })?;
+    match Login::store_copy(home, &text)? {
+        Login::ApiKey(_) => {}
+        Login::Account { .. } => {
+            printer::remark(
+                "Both copies hold the same refresh token, which works once: whichever is renewed first logs the other out.",
+            );
+            printer::hint("`codex-orchestrator login` gives the orchestrator a login of its own");
+        }
+    }
+    Ok(())
+}
+
+/// `codex login --device-auth`, in a home that is thrown away once the login was taken out of it.
+async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Result<(), Problem> {
+    let folder = tempfile::Builder::new().prefix(".login-").tempdir_in(home.folder()).map_err(Problem::internal)?;
+    let (codex, work) = (folder.path().join("codex"), folder.path().join("work"));
+    for path in [&codex, &work] {
+        crate::server::private_folder(path).map_err(Problem::internal)?;
+    }
+    let mut command = match worker.kind() {
+        WorkerKind::Container => {
+            let (program, prefix) = config.container_program.split_first().ok_or_else(|| Problem::internal("no program"))?;
+            let mut command = Command::new(program);
+            command.args(prefix).env_clear();
+            command
+                .env("CODEX_DOCKER_USER", "caller")
+                .env("CODEX_PASSTHROUGH_ENV", "TERM")
+                .env("CODEX_DOCKER_STATE", folder.path().join("container"));
+            command
+        }
+        WorkerKind::Host | WorkerKind::Custom => {
+            let mut command = Command::new(worker.program());
+            command.env_clear();
+            command
+        }
+    };
+    command.args(["login", "--device-auth"]).envs(engine_environment(config)).env("CODEX_HOME", &codex).current_dir(&work);
+    let ended = to_its_end(command).await.map_err(|error| not_logged_in(&format!("Codex could not be started: {error}")))?;
+    match read_plain_file(&codex.join("auth.json")) {
+        Ok(text) if ended.success() => Login::store_copy(home, &text).map(drop),
+        Ok(_) | Err(_) => Err(not_logged_in(&format!("Codex ended without a login ({ended})"))),
+    }
+}
+
+fn not_logged_in(why: &str) -> Problem {
+    Problem::new(ProblemKind::Unavailable, "not_logged_in", why)
+        .hint("its own words above say more; `codex-orchestrator doctor` says whether Codex can be started")
+        .hint("an API key works as well: codex-orchestrator login --with-api-key")
+}
+
+/// Waits for a program at this terminal. Ctrl-C is for it; what is left here is to clear up.
+async fn to_its_end(mut command: Command) -> io::Result<ExitStatus> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut child = command.kill_on_drop(true).spawn()?;
+    loop {
+        tokio::select! {
+            ended = child.wait() => return ended,
+            _ = interrupts.recv() => {}
+        }
+    }
+}
+
+fn say(config: &Config, home: &CodexHome, json: bool) -> Result<ExitCode, Problem> {
+    let login = Login::stored(home).map_err(|error| unreadable("the login", &error))?;
+    let kind = login.as_ref().map_or("none", Login::describe);
+    if json {
+        printer::json(&json!({ "login": kind }))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    printer::line(format!("Codex is logged in with {kind}. The next run uses it."));
+    if config.environment.contains_key(std::ffi::OsStr::new("CODEX_API_KEY")) {
+        printer::remark("CODEX_API_KEY is set here; a server with it in its environment uses that key first.");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    /// A home whose worker is the given stand-in for codex-docker.
+    fn stage(script: &str) -> (tempfile::TempDir, Config) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("stand-in");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        let mut config = Config::for_home(&folder.path().join("home"));
+        config.container_program = vec![program.display().to_string(), "codex-docker".to_owned()];
+        config.base_environment = engine::exec::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        (folder, config)
+    }
+
+    fn asked() -> LoginArguments {
+        LoginArguments { device: false, with_api_key: false, import: None }
+    }
+
+    fn stored(config: &Config) -> Option<Login> {
+        Login::stored(&codex_home(config).expect("a home")).expect("readable")
+    }
+
+    const ACCOUNT: &str = r#"{"auth_mode":"chatgpt","tokens":{"access_token":"a-token"}}"#;
+
+    #[tokio::test]
+    async fn a_login_by_code_is_codexs_own_in_a_home_that_is_thrown_away() {
+        let script =
+            format!("[ \"$*\" = 'codex-docker login --device-auth' ] && printf '%s' '{ACCOUNT}' > \"$CODEX_HOME/auth.json\"");
+        let (_folder, config) = stage(&script);
+        login(&config, &asked(), true).await.expect("logged in");
+        assert_eq!(stored(&config).map(|login| login.describe()), Some("a ChatGPT account"));
+        let names: Vec<_> = std::fs::read_dir(config.home.join("codex"))
+            .expect("there")
+            .map(|entry| entry.expect("an entry").file_name())
+            .collect();
+        assert_eq!(names.len(), 2, "auth and the link to it: {names:?}");
+    }
+
+    #[tokio::test]
+    async fn a_login_that_fails_leaves_the_one_there_was() {
+        let (folder, config) = stage(&format!("printf '%s' '{ACCOUNT}' > \"$CODEX_HOME/auth.json\"; exit 1"));
+        let file = folder.path().join("auth.json");
+        std::fs::write(&file, r#"{"OPENAI_API_KEY":"sk-test-1234"}"#).expect("written");
+        login(&config, &LoginArguments { import: Some(file), ..asked() }, true).await.expect("imported");
+        let problem = login(&config, &asked(), true).await.expect_err("Codex failed");
+        assert!(problem.code == "not_logged_in" && !problem.hints.is_empty(), "{problem:?}");
+        assert_eq!(stored(&config).map(|login| login.describe()), Some("an API key"));
+        logout(&config, true).expect("logged out");
+        assert_eq!(stored(&config), None);
+        logout(&config, true).expect("twice is harmless");
+    }
+
+    #[tokio::test]
+    async fn what_is_imported_is_a_login_from_a_file_or_its_folder() {
+        let (folder, config) = stage("exit 1");
+        std::fs::write(folder.path().join("auth.json"), ACCOUNT).expect("written");
+        login(&config, &LoginArguments { import: Some(folder.path().to_owned()), ..asked() }, true).await.expect("imported");
+        assert_eq!(stored(&config).map(|login| login.describe()), Some("a ChatGPT account"));
+        assert_eq!(std::fs::read_to_string(folder.path().join("auth.json")).expect("there"), ACCOUNT, "a copy");
+        for path in ["/no/such/file", "/etc/passwd", "/dev/zero"] {
+            let problem = login(&config, &LoginArguments { import: Some(path.into()), ..asked() }, true).await.expect_err(path);
+            assert!(!problem.hints.is_empty(), "{problem:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_login_that_no_run_would_use_is_refused() {
+        let (folder, mut config) = stage("exit 1");
+        config.worker = Some(folder.path().join("stand-in").display().to_string());
+        assert_eq!(login(&config, &asked(), true).await.expect_err("another program").code, "login_not_used");
+        std::fs::copy(folder.path().join("stand-in"), folder.path().join("codex")).expect("copied");
+        config.base_environment = engine::exec::BaseEnvironment::default().with("PATH", folder.path());
+        (config.worker, config.codex_home) = (Some("host".to_owned()), Some("/mine".into()));
+        let problem = login(&config, &asked(), true).await.expect_err("another home");
+        assert!(problem.code == "login_not_used" && problem.hints[0].contains("CODEX_HOME=/mine"), "{problem:?}");
+    }
+}

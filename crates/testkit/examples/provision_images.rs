@@ -1,0 +1,36 @@
+//! Builds the images that the tests run Codex in, with the program that is tested, which it takes as its argument.
+//!
+//! `cargo xtask test` runs it. It says what it built and what that cost; what it does not say, the builder does. With an engine's cache it takes seconds.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use testkit::codex::OLDEST_CODEX_VERSION;
+use testkit::docker::{BASE_IMAGE, CERTIFICATES, codex_image_of, docker};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let program = std::env::args_os().nth(1).ok_or("name the program `codex-orchestrator` that is to build the images")?;
+    for version in [model::CODEX_VERSION, OLDEST_CODEX_VERSION] {
+        let began = Instant::now();
+        let image = codex_image_of(version);
+        let mut command = Command::new(&program);
+        command.args(["codex-docker", "image", "build", "--base", BASE_IMAGE, "--codex-version", version, "--tag", &image]);
+        if Path::new(CERTIFICATES).exists() {
+            command.args(["--ca-file", CERTIFICATES]);
+        }
+        let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
+        if !status.success() {
+            return Err(format!(
+                "`{} codex-docker image build` for Codex {version} ended with {status}",
+                Path::new(&program).display()
+            )
+            .into());
+        }
+        let size: f64 = docker(&["image", "inspect", "--format", "{{.Size}}", &image]).trim().parse()?;
+        writeln!(std::io::stdout(), "    {image}: {:.1} GB, {:.1} s", size / 1e9, began.elapsed().as_secs_f64())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! How the built-in worker is called: for a run, after it, in a killed keeper's stead, and when a task is removed.
+//! Real servers and keepers; every call of the stand-in is on record.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use engine::exec::process::{ProcessIdentity, Signal};
+use serde_json::{Value, json};
+
+use super::{Stage, id_of};
+
+#[tokio::test]
+async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
+    let stage = Stage::with(&[("CODEX_API_KEY", "k-server-key"), ("AWS_SECRET_ACCESS_KEY", "x")]).await;
+    let container = json!({ "memory": "2g", "network": "allow", "allow_hosts": ["crates.io"], "user": "caller", "pids": 200 });
+    stage.edit(json!({ "container": container, "variables": { "RUST_LOG": "debug" } })).await;
+    let task = stage.run("end done").await;
+    let id = id_of(&task);
+    assert_eq!(stage.calls("exec"), ["codex-docker exec --json --dangerously-bypass-approvals-and-sandbox -"]);
+    let folder = stage.home.path().join("tasks").join(id);
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mirror = stage.home.path().join("envs").join(&stage.env).join("mirror/objects");
+    for (name, expected) in [
+        ("CONTAINER_NAME", format!("codex-{id}-run-001")),
+        ("CODEX_DOCKER_STATE", path("container")),
+        ("CODEX_DOCKER_SESSIONS", path("sessions")),
+        ("CODEX_DOCKER_GIT_DIR", path("agent.git")),
+        ("CODEX_DOCKER_GIT_OBJECTS", mirror.display().to_string()),
+        ("CODEX_DOCKER_LABELS", format!("home={},task={id},run=1/1", stage.home.path().display())),
+        ("CODEX_DOCKER_MEMORY", "2g".to_owned()),
+        ("CODEX_DOCKER_NETWORK", "allow".to_owned()),
+        ("CODEX_DOCKER_ALLOW_HOSTS", "crates.io".to_owned()),
+        ("CODEX_DOCKER_USER", "caller".to_owned()),
+        ("CODEX_DOCKER_PIDS", "200".to_owned()),
+        ("CODEX_DOCKER_BROKER", "on".to_owned()),
+        ("CODEX_API_KEY", "k-server-key".to_owned()),
+        ("CODEX_PASSTHROUGH_ENV", "ORCH_RUN".to_owned()),
+        ("CODEX_CONTAINER_ENV_RUST_LOG", "debug".to_owned()),
+    ] {
+        assert_eq!(stage.containers.variable(name).as_deref(), Some(expected.as_str()), "{name}");
+    }
+    for absent in ["AWS_SECRET_ACCESS_KEY", "CODEX_HOME", "RUST_LOG"] {
+        assert_eq!(stage.containers.variable(absent), None, "{absent}");
+    }
+    for name in ["sessions", "container"] {
+        let mode = fs_err::metadata(folder.join(name)).expect("made before the run").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn after_a_run_its_containers_are_swept_up_and_its_work_is_brought_out() {
+    let stage = Stage::new().await;
+    let task = stage.run("end done").await;
+    let id = id_of(&task);
+    let home = stage.home.path().display().to_string();
+    let reaps = stage.calls("reap");
+    assert_eq!(reaps, [format!("codex-docker reap --if-reachable --label home={home} --label task={id} --label run=1/1")]);
+    let harvest = &stage.calls("harvest")[0];
+    let base = task["base_sha"].as_str().expect("a base");
+    for part in [
+        format!("--worktree {home}/tasks/{id}/worktree"),
+        format!("--git-dir {home}/tasks/{id}/agent.git"),
+        format!("--out {home}/tasks/{id}/harvest"),
+        format!("--message {home}/tasks/{id}/logs/run-001.message"),
+        format!("--branch codex/{id} --since {base}"),
+    ] {
+        assert!(harvest.contains(&part), "{part} is not in {harvest}");
+    }
+    let message = fs_err::read_to_string(stage.home.path().join(format!("tasks/{id}/logs/run-001.message"))).expect("written");
+    assert!(message.starts_with("end done\n\ndone\n") && message.contains(&format!("Task-Id: {id}\nRun: 1\n")), "{message}");
+}
+
+#[tokio::test]
+async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so() {
+    let stage = Stage::new().await;
+    stage.containers.harvests("echo 'codex-docker: the engine went away' >&2; exit 125");
+    let task = stage.run("begin; echo work > work.txt; end done").await;
+    let run = &task["runs"][0];
+    assert_eq!(
+        (&task["status"], &run["error"]["code"], &run["commit"]),
+        (&json!("failed"), &json!("commit_failed"), &Value::Null)
+    );
+    let note = run["notes"][0].as_str().expect("a note");
+    assert!(note.contains("the work could not be committed") && note.contains("the engine went away"), "{note}");
+    assert!(!run["error"]["hints"].as_array().expect("hints").is_empty());
+    let kept = stage.home.path().join("tasks").join(id_of(&task)).join("worktree/work.txt");
+    assert_eq!(fs_err::read_to_string(kept).expect("it is there"), "work\n");
+}
+
+#[tokio::test]
+async fn of_a_repository_that_the_agent_ruined_the_files_are_committed_and_the_run_says_so() {
+    let stage = Stage::new().await;
+    stage.containers.harvests("echo 'harvest: it is a file' >&2; exit 4");
+    let task = stage.run("begin; echo work > work.txt; end done").await;
+    let run = &task["runs"][0];
+    assert_eq!(task["status"], "completed", "{task}");
+    assert!(run["notes"][0].as_str().is_some_and(|note| note.contains("unusable") && note.contains("it is a file")), "{run}");
+    let commit = run["commit"].as_str().expect("a commit");
+    let mirror = stage.home.path().join("envs").join(&stage.env).join("mirror");
+    assert_eq!(stage.upstream.git_in(&mirror, &["show", &format!("{commit}:work.txt")]).trim_end(), "work");
+}
+
+#[tokio::test]
+async fn a_server_that_starts_sweeps_up_what_nobody_holds() {
+    let stage = Stage::new().await;
+    let expected = format!("codex-docker reap --if-reachable --label home={}", stage.home.path().display());
+    // A task takes longer than the first look.
+    stage.run("begin; end done").await;
+    assert!(stage.containers.calls().contains(&expected), "{:?}", stage.containers.calls());
+}
+
+#[tokio::test]
+async fn each_refused_host_is_a_note_of_the_run() {
+    let stage = Stage::new().await;
+    let line = "codex-docker: refused evil.example:443 (not on the list of allowed hosts)";
+    let task = stage.run(&format!("begin; echo '{line}' >&2; echo '{line}' >&2; echo other >&2; end done")).await;
+    let notes: Vec<_> = task["runs"][0]["notes"].as_array().expect("notes").iter().filter_map(Value::as_str).collect();
+    let refused: Vec<_> = notes.into_iter().filter(|note| note.contains("refused")).collect();
+    assert_eq!(refused, ["the network refused evil.example:443 (not on the list of allowed hosts)"]);
+}
+
+#[tokio::test]
+async fn the_container_of_a_killed_keeper_is_swept_up_by_the_server() {
+    let mut stage = Stage::new().await;
+    let task = stage.home.task(&stage.env, "begin; sleep 600").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    let record =
+        fs_err::read(stage.home.path().join(format!("tasks/{task}/logs/run-001.keeper.json"))).expect("it says who it is");
+    let record: Value = serde_json::from_slice(&record).expect("JSON");
+    let identity = |name: &str| -> ProcessIdentity { serde_json::from_value(record[name].clone()).expect("a process") };
+    stage.home.kill().await;
+    identity("keeper").signal(Signal::KILL).expect("it is ours");
+    identity("keeper").wait_until_gone().await.expect("it ends");
+    assert!(stage.calls("reap").is_empty(), "nobody was there to do it");
+    stage.home.start().await;
+    let ended = stage.home.settled(&task).await;
+    assert_eq!(ended["status"], "interrupted", "{ended}");
+    assert!(!identity("worker").is_alive().expect("/proc can be read"));
+    let reaps = stage.calls("reap");
+    assert!(reaps.len() == 1 && reaps[0].ends_with("--label run=1/1"), "{reaps:?}");
+    assert_eq!(stage.calls("harvest").len(), 1, "and its work is brought out");
+}
+
+#[tokio::test]
+async fn a_resumed_run_goes_on_in_its_thread_with_the_same_folders() {
+    let stage = Stage::new().await;
+    let task = stage.run("begin; end done").await;
+    let resumed = stage.resume(&task, "begin; end again").await;
+    assert_eq!(resumed["thread_id"], task["thread_id"]);
+    let thread = task["thread_id"].as_str().expect("a thread");
+    let expected = format!("codex-docker exec --json --dangerously-bypass-approvals-and-sandbox resume {thread} -");
+    assert_eq!(stage.calls("exec").pop(), Some(expected));
+    assert_eq!(stage.containers.variable("CONTAINER_NAME"), Some(format!("codex-{}-run-002", id_of(&task))));
+    assert!(stage.calls("reap").pop().is_some_and(|call| call.ends_with("--label run=2/2")));
+}
+
+#[tokio::test]
+async fn removing_a_task_sweeps_up_every_container_of_it() {
+    let stage = Stage::new().await;
+    let task = stage.run("end done").await;
+    let id = id_of(&task);
+    assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204);
+    let last = stage.calls("reap").pop().expect("it was called");
+    assert!(last.ends_with(&format!("--label task={id}")), "{last}");
+}
+
+#[tokio::test]
+async fn an_environments_own_dockerfile_is_built_before_the_run_and_used_for_it() {
+    let stage = Stage::new().await;
+    stage.edit(json!({ "container": { "dockerfile": "/srv/Dockerfile" } })).await;
+    let task = stage.run("end done").await;
+    let image = format!("codex-orchestrator-env:{}", stage.env);
+    assert_eq!(stage.calls("image"), [format!("codex-docker image build --tag {image} --dockerfile /srv/Dockerfile")]);
+    assert_eq!(stage.containers.variable("IMAGE_NAME").as_deref(), Some(image.as_str()), "{task}");
+    assert!(stage.calls("harvest")[0].contains(&format!("--image {image}")));
+}
+
+#[tokio::test]
+async fn without_a_network_an_account_cannot_reach_the_model_and_the_task_is_refused() {
+    let stage = Stage::new().await;
+    stage.edit(json!({ "container": { "network": "none" } })).await;
+    let (status, problem) = stage.home.post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": "end done" })).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("network_needs_key")), "{problem}");
+    let auth = stage.home.path().join("codex/auth/auth.json");
+    fs_err::write(&auth, r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-stored-key"}"#).expect("written");
+    stage.run("end done").await;
+    assert_eq!(stage.containers.variable("CODEX_API_KEY").as_deref(), Some("sk-stored-key"));
+}

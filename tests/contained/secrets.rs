@@ -1,0 +1,106 @@
+//! Secrets of an environment: taken, handed to the agent, never answered, and masked wherever a person reads.
+//! Real servers, and an agent that says what it should not.
+
+use serde_json::json;
+
+use super::{Stage, id_of};
+
+/// With what JSON writes in another way.
+const SECRET: &str = "hunter2 \"quoted\" \\ and\u{e4}";
+
+#[tokio::test]
+async fn a_secret_is_never_answered_again() {
+    let stage = Stage::new().await;
+    let edited = stage.edit(json!({ "secrets": { "TOKEN": SECRET, "OTHER": "other-secret" } })).await;
+    assert_eq!(edited["secrets"], json!(["OTHER", "TOKEN"]));
+    let forgotten = stage.edit(json!({ "secrets": { "OTHER": null } })).await;
+    assert_eq!(forgotten["secrets"], json!(["TOKEN"]));
+    let url = stage.upstream.url();
+    let new = json!({ "repo_url": url, "secrets": { "TOKEN": SECRET }, "container": { "memory": "1g" } });
+    let (status, created) = stage.home.post("/api/v1/envs", &new).await;
+    assert_eq!((status, &created["secrets"], &created["container"]["memory"]), (201, &json!(["TOKEN"]), &json!("1g")));
+    let list = stage.home.text("/api/v1/envs").await;
+    for text in [edited.to_string(), forgotten.to_string(), created.to_string(), list, stage.home.log()] {
+        assert!(!text.contains("hunter2") && !text.contains("other-secret"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_survive_a_restart_of_the_server() {
+    let mut stage = Stage::new().await;
+    stage.edit(json!({ "secrets": { "TOKEN": "hunter2" }, "container": { "cpus": 1.5 } })).await;
+    stage.home.stop().await;
+    stage.home.start().await;
+    let task = stage.run("end done").await;
+    assert_eq!(stage.containers.variable("CODEX_CONTAINER_ENV_TOKEN").as_deref(), Some("hunter2"), "{task}");
+    assert_eq!(stage.containers.variable("CODEX_DOCKER_CPUS").as_deref(), Some("1.5"));
+}
+
+#[tokio::test]
+async fn what_the_agent_says_is_masked_for_readers_and_the_raw_log_keeps_it() {
+    let stage = Stage::new().await;
+    stage.edit(json!({ "secrets": { "TOKEN": SECRET } })).await;
+    let in_json = serde_json::to_string(SECRET).expect("text");
+    let said = format!(r#"{{"type":"item.completed","item":{{"id":"item_0","type":"agent_message","text":{in_json}}}}}"#);
+    let task =
+        stage.run(&format!("begin\ncat <<'EOF'\n{said}\nEOF\ncomplete\nprintf 'torn %s' \"$CODEX_CONTAINER_ENV_TOKEN\"")).await;
+    let id = id_of(&task);
+    assert_eq!(task["runs"][0]["last_message"], "***", "{task}");
+    let log = format!("/api/v1/tasks/{id}/runs/1/log");
+    let raw = stage.home.text(&log).await;
+    assert!(raw.contains(&said) && raw.ends_with(&format!("torn {SECRET}")), "{raw}");
+    let masked = stage.home.text(&format!("{log}?masked=true")).await;
+    assert!(!masked.contains("hunter2") && masked.contains(r#""text":"***""#) && masked.ends_with("torn ***"), "{masked}");
+    let events = stage.home.text(&format!("/api/v1/tasks/{id}/runs/1/events")).await;
+    assert!(!events.contains("hunter2") && events.contains(r#""text":"***""#), "{events}");
+    let message = fs_err::read_to_string(stage.home.path().join(format!("tasks/{id}/logs/run-001.message"))).expect("written");
+    assert!(!message.contains("hunter2") && message.contains("***"), "{message}");
+}
+
+#[tokio::test]
+async fn what_was_a_secret_once_stays_masked() {
+    let stage = Stage::new().await;
+    stage.edit(json!({ "secrets": { "TOKEN": "first-secret" } })).await;
+    let task = stage.run("end first-secret").await;
+    stage.edit(json!({ "secrets": { "TOKEN": "second-secret" } })).await;
+    stage.edit(json!({ "secrets": { "TOKEN": null } })).await;
+    let events = stage.home.text(&format!("/api/v1/tasks/{}/runs/1/events", id_of(&task))).await;
+    assert!(!events.contains("first-secret"), "{events}");
+}
+
+#[tokio::test]
+async fn an_error_that_repeats_a_secret_is_masked() {
+    let stage = Stage::new().await;
+    stage.edit(json!({ "secrets": { "TOKEN": "hunter2" } })).await;
+    let task = stage.run("begin; failed 'no access with hunter2'").await;
+    let error = &task["runs"][0]["error"];
+    assert!(error["message"].as_str().is_some_and(|message| message.contains("***") && !message.contains("hunter2")), "{error}");
+}
+
+#[tokio::test]
+async fn the_servers_own_keys_are_masked_too() {
+    let stage = Stage::with(&[("CODEX_API_KEY", "k-server-key")]).await;
+    let auth = stage.home.path().join("codex/auth/auth.json");
+    fs_err::write(&auth, r#"{"tokens":{"access_token":"a-stored-token"}}"#).expect("written");
+    let task = stage.run("end 'k-server-key and a-stored-token'").await;
+    assert_eq!(task["runs"][0]["last_message"], "*** and ***", "{task}");
+}
+
+#[tokio::test]
+async fn a_secret_that_cannot_be_kept_is_refused_and_not_repeated() {
+    let stage = Stage::new().await;
+    for (edit, code) in [
+        (json!({ "secrets": { "TOKEN": "abc" } }), "secret_refused"),
+        (json!({ "secrets": { "TOKEN": "hunter2\0" } }), "secret_refused"),
+        (json!({ "secrets": { "NOT A NAME": "hunter2" } }), "variable_refused"),
+        (json!({ "secrets": { "TOKEN": "hunter2" }, "variables": { "TOKEN": "x" } }), "variable_refused"),
+        (json!({ "container": { "memory": "1m" } }), "container_refused"),
+        (json!({ "container": { "network": "allow", "allow_hosts": ["https://x/"] } }), "container_refused"),
+    ] {
+        let (status, problem) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &edit).await;
+        assert_eq!((status, &problem["code"]), (422, &json!(code)), "{problem}");
+        assert!(!problem.to_string().contains("hunter2"), "{problem}");
+    }
+    let (_, shown) = stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await;
+    assert_eq!((&shown["secrets"], &shown["container"]["network"]), (&json!([]), &json!("open")), "nothing was changed");
+}

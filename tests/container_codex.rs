@@ -1,0 +1,247 @@
+//! The real Codex CLI in real containers, through the whole product: twin, broker, harvest, resume. Only the model is scripted.
+//!
+//! The model's API is on the host's loopback, where no container can reach it: what arrives there came through the broker.
+
+use rustix::process::Signal;
+use scripted_model::{Item, Script, ScriptedModel, Turn};
+use serde_json::{Value, json};
+use testkit::upstream::Upstream;
+use testkit::{TestHome, docker};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// The key that no container may ever see.
+const KEY: &str = "sk-test-0123456789-never-inside";
+
+struct Stage {
+    home: TestHome,
+    env: String,
+    upstream: Upstream,
+    model: ScriptedModel,
+}
+
+impl Stage {
+    async fn new(script: Script) -> Self {
+        Self::with(script, docker::codex_image(), &json!({})).await
+    }
+
+    async fn with(script: Script, image: String, container: &Value) -> Self {
+        let model = ScriptedModel::start(script).expect("a model that plays scenarios");
+        let upstream = Upstream::new();
+        let mut home = TestHome::new(BINARY);
+        home.set("ORCH_WORKER", "codex-docker");
+        home.set("IMAGE_NAME", image);
+        home.set("CODEX_API_KEY", KEY);
+        home.set("CODEX_DOCKER_MODEL_URL", model.url());
+        home.set("CODEX_DOCKER_FREE_DISK", "100m");
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        if container != &json!({}) {
+            let (status, answer) = home.patch(&format!("/api/v1/envs/{env}"), &json!({ "container": container })).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+        Self { home, env, upstream, model }
+    }
+
+    async fn run(&self, prompt: &str) -> Value {
+        let task = self.home.task(&self.env, prompt).await;
+        self.home.settled(&task).await
+    }
+
+    async fn resume(&self, task: &Value, prompt: &str) -> Value {
+        let id = id_of(task);
+        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
+        assert_eq!(status, 201, "{answer}");
+        self.home.settled(&id).await
+    }
+
+    async fn log(&self, task: &Value, run: u32) -> String {
+        self.home.text(&format!("/api/v1/tasks/{}/runs/{run}/log", id_of(task))).await
+    }
+
+    /// The containers of this home, whatever they do.
+    fn containers(&self) -> Vec<String> {
+        let filter = format!("label=codex-docker.label.home={}", self.home.path().display());
+        let found = docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &filter]);
+        found.lines().map(str::to_owned).collect()
+    }
+}
+
+fn id_of(task: &Value) -> String {
+    task["task_id"].as_str().expect("an id").to_owned()
+}
+
+#[track_caller]
+fn completed(task: &Value) -> &Value {
+    assert_eq!(task["status"], "completed", "{task}");
+    task
+}
+
+#[tokio::test]
+async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on_in_a_fresh_container() {
+    for image in [docker::codex_image(), docker::oldest_codex_image()] {
+        let stage = Stage::with(Script::new(), image.clone(), &json!({})).await;
+        let plain = stage.run("SCENARIO:plain").await;
+        assert_eq!(completed(&plain)["runs"][0]["last_message"], "Hello from the scripted model.", "{image}");
+        let patched = stage.resume(&plain, "SCENARIO:patch").await;
+        assert_eq!(completed(&patched)["thread_id"], plain["thread_id"], "{image}");
+        assert!(patched["runs"][1]["commit"].is_string(), "{image}: {patched}");
+        let diff = stage.home.get(&format!("/api/v1/tasks/{}/diff?run=2", id_of(&plain))).await.1;
+        assert_eq!(diff["files"][0]["new_path"], "hello.txt", "{image}: {diff}");
+        for (scenario, mark) in [("SCENARIO:cmd_ok", "\"exit_code\":0"), ("SCENARIO:cmd_fail", "\"exit_code\":7")] {
+            let task = stage.run(scenario).await;
+            let log = stage.log(completed(&task), 1).await;
+            assert!(log.contains(mark), "{image} {scenario}: {log}");
+        }
+        assert!(stage.containers().is_empty(), "{image}: {:?}", stage.containers());
+    }
+}
+
+#[tokio::test]
+async fn the_key_never_enters_the_container_and_the_model_gets_it_all_the_same() {
+    let look = Item::shell(
+        "env; cat /proc/*/environ 2>/dev/null | tr '\\0' '\\n'; cat /codex/config.toml; ls -la /codex; grep -rs \"sk-te\"\"st\" /codex /codex-docker /tmp /root /run; echo looked",
+    );
+    let stage = Stage::new(Script::new().turn(Turn::containing("look around").step([look]).says("done"))).await;
+    let task = stage.run("look around").await;
+    let log = stage.log(completed(&task), 1).await;
+    assert!(log.contains("looked") && !log.contains("sk-test"), "{log}");
+    for secret in ["ORCH_HOME", "ORCH_WORKER"] {
+        assert!(!log.contains(secret), "{secret}: {log}");
+    }
+    let asked: Vec<_> = stage.model.requests().into_iter().filter(|request| request.method == "POST").collect();
+    assert!(!asked.is_empty());
+    for request in asked {
+        assert_eq!(request.headers["authorization"], format!("Bearer {KEY}"));
+    }
+}
+
+#[tokio::test]
+async fn the_agent_uses_git_as_usual_and_its_commits_arrive_as_they_are() {
+    let commands = "set -e; git status --short; git log --oneline | head -1; echo one > one; git add one; \
+        git -c user.name='A Gent' -c user.email=a@gent commit -qm 'my own commit'; git checkout -qb side; echo two > two; git add two; \
+        git stash -q; git checkout -q -; git stash pop -q; git branch --list; git diff --cached --stat; echo all went well";
+    let script = Script::new().turn(Turn::containing("use git").step([Item::shell(commands)]).says("done"));
+    let stage = Stage::new(script).await;
+    let task = stage.run("use git").await;
+    let log = stage.log(completed(&task), 1).await;
+    assert!(log.contains("all went well"), "{log}");
+    let mirror = stage.home.path().join("envs").join(&stage.env).join("mirror");
+    let branch = format!("codex/{}", id_of(&task));
+    let git = |arguments: &[&str]| {
+        let done =
+            std::process::Command::new("git").arg("--git-dir").arg(&mirror).args(arguments).output().expect("git is there");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let history = git(&["log", "--format=%an <%ae> %s", "-2", &branch]);
+    assert_eq!(history.lines().nth(1), Some("A Gent <a@gent> my own commit"), "{history}");
+    assert_eq!(git(&["ls-tree", "--name-only", &branch]).lines().filter(|name| ["one", "two"].contains(name)).count(), 2);
+    assert!(git(&["log", "-1", "--format=%(trailers:key=Run,valueonly)", &branch]).trim() == "1");
+    git(&["fsck", "--strict"]);
+    drop(stage.upstream);
+}
+
+#[tokio::test]
+async fn root_and_caller_both_leave_files_that_are_the_callers() {
+    use std::os::unix::fs::MetadataExt as _;
+    for user in ["root", "caller"] {
+        let make = Item::shell("mkdir -p d && echo x > d/f && id -u");
+        let script = Script::new().turn(Turn::containing("make").step([make]).says("done"));
+        let stage = Stage::with(script, docker::codex_image(), &json!({ "user": user })).await;
+        let task = stage.run("make a file").await;
+        completed(&task);
+        let worktree = stage.home.path().join("tasks").join(id_of(&task)).join("worktree");
+        let file = fs_err::metadata(worktree.join("d/f")).expect("made");
+        assert_eq!(file.uid(), rustix::process::getuid().as_raw(), "{user}");
+        assert!(task["runs"][0]["commit"].is_string(), "{user}: {task}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_network_codex_still_reaches_its_model_and_nothing_else() {
+    let look =
+        Item::shell("ls /sys/class/net; curl -sS -m 5 http://169.254.169.254/ ; curl -sS -m 5 https://example.com; echo looked");
+    let script = || Script::new().turn(Turn::containing("look").step([look.clone()]).says("done"));
+    let none = Stage::with(script(), docker::codex_image(), &json!({ "network": "none" })).await;
+    let task = none.run("look at the network").await;
+    let log = none.log(completed(&task), 1).await;
+    assert!(log.contains("looked") && log.contains("\"aggregated_output\":\"lo\\n"), "{log}");
+
+    let wish = json!({ "network": "allow", "allow_hosts": ["allowed.invalid"] });
+    let allow = Stage::with(script(), docker::codex_image(), &wish).await;
+    let task = allow.run("look at the network").await;
+    let notes = completed(&task)["runs"][0]["notes"].to_string();
+    assert!(notes.contains("example.com:443") && notes.contains("not on the list"), "each refused host is shown: {task}");
+}
+
+#[tokio::test]
+async fn a_budget_that_is_used_up_ends_the_turn_with_the_reason() {
+    let script =
+        Script::new().turn(Turn::containing("spend").step([Item::shell("echo 1")]).step([Item::shell("echo 2")]).says("done"));
+    let stage = Stage::with(script, docker::codex_image(), &json!({ "token_budget": 1 })).await;
+    let task = stage.run("spend tokens").await;
+    assert_eq!(task["status"], "failed", "{task}");
+    let message = task["runs"][0]["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("budget of 1 tokens is used up"), "{task}");
+}
+
+#[tokio::test]
+async fn stopped_in_the_middle_of_a_command_and_resumed() {
+    let long = Item::shell("touch /workspace/worktree/begun; sleep 1000000");
+    let script = Script::new()
+        .turn(Turn::containing("take long").step([long]).says("never"))
+        .turn(Turn::containing("go on").says("went on"));
+    let stage = Stage::new(script).await;
+    let task = stage.home.task(&stage.env, "take long").await;
+    let begun = stage.home.path().join("tasks").join(&task).join("worktree/begun");
+    testkit::until(std::time::Duration::from_mins(1), "the command runs", || begun.exists());
+    stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
+    let stopped = stage.home.settled(&task).await;
+    assert_eq!(stopped["status"], "stopped", "{stopped}");
+    assert!(stopped["runs"][0]["commit"].is_string(), "what it had done is there: {stopped}");
+    assert!(stage.containers().is_empty(), "{:?}", stage.containers());
+    let resumed = stage.resume(&stopped, "go on").await;
+    assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on");
+}
+
+#[tokio::test]
+async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
+    for who in ["worker", "keeper"] {
+        let long = Item::shell("echo half > /workspace/worktree/half; touch /workspace/worktree/begun; sleep 1000000");
+        let script = Script::new()
+            .turn(Turn::containing("take long").step([long]).says("never"))
+            .turn(Turn::containing("go on").says("went on"));
+        let stage = Stage::new(script).await;
+        let task = stage.home.task(&stage.env, "take long").await;
+        let folder = stage.home.path().join("tasks").join(&task);
+        testkit::until(std::time::Duration::from_mins(1), "the command runs", || folder.join("worktree/begun").exists());
+        let record = fs_err::read(folder.join("logs/run-001.keeper.json")).expect("a keeper says who it is");
+        let record: Value = serde_json::from_slice(&record).expect("JSON");
+        let pid = i32::try_from(record[who]["pid"].as_u64().expect("a pid")).expect("a pid");
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("it runs");
+        let ended = stage.home.settled(&task).await;
+        assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
+        assert!(ended["runs"][0]["commit"].is_string(), "{who}: the work is kept: {ended}");
+        assert!(stage.containers().is_empty(), "{who}: {:?}", stage.containers());
+        let resumed = stage.resume(&ended, "go on").await;
+        assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{who}");
+    }
+}
+
+#[tokio::test]
+async fn ten_tasks_at_once_each_end_on_their_own_branch() {
+    let write = Item::shell("cat /proc/sys/kernel/random/uuid > mine");
+    let stage = Stage::new(Script::new().turn(Turn::containing("write").step([write]).says("done"))).await;
+    let mut tasks = vec![];
+    for n in 0..10 {
+        tasks.push(stage.home.task(&stage.env, &format!("write {n}")).await);
+    }
+    let mut commits = std::collections::BTreeSet::new();
+    for task in tasks {
+        let ended = stage.home.settled(&task).await;
+        commits.insert(completed(&ended)["runs"][0]["commit"].as_str().expect("a commit").to_owned());
+    }
+    assert_eq!(commits.len(), 10);
+    assert!(stage.containers().is_empty());
+}

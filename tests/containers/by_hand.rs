@@ -1,0 +1,142 @@
+//! The program as a person uses it: arguments, folder, streams and exit code pass through, and nothing else does.
+//! Each story is one call, as it would be typed.
+
+use std::io::Write as _;
+use std::process::Stdio;
+
+use crate::hand::Hand;
+
+#[test]
+fn arguments_folder_streams_and_exit_code_pass_through() {
+    let hand = Hand::with_shell();
+    fs_err::write(hand.work().join("there"), "x").expect("written");
+    let said = hand.run(["echo out; echo err >&2; pwd; ls; echo made > made; exit 7"]);
+    assert_eq!((said.code, said.stdout.as_str()), (Some(7), "out\n/workspace/work\nthere\n"));
+    assert_eq!(said.stderr, "err\n");
+    assert_eq!(fs_err::read_to_string(hand.work().join("made")).expect("made"), "made\n");
+    assert!(hand.containers().is_empty() && hand.folders().is_empty(), "nothing is left: {:?}", hand.folders());
+}
+
+#[test]
+fn the_real_codex_answers_and_both_names_are_one_program() {
+    let hand = Hand::new();
+    let said = hand.run(["--", "--version"]);
+    assert_eq!(said.well().trim(), format!("codex-cli {}", model::CODEX_VERSION));
+    let link = hand.root().join("codex-docker");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_codex-orchestrator"), &link).expect("linked");
+    let by_name = std::process::Command::new(link).arg("--version").output().expect("it starts");
+    assert!(String::from_utf8_lossy(&by_name.stdout).starts_with("codex-docker "), "{by_name:?}");
+}
+
+#[test]
+fn a_word_that_is_ours_reaches_codex_after_two_dashes() {
+    let said = Hand::with_shell().run(["--", "list"]);
+    assert_eq!(said.code, Some(127), "the shell has no `list`: {said:?}");
+}
+
+#[test]
+fn stdin_is_a_stream_a_file_or_nothing() {
+    let hand = Hand::with_shell();
+    assert_eq!(hand.run(["cat; echo end"]).well(), "end\n", "nothing");
+
+    let mut child = hand
+        .command(["while read x; do echo got $x; done"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(b"one\ntwo\n").expect("written");
+    drop(stdin);
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "got one\ngot two\n");
+
+    let prompt = hand.root().join("prompt");
+    fs_err::write(&prompt, "what to do").expect("written");
+    let file = std::fs::File::open(&prompt).expect("there");
+    let output = hand.command(["cat"]).stdin(file).output().expect("ended");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "what to do");
+}
+
+#[test]
+fn lines_of_many_mebibytes_arrive_whole_and_once() {
+    let hand = Hand::with_shell();
+    let said = hand.run(["head -c 8000000 /dev/zero | tr '\\0' x; echo; seq 1 50000"]);
+    let mut lines = said.well().lines();
+    assert_eq!(lines.next().map(str::len), Some(8_000_000));
+    assert!(lines.enumerate().all(|(n, line)| line == (n + 1).to_string()), "in order, once each");
+    assert_eq!(said.stdout.lines().count(), 50_001);
+}
+
+#[test]
+fn nothing_of_the_callers_environment_passes_but_what_is_named() {
+    let hand = Hand::with_shell()
+        .with("AWS_SECRET_ACCESS_KEY", "leak-1")
+        .with("SSH_AUTH_SOCK", "/leak-2")
+        .with("CODEX_PASSTHROUGH_ENV", "MINE,ALSO_NOT_SET")
+        .with("CODEX_CONTAINER_ENV_GIVEN", "it's given")
+        .with("MINE", "passes")
+        .with("LANG", "C.UTF-8");
+    let said = hand.run(["env; cat /proc/1/environ | tr '\\0' '\\n'"]);
+    assert!(!said.well().contains("leak"), "{}", said.stdout);
+    for expected in ["MINE=passes", "GIVEN=it's given", "LANG=C.UTF-8"] {
+        assert!(said.stdout.lines().any(|line| line == expected), "{expected} in {}", said.stdout);
+    }
+}
+
+#[test]
+fn variables_are_not_in_what_the_engine_tells_of_a_container() {
+    let hand = Hand::with_shell().with("CODEX_CONTAINER_ENV_TOKEN", "a-secret-value").named("variables");
+    let mut running = hand.start("echo begun; echo $TOKEN; while [ ! -e /workspace/work/go ]; do sleep 0.05; done");
+    running.line();
+    let told = testkit::docker::docker(&["inspect", &hand.name("variables")]);
+    fs_err::write(hand.work().join("go"), "").expect("written");
+    assert!(running.end().stdout.contains("a-secret-value"), "the container has it");
+    assert!(told.contains("CODEX_HOME") || told.contains("GIT_CONFIG"), "this is the container: {told}");
+    assert!(!told.contains("a-secret-value"), "{told}");
+}
+
+#[test]
+fn git_works_in_a_repository_of_somebody_else() {
+    let hand = Hand::with_shell();
+    let said =
+        hand.run(["git init -q . && git -c user.name=a -c user.email=b commit -q --allow-empty -m first && git log --format=%s"]);
+    assert_eq!(said.well(), "first\n");
+    rustix::fs::chown(hand.work(), Some(rustix::fs::Uid::from_raw(12345)), None).expect("tests run as root");
+    assert_eq!(hand.run(["git log --format=%s"]).well(), "first\n");
+}
+
+#[test]
+fn at_a_terminal_codex_gets_one_of_the_same_size() {
+    let hand = Hand::with_shell();
+    let program = hand.command([""; 0]);
+    let shell = format!(
+        "stty rows 33 cols 99; exec {} codex-docker 'stty size; test -t 0 && test -t 1 && echo terminal; read x; echo \"got $x\"; exit 4'",
+        program.get_program().to_string_lossy()
+    );
+    let mut script = std::process::Command::new("script");
+    script.args(["-qe", "-c", &shell, "/dev/null"]).current_dir(hand.work()).env_clear();
+    script.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("SHELL", "/bin/sh").env("TERM", "xterm");
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is part of Debian");
+    let mut stdin = child.stdin.take().expect("piped");
+    // The terminal keeps what is typed before it is read.
+    stdin.write_all(b"hello\n").expect("written");
+    let output = child.wait_with_output().expect("ended");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    for expected in ["33 99", "terminal", "got hello"] {
+        assert!(shown.contains(expected), "{expected} in {shown}");
+    }
+    assert_eq!(output.status.code(), Some(4), "{shown}");
+}
+
+#[test]
+fn ten_at_once_all_end_well() {
+    let hand = Hand::with_shell();
+    let running: Vec<_> = (0..10).map(|n| hand.start(&format!("echo {n}; seq 1 1000"))).collect();
+    for (n, run) in running.into_iter().enumerate() {
+        let said = run.end();
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.stdout.starts_with(&format!("{n}\n1\n")) && said.stdout.ends_with("\n1000\n"), "{n}");
+    }
+    assert!(hand.containers().is_empty());
+}

@@ -1,0 +1,53 @@
+//! An engine that dies under a run. It is an engine of the test's own, so that no other test notices.
+//! What it is asked to survive is SIGKILL.
+
+use testkit::own_engine::OwnEngine;
+
+use crate::hand::Hand;
+
+#[test]
+fn with_live_restore_a_run_goes_on_over_the_engines_death() {
+    let engine = OwnEngine::start(&["--live-restore"]);
+    let hand = Hand::with_shell().with("DOCKER_HOST", &engine.host()).with("CODEX_DOCKER_NETWORK", "none");
+    let hand = hand.with("IMAGE_NAME", engine.small_image());
+    let mut running = hand.start("i=0; while [ $i -lt 3000 ]; do i=$((i+1)); echo line $i; [ -e go ] || sleep 0.002; done");
+    running.line();
+    let engine = engine.killed_and_started_again();
+    fs_err::write(hand.work().join("go"), "").expect("written");
+    let said = running.end();
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let rest: String = (2..=3000).map(|n: u32| "line ".to_owned() + &n.to_string() + "\n").collect();
+    assert_eq!(said.stdout, rest, "not a line lost, not a line twice");
+    drop(engine);
+}
+
+#[test]
+fn without_live_restore_the_run_is_cut_off_and_not_stuck() {
+    let engine = OwnEngine::start(&[]);
+    let hand = Hand::with_shell().with("DOCKER_HOST", &engine.host()).with("CODEX_DOCKER_NETWORK", "none");
+    let hand = hand.with("IMAGE_NAME", engine.small_image());
+    let mut running = hand.start("echo begun; sleep 1000000");
+    running.line();
+    let engine = engine.killed_and_started_again();
+    let said = running.end();
+    assert_eq!(said.code, Some(75), "{said:?}");
+    assert!(said.stderr.contains("the container engine was restarted"), "{}", said.stderr);
+    drop(engine);
+}
+
+#[test]
+fn a_stop_ends_although_no_engine_answers() {
+    let engine = OwnEngine::start(&["--live-restore"]);
+    let hand = Hand::with_shell().with("DOCKER_HOST", &engine.host()).with("CODEX_DOCKER_NETWORK", "none");
+    let hand = hand.with("IMAGE_NAME", engine.small_image());
+    let mut running = hand.start("echo begun; sleep 1000000");
+    running.line();
+    let engine = engine.killed();
+    running.signal(rustix::process::Signal::INT);
+    let said = running.end();
+    assert_eq!(said.code, Some(130), "{said:?}");
+    assert!(said.stderr.contains("codex-docker reap"), "{}", said.stderr);
+    let engine = engine.started_again();
+    assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
+    drop(engine);
+}

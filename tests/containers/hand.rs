@@ -1,0 +1,192 @@
+//! A person's folder, in which `codex-docker` is called: an environment of its own, and nothing left of it afterwards.
+//! Nothing of the test machine's own environment goes along.
+
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use testkit::docker::{self, Sandbox};
+use testkit::until;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// The script that stands in for Codex.
+const SHELL_FOR_CODEX: &str = "#!/bin/sh\nexec /bin/sh -c \"$1\"\n";
+
+/// A person at work.
+pub(crate) struct Hand {
+    folder: tempfile::TempDir,
+    sandbox: Sandbox,
+    image: String,
+    variables: Vec<(String, String)>,
+}
+
+impl Hand {
+    /// With the real Codex.
+    pub(crate) fn new() -> Self {
+        let image = docker::codex_image();
+        let folder = tempfile::tempdir().expect("a folder");
+        for name in ["work", "home", "shim"] {
+            fs_err::create_dir(folder.path().join(name)).expect("a new folder can be written");
+        }
+        Self { folder, sandbox: Sandbox::new(), image, variables: vec![] }
+    }
+
+    /// With a shell in the place of Codex.
+    pub(crate) fn with_shell() -> Self {
+        let hand = Self::new();
+        let shim = hand.folder.path().join("shim/codex");
+        fs_err::write(&shim, SHELL_FOR_CODEX).expect("written");
+        fs_err::set_permissions(&shim, std::fs::Permissions::from_mode(0o755)).expect("ours");
+        let map = format!("{}=/usr/local/sbin/codex", shim.display());
+        hand.with("CODEX_MOUNT_MAPS_RO", &map)
+    }
+
+    /// One more variable.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The folder that is mounted.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    /// The person's home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.folder.path().join("home")
+    }
+
+    /// A name for a container that is removed with this.
+    pub(crate) fn name(&self, story: &str) -> String {
+        self.sandbox.container(story)
+    }
+
+    /// The same with a container's name of its own.
+    pub(crate) fn named(self, story: &str) -> Self {
+        let name = self.name(story);
+        self.with("CONTAINER_NAME", &name)
+    }
+
+    /// The folder that all is in.
+    pub(crate) fn root(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The call, not started, with nothing on stdin.
+    pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(BINARY);
+        command.arg("codex-docker").args(arguments).current_dir(self.work()).env_clear().stdin(Stdio::null());
+        command.env("PATH", "/usr/bin:/bin").env("HOME", self.home()).env("IMAGE_NAME", &self.image);
+        command.env("CODEX_DOCKER_LABELS", self.sandbox.label()).envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs it to its end.
+    pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
+        Said::of(&self.command(arguments).output().expect("the program is there"))
+    }
+
+    /// Starts it with its stdout in a pipe.
+    pub(crate) fn start(&self, script: &str) -> Running {
+        let child = self.command([script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        Running::of(child.expect("the program is there"))
+    }
+
+    /// The names of this person's containers.
+    pub(crate) fn containers(&self) -> Vec<String> {
+        let said = self.run(["list", "--json", "--label", &self.sandbox.label()]);
+        let listed: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a list");
+        listed.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect()
+    }
+
+    /// What is left of earlier runs.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        let Ok(found) = fs_err::read_dir(self.home().join(".local/state/codex-docker")) else { return vec![] };
+        let names = found.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
+        names.filter(|name| name != "locks").collect()
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    /// It went well, and this is what was on stdout.
+    #[track_caller]
+    pub(crate) fn well(&self) -> &str {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        &self.stdout
+    }
+}
+
+/// A call that is under way.
+pub(crate) struct Running {
+    child: Child,
+    stdout: BufReader<std::process::ChildStdout>,
+}
+
+impl Running {
+    fn of(mut child: Child) -> Self {
+        let stdout = BufReader::new(child.stdout.take().expect("piped"));
+        Self { child, stdout }
+    }
+
+    /// Waits for a line.
+    #[track_caller]
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("readable");
+        assert!(line.ends_with('\n'), "it ended before it said so: {line:?}");
+        line.trim_end().to_owned()
+    }
+
+    /// Sends a signal to `codex-docker`.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("it is ours");
+    }
+
+    /// Waits for the end, with what was said after the lines that were read.
+    pub(crate) fn end(mut self) -> Said {
+        let mut stdout = String::new();
+        let mut stderr = String::new();
+        self.stdout.read_to_string(&mut stdout).expect("readable");
+        if let Some(mut from) = self.child.stderr.take() {
+            from.read_to_string(&mut stderr).expect("readable");
+        }
+        Said { code: self.child.wait().expect("ours").code(), stdout, stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Of a test that failed. One that has ended cannot be killed, and that is fine.
+        if self.child.kill().is_ok() {
+            let _ended = self.child.wait();
+        }
+    }
+}
+
+/// Longer than anything here takes.
+pub(crate) const LIMIT: Duration = Duration::from_mins(1);
+
+/// Waits until a file is there.
+#[track_caller]
+pub(crate) fn await_file(path: &Path) {
+    until(LIMIT, &format!("`{}` is there", path.display()), || path.exists());
+}

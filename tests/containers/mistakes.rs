@@ -1,0 +1,66 @@
+//! What goes wrong before Codex is reached: each says what is wrong and what to do, and leaves nothing.
+//! No story here starts a container.
+
+use testkit::docker::{base_image, docker};
+
+use crate::hand::Hand;
+
+#[test]
+fn each_mistake_says_what_is_wrong_and_what_to_do() {
+    for (name, value, said) in [
+        ("DOCKER_HOST", "unix:///nowhere/docker.sock", "no container engine"),
+        ("DOCKER_HOST", "ssh://me@host", "no address of an engine"),
+        ("IMAGE_NAME", "nobody/made-this:1", "no image `nobody/made-this:1`"),
+        ("CODEX_MOUNT_PATHS", "/nowhere/at/all", "`/nowhere/at/all` is not there"),
+        ("CODEX_WORKSPACE_DIR", "/nowhere/at/all", "`/nowhere/at/all` is not there"),
+        ("CONTAINER_NAME", "-x", "CONTAINER_NAME"),
+        ("CODEX_DOCKER_MEMORY", "much", "CODEX_DOCKER_MEMORY"),
+        ("CODEX_DOCKER_FREE_DISK", "9999t", "less than the floor"),
+        ("CODEX_DOCKER_ALLOW_HOSTS", "https://example.com/x", "CODEX_DOCKER_ALLOW_HOSTS"),
+        ("CODEX_DOCKER_BROKER", "on", "CODEX_DOCKER_SESSIONS"),
+    ] {
+        let hand = Hand::with_shell().with(name, value);
+        let failed = hand.run(["true"]);
+        assert_eq!((failed.code, failed.stdout.as_str()), (Some(125), ""), "{name}={value}: {failed:?}");
+        assert!(failed.stderr.starts_with("error: ") && failed.stderr.contains(said), "{name}={value}: {}", failed.stderr);
+        assert!(failed.stderr.contains("hint: "), "{name}={value}: {}", failed.stderr);
+    }
+}
+
+#[test]
+fn a_name_that_another_container_has_is_refused() {
+    let hand = Hand::with_shell();
+    let name = hand.name("taken");
+    docker(&["create", "--name", &name, &base_image(), "true"]);
+    let failed = hand.named("taken").run(["true"]);
+    assert_eq!(failed.code, Some(125));
+    assert!(failed.stderr.contains("not this run's"), "{}", failed.stderr);
+}
+
+#[test]
+fn a_container_of_somebody_else_is_not_ours_to_end() {
+    let hand = Hand::with_shell();
+    let name = hand.name("foreign");
+    docker(&["create", "--name", &name, &base_image(), "true"]);
+    let failed = hand.run(["stop", &name]);
+    assert_eq!(failed.code, Some(125));
+    assert!(failed.stderr.contains("was not made by codex-docker"), "{}", failed.stderr);
+}
+
+#[test]
+fn no_engine_is_no_failure_for_who_only_sweeps_up() {
+    let hand = Hand::with_shell().with("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    assert_eq!(hand.run(["reap"]).code, Some(125));
+    hand.run(["reap", "--if-reachable"]).well();
+}
+
+#[test]
+fn check_says_in_one_answer_whether_a_run_can_start() {
+    let sound = Hand::new().run(["check", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(sound.well()).expect("JSON");
+    assert_eq!((&answer["usable"], &answer["problem"]), (&true.into(), &serde_json::Value::Null), "{answer}");
+    assert_eq!(answer["image"]["codex_version"], model::CODEX_VERSION);
+    let without = Hand::new().with("IMAGE_NAME", "nobody/made-this:1").run(["check", "--json"]);
+    let answer: serde_json::Value = serde_json::from_str(&without.stdout).expect("JSON");
+    assert_eq!((without.code, &answer["problem"]["code"]), (Some(1), &"image_missing".into()), "{answer}");
+}

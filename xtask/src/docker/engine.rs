@@ -1,0 +1,202 @@
+//! The container engine of the tests: the one that answers, or Debian's own, for the time of this chore.
+//!
+//! An engine that was started here ends with this process, however that ends, and takes the containers along that were made
+//! in between. One that was there before is never touched.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{DockerError, docker, engine_answers, last_words};
+use crate::{console, packages, tools};
+
+/// How long dockerd may take to be ready. Usually it is a second.
+const START_LIMIT: Duration = Duration::from_mins(1);
+
+/// How long dockerd may take to end.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+/// An engine that answers.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    /// The daemon that was started here, and the containers that it found.
+    ours: Option<(Child, BTreeSet<String>)>,
+}
+
+/// Finds an engine, or starts one.
+pub(crate) fn ensure(root: &Path) -> Result<Engine, DockerError> {
+    if packages::on_path("docker") && engine_answers() {
+        return Ok(Engine { ours: None });
+    }
+    if let Some(host) = std::env::var_os("DOCKER_HOST") {
+        return Err(DockerError::Elsewhere(host.to_string_lossy().into_owned()));
+    }
+    if !packages::on_path("dockerd") {
+        // A kernel with AppArmor starts no container without its tools.
+        packages::install(&["docker.io", "apparmor"])?;
+    }
+    // A package of its own in newer Debians.
+    if !packages::on_path("docker") {
+        packages::install(&["docker-cli"])?;
+    }
+    if engine_answers() {
+        return Ok(Engine { ours: None });
+    }
+    if !packages::is_root() {
+        return Err(DockerError::NotRoot);
+    }
+    mount_cgroups()?;
+    console::timed("start a container engine", || start(&tools::tools_folder(root)))
+}
+
+/// Where nobody mounted the control groups, as in small virtual machines, Debian has a script for it.
+fn mount_cgroups() -> Result<(), DockerError> {
+    let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
+    if mounts.lines().any(|line| line.split(' ').nth(2).is_some_and(|kind| kind.starts_with("cgroup"))) {
+        return Ok(());
+    }
+    packages::install(&["cgroupfs-mount"])?;
+    Ok(console::run(&mut Command::new("cgroupfs-mount"))?)
+}
+
+fn start(tools: &Path) -> Result<Engine, DockerError> {
+    let folder = |source| DockerError::Folder { path: tools.to_owned(), source };
+    std::fs::create_dir_all(tools).map_err(folder)?;
+    let log = tools.join("dockerd.log");
+    let pid_file = tools.join("dockerd.pid");
+    // None answers, so whatever it says is of the past; another program may have that number by now.
+    std::fs::remove_file(&pid_file).ok();
+    let ready = tempfile::tempdir().map_err(folder)?;
+    let ready_path = ready.path().join("ready");
+    let ready = UnixDatagram::bind(&ready_path).map_err(folder)?;
+    ready.set_read_timeout(Some(Duration::from_millis(500))).map_err(folder)?;
+    let output = File::create(&log).map_err(folder)?;
+    let daemon = Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "dockerd", "--live-restore", "--pidfile"])
+        .arg(&pid_file)
+        .env("NOTIFY_SOCKET", &ready_path)
+        .stdin(Stdio::null())
+        .stderr(output.try_clone().map_err(folder)?)
+        .stdout(output)
+        .spawn()
+        .map_err(|source| DockerError::Start { program: "dockerd", source })?;
+    // From here on it is ended when anything fails.
+    let mut engine = Engine { ours: Some((daemon, BTreeSet::new())) };
+    let not_ready = |why: String| DockerError::NotReady { why, said: last_words(&log), log: log.clone() };
+    await_ready(engine.ours.as_mut().map(|(daemon, _)| daemon), &ready).map_err(not_ready)?;
+    if !engine_answers() {
+        return Err(not_ready("`docker info` fails".to_owned()));
+    }
+    if let Some((_, found)) = &mut engine.ours {
+        *found = containers();
+    }
+    Ok(engine)
+}
+
+/// Waits for dockerd's own word, as systemd does.
+fn await_ready(daemon: Option<&mut Child>, ready: &UnixDatagram) -> Result<(), String> {
+    let Some(daemon) = daemon else { return Ok(()) };
+    let until = Instant::now() + START_LIMIT;
+    let mut word = [0; 512];
+    while Instant::now() < until {
+        if let Ok(length) = ready.recv(&mut word)
+            && word[..length].split(|&byte| byte == b'\n').any(|line| line == b"READY=1")
+        {
+            return Ok(());
+        }
+        match daemon.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) => return Err(format!("it ended with {status}")),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Err(format!("nothing was heard of it for {START_LIMIT:?}"))
+}
+
+fn containers() -> BTreeSet<String> {
+    let listed = docker(&["ps", "--all", "--quiet", "--no-trunc"]).output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect()
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let Some((daemon, found)) = self.ours.take() else { return };
+        let left: Vec<String> = containers().difference(&found).cloned().collect();
+        if !left.is_empty() {
+            console::complain(&format!("the tests left containers behind, which are removed: {}", left.len()));
+            tools::answers(docker(&["rm", "--force", "--volumes"]).args(&left));
+        }
+        stop(daemon);
+    }
+}
+
+/// Ends a child: by asking, and when that does not help, by force.
+fn stop(mut daemon: Child) {
+    let pid = Pid::from_child(&daemon);
+    let (ended, end) = mpsc::channel();
+    let waiter = std::thread::spawn(move || {
+        let status = daemon.wait();
+        ended.send(()).ok();
+        status
+    });
+    kill_process(pid, Signal::TERM).ok();
+    if end.recv_timeout(STOP_LIMIT).is_err() {
+        console::complain("the container engine does not end; it is killed");
+        kill_process(pid, Signal::KILL).ok();
+    }
+    waiter.join().ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn daemon(script: &str) -> Child {
+        Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("there is a shell")
+    }
+
+    fn listener(folder: &Path) -> UnixDatagram {
+        let socket = UnixDatagram::bind(folder.join("ready")).expect("a temporary socket");
+        socket.set_read_timeout(Some(Duration::from_millis(10))).expect("a socket has a limit");
+        socket
+    }
+
+    #[test]
+    fn a_daemon_that_says_so_is_ready() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let socket = listener(folder.path());
+        let sender = UnixDatagram::unbound().expect("a socket");
+        sender.send_to(b"STATUS=starting", folder.path().join("ready")).expect("sent");
+        sender.send_to(b"STATUS=up\nREADY=1", folder.path().join("ready")).expect("sent");
+        let mut running = daemon("read line");
+        assert_eq!(await_ready(Some(&mut running), &socket), Ok(()));
+        stop(running);
+    }
+
+    #[test]
+    fn a_daemon_that_ends_early_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let ended = await_ready(Some(&mut daemon("exit 3")), &listener(folder.path()));
+        assert_eq!(ended, Err("it ended with exit status: 3".to_owned()));
+    }
+
+    #[test]
+    fn a_daemon_is_asked_to_end() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let trace = folder.path().join("trace");
+        let started = folder.path().join("started");
+        Command::new("mkfifo").arg(&started).status().expect("a pipe can be made");
+        let (trap, ready) = (trace.display(), started.display());
+        let script = format!("trap 'echo asked > {trap}; kill $!; exit 0' TERM; sleep 60 & echo > {ready}; wait");
+        let running = daemon(&script);
+        std::fs::read(&started).expect("it has set its trap");
+        stop(running);
+        assert_eq!(std::fs::read_to_string(trace).expect("it wrote"), "asked\n");
+    }
+}

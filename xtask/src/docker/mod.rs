@@ -1,0 +1,82 @@
+//! What the tests with containers need: a container engine, and an image to build ours on.
+//!
+//! An engine that is there is used as it is. Where none answers, Debian's is installed and started for the time of this chore;
+//! it ends with it in every case. No registry is needed on Debian.
+
+mod base;
+mod engine;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+pub(crate) use self::base::ensure as ensure_base;
+pub(crate) use self::engine::{Engine, ensure as ensure_engine};
+use crate::console::StepError;
+use crate::packages::PackagesError;
+use crate::tools;
+
+/// Why there are no containers for the tests.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DockerError {
+    #[error(transparent)]
+    Packages(#[from] PackagesError),
+    #[error("the tests need a container engine, and DOCKER_HOST={0} does not answer\nhint: start that one, or unset DOCKER_HOST")]
+    Elsewhere(String),
+    #[error(
+        "the tests need a container engine, and none answers\nhint: run `sudo systemctl start docker` or `sudo dockerd`, then try again"
+    )]
+    NotRoot,
+    #[error("could not start `{program}`")]
+    Start {
+        program: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error("dockerd did not become ready: {why}; it said:\n{said}\nhint: the whole of it is in {log}")]
+    NotReady { why: String, said: String, log: PathBuf },
+    #[error("could not make the base of the images: {0}")]
+    Base(#[from] StepError),
+    #[error("could not make the base of the images: debootstrap ended with {status}; it said:\n{said}")]
+    Debootstrap { status: std::process::ExitStatus, said: String },
+    #[error("{path} cannot be used")]
+    Folder {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Docker's own client.
+fn docker(arguments: &[&str]) -> Command {
+    let mut command = Command::new("docker");
+    command.args(arguments);
+    command
+}
+
+fn engine_answers() -> bool {
+    tools::answers(&mut docker(&["info", "--format", "{{.ServerVersion}}"]))
+}
+
+/// The last lines of a log, for an error.
+fn last_words(log: &Path) -> String {
+    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(10)..].iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_log_the_last_words_are_shown() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let log = folder.path().join("log");
+        let lines: Vec<String> = (1..=12).map(|number| format!("line {number}")).collect();
+        std::fs::write(&log, lines.join("\n")).expect("a temporary file");
+        let said = last_words(&log);
+        assert!(said.starts_with("  | line 3\n") && said.ends_with("  | line 12"), "{said}");
+        assert_eq!(last_words(&folder.path().join("gone")), "");
+    }
+}
