@@ -1,7 +1,7 @@
 //! The program as a person uses it: arguments, folder, streams and exit code pass through, and nothing else does.
 //! Each story is one call, as it would be typed.
 
-use std::io::Write as _;
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Stdio;
 
 use crate::hand::Hand;
@@ -106,18 +106,21 @@ fn git_works_in_a_repository_of_somebody_else() {
     assert_eq!(hand.run(["git log --format=%s"]).well(), "first\n");
 }
 
+/// `codex-docker` at a terminal of 33 rows and 99 columns, which is `script`'s.
+fn at_a_terminal(hand: &Hand, codex: &str) -> std::process::Child {
+    let program = hand.command([""; 0]);
+    let call = format!("{} codex-docker '{codex}'", program.get_program().to_string_lossy());
+    let mut script = std::process::Command::new("script");
+    script.args(["-qe", "-c", &format!("stty rows 33 cols 99; exec {call}"), "/dev/null"]).current_dir(hand.work()).env_clear();
+    script.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("SHELL", "/bin/sh").env("TERM", "xterm");
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is part of Debian")
+}
+
 #[test]
 fn at_a_terminal_codex_gets_one_of_the_same_size() {
     let hand = Hand::with_shell();
-    let program = hand.command([""; 0]);
-    let shell = format!(
-        "stty rows 33 cols 99; exec {} codex-docker 'stty size; test -t 0 && test -t 1 && echo terminal; read x; echo \"got $x\"; exit 4'",
-        program.get_program().to_string_lossy()
-    );
-    let mut script = std::process::Command::new("script");
-    script.args(["-qe", "-c", &shell, "/dev/null"]).current_dir(hand.work()).env_clear();
-    script.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("SHELL", "/bin/sh").env("TERM", "xterm");
-    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is part of Debian");
+    let codex = "stty size; test -t 0 && test -t 1 && echo terminal; read x; echo \"got $x\"; exit 4";
+    let mut child = at_a_terminal(&hand, codex);
     let mut stdin = child.stdin.take().expect("piped");
     // The terminal keeps what is typed before it is read.
     stdin.write_all(b"hello\n").expect("written");
@@ -127,6 +130,25 @@ fn at_a_terminal_codex_gets_one_of_the_same_size() {
         assert!(shown.contains(expected), "{expected} in {shown}");
     }
     assert_eq!(output.status.code(), Some(4), "{shown}");
+}
+
+#[test]
+fn control_c_at_a_terminal_is_codexs_to_hear() {
+    let hand = Hand::with_shell();
+    let mut child = at_a_terminal(&hand, "trap \"echo interrupted; exit 9\" INT; echo ready; while :; do sleep 1; done");
+    let mut shown = std::io::BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    while !line.contains("ready") {
+        line.clear();
+        assert_ne!(shown.read_line(&mut line).expect("readable"), 0, "it ended before it was ready");
+    }
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(b"\x03").expect("written");
+    let mut rest = String::new();
+    shown.read_to_string(&mut rest).expect("readable");
+    assert!(rest.contains("interrupted"), "{rest}");
+    assert_eq!(child.wait().expect("ours").code(), Some(9));
+    assert!(hand.containers().is_empty());
 }
 
 #[test]

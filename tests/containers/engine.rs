@@ -1,7 +1,8 @@
 //! An engine that dies under a run. It is an engine of the test's own, so that no other test notices.
 //! What it is asked to survive is SIGKILL.
 
-use testkit::own_engine::OwnEngine;
+use testkit::own_engine::{OwnEngine, SMALL_IMAGE};
+use testkit::own_podman::OwnPodman;
 
 use crate::hand::Hand;
 
@@ -50,4 +51,25 @@ fn a_stop_ends_although_no_engine_answers() {
     let engine = engine.started_again();
     assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
     drop(engine);
+}
+
+#[test]
+fn podman_behind_dockers_api_does_as_well() {
+    let podman = OwnPodman::start();
+    let hand = Hand::with_shell().with("DOCKER_HOST", &podman.host()).with("IMAGE_NAME", SMALL_IMAGE);
+    let hand = hand.with("CODEX_DOCKER_NETWORK", "none");
+    let said = hand.run(["echo out; echo err >&2; ls; exit 3"]);
+    assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (Some(3), "out\n", "err\n"));
+    let mut running = hand.start("trap 'echo goodbye; exit 5' INT; echo begun; while :; do sleep 1; done");
+    running.line();
+    assert_eq!(hand.containers().len(), 1);
+    running.signal(rustix::process::Signal::INT);
+    let said = running.end();
+    assert_eq!((said.code, said.stdout.as_str()), (Some(130), "goodbye\n"), "{said:?}");
+    let mut orphan = hand.start("echo begun; sleep 1000000");
+    orphan.line();
+    orphan.signal(rustix::process::Signal::KILL);
+    orphan.end();
+    assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
+    assert!(hand.containers().is_empty());
 }

@@ -15,6 +15,9 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("npm"), "npm"),
     (Need::Program("ps"), "procps"),
     (Need::Program("bash"), "bash"),
+    (Need::Program("podman"), "podman"),
+    (Need::Program("catatonit"), "catatonit"),
+    (Need::File("/bin/busybox"), "busybox-static"),
     (Need::File("/etc/ssl/certs/ca-certificates.crt"), "ca-certificates"),
 ];
 

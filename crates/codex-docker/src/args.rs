@@ -16,7 +16,7 @@ const VERBS: &[&str] = &["list", "stop", "reap", "check", "harvest", "image", "h
 /// Codex in a container.
 ///
 /// With any other arguments, Codex runs with them in a container, in this folder: `codex-docker exec "Fix the tests"`, or
-/// `codex-docker` alone at a terminal. What begins with one of the words above is Codex's own after `--`.
+/// `codex-docker` alone at a terminal. After `--`, every word is Codex's own.
 #[derive(Debug, Parser)]
 #[command(name = "codex-docker", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct OwnArguments {
@@ -25,10 +25,13 @@ pub(crate) struct OwnArguments {
 }
 
 const AFTER_HELP: &str = "\
-Set by variables: IMAGE_NAME, CONTAINER_NAME, CODEX_HOME, CODEX_WORKSPACE_DIR, CODEX_MOUNT_PATHS[_RO], CODEX_MOUNT_MAPS[_RO],
-CODEX_CONTAINER_ENV_<NAME>, CODEX_PASSTHROUGH_ENV, CODEX_ARTIFACTS_DIR, and CODEX_DOCKER_{USER, NETWORK, ALLOW_HOSTS, MEMORY,
-CPUS, PIDS, FREE_DISK, LABELS, STATE, SESSIONS, AUTH, CONFIG, GIT_DIR, GIT_OBJECTS, BROKER, MODEL_URL, TOKEN_BUDGET}.
-docs/codex-docker.md says what each does.";
+What a container gets is set by variables; docs/codex-docker.md says what each does:
+  IMAGE_NAME  CONTAINER_NAME  CODEX_HOME  CODEX_WORKSPACE_DIR  CODEX_ARTIFACTS_DIR
+  CODEX_MOUNT_PATHS[_RO]  CODEX_MOUNT_MAPS[_RO]
+  CODEX_CONTAINER_ENV_<NAME>  CODEX_PASSTHROUGH_ENV
+  CODEX_DOCKER_USER  CODEX_DOCKER_NETWORK  CODEX_DOCKER_ALLOW_HOSTS
+  CODEX_DOCKER_MEMORY  CODEX_DOCKER_CPUS  CODEX_DOCKER_PIDS  CODEX_DOCKER_FREE_DISK
+  and, for programs, more that begin with CODEX_DOCKER_";
 
 /// One of our own verbs.
 #[derive(Debug, Subcommand)]

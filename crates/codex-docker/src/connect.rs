@@ -202,6 +202,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_engine_of_long_ago_is_refused() {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("engine.sock");
+        let listener = tokio::net::UnixListener::bind(&socket).expect("bound");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("asked");
+            let mut asked = [0; 1024];
+            let _count = stream.read(&mut asked).await.expect("readable");
+            let about = r#"{"Version":"17.06","ApiVersion":"1.30"}"#;
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{about}", about.len());
+            stream.write_all(answer.as_bytes()).await.expect("open");
+        });
+        let host = format!("unix://{}", socket.display());
+        let failure = connect(&environment(&[("DOCKER_HOST", &host)])).await.expect_err("too old");
+        assert!(failure.code == "engine_too_old" && failure.message.contains("1.30") && !failure.hints.is_empty(), "{failure:?}");
+    }
+
+    #[tokio::test]
     async fn every_kind_of_silence_says_what_to_do() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("engine.sock");

@@ -7,6 +7,7 @@ pub mod codex;
 pub mod docker;
 mod home;
 pub mod own_engine;
+pub mod own_podman;
 pub mod small_disk;
 pub mod upstream;
 pub mod worker;

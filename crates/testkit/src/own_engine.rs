@@ -83,7 +83,7 @@ impl OwnEngine {
         let folder = tempfile::tempdir().expect("a folder");
         let place = Place { folder, flags: flags.iter().map(|flag| (*flag).to_owned()).collect() };
         let process = place.start();
-        import_small_image(&place);
+        import_small_image(&place.path("image"), &place.host());
         Self { place: Some(place), process }
     }
 
@@ -137,7 +137,7 @@ impl Drop for OwnEngine {
 }
 
 /// What an engine mounted for itself would keep its folder from being removed.
-fn unmount_below(folder: &Path) {
+pub(crate) fn unmount_below(folder: &Path) {
     let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mut below: Vec<_> =
         mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|path| Path::new(path).starts_with(folder)).collect();
@@ -147,8 +147,8 @@ fn unmount_below(folder: &Path) {
     }
 }
 
-fn import_small_image(place: &Place) {
-    let root = place.path("image");
+/// Makes the image below a folder, and gives it to an engine.
+pub(crate) fn import_small_image(root: &Path, host: &str) {
     for folder in ["bin", "usr/local/sbin", "tmp", "proc", "etc", "root"] {
         fs_err::create_dir_all(root.join(folder)).expect("a test's folder can be written");
     }
@@ -156,9 +156,12 @@ fn import_small_image(place: &Place) {
     for name in ["sh", "sleep", "cat", "ls", "seq", "touch", "printf", "ln", "grep", "setsid"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a test's folder can be written");
     }
-    let mut tar =
-        Command::new("tar").arg("-C").arg(&root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("tar is there");
+    let mut tar = Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("tar is there");
     let from = tar.stdout.take().expect("piped");
-    let imported = place.docker().args(["import", "-", SMALL_IMAGE]).stdin(from).output().expect("docker is installed");
+    let imported = Command::new("docker")
+        .args(["--host", host, "import", "-", SMALL_IMAGE])
+        .stdin(from)
+        .output()
+        .expect("docker is installed");
     assert!(imported.status.success() && tar.wait().expect("ours").success(), "{imported:?}");
 }
