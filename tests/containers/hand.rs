@@ -97,9 +97,14 @@ impl Hand {
         Running::of(child.expect("the program is there"))
     }
 
+    /// What this person's containers are found by. The engine may have those of others.
+    pub(crate) fn label(&self) -> String {
+        self.sandbox.label()
+    }
+
     /// The names of this person's containers.
     pub(crate) fn containers(&self) -> Vec<String> {
-        let said = self.run(["list", "--json", "--label", &self.sandbox.label()]);
+        let said = self.run(["list", "--json", "--label", &self.label()]);
         let listed: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a list");
         listed.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect()
     }

@@ -1,139 +1,51 @@
-//! The broker on a real socket, with a real server in the place of the model's API.
-//!
-//! What the server saw and what the client got are looked at from both sides: the key is only ever on the first.
+//! The broker on a real socket: what passes, what does not, and that the key is only ever on the side of the model.
+
+mod proxy_support;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 use bytes::Bytes;
 use codex_docker::proxy::broker::{Broker, BrokerAccount, BrokerSettings, new_token};
-use http_body_util::{BodyExt as _, Full, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::service::service_fn;
-use hyper::{HeaderMap, Request, Response};
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::Frame;
+use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, UnixStream};
-use tokio::sync::mpsc;
+use tokio::net::UnixStream;
 
-const KEY: &str = "sk-the-real-key";
+use self::proxy_support::{COMPLETED, KEY, Model, Stage, ask, piece, speaking, text, whole};
 
-const COMPLETED: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":70,\"output_tokens\":30}}}\n\n";
-
-type Pieces = mpsc::UnboundedReceiver<Bytes>;
-
-/// A model's API: what it was asked, and what it says, piece by piece.
-struct Model {
-    url: String,
-    seen: Arc<Mutex<Vec<(String, HeaderMap, Bytes)>>>,
-}
-
-impl Model {
-    /// One that answers each request with the next of these.
-    async fn answering(answers: Vec<Pieces>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let url = format!("http://{}/v1", listener.local_addr().expect("an address"));
-        let seen: Arc<Mutex<Vec<_>>> = Arc::default();
-        let answers = Arc::new(Mutex::new(answers.into_iter()));
-        let remembered = Arc::clone(&seen);
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let (seen, answers) = (Arc::clone(&remembered), Arc::clone(&answers));
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let (seen, answers) = (Arc::clone(&seen), Arc::clone(&answers));
-                    async move {
-                        let (head, body) = request.into_parts();
-                        let body = body.collect().await.expect("a body").to_bytes();
-                        seen.lock().expect("sound").push((format!("{} {}", head.method, head.uri), head.headers, body));
-                        let pieces = answers.lock().expect("sound").next().unwrap_or_else(|| whole(COMPLETED));
-                        let frames = futures_util::stream::unfold(pieces, |mut pieces| async move {
-                            Some((Ok::<_, Infallible>(Frame::data(pieces.recv().await?)), pieces))
-                        });
-                        let response =
-                            Response::builder().header("content-type", "text/event-stream").header("set-cookie", "a=b");
-                        Ok::<_, Infallible>(response.body(StreamBody::new(frames)).expect("sound"))
-                    }
-                });
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-            }
-        });
-        Self { url, seen }
-    }
-
-    fn asked(&self) -> Vec<(String, HeaderMap, Bytes)> {
-        self.seen.lock().expect("sound").clone()
-    }
-}
-
-fn whole(text: &str) -> Pieces {
-    let (pieces, receiver) = mpsc::unbounded_channel();
-    pieces.send(Bytes::copy_from_slice(text.as_bytes())).expect("open");
-    receiver
-}
-
-struct Stage {
-    broker: Broker,
-    model: Model,
-    token: String,
-    socket: PathBuf,
-    _folder: tempfile::TempDir,
-}
-
-async fn stage(answers: Vec<Pieces>, budget: Option<u64>) -> Stage {
-    let model = Model::answering(answers).await;
-    let upstream = model.url.clone();
-    let (broker, token, socket, folder) = broker(upstream, budget);
-    Stage { broker, model, token, socket, _folder: folder }
-}
-
-fn broker(upstream: String, budget: Option<u64>) -> (Broker, String, PathBuf, tempfile::TempDir) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (socket, token) = (folder.path().join("broker"), new_token());
-    let settings = BrokerSettings { socket: socket.clone(), upstream, api_key: KEY.to_owned(), token: token.clone(), budget };
-    (Broker::start(settings).expect("it starts"), token, socket, folder)
-}
-
-/// Asks as Codex does; the head of the answer, and its body as it comes.
-async fn ask(socket: &PathBuf, what: &str, token: &str, body: &str) -> Response<Incoming> {
-    let stream = UnixStream::connect(socket).await.expect("it listens");
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
-    tokio::spawn(connection);
-    let (method, path) = what.split_once(' ').expect("a method and a path");
-    let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:8317").header("x-mine", "kept");
-    let request =
-        request.header("authorization", format!("Bearer {token}")).header("connection", "x-hop").header("x-hop", "dropped");
-    sender.send_request(request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("sound")).await.expect("answered")
-}
-
-async fn text(response: Response<Incoming>) -> String {
-    let bytes = response.into_body().collect().await.expect("a body").to_bytes();
-    String::from_utf8_lossy(&bytes).into_owned()
-}
+const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn the_token_is_swapped_for_the_key_and_nothing_of_it_comes_back() {
-    let stage = stage(vec![], None).await;
+    let headers = [("content-type", "text/event-stream"), ("set-cookie", "a=b"), ("x-theirs", "kept"), ("x-echo", KEY)];
+    let stage = Stage::new(vec![whole(200, &headers, COMPLETED)], None).await;
     let response = ask(&stage.socket, "POST /v1/responses?x=1", &stage.token, "the prompt").await;
-    assert_eq!(response.status(), 200);
+    assert_eq!((response.status().as_u16(), &response.headers()["x-theirs"]), (200, &"kept".parse().expect("a value")));
     assert!(response.headers().get("set-cookie").is_none(), "{:?}", response.headers());
-    assert!(!format!("{:?}", response.headers()).contains(KEY));
+    assert!(!format!("{:?}", response.headers()).contains(KEY), "{:?}", response.headers());
     assert_eq!(text(response).await, COMPLETED);
-    let asked = stage.model.asked();
-    let (what, headers, body) = &asked[0];
-    assert_eq!((what.as_str(), body.as_ref()), ("POST /v1/responses?x=1", &b"the prompt"[..]));
+    let asked = stage.model.asked.lock().expect("sound");
+    let headers = &asked[0].headers;
+    assert_eq!((asked[0].what.as_str(), asked[0].body.as_ref()), ("POST /v1/responses?x=1", &b"the prompt"[..]));
     assert_eq!(headers["authorization"], format!("Bearer {KEY}"));
-    assert_eq!(headers["x-mine"], "kept");
-    assert!(headers.get("x-hop").is_none() && !headers["host"].to_str().expect("text").contains("8317"), "{headers:?}");
+    assert_eq!((&headers["x-mine"], &headers["content-length"]), (&"kept".parse().expect("a value"), &10.into()));
+    for gone in ["x-hop", "proxy-anything", "transfer-encoding"] {
+        assert!(headers.get(gone).is_none(), "{gone}: {headers:?}");
+    }
+    assert!(!headers["host"].to_str().expect("text").contains("8317"), "{headers:?}");
     let expected = BrokerAccount { requests: 1, refused: 0, input_tokens: 70, output_tokens: 30 };
     assert_eq!(stage.broker.account(), expected);
-    assert!(!format!("{:?}", stage.broker).contains(KEY));
+    let shown = format!("{:?}", stage.broker);
+    assert!(!shown.contains(KEY) && !shown.contains(&stage.token), "{shown}");
 }
 
 #[tokio::test]
 async fn only_the_runs_own_token_and_only_what_codex_needs_is_passed_on() {
-    let stage = stage(vec![], None).await;
+    let stage = Stage::new(vec![], None).await;
     for (what, token, status) in [
         ("POST /v1/responses", "", 401),
         ("POST /v1/responses", KEY, 401),
@@ -142,8 +54,10 @@ async fn only_the_runs_own_token_and_only_what_codex_needs_is_passed_on() {
         ("GET /v1/responses", &stage.token, 403),
         ("DELETE /v1/models", &stage.token, 403),
         ("POST /v1/responses/../files", &stage.token, 403),
+        ("POST /v1/responses/%2e%2e/files", &stage.token, 403),
         ("POST /v1//responses", &stage.token, 403),
         ("POST /responses", &stage.token, 403),
+        ("POST http://elsewhere.example/v1/files", &stage.token, 403),
         ("GET /", &stage.token, 403),
     ] {
         let response = ask(&stage.socket, what, token, "").await;
@@ -151,63 +65,133 @@ async fn only_the_runs_own_token_and_only_what_codex_needs_is_passed_on() {
         let said = text(response).await;
         assert!(said.contains("\"error\"") && !said.contains(KEY), "{what}: {said}");
     }
-    assert!(stage.model.asked().is_empty());
-    assert_eq!(stage.broker.account(), BrokerAccount { refused: 10, ..BrokerAccount::default() });
-    assert_eq!(ask(&stage.socket, "GET /v1/models", &stage.token, "").await.status(), 200);
+    assert_eq!(stage.model.count(), 0);
+    assert_eq!(stage.broker.account(), BrokerAccount { refused: 12, ..BrokerAccount::default() });
+    for what in ["GET /v1/models?client_version=1", "POST /v1/responses/compact", "POST http://elsewhere.example/v1/responses"] {
+        assert_eq!(ask(&stage.socket, what, &stage.token, "").await.status(), 200, "{what}");
+    }
+    let asked = stage.model.asked.lock().expect("sound");
+    assert!(asked.iter().all(|asked| stage.model.url.contains(asked.headers["host"].to_str().expect("text"))), "one model only");
+    assert!(asked[0].headers.get("transfer-encoding").is_none(), "what has no body is sent without one");
+}
+
+#[tokio::test]
+async fn what_the_model_has_against_a_request_comes_back_without_the_key() {
+    let error = format!("{{\"error\":{{\"message\":\"Incorrect API key provided: {KEY}. {KEY}\"}}}}");
+    let headers = [("content-type", "application/json"), ("retry-after", "7"), ("www-authenticate", KEY)];
+    let stage = Stage::new(vec![whole(401, &headers, &error)], None).await;
+    let response = stage.ask("x").await;
+    assert_eq!((response.status().as_u16(), &response.headers()["retry-after"]), (401, &7.into()));
+    assert!(!format!("{:?}", response.headers()).contains(KEY));
+    let said = text(response).await;
+    assert_eq!(said, error.replace(KEY, "[hidden]"));
+    assert_eq!((stage.broker.account().requests, stage.broker.account().input_tokens), (1, 0));
+}
+
+#[tokio::test]
+async fn the_key_does_not_follow_a_redirect() {
+    let elsewhere = Model::answering(vec![]).await;
+    let away = |status| whole(status, &[("location", &elsewhere.url)], "");
+    let stage = Stage::new(vec![away(307), away(302), away(303)], None).await;
+    // What has no body could be asked again elsewhere; the rest could not in any case.
+    for (what, status) in [("POST /v1/responses", 307), ("GET /v1/models", 302), ("POST /v1/responses", 303)] {
+        assert_eq!(ask(&stage.socket, what, &stage.token, "").await.status(), status, "{what}");
+    }
+    assert_eq!((stage.model.count(), elsewhere.count()), (3, 0));
 }
 
 #[tokio::test]
 async fn an_answer_is_streamed_while_the_model_still_speaks() {
-    let (pieces, receiver) = mpsc::unbounded_channel();
-    let stage = stage(vec![receiver], None).await;
-    pieces.send(Bytes::from_static(b"data: first\n\n")).expect("open");
-    let mut response = ask(&stage.socket, "POST /v1/responses", &stage.token, "x").await;
-    let first = response.frame().await.expect("a piece").expect("sound").into_data().expect("data");
-    assert_eq!(first, "data: first\n\n", "it is here before the model has ended");
-    pieces.send(Bytes::from_static(COMPLETED.as_bytes())).expect("open");
-    drop(pieces);
+    let (model, said) = speaking();
+    let stage = Stage::new(vec![said], None).await;
+    model.says("data: first\n\n");
+    let mut response = stage.ask("x").await;
+    assert_eq!(piece(&mut response).await, "data: first\n\n", "it is here before the model has ended");
+    model.says(COMPLETED);
+    drop(model);
     assert_eq!(text(response).await, COMPLETED);
 }
 
 #[tokio::test]
+async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
+    let stage = Stage::new(vec![], None).await;
+    let authorization = format!("Authorization: Bearer {}", stage.token);
+    let declared =
+        format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\n{authorization}\r\nContent-Length: {}\r\n\r\n", (128 << 20) + 1);
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    stream.write_all(declared.as_bytes()).await.expect("written");
+    let mut said = [0; 12];
+    let read = tokio::time::timeout(LIMIT, stream.read_exact(&mut said)).await;
+    read.expect("answered before a byte of the body").expect("open");
+    assert_eq!(&said, b"HTTP/1.1 413");
+    let response = ask_without_end(&stage).await;
+    assert_eq!(response.status(), 413);
+    assert!(text(response).await.contains("request_too_long"));
+    assert_eq!((stage.model.count(), stage.broker.account().refused), (0, 2));
+}
+
+/// A request of unknown length that never ends.
+async fn ask_without_end(stage: &Stage) -> Response<hyper::body::Incoming> {
+    let stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
+    tokio::spawn(connection);
+    let much = Bytes::from(vec![b' '; 1 << 20]);
+    let body = StreamBody::new(futures_util::stream::repeat_with(move || Ok::<_, Infallible>(Frame::data(much.clone()))));
+    let request = Request::post("/v1/responses").header("authorization", format!("Bearer {}", stage.token));
+    sender.send_request(request.body(body).expect("sound")).await.expect("answered")
+}
+
+#[tokio::test]
 async fn ten_answers_at_once_do_not_mix() {
-    let stage = Arc::new(stage(vec![], None).await);
-    let asking: Vec<_> = (0..10)
-        .map(|n| {
-            let stage = Arc::clone(&stage);
-            tokio::spawn(async move {
-                text(ask(&stage.socket, "POST /v1/responses", &stage.token, &format!("prompt {n}")).await).await
-            })
-        })
-        .collect();
-    for one in asking {
-        assert_eq!(one.await.expect("no panic"), COMPLETED);
+    let (models, answers): (Vec<_>, Vec<_>) = (0..10).map(|_| speaking()).unzip();
+    let stage = Stage::new(answers, None).await;
+    let prompts: Vec<String> = (0..10).map(|n| format!("prompt {n}")).collect();
+    for (n, model) in models.iter().enumerate() {
+        model.says(&format!("data: answer {n}\n\n"));
+    }
+    let stage = &stage;
+    let asking = prompts.iter().map(|prompt| async move {
+        let mut response = stage.ask(prompt).await;
+        (prompt, piece(&mut response).await, response)
+    });
+    // All have begun before one ends.
+    let begun = futures_util::future::join_all(asking).await;
+    for model in models {
+        model.says(COMPLETED);
+    }
+    for (prompt, first, response) in begun {
+        let asked = stage.model.asked.lock().expect("sound").iter().position(|asked| asked.body == prompt).expect("it was asked");
+        assert_eq!(first, format!("data: answer {asked}\n\n"), "{prompt}");
+        assert_eq!(text(response).await, COMPLETED);
     }
     assert_eq!((stage.broker.account().requests, stage.broker.account().input_tokens), (10, 700));
 }
 
 #[tokio::test]
-async fn a_budget_that_is_used_up_is_said_and_the_model_is_not_asked() {
-    let stage = stage(vec![], Some(150)).await;
-    for _ in 0..2 {
-        let response = ask(&stage.socket, "POST /v1/responses", &stage.token, "x").await;
-        assert_eq!(response.status(), 200);
-        text(response).await;
-    }
-    let response = ask(&stage.socket, "POST /v1/responses", &stage.token, "x").await;
-    assert_eq!(response.status(), 400);
-    let said = text(response).await;
-    assert!(said.contains("budget_exceeded") && said.contains("150 tokens") && said.contains("used 200"), "{said}");
-    assert_eq!(stage.model.asked().len(), 2);
+async fn a_model_that_dies_in_the_middle_breaks_the_answer_off_and_nothing_else() {
+    let (model, said) = speaking();
+    let stage = Stage::new(vec![said], None).await;
+    model.says("data: first\n\n");
+    let mut response = stage.ask("x").await;
+    piece(&mut response).await;
+    model.dies();
+    let rest = tokio::time::timeout(LIMIT, response.into_body().collect()).await.expect("it ends");
+    assert!(rest.is_err(), "a broken answer does not look like a whole one");
+    assert_eq!(text(stage.ask("again").await).await, COMPLETED);
 }
 
 #[tokio::test]
 async fn a_model_that_cannot_be_reached_is_said_without_the_key() {
-    let (_broker, token, socket, _folder) = broker("http://127.0.0.1:1/v1".to_owned(), None);
-    let response = ask(&socket, "POST /v1/responses", &token, "x").await;
-    assert_eq!(response.status(), 502);
-    let said = text(response).await;
-    assert!(said.contains("127.0.0.1") && said.contains("model_unreachable") && !said.contains(KEY), "{said}");
+    let plain = Model::answering(vec![]).await;
+    let no_tls = plain.url.replace("http:", "https:");
+    for upstream in ["http://127.0.0.1:1/v1".to_owned(), no_tls] {
+        let stage = Stage::before(plain.clone(), upstream, None);
+        let response = stage.ask("x").await;
+        assert_eq!(response.status(), 502);
+        let said = text(response).await;
+        assert!(said.contains("127.0.0.1") && said.contains("model_unreachable") && !said.contains(KEY), "{said}");
+    }
+    assert_eq!(plain.count(), 0);
 }
 
 #[tokio::test]
@@ -223,34 +207,66 @@ async fn an_address_that_is_none_is_refused_at_the_start() {
 }
 
 #[tokio::test]
+async fn any_user_of_the_container_reaches_the_broker_and_the_next_run_has_another_token() {
+    let stage = Stage::new(vec![], None).await;
+    let mode = std::fs::metadata(&stage.socket).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o666);
+    assert!(stage.token.len() == 64 && stage.token.bytes().all(|byte| byte.is_ascii_hexdigit()) && stage.token != new_token());
+}
+
+#[tokio::test]
 async fn when_the_run_ends_its_broker_ends_with_all_that_goes_through_it() {
-    let (pieces, receiver) = mpsc::unbounded_channel();
-    let stage = stage(vec![receiver], None).await;
-    pieces.send(Bytes::from_static(b"data: first\n\n")).expect("open");
-    let mut response = ask(&stage.socket, "POST /v1/responses", &stage.token, "x").await;
-    response.frame().await.expect("a piece").expect("sound");
+    let (model, said) = speaking();
+    let stage = Stage::new(vec![said], Some(1000)).await;
+    model.says("data: first\n\n");
+    let mut response = stage.ask("x").await;
+    piece(&mut response).await;
     let Stage { broker, socket, .. } = stage;
     drop(broker);
-    let rest = tokio::time::timeout(Duration::from_secs(20), response.into_body().collect()).await;
+    let rest = tokio::time::timeout(LIMIT, response.into_body().collect()).await;
     assert!(rest.is_ok(), "the answer ends with the broker");
+    tokio::time::timeout(LIMIT, model.unheard()).await.expect("the model is left too");
     assert!(!socket.exists() && UnixStream::connect(&socket).await.is_err());
-    drop(pieces);
 }
 
 #[tokio::test]
 async fn a_request_of_two_lengths_is_not_two_requests() {
-    let stage = stage(vec![], None).await;
+    let stage = Stage::new(vec![], None).await;
     for smuggled in [
         "Content-Length: 4\r\nContent-Length: 0\r\n\r\nGET ",
         "Content-Length: x\r\n\r\n",
+        "Content-Length: +4\r\n\r\nGET ",
         "Transfer-Encoding: chunked, x\r\n\r\n0\r\n\r\n",
     ] {
-        let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
-        let head = format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n{smuggled}", stage.token);
-        stream.write_all(head.as_bytes()).await.expect("written");
-        let mut said = vec![0; 12];
-        let read = tokio::time::timeout(Duration::from_secs(20), stream.read_exact(&mut said)).await.expect("answered");
-        assert!(read.is_err() || said.starts_with(b"HTTP/1.1 4"), "{smuggled:?}: {}", String::from_utf8_lossy(&said));
+        let said = raw(&stage, smuggled).await;
+        assert!(said.is_empty() || said.starts_with("HTTP/1.1 4"), "{smuggled:?}: {said}");
     }
-    assert!(stage.model.asked().is_empty());
+    assert_eq!(stage.model.count(), 0);
+}
+
+#[tokio::test]
+async fn a_length_beside_pieces_counts_for_nothing_and_what_follows_is_not_heard() {
+    let stage = Stage::new(vec![], None).await;
+    let follows = format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n\r\n", stage.token);
+    for lengths in ["Content-Length: 3\r\nTransfer-Encoding: chunked", "Transfer-Encoding: chunked\r\nContent-Length: 3"] {
+        let said = raw(&stage, &format!("{lengths}\r\n\r\n5\r\nhello\r\n0\r\n\r\n{follows}")).await;
+        assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
+    }
+    let asked = stage.model.asked.lock().expect("sound");
+    assert_eq!(asked.len(), 2);
+    for asked in asked.iter() {
+        assert_eq!(asked.body, "hello");
+        assert!(asked.headers.get("content-length").is_none(), "{:?}", asked.headers);
+    }
+}
+
+/// Asks with these headers and this body as they are; all that comes back.
+async fn raw(stage: &Stage, rest: &str) -> String {
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let head = format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", stage.token);
+    stream.write_all(format!("{head}{rest}").as_bytes()).await.expect("written");
+    let mut said = Vec::new();
+    // A connection that is broken off is an answer too.
+    let _broken = tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends");
+    String::from_utf8_lossy(&said).into_owned()
 }

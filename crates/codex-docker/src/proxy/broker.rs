@@ -6,28 +6,28 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::StreamExt as _;
-use http_body_util::{BodyExt as _, Limited, StreamBody};
-use hyper::body::{Frame, Incoming};
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use hyper::body::Incoming;
+use hyper::{Method, Request, Response, StatusCode, header};
 use reqwest::Url;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::serve::{Body, Serving, respond, serve, strip_hop_by_hop};
-use super::usage::Reader;
+use super::secret::Secret;
+use super::serve::{Body, Serving, Silence, respond, serve};
+use super::usage::Cost;
 
 /// What Codex asks of a model's API.
 const PASSED: &[(&str, &str)] = &[("POST", "/v1/responses"), ("POST", "/v1/responses/compact"), ("GET", "/v1/models")];
 
-/// The longest request. Codex sends the whole conversation each time, with its images.
-const REQUEST_BYTES: usize = 128 << 20;
+/// Requests that are with the model at once; more wait. It is also by how many a budget can be overshot, since what an answer
+/// costs is known at its end.
+const AT_ONCE: usize = 32;
 
 /// How long the model's API may take to be reached.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -42,7 +42,7 @@ pub struct BrokerSettings {
     pub api_key: String,
     /// What the container must say instead.
     pub token: String,
-    /// How many tokens the run may use.
+    /// How many tokens the run may use. Requests that have begun when it is used up come to their end.
     pub budget: Option<u64>,
 }
 
@@ -53,7 +53,7 @@ pub struct Broker {
     _serving: Serving,
 }
 
-/// What went through a broker.
+/// What went through a broker. Tokens are those that the model has said; an answer that breaks off says none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BrokerAccount {
     /// Requests that were passed on.
@@ -66,22 +66,30 @@ pub struct BrokerAccount {
     pub output_tokens: u64,
 }
 
-struct Shared {
-    client: reqwest::Client,
-    upstream: Url,
-    authorization: header::HeaderValue,
-    token: String,
-    budget: Option<u64>,
+/// What the requests of a run share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) client: reqwest::Client,
+    pub(super) upstream: Url,
+    pub(super) key: Secret,
+    pub(super) budget: Option<u64>,
+    pub(super) places: Arc<Semaphore>,
+    token: Token,
     requests: AtomicU64,
     refused: AtomicU64,
     input: AtomicU64,
     output: AtomicU64,
+    /// Whether an answer was asked for whose cost will never be known.
+    in_background: AtomicBool,
 }
 
-/// Without the key and the token.
-impl std::fmt::Debug for Shared {
+/// What the container says instead of the key.
+struct Token(String);
+
+/// Without the token.
+impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("upstream", &self.upstream.as_str()).field("budget", &self.budget).finish_non_exhaustive()
+        f.write_str("Token")
     }
 }
 
@@ -98,22 +106,22 @@ impl Broker {
         if !matches!(upstream.scheme(), "http" | "https") || upstream.host_str().is_none() {
             return Err(unusable("the model's address is neither http nor https"));
         }
-        let mut authorization = header::HeaderValue::from_str(&format!("Bearer {}", settings.api_key))
-            .map_err(|_| unusable("the key has characters that no key has"))?;
-        authorization.set_sensitive(true);
+        let key = Secret::new(&settings.api_key).map_err(|_| unusable("the key has characters that no key has"))?;
         let shared = Arc::new(Shared {
             client: client()?,
             upstream,
-            authorization,
-            token: settings.token,
+            key,
             budget: settings.budget,
+            places: Arc::new(Semaphore::new(AT_ONCE)),
+            token: Token(settings.token),
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),
             input: AtomicU64::new(0),
             output: AtomicU64::new(0),
+            in_background: AtomicBool::new(false),
         });
         let answering = Arc::clone(&shared);
-        let serving = serve(&settings.socket, move |request, end| Arc::clone(&answering).answer(request, end))?;
+        let serving = serve(&settings.socket, Silence::Gone, move |request, end| Arc::clone(&answering).answer(request, end))?;
         Ok(Self { shared, _serving: serving })
     }
 
@@ -138,8 +146,8 @@ fn client() -> io::Result<reqwest::Client> {
     builder.connect_timeout(CONNECT_LIMIT).build().map_err(io::Error::other)
 }
 
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    // In the form of the API's own errors, so that Codex shows the message and does not try again.
+/// An answer of ours in the form of the API's own errors, so that Codex shows the message and does not try again.
+pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": code}});
     respond(status, "application/json", error.to_string())
 }
@@ -147,17 +155,14 @@ fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
 impl Shared {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
         match self.refuse(&request) {
-            Some(refused) => {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                refused
-            }
+            Some(refused) => self.refused(refused),
             None => self.pass_on(request, end).await,
         }
     }
 
     fn refuse(&self, request: &Request<Incoming>) -> Option<Response<Body>> {
         let said = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
-        let expected = format!("Bearer {}", self.token);
+        let expected = format!("Bearer {}", self.token.0);
         if !bool::from(said.ct_eq(expected.as_bytes())) {
             return Some(refusal(StatusCode::UNAUTHORIZED, "invalid_run_token", "this is not the run's token"));
         }
@@ -166,82 +171,43 @@ impl Shared {
             let message = format!("{} {} is not passed on: only what Codex needs to speak to the model", asked.0, asked.1);
             return Some(refusal(StatusCode::FORBIDDEN, "not_passed_on", &message));
         }
-        let used = self.input.load(Ordering::Relaxed) + self.output.load(Ordering::Relaxed);
-        let budget = self.budget.filter(|budget| used >= *budget && *request.method() == Method::POST)?;
-        let message = format!("the run's budget of {budget} tokens is used up: it has used {used}");
+        self.refuse_by_budget(request.method())
+    }
+
+    /// The refusal of what costs tokens, when there are none left.
+    pub(super) fn refuse_by_budget(&self, method: &Method) -> Option<Response<Body>> {
+        let budget = self.budget.filter(|_| *method == Method::POST)?;
+        let used = self.input.load(Ordering::Relaxed).saturating_add(self.output.load(Ordering::Relaxed));
+        let message = if used >= budget {
+            format!("the run's budget of {budget} tokens is used up: it has used {used}")
+        } else if self.in_background.load(Ordering::Relaxed) {
+            format!("the run's budget of {budget} tokens cannot be kept: it asked for an answer in the background")
+        } else {
+            return None;
+        };
         Some(refusal(StatusCode::BAD_REQUEST, "budget_exceeded", &message))
     }
 
-    async fn pass_on(self: Arc<Self>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
-        let (head, body) = request.into_parts();
-        let mut url = self.upstream.clone();
-        let below = head.uri.path().strip_prefix("/v1").unwrap_or_default();
-        url.set_path(&format!("{}{below}", self.upstream.path().trim_end_matches('/')));
-        url.set_query(head.uri.query());
-        let passed = Limited::new(body, REQUEST_BYTES).into_data_stream();
-        let asked =
-            self.client.request(head.method, url).headers(self.headers(head.headers)).body(reqwest::Body::wrap_stream(passed));
+    /// Counts a refusal.
+    pub(super) fn refused(&self, refused: Response<Body>) -> Response<Body> {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+        refused
+    }
+
+    /// Counts a request that is passed on.
+    pub(super) fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
-        match asked.send().await {
-            Ok(response) => self.stream(response, end),
-            Err(error) => {
-                // The address is no secret; whatever else the error knows stays here.
-                tracing::warn!(error = %error.without_url(), "the model's API could not be asked");
-                let host = self.upstream.host_str().unwrap_or_default();
-                refusal(StatusCode::BAD_GATEWAY, "model_unreachable", &format!("the model's API at {host} cannot be reached"))
+    }
+
+    /// Counts an answer.
+    pub(super) fn count(&self, cost: Cost) {
+        match cost {
+            Cost::Known(tokens) => {
+                self.input.fetch_add(tokens.input, Ordering::Relaxed);
+                self.output.fetch_add(tokens.output, Ordering::Relaxed);
             }
-        }
-    }
-
-    fn headers(&self, mut headers: HeaderMap) -> HeaderMap {
-        strip_hop_by_hop(&mut headers);
-        headers.remove(header::HOST);
-        // The body is sent on in pieces, as it comes.
-        headers.remove(header::CONTENT_LENGTH);
-        headers.insert(header::AUTHORIZATION, self.authorization.clone());
-        headers
-    }
-
-    /// Passes the answer on piece by piece, reading along for what it cost.
-    fn stream(self: Arc<Self>, response: reqwest::Response, end: CancellationToken) -> Response<Body> {
-        let status = response.status();
-        let mut headers = response.headers().clone();
-        strip_hop_by_hop(&mut headers);
-        headers.remove(header::SET_COOKIE);
-        headers.remove(header::CONTENT_LENGTH);
-        let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let mut counting = Counting { shared: self, reader: Some(Reader::new(content_type)) };
-        let pieces = response.bytes_stream().take_until(end.cancelled_owned()).map(move |piece| {
-            let piece: Bytes = piece.map_err(|error| io::Error::other(error.without_url()))?;
-            counting.read(&piece);
-            Ok(Frame::data(piece))
-        });
-        let mut passed = Response::new(StreamBody::new(pieces).boxed_unsync());
-        *passed.status_mut() = status;
-        *passed.headers_mut() = headers;
-        passed
-    }
-}
-
-/// Counts an answer when it is over, however it is over.
-struct Counting {
-    shared: Arc<Shared>,
-    reader: Option<Reader>,
-}
-
-impl Counting {
-    fn read(&mut self, piece: &[u8]) {
-        if let Some(reader) = &mut self.reader {
-            reader.read(piece);
-        }
-    }
-}
-
-impl Drop for Counting {
-    fn drop(&mut self) {
-        if let Some(tokens) = self.reader.take().and_then(Reader::finish) {
-            self.shared.input.fetch_add(tokens.input, Ordering::Relaxed);
-            self.shared.output.fetch_add(tokens.output, Ordering::Relaxed);
+            Cost::Background => self.in_background.store(true, Ordering::Relaxed),
+            Cost::Unknown => tracing::debug!("the model did not say what an answer cost"),
         }
     }
 }

@@ -4,6 +4,9 @@
 //! end with it. No port of the host is opened, and no secret that they hold is ever seen on the other side.
 
 pub mod allow;
+mod bind;
 pub mod broker;
+mod exchange;
+mod secret;
 mod serve;
 mod usage;

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -25,21 +26,26 @@ pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 /// The most connections at once. A container that opens more waits.
 const CONNECTIONS: usize = 256;
 
-/// The most that the head of a request may have.
+/// The most that the head of a request may have. It is looked at between two reads, so it can be twice that.
 const HEAD_BYTES: usize = 64 * 1024;
 
 /// Headers that are about one connection and not about what it carries.
-const HOP_BY_HOP: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
+const HOP_BY_HOP: &[&str] = &["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
+
+/// Headers whose names begin so are between a client and its proxy.
+const OF_A_PROXY: &str = "proxy-";
+
+/// How long nobody is accepted after it failed: most likely all files are in use.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What it means that a client has nothing more to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Silence {
+    /// It still listens.
+    Listens,
+    /// It has gone, and what it asked for is given up.
+    Gone,
+}
 
 /// A server on a socket. It ends, with all its connections, when this is dropped.
 #[derive(Debug)]
@@ -56,9 +62,9 @@ impl Drop for Serving {
     }
 }
 
-/// Starts serving. The folder that the socket is in keeps others out: the socket itself can be used by any user, since the
-/// container's may be another one than ours.
-pub(super) fn serve<F, A>(socket: &Path, answer: F) -> io::Result<Serving>
+/// Starts serving. Whoever can reach the socket may use it (0666), since the container's user may be another one than ours: the
+/// folder around it must be private (0700), and is what keeps other users of the machine out.
+pub(super) fn serve<F, A>(socket: &Path, silence: Silence, answer: F) -> io::Result<Serving>
 where
     F: Fn(Request<Incoming>, CancellationToken) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<Body>> + Send + 'static,
@@ -67,17 +73,17 @@ where
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    let listener = UnixListener::bind(socket)?;
+    let listener = super::bind::bind(socket)?;
     std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o666))?;
     let serving = Serving { socket: socket.to_owned(), end: CancellationToken::new() };
     let end = serving.end.clone();
     tokio::spawn(async move {
-        end.run_until_cancelled(accept(&listener, answer, &end)).await;
+        end.run_until_cancelled(accept(&listener, silence, answer, &end)).await;
     });
     Ok(serving)
 }
 
-async fn accept<F, A>(listener: &UnixListener, answer: F, end: &CancellationToken)
+async fn accept<F, A>(listener: &UnixListener, silence: Silence, answer: F, end: &CancellationToken)
 where
     F: Fn(Request<Incoming>, CancellationToken) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Response<Body>> + Send + 'static,
@@ -88,9 +94,8 @@ where
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                // Out of files, most likely: the next one may be luckier.
                 tracing::warn!(%error, "a connection could not be accepted");
-                tokio::task::yield_now().await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
@@ -102,8 +107,10 @@ where
                 async move { Ok::<_, Infallible>(answered.await) }
             });
             let mut builder = hyper::server::conn::http1::Builder::new();
-            let connection =
-                builder.max_buf_size(HEAD_BYTES.max(8192)).half_close(true).serve_connection(TokioIo::new(stream), service);
+            let connection = builder
+                .max_buf_size(HEAD_BYTES)
+                .half_close(silence == Silence::Listens)
+                .serve_connection(TokioIo::new(stream), service);
             // A client that breaks off is in its right.
             if let Some(Err(error)) = end.run_until_cancelled(connection.with_upgrades()).await {
                 tracing::debug!(%error, "a connection ended early");
@@ -121,7 +128,9 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(',').map(|name| name.trim().to_ascii_lowercase()))
         .collect();
-    for name in HOP_BY_HOP.iter().copied().chain(named.iter().map(String::as_str)) {
+    let of_a_proxy: Vec<String> =
+        headers.keys().map(header::HeaderName::as_str).filter(|name| name.starts_with(OF_A_PROXY)).map(str::to_owned).collect();
+    for name in HOP_BY_HOP.iter().copied().chain(named.iter().chain(&of_a_proxy).map(String::as_str)) {
         headers.remove(name);
     }
 }

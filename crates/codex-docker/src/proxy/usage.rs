@@ -15,20 +15,31 @@ pub(super) struct Tokens {
     pub(super) output: u64,
 }
 
+/// What is known of the cost of an answer, once it is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cost {
+    /// The model said it.
+    Known(Tokens),
+    /// The model goes on with the answer after it was given, and never says here what it cost.
+    Background,
+    /// Nothing was said: the answer broke off, failed, or this API does not say.
+    Unknown,
+}
+
 /// Reads along with one answer.
 #[derive(Debug)]
 pub(super) struct Reader {
     is_stream: bool,
     line: Vec<u8>,
     too_long: bool,
-    found: Option<Tokens>,
+    found: Cost,
 }
 
 impl Reader {
     /// For an answer of this type: a stream of events, or one object.
     pub(super) fn new(content_type: &str) -> Self {
         let is_stream = content_type.to_ascii_lowercase().starts_with("text/event-stream");
-        Self { is_stream, line: vec![], too_long: false, found: None }
+        Self { is_stream, line: vec![], too_long: false, found: Cost::Unknown }
     }
 
     /// Takes the next piece.
@@ -46,8 +57,13 @@ impl Reader {
         }
     }
 
+    /// What is known so far.
+    pub(super) fn found(&self) -> Cost {
+        self.found
+    }
+
     /// What it cost, once the answer is over.
-    pub(super) fn finish(mut self) -> Option<Tokens> {
+    pub(super) fn finish(mut self) -> Cost {
         self.end_of_line();
         self.found
     }
@@ -67,7 +83,11 @@ impl Reader {
         if let Some(data) = data.filter(|data| !self.too_long && has_word(data))
             && let Ok(value) = serde_json::from_slice::<Value>(data)
         {
-            self.found = tokens(&value).or(self.found);
+            self.found = match tokens(&value) {
+                Some(tokens) => Cost::Known(tokens),
+                None if !self.is_stream && is_in_background(&value) => Cost::Background,
+                None => self.found,
+            };
         }
         self.line.clear();
         self.too_long = false;
@@ -85,6 +105,10 @@ fn tokens(value: &Value) -> Option<Tokens> {
     Some(Tokens { input: of("input_tokens"), output: of("output_tokens") })
 }
 
+fn is_in_background(answer: &Value) -> bool {
+    answer.get("status").and_then(Value::as_str).is_some_and(|status| matches!(status, "queued" | "in_progress"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,7 +116,7 @@ mod tests {
     const COMPLETED: &str =
         "data: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":7,\"output_tokens\":3}}}\n\n";
 
-    fn read(content_type: &str, pieces: &[&[u8]]) -> Option<Tokens> {
+    fn read(content_type: &str, pieces: &[&[u8]]) -> Cost {
         let mut reader = Reader::new(content_type);
         for piece in pieces {
             reader.read(piece);
@@ -103,7 +127,7 @@ mod tests {
     #[test]
     fn the_cost_is_found_however_the_stream_is_cut() {
         let stream = format!("event: x\ndata: {{\"usage\":null}}\n\n{COMPLETED}").into_bytes();
-        let expected = Some(Tokens { input: 7, output: 3 });
+        let expected = Cost::Known(Tokens { input: 7, output: 3 });
         assert_eq!(read("text/event-stream; charset=utf-8", &[&stream]), expected);
         for cut in 0..stream.len() {
             assert_eq!(read("text/event-stream", &[&stream[..cut], &stream[cut..]]), expected, "cut at {cut}");
@@ -113,16 +137,30 @@ mod tests {
     #[test]
     fn an_answer_in_one_piece_is_read_too() {
         let answer = b"{\"usage\":{\"input_tokens\":1,\"output_tokens\":2}}";
-        assert_eq!(read("application/json", &[&answer[..9], &answer[9..]]), Some(Tokens { input: 1, output: 2 }));
+        assert_eq!(read("application/json", &[&answer[..9], &answer[9..]]), Cost::Known(Tokens { input: 1, output: 2 }));
+    }
+
+    #[test]
+    fn an_answer_that_goes_on_unseen_is_told_from_one_that_says_nothing() {
+        for (answer, expected) in [
+            (r#"{"status":"queued","usage":null}"#, Cost::Background),
+            (r#"{"status":"in_progress","usage":null}"#, Cost::Background),
+            (r#"{"status":"failed","usage":null}"#, Cost::Unknown),
+            (r#"{"object":"list","data":[]}"#, Cost::Unknown),
+        ] {
+            assert_eq!(read("application/json", &[answer.as_bytes()]), expected, "{answer}");
+        }
+        let begun = b"data: {\"status\":\"in_progress\",\"usage\":null}\n\n";
+        assert_eq!(read("text/event-stream", &[begun]), Cost::Unknown, "a stream says it at its end");
     }
 
     #[test]
     fn nonsense_costs_nothing_and_stops_nothing() {
         let long = vec![b'x'; LIMIT + 1];
-        assert_eq!(read("text/event-stream", &[b"data: {\"usage\"", b"\n\ndata:\n", &[0xff, 0xfe]]), None);
+        assert_eq!(read("text/event-stream", &[b"data: {\"usage\"", b"\n\ndata:\n", &[0xff, 0xfe]]), Cost::Unknown);
         assert_eq!(
             read("text/event-stream", &[b"data: ", &long, b"\n", COMPLETED.as_bytes()]),
-            Some(Tokens { input: 7, output: 3 })
+            Cost::Known(Tokens { input: 7, output: 3 })
         );
     }
 }

@@ -105,7 +105,7 @@ impl Prepared {
     pub(super) fn servers(&self, settings: &Settings) -> Result<Servers, Failure> {
         let failed = |error: std::io::Error| {
             Failure::new("state_folder", format!("no socket could be made in `{}`: {error}", self.folder.path().display()))
-                .hint("a socket's path can have 107 bytes; CODEX_DOCKER_STATE names a shorter one")
+                .hint("the folder must be writable, and on a file system that has sockets; CODEX_DOCKER_STATE names another one")
         };
         let broker = match &settings.broker {
             None => None,

@@ -28,12 +28,13 @@ fn is_v4_of_the_world(address: Ipv4Addr) -> bool {
 }
 
 fn is_v6_of_the_world(address: Ipv6Addr) -> bool {
-    let [first, second, .., seventh, eighth] = address.segments();
-    let embedded = match (first, second) {
-        // What a translator of networks makes of an address of the older kind.
-        (0x64, 0xff9b) => Some((seventh, eighth)),
+    let segments = address.segments();
+    let [first, second, third, ..] = segments;
+    let embedded = match segments {
+        // What a translator of networks makes of an address of the older kind. Those that a network chose for itself are its own.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some((high, low)),
         // The older kind in the newer, by the way of 6to4.
-        (0x2002, high) => Some((high, address.segments()[2])),
+        [0x2002, ..] => Some((second, third)),
         _ => None,
     };
     if let Some((high, low)) = embedded {
@@ -75,6 +76,8 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
             "64:ff9b::7f00:1",
+            "64:ff9b:1::101:101",
+            "64:ff9b:1:7f00:0:100::",
             "2002:7f00:1::",
             "2002:a00:1::1",
             "2001:0:4136:e378:8000:63bf:3fff:fdd2",

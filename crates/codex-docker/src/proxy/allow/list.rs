@@ -53,6 +53,9 @@ impl AllowList {
             return self.has_address(address, port);
         }
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        if check_name(&host).is_err() {
+            return false;
+        }
         self.entries.iter().any(|entry| {
             let fits = match &entry.host {
                 HostEntry::Name(name) => *name == host,
@@ -156,8 +159,44 @@ mod tests {
             ("10.1.2.4", 443),
             ("fd00::1", 443),
             ("", 443),
+            ("a..npmjs.org", 443),
+            ("a/b.npmjs.org", 443),
+            ("evil.net%00.npmjs.org", 443),
+            ("user@a.npmjs.org", 443),
+            ("a b.npmjs.org", 443),
+            ("ünï.npmjs.org", 443),
+            ("example.com..", 443),
         ] {
             assert!(!list.has(host, port), "{host}:{port}");
+        }
+    }
+
+    /// Every text that differs from a listed host by one byte more, one less, or another one.
+    fn neighbours(host: &str) -> impl Iterator<Item = String> {
+        let host = host.as_bytes().to_vec();
+        (0..=host.len()).flat_map(move |at| {
+            let host = host.clone();
+            (0..=127u8).flat_map(move |byte| {
+                let (before, after) = host.split_at(at);
+                let rest = after.get(1..).unwrap_or_default();
+                let texts = [[before, &[byte], after].concat(), [before, &[byte], rest].concat(), [before, rest].concat()];
+                texts.into_iter().filter_map(|text| String::from_utf8(text).ok()).collect::<Vec<_>>()
+            })
+        })
+    }
+
+    #[test]
+    fn no_text_that_is_almost_a_listed_host_is_allowed() {
+        let (exact, below) = (list("api.example.com"), list("*.example.com"));
+        for text in neighbours("api.example.com") {
+            let same = text.eq_ignore_ascii_case("api.example.com") || text.eq_ignore_ascii_case("api.example.com.");
+            assert_eq!(exact.has(&text, 443), same, "{text:?}");
+            let canonical = text.to_ascii_lowercase();
+            let canonical = canonical.strip_suffix('.').unwrap_or(&canonical);
+            let labels = canonical
+                .strip_suffix(".example.com")
+                .filter(|labels| check_name(labels).is_ok() || labels.parse::<u32>().is_ok());
+            assert_eq!(below.has(&text, 443), labels.is_some(), "{text:?}");
         }
     }
 

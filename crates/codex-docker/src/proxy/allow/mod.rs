@@ -5,8 +5,8 @@
 
 mod address;
 mod list;
+mod told;
 
-use std::collections::HashSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -14,32 +14,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::list::{AllowList, ListError};
-use super::serve::{Body, Serving, respond, serve, strip_hop_by_hop, whole};
+pub use self::told::Refusal;
+use self::told::Told;
+use super::serve::{Body, Serving, Silence, respond, serve, strip_hop_by_hop, whole};
 
 /// How long a host may take to be found and to answer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
-/// How many different refusals are told of. A container that tries more is only refused.
-const TOLD: usize = 1000;
+/// How long one of several addresses may take, before the next one is tried.
+const ADDRESS_LIMIT: Duration = Duration::from_secs(6);
 
-/// A host that was refused.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Refusal {
-    /// The host, as it was asked for.
-    pub host: String,
-    /// The port.
-    pub port: u16,
-    /// Why.
-    pub reason: &'static str,
-}
+/// Tunnels at once. A container that opens more is told so.
+const TUNNELS: usize = 256;
+
+/// The longest name of a host, with the brackets of an address.
+const HOST_BYTES: usize = 255;
 
 /// A proxy at work. It ends, with all that goes through it, when this is dropped.
 #[derive(Debug)]
@@ -49,7 +47,8 @@ pub struct AllowProxy {
 
 struct Shared {
     list: AllowList,
-    told: Mutex<HashSet<Refusal>>,
+    tunnels: Arc<Semaphore>,
+    told: Mutex<Told>,
     tell: Box<dyn Fn(&Refusal) + Send + Sync>,
 }
 
@@ -62,18 +61,26 @@ enum NotConnected {
 impl AllowProxy {
     /// Starts one. Each host that is refused is told of once. Needs a Tokio runtime.
     pub fn start(socket: &Path, list: AllowList, tell: impl Fn(&Refusal) + Send + Sync + 'static) -> io::Result<Self> {
-        let shared = Arc::new(Shared { list, told: Mutex::default(), tell: Box::new(tell) });
-        let serving = serve(socket, move |request, end| answer(Arc::clone(&shared), request, end))?;
+        let shared =
+            Arc::new(Shared { list, tunnels: Arc::new(Semaphore::new(TUNNELS)), told: Mutex::default(), tell: Box::new(tell) });
+        let serving = serve(socket, Silence::Listens, move |request, end| answer(Arc::clone(&shared), request, end))?;
         Ok(Self { _serving: serving })
     }
 }
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
     let is_tunnel = request.method() == Method::CONNECT;
-    let Some((host, port)) = target(request.uri(), is_tunnel) else {
+    // What follows the head of a `CONNECT` is of the tunnel, and never of the request.
+    let has_no_body = !is_tunnel || request.body().is_end_stream();
+    let Some((host, port)) = target(request.uri(), is_tunnel).filter(|_| has_no_body) else {
         let message = "a proxy takes CONNECT host:port, or a whole http:// URL without a user\n";
         return respond(StatusCode::BAD_REQUEST, "text/plain", message.to_owned());
     };
+    let place = is_tunnel.then(|| Arc::clone(&shared.tunnels).try_acquire_owned());
+    if let Some(Err(_)) = place {
+        let message = format!("{TUNNELS} tunnels are open, which is all there are\n");
+        return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
+    }
     let stream = match shared.connect(&host, port).await {
         Ok(stream) => stream,
         Err(NotConnected::Refused(refusal)) => {
@@ -88,6 +95,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: Cancellati
     if is_tunnel {
         tokio::spawn(async move {
             end.run_until_cancelled(tunnel(request, stream)).await;
+            drop(place);
         });
         return Response::new(whole(""));
     }
@@ -103,6 +111,7 @@ fn target(uri: &Uri, is_tunnel: bool) -> Option<(String, u16)> {
     let is_plain = !authority.as_str().contains('@');
     let port = if is_tunnel { authority.port_u16()? } else { authority.port_u16().unwrap_or(80) };
     let fits = is_plain && (is_tunnel || uri.scheme_str() == Some("http"));
+    let fits = fits && authority.host().len() <= HOST_BYTES;
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
     fits.then(|| (host.to_ascii_lowercase(), port))
 }
@@ -122,9 +131,10 @@ impl Shared {
                     last = refused("its address is of this machine or of its own network");
                     continue;
                 }
-                match TcpStream::connect(address).await {
-                    Ok(stream) => return Ok(stream),
-                    Err(error) => last = NotConnected::Unreachable(error.to_string()),
+                match tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address)).await {
+                    Ok(Ok(stream)) => return Ok(stream),
+                    Ok(Err(error)) => last = NotConnected::Unreachable(error.to_string()),
+                    Err(_) => last = NotConnected::Unreachable("no answer".to_owned()),
                 }
             }
             Err(last)
@@ -141,12 +151,9 @@ impl Shared {
     }
 
     fn tell(&self, refusal: &Refusal) {
-        let is_new = {
-            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-            told.len() < TOLD && told.insert(refusal.clone())
-        };
-        if is_new {
-            (self.tell)(refusal);
+        let news = self.told.lock().unwrap_or_else(PoisonError::into_inner).news(refusal);
+        if let Some(news) = news {
+            (self.tell)(&news);
         }
     }
 }

@@ -1,0 +1,67 @@
+//! Which refusals a person is told of: each host and port once, and not without end.
+//! Pure. A container that asks for ever more hosts costs a bounded memory and a bounded number of lines.
+
+use std::collections::HashSet;
+
+/// How many different hosts are told of.
+const TOLD: usize = 1000;
+
+/// What is said of the last one in the place of its reason.
+const LAST: &str = "and more from here on, of which no word is said";
+
+/// A host that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Refusal {
+    /// The host, as it was asked for.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+    /// Why.
+    pub reason: &'static str,
+}
+
+/// The hosts that were told of.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    hosts: HashSet<(String, u16)>,
+}
+
+impl Told {
+    /// What is to be said of a refusal, if anything is.
+    pub(super) fn news(&mut self, refusal: &Refusal) -> Option<Refusal> {
+        if self.hosts.len() >= TOLD || !self.hosts.insert((refusal.host.clone(), refusal.port)) {
+            return None;
+        }
+        let reason = if self.hosts.len() == TOLD { LAST } else { refusal.reason };
+        Some(Refusal { reason, ..refusal.clone() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(host: &str, port: u16, reason: &'static str) -> Refusal {
+        Refusal { host: host.to_owned(), port, reason }
+    }
+
+    #[test]
+    fn a_host_is_told_of_once_for_each_port_whatever_the_reasons() {
+        let mut told = Told::default();
+        let first = refusal("a", 443, "one");
+        assert_eq!(told.news(&first), Some(first.clone()));
+        assert_eq!(told.news(&first), None);
+        assert_eq!(told.news(&refusal("a", 443, "another")), None);
+        assert!(told.news(&refusal("a", 80, "one")).is_some() && told.news(&refusal("b", 443, "one")).is_some());
+    }
+
+    #[test]
+    fn after_many_it_says_that_there_are_more_and_then_nothing() {
+        let mut told = Told::default();
+        let said: Vec<Refusal> =
+            (0..3 * TOLD).filter_map(|n| told.news(&refusal(&format!("host-{n}"), 443, "not listed"))).collect();
+        assert_eq!(said.len(), TOLD);
+        assert!(said[..TOLD - 1].iter().all(|refusal| refusal.reason == "not listed"));
+        assert!(said[TOLD - 1].reason.starts_with("and more"));
+    }
+}

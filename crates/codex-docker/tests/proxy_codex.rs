@@ -1,0 +1,100 @@
+//! The real Codex CLI, both versions, with the broker between it and a scripted model. What forwards to the broker's socket in a
+//! container is a task of the test here.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use codex_docker::proxy::broker::{Broker, BrokerAccount, BrokerSettings, new_token};
+use scripted_model::{Item, Script, ScriptedModel, Turn};
+use testkit::codex::{CodexCli, CodexHome, Outcome};
+use tokio::net::{TcpListener, UnixStream};
+
+const KEY: &str = "sk-the-real-key";
+
+struct Stage {
+    broker: Broker,
+    model: ScriptedModel,
+    home: CodexHome,
+    folder: tempfile::TempDir,
+}
+
+impl Stage {
+    async fn new(script: Script, budget: Option<u64>) -> Self {
+        let model = ScriptedModel::start(script).expect("a model that plays a script");
+        let folder = tempfile::tempdir().expect("a folder");
+        let (socket, token) = (folder.path().join("broker"), new_token());
+        let settings = BrokerSettings {
+            socket: socket.clone(),
+            upstream: model.url(),
+            api_key: KEY.to_owned(),
+            token: token.clone(),
+            budget,
+        };
+        let broker = Broker::start(settings).expect("it starts");
+        let home = CodexHome::for_model(&format!("http://127.0.0.1:{}/v1", forward(socket).await));
+        let mut config = std::fs::OpenOptions::new().append(true).open(home.path().join("config.toml")).expect("it is there");
+        // The provider's table is the last one.
+        writeln!(config, "experimental_bearer_token = \"{token}\"").expect("written");
+        Self { broker, model, home, folder }
+    }
+
+    async fn run(&self, codex: &CodexCli, prompt: &str) -> Outcome {
+        codex.exec(&self.home, self.folder.path(), prompt).await
+    }
+}
+
+/// Passes connections to a port on to the socket, as `socat` does in a container.
+async fn forward(socket: PathBuf) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((mut here, _)) = listener.accept().await {
+            let Ok(mut there) = UnixStream::connect(&socket).await else { break };
+            tokio::spawn(async move {
+                // Whoever breaks off is in its right.
+                let _ended = tokio::io::copy_bidirectional(&mut here, &mut there).await;
+            });
+        }
+    });
+    port
+}
+
+fn versions() -> [CodexCli; 2] {
+    [CodexCli::pinned(), CodexCli::oldest()]
+}
+
+fn two_steps() -> Script {
+    Script::new().turn(Turn::containing("work").step([Item::shell("echo worked")]).says("done"))
+}
+
+#[tokio::test]
+async fn codex_asks_for_nothing_that_is_refused_and_never_sees_the_key() {
+    for codex in versions() {
+        let version = codex.version_number();
+        let stage = Stage::new(two_steps(), None).await;
+        let outcome = stage.run(&codex, "work").await;
+        assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version}: {outcome:?}");
+        let BrokerAccount { requests, refused, input_tokens, output_tokens } = stage.broker.account();
+        assert!(requests >= 2 && input_tokens > 0 && output_tokens > 0, "{version}");
+        assert_eq!(refused, 0, "{version}");
+        for request in stage.model.requests() {
+            assert_eq!(request.headers["authorization"], format!("Bearer {KEY}"), "{version}");
+        }
+        assert!(!format!("{outcome:?}").contains(KEY), "{version}");
+    }
+}
+
+#[tokio::test]
+async fn codex_gives_up_at_once_and_says_that_the_budget_is_used_up() {
+    for codex in versions() {
+        let version = codex.version_number();
+        let stage = Stage::new(two_steps(), Some(1)).await;
+        let outcome = stage.run(&codex, "work").await;
+        let failure = outcome.failure().unwrap_or_else(|| panic!("{version}: {outcome:?}"));
+        assert!(failure.contains("budget of 1 tokens is used up"), "{version}: {failure}");
+        assert_ne!(outcome.exit_code, Some(0), "{version}");
+        // The model was asked once, and what came then was refused once: Codex did not try again.
+        let asked = stage.model.requests().iter().filter(|request| request.method == "POST").count();
+        assert_eq!((asked, stage.broker.account().refused), (1, 1), "{version}");
+    }
+}
