@@ -11,12 +11,6 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-async fn tcp_address(home: &TestHome) -> String {
-    let (status, view) = home.get("/api/v1/status").await;
-    assert_eq!(status, 200, "{view}");
-    view["listen"].as_str().expect("an address").to_owned()
-}
-
 /// Sends a request's head as it is, and reads the status of the answer.
 async fn raw(address: &str, head: &str) -> u16 {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
@@ -29,7 +23,7 @@ async fn raw(address: &str, head: &str) -> u16 {
 #[tokio::test]
 async fn over_tcp_a_client_needs_the_token() {
     let home = TestHome::started(BINARY).await;
-    let address = tcp_address(&home).await;
+    let address = home.tcp_address().await;
     let client = testkit::http_client().build().expect("a client");
     let status = async |path: &str, token: Option<&str>| {
         let request = client.get(format!("http://{address}{path}"));
@@ -49,7 +43,7 @@ async fn over_tcp_a_client_needs_the_token() {
 #[tokio::test]
 async fn another_sites_page_gets_nowhere() {
     let home = TestHome::started(BINARY).await;
-    let address = tcp_address(&home).await;
+    let address = home.tcp_address().await;
     let token = format!("Authorization: Bearer {}\r\nConnection: close", home.token());
     let ask = async |line: &str, lines: &str| raw(&address, &format!("{line} HTTP/1.1\r\n{token}{lines}")).await;
     assert_eq!(ask("GET /api/v1/status", &format!("\r\nHost: {address}")).await, 200);

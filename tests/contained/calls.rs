@@ -88,16 +88,34 @@ async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so()
 }
 
 #[tokio::test]
-async fn of_a_repository_that_the_agent_ruined_the_files_are_committed_and_the_run_says_so() {
+async fn a_repository_that_the_agent_ruined_is_put_aside_and_a_new_one_is_asked() {
     let stage = Stage::new().await;
     stage.containers.harvests("echo 'harvest: it is a file' >&2; exit 4");
     let task = stage.run("begin; echo work > work.txt; end done").await;
+    let id = id_of(&task);
+    let modes: Vec<_> = stage.calls("harvest").iter().filter_map(|call| call.split(' ').nth(3).map(str::to_owned)).collect();
+    assert_eq!(modes, ["harvest", "content"]);
     let run = &task["runs"][0];
-    assert_eq!(task["status"], "completed", "{task}");
-    assert!(run["notes"][0].as_str().is_some_and(|note| note.contains("unusable") && note.contains("it is a file")), "{run}");
-    let commit = run["commit"].as_str().expect("a commit");
-    let mirror = stage.home.path().join("envs").join(&stage.env).join("mirror");
-    assert_eq!(stage.upstream.git_in(&mirror, &["show", &format!("{commit}:work.txt")]).trim_end(), "work");
+    assert_eq!((&task["status"], &run["error"]["code"]), (&json!("failed"), &json!("commit_failed")));
+    assert!(run["error"]["message"].as_str().is_some_and(|message| message.contains("it is a file")), "{run}");
+    let folder = stage.home.path().join("tasks").join(id);
+    assert_eq!(fs_err::read_to_string(folder.join("worktree/work.txt")).expect("it is there"), "work\n");
+    assert!(folder.join("agent.git.aside-1/HEAD").is_file() && folder.join("agent.git/HEAD").is_file());
+}
+
+#[tokio::test]
+async fn after_a_run_elsewhere_the_agents_branch_is_brought_up_to_the_tasks() {
+    let stage = Stage::new().await;
+    let task = stage.run("begin; end done").await;
+    stage.resume(&task, "begin; end done").await;
+    let modes = |stage: &Stage| stage.calls("harvest").iter().filter(|call| call.contains("--mode sync")).count();
+    assert_eq!(modes(&stage), 0, "its own runs bring it along");
+    let order = stage.home.path().join("tasks").join(id_of(&task)).join("logs/run-002.order.json");
+    let mut content: Value = serde_json::from_slice(&fs_err::read(&order).expect("an order")).expect("JSON");
+    content["cleanup"] = Value::Null;
+    fs_err::write(&order, content.to_string()).expect("written");
+    stage.resume(&task, "begin; end done").await;
+    assert_eq!(modes(&stage), 1);
 }
 
 #[tokio::test]

@@ -178,7 +178,7 @@ async fn no_file_keeps_rights_of_its_owner_and_nothing_is_followed() {
 }
 
 #[tokio::test]
-async fn commits_that_the_host_refuses_are_left_behind_by_a_second_harvest_and_stay_out() {
+async fn commits_that_the_host_refuses_are_put_aside_with_their_repository_and_stay_out() {
     let bench = Bench::new().await;
     let agent = Agent::new(&bench, "one").await;
     let since = agent.tip();
@@ -197,14 +197,73 @@ async fn commits_that_the_host_refuses_are_left_behind_by_a_second_harvest_and_s
     let error = agent.try_import("1", &since).await.expect_err("it is refused");
     assert!(matches!(error, ImportError::BadObjects { .. }), "{error}");
 
-    let ended = agent.try_harvest("1", &since, &[("HARVEST_MODE", "content")]).await;
-    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let aside = agent.begin_anew().await;
+    agent.harvest_since("1", &since).await;
     let taken = agent.try_import("1", &since).await.expect("the content is taken in");
     assert_eq!(taken.commit, Some(taken.head.clone()));
     assert_eq!(bench.commit_of(&format!("{}^", taken.head)), since);
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt", "b.txt"]);
-    assert_eq!(agent.git(&["for-each-ref", "--count=1", "--format=%(refname:rstrip=-2)", "refs/refused"]), "refs/refused");
+    let aside = aside.to_str().expect("text");
+    assert_eq!(agent.git(&["--git-dir", aside, "rev-parse", "codex/one^"]), commit);
     agent.write("b.txt", "1\n");
     let next = agent.end_run("2").await;
     assert_eq!(bench.commit_of(&format!("{}^", next.head)), taken.head.to_string());
+}
+
+#[tokio::test]
+async fn files_that_the_host_refuses_are_left_out_of_their_content_and_named() {
+    let bench = Bench::new().await;
+    let agent = Agent::new(&bench, "one").await;
+    let since = agent.tip();
+    agent.write(".gitmodules", "[submodule \"x\"]\n\tpath = x\n\turl = ext::sh\n\tupdate = !sh\n");
+    fs_err::create_dir(agent.tree().join("below")).expect("made");
+    symlink("/etc/passwd", agent.tree().join("below/.gitmodules")).expect("a link");
+    agent.write("a.txt", "1\n");
+    agent.harvest_since("1", &since).await;
+    let error = agent.try_import("1", &since).await.expect_err("it is refused");
+    assert!(matches!(error, ImportError::BadObjects { .. }), "{error}");
+
+    agent.begin_anew().await;
+    let ended = agent.try_harvest("1", &since, &[("HARVEST_MODE", "content")]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let taken = agent.try_import("1", &since).await.expect("the rest is taken in");
+    assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt"]);
+    assert_eq!(taken.unreadable[0], "the host refuses .gitmodules");
+    assert!(taken.unreadable.iter().any(|words| words.contains("below/.gitmodules")), "{:?}", taken.unreadable);
+    assert!(agent.tree().join(".gitmodules").exists(), "they stay where they are");
+}
+
+#[tokio::test]
+async fn of_a_repository_in_ruins_the_content_is_taken_by_way_of_a_new_one() {
+    let everything: fn(&Path) = |twin| {
+        fs_err::remove_dir_all(twin).expect("removed");
+        fs_err::create_dir(twin).expect("made");
+    };
+    let objects: fn(&Path) = |twin| {
+        for folder in fs_err::read_dir(twin.join("objects")).expect("there").map(|entry| entry.expect("readable").path()) {
+            for file in fs_err::read_dir(folder).expect("a folder").map(|entry| entry.expect("readable").path()) {
+                fs_err::remove_file(&file).expect("removed");
+                fs_err::write(&file, "garbage").expect("written");
+            }
+        }
+    };
+    let refs: fn(&Path) = |twin| {
+        fs_err::remove_dir_all(twin.join("refs")).expect("removed");
+        fs_err::write(twin.join("refs"), "garbage").expect("written");
+    };
+    for (n, ruin) in [everything, objects, refs].into_iter().enumerate() {
+        let bench = Bench::new().await;
+        let agent = Agent::new(&bench, "one").await;
+        let since = agent.tip();
+        agent.commit("a.txt", "1\n");
+        agent.write("b.txt", "2\n");
+        ruin(&agent.twin);
+        agent.begin_anew().await;
+        agent.harvest_since("1", &since).await;
+        let taken = agent.try_import("1", &since).await.expect("taken in");
+        assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt", "b.txt"], "{n}");
+        agent.write("b.txt", "3\n");
+        let next = agent.end_run("2").await;
+        assert_eq!(bench.commit_of(&format!("{}^", next.head)), taken.head.to_string(), "{n}");
+    }
 }

@@ -138,6 +138,13 @@ impl TestHome {
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server ended by itself: {status}");
     }
 
+    /// Where the server listens for other machines' clients, as host and port.
+    pub async fn tcp_address(&self) -> String {
+        let (status, view) = self.get("/api/v1/status").await;
+        assert_eq!(status, 200, "{view}");
+        view["listen"].as_str().expect("an address").to_owned()
+    }
+
     /// What the home's servers have said on stderr so far.
     pub fn log(&self) -> String {
         fs_err::read_to_string(self.log_path()).unwrap_or_default()

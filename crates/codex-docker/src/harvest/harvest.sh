@@ -5,8 +5,8 @@
 # it uses objects, refs and index, never its configuration, hooks or filters: git works in a repository of this script's own.
 # Invariants: no commit of $HARVEST_SINCE's history is lost; running it twice comes to the same; `result` is written last.
 #
-# HARVEST_MODE is `harvest`, or `content` to leave the agent's own commits and index behind because the host refused what came
-# with them, or `sync` to let the agent's branch follow the host's before a run.
+# HARVEST_MODE is `harvest`, or `content` to leave out files that the host would refuse, or `sync` to let the agent's branch follow
+# the host's before a run.
 #
 # Needs git 2.30, coreutils, findutils, and a grep and sed that know -z. Exit codes: 2 called wrongly, 3 the objects of the host
 # are not there, 4 the agent's repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written.
@@ -160,10 +160,6 @@ add_parent() {
 # Where branch and HEAD are, and what follows from it: parents, the first one first.
 find_ground() {
     parents=$since first=$since merging=
-    if [ "$mode" = content ]; then
-        tip=$(id_of "$branch") && git update-ref "refs/refused/$tip" "$tip"
-        return 0
-    fi
     tip=$(id_of "$branch") && is_usable "$tip" && add_parent "$tip"
     head=$(id_of HEAD) && [ "$head" != "$tip" ] && is_usable "$head" && add_parent "$head"
     first=${parents%% *}
@@ -236,7 +232,7 @@ stage_all() {
     cd -- "$worktree" || return
     had_conflicts=
     # The agent's index knows what has not changed. Its time must stay: git looks into files that are as young.
-    if [ "$mode" != content ] && plain_file "$twin/index" && cp -p -- "$twin/index" "$tmp/index" && stage 2> "$tmp/first" && is_whole "$tree"; then
+    if plain_file "$twin/index" && cp -p -- "$twin/index" "$tmp/index" && stage 2> "$tmp/first" && is_whole "$tree"; then
         return
     fi
     rm -f -- "$tmp/index" "$tmp/index.lock"
@@ -270,6 +266,12 @@ write_plain_config() {
 commit() {
     stage_all || fail 5 'the worktree cannot be committed'
     [ -n "$had_conflicts" ] || parents="$parents$merging"
+    make_commit
+    if [ "$mode" = content ] && leave_out_refused; then make_commit; fi
+    [ ! -s "$tmp/dropped" ] || remarks dropped < "$tmp/dropped"
+    grep '^error: \|^warning: could not open' "$tmp/words" | tr '\n' '\0' | head -z -n 20 | remarks unreadable
+}
+make_commit() {
     if [ "$parents" = "$first" ] && [ "$tree" = "$(git rev-parse --verify "$first^{tree}")" ]; then
         new=$first
     else
@@ -277,8 +279,22 @@ commit() {
         for parent in $parents; do set -- "$@" -p "$parent"; done
         new=$(git commit-tree "$tree" "$@" -F "$message") || fail 5 'no commit can be made'
     fi
-    [ ! -s "$tmp/dropped" ] || remarks dropped < "$tmp/dropped"
-    grep '^error: \|^warning: could not open' "$tmp/words" | tr '\n' '\0' | head -z -n 20 | remarks unreadable
+}
+# Takes files out of $tree that the host would refuse. Git says which objects are bad, and their names follow from the tree; of a
+# bad tree, links are what is meant. Succeeds when something was taken out.
+leave_out_refused() {
+    printf '%s\n^%s\n' "$new" "$since" | git pack-objects --quiet --revs --stdout > "$out/check.pack" || return
+    git index-pack --strict "$out/check.pack" > /dev/null 2> "$tmp/check"
+    refused=$?
+    rm -f -- "$out"/check.*
+    [ "$refused" -ne 0 ] || return
+    bad=$(sed -n 's/^error: object \([0-9a-f]*\): .*/\1/p' "$tmp/check" | sort -u | head -n 1000 | tr '\n' '|')
+    git ls-tree -r -z --full-tree "$new" | grep -z -E "^[0-7]+ [a-z]+ (${bad%|})	|^120000 [^	]*	(.*/)?\.?[gG][iI][tT][^/]*$" | path_of > "$tmp/refused"
+    [ -s "$tmp/refused" ] || return
+    remarks 'unreadable the host refuses' < "$tmp/refused"
+    sed -z "s/^/0 $zero	/" "$tmp/refused" | git update-index -z --index-info || return
+    xargs -0 git --literal-pathspecs ls-tree -z --full-tree "$since" -- < "$tmp/refused" | grep -z -v '^040000 ' | git update-index -z --index-info
+    tree=$(git write-tree)
 }
 
 # The branch follows the host's, when that has more and the worktree holds nothing of its own.

@@ -5,7 +5,7 @@
 //! only when it is complete, and one that is there is left as it is.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::mirror::is_task_branch;
 use super::program::{Place, answer, branch_ref, with_suffix};
@@ -75,6 +75,25 @@ impl Worktree {
         let (index, path) = (self.admin.join("index"), spec.path.to_owned());
         let written = tokio::task::spawn_blocking(move || write_completely(&partial, &files, &index, &path)).await;
         Ok(written.map_err(io::Error::other)??)
+    }
+
+    /// Puts an agent's repository aside that is of no use any more, under a new name beside it, which is returned. None if there
+    /// is none. Its work is kept for a person to look into.
+    pub async fn put_twin_aside(&self, path: &Path) -> io::Result<Option<PathBuf>> {
+        let path = path.to_owned();
+        let moved = tokio::task::spawn_blocking(move || {
+            let free = (1..=u32::MAX).map(|n| with_suffix(&path, &format!(".aside-{n}")));
+            let free = free
+                .into_iter()
+                .find(|name| matches!(name.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound));
+            let free = free.ok_or_else(|| io::Error::other("no name is free for the agent's repository"))?;
+            match fs_err::rename(&path, &free) {
+                Ok(()) => Ok(Some(free)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        moved.await.map_err(io::Error::other)?
     }
 
     /// Keeps the commit that the task was made from in the mirror, whatever becomes of the remote's branches.

@@ -76,6 +76,11 @@ impl Worktree {
         &self.base
     }
 
+    /// The repository that it is of.
+    pub fn mirror(&self) -> &Mirror {
+        &self.mirror
+    }
+
     pub(super) fn place(&self) -> Place<'_> {
         Place::Worktree { mirror: self.mirror.path(), admin: &self.admin, tree: &self.tree }
     }

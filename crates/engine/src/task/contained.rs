@@ -4,12 +4,12 @@
 //! whatever fails on that way, the work stays where the agent left it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use model::codex::{LineContent, printable_line};
 use model::container::ContainerSettings;
 use model::environment::EnvironmentRecord;
-use model::ids::TaskId;
+use model::ids::{ObjectId, TaskId};
 use model::names::BranchName;
 use model::run::RunError;
 use model::task::TaskRecord;
@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Inner, blocking};
 use crate::exec::Redactor;
-use crate::git::{CommitMessage, ImportRequest, Mirror, Signature, Snapshot, TwinSpec, Worktree};
+use crate::git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, Snapshot, TwinError, TwinSpec, Worktree};
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::worker::{
-    ContainerFolders, Harvest, HarvestError, Housekeeping, Login, emptied, own_image, task_labels, unreachable_model,
+    ContainerFolders, Harvest, HarvestError, HarvestMode, Housekeeping, Login, emptied, own_image, task_labels, unreachable_model,
 };
 
 /// Where a container sees the mirror's objects.
@@ -41,6 +41,38 @@ const MAX_TOLD_APART: usize = 10_000;
 
 /// More than any host and reason has, in characters.
 const REFUSED_LENGTH: usize = 300;
+
+/// A run's work is still where the agent left it.
+#[derive(Debug, thiserror::Error)]
+enum NotHarvested {
+    #[error("the work could not be brought out of the agent's repository: {0}")]
+    Harvest(#[from] HarvestError),
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    #[error(transparent)]
+    Twin(#[from] TwinError),
+    #[error(transparent)]
+    Files(#[from] std::io::Error),
+}
+
+impl NotHarvested {
+    /// Whether the reason is in what the agent left.
+    fn is_refusal(&self) -> bool {
+        match self {
+            Self::Harvest(error) => matches!(error, HarvestError::Unusable(_)),
+            Self::Import(error) => error.is_refusal(),
+            Self::Twin(_) | Self::Files(_) => false,
+        }
+    }
+
+    fn of_run(&self) -> RunError {
+        let error = RunError::new("commit_failed", self.to_string());
+        match self {
+            Self::Harvest(_) => error.hint("`codex-orchestrator doctor` says whether containers can be made"),
+            Self::Import(_) | Self::Twin(_) | Self::Files(_) => error,
+        }
+    }
+}
 
 impl Inner {
     pub(super) fn housekeeping(&self, env_id: model::ids::EnvironmentId) -> Housekeeping {
@@ -94,46 +126,111 @@ impl Inner {
             RunError::new("worktree_failed", format!("the agent's own repository could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
         };
-        let twin = self.home.layout.twin(task.task_id);
-        let twin = TwinSpec {
-            path: &twin,
+        let is_new = !self.home.layout.twin(task.task_id).is_dir();
+        self.ensure_twin(task, worktree).await.map_err(|error| failed(&error))?;
+        let home = std::sync::Arc::clone(&self.home);
+        let id = task.task_id;
+        blocking(move || home.make_container_folders(id)).await.map_err(|error| failed(&error))?;
+        if !is_new && self.is_behind(task).await.map_err(|error| failed(&error))? {
+            self.sync_twin(task, worktree).await;
+        }
+        Ok(())
+    }
+
+    async fn ensure_twin(&self, task: &TaskRecord, worktree: &Worktree) -> Result<(), TwinError> {
+        let spec = TwinSpec {
+            path: &self.home.layout.twin(task.task_id),
             keep_base_as: &task.task_id.to_string(),
             objects_inside: OBJECTS_INSIDE,
             origin_url: task.repo_url.as_str(),
             author: &Signature::default(),
         };
-        worktree.ensure_twin(twin).await.map_err(|error| failed(&error))?;
-        let home = std::sync::Arc::clone(&self.home);
-        let id = task.task_id;
-        blocking(move || home.make_container_folders(id)).await.map_err(|error| failed(&error))
+        worktree.ensure_twin(spec).await
     }
 
-    /// Brings a run's work out of its container's repository onto the task's branch. Also says what a reader should know of it.
+    /// Whether the branch has moved without the agent's repository: the run before this one was not in a container.
+    async fn is_behind(&self, task: &TaskRecord) -> std::io::Result<bool> {
+        let Some(before) = task.runs.iter().rev().nth(1) else { return Ok(false) };
+        Ok(!was_contained(&RunFiles::new(&self.home.layout.logs(task.task_id), before.number)).await?)
+    }
+
+    /// Lets the agent's branch follow. Without it, what was done elsewhere is to the agent as if it had not been committed yet.
+    async fn sync_twin(&self, task: &TaskRecord, worktree: &Worktree) {
+        let Some(since) = task.head_before(task.last_run().number) else { return };
+        if let Err(error) = self.bring_out(task, worktree, HarvestMode::Sync, since, String::new()).await {
+            tracing::warn!(task = %task.task_id, %error, "the agent's branch could not be brought up to the task's");
+        }
+    }
+
+    /// Brings a run's work out of its container's repository onto the task's branch. Where that is refused, because of what the
+    /// agent made of it, its files alone are brought out by way of a new repository.
     pub(super) async fn harvest_run(
         &self,
         mirror: &Mirror,
         task: &TaskRecord,
         message: CommitMessage<'_>,
-    ) -> Result<(Snapshot, Option<String>), RunError> {
+    ) -> Result<Snapshot, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
         let path = self.home.layout.worktree(task.task_id);
         let branch = BranchName::of_task(task.task_id);
         let found = mirror.find_worktree(&path, branch.as_str()).map_err(|error| failed(&error))?;
         let worktree = found.ok_or_else(|| failed(&"the worktree is gone"))?;
         let since = task.head_before(task.last_run().number).ok_or_else(|| failed(&"the task has no base"))?;
+        let why = match self.harvested(task, &worktree, HarvestMode::Work, since, &message).await {
+            Err(error) if error.is_refusal() => error.to_string(),
+            harvested => return harvested.map_err(|error| error.of_run()),
+        };
+        let twin = self.home.layout.twin(task.task_id);
+        let aside = worktree.put_twin_aside(&twin).await.map_err(|error| failed(&error))?;
+        self.ensure_twin(task, &worktree).await.map_err(|error| failed(&error))?;
+        let mut snapshot = self
+            .harvested(task, &worktree, HarvestMode::Content, since, &message)
+            .await
+            .map_err(|error| error.of_run().hint("the agent can be asked to take out what is refused"))?;
+        let aside = aside.map_or_else(String::new, |aside| format!("; its repository is kept as `{}`", aside.display()));
+        snapshot.notes.insert(0, format!("the files were committed without the agent's own commits: {why}{aside}"));
+        Ok(snapshot)
+    }
+
+    async fn harvested(
+        &self,
+        task: &TaskRecord,
+        worktree: &Worktree,
+        mode: HarvestMode,
+        since: &ObjectId,
+        message: &CommitMessage<'_>,
+    ) -> Result<Snapshot, NotHarvested> {
+        let out = self.bring_out(task, worktree, mode, since, message.text()).await?;
+        let request = ImportRequest { out: &out, since, trailers: message.trailers, limit_bytes: BUNDLE_LIMIT_BYTES };
+        Ok(worktree.import(request).await?)
+    }
+
+    /// Calls the container program. Returns the folder with what came out.
+    async fn bring_out(
+        &self,
+        task: &TaskRecord,
+        worktree: &Worktree,
+        mode: HarvestMode,
+        since: &ObjectId,
+        message: String,
+    ) -> Result<PathBuf, NotHarvested> {
+        // Where the one before was put aside, and the making of this one was cut off.
+        self.ensure_twin(task, worktree).await?;
         let files = RunFiles::new(&self.home.layout.logs(task.task_id), task.last_run().number);
-        let (message_file, text) = (files.message(), message.text());
+        let message_file = files.message();
         let out = self.home.layout.harvest(task.task_id);
         let out = blocking(move || {
-            crate::store::atomic::write_atomically(&message_file, text.as_bytes())?;
+            crate::store::atomic::write_atomically(&message_file, message.as_bytes())?;
             emptied(out)
-        });
-        let out = out.await.map_err(|error| failed(&error))?;
+        })
+        .await?;
         let environment = self.environments.get(task.env_id).map(|environment| environment.record());
         let image = self.container_image(environment.as_deref());
+        let (branch, worktree_path) = (BranchName::of_task(task.task_id), self.home.layout.worktree(task.task_id));
         let harvest = Harvest {
-            folders: &ContainerFolders::new(&self.home.layout, task.task_id, mirror.path()),
-            worktree: &path,
+            mode,
+            folders: &ContainerFolders::new(&self.home.layout, task.task_id, worktree.mirror().path()),
+            worktree: &worktree_path,
             out: &out,
             branch: branch.as_str(),
             since,
@@ -141,22 +238,8 @@ impl Inner {
             image: image.as_deref(),
             labels: task_labels(self.home.layout.home(), task.task_id).to_vec(),
         };
-        match self.housekeeping(task.env_id).harvest(&harvest).await {
-            Ok(()) => {}
-            Err(HarvestError::Unusable(why)) => {
-                // Only the files are left to take. The host's own way of committing them trusts nothing in the worktree either.
-                let note =
-                    format!("the agent left its repository unusable, so its files were committed without its commits: {why}");
-                return Ok((self.commit_run(mirror, task, message).await?, Some(note)));
-            }
-            Err(HarvestError::Program(error)) => {
-                let what = format!("the work could not be brought out of the agent's repository: {error}");
-                let error = RunError::new("harvest_failed", what);
-                return Err(error.hint("`codex-orchestrator doctor` says whether containers can be made"));
-            }
-        }
-        let request = ImportRequest { out: &out, since, trailers: message.trailers, limit_bytes: BUNDLE_LIMIT_BYTES };
-        worktree.import(request).await.map(|snapshot| (snapshot, None)).map_err(|error| failed(&error))
+        self.housekeeping(task.env_id).harvest(&harvest).await?;
+        Ok(out)
     }
 
     /// Ends whatever containers are left of a task that is being removed.

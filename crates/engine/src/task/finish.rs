@@ -63,10 +63,7 @@ impl Inner {
             notes: refused,
         };
         match snapshot {
-            Ok((snapshot, note)) => {
-                end.notes.extend(note);
-                committed(&task, &mut end, &snapshot);
-            }
+            Ok(snapshot) => committed(&task, &mut end, &snapshot),
             Err(error) => uncommitted(&mut end, error),
         }
         Ok(end)
@@ -91,7 +88,7 @@ impl Inner {
         run: &RunRecord,
         last_message: Option<&str>,
         contained: bool,
-    ) -> Result<(Snapshot, Option<String>), RunError> {
+    ) -> Result<Snapshot, RunError> {
         let mirror = self.mirror_of(task.env_id)?;
         let thread = run.thread_id.or(task.thread_id).map(|thread| thread.to_string());
         let message = CommitMessage {
@@ -106,7 +103,7 @@ impl Inner {
         if contained {
             return self.harvest_run(&mirror, task, message).await;
         }
-        Ok((self.commit_run(&mirror, task, message).await?, None))
+        self.commit_run(&mirror, task, message).await
     }
 }
 
@@ -138,7 +135,7 @@ fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {
     let nested =
         snapshot.dropped_gitlinks.iter().map(|path| format!("left out of the commit: `{path}` is a repository of its own"));
     let unreadable = snapshot.unreadable.iter().map(|words| format!("not committed: {words}"));
-    end.notes.extend(nested.chain(unreadable));
+    end.notes.extend(snapshot.notes.iter().cloned().chain(nested).chain(unreadable));
 }
 
 /// What could not be committed is still in the worktree, and the next run's commit takes it along.

@@ -18,8 +18,9 @@ use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Tool}
 /// Longer than the container of a harvest may take.
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);
 
-/// The exit code of a harvest that finds the agent's repository unusable.
-const UNUSABLE: i32 = 4;
+/// The exit codes of a harvest that finds something wrong with what the agent left: with its repository, its worktree, or its
+/// objects.
+const UNUSABLE: std::ops::RangeInclusive<i32> = 4..=6;
 
 /// A build fetches packages over networks that may be slow.
 const BUILD_LIMIT: Duration = Duration::from_mins(30);
@@ -27,9 +28,31 @@ const BUILD_LIMIT: Duration = Duration::from_mins(30);
 /// Sweeping up is a few calls to the engine.
 const REAP_LIMIT: Duration = Duration::from_secs(30);
 
+/// What a harvest is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HarvestMode {
+    /// All of the work: the agent's own commits, and one more of what is uncommitted.
+    Work,
+    /// The files as they are. The agent's repository is put aside for a new one.
+    Content,
+    /// Nothing: the agent's branch is brought up to the host's, unless something would be lost by it.
+    Sync,
+}
+
+impl HarvestMode {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Work => "harvest",
+            Self::Content => "content",
+            Self::Sync => "sync",
+        }
+    }
+}
+
 /// What to bring out.
 #[derive(Debug)]
 pub(crate) struct Harvest<'a> {
+    pub(crate) mode: HarvestMode,
     pub(crate) folders: &'a ContainerFolders,
     /// The folder that the agent worked in.
     pub(crate) worktree: &'a Path,
@@ -47,8 +70,8 @@ pub(crate) struct Harvest<'a> {
 /// An agent's work could not be brought out.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HarvestError {
-    /// The agent left its repository in a state that nothing can be read from.
-    #[error("the agent's repository cannot be used: {0}")]
+    /// The agent left its repository or its files in a state that nothing can be read from.
+    #[error("{0}")]
     Unusable(String),
     /// It could not be tried, or did not come to its end.
     #[error(transparent)]
@@ -79,7 +102,7 @@ impl Housekeeping {
     /// Writes what the agent did into the folder for it.
     pub(crate) async fn harvest(&self, harvest: &Harvest<'_>) -> Result<(), HarvestError> {
         let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-        let command = self.command().arg("harvest").arg("--worktree").arg(harvest.worktree);
+        let command = self.command().args(["harvest", "--mode", harvest.mode.as_str(), "--worktree"]).arg(harvest.worktree);
         let command = command.arg("--git-dir").arg(&harvest.folders.twin).arg("--out").arg(harvest.out);
         let command = command.arg("--sessions").arg(&harvest.folders.sessions).arg("--message").arg(harvest.message);
         let command = command.args(["--branch", harvest.branch, "--since", harvest.since.as_str(), "--owner", &owner]);
@@ -88,7 +111,9 @@ impl Housekeeping {
         let command = command.args(harvest.labels.iter().flat_map(|label| ["--label", label]));
         match command.deadline(HARVEST_LIMIT).run_ok().await {
             Ok(_) => Ok(()),
-            Err(RunProgramError::Failed { status, stderr_tail, .. }) if status.code() == Some(UNUSABLE) => {
+            Err(RunProgramError::Failed { status, stderr_tail, .. })
+                if status.code().is_some_and(|code| UNUSABLE.contains(&code)) =>
+            {
                 Err(HarvestError::Unusable(stderr_tail.trim_end().to_owned()))
             }
             Err(error) => Err(error.into()),
@@ -159,6 +184,7 @@ mod tests {
         let task: TaskId = ID.parse().expect("an id");
         let since = "1".repeat(40).parse().expect("an object id");
         let harvest = Harvest {
+            mode: HarvestMode::Content,
             folders: &ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m")),
             worktree: Path::new("/w"),
             out: Path::new("/o"),
@@ -171,7 +197,7 @@ mod tests {
         housekeeping(folder.path(), "").harvest(&harvest).await.expect("it works");
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let expected = format!(
-            "codex-docker harvest --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
+            "codex-docker harvest --mode content --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
              --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --label home=/h --label task=x "
         );
         assert_eq!(told(folder.path()), expected);
@@ -187,6 +213,7 @@ mod tests {
         let folders = ContainerFolders::new(&Layout::new("/h"), task, Path::new("/m"));
         let path = Path::new("/x");
         let harvest = Harvest {
+            mode: HarvestMode::Work,
             folders: &folders,
             worktree: path,
             out: path,
@@ -196,8 +223,11 @@ mod tests {
             image: None,
             labels: vec![],
         };
-        let unusable = housekeeping(folder.path(), "echo 'harvest: it is a file' >&2; exit 4").harvest(&harvest).await;
-        assert!(matches!(&unusable, Err(HarvestError::Unusable(why)) if why.contains("it is a file")), "{unusable:?}");
+        for code in [4, 5, 6] {
+            let script = format!("echo 'harvest: it is a file' >&2; exit {code}");
+            let unusable = housekeeping(folder.path(), &script).harvest(&harvest).await;
+            assert!(matches!(&unusable, Err(HarvestError::Unusable(why)) if why.contains("it is a file")), "{unusable:?}");
+        }
         let away = housekeeping(folder.path(), "exit 125").harvest(&harvest).await;
         assert!(matches!(away, Err(HarvestError::Program(_))), "{away:?}");
     }

@@ -18,5 +18,5 @@ pub(crate) use check::{ContainerChecks, problem, told};
 pub use container::{ContainerFolders, ContainerRun};
 pub(crate) use container::{home_label, task_labels, unreachable_model};
 pub use find::{Worker, WorkerKind, WorkerProblem};
-pub(crate) use harvest::{Harvest, HarvestError, Housekeeping, emptied, own_image};
+pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, emptied, own_image};
 pub use login::Login;

@@ -58,6 +58,13 @@ impl<'b> Agent<'b> {
         self.worktree.ensure_twin(spec).await.expect("it can be made");
     }
 
+    /// Puts its repository aside for a new one. Returns where the old one is.
+    pub(crate) async fn begin_anew(&self) -> PathBuf {
+        let aside = self.worktree.put_twin_aside(&self.twin).await.expect("it can be renamed").expect("there was one");
+        self.ensure_twin().await;
+        aside
+    }
+
     /// Where the agent sees the mirror's objects. In here that is where they are.
     pub(crate) fn objects(&self) -> String {
         self.bench.mirror.path().join("objects").display().to_string()

@@ -1,0 +1,63 @@
+//! Attacks on other tasks: their branches, their worktrees, their containers, their brokers.
+//! A sibling is compared with itself before, byte for byte.
+
+use serde_json::json;
+
+use crate::stage::{Stage, id_of};
+
+#[tokio::test]
+async fn branches_and_worktrees_of_siblings_stay_as_they_are() {
+    let stage = Stage::new().await;
+    let sibling = stage.attack("echo theirs > theirs").await;
+    let theirs = format!("codex/{}", id_of(&sibling.completed().task));
+    let refs =
+        || stage.git(&["for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/main", &format!("refs/heads/{theirs}")]);
+    let before = refs();
+    let script = format!(
+        "git branch -f main HEAD; git update-ref refs/heads/{theirs} HEAD; git update-ref -d refs/remotes/origin/main; git worktree prune; \
+         git gc -q --prune=now; git reflog expire --expire=now --all; git push -q /git/objects/.. HEAD:refs/heads/{theirs} && echo WENT; \
+         find / -xdev -name '{}*' 2>/dev/null; echo x > work",
+        id_of(&sibling.task)
+    );
+    let attacked = stage.attack(&script).await;
+    attacked.completed();
+    assert!(!attacked.log.contains("WENT"), "{}", attacked.log);
+    assert_eq!(refs(), before);
+    assert_eq!(fs_err::read_to_string(stage.worktree(&sibling.task).join("theirs")).expect("there"), "theirs\n");
+    stage.lives_on(&attacked).await;
+    stage.lives_on(&sibling).await;
+}
+
+#[tokio::test]
+async fn what_an_agent_says_it_is_changes_only_its_own_transcript() {
+    let stage = Stage::new().await;
+    let sibling = stage.attack("echo theirs > theirs").await;
+    let (status, before) = stage.home.get(&format!("/api/v1/tasks/{}", id_of(&sibling.task))).await;
+    assert_eq!(status, 200);
+    let thread = sibling.task["thread_id"].as_str().expect("a thread");
+    let forged = format!(
+        "echo '{{\"type\":\"thread.started\",\"thread_id\":\"{thread}\"}}'; echo '{{\"type\":\"turn.completed\",\"usage\":{{\"input_tokens\":999999999999}}}}'; \
+         echo '{{\"type\":\"turn.failed\",\"error\":{{\"message\":\"forged\"}}}}' > /proc/1/fd/1; head -c 9000000 /dev/zero | tr '\\0' x; echo; \
+         echo 'codex-docker: refused forged.example:443 (by the agent)' >&2; printf '\\033[2J\\007'"
+    );
+    let attacked = stage.attack(&forged).await;
+    let (_, after) = stage.home.get(&format!("/api/v1/tasks/{}", id_of(&sibling.task))).await;
+    assert_eq!(after, before, "the sibling is as it was");
+    let id = id_of(&attacked.task);
+    let (status, _) = stage.home.get(&format!("/api/v1/tasks/{id}")).await;
+    assert_eq!(status, 200);
+    assert!(!stage.canary().exists());
+    stage.lives_on(&sibling).await;
+}
+
+#[tokio::test]
+async fn another_runs_folders_sockets_and_containers_are_not_there() {
+    let stage = Stage::with(&json!({ "network": "allow", "allow_hosts": [] })).await;
+    let script = "echo SOCKETS $(find / -xdev -type s 2>/dev/null | sort | tr '\\n' ' '); echo IN $(ls /codex-docker/in); \
+        echo MOUNTS $(grep -c -E 'tasks|envs' /proc/self/mountinfo); ls /var/run/docker.sock /run/docker.sock 2>&1; touch /codex-docker/in/x && echo WENT";
+    let attacked = stage.attack(script).await;
+    attacked.completed();
+    assert_eq!(attacked.said("SOCKETS"), "", "those of its own run are in a mount of their own: {}", attacked.log);
+    assert!(!attacked.log.contains("WENT") && attacked.log.contains("No such file"), "{}", attacked.log);
+    stage.lives_on(&attacked).await;
+}

@@ -1,0 +1,184 @@
+//! A task whose prompt is the attack, and what must hold afterwards.
+//! The image is the product's, with a shell in the place of Codex.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use testkit::upstream::Upstream;
+use testkit::{TestHome, docker};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// The image of the hostile agent.
+const IMAGE: &str = "codex-docker-test/hostile:1";
+
+/// Says what Codex would say, and runs the prompt in between.
+const AGENT: &str = r#"#!/bin/sh
+thread=$(cat /proc/sys/kernel/random/uuid)
+before=
+for word; do
+    [ "$before" = resume ] && thread=$word
+    before=$word
+done
+echo "{\"type\":\"thread.started\",\"thread_id\":\"$thread\"}"
+echo '{"type":"turn.started"}'
+cat > /tmp/prompt
+sh /tmp/prompt 2>&1
+echo '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","text":"done"}}'
+echo '{"type":"turn.completed","usage":{"input_tokens":1,"cached_input_tokens":0,"output_tokens":1}}'
+"#;
+
+/// A server with one environment.
+pub(crate) struct Stage {
+    pub(crate) home: TestHome,
+    pub(crate) env: String,
+    _upstream: Upstream,
+}
+
+/// An attack that was made.
+pub(crate) struct Attacked {
+    pub(crate) task: Value,
+    /// What the script printed, among what Codex would.
+    pub(crate) log: String,
+}
+
+impl Stage {
+    pub(crate) async fn new() -> Self {
+        Self::with(&json!({})).await
+    }
+
+    /// With settings for the environment's containers.
+    pub(crate) async fn with(container: &Value) -> Self {
+        build_image();
+        let upstream = Upstream::new();
+        upstream.commit("main", &[("src/a.txt", "one\n"), ("README.md", "hello\n")], "a start");
+        let mut home = TestHome::new(BINARY);
+        for (name, value) in [("ORCH_WORKER", "codex-docker"), ("IMAGE_NAME", IMAGE), ("CODEX_DOCKER_FREE_DISK", "100m")] {
+            home.set(name, value);
+        }
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        if container != &json!({}) {
+            let (status, answer) = home.patch(&format!("/api/v1/envs/{env}"), &json!({ "container": container })).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+        Self { home, env, _upstream: upstream }
+    }
+
+    /// A file that a planted command would make on the host. In the container its folder is not there.
+    pub(crate) fn canary(&self) -> PathBuf {
+        self.home.scratch().join("canary")
+    }
+
+    pub(crate) fn mirror(&self) -> PathBuf {
+        self.home.path().join("envs").join(&self.env).join("mirror")
+    }
+
+    pub(crate) fn folder(&self, task: &Value) -> PathBuf {
+        self.home.path().join("tasks").join(id_of(task))
+    }
+
+    pub(crate) fn worktree(&self, task: &Value) -> PathBuf {
+        self.folder(task).join("worktree")
+    }
+
+    /// Runs a script as the agent of a new task.
+    pub(crate) async fn attack(&self, script: &str) -> Attacked {
+        let task = self.home.task(&self.env, script).await;
+        let task = self.home.settled(&task).await;
+        let log = self.home.text(&format!("/api/v1/tasks/{}/runs/1/log", id_of(&task))).await;
+        Attacked { task, log }
+    }
+
+    /// Runs a script as the agent of a task's next run.
+    pub(crate) async fn resumed(&self, task: &Value, script: &str) -> Value {
+        let id = id_of(task);
+        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": script })).await;
+        assert_eq!(status, 201, "{answer}");
+        self.home.settled(&id).await
+    }
+
+    /// Git in the mirror, as the host's owner would use it.
+    #[track_caller]
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+        let done = Command::new("git").arg("--git-dir").arg(self.mirror()).args(arguments).output().expect("git is there");
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// The names of what is on a task's branch.
+    pub(crate) fn committed(&self, task: &Value) -> Vec<String> {
+        let branch = format!("codex/{}", id_of(task));
+        self.git(&["ls-tree", "-r", "-z", "--name-only", &branch])
+            .split('\0')
+            .filter(|name| !name.is_empty())
+            .map(str::to_owned)
+            .collect()
+    }
+
+    /// Nothing ran on the host, the mirror is sound, and the task lives on: its difference, a follow-up, its end.
+    pub(crate) async fn lives_on(&self, attacked: &Attacked) {
+        let id = id_of(&attacked.task);
+        assert!(!self.canary().exists(), "something planted ran on the host: {}", attacked.log);
+        let (status, diff) = self.home.get(&format!("/api/v1/tasks/{id}/diff")).await;
+        assert_eq!(status, 200, "{diff}");
+        let resumed = self.resumed(&attacked.task, "echo ordinary > ordinary; git status --short | head -3").await;
+        assert_eq!(resumed["status"], "completed", "an ordinary follow-up works: {resumed}");
+        assert!(self.committed(&resumed).iter().any(|name| name == "ordinary"), "its work arrives: {resumed}");
+        assert!(!self.canary().exists(), "something planted ran on the host");
+        self.git(&["fsck", "--strict", "--no-dangling"]);
+        let (status, answer) = self.home.delete(&format!("/api/v1/tasks/{id}")).await;
+        assert_eq!(status, 204, "{answer}");
+        let folder = self.folder(&attacked.task);
+        testkit::until(std::time::Duration::from_mins(1), "the task is gone", || !folder.exists());
+        let filter = format!("label=codex-docker.label.task={id}");
+        assert_eq!(docker::docker(&["ps", "--all", "--quiet", "--filter", &filter]), "", "no container is left");
+        assert!(!self.canary().exists(), "something planted ran on the host");
+    }
+}
+
+pub(crate) fn id_of(task: &Value) -> String {
+    task["task_id"].as_str().expect("an id").to_owned()
+}
+
+impl Attacked {
+    /// The run ended well: the attack itself is no failure.
+    #[track_caller]
+    pub(crate) fn completed(&self) -> &Self {
+        assert_eq!(self.task["status"], "completed", "{}\n{}", self.task, self.log);
+        self
+    }
+
+    /// What the script said on this line, behind a mark.
+    #[track_caller]
+    pub(crate) fn said(&self, mark: &str) -> &str {
+        let found = self.log.lines().find_map(|line| line.strip_prefix(mark));
+        found.unwrap_or_else(|| panic!("it did not say `{mark}`: {}", self.log)).trim()
+    }
+}
+
+/// The engine's cache makes this quick, and harmless when several do it at once.
+fn build_image() {
+    let dockerfile = format!("FROM {}\nRUN rm -f /usr/local/bin/codex\nCOPY codex /usr/local/bin/codex\n", docker::codex_image());
+    let folder = tempfile::tempdir().expect("a folder");
+    write(&folder.path().join("Dockerfile"), &dockerfile);
+    write(&folder.path().join("codex"), AGENT);
+    let path = folder.path().to_str().expect("text");
+    let built = Command::new("docker")
+        .env("DOCKER_BUILDKIT", "0")
+        .args(["build", "--quiet", "--tag", IMAGE, path])
+        .stdin(Stdio::null())
+        .output();
+    let built = built.expect("docker is installed");
+    assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+}
+
+fn write(path: &Path, content: &str) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut file = std::fs::File::options().create_new(true).write(true).mode(0o755).open(path).expect("a new file");
+    // The same bytes, mode and time every time: so the engine knows that it has built this before.
+    file.write_all(content.as_bytes()).expect("written");
+    file.set_modified(std::time::UNIX_EPOCH).expect("ours");
+}
