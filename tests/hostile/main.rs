@@ -7,4 +7,5 @@ mod files;
 mod git;
 mod machine;
 mod siblings;
-mod stage;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");

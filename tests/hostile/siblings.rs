@@ -3,11 +3,13 @@
 
 use serde_json::json;
 
-use crate::stage::{Stage, id_of};
+use testkit::shell_agent::{Stage, id_of};
+
+use crate::BINARY;
 
 #[tokio::test]
 async fn branches_and_worktrees_of_siblings_stay_as_they_are() {
-    let stage = Stage::new().await;
+    let stage = Stage::new(BINARY).await;
     let sibling = stage.attack("echo theirs > theirs").await;
     let theirs = format!("codex/{}", id_of(&sibling.completed().task));
     let refs =
@@ -30,7 +32,7 @@ async fn branches_and_worktrees_of_siblings_stay_as_they_are() {
 
 #[tokio::test]
 async fn what_an_agent_says_it_is_changes_only_its_own_transcript() {
-    let stage = Stage::new().await;
+    let stage = Stage::new(BINARY).await;
     let sibling = stage.attack("echo theirs > theirs").await;
     let (status, before) = stage.home.get(&format!("/api/v1/tasks/{}", id_of(&sibling.task))).await;
     assert_eq!(status, 200);
@@ -52,7 +54,7 @@ async fn what_an_agent_says_it_is_changes_only_its_own_transcript() {
 
 #[tokio::test]
 async fn another_runs_folders_sockets_and_containers_are_not_there() {
-    let stage = Stage::with(&json!({ "network": "allow", "allow_hosts": [] })).await;
+    let stage = Stage::with(BINARY, &json!({ "network": "allow", "allow_hosts": [] })).await;
     let script = "echo SOCKETS $(find / -xdev -type s 2>/dev/null | sort | tr '\\n' ' '); echo IN $(ls /codex-docker/in); \
         echo MOUNTS $(grep -c -E 'tasks|envs' /proc/self/mountinfo); ls /var/run/docker.sock /run/docker.sock 2>&1; touch /codex-docker/in/x && echo WENT";
     let attacked = stage.attack(script).await;

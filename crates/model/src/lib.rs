@@ -14,6 +14,7 @@ pub mod names;
 pub mod problem;
 pub mod run;
 pub mod secret;
+pub mod submodule;
 pub mod task;
 
 /// The Codex CLI version that the product pins: installed by `demo`, driven by the tests.

@@ -8,6 +8,7 @@ pub mod docker;
 mod home;
 pub mod own_engine;
 pub mod own_podman;
+pub mod shell_agent;
 pub mod small_disk;
 pub mod upstream;
 pub mod worker;

@@ -68,6 +68,13 @@ impl Upstream {
         commit
     }
 
+    /// Commits a submodule on top of a branch.
+    pub fn submodule(&self, branch: &str, path: &str, commit: &str) {
+        let entry = ("160000", commit.to_owned(), path);
+        let commit = self.commit_entries(self.commit_of(branch).as_deref(), &[entry], "a submodule");
+        self.point(&format!("refs/heads/{branch}"), &commit);
+    }
+
     /// Deletes a branch.
     pub fn delete_branch(&self, branch: &str) {
         self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
@@ -131,6 +138,16 @@ impl Upstream {
     }
 
     fn commit_on(&self, parent: Option<&str>, files: &[(&str, &str)], message: &str) -> String {
+        let blob = |content: &str| {
+            let mut command = self.command(&self.repository);
+            fed(command.args(["hash-object", "-w", "--stdin"]), content)
+        };
+        let entries: Vec<_> = files.iter().map(|(path, content)| ("100644", blob(content), *path)).collect();
+        self.commit_entries(parent, &entries, message)
+    }
+
+    /// Commits entries: mode, object and path.
+    fn commit_entries(&self, parent: Option<&str>, entries: &[(&str, String, &str)], message: &str) -> String {
         let index = self.folder.path().join("index");
         let git = |arguments: &[&str], input: &str| {
             let mut command = self.command(&self.repository);
@@ -141,9 +158,8 @@ impl Upstream {
             Some(parent) => git(&["read-tree", parent], ""),
             None => git(&["read-tree", "--empty"], ""),
         };
-        for (path, content) in files {
-            let blob = git(&["hash-object", "-w", "--stdin"], content);
-            git(&["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{path}")], "");
+        for (mode, object, path) in entries {
+            git(&["update-index", "--add", "--cacheinfo", &format!("{mode},{object},{path}")], "");
         }
         let tree = git(&["write-tree"], "");
         let mut arguments = vec!["commit-tree", tree.as_str(), "-m", message];

@@ -19,6 +19,7 @@ worktree=${HARVEST_WORKTREE:-/workspace/worktree}
 twin=${HARVEST_GIT_DIR:-/git/agent.git}
 out=${HARVEST_OUT:-/codex-docker/out}
 message=${HARVEST_MESSAGE:-/codex-docker/in/message}
+submodules=${HARVEST_SUBMODULES:-/codex-docker/in/submodules}
 owner=${HARVEST_OWNER:-}
 sessions=${HARVEST_SESSIONS:-}
 mode=${HARVEST_MODE:-harvest}
@@ -35,6 +36,7 @@ since=$HARVEST_SINCE
 zero=$(printf %s "$since" | tr -c 0 0)
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'there is no room for temporary files'
 : > "$tmp/remarks"
+[ -e "$submodules" ] || submodules=/dev/null
 
 remark() { printf '%s\0' "$*" >> "$tmp/remarks"; }
 # Turns NUL-separated values into remarks of a kind.
@@ -194,7 +196,10 @@ stage() {
     forget "$tmp/links" || return
 
     git ls-files --others --exclude-standard -z | grep -z '/$' | sed -z 's,/$,,' > "$tmp/nested"
-    { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/nested"; } > "$tmp/paths"
+    # What lies in the folder of a submodule that the host put there is of the submodule.
+    sort -z -u "$submodules" | comm -z -12 - "$tmp/kept" \
+        | xargs -0 -r -n 1 sh -c '[ -L "$1" ] || [ ! -d "$1" ] || printf "%s\0" "$1"' sh > "$tmp/inside"
+    { printf '.\0' && cat "$tmp/nested" "$tmp/inside" | sed -z 's/^/:(exclude,literal)/'; } > "$tmp/paths"
     add --sparse || return
     gitlinks "$tmp/came" && forget "$tmp/came" || return
     bring_back < "$tmp/records" || return

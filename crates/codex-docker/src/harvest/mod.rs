@@ -69,6 +69,9 @@ pub(crate) struct HarvestArguments {
     /// The sessions of the task, whose files are to be owned too.
     #[arg(long)]
     sessions: Option<PathBuf>,
+    /// A submodule whose files the caller put there, from the root of the worktree. They are left as they are.
+    #[arg(long = "submodule", value_name = "PATH")]
+    submodules: Vec<String>,
     /// What to do: bring out all of the work, only the files as they are, or bring the agent's branch up to that commit.
     #[arg(long, value_parser = ["harvest", "content", "sync"], default_value = "harvest")]
     mode: String,
@@ -104,6 +107,8 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     let message = fs_err::read(&arguments.message)
         .map_err(|error| Failure::new("message_unreadable", format!("the commit's message cannot be read: {error}")))?;
     folder.put("message", &message)?;
+    let submodules: String = arguments.submodules.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
+    folder.put("submodules", submodules.as_bytes())?;
     folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
     let labels = labels::of_container(&state.to_string_lossy(), &arguments.labels.iter().cloned().collect());
     let body = ContainerCreateBody {

@@ -104,6 +104,20 @@ pub(super) fn mark_ready(admin: &Path, base: &ObjectId) -> io::Result<()> {
     fs_err::rename(half, admin.join(READY))
 }
 
+/// Keeps a list of texts about a worktree.
+pub(super) fn put_list(admin: &Path, name: &str, texts: &[String]) -> io::Result<()> {
+    fs_err::write(admin.join(name), serde_json::to_vec(texts)?)
+}
+
+/// A list that was kept; empty if none was.
+pub(super) fn list(admin: &Path, name: &str) -> io::Result<Vec<String>> {
+    match fs_err::read(admin.join(name)) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// What HEAD of the worktree says, such as `ref: refs/heads/main`.
 pub(super) fn head(admin: &Path) -> io::Result<String> {
     Ok(read_line(&admin.join("HEAD"))?.unwrap_or_default().to_string_lossy().into_owned())

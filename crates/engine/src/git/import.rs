@@ -36,6 +36,8 @@ pub struct ImportRequest<'a> {
     pub trailers: RunTrailers<'a>,
     /// The largest bundle that is taken.
     pub limit_bytes: u64,
+    /// Where the agent's repository keeps large files.
+    pub lfs_objects: &'a Path,
 }
 
 /// Work could not be taken in. Nothing was changed.
@@ -145,6 +147,7 @@ impl Worktree {
     pub async fn import(&self, request: ImportRequest<'_>) -> Result<Snapshot, ImportError> {
         let branch = branch_ref(&self.branch);
         let Incoming { report, bundle } = self.read_incoming(&request, &branch).await?;
+        let missing = self.take_large_files(&request).await?;
         let (tip, prerequisites) = self.what_is_known(&branch, bundle.as_ref()).await?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
         let head = report.head.clone();
@@ -163,8 +166,16 @@ impl Worktree {
         };
         self.bring_along(&head).await?;
         let commit = self.is_commit_of(&head, &request).await?.then(|| head.clone());
-        let HarvestReport { dropped: dropped_gitlinks, unreadable, notes, .. } = report;
+        let HarvestReport { dropped: dropped_gitlinks, unreadable, mut notes, .. } = report;
+        notes.extend(missing);
         Ok(Snapshot { commit, head, dropped_gitlinks, unreadable, notes })
+    }
+
+    /// Before the branch moves: a commit in the mirror has its large files.
+    async fn take_large_files(&self, request: &ImportRequest<'_>) -> io::Result<Vec<String>> {
+        let (from, mirror) = (request.lfs_objects.to_owned(), self.mirror.path().to_owned());
+        let taken = tokio::task::spawn_blocking(move || super::lfs::take_objects(&from, &mirror)).await;
+        taken.map_err(io::Error::other)?
     }
 
     async fn read_incoming(&self, request: &ImportRequest<'_>, branch: &str) -> Result<Incoming, ImportError> {

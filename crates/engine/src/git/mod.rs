@@ -11,6 +11,7 @@ mod fetch;
 mod gate;
 mod import;
 mod incoming;
+mod lfs;
 mod locks;
 mod message;
 mod mirror;
@@ -20,6 +21,7 @@ mod remove_tree;
 mod settings;
 mod snapshot;
 mod staging;
+mod submodules;
 mod twin;
 mod worktree;
 

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
+use super::settings::{LFS, NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolNotFound};
 
 /// The oldest git that knows every option that is used: `add --sparse` is the youngest.
@@ -94,6 +94,7 @@ pub struct Git {
 struct Inner {
     tool: Tool,
     version: GitVersion,
+    has_lfs: bool,
     base: BaseEnvironment,
 }
 
@@ -117,7 +118,8 @@ impl Git {
         if version < OLDEST {
             return Err(DiscoverGitError::TooOld { found: version });
         }
-        Ok(Self { inner: Arc::new(Inner { tool, version, base }) })
+        let has_lfs = Tool::find("git-lfs", &base).is_ok();
+        Ok(Self { inner: Arc::new(Inner { tool, version, has_lfs, base }) })
     }
 
     /// The version that was found.
@@ -160,7 +162,16 @@ impl Git {
 
     /// A command that talks to a remote. It fails where a person would be asked something.
     pub(super) async fn network_command<'a>(&self, place: Place<'_>) -> Result<CommandSpec<'a>, RunProgramError> {
-        let command = self.command(place).env("GIT_ALLOW_PROTOCOL", NETWORK_PROTOCOLS);
+        self.network_command_with(place, &[]).await
+    }
+
+    /// The same with more settings.
+    pub(super) async fn network_command_with<'a>(
+        &self,
+        place: Place<'_>,
+        settings: &[(String, String)],
+    ) -> Result<CommandSpec<'a>, RunProgramError> {
+        let command = self.command_with(place, settings).env("GIT_ALLOW_PROTOCOL", NETWORK_PROTOCOLS);
         if self.user_chose_ssh(place).await? {
             // The user's own ssh command stays as it is. Where it would ask, the answer is a program that gives none.
             return Ok(command.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force"));
@@ -175,18 +186,30 @@ impl Git {
         Ok(self.command(place).args(["config", "--get", "core.sshCommand"]).run().await?.status.success())
     }
 
-    /// Settings that turn off every filter but git-lfs. The names are free, so they are read from the configuration; a
-    /// worktree's `.gitattributes` chooses among them, and the agent writes that file.
-    pub(super) async fn filters_off(&self, place: Place<'_>) -> Result<Vec<(String, String)>, RunProgramError> {
+    /// Whether git-lfs is installed, so that large files are real files.
+    pub(super) fn has_lfs(&self) -> bool {
+        self.inner.has_lfs
+    }
+
+    /// Settings that turn off every filter but git-lfs, which is as the user set it up, and on where it is merely installed. The
+    /// names are free, so they are read from the configuration; a worktree's `.gitattributes` chooses among them, and the agent
+    /// writes that file.
+    pub(super) async fn filters(&self, place: Place<'_>) -> Result<Vec<(String, String)>, RunProgramError> {
         let listing = self.command(place).args(["config", "-z", "--name-only", "--get-regexp", r"^filter\."]);
         let listed = listing.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run().await?;
-        let mut settings = Vec::new();
+        let mut settings = vec![("lfs.skipDownloadErrors".to_owned(), "true".to_owned())];
+        let mut has_set_up_lfs = false;
         for key in listed.text().split('\0') {
             let Some((driver, _)) = key.strip_prefix("filter.").and_then(|key| key.rsplit_once('.')) else { continue };
-            if driver != "lfs" {
+            if driver == "lfs" {
+                has_set_up_lfs = true;
+            } else {
                 let off = |what: &str, value: &str| (format!("filter.{driver}.{what}"), value.to_owned());
                 settings.extend([off("clean", ""), off("smudge", ""), off("process", ""), off("required", "false")]);
             }
+        }
+        if self.has_lfs() && !has_set_up_lfs {
+            settings.extend(LFS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
         }
         Ok(settings)
     }

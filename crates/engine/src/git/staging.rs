@@ -56,7 +56,7 @@ struct Listing {
 impl<'w> Staging<'w> {
     /// Starts from a copy of the worktree's own index, which knows what has not changed; without a usable one from `commit`.
     pub(super) async fn begin(worktree: &'w Worktree, commit: &ObjectId) -> Result<Self, SnapshotError> {
-        let settings = worktree.mirror.git().filters_off(worktree.place()).await?;
+        let settings = worktree.mirror.git().filters(worktree.place()).await?;
         let staging = Self { worktree, index: worktree.admin.join("codex-orchestrator-index"), settings };
         admin::ignore_missing(fs_err::remove_file(staging.index.with_extension("lock")))?;
         let copied = copy_index(&worktree.admin.join("index"), &staging.index);
@@ -75,7 +75,11 @@ impl<'w> Staging<'w> {
         let (kept, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
             before.gitlinks.into_iter().partition(|(path, _)| known.contains_key(path));
         let nested = self.nested_repositories().await?;
-        let unreadable = self.add_all(&nested).await?;
+        // What lies in the folder of a submodule that the host put there is of the submodule.
+        let exported: Vec<_> = self.worktree.submodules()?.into_iter().map(String::into_bytes).collect();
+        let inside = exported.iter().filter(|path| kept.contains_key(*path) && self.is_folder(path));
+        let left_out: Vec<_> = nested.iter().chain(inside).cloned().collect();
+        let unreadable = self.add_all(&left_out).await?;
 
         let paths: Vec<_> = kept.keys().cloned().collect();
         let after = self.list(&paths).await?;
@@ -110,7 +114,7 @@ impl<'w> Staging<'w> {
         Ok(listing)
     }
 
-    /// The submodules of commits.
+    /// The submodules of commits, by their paths.
     async fn gitlinks_of(&self, commits: &[ObjectId]) -> Result<BTreeMap<Vec<u8>, String>, RunProgramError> {
         let mut listing = Listing::default();
         for commit in commits {
@@ -180,6 +184,13 @@ impl<'w> Staging<'w> {
         let path = self.worktree.tree.join(Path::new(std::ffi::OsStr::from_bytes(path)));
         fs_err::symlink_metadata(path).is_ok_and(|found| found.is_dir())
     }
+}
+
+/// The submodules that a listing of a tree names: their commits, by those paths that are text.
+pub(super) async fn gitlinks_in(listing: CommandSpec<'_>) -> Result<BTreeMap<String, String>, RunProgramError> {
+    let mut found = Listing::default();
+    listing.stdout(Stdout::Records(Box::new(|record| found.read(record, &[])))).run_ok().await?;
+    Ok(found.gitlinks.into_iter().filter_map(|(path, commit)| Some((String::from_utf8(path).ok()?, commit))).collect())
 }
 
 /// Copies an index with its time: git looks into a file of the same second as the index even if all else about it is as it

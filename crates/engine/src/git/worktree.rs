@@ -39,6 +39,9 @@ pub struct Worktree {
     pub(super) base: ObjectId,
 }
 
+/// The list of notes about how a worktree was made.
+const NOTES: &str = "codex-orchestrator-notes";
+
 /// What removing a worktree did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedWorktree {
@@ -76,6 +79,11 @@ impl Worktree {
         &self.base
     }
 
+    /// What a reader should know of how it was made.
+    pub fn notes(&self) -> io::Result<Vec<String>> {
+        admin::list(&self.admin, NOTES)
+    }
+
     /// The repository that it is of.
     pub fn mirror(&self) -> &Mirror {
         &self.mirror
@@ -99,8 +107,14 @@ impl Worktree {
             }
         };
         let git = self.mirror.git();
-        let settings = git.filters_off(self.place()).await?;
-        let command = git.command_with(self.place(), &settings).env("GIT_PROGRESS_DELAY", "0");
+        let settings = git.filters(self.place()).await?;
+        // Large files are downloaded on the way.
+        let command = if git.has_lfs() {
+            git.network_command_with(self.place(), &settings).await?
+        } else {
+            git.command_with(self.place(), &settings)
+        };
+        let command = command.env("GIT_PROGRESS_DELAY", "0");
         let command = command.args(["read-tree", "-v", "--reset", "-u", "--no-recurse-submodules", "HEAD"]);
         command.stderr(Stderr::Progress(Box::new(tell))).deadline(LONG).cancel(cancel).run_ok().await?;
         Ok(())
@@ -127,7 +141,10 @@ impl Mirror {
             self.clear_the_way(&tree).await?;
             self.add_worktree(&tree, spec).await?
         };
-        worktree.check_out(progress, cancel).await?;
+        worktree.check_out(progress, cancel.clone()).await?;
+        let mut notes = worktree.fetch_submodules(&cancel).await?;
+        notes.extend(worktree.missing_large_files().await?);
+        admin::put_list(&worktree.admin, NOTES, &notes)?;
         admin::mark_ready(&worktree.admin, spec.base)?;
         Ok(worktree)
     }

@@ -21,11 +21,18 @@ use crate::git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, S
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::worker::{
-    ContainerFolders, Harvest, HarvestError, HarvestMode, Housekeeping, Login, emptied, own_image, task_labels, unreachable_model,
+    ContainerFolders, Harvest, HarvestError, HarvestMode, Housekeeping, Login, ToRead, emptied, own_image, task_labels,
+    unreachable_model,
 };
 
 /// Where a container sees the mirror's objects.
 const OBJECTS_INSIDE: &str = "/git/objects";
+
+/// Where git-lfs looks for the objects of a repository whose other objects are there.
+const LFS_INSIDE: &str = "/git/lfs";
+
+/// Where a container sees the worktree.
+const WORKTREE_INSIDE: &str = "/workspace/worktree";
 
 /// More than the work of a run has, and less than what would fill a disk.
 const BUNDLE_LIMIT_BYTES: u64 = 1 << 30;
@@ -162,6 +169,25 @@ impl Inner {
         }
     }
 
+    /// What a run may read besides: large files of the repository, and submodules.
+    pub(super) fn to_read(&self, mirror: &Mirror, task: &TaskRecord) -> std::io::Result<Vec<ToRead>> {
+        let lfs = mirror.path().join("lfs");
+        let mut to_read = vec![];
+        if lfs.is_dir() {
+            to_read.push(ToRead { path: lfs, inside: LFS_INSIDE.to_owned() });
+        }
+        let path = self.home.layout.worktree(task.task_id);
+        let Some(worktree) = mirror.find_worktree(&path, BranchName::of_task(task.task_id).as_str())? else { return Ok(to_read) };
+        for submodule in worktree.submodules()? {
+            let path = worktree.path().join(&submodule);
+            // An agent may have put something else there in a run of another kind.
+            if fs_err::canonicalize(&path).is_ok_and(|real| real == path && real.is_dir()) {
+                to_read.push(ToRead { path, inside: format!("{WORKTREE_INSIDE}/{submodule}") });
+            }
+        }
+        Ok(to_read)
+    }
+
     /// Brings a run's work out of its container's repository onto the task's branch. Where that is refused, because of what the
     /// agent made of it, its files alone are brought out by way of a new repository.
     pub(super) async fn harvest_run(
@@ -201,7 +227,13 @@ impl Inner {
         message: &CommitMessage<'_>,
     ) -> Result<Snapshot, NotHarvested> {
         let out = self.bring_out(task, worktree, mode, since, message.text()).await?;
-        let request = ImportRequest { out: &out, since, trailers: message.trailers, limit_bytes: BUNDLE_LIMIT_BYTES };
+        let request = ImportRequest {
+            out: &out,
+            since,
+            trailers: message.trailers,
+            limit_bytes: BUNDLE_LIMIT_BYTES,
+            lfs_objects: &self.home.layout.twin(task.task_id).join("lfs/objects"),
+        };
         Ok(worktree.import(request).await?)
     }
 
@@ -236,6 +268,7 @@ impl Inner {
             since,
             message: &files.message(),
             image: image.as_deref(),
+            submodules: worktree.submodules()?,
             labels: task_labels(self.home.layout.home(), task.task_id).to_vec(),
         };
         self.housekeeping(task.env_id).harvest(&harvest).await?;

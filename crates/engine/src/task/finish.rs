@@ -60,13 +60,26 @@ impl Inner {
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: refused,
+            notes: [self.notes_on_worktree(&task), refused].concat(),
         };
         match snapshot {
             Ok(snapshot) => committed(&task, &mut end, &snapshot),
             Err(error) => uncommitted(&mut end, error),
         }
         Ok(end)
+    }
+
+    /// What a reader should know of how the worktree was made: told once, in the first run.
+    fn notes_on_worktree(&self, task: &TaskRecord) -> Vec<String> {
+        if task.runs.len() > 1 {
+            return vec![];
+        }
+        let path = self.home.layout.worktree(task.task_id);
+        let found =
+            self.mirror_of(task.env_id).ok().and_then(|mirror| mirror.find_worktree(&path, task.branch().as_str()).ok()?);
+        found.map_or_else(Vec::new, |worktree| {
+            worktree.notes().unwrap_or_else(|error| vec![format!("the notes on the worktree cannot be read: {error}")])
+        })
     }
 
     /// The exit record; where a keeper left none, what is left of its run is ended first.

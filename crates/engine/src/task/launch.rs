@@ -35,16 +35,23 @@ impl Inner {
         let login = self.login().await?;
         let container = match worker.kind() {
             WorkerKind::Host | WorkerKind::Custom => None,
-            WorkerKind::Container => Some(ContainerRun {
-                settings: &settings,
-                image: image.as_deref(),
-                login: login.as_ref(),
-                broker: self.config.broker,
-                model_url: self.config.model_url.as_deref(),
-                codex_config: self.config.codex_config.as_deref(),
-                home: self.home.layout.home(),
-                folders: ContainerFolders::new(&self.home.layout, slot.id, self.mirror_of(task.env_id)?.path()),
-            }),
+            WorkerKind::Container => {
+                let mirror = self.mirror_of(task.env_id)?;
+                let to_read = self.to_read(&mirror, &task).map_err(|error| {
+                    RunError::new("worktree_failed", format!("what the mirror knows of the worktree cannot be read: {error}"))
+                })?;
+                Some(ContainerRun {
+                    settings: &settings,
+                    image: image.as_deref(),
+                    login: login.as_ref(),
+                    broker: self.config.broker,
+                    model_url: self.config.model_url.as_deref(),
+                    codex_config: self.config.codex_config.as_deref(),
+                    home: self.home.layout.home(),
+                    folders: ContainerFolders::new(&self.home.layout, slot.id, mirror.path()),
+                    to_read,
+                })
+            }
         };
         let call = worker.call(&RunCall {
             task_id: slot.id,

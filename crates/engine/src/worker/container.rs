@@ -58,6 +58,17 @@ pub struct ContainerRun<'a> {
     pub home: &'a Path,
     /// The task's folders.
     pub folders: ContainerFolders,
+    /// What else the container may read.
+    pub to_read: Vec<ToRead>,
+}
+
+/// A folder of the host that a container may read, and where it sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToRead {
+    /// On the host.
+    pub path: PathBuf,
+    /// In the container.
+    pub inside: String,
 }
 
 impl ContainerFolders {
@@ -145,6 +156,9 @@ impl ContainerRun<'_> {
         if let Some(config) = self.codex_config {
             set("CODEX_DOCKER_CONFIG", config.into());
         }
+        if let Some(maps) = mount_maps(&self.to_read) {
+            set("CODEX_MOUNT_MAPS_RO", maps);
+        }
         if settings.network == ContainerNetwork::Allow {
             let with_account = !environment.contains_key(&OsString::from(API_KEY));
             let known = if with_account { ACCOUNT_HOSTS } else { &[] };
@@ -175,6 +189,20 @@ impl ContainerRun<'_> {
         };
         environment.insert("CODEX_DOCKER_BROKER".into(), broker.into());
     }
+}
+
+/// `host=container`, with `:` between them. What has one of these signs in its name cannot be said so, and is left out.
+fn mount_maps(folders: &[ToRead]) -> Option<OsString> {
+    let is_plain = |path: &Path| !path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b':' | b'='));
+    let plain = folders.iter().filter(|folder| is_plain(&folder.path) && is_plain(Path::new(&folder.inside)));
+    let maps = plain.map(|folder| {
+        let mut map = folder.path.clone().into_os_string();
+        map.push("=");
+        map.push(&folder.inside);
+        PathBuf::from(map)
+    });
+    let maps: Vec<_> = maps.collect();
+    (!maps.is_empty()).then(|| joined(&maps))
 }
 
 /// Paths with `:` between them.

@@ -64,6 +64,8 @@ pub(crate) struct Harvest<'a> {
     /// The file with the commit's message.
     pub(crate) message: &'a Path,
     pub(crate) image: Option<&'a str>,
+    /// The submodules whose files the host put there.
+    pub(crate) submodules: Vec<String>,
     pub(crate) labels: Vec<String>,
 }
 
@@ -108,6 +110,7 @@ impl Housekeeping {
         let command = command.args(["--branch", harvest.branch, "--since", harvest.since.as_str(), "--owner", &owner]);
         let command = harvest.folders.objects.iter().fold(command, |command, path| command.arg("--objects").arg(path));
         let command = command.args(harvest.image.iter().flat_map(|image| ["--image", image]));
+        let command = command.args(harvest.submodules.iter().flat_map(|path| ["--submodule", path]));
         let command = command.args(harvest.labels.iter().flat_map(|label| ["--label", label]));
         match command.deadline(HARVEST_LIMIT).run_ok().await {
             Ok(_) => Ok(()),
@@ -192,13 +195,14 @@ mod tests {
             since: &since,
             message: Path::new("/msg"),
             image: Some("mine:1"),
+            submodules: vec!["libs/x".to_owned()],
             labels: vec!["home=/h".to_owned(), "task=x".to_owned()],
         };
         housekeeping(folder.path(), "").harvest(&harvest).await.expect("it works");
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let expected = format!(
             "codex-docker harvest --mode content --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
-             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --label home=/h --label task=x "
+             --branch codex/x --since {since} --owner {uid}:{gid} --objects /m/objects --image mine:1 --submodule libs/x --label home=/h --label task=x "
         );
         assert_eq!(told(folder.path()), expected);
         let names = fs_err::read_to_string(folder.path().join("names")).expect("written");
@@ -221,6 +225,7 @@ mod tests {
             since: &since,
             message: path,
             image: None,
+            submodules: vec![],
             labels: vec![],
         };
         for code in [4, 5, 6] {

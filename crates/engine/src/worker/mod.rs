@@ -15,7 +15,7 @@ pub use call::{Cleanup, RunCall, WorkerCall, engine_environment};
 pub(crate) use call::{RUN_MARK, run_mark};
 pub use check::check;
 pub(crate) use check::{ContainerChecks, problem, told};
-pub use container::{ContainerFolders, ContainerRun};
+pub use container::{ContainerFolders, ContainerRun, ToRead};
 pub(crate) use container::{home_label, task_labels, unreachable_model};
 pub use find::{Worker, WorkerKind, WorkerProblem};
 pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, emptied, own_image};

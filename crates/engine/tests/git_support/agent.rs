@@ -147,7 +147,10 @@ impl<'b> Agent<'b> {
     pub(crate) async fn try_import(&self, run: &str, since: &str) -> Result<Snapshot, ImportError> {
         let since: ObjectId = since.parse().expect("an id");
         let trailers = RunTrailers { task_id: self.worktree.branch(), run, thread_id: None };
-        self.worktree.import(ImportRequest { out: &self.out, since: &since, trailers, limit_bytes: LIMIT_BYTES }).await
+        let lfs_objects = &self.twin.join("lfs/objects");
+        self.worktree
+            .import(ImportRequest { out: &self.out, since: &since, trailers, limit_bytes: LIMIT_BYTES, lfs_objects })
+            .await
     }
 
     /// The end of a run: harvest and import.

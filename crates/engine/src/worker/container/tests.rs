@@ -39,6 +39,7 @@ impl Stage {
             codex_config: self.config.codex_config.as_deref(),
             home: &self.config.home,
             folders: ContainerFolders::new(&layout, task_id, Path::new("/m")),
+            to_read: vec![],
         };
         Worker::find(&self.config).expect("built in").call(&RunCall {
             task_id,

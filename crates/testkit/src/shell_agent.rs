@@ -1,18 +1,16 @@
-//! A task whose prompt is the attack, and what must hold afterwards.
-//! The image is the product's, with a shell in the place of Codex.
+//! Tasks in real containers whose agent is a shell that runs its prompt, and what must hold after any of them.
+//! The image is the product's, with that shell in the place of Codex.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::upstream::Upstream;
+use crate::{TestHome, docker};
 use serde_json::{Value, json};
-use testkit::upstream::Upstream;
-use testkit::{TestHome, docker};
 
-const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
-
-/// The image of the hostile agent.
-const IMAGE: &str = "codex-docker-test/hostile:1";
+/// The image of the agent.
+const IMAGE: &str = "codex-docker-test/shell:1";
 
 /// Says what Codex would say, and runs the prompt in between.
 const AGENT: &str = r#"#!/bin/sh
@@ -31,61 +29,74 @@ echo '{"type":"turn.completed","usage":{"input_tokens":1,"cached_input_tokens":0
 "#;
 
 /// A server with one environment.
-pub(crate) struct Stage {
-    pub(crate) home: TestHome,
-    pub(crate) env: String,
-    _upstream: Upstream,
+pub struct Stage {
+    /// The server's home.
+    pub home: TestHome,
+    /// The environment's id.
+    pub env: String,
+    /// What it is a mirror of.
+    pub upstream: Upstream,
 }
 
 /// An attack that was made.
-pub(crate) struct Attacked {
-    pub(crate) task: Value,
+pub struct Attacked {
+    /// The task, settled.
+    pub task: Value,
     /// What the script printed, among what Codex would.
-    pub(crate) log: String,
+    pub log: String,
 }
 
 impl Stage {
-    pub(crate) async fn new() -> Self {
-        Self::with(&json!({})).await
+    /// `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
+    pub async fn new(binary: &str) -> Self {
+        Self::with(binary, &json!({})).await
     }
 
     /// With settings for the environment's containers.
-    pub(crate) async fn with(container: &Value) -> Self {
-        build_image();
+    pub async fn with(binary: &str, container: &Value) -> Self {
         let upstream = Upstream::new();
         upstream.commit("main", &[("src/a.txt", "one\n"), ("README.md", "hello\n")], "a start");
-        let mut home = TestHome::new(BINARY);
+        Self::on(binary, upstream, container).await
+    }
+
+    /// With a repository of the test's own.
+    pub async fn on(binary: &str, upstream: Upstream, container: &Value) -> Self {
+        build_image();
+        let mut home = TestHome::new(binary);
         for (name, value) in [("ORCH_WORKER", "codex-docker"), ("IMAGE_NAME", IMAGE), ("CODEX_DOCKER_FREE_DISK", "100m")] {
             home.set(name, value);
         }
         home.start().await;
-        let env = home.environment(&upstream.url()).await;
+        let env = home.environment(&upstream.file_url()).await;
         if container != &json!({}) {
             let (status, answer) = home.patch(&format!("/api/v1/envs/{env}"), &json!({ "container": container })).await;
             assert_eq!(status, 200, "{answer}");
         }
-        Self { home, env, _upstream: upstream }
+        Self { home, env, upstream }
     }
 
     /// A file that a planted command would make on the host. In the container its folder is not there.
-    pub(crate) fn canary(&self) -> PathBuf {
+    pub fn canary(&self) -> PathBuf {
         self.home.scratch().join("canary")
     }
 
-    pub(crate) fn mirror(&self) -> PathBuf {
+    /// The environment's mirror.
+    pub fn mirror(&self) -> PathBuf {
         self.home.path().join("envs").join(&self.env).join("mirror")
     }
 
-    pub(crate) fn folder(&self, task: &Value) -> PathBuf {
+    /// A task's folder.
+    pub fn folder(&self, task: &Value) -> PathBuf {
         self.home.path().join("tasks").join(id_of(task))
     }
 
-    pub(crate) fn worktree(&self, task: &Value) -> PathBuf {
+    /// A task's worktree.
+    pub fn worktree(&self, task: &Value) -> PathBuf {
         self.folder(task).join("worktree")
     }
 
     /// Runs a script as the agent of a new task.
-    pub(crate) async fn attack(&self, script: &str) -> Attacked {
+    pub async fn attack(&self, script: &str) -> Attacked {
         let task = self.home.task(&self.env, script).await;
         let task = self.home.settled(&task).await;
         let log = self.home.text(&format!("/api/v1/tasks/{}/runs/1/log", id_of(&task))).await;
@@ -93,7 +104,7 @@ impl Stage {
     }
 
     /// Runs a script as the agent of a task's next run.
-    pub(crate) async fn resumed(&self, task: &Value, script: &str) -> Value {
+    pub async fn resumed(&self, task: &Value, script: &str) -> Value {
         let id = id_of(task);
         let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": script })).await;
         assert_eq!(status, 201, "{answer}");
@@ -101,15 +112,18 @@ impl Stage {
     }
 
     /// Git in the mirror, as the host's owner would use it.
+    ///
+    /// # Panics
+    /// When git fails.
     #[track_caller]
-    pub(crate) fn git(&self, arguments: &[&str]) -> String {
+    pub fn git(&self, arguments: &[&str]) -> String {
         let done = Command::new("git").arg("--git-dir").arg(self.mirror()).args(arguments).output().expect("git is there");
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
     /// The names of what is on a task's branch.
-    pub(crate) fn committed(&self, task: &Value) -> Vec<String> {
+    pub fn committed(&self, task: &Value) -> Vec<String> {
         let branch = format!("codex/{}", id_of(task));
         self.git(&["ls-tree", "-r", "-z", "--name-only", &branch])
             .split('\0')
@@ -119,7 +133,7 @@ impl Stage {
     }
 
     /// Nothing ran on the host, the mirror is sound, and the task lives on: its difference, a follow-up, its end.
-    pub(crate) async fn lives_on(&self, attacked: &Attacked) {
+    pub async fn lives_on(&self, attacked: &Attacked) {
         let id = id_of(&attacked.task);
         assert!(!self.canary().exists(), "something planted ran on the host: {}", attacked.log);
         let (status, diff) = self.home.get(&format!("/api/v1/tasks/{id}/diff")).await;
@@ -132,28 +146,29 @@ impl Stage {
         let (status, answer) = self.home.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(status, 204, "{answer}");
         let folder = self.folder(&attacked.task);
-        testkit::until(std::time::Duration::from_mins(1), "the task is gone", || !folder.exists());
+        crate::until(std::time::Duration::from_mins(1), "the task is gone", || !folder.exists());
         let filter = format!("label=codex-docker.label.task={id}");
         assert_eq!(docker::docker(&["ps", "--all", "--quiet", "--filter", &filter]), "", "no container is left");
         assert!(!self.canary().exists(), "something planted ran on the host");
     }
 }
 
-pub(crate) fn id_of(task: &Value) -> String {
+/// A task's id.
+pub fn id_of(task: &Value) -> String {
     task["task_id"].as_str().expect("an id").to_owned()
 }
 
 impl Attacked {
     /// The run ended well: the attack itself is no failure.
     #[track_caller]
-    pub(crate) fn completed(&self) -> &Self {
+    pub fn completed(&self) -> &Self {
         assert_eq!(self.task["status"], "completed", "{}\n{}", self.task, self.log);
         self
     }
 
     /// What the script said on this line, behind a mark.
     #[track_caller]
-    pub(crate) fn said(&self, mark: &str) -> &str {
+    pub fn said(&self, mark: &str) -> &str {
         let found = self.log.lines().find_map(|line| line.strip_prefix(mark));
         found.unwrap_or_else(|| panic!("it did not say `{mark}`: {}", self.log)).trim()
     }

@@ -1,0 +1,205 @@
+//! Large files (git-lfs): real files in worktrees where it is installed, and the objects of new ones taken in from containers.
+//!
+//! Objects that a container left were written by an agent: a name is a hash, and what does not have it is not taken. No link is
+//! followed on the way. Invariant: what is below the mirror's `lfs/objects` is what its name says.
+
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use ring::digest::{Context, SHA256};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
+use rustix::io::Errno;
+
+use super::program::answer;
+use super::worktree::Worktree;
+use crate::exec::RunProgramError;
+
+/// The most bytes that one run's new objects may have together.
+const LIMIT_BYTES: u64 = 16 << 30;
+
+/// The most objects that are taken from one run.
+const LIMIT_OBJECTS: usize = 100_000;
+
+/// How git-lfs marks a file that is still a pointer in `ls-files`.
+const POINTER: &str = " - ";
+
+impl Worktree {
+    /// What a reader should know of the worktree's large files. For when it was just made.
+    pub(super) async fn missing_large_files(&self) -> Result<Option<String>, RunProgramError> {
+        let git = self.mirror.git();
+        let attributes = format!("{}:.gitattributes", self.base);
+        let attributes = git.command(self.place()).args(["cat-file", "blob", &attributes]);
+        // A repository without them has no large files.
+        let Ok(attributes) = answer(attributes).await else { return Ok(None) };
+        if !attributes.contains("filter=lfs") {
+            return Ok(None);
+        }
+        if !git.has_lfs() {
+            let note = "large files are pointers: git-lfs is not installed on this machine; install it and create the task anew";
+            return Ok(Some(note.to_owned()));
+        }
+        let listed = answer(git.command(self.place()).args(["lfs", "ls-files"])).await?;
+        let pointers = listed.lines().filter(|line| line.contains(POINTER)).count();
+        let note = || format!("{pointers} large files are pointers: git-lfs could not download them");
+        Ok((pointers > 0).then(note))
+    }
+}
+
+/// Takes the objects in `from` that the mirror does not have yet. Returns what was not taken, for people to read.
+pub(super) fn take_objects(from: &Path, mirror: &Path) -> io::Result<Vec<String>> {
+    let mut taking = Taking { to: mirror.join("lfs"), objects: 0, bytes: 0, refused: 0 };
+    if let Some(root) = folder(CWD, from)? {
+        taking.walk(&root, 0, "")?;
+    }
+    let refused = taking.refused;
+    Ok((refused > 0)
+        .then(|| format!("{refused} large files were not taken: they are not what their names say, or too many"))
+        .into_iter()
+        .collect())
+}
+
+struct Taking {
+    to: PathBuf,
+    objects: usize,
+    bytes: u64,
+    refused: usize,
+}
+
+impl Taking {
+    /// Objects lie two levels deep: `ab/cd/abcd…`.
+    fn walk(&mut self, at: &OwnedFd, depth: usize, prefix: &str) -> io::Result<()> {
+        for entry in Dir::read_from(at)? {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().to_str() else { continue };
+            let is_hex = name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+            match (depth, name.len()) {
+                (0 | 1, 2) if is_hex => {
+                    if let Some(below) = folder(at, name)? {
+                        self.walk(&below, depth + 1, &format!("{prefix}{name}"))?;
+                    }
+                }
+                (2, 64) if is_hex && name.starts_with(prefix) => self.take(at, name)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, at: &OwnedFd, name: &str) -> io::Result<()> {
+        let target = self.to.join("objects").join(&name[..2]).join(&name[2..4]).join(name);
+        if target.exists() {
+            return Ok(());
+        }
+        let size = u64::try_from(statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size).unwrap_or(u64::MAX);
+        self.objects += 1;
+        self.bytes = self.bytes.saturating_add(size);
+        let Some(file) = plain_file(at, name)?.filter(|_| self.objects <= LIMIT_OBJECTS && self.bytes <= LIMIT_BYTES) else {
+            self.refused += 1;
+            return Ok(());
+        };
+        let incomplete = self.to.join("incomplete");
+        fs_err::create_dir_all(&incomplete)?;
+        let mut copy = tempfile::NamedTempFile::new_in(incomplete)?;
+        if copied(file.take(size), copy.as_file_mut())? != name {
+            self.refused += 1;
+            return Ok(());
+        }
+        copy.as_file().sync_all()?;
+        fs_err::create_dir_all(target.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
+        copy.persist(target)?;
+        Ok(())
+    }
+}
+
+/// Copies, and returns the SHA-256 of what was copied, as git-lfs writes it.
+fn copied(mut from: impl io::Read, to: &mut File) -> io::Result<String> {
+    let mut hash = Context::new(&SHA256);
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        let read = from.read(&mut buffer)?;
+        if read == 0 {
+            let digest = hash.finish();
+            let digits = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 15]);
+            return Ok(digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect());
+        }
+        hash.update(&buffer[..read]);
+        to.write_all(&buffer[..read])?;
+    }
+}
+
+/// Opens a folder that is one, if it is there.
+fn folder(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match openat(at, name, flags, Mode::empty()) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Opens a file that is one.
+fn plain_file(at: &OwnedFd, name: &str) -> io::Result<Option<File>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match openat(at, name, flags, Mode::empty()) {
+        Ok(file) => {
+            let file = File::from(file);
+            Ok(file.metadata()?.is_file().then_some(file))
+        }
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// SHA-256 of `large\n`.
+    const OID: &str = "9bfce334a37bd1bc1d36b0370195b31fe9a9389dd43d0873891a3544ef1140a1";
+
+    fn oid_of(content: &[u8]) -> String {
+        let mut sink = tempfile::tempfile().expect("a file");
+        copied(content, &mut sink).expect("copied")
+    }
+
+    fn put(root: &Path, name: &str, content: &[u8]) -> PathBuf {
+        let path = root.join(&name[..2]).join(&name[2..4]).join(name);
+        fs_err::create_dir_all(path.parent().expect("below the root")).expect("made");
+        fs_err::write(&path, content).expect("written");
+        path
+    }
+
+    #[test]
+    fn objects_that_are_what_their_names_say_are_taken_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, mirror) = (folder.path().join("from"), folder.path().join("mirror"));
+        let name = oid_of(b"large\n");
+        put(&from, &name, b"large\n");
+        assert!(take_objects(&from, &mirror).expect("taken").is_empty());
+        let taken = mirror.join("lfs/objects").join(&name[..2]).join(&name[2..4]).join(&name);
+        assert_eq!(fs_err::read(&taken).expect("there"), b"large\n");
+        assert_eq!(fs_err::read_dir(mirror.join("lfs/incomplete")).expect("there").count(), 0);
+        assert!(take_objects(&from, &mirror).expect("again").is_empty());
+        assert!(take_objects(&folder.path().join("none"), &mirror).expect("nothing there").is_empty());
+    }
+
+    #[test]
+    fn lies_links_and_other_names_are_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, mirror) = (folder.path().join("from"), folder.path().join("mirror"));
+        put(&from, OID, b"something else");
+        let link = oid_of(b"secret");
+        fs_err::write(folder.path().join("secret"), "secret").expect("written");
+        let path = put(&from, &link, b"");
+        fs_err::remove_file(&path).expect("removed");
+        fs_err::os::unix::fs::symlink(folder.path().join("secret"), &path).expect("a link");
+        fs_err::create_dir_all(from.join("zz/aa")).expect("made");
+        fs_err::os::unix::fs::symlink(folder.path(), from.join("ab")).expect("a link");
+        fs_err::write(from.join("file"), "").expect("written");
+        let notes = take_objects(&from, &mirror).expect("looked at");
+        assert!(matches!(&notes[..], [note] if note.starts_with("2 large files were not taken")), "{notes:?}");
+        assert!(!mirror.join("lfs/objects").exists());
+    }
+}

@@ -1,0 +1,81 @@
+//! Repositories of special kinds, as an agent in a real container sees them: large files, submodules, branches of two worlds.
+//!
+//! Server, engine, image, git and git-lfs are real; a shell stands in for Codex and runs its prompt.
+
+use serde_json::{Value, json};
+use testkit::shell_agent::{Stage, id_of};
+use testkit::upstream::Upstream;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// SHA-256 of `large\n`.
+const LARGE: &str = "9bfce334a37bd1bc1d36b0370195b31fe9a9389dd43d0873891a3544ef1140a1";
+
+/// SHA-256 of `larger\n`.
+const LARGER: &str = "ca549af1b3c36fa36639fa240b9c178aec56118d8f24726e667b6f89068e9278";
+
+fn pointer(oid: &str, size: usize) -> String {
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n")
+}
+
+fn notes(task: &Value, run: usize) -> String {
+    task["runs"][run]["notes"].to_string()
+}
+
+#[tokio::test]
+async fn large_files_are_real_files_and_stay_pointers_in_commits() {
+    let upstream = Upstream::new();
+    let attributes = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
+    let gone = pointer(&"0".repeat(64), 9);
+    let files =
+        [(".gitattributes", attributes), ("a.bin", &pointer(LARGE, 6)), ("b.bin", &pointer(LARGE, 6)), ("gone.bin", &gone)];
+    upstream.commit("main", &files, "large");
+    let kept = upstream.path().join("lfs/objects").join(&LARGE[..2]).join(&LARGE[2..4]);
+    fs_err::create_dir_all(&kept).expect("made");
+    fs_err::write(kept.join(LARGE), "large\n").expect("written");
+    let stage = Stage::on(BINARY, upstream, &json!({})).await;
+    let script = "echo A $(cat a.bin); git status --short; echo larger > a.bin; git add a.bin; git commit -qm mine; echo larger > c.bin; \
+        git checkout -q HEAD~1 -- a.bin; echo BACK $(cat a.bin); git checkout -q HEAD -- a.bin; git status --short";
+    let task = stage.attack(script).await;
+    task.completed();
+    assert_eq!((task.said("A"), task.said("BACK")), ("large", "large"), "{}", task.log);
+    assert!(!task.log.contains(" M "), "nothing was changed by being checked out: {}", task.log);
+    assert!(notes(&task.task, 0).contains("1 large files are pointers"), "{}", task.task);
+    let branch = format!("codex/{}", id_of(&task.task));
+    for (name, oid, size) in [("a.bin", LARGER, 7), ("b.bin", LARGE, 6), ("c.bin", LARGER, 7)] {
+        assert_eq!(stage.git(&["show", &format!("{branch}:{name}")]), pointer(oid, size), "{name}");
+    }
+    assert_eq!(stage.git(&["show", &format!("{branch}:gone.bin")]), gone);
+    let object = stage.mirror().join("lfs/objects").join(&LARGER[..2]).join(&LARGER[2..4]).join(LARGER);
+    assert_eq!(fs_err::read_to_string(object).expect("it can be pushed"), "larger\n");
+    stage.lives_on(&task).await;
+}
+
+#[tokio::test]
+async fn submodules_are_there_to_read_where_the_host_may_fetch_them() {
+    let module = Upstream::new();
+    let commit = module.commit("main", &[("lib.txt", "of the module\n")], "a module");
+    module.commit("main", &[("lib.txt", "newer\n")], "newer");
+    let upstream = Upstream::new();
+    let config = format!(
+        "[submodule \"near\"]\n\tpath = libs/near\n\turl = {}\n[submodule \"far\"]\n\tpath = far\n\turl = https://far.example/x.git\n",
+        module.file_url()
+    );
+    upstream.commit("main", &[(".gitmodules", &config), ("libs/plain", "x\n")], "a start");
+    upstream.submodule("main", "libs/near", &commit);
+    upstream.submodule("main", "far", &commit);
+    let stage = Stage::on(BINARY, upstream, &json!({})).await;
+    let script = "echo NEAR $(cat libs/near/lib.txt); git status --short; echo x > libs/near/lib.txt && echo WENT; rm -rf libs/near && echo WENT; \
+        echo FAR $(ls far | wc -l); echo y > libs/plain; git add -A; git status --short | tr '\\n' ';'";
+    let task = stage.attack(script).await;
+    task.completed();
+    assert_eq!((task.said("NEAR"), task.said("FAR")), ("of the module", "0"), "{}", task.log);
+    assert!(!task.log.contains("WENT") && task.log.contains("M  libs/plain;"), "{}", task.log);
+    let notes = notes(&task.task, 0);
+    assert!(notes.contains("`libs/near` is there to read") && notes.contains("`far` is empty"), "{notes}");
+    let branch = format!("codex/{}", id_of(&task.task));
+    let listed = stage.git(&["ls-tree", "-r", "--format=%(objectmode) %(path)", &branch]);
+    assert_eq!(listed, "100644 .gitmodules\n100644 README.md\n160000 far\n160000 libs/near\n100644 libs/plain\n");
+    assert_eq!(stage.git(&["rev-parse", &format!("{branch}:libs/near")]).trim(), commit);
+    stage.lives_on(&task).await;
+}
