@@ -1,5 +1,5 @@
 //! Any bytes in place of a patch: nothing panics, and no hunk has more lines than it announced.
-//! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
+//! Whatever it reads, the figures are those of what it read.
 
 #![no_main]
 

@@ -1,4 +1,5 @@
 //! The broker on a real socket: what passes, what does not, and that the key is only ever on the side of the model.
+//! The model's API is a real server on loopback that each test scripts.
 
 mod proxy_support;
 

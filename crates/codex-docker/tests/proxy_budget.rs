@@ -1,4 +1,5 @@
 //! What a run uses, and its budget: nothing that the model does is had for free, and what nobody wants is not paid for.
+//! The model's API is a real server on loopback that each test scripts.
 
 mod proxy_support;
 

@@ -11,10 +11,28 @@ use crate::tools::cargo;
 
 /// What a crate must be able to do without, because another one does it.
 const WALLS: &[(&str, &[&str])] = &[
-    ("model", &["axum", "clap", "engine", "fs-err", "notify", "reqwest", "rustix", "scripted-model", "tempfile", "tokio", "web"]),
-    ("engine", &["axum", "clap", "codex-orchestrator", "hyper", "maud", "scripted-model", "web"]),
-    ("web", &["clap", "codex-orchestrator", "fs-err", "rustix", "scripted-model"]),
-    ("scripted-model", &["engine", "model", "web"]),
+    (
+        "model",
+        &[
+            "axum",
+            "bollard",
+            "clap",
+            "codex-docker",
+            "engine",
+            "fs-err",
+            "notify",
+            "reqwest",
+            "rustix",
+            "scripted-model",
+            "tempfile",
+            "tokio",
+            "web",
+        ],
+    ),
+    ("engine", &["axum", "bollard", "clap", "codex-docker", "codex-orchestrator", "hyper", "maud", "scripted-model", "web"]),
+    ("web", &["bollard", "clap", "codex-docker", "codex-orchestrator", "fs-err", "rustix", "scripted-model"]),
+    ("codex-docker", &["axum", "codex-orchestrator", "engine", "maud", "scripted-model", "web"]),
+    ("scripted-model", &["bollard", "codex-docker", "engine", "model", "web"]),
 ];
 
 /// Broken walls, and crates that do not take the workspace's lints.
@@ -74,6 +92,8 @@ mod tests {
         check("model", "tokio", "dev", &[]);
         check("engine", "tokio", "normal", &[]);
         check("engine", "web", "normal", &["crate engine: must not depend on web"]);
+        check("engine", "bollard", "normal", &["crate engine: must not depend on bollard"]);
+        check("codex-docker", "engine", "normal", &["crate codex-docker: must not depend on engine"]);
     }
 
     #[test]
