@@ -51,6 +51,8 @@ pub(crate) enum Command {
     /// Work with tasks
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Show what waits for its turn, and why
+    Queue,
     /// Print the completions for a shell
     Completions {
         /// Which shell
@@ -100,6 +102,8 @@ pub(crate) enum EnvCommand {
         secrets: SecretArguments,
         #[command(flatten)]
         container: Box<ContainerArguments>,
+        #[command(flatten)]
+        runs: RunsArguments,
     },
     /// List the environments
     List,
@@ -128,6 +132,18 @@ pub(crate) enum EnvCommand {
         forgotten: Vec<String>,
         #[command(flatten)]
         container: Box<ContainerArguments>,
+        #[command(flatten)]
+        runs: RunsArguments,
+    },
+    /// Let no run of an environment begin; those that are under way go on
+    Pause {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+    },
+    /// Let an environment's runs begin again
+    Unpause {
+        /// Its id, or the first characters of it, or its name
+        env: String,
     },
     /// Remove one environment, its tasks first
     Remove {
@@ -183,6 +199,21 @@ pub(crate) struct ContainerArguments {
     pub(crate) token_budget: Option<String>,
 }
 
+/// How an environment's runs go. `default` takes back what was set before.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Its runs; `default` takes back what was set before")]
+pub(crate) struct RunsArguments {
+    /// How many may run at once [default: only the server's own limit]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) max_runs: Option<String>,
+    /// How often a run that failed for a passing reason (network, overload, rate limit) is tried again [default: 0]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) retries: Option<u32>,
+    /// Whether a run that was cut off is resumed by itself: `on` or `off` [default: as the server is set]
+    #[arg(long, value_name = "ON/OFF")]
+    pub(crate) resume_interrupted: Option<String>,
+}
+
 /// How to log Codex in.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
@@ -212,6 +243,9 @@ pub(crate) struct PromptArguments {
     /// The reasoning effort [default: Codex's own choice]
     #[arg(long)]
     pub(crate) effort: Option<String>,
+    /// Who goes first in the queue: `low`, `normal` or `high` [default: normal]
+    #[arg(long)]
+    pub(crate) priority: Option<String>,
     /// Stream the transcript; the run's outcome is the exit code (0 completed, 1 failed, 130 stopped)
     #[arg(long, short)]
     pub(crate) follow: bool,
@@ -275,6 +309,9 @@ pub(crate) enum TaskCommand {
         #[command(flatten)]
         run: PromptArguments,
     },
+    /// Prompts that wait until the task's run has ended well
+    #[command(subcommand)]
+    FollowUp(FollowUpCommand),
     /// End a task's run, and wait until it has ended
     Stop {
         /// Its id, or the first characters of it
@@ -294,6 +331,38 @@ pub(crate) enum TaskCommand {
     /// Remove a task, ending its run first
     Remove {
         /// Its id, or the first characters of it
+        task: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FollowUpCommand {
+    /// Add one, as the last; it runs at once if no run is active
+    Add {
+        /// The task's id, or the first characters of it
+        task: String,
+        #[command(flatten)]
+        run: PromptArguments,
+    },
+    /// Ask something else in the place of one that waits
+    Replace {
+        /// The task's id, or the first characters of it
+        task: String,
+        /// Its number, as `task show` says it
+        number: u32,
+        #[command(flatten)]
+        run: PromptArguments,
+    },
+    /// Forget one that waits
+    Remove {
+        /// The task's id, or the first characters of it
+        task: String,
+        /// Its number, as `task show` says it
+        number: u32,
+    },
+    /// Begin the next one, which waits because the last run did not end well
+    Start {
+        /// The task's id, or the first characters of it
         task: String,
     },
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::problem::{Problem, ProblemKind};
+use model::size::parse_size;
 use serde::Deserialize;
 
 use crate::exec::BaseEnvironment;
@@ -38,6 +39,12 @@ pub struct Config {
     pub codex_config: Option<PathBuf>,
     /// More names of variables that a worker gets from the server's environment.
     pub pass_environment: Vec<String>,
+    /// `ORCH_MAX_PARALLEL_RUNS`: the most runs at once; the number of processors where it is not set, and at least 2.
+    pub max_parallel_runs: usize,
+    /// `ORCH_FREE_SPACE_FLOOR`: no run begins while less than so many bytes are free where the home lies.
+    pub free_space_floor: u64,
+    /// Whether a run that was cut off is resumed by itself, where its environment does not say.
+    pub resume_interrupted: bool,
     /// The longest that one run may take.
     pub run_time_limit: Duration,
     /// How long a worker may linger after its turn has ended.
@@ -91,6 +98,9 @@ struct ConfigFile {
     broker: Option<bool>,
     codex_config: Option<PathBuf>,
     pass_environment: Option<Vec<String>>,
+    max_parallel_runs: Option<usize>,
+    free_space_floor: Option<String>,
+    resume_interrupted: Option<bool>,
     run_time_limit: Option<String>,
     turn_end_grace: Option<String>,
     stop_grace: Option<String>,
@@ -118,6 +128,9 @@ impl Config {
             broker: Broker::default(),
             codex_config: None,
             pass_environment: vec![],
+            max_parallel_runs: std::thread::available_parallelism().map_or(2, usize::from).max(2),
+            free_space_floor: 1 << 30,
+            resume_interrupted: false,
             run_time_limit: 2 * HOUR,
             turn_end_grace: Duration::from_secs(10),
             stop_grace: Duration::from_secs(10),
@@ -152,6 +165,15 @@ impl Config {
         config.codex_config = file.codex_config.map(|path| home.join(path));
         config.allowed_hosts = file.allowed_hosts.unwrap_or_default();
         config.pass_environment = file.pass_environment.unwrap_or_default();
+        config.resume_interrupted = file.resume_interrupted.unwrap_or_default();
+        let most = text("ORCH_MAX_PARALLEL_RUNS").map(|text| parse_count(&text)).transpose()?.or(file.max_parallel_runs);
+        if let Some(most) = most {
+            config.max_parallel_runs = checked_count(most)?;
+        }
+        if let Some(floor) = text("ORCH_FREE_SPACE_FLOOR").or(file.free_space_floor) {
+            config.free_space_floor = parse_size(&floor)
+                .ok_or_else(|| unusable(format!("`{floor}` is no size for `free_space_floor`")).hint("write it as 512m or 4g"))?;
+        }
         for (name, given, setting) in [
             ("run_time_limit", file.run_time_limit, &mut config.run_time_limit),
             ("turn_end_grace", file.turn_end_grace, &mut config.turn_end_grace),
@@ -226,6 +248,17 @@ fn parse_listen(text: &str) -> Result<Option<SocketAddr>, Problem> {
     })
 }
 
+fn parse_count(text: &str) -> Result<usize, Problem> {
+    text.trim().parse().map_err(|_| unusable(format!("`{text}` is no number for `max_parallel_runs`")))
+}
+
+fn checked_count(most: usize) -> Result<usize, Problem> {
+    if (1..=10_000).contains(&most) {
+        return Ok(most);
+    }
+    Err(unusable(format!("{most} is no number of runs at once")).hint("`max_parallel_runs` is 1 to 10000"))
+}
+
 /// `90s`, `10m`, `2h`, `250ms`.
 fn parse_duration(name: &str, text: &str) -> Result<Duration, Problem> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -282,6 +315,8 @@ mod tests {
             ("stop_grace = \"soon\"", "stop_grace"),
             ("stop_grace = \"0s\"", "stop_grace"),
             ("listen = \"8080\"", "8080"),
+            ("max_parallel_runs = 0", "0"),
+            ("free_space_floor = \"some\"", "free_space_floor"),
             ("listen = ", "config.toml"),
             ("container_program = []", "container_program"),
             ("container_program = [\"codex-docker\"]", "container_program"),

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use model::api::{
-    CreateEnvironment, CreateTask, EditEnvironment, EnvironmentView, FeedEvent, Page, ResumeTask, RunEnded, ServerStatus,
-    TaskQuery, TaskView,
+    CreateEnvironment, CreateTask, EditEnvironment, EnvironmentView, FeedEvent, Page, QueueView, ResumeTask, RunEnded,
+    ServerStatus, TaskQuery, TaskView,
 };
 use model::diff::Diff;
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
 use model::names::{Prompt, Setting};
 use model::problem::{Problem, ProblemKind};
+use model::queue::Priority;
 use model::task::{NewRun, TaskRequest};
 
 use crate::config::Config;
@@ -167,16 +168,46 @@ impl Engine {
     /// Goes on in the task's thread.
     pub async fn resume_task(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        let run = NewRun {
-            prompt: Prompt::parse(&asked.prompt)?,
-            model: asked.model.as_deref().map(Setting::parse).transpose()?,
-            effort: asked.effort.as_deref().map(Setting::parse).transpose()?,
-        };
-        let environment = self.inner.environments.get(slot.env_id).map(|environment| environment.record());
-        self.inner.able_worker(environment.as_deref()).await?;
+        let run = new_run(&asked)?;
+        self.ready_to_go_on(&slot).await?;
         self.inner.ask(&slot, TaskRequest::Resume(run)).await?;
-        self.inner.admit(&slot);
         Ok(self.inner.task_view(&slot))
+    }
+
+    /// Adds a prompt that runs when the runs before it have ended well; at once if none is active.
+    pub async fn add_follow_up(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        let run = new_run(&asked)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.ask(&slot, TaskRequest::FollowUp(run)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Puts something else in the place of a follow-up that waits.
+    pub async fn edit_follow_up(&self, id: &str, number: u32, asked: ResumeTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::EditFollowUp(number, new_run(&asked)?)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Forgets a follow-up. Doing it twice is fine; one that has begun is a run, which goes on.
+    pub async fn remove_follow_up(&self, id: &str, number: u32) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::RemoveFollowUp(number)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Begins the next follow-up of a task whose last run did not end well.
+    pub async fn continue_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.ask(&slot, TaskRequest::Continue).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// What waits for its turn, and why.
+    pub fn queue(&self) -> QueueView {
+        self.inner.queue_view()
     }
 
     /// Ends the active run; answers at once, with the status `stopping` or what it is.
@@ -240,6 +271,12 @@ impl Engine {
         self.inner.feed.after(after)
     }
 
+    /// Refuses while nothing could run it.
+    async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
+        let environment = self.inner.environments.get(slot.env_id).map(|environment| environment.record());
+        self.inner.able_worker(environment.as_deref()).await.map(drop)
+    }
+
     fn task_slot(&self, id: &str) -> Result<Arc<TaskSlot>, Problem> {
         let id: TaskId = id.parse().map_err(|error| malformed(&error))?;
         if let Some(damaged) = self.inner.damaged_tasks.iter().find(|damaged| damaged.id == id.to_string()) {
@@ -255,6 +292,15 @@ impl Engine {
         }
         self.inner.environments.get(id).ok_or_else(|| Problem::not_found("environment", id))
     }
+}
+
+fn new_run(asked: &ResumeTask) -> Result<NewRun, Problem> {
+    Ok(NewRun {
+        prompt: Prompt::parse(&asked.prompt)?,
+        model: asked.model.as_deref().map(Setting::parse).transpose()?,
+        effort: asked.effort.as_deref().map(Setting::parse).transpose()?,
+        priority: asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default(),
+    })
 }
 
 fn malformed(error: &IdError) -> Problem {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView};
+use model::policy::RunPolicy;
 use model::problem::{Problem, ProblemKind};
 use model::run::RunError;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +19,7 @@ use crate::exec::Redactor;
 use crate::feed::Feed;
 use crate::git::{Git, Mirror};
 use crate::journal::FolderWatch;
+use crate::queue::Queue;
 use crate::store::{CodexHome, Home};
 use crate::task::{TaskSlot, TaskTable};
 use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
@@ -37,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) damaged_tasks: Vec<Damaged>,
     pub(crate) damaged_environments: Vec<Damaged>,
     pub(crate) feed: Feed,
+    pub(crate) queue: Queue,
     pub(crate) watch: Arc<FolderWatch>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -88,6 +91,7 @@ impl Inner {
             damaged_tasks: tasks.damaged,
             damaged_environments: environments.damaged,
             feed: Feed::starting_after(u64::try_from(started_at.as_microsecond()).unwrap_or_default()),
+            queue: Queue::default(),
             watch: FolderWatch::new(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
@@ -110,6 +114,7 @@ impl Inner {
         inner.finish_environment_removals();
         inner.keep_recovering();
         inner.hear_of_the_engine().await;
+        inner.keep_admitting();
         Ok(inner)
     }
 
@@ -139,6 +144,8 @@ impl Inner {
             environments: self.environments.all().len(),
             tasks: tasks.len(),
             active_runs: tasks.iter().filter(|slot| slot.record().last_run().is_active()).count(),
+            queued_runs: tasks.iter().filter(|slot| slot.record().last_run().phase == model::run::RunPhase::Queued).count(),
+            hold: self.queue.hold(),
         }
     }
 
@@ -157,13 +164,22 @@ impl Inner {
         Redactor::new(secrets.into_iter().chain(escaped))
     }
 
+    /// How the runs of an environment go, with what the server is set to.
+    pub(crate) fn run_policy(&self, env_id: model::ids::EnvironmentId) -> RunPolicy {
+        let policy = self.environments.get(env_id).map(|environment| environment.record().runs.clone()).unwrap_or_default();
+        RunPolicy { resume_interrupted: policy.resume_interrupted.or(Some(self.config.resume_interrupted)), ..policy }
+    }
+
     pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {
         EnvironmentView::new(&slot.record(), slot.progress(), self.tasks.count_of_environment(slot.id))
     }
 
     pub(crate) fn task_view(&self, slot: &TaskSlot) -> TaskView {
         let name = self.environments.get(slot.env_id).map(|environment| environment.record().name.clone());
-        TaskView::new(&slot.record(), name, slot.progress())
+        let record = slot.record();
+        let is_queued = record.last_run().phase == model::run::RunPhase::Queued;
+        let place = is_queued.then(|| self.queue.place(slot.id)).flatten();
+        TaskView::new(&record, name, slot.progress(), place)
     }
 }
 

@@ -13,6 +13,7 @@ pub mod git;
 mod inner;
 mod journal;
 pub mod keeper;
+mod queue;
 mod readiness;
 mod recovery;
 pub mod store;

@@ -12,7 +12,9 @@ use crate::container::{ContainerSettings, ContainerStatus, EditContainer};
 use crate::environment::{EnvironmentRecord, EnvironmentStatus};
 use crate::ids::{EnvironmentId, RunNumber, TaskId};
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
+use crate::policy::{EditRunPolicy, RunPolicy};
 use crate::problem::{Problem, ProblemKind};
+use crate::queue::{Hold, Priority, QueuePlace};
 use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
 use crate::task::{TaskFile, TaskRecord, TaskStatus};
@@ -39,6 +41,9 @@ pub struct CreateEnvironment {
     /// How the container of its runs is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<EditContainer>,
+    /// How its runs go: how many at once, and what follows one that did not end well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<EditRunPolicy>,
 }
 
 /// `PATCH /api/v1/envs/{env_id}`: what is left out stays.
@@ -61,6 +66,9 @@ pub struct EditEnvironment {
     /// What to change of how the container of its runs is made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<EditContainer>,
+    /// How its runs go: how many at once, and what follows one that did not end well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runs: Option<EditRunPolicy>,
 }
 
 /// How far a clone or a checkout has come.
@@ -100,6 +108,9 @@ pub struct EnvironmentView {
     /// How the container of its runs is made.
     #[serde(default)]
     pub container: ContainerSettings,
+    /// How its runs go: how many at once, and what follows one that did not end well.
+    #[serde(default)]
+    pub runs: RunPolicy,
     /// How many tasks are cut from it.
     pub tasks: usize,
     /// When it was created.
@@ -124,6 +135,7 @@ impl EnvironmentView {
             variables: record.variables.clone(),
             secrets: record.secrets.keys().cloned().collect(),
             container: record.container.clone(),
+            runs: record.runs.clone(),
             tasks,
             created_at: record.created_at,
             updated_at: record.updated_at,
@@ -151,6 +163,9 @@ pub struct CreateTask {
     /// The reasoning effort, else Codex's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
+    /// Who goes first in the queue: `low`, `normal` or `high`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
 }
 
 /// `POST /api/v1/tasks/{task_id}/resume`.
@@ -165,6 +180,9 @@ pub struct ResumeTask {
     /// The reasoning effort for this run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
+    /// Who goes first in the queue: `low`, `normal` or `high`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<String>,
 }
 
 /// A task as the API answers it: its `meta.json` and what is computed.
@@ -180,13 +198,53 @@ pub struct TaskView {
     pub active: bool,
     /// How far the worktree is, while it is being made.
     pub progress: Option<Progress>,
+    /// Where its run is in the queue, while it waits there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueuePlace>,
 }
 
 impl TaskView {
     /// The view of a record.
-    pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>) -> Self {
-        Self { meta: TaskFile::from(record), env_name, active: record.last_run().is_active(), progress }
+    pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>, queue: Option<QueuePlace>) -> Self {
+        Self { meta: TaskFile::from(record), env_name, active: record.last_run().is_active(), progress, queue }
     }
+}
+
+/// `GET /api/v1/queue`: what waits, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = Queue)]
+pub struct QueueView {
+    /// The most runs at once.
+    pub max_parallel_runs: usize,
+    /// How many are under way.
+    pub running: usize,
+    /// Why nothing may begin at all.
+    pub hold: Option<Hold>,
+    /// What waits, the next one first.
+    pub items: Vec<QueueItem>,
+}
+
+/// A run that waits.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueueItem {
+    /// Its task.
+    pub task_id: TaskId,
+    /// The task's title.
+    pub title: Title,
+    /// Its environment.
+    pub env_id: EnvironmentId,
+    /// The environment's name, while there is one.
+    pub env_name: Option<Title>,
+    /// Its number.
+    pub run: RunNumber,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub queued_at: Timestamp,
+    /// Where it is.
+    #[serde(flatten)]
+    pub place: QueuePlace,
 }
 
 /// A task or environment on disk that cannot be read. It is left as it is.
@@ -275,6 +333,11 @@ pub enum FeedEvent {
         /// How far it is.
         progress: Progress,
     },
+    /// The queue changed: who waits in it, where, or what for.
+    Queue {
+        /// How many runs wait.
+        waiting: usize,
+    },
     /// Events between the last one seen and the next one are gone: read the lists anew.
     Reset,
 }
@@ -314,6 +377,12 @@ pub struct ServerStatus {
     pub tasks: usize,
     /// How many tasks have an active run.
     pub active_runs: usize,
+    /// How many of these wait in the queue.
+    #[serde(default)]
+    pub queued_runs: usize,
+    /// Why no run may begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
 }
 
 /// Which worker runs tasks.

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::container::ContainerSettings;
 use crate::ids::EnvironmentId;
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
+use crate::policy::RunPolicy;
 use crate::run::RunError;
 use crate::secret::Secret;
 
@@ -64,6 +65,8 @@ pub struct EnvironmentRecord {
     pub former_secrets: Vec<Secret>,
     /// How the container of its runs is made.
     pub container: ContainerSettings,
+    /// How its runs go: how many at once, and what follows one that did not end well.
+    pub runs: RunPolicy,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -89,6 +92,9 @@ pub struct EnvironmentFile {
     /// How the container of its runs is made.
     #[serde(default)]
     pub container: ContainerSettings,
+    /// How its runs go.
+    #[serde(default)]
+    pub runs: RunPolicy,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -107,6 +113,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
             status: record.status,
             variables: record.variables.clone(),
             container: record.container.clone(),
+            runs: record.runs.clone(),
             created_at: record.created_at,
             updated_at: record.updated_at,
             extra: record.extra.clone(),
@@ -128,6 +135,7 @@ impl EnvironmentFile {
             secrets: BTreeMap::new(),
             former_secrets: Vec::new(),
             container: self.container,
+            runs: self.runs,
             created_at: self.created_at,
             updated_at: self.updated_at,
             extra: self.extra,

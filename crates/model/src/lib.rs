@@ -11,9 +11,12 @@ pub mod diff;
 pub mod environment;
 pub mod ids;
 pub mod names;
+pub mod policy;
 pub mod problem;
+pub mod queue;
 pub mod run;
 pub mod secret;
+pub mod size;
 pub mod submodule;
 pub mod task;
 

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::codex::Usage;
 use crate::ids::{Attempt, ObjectId, RunNumber, ThreadId};
 use crate::names::{Prompt, Setting};
+use crate::queue::Priority;
 
 /// Where a run is in its life.
 #[derive(Debug, Clone, PartialEq)]
@@ -93,6 +94,28 @@ impl From<crate::problem::Problem> for RunError {
     }
 }
 
+/// Why there is a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RunCause {
+    /// Somebody asked for it.
+    #[default]
+    Asked,
+    /// It was asked for while the run before was under way.
+    FollowUp,
+    /// The run before failed for a passing reason.
+    Retry,
+    /// The run before was cut off.
+    Interruption,
+}
+
+impl RunCause {
+    /// Whether somebody asked for it in so many words.
+    pub fn is_asked(&self) -> bool {
+        *self == Self::Asked
+    }
+}
+
 /// One run of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
@@ -106,8 +129,14 @@ pub struct RunRecord {
     pub model: Option<Setting>,
     /// The reasoning effort asked for, else Codex's own choice.
     pub effort: Option<Setting>,
+    /// Who goes first in the queue.
+    pub priority: Priority,
+    /// Why there is this run.
+    pub cause: RunCause,
     /// When it was asked for.
     pub queued_at: Timestamp,
+    /// When it may begin at the earliest.
+    pub not_before: Option<Timestamp>,
     /// When its worker started.
     pub started_at: Option<Timestamp>,
     /// The thread that it continues; a first run and a fresh start continue none.
@@ -221,6 +250,16 @@ pub struct RunFile {
     /// What a reader should know besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// Who goes first in the queue.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
+    /// Why there is this run.
+    #[serde(default, skip_serializing_if = "RunCause::is_asked")]
+    pub cause: RunCause,
+    /// When it may begin at the earliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<Timestamp>,
     /// Fields that another version wrote.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -259,6 +298,9 @@ impl From<&RunRecord> for RunFile {
             turn_started: run.turn_started,
             usage_total: end.and_then(|end| end.usage_total),
             notes: end.map(|end| end.notes.clone()).unwrap_or_default(),
+            priority: run.priority,
+            cause: run.cause,
+            not_before: run.not_before,
             extra: run.extra.clone(),
         }
     }
@@ -308,7 +350,10 @@ impl TryFrom<RunFile> for RunRecord {
             prompt: file.prompt,
             model: file.model,
             effort: file.effort,
+            priority: file.priority,
+            cause: file.cause,
             queued_at: file.queued_at,
+            not_before: file.not_before,
             started_at: file.started_at,
             resumes: file.resumes,
             thread_id: file.thread_id,

@@ -42,7 +42,10 @@ impl TestHome {
         }
         let socket = folder.path().join("home/orchestrator.sock");
         let client = crate::http_client().unix_socket(socket).build().expect("a plain client can be made");
-        Self { folder, binary: binary.into(), environment: Vec::new(), server: None, client }
+        // As many runs as a test asks for, on a disk however full.
+        let environment = [("ORCH_MAX_PARALLEL_RUNS", "100"), ("ORCH_FREE_SPACE_FLOOR", "0")];
+        let environment = environment.map(|(name, value)| (name.into(), value.into())).to_vec();
+        Self { folder, binary: binary.into(), environment, server: None, client }
     }
 
     /// A home with a running server whose worker does what its prompt says (see [`crate::worker`]).
@@ -173,6 +176,28 @@ impl TestHome {
     /// `PATCH` with a JSON body.
     pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(self.request(Method::PATCH, path).json(body)).await
+    }
+
+    /// `PUT` with a JSON body.
+    pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
+        answer(self.request(Method::PUT, path).json(body)).await
+    }
+
+    /// Kills the keeper of a task's run and its worker, as a machine that loses its power does.
+    ///
+    /// # Panics
+    /// When nobody holds the run.
+    pub fn cut_off(&self, task: &str, run: u32) {
+        let path = self.path().join(format!("tasks/{task}/logs/run-{run:03}.keeper.json"));
+        let record: Value = serde_json::from_slice(&fs_err::read(path).expect("a keeper says who it is")).expect("JSON");
+        for name in ["keeper", "worker"] {
+            let pid =
+                record[name]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+            let pid = pid.expect("a process");
+            // Its group, with whatever it started; one that has ended already is fine.
+            let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+            let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 
     /// `DELETE`.

@@ -130,6 +130,8 @@ async fn an_interrupted_turn_can_be_followed_by_another(codex: CodexCli) {
     let worktree = rig.worktree.path();
     let mut running = rig.codex.start(&rig.home, worktree, &[], "SCENARIO:cmd_sleep").await;
     running.until("item.started").await;
+    // The command runs only now: an interrupt before that ends it and not the turn.
+    testkit::until(std::time::Duration::from_mins(1), "the command runs", || worktree.join("sleep.pid").exists());
     running.interrupt();
     let stopped = running.end().await;
     assert!(!stopped.kinds().contains(&"turn.completed".to_owned()), "{stopped:?}");

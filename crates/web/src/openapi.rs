@@ -132,10 +132,12 @@ mod tests {
         insta::assert_snapshot!(routes.join("\n"), @"
         delete /api/v1/envs/{env_id}
         delete /api/v1/tasks/{task_id}
+        delete /api/v1/tasks/{task_id}/follow-ups/{number}
         get /api/v1/envs
         get /api/v1/envs/{env_id}
         get /api/v1/events
         get /api/v1/openapi.json
+        get /api/v1/queue
         get /api/v1/status
         get /api/v1/tasks
         get /api/v1/tasks/{task_id}
@@ -148,8 +150,11 @@ mod tests {
         patch /api/v1/envs/{env_id}
         post /api/v1/envs
         post /api/v1/tasks
+        post /api/v1/tasks/{task_id}/continue
+        post /api/v1/tasks/{task_id}/follow-ups
         post /api/v1/tasks/{task_id}/resume
         post /api/v1/tasks/{task_id}/stop
+        put /api/v1/tasks/{task_id}/follow-ups/{number}
         ");
     }
 

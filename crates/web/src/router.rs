@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, runs, status, tasks};
+use crate::api::{environments, feed, queue, runs, status, tasks};
 use crate::auth::{self, Token};
 use crate::extract::BODY_LIMIT;
 use crate::finish::finish;
@@ -45,6 +45,10 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::resume))
         .routes(routes!(tasks::stop))
         .routes(routes!(tasks::diff))
+        .routes(routes!(queue::show))
+        .routes(routes!(queue::add_follow_up))
+        .routes(routes!(queue::replace_follow_up, queue::remove_follow_up))
+        .routes(routes!(queue::continue_task))
         .routes(routes!(runs::log))
         .routes(routes!(runs::events))
         .routes(routes!(feed::events))

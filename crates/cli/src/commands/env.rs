@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page};
 use model::codex::printable;
 use model::environment::EnvironmentStatus;
+use model::policy::EditRunPolicy;
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
@@ -21,7 +22,7 @@ use crate::{ids, printer, sse};
 
 pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
     match command {
-        EnvCommand::Add { url, default_branch, name, variables, secrets, container } => {
+        EnvCommand::Add { url, default_branch, name, variables, secrets, container, runs } => {
             let new = CreateEnvironment {
                 repo_url: absolute(url),
                 default_branch: default_branch.clone(),
@@ -29,6 +30,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
                 variables: env_values::variables(variables)?,
                 secrets: env_values::secrets(secrets)?,
                 container: env_values::container(container)?,
+                runs: env_values::runs(runs)?,
             };
             let added = add(client, &new).await?;
             if json {
@@ -42,7 +44,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
             let id = ids::environment(client, env).await?;
             show(&client.get(&format!("/api/v1/envs/{id}")).await?, json)?;
         }
-        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container } => {
+        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container, runs } => {
             let id = ids::environment(client, env).await?;
             let mut changed: BTreeMap<_, _> = forgotten.iter().map(|name| (name.clone(), None)).collect();
             changed.extend(env_values::secrets(secrets)?.into_iter().map(|(name, value)| (name, Some(value))));
@@ -52,12 +54,22 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
                 variables: if variables.is_empty() { None } else { Some(env_values::variables(variables)?) },
                 secrets: changed,
                 container: env_values::container(container)?,
+                runs: env_values::runs(runs)?,
             };
             show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
         }
+        EnvCommand::Pause { env } => pause(client, env, true, json).await?,
+        EnvCommand::Unpause { env } => pause(client, env, false, json).await?,
         EnvCommand::Remove { env, yes } => remove(client, env, *yes).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn pause(client: &Client, env: &str, paused: bool, json: bool) -> Result<(), Problem> {
+    let id = ids::environment(client, env).await?;
+    let runs = EditRunPolicy { paused: Some(paused), ..EditRunPolicy::default() };
+    let edit = EditEnvironment { runs: Some(runs), ..EditEnvironment::default() };
+    show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)
 }
 
 /// A path is taken from where the person is, not from where the server is.
@@ -146,7 +158,7 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
     for name in &env.secrets {
         printer::line(format!("{:<11} {name} (secret)", "variable"));
     }
-    for (name, value) in env_values::shown(&env.container) {
+    for (name, value) in env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)) {
         printer::line(format!("{name:<11} {value}"));
     }
     if let Some(error) = &env.error {

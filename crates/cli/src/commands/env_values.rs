@@ -7,11 +7,12 @@ use std::path::Path;
 use std::str::FromStr;
 
 use model::container::{ContainerSettings, EditContainer, HostPattern};
+use model::policy::{EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 
 use super::USAGE;
-use crate::args::{ContainerArguments, SecretArguments};
+use crate::args::{ContainerArguments, RunsArguments, SecretArguments};
 
 /// The word that takes back what was set before.
 const DEFAULT: &str = "default";
@@ -93,6 +94,31 @@ pub(super) fn container(asked: &ContainerArguments) -> Result<Option<EditContain
         token_budget: number("--token-budget", asked.token_budget.as_deref())?,
     };
     Ok(Some(edit).filter(|edit| *edit != EditContainer::default()))
+}
+
+/// What is to be changed of how its runs go, if anything is.
+pub(super) fn runs(asked: &RunsArguments) -> Result<Option<EditRunPolicy>, Problem> {
+    let resume_interrupted = match asked.resume_interrupted.as_deref() {
+        None => None,
+        Some(DEFAULT) => Some(None),
+        Some("on") => Some(Some(true)),
+        Some("off") => Some(Some(false)),
+        Some(_) => return Err(refused("runs_refused", "--resume-interrupted is `on`, `off` or `default`")),
+    };
+    let max_parallel_runs = number("--max-runs", asked.max_runs.as_deref())?;
+    let edit = EditRunPolicy { paused: None, max_parallel_runs, retries: asked.retries, resume_interrupted };
+    Ok(Some(edit).filter(|edit| *edit != EditRunPolicy::default()))
+}
+
+/// What an environment says of its runs besides the defaults, for people.
+pub(super) fn shown_runs(runs: &RunPolicy) -> Vec<(&'static str, String)> {
+    let rows = [
+        ("paused", runs.paused.then(|| "yes: no run begins".to_owned())),
+        ("at once", runs.max_parallel_runs.map(|most| format!("at most {most}"))),
+        ("retries", Some(runs.retries.to_string()).filter(|_| runs.retries > 0)),
+        ("cut off", runs.resume_interrupted.map(|on| if on { "resumed by itself" } else { "left as it is" }.to_owned())),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 #[expect(clippy::option_option, reason = "left out, the default again, and a value are three things")]

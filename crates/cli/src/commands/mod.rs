@@ -9,6 +9,7 @@ mod env;
 mod env_values;
 mod image;
 mod login;
+mod queue;
 mod serve;
 mod status;
 mod task;
@@ -49,6 +50,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
         Command::Task(command) => task::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
+        Command::Queue => queue::run(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         // Dispatched before anything else.
         Command::Serve(_) | Command::CodexDocker { .. } => Ok(ExitCode::SUCCESS),
     }

@@ -10,7 +10,7 @@ use model::codex::{CodexEvent, LineSplitter};
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
-use super::{USAGE, task_diff, task_show};
+use super::{USAGE, queue, task_diff, task_show};
 use crate::args::{PromptArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
@@ -26,14 +26,14 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 title: title.clone(),
                 model: run.model.clone(),
                 effort: run.effort.clone(),
+                priority: run.priority.clone(),
             };
             let created: TaskView = client.send(Method::POST, "/api/v1/tasks", &new).await?;
             begun(client, &created, run.follow, json).await
         }
         TaskCommand::Resume { task, run } => {
             let id = ids::task(client, task).await?;
-            let asked = ResumeTask { prompt: prompt(run)?, model: run.model.clone(), effort: run.effort.clone() };
-            let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked).await?;
+            let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked(run)?).await?;
             begun(client, &resumed, run.follow, json).await
         }
         TaskCommand::List { env, status, query, limit } => {
@@ -46,6 +46,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         }
         TaskCommand::Show { task } => task_show::show(&view(client, &ids::task(client, task).await?).await?, json),
         TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
+        TaskCommand::FollowUp(command) => queue::follow_up(client, command, json).await,
         TaskCommand::Stop { task } => stop(client, task, json).await,
         TaskCommand::Diff { task, run, stat } => {
             let form = match (json, stat) {
@@ -72,7 +73,12 @@ fn last_run(task: &TaskView) -> u32 {
     task.meta.runs.last().map_or(1, |run| run.number.0)
 }
 
-async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {
+/// What is asked of another run of a task.
+pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
+    Ok(ResumeTask { prompt: prompt(run)?, model: run.model.clone(), effort: run.effort.clone(), priority: run.priority.clone() })
+}
+
+pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {
     let id = task.meta.task_id.to_string();
     if json && !following {
         printer::json(task)?;
@@ -80,6 +86,9 @@ async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) ->
     }
     if !following {
         printer::line(&id);
+        if let Some(place) = &task.queue {
+            printer::remark(format!("number {} in the queue, waiting for {}", place.position, queue::reason(place)));
+        }
         printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
         return Ok(ExitCode::SUCCESS);
     }

@@ -84,11 +84,23 @@ pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
     ] {
         printer::line(format!("{label:<8} {value}"));
     }
+    if let Some(place) = &task.queue {
+        printer::line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));
+    }
     meta.runs.iter().for_each(show_run);
+    for follow_up in &meta.follow_ups {
+        printer::line(format!("\nnext {:<3} waits  {}", follow_up.number, printable_line(follow_up.prompt.as_str(), TITLE)));
+    }
     printer::line(String::new());
     if task.active {
         printer::line(format!("follow: codex-orchestrator task logs --follow {id}"));
         printer::line(format!("stop:   codex-orchestrator task stop {id}"));
+        if meta.thread_id.is_some() {
+            printer::line(format!("then:   codex-orchestrator task follow-up add {id} \"What to do after that\""));
+        }
+    } else if !meta.follow_ups.is_empty() {
+        printer::line(format!("go on:  codex-orchestrator task follow-up start {id}"));
+        printer::line(format!("log:    codex-orchestrator task logs {id}"));
     } else {
         printer::line(format!("log:    codex-orchestrator task logs {id}"));
         printer::line(format!("diff:   codex-orchestrator task diff {id}"));

@@ -19,16 +19,7 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
 
 /// `512m`, `4g`, or plain bytes; at least one mebibyte.
 pub(super) fn bytes(name: &str, text: &str) -> Result<u64, Failure> {
-    let lower = text.trim().to_ascii_lowercase();
-    let number = lower.trim_end_matches('b').trim_end_matches('i');
-    let (digits, shift) = match number.as_bytes().last() {
-        Some(b'k') => (&number[..number.len() - 1], 10),
-        Some(b'm') => (&number[..number.len() - 1], 20),
-        Some(b'g') => (&number[..number.len() - 1], 30),
-        Some(b't') => (&number[..number.len() - 1], 40),
-        _ => (number, 0),
-    };
-    let parsed = digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift));
+    let parsed = model::size::parse_size(text);
     parsed.filter(|bytes| *bytes >= 1 << 20).ok_or_else(|| unusable(name, text, "a size of at least 1m, as in 512m or 4g"))
 }
 

@@ -11,6 +11,7 @@ use model::container::ContainerSettings;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, Title};
+use model::policy::RunPolicy;
 use model::problem::{Problem, ProblemKind};
 use model::task::TaskRequest;
 
@@ -41,6 +42,7 @@ impl Inner {
             secrets: BTreeMap::new(),
             former_secrets: vec![],
             container: ContainerSettings::default().edited(new.container.unwrap_or_default())?,
+            runs: RunPolicy::default().edited(&new.runs.unwrap_or_default())?,
             created_at: now,
             updated_at: now,
             extra: serde_json::Map::new(),
@@ -73,6 +75,9 @@ impl Inner {
         if let Some(container) = edit.container {
             record.container = std::mem::take(&mut record.container).edited(container)?;
         }
+        if let Some(runs) = edit.runs {
+            record.runs = std::mem::take(&mut record.runs).edited(&runs)?;
+        }
         if let Some(branch) = edit.default_branch {
             let branch = BranchName::parse(&branch)?;
             let mirror = slot.mirror().ok_or_else(|| not_ready(&record))?;
@@ -85,6 +90,7 @@ impl Inner {
         }
         slot.replace(record);
         self.publish_environment(slot);
+        self.queue.look();
         Ok(())
     }
 

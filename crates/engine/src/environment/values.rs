@@ -80,6 +80,7 @@ mod tests {
             secrets: BTreeMap::new(),
             former_secrets: vec![],
             container: ContainerSettings::default(),
+            runs: model::policy::RunPolicy::default(),
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
             extra: serde_json::Map::new(),

@@ -145,6 +145,7 @@ mod tests {
             secrets: BTreeMap::from([(VariableName::parse("TOKEN").expect("a name"), Secret::new("hunter2"))]),
             former_secrets: vec![Secret::new("hunter1")],
             container: ContainerSettings { memory: Some("4g".to_owned()), ..ContainerSettings::default() },
+            runs: model::policy::RunPolicy { retries: 2, ..Default::default() },
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
             extra: serde_json::Map::from_iter([("colour".to_owned(), "green".into())]),

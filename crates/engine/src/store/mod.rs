@@ -21,6 +21,12 @@ use std::path::{Path, PathBuf};
 use model::api::Damaged;
 use model::problem::{Problem, ProblemKind};
 
+/// The bytes that may be written where this path lies.
+pub fn free_bytes(path: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
 /// A state file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {act} `{}`: {source}", path.display())]

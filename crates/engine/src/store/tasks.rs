@@ -112,7 +112,12 @@ mod tests {
             repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
             git_ref: RefName::parse("main").expect("a ref"),
             title: Title::parse("t").expect("a title"),
-            run: NewRun { prompt: Prompt::parse("Do it").expect("a prompt"), model: None, effort: None },
+            run: NewRun {
+                prompt: Prompt::parse("Do it").expect("a prompt"),
+                model: None,
+                effort: None,
+                priority: model::queue::Priority::Normal,
+            },
             idempotency_key: None,
         };
         TaskRecord::new(TaskId::from_uuid(uuid::Uuid::from_u128(n)), new, jiff::Timestamp::UNIX_EPOCH)

@@ -9,6 +9,7 @@ use model::environment::EnvironmentStatus;
 use model::ids::{EnvironmentId, TaskId};
 use model::names::{Prompt, RefName, Setting, Title};
 use model::problem::{Problem, ProblemKind};
+use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskRecord};
 
 use super::TaskSlot;
@@ -40,7 +41,7 @@ impl Inner {
         if let Some(ticket) = ticket {
             slot.asked_at(ticket);
         }
-        self.admit(&slot);
+        self.queue.look();
         Ok((slot, true))
     }
 
@@ -56,6 +57,7 @@ impl Inner {
         };
         let model = asked.model.as_deref().map(Setting::parse).transpose()?;
         let effort = asked.effort.as_deref().map(Setting::parse).transpose()?;
+        let priority = asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default();
         let git_ref = asked.git_ref.as_deref().map(RefName::parse).transpose()?;
         let environment = self.environments.get(env_id).ok_or_else(|| Problem::not_found("environment", env_id))?.record();
         let default = environment.default_branch.clone().map(RefName::from);
@@ -65,7 +67,7 @@ impl Inner {
             repo_url: environment.repo_url.clone(),
             git_ref: git_ref.ok_or_else(|| not_ready(&environment))?,
             title,
-            run: NewRun { prompt, model, effort },
+            run: NewRun { prompt, model, effort, priority },
             idempotency_key: None,
         })
     }

@@ -119,7 +119,12 @@ mod tests {
                 repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
                 git_ref: RefName::parse("main").expect("a ref"),
                 title: Title::parse(title).expect("a title"),
-                run: NewRun { prompt: Prompt::parse("Do it").expect("a prompt"), model: None, effort: None },
+                run: NewRun {
+                    prompt: Prompt::parse("Do it").expect("a prompt"),
+                    model: None,
+                    effort: None,
+                    priority: model::queue::Priority::Normal,
+                },
                 idempotency_key: None,
             };
             let at = jiff::Timestamp::from_second(1_000 + i64::try_from(n / 2).expect("few")).expect("a time");
@@ -129,7 +134,7 @@ mod tests {
     }
 
     fn titles(table: &TaskTable, query: &TaskQuery) -> (Vec<String>, Option<String>) {
-        let page = table.page(query, |slot| TaskView::new(&slot.record(), None, None)).expect("a page");
+        let page = table.page(query, |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
         (page.items.iter().map(|task| task.meta.title.to_string()).collect(), page.next_cursor)
     }
 
@@ -165,7 +170,7 @@ mod tests {
     fn a_query_that_makes_no_sense_is_refused() {
         let table = table(&["a"]);
         let refused = |query: TaskQuery| {
-            table.page(&query, |slot| TaskView::new(&slot.record(), None, None)).expect_err("it makes no sense").code
+            table.page(&query, |slot| TaskView::new(&slot.record(), None, None, None)).expect_err("it makes no sense").code
         };
         assert_eq!(refused(TaskQuery { limit: Some(0), ..TaskQuery::default() }), "limit_refused");
         assert_eq!(refused(TaskQuery { limit: Some(201), ..TaskQuery::default() }), "limit_refused");
@@ -182,7 +187,12 @@ mod tests {
             repo_url: RepositoryUrl::parse("/srv/repo").expect("a URL"),
             git_ref: RefName::parse("main").expect("a ref"),
             title: Title::parse("t").expect("a title"),
-            run: NewRun { prompt: Prompt::parse("Do it").expect("a prompt"), model: None, effort: None },
+            run: NewRun {
+                prompt: Prompt::parse("Do it").expect("a prompt"),
+                model: None,
+                effort: None,
+                priority: model::queue::Priority::Normal,
+            },
             idempotency_key: Some("key".to_owned()),
         };
         let id = TaskId::from_uuid(uuid::Uuid::from_u128(9));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use model::api::FeedEvent;
 use model::problem::Problem;
+use model::run::RunPhase;
 use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, decide, reconcile, request};
 
 use super::TaskSlot;
@@ -27,7 +28,12 @@ impl Inner {
             return match asked {
                 // Removing twice is fine.
                 TaskRequest::Remove => Ok(slot.record()),
-                TaskRequest::Resume(_) | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
+                TaskRequest::Resume(_)
+                | TaskRequest::FollowUp(_)
+                | TaskRequest::EditFollowUp(..)
+                | TaskRequest::RemoveFollowUp(_)
+                | TaskRequest::Continue
+                | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
             };
         }
         let decision = request(&slot.record(), asked, Timestamp::now()).map_err(Problem::from)?;
@@ -52,21 +58,11 @@ impl Inner {
         }
     }
 
-    /// Begins the queued run. The one code path that starts runs.
-    pub(crate) fn admit(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
-        let (inner, slot, working) = (Arc::clone(self), Arc::clone(slot), slot.start_work());
-        self.tracker.spawn(async move {
-            let attempt = slot.record().last_run().attempt;
-            inner.post(&slot, TaskEvent::Dequeued { attempt }).await;
-            drop(working);
-        });
-    }
-
     async fn take(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
         if slot.is_gone() {
             return;
         }
-        let decision = decide(&slot.record(), event, Timestamp::now());
+        let decision = decide(&slot.record(), event, &self.run_policy(slot.env_id), Timestamp::now());
         if let Err(error) = self.commit(slot, decision).await {
             tracing::error!(task = %slot.id, %error, "could not write a task's record; recovery will try again");
         }
@@ -80,6 +76,9 @@ impl Inner {
             crate::engine::blocking(move || inner.home.write_task(&written)).await?;
             slot.replace(Arc::clone(&record));
             self.publish_task(&record);
+            if record.last_run().phase == RunPhase::Queued || !record.last_run().is_active() {
+                self.queue.look();
+            }
         }
         for effect in effects {
             self.perform(slot, effect);

@@ -3,10 +3,11 @@
 //! Texts are parsed once at the door ([`ContainerSettings::edited`]); what is in a [`ContainerSettings`] can be handed to the
 //! worker as it is. Invariant: hosts are listed only where the network is `allow`.
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use super::host::HostPattern;
 use crate::names::shown;
+use crate::policy::given;
 use crate::problem::{Problem, ProblemKind};
 
 /// The most hosts that one environment may allow.
@@ -138,12 +139,6 @@ pub struct EditContainer {
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub token_budget: Option<Option<u64>>,
-}
-
-/// Tells null from what is left out.
-#[expect(clippy::option_option, reason = "left out, null and a value are three things in a merge patch")]
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 pub(super) fn refused(detail: String) -> Problem {

@@ -4,9 +4,11 @@
 
 use jiff::Timestamp;
 
+use super::next::go_on;
 use super::record::TaskRecord;
 use super::request::never_ran;
 use crate::ids::{Attempt, ObjectId, ThreadId};
+use crate::policy::RunPolicy;
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 
 /// Something that happened to a task.
@@ -119,8 +121,8 @@ impl Decision {
     }
 }
 
-/// Decides what follows from an event.
-pub fn decide(task: &TaskRecord, event: TaskEvent, now: Timestamp) -> Decision {
+/// Decides what follows from an event. The policy is that of the task's environment.
+pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> Decision {
     let mut record = task.clone();
     let nothing = Decision { record: task.clone(), effects: vec![] };
     let run = record.last_run();
@@ -136,18 +138,18 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, now: Timestamp) -> Decision {
             record.base_sha.get_or_insert(base_sha);
             match record.last_run().phase {
                 RunPhase::Preparing => vec![TaskEffect::Launch { attempt }],
-                RunPhase::Stopping => end(&mut record, never_ran(now)),
+                RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
                 RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return nothing,
             }
         }
         TaskEvent::PreparationFailed { attempt, error } if fits(attempt) => match record.last_run().phase {
-            RunPhase::Stopping => end(&mut record, never_ran(now)),
+            RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
             RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
-                end(&mut record, RunEnd { outcome: RunOutcome::Failed(error), ..never_ran(now) })
+                end(&mut record, RunEnd { outcome: RunOutcome::Failed(error), ..never_ran(now) }, policy, now)
             }
         },
         TaskEvent::PreparationLost { attempt } if fits(attempt) => match record.last_run().phase {
-            RunPhase::Stopping => end(&mut record, never_ran(now)),
+            RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
             RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
                 let again = attempt.next();
                 record.last_run_mut().attempt = again;
@@ -163,7 +165,7 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, now: Timestamp) -> Decision {
         TaskEvent::KeeperGone { attempt } if fits(attempt) => {
             return Decision { effects: vec![TaskEffect::Finish { attempt }], ..nothing };
         }
-        TaskEvent::RunFinished { attempt, end: how } if fits(attempt) => end(&mut record, *how),
+        TaskEvent::RunFinished { attempt, end: how } if fits(attempt) => end(&mut record, *how, policy, now),
         TaskEvent::RemovalLeft if record.removing && !active => {
             return Decision { effects: vec![TaskEffect::Remove], ..nothing };
         }
@@ -186,10 +188,11 @@ fn enter(record: &mut TaskRecord, phase: RunPhase, effects: Vec<TaskEffect>) -> 
     effects
 }
 
-fn end(record: &mut TaskRecord, how: RunEnd) -> Vec<TaskEffect> {
+fn end(record: &mut TaskRecord, how: RunEnd, policy: &RunPolicy, now: Timestamp) -> Vec<TaskEffect> {
     let run = record.last_run_mut();
     run.started_at = run.started_at.or(how.started_at);
     run.phase = RunPhase::Ended(Box::new(RunEnd { started_at: run.started_at, ..how }));
+    go_on(record, policy, now);
     if record.removing { vec![TaskEffect::Remove] } else { vec![] }
 }
 
@@ -223,7 +226,7 @@ mod tests {
     use crate::run::RunStatus;
 
     fn after(task: &TaskRecord, event: TaskEvent) -> Decision {
-        decide(task, event, samples::later())
+        decide(task, event, &RunPolicy::default(), samples::later())
     }
 
     const FIRST: Attempt = Attempt::FIRST;

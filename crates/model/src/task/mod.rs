@@ -8,13 +8,14 @@
 //! All three are total functions without I/O. Whoever calls them writes the record first and performs the effects after.
 
 mod decide;
+mod next;
 mod reconcile;
 mod record;
 mod request;
 
 pub use decide::{Decision, TaskEffect, TaskEvent, decide};
 pub use reconcile::{Holder, Observation, reconcile};
-pub use record::{NewRun, NewTask, TaskFile, TaskFileError, TaskRecord, TaskStatus};
+pub use record::{FollowUp, NewRun, NewTask, TaskFile, TaskFileError, TaskRecord, TaskStatus};
 pub use request::{Refusal, TaskRequest, request};
 
 #[cfg(test)]

@@ -46,7 +46,8 @@ pub fn reconcile(task: &TaskRecord, seen: &Observation) -> Vec<TaskEvent> {
                 vec![]
             }
         }
-        (RunPhase::Queued, Holder::Nobody) => vec![TaskEvent::Dequeued { attempt }],
+        // It waits for the queue, which lets it begin.
+        (RunPhase::Queued, Holder::Nobody) => vec![],
         (RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping, Holder::Keeper { started_at }) => {
             vec![TaskEvent::Launched { attempt, started_at }]
         }
@@ -91,7 +92,7 @@ mod tests {
     #[test]
     fn a_preparation_that_died_with_the_server_is_made_anew() {
         assert_eq!(seen(&samples::preparing(), Holder::Nobody), vec![TaskEvent::PreparationLost { attempt: FIRST }]);
-        assert_eq!(seen(&samples::queued(), Holder::Nobody), vec![TaskEvent::Dequeued { attempt: FIRST }]);
+        assert_eq!(seen(&samples::queued(), Holder::Nobody), vec![], "the queue lets it begin");
     }
 
     #[test]

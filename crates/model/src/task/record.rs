@@ -9,7 +9,9 @@ use serde_json::{Map, Value};
 use crate::codex::Usage;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
-use crate::run::{RunFile, RunFileError, RunPhase, RunRecord, RunStatus};
+use crate::policy::is_zero;
+use crate::queue::Priority;
+use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord, RunStatus};
 
 /// What is asked of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +22,29 @@ pub struct NewRun {
     pub model: Option<Setting>,
     /// The reasoning effort, else Codex's own choice.
     pub effort: Option<Setting>,
+    /// Who goes first in the queue.
+    pub priority: Priority,
+}
+
+/// A prompt that waits for the runs before it to end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FollowUp {
+    /// Its number within the task. No number comes twice.
+    pub number: u32,
+    /// What the agent should do.
+    pub prompt: Prompt,
+    /// The model asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Setting>,
+    /// The reasoning effort asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Setting>,
+    /// Who goes first in the queue, once it is there.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
+    /// When it was asked for.
+    #[schema(value_type = String, format = DateTime)]
+    pub asked_at: Timestamp,
 }
 
 /// What is asked of a new task.
@@ -64,6 +89,10 @@ pub struct TaskRecord {
     pub updated_at: Timestamp,
     /// Its runs, oldest first.
     pub runs: Vec<RunRecord>,
+    /// Prompts that wait for the run to end, the next one first.
+    pub follow_ups: Vec<FollowUp>,
+    /// How many follow-ups there ever were.
+    pub follow_ups_made: u32,
     /// The key under which its creation may be asked for again.
     pub idempotency_key: Option<String>,
     /// Fields that another version wrote.
@@ -73,7 +102,7 @@ pub struct TaskRecord {
 impl TaskRecord {
     /// A task that was just asked for, with its first run queued.
     pub fn new(task_id: TaskId, new: NewTask, now: Timestamp) -> Self {
-        let run = queued(RunNumber::FIRST, Attempt::FIRST, new.run, None, now);
+        let run = queued(RunNumber::FIRST, Attempt::FIRST, new.run, RunCause::Asked, None, now);
         Self {
             task_id,
             env_id: new.env_id,
@@ -86,6 +115,8 @@ impl TaskRecord {
             created_at: now,
             updated_at: now,
             runs: vec![run],
+            follow_ups: vec![],
+            follow_ups_made: 0,
             idempotency_key: new.idempotency_key,
             extra: Map::new(),
         }
@@ -116,12 +147,21 @@ impl TaskRecord {
     }
 
     /// Appends a queued run that continues the thread, or starts afresh where no turn ever began.
-    pub(super) fn queue(&mut self, new: NewRun, now: Timestamp) {
+    pub(super) fn queue(&mut self, new: NewRun, cause: RunCause, now: Timestamp) {
         let last = self.last_run();
         let resumes =
             self.thread_id.filter(|thread| self.runs.iter().any(|run| run.turn_started && run.thread_id == Some(*thread)));
-        let run = queued(last.number.next(), last.attempt.next(), new, resumes, now);
+        let run = queued(last.number.next(), last.attempt.next(), new, cause, resumes, now);
         self.runs.push(run);
+    }
+
+    /// Makes the next follow-up a queued run. For when no run is active.
+    pub(super) fn begin_follow_up(&mut self, now: Timestamp) {
+        if self.follow_ups.is_empty() {
+            return;
+        }
+        let FollowUp { prompt, model, effort, priority, .. } = self.follow_ups.remove(0);
+        self.queue(NewRun { prompt, model, effort, priority }, RunCause::FollowUp, now);
     }
 
     /// The figures of the thread before this run: what its own usage is counted from.
@@ -138,14 +178,24 @@ impl TaskRecord {
     }
 }
 
-fn queued(number: RunNumber, attempt: Attempt, new: NewRun, resumes: Option<ThreadId>, now: Timestamp) -> RunRecord {
+fn queued(
+    number: RunNumber,
+    attempt: Attempt,
+    new: NewRun,
+    cause: RunCause,
+    resumes: Option<ThreadId>,
+    now: Timestamp,
+) -> RunRecord {
     RunRecord {
         number,
         attempt,
         prompt: new.prompt,
         model: new.model,
         effort: new.effort,
+        priority: new.priority,
+        cause,
         queued_at: now,
+        not_before: None,
         started_at: None,
         resumes,
         thread_id: None,
@@ -245,6 +295,12 @@ pub struct TaskFile {
     pub updated_at: Timestamp,
     /// Its runs, oldest first.
     pub runs: Vec<RunFile>,
+    /// Prompts that wait for the run to end, the next one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub follow_ups: Vec<FollowUp>,
+    /// How many follow-ups there ever were.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub follow_ups_made: u32,
     /// The key under which its creation may be asked for again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -270,6 +326,8 @@ impl From<&TaskRecord> for TaskFile {
             created_at: task.created_at,
             updated_at: task.updated_at,
             runs: task.runs.iter().map(RunFile::from).collect(),
+            follow_ups: task.follow_ups.clone(),
+            follow_ups_made: task.follow_ups_made,
             idempotency_key: task.idempotency_key.clone(),
             extra: task.extra.clone(),
         }
@@ -325,6 +383,8 @@ impl TryFrom<TaskFile> for TaskRecord {
             created_at: file.created_at,
             updated_at: file.updated_at,
             runs,
+            follow_ups: file.follow_ups,
+            follow_ups_made: file.follow_ups_made,
             idempotency_key: file.idempotency_key,
             extra: file.extra,
         })
@@ -423,7 +483,7 @@ mod tests {
     fn the_head_before_a_run_is_the_last_commit_or_the_base() {
         let mut task = samples::completed();
         assert_eq!(task.head_before(RunNumber::FIRST), task.base_sha.as_ref());
-        task.queue(samples::new_run("again"), samples::later());
+        task.queue(samples::new_run("again"), RunCause::Asked, samples::later());
         let commit = task.runs[0].end().and_then(|end| end.commit.clone());
         assert_eq!(task.head_before(RunNumber(2)), commit.as_ref());
     }

@@ -5,15 +5,26 @@
 use jiff::Timestamp;
 
 use super::decide::{Decision, TaskEffect};
-use super::record::{NewRun, TaskRecord};
+use super::record::{FollowUp, NewRun, TaskRecord};
 use crate::problem::{Problem, ProblemKind};
-use crate::run::{RunEnd, RunOutcome, RunPhase};
+use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
+
+/// The most follow-ups that one task has.
+const MOST_FOLLOW_UPS: usize = 100;
 
 /// What a person asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskRequest {
     /// Go on in the same thread with another prompt.
     Resume(NewRun),
+    /// Go on with it when the runs before it have ended; at once if none is active.
+    FollowUp(NewRun),
+    /// Ask something else in the place of a follow-up.
+    EditFollowUp(u32, NewRun),
+    /// Forget a follow-up. Forgetting twice is fine.
+    RemoveFollowUp(u32),
+    /// Begin the next follow-up, which waits because the last run did not end well.
+    Continue,
     /// End the active run.
     Stop,
     /// Remove the task, stopping its run first.
@@ -29,6 +40,10 @@ pub enum Refusal {
     NoThread,
     /// The task is being removed.
     Removing,
+    /// There is no such follow-up, or it has begun.
+    NoFollowUp,
+    /// There are as many follow-ups as a task may have.
+    TooManyFollowUps,
 }
 
 impl From<Refusal> for Problem {
@@ -40,6 +55,10 @@ impl From<Refusal> for Problem {
             Refusal::NoThread => conflict("no_thread", "this task has no Codex thread to go on with")
                 .hint("its first run failed before Codex started a thread; create a new task with the same prompt"),
             Refusal::Removing => conflict("task_removing", "this task is being removed"),
+            Refusal::NoFollowUp => conflict("no_follow_up", "this task has no such follow-up: it has begun, or was removed")
+                .hint("`codex-orchestrator task show` lists what waits"),
+            Refusal::TooManyFollowUps => conflict("too_many_follow_ups", "this task has as many follow-ups as it may")
+                .hint("wait until some have run, or put them into one prompt"),
         }
     }
 }
@@ -48,23 +67,74 @@ impl From<Refusal> for Problem {
 pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<Decision, Refusal> {
     match asked {
         TaskRequest::Resume(run) => resume(task, run, now),
+        TaskRequest::FollowUp(run) => follow_up(task, run, now),
+        TaskRequest::EditFollowUp(number, run) => edit_follow_up(task, number, run, now),
+        TaskRequest::RemoveFollowUp(number) => Ok(remove_follow_up(task, number, now)),
+        TaskRequest::Continue => go_on(task, now),
         TaskRequest::Stop => Ok(stop(task, now)),
         TaskRequest::Remove => Ok(remove(task, now)),
     }
 }
 
 fn resume(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
+    can_go_on(task)?;
+    let mut record = task.clone();
+    record.queue(run, RunCause::Asked, now);
+    Ok(Decision::changed(record, now, vec![]))
+}
+
+fn can_go_on(task: &TaskRecord) -> Result<(), Refusal> {
     if task.removing {
-        return Err(Refusal::Removing);
+        Err(Refusal::Removing)
+    } else if task.last_run().is_active() {
+        Err(Refusal::RunActive)
+    } else if task.thread_id.is_none() {
+        Err(Refusal::NoThread)
+    } else {
+        Ok(())
     }
-    if task.last_run().is_active() {
-        return Err(Refusal::RunActive);
+}
+
+fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
+    match can_go_on(task) {
+        // It goes on with this, after those that wait already.
+        Ok(()) | Err(Refusal::RunActive) => {}
+        Err(refusal) => return Err(refusal),
     }
-    if task.thread_id.is_none() {
-        return Err(Refusal::NoThread);
+    if task.follow_ups.len() >= MOST_FOLLOW_UPS {
+        return Err(Refusal::TooManyFollowUps);
     }
     let mut record = task.clone();
-    record.queue(run, now);
+    let NewRun { prompt, model, effort, priority } = run;
+    record.follow_ups_made = record.follow_ups_made.saturating_add(1);
+    record.follow_ups.push(FollowUp { number: record.follow_ups_made, prompt, model, effort, priority, asked_at: now });
+    if !record.last_run().is_active() {
+        record.begin_follow_up(now);
+    }
+    Ok(Decision::changed(record, now, vec![]))
+}
+
+fn edit_follow_up(task: &TaskRecord, number: u32, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
+    let mut record = task.clone();
+    let found = record.follow_ups.iter_mut().find(|follow_up| follow_up.number == number).ok_or(Refusal::NoFollowUp)?;
+    let NewRun { prompt, model, effort, priority } = run;
+    *found = FollowUp { prompt, model, effort, priority, ..found.clone() };
+    Ok(Decision::changed(record, now, vec![]))
+}
+
+fn remove_follow_up(task: &TaskRecord, number: u32, now: Timestamp) -> Decision {
+    let mut record = task.clone();
+    record.follow_ups.retain(|follow_up| follow_up.number != number);
+    if record == *task { Decision { record, effects: vec![] } } else { Decision::changed(record, now, vec![]) }
+}
+
+fn go_on(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
+    can_go_on(task)?;
+    if task.follow_ups.is_empty() {
+        return Err(Refusal::NoFollowUp);
+    }
+    let mut record = task.clone();
+    record.begin_follow_up(now);
     Ok(Decision::changed(record, now, vec![]))
 }
 
@@ -149,6 +219,49 @@ mod tests {
         let mut leaving = samples::completed();
         leaving.removing = true;
         assert_eq!(asked(&leaving, more()), Err(Refusal::Removing));
+    }
+
+    #[test]
+    fn a_follow_up_waits_for_the_run_and_begins_at_once_where_there_is_none() {
+        let more = || TaskRequest::FollowUp(samples::new_run("more"));
+        let waiting = asked(&samples::running(), more()).expect("granted").record;
+        let waiting = asked(&waiting, more()).expect("granted").record;
+        let numbers: Vec<_> = waiting.follow_ups.iter().map(|follow_up| follow_up.number).collect();
+        assert_eq!((numbers, waiting.runs.len()), (vec![1, 2], 1));
+        let begun = asked(&samples::completed(), more()).expect("granted").record;
+        assert_eq!((begun.runs.len(), begun.follow_ups.len(), begun.last_run().cause), (2, 0, RunCause::FollowUp));
+        let mut threadless = samples::completed();
+        threadless.thread_id = None;
+        assert_eq!(asked(&threadless, more()), Err(Refusal::NoThread));
+        let mut many = waiting;
+        many.follow_ups = vec![many.follow_ups[0].clone(); MOST_FOLLOW_UPS];
+        assert_eq!(asked(&many, more()), Err(Refusal::TooManyFollowUps));
+    }
+
+    #[test]
+    fn a_follow_up_that_waits_can_be_changed_and_removed_and_keeps_its_number() {
+        let more = |text: &str| TaskRequest::FollowUp(samples::new_run(text));
+        let task = asked(&samples::running(), more("a")).expect("granted").record;
+        let task = asked(&task, more("b")).expect("granted").record;
+        let task = asked(&task, TaskRequest::EditFollowUp(2, samples::new_run("c"))).expect("granted").record;
+        assert_eq!(task.follow_ups[1].prompt.as_str(), "c");
+        assert_eq!(asked(&task, TaskRequest::EditFollowUp(3, samples::new_run("d"))), Err(Refusal::NoFollowUp));
+        let task = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("granted").record;
+        let again = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("granted");
+        assert_eq!((again.record.clone(), again.effects), (task.clone(), vec![]));
+        let task = asked(&task, more("e")).expect("granted").record;
+        assert_eq!(task.follow_ups.last().map(|follow_up| follow_up.number), Some(3), "no number comes twice");
+    }
+
+    #[test]
+    fn what_waits_after_a_run_that_went_wrong_begins_when_it_is_told_to() {
+        let mut task = samples::completed();
+        assert_eq!(asked(&task, TaskRequest::Continue), Err(Refusal::NoFollowUp));
+        let waiting = asked(&samples::running(), TaskRequest::FollowUp(samples::new_run("more"))).expect("granted").record;
+        assert_eq!(asked(&waiting, TaskRequest::Continue), Err(Refusal::RunActive));
+        task.follow_ups = waiting.follow_ups;
+        let begun = asked(&task, TaskRequest::Continue).expect("granted").record;
+        assert_eq!((begun.last_run().prompt.as_str(), begun.follow_ups.len()), ("more", 0));
     }
 
     #[test]

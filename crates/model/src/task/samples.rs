@@ -26,7 +26,12 @@ pub(crate) fn thread(n: u128) -> ThreadId {
 }
 
 pub(crate) fn new_run(prompt: &str) -> NewRun {
-    NewRun { prompt: Prompt::parse(prompt).expect("a prompt"), model: None, effort: None }
+    NewRun {
+        prompt: Prompt::parse(prompt).expect("a prompt"),
+        model: None,
+        effort: None,
+        priority: crate::queue::Priority::Normal,
+    }
 }
 
 pub(crate) fn queued() -> TaskRecord {

@@ -108,6 +108,8 @@ mod tests {
             environments: 2,
             tasks: 30,
             active_runs: 4,
+            queued_runs: 1,
+            hold: None,
         }
     }
 

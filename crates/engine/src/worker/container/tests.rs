@@ -172,6 +172,7 @@ fn environment(secret: Option<&str>) -> EnvironmentRecord {
         secrets: secrets.into_iter().collect(),
         former_secrets: vec![],
         container: ContainerSettings::default(),
+        runs: model::policy::RunPolicy::default(),
         created_at: jiff::Timestamp::UNIX_EPOCH,
         updated_at: jiff::Timestamp::UNIX_EPOCH,
         extra: serde_json::Map::new(),

@@ -1,0 +1,124 @@
+//! `queue` and `task follow-up`: what waits for its turn, and why.
+//! It shows what the server says, and judges nothing.
+
+use std::process::ExitCode;
+
+use model::api::{QueueView, ResumeTask, TaskView};
+use model::codex::printable_line;
+use model::problem::Problem;
+use model::queue::{QueuePlace, WaitsFor};
+use reqwest::Method;
+
+use super::task::{asked, begun};
+use crate::args::FollowUpCommand;
+use crate::client::Client;
+use crate::printer::{Cell, plural};
+use crate::{ids, printer};
+
+/// The longest title in a list, in characters.
+const TITLE: usize = 50;
+
+pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+    let queue: QueueView = client.get("/api/v1/queue").await?;
+    if json {
+        printer::json(&queue)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(hold) = &queue.hold {
+        printer::line(format!("No run begins: {}", hold.detail));
+        hold.hints.iter().for_each(|hint| printer::hint(hint));
+    }
+    printer::line(format!("{} under way, at most {} at once", plural(queue.running, "run"), queue.max_parallel_runs));
+    if queue.items.is_empty() {
+        printer::remark("Nothing waits.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    let all: Vec<_> = queue.items.iter().map(|item| item.task_id.to_string()).collect();
+    let length = ids::shown_length(&all);
+    let rows = queue.items.iter().map(|item| {
+        vec![
+            Cell::plain(item.place.position.to_string()),
+            Cell::plain(&item.task_id.to_string()[..length]),
+            Cell::plain(item.env_name.as_ref().map_or("-", |name| name.as_str())),
+            Cell::plain(item.run.0.to_string()),
+            Cell::plain(reason(&item.place)),
+            Cell::plain(printable_line(item.title.as_str(), TITLE)),
+        ]
+    });
+    printer::table(&["place", "task", "env", "run", "waits for", "title"], &rows.collect::<Vec<_>>());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What a run waits for, for people.
+pub(super) fn reason(place: &QueuePlace) -> String {
+    match place.waits_for {
+        WaitsFor::Turn => "its turn".to_owned(),
+        WaitsFor::EnvironmentLimit => "another run of its environment".to_owned(),
+        WaitsFor::EnvironmentPaused => "its environment, which is paused".to_owned(),
+        WaitsFor::Time => {
+            place.not_before.map_or_else(|| "its time".to_owned(), |time| time.strftime("%H:%M:%S UTC").to_string())
+        }
+        WaitsFor::Hold => place.hold.as_ref().map_or_else(|| "the server".to_owned(), |hold| hold.detail.clone()),
+    }
+}
+
+pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, json: bool) -> Result<ExitCode, Problem> {
+    match command {
+        FollowUpCommand::Add { task, run } => {
+            let id = ids::task(client, task).await?;
+            let added: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/follow-ups"), &asked(run)?).await?;
+            match added.meta.follow_ups.last() {
+                Some(last) if !run.follow && !json => {
+                    printer::line(format!("Follow-up {} waits for run {} to end", last.number, added.meta.runs.len()));
+                    Ok(ExitCode::SUCCESS)
+                }
+                _ => begun(client, &added, run.follow, json).await,
+            }
+        }
+        FollowUpCommand::Replace { task, number, run } => {
+            let id = ids::task(client, task).await?;
+            let body: ResumeTask = asked(run)?;
+            let path = format!("/api/v1/tasks/{id}/follow-ups/{number}");
+            let view: TaskView = client.send(Method::PUT, &path, &body).await?;
+            done(&view, json, &format!("Follow-up {number} is replaced"))
+        }
+        FollowUpCommand::Remove { task, number } => {
+            let id = ids::task(client, task).await?;
+            client.delete(&format!("/api/v1/tasks/{id}/follow-ups/{number}")).await?;
+            let view: TaskView = client.get(&format!("/api/v1/tasks/{id}")).await?;
+            done(&view, json, &format!("Follow-up {number} is forgotten"))
+        }
+        FollowUpCommand::Start { task } => {
+            let id = ids::task(client, task).await?;
+            let view: TaskView = client.post(&format!("/api/v1/tasks/{id}/continue")).await?;
+            begun(client, &view, false, json).await
+        }
+    }
+}
+
+fn done(task: &TaskView, json: bool, words: &str) -> Result<ExitCode, Problem> {
+    if json {
+        printer::json(task)?;
+    } else {
+        printer::line(words);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_is_told_what_a_run_waits_for() {
+        let place = |waits_for| QueuePlace {
+            position: 1,
+            waits_for,
+            not_before: Some(jiff::Timestamp::UNIX_EPOCH),
+            hold: Some(model::queue::Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec![] }),
+        };
+        assert_eq!(reason(&place(WaitsFor::Time)), "00:00:00 UTC");
+        assert_eq!(reason(&place(WaitsFor::Hold)), "no room");
+        assert!(reason(&place(WaitsFor::EnvironmentPaused)).contains("paused"));
+    }
+}

@@ -1,0 +1,178 @@
+//! The queue: who runs next, and where the others are. The one path by which a queued run begins.
+//!
+//! It keeps nothing of its own on disk: a run is queued because its record says so, and it has begun because its record says so.
+//! What is in memory is only what readers are shown.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::api::{FeedEvent, QueueItem, QueueView};
+use model::ids::TaskId;
+use model::queue::{EnvironmentLimit, Hold, Plan, QueuePlace, Room, Waiting, plan};
+use model::run::{RunPhase, RunRecord};
+use model::task::TaskEvent;
+use tokio::sync::Notify;
+
+use crate::engine::{Inner, blocking};
+use crate::store::free_bytes;
+
+/// How soon it is looked again whether what holds the queue is over.
+const HOLD_PERIOD: Duration = Duration::from_secs(5);
+
+/// How soon it is looked again in any case.
+const PERIOD: Duration = Duration::from_secs(15);
+
+/// What readers are shown, and how the queue is told to look again.
+#[derive(Default)]
+pub(crate) struct Queue {
+    changed: Notify,
+    shown: RwLock<Shown>,
+}
+
+#[derive(Default, PartialEq, Eq)]
+struct Shown {
+    order: Vec<TaskId>,
+    places: HashMap<TaskId, QueuePlace>,
+    hold: Option<Hold>,
+}
+
+impl Queue {
+    /// Something changed that may let a run begin.
+    pub(crate) fn look(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Where a task's run is in the queue.
+    pub(crate) fn place(&self, task: TaskId) -> Option<QueuePlace> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).places.get(&task).cloned()
+    }
+
+    /// Why no run may begin.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).hold.clone()
+    }
+
+    /// Says whether that is something else than before.
+    fn show(&self, plan: &Plan, hold: Option<Hold>) -> bool {
+        let order = plan.wait.iter().map(|(task, _)| *task).collect();
+        let shown = Shown { order, places: plan.wait.iter().cloned().collect(), hold };
+        let mut before = self.shown.write().unwrap_or_else(PoisonError::into_inner);
+        let is_new = *before != shown;
+        *before = shown;
+        is_new
+    }
+}
+
+/// Whether a run takes room.
+fn is_under_way(run: &RunRecord) -> bool {
+    matches!(run.phase, RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping)
+}
+
+impl Inner {
+    /// Lets runs begin until the server stops.
+    pub(crate) fn keep_admitting(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move {
+            loop {
+                let wait = inner.admit().await;
+                tokio::select! {
+                    () = inner.cancel.cancelled() => return,
+                    () = inner.queue.changed.notified() => {}
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        });
+    }
+
+    /// Lets the runs begin that may, and says when to look again.
+    async fn admit(self: &Arc<Self>) -> Duration {
+        let mut waiting = vec![];
+        let mut running = BTreeMap::new();
+        for slot in self.tasks.all() {
+            let record = slot.record();
+            let run = record.last_run();
+            if is_under_way(run) {
+                *running.entry(slot.env_id).or_default() += 1;
+            } else if run.phase == RunPhase::Queued && !record.removing {
+                let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
+                waiting.push(Waiting { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before });
+            }
+        }
+        let hold = if waiting.is_empty() { None } else { self.hold().await };
+        let room = Room { most: self.config.max_parallel_runs, running, limits: self.limits(), hold: hold.clone() };
+        let now = Timestamp::now();
+        let plan = plan(waiting, room, now);
+        let was_held = self.queue.hold();
+        if let Some(hold) = hold.as_ref().filter(|hold| was_held.as_ref().is_none_or(|before| before.code != hold.code)) {
+            tracing::warn!(reason = hold.detail, "no run begins");
+        }
+        if self.queue.show(&plan, hold.clone()) {
+            self.feed.publish(FeedEvent::Queue { waiting: plan.wait.len() });
+        }
+        let begin = plan.begin.iter().filter_map(|task| self.tasks.get(*task)).map(|slot| async move {
+            let attempt = slot.record().last_run().attempt;
+            self.post(&slot, TaskEvent::Dequeued { attempt }).await;
+        });
+        futures_util::future::join_all(begin).await;
+        let timed = plan.look_again.map(|time| Duration::try_from(time.duration_since(now)).unwrap_or_default());
+        [timed, hold.map(|_| HOLD_PERIOD), Some(PERIOD)].into_iter().flatten().min().unwrap_or(PERIOD)
+    }
+
+    fn limits(&self) -> BTreeMap<model::ids::EnvironmentId, EnvironmentLimit> {
+        let environments = self.environments.all();
+        let limits = environments.iter().map(|slot| {
+            let runs = &slot.record().runs;
+            let most = runs.max_parallel_runs.map(|most| most as usize);
+            (slot.id, EnvironmentLimit { paused: runs.paused, most })
+        });
+        limits.collect()
+    }
+
+    /// Why nothing may begin: no room on the disk, or nothing to run it with.
+    async fn hold(&self) -> Option<Hold> {
+        let (home, floor) = (self.home.layout.home().to_owned(), self.config.free_space_floor);
+        let shown = home.display().to_string();
+        match blocking(move || free_bytes(&home)).await {
+            Ok(free) if free < floor => {
+                let (free, floor) = (free >> 20, floor >> 20);
+                let detail = format!("only {free} MiB are free where `{shown}` lies, less than the floor of {floor} MiB");
+                let hints = vec![
+                    "make room: `codex-orchestrator gc` removes what was put in the trash".to_owned(),
+                    "or set a lower `free_space_floor`".to_owned(),
+                ];
+                return Some(Hold { code: "disk_low".to_owned(), detail, hints });
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "it cannot be told how much disk is free"),
+        }
+        let problem = self.able_worker(None).await.err()?;
+        Some(Hold { code: problem.code.into_owned(), detail: problem.detail, hints: problem.hints })
+    }
+
+    /// The queue as the API answers it.
+    pub(crate) fn queue_view(&self) -> QueueView {
+        let shown = self.queue.shown.read().unwrap_or_else(PoisonError::into_inner);
+        let items = shown.order.iter().filter_map(|task| {
+            let record = self.tasks.get(*task)?.record();
+            let run = record.last_run();
+            Some(QueueItem {
+                task_id: *task,
+                title: record.title.clone(),
+                env_id: record.env_id,
+                env_name: self.environments.get(record.env_id).map(|environment| environment.record().name.clone()),
+                run: run.number,
+                priority: run.priority,
+                queued_at: run.queued_at,
+                place: shown.places.get(task)?.clone(),
+            })
+        });
+        QueueView {
+            max_parallel_runs: self.config.max_parallel_runs,
+            running: self.tasks.all().iter().filter(|slot| is_under_way(slot.record().last_run())).count(),
+            hold: shown.hold.clone(),
+            items: items.collect(),
+        }
+    }
+}

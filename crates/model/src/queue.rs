@@ -1,0 +1,267 @@
+//! Who runs next. Pure: from the runs that wait, those that are under way and the limits, the ones that may begin.
+//!
+//! First in, first out within a priority; a run that must wait for its environment or its time holds up nobody behind it.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EnvironmentId, TaskId};
+use crate::problem::{Problem, ProblemKind};
+
+/// Who goes first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// After all others.
+    Low,
+    /// As most.
+    #[default]
+    Normal,
+    /// Before all others.
+    High,
+}
+
+impl Priority {
+    /// Takes what a person gave.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        match text {
+            "low" => Ok(Self::Low),
+            "normal" => Ok(Self::Normal),
+            "high" => Ok(Self::High),
+            _ => Err(Problem::new(ProblemKind::Unusable, "priority_refused", "a priority is `low`, `normal` or `high`")),
+        }
+    }
+
+    /// Whether it is the one of most runs.
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
+}
+
+/// A run that waits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its task.
+    pub task_id: TaskId,
+    /// Its environment.
+    pub env_id: EnvironmentId,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When it was asked for.
+    pub queued_at: Timestamp,
+    /// When it may begin at the earliest.
+    pub not_before: Option<Timestamp>,
+}
+
+/// What an environment lets begin.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EnvironmentLimit {
+    /// Nothing.
+    pub paused: bool,
+    /// So many runs at once.
+    pub most: Option<usize>,
+}
+
+/// What there is room for.
+#[derive(Debug, Clone, Default)]
+pub struct Room {
+    /// So many runs at once in all.
+    pub most: usize,
+    /// Runs under way, by environment.
+    pub running: BTreeMap<EnvironmentId, usize>,
+    /// Environments that have limits.
+    pub limits: BTreeMap<EnvironmentId, EnvironmentLimit>,
+    /// Why nothing may begin at all, such as a full disk.
+    pub hold: Option<Hold>,
+}
+
+/// Why nothing may begin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Hold {
+    /// Stable, for scripts: `disk_low`, or that of the worker's problem.
+    pub code: String,
+    /// One sentence.
+    pub detail: String,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hints: Vec<String>,
+}
+
+/// What a run waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitsFor {
+    /// Its turn: the server has as many runs as it may.
+    Turn,
+    /// Another run of its environment to end.
+    EnvironmentLimit,
+    /// Its environment to go on.
+    EnvironmentPaused,
+    /// Its time.
+    Time,
+    /// Whatever holds the whole queue.
+    Hold,
+}
+
+/// Where a run is in the queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct QueuePlace {
+    /// 1 is next.
+    pub position: usize,
+    /// What it waits for.
+    pub waits_for: WaitsFor,
+    /// When it may begin at the earliest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub not_before: Option<Timestamp>,
+    /// Why nothing may begin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+}
+
+/// Who begins, and where the others are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// These begin now, in this order.
+    pub begin: Vec<TaskId>,
+    /// These wait, the next one first.
+    pub wait: Vec<(TaskId, QueuePlace)>,
+    /// When to look again, if nothing happens until then.
+    pub look_again: Option<Timestamp>,
+}
+
+/// Decides who begins.
+pub fn plan(mut waiting: Vec<Waiting>, mut room: Room, now: Timestamp) -> Plan {
+    waiting.sort_by_key(|run| (std::cmp::Reverse(run.priority), run.queued_at, run.task_id));
+    let mut total: usize = room.running.values().sum();
+    let mut plan = Plan::default();
+    for run in waiting {
+        let limit = room.limits.get(&run.env_id).copied().unwrap_or_default();
+        let of_environment = room.running.entry(run.env_id).or_default();
+        let later = run.not_before.filter(|time| *time > now);
+        let waits_for = if let Some(time) = later {
+            plan.look_again = Some(plan.look_again.map_or(time, |earliest| earliest.min(time)));
+            Some(WaitsFor::Time)
+        } else if room.hold.is_some() {
+            Some(WaitsFor::Hold)
+        } else if limit.paused {
+            Some(WaitsFor::EnvironmentPaused)
+        } else if limit.most.is_some_and(|most| *of_environment >= most) {
+            Some(WaitsFor::EnvironmentLimit)
+        } else if total >= room.most {
+            Some(WaitsFor::Turn)
+        } else {
+            None
+        };
+        match waits_for {
+            None => {
+                total += 1;
+                *of_environment += 1;
+                plan.begin.push(run.task_id);
+            }
+            Some(waits_for) => {
+                let hold = room.hold.clone().filter(|_| waits_for == WaitsFor::Hold);
+                let place = QueuePlace { position: plan.wait.len() + 1, waits_for, not_before: later, hold };
+                plan.wait.push((run.task_id, place));
+            }
+        }
+    }
+    plan
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: u128) -> TaskId {
+        TaskId::from_uuid(uuid::Uuid::from_u128(n))
+    }
+
+    fn number(task: TaskId) -> u128 {
+        (1..10).find(|n| id(*n) == task).expect("one of ours")
+    }
+
+    fn env(n: u128) -> EnvironmentId {
+        EnvironmentId::from_uuid(uuid::Uuid::from_u128(n))
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time")
+    }
+
+    fn run(n: u128, environment: u128, second: i64) -> Waiting {
+        let (task_id, env_id) = (id(n), env(environment));
+        Waiting { task_id, env_id, priority: Priority::Normal, queued_at: at(second), not_before: None }
+    }
+
+    fn room(most: usize) -> Room {
+        Room { most, ..Room::default() }
+    }
+
+    fn places(plan: &Plan) -> Vec<(u128, usize, WaitsFor)> {
+        plan.wait.iter().map(|(task, place)| (number(*task), place.position, place.waits_for)).collect()
+    }
+
+    #[test]
+    fn the_oldest_begins_first_and_the_others_know_their_place() {
+        let plan = plan(vec![run(3, 1, 30), run(1, 1, 10), run(2, 1, 20), run(4, 1, 20)], room(2), at(100));
+        assert_eq!(plan.begin, [id(1), id(2)]);
+        assert_eq!(places(&plan), [(4, 1, WaitsFor::Turn), (3, 2, WaitsFor::Turn)]);
+        assert_eq!(plan.look_again, None);
+    }
+
+    #[test]
+    fn runs_under_way_take_room() {
+        let mut room = room(3);
+        room.running = BTreeMap::from([(env(1), 1), (env(2), 1)]);
+        assert_eq!(plan(vec![run(1, 1, 1), run(2, 1, 2)], room.clone(), at(9)).begin, [id(1)]);
+        room.most = 2;
+        assert!(plan(vec![run(1, 1, 1)], room.clone(), at(9)).begin.is_empty());
+        // Fewer than there are already: what runs goes on.
+        room.most = 1;
+        assert!(plan(vec![run(1, 1, 1)], room, at(9)).begin.is_empty());
+    }
+
+    #[test]
+    fn a_priority_goes_before_an_age() {
+        let urgent = Waiting { priority: Priority::High, ..run(3, 1, 30) };
+        let idle = Waiting { priority: Priority::Low, ..run(1, 1, 10) };
+        let plan = plan(vec![idle, run(2, 1, 20), urgent], room(1), at(100));
+        assert_eq!(plan.begin, [id(3)]);
+        assert_eq!(places(&plan).iter().map(|place| place.0).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn what_an_environment_holds_back_holds_up_nobody_else() {
+        let mut room = room(10);
+        room.limits.insert(env(1), EnvironmentLimit { paused: true, most: None });
+        room.limits.insert(env(2), EnvironmentLimit { paused: false, most: Some(1) });
+        let plan = plan(vec![run(1, 1, 1), run(2, 2, 2), run(3, 2, 3), run(4, 3, 4)], room, at(9));
+        assert_eq!(plan.begin, [id(2), id(4)]);
+        assert_eq!(places(&plan), [(1, 1, WaitsFor::EnvironmentPaused), (3, 2, WaitsFor::EnvironmentLimit)]);
+    }
+
+    #[test]
+    fn a_run_with_a_time_waits_for_it_and_no_longer() {
+        let later = |n, second| Waiting { not_before: Some(at(second)), ..run(n, 1, 1) };
+        let plan = plan(vec![later(1, 50), later(2, 40), later(3, 10)], room(10), at(10));
+        assert_eq!((plan.begin.clone(), plan.look_again), (vec![id(3)], Some(at(40))));
+        assert_eq!(plan.wait[0].1.not_before, Some(at(50)));
+    }
+
+    #[test]
+    fn while_something_holds_the_queue_nothing_begins_and_everybody_knows_why() {
+        let hold = Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec![] };
+        let plan = plan(vec![run(1, 1, 1)], Room { hold: Some(hold.clone()), ..room(10) }, at(9));
+        assert!(plan.begin.is_empty());
+        assert_eq!((plan.wait[0].1.waits_for, plan.wait[0].1.hold.clone()), (WaitsFor::Hold, Some(hold)));
+    }
+
+    #[test]
+    fn priorities_are_words() {
+        assert_eq!(Priority::parse("high"), Ok(Priority::High));
+        assert_eq!(Priority::parse("urgent").expect_err("unknown").code, "priority_refused");
+    }
+}

@@ -1,0 +1,259 @@
+//! What follows a run that has ended, by itself: a retry, going on after an interruption, or the next follow-up. Pure.
+//!
+//! At most one of them, and never after a stop: whoever stopped a task decides how it goes on.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::record::{NewRun, TaskRecord};
+use crate::names::Prompt;
+use crate::policy::RunPolicy;
+use crate::run::{RunCause, RunError, RunOutcome, RunRecord};
+
+/// How long the first retry waits; each further one waits twice as long.
+const FIRST_WAIT: Duration = Duration::from_secs(30);
+
+/// The longest that a retry waits without a reason.
+const LONGEST_WAIT: Duration = Duration::from_mins(15);
+
+/// The longest reset that is waited for. Whatever is further away is for a person to decide.
+const LONGEST_RESET: Duration = Duration::from_hours(8 * 24);
+
+/// How often in a row a run is resumed that was cut off: a run that takes its machine down is not started for ever.
+const RESUMPTIONS: usize = 3;
+
+/// Queues what follows the last run, which has just ended.
+pub(super) fn go_on(task: &mut TaskRecord, policy: &RunPolicy, now: Timestamp) {
+    if task.removing {
+        return;
+    }
+    let Some(end) = task.last_run().end() else { return };
+    match &end.outcome {
+        RunOutcome::Completed if task.thread_id.is_some() => task.begin_follow_up(now),
+        RunOutcome::Failed(error) => retry(task, &error.clone(), policy, now),
+        RunOutcome::Interrupted(_) if policy.resume_interrupted == Some(true) => {
+            if in_a_row(task, RunCause::Interruption) < RESUMPTIONS {
+                again(task, RunCause::Interruption, "cut off", None, now);
+            }
+        }
+        RunOutcome::Completed | RunOutcome::Stopped | RunOutcome::Interrupted(_) => {}
+    }
+}
+
+fn retry(task: &mut TaskRecord, error: &RunError, policy: &RunPolicy, now: Timestamp) {
+    let before = in_a_row(task, RunCause::Retry);
+    if before >= policy.retries as usize {
+        return;
+    }
+    let told = reset_in(&error.message);
+    let wait = match error.code.as_str() {
+        "network" | "overloaded" | "fetch_failed" => told.unwrap_or(backoff(before)),
+        "rate_limited" => told.unwrap_or(2 * backoff(before)),
+        // Without a time, it may last a week.
+        "usage_limit" => match told {
+            Some(told) => told,
+            None => return,
+        },
+        _ => return,
+    };
+    if wait > LONGEST_RESET {
+        return;
+    }
+    let not_before = now.checked_add(wait).ok();
+    again(task, RunCause::Retry, &format!("broken off ({})", error.code), not_before, now);
+}
+
+fn backoff(before: usize) -> Duration {
+    let doubled = FIRST_WAIT.saturating_mul(1 << before.min(10));
+    doubled.min(LONGEST_WAIT)
+}
+
+/// How many of the last runs were there for this reason.
+fn in_a_row(task: &TaskRecord, cause: RunCause) -> usize {
+    task.runs.iter().rev().take_while(|run| run.cause == cause).count()
+}
+
+/// Queues another run for the same prompt: the prompt itself where no turn of the thread began, else a note to go on.
+fn again(task: &mut TaskRecord, cause: RunCause, what: &str, not_before: Option<Timestamp>, now: Timestamp) {
+    let asked = task.runs.iter().rev().find(|run| matches!(run.cause, RunCause::Asked | RunCause::FollowUp));
+    let RunRecord { prompt, model, effort, priority, number, .. } = asked.unwrap_or(task.last_run()).clone();
+    let began = task.thread_id.is_some() && task.runs.iter().any(|run| run.number >= number && run.turn_started);
+    let note =
+        format!("Your last turn was {what} before it was done. Look at what is there already, and go on with what was asked.");
+    let prompt = if began { Prompt::parse(&note).unwrap_or(prompt) } else { prompt };
+    task.queue(NewRun { prompt, model, effort, priority }, cause, now);
+    task.last_run_mut().not_before = not_before;
+}
+
+/// The time in words such as `try again in 1m30s`, `in 6 hours 5 minutes` or `in 0.2s`, where a message says when to try again.
+fn reset_in(message: &str) -> Option<Duration> {
+    let message = message.to_ascii_lowercase();
+    let (_, words) = message.split_once("again in ")?;
+    let mut rest = words;
+    let mut seconds = 0.0;
+    let mut found = false;
+    loop {
+        rest = rest.trim_start_matches([' ', ',']);
+        rest = rest.strip_prefix("and ").unwrap_or(rest);
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let Ok(number) = rest[..digits].trim_end_matches('.').parse::<f64>() else { break };
+        let after = rest[digits..].trim_start();
+        let letters = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
+        let unit = match &after[..letters] {
+            "ms" | "milliseconds" => 0.001,
+            "s" | "sec" | "second" | "seconds" => 1.0,
+            "m" | "min" | "minute" | "minutes" => 60.0,
+            "h" | "hour" | "hours" => 3600.0,
+            "d" | "day" | "days" => 86400.0,
+            _ => break,
+        };
+        seconds += number * unit;
+        found = true;
+        rest = &after[letters..];
+    }
+    // One more, since the time is rounded.
+    Duration::try_from_secs_f64(seconds.ceil() + 1.0).ok().filter(|_| found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::run::{RunEnd, RunPhase, RunStatus};
+
+    fn failed(code: &str, message: &str) -> RunOutcome {
+        RunOutcome::Failed(RunError::new(code, message))
+    }
+
+    fn interrupted() -> RunOutcome {
+        RunOutcome::Interrupted(RunError::new("interrupted", "gone"))
+    }
+
+    fn ended(outcome: RunOutcome) -> TaskRecord {
+        let mut task = samples::completed();
+        end(&mut task, outcome);
+        task
+    }
+
+    fn end(task: &mut TaskRecord, outcome: RunOutcome) {
+        let RunPhase::Ended(how) = samples::completed().runs.remove(0).phase else { panic!("it has ended") };
+        task.last_run_mut().phase = RunPhase::Ended(Box::new(RunEnd { outcome, ..*how }));
+    }
+
+    fn policy(retries: u32) -> RunPolicy {
+        RunPolicy { retries, ..RunPolicy::default() }
+    }
+
+    fn seconds_to_wait(task: &TaskRecord) -> Option<i64> {
+        let run = task.last_run();
+        (run.status() == RunStatus::Queued)
+            .then(|| run.not_before.map_or(0, |time| time.as_second() - samples::later().as_second()))
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_as_often_as_was_asked() {
+        let mut task = ended(failed("network", "stream disconnected"));
+        for wait in [30, 60, 120] {
+            go_on(&mut task, &policy(3), samples::later());
+            assert_eq!((seconds_to_wait(&task), task.last_run().cause), (Some(wait), RunCause::Retry));
+            assert!(task.last_run().prompt.as_str().contains("go on with what was asked"));
+            end(&mut task, failed("network", "stream disconnected"));
+        }
+        go_on(&mut task, &policy(3), samples::later());
+        assert_eq!(task.runs.len(), 4, "three times, and no more");
+    }
+
+    #[test]
+    fn what_does_not_pass_is_not_tried_again_and_nothing_is_unless_asked() {
+        for code in ["unauthorized", "config", "time_limit", "commit_failed", "context_window", "usage_limit"] {
+            let mut task = ended(failed(code, "no"));
+            go_on(&mut task, &policy(10), samples::later());
+            assert_eq!(task.runs.len(), 1, "{code}");
+        }
+        for outcome in [failed("network", "x"), interrupted(), RunOutcome::Stopped, RunOutcome::Completed] {
+            let mut task = ended(outcome);
+            go_on(&mut task, &RunPolicy::default(), samples::later());
+            assert_eq!(task.runs.len(), 1);
+        }
+    }
+
+    #[test]
+    fn a_limit_is_waited_for_when_its_end_is_said() {
+        for (code, message, wait) in [
+            ("rate_limited", "Rate limit reached. Please try again in 20s.", Some(21)),
+            ("rate_limited", "Please try again in 0.2s.", Some(2)),
+            ("rate_limited", "Please try again in 1m30s.", Some(91)),
+            ("rate_limited", "slow down", Some(60)),
+            (
+                "usage_limit",
+                "You've hit your usage limit. Try again in 3 days 4 hours 5 minutes.",
+                Some(3 * 86400 + 4 * 3600 + 301),
+            ),
+            ("usage_limit", "Try again in 1 hour and 2 minutes", Some(3721)),
+            ("usage_limit", "Try again at 3 PM", None),
+            ("usage_limit", "try again in 30 days", None),
+            ("network", "again in a while", Some(30)),
+        ] {
+            let mut task = ended(failed(code, message));
+            go_on(&mut task, &policy(1), samples::later());
+            assert_eq!(seconds_to_wait(&task), wait, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_run_that_never_began_is_asked_the_same_again() {
+        let mut task = ended(failed("fetch_failed", "the remote does not answer"));
+        task.thread_id = None;
+        task.runs[0].turn_started = false;
+        let asked = task.runs[0].prompt.clone();
+        go_on(&mut task, &policy(1), samples::later());
+        assert_eq!((&task.last_run().prompt, task.last_run().resumes), (&asked, None));
+    }
+
+    #[test]
+    fn what_was_cut_off_goes_on_if_that_is_wanted_but_not_for_ever() {
+        let wanted = RunPolicy { resume_interrupted: Some(true), ..RunPolicy::default() };
+        let mut task = ended(interrupted());
+        for _ in 0..2 * RESUMPTIONS {
+            go_on(&mut task, &wanted, samples::later());
+            if task.last_run().is_active() {
+                assert_eq!((task.last_run().cause, task.last_run().resumes), (RunCause::Interruption, task.thread_id));
+                end(&mut task, interrupted());
+            }
+        }
+        assert_eq!(task.runs.len(), 1 + RESUMPTIONS);
+    }
+
+    #[test]
+    fn the_next_follow_up_runs_after_a_run_that_went_well_and_after_no_other() {
+        let follow_up = |number: u32| crate::task::FollowUp {
+            number,
+            prompt: Prompt::parse(&format!("more {number}")).expect("a prompt"),
+            model: None,
+            effort: None,
+            priority: crate::queue::Priority::High,
+            asked_at: samples::now(),
+        };
+        let with = |outcome| {
+            let mut task = ended(outcome);
+            task.follow_ups = vec![follow_up(1), follow_up(2)];
+            go_on(&mut task, &RunPolicy::default(), samples::later());
+            task
+        };
+        let task = with(RunOutcome::Completed);
+        let run = task.last_run();
+        assert_eq!((run.prompt.as_str(), run.cause, task.follow_ups.len()), ("more 1", RunCause::FollowUp, 1));
+        for outcome in [RunOutcome::Stopped, failed("config", "x"), interrupted()] {
+            assert_eq!(with(outcome).follow_ups.len(), 2, "they wait for a person");
+        }
+    }
+
+    #[test]
+    fn a_task_on_its_way_out_does_not_go_on() {
+        let mut task = ended(failed("network", "x"));
+        task.removing = true;
+        go_on(&mut task, &policy(3), samples::later());
+        assert_eq!(task.runs.len(), 1);
+    }
+}

@@ -1,0 +1,272 @@
+//! Work that waits for its turn: limits, order, pauses, holds, follow-ups and retries, with real servers that come and go.
+//!
+//! The worker does what its prompt says; files are the events it waits for.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use testkit::TestHome;
+use testkit::upstream::Upstream;
+use testkit::worker::scripted_worker;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// A server with a limit of runs, and an environment.
+struct Stage {
+    home: TestHome,
+    env: String,
+    _upstream: Upstream,
+}
+
+impl Stage {
+    async fn new(limit: usize) -> Self {
+        Self::with(limit, "").await
+    }
+
+    /// With lines of `config.toml`.
+    async fn with(limit: usize, config: &str) -> Self {
+        let upstream = Upstream::new();
+        let mut home = TestHome::new(BINARY);
+        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
+        home.set("ORCH_MAX_PARALLEL_RUNS", limit.to_string());
+        fs_err::write(home.path().join("config.toml"), config).expect("a test's home can be written");
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        Self { home, env, _upstream: upstream }
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.home.scratch().join(name)
+    }
+
+    /// A task that says in a file that it has begun, and ends when there is another.
+    async fn task(&self, name: &str) -> String {
+        self.home.task(&self.env, &self.prompt(name)).await
+    }
+
+    fn prompt(&self, name: &str) -> String {
+        let (order, end) = (self.file("order"), self.file(&format!("end-{name}")));
+        format!("echo {name} >> {}; begin; await {}; end {name}", order.display(), end.display())
+    }
+
+    fn end(&self, name: &str) {
+        fs_err::write(self.file(&format!("end-{name}")), "").expect("written");
+    }
+
+    /// Which began, in this order.
+    fn order(&self) -> Vec<String> {
+        let order = fs_err::read_to_string(self.file("order")).unwrap_or_default();
+        order.lines().map(str::to_owned).collect()
+    }
+
+    async fn status_is(&self, task: &str, status: &str) -> Value {
+        self.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["status"] == status).await
+    }
+
+    /// Waits until the task is at this place.
+    async fn place_is(&self, task: &str, position: usize, waits_for: &str) -> Value {
+        let is_there = |task: &Value| task["queue"]["position"] == position && task["queue"]["waits_for"] == waits_for;
+        self.home.wait_for(&format!("/api/v1/tasks/{task}"), is_there).await
+    }
+
+    async fn edit(&self, runs: Value) {
+        let (status, answer) = self.home.patch(&format!("/api/v1/envs/{}", self.env), &json!({ "runs": runs })).await;
+        assert_eq!(status, 200, "{answer}");
+    }
+
+    async fn follow_up(&self, task: &str, prompt: &str) -> Value {
+        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{task}/follow-ups"), &json!({ "prompt": prompt })).await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+}
+
+#[tokio::test]
+async fn no_more_run_than_may_and_the_first_in_is_the_first_out_across_restarts() {
+    let mut stage = Stage::new(1).await;
+    let first = stage.task("a").await;
+    stage.status_is(&first, "running").await;
+    let second = stage.task("b").await;
+    let third = stage.task("c").await;
+    let (status, urgent) = stage
+        .home
+        .post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": stage.prompt("urgent"), "priority": "high" }))
+        .await;
+    assert_eq!(status, 201, "{urgent}");
+    let urgent = urgent["task_id"].as_str().expect("an id").to_owned();
+    stage.place_is(&urgent, 1, "turn").await;
+    stage.place_is(&second, 2, "turn").await;
+    stage.place_is(&third, 3, "turn").await;
+    stage.home.kill().await;
+    stage.home.start().await;
+    stage.place_is(&third, 3, "turn").await;
+    let (_, queue) = stage.home.get("/api/v1/queue").await;
+    assert_eq!((&queue["running"], &queue["max_parallel_runs"]), (&json!(1), &json!(1)));
+    let listed: Vec<_> = queue["items"].as_array().expect("a list").iter().map(|item| item["task_id"].as_str()).collect();
+    assert_eq!(listed, [Some(urgent.as_str()), Some(second.as_str()), Some(third.as_str())]);
+    // One that is stopped leaves the queue, and the others move up.
+    let (_, stopped) = stage.home.post(&format!("/api/v1/tasks/{second}/stop"), &json!({})).await;
+    assert_eq!(stopped["status"], "stopped");
+    stage.place_is(&third, 2, "turn").await;
+    for name in ["a", "urgent", "c"] {
+        stage.end(name);
+    }
+    for task in [&first, &urgent, &third] {
+        assert_eq!(stage.home.settled(task).await["status"], "completed");
+    }
+    assert_eq!(stage.order(), ["a", "urgent", "c"]);
+    assert_eq!(stage.home.get("/api/v1/queue").await.1["items"], json!([]));
+}
+
+#[tokio::test]
+async fn an_environment_has_a_limit_of_its_own_and_can_be_paused() {
+    let stage = Stage::new(10).await;
+    stage.edit(json!({ "max_parallel_runs": 1 })).await;
+    let first = stage.task("a").await;
+    stage.status_is(&first, "running").await;
+    let second = stage.task("b").await;
+    stage.place_is(&second, 1, "environment_limit").await;
+    stage.edit(json!({ "paused": true })).await;
+    stage.end("a");
+    stage.home.settled(&first).await;
+    stage.place_is(&second, 1, "environment_paused").await;
+    stage.end("b");
+    stage.edit(json!({ "paused": false, "max_parallel_runs": null })).await;
+    assert_eq!(stage.home.settled(&second).await["status"], "completed");
+    let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "runs": {"retries": 99} })).await;
+    assert_eq!((status, &answer["code"]), (422, &json!("runs_refused")));
+}
+
+#[tokio::test]
+async fn below_the_floor_of_free_space_runs_wait_and_say_why() {
+    let mut stage = Stage::new(10).await;
+    stage.home.stop().await;
+    stage.home.set("ORCH_FREE_SPACE_FLOOR", "1000000t");
+    stage.home.start().await;
+    let task = stage.task("a").await;
+    stage.end("a");
+    let waiting = stage.place_is(&task, 1, "hold").await;
+    let hold = &waiting["queue"]["hold"];
+    assert_eq!(hold["code"], "disk_low");
+    assert!(
+        hold["detail"].as_str().is_some_and(|detail| detail.contains("MiB"))
+            && !hold["hints"].as_array().expect("hints").is_empty()
+    );
+    assert_eq!(stage.home.get("/api/v1/status").await.1["hold"]["code"], "disk_low");
+    stage.home.stop().await;
+    stage.home.set("ORCH_FREE_SPACE_FLOOR", "0");
+    stage.home.start().await;
+    assert_eq!(stage.home.settled(&task).await["status"], "completed");
+}
+
+#[tokio::test]
+async fn follow_ups_run_one_after_the_other_and_outlive_the_server() {
+    let mut stage = Stage::new(10).await;
+    let task = stage.task("a").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    for name in ["b", "wrong", "never"] {
+        stage.follow_up(&task, &stage.prompt(name)).await;
+        stage.end(name);
+    }
+    let path = format!("/api/v1/tasks/{task}/follow-ups");
+    let (status, view) = stage.home.put(&format!("{path}/2"), &json!({ "prompt": stage.prompt("c") })).await;
+    assert_eq!((status, view["follow_ups"][1]["number"].as_u64()), (200, Some(2)), "{view}");
+    for _ in 0..2 {
+        let (status, view) = stage.home.delete(&format!("{path}/3")).await;
+        assert_eq!((status, view["follow_ups"].as_array().map(Vec::len)), (200, Some(2)), "{view}");
+    }
+    let (status, gone) = stage.home.put(&format!("{path}/3"), &json!({ "prompt": "x" })).await;
+    assert_eq!((status, &gone["code"]), (409, &json!("no_follow_up")));
+    stage.home.kill().await;
+    stage.home.start().await;
+    stage.end("c");
+    stage.end("a");
+    let done = stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][2]["status"] == "completed").await;
+    assert_eq!(stage.order(), ["a", "b", "c"]);
+    assert_eq!((&done["runs"][1]["cause"], &done["follow_ups"]), (&json!("follow_up"), &Value::Null));
+    assert_eq!(done["runs"][2]["thread_id"], done["thread_id"], "all in one thread");
+}
+
+#[tokio::test]
+async fn after_a_stop_follow_ups_wait_until_somebody_says_go_on() {
+    let stage = Stage::new(10).await;
+    let task = stage.task("a").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    stage.follow_up(&task, &stage.prompt("b")).await;
+    stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
+    let stopped = stage.home.settled(&task).await;
+    assert_eq!((stopped["status"].as_str(), stopped["follow_ups"].as_array().map(Vec::len)), (Some("stopped"), Some(1)));
+    stage.end("b");
+    let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{task}/continue"), &json!({})).await;
+    assert_eq!(status, 201, "{answer}");
+    assert_eq!(stage.home.settled(&task).await["runs"][1]["status"], "completed");
+    let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{task}/continue"), &json!({})).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("no_follow_up")));
+}
+
+#[tokio::test]
+async fn what_fails_for_a_passing_reason_is_tried_again_as_a_run_of_its_own() {
+    let stage = Stage::new(10).await;
+    stage.edit(json!({ "retries": 1 })).await;
+    let prompt = "begin; failed 'Rate limit reached. Please try again in 0.1s.'";
+    let task = stage.home.task(&stage.env, prompt).await;
+    let waiting = stage.place_is(&task, 1, "time").await;
+    assert_eq!((&waiting["runs"][0]["status"], &waiting["runs"][0]["error"]["code"]), (&json!("failed"), &json!("rate_limited")));
+    assert_eq!((&waiting["runs"][1]["cause"], waiting["queue"]["not_before"].is_string()), (&json!("retry"), true));
+    // The second one is told to go on, which this worker does not understand: it fails for a reason that stays.
+    let done = stage.home.settled(&task).await;
+    assert_eq!((done["runs"].as_array().map(Vec::len), &done["status"]), (Some(2), &json!("failed")));
+    let usage = stage.home.task(&stage.env, "begin; failed 'You have hit your usage limit.'").await;
+    assert_eq!(stage.home.settled(&usage).await["runs"].as_array().map(Vec::len), Some(1), "nobody knows when it resets");
+}
+
+#[tokio::test]
+async fn a_run_that_was_cut_off_goes_on_by_itself_where_that_is_wanted() {
+    let mut stage = Stage::with(10, "resume_interrupted = true\n").await;
+    let task = stage.home.task(&stage.env, "begin; sleep 1000").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    stage.home.kill().await;
+    stage.home.cut_off(&task, 1);
+    stage.home.start().await;
+    let gone_on =
+        stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"].as_array().map(Vec::len) == Some(2)).await;
+    assert_eq!((&gone_on["runs"][0]["status"], &gone_on["runs"][1]["cause"]), (&json!("interrupted"), &json!("interruption")));
+    assert_eq!(gone_on["runs"][1]["resumes"], gone_on["thread_id"]);
+    assert!(gone_on["runs"][1]["prompt"].as_str().is_some_and(|prompt| prompt.contains("cut off")), "{gone_on}");
+}
+
+#[tokio::test]
+async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
+    let stage = Stage::new(8).await;
+    let all = stage.file("all");
+    stage.edit(json!({ "paused": true })).await;
+    for n in 0..1000 {
+        let prompt = format!("begin; echo {n} >> {}; end done", all.display());
+        stage.home.task(&stage.env, &prompt).await;
+    }
+    stage.home.wait_for("/api/v1/queue", |queue| queue["items"].as_array().map(Vec::len) == Some(1000)).await;
+    let (_, status) = stage.home.get("/api/v1/status").await;
+    assert_eq!((status["queued_runs"].as_u64(), status["active_runs"].as_u64()), (Some(1000), Some(1000)));
+    assert!(!all.exists(), "nothing has begun");
+    // The last ones only: a thousand worktrees take long, and say no more.
+    let (_, page) = stage.home.get("/api/v1/tasks?limit=200").await;
+    for task in page["items"].as_array().expect("a page").iter().skip(20) {
+        let id = task["task_id"].as_str().expect("an id");
+        stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
+    }
+    let kept: Vec<_> = page["items"].as_array().expect("a page")[..20].to_vec();
+    let (_, queue) = stage.home.get("/api/v1/queue").await;
+    for item in queue["items"].as_array().expect("a list").iter().take(800) {
+        let id = item["task_id"].as_str().expect("an id");
+        stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
+    }
+    stage.edit(json!({ "paused": false })).await;
+    for task in &kept {
+        let id = task["task_id"].as_str().expect("an id");
+        assert_eq!(stage.home.settled(id).await["status"], "completed");
+    }
+    let mut ran: Vec<u32> =
+        fs_err::read_to_string(&all).expect("they ran").lines().map(|line| line.parse().expect("a number")).collect();
+    ran.sort_unstable();
+    assert_eq!(ran, (980..1000).collect::<Vec<_>>());
+}
