@@ -100,7 +100,7 @@ async fn a_repository_that_the_agent_ruined_is_put_aside_and_a_new_one_is_asked(
     assert!(run["error"]["message"].as_str().is_some_and(|message| message.contains("it is a file")), "{run}");
     let folder = stage.home.path().join("tasks").join(id);
     assert_eq!(fs_err::read_to_string(folder.join("worktree/work.txt")).expect("it is there"), "work\n");
-    assert!(folder.join("agent.git.aside-1/HEAD").is_file() && folder.join("agent.git/HEAD").is_file());
+    assert!(folder.join("agent.git.aside/HEAD").is_file() && folder.join("agent.git/HEAD").is_file());
 }
 
 #[tokio::test]

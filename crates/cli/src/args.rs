@@ -53,11 +53,31 @@ pub(crate) enum Command {
     Task(TaskCommand),
     /// Show what waits for its turn, and why
     Queue,
+    /// List what was removed and can come back: `task restore`, `env restore`
+    Trash,
+    /// Delete for good what was removed long enough ago
+    Gc(GcArguments),
+    /// Show what takes how much of the disk
+    Disk,
     /// Print the completions for a shell
     Completions {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What to delete for good.
+#[derive(Debug, Args)]
+pub(crate) struct GcArguments {
+    /// Everything in the trash
+    #[arg(long, conflicts_with = "older_than")]
+    pub(crate) all: bool,
+    /// What was removed so many days ago or earlier [default: as long as things are kept, 30]
+    #[arg(long, value_name = "DAYS")]
+    pub(crate) older_than: Option<u32>,
+    /// Only say what would be deleted
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
@@ -145,7 +165,12 @@ pub(crate) enum EnvCommand {
         /// Its id, or the first characters of it, or its name
         env: String,
     },
-    /// Remove one environment, its tasks first
+    /// Bring a removed environment back, with the tasks that were removed along with it
+    Restore {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+    },
+    /// Remove one environment, its tasks first; it stays in the trash for a while
     Remove {
         /// Its id, or the first characters of it, or its name
         env: String,
@@ -328,7 +353,12 @@ pub(crate) enum TaskCommand {
         #[arg(long)]
         stat: bool,
     },
-    /// Remove a task, ending its run first
+    /// Bring a removed task back, whole
+    Restore {
+        /// Its id, or the first characters of it
+        task: String,
+    },
+    /// Remove a task, ending its run first; it stays in the trash for a while
     Remove {
         /// Its id, or the first characters of it
         task: String,

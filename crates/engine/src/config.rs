@@ -43,6 +43,8 @@ pub struct Config {
     pub max_parallel_runs: usize,
     /// `ORCH_FREE_SPACE_FLOOR`: no run begins while less than so many bytes are free where the home lies.
     pub free_space_floor: u64,
+    /// How long what was removed stays in the trash.
+    pub trash_time: Duration,
     /// Whether a run that was cut off is resumed by itself, where its environment does not say.
     pub resume_interrupted: bool,
     /// The longest that one run may take.
@@ -101,6 +103,7 @@ struct ConfigFile {
     max_parallel_runs: Option<usize>,
     free_space_floor: Option<String>,
     resume_interrupted: Option<bool>,
+    trash_days: Option<u32>,
     run_time_limit: Option<String>,
     turn_end_grace: Option<String>,
     stop_grace: Option<String>,
@@ -112,6 +115,8 @@ struct ConfigFile {
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
 const HOUR: Duration = Duration::from_hours(1);
+
+const DAY: Duration = Duration::from_hours(24);
 
 impl Config {
     /// The defaults for a home, with nothing of this process's environment.
@@ -131,6 +136,7 @@ impl Config {
             max_parallel_runs: std::thread::available_parallelism().map_or(2, usize::from).max(2),
             free_space_floor: 1 << 30,
             resume_interrupted: false,
+            trash_time: 30 * DAY,
             run_time_limit: 2 * HOUR,
             turn_end_grace: Duration::from_secs(10),
             stop_grace: Duration::from_secs(10),
@@ -166,6 +172,7 @@ impl Config {
         config.allowed_hosts = file.allowed_hosts.unwrap_or_default();
         config.pass_environment = file.pass_environment.unwrap_or_default();
         config.resume_interrupted = file.resume_interrupted.unwrap_or_default();
+        config.trash_time = file.trash_days.map_or(config.trash_time, |days| days * DAY);
         let most = text("ORCH_MAX_PARALLEL_RUNS").map(|text| parse_count(&text)).transpose()?.or(file.max_parallel_runs);
         if let Some(most) = most {
             config.max_parallel_runs = checked_count(most)?;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use model::api::{
-    CreateEnvironment, CreateTask, EditEnvironment, EnvironmentView, FeedEvent, Page, QueueView, ResumeTask, RunEnded,
-    ServerStatus, TaskQuery, TaskView,
+    CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent, GarbageCollected, Page,
+    QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView, TrashItem,
 };
 use model::diff::Diff;
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
@@ -229,6 +229,35 @@ impl Engine {
             Problem::new(ProblemKind::Unavailable, "removal_unfinished", format!("the task {} is still being removed", slot.id))
                 .hint("it goes on by itself; the server's log says what is in the way")
         })
+    }
+
+    /// What was removed and can come back, newest first.
+    pub async fn trash(&self) -> Result<Vec<TrashItem>, Problem> {
+        self.inner.trash().await
+    }
+
+    /// Brings a removed task back, whole. Doing it twice is fine.
+    pub async fn restore_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.inner.restore_task(id.parse().map_err(|error| malformed(&error))?).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Brings a removed environment back, with the tasks that were removed along with it. Doing it twice is fine.
+    pub async fn restore_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
+        self.inner.restore_environment(id.parse().map_err(|error| malformed(&error))?).await?;
+        self.environment(id)
+    }
+
+    /// Deletes for good what has been in the trash for longer than is asked, or than things are kept.
+    pub async fn collect_garbage(&self, asked: CollectGarbage) -> Result<GarbageCollected, Problem> {
+        let kept = self.inner.config.trash_time;
+        let older_than = asked.older_than_days.map_or(kept, |days| Duration::from_hours(24) * days);
+        self.inner.collect_garbage(older_than, asked.dry_run).await
+    }
+
+    /// What takes how much of the disk. Reads the whole home.
+    pub async fn disk(&self) -> DiskView {
+        self.inner.disk().await
     }
 
     /// What the task, or one run of it, changed.

@@ -45,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) cancel: CancellationToken,
     /// Makes requests with the same key wait for each other.
     pub(crate) keys: tokio::sync::Mutex<()>,
+    /// One at a time moves things out of the trash, or deletes them.
+    pub(crate) trash_turn: tokio::sync::Mutex<()>,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
 }
@@ -96,6 +98,7 @@ impl Inner {
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
             keys: tokio::sync::Mutex::default(),
+            trash_turn: tokio::sync::Mutex::default(),
             started_at,
             listen: Mutex::default(),
             config,

@@ -18,6 +18,7 @@ mod readiness;
 mod recovery;
 pub mod store;
 mod task;
+mod trash;
 pub mod worker;
 
 pub use config::{Config, Overrides};

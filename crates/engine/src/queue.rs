@@ -139,7 +139,8 @@ impl Inner {
                 let (free, floor) = (free >> 20, floor >> 20);
                 let detail = format!("only {free} MiB are free where `{shown}` lies, less than the floor of {floor} MiB");
                 let hints = vec![
-                    "make room: `codex-orchestrator gc` removes what was put in the trash".to_owned(),
+                    "make room: `codex-orchestrator gc --all` deletes what is in the trash, and `disk` shows what takes it"
+                        .to_owned(),
                     "or set a lower `free_space_floor`".to_owned(),
                 ];
                 return Some(Hold { code: "disk_low".to_owned(), detail, hints });

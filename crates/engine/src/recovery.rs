@@ -20,6 +20,9 @@ const PERIOD: Duration = Duration::from_secs(15);
 /// How often containers are looked for that nobody holds: those whose keeper was killed while the engine did not answer.
 const SWEEP_PERIOD: Duration = Duration::from_mins(10);
 
+/// How often it is looked whether something has been in the trash for long enough.
+const TRASH_PERIOD: Duration = Duration::from_hours(1);
+
 impl Inner {
     /// What is seen of a task's world.
     pub(crate) async fn observe(&self, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
@@ -55,7 +58,8 @@ impl Inner {
         self.tracker.spawn(async move {
             let mut tick = tokio::time::interval(PERIOD);
             let mut sweep = tokio::time::interval(SWEEP_PERIOD);
-            for interval in [&mut tick, &mut sweep] {
+            let mut trash = tokio::time::interval(TRASH_PERIOD);
+            for interval in [&mut tick, &mut sweep, &mut trash] {
                 interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             }
             loop {
@@ -63,6 +67,7 @@ impl Inner {
                     () = inner.cancel.cancelled() => return,
                     _ = tick.tick() => inner.recover().await,
                     _ = sweep.tick() => inner.sweep(),
+                    _ = trash.tick() => inner.delete_expired().await,
                 }
             }
         });

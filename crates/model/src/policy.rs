@@ -1,4 +1,5 @@
 //! How an environment wants its runs: how many at once, and what is done by itself when one does not end well.
+//! Pure: numbers and switches, checked when a person sets them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 

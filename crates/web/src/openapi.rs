@@ -133,6 +133,7 @@ mod tests {
         delete /api/v1/envs/{env_id}
         delete /api/v1/tasks/{task_id}
         delete /api/v1/tasks/{task_id}/follow-ups/{number}
+        get /api/v1/disk
         get /api/v1/envs
         get /api/v1/envs/{env_id}
         get /api/v1/events
@@ -144,14 +145,18 @@ mod tests {
         get /api/v1/tasks/{task_id}/diff
         get /api/v1/tasks/{task_id}/runs/{n}/events
         get /api/v1/tasks/{task_id}/runs/{n}/log
+        get /api/v1/trash
         get /healthz
         get /metrics
         get /readyz
         patch /api/v1/envs/{env_id}
         post /api/v1/envs
+        post /api/v1/envs/{env_id}/restore
+        post /api/v1/gc
         post /api/v1/tasks
         post /api/v1/tasks/{task_id}/continue
         post /api/v1/tasks/{task_id}/follow-ups
+        post /api/v1/tasks/{task_id}/restore
         post /api/v1/tasks/{task_id}/resume
         post /api/v1/tasks/{task_id}/stop
         put /api/v1/tasks/{task_id}/follow-ups/{number}

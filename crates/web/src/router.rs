@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, queue, runs, status, tasks};
+use crate::api::{environments, feed, queue, runs, status, tasks, trash};
 use crate::auth::{self, Token};
 use crate::extract::BODY_LIMIT;
 use crate::finish::finish;
@@ -46,6 +46,11 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::stop))
         .routes(routes!(tasks::diff))
         .routes(routes!(queue::show))
+        .routes(routes!(trash::list))
+        .routes(routes!(trash::restore_task))
+        .routes(routes!(trash::restore_environment))
+        .routes(routes!(trash::collect))
+        .routes(routes!(trash::disk))
         .routes(routes!(queue::add_follow_up))
         .routes(routes!(queue::replace_follow_up, queue::remove_follow_up))
         .routes(routes!(queue::continue_task))

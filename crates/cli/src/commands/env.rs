@@ -13,7 +13,7 @@ use model::policy::EditRunPolicy;
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
-use super::env_values;
+use super::{env_values, trash};
 use crate::args::EnvCommand;
 use crate::client::Client;
 use crate::printer::{Cell, plural};
@@ -58,6 +58,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
             };
             show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
         }
+        EnvCommand::Restore { env } => trash::restore_environment(client, env, json).await?,
         EnvCommand::Pause { env } => pause(client, env, true, json).await?,
         EnvCommand::Unpause { env } => pause(client, env, false, json).await?,
         EnvCommand::Remove { env, yes } => remove(client, env, *yes).await?,

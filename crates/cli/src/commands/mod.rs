@@ -15,6 +15,7 @@ mod status;
 mod task;
 mod task_diff;
 mod task_show;
+mod trash;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
         Command::Task(command) => task::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,
+        Command::Trash => trash::list(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
+        Command::Gc(gc) => trash::collect(&ensure(&config(&arguments)?).await?.0, gc, arguments.json).await,
+        Command::Disk => trash::disk(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Queue => queue::run(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         // Dispatched before anything else.
         Command::Serve(_) | Command::CodexDocker { .. } => Ok(ExitCode::SUCCESS),

@@ -10,7 +10,7 @@ use model::codex::{CodexEvent, LineSplitter};
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
-use super::{USAGE, queue, task_diff, task_show};
+use super::{USAGE, queue, task_diff, task_show, trash};
 use crate::args::{PromptArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
@@ -56,10 +56,12 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             };
             task_diff::run(client, task, *run, form).await
         }
+        TaskCommand::Restore { task } => trash::restore_task(client, task, json).await,
         TaskCommand::Remove { task } => {
             let id = ids::task(client, task).await?;
             client.delete(&format!("/api/v1/tasks/{id}")).await?;
             printer::line(format!("Removed {id}"));
+            printer::remark(format!("bring it back: codex-orchestrator task restore {id}"));
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -106,7 +106,13 @@ impl Inner {
         for task in &tasks {
             task.until_gone().await;
         }
-        self.discard_environment(slot.id).await;
+        let (home, id) = (Arc::clone(&self.home), slot.id);
+        let had_mirror = slot.mirror().is_some();
+        blocking(move || if had_mirror { home.discard_environment(id) } else { Ok(()) }).await?;
+        if !had_mirror {
+            // Nothing in it is anybody's work.
+            self.discard_environment(id).await;
+        }
         self.environments.remove(slot.id);
         self.feed.publish(FeedEvent::EnvironmentRemoved { env_id: slot.id });
         Ok(())

@@ -75,6 +75,7 @@ pub(crate) struct EnvironmentTable {
 
 impl EnvironmentTable {
     pub(crate) fn insert(&self, slot: &Arc<EnvironmentSlot>) {
+        self.removed.write().unwrap_or_else(PoisonError::into_inner).remove(&slot.id);
         self.slots.write().unwrap_or_else(PoisonError::into_inner).insert(slot.id, Arc::clone(slot));
     }
 

@@ -176,6 +176,13 @@ pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
     Ok(discarded)
 }
 
+/// Gives an administration that was discarded back to git, in one step, under whatever name is free.
+pub(super) fn adopt(mirror: &Path, discarded: &Path) -> io::Result<()> {
+    let worktrees = mirror.join(WORKTREES);
+    fs_err::create_dir_all(&worktrees)?;
+    fs_err::rename(discarded, free_name(&worktrees.join("restored"))?)
+}
+
 /// Makes sure that the worktree's `.git` is the file that leads here. Anything else at that name is put beside the worktree.
 pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
     let link = tree.join(".git");
@@ -194,7 +201,7 @@ pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
 }
 
 /// This name, or the first of `name-1`, `name-2`, … that is free.
-pub(super) fn free_name(path: &Path) -> io::Result<PathBuf> {
+pub(crate) fn free_name(path: &Path) -> io::Result<PathBuf> {
     let mut free = path.to_owned();
     let mut number = 0_u32;
     loop {

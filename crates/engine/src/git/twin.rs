@@ -7,6 +7,7 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use super::admin::free_name;
 use super::mirror::is_task_branch;
 use super::program::{Place, answer, branch_ref, with_suffix};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
@@ -82,11 +83,7 @@ impl Worktree {
     pub async fn put_twin_aside(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         let path = path.to_owned();
         let moved = tokio::task::spawn_blocking(move || {
-            let free = (1..=u32::MAX).map(|n| with_suffix(&path, &format!(".aside-{n}")));
-            let free = free
-                .into_iter()
-                .find(|name| matches!(name.symlink_metadata(), Err(error) if error.kind() == io::ErrorKind::NotFound));
-            let free = free.ok_or_else(|| io::Error::other("no name is free for the agent's repository"))?;
+            let free = free_name(&with_suffix(&path, ".aside"))?;
             match fs_err::rename(&path, &free) {
                 Ok(()) => Ok(Some(free)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

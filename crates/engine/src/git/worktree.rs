@@ -15,8 +15,7 @@ use super::mirror::Mirror;
 use super::program::{LONG, Place, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
-use super::twin::base_ref;
-use crate::exec::{RunProgramError, Stderr, Stdin};
+use crate::exec::{RunProgramError, Stderr};
 
 /// A worktree as it should be.
 #[derive(Debug, Clone, Copy)]
@@ -207,20 +206,5 @@ impl Mirror {
         }
         remove_tree_aside(path.to_owned()).await?;
         Ok(RemovedWorktree { kept })
-    }
-
-    /// Moves a branch out of the way, and lets go of what it was made from, in one transaction.
-    async fn retire_branch(&self, branch: &str, keep_as: &str) -> Result<Option<ObjectId>, RunProgramError> {
-        let (name, removed, base) = (branch_ref(branch), format!("refs/orchestrator/removed/{keep_as}"), base_ref(keep_as));
-        let names = [name.clone(), removed.clone(), base.clone()];
-        let [current, kept, made_from] = self.commits_of(&names).await?.try_into().unwrap_or([None, None, None]);
-        let retired = current.iter().map(|current| format!("update {removed} {current}\ndelete {name} {current}\n"));
-        let let_go = made_from.iter().map(|made_from| format!("delete {base} {made_from}\n"));
-        let moves: String = retired.chain(let_go).collect();
-        if !moves.is_empty() {
-            let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--stdin"]);
-            command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await?;
-        }
-        Ok(current.or(kept))
     }
 }

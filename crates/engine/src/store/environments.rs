@@ -93,7 +93,8 @@ fn read_secrets(folder: &Path, environment: &mut EnvironmentRecord) -> Result<()
     Ok(())
 }
 
-fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged> {
+/// The record in an environment's folder, wherever that is. A folder that has none was never acknowledged, and is none.
+pub(super) fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged> {
     let path = folder.join("env.json");
     let text = match fs::read(&path) {
         Ok(text) => text,
@@ -105,7 +106,9 @@ fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged>
         return Err(damaged(folder, &path, reason));
     }
     let file: EnvironmentFile = serde_json::from_slice(&text).map_err(|error| damaged(folder, &path, error))?;
-    let named = folder.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse::<EnvironmentId>().ok());
+    let named = folder.file_name().and_then(|name| name.to_str());
+    // In the trash it has another name in front.
+    let named = named.and_then(|name| name.strip_prefix("env-").unwrap_or(name).parse::<EnvironmentId>().ok());
     if named != Some(file.env_id) {
         return Err(damaged(folder, &path, format!("it belongs to another environment, {}", file.env_id)));
     }

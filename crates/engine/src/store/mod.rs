@@ -10,10 +10,13 @@ mod home;
 mod layout;
 mod tasks;
 mod trash;
+mod usage;
 
 pub use codex_home::{CodexHome, read_plain_file};
 pub use home::{Home, OpenHomeError};
 pub use layout::Layout;
+pub use trash::{Trashed, TrashedThing};
+pub use usage::disk_usage;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -38,11 +38,7 @@ impl Home {
 
     /// Writes a task's record. The old one or the new one is on disk, whatever happens.
     pub fn write_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
-        let path = self.layout.meta(task.task_id);
-        let mut text =
-            serde_json::to_vec_pretty(&TaskFile::from(task)).map_err(|error| StoreError::new("write", &path, error.into()))?;
-        text.push(b'\n');
-        write_atomically(&path, &text).map_err(|error| StoreError::new("write", &path, error))
+        write_record(&self.layout.meta(task.task_id), task)
     }
 
     /// Reads every task.
@@ -60,6 +56,14 @@ impl Home {
         }
         Ok(found)
     }
+}
+
+/// Writes a record, wherever its folder is.
+pub(super) fn write_record(path: &Path, task: &TaskRecord) -> Result<(), StoreError> {
+    let text = serde_json::to_vec_pretty(&TaskFile::from(task));
+    let mut text = text.map_err(|error| StoreError::new("write", path, error.into()))?;
+    text.push(b'\n');
+    write_atomically(path, &text).map_err(|error| StoreError::new("write", path, error))
 }
 
 /// The record in a task's folder. A folder that has none was never acknowledged, and is no task.
@@ -99,6 +103,7 @@ mod tests {
     use model::task::{NewRun, NewTask};
 
     use super::*;
+    use crate::store::TrashedThing;
 
     fn home() -> (tempfile::TempDir, Home) {
         let folder = tempfile::tempdir().expect("a folder");
@@ -151,14 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_without_a_record_is_no_task_and_is_cleared_away() {
+    fn a_folder_without_a_record_is_no_task_and_is_put_into_the_trash() {
         let (_folder, home) = home();
         home.create_task(&task(1)).expect("written");
         let half = home.layout.logs(task(2).task_id);
         fs::create_dir_all(&half).expect("made");
         assert!(home.read_tasks().expect("read").damaged.is_empty());
-        home.empty_trash().expect("emptied");
+        home.tidy().expect("tidied");
         assert!(!half.exists() && home.layout.meta(task(1).task_id).exists());
+        let trashed = home.trashed().expect("read");
+        assert!(matches!(&trashed[..], [found] if found.path.join("logs").is_dir()), "it may be somebody's: {trashed:?}");
     }
 
     #[test]
@@ -168,8 +175,15 @@ mod tests {
         home.discard_task(task(1).task_id).expect("moved");
         home.discard_task(task(1).task_id).expect("twice is fine");
         assert!(home.read_tasks().expect("read").records.is_empty());
-        assert_eq!(home.discarded_tasks().expect("read"), vec![task(1)]);
-        home.delete_discarded_task(task(1).task_id).expect("deleted");
-        assert!(home.discarded_tasks().expect("read").is_empty());
+        let found = home.find_trashed_task(task(1).task_id).expect("read").expect("it is there");
+        assert!(matches!(&found.what, TrashedThing::Task(found, false) if **found == task(1)), "{found:?}");
+        home.mark_removed(task(1).task_id).expect("marked");
+        assert!(matches!(home.trashed().expect("read")[0].what, TrashedThing::Task(_, true)));
+        home.bring_back_task(&task(1)).expect("moved");
+        assert_eq!(home.read_tasks().expect("read").records, vec![task(1)]);
+        home.discard_task(task(1).task_id).expect("moved");
+        home.delete_trashed(&found.path).expect("deleted");
+        home.delete_trashed(&found.path).expect("twice is fine");
+        assert!(home.trashed().expect("read").is_empty());
     }
 }

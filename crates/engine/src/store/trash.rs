@@ -1,64 +1,152 @@
-//! Removal: a rename into `trash/` is the moment from which a thing is gone; its files go after that, at leisure.
+//! Removal: a rename into `trash/` is the moment from which a thing is gone. What lies there can come back, until it is deleted.
 //!
-//! Invariant: what lies in `trash/` is nobody's any more, and emptying it can be repeated.
+//! Invariant: nothing is deleted here that was not in the trash before, and deleting can be repeated.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use jiff::Timestamp;
+use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::task::TaskRecord;
 
+use super::environments::read_environment;
 use super::tasks::read_task;
 use super::{Home, StoreError};
-use crate::git::remove_tree;
+use crate::git::{free_name, remove_tree};
+
+/// Says of a task in the trash that nothing else knows of it any more.
+const FINISHED: &str = "removal-finished";
+
+/// Something in the trash.
+#[derive(Debug)]
+pub struct Trashed {
+    /// Its folder.
+    pub path: PathBuf,
+    /// What it was.
+    pub what: TrashedThing,
+    /// When it was removed.
+    pub removed_at: Timestamp,
+}
+
+/// What something in the trash was.
+#[derive(Debug)]
+pub enum TrashedThing {
+    /// A task, and whether nothing else knows of it any more.
+    Task(Box<TaskRecord>, bool),
+    /// An environment.
+    Environment(Box<EnvironmentRecord>),
+    /// A folder without a record that can be read.
+    Other,
+}
 
 impl Home {
+    /// Where a task's folder is in the trash.
+    pub fn trashed_task(&self, id: TaskId) -> PathBuf {
+        self.layout.trash().join(id.to_string())
+    }
+
+    fn trashed_environment(&self, id: EnvironmentId) -> PathBuf {
+        self.layout.trash().join(format!("env-{id}"))
+    }
+
     /// Moves a task's folder into the trash. One that is there already, or nowhere, is fine.
     pub fn discard_task(&self, id: TaskId) -> Result<(), StoreError> {
-        move_away(&self.layout.task(id), &self.layout.trash().join(id.to_string()))
+        move_away(&self.layout.task(id), &self.trashed_task(id))
     }
 
     /// Moves an environment's folder into the trash. One that is there already, or nowhere, is fine.
     pub fn discard_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
-        move_away(&self.layout.environment(id), &self.layout.trash().join(format!("env-{id}")))
+        move_away(&self.layout.environment(id), &self.trashed_environment(id))
     }
 
-    /// The tasks in the trash whose removal is still to be finished.
-    pub fn discarded_tasks(&self) -> Result<Vec<TaskRecord>, StoreError> {
-        let trash = self.layout.trash();
-        let failed = |error| StoreError::new("read", &trash, error);
-        let mut tasks = vec![];
-        for entry in fs::read_dir(&trash).map_err(failed)? {
-            if let Ok(Some(task)) = read_task(&entry.map_err(failed)?.path()) {
-                tasks.push(task);
+    /// Deletes an environment that never had a complete mirror: nothing in it is anybody's work.
+    pub fn delete_discarded_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
+        self.delete_trashed(&self.trashed_environment(id))
+    }
+
+    /// Writes down that nothing else knows of a task any more.
+    pub fn mark_removed(&self, id: TaskId) -> Result<(), StoreError> {
+        let path = self.trashed_task(id).join(FINISHED);
+        fs::write(&path, "").map_err(|error| StoreError::new("write", &path, error))
+    }
+
+    /// Takes that back: somebody is about to know of it again.
+    pub fn unmark_removed(&self, id: TaskId) -> Result<(), StoreError> {
+        let path = self.trashed_task(id).join(FINISHED);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", &path, error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Puts a task back where tasks are, with this record. The rename is the moment from which it is there.
+    pub fn bring_back_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
+        let folder = self.trashed_task(task.task_id);
+        super::tasks::write_record(&folder.join("meta.json"), task)?;
+        rename(&folder, &self.layout.task(task.task_id))
+    }
+
+    /// Puts an environment back where environments are. Its record must be written after.
+    pub fn bring_back_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
+        rename(&self.trashed_environment(id), &self.layout.environment(id))
+    }
+
+    /// Everything in the trash.
+    pub fn trashed(&self) -> Result<Vec<Trashed>, StoreError> {
+        children(&self.layout.trash())?.into_iter().map(trashed).collect()
+    }
+
+    /// One task in the trash.
+    pub fn find_trashed_task(&self, id: TaskId) -> Result<Option<Trashed>, StoreError> {
+        let path = self.trashed_task(id);
+        if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
+    }
+
+    /// One environment in the trash.
+    pub fn find_trashed_environment(&self, id: EnvironmentId) -> Result<Option<Trashed>, StoreError> {
+        let path = self.trashed_environment(id);
+        if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
+    }
+
+    /// Deletes something in the trash for good.
+    pub fn delete_trashed(&self, path: &Path) -> Result<(), StoreError> {
+        remove_tree(path).map_err(|error| StoreError::new("delete", path, error.source))
+    }
+
+    /// Moves folders into the trash that never became a task or an environment, and deletes clones that never became complete.
+    pub fn tidy(&self) -> Result<(), StoreError> {
+        for (folder, record) in [(self.layout.tasks(), "meta.json"), (self.layout.environments(), "env.json")] {
+            for path in children(&folder)?.into_iter().filter(|path| !path.join(record).exists()) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let free = free_name(&self.layout.trash().join(format!("found-{name}")));
+                move_away(&path, &free.map_err(|error| StoreError::new("remove", &path, error))?)?;
             }
         }
-        Ok(tasks)
-    }
-
-    /// Deletes one discarded task's files.
-    pub fn delete_discarded_task(&self, id: TaskId) -> Result<(), StoreError> {
-        let path = self.layout.trash().join(id.to_string());
-        remove_tree(&path).map_err(|error| StoreError::new("delete", &path, error.source))
-    }
-
-    /// Deletes one discarded environment's files.
-    pub fn delete_discarded_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
-        let path = self.layout.trash().join(format!("env-{id}"));
-        remove_tree(&path).map_err(|error| StoreError::new("delete", &path, error.source))
-    }
-
-    /// Deletes everything in the trash, and folders that never became a task or an environment.
-    pub fn empty_trash(&self) -> Result<(), StoreError> {
-        let mut leftovers = children(&self.layout.trash())?;
-        leftovers.extend(children(&self.layout.tasks())?.into_iter().filter(|path| !path.join("meta.json").exists()));
-        leftovers.extend(children(&self.layout.environments())?.into_iter().filter(|path| !path.join("env.json").exists()));
-        for path in leftovers {
-            remove_tree(&path).map_err(|error| StoreError::new("delete", &path, error.source))?;
+        for found in self.trashed()? {
+            if matches!(&found.what, TrashedThing::Environment(record) if record.status == EnvironmentStatus::Cloning) {
+                self.delete_trashed(&found.path)?;
+            }
         }
         Ok(())
     }
+}
+
+fn trashed(path: PathBuf) -> Result<Trashed, StoreError> {
+    if let Ok(Some(task)) = read_task(&path) {
+        let removed_at = task.updated_at;
+        let finished = path.join(FINISHED).exists();
+        return Ok(Trashed { path, what: TrashedThing::Task(Box::new(task), finished), removed_at });
+    }
+    if let Ok(Some(environment)) = read_environment(&path) {
+        let removed_at = environment.updated_at;
+        return Ok(Trashed { path, what: TrashedThing::Environment(Box::new(environment)), removed_at });
+    }
+    let changed = fs::symlink_metadata(&path).and_then(|found| found.modified());
+    let changed = changed.map_err(|error| StoreError::new("read", &path, error))?;
+    let removed_at = Timestamp::try_from(changed).unwrap_or_default();
+    Ok(Trashed { path, what: TrashedThing::Other, removed_at })
 }
 
 fn children(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
@@ -72,4 +160,8 @@ fn move_away(from: &Path, to: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(StoreError::new("remove", from, error)),
     }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    std::fs::rename(from, to).map_err(|error| StoreError::new("bring back", to, error))
 }

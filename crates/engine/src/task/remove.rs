@@ -1,6 +1,6 @@
 //! Removing: the rename into the trash is the moment from which the task is gone; the rest can be repeated at any time.
 //!
-//! The task's branch is kept in the mirror as `refs/orchestrator/removed/<task_id>`, so that its commits can be brought back.
+//! All of it is kept in the trash for a while, and its branch in the mirror as `refs/orchestrator/removed/<task_id>`.
 
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use model::names::BranchName;
 
 use super::TaskSlot;
 use crate::engine::{Inner, blocking};
+use crate::git::Retired;
+use crate::store::TrashedThing;
 use crate::worker::WorkerKind;
 
 impl Inner {
@@ -31,37 +33,41 @@ impl Inner {
         slot.mark_gone();
     }
 
-    /// Goes on with the removals that an earlier server began, and clears away what never became a task.
+    /// Goes on with the removals that an earlier server began, and puts away what never became a task.
     pub(crate) async fn finish_removals(&self) {
         let home = Arc::clone(&self.home);
-        match blocking(move || home.discarded_tasks()).await {
-            Ok(tasks) => {
-                for task in tasks {
-                    self.finish_removal(task.task_id, task.env_id).await;
+        let found = blocking(move || {
+            home.tidy()?;
+            home.trashed()
+        });
+        match found.await {
+            Ok(found) => {
+                for found in found {
+                    if let TrashedThing::Task(task, false) = found.what {
+                        self.finish_removal(task.task_id, task.env_id).await;
+                    }
                 }
             }
             Err(error) => tracing::error!(%error, "could not look into the trash"),
         }
-        let home = Arc::clone(&self.home);
-        if let Err(error) = blocking(move || home.empty_trash()).await {
-            tracing::error!(%error, "could not empty the trash; the next start tries again");
-        }
     }
 
-    async fn finish_removal(&self, id: TaskId, env_id: EnvironmentId) {
+    /// Ensures that nothing but the trash knows of a task any more.
+    pub(crate) async fn finish_removal(&self, id: TaskId, env_id: EnvironmentId) {
         if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
             self.reap_containers(id, env_id).await;
         }
-        let worktree = self.home.layout.worktree(id);
+        let (branch, folder) = (BranchName::of_task(id), self.home.trashed_task(id));
+        let retired = Retired { branch: branch.as_str(), keep_as: &id.to_string(), folder: &folder };
         if let Some(mirror) = self.environments.get(env_id).and_then(|environment| environment.mirror())
-            && let Err(error) = mirror.remove_worktree(&worktree, BranchName::of_task(id).as_str(), &id.to_string()).await
+            && let Err(error) = mirror.retire_worktree(&self.home.layout.worktree(id), retired).await
         {
             tracing::error!(task = %id, %error, "could not clear a removed task's worktree out of its mirror");
             return;
         }
         let home = Arc::clone(&self.home);
-        if let Err(error) = blocking(move || home.delete_discarded_task(id)).await {
-            tracing::error!(task = %id, %error, "could not delete a removed task's files; the next start tries again");
+        if let Err(error) = blocking(move || home.mark_removed(id)).await {
+            tracing::error!(task = %id, %error, "could not write down that a task is removed; the next start tries again");
         }
     }
 }

@@ -170,6 +170,7 @@ impl TaskTable {
         }
         tables.ages.insert((slot.created_at, slot.id), Arc::clone(slot));
         tables.ids.insert(slot.id, Arc::clone(slot));
+        tables.removed.remove(&slot.id);
     }
 
     pub(super) fn remove(&self, slot: &TaskSlot) {

@@ -8,3 +8,4 @@ pub(crate) mod queue;
 pub(crate) mod runs;
 pub(crate) mod status;
 pub(crate) mod tasks;
+pub(crate) mod trash;

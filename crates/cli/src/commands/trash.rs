@@ -1,0 +1,178 @@
+//! `trash`, `gc`, `disk` and the two `restore`s: undo, and room.
+//! It knows the API and the terminal, never the home.
+
+use std::process::ExitCode;
+
+use model::api::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, TaskView, TrashItem, TrashKind};
+use model::codex::printable_line;
+use model::problem::{Problem, ProblemKind};
+use reqwest::Method;
+
+use crate::args::GcArguments;
+use crate::client::Client;
+use crate::printer::{Cell, plural};
+use crate::{ids, printer};
+
+/// The longest name in a list, in characters.
+const NAME: usize = 50;
+
+/// The most tasks that `disk` names.
+const LARGEST: usize = 20;
+
+pub(crate) async fn list(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+    let page = trash(client).await?;
+    if json {
+        printer::json(&page)?;
+    } else if page.items.is_empty() {
+        printer::remark("The trash is empty.");
+    } else {
+        table(&page.items);
+        printer::remark("bring one back: codex-orchestrator task restore ID, or env restore ID");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn trash(client: &Client) -> Result<Page<TrashItem>, Problem> {
+    client.get("/api/v1/trash").await
+}
+
+fn table(items: &[TrashItem]) {
+    let all: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
+    let length = ids::shown_length(&all);
+    let day = |time: jiff::Timestamp| time.strftime("%Y-%m-%d %H:%M").to_string();
+    let rows = items.iter().map(|item| {
+        vec![
+            Cell::plain(item.id.get(..length).unwrap_or(&item.id)),
+            Cell::plain(kind(item.kind)),
+            Cell::plain(day(item.removed_at)),
+            Cell::plain(day(item.expires_at)),
+            Cell::plain(printable_line(&item.name, NAME)),
+        ]
+    });
+    printer::table(&["id", "what", "removed (UTC)", "deleted (UTC)", "name"], &rows.collect::<Vec<_>>());
+}
+
+fn kind(kind: TrashKind) -> &'static str {
+    match kind {
+        TrashKind::Task => "task",
+        TrashKind::Environment => "env",
+        TrashKind::Other => "folder",
+    }
+}
+
+/// The id in the trash that begins so.
+async fn find(client: &Client, wanted: &str, kind: TrashKind) -> Result<String, Problem> {
+    let items = trash(client).await?.items;
+    let mut found = items.iter().filter(|item| item.kind == kind && (item.id.starts_with(wanted) || item.name == wanted));
+    match (found.next(), found.next()) {
+        (Some(only), None) => Ok(only.id.clone()),
+        (Some(_), Some(_)) => {
+            Err(Problem::new(ProblemKind::Unusable, "ambiguous_id", format!("`{wanted}` is the beginning of several"))
+                .hint("`codex-orchestrator trash` lists what can be brought back; give more of the id"))
+        }
+        // It may be there already: the server knows.
+        (None, _) => Ok(wanted.to_owned()),
+    }
+}
+
+pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> Result<ExitCode, Problem> {
+    let id = find(client, wanted, TrashKind::Task).await?;
+    let view: TaskView = client.post(&format!("/api/v1/tasks/{id}/restore")).await?;
+    if json {
+        printer::json(&view)?;
+    } else {
+        printer::line(format!("Brought back {} ({})", view.meta.task_id, view.meta.status.as_str()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn restore_environment(client: &Client, wanted: &str, json: bool) -> Result<(), Problem> {
+    let id = find(client, wanted, TrashKind::Environment).await?;
+    let view: EnvironmentView = client.post(&format!("/api/v1/envs/{id}/restore")).await?;
+    if json {
+        return printer::json(&view);
+    }
+    printer::line(format!("Brought back {} ({}) with {}", view.name, view.env_id, plural(view.tasks, "task")));
+    Ok(())
+}
+
+pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) -> Result<ExitCode, Problem> {
+    let older_than_days = if asked.all { Some(0) } else { asked.older_than };
+    let body = CollectGarbage { older_than_days, dry_run: asked.dry_run };
+    let done: GarbageCollected = client.send(Method::POST, "/api/v1/gc", &body).await?;
+    if json {
+        printer::json(&done)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !done.items.is_empty() {
+        table(&done.items);
+    }
+    let did = if asked.dry_run { "Would delete" } else { "Deleted" };
+    printer::line(format!("{did} {}, {}; {} are free", plural(done.items.len(), "thing"), size(done.bytes), size(done.free)));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Problem> {
+    let disk: DiskView = client.get("/api/v1/disk").await?;
+    if json {
+        printer::json(&disk)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, bytes) in [
+        ("mirrors", disk.mirrors),
+        ("worktrees", disk.worktrees),
+        ("logs", disk.logs),
+        ("other", disk.other),
+        ("trash", disk.trash),
+        ("free", disk.free),
+    ] {
+        printer::line(format!("{name:<10} {:>10}", size(bytes)));
+    }
+    printer::line(format!("\nNo run begins while less than {} are free.\n", size(disk.floor)));
+    let rows = disk.environments.iter().map(|environment| {
+        vec![
+            Cell::plain(printable_line(environment.name.as_str(), NAME)),
+            Cell::plain(size(environment.mirror)),
+            Cell::plain(size(environment.tasks)),
+        ]
+    });
+    printer::table(&["env", "mirror", "tasks"], &rows.collect::<Vec<_>>());
+    let all: Vec<_> = disk.tasks.iter().map(|task| task.task_id.to_string()).collect();
+    let length = ids::shown_length(&all);
+    let rows = disk.tasks.iter().take(LARGEST).map(|task| {
+        vec![
+            Cell::plain(&task.task_id.to_string()[..length]),
+            Cell::plain(size(task.bytes)),
+            Cell::plain(size(task.worktree)),
+            Cell::plain(size(task.logs)),
+            Cell::plain(printable_line(task.title.as_str(), NAME)),
+        ]
+    });
+    printer::line("");
+    printer::table(&["task", "all", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes >> shift > 0 {
+            return format!("{}.{} {unit}", bytes >> shift, ((bytes >> (shift - 10)) & 1023) * 10 / 1024);
+        }
+    }
+    format!("{bytes} B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), ((1 << 20) - 1, "1023.9 KiB")]
+        {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}

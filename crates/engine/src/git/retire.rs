@@ -1,0 +1,140 @@
+//! Taking a worktree out of its mirror so that it can come back: its branch under another name, its administration beside its files.
+//!
+//! Every step can be repeated, and whatever of it is done already is fine. Invariant: a commit of the branch stays reachable until
+//! it is forgotten on purpose.
+
+use std::io;
+use std::path::Path;
+
+use model::ids::ObjectId;
+
+use super::admin;
+use super::mirror::Mirror;
+use super::program::{LONG, Place, branch_ref};
+use super::remove_tree::remove_tree_aside;
+use super::twin::base_ref;
+use super::worktree::WorktreeError;
+use crate::exec::{RunProgramError, Stdin};
+
+/// The administration, in the folder that a retired worktree is kept in.
+const ADMINISTRATION: &str = "worktree-administration";
+
+/// The task's own commits, in the same folder: for whoever wants them without the mirror.
+const BUNDLE: &str = "branch.bundle";
+
+/// A branch that was moved out of the way.
+#[derive(Debug, Clone, Copy)]
+pub struct Retired<'a> {
+    /// The branch.
+    pub branch: &'a str,
+    /// Under which name it is kept: the task's id.
+    pub keep_as: &'a str,
+    /// The folder that its worktree is kept in.
+    pub folder: &'a Path,
+}
+
+impl Mirror {
+    /// Takes the worktree that was at `tree` out of the mirror. Its files are moved by the caller, before.
+    pub async fn retire_worktree(&self, tree: &Path, retired: Retired<'_>) -> Result<(), WorktreeError> {
+        // The folder that it was in may be gone with it.
+        let named = admin::real_path(tree).unwrap_or_else(|_| tree.to_owned());
+        if let Some(base) = admin::find(self.path(), &named)?.map(|admin| admin::ready(&admin)).transpose()?.flatten() {
+            self.bundle(retired, &base).await?;
+        }
+        let discarded = {
+            let _writer = self.writer().await;
+            self.retire_branch(retired.branch, retired.keep_as).await?;
+            admin::find(self.path(), &named)?.map(|admin| admin::discard(self.path(), &admin)).transpose()?
+        };
+        if let Some(discarded) = discarded {
+            let kept = retired.folder.join(ADMINISTRATION);
+            remove_tree_aside(kept.clone()).await?;
+            fs_err::rename(discarded, kept)?;
+        }
+        Ok(())
+    }
+
+    /// Brings a worktree back whose files are to be at `tree`. The caller moves them, after.
+    pub async fn restore_worktree(&self, tree: &Path, retired: Retired<'_>) -> Result<(), WorktreeError> {
+        let (name, removed) = (branch_ref(retired.branch), removed_ref(retired.keep_as));
+        let _writer = self.writer().await;
+        let [current, kept]: [Option<ObjectId>; 2] =
+            self.commits_of(&[name.clone(), removed.clone()]).await?.try_into().unwrap_or([None, None]);
+        match (current, kept) {
+            // Again, after it was cut off; or a branch that never had a commit of its own.
+            (Some(_), _) => {}
+            (None, Some(kept)) => {
+                let moves = format!("create {name} {kept}\ndelete {removed} {kept}\n");
+                self.update_refs(moves).await?;
+            }
+            (None, None) => self.unbundle(retired).await?,
+        }
+        let named = admin::real_path(tree).unwrap_or_else(|_| tree.to_owned());
+        let kept = retired.folder.join(ADMINISTRATION);
+        if admin::find(self.path(), &named)?.is_none() && kept.is_dir() {
+            admin::adopt(self.path(), &kept)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of a retired branch's commits.
+    pub async fn forget(&self, keep_as: &str) -> Result<(), RunProgramError> {
+        let _writer = self.writer().await;
+        let removed = removed_ref(keep_as);
+        match self.commits_of(std::slice::from_ref(&removed)).await?.into_iter().flatten().next() {
+            Some(commit) => self.update_refs(format!("delete {removed} {commit}\n")).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Moves a branch out of the way, and lets go of what it was made from, in one transaction.
+    pub(super) async fn retire_branch(&self, branch: &str, keep_as: &str) -> Result<Option<ObjectId>, RunProgramError> {
+        let (name, removed, base) = (branch_ref(branch), removed_ref(keep_as), base_ref(keep_as));
+        let names = [name.clone(), removed.clone(), base.clone()];
+        let [current, kept, made_from] = self.commits_of(&names).await?.try_into().unwrap_or([None, None, None]);
+        let retired = current.iter().map(|current| format!("update {removed} {current}\ndelete {name} {current}\n"));
+        let let_go = made_from.iter().map(|made_from| format!("delete {base} {made_from}\n"));
+        let moves: String = retired.chain(let_go).collect();
+        if !moves.is_empty() {
+            self.update_refs(moves).await?;
+        }
+        Ok(current.or(kept))
+    }
+
+    async fn update_refs(&self, moves: String) -> Result<(), RunProgramError> {
+        let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--stdin"]);
+        command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await.map(drop)
+    }
+
+    /// Writes the branch's own commits as a bundle, if it has any.
+    async fn bundle(&self, retired: Retired<'_>, base: &ObjectId) -> Result<(), WorktreeError> {
+        let name = branch_ref(retired.branch);
+        let tip = self.commits_of(std::slice::from_ref(&name)).await?.into_iter().flatten().next();
+        let path = retired.folder.join(BUNDLE);
+        if tip.is_none_or(|tip| tip == *base) || path.exists() {
+            return Ok(());
+        }
+        let half = retired.folder.join(format!("{BUNDLE}.new"));
+        let command = self.git().command(Place::Mirror(self.path())).args(["bundle", "create", "--quiet"]).arg(&half);
+        command.args([name, format!("^{base}")]).deadline(LONG).run_ok().await?;
+        Ok(fs_err::rename(half, path)?)
+    }
+
+    async fn unbundle(&self, retired: Retired<'_>) -> Result<(), WorktreeError> {
+        let bundle = retired.folder.join(BUNDLE);
+        if !bundle.exists() {
+            let words = format!("neither the branch `{}` nor a bundle of it is there", retired.branch);
+            return Err(io::Error::new(io::ErrorKind::NotFound, words).into());
+        }
+        let refs = format!("{0}:{0}", branch_ref(retired.branch));
+        let command = self.git().command(Place::Mirror(self.path())).env("GIT_ALLOW_PROTOCOL", "file");
+        let command = command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--"]).arg(&bundle).arg(refs);
+        command.deadline(LONG).run_ok().await?;
+        Ok(())
+    }
+}
+
+/// Where a retired branch is.
+fn removed_ref(keep_as: &str) -> String {
+    format!("refs/orchestrator/removed/{keep_as}")
+}

@@ -1,0 +1,207 @@
+//! Undo and room: what was removed comes back whole until it is deleted for good; what takes how much of the disk.
+//!
+//! A restore is a rename at its end, so that a server that dies in the middle leaves the thing in the trash. Deleting for good
+//! happens after a time, or because somebody asks for it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::api::{DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
+use model::environment::{EnvironmentRecord, EnvironmentStatus};
+use model::ids::{EnvironmentId, TaskId};
+use model::names::BranchName;
+use model::problem::{Problem, ProblemKind};
+
+use crate::engine::{Inner, blocking};
+use crate::git::Retired;
+use crate::store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
+use crate::task::TaskSlot;
+
+impl Inner {
+    /// What is in the trash, newest first.
+    pub(crate) async fn trash(&self) -> Result<Vec<TrashItem>, Problem> {
+        let (home, keep) = (Arc::clone(&self.home), self.config.trash_time);
+        let found = blocking(move || home.trashed()).await?;
+        let mut items: Vec<_> = found.iter().map(|found| item(found, keep)).collect();
+        items.sort_by_key(|item| std::cmp::Reverse(item.removed_at));
+        Ok(items)
+    }
+
+    /// Brings a task back.
+    pub(crate) async fn restore_task(self: &Arc<Self>, id: TaskId) -> Result<Arc<TaskSlot>, Problem> {
+        let _turn = self.trash_turn.lock().await;
+        if let Some(slot) = self.tasks.get(id) {
+            // Restoring twice is fine.
+            return Ok(slot);
+        }
+        let home = Arc::clone(&self.home);
+        let Some(Trashed { what: TrashedThing::Task(mut task, finished), path, .. }) =
+            blocking(move || home.find_trashed_task(id)).await?
+        else {
+            return Err(Problem::not_found("task", id).hint("`codex-orchestrator trash` lists what can be brought back"));
+        };
+        let mirror = self.mirror_of(task.env_id).map_err(|_| {
+            Problem::new(ProblemKind::WrongState, "environment_gone", format!("the environment of the task {id} is not there"))
+                .hint(format!("bring it back first: codex-orchestrator env restore {}", task.env_id))
+        })?;
+        if !finished {
+            self.finish_removal(id, task.env_id).await;
+        }
+        let home = Arc::clone(&self.home);
+        blocking(move || home.unmark_removed(id)).await?;
+        let (branch, keep_as) = (BranchName::of_task(id), id.to_string());
+        let retired = Retired { branch: branch.as_str(), keep_as: &keep_as, folder: &path };
+        mirror.restore_worktree(&self.home.layout.worktree(id), retired).await.map_err(|error| {
+            Problem::new(
+                ProblemKind::Unavailable,
+                "restore_failed",
+                format!("the task's branch could not be brought back: {error}"),
+            )
+            .hint("nothing was lost: it is still in the trash")
+        })?;
+        task.removing = false;
+        task.updated_at = Timestamp::now();
+        let (home, record) = (Arc::clone(&self.home), task.clone());
+        blocking(move || home.bring_back_task(&record)).await?;
+        self.publish_task(&task);
+        let slot = TaskSlot::new(*task);
+        self.tasks.insert(&slot);
+        Ok(slot)
+    }
+
+    /// Brings an environment back, with the tasks that were removed along with it.
+    pub(crate) async fn restore_environment(self: &Arc<Self>, id: EnvironmentId) -> Result<(), Problem> {
+        if self.environments.get(id).is_some() {
+            return Ok(());
+        }
+        let home = Arc::clone(&self.home);
+        let Some(Trashed { what: TrashedThing::Environment(record), removed_at, .. }) =
+            blocking(move || home.find_trashed_environment(id)).await?
+        else {
+            return Err(Problem::not_found("environment", id).hint("`codex-orchestrator trash` lists what can be brought back"));
+        };
+        let home = Arc::clone(&self.home);
+        blocking(move || home.bring_back_environment(id)).await?;
+        let record = EnvironmentRecord { status: EnvironmentStatus::Ready, updated_at: Timestamp::now(), ..*record };
+        let (home, written) = (Arc::clone(&self.home), record.clone());
+        blocking(move || home.write_environment(&written)).await?;
+        self.adopt_environment(record).await;
+        let home = Arc::clone(&self.home);
+        for found in blocking(move || home.trashed()).await? {
+            let TrashedThing::Task(task, _) = &found.what else { continue };
+            // Those that were removed by themselves, before, stay where they are.
+            if task.env_id == id && found.removed_at >= removed_at {
+                self.restore_task(task.task_id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes for good what has been in the trash for longer than this. Or only says what that would be.
+    pub(crate) async fn collect_garbage(&self, older_than: Duration, only_say: bool) -> Result<GarbageCollected, Problem> {
+        let _turn = self.trash_turn.lock().await;
+        let home = Arc::clone(&self.home);
+        let now = Timestamp::now();
+        let mut done = GarbageCollected { items: vec![], bytes: 0, free: 0 };
+        for found in blocking(move || home.trashed()).await? {
+            // A clock that went back makes nothing older.
+            let age = Duration::try_from(now.duration_since(found.removed_at)).unwrap_or_default();
+            if age < older_than {
+                continue;
+            }
+            let path = found.path.clone();
+            done.bytes += blocking(move || disk_usage(&path)).await;
+            done.items.push(item(&found, self.config.trash_time));
+            if !only_say {
+                self.delete_for_good(found).await?;
+            }
+        }
+        let folder = self.home.layout.home().to_owned();
+        done.free = blocking(move || free_bytes(&folder)).await.unwrap_or_default();
+        self.queue.look();
+        Ok(done)
+    }
+
+    async fn delete_for_good(&self, found: Trashed) -> Result<(), StoreError> {
+        if let TrashedThing::Task(task, finished) = &found.what {
+            if !finished {
+                self.finish_removal(task.task_id, task.env_id).await;
+            }
+            let mirror = self.environments.get(task.env_id).and_then(|environment| environment.mirror());
+            if let Some(mirror) = mirror
+                && let Err(error) = mirror.forget(&task.task_id.to_string()).await
+            {
+                tracing::warn!(task = %task.task_id, %error, "a removed branch is still kept in its mirror");
+            }
+        }
+        let home = Arc::clone(&self.home);
+        blocking(move || home.delete_trashed(&found.path)).await
+    }
+
+    /// Deletes what has been in the trash for as long as it is kept.
+    pub(crate) async fn delete_expired(&self) {
+        match self.collect_garbage(self.config.trash_time, false).await {
+            Ok(done) if done.items.is_empty() => {}
+            Ok(done) => {
+                tracing::info!(items = done.items.len(), bytes = done.bytes, "emptied the trash");
+            }
+            Err(problem) => tracing::error!(%problem, "could not empty the trash; it is tried again"),
+        }
+    }
+
+    /// What takes how much of the disk. Reads the whole home, so it takes a while.
+    pub(crate) async fn disk(&self) -> DiskView {
+        let home = Arc::clone(&self.home);
+        let environments: Vec<_> = self.environments.all().iter().map(|slot| slot.record()).collect();
+        let tasks: Vec<_> = self.tasks.all().iter().map(|slot| slot.record()).collect();
+        let floor = self.config.free_space_floor;
+        blocking(move || {
+            let mut tasks: Vec<_> = tasks.iter().map(|task| task_disk(&home, task.task_id, task.env_id, &task.title)).collect();
+            tasks.sort_by_key(|task| std::cmp::Reverse(task.bytes));
+            let of = |id| tasks.iter().filter(|task| task.env_id == id).map(|task| task.bytes).sum();
+            let mut environments: Vec<_> = environments
+                .iter()
+                .map(|environment| EnvironmentDisk {
+                    env_id: environment.env_id,
+                    name: environment.name.clone(),
+                    mirror: disk_usage(&home.layout.environment(environment.env_id)),
+                    tasks: of(environment.env_id),
+                })
+                .collect();
+            environments.sort_by_key(|environment| std::cmp::Reverse(environment.mirror + environment.tasks));
+            DiskView {
+                free: free_bytes(home.layout.home()).unwrap_or_default(),
+                floor,
+                mirrors: environments.iter().map(|environment| environment.mirror).sum(),
+                worktrees: tasks.iter().map(|task| task.worktree).sum(),
+                logs: tasks.iter().map(|task| task.logs).sum(),
+                other: tasks.iter().map(|task| task.bytes - task.worktree - task.logs).sum(),
+                trash: disk_usage(&home.layout.trash()),
+                environments,
+                tasks,
+            }
+        })
+        .await
+    }
+}
+
+fn task_disk(home: &Home, id: TaskId, env_id: EnvironmentId, title: &model::names::Title) -> TaskDisk {
+    let (bytes, worktree, logs) =
+        (disk_usage(&home.layout.task(id)), disk_usage(&home.layout.worktree(id)), disk_usage(&home.layout.logs(id)));
+    // The agent may be at work in between.
+    TaskDisk { task_id: id, env_id, title: title.clone(), bytes: bytes.max(worktree + logs), worktree, logs }
+}
+
+fn item(found: &Trashed, keep: Duration) -> TrashItem {
+    let folder = found.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (kind, id, name, env_id) = match &found.what {
+        TrashedThing::Task(task, _) => (TrashKind::Task, task.task_id.to_string(), task.title.to_string(), Some(task.env_id)),
+        TrashedThing::Environment(environment) => {
+            (TrashKind::Environment, environment.env_id.to_string(), environment.name.to_string(), None)
+        }
+        TrashedThing::Other => (TrashKind::Other, folder.clone(), folder, None),
+    };
+    let expires_at = found.removed_at.checked_add(keep).unwrap_or(Timestamp::MAX);
+    TrashItem { kind, id, name, env_id, removed_at: found.removed_at, expires_at }
+}

@@ -1,0 +1,184 @@
+//! Undo: what was removed comes back whole, until it is deleted for good. And what never was acknowledged is nobody's loss.
+//!
+//! Real servers, real git; the worker does what its prompt says.
+
+use serde_json::{Value, json};
+use testkit::TestHome;
+use testkit::upstream::Upstream;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+const WORK: &str = "begin; echo one > one.txt; git add one.txt; git -c user.name=a -c user.email=a@b commit -qm own; echo two > two.txt; mkdir -p build; \
+    echo build > .gitignore; echo junk > build/junk; end done";
+
+async fn stage() -> (Upstream, TestHome, String) {
+    let upstream = Upstream::new();
+    let home = TestHome::started(BINARY).await;
+    let env = home.environment(&upstream.url()).await;
+    (upstream, home, env)
+}
+
+async fn done(home: &TestHome, env: &str) -> (String, Value) {
+    let task = home.task(env, WORK).await;
+    let view = home.settled(&task).await;
+    assert_eq!(view["status"], "completed", "{view}");
+    (task, view)
+}
+
+async fn removed(home: &TestHome, path: &str) {
+    let (status, answer) = home.delete(path).await;
+    assert_eq!(status, 204, "{answer}");
+    assert_eq!(home.get(path).await.0, 404);
+}
+
+async fn trash(home: &TestHome) -> Vec<Value> {
+    let (status, page) = home.get("/api/v1/trash").await;
+    assert_eq!(status, 200, "{page}");
+    page["items"].as_array().expect("a list").clone()
+}
+
+async fn restored(home: &TestHome, path: &str) -> Value {
+    let (status, view) = home.post(&format!("{path}/restore"), &json!({})).await;
+    assert_eq!(status, 200, "{view}");
+    view
+}
+
+/// All that a task is, but for when it changed last.
+fn essence(view: &Value) -> Value {
+    let mut view = view.clone();
+    view["updated_at"] = Value::Null;
+    view
+}
+
+#[tokio::test]
+async fn a_removed_task_comes_back_whole() {
+    let (upstream, mut home, env) = stage().await;
+    let (task, before) = done(&home, &env).await;
+    let path = format!("/api/v1/tasks/{task}");
+    let patch = home.text(&format!("{path}/diff?format=patch")).await;
+    let log = home.text(&format!("{path}/runs/1/log")).await;
+    removed(&home, &path).await;
+    let folder = home.path().join("trash").join(&task);
+    let found = trash(&home).await;
+    assert_eq!((found.len(), &found[0]["kind"], &found[0]["id"]), (1, &json!("task"), &json!(task)));
+    let mirror = home.path().join("envs").join(&env).join("mirror");
+    let branches = || upstream.git_in(&mirror, &["for-each-ref", "--format=%(refname)", "refs/heads/codex"]);
+    assert_eq!(branches(), "", "its branch is out of the way");
+    let heads = upstream.git_in(&mirror, &["bundle", "list-heads", folder.join("branch.bundle").to_str().expect("text")]);
+    assert!(heads.contains(&format!("refs/heads/codex/{task}")), "{heads}");
+    // A restart changes nothing.
+    home.kill().await;
+    home.start().await;
+    let view = restored(&home, &path).await;
+    assert_eq!(essence(&view), essence(&before));
+    assert_eq!(essence(&restored(&home, &path).await), essence(&before), "twice is fine");
+    assert_eq!(home.text(&format!("{path}/diff?format=patch")).await, patch);
+    assert_eq!(home.text(&format!("{path}/runs/1/log")).await, log);
+    let worktree = home.path().join("tasks").join(&task).join("worktree");
+    assert_eq!(fs_err::read_to_string(worktree.join("build/junk")).expect("ignored files too"), "junk\n");
+    assert!(trash(&home).await.is_empty());
+    // It lives on: its thread, its branch, its worktree.
+    let prompt = "begin; git status --short | grep -q . && exit 1; echo three > three.txt; end done";
+    let (status, answer) = home.post(&format!("{path}/resume"), &json!({ "prompt": prompt })).await;
+    assert_eq!(status, 201, "{answer}");
+    let resumed = home.settled(&task).await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    let history = upstream.git_in(&mirror, &["log", "--format=%s", &format!("main..codex/{task}")]);
+    assert_eq!(history.lines().count(), 3, "{history}");
+    upstream.git_in(&mirror, &["fsck", "--strict", "--no-dangling"]);
+    removed(&home, &path).await;
+    restored(&home, &path).await;
+}
+
+#[tokio::test]
+async fn a_removal_or_a_restore_that_was_cut_off_is_finished_or_as_before() {
+    let (upstream, mut home, env) = stage().await;
+    let (task, before) = done(&home, &env).await;
+    let path = format!("/api/v1/tasks/{task}");
+    let (folder, trashed) = (home.path().join("tasks").join(&task), home.path().join("trash").join(&task));
+    // The server died right after the rename: the mirror still knows the worktree.
+    home.kill().await;
+    fs_err::rename(&folder, &trashed).expect("moved");
+    home.start().await;
+    assert_eq!(home.get(&path).await.0, 404);
+    let mirror = home.path().join("envs").join(&env).join("mirror");
+    let branches = || upstream.git_in(&mirror, &["for-each-ref", "--format=%(refname)", "refs/heads/codex"]);
+    assert_eq!(branches(), "", "what was begun is finished");
+    // The server died in a restore, before the rename: the branch is back and the folder is not.
+    home.kill().await;
+    fs_err::remove_file(trashed.join("removal-finished")).expect("it was there");
+    let removed_ref = format!("refs/orchestrator/removed/{task}");
+    upstream.git_in(&mirror, &["update-ref", &format!("refs/heads/codex/{task}"), &removed_ref]);
+    home.start().await;
+    assert_eq!(branches(), "");
+    assert_eq!(essence(&restored(&home, &path).await)["runs"], before["runs"]);
+    assert_eq!(home.text(&format!("{path}/diff?format=patch")).await.matches("diff --git").count(), 3);
+    // The mirror lost the branch: the bundle has it.
+    removed(&home, &path).await;
+    upstream.git_in(&mirror, &["update-ref", "-d", &removed_ref]);
+    restored(&home, &path).await;
+    assert_eq!(branches(), format!("refs/heads/codex/{task}"));
+}
+
+#[tokio::test]
+async fn an_environment_comes_back_with_the_tasks_that_went_with_it() {
+    let (_upstream, mut home, env) = stage().await;
+    let (earlier, _) = done(&home, &env).await;
+    let (later, _) = done(&home, &env).await;
+    removed(&home, &format!("/api/v1/tasks/{earlier}")).await;
+    removed(&home, &format!("/api/v1/envs/{env}")).await;
+    assert_eq!(trash(&home).await.len(), 3);
+    let (status, answer) = home.post(&format!("/api/v1/tasks/{later}/restore"), &json!({})).await;
+    assert_eq!((status, &answer["code"]), (409, &json!("environment_gone")));
+    assert!(answer["hints"][0].as_str().is_some_and(|hint| hint.contains("env restore")), "{answer}");
+    home.stop().await;
+    home.start().await;
+    let view = restored(&home, &format!("/api/v1/envs/{env}")).await;
+    assert_eq!((&view["status"], &view["tasks"]), (&json!("ready"), &json!(1)));
+    assert_eq!(home.get(&format!("/api/v1/tasks/{later}")).await.0, 200);
+    let kept = trash(&home).await;
+    assert_eq!((kept.len(), &kept[0]["id"]), (1, &json!(earlier)), "it was removed by itself, before");
+    restored(&home, &format!("/api/v1/tasks/{earlier}")).await;
+    let (more, _) = done(&home, &env).await;
+    assert_eq!(home.get(&format!("/api/v1/tasks/{more}")).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_is_deleted_for_good_is_gone_and_what_is_young_stays() {
+    let (upstream, home, env) = stage().await;
+    let (task, _) = done(&home, &env).await;
+    removed(&home, &format!("/api/v1/tasks/{task}")).await;
+    let gc = async |body: Value| {
+        let (status, answer) = home.post("/api/v1/gc", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    assert_eq!(gc(json!({})).await["items"], json!([]), "it is not old enough");
+    let said = gc(json!({ "older_than_days": 0, "dry_run": true })).await;
+    assert!(said["items"].as_array().map(Vec::len) == Some(1) && said["bytes"].as_u64() > Some(0), "{said}");
+    assert_eq!(trash(&home).await.len(), 1, "it was only said");
+    gc(json!({ "older_than_days": 0 })).await;
+    assert!(trash(&home).await.is_empty());
+    let (status, answer) = home.post(&format!("/api/v1/tasks/{task}/restore"), &json!({})).await;
+    assert_eq!((status, &answer["code"]), (404, &json!("task_not_found")));
+    let mirror = home.path().join("envs").join(&env).join("mirror");
+    assert_eq!(upstream.git_in(&mirror, &["for-each-ref", "refs/orchestrator"]), "");
+    let (status, disk) = home.get("/api/v1/disk").await;
+    assert_eq!((status, disk["environments"][0]["env_id"].as_str()), (200, Some(env.as_str())), "{disk}");
+    assert!(disk["mirrors"].as_u64() > Some(0) && disk["free"].as_u64() > Some(0), "{disk}");
+}
+
+#[tokio::test]
+async fn a_folder_without_a_record_is_put_away_and_not_deleted() {
+    let (_upstream, mut home, env) = stage().await;
+    let (task, _) = done(&home, &env).await;
+    home.stop().await;
+    let folder = home.path().join("tasks").join(&task);
+    fs_err::remove_file(folder.join("meta.json")).expect("it was there");
+    home.start().await;
+    assert_eq!(home.get(&format!("/api/v1/tasks/{task}")).await.0, 404);
+    let found = trash(&home).await;
+    assert_eq!((found.len(), &found[0]["kind"]), (1, &json!("other")));
+    let kept = home.path().join("trash").join(found[0]["id"].as_str().expect("a name")).join("worktree/one.txt");
+    assert_eq!(fs_err::read_to_string(kept).expect("nothing is lost"), "one\n");
+}
