@@ -3,7 +3,8 @@
 //! Server, engine, image, git and git-lfs are real; a shell stands in for Codex and runs its prompt.
 
 use serde_json::{Value, json};
-use testkit::shell_agent::{Stage, id_of};
+use testkit::TestHome;
+use testkit::shell_agent::{Attacked, Stage, id_of};
 use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
@@ -78,4 +79,22 @@ async fn submodules_are_there_to_read_where_the_host_may_fetch_them() {
     assert_eq!(listed, "100644 .gitmodules\n100644 README.md\n160000 far\n160000 libs/near\n100644 libs/plain\n");
     assert_eq!(stage.git(&["rev-parse", &format!("{branch}:libs/near")]).trim(), commit);
     stage.lives_on(&task).await;
+}
+
+#[tokio::test]
+async fn a_server_that_dies_with_the_harvest_in_its_hands_takes_it_in_at_the_next_start() {
+    let mut home = TestHome::new(BINARY);
+    home.set("ORCH_CRASH_AT", "harvested");
+    let mut stage = Stage::in_home(home, Upstream::new(), &json!({})).await;
+    let script = "echo x > own; git add own; git commit -qm own; echo y > work";
+    let task = stage.home.task(&stage.env, script).await;
+    stage.home.ended().await;
+    stage.home.set("ORCH_CRASH_AT", "");
+    stage.home.start().await;
+    let view = stage.home.settled(&task).await;
+    assert_eq!(view["status"], "completed", "{view}");
+    assert_eq!(stage.committed(&view), ["README.md", "own", "work"]);
+    assert_eq!(stage.git(&["rev-list", "--count", &format!("main..codex/{task}")]).trim(), "2", "each of them once");
+    let log = stage.home.text(&format!("/api/v1/tasks/{task}/runs/1/log")).await;
+    stage.lives_on(&Attacked { task: view, log }).await;
 }

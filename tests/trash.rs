@@ -55,7 +55,7 @@ async fn a_removed_task_comes_back_whole() {
     let (upstream, mut home, env) = stage().await;
     let (task, before) = done(&home, &env).await;
     let path = format!("/api/v1/tasks/{task}");
-    let patch = home.text(&format!("{path}/diff?format=patch")).await;
+    let changes = home.text(&format!("{path}/diff?format=patch")).await;
     let log = home.text(&format!("{path}/runs/1/log")).await;
     removed(&home, &path).await;
     let folder = home.path().join("trash").join(&task);
@@ -72,7 +72,7 @@ async fn a_removed_task_comes_back_whole() {
     let view = restored(&home, &path).await;
     assert_eq!(essence(&view), essence(&before));
     assert_eq!(essence(&restored(&home, &path).await), essence(&before), "twice is fine");
-    assert_eq!(home.text(&format!("{path}/diff?format=patch")).await, patch);
+    assert_eq!(home.text(&format!("{path}/diff?format=patch")).await, changes);
     assert_eq!(home.text(&format!("{path}/runs/1/log")).await, log);
     let worktree = home.path().join("tasks").join(&task).join("worktree");
     assert_eq!(fs_err::read_to_string(worktree.join("build/junk")).expect("ignored files too"), "junk\n");

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
+use crate::crash;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
 use crate::exec::Redactor;
 use crate::feed::Feed;
@@ -66,6 +67,7 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 impl Inner {
     pub(crate) async fn start(config: Config) -> Result<Arc<Self>, Problem> {
         let path = config.home.clone();
+        crash::arm(|name| config.environment.get(std::ffi::OsStr::new(name))?.to_str().map(str::to_owned));
         let home = Arc::new(blocking(move || Home::open(&path)).await?);
         let git = Git::discover(config.base_environment.clone(), None).await.map_err(|error| {
             Problem::new(ProblemKind::Unavailable, "git_unusable", error.to_string()).hint("install git 2.39 or newer")

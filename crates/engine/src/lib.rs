@@ -5,6 +5,7 @@
 //! worker is called, `task` and `environment` are the mailboxes that decide, record and perform.
 
 pub mod config;
+mod crash;
 mod engine;
 mod environment;
 pub mod exec;
@@ -22,4 +23,5 @@ mod trash;
 pub mod worker;
 
 pub use config::{Config, Overrides};
+pub use crash::CrashPoint;
 pub use engine::{Engine, LogFile, RunLine, StartError};

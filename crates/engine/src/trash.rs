@@ -13,6 +13,7 @@ use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 use model::problem::{Problem, ProblemKind};
 
+use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::git::Retired;
 use crate::store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
@@ -60,10 +61,12 @@ impl Inner {
             )
             .hint("nothing was lost: it is still in the trash")
         })?;
+        crash::point(CrashPoint::BranchRestored);
         task.removing = false;
         task.updated_at = Timestamp::now();
         let (home, record) = (Arc::clone(&self.home), task.clone());
         blocking(move || home.bring_back_task(&record)).await?;
+        crash::point(CrashPoint::TaskBack);
         self.publish_task(&task);
         let slot = TaskSlot::new(*task);
         self.tasks.insert(&slot);

@@ -141,6 +141,22 @@ impl TestHome {
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server ended by itself: {status}");
     }
 
+    /// Waits until the server has ended by itself.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut server = self.server.take().expect("a server runs");
+        within("the server's end", server.wait()).await.expect("our own child can be waited for")
+    }
+
+    /// Whether the server has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = |server: &mut Child| server.try_wait().expect("our own child can be asked").is_some();
+        let ended = self.server.as_mut().is_none_or(ended);
+        if ended {
+            self.server = None;
+        }
+        ended
+    }
+
     /// Where the server listens for other machines' clients, as host and port.
     pub async fn tcp_address(&self) -> String {
         let (status, view) = self.get("/api/v1/status").await;

@@ -61,8 +61,12 @@ impl Stage {
 
     /// With a repository of the test's own.
     pub async fn on(binary: &str, upstream: Upstream, container: &Value) -> Self {
+        Self::in_home(TestHome::new(binary), upstream, container).await
+    }
+
+    /// In a home that has no server yet.
+    pub async fn in_home(mut home: TestHome, upstream: Upstream, container: &Value) -> Self {
         build_image();
-        let mut home = TestHome::new(binary);
         for (name, value) in [("ORCH_WORKER", "codex-docker"), ("IMAGE_NAME", IMAGE), ("CODEX_DOCKER_FREE_DISK", "100m")] {
             home.set(name, value);
         }

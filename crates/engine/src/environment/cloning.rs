@@ -12,6 +12,7 @@ use model::names::BranchName;
 use model::run::RunError;
 
 use super::EnvironmentSlot;
+use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::git::{self, CloneError, CloneRequest, Cloned, Mirror};
 
@@ -23,6 +24,7 @@ impl Inner {
         let Ok(guard) = Arc::clone(&slot.cloning).try_lock_owned() else { return };
         self.tracker.spawn(async move {
             let outcome = inner.cloned(&slot).await;
+            crash::point(CrashPoint::Cloned);
             if !inner.cancel.is_cancelled() {
                 inner.record_clone(&slot, outcome).await;
             }

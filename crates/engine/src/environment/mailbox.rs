@@ -17,6 +17,7 @@ use model::task::TaskRequest;
 
 use super::EnvironmentSlot;
 use super::values::{change_secrets, check_variables, parse_variables};
+use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::git::{Mirror, VerifyBranchError};
 use crate::store::StoreError;
@@ -53,6 +54,7 @@ impl Inner {
             self.discard_environment(record.env_id).await;
             return Err(error.into());
         }
+        crash::point(CrashPoint::EnvironmentRecorded);
         let slot = EnvironmentSlot::new(record, &self.cancel);
         self.environments.insert(&slot);
         self.publish_environment(&slot);
@@ -109,6 +111,7 @@ impl Inner {
         let (home, id) = (Arc::clone(&self.home), slot.id);
         let had_mirror = slot.mirror().is_some();
         blocking(move || if had_mirror { home.discard_environment(id) } else { Ok(()) }).await?;
+        crash::point(CrashPoint::EnvironmentInTrash);
         if !had_mirror {
             // Nothing in it is anybody's work.
             self.discard_environment(id).await;

@@ -15,6 +15,7 @@ use super::mirror::Mirror;
 use super::program::{LONG, Place, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
+use crate::crash::{self, CrashPoint};
 use crate::exec::{RunProgramError, Stderr};
 
 /// A worktree as it should be.
@@ -140,10 +141,12 @@ impl Mirror {
             self.clear_the_way(&tree).await?;
             self.add_worktree(&tree, spec).await?
         };
+        crash::point(CrashPoint::WorktreeAdded);
         worktree.check_out(progress, cancel.clone()).await?;
         let mut notes = worktree.fetch_submodules(&cancel).await?;
         notes.extend(worktree.missing_large_files().await?);
         admin::put_list(&worktree.admin, NOTES, &notes)?;
+        crash::point(CrashPoint::WorktreeCheckedOut);
         admin::mark_ready(&worktree.admin, spec.base)?;
         Ok(worktree)
     }

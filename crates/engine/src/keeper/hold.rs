@@ -19,6 +19,7 @@ use super::files::RunFiles;
 use super::held::{Held, Signals};
 use super::record::{Ending, ExitRecord, KeeperRecord, Order, read, write};
 use crate::config::process_environment;
+use crate::crash::{self, CrashPoint};
 use crate::exec::process::ProcessIdentity;
 use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
 
@@ -51,6 +52,8 @@ fn run(path: &Path) -> io::Result<()> {
         tracing::info!("another keeper holds the run");
         return Ok(());
     };
+    let variables = process_environment();
+    crash::arm(|name| variables.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().map(str::to_owned)));
     let order = read::<Order>(path)?.ok_or_else(missing)?;
     if has_begun(&files, &order)? {
         tracing::info!("another keeper has held this try of the run before");
@@ -93,8 +96,10 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
     // Listening before anybody can know whom to stop, so that a stop that comes early is not lost.
     let mut signals = Signals::listen()?;
     write(&files.keeper(), &record)?;
+    crash::point(CrashPoint::KeeperRecorded);
     let (ending, stop_requested, started_at) = match start(order, files) {
         Ok(worker) => {
+            crash::point(CrashPoint::WorkerStarted);
             record.worker = Some(worker.identity().clone());
             let held = Held::new(order, files, worker);
             let (ending, asked) = match write(&files.keeper(), &record) {
@@ -106,6 +111,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
         }
         Err(error) => (Ending::NeverStarted { reason: error.to_string() }, false, None),
     };
+    crash::point(CrashPoint::WorkerEnded);
     if let Some(cleanup) = &order.cleanup {
         clean_up(cleanup, process_environment()).await;
     }

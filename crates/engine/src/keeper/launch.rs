@@ -15,6 +15,7 @@ use model::ids::Attempt;
 use super::files::RunFiles;
 use super::observe::{KeeperState, end_leftovers, observe};
 use super::record::{KeeperRecord, Order, read, write};
+use crate::crash::{self, CrashPoint};
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 use crate::journal::FolderWatch;
 
@@ -52,6 +53,7 @@ pub(crate) async fn launch(
     }
     end_older_tries(files, order.attempt, environment).await?;
     write(&files.order(), order)?;
+    crash::point(CrashPoint::OrderWritten);
     let complaints = fs_err::File::options().create(true).append(true).mode(0o600).open(files.complaints())?;
     let keeper = CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), files.folder())
         // Exactly the worker's environment: the keeper hands on its own.

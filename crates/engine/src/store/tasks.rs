@@ -13,12 +13,14 @@ use model::task::{TaskFile, TaskRecord};
 use super::atomic::write_atomically;
 use super::home::private_folder;
 use super::{Found, Home, StoreError, damaged};
+use crate::crash::{self, CrashPoint};
 
 impl Home {
     /// Makes a new task's folder with its record and its journals' folder.
     pub fn create_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
         let logs = self.layout.logs(task.task_id);
         fs::create_dir_all(&logs).map_err(|error| StoreError::new("make", &logs, error))?;
+        crash::point(CrashPoint::TaskFolderMade);
         self.write_task(task).inspect_err(|_| {
             // Nothing was acknowledged: the half-made folder holds nothing but an empty one.
             let folder = self.layout.task(task.task_id);

@@ -15,6 +15,7 @@ use model::run::RunError;
 use model::task::TaskRecord;
 use tokio_util::sync::CancellationToken;
 
+use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::exec::Redactor;
 use crate::git::{CommitMessage, ImportError, ImportRequest, Mirror, Signature, Snapshot, TwinError, TwinSpec, Worktree};
@@ -227,6 +228,7 @@ impl Inner {
         message: &CommitMessage<'_>,
     ) -> Result<Snapshot, NotHarvested> {
         let out = self.bring_out(task, worktree, mode, since, message.text()).await?;
+        crash::point(CrashPoint::Harvested);
         let request = ImportRequest {
             out: &out,
             since,

@@ -13,6 +13,7 @@ use model::queue::Priority;
 use model::task::{NewRun, NewTask, TaskRecord};
 
 use super::TaskSlot;
+use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::environment::not_ready;
 
@@ -37,6 +38,7 @@ impl Inner {
         let environment = self.environments.get(new.env_id).map(|environment| environment.record());
         self.able_worker(environment.as_deref()).await?;
         let slot = self.record(new).await?;
+        crash::point(CrashPoint::TaskRecorded);
         drop(waiting);
         if let Some(ticket) = ticket {
             slot.asked_at(ticket);

@@ -13,6 +13,7 @@ use model::task::{TaskEvent, TaskRecord};
 use super::TaskSlot;
 use super::contained::{refused_hosts, was_contained};
 use super::follow::event_of;
+use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::exec::Redactor;
 use crate::git::{CommitMessage, RunTrailers, Snapshot};
@@ -36,6 +37,7 @@ impl Inner {
 
     async fn finished(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt, files: &RunFiles) -> std::io::Result<RunEnd> {
         let exit = self.end_of(files, attempt).await?;
+        crash::point(CrashPoint::RunEnded);
         let (summary, news) = summarize(files, attempt).await?;
         for event in news {
             self.post(slot, event).await;
@@ -49,6 +51,7 @@ impl Inner {
         let contained = was_contained(files).await?;
         let refused = if contained { refused_hosts(files, &redactor).await? } else { vec![] };
         let snapshot = self.snapshot(&task, run, last_message.as_deref(), contained).await;
+        crash::point(CrashPoint::Committed);
         let before = task.usage_before(run.number).copied();
         let report = summary.usage();
         let mut end = RunEnd {

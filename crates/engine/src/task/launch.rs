@@ -9,6 +9,7 @@ use model::run::RunError;
 use model::task::TaskEvent;
 
 use super::TaskSlot;
+use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::keeper::{self, Order, RunFiles};
 use crate::worker::{ContainerFolders, ContainerRun, RunCall, WorkerKind};
@@ -67,6 +68,7 @@ impl Inner {
         let order = Order::new(slot.id, run.number, attempt, &call, &worktree, &self.config);
         let files = RunFiles::new(&self.home.layout.logs(slot.id), run.number);
         let launched = keeper::launch(&self.config.keeper_program, &files, &order, &call.environment, &self.watch).await;
+        crash::point(CrashPoint::KeeperStarted);
         launched.map_err(|error| {
             RunError::new("keeper_failed", format!("the run's keeper could not be started: {error}"))
                 .hint("the task is as it was; ask again with `task resume`, or create it anew")

@@ -11,6 +11,7 @@ use model::run::RunPhase;
 use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, decide, reconcile, request};
 
 use super::TaskSlot;
+use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
 use crate::store::StoreError;
 
@@ -74,6 +75,7 @@ impl Inner {
             let record = Arc::new(record);
             let (inner, written) = (Arc::clone(self), Arc::clone(&record));
             crate::engine::blocking(move || inner.home.write_task(&written)).await?;
+            crash::point(CrashPoint::RecordWritten);
             slot.replace(Arc::clone(&record));
             self.publish_task(&record);
             if record.last_run().phase == RunPhase::Queued || !record.last_run().is_active() {

@@ -13,6 +13,7 @@ use model::task::{TaskEvent, TaskRecord};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
+use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::environment::fetch_failed;
 use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
@@ -28,6 +29,7 @@ impl Inner {
             // The server stops: the record says `preparing`, and the next server prepares anew.
             return;
         }
+        crash::point(CrashPoint::Prepared);
         let event = match prepared {
             Ok(base_sha) => TaskEvent::Prepared { attempt, base_sha },
             Err(error) => TaskEvent::PreparationFailed { attempt, error },

@@ -9,6 +9,7 @@ use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
 
 use super::TaskSlot;
+use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::git::Retired;
 use crate::store::TrashedThing;
@@ -27,6 +28,7 @@ impl Inner {
             tracing::error!(task = %id, %error, "could not remove a task; recovery will try again");
             return;
         }
+        crash::point(CrashPoint::TaskInTrash);
         self.tasks.remove(slot);
         self.finish_removal(id, slot.env_id).await;
         self.feed.publish(FeedEvent::TaskRemoved { task_id: id });
@@ -65,6 +67,7 @@ impl Inner {
             tracing::error!(task = %id, %error, "could not clear a removed task's worktree out of its mirror");
             return;
         }
+        crash::point(CrashPoint::WorktreeRetired);
         let home = Arc::clone(&self.home);
         if let Err(error) = blocking(move || home.mark_removed(id)).await {
             tracing::error!(task = %id, %error, "could not write down that a task is removed; the next start tries again");

@@ -1,0 +1,273 @@
+//! One whole story, killed at every point where a kill is the hardest to survive: the same user asks again, and in the end everything
+//! is as if nobody had died. `docs/recovery.md` says what happens at each point.
+//!
+//! Real servers and keepers kill themselves with SIGKILL; the worker does what its prompt says.
+
+use engine::CrashPoint;
+use engine::exec::process::processes_with_environment;
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::TestHome;
+use testkit::upstream::Upstream;
+use testkit::worker::scripted_worker;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// How long anything may take, a restart included.
+const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// How soon something is looked at again that may be dead by then.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
+
+/// A user who does not give up, and a server that dies once.
+struct Story {
+    home: TestHome,
+    upstream: Upstream,
+    deaths: u32,
+}
+
+impl Story {
+    /// `at` is the name of a crash point, with the time at which it kills.
+    async fn begin(at: &str) -> Self {
+        let upstream = Upstream::new();
+        let mut home = TestHome::new(BINARY);
+        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
+        home.set("ORCH_CRASH_AT", at);
+        // So that keepers know it too.
+        fs_err::write(home.path().join("config.toml"), "pass_environment = [\"ORCH_CRASH_AT\"]\n").expect("written");
+        home.start().await;
+        Self { home, upstream, deaths: 0 }
+    }
+
+    /// Asks until there is an answer, over a death of the server.
+    async fn ask(&mut self, method: Method, path: &str, body: &Value) -> (u16, Value) {
+        let asking = async {
+            loop {
+                if self.home.has_ended() {
+                    self.deaths += 1;
+                    self.home.set("ORCH_CRASH_AT", "");
+                    self.home.start().await;
+                }
+                let request = self.home.request(method.clone(), path).header("Idempotency-Key", "story");
+                let request = if method == Method::GET { request } else { request.json(body) };
+                if let Ok(answer) = request.send().await {
+                    let status = answer.status().as_u16();
+                    if let Ok(text) = answer.text().await {
+                        return (status, serde_json::from_str(&text).unwrap_or_default());
+                    }
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("no answer from {path}"))
+    }
+
+    async fn get(&mut self, path: &str) -> (u16, Value) {
+        self.ask(Method::GET, path, &Value::Null).await
+    }
+
+    /// Looks until it is so, over a death of the server.
+    async fn until(&mut self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+        let begun = std::time::Instant::now();
+        loop {
+            let (_, seen) = self.get(path).await;
+            if is_so(&seen) {
+                return seen;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it took too long at {path}: {seen}\n{}", self.home.log());
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn environment(&mut self) -> String {
+        let url = self.upstream.url();
+        // It may have been recorded before nobody answered: a user looks before asking again.
+        let (_, listed) = self.get("/api/v1/envs").await;
+        if listed["items"].as_array().is_some_and(Vec::is_empty) {
+            let asked = self.home.request(Method::POST, "/api/v1/envs").json(&json!({ "repo_url": url })).send().await;
+            if let Err(error) = asked {
+                assert!(!error.is_builder(), "{error}");
+            }
+        }
+        let is_there =
+            |page: &Value| page["items"].as_array().is_some_and(|items| items.len() == 1 && items[0]["status"] == "ready");
+        self.until("/api/v1/envs", is_there).await["items"][0]["env_id"].as_str().expect("an id").to_owned()
+    }
+
+    /// A run that writes a line into a file outside, and a file into the worktree.
+    fn prompt(&self, name: &str) -> String {
+        let ran = self.home.scratch().join("ran");
+        format!("echo {name} >> {}; begin; echo {name} > {name}.txt; end {name}", ran.display())
+    }
+
+    async fn task(&mut self, env: &str, first: &str) -> String {
+        let body = json!({ "env_id": env, "prompt": first });
+        let (status, view) = self.ask(Method::POST, "/api/v1/tasks", &body).await;
+        assert!(matches!(status, 200 | 201), "{view}");
+        view["task_id"].as_str().expect("an id").to_owned()
+    }
+
+    async fn settled(&mut self, task: &str) -> Value {
+        self.until(&format!("/api/v1/tasks/{task}"), |task| task["active"] == false).await
+    }
+
+    async fn resumed(&mut self, task: &str) -> Value {
+        let body = json!({ "prompt": self.prompt("two") });
+        // A user who got no answer looks before asking again.
+        if self.get(&format!("/api/v1/tasks/{task}")).await.1["runs"].as_array().map(Vec::len) == Some(1) {
+            let path = format!("/api/v1/tasks/{task}/resume");
+            let asked = self.home.request(Method::POST, &path).json(&body).send().await;
+            if let Err(error) = asked {
+                assert!(!error.is_builder(), "{error}");
+            }
+        }
+        let view = self.settled(task).await;
+        if view["runs"].as_array().map(Vec::len) == Some(1) {
+            let (status, answer) = self.ask(Method::POST, &format!("/api/v1/tasks/{task}/resume"), &body).await;
+            assert_eq!(status, 201, "{answer}");
+            return self.settled(task).await;
+        }
+        view
+    }
+
+    async fn removed(&mut self, path: &str) {
+        let (status, answer) = self.ask(Method::DELETE, path, &json!({})).await;
+        assert!(matches!(status, 204 | 404), "{answer}");
+        self.until(path, |view| view["status"] == 404).await;
+    }
+
+    async fn restored(&mut self, path: &str) -> Value {
+        let (status, view) = self.ask(Method::POST, &format!("{path}/restore"), &json!({})).await;
+        assert_eq!(status, 200, "{view}");
+        view
+    }
+
+    fn git(&self, env: &str, arguments: &[&str]) -> String {
+        let mirror = self.home.path().join("envs").join(env).join("mirror");
+        self.upstream.git_in(&mirror, arguments)
+    }
+
+    /// Everything is there once, and nothing else is.
+    fn check(&self, env: &str, task: &str, view: &Value) {
+        let ran = fs_err::read_to_string(self.home.scratch().join("ran")).unwrap_or_default();
+        for name in ["one", "two"] {
+            assert!(ran.lines().filter(|line| *line == name).count() <= 1, "{name} ran twice: {ran}");
+        }
+        let branch = format!("codex/{task}");
+        let runs = self.git(env, &["log", "--format=%(trailers:key=Run,valueonly)", &format!("main..{branch}")]);
+        for number in ["1", "2"] {
+            assert!(runs.lines().filter(|line| *line == number).count() <= 1, "committed twice: {runs}");
+        }
+        for (number, name) in [(0, "one"), (1, "two")] {
+            if view["runs"][number]["status"] == "completed" {
+                assert_eq!(self.git(env, &["show", &format!("{branch}:{name}.txt")]), name, "{view}");
+            }
+        }
+        self.git(env, &["fsck", "--strict", "--no-dangling"]);
+        for number in 1..=2 {
+            for attempt in 1..=4 {
+                let mark = format!("{task}/{number}/{attempt}");
+                assert!(processes_with_environment("ORCH_RUN", &mark).expect("asked").is_empty(), "somebody is left of {mark}");
+            }
+        }
+        let mirror = self.home.path().join("envs").join(env).join("mirror");
+        let locks = walk(&mirror).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "lock"));
+        assert_eq!(locks.collect::<Vec<_>>(), Vec::<std::path::PathBuf>::new());
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = vec![];
+    for entry in fs_err::read_dir(folder).expect("a folder") {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            found.extend(walk(&path));
+        }
+        found.push(path);
+    }
+    found
+}
+
+/// Whether the point is in a keeper, whose death is a run's and not the server's.
+fn is_a_keepers(point: CrashPoint) -> bool {
+    matches!(point, CrashPoint::KeeperRecorded | CrashPoint::WorkerStarted | CrashPoint::WorkerEnded)
+}
+
+/// Adds a repository, has two runs made, removes the task, brings it back, removes the environment, and brings that back.
+async fn tell(at: String) {
+    let mut story = Story::begin(&at).await;
+    let env = story.environment().await;
+    let never = story.home.scratch().join("never");
+    let first = match at.as_str() {
+        // Its turn is not to be over before its keeper is.
+        "worker-started" => format!("begin; await {}", never.display()),
+        _ => story.prompt("one"),
+    };
+    let task = story.task(&env, &first).await;
+    let path = format!("/api/v1/tasks/{task}");
+    let first = story.settled(&task).await;
+    let point = CrashPoint::ALL.iter().find(|point| at.starts_with(point.as_str())).expect("it is named");
+    if is_a_keepers(*point) {
+        story.check(&env, &task, &first);
+        // Where the turn was over, its last line says how it ended.
+        let expected = if *point == CrashPoint::WorkerEnded { "completed" } else { "interrupted" };
+        assert_eq!((first["status"].as_str(), story.deaths), (Some(expected), 0), "{at}: {first}");
+        return;
+    }
+    let view = story.resumed(&task).await;
+    story.check(&env, &task, &view);
+    let runs = view["runs"].clone();
+    let statuses: Vec<_> = (0..2).map(|n| runs[n]["status"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(statuses, ["completed", "completed"], "{at}: {view}");
+    story.removed(&path).await;
+    assert_eq!(story.restored(&path).await["runs"], runs, "{at}");
+    story.check(&env, &task, &view);
+    story.removed(&format!("/api/v1/envs/{env}")).await;
+    story.restored(&format!("/api/v1/envs/{env}")).await;
+    let back = story.until(&path, |view| view["task_id"] == json!(task)).await;
+    assert_eq!(back["runs"], runs, "{at}");
+    story.check(&env, &task, &back);
+    let (_, tasks) = story.get("/api/v1/tasks").await;
+    assert_eq!(tasks["items"].as_array().map(Vec::len), Some(1), "{at}: {tasks}");
+    assert_eq!(story.deaths, 1, "{at}: nobody died there");
+}
+
+/// At most so many stories at once.
+async fn tell_all(points: Vec<String>) {
+    use futures_util::StreamExt as _;
+    futures_util::stream::iter(points)
+        .for_each_concurrent(4, |at| async { tokio::spawn(tell(at)).await.expect("it ends well") })
+        .await;
+}
+
+/// These are met by a story with a container, in `container_repositories`.
+const CONTAINERS: &[CrashPoint] = &[CrashPoint::Harvested];
+
+fn points(wanted: impl Fn(CrashPoint) -> bool) -> Vec<String> {
+    CrashPoint::ALL.iter().filter(|point| wanted(**point)).map(|point| point.as_str().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn whoever_dies_at_a_named_point_loses_nothing() {
+    let named = points(|point| !is_a_keepers(point) && point != CrashPoint::RecordWritten && !CONTAINERS.contains(&point));
+    tell_all(named).await;
+}
+
+#[tokio::test]
+async fn whoever_dies_after_any_record_does_what_follows_from_it() {
+    // Two runs and a removal write so many records, restarts aside.
+    tell_all((1..=12).map(|n| format!("record-written:{n}")).collect()).await;
+}
+
+#[tokio::test]
+async fn a_keeper_that_dies_leaves_a_run_that_is_judged_and_nobody_behind() {
+    tell_all(points(is_a_keepers)).await;
+}
+
+#[test]
+fn every_point_is_in_the_documentation() {
+    let text = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recovery.md")).expect("it is there");
+    for point in CrashPoint::ALL {
+        assert!(text.contains(&format!("`{}`", point.as_str())), "{} is not in docs/recovery.md", point.as_str());
+    }
+}
