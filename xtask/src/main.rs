@@ -3,6 +3,7 @@
 //! One file per chore. It starts programs and reads files of this repository; it is never part of the product, and no crate
 //! depends on it.
 
+mod chaos;
 mod console;
 mod docker;
 mod openapi;
@@ -19,6 +20,8 @@ Chores of this project. Usage: cargo xtask <chore>
 
   test [-- <arguments>]   install what the tests need, run every check and every test;
                           the arguments go to the test runner (`-- -p engine keeper`)
+  chaos [SEED] [KILLS]    let a storm rage over a real server: random kills, full disks, remotes that go away; its account says
+                          what was lost (a new seed and 250 kills where they are not given)
   tidy                    check the project's own rules about its files
   openapi                 write docs/openapi.json anew from the code
 ";
@@ -28,6 +31,10 @@ Chores of this project. Usage: cargo xtask <chore>
 enum ChoreError {
     #[error("there is no chore `{0}`\n\n{USAGE}")]
     Unknown(String),
+    #[error("the storm lost something, or could not begin: {0}")]
+    Chaos(console::StepError),
+    #[error("a seed and a number of kills are numbers, and `{0}` is none")]
+    NoNumber(String),
     #[error("docs/openapi.json was not written: {0}")]
     OpenApi(#[from] console::StepError),
     #[error(transparent)]
@@ -55,6 +62,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
         [chore] if chore == "test" => test::run(root(), &[])?,
         [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
+        [chore, rest @ ..] if chore == "chaos" && rest.len() <= 2 => chaos::run(root(), rest)?,
         [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "tidy" => tidy::run(root())?,
         other => return Err(ChoreError::Unknown(other.join(" "))),

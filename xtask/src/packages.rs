@@ -16,6 +16,7 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("ps"), "procps"),
     (Need::Program("bash"), "bash"),
     (Need::Program("git-lfs"), "git-lfs"),
+    (Need::Program("faketime"), "faketime"),
     (Need::Program("podman"), "podman"),
     (Need::Program("catatonit"), "catatonit"),
     (Need::File("/bin/busybox"), "busybox-static"),

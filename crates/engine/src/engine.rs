@@ -92,6 +92,7 @@ impl Engine {
     /// The same, after asking whether the worker can run something now.
     pub async fn fresh_status(&self) -> ServerStatus {
         self.inner.hear().await;
+        self.inner.look_for_troubles().await;
         self.inner.status()
     }
 
@@ -203,6 +204,11 @@ impl Engine {
         self.ready_to_go_on(&slot).await?;
         self.inner.ask(&slot, TaskRequest::Continue).await?;
         Ok(self.inner.task_view(&slot))
+    }
+
+    /// The figures of this server, in the text format of `OpenMetrics`.
+    pub fn metrics(&self) -> Result<String, Problem> {
+        self.inner.exposition().map_err(Problem::internal)
     }
 
     /// What waits for its turn, and why.

@@ -10,6 +10,8 @@ use futures_util::Stream;
 use model::api::FeedEvent;
 use tokio::sync::Notify;
 
+use crate::metrics::COUNTED;
+
 /// How many changes are kept for readers that come back: minutes of a busy server, and well below a megabyte.
 const KEPT: usize = 4096;
 
@@ -67,6 +69,7 @@ impl Feed {
         let feed = self.clone();
         let mut position = after.map_or_else(|| feed.kept().next, |number| number.saturating_add(1));
         async_stream::stream! {
+            let _open = COUNTED.stream();
             loop {
                 let published = feed.shared.published.notified();
                 tokio::pin!(published);

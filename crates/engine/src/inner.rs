@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView};
 use model::policy::RunPolicy;
 use model::problem::{Problem, ProblemKind};
+use model::queue::Hold;
 use model::run::RunError;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,6 +49,8 @@ pub(crate) struct Inner {
     pub(crate) keys: tokio::sync::Mutex<()>,
     /// One at a time moves things out of the trash, or deletes them.
     pub(crate) trash_turn: tokio::sync::Mutex<()>,
+    /// What a person must see to, as it was seen last.
+    pub(crate) troubles: Mutex<Vec<Hold>>,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
 }
@@ -101,6 +104,7 @@ impl Inner {
             cancel: CancellationToken::new(),
             keys: tokio::sync::Mutex::default(),
             trash_turn: tokio::sync::Mutex::default(),
+            troubles: Mutex::default(),
             started_at,
             listen: Mutex::default(),
             config,
@@ -119,6 +123,7 @@ impl Inner {
         inner.finish_environment_removals();
         inner.keep_recovering();
         inner.hear_of_the_engine().await;
+        inner.look_for_troubles().await;
         inner.keep_admitting();
         Ok(inner)
     }
@@ -151,6 +156,7 @@ impl Inner {
             active_runs: tasks.iter().filter(|slot| slot.record().last_run().is_active()).count(),
             queued_runs: tasks.iter().filter(|slot| slot.record().last_run().phase == model::run::RunPhase::Queued).count(),
             hold: self.queue.hold(),
+            troubles: self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 

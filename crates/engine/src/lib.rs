@@ -14,6 +14,7 @@ pub mod git;
 mod inner;
 mod journal;
 pub mod keeper;
+mod metrics;
 mod queue;
 mod readiness;
 mod recovery;

@@ -15,8 +15,8 @@ use model::run::{RunPhase, RunRecord};
 use model::task::TaskEvent;
 use tokio::sync::Notify;
 
-use crate::engine::{Inner, blocking};
-use crate::store::free_bytes;
+use crate::engine::Inner;
+use crate::metrics::COUNTED;
 
 /// How soon it is looked again whether what holds the queue is over.
 const HOLD_PERIOD: Duration = Duration::from_secs(5);
@@ -112,7 +112,8 @@ impl Inner {
             self.feed.publish(FeedEvent::Queue { waiting: plan.wait.len() });
         }
         let begin = plan.begin.iter().filter_map(|task| self.tasks.get(*task)).map(|slot| async move {
-            let attempt = slot.record().last_run().attempt;
+            let (attempt, queued_at) = (slot.record().last_run().attempt, slot.record().last_run().queued_at);
+            COUNTED.waited(now.duration_since(queued_at).as_secs_f64().max(0.0));
             self.post(&slot, TaskEvent::Dequeued { attempt }).await;
         });
         futures_util::future::join_all(begin).await;
@@ -132,21 +133,8 @@ impl Inner {
 
     /// Why nothing may begin: no room on the disk, or nothing to run it with.
     async fn hold(&self) -> Option<Hold> {
-        let (home, floor) = (self.home.layout.home().to_owned(), self.config.free_space_floor);
-        let shown = home.display().to_string();
-        match blocking(move || free_bytes(&home)).await {
-            Ok(free) if free < floor => {
-                let (free, floor) = (free >> 20, floor >> 20);
-                let detail = format!("only {free} MiB are free where `{shown}` lies, less than the floor of {floor} MiB");
-                let hints = vec![
-                    "make room: `codex-orchestrator gc --all` deletes what is in the trash, and `disk` shows what takes it"
-                        .to_owned(),
-                    "or set a lower `free_space_floor`".to_owned(),
-                ];
-                return Some(Hold { code: "disk_low".to_owned(), detail, hints });
-            }
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "it cannot be told how much disk is free"),
+        if let Some(low) = self.low_disk().await {
+            return Some(low);
         }
         let problem = self.able_worker(None).await.err()?;
         Some(Hold { code: problem.code.into_owned(), detail: problem.detail, hints: problem.hints })

@@ -2,14 +2,16 @@
 //!
 //! What is only shown is what was heard last, and never waits. Invariant: a task is refused while nothing could run it.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use model::api::WorkerStatus;
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
+use model::queue::Hold;
 
-use crate::engine::Inner;
+use crate::engine::{Inner, blocking};
+use crate::store::free_bytes;
 use crate::worker::{Worker, WorkerKind, WorkerProblem, problem, told, unreachable_model};
 
 /// How long a server that starts waits for a container engine that may be asleep or hang.
@@ -42,6 +44,46 @@ impl Inner {
             Some(problem) => Err(problem),
             None => Ok(worker),
         }
+    }
+
+    /// Whether less is free where the home lies than must be.
+    pub(crate) async fn low_disk(&self) -> Option<Hold> {
+        let (home, floor) = (self.home.layout.home().to_owned(), self.config.free_space_floor);
+        let shown = home.display().to_string();
+        match blocking(move || free_bytes(&home)).await {
+            Ok(free) if free < floor => {
+                let (free, floor) = (free >> 20, floor >> 20);
+                let detail = format!("only {free} MiB are free where `{shown}` lies, less than the floor of {floor} MiB");
+                let hints = vec![
+                    "make room: `codex-orchestrator gc --all` deletes what is in the trash, and `disk` shows what takes it"
+                        .to_owned(),
+                    "or set a lower `free_space_floor`".to_owned(),
+                ];
+                Some(Hold { code: "disk_low".to_owned(), detail, hints })
+            }
+            Ok(_) => None,
+            Err(error) => {
+                tracing::warn!(%error, "it cannot be told how much disk is free");
+                None
+            }
+        }
+    }
+
+    /// Looks for what a person must see to. Kept for readers who do not wait.
+    pub(crate) async fn look_for_troubles(&self) {
+        let mut troubles: Vec<_> = self.low_disk().await.into_iter().collect();
+        let home = Arc::clone(&self.home);
+        if let Err(error) = blocking(move || home.probe()).await {
+            let hints = vec!["new work is refused until it can be written again; runs that are under way go on".to_owned()];
+            troubles.push(Hold { code: "home_unwritable".to_owned(), detail: error.to_string(), hints });
+        }
+        let damaged = self.damaged_tasks.iter().chain(&self.damaged_environments);
+        troubles.extend(damaged.map(|damaged| Hold {
+            code: "damaged".to_owned(),
+            detail: format!("`{}` cannot be read: {}", damaged.path, damaged.reason),
+            hints: damaged.hints.clone(),
+        }));
+        *self.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
     }
 
     /// As the API says it: what was heard last. Asks anew in the background when that is long ago.

@@ -58,14 +58,18 @@ impl Inner {
         self.tracker.spawn(async move {
             let mut tick = tokio::time::interval(PERIOD);
             let mut sweep = tokio::time::interval(SWEEP_PERIOD);
-            let mut trash = tokio::time::interval(TRASH_PERIOD);
+            // Not at once: a clock that is years ahead must not cost what was removed yesterday before anybody sees it.
+            let mut trash = tokio::time::interval_at(tokio::time::Instant::now() + TRASH_PERIOD, TRASH_PERIOD);
             for interval in [&mut tick, &mut sweep, &mut trash] {
                 interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
             }
             loop {
                 tokio::select! {
                     () = inner.cancel.cancelled() => return,
-                    _ = tick.tick() => inner.recover().await,
+                    _ = tick.tick() => {
+                        inner.recover().await;
+                        inner.look_for_troubles().await;
+                    }
                     _ = sweep.tick() => inner.sweep(),
                     _ = trash.tick() => inner.delete_expired().await,
                 }

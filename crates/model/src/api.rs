@@ -3,6 +3,9 @@
 //! Requests hold plain text as it came; they are parsed into [`crate::names`] by the engine, so that a bad value becomes a
 //! [`Problem`] with a hint and not a parser's complaint.
 
+mod queue;
+mod trash;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -14,10 +17,13 @@ use crate::ids::{EnvironmentId, RunNumber, TaskId};
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::{EditRunPolicy, RunPolicy};
 use crate::problem::{Problem, ProblemKind};
-use crate::queue::{Hold, Priority, QueuePlace};
+use crate::queue::{Hold, QueuePlace};
 use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
 use crate::task::{TaskFile, TaskRecord, TaskStatus};
+
+pub use queue::{QueueItem, QueueView};
+pub use trash::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
 
 /// `POST /api/v1/envs`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -210,43 +216,6 @@ impl TaskView {
     }
 }
 
-/// `GET /api/v1/queue`: what waits, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Queue)]
-pub struct QueueView {
-    /// The most runs at once.
-    pub max_parallel_runs: usize,
-    /// How many are under way.
-    pub running: usize,
-    /// Why nothing may begin at all.
-    pub hold: Option<Hold>,
-    /// What waits, the next one first.
-    pub items: Vec<QueueItem>,
-}
-
-/// A run that waits.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct QueueItem {
-    /// Its task.
-    pub task_id: TaskId,
-    /// The task's title.
-    pub title: Title,
-    /// Its environment.
-    pub env_id: EnvironmentId,
-    /// The environment's name, while there is one.
-    pub env_name: Option<Title>,
-    /// Its number.
-    pub run: RunNumber,
-    /// Who goes first.
-    pub priority: Priority,
-    /// When it was asked for.
-    #[schema(value_type = String, format = DateTime)]
-    pub queued_at: Timestamp,
-    /// Where it is.
-    #[serde(flatten)]
-    pub place: QueuePlace,
-}
-
 /// A task or environment on disk that cannot be read. It is left as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Damaged {
@@ -383,6 +352,9 @@ pub struct ServerStatus {
     /// Why no run may begin.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
+    /// What a person must see to: a home that cannot be written, a disk that is full, records that cannot be read.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<Hold>,
 }
 
 /// Which worker runs tasks.
@@ -399,114 +371,6 @@ pub struct WorkerStatus {
     /// The container engine and the image, where the worker has them and was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerStatus>,
-}
-
-/// What something in the trash was.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TrashKind {
-    /// A task.
-    Task,
-    /// An environment.
-    Environment,
-    /// A folder that was found where tasks or environments are, without a record.
-    Other,
-}
-
-/// Something that was removed and can come back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct TrashItem {
-    /// What it was.
-    pub kind: TrashKind,
-    /// Its id, or the name of its folder.
-    pub id: String,
-    /// Its title or name.
-    pub name: String,
-    /// A task's environment.
-    pub env_id: Option<EnvironmentId>,
-    /// When it was removed.
-    #[schema(value_type = String, format = DateTime)]
-    pub removed_at: Timestamp,
-    /// When it is deleted for good.
-    #[schema(value_type = String, format = DateTime)]
-    pub expires_at: Timestamp,
-}
-
-/// `POST /api/v1/gc`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct CollectGarbage {
-    /// Delete what was removed so many days ago or earlier: 0 is everything. As long as things are kept where it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub older_than_days: Option<u32>,
-    /// Only say what would be deleted.
-    #[serde(default)]
-    pub dry_run: bool,
-}
-
-/// What was deleted for good, or would be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct GarbageCollected {
-    /// What it was.
-    pub items: Vec<TrashItem>,
-    /// What it took of the disk, in bytes.
-    pub bytes: u64,
-    /// What is free now where the home lies, in bytes.
-    pub free: u64,
-}
-
-/// `GET /api/v1/disk`: what takes how much of the disk, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[schema(as = Disk)]
-pub struct DiskView {
-    /// What is free where the home lies.
-    pub free: u64,
-    /// No run begins while less is free.
-    pub floor: u64,
-    /// All mirrors.
-    pub mirrors: u64,
-    /// All worktrees.
-    pub worktrees: u64,
-    /// All logs.
-    pub logs: u64,
-    /// What else tasks have: repositories and sessions of agents.
-    pub other: u64,
-    /// What was removed.
-    pub trash: u64,
-    /// By environment, the largest first.
-    pub environments: Vec<EnvironmentDisk>,
-    /// By task, the largest first.
-    pub tasks: Vec<TaskDisk>,
-}
-
-/// What an environment takes of the disk, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct EnvironmentDisk {
-    /// The environment.
-    pub env_id: EnvironmentId,
-    /// Its name.
-    pub name: Title,
-    /// Its mirror.
-    pub mirror: u64,
-    /// All of its tasks.
-    pub tasks: u64,
-}
-
-/// What a task takes of the disk, in bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct TaskDisk {
-    /// The task.
-    pub task_id: TaskId,
-    /// Its environment.
-    pub env_id: EnvironmentId,
-    /// Its title.
-    pub title: Title,
-    /// All of it.
-    pub bytes: u64,
-    /// Its worktree.
-    pub worktree: u64,
-    /// Its logs.
-    pub logs: u64,
 }
 
 /// An error as `application/problem+json` (RFC 9457).

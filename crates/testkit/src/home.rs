@@ -106,21 +106,30 @@ impl TestHome {
     /// # Panics
     /// When it ends instead, with what it said; or when it does neither in time.
     pub async fn start(&mut self) {
+        assert!(self.try_start().await, "the server ended at once: {}", self.log());
+    }
+
+    /// Starts the server and waits until it answers, or has ended instead.
+    ///
+    /// # Panics
+    /// When it does neither in time.
+    pub async fn try_start(&mut self) -> bool {
         assert!(self.server.is_none(), "a server runs already");
         let mut child = self.spawn_server();
         let answers = async {
             loop {
                 if self.healthy().await {
-                    return;
+                    return true;
                 }
-                if let Some(status) = child.try_wait().expect("our own child can be asked") {
-                    panic!("the server ended with {status}: {}", self.log());
+                if child.try_wait().expect("our own child can be asked").is_some() {
+                    return false;
                 }
                 tokio::time::sleep(TRY_EVERY).await;
             }
         };
-        within("the server's first answer", answers).await;
-        self.server = Some(child);
+        let lives = within("the server's first answer", answers).await;
+        self.server = lives.then_some(child);
+        lives
     }
 
     /// Starts a server that is expected to refuse, and returns its exit status and what it said.

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use engine::Config;
 use engine::git::Git;
+use model::api::ServerStatus;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 use rustix::fs::{Access, access};
@@ -141,10 +142,23 @@ fn space(home: &Path) -> Finding {
     }
 }
 
+/// A server says itself what a person must see to.
+fn running(status: &ServerStatus) -> Finding {
+    let all: Vec<_> = status.troubles.iter().chain(&status.hold).collect();
+    let mut told: Vec<_> = all.iter().map(|trouble| trouble.detail.as_str()).collect();
+    told.dedup();
+    if told.is_empty() {
+        return Finding::new("server", Level::Ok, "it is running");
+    }
+    let finding = Finding::new("server", Level::Warning, format!("it is running, and says: {}", told.join("; ")));
+    all.iter().flat_map(|trouble| &trouble.hints).fold(finding, |finding, hint| finding.hint(hint.clone()))
+}
+
 async fn server(config: &Config) -> Result<Finding, Problem> {
     let client = Client::of(&config.home).await?;
     if client.answers().await {
-        return Ok(Finding::new("server", Level::Ok, "it is running"));
+        let status: ServerStatus = client.get("/api/v1/status").await?;
+        return Ok(running(&status));
     }
     let Some(address) = config.listen else {
         return Ok(Finding::new("server", Level::Ok, "it is not running; any command starts it"));

@@ -40,9 +40,19 @@ pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Prob
         ("api", listen),
         ("worker", worker),
         ("git", status.git),
-        ("tasks", format!("{} in {} environments, {} active", status.tasks, status.environments, status.active_runs)),
+        (
+            "tasks",
+            format!(
+                "{} in {} environments, {} active, {} in the queue",
+                status.tasks, status.environments, status.active_runs, status.queued_runs
+            ),
+        ),
     ] {
         printer::line(format!("{name:<8} {value}"));
+    }
+    for trouble in status.troubles.iter().chain(status.hold.iter().filter(|hold| !status.troubles.contains(hold))) {
+        printer::line(format!("{:<8} {}", "trouble", trouble.detail));
+        trouble.hints.iter().for_each(|hint| printer::hint(hint));
     }
     for hint in status.worker.hints {
         printer::hint(&hint);

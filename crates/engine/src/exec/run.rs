@@ -4,6 +4,7 @@
 //! Invariant: a run that is cut short (deadline, cancelled, dropped) takes its whole process group with it.
 
 use std::io;
+use std::path::Path;
 use std::pin::pin;
 use std::process::Stdio;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use super::command::{CommandSpec, Group, Stderr, Stdin, Stdout};
 use super::finished::{Finished, RunProgramError};
 use super::process::{self, ProcessIdentity};
 use super::running::{GroupGuard, RunningProgram};
+use crate::metrics::COUNTED;
 
 /// Between SIGTERM and SIGKILL: git needs a moment to remove its lock files.
 const GRACE: Duration = Duration::from_secs(2);
@@ -37,7 +39,21 @@ enum CutShort {
 
 impl CommandSpec<'_> {
     /// Runs the program to its end, whatever its exit status.
-    pub async fn run(mut self) -> Result<Finished, RunProgramError> {
+    pub async fn run(self) -> Result<Finished, RunProgramError> {
+        let (name, verb) = self.counted_as();
+        let ended = self.run_to_its_end().await;
+        let outcome = match &ended {
+            Ok(finished) if finished.status.success() => "ok",
+            Ok(_) => "failed",
+            Err(RunProgramError::TimedOut { .. }) => "timed_out",
+            Err(RunProgramError::Cancelled { .. }) => "cancelled",
+            Err(_) => "error",
+        };
+        COUNTED.program(&name, &verb, outcome);
+        ended
+    }
+
+    async fn run_to_its_end(mut self) -> Result<Finished, RunProgramError> {
         let program = self.shown();
         let mut running = self.spawn(true)?;
         let (mut stdout, mut stderr) = (Vec::new(), Tail::default());
@@ -91,6 +107,14 @@ impl CommandSpec<'_> {
         let mut running = self.spawn(false)?;
         running.group.leader = None;
         Ok(running.identity.clone())
+    }
+
+    /// The program's name and what it is asked to do: its first word that is no option and could be nothing but a verb.
+    fn counted_as(&self) -> (String, String) {
+        let name = Path::new(&self.program).file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_verb = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-');
+        let verb = self.arguments.iter().take(2).filter_map(|word| word.to_str()).find(is_verb).unwrap_or("none");
+        (name, verb.to_owned())
     }
 
     fn shown(&self) -> String {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use model::problem::{Problem, ProblemKind};
 
+use super::StoreError;
 use super::atomic::write_atomically;
 use super::layout::Layout;
 
@@ -65,6 +66,15 @@ impl From<OpenHomeError> for Problem {
 }
 
 impl Home {
+    /// Whether state can be written: by writing something and removing it.
+    pub fn probe(&self) -> Result<(), StoreError> {
+        let path = self.layout.home().join(format!("probe-{}", std::process::id()));
+        let written = fs_err::write(&path, b"x");
+        // A disk that is full has room for the name alone.
+        let removed = fs_err::remove_file(&path);
+        written.and(removed).map_err(|error| StoreError::new("write", self.layout.home(), error))
+    }
+
     /// Makes what is missing, takes the lock, and reads or makes the token.
     pub fn open(path: &Path) -> Result<Self, OpenHomeError> {
         let unusable = |source| OpenHomeError::Unusable { home: path.to_owned(), source };

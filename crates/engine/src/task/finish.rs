@@ -19,6 +19,7 @@ use crate::exec::Redactor;
 use crate::git::{CommitMessage, RunTrailers, Snapshot};
 use crate::journal::Tail;
 use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};
+use crate::metrics::COUNTED;
 use crate::worker::engine_environment;
 
 /// How much of stderr's end is looked at for the reason of a failure.
@@ -29,7 +30,11 @@ impl Inner {
         let number = slot.record().last_run().number;
         let files = RunFiles::new(&self.home.layout.logs(slot.id), number);
         match self.finished(slot, attempt, &files).await {
-            Ok(end) => self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await,
+            Ok(end) => {
+                let log_bytes = fs_err::metadata(files.journal()).map_or(0, |found| found.len());
+                COUNTED.run(&end, log_bytes);
+                self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
+            }
             // Left as it is: recovery finishes it as soon as the disk can be read again.
             Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery will try again"),
         }

@@ -13,6 +13,7 @@ use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, deci
 use super::TaskSlot;
 use crate::crash::{self, CrashPoint};
 use crate::engine::Inner;
+use crate::metrics::COUNTED;
 use crate::store::StoreError;
 
 impl Inner {
@@ -55,6 +56,7 @@ impl Inner {
         };
         for event in reconcile(&record, &seen) {
             tracing::info!(task = %slot.id, ?event, "recovery");
+            COUNTED.recovery(&event);
             self.take(slot, event).await;
         }
     }

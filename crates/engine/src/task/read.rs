@@ -19,6 +19,7 @@ use crate::engine::{Inner, LogFile, RunLine};
 use crate::exec::Redactor;
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
+use crate::metrics::COUNTED;
 
 /// The largest patch that is answered; a larger one is read with git itself.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
@@ -92,6 +93,7 @@ impl Inner {
         let (slot, redactor) = (Arc::clone(slot), self.redactor(slot.env_id));
         let mut interest = self.watch.watch(&self.home.layout.logs(slot.id));
         Ok(async_stream::stream! {
+            let _open = COUNTED.stream();
             let mut changes = slot.changes();
             let mut tail = Tail::from(path.clone(), offset);
             loop {

@@ -36,38 +36,26 @@ pub(crate) async fn readyz(State(api): State<Api>) -> Result<&'static str, Probl
     readiness(&api.engine.fresh_status().await).map_err(ProblemResponse::from)
 }
 
+/// Every reason is named, not only the first.
 fn readiness(status: &ServerStatus) -> Result<&'static str, Problem> {
-    match &status.worker.problem {
-        None => Ok("ready\n"),
-        Some(reason) => {
-            let detail = format!("tasks cannot start: {reason}");
-            let problem = Problem::new(ProblemKind::Unavailable, "not_ready", detail);
-            Err(status.worker.hints.iter().fold(problem, Problem::hint))
-        }
+    let worker = status.worker.problem.as_ref().map(|reason| (reason, &status.worker.hints));
+    let home = status.troubles.iter().map(|trouble| (&trouble.detail, &trouble.hints));
+    let all: Vec<_> = worker.into_iter().chain(home).collect();
+    if all.is_empty() {
+        return Ok("ready\n");
     }
+    let reasons: Vec<_> = all.iter().map(|(reason, _)| reason.as_str()).collect();
+    let problem = Problem::new(ProblemKind::Unavailable, "not_ready", format!("tasks cannot start: {}", reasons.join("; ")));
+    Err(all.iter().flat_map(|(_, hints)| hints.iter()).fold(problem, Problem::hint))
 }
 
 /// Metrics
 ///
-/// In the text format of Prometheus.
+/// In the text format of `OpenMetrics`, which Prometheus reads.
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "server",
-    responses((status = 200, description = "The figures", body = String, content_type = "text/plain; version=0.0.4"), Refused))]
-pub(crate) async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], exposition(&api.engine.status()))
-}
-
-fn exposition(status: &ServerStatus) -> String {
-    let gauges = [
-        ("environments", "Environments that exist.", status.environments),
-        ("tasks", "Tasks that exist.", status.tasks),
-        ("active_runs", "Tasks with an active run.", status.active_runs),
-        ("worker_usable", "Whether tasks can start (1) or not (0).", usize::from(status.worker.problem.is_none())),
-    ];
-    let lines = gauges.iter().map(|(name, help, value)| {
-        let name = format!("codex_orchestrator_{name}");
-        format!("# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n")
-    });
-    lines.collect()
+    responses((status = 200, description = "The figures", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), Refused))]
+pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ProblemResponse> {
+    Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.engine.metrics()?))
 }
 
 /// The server's state
@@ -110,6 +98,7 @@ mod tests {
             active_runs: 4,
             queued_runs: 1,
             hold: None,
+            troubles: vec![],
         }
     }
 
@@ -120,23 +109,9 @@ mod tests {
         assert_eq!(problem.kind, ProblemKind::Unavailable);
         assert_eq!(problem.detail, "tasks cannot start: codex-docker is not on PATH");
         assert_eq!(problem.hints, ["install it, or set ORCH_WORKER=host"]);
-    }
-
-    #[test]
-    fn the_figures_are_those_of_the_status() {
-        insta::assert_snapshot!(exposition(&status(None)), @"
-        # HELP codex_orchestrator_environments Environments that exist.
-        # TYPE codex_orchestrator_environments gauge
-        codex_orchestrator_environments 2
-        # HELP codex_orchestrator_tasks Tasks that exist.
-        # TYPE codex_orchestrator_tasks gauge
-        codex_orchestrator_tasks 30
-        # HELP codex_orchestrator_active_runs Tasks with an active run.
-        # TYPE codex_orchestrator_active_runs gauge
-        codex_orchestrator_active_runs 4
-        # HELP codex_orchestrator_worker_usable Whether tasks can start (1) or not (0).
-        # TYPE codex_orchestrator_worker_usable gauge
-        codex_orchestrator_worker_usable 1
-        ");
+        let trouble =
+            model::queue::Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec!["make some".to_owned()] };
+        let both = readiness(&ServerStatus { troubles: vec![trouble], ..status(Some("no worker")) }).expect_err("two reasons");
+        assert_eq!((both.detail.as_str(), both.hints.len()), ("tasks cannot start: no worker; no room", 2));
     }
 }

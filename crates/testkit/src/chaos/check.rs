@@ -1,0 +1,182 @@
+//! What must be true whenever all is calm, whatever happened before.
+//! It looks at the files and processes themselves, and at what the server says of them.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use reqwest::Method;
+use serde_json::Value;
+
+use super::world::{World, folders};
+
+impl World {
+    /// Looks at everything, and notes what is wrong.
+    pub(super) async fn check(&mut self) {
+        let mut wrong = vec![];
+        self.account.runs.clear();
+        self.account.lines = 0;
+        let mut tasks = BTreeMap::new();
+        let mut cursor = String::new();
+        loop {
+            let Some((200, page)) = self.ask(Method::GET, &format!("/api/v1/tasks?limit=200{cursor}"), &Value::Null).await else {
+                self.account.violations.push(format!("the server does not list its tasks: {}", self.home.log()));
+                return;
+            };
+            if let Some(damaged) = page["damaged"].as_array().filter(|damaged| !damaged.is_empty()) {
+                wrong.push(format!("damaged: {damaged:?}"));
+            }
+            for task in page["items"].as_array().into_iter().flatten() {
+                tasks.insert(task["task_id"].as_str().unwrap_or_default().to_owned(), task.clone());
+            }
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        for task in tasks.values() {
+            for run in task["runs"].as_array().into_iter().flatten() {
+                *self.account.runs.entry(run["status"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+            }
+        }
+        self.acknowledged_is_there(&tasks, &mut wrong);
+        for task in tasks.values() {
+            self.logs_are_whole(task, &mut wrong);
+            self.committed_once(task, &mut wrong);
+        }
+        for file in folders(&self.home.scratch().join("ran")) {
+            let times = std::fs::read_to_string(&file).unwrap_or_default().lines().count();
+            if times > 1 {
+                wrong.push(format!("{} ran {times} times", file.display()));
+            }
+        }
+        self.nobody_is_left(&mut wrong);
+        self.mirrors_are_sound(&mut wrong);
+        self.account.violations.extend(wrong);
+    }
+
+    fn acknowledged_is_there(&self, tasks: &BTreeMap<String, Value>, wrong: &mut Vec<String>) {
+        for (id, told) in &self.told {
+            let Some(task) = tasks.get(id) else {
+                if !told.removed {
+                    wrong.push(format!("the task {id} was acknowledged and is gone"));
+                } else if !self.home.path().join("trash").join(id).is_dir() {
+                    wrong.push(format!("the task {id} was removed and is not in the trash"));
+                }
+                continue;
+            };
+            let everything = format!("{} {}", task["runs"], task["follow_ups"]);
+            for name in &told.prompts {
+                if !everything.contains(&format!("end {name}\"")) {
+                    wrong.push(format!("the prompt {name} of the task {id} was acknowledged and is gone"));
+                }
+            }
+            for run in task["runs"].as_array().into_iter().flatten() {
+                let number = run["number"].as_u64().unwrap_or_default();
+                let status = run["status"].as_str().unwrap_or_default();
+                if told.stopped.contains(&number) && !matches!(status, "stopped" | "interrupted" | "completed" | "failed") {
+                    wrong.push(format!("the stop of run {number} of {id} was acknowledged, and it is {status}"));
+                }
+            }
+        }
+    }
+
+    /// Every line once, in order, and all that the worker knows to have written.
+    fn logs_are_whole(&mut self, task: &Value, wrong: &mut Vec<String>) {
+        let id = task["task_id"].as_str().unwrap_or_default();
+        for run in task["runs"].as_array().into_iter().flatten() {
+            let prompt = run["prompt"].as_str().unwrap_or_default();
+            let Some(name) = prompt.rsplit(' ').next().filter(|name| name.starts_with('p')) else { continue };
+            let path = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
+            let log = std::fs::read_to_string(&path).unwrap_or_default();
+            let complete = &log[..log.rfind('\n').map_or(0, |at| at + 1)];
+            let mut expected = 0_u64;
+            for line in complete.lines().filter(|line| line.contains(&format!("\"{name} "))) {
+                expected += 1;
+                if !line.contains(&format!("\"{name} {expected}\"")) {
+                    wrong.push(format!("{}: line {expected} of {name} is `{line}`", path.display()));
+                    break;
+                }
+            }
+            let count = std::fs::read_to_string(self.home.scratch().join("counts").join(name)).unwrap_or_default();
+            let count = count.trim().parse().unwrap_or(0);
+            if expected < count {
+                wrong.push(format!("{}: {expected} lines of {name}, and its worker wrote {count}", path.display()));
+            }
+            self.account.lines += expected;
+            let over = complete.lines().any(|line| line.contains("\"turn.completed\""));
+            let status = run["status"].as_str().unwrap_or_default();
+            if status == "completed" && !over {
+                wrong.push(format!("run {} of {id} is completed, and its turn is not", run["number"]));
+            }
+        }
+    }
+
+    fn committed_once(&self, task: &Value, wrong: &mut Vec<String>) {
+        let (id, env) = (task["task_id"].as_str().unwrap_or_default(), task["env_id"].as_str().unwrap_or_default());
+        let (Some(base), Some(branch)) = (task["base_sha"].as_str(), task["branch"].as_str()) else { return };
+        let mirror = self.home.path().join("envs").join(env).join("mirror");
+        let Ok(history) =
+            git(&mirror, &["log", "--format=%(trailers:key=Run,valueonly,separator=%x2C)", &format!("{base}..{branch}")])
+        else {
+            // One that failed before it had a worktree has no branch.
+            return;
+        };
+        for run in task["runs"].as_array().into_iter().flatten() {
+            let number = run["number"].to_string();
+            let times = history.lines().filter(|line| **line == number).count();
+            if times > 1 {
+                wrong.push(format!("run {number} of {id} is committed {times} times"));
+            }
+            let name = run["prompt"].as_str().and_then(|prompt| prompt.rsplit(' ').next()).unwrap_or_default();
+            if run["status"] == "completed" && git(&mirror, &["show", &format!("{branch}:{name}.txt")]).as_deref() != Ok(name) {
+                wrong.push(format!("run {number} of {id} is completed, and its work is not on its branch"));
+            }
+        }
+    }
+
+    /// No process of a run, nor one that it started.
+    fn nobody_is_left(&self, wrong: &mut Vec<String>) {
+        let home = format!("ORCH_WORKER={}", self.home.scratch().display());
+        let worktrees = self.home.path().join("tasks");
+        for process in folders(Path::new("/proc")) {
+            let Ok(environment) = std::fs::read(process.join("environ")) else { continue };
+            let is_a_runs = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"ORCH_RUN="));
+            let is_here = std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&worktrees))
+                || String::from_utf8_lossy(&environment).contains(&home);
+            if is_a_runs && is_here {
+                let command = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " ");
+                wrong.push(format!("{} is left: {command}", process.display()));
+            }
+        }
+    }
+
+    fn mirrors_are_sound(&self, wrong: &mut Vec<String>) {
+        for env in &self.envs {
+            let mirror = self.home.path().join("envs").join(env).join("mirror");
+            if let Err(words) = git(&mirror, &["fsck", "--strict", "--no-dangling"]) {
+                wrong.push(format!("{}: {words}", mirror.display()));
+            }
+            let mut folder = vec![mirror.clone()];
+            while let Some(next) = folder.pop() {
+                for path in folders(&next) {
+                    if path.extension().is_some_and(|extension| extension == "lock") {
+                        wrong.push(format!("{} is left", path.display()));
+                    }
+                    if path.is_dir() && !path.is_symlink() {
+                        folder.push(path);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn git(mirror: &Path, arguments: &[&str]) -> Result<String, String> {
+    let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output();
+    let done = done.map_err(|error| error.to_string())?;
+    if done.status.success() {
+        Ok(String::from_utf8_lossy(&done.stdout).trim_end().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&done.stderr).into_owned())
+    }
+}

@@ -1,0 +1,55 @@
+//! A storm: many tasks, and random kills of servers, keepers and workers at random moments, full disks, remotes that go away, and
+//! clients that vanish. After each round all must be calm, and nothing that was acknowledged may be lost.
+//!
+//! What is done is drawn from a seed. When it happens also depends on the machine, so the same seed is the same storm, not the same
+//! instant. Everything is real but the agent.
+
+mod account;
+mod check;
+mod world;
+
+pub use account::Account;
+
+use std::time::Duration;
+
+use self::world::World;
+
+/// How a storm is to be.
+#[derive(Debug, Clone)]
+pub struct Storm {
+    /// The program whose servers and keepers are killed.
+    pub binary: String,
+    /// What everything is drawn from.
+    pub seed: u64,
+    /// It goes on for at least so many kills.
+    pub kills: u32,
+    /// So many of them are in a round, after which all must be calm.
+    pub kills_a_round: u32,
+    /// Whether the home is a small disk that gets full. Needs root.
+    pub with_disk: bool,
+}
+
+/// The longest pause between two deeds.
+const LONGEST_PAUSE: u64 = 60;
+
+impl Storm {
+    /// Lets it rage. The account says what happened, and what is wrong.
+    ///
+    /// # Panics
+    /// When the ground of it fails: no folder, no server that starts.
+    pub async fn rage(&self) -> Account {
+        let mut world = World::new(self).await;
+        while world.account.kills() < self.kills && world.account.violations.is_empty() {
+            let before = world.account.kills();
+            while world.account.kills() < before + self.kills_a_round {
+                world.deed().await;
+                let pause = world.random.u64(..LONGEST_PAUSE);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            world.calm().await;
+            world.check().await;
+            world.account.rounds += 1;
+        }
+        world.end().await
+    }
+}

@@ -1,0 +1,349 @@
+//! The world of a storm: one home, two repositories, and what was acknowledged so far.
+//!
+//! A request that gets no answer is not acknowledged, and may have been done or not. Invariant: what is noted as acknowledged was
+//! answered with success.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use rustix::process::{Pid, Signal};
+use serde_json::{Value, json};
+
+use super::{Account, Storm};
+use crate::TestHome;
+use crate::small_disk::SmallDisk;
+use crate::upstream::Upstream;
+use crate::worker::scripted_worker;
+
+/// The most tasks that are at work at once.
+const AT_WORK: usize = 8;
+
+/// The size of a small disk, in MiB.
+const DISK: u32 = 96;
+
+/// How long a request may take. Removals wait for runs that do not want to end.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// How long it may take until all is calm.
+const CALM: Duration = Duration::from_mins(3);
+
+/// What was acknowledged of a task.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// The names of prompts.
+    pub(super) prompts: BTreeSet<String>,
+    /// The runs that were told to stop, and said that they would.
+    pub(super) stopped: BTreeSet<u64>,
+    /// Follow-ups that somebody asked to forget, acknowledged or not.
+    pub(super) removed: bool,
+}
+
+pub(super) struct World {
+    pub(super) home: TestHome,
+    pub(super) random: fastrand::Rng,
+    pub(super) account: Account,
+    pub(super) told: BTreeMap<String, Told>,
+    pub(super) envs: Vec<String>,
+    upstreams: Vec<Upstream>,
+    disk: Option<SmallDisk>,
+    ballast: Option<PathBuf>,
+    away: Option<usize>,
+    prompts: u32,
+    begun: Instant,
+}
+
+impl World {
+    pub(super) async fn new(storm: &Storm) -> Self {
+        let upstreams = vec![Upstream::new(), Upstream::new()];
+        let mut home = TestHome::new(&storm.binary);
+        let disk = storm.with_disk.then(|| SmallDisk::mount(&home.path(), DISK));
+        for folder in ["counts", "ran"] {
+            fs_err::create_dir(home.scratch().join(folder)).expect("a storm's folder can be written");
+        }
+        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
+        home.set("ORCH_MAX_PARALLEL_RUNS", "4");
+        fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"5s\"\n").expect("written");
+        home.start().await;
+        let mut envs = vec![];
+        for upstream in &upstreams {
+            envs.push(home.environment(&upstream.url()).await);
+        }
+        Self {
+            home,
+            random: fastrand::Rng::with_seed(storm.seed),
+            account: Account { seed: storm.seed, ..Account::default() },
+            told: BTreeMap::new(),
+            envs,
+            upstreams,
+            disk,
+            ballast: None,
+            away: None,
+            prompts: 0,
+            begun: Instant::now(),
+        }
+    }
+
+    /// Does one thing, whatever comes.
+    pub(super) async fn deed(&mut self) {
+        match self.random.u32(..100) {
+            0..26 => self.create().await,
+            26..36 => self.resume("resume").await,
+            36..44 => self.resume("follow-ups").await,
+            44..52 => self.stop().await,
+            52..56 => self.remove().await,
+            56..60 => self.restore().await,
+            60..72 => self.kill_server().await,
+            72..82 => self.kill_held("keeper"),
+            82..92 => self.kill_held("worker"),
+            92..95 => self.read_a_little().await,
+            95..98 => self.move_a_remote(),
+            _ => self.trouble_the_disk().await,
+        }
+    }
+
+    /// One request, with an answer or without.
+    pub(super) async fn ask(&mut self, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
+        let request = self.home.request(method.clone(), path).timeout(ANSWER);
+        let request = if method == Method::GET { request } else { request.json(body) };
+        let answer = request.send().await.ok()?;
+        let status = answer.status().as_u16();
+        let text = answer.text().await.ok()?;
+        Some((status, serde_json::from_str(&text).unwrap_or_default()))
+    }
+
+    /// A prompt that says numbered lines, notes each of them outside, and writes a file.
+    fn prompt(&mut self) -> (String, String) {
+        self.prompts += 1;
+        let name = format!("p{}", self.prompts);
+        let scratch = self.home.scratch();
+        let (count, ran) = (scratch.join("counts").join(&name), scratch.join("ran").join(&name));
+        let manner = match self.random.u32(..10) {
+            0 => "trap '' INT TERM",
+            1 => "(setsid sh -c 'while :; do sleep 1; done' &)",
+            2 => "head -c 300000 /dev/zero | tr '\\0' x; echo",
+            _ => ":",
+        };
+        let (lines, pause) = (self.random.u32(1..40), self.random.u32(1..6));
+        let prompt = format!(
+            "begin; echo x >> {ran}; {manner}; i=0; while [ $i -lt {lines} ]; do i=$((i+1)); say \"{name} $i\" || exit 1; \
+             echo $i > {count}; sleep 0.0{pause}; done; echo {name} > {name}.txt || exit 1; end {name}",
+            ran = ran.display(),
+            count = count.display()
+        );
+        (name, prompt)
+    }
+
+    async fn tasks(&mut self) -> Vec<Value> {
+        let page = self.ask(Method::GET, "/api/v1/tasks?limit=200", &Value::Null).await;
+        page.and_then(|(_, page)| page["items"].as_array().cloned()).unwrap_or_default()
+    }
+
+    async fn any(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<String> {
+        let found: Vec<_> = self.tasks().await.into_iter().filter(wanted).collect();
+        let task = self.random.choice(&found)?;
+        task["task_id"].as_str().map(str::to_owned)
+    }
+
+    async fn create(&mut self) {
+        if self.tasks().await.iter().filter(|task| task["active"] == true).count() >= AT_WORK {
+            return;
+        }
+        let (name, prompt) = self.prompt();
+        let env = self.random.choice(&self.envs).cloned().unwrap_or_default();
+        self.account.did("ask for a task");
+        let answer = self.ask(Method::POST, "/api/v1/tasks", &json!({ "env_id": env, "prompt": prompt })).await;
+        if let Some((201, view)) = answer
+            && let Some(id) = view["task_id"].as_str()
+        {
+            self.account.acknowledged += 1;
+            self.told.entry(id.to_owned()).or_default().prompts.insert(name);
+        }
+    }
+
+    async fn resume(&mut self, how: &str) {
+        let wants_active = how == "follow-ups";
+        let Some(id) = self.any(|task| task["active"] == wants_active && task["thread_id"].is_string()).await else { return };
+        let (name, prompt) = self.prompt();
+        self.account.did(if wants_active { "ask for a follow-up" } else { "ask to go on" });
+        let answer = self.ask(Method::POST, &format!("/api/v1/tasks/{id}/{how}"), &json!({ "prompt": prompt })).await;
+        if let Some((201, _)) = answer {
+            self.account.acknowledged += 1;
+            self.told.entry(id).or_default().prompts.insert(name);
+        }
+    }
+
+    async fn stop(&mut self) {
+        let Some(id) = self.any(|task| task["active"] == true).await else { return };
+        self.account.did("ask to stop");
+        let answer = self.ask(Method::POST, &format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
+        if let Some((200, view)) = answer
+            && view["status"] == "stopping"
+            && let Some(run) = view["runs"].as_array().and_then(|runs| runs.last()?["number"].as_u64())
+        {
+            self.account.acknowledged += 1;
+            self.told.entry(id).or_default().stopped.insert(run);
+        }
+    }
+
+    async fn remove(&mut self) {
+        let Some(id) = self.any(|_| true).await else { return };
+        self.account.did("ask to remove");
+        // Whether it is answered or not, it may be gone from now on.
+        self.told.entry(id.clone()).or_default().removed = true;
+        self.ask(Method::DELETE, &format!("/api/v1/tasks/{id}"), &json!({})).await;
+    }
+
+    async fn restore(&mut self) {
+        let Some((_, page)) = self.ask(Method::GET, "/api/v1/trash", &Value::Null).await else { return };
+        let items = page["items"].as_array().cloned().unwrap_or_default();
+        let Some(id) = self.random.choice(&items).and_then(|item| item["id"].as_str().map(str::to_owned)) else { return };
+        self.account.did("ask to restore");
+        self.ask(Method::POST, &format!("/api/v1/tasks/{id}/restore"), &json!({})).await;
+    }
+
+    async fn kill_server(&mut self) {
+        if self.home.has_ended() {
+            self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
+            return;
+        }
+        self.account.did("kill a server");
+        self.home.kill().await;
+        // A while without any, in which runs end and others are killed.
+        for _ in 0..self.random.u32(..4) {
+            let who = if self.random.bool() { "keeper" } else { "worker" };
+            self.kill_held(who);
+            let pause = self.random.u64(..50);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        self.start().await;
+    }
+
+    async fn start(&mut self) {
+        if !self.home.try_start().await {
+            // On a disk that is full or cannot be written it may refuse.
+            self.account.did("a server refused a troubled disk");
+            self.ease_the_disk();
+            self.home.start().await;
+        }
+    }
+
+    /// Kills whoever holds a run, or what it holds.
+    fn kill_held(&mut self, who: &'static str) {
+        let mut held = vec![];
+        for task in folders(&self.home.path().join("tasks")) {
+            for file in folders(&task.join("logs")) {
+                let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                let ended = file.with_file_name(name.replace(".keeper.json", ".exit.json")).exists();
+                if name.ends_with(".keeper.json") && !ended {
+                    held.push(file);
+                }
+            }
+        }
+        let pid = self.random.choice(&held).and_then(|file| {
+            let record: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
+            let pid = i32::try_from(record[who]["pid"].as_i64()?).ok()?;
+            // The number may be somebody else's by now.
+            let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+            let ours = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"ORCH_RUN="));
+            Pid::from_raw(pid).filter(|_| ours)
+        });
+        if let Some(pid) = pid
+            && rustix::process::kill_process(pid, Signal::KILL).is_ok()
+        {
+            self.account.did(if who == "keeper" { "kill a keeper" } else { "kill a worker" });
+        }
+    }
+
+    /// A client that vanishes in the middle of a stream.
+    async fn read_a_little(&mut self) {
+        self.account.did("read a little and vanish");
+        let answer = self.home.request(Method::GET, "/api/v1/events").timeout(ANSWER).send().await;
+        if let Ok(mut answer) = answer {
+            let _piece = tokio::time::timeout(Duration::from_millis(20), answer.chunk()).await;
+        }
+    }
+
+    fn move_a_remote(&mut self) {
+        let here = |upstream: &Upstream| upstream.path().to_owned();
+        let gone = |upstream: &Upstream| upstream.path().with_extension("away");
+        if let Some(away) = self.away.take() {
+            fs_err::rename(gone(&self.upstreams[away]), here(&self.upstreams[away])).expect("it is ours");
+            return;
+        }
+        self.account.did("move a remote away");
+        let away = self.random.usize(..self.upstreams.len());
+        fs_err::rename(here(&self.upstreams[away]), gone(&self.upstreams[away])).expect("it is ours");
+        self.away = Some(away);
+    }
+
+    async fn trouble_the_disk(&mut self) {
+        let Some(disk) = &self.disk else { return };
+        if self.ballast.is_some() {
+            return;
+        }
+        self.account.did("fill the disk");
+        self.ballast = Some(disk.fill());
+        for _ in 0..3 {
+            self.create().await;
+        }
+        if self.random.bool() {
+            self.kill_server().await;
+        }
+        self.ease_the_disk();
+    }
+
+    fn ease_the_disk(&mut self) {
+        if let Some(ballast) = self.ballast.take() {
+            fs_err::remove_file(ballast).expect("it is ours");
+        }
+    }
+
+    /// Takes all troubles away, and waits until nothing is under way.
+    pub(super) async fn calm(&mut self) {
+        self.ease_the_disk();
+        if self.away.is_some() {
+            self.move_a_remote();
+        }
+        if self.home.has_ended() {
+            self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
+            self.home.start().await;
+        }
+        let begun = Instant::now();
+        loop {
+            let active: Vec<_> = self.tasks().await.into_iter().filter(|task| task["active"] == true).collect();
+            if active.is_empty() {
+                return;
+            }
+            if begun.elapsed() > CALM {
+                let named: Vec<_> = active.iter().map(|task| format!("{} {}", task["task_id"], task["status"])).collect();
+                self.account.violations.push(format!("still active after {} s: {}", CALM.as_secs(), named.join(", ")));
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(super) async fn end(mut self) -> Account {
+        self.account.seconds = self.begun.elapsed().as_secs_f64();
+        if !self.account.violations.is_empty() {
+            let kept = std::env::temp_dir().join(format!("codex-orchestrator-storm-{}", self.account.seed));
+            let copied = std::process::Command::new("cp")
+                .args(["--archive", "--no-target-directory"])
+                .arg(self.home.path())
+                .arg(&kept)
+                .status();
+            self.account.kept = copied.is_ok_and(|status| status.success()).then_some(kept);
+        }
+        if !self.home.has_ended() {
+            self.home.stop().await;
+        }
+        self.account
+    }
+}
+
+pub(super) fn folders(folder: &std::path::Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
