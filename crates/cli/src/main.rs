@@ -14,6 +14,7 @@ mod printer;
 mod progress;
 mod server;
 mod sse;
+mod supervisor;
 
 use std::ffi::OsString;
 use std::path::Path;

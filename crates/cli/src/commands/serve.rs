@@ -12,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::args::{Arguments, ServeArguments};
 use crate::printer;
+use crate::supervisor::Supervisor;
 
 pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
     log(&serve.log_format);
@@ -38,9 +39,21 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     if let Some(address) = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()) {
         engine.set_listen(address);
     }
-    announce(&engine, serve.announce);
+    let listen = announce(&engine, serve.announce);
+    let supervisor = Supervisor::of(&config);
+    supervisor.ready(&format!("serving on {listen}"));
     let options = web::ServeOptions { allowed_hosts: config.allowed_hosts.clone() };
-    let served = web::serve(engine.clone(), listeners, options, shutdown).await;
+    let serving = async {
+        let served = web::serve(engine.clone(), listeners, options, shutdown.clone()).await;
+        shutdown.cancel();
+        served
+    };
+    let supervised = async {
+        supervisor.say_that_it_lives(&config.home, &shutdown).await;
+        shutdown.cancelled().await;
+        supervisor.stopping();
+    };
+    let (served, ()) = tokio::join!(serving, supervised);
     engine.shutdown().await;
     served.map_err(|error| Problem::internal(format!("could not go on serving: {error}")))?;
     Ok(ExitCode::SUCCESS)
@@ -65,8 +78,8 @@ fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Says where the server is and which worker it uses; to whoever started it in the background, on one line.
-fn announce(engine: &Engine, to_starter: bool) {
+/// Says where the server is and which worker it uses; to whoever started it in the background, on one line. Returns where.
+fn announce(engine: &Engine, to_starter: bool) -> String {
     let status = engine.status();
     let listen = status.listen.as_deref().map_or_else(|| "the socket only".to_owned(), |address| format!("http://{address}"));
     match &status.worker.problem {
@@ -76,4 +89,5 @@ fn announce(engine: &Engine, to_starter: bool) {
     if to_starter {
         printer::line(format!("serving on {listen}"));
     }
+    listen
 }
