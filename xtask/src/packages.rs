@@ -19,6 +19,7 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("faketime"), "faketime"),
     (Need::Program("podman"), "podman"),
     (Need::Program("catatonit"), "catatonit"),
+    (Need::Program("systemd-analyze"), "systemd"),
     (Need::File("/bin/busybox"), "busybox-static"),
     (Need::File("/etc/ssl/certs/ca-certificates.crt"), "ca-certificates"),
 ];

@@ -29,6 +29,9 @@ pub(crate) enum Command {
     Up,
     /// Run the server in the foreground
     Serve(ServeArguments),
+    /// Run the server under systemd, from the login or the boot on
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Show what the server is doing
     Status,
     /// Check what is needed on this machine, and say what to do about what is missing
@@ -101,6 +104,43 @@ pub(crate) struct ServeArguments {
     /// Print one line once the API answers
     #[arg(long, hide = true)]
     pub(crate) announce: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ServiceCommand {
+    /// Write the unit, start it, and have it started at every login (or, with --system, boot)
+    Install(InstallArguments),
+    /// Stop the server and remove the unit; runs go on
+    Uninstall {
+        /// The machine's service, not yours
+        #[arg(long)]
+        system: bool,
+    },
+    /// Show whether the service is installed and running; the exit code is 0 when it runs
+    Status {
+        /// The machine's service, not yours
+        #[arg(long)]
+        system: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InstallArguments {
+    /// As a service of the machine, which starts at boot; needs root
+    #[arg(long)]
+    pub(crate) system: bool,
+    /// Which user's the machine's service and its runs are [default: who called sudo, else root]
+    #[arg(long, value_name = "USER", requires = "system")]
+    pub(crate) run_as: Option<String>,
+    /// The TCP address of the API, or `off` [default: as `config.toml` says, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+    /// `codex-docker`, `host`, or the path of a program [default: as `config.toml` says, else codex-docker]
+    #[arg(long, value_name = "WORKER")]
+    pub(crate) worker: Option<String>,
+    /// Only print the unit
+    #[arg(long)]
+    pub(crate) print: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -26,7 +26,7 @@ use crate::client::Client;
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long a server that holds the home without answering may take to answer or to end; more than a shutdown takes.
-const HOLDER_PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const HOLDER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often a server that somebody else starts is asked whether it answers yet. There is no other word of it.
 const ASK_EVERY: Duration = Duration::from_millis(50);

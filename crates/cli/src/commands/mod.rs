@@ -11,6 +11,7 @@ mod image;
 mod login;
 mod queue;
 mod serve;
+mod service;
 mod status;
 mod task;
 mod task_diff;
@@ -47,6 +48,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Doctor => doctor::run(&config(&arguments)?, arguments.json).await,
         Command::Login(login) => login::login(&config(&arguments)?, login, arguments.json).await,
         Command::Logout => login::logout(&config(&arguments)?, arguments.json),
+        Command::Service(command) => service::run(&arguments, command).await,
         Command::Up => status::up(&config(&arguments)?, arguments.json).await,
         Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,

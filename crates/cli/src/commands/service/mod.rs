@@ -1,0 +1,340 @@
+//! `service`: the server under systemd, from the login or the boot on. Here is the order of the steps; `unit` has the text,
+//! `systemd` the machine's side.
+//!
+//! Every command can be given twice. Invariant: only the server is ever stopped; runs and their keepers are never touched.
+
+#[cfg(test)]
+mod stage;
+mod systemd;
+mod unit;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use engine::exec::process::{ProcessIdentity, Signal};
+use engine::{Config, Overrides};
+use model::api::ServerStatus;
+use model::problem::{Problem, ProblemKind};
+use serde::Serialize;
+use tokio::process::Command;
+
+use self::systemd::{Manager, Systemd, UnitState};
+use self::unit::{NAME, Scope, Unit};
+use crate::args::{Arguments, InstallArguments, ServiceCommand};
+use crate::client::Client;
+use crate::printer;
+use crate::server::{self, HOLDER_PATIENCE};
+
+/// Where systemd notes whose services run without a login.
+const LINGER: &str = "/var/lib/systemd/linger";
+
+/// Where the machine's own units lie.
+const SYSTEM_UNITS: &str = "/etc/systemd/system";
+
+pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Result<ExitCode, Problem> {
+    let json = arguments.json;
+    match command {
+        ServiceCommand::Install(install) => {
+            let config = planned(arguments, install).await?;
+            let unit = unit(&config, install)?;
+            if install.print {
+                printer::bytes(unit.text()?.as_bytes());
+                return Ok(ExitCode::SUCCESS);
+            }
+            let systemd = find(&config, install.system)?;
+            let changed = installed(&systemd, &unit).await?;
+            if json {
+                return shown(&systemd, json).await;
+            }
+            printer::line(if changed {
+                "The service was installed, and the server runs."
+            } else {
+                "The service is installed already, and the server runs."
+            });
+            shown(&systemd, json).await?;
+            hint_about_logging_out(&config, install.system);
+            Ok(ExitCode::SUCCESS)
+        }
+        ServiceCommand::Uninstall { system } => {
+            let removed = uninstalled(&find(&server::config(arguments)?, *system)?).await?;
+            printer::line(if removed {
+                "The service was removed. Runs that are under way go on; any command starts a server that takes them over."
+            } else {
+                "There is no service to remove."
+            });
+            Ok(ExitCode::SUCCESS)
+        }
+        ServiceCommand::Status { system } => shown(&find(&server::config(arguments)?, *system)?, json).await,
+    }
+}
+
+/// The settings that the service will have. A service of the machine has the home of the user it runs as.
+async fn planned(arguments: &Arguments, install: &InstallArguments) -> Result<Config, Problem> {
+    let overrides = |home| Overrides { home, listen: install.listen.clone(), worker: install.worker.clone() };
+    let own = Config::load(&overrides(arguments.home.clone()))?;
+    let is_chosen = arguments.home.is_some() || variable(&own, "ORCH_HOME").is_some();
+    if !install.system || is_chosen {
+        return Ok(own);
+    }
+    let home = home_of(&run_as(&own, install)).await?;
+    Config::load(&overrides(Some(home.join(".codex-orchestrator"))))
+}
+
+fn variable<'a>(config: &'a Config, name: &str) -> Option<&'a str> {
+    config.environment.get(std::ffi::OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
+}
+
+/// Who the machine's service is: whom it was said to be, or who called sudo.
+fn run_as(config: &Config, install: &InstallArguments) -> String {
+    install.run_as.as_deref().or_else(|| variable(config, "SUDO_USER")).unwrap_or("root").to_owned()
+}
+
+async fn home_of(user: &str) -> Result<PathBuf, Problem> {
+    let asked = Command::new("getent").args(["passwd", "--", user]).output().await;
+    let entry = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let home = entry.trim().split(':').nth(5).filter(|home| Path::new(home).is_absolute()).map(PathBuf::from);
+    home.ok_or_else(|| {
+        Problem::new(ProblemKind::Unusable, "no_such_user", format!("the home of the user `{user}` is not known"))
+            .hint("name another with --run-as, or say where all state lies with --home")
+    })
+}
+
+fn unit(config: &Config, install: &InstallArguments) -> Result<Unit, Problem> {
+    let program = std::env::current_exe().map_err(|error| Problem::internal(format!("where this program is: {error}")))?;
+    if !program.is_file() {
+        let detail = format!("this program was replaced or removed while it ran: {}", program.display());
+        return Err(Problem::new(ProblemKind::WrongState, "program_gone", detail).hint("give the command again"));
+    }
+    let scope = if install.system { Scope::System { run_as: run_as(config, install) } } else { Scope::User };
+    let given = [("--listen", &install.listen), ("--worker", &install.worker)];
+    let arguments = given.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value.clone()?])).flatten().collect();
+    Ok(Unit { scope, program, home: config.home.clone(), path: variable(config, "PATH").map(str::to_owned), arguments })
+}
+
+fn find(config: &Config, system: bool) -> Result<Systemd, Problem> {
+    let path = variable(config, "PATH").unwrap_or_default().to_owned();
+    if system {
+        return Systemd::find(Manager::System, Path::new(SYSTEM_UNITS), path.as_ref());
+    }
+    let given = variable(config, "XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = given.or_else(|| Some(Path::new(variable(config, "HOME")?).join(".config"))).ok_or_else(|| {
+        Problem::new(ProblemKind::Unusable, "config_unusable", "HOME is not set, so there is no place for the unit".to_owned())
+            .hint("set HOME, or use --system")
+    })?;
+    Systemd::find(Manager::User, &folder.join("systemd/user"), path.as_ref())
+}
+
+/// Writes the unit and starts it. Says whether anything was new.
+async fn installed(systemd: &Systemd, unit: &Unit) -> Result<bool, Problem> {
+    let text = unit.text()?;
+    systemd.answers().await?;
+    let is_new = systemd.installed()?.is_none_or(|found| found != text);
+    if is_new {
+        systemd.write(&text)?;
+    }
+    systemd.tell(&["daemon-reload"]).await?;
+    let was_active = systemd.state().await?.active == "active";
+    if !was_active {
+        end_background_server(&unit.home).await?;
+    }
+    let started = async {
+        systemd.tell(&["enable", "--now", NAME]).await?;
+        if was_active && is_new {
+            systemd.tell(&["restart", NAME]).await?;
+        }
+        Ok(())
+    };
+    started.await.map_err(|problem: Problem| problem.hint(format!("its log says why: {}", systemd.journal())))?;
+    Ok(is_new || !was_active)
+}
+
+/// A server that some command started in the background holds the home. Its runs go on, and the service takes them over.
+async fn end_background_server(home: &Path) -> Result<(), Problem> {
+    let client = Client::of(home).await?;
+    if !client.answers().await {
+        return Ok(());
+    }
+    let pid = client.get::<ServerStatus>("/api/v1/status").await?.pid;
+    printer::remark(format!("A server runs in the background (process {pid}). It is ended; its runs go on."));
+    end(pid).await.map_err(|error| {
+        Problem::new(ProblemKind::WrongState, "server_in_the_way", format!("the process {pid} cannot be ended: {error}"))
+            .hint(format!("end it with `kill {pid}`, then try again"))
+    })
+}
+
+async fn end(pid: u32) -> std::io::Result<()> {
+    let Some(server) = ProcessIdentity::of(pid)? else { return Ok(()) };
+    server.signal(Signal::TERM)?;
+    tokio::time::timeout(HOLDER_PATIENCE, server.wait_until_gone()).await?
+}
+
+/// Stops the server and removes the unit. Says whether there was one.
+async fn uninstalled(systemd: &Systemd) -> Result<bool, Problem> {
+    if systemd.installed()?.is_none() {
+        return Ok(false);
+    }
+    systemd.answers().await?;
+    systemd.tell(&["disable", "--now", NAME]).await?;
+    systemd.remove()?;
+    systemd.tell(&["daemon-reload"]).await?;
+    Ok(true)
+}
+
+#[derive(Debug, Serialize)]
+struct ServiceStatus<'a> {
+    unit: &'a Path,
+    installed: bool,
+    #[serde(flatten)]
+    state: UnitState,
+}
+
+/// Prints how the service is. The exit code says whether its server runs.
+async fn shown(systemd: &Systemd, json: bool) -> Result<ExitCode, Problem> {
+    let (is_installed, state) = (systemd.installed()?.is_some(), systemd.state().await?);
+    let code = if state.active == "active" { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    if json {
+        printer::json(&ServiceStatus { unit: &systemd.unit, installed: is_installed, state })?;
+        return Ok(code);
+    }
+    if !is_installed {
+        printer::line("The service is not installed.");
+        printer::hint("codex-orchestrator service install");
+        return Ok(code);
+    }
+    printer::line(format!("unit     {}", systemd.unit.display()));
+    printer::line(format!("server   {}", words(&state)));
+    printer::line(format!("log      {}", systemd.journal()));
+    if state.active == "failed" {
+        printer::hint(&systemd.spoken(&format!("restart {NAME}")));
+    }
+    Ok(code)
+}
+
+fn words(state: &UnitState) -> String {
+    let pid = state.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
+    let restarts = match state.restarts {
+        0 => String::new(),
+        number => format!(", started again {}", printer::plural(number as usize, "time")),
+    };
+    let enabled = if state.enabled == "enabled" { ", starts by itself" } else { ", does not start by itself" };
+    format!("{}{pid}{restarts}{enabled}", state.active)
+}
+
+/// A user's systemd ends with the last session, and everything in it: here also the runs.
+fn hint_about_logging_out(config: &Config, system: bool) {
+    let user = variable(config, "USER").or_else(|| variable(config, "LOGNAME"));
+    let lingers = user.is_some_and(|user| Path::new(LINGER).join(user).exists());
+    if !system && !lingers {
+        printer::hint("server and runs end when you log out, unless you give once: loginctl enable-linger");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::stage::Stage;
+    use super::*;
+
+    const ACTIVE: &str =
+        "case \"$*\" in *ActiveState*) printf 'ActiveState=active\\nUnitFileState=enabled\\nMainPID=42\\nNRestarts=2\\n';; esac";
+    const INACTIVE: &str = "case \"$*\" in *ActiveState*) printf 'ActiveState=inactive\\nUnitFileState=\\nMainPID=0\\n';; esac";
+
+    fn unit(home: PathBuf) -> Unit {
+        Unit { scope: Scope::User, program: "/bin/true".into(), home, path: None, arguments: vec![] }
+    }
+
+    /// What `systemctl` was told, but for the questions.
+    fn deeds(stage: &Stage) -> Vec<String> {
+        stage.calls().into_iter().filter(|call| !call.contains("show")).collect()
+    }
+
+    #[tokio::test]
+    async fn installing_writes_the_unit_and_starts_it() {
+        let stage = Stage::new(INACTIVE);
+        assert!(installed(&stage.systemd, &unit(stage.home())).await.expect("it is installed"));
+        let text = std::fs::read_to_string(&stage.systemd.unit).expect("the unit");
+        assert!(text.contains("KillMode=process"), "{text}");
+        assert_eq!(deeds(&stage), ["--user daemon-reload", "--user enable --now codex-orchestrator.service"]);
+    }
+
+    #[tokio::test]
+    async fn installing_again_restarts_the_server_only_for_something_new() {
+        let stage = Stage::new(ACTIVE);
+        let mut unit = unit(stage.home());
+        assert!(installed(&stage.systemd, &unit).await.expect("it is installed"));
+        stage.forget_calls();
+        assert!(!installed(&stage.systemd, &unit).await.expect("it is installed already"));
+        assert!(!deeds(&stage).iter().any(|call| call.contains("restart")), "{:?}", deeds(&stage));
+        unit.arguments = vec!["--listen".to_owned(), "off".to_owned()];
+        assert!(installed(&stage.systemd, &unit).await.expect("it is installed anew"));
+        assert_eq!(deeds(&stage).last().map(String::as_str), Some("--user restart codex-orchestrator.service"));
+    }
+
+    #[tokio::test]
+    async fn where_systemd_does_not_answer_nothing_is_written() {
+        let stage = Stage::new("exit 1");
+        installed(&stage.systemd, &unit(stage.home())).await.expect_err("it does not answer");
+        assert!(!stage.systemd.unit.exists());
+    }
+
+    #[tokio::test]
+    async fn a_server_that_does_not_start_is_told_with_its_log() {
+        let stage = Stage::new(&format!("case \"$*\" in *enable*) exit 1;; esac; {INACTIVE}"));
+        let problem = installed(&stage.systemd, &unit(stage.home())).await.expect_err("it does not start");
+        assert!(problem.hints.iter().any(|hint| hint.contains("journalctl --user")), "{problem:?}");
+    }
+
+    /// Answers like the server of a home, as this process.
+    async fn serve_as(home: &Path, pid: u32) {
+        let status = format!(
+            r#"{{"version":"1","pid":{pid},"home":"/","worker":{{"name":"host","program":null,"problem":null,"hints":[]}},"git":"",
+            "started_at":"2026-01-01T00:00:00Z","listen":null,"environments":0,"tasks":0,"active_runs":0}}"#
+        );
+        let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{status}", status.len());
+        let listener = tokio::net::UnixListener::bind(home.join("orchestrator.sock")).expect("a free path");
+        loop {
+            let (mut client, _) = listener.accept().await.expect("somebody asks");
+            let mut request = vec![];
+            while !request.ends_with(b"\r\n\r\n") {
+                client.read_buf(&mut request).await.expect("a request");
+            }
+            client.write_all(answer.as_bytes()).await.expect("it is read");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_in_the_background_makes_room() {
+        let stage = Stage::new(INACTIVE);
+        let mut server = Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
+        let (home, pid) = (stage.home(), server.id().expect("it runs"));
+        let door = tokio::spawn(async move { serve_as(&home, pid).await });
+        testkit::until(HOLDER_PATIENCE, "the door is open", || stage.home().join("orchestrator.sock").exists());
+        let unit = unit(stage.home());
+        let (done, ended) = tokio::join!(installed(&stage.systemd, &unit), server.wait());
+        assert!(done.expect("it is installed"));
+        assert_eq!(ended.expect("it ended").signal(), Some(15));
+        door.abort();
+    }
+
+    #[tokio::test]
+    async fn uninstalling_stops_the_server_and_twice_is_fine() {
+        let stage = Stage::new(ACTIVE);
+        installed(&stage.systemd, &unit(stage.home())).await.expect("it is installed");
+        stage.forget_calls();
+        assert!(uninstalled(&stage.systemd).await.expect("it is removed"));
+        assert!(!stage.systemd.unit.exists());
+        assert_eq!(deeds(&stage), ["--user disable --now codex-orchestrator.service", "--user daemon-reload"]);
+        assert!(!uninstalled(&stage.systemd).await.expect("there is nothing to remove"));
+    }
+
+    #[tokio::test]
+    async fn the_state_is_said_in_words() {
+        let state = Stage::new(ACTIVE).systemd.state().await.expect("it answers");
+        assert_eq!(words(&state), "active (process 42), started again 2 times, starts by itself");
+        let state = Stage::new(INACTIVE).systemd.state().await.expect("it answers");
+        assert_eq!(words(&state), "inactive, does not start by itself");
+    }
+}

@@ -1,0 +1,219 @@
+//! The systemd of this machine: whether it is there, where it keeps a unit, and what `systemctl` is told.
+//! It decides nothing; what it writes is one file, and only one that is not somebody else's.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use model::problem::{Problem, ProblemKind};
+use tokio::process::Command;
+
+use super::unit::{MARK, NAME};
+
+/// Where a systemd that runs the machine shows itself (`sd_booted(3)`).
+const BOOTED: &str = "/run/systemd/system";
+
+/// Whose systemd it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Manager {
+    User,
+    System,
+}
+
+/// A systemd, and the place of our unit in it.
+#[derive(Debug)]
+pub(super) struct Systemd {
+    systemctl: PathBuf,
+    manager: Manager,
+    pub(super) unit: PathBuf,
+}
+
+/// What systemd says of the unit.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub(super) struct UnitState {
+    /// `active`, `inactive`, `failed`, `activating`, …
+    pub(super) active: String,
+    /// `enabled`, `disabled`, or nothing for a unit that is not there.
+    pub(super) enabled: String,
+    /// The server's process, while it runs.
+    pub(super) pid: Option<u32>,
+    /// How often systemd started it again by itself.
+    pub(super) restarts: u32,
+}
+
+impl Systemd {
+    /// The systemd that runs this machine. `path` is where programs are looked for, as in `PATH`.
+    pub(super) fn find(manager: Manager, units: &Path, path: &std::ffi::OsStr) -> Result<Self, Problem> {
+        Self::find_at(manager, units, path, Path::new(BOOTED))
+    }
+
+    fn find_at(manager: Manager, units: &Path, path: &std::ffi::OsStr, booted: &Path) -> Result<Self, Problem> {
+        let missing = |why: String| {
+            Problem::new(ProblemKind::Unavailable, "no_systemd", why)
+                .hint("run `codex-orchestrator serve` under the supervisor that this machine has")
+                .hint("it must end only that process, with SIGTERM, and leave its children alone: those are the runs")
+        };
+        let found = std::env::split_paths(path).map(|folder| folder.join("systemctl")).find(|program| program.is_file());
+        let systemctl = found.ok_or_else(|| missing("systemd is not installed: there is no `systemctl` on PATH".to_owned()))?;
+        if !booted.is_dir() {
+            return Err(missing(format!("systemd does not run this machine: there is no {}", booted.display())));
+        }
+        Ok(Self::at(systemctl, manager, units))
+    }
+
+    /// The one that this `systemctl` speaks to.
+    pub(super) fn at(systemctl: PathBuf, manager: Manager, units: &Path) -> Self {
+        Self { systemctl, manager, unit: units.join(NAME) }
+    }
+
+    /// The command that a person would type.
+    pub(super) fn spoken(&self, words: &str) -> String {
+        match self.manager {
+            Manager::User => format!("systemctl --user {words}"),
+            Manager::System => format!("systemctl {words}"),
+        }
+    }
+
+    /// Where the server's log is read.
+    pub(super) fn journal(&self) -> &'static str {
+        match self.manager {
+            Manager::User => "journalctl --user -u codex-orchestrator -n 50",
+            Manager::System => "journalctl -u codex-orchestrator -n 50",
+        }
+    }
+
+    /// Whether it can be talked to. Nothing is changed.
+    pub(super) async fn answers(&self) -> Result<(), Problem> {
+        self.tell(&["show", "--property=Version"]).await.map(drop).map_err(|problem| match self.manager {
+            Manager::User => {
+                problem.hint("with sudo or su there is no session of the user: log in as that user, or use --system")
+            }
+            Manager::System => problem,
+        })
+    }
+
+    /// Tells `systemctl` something, and gets what it prints.
+    pub(super) async fn tell(&self, words: &[&str]) -> Result<String, Problem> {
+        let output = self.call(words).await?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() {
+            return Ok(text(&output.stdout));
+        }
+        let detail = format!("`{}` ended with {}: {}", self.spoken(&words.join(" ")), output.status, text(&output.stderr));
+        Err(Problem::new(ProblemKind::Unavailable, "systemctl_failed", detail))
+    }
+
+    async fn call(&self, words: &[&str]) -> Result<Output, Problem> {
+        let mut command = Command::new(&self.systemctl);
+        if self.manager == Manager::User {
+            command.arg("--user");
+        }
+        let output = command.args(words).stdin(std::process::Stdio::null()).output().await;
+        output.map_err(|error| {
+            let detail = format!("`{}` cannot be started: {error}", self.systemctl.display());
+            Problem::new(ProblemKind::Unavailable, "systemctl_failed", detail)
+        })
+    }
+
+    /// What it says of the unit.
+    pub(super) async fn state(&self) -> Result<UnitState, Problem> {
+        let properties = "--property=ActiveState,UnitFileState,MainPID,NRestarts";
+        let said = self.tell(&["show", properties, NAME]).await?;
+        let value = |key: &str| {
+            let found = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            found.unwrap_or_default().to_owned()
+        };
+        Ok(UnitState {
+            active: value("ActiveState"),
+            enabled: value("UnitFileState"),
+            pid: value("MainPID").parse().ok().filter(|pid| *pid > 0),
+            restarts: value("NRestarts").parse().unwrap_or_default(),
+        })
+    }
+
+    /// The unit as it is on disk, if there is one of ours.
+    pub(super) fn installed(&self) -> Result<Option<String>, Problem> {
+        match std::fs::read_to_string(&self.unit) {
+            Ok(text) if text.starts_with(MARK) => Ok(Some(text)),
+            Ok(_) => {
+                let detail = format!("{} was not written by this program, and is left alone", self.unit.display());
+                Err(Problem::new(ProblemKind::WrongState, "foreign_unit", detail).hint("move it away, then try again"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.unusable(&error)),
+        }
+    }
+
+    /// Writes the unit, whole or not at all.
+    pub(super) fn write(&self, text: &str) -> Result<(), Problem> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let write = || {
+            let folder = self.unit.parent().ok_or(io::ErrorKind::NotFound)?;
+            std::fs::create_dir_all(folder)?;
+            let mut file = tempfile::NamedTempFile::new_in(folder)?;
+            io::Write::write_all(&mut file, text.as_bytes())?;
+            file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+            file.as_file().sync_all()?;
+            file.persist(&self.unit).map_err(|error| error.error).map(drop)
+        };
+        write().map_err(|error| self.unusable(&error))
+    }
+
+    /// Removes the unit. One that is gone is fine.
+    pub(super) fn remove(&self) -> Result<(), Problem> {
+        match std::fs::remove_file(&self.unit) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.unusable(&error)),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    fn unusable(&self, error: &io::Error) -> Problem {
+        let detail = format!("`{}` cannot be used: {error}", self.unit.display());
+        let problem = Problem::new(ProblemKind::Unavailable, "unit_unusable", detail);
+        match self.manager {
+            Manager::User => problem,
+            Manager::System => problem.hint("use sudo: a unit of the machine is root's to write"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stage::Stage;
+    use super::*;
+
+    #[test]
+    fn a_machine_without_systemd_is_told_what_to_do_instead() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let find = |path: &str, booted: &Path| {
+            let found = Systemd::find_at(Manager::User, folder.path(), path.as_ref(), booted);
+            found.expect_err("there is no systemd")
+        };
+        let not_installed = find("/nowhere:/nowhere/else", folder.path());
+        assert!(not_installed.detail.contains("systemctl"), "{not_installed}");
+        std::fs::write(folder.path().join("systemctl"), "").expect("written");
+        let here = folder.path().to_str().expect("text");
+        let not_booted = find(here, &folder.path().join("run/systemd/system"));
+        assert!(not_booted.detail.contains("run/systemd/system"), "{not_booted}");
+        for problem in [not_installed, not_booted] {
+            assert_eq!(problem.code, "no_systemd");
+            assert!(problem.hints[0].contains("codex-orchestrator serve"), "{problem:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_systemctl_refuses_is_said_in_its_own_words() {
+        let stage = Stage::new("echo 'Failed to connect to bus' >&2; exit 1");
+        let problem = stage.systemd.answers().await.expect_err("there is no session");
+        assert!(problem.detail.contains("systemctl --user show") && problem.detail.contains("connect to bus"), "{problem}");
+        assert!(problem.hints[0].contains("--system"), "{problem:?}");
+    }
+
+    #[test]
+    fn somebody_elses_unit_is_left_alone() {
+        let stage = Stage::new("exit 0");
+        std::fs::create_dir_all(stage.systemd.unit.parent().expect("a folder")).expect("made");
+        std::fs::write(&stage.systemd.unit, "[Service]\nExecStart=/usr/bin/other\n").expect("written");
+        assert_eq!(stage.systemd.installed().expect_err("it is not ours").code, "foreign_unit");
+    }
+}

@@ -1,0 +1,267 @@
+//! The text of the systemd unit: what it says, and how a path is written so that systemd reads the same one.
+//!
+//! Pure. Invariant: stopping, restarting or killing the server never reaches a run, and nothing that is set here takes from
+//! a run what it needs. Keepers and workers are the service's children and inherit its limits.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use model::problem::{Problem, ProblemKind};
+
+/// The unit's name.
+pub(super) const NAME: &str = "codex-orchestrator.service";
+
+/// How a unit that this program wrote begins. One that begins otherwise is somebody else's.
+pub(super) const MARK: &str = "# Written by `codex-orchestrator service install`";
+
+/// Whose systemd runs the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The one of the user who installs it.
+    User,
+    /// The machine's, as this user.
+    System {
+        /// The account that the server and its runs have.
+        run_as: String,
+    },
+}
+
+/// What the unit is about.
+#[derive(Debug, Clone)]
+pub(super) struct Unit {
+    pub(super) scope: Scope,
+    /// This program.
+    pub(super) program: PathBuf,
+    pub(super) home: PathBuf,
+    /// Where programs such as git, and Codex on the host, are found.
+    pub(super) path: Option<String>,
+    /// What `serve` gets besides.
+    pub(super) arguments: Vec<String>,
+}
+
+/// What no run needs: to load a module, reach the hardware, reboot, set the clock or read the kernel's log. A user namespace of
+/// a rootless container engine has its own set of capabilities.
+const HARDENING: &str = "\
+    # Nothing here makes setuid programs useless (newuidmap of rootless Podman, sudo), hides a folder, or gives each start
+# a /tmp of its own: runs outlive the server and need what was there before.
+CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_BOOT CAP_SYS_TIME CAP_SYSLOG CAP_WAKE_ALARM
+";
+
+/// The folders that `ProtectSystem=full` makes read-only.
+const PROTECTED: [&str; 4] = ["/usr", "/boot", "/efi", "/etc"];
+
+impl Unit {
+    /// The whole file.
+    pub(super) fn text(&self) -> Result<String, Problem> {
+        let home = plain(&self.home)?;
+        let program = plain(&self.program)?;
+        // systemd takes no program with one of these in its path, however it is written.
+        if program.contains(['"', '\'', '\\']) {
+            return Err(unwritable(program));
+        }
+        let mut command = quoted(program);
+        for argument in std::iter::once("serve").chain(self.arguments.iter().map(String::as_str)) {
+            write!(command, " {}", quoted(&checked(argument)?.replace('$', "$$"))).expect("a string takes all");
+        }
+        let mut environment = format!("Environment={}", quoted(&format!("ORCH_HOME={home}")));
+        if let Some(path) = &self.path {
+            write!(environment, "\nEnvironment={}", quoted(&format!("PATH={}", checked(path)?))).expect("a string takes all");
+        }
+        let (edit, after, identity, target) = match &self.scope {
+            Scope::User => ("systemctl --user edit", String::new(), String::new(), "default.target"),
+            Scope::System { run_as } => {
+                let after = "After=network.target docker.service podman.socket\n".to_owned();
+                let identity = format!("User={}\n{HARDENING}{}\n", checked(run_as)?, self.protected());
+                ("systemctl edit", after, identity, "multi-user.target")
+            }
+        };
+        Ok(format!(
+            "{MARK}, which writes it anew.\n\
+             # Your own settings belong beside it: {edit} {NAME}\n\
+             [Unit]\n\
+             Description=Codex Orchestrator: hands coding tasks to the Codex CLI\n\
+             {after}RequiresMountsFor={mounts}\n\
+             # A server that cannot start is tried again for ever: what is missing may come.\n\
+             StartLimitIntervalSec=0\n\
+             \n\
+             [Service]\n\
+             Type=notify\n\
+             ExecStart={command}\n\
+             {environment}\n\
+             # Optional: more variables, such as https_proxy or CODEX_API_KEY, one NAME=VALUE on a line.\n\
+             EnvironmentFile=-{file}\n\
+             {identity}\
+             # Only the server is stopped. Keepers and runs live on, and the next server adopts them.\n\
+             KillMode=process\n\
+             Restart=on-failure\n\
+             RestartSec=1s\n\
+             RestartPreventExitStatus=2\n\
+             TimeoutStartSec=5min\n\
+             TimeoutStopSec=30s\n\
+             WatchdogSec=30s\n\
+             # A run that uses up the memory is that run's end, and not the server's.\n\
+             OOMPolicy=continue\n\
+             TasksMax=infinity\n\
+             LimitNOFILE=65536:524288\n\
+             # A core file would hold tokens. A run may ask for its own again.\n\
+             LimitCORE=0:infinity\n\
+             \n\
+             [Install]\n\
+             WantedBy={target}\n",
+            mounts = quoted(home),
+            file = plain(&self.home.join("service.env"))?.replace('%', "%%"),
+        ))
+    }
+
+    /// The system's own folders are read-only for the server and its runs, unless the home is in one of them.
+    fn protected(&self) -> &'static str {
+        let is_inside = PROTECTED.iter().any(|folder| self.home.starts_with(folder));
+        if is_inside { "ProtectSystem=no" } else { "ProtectSystem=full" }
+    }
+}
+
+/// A path as text that a unit can hold.
+fn plain(path: &Path) -> Result<&str, Problem> {
+    path.to_str().ok_or_else(|| unwritable(&path.display().to_string())).and_then(checked)
+}
+
+fn checked(text: &str) -> Result<&str, Problem> {
+    if text.is_empty() || text.trim() != text || text.contains(char::is_control) { Err(unwritable(text)) } else { Ok(text) }
+}
+
+fn unwritable(text: &str) -> Problem {
+    let detail = format!("`{}` cannot stand in a systemd unit", text.escape_debug());
+    Problem::new(ProblemKind::Unusable, "unit_unwritable", detail)
+        .hint("use a path without control characters and without blanks at its ends, and for the program also without quotes and backslashes")
+}
+
+/// A word in quotes, in which systemd expands nothing (`systemd.syntax`, and the specifiers of `systemd.unit`).
+fn quoted(word: &str) -> String {
+    let escaped = word.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use super::*;
+
+    fn unit(scope: Scope) -> Unit {
+        Unit {
+            scope,
+            program: "/usr/local/bin/codex-orchestrator".into(),
+            home: "/home/me/.codex-orchestrator".into(),
+            path: Some("/home/me/.local/bin:/usr/bin:/bin".to_owned()),
+            arguments: vec![],
+        }
+    }
+
+    #[test]
+    fn a_users_unit_says_what_keeps_runs_alive() {
+        insta::assert_snapshot!(unit(Scope::User).text().expect("plain paths"), @r##"
+        # Written by `codex-orchestrator service install`, which writes it anew.
+        # Your own settings belong beside it: systemctl --user edit codex-orchestrator.service
+        [Unit]
+        Description=Codex Orchestrator: hands coding tasks to the Codex CLI
+        RequiresMountsFor="/home/me/.codex-orchestrator"
+        # A server that cannot start is tried again for ever: what is missing may come.
+        StartLimitIntervalSec=0
+
+        [Service]
+        Type=notify
+        ExecStart="/usr/local/bin/codex-orchestrator" "serve"
+        Environment="ORCH_HOME=/home/me/.codex-orchestrator"
+        Environment="PATH=/home/me/.local/bin:/usr/bin:/bin"
+        # Optional: more variables, such as https_proxy or CODEX_API_KEY, one NAME=VALUE on a line.
+        EnvironmentFile=-/home/me/.codex-orchestrator/service.env
+        # Only the server is stopped. Keepers and runs live on, and the next server adopts them.
+        KillMode=process
+        Restart=on-failure
+        RestartSec=1s
+        RestartPreventExitStatus=2
+        TimeoutStartSec=5min
+        TimeoutStopSec=30s
+        WatchdogSec=30s
+        # A run that uses up the memory is that run's end, and not the server's.
+        OOMPolicy=continue
+        TasksMax=infinity
+        LimitNOFILE=65536:524288
+        # A core file would hold tokens. A run may ask for its own again.
+        LimitCORE=0:infinity
+
+        [Install]
+        WantedBy=default.target
+        "##);
+    }
+
+    #[test]
+    fn the_machines_unit_has_a_user_and_takes_nothing_from_runs() {
+        let text = unit(Scope::System { run_as: "me".to_owned() }).text().expect("plain paths");
+        for line in ["User=me", "ProtectSystem=full", "KillMode=process", "WantedBy=multi-user.target"] {
+            assert!(text.lines().any(|found| found == line), "{line} is missing: {text}");
+        }
+        // Each of these would break a run: setuid programs, the containers' socket, credentials, or files in /tmp.
+        for option in ["NoNewPrivileges", "PrivateTmp", "ProtectHome", "PrivateUsers", "RestrictNamespaces", "SystemCallFilter"] {
+            assert!(!text.contains(option), "{option}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_systemd_would_expand_or_split_is_written_so_that_it_is_not() {
+        let strange = Unit {
+            program: "/opt/a b/50%/$x".into(),
+            home: r#"/srv/it's "100%" back\slash"#.into(),
+            arguments: vec!["--worker".to_owned(), "/w $HOME/100%".to_owned()],
+            ..unit(Scope::User)
+        };
+        let text = strange.text().expect("it can be written");
+        let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {text}"));
+        let command = r#"ExecStart="/opt/a b/50%%/$x" "serve" "--worker" "/w $$HOME/100%%""#;
+        assert_eq!(line("ExecStart="), command);
+        assert_eq!(line("Environment="), r#"Environment="ORCH_HOME=/srv/it's \"100%%\" back\\slash""#);
+        assert_eq!(line("EnvironmentFile="), r#"EnvironmentFile=-/srv/it's "100%%" back\slash/service.env"#);
+        assert_eq!(line("RequiresMountsFor="), r#"RequiresMountsFor="/srv/it's \"100%%\" back\\slash""#);
+    }
+
+    #[test]
+    fn what_no_unit_can_hold_is_refused_with_a_reason() {
+        for home in ["/srv/a\nExecStartPre=/bin/evil", "/srv/a\u{7}", "/srv/a "] {
+            let refused = Unit { home: home.into(), ..unit(Scope::User) }.text().expect_err("it cannot be written");
+            assert_eq!(refused.code, "unit_unwritable", "{home:?}");
+            assert!(!refused.detail.contains('\n'), "{}", refused.detail);
+        }
+        for program in ["/opt/it's", r"/opt/a\b"] {
+            assert!(Unit { program: program.into(), ..unit(Scope::User) }.text().is_err(), "{program}");
+        }
+        let not_text = std::ffi::OsString::from_vec(b"/srv/\xff".to_vec());
+        assert!(Unit { home: not_text.into(), ..unit(Scope::User) }.text().is_err());
+    }
+
+    #[test]
+    fn a_home_among_the_systems_folders_stays_writable() {
+        let system = unit(Scope::System { run_as: "me".to_owned() });
+        let inside = Unit { home: "/etc/orchestrator".into(), ..system };
+        assert!(inside.text().expect("a plain path").contains("\nProtectSystem=no\n"));
+    }
+
+    #[test]
+    fn systemd_reads_both_units_without_a_complaint() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let strange = folder.path().join(r#"a b 50% "q" $x it's back\slash"#);
+        std::fs::create_dir(&strange).expect("a folder");
+        let program = folder.path().join("50% $x").join("codex orchestrator");
+        std::fs::create_dir(program.parent().expect("a folder")).expect("a folder");
+        std::fs::copy("/bin/true", &program).expect("a program");
+        for scope in [Scope::User, Scope::System { run_as: "root".to_owned() }] {
+            // systemd looks whether the program is there, so it must have read the very path.
+            let unit = Unit { program: program.clone(), home: strange.clone(), ..unit(scope) };
+            let file = folder.path().join(NAME);
+            std::fs::write(&file, unit.text().expect("it can be written")).expect("written");
+            let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output();
+            let verified = verified.expect("systemd-analyze is installed: `cargo xtask test` sees to it");
+            let said = String::from_utf8_lossy(&verified.stderr);
+            assert!(verified.status.success() && said.is_empty(), "{said}");
+        }
+    }
+}
