@@ -98,12 +98,20 @@ pub(crate) struct ServeArguments {
     /// `codex-docker`, `host`, or the path of a program
     #[arg(long, value_name = "WORKER")]
     pub(crate) worker: Option<String>,
-    /// How the log on stderr is written
-    #[arg(long, value_name = "FORMAT", default_value = "text", value_parser = ["text", "json"])]
-    pub(crate) log_format: String,
+    /// How the log on stderr is written: as text, or one JSON object on a line [default: ORCH_LOG_FORMAT, else text]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
     /// Print one line once the API answers
     #[arg(long, hide = true)]
     pub(crate) announce: bool,
+}
+
+/// How a server writes its log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use clap::ValueEnum as _;
 use engine::{Config, Engine, Overrides};
 use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
@@ -10,12 +11,14 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Arguments, ServeArguments};
+use super::USAGE;
+use crate::args::{Arguments, LogFormat, ServeArguments};
 use crate::printer;
 use crate::supervisor::Supervisor;
 
 pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
-    log(&serve.log_format);
+    let format = serve.log_format.map_or_else(chosen_format, Ok)?;
+    log(format);
     let served = until_stopped(arguments, serve).await;
     if let Err(problem) = &served
         && serve.announce
@@ -23,7 +26,14 @@ pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result
         // Whoever started this server reads it from the pipe, and shows it to a person.
         printer::line(serde_json::to_string(&ProblemView::from(problem)).map_err(Problem::internal)?);
     }
-    served
+    match (served, format) {
+        // Whoever reads the log as JSON reads only the log.
+        (Err(problem), LogFormat::Json) => {
+            tracing::error!(code = %problem.code, hints = problem.hints.join("; "), "{problem}");
+            Ok(ExitCode::FAILURE)
+        }
+        (served, LogFormat::Json | LogFormat::Text) => served,
+    }
 }
 
 async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
@@ -59,10 +69,28 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-fn log(format: &str) {
+/// What `ORCH_LOG_FORMAT` says. An empty variable is none.
+fn chosen_format() -> Result<LogFormat, Problem> {
+    match std::env::var("ORCH_LOG_FORMAT") {
+        Ok(text) if !text.is_empty() => LogFormat::from_str(&text, false).map_err(|_| {
+            Problem::new(ProblemKind::Unusable, USAGE, format!("`{text}` is no form of a log"))
+                .hint("set ORCH_LOG_FORMAT to text or json")
+        }),
+        Ok(_) | Err(_) => Ok(LogFormat::default()),
+    }
+}
+
+fn log(format: LogFormat) {
     let filter = EnvFilter::try_from_env("ORCH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
-    if format == "json" { log.json().init() } else { log.init() }
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).init();
+            // A panic's own words are no JSON.
+            std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        }
+    }
 }
 
 fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Problem> {
