@@ -25,6 +25,19 @@ fn sample(text: &str, name: &str) -> f64 {
     line.unwrap_or_else(|| panic!("there is no {name} in\n{text}")).parse().expect("a number")
 }
 
+/// The figures as soon as the server has seen that nobody reads a stream any more.
+async fn no_streams(home: &TestHome) -> String {
+    let closed = async {
+        loop {
+            let text = home.text("/metrics").await;
+            if sample(&text, "open_streams") < 0.1 {
+                return text;
+            }
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), closed).await.expect("streams that nobody reads are closed")
+}
+
 #[tokio::test]
 async fn the_figures_are_those_of_what_happened() {
     let (_upstream, mut home, env) = stage().await;
@@ -32,14 +45,17 @@ async fn the_figures_are_those_of_what_happened() {
     home.settled(&done).await;
     let failed = home.task(&env, "begin; failed no").await;
     home.settled(&failed).await;
+    let stream = home.request(reqwest::Method::GET, "/api/v1/events").send().await.expect("the feed is open");
     let text = home.text("/metrics").await;
     assert!(text.ends_with("# EOF\n"), "{text}");
+    assert!(sample(&text, "open_streams") > 0.9, "{text}");
+    drop(stream);
+    let text = no_streams(&home).await;
     for (name, value) in [
         ("environments", 1.0),
         ("tasks", 2.0),
         ("queue_length", 0.0),
         ("queue_held", 0.0),
-        ("open_streams", 0.0),
         ("runs{status=\"completed\"}", 1.0),
         ("runs{status=\"failed\"}", 1.0),
         ("run_duration_seconds_count", 2.0),

@@ -98,7 +98,7 @@ pub(crate) struct ServeArguments {
     /// `codex-docker`, `host`, or the path of a program
     #[arg(long, value_name = "WORKER")]
     pub(crate) worker: Option<String>,
-    /// How the log on stderr is written: as text, or one JSON object on a line [default: ORCH_LOG_FORMAT, else text]
+    /// How the log on stderr is written: as text, or one JSON object on a line [default: `ORCH_LOG_FORMAT`, else text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
     /// Print one line once the API answers
