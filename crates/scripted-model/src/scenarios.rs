@@ -43,7 +43,9 @@ const TABLE: &[Scenario] = &[
     ("cmd_big", || Turn::always().step([Item::shell("seq 1 200000")]).says("done big")),
     ("cmd_sleep", || {
         let sleep = Item::shell_within("echo $$ > ./sleep.pid; sleep 60; echo slept", Duration::from_secs(30));
-        Turn::always().step([sleep]).says("done sleep")
+        // The oldest Codex may ask again after an interrupt has ended the command, before it ends the turn: the answer takes its time.
+        let slow = Item::LongMessage { words: 600, every: Duration::from_millis(100) };
+        Turn::always().step([sleep]).step([slow])
     }),
     ("parallel", || Turn::always().step(["echo a", "echo b", "echo c"].map(Item::shell)).says("three done")),
     ("stream_out", || {
