@@ -1,9 +1,13 @@
 //! The command line's words. What they do is in `commands`.
 //! Help texts teach: each says what happens, and what is taken where nothing is given.
 
+mod publish;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub(crate) use self::publish::{ForgeArguments, PushArguments};
 
 /// Hand coding tasks to the Codex CLI and walk away.
 ///
@@ -172,6 +176,8 @@ pub(crate) enum EnvCommand {
         container: Box<ContainerArguments>,
         #[command(flatten)]
         runs: RunsArguments,
+        #[command(flatten)]
+        forge: ForgeArguments,
     },
     /// List the environments
     List,
@@ -202,6 +208,8 @@ pub(crate) enum EnvCommand {
         container: Box<ContainerArguments>,
         #[command(flatten)]
         runs: RunsArguments,
+        #[command(flatten)]
+        forge: ForgeArguments,
     },
     /// Let no run of an environment begin; those that are under way go on
     Pause {
@@ -400,6 +408,20 @@ pub(crate) enum TaskCommand {
         /// Only which files changed, and by how many lines
         #[arg(long)]
         stat: bool,
+    },
+    /// Push a task's branch, and open its pull request with --pull-request
+    #[command(after_help = "Example: codex-orchestrator task push --pull-request --draft 01a2")]
+    Push(PushArguments),
+    /// Show how a task's pull request is; before there is one, what it would say
+    #[command(visible_alias = "pr")]
+    PullRequest {
+        /// Its id, or the first characters of it
+        task: String,
+    },
+    /// Hand open review comments and failed checks of a task's pull request to the agent
+    Feedback {
+        /// Its id, or the first characters of it
+        task: String,
     },
     /// Bring a removed task back, whole
     Restore {

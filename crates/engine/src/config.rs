@@ -8,7 +8,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::forge::{ApiUrl, ProjectPath};
 use model::problem::{Problem, ProblemKind};
+use model::publication::follow::TICK;
+use model::secret::Secret;
 use model::size::parse_size;
 use serde::Deserialize;
 
@@ -37,6 +40,14 @@ pub struct Config {
     pub broker: Broker,
     /// Codex's settings that runs in containers start from.
     pub codex_config: Option<PathBuf>,
+    /// `ORCH_GITHUB_TOKEN`: pushes to GitHub and opens pull requests there, for environments that have no token of their own.
+    pub github_token: Option<Secret>,
+    /// `ORCH_GITHUB_REPO`: the name on GitHub of repositories whose URL does not say it.
+    pub github_project: Option<ProjectPath>,
+    /// `ORCH_GITHUB_API_URL`: GitHub Enterprise.
+    pub github_api_url: Option<ApiUrl>,
+    /// How often each repository's forge is asked how its pull requests are.
+    pub forge_poll_interval: Duration,
     /// More names of variables that a worker gets from the server's environment.
     pub pass_environment: Vec<String>,
     /// `ORCH_MAX_PARALLEL_RUNS`: the most runs at once; the number of processors where it is not set, and at least 2.
@@ -57,6 +68,8 @@ pub struct Config {
     pub clone_time_limit: Duration,
     /// The longest that a fetch may take.
     pub fetch_time_limit: Duration,
+    /// The longest that a push may take.
+    pub push_time_limit: Duration,
     /// The program that is started as a keeper: this one.
     pub keeper_program: PathBuf,
     /// What children may see of this process's environment.
@@ -99,6 +112,10 @@ struct ConfigFile {
     model_url: Option<String>,
     broker: Option<bool>,
     codex_config: Option<PathBuf>,
+    github_token: Option<Secret>,
+    github_repo: Option<String>,
+    github_api_url: Option<String>,
+    forge_poll_interval: Option<String>,
     pass_environment: Option<Vec<String>>,
     max_parallel_runs: Option<usize>,
     free_space_floor: Option<String>,
@@ -109,6 +126,7 @@ struct ConfigFile {
     stop_grace: Option<String>,
     clone_time_limit: Option<String>,
     fetch_time_limit: Option<String>,
+    push_time_limit: Option<String>,
 }
 
 /// The running program itself, also when its file was replaced by an upgrade.
@@ -132,6 +150,10 @@ impl Config {
             model_url: None,
             broker: Broker::default(),
             codex_config: None,
+            github_token: None,
+            github_project: None,
+            github_api_url: None,
+            forge_poll_interval: TICK,
             pass_environment: vec![],
             max_parallel_runs: std::thread::available_parallelism().map_or(2, usize::from).max(2),
             free_space_floor: 1 << 30,
@@ -142,6 +164,7 @@ impl Config {
             stop_grace: Duration::from_secs(10),
             clone_time_limit: HOUR,
             fetch_time_limit: Duration::from_mins(5),
+            push_time_limit: Duration::from_mins(10),
             keeper_program: PathBuf::from(THIS_PROGRAM),
             base_environment: BaseEnvironment::default(),
             environment: BTreeMap::new(),
@@ -169,6 +192,10 @@ impl Config {
         config.model_url = text("CODEX_DOCKER_MODEL_URL").or(file.model_url);
         config.broker = if file.broker.unwrap_or(true) { Broker::On } else { Broker::Off };
         config.codex_config = file.codex_config.map(|path| home.join(path));
+        config.github_token = text("ORCH_GITHUB_TOKEN").map(Secret::new).or(file.github_token);
+        config.github_project =
+            text("ORCH_GITHUB_REPO").or(file.github_repo).map(|name| ProjectPath::parse(&name)).transpose()?;
+        config.github_api_url = text("ORCH_GITHUB_API_URL").or(file.github_api_url).map(|url| ApiUrl::parse(&url)).transpose()?;
         config.allowed_hosts = file.allowed_hosts.unwrap_or_default();
         config.pass_environment = file.pass_environment.unwrap_or_default();
         config.resume_interrupted = file.resume_interrupted.unwrap_or_default();
@@ -187,6 +214,8 @@ impl Config {
             ("stop_grace", file.stop_grace, &mut config.stop_grace),
             ("clone_time_limit", file.clone_time_limit, &mut config.clone_time_limit),
             ("fetch_time_limit", file.fetch_time_limit, &mut config.fetch_time_limit),
+            ("push_time_limit", file.push_time_limit, &mut config.push_time_limit),
+            ("forge_poll_interval", file.forge_poll_interval, &mut config.forge_poll_interval),
         ] {
             if let Some(given) = given {
                 *setting = parse_duration(name, &given)?;
@@ -201,7 +230,8 @@ impl Config {
     pub fn secret_values(&self) -> Vec<String> {
         let known = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "OPENAI_API_KEY"].into_iter().map(OsString::from);
         let names = known.chain(self.pass_environment.iter().map(OsString::from));
-        names.filter_map(|name| self.environment.get(&name)?.to_str().map(str::to_owned)).collect()
+        let values = names.filter_map(|name| self.environment.get(&name)?.to_str().map(str::to_owned));
+        values.chain(self.github_token.iter().map(|token| token.expose().to_owned())).collect()
     }
 }
 

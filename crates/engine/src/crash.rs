@@ -62,6 +62,10 @@ crash_points! {
     RunEnded = "run-ended",
     /// A run's work is committed, and its record does not say so.
     Committed = "committed",
+    /// A branch is on its remote, and its record does not say so.
+    Pushed = "pushed",
+    /// A pull request is open, and its record does not say so.
+    PullRequestOpened = "pull-request-opened",
     /// A container's work is a bundle, and nothing of it was taken in.
     Harvested = "harvested",
     /// A task is in the trash, and its mirror still knows it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures_util::Stream;
 use model::api::{
     CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent, GarbageCollected, Page,
-    QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView, TrashItem,
+    PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView, TrashItem,
 };
 use model::diff::Diff;
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
@@ -203,6 +203,28 @@ impl Engine {
         let slot = self.task_slot(id)?;
         self.ready_to_go_on(&slot).await?;
         self.inner.ask(&slot, TaskRequest::Continue).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Pushes the task's branch, and opens or renews its pull request where that is asked for. Answers at once; how it goes is in
+    /// the task. Asking twice is fine.
+    pub async fn publish_task(&self, id: &str, asked: PublishTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask_to_publish(&slot, asked).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// How the task's publication stands, made fresh, and what a pull request would say.
+    pub async fn publication(&self, id: &str) -> Result<PublicationView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.publication(&slot).await
+    }
+
+    /// Hands open comments and failed checks of the task's pull request to the agent, as a follow-up.
+    pub async fn send_feedback(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.send_feedback(&slot).await?;
         Ok(self.inner.task_view(&slot))
     }
 

@@ -19,6 +19,7 @@ use crate::crash;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
 use crate::exec::Redactor;
 use crate::feed::Feed;
+use crate::forge::{Following, Forges};
 use crate::git::{Git, Mirror};
 use crate::journal::FolderWatch;
 use crate::queue::Queue;
@@ -42,6 +43,8 @@ pub(crate) struct Inner {
     pub(crate) damaged_environments: Vec<Damaged>,
     pub(crate) feed: Feed,
     pub(crate) queue: Queue,
+    pub(crate) forges: Forges,
+    pub(crate) following: Following,
     pub(crate) watch: Arc<FolderWatch>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -99,6 +102,8 @@ impl Inner {
             damaged_environments: environments.damaged,
             feed: Feed::starting_after(u64::try_from(started_at.as_microsecond()).unwrap_or_default()),
             queue: Queue::default(),
+            forges: Forges::default(),
+            following: Following::default(),
             watch: FolderWatch::new(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
@@ -125,6 +130,7 @@ impl Inner {
         inner.hear_of_the_engine().await;
         inner.look_for_troubles().await;
         inner.keep_admitting();
+        inner.keep_following();
         Ok(inner)
     }
 

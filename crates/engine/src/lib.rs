@@ -2,7 +2,7 @@
 //!
 //! [`Engine`] is the only way in. No HTML, no HTTP, no command line and no Docker in here. Each room owns one kind of deed:
 //! `store` touches state files, `exec` starts programs, `git` knows git's words, `keeper` holds one run, `worker` knows how a
-//! worker is called, `task` and `environment` are the mailboxes that decide, record and perform.
+//! worker is called, `forge` speaks to forges, `task` and `environment` are the mailboxes that decide, record and perform.
 
 pub mod config;
 mod crash;
@@ -10,6 +10,7 @@ mod engine;
 mod environment;
 pub mod exec;
 mod feed;
+mod forge;
 pub mod git;
 mod inner;
 mod journal;

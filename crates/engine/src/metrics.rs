@@ -28,6 +28,7 @@ pub(crate) static COUNTED: LazyLock<Counted> = LazyLock::new(Counted::default);
 pub(crate) struct Counted {
     programs: Family<Labels, Counter>,
     recovered: Family<Labels, Counter>,
+    forges: Family<Labels, Counter>,
     run_seconds: Histogram,
     wait_seconds: Histogram,
     log_bytes: Counter,
@@ -39,6 +40,7 @@ impl Default for Counted {
         Self {
             programs: Family::default(),
             recovered: Family::default(),
+            forges: Family::default(),
             // From 1 s to 9 h.
             run_seconds: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
             wait_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 18)),
@@ -55,6 +57,12 @@ impl Counted {
         self.programs.get_or_create(&labels).inc();
     }
 
+    /// A call of a forge that was answered.
+    pub(crate) fn forge(&self, host: &str, method: &reqwest::Method, status: u16) {
+        let labels = vec![("host", host.to_owned()), ("method", method.to_string()), ("status", status.to_string())];
+        self.forges.get_or_create(&labels).inc();
+    }
+
     /// What recovery concluded.
     pub(crate) fn recovery(&self, event: &TaskEvent) {
         let word = match event {
@@ -68,6 +76,7 @@ impl Counted {
             TaskEvent::KeeperGone { .. } => "keeper_gone",
             TaskEvent::RunFinished { .. } => "run_finished",
             TaskEvent::RemovalLeft => "removal_left",
+            TaskEvent::Publication(_) => "publication_left",
         };
         self.recovered.get_or_create(&vec![("event", word.to_owned())]).inc();
     }
@@ -140,6 +149,7 @@ impl Inner {
             "Programs that were run, git among them, by verb and outcome",
             counted.programs.clone(),
         );
+        registry.register("forge_calls", "Calls of forges, by host, method and status", counted.forges.clone());
         registry.register("log_bytes", "What ended runs wrote to their logs", counted.log_bytes.clone());
         registry.register("open_streams", "Streams that somebody reads", counted.streams.clone());
         let mut text = String::new();

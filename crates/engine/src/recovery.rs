@@ -46,7 +46,8 @@ impl Inner {
     pub(crate) async fn recover(self: &Arc<Self>) {
         for slot in self.tasks.all() {
             let record = slot.record();
-            if record.removing || record.last_run().is_active() {
+            let is_publishing = record.publication.as_ref().is_some_and(|publication| publication.status.is_under_way());
+            if record.removing || is_publishing || record.last_run().is_active() {
                 self.reconcile(&slot).await;
             }
         }

@@ -3,6 +3,7 @@
 //! Requests hold plain text as it came; they are parsed into [`crate::names`] by the engine, so that a bad value becomes a
 //! [`Problem`] with a hint and not a parser's complaint.
 
+mod publish;
 mod queue;
 mod trash;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{ContainerSettings, ContainerStatus, EditContainer};
 use crate::environment::{EnvironmentRecord, EnvironmentStatus};
+use crate::forge::{EditForge, ForgeSettings};
 use crate::ids::{EnvironmentId, RunNumber, TaskId};
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::{EditRunPolicy, RunPolicy};
@@ -22,6 +24,7 @@ use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
 use crate::task::{TaskFile, TaskRecord, TaskStatus};
 
+pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use queue::{QueueItem, QueueView};
 pub use trash::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
 
@@ -50,6 +53,9 @@ pub struct CreateEnvironment {
     /// How its runs go: how many at once, and what follows one that did not end well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<EditRunPolicy>,
+    /// Its forge, where the URL does not say it, and the token for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<EditForge>,
 }
 
 /// `PATCH /api/v1/envs/{env_id}`: what is left out stays.
@@ -75,6 +81,9 @@ pub struct EditEnvironment {
     /// How its runs go: how many at once, and what follows one that did not end well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<EditRunPolicy>,
+    /// Its forge, where the URL does not say it, and the token for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forge: Option<EditForge>,
 }
 
 /// How far a clone or a checkout has come.
@@ -117,6 +126,12 @@ pub struct EnvironmentView {
     /// How its runs go: how many at once, and what follows one that did not end well.
     #[serde(default)]
     pub runs: RunPolicy,
+    /// How its forge is reached, where the URL does not say it.
+    #[serde(default)]
+    pub forge: ForgeSettings,
+    /// Whether it has a token for its forge. The token itself is never answered.
+    #[serde(default)]
+    pub has_forge_token: bool,
     /// How many tasks are cut from it.
     pub tasks: usize,
     /// When it was created.
@@ -142,6 +157,8 @@ impl EnvironmentView {
             secrets: record.secrets.keys().cloned().collect(),
             container: record.container.clone(),
             runs: record.runs.clone(),
+            forge: record.forge.clone(),
+            has_forge_token: record.forge_token.is_some(),
             tasks,
             created_at: record.created_at,
             updated_at: record.updated_at,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::container::ContainerSettings;
+use crate::forge::ForgeSettings;
 use crate::ids::EnvironmentId;
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::RunPolicy;
@@ -67,6 +68,10 @@ pub struct EnvironmentRecord {
     pub container: ContainerSettings,
     /// How its runs go: how many at once, and what follows one that did not end well.
     pub runs: RunPolicy,
+    /// How its forge is reached, where the URL does not say it.
+    pub forge: ForgeSettings,
+    /// The token for its forge. It lies with the secrets.
+    pub forge_token: Option<Secret>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -95,6 +100,9 @@ pub struct EnvironmentFile {
     /// How its runs go.
     #[serde(default)]
     pub runs: RunPolicy,
+    /// How its forge is reached, where the URL does not say it.
+    #[serde(default)]
+    pub forge: ForgeSettings,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -114,6 +122,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
             variables: record.variables.clone(),
             container: record.container.clone(),
             runs: record.runs.clone(),
+            forge: record.forge.clone(),
             created_at: record.created_at,
             updated_at: record.updated_at,
             extra: record.extra.clone(),
@@ -136,6 +145,8 @@ impl EnvironmentFile {
             former_secrets: Vec::new(),
             container: self.container,
             runs: self.runs,
+            forge: self.forge,
+            forge_token: None,
             created_at: self.created_at,
             updated_at: self.updated_at,
             extra: self.extra,
@@ -146,6 +157,6 @@ impl EnvironmentFile {
 impl EnvironmentRecord {
     /// Every value that readers must not see: the secrets, and what was one before.
     pub fn secret_values(&self) -> impl Iterator<Item = &str> {
-        self.secrets.values().chain(&self.former_secrets).map(Secret::expose)
+        self.secrets.values().chain(&self.former_secrets).chain(&self.forge_token).map(Secret::expose)
     }
 }

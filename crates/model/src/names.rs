@@ -123,6 +123,31 @@ impl RepositoryUrl {
         (plain && !path.starts_with('-')).then(|| Self(text.to_owned()))
     }
 
+    /// The host, without user and port. None for a path of this machine.
+    pub fn host(&self) -> Option<&str> {
+        let (authority, _) = self.parts()?;
+        let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+        let host = match host.rsplit_once(':') {
+            Some((name, port)) if port.chars().all(|c| c.is_ascii_digit()) => name,
+            Some(_) | None => host,
+        };
+        Some(host).filter(|host| !host.is_empty())
+    }
+
+    /// The path on the host, such as `owner/name.git`.
+    pub fn project_path(&self) -> Option<&str> {
+        self.parts().map(|(_, path)| path.trim_matches('/'))
+    }
+
+    fn parts(&self) -> Option<(&str, &str)> {
+        match self.0.split_once("://") {
+            Some(("file", _)) => None,
+            Some((_, rest)) => rest.split_once('/'),
+            None if self.0.starts_with('/') => None,
+            None => self.0.split_once(':'),
+        }
+    }
+
     /// The last part of the path without `.git`, a name for people.
     pub fn repository_name(&self) -> &str {
         let path = self.0.trim_end_matches('/');

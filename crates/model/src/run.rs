@@ -88,6 +88,13 @@ impl RunError {
     }
 }
 
+impl RunError {
+    /// The same, as the refusal of a request.
+    pub fn into_problem(self, kind: crate::problem::ProblemKind) -> crate::problem::Problem {
+        crate::problem::Problem { code: self.code.into(), kind, detail: self.message, hints: self.hints }
+    }
+}
+
 impl From<crate::problem::Problem> for RunError {
     fn from(problem: crate::problem::Problem) -> Self {
         Self { code: problem.code.into_owned(), message: problem.detail, hints: problem.hints }

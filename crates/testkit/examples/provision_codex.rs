@@ -1,4 +1,5 @@
-//! Installs the versions of Codex that the tests drive, ahead of the tests, and says where they are.
+//! Installs the versions of Codex that the tests drive, and GitHub's description of its API, ahead of the tests, and says where
+//! they are.
 //!
 //! `cargo run --package testkit --example provision_codex`. It installs nothing that is there already.
 
@@ -15,6 +16,13 @@ fn main() -> io::Result<ExitCode> {
                 writeln!(io::stderr(), "error: could not get Codex {version}: {error}")?;
                 return Ok(ExitCode::FAILURE);
             }
+        }
+    }
+    match testkit::npm::github_description() {
+        Ok(file) => writeln!(io::stdout(), "GitHub's API: {}", file.display())?,
+        Err(error) => {
+            writeln!(io::stderr(), "error: could not get the description of GitHub's API: {error}")?;
+            return Ok(ExitCode::FAILURE);
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -11,10 +11,11 @@ mod running;
 use std::path::{Path, PathBuf};
 
 pub use home::CodexHome;
-pub use install::InstallError;
 pub use outcome::Outcome;
 pub use running::RunningCodex;
 use tokio::process::Command;
+
+pub use crate::npm::InstallError;
 
 /// The oldest version that the product understands.
 pub const OLDEST_CODEX_VERSION: &str = "0.75.0";

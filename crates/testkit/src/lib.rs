@@ -6,7 +6,9 @@
 pub mod chaos;
 pub mod codex;
 pub mod docker;
+pub mod forge;
 mod home;
+pub mod npm;
 pub mod own_engine;
 pub mod own_podman;
 pub mod shell_agent;

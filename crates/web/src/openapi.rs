@@ -143,6 +143,7 @@ mod tests {
         get /api/v1/tasks
         get /api/v1/tasks/{task_id}
         get /api/v1/tasks/{task_id}/diff
+        get /api/v1/tasks/{task_id}/publication
         get /api/v1/tasks/{task_id}/runs/{n}/events
         get /api/v1/tasks/{task_id}/runs/{n}/log
         get /api/v1/trash
@@ -155,7 +156,9 @@ mod tests {
         post /api/v1/gc
         post /api/v1/tasks
         post /api/v1/tasks/{task_id}/continue
+        post /api/v1/tasks/{task_id}/feedback
         post /api/v1/tasks/{task_id}/follow-ups
+        post /api/v1/tasks/{task_id}/push
         post /api/v1/tasks/{task_id}/restore
         post /api/v1/tasks/{task_id}/resume
         post /api/v1/tasks/{task_id}/stop

@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, queue, runs, status, tasks, trash};
+use crate::api::{environments, feed, publish, queue, runs, status, tasks, trash};
 use crate::auth::{self, Token};
 use crate::extract::BODY_LIMIT;
 use crate::finish::finish;
@@ -54,6 +54,9 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(queue::add_follow_up))
         .routes(routes!(queue::replace_follow_up, queue::remove_follow_up))
         .routes(routes!(queue::continue_task))
+        .routes(routes!(publish::push))
+        .routes(routes!(publish::show))
+        .routes(routes!(publish::feedback))
         .routes(routes!(runs::log))
         .routes(routes!(runs::events))
         .routes(routes!(feed::events))

@@ -22,7 +22,7 @@ use crate::{ids, printer, sse};
 
 pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
     match command {
-        EnvCommand::Add { url, default_branch, name, variables, secrets, container, runs } => {
+        EnvCommand::Add { url, default_branch, name, variables, secrets, container, runs, forge } => {
             let new = CreateEnvironment {
                 repo_url: absolute(url),
                 default_branch: default_branch.clone(),
@@ -31,6 +31,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
                 secrets: env_values::secrets(secrets)?,
                 container: env_values::container(container)?,
                 runs: env_values::runs(runs)?,
+                forge: env_values::forge(forge)?,
             };
             let added = add(client, &new).await?;
             if json {
@@ -44,7 +45,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
             let id = ids::environment(client, env).await?;
             show(&client.get(&format!("/api/v1/envs/{id}")).await?, json)?;
         }
-        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container, runs } => {
+        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container, runs, forge } => {
             let id = ids::environment(client, env).await?;
             let mut changed: BTreeMap<_, _> = forgotten.iter().map(|name| (name.clone(), None)).collect();
             changed.extend(env_values::secrets(secrets)?.into_iter().map(|(name, value)| (name, Some(value))));
@@ -55,6 +56,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
                 secrets: changed,
                 container: env_values::container(container)?,
                 runs: env_values::runs(runs)?,
+                forge: env_values::forge(forge)?,
             };
             show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
         }
@@ -159,7 +161,8 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
     for name in &env.secrets {
         printer::line(format!("{:<11} {name} (secret)", "variable"));
     }
-    for (name, value) in env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)) {
+    let forge = env_values::shown_forge(&env.forge, env.has_forge_token);
+    for (name, value) in env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)).chain(forge) {
         printer::line(format!("{name:<11} {value}"));
     }
     if let Some(error) = &env.error {

@@ -7,12 +7,13 @@ use std::path::Path;
 use std::str::FromStr;
 
 use model::container::{ContainerSettings, EditContainer, HostPattern};
+use model::forge::{EditForge, ForgeSettings};
 use model::policy::{EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 
 use super::USAGE;
-use crate::args::{ContainerArguments, RunsArguments, SecretArguments};
+use crate::args::{ContainerArguments, ForgeArguments, RunsArguments, SecretArguments};
 
 /// The word that takes back what was set before.
 const DEFAULT: &str = "default";
@@ -108,6 +109,35 @@ pub(super) fn runs(asked: &RunsArguments) -> Result<Option<EditRunPolicy>, Probl
     let max_parallel_runs = number("--max-runs", asked.max_runs.as_deref())?;
     let edit = EditRunPolicy { paused: None, max_parallel_runs, retries: asked.retries, resume_interrupted };
     Ok(Some(edit).filter(|edit| *edit != EditRunPolicy::default()))
+}
+
+/// What is to be changed of its forge, if anything is.
+pub(super) fn forge(asked: &ForgeArguments) -> Result<Option<EditForge>, Problem> {
+    let token = match &asked.forge_token_file {
+        Some(file) => {
+            let (_, token) = from_file(&format!("forge_token={file}"))?;
+            Some(Some(Secret::new(token.expose().trim())))
+        }
+        None => asked.no_forge_token.then_some(None),
+    };
+    let edit = EditForge {
+        kind: word(asked.forge.as_deref()),
+        project: word(asked.forge_project.as_deref()),
+        api_url: word(asked.forge_api.as_deref()),
+        token,
+    };
+    Ok(Some(edit).filter(|edit| *edit != EditForge::default()))
+}
+
+/// What an environment says of its forge besides the defaults, for people.
+pub(super) fn shown_forge(forge: &ForgeSettings, has_token: bool) -> Vec<(&'static str, String)> {
+    let rows = [
+        ("forge", forge.kind.map(|kind| kind.as_str().to_owned())),
+        ("project", forge.project.as_ref().map(ToString::to_string)),
+        ("forge API", forge.api_url.as_ref().map(|url| url.as_str().to_owned())),
+        ("forge token", has_token.then(|| "(secret)".to_owned())),
+    ];
+    rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()
 }
 
 /// What an environment says of its runs besides the defaults, for people.

@@ -15,6 +15,7 @@ mod service;
 mod status;
 mod task;
 mod task_diff;
+mod task_publish;
 mod task_show;
 mod trash;
 

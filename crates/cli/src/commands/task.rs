@@ -10,7 +10,7 @@ use model::codex::{CodexEvent, LineSplitter};
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
-use super::{USAGE, queue, task_diff, task_show, trash};
+use super::{USAGE, queue, task_diff, task_publish, task_show, trash};
 use crate::args::{PromptArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
@@ -56,6 +56,9 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             };
             task_diff::run(client, task, *run, form).await
         }
+        TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
+        TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,
+        TaskCommand::Feedback { task } => task_publish::feedback(client, task, json).await,
         TaskCommand::Restore { task } => trash::restore_task(client, task, json).await,
         TaskCommand::Remove { task } => {
             let id = ids::task(client, task).await?;

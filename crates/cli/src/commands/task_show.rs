@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use model::api::{Page, TaskView};
 use model::codex::{printable, printable_line};
 use model::problem::Problem;
+use model::publication::Publication;
 use model::run::RunFile;
 
 use crate::client::Client;
@@ -88,6 +89,7 @@ pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
         printer::line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));
     }
     meta.runs.iter().for_each(show_run);
+    meta.publication.iter().for_each(|publication| show_publication(publication));
     for follow_up in &meta.follow_ups {
         printer::line(format!("\nnext {:<3} waits  {}", follow_up.number, printable_line(follow_up.prompt.as_str(), TITLE)));
     }
@@ -107,8 +109,25 @@ pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
         if meta.thread_id.is_some() {
             printer::line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
         }
+        if meta.publication.is_none() && meta.runs.iter().any(|run| run.commit.is_some()) {
+            printer::line(format!("push:   codex-orchestrator task push {id}"));
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show_publication(publication: &Publication) {
+    let sha = publication.pushed_sha.as_ref().map_or("-", |sha| sha.short());
+    printer::line(format!("\npushed   {}  {sha}", printer::status(publication.status.as_str())));
+    let field = |name: &str, value: String| printer::line(format!("  {name:<9} {value}"));
+    for (name, value) in publication.pull_request.iter().flat_map(super::task_publish::lines) {
+        field(name, value);
+    }
+    if let Some(error) = &publication.error {
+        field("error", format!("{}: {}", error.code, printable(&error.message)));
+        error.hints.iter().for_each(|hint| field("hint", hint.clone()));
+    }
+    publication.note.iter().for_each(|note| field("note", printable(note).into_owned()));
 }
 
 fn show_run(run: &RunFile) {

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use model::api::{CreateEnvironment, EditEnvironment, FeedEvent};
 use model::container::ContainerSettings;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
+use model::forge::ForgeSettings;
 use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, Title};
 use model::policy::RunPolicy;
@@ -16,7 +17,7 @@ use model::problem::{Problem, ProblemKind};
 use model::task::TaskRequest;
 
 use super::EnvironmentSlot;
-use super::values::{change_secrets, check_variables, parse_variables};
+use super::values::{change_forge, change_secrets, check_variables, parse_variables};
 use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::git::{Mirror, VerifyBranchError};
@@ -44,12 +45,15 @@ impl Inner {
             former_secrets: vec![],
             container: ContainerSettings::default().edited(new.container.unwrap_or_default())?,
             runs: RunPolicy::default().edited(&new.runs.unwrap_or_default())?,
+            forge: ForgeSettings::default(),
+            forge_token: None,
             created_at: now,
             updated_at: now,
             extra: serde_json::Map::new(),
         };
         change_secrets(&mut record, new.secrets.into_iter().map(|(name, value)| (name, Some(value))).collect())?;
         check_variables(&record)?;
+        change_forge(&mut record, new.forge.unwrap_or_default())?;
         if let Err(error) = self.write_environment(&record).await {
             self.discard_environment(record.env_id).await;
             return Err(error.into());
@@ -79,6 +83,9 @@ impl Inner {
         }
         if let Some(runs) = edit.runs {
             record.runs = std::mem::take(&mut record.runs).edited(&runs)?;
+        }
+        if let Some(forge) = edit.forge {
+            change_forge(&mut record, forge)?;
         }
         if let Some(branch) = edit.default_branch {
             let branch = BranchName::parse(&branch)?;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use model::environment::EnvironmentRecord;
+use model::forge::EditForge;
 use model::names::VariableName;
 use model::problem::{Problem, ProblemKind};
 use model::secret::{Secret, VARIABLE_LIMIT_BYTES};
@@ -47,6 +48,16 @@ pub(super) fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<S
     Ok(())
 }
 
+/// Changes how the forge is reached. A token that was replaced or forgotten goes on being masked.
+pub(super) fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> Result<(), Problem> {
+    record.forge = std::mem::take(&mut record.forge).edited(&edit)?;
+    let Some(token) = edit.token else { return Ok(()) };
+    let name = VariableName::parse("forge_token")?;
+    let former = std::mem::replace(&mut record.forge_token, token.map(|token| token.checked(&name)).transpose()?);
+    record.former_secrets.extend(former);
+    Ok(())
+}
+
 /// Variables and secrets together: there are not too many, and none is both.
 pub(super) fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem> {
     let count = record.variables.len() + record.secrets.len();
@@ -81,6 +92,8 @@ mod tests {
             former_secrets: vec![],
             container: ContainerSettings::default(),
             runs: model::policy::RunPolicy::default(),
+            forge: model::forge::ForgeSettings::default(),
+            forge_token: None,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
             extra: serde_json::Map::new(),

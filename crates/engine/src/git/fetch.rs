@@ -129,7 +129,7 @@ const SIGNS: &[Sign] = &[
 
 impl FetchError {
     /// Reads what git said.
-    fn from_words(stderr: &str) -> Self {
+    pub(super) fn from_words(stderr: &str) -> Self {
         let words = telling_lines(stderr);
         let lower = words.to_lowercase();
         let sign = SIGNS.iter().find(|(_, signs)| signs.iter().any(|sign| lower.contains(sign)));

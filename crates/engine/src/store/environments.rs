@@ -65,18 +65,22 @@ struct SecretsFile {
     /// Values that were secrets before.
     #[serde(default)]
     former: Vec<Secret>,
+    /// What the environment's forge asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    forge_token: Option<Secret>,
 }
 
 fn write_secrets(path: &Path, environment: &EnvironmentRecord) -> Result<(), StoreError> {
     let failed = |error| StoreError::new("write", path, error);
     let (secrets, former) = (environment.secrets.clone(), environment.former_secrets.clone());
-    if secrets.is_empty() && former.is_empty() {
+    let forge_token = environment.forge_token.clone();
+    if secrets.is_empty() && former.is_empty() && forge_token.is_none() {
         return match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
             Ok(()) | Err(_) => Ok(()),
         };
     }
-    let text = serde_json::to_vec_pretty(&SecretsFile { schema: model::SCHEMA, secrets, former });
+    let text = serde_json::to_vec_pretty(&SecretsFile { schema: model::SCHEMA, secrets, former, forge_token });
     write_atomically(path, &text.map_err(|error| failed(error.into()))?).map_err(failed)
 }
 
@@ -90,6 +94,7 @@ fn read_secrets(folder: &Path, environment: &mut EnvironmentRecord) -> Result<()
     // What the parser says could repeat a part of a value.
     let file: SecretsFile = serde_json::from_slice(&text).map_err(|_| damaged(folder, &path, "it is not in its form"))?;
     (environment.secrets, environment.former_secrets) = (file.secrets, file.former);
+    environment.forge_token = file.forge_token;
     Ok(())
 }
 
@@ -149,6 +154,8 @@ mod tests {
             former_secrets: vec![Secret::new("hunter1")],
             container: ContainerSettings { memory: Some("4g".to_owned()), ..ContainerSettings::default() },
             runs: model::policy::RunPolicy { retries: 2, ..Default::default() },
+            forge: model::forge::ForgeSettings { kind: Some(model::forge::ForgeKind::GitLab), ..Default::default() },
+            forge_token: Some(Secret::new("glpat-hunter")),
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,
             extra: serde_json::Map::from_iter([("colour".to_owned(), "green".into())]),

@@ -35,6 +35,7 @@ impl Inner {
                 | TaskRequest::EditFollowUp(..)
                 | TaskRequest::RemoveFollowUp(_)
                 | TaskRequest::Continue
+                | TaskRequest::Publish(..)
                 | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
             };
         }
@@ -109,6 +110,7 @@ impl Inner {
                 TaskEffect::StopRun { attempt } => inner.stop_run(&slot, attempt).await,
                 TaskEffect::Finish { attempt } => inner.finish(&slot, attempt).await,
                 TaskEffect::Remove => inner.remove(&slot).await,
+                TaskEffect::Publish { attempt } => inner.publish(&slot, attempt).await,
             }
             drop(working);
         });

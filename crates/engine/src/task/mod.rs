@@ -3,7 +3,7 @@
 //! * [`table`]: the tasks in memory, listed without touching the disk.
 //! * [`mailbox`]: decide → record → effects, one event of a task at a time.
 //! * [`create`], [`list`], [`read`]: what the API asks besides.
-//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`remove`]: the effects, each an *ensure*; results come back as events.
+//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects, each an *ensure*; results come back as events.
 //!
 //! Invariant: no effect is performed that the record on disk does not already account for.
 
@@ -15,6 +15,7 @@ mod launch;
 mod list;
 mod mailbox;
 mod prepare;
+mod publish;
 mod read;
 mod remove;
 mod table;

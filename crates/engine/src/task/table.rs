@@ -27,6 +27,8 @@ pub(crate) struct TaskSlot {
     working: AtomicUsize,
     /// When it was asked for, in the life of its mirror. Unknown after a restart.
     asked: OnceLock<FetchTicket>,
+    /// One step of its publication at a time.
+    pub(super) publishing: tokio::sync::Mutex<()>,
     preparation: Mutex<Option<(Attempt, CancellationToken)>>,
     /// Changes with every new record; `true` once the task is gone.
     gone: watch::Sender<bool>,
@@ -57,6 +59,7 @@ impl TaskSlot {
             turn: tokio::sync::Mutex::default(),
             working: AtomicUsize::new(0),
             asked: OnceLock::new(),
+            publishing: tokio::sync::Mutex::default(),
             preparation: Mutex::default(),
             gone: watch::Sender::new(false),
         })

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::next::go_on;
+use super::publish::{PublicationEvent, published};
 use super::record::TaskRecord;
 use super::request::never_ran;
 use crate::ids::{Attempt, ObjectId, ThreadId};
@@ -71,6 +72,8 @@ pub enum TaskEvent {
     },
     /// A removal was begun and not finished.
     RemovalLeft,
+    /// Something about the publication.
+    Publication(PublicationEvent),
 }
 
 /// Something to do. Each is an *ensure*: doing it twice is harmless.
@@ -103,6 +106,11 @@ pub enum TaskEffect {
     },
     /// Ensure that nothing of the task is left.
     Remove,
+    /// Ensure the next step of the publication; answers with a [`PublicationEvent`].
+    Publish {
+        /// For this asking.
+        attempt: u32,
+    },
 }
 
 /// What is true from now on, and what to do about it.
@@ -123,6 +131,9 @@ impl Decision {
 
 /// Decides what follows from an event. The policy is that of the task's environment.
 pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> Decision {
+    if let TaskEvent::Publication(event) = event {
+        return published(task, event, now);
+    }
     let mut record = task.clone();
     let nothing = Decision { record: task.clone(), effects: vec![] };
     let run = record.last_run();
@@ -178,6 +189,7 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         | TaskEvent::TurnStarted { .. }
         | TaskEvent::KeeperGone { .. }
         | TaskEvent::RunFinished { .. }
+        | TaskEvent::Publication(_)
         | TaskEvent::RemovalLeft => return nothing,
     };
     Decision::changed(record, now, effects)

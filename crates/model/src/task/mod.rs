@@ -3,20 +3,23 @@
 //! * `record`: what is true of a task, and how `meta.json` spells it.
 //! * [`request()`]: what a person may ask of a task, and when it is refused.
 //! * [`decide()`]: what follows from something that happened.
+//! * `publish`: the same two for what leaves the machine: a push, and a pull request.
 //! * [`reconcile()`]: what must have happened, seen from the world after a restart.
 //!
 //! All three are total functions without I/O. Whoever calls them writes the record first and performs the effects after.
 
 mod decide;
 mod next;
+mod publish;
 mod reconcile;
 mod record;
 mod request;
 
 pub use decide::{Decision, TaskEffect, TaskEvent, decide};
+pub use publish::PublicationEvent;
 pub use reconcile::{Holder, Observation, reconcile};
 pub use record::{FollowUp, NewRun, NewTask, TaskFile, TaskFileError, TaskRecord, TaskStatus};
 pub use request::{Refusal, TaskRequest, request};
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::decide::TaskEvent;
+use super::publish::PublicationEvent;
 use super::record::TaskRecord;
 use crate::run::RunPhase;
 
@@ -36,9 +37,17 @@ pub fn reconcile(task: &TaskRecord, seen: &Observation) -> Vec<TaskEvent> {
     if seen.busy {
         return vec![];
     }
+    let mut events = of_the_run(task, seen.holder);
+    if task.publication.as_ref().is_some_and(|publication| publication.status.is_under_way()) && !task.removing {
+        events.push(TaskEvent::Publication(PublicationEvent::Left));
+    }
+    events
+}
+
+fn of_the_run(task: &TaskRecord, holder: Holder) -> Vec<TaskEvent> {
     let run = task.last_run();
     let attempt = run.attempt;
-    match (&run.phase, seen.holder) {
+    match (&run.phase, holder) {
         (RunPhase::Ended(_), _) => {
             if task.removing {
                 vec![TaskEvent::RemovalLeft]

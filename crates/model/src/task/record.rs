@@ -10,6 +10,7 @@ use crate::codex::Usage;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use crate::policy::is_zero;
+use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord, RunStatus};
 
@@ -93,6 +94,8 @@ pub struct TaskRecord {
     pub follow_ups: Vec<FollowUp>,
     /// How many follow-ups there ever were.
     pub follow_ups_made: u32,
+    /// How it was published, once somebody asked for that.
+    pub publication: Option<Box<Publication>>,
     /// The key under which its creation may be asked for again.
     pub idempotency_key: Option<String>,
     /// Fields that another version wrote.
@@ -117,6 +120,7 @@ impl TaskRecord {
             runs: vec![run],
             follow_ups: vec![],
             follow_ups_made: 0,
+            publication: None,
             idempotency_key: new.idempotency_key,
             extra: Map::new(),
         }
@@ -301,6 +305,10 @@ pub struct TaskFile {
     /// How many follow-ups there ever were.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub follow_ups_made: u32,
+    /// How it was published, once somebody asked for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Publication>)]
+    pub publication: Option<Box<Publication>>,
     /// The key under which its creation may be asked for again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -328,6 +336,7 @@ impl From<&TaskRecord> for TaskFile {
             runs: task.runs.iter().map(RunFile::from).collect(),
             follow_ups: task.follow_ups.clone(),
             follow_ups_made: task.follow_ups_made,
+            publication: task.publication.clone(),
             idempotency_key: task.idempotency_key.clone(),
             extra: task.extra.clone(),
         }
@@ -385,6 +394,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             runs,
             follow_ups: file.follow_ups,
             follow_ups_made: file.follow_ups_made,
+            publication: file.publication,
             idempotency_key: file.idempotency_key,
             extra: file.extra,
         })

@@ -5,8 +5,10 @@
 use jiff::Timestamp;
 
 use super::decide::{Decision, TaskEffect};
+use super::publish::publish;
 use super::record::{FollowUp, NewRun, TaskRecord};
 use crate::problem::{Problem, ProblemKind};
+use crate::publication::Publish;
 use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
 
 /// The most follow-ups that one task has.
@@ -25,6 +27,8 @@ pub enum TaskRequest {
     RemoveFollowUp(u32),
     /// Begin the next follow-up, which waits because the last run did not end well.
     Continue,
+    /// Push the branch, and open a pull request where that is asked for.
+    Publish(Box<Publish>, Option<String>),
     /// End the active run.
     Stop,
     /// Remove the task, stopping its run first.
@@ -44,6 +48,8 @@ pub enum Refusal {
     NoFollowUp,
     /// There are as many follow-ups as a task may have.
     TooManyFollowUps,
+    /// No run of the task changed anything.
+    NothingToPublish,
 }
 
 impl From<Refusal> for Problem {
@@ -59,6 +65,7 @@ impl From<Refusal> for Problem {
                 .hint("`codex-orchestrator task show` lists what waits"),
             Refusal::TooManyFollowUps => conflict("too_many_follow_ups", "this task has as many follow-ups as it may")
                 .hint("wait until some have run, or put them into one prompt"),
+            Refusal::NothingToPublish => conflict("nothing_to_publish", "no run of this task has changed anything"),
         }
     }
 }
@@ -71,6 +78,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::EditFollowUp(number, run) => edit_follow_up(task, number, run, now),
         TaskRequest::RemoveFollowUp(number) => Ok(remove_follow_up(task, number, now)),
         TaskRequest::Continue => go_on(task, now),
+        TaskRequest::Publish(asked, compare_url) => publish(task, *asked, compare_url, now),
         TaskRequest::Stop => Ok(stop(task, now)),
         TaskRequest::Remove => Ok(remove(task, now)),
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use scripted_model::CodexConfig;
 use tempfile::TempDir;
 
-use super::install::target_dir;
+use crate::npm::target_dir;
 
 /// A temporary `CODEX_HOME`.
 #[derive(Debug)]

@@ -173,6 +173,8 @@ fn environment(secret: Option<&str>) -> EnvironmentRecord {
         former_secrets: vec![],
         container: ContainerSettings::default(),
         runs: model::policy::RunPolicy::default(),
+        forge: model::forge::ForgeSettings::default(),
+        forge_token: None,
         created_at: jiff::Timestamp::UNIX_EPOCH,
         updated_at: jiff::Timestamp::UNIX_EPOCH,
         extra: serde_json::Map::new(),

@@ -1,0 +1,148 @@
+//! `task push`, `task pull-request` and `task feedback`: out of the machine, and back to the agent.
+//! It waits until the server is done with it; the server goes on when this command is ended.
+
+use std::io::Read as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use futures_util::StreamExt as _;
+use model::api::{PublicationView, PublishTask, TaskView};
+use model::codex::{printable, printable_line};
+use model::problem::{Problem, ProblemKind};
+use model::publication::{Publication, PublicationStatus, PullRequest};
+use reqwest::Method;
+
+use crate::args::PushArguments;
+use crate::client::{Client, lost};
+use crate::{ids, printer, sse};
+
+/// Pushes, and waits until all that was asked for is done.
+pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, &asked.task).await?;
+    let publish = PublishTask {
+        pull_request: asked.pull_request,
+        title: asked.title.clone(),
+        body: match &asked.body_file {
+            Some(file) => Some(body(file)?),
+            None => asked.body.clone(),
+        },
+        draft: asked.draft,
+        force_with_lease: asked.force_with_lease,
+    };
+    // Listened to before anything begins, so that its end cannot be missed.
+    let answer = client.stream("/api/v1/events").await?;
+    let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
+    let mut now: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/push"), &publish).await?;
+    loop {
+        let Some(publication) = now.meta.publication.as_deref() else {
+            return Err(Problem::internal("the server forgot what it was asked"));
+        };
+        if !publication.status.is_under_way() {
+            if json {
+                printer::json(&now)?;
+            } else {
+                pushed(&now, publication);
+            }
+            return outcome(publication, json);
+        }
+        events.next().await.ok_or_else(|| lost(&"it closed the stream of events"))??;
+        now = client.get(&format!("/api/v1/tasks/{id}")).await?;
+    }
+}
+
+fn outcome(publication: &Publication, json: bool) -> Result<ExitCode, Problem> {
+    match (&publication.error, json) {
+        (None, _) => Ok(ExitCode::SUCCESS),
+        (Some(_), true) => Ok(ExitCode::FAILURE),
+        (Some(error), false) => Err(error.clone().into_problem(ProblemKind::WrongState)),
+    }
+}
+
+fn pushed(task: &TaskView, publication: &Publication) {
+    if let Some(sha) = publication.pushed_sha.as_ref().filter(|_| publication.status == PublicationStatus::Done) {
+        printer::line(format!("Pushed {} ({})", task.meta.branch, sha.short()));
+    }
+    if let Some(pull_request) = &publication.pull_request {
+        printer::line(&pull_request.url);
+    }
+    if let Some(note) = &publication.note {
+        printer::remark(printable(note));
+    } else if let (None, Some(url)) = (&publication.pull_request, &publication.compare_url) {
+        printer::remark(format!("open a pull request: {url}"));
+    }
+}
+
+fn body(file: &Path) -> Result<String, Problem> {
+    let mut text = String::new();
+    let read = if file == Path::new("-") {
+        std::io::stdin().read_to_string(&mut text).map(drop)
+    } else {
+        std::fs::read_to_string(file).map(|read| text = read)
+    };
+    read.map(|()| text)
+        .map_err(|error| Problem::new(ProblemKind::Unusable, "body_unreadable", format!("the body cannot be read: {error}")))
+}
+
+/// How the pull request is, made fresh; or what one would say.
+pub(super) async fn pull_request(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, task).await?;
+    let view: PublicationView = client.get(&format!("/api/v1/tasks/{id}/publication")).await?;
+    if json {
+        printer::json(&view)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(pull_request) = view.publication.as_ref().and_then(|publication| publication.pull_request.as_ref()) {
+        lines(pull_request).for_each(|(name, value)| printer::line(format!("{name:<9} {value}")));
+        return Ok(ExitCode::SUCCESS);
+    }
+    printer::line(format!("There is no pull request yet. It would go from {} into {}:", view.head, view.base));
+    printer::line(format!("\n{}\n\n{}\n", printable_line(&view.title, 256), printable(&view.body)));
+    match (&view.by_hand, &view.forge) {
+        (Some(why), Some(forge)) => printer::remark(format!("{why}; push it, then open it by hand: {}", forge.compare_url)),
+        (Some(why), None) => printer::remark(why),
+        (None, _) => printer::hint(&format!("codex-orchestrator task push --pull-request {id}")),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A pull request in words, a line each.
+pub(super) fn lines(pull_request: &PullRequest) -> impl Iterator<Item = (&'static str, String)> {
+    let draft = if pull_request.draft { ", a draft" } else { "" };
+    let mergeable = match pull_request.mergeable {
+        Some(true) => "without conflicts",
+        Some(false) => "it has conflicts",
+        None => "not known yet",
+    };
+    let reviews = pull_request.reviews.as_ref().map(|reviews| {
+        let of = |who: &[String], word: &str| (!who.is_empty()).then(|| format!("{word} {}", who.join(", ")));
+        let said = [of(&reviews.approved, "approved by"), of(&reviews.changes_requested, "changes wanted by")];
+        let said: Vec<_> = said.into_iter().flatten().collect();
+        if said.is_empty() { "none".to_owned() } else { printable_line(&said.join("; "), 300) }
+    });
+    let failed = pull_request.checks.as_ref().filter(|checks| !checks.failed.is_empty());
+    [
+        ("pull", Some(format!("#{} {}", pull_request.number, pull_request.url))),
+        ("title", Some(printable_line(&pull_request.title, 256))),
+        ("state", Some(format!("{}{draft}", pull_request.state.as_str()))),
+        ("into", Some(pull_request.base.to_string())),
+        ("mergeable", Some(mergeable.to_owned())),
+        ("checks", pull_request.checks.as_ref().map(model::publication::Checks::words)),
+        ("failed", failed.map(|checks| printable_line(&checks.failed.join(", "), 300))),
+        ("reviews", reviews),
+    ]
+    .into_iter()
+    .filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// Hands what reviewers and checks said to the agent.
+pub(super) async fn feedback(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, task).await?;
+    let now: TaskView = client.post(&format!("/api/v1/tasks/{id}/feedback")).await?;
+    if json {
+        printer::json(&now)?;
+    } else {
+        printer::line(format!("The agent gets what reviewers and checks said ({id})"));
+        printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,294 @@
+//! The HTTP side of every forge: one address, one token, bounded answers, and manners.
+//!
+//! What did not change is not sent again (`ETag`); a forge that says when to come back is not asked before. Invariant: the token
+//! goes to the forge's own address alone, also when an answer points elsewhere.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use model::forge::ApiUrl;
+use model::secret::Secret;
+use reqwest::header::{ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, LOCATION, RETRY_AFTER};
+use reqwest::{Client, Method, Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::ForgeError;
+use crate::metrics::COUNTED;
+
+/// More than any answer that is read here has.
+const ANSWER_LIMIT_BYTES: usize = 16 << 20;
+
+/// More of a log is not kept.
+const LOG_LIMIT_BYTES: usize = 4 << 20;
+
+/// Longer than a forge thinks about anything that is asked here.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a forge is left alone that says no more than that it was asked too much, in seconds. GitHub asks for a minute.
+const PAUSE_SECONDS: i64 = 60;
+
+/// How many addresses are remembered with what they answered.
+const MOST_ETAGS: usize = 2_000;
+
+/// How often an answer may point elsewhere.
+const MOST_REDIRECTS: usize = 3;
+
+pub(super) struct Api {
+    client: Client,
+    base: ApiUrl,
+    headers: HeaderMap,
+    etags: Mutex<HashMap<String, HeaderValue>>,
+    paused_until: Mutex<Option<Timestamp>>,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is guarded here is whole after every statement, whoever panicked.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Api {
+    /// `token_header` is the header's name and what stands before the token in it.
+    pub(super) fn new(
+        base: &ApiUrl,
+        token: &Secret,
+        token_header: (&'static str, &str),
+        fixed: &[(&'static str, &'static str)],
+    ) -> Result<Self, ForgeError> {
+        // An error means that another part of this process came first, with the same one.
+        let _decided = rustls::crypto::ring::default_provider().install_default();
+        let mut headers = HeaderMap::new();
+        for (name, value) in fixed {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+        }
+        let mut secret = HeaderValue::from_str(&format!("{}{}", token_header.1, token.expose().trim()))
+            .map_err(|_| ForgeError::TokenRefused("it has characters that no token has".to_owned()))?;
+        secret.set_sensitive(true);
+        headers.insert(HeaderName::from_static(token_header.0), secret);
+        let client = Client::builder()
+            .user_agent(concat!("codex-orchestrator/", env!("CARGO_PKG_VERSION")))
+            .timeout(PATIENCE)
+            .connect_timeout(Duration::from_secs(10))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| ForgeError::Unreachable(words(&error)))?;
+        Ok(Self { client, base: base.clone(), headers, etags: Mutex::default(), paused_until: Mutex::default() })
+    }
+
+    /// Asks for something.
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ForgeError> {
+        let answer = self.send(Method::GET, path, None, HeaderMap::new()).await?;
+        read(answer).await
+    }
+
+    /// Asks for something that may not have changed since it was asked for last: then there is none.
+    pub(super) async fn get_if_changed<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ForgeError> {
+        let mut headers = HeaderMap::new();
+        if let Some(known) = locked(&self.etags).get(path) {
+            headers.insert(IF_NONE_MATCH, known.clone());
+        }
+        let answer = self.send(Method::GET, path, None, headers).await?;
+        if answer.status() == StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let etag = answer.headers().get(ETAG).cloned();
+        let value = read(answer).await?;
+        let mut etags = locked(&self.etags);
+        if etags.len() >= MOST_ETAGS {
+            etags.clear();
+        }
+        if let Some(etag) = etag {
+            etags.insert(path.to_owned(), etag);
+        }
+        Ok(Some(value))
+    }
+
+    /// Changes something.
+    pub(super) async fn change<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, ForgeError> {
+        let body = serde_json::to_value(body).map_err(|error| ForgeError::Unreadable(error.to_string()))?;
+        read(self.send(method, path, Some(&body), HeaderMap::new()).await?).await
+    }
+
+    /// A text such as a log, its end if it is long; none where the forge does not hand it out.
+    pub(super) async fn text(&self, path: &str) -> Result<Option<String>, ForgeError> {
+        match self.send(Method::GET, path, None, HeaderMap::new()).await {
+            Ok(answer) => Ok(Some(String::from_utf8_lossy(&bytes(answer, LOG_LIMIT_BYTES, true).await?).into_owned())),
+            Err(ForgeError::NotFound(_) | ForgeError::Forbidden(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Option<&Value>, headers: HeaderMap) -> Result<Response, ForgeError> {
+        let paused_until = *locked(&self.paused_until);
+        if let Some(until) = paused_until.filter(|until| *until > Timestamp::now()) {
+            return Err(ForgeError::RateLimited(until));
+        }
+        let mut url = format!("{}{path}", self.base.as_str());
+        for _ in 0..=MOST_REDIRECTS {
+            let mut request = self.client.request(method.clone(), &url).headers(headers.clone());
+            if is_below(&url, &self.base) {
+                request = request.headers(self.headers.clone());
+            }
+            if let Some(body) = body {
+                request = request.json(body);
+            }
+            let answer = request.send().await.map_err(|error| ForgeError::Unreachable(words(&error)))?;
+            COUNTED.forge(self.base.host(), &method, answer.status().as_u16());
+            match (answer.status(), redirection(&answer)) {
+                // A repository that was renamed; the method stays what it is.
+                (status, Some(target)) if status.is_redirection() && (method == Method::GET || is_below(&target, &self.base)) => {
+                    url = target;
+                }
+                (status, _) if status.is_success() || status == StatusCode::NOT_MODIFIED => {
+                    self.note_limits(answer.headers());
+                    return Ok(answer);
+                }
+                (status, _) => return Err(self.refused(status, answer).await),
+            }
+        }
+        Err(ForgeError::Unreadable("it points from one place to the next".to_owned()))
+    }
+
+    /// When the last request that was free is used up, none is sent before there are new ones.
+    fn note_limits(&self, headers: &HeaderMap) {
+        if number(headers, "x-ratelimit-remaining") == Some(0) {
+            *locked(&self.paused_until) = reset(headers);
+        }
+    }
+
+    async fn refused(&self, status: StatusCode, answer: Response) -> ForgeError {
+        let headers = answer.headers().clone();
+        let body = bytes(answer, LOG_LIMIT_BYTES, false).await.unwrap_or_default();
+        let message = message(&body);
+        let used_up = number(&headers, "x-ratelimit-remaining") == Some(0);
+        let is_limit = status == StatusCode::TOO_MANY_REQUESTS
+            || status == StatusCode::FORBIDDEN
+                && (used_up || headers.contains_key(RETRY_AFTER) || message.to_lowercase().contains("rate limit"));
+        if is_limit {
+            let now = Timestamp::now();
+            let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<i64>().ok());
+            let after = after.map(|seconds| now + SignedDuration::from_secs(seconds.clamp(1, 86_400)));
+            let until = after.or_else(|| reset(&headers).filter(|_| used_up));
+            let until = until.unwrap_or(now + SignedDuration::from_secs(PAUSE_SECONDS));
+            *locked(&self.paused_until) = Some(until);
+            return ForgeError::RateLimited(until);
+        }
+        match status.as_u16() {
+            401 => ForgeError::TokenRefused(message),
+            403 => ForgeError::Forbidden(message),
+            404 | 410 | 301..=308 => ForgeError::NotFound(message),
+            400..=499 => ForgeError::Refused(message),
+            status => ForgeError::Broken { status, message },
+        }
+    }
+}
+
+/// Whether the token may go there.
+fn is_below(url: &str, base: &ApiUrl) -> bool {
+    let origin = |url: &str| reqwest::Url::parse(url).ok().map(|url| url.origin());
+    origin(url).is_some_and(|found| Some(found) == origin(base.as_str()))
+}
+
+fn redirection(answer: &Response) -> Option<String> {
+    let target = answer.headers().get(LOCATION)?.to_str().ok()?;
+    answer.url().join(target).ok().map(Into::into)
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<i64> {
+    headers.get(name)?.to_str().ok()?.trim().parse().ok()
+}
+
+fn reset(headers: &HeaderMap) -> Option<Timestamp> {
+    Timestamp::from_second(number(headers, "x-ratelimit-reset")?).ok()
+}
+
+/// What the network said, without the URL.
+fn words(error: &reqwest::Error) -> String {
+    let mut text = String::new();
+    let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if !text.is_empty() {
+            text.push_str(": ");
+        }
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    if error.is_timeout() || text.is_empty() { format!("no answer within {} s", PATIENCE.as_secs()) } else { text }
+}
+
+async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ForgeError> {
+    let body = bytes(answer, ANSWER_LIMIT_BYTES, false).await?;
+    serde_json::from_slice(&body).map_err(|error| ForgeError::Unreadable(error.to_string()))
+}
+
+/// At most so many bytes: the last ones of a log; anything else that is longer is an error.
+async fn bytes(mut answer: Response, limit: usize, keep_end: bool) -> Result<Vec<u8>, ForgeError> {
+    let mut bytes = vec![];
+    while let Some(piece) = answer.chunk().await.map_err(|error| ForgeError::Unreachable(words(&error)))? {
+        bytes.extend_from_slice(&piece);
+        if bytes.len() > limit && !keep_end {
+            return Err(ForgeError::Unreadable(format!("it is longer than {limit} bytes")));
+        }
+        if bytes.len() > 2 * limit {
+            bytes.drain(..bytes.len() - limit);
+        }
+    }
+    let surplus = bytes.len().saturating_sub(limit);
+    bytes.drain(..surplus);
+    Ok(bytes)
+}
+
+/// The forge's own words: `message`, and what `errors` adds to it.
+fn message(body: &[u8]) -> String {
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return "it said nothing that can be read".to_owned() };
+    let text = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
+    };
+    let mut parts: Vec<String> = ["message", "error", "error_description"].iter().map(|key| text(&value[*key])).collect();
+    parts.extend(value["errors"].as_array().into_iter().flatten().map(text));
+    parts.retain(|part| !part.is_empty());
+    parts.dedup();
+    let all: String = parts.join(": ").chars().filter(|c| !c.is_control()).take(500).collect();
+    if all.is_empty() { "it said nothing".to_owned() } else { all }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forges_words_are_found_in_every_form() {
+        for (body, expect) in [
+            (
+                r#"{"message":"Validation Failed","errors":[{"message":"No commits between a and b"}]}"#,
+                "Validation Failed: No commits between a and b",
+            ),
+            (r#"{"message":"x","errors":["y"]}"#, "x: y"),
+            (r#"{"message":{"base":["is taken"]}}"#, r#"{"base":["is taken"]}"#),
+            (r#"{"error":"invalid_token","error_description":"Token was revoked."}"#, "invalid_token: Token was revoked."),
+            ("<html>", "it said nothing that can be read"),
+            ("{}", "it said nothing"),
+        ] {
+            assert_eq!(message(body.as_bytes()), expect);
+        }
+    }
+
+    #[test]
+    fn the_token_goes_to_the_forge_alone() {
+        let base = ApiUrl::parse("https://ghe.example/api/v3").expect("an address");
+        assert!(is_below("https://ghe.example/repositories/1", &base));
+        for other in ["http://ghe.example/api/v3/x", "https://ghe.example:444/x", "https://blob.example/x", "nonsense"] {
+            assert!(!is_below(other, &base), "{other}");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Forgejo and Gitea: pull requests in the API v1, which answers much as GitHub does. Source: <https://codeberg.org/api/swagger>.
+//! Their lists cannot be narrowed to a branch, so the newest are looked through.
+
+use model::forge::ForgePlace;
+use model::ids::ObjectId;
+use model::names::BranchName;
+use model::publication::feedback::{Comment, FailedCheck, Feedback};
+use model::publication::{Checks, PullRequest, Reviews};
+use model::secret::Secret;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::api::Api;
+use super::github::{Pull, User, last_words};
+use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
+
+/// How a title says that its pull request is a draft.
+const DRAFT: &str = "WIP: ";
+
+/// So many pages of 50 open pull requests are looked through for ours.
+const MOST_PAGES: usize = 20;
+
+pub(super) struct Forgejo {
+    api: Api,
+    place: ForgePlace,
+}
+
+#[derive(Deserialize)]
+struct CombinedStatus {
+    /// Null where there are none.
+    statuses: Option<Vec<Status>>,
+}
+
+#[derive(Deserialize)]
+struct Status {
+    context: String,
+    #[serde(rename = "status")]
+    state: String,
+    target_url: Option<String>,
+    description: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Review {
+    id: u64,
+    user: Option<User>,
+    state: String,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    dismissed: bool,
+    #[serde(default)]
+    comments_count: u64,
+}
+
+#[derive(Deserialize)]
+struct ReviewComment {
+    user: Option<User>,
+    body: String,
+    path: Option<String>,
+    position: Option<u64>,
+    /// Who resolved it.
+    resolver: Option<User>,
+}
+
+impl Status {
+    fn has_failed(&self) -> bool {
+        matches!(self.state.as_str(), "failure" | "error")
+    }
+}
+
+impl Forgejo {
+    pub(super) fn new(place: &ForgePlace, token: &Secret) -> Result<Self, ForgeError> {
+        let api = Api::new(&place.api_url, token, ("authorization", "token "), &[("accept", "application/json")])?;
+        Ok(Self { api, place: place.clone() })
+    }
+
+    fn path(&self, rest: &str) -> String {
+        format!("/repos/{}/{rest}", self.place.project)
+    }
+
+    fn status(&self, sha: &ObjectId) -> String {
+        self.path(&format!("commits/{sha}/status"))
+    }
+}
+
+impl Forge for Forgejo {
+    fn find<'a>(&'a self, head: &'a BranchName) -> Answer<'a, Option<FoundPullRequest>> {
+        Box::pin(async move {
+            for page in 1..=MOST_PAGES {
+                let path = self.path(&format!("pulls?state=open&sort=recentupdate&limit=50&page={page}"));
+                let found: Vec<Pull> = self.api.get(&path).await?;
+                if found.is_empty() {
+                    break;
+                }
+                if let Some(ours) = found.into_iter().find(|pull| pull.head.name == head.as_str()) {
+                    return ours.into_found().map(Some);
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    fn open<'a>(&'a self, new: &'a NewPullRequest) -> Answer<'a, PullRequest> {
+        Box::pin(async move {
+            let title = if new.draft { format!("{DRAFT}{}", new.title) } else { new.title.clone() };
+            let body = json!({ "title": title, "head": new.head, "base": new.base, "body": new.body });
+            self.api.change::<Pull>(Method::POST, &self.path("pulls"), &body).await?.into_pull_request()
+        })
+    }
+
+    fn edit<'a>(&'a self, number: u64, edit: &'a EditPullRequest) -> Answer<'a, PullRequest> {
+        Box::pin(async move {
+            let path = self.path(&format!("pulls/{number}"));
+            self.api.change::<Pull>(Method::PATCH, &path, &edit.with_names("body", DRAFT)).await?.into_pull_request()
+        })
+    }
+
+    fn newest(&self) -> Answer<'_, Option<Vec<PullRequest>>> {
+        Box::pin(async move {
+            let path = self.path("pulls?state=all&sort=recentupdate&limit=50");
+            let found: Option<Vec<Pull>> = self.api.get_if_changed(&path).await?;
+            found.map(|found| found.into_iter().map(Pull::into_pull_request).collect()).transpose()
+        })
+    }
+
+    fn details(&self, number: u64) -> Answer<'_, Option<PullRequest>> {
+        Box::pin(async move {
+            let found: Option<Pull> = self.api.get_if_changed(&self.path(&format!("pulls/{number}"))).await?;
+            found.map(Pull::into_pull_request).transpose()
+        })
+    }
+
+    fn checks<'a>(&'a self, _number: u64, sha: &'a ObjectId) -> Answer<'a, Option<Checks>> {
+        Box::pin(async move {
+            let found: Option<CombinedStatus> = self.api.get_if_changed(&self.status(sha)).await?;
+            Ok(found.map(|found| {
+                let mut checks = Checks::default();
+                for status in found.statuses.into_iter().flatten() {
+                    match status.state.as_str() {
+                        "pending" => checks.pending += 1,
+                        _ if status.has_failed() => checks.failed.push(status.context),
+                        _ => checks.passed += 1,
+                    }
+                }
+                checks
+            }))
+        })
+    }
+
+    fn reviews(&self, number: u64) -> Answer<'_, Option<Reviews>> {
+        Box::pin(async move {
+            let found: Option<Vec<Review>> = self.api.get_if_changed(&self.path(&format!("pulls/{number}/reviews"))).await?;
+            Ok(found.map(|found| {
+                last_words(found.into_iter().filter_map(|review| {
+                    let verdict = match (review.dismissed, review.state.as_str()) {
+                        (true, _) => None,
+                        (false, "APPROVED") => Some(true),
+                        (false, "REQUEST_CHANGES") => Some(false),
+                        (false, _) => return None,
+                    };
+                    Some((review.user?.login, verdict))
+                }))
+            }))
+        })
+    }
+
+    fn feedback<'a>(&'a self, pull_request: &'a PullRequest) -> Answer<'a, Feedback> {
+        Box::pin(async move {
+            let number = pull_request.number;
+            let who = |user: Option<User>| user.map_or_else(|| "somebody".to_owned(), |user| user.login);
+            let reviews: Vec<Review> = self.api.get(&self.path(&format!("pulls/{number}/reviews"))).await?;
+            let mut comments = vec![];
+            for review in reviews.into_iter().filter(|review| !review.dismissed) {
+                if review.comments_count > 0 {
+                    let path = self.path(&format!("pulls/{number}/reviews/{}/comments", review.id));
+                    let found: Vec<ReviewComment> = self.api.get(&path).await?;
+                    comments.extend(found.into_iter().filter(|comment| comment.resolver.is_none()).map(|comment| Comment {
+                        author: who(comment.user),
+                        path: comment.path,
+                        line: comment.position,
+                        body: comment.body,
+                    }));
+                }
+                if review.state == "REQUEST_CHANGES" && !review.body.is_empty() {
+                    comments.push(Comment { author: who(review.user), path: None, line: None, body: review.body });
+                }
+            }
+            let mut checks = vec![];
+            if let Some(sha) = &pull_request.head_sha {
+                let found: CombinedStatus = self.api.get(&self.status(sha)).await?;
+                let failed = found.statuses.into_iter().flatten().filter(Status::has_failed);
+                // The API hands out no logs.
+                checks.extend(failed.map(|status| FailedCheck {
+                    name: status.context,
+                    url: status.target_url,
+                    log: status.description.filter(|said| !said.is_empty()),
+                }));
+            }
+            Ok(Feedback { comments, checks })
+        })
+    }
+}

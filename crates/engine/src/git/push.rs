@@ -1,0 +1,250 @@
+//! Pushes a task's branch to its remote, and tells apart why that failed.
+//!
+//! Only the task's own branch is ever pushed, as a commit by its id, and nothing that somebody else put there is replaced unseen.
+//! A token reaches git through a credential helper and a variable. Invariant: it is in no URL and in no argument list.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use model::ids::ObjectId;
+use model::secret::Secret;
+use tokio_util::sync::CancellationToken;
+
+use super::fetch::{FetchError, run_network};
+use super::mirror::Mirror;
+use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer, branch_ref};
+use crate::exec::{CommandSpec, Redactor, RunProgramError, Stdin, Stdout};
+
+/// The variable that the helper reads.
+const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_GIT_TOKEN";
+
+/// Answers git's question with the token. It has no part that changes, and stores nothing.
+const HELPER: &str =
+    "!f() { test \"$1\" = get && printf 'username=x-access-token\\npassword=%s\\n' \"$CODEX_ORCHESTRATOR_GIT_TOKEN\"; }; f";
+
+/// A pointer of git-lfs is shorter than this.
+const POINTER_LIMIT_BYTES: u64 = 1024;
+
+/// So many of a remote's own lines are repeated.
+const WORDS_LIMIT_LINES: usize = 20;
+
+/// What to push, and whom to trust with it.
+#[derive(Debug)]
+pub struct PushRequest<'a> {
+    /// The task's branch.
+    pub branch: &'a str,
+    /// The commit that the remote's branch shall have.
+    pub sha: &'a ObjectId,
+    /// The commit that the task started from.
+    pub base: &'a ObjectId,
+    /// What we pushed before: it may be replaced, since it is ours.
+    pub pushed: Option<&'a ObjectId>,
+    /// What somebody else pushed and the owner wants to have replaced.
+    pub replace: Option<&'a ObjectId>,
+    /// A token, and the root of the https remotes that it is for.
+    pub token: Option<(&'a Secret, &'a str)>,
+    /// How long it may take.
+    pub deadline: Duration,
+    /// Ends it.
+    pub cancel: CancellationToken,
+}
+
+/// The branch is not where it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum PushError {
+    /// Somebody else's commit is there.
+    #[error("the remote's branch has commits that are not of this task")]
+    Moved {
+        /// Which one, where that could be asked.
+        remote: Option<ObjectId>,
+    },
+    /// The remote does not want it.
+    #[error("the remote refused it: {words}")]
+    Rejected {
+        /// Its own words.
+        words: String,
+    },
+    /// It could not be reached, or does not let us in.
+    #[error(transparent)]
+    Network(#[from] FetchError),
+}
+
+impl From<RunProgramError> for PushError {
+    fn from(error: RunProgramError) -> Self {
+        Self::Network(error.into())
+    }
+}
+
+/// What became of one try.
+enum Tried {
+    /// The branch is at the commit.
+    There,
+    /// The remote's branch is not an ancestor, or not the commit that was to be replaced.
+    InTheWay,
+}
+
+impl Mirror {
+    /// Ensures that the remote's branch is at the commit. Pushing twice is fine.
+    pub async fn push(&self, request: &PushRequest<'_>) -> Result<(), PushError> {
+        self.push_large_files(request).await?;
+        if let Tried::There = self.push_once(request, None).await? {
+            return Ok(());
+        }
+        let remote = self.remote_commit(request).await?;
+        let ours = [request.pushed, request.replace].into_iter().flatten().find(|known| remote.as_ref() == Some(*known));
+        let Some(ours) = ours else { return Err(PushError::Moved { remote }) };
+        match self.push_once(request, Some(ours)).await? {
+            Tried::There => Ok(()),
+            Tried::InTheWay => Err(PushError::Moved { remote: self.remote_commit(request).await? }),
+        }
+    }
+
+    /// The tip of the task's branch, where it has one.
+    pub async fn tip(&self, branch: &str) -> Result<Option<ObjectId>, RunProgramError> {
+        Ok(self.commits_of(&[branch_ref(branch)]).await?.into_iter().flatten().next())
+    }
+
+    /// The text of a file in a commit; none if it is not there, no text, or longer than `max` bytes.
+    pub async fn text_of(&self, commit: &ObjectId, path: &str, max: usize) -> Option<String> {
+        let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "blob", &format!("{commit}:{path}")]);
+        let finished = command.stdout(Stdout::Capture { max }).run_ok().await.ok()?;
+        Some(finished.text()).filter(|text| !text.contains('\u{fffd}'))
+    }
+
+    async fn push_once(&self, request: &PushRequest<'_>, replacing: Option<&ObjectId>) -> Result<Tried, PushError> {
+        let target = branch_ref(request.branch);
+        let mut command = self.remote_command(request).await?.args(["push", "--porcelain", "--no-verify", "--no-follow-tags"]);
+        command = command.args(["--no-recurse-submodules", "--no-signed"]);
+        if let Some(expected) = replacing {
+            command = command.arg(format!("--force-with-lease={target}:{expected}"));
+        }
+        let command = command.args(["origin", &format!("{}:{target}", request.sha)]);
+        let finished = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run().await?;
+        if finished.status.success() {
+            return Ok(Tried::There);
+        }
+        let (report, stderr) = (finished.text(), finished.stderr_tail.as_str());
+        match refusal(&report, &target) {
+            Some(why) if is_in_the_way(why) => Ok(Tried::InTheWay),
+            Some(why) => Err(PushError::Rejected { words: words_of_remote(stderr, why) }),
+            None => Err(PushError::Network(FetchError::from_words(stderr))),
+        }
+    }
+
+    /// The commit that the remote's branch has.
+    async fn remote_commit(&self, request: &PushRequest<'_>) -> Result<Option<ObjectId>, PushError> {
+        let command = self.remote_command(request).await?.args(["ls-remote", "origin", &branch_ref(request.branch)]);
+        let finished = run_network(command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })).await?;
+        Ok(finished.text().split_whitespace().next().and_then(|id| id.parse().ok()))
+    }
+
+    /// Uploads the large files of the task's commits, which a push of git alone leaves behind.
+    async fn push_large_files(&self, request: &PushRequest<'_>) -> Result<(), PushError> {
+        if !self.git().has_lfs() {
+            return Ok(());
+        }
+        let names = self.large_files(request.base, request.sha).await?;
+        for names in names.into_iter().collect::<Vec<_>>().chunks(500) {
+            let command = self.remote_command(request).await?.args(["lfs", "push", "--object-id", "origin"]);
+            let finished = command.args(names).run().await?;
+            if !finished.status.success() {
+                let words = words_of_remote(&finished.stderr_tail, "large files could not be uploaded");
+                return Err(PushError::Rejected { words });
+            }
+        }
+        Ok(())
+    }
+
+    /// The objects that pointers in these commits name and that are here.
+    async fn large_files(&self, base: &ObjectId, sha: &ObjectId) -> Result<BTreeSet<String>, RunProgramError> {
+        let range = format!("{base}..{sha}");
+        let listing = ["log", "--format=", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=AM", &range, "--"];
+        let listed = answer(self.git().command(Place::Mirror(self.path())).args(listing).deadline(LONG)).await?;
+        let blobs: BTreeSet<&str> = listed.lines().filter_map(|line| line.split(' ').nth(3)).collect();
+        if blobs.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let asked = blobs.into_iter().collect::<Vec<_>>().join("\n") + "\n";
+        let sizes =
+            self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objectname) %(objectsize)"]);
+        let sizes = answer(sizes.stdin(Stdin::Bytes(asked.into_bytes())).deadline(LONG)).await?;
+        let small = sizes.lines().filter_map(|line| line.split_once(' '));
+        let small = small.filter(|(_, size)| size.parse().is_ok_and(|size: u64| size < POINTER_LIMIT_BYTES));
+        let small = small.map(|(blob, _)| blob).collect::<Vec<_>>().join("\n") + "\n";
+        let contents = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch"]);
+        let contents = answer(contents.stdin(Stdin::Bytes(small.into_bytes())).deadline(LONG)).await?;
+        let is_here = |name: &&str| {
+            name.len() == 64
+                && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && self.path().join("lfs/objects").join(&name[..2]).join(&name[2..4]).join(name).is_file()
+        };
+        Ok(contents.lines().filter_map(|line| line.strip_prefix("oid sha256:")).filter(is_here).map(str::to_owned).collect())
+    }
+
+    async fn remote_command<'a>(&self, request: &PushRequest<'_>) -> Result<CommandSpec<'a>, RunProgramError> {
+        let (deadline, cancel) = (request.deadline, request.cancel.clone());
+        let command = match request.token {
+            None => self.git().network_command(Place::Mirror(self.path())).await?,
+            Some((token, root)) => with_token(self.git(), self, token, root).await?,
+        };
+        Ok(command.deadline(deadline).cancel(cancel))
+    }
+}
+
+/// The user's own helpers are not asked for these remotes, so that none of them keeps the token.
+async fn with_token<'a>(git: &Git, mirror: &Mirror, token: &Secret, root: &str) -> Result<CommandSpec<'a>, RunProgramError> {
+    let key = format!("credential.{root}.helper");
+    let settings = [(key.clone(), String::new()), (key, HELPER.to_owned())];
+    let command = git.network_command_with(Place::Mirror(mirror.path()), &settings).await?;
+    Ok(command.env(TOKEN_VARIABLE, token.expose()).redact(Redactor::new([token.expose().to_owned()])))
+}
+
+/// What `push --porcelain` says of the branch: `!`, the refspec, and why.
+fn refusal<'r>(report: &'r str, target: &str) -> Option<&'r str> {
+    report.lines().find_map(|line| {
+        let mut fields = line.split('\t');
+        let is_refused = fields.next() == Some("!") && fields.next().is_some_and(|refspec| refspec.ends_with(target));
+        is_refused.then(|| fields.next().unwrap_or_default())
+    })
+}
+
+/// Git itself refuses what would lose commits; `[remote rejected]` is the remote's own will.
+fn is_in_the_way(why: &str) -> bool {
+    why.starts_with("[rejected]")
+}
+
+/// What the remote printed, without its prefix; else git's reason.
+fn words_of_remote(stderr: &str, why: &str) -> String {
+    let said = stderr.lines().filter_map(|line| line.trim_end().strip_prefix("remote:")).map(str::trim);
+    let said: Vec<&str> = said.filter(|line| !line.is_empty()).collect();
+    let said = &said[said.len().saturating_sub(WORDS_LIMIT_LINES)..];
+    let why = why.trim_start_matches("[remote rejected]").trim();
+    if said.is_empty() { why.to_owned() } else { format!("{} {why}", said.join("\n")).trim_end().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REPORT: &str = "To /srv/repo\n!\tdeadbeef:refs/heads/codex/a\t[remote rejected] (pre-receive hook declined)\nDone\n";
+
+    #[test]
+    fn a_refusal_is_read_from_the_report() {
+        let why = refusal(REPORT, "refs/heads/codex/a").expect("it was refused");
+        assert!(!is_in_the_way(why));
+        let stderr = "remote: error: no secrets here        \nremote: \nremote: see https://x\nerror: failed to push\n";
+        assert_eq!(words_of_remote(stderr, why), "error: no secrets here\nsee https://x (pre-receive hook declined)");
+        assert_eq!(words_of_remote("", why), "(pre-receive hook declined)");
+        assert_eq!(refusal(REPORT, "refs/heads/codex/b"), None);
+    }
+
+    #[test]
+    fn what_would_lose_commits_is_told_from_what_the_remote_does_not_want() {
+        for why in ["[rejected] (non-fast-forward)", "[rejected] (fetch first)", "[rejected] (stale info)"] {
+            assert!(is_in_the_way(why), "{why}");
+        }
+        for why in ["[remote rejected] (protected branch hook declined)", "[remote failure]"] {
+            assert!(!is_in_the_way(why), "{why}");
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Publishing: the branch to the remote, then the pull request, one recorded step after the other.
+//!
+//! Each step looks first whether it is done already: a push compares commits, and a pull request of the branch that is open is
+//! the one. So a server that is killed between a deed and its record does it again to the same end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::api::{ForgeView, PublicationView, PublishTask};
+use model::forge::ForgePlace;
+use model::ids::ObjectId;
+use model::names::{BranchName, Prompt};
+use model::problem::{Problem, ProblemKind};
+use model::publication::text::{self, Changes};
+use model::publication::{Publication, PublicationStatus, Publish};
+use model::run::RunError;
+use model::secret::Secret;
+use model::task::{NewRun, PublicationEvent, TaskEvent, TaskRecord, TaskRequest};
+
+use super::TaskSlot;
+use crate::crash::{self, CrashPoint};
+use crate::engine::Inner;
+use crate::environment::fetch_failed;
+use crate::forge::{EditPullRequest, Forge, ForgeError, NewPullRequest, place_of};
+use crate::git::{Mirror, PushError, PushRequest};
+
+/// Where a repository keeps what it wants to be told, in the order in which GitHub looks.
+const TEMPLATES: &[&str] = &[
+    ".github/pull_request_template.md",
+    ".github/PULL_REQUEST_TEMPLATE.md",
+    "pull_request_template.md",
+    "PULL_REQUEST_TEMPLATE.md",
+    "docs/pull_request_template.md",
+    "docs/PULL_REQUEST_TEMPLATE.md",
+    ".gitlab/merge_request_templates/Default.md",
+    ".forgejo/pull_request_template.md",
+    ".gitea/pull_request_template.md",
+];
+
+/// More than a template has.
+const TEMPLATE_LIMIT_BYTES: usize = 64 << 10;
+
+/// How often a forge that cannot be reached is tried within one asking.
+const TRIES: u32 = 3;
+
+/// How long is waited between two tries.
+const PAUSE: Duration = Duration::from_secs(1);
+
+impl Inner {
+    /// Records what is asked; the push and what follows come after.
+    pub(crate) async fn ask_to_publish(self: &Arc<Self>, slot: &Arc<TaskSlot>, asked: PublishTask) -> Result<(), Problem> {
+        let record = slot.record();
+        let found = record.publication.as_deref().and_then(|publication| publication.remote_sha.clone());
+        let replace = found.filter(|_| asked.force_with_lease);
+        let PublishTask { pull_request, title, body, draft, .. } = asked;
+        let asked = Publish { pull_request, title, body, draft, replace }.checked()?;
+        let mirror = self.mirror_of(slot.env_id).map_err(problem_of)?;
+        let base = base_branch(&mirror, &record, self.default_branch(slot)).await;
+        let compare_url = self.place(slot).zip(base).map(|((place, _), base)| place.compare_url(&base, &record.branch()));
+        self.ask(slot, TaskRequest::Publish(Box::new(asked), compare_url)).await.map(drop)
+    }
+
+    /// How the publication stands, and what a pull request would say.
+    pub(crate) async fn publication(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<PublicationView, Problem> {
+        self.watch_pull_request(slot).await;
+        let record = slot.record();
+        let mirror = self.mirror_of(slot.env_id).map_err(problem_of)?;
+        let base = base_branch(&mirror, &record, self.default_branch(slot)).await.ok_or_else(|| {
+            Problem::new(ProblemKind::WrongState, "no_base_branch", "the environment has no default branch")
+                .hint("name one: `codex-orchestrator env edit --default-branch`")
+        })?;
+        let (title, body) = self.proposal(&mirror, &record).await;
+        let place = self.place(slot);
+        let by_hand = by_hand(place.as_ref());
+        let forge = place.map(|(place, _)| ForgeView {
+            kind: place.kind,
+            project: place.project.to_string(),
+            compare_url: place.compare_url(&base, &record.branch()),
+        });
+        let publication = record.publication.as_deref().cloned();
+        Ok(PublicationView { publication, forge, by_hand, base, head: record.branch(), title, body })
+    }
+
+    /// Hands what reviewers and checks said to the agent, as a follow-up.
+    pub(crate) async fn send_feedback(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), Problem> {
+        let wrong = |code: &'static str, detail: &str| Problem::new(ProblemKind::WrongState, code, detail.to_owned());
+        let record = slot.record();
+        let known = record.publication.as_deref().and_then(|publication| publication.pull_request.clone());
+        let pull_request = known.ok_or_else(|| {
+            wrong("no_pull_request", "this task has no pull request")
+                .hint("open one: `codex-orchestrator task push --pull-request`")
+        })?;
+        let Some((place, Some(token))) = self.place(slot) else {
+            return Err(wrong("no_forge_token", "there is no token for this task's forge any more")
+                .hint("set ORCH_GITHUB_TOKEN, or `env edit --forge-token-file`"));
+        };
+        let redactor = self.redactor(slot.env_id);
+        let refused = |error: ForgeError| {
+            let error = error.to_run_error(place.kind);
+            let message = redactor.redact(&error.message).into_owned();
+            RunError { message, ..error }.into_problem(ProblemKind::Unavailable)
+        };
+        let forge = self.forges.client(&place, &token).map_err(refused)?;
+        let feedback = forge.feedback(&pull_request).await.map_err(refused)?;
+        if feedback.is_empty() {
+            return Err(wrong("no_feedback", "no comment is open and no check has failed"));
+        }
+        let prompt = Prompt::parse(&redactor.mask(&feedback.prompt(&pull_request.url)))?;
+        let run = NewRun { prompt, model: None, effort: None, priority: model::queue::Priority::Normal };
+        self.ask(slot, TaskRequest::FollowUp(run)).await.map(drop)
+    }
+
+    /// The next step, where this asking is still the last one.
+    pub(super) async fn publish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: u32) {
+        let _one_at_a_time = slot.publishing.lock().await;
+        let record = slot.record();
+        let Some(publication) = record.publication.as_deref().filter(|publication| publication.attempt == attempt) else {
+            return;
+        };
+        let event = match publication.status {
+            PublicationStatus::Pushing => self.push_branch(slot, &record, publication).await,
+            PublicationStatus::Opening => self.ensure_pull_request(slot, &record, publication).await,
+            PublicationStatus::Done | PublicationStatus::Failed => return,
+        };
+        if self.cancel.is_cancelled() {
+            // The server stops: the record says how far it is, and the next server goes on.
+            return;
+        }
+        let event = event.unwrap_or_else(|(error, remote_sha)| {
+            let message = self.redactor(slot.env_id).redact(&error.message).into_owned();
+            PublicationEvent::Failed { attempt, error: RunError { message, ..error }, remote_sha }
+        });
+        self.post(slot, TaskEvent::Publication(event)).await;
+    }
+
+    async fn push_branch(
+        &self,
+        slot: &TaskSlot,
+        record: &TaskRecord,
+        publication: &Publication,
+    ) -> Result<PublicationEvent, (RunError, Option<ObjectId>)> {
+        let plain = |error: RunError| (error, None);
+        let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
+        let branch = record.branch();
+        let missing = || plain(RunError::new("branch_missing", format!("the branch `{branch}` is not in the mirror")));
+        let tip = mirror.tip(branch.as_str()).await.map_err(|error| plain(RunError::new("push_failed", error.to_string())))?;
+        let (sha, base) = (tip.ok_or_else(missing)?, record.base_sha.as_ref().ok_or_else(missing)?);
+        let place = self.place(slot);
+        let token = place.as_ref().and_then(|(place, token)| Some((token.as_ref()?, place.web())));
+        let request = PushRequest {
+            branch: branch.as_str(),
+            sha: &sha,
+            base,
+            pushed: publication.pushed_sha.as_ref(),
+            replace: publication.asked.replace.as_ref(),
+            token: token.as_ref().map(|(token, web)| (*token, web.as_str())),
+            deadline: self.config.push_time_limit,
+            cancel: self.cancel.clone(),
+        };
+        mirror.push(&request).await.map_err(|error| push_failed(error, &branch))?;
+        crash::point(CrashPoint::Pushed);
+        Ok(PublicationEvent::Pushed { attempt: publication.attempt, sha })
+    }
+
+    async fn ensure_pull_request(
+        &self,
+        slot: &TaskSlot,
+        record: &TaskRecord,
+        publication: &Publication,
+    ) -> Result<PublicationEvent, (RunError, Option<ObjectId>)> {
+        let attempt = publication.attempt;
+        let place = self.place(slot);
+        if let Some(why) = by_hand(place.as_ref()) {
+            let note = match &publication.compare_url {
+                Some(url) => format!("{why}; open the pull request by hand: {url}"),
+                None => why,
+            };
+            return Ok(PublicationEvent::LeftToHand { attempt, note });
+        }
+        let Some((place, Some(token))) = place else {
+            return Ok(PublicationEvent::LeftToHand { attempt, note: "there is no token for its forge".to_owned() });
+        };
+        let plain = |error: RunError| (error, None);
+        let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
+        let base = base_branch(&mirror, record, self.default_branch(slot)).await;
+        let base = base.ok_or_else(|| plain(RunError::new("no_base_branch", "the environment has no default branch")))?;
+        let (title, body) = self.proposal(&mirror, record).await;
+        let asked = &publication.asked;
+        let new = NewPullRequest {
+            head: record.branch(),
+            base,
+            title: asked.title.clone().unwrap_or(title),
+            body: asked.body.clone().unwrap_or(body),
+            draft: asked.draft,
+        };
+        let changes = self.changes(&mirror, record).await;
+        let failed = |error: ForgeError| plain(error.to_run_error(place.kind));
+        let forge = self.forges.client(&place, &token).map_err(failed)?;
+        let mut tries = 1;
+        loop {
+            match ensured(forge.as_ref(), &new, asked, record, changes).await {
+                Ok(event) => {
+                    crash::point(CrashPoint::PullRequestOpened);
+                    return Ok(event.with_attempt(attempt));
+                }
+                // What was asked for may have been done all the same: it is looked for first.
+                Err(error) if error.is_passing() && tries < TRIES && !self.cancel.is_cancelled() => {
+                    tracing::warn!(task = %slot.id, %error, "a forge is asked again");
+                    tokio::time::sleep(PAUSE * tries).await;
+                    tries += 1;
+                }
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+
+    async fn proposal(&self, mirror: &Mirror, record: &TaskRecord) -> (String, String) {
+        let template = match &record.base_sha {
+            Some(base) => template(mirror, base).await,
+            None => None,
+        };
+        let body = text::body(record, self.changes(mirror, record).await, template.as_deref());
+        let redactor = self.redactor(record.env_id);
+        (redactor.mask(&text::title(record)).into_owned(), redactor.mask(&body).into_owned())
+    }
+
+    async fn changes(&self, mirror: &Mirror, record: &TaskRecord) -> Changes {
+        let tip = mirror.tip(record.branch().as_str()).await.ok().flatten();
+        let (Some(base), Some(tip)) = (&record.base_sha, tip) else { return Changes::default() };
+        match mirror.stat(base, &tip).await {
+            Ok(stat) => Changes { files: stat.files.len(), added: stat.added(), removed: stat.removed() },
+            Err(error) => {
+                tracing::warn!(task = %record.task_id, %error, "could not count what a task changes");
+                Changes::default()
+            }
+        }
+    }
+
+    fn place(&self, slot: &TaskSlot) -> Option<(ForgePlace, Option<Secret>)> {
+        place_of(&self.config, &self.environments.get(slot.env_id)?.record())
+    }
+
+    fn default_branch(&self, slot: &TaskSlot) -> Option<BranchName> {
+        self.environments.get(slot.env_id)?.record().default_branch.clone()
+    }
+}
+
+/// What became of the pull request, before it is said which asking it was for.
+struct Ensured {
+    pull_request: model::publication::PullRequest,
+    note: Option<String>,
+}
+
+impl Ensured {
+    fn with_attempt(self, attempt: u32) -> PublicationEvent {
+        PublicationEvent::Opened { attempt, pull_request: Box::new(self.pull_request), note: self.note }
+    }
+}
+
+/// The open pull request of the branch, with the text that was asked for; a new one only where there is none.
+async fn ensured(
+    forge: &dyn Forge,
+    new: &NewPullRequest,
+    asked: &Publish,
+    record: &TaskRecord,
+    changes: Changes,
+) -> Result<Ensured, ForgeError> {
+    let Some(found) = forge.find(&new.head).await? else {
+        return Ok(Ensured { pull_request: forge.open(new).await?, note: None });
+    };
+    let renewed = || text::renewed(&found.body, record, changes);
+    let edit = EditPullRequest {
+        title: asked.title.clone().filter(|title| *title != found.pull_request.title),
+        body: asked.body.clone().or_else(renewed).filter(|body| *body != found.body),
+        is_draft: found.pull_request.draft,
+    };
+    let is_new_text = edit.title.is_some() || edit.body.is_some();
+    let number = found.pull_request.number;
+    let pull_request = if is_new_text { forge.edit(number, &edit).await? } else { found.pull_request };
+    let stays_open = asked.draft && !pull_request.draft;
+    let note = stays_open.then(|| "it was open already, and stays no draft".to_owned());
+    Ok(Ensured { pull_request, note })
+}
+
+/// Why a person has to open the pull request.
+fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<String> {
+    match place {
+        None => Some("the repository's forge is not known: `env edit --forge --forge-project` say it".to_owned()),
+        Some((place, None)) => Some(format!("there is no token for {}", place.kind.name())),
+        Some((_, Some(_))) => None,
+    }
+}
+
+/// What a pull request goes into: the branch that the task started from, else the environment's default branch.
+async fn base_branch(mirror: &Mirror, record: &TaskRecord, default: Option<BranchName>) -> Option<BranchName> {
+    let named = BranchName::parse(record.git_ref.as_str()).ok();
+    match named {
+        Some(branch) if mirror.verify_branch(branch.as_str()).await.is_ok() => Some(branch),
+        Some(_) | None => default,
+    }
+}
+
+async fn template(mirror: &Mirror, base: &ObjectId) -> Option<String> {
+    for path in TEMPLATES {
+        if let Some(text) = mirror.text_of(base, path, TEMPLATE_LIMIT_BYTES).await {
+            return Some(text);
+        }
+    }
+    None
+}
+
+fn problem_of(error: RunError) -> Problem {
+    error.into_problem(ProblemKind::WrongState)
+}
+
+fn push_failed(error: PushError, branch: &BranchName) -> (RunError, Option<ObjectId>) {
+    match error {
+        PushError::Moved { remote } => {
+            let there = remote.as_ref().map_or_else(String::new, |sha| format!(" ({})", &sha.as_str()[..12]));
+            let message = format!("could not push `{branch}`: the remote's branch has commits{there} that are not of this task");
+            let error = RunError::new("remote_moved", message)
+                .hint("to keep them, and put this task's on top: `codex-orchestrator task update --onto-remote`")
+                .hint("to replace just them: `codex-orchestrator task push --force-with-lease`");
+            (error, remote)
+        }
+        PushError::Rejected { words } => {
+            let error = RunError::new("push_rejected", format!("could not push `{branch}`: the remote refused it: {words}"))
+                .hint("mend what it names, then push again; nothing was changed on the remote");
+            (error, None)
+        }
+        PushError::Network(error) => (fetch_failed(&error), None),
+    }
+}

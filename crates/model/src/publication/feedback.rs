@@ -1,0 +1,144 @@
+//! What reviewers and checks said of a pull request, as a prompt for the agent.
+//!
+//! Pure. What strangers wrote is marked as theirs and cut to what a prompt can hold.
+
+use std::fmt::Write as _;
+
+/// More of a check's log than this is not its end.
+const LOG_CHARS: usize = 12_000;
+
+/// More of a comment than this is no comment.
+const COMMENT_CHARS: usize = 4_000;
+
+/// More than this in all does not help an agent.
+const ALL_CHARS: usize = 200_000;
+
+/// What somebody wrote on a line, or on the whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comment {
+    /// Who.
+    pub author: String,
+    /// On which file; none for the whole.
+    pub path: Option<String>,
+    /// On which line of it.
+    pub line: Option<u64>,
+    /// The words.
+    pub body: String,
+}
+
+/// A check that failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCheck {
+    /// Its name.
+    pub name: String,
+    /// Where people read it.
+    pub url: Option<String>,
+    /// What it printed, or its summary; none where the forge does not hand it out.
+    pub log: Option<String>,
+}
+
+/// All of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Feedback {
+    /// Comments that nobody has resolved, oldest first.
+    pub comments: Vec<Comment>,
+    /// Checks that failed.
+    pub checks: Vec<FailedCheck>,
+}
+
+impl Feedback {
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.comments.is_empty() && self.checks.is_empty()
+    }
+
+    /// The prompt that hands it to the agent.
+    pub fn prompt(&self, url: &str) -> String {
+        let mut text = format!("Your work is in review at {url}. Address what follows, and say what you did about each point.\n");
+        if !self.comments.is_empty() {
+            text.push_str("\n# Comments of reviewers that are not resolved\n");
+            for comment in &self.comments {
+                let place = match (&comment.path, comment.line) {
+                    (Some(path), Some(line)) => format!(" on {path}:{line}"),
+                    (Some(path), None) => format!(" on {path}"),
+                    (None, _) => String::new(),
+                };
+                writeln!(text, "\n{}{place}:\n{}", plain(&comment.author), quoted(&first(&comment.body, COMMENT_CHARS)))
+                    .expect("a string takes all");
+            }
+        }
+        if !self.checks.is_empty() {
+            text.push_str("\n# Checks that failed\n");
+            for check in &self.checks {
+                let url = check.url.as_deref().map_or_else(String::new, |url| format!(" ({url})"));
+                writeln!(text, "\n{}{url}:", plain(&check.name)).expect("a string takes all");
+                match &check.log {
+                    Some(log) => writeln!(text, "{}", quoted(&last(log, LOG_CHARS))),
+                    None => writeln!(text, "its log is not to be had; run the same check here"),
+                }
+                .expect("a string takes all");
+            }
+        }
+        first(&text, ALL_CHARS)
+    }
+}
+
+fn plain(text: &str) -> String {
+    super::text::one_line(text)
+}
+
+/// Each line with a sign in front, so that nobody else's words look like the request.
+fn quoted(text: &str) -> String {
+    text.trim().lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
+}
+
+fn first(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(limit).collect();
+    format!("{cut}\n[cut here]")
+}
+
+fn last(text: &str, limit: usize) -> String {
+    let surplus = text.chars().count().saturating_sub(limit);
+    if surplus == 0 {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().skip(surplus).collect();
+    format!("[the beginning is left out]\n{cut}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn comment(body: &str) -> Comment {
+        Comment { author: "ann".to_owned(), path: Some("src/a.rs".to_owned()), line: Some(7), body: body.to_owned() }
+    }
+
+    #[test]
+    fn comments_and_logs_are_quoted_with_their_places() {
+        let check =
+            FailedCheck { name: "test\n".to_owned(), url: Some("https://x/1".to_owned()), log: Some("a\nb failed\n".to_owned()) };
+        let feedback = Feedback { comments: vec![comment("Rename this.\nPlease.")], checks: vec![check] };
+        let prompt = feedback.prompt("https://x/pull/1");
+        assert!(prompt.contains("ann on src/a.rs:7:\n> Rename this.\n> Please.\n"), "{prompt}");
+        assert!(prompt.contains("test (https://x/1):\n> a\n> b failed\n"), "{prompt}");
+    }
+
+    #[test]
+    fn of_a_long_log_the_end_is_kept() {
+        let log = format!("begin{}end", "x\n".repeat(20_000));
+        let check = FailedCheck { name: "test".to_owned(), url: None, log: Some(log) };
+        let prompt = Feedback { comments: vec![], checks: vec![check] }.prompt("https://x/pull/1");
+        assert!(prompt.contains("end") && !prompt.contains("begin\n") && prompt.contains("left out"), "{}", &prompt[..300]);
+        assert!(prompt.len() < 40_000);
+    }
+
+    #[test]
+    fn many_long_comments_still_fit_a_prompt() {
+        let feedback = Feedback { comments: vec![comment(&"ä".repeat(10_000)); 200], checks: vec![] };
+        assert!(feedback.prompt("https://x").len() < crate::names::PROMPT_LIMIT_BYTES);
+    }
+}

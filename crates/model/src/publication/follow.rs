@@ -1,0 +1,114 @@
+//! What is asked of a forge next: one question per repository and tick, the one whose answer is the oldest for its weight.
+//!
+//! Pure. With 60 ticks an hour, any number of pull requests of a repository costs at most 60 calls an hour.
+
+use std::time::Duration;
+
+/// How long a pull request is followed that nobody looks at.
+pub const FOLLOWED_FOR: Duration = Duration::from_hours(7 * 24);
+
+/// How often one question is asked per repository.
+pub const TICK: Duration = Duration::from_mins(1);
+
+/// One question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Question {
+    /// How the newest pull requests of the repository stand: one answer for all of them.
+    List,
+    /// How one pull request stands, and whether it can be merged.
+    Details(u64),
+    /// The checks of its commit.
+    Checks(u64),
+    /// Its reviews.
+    Reviews(u64),
+}
+
+/// What is known of one pull request that is followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Followed {
+    /// Its number.
+    pub number: u64,
+    /// Whether somebody has it open.
+    pub is_watched: bool,
+    /// Whether checks are under way, or not known yet.
+    pub has_pending_checks: bool,
+}
+
+/// The question to ask now. `age` says how long ago the answer to one came; none if it never did.
+pub fn next_question(followed: &[Followed], age: impl Fn(Question) -> Option<Duration>) -> Option<Question> {
+    if followed.is_empty() {
+        return None;
+    }
+    let each = followed.iter().flat_map(|one| {
+        let watched = if one.is_watched { 8 } else { 1 };
+        let pending = if one.has_pending_checks { 3 } else { 1 };
+        [
+            (Question::Details(one.number), watched),
+            (Question::Checks(one.number), watched * pending),
+            (Question::Reviews(one.number), watched),
+        ]
+    });
+    // For one or two the list says nothing that their details do not.
+    let list = (followed.len() > 2).then_some((Question::List, 4));
+    let weighed = each.chain(list).map(|(question, weight)| {
+        let urgency = age(question).map_or(u128::MAX, |age| age.as_millis().saturating_mul(weight));
+        (urgency, question)
+    });
+    // Of equals, the first in their order.
+    weighed.max_by(|(a, first), (b, second)| a.cmp(b).then(second.cmp(first))).map(|(_, question)| question)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    fn one(number: u64) -> Followed {
+        Followed { number, is_watched: false, has_pending_checks: false }
+    }
+
+    /// What is asked in so many ticks.
+    fn asked(followed: &[Followed], ticks: u32) -> BTreeMap<Question, u32> {
+        let mut last: BTreeMap<Question, u32> = BTreeMap::new();
+        let mut times = BTreeMap::new();
+        for now in 0..ticks {
+            let age = |question| last.get(&question).map(|then| TICK * (now - then));
+            let question = next_question(followed, age).expect("somebody is followed");
+            last.insert(question, now);
+            *times.entry(question).or_default() += 1;
+        }
+        times
+    }
+
+    #[test]
+    fn nobody_is_asked_for_nothing() {
+        assert_eq!(next_question(&[], |_| None), None);
+    }
+
+    #[test]
+    fn twenty_pull_requests_are_seen_whole_within_two_hours_at_a_call_a_minute() {
+        let followed: Vec<_> = (1..=20).map(one).collect();
+        let times = asked(&followed, 120);
+        assert_eq!(times.len(), 61, "all of them, and the list: {times:?}");
+        assert!(times[&Question::List] >= 5, "{times:?}");
+        assert_eq!(times.values().sum::<u32>(), 120);
+    }
+
+    #[test]
+    fn the_one_that_somebody_looks_at_is_asked_for_most() {
+        let mut followed: Vec<_> = (1..=20).map(one).collect();
+        followed[4].is_watched = true;
+        followed[4].has_pending_checks = true;
+        let times = asked(&followed, 240);
+        let of = |number| times[&Question::Checks(number)];
+        assert!(of(5) > 8 * of(6), "{times:?}");
+        assert!(followed.iter().all(|one| times.contains_key(&Question::Reviews(one.number))), "nobody starves: {times:?}");
+    }
+
+    #[test]
+    fn a_single_one_is_seen_whole_every_three_minutes() {
+        let times = asked(&[one(1)], 60);
+        assert_eq!(times.values().copied().collect::<Vec<_>>(), [20, 20, 20]);
+    }
+}

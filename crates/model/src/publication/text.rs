@@ -1,0 +1,155 @@
+//! What a pull request says of its task: a title, and a body with a part that is ours and is renewed with every push.
+//!
+//! Pure. What people write around our part is never touched.
+
+use std::fmt::Write as _;
+
+use super::{BODY_LIMIT_CHARS, TITLE_LIMIT_CHARS};
+use crate::run::RunRecord;
+use crate::task::TaskRecord;
+
+/// Before and behind the part that is ours.
+const BEGIN: &str = "<!-- codex-orchestrator: this part is renewed with every push -->";
+const END: &str = "<!-- codex-orchestrator: end -->";
+
+/// More of a run's prompt or message than this is the transcript's business.
+const LAST_MESSAGE_CHARS: usize = 20_000;
+
+/// More runs than this are only counted.
+const MOST_RUNS: usize = 50;
+
+/// What the task's branch changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// How many files.
+    pub files: usize,
+    /// How many lines came.
+    pub added: u64,
+    /// How many lines went.
+    pub removed: u64,
+}
+
+/// Without line breaks, control characters and doubled blanks.
+pub fn one_line(text: &str) -> String {
+    let words: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// At most so many characters, with a sign that there is more.
+fn cut(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(limit.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// The title where nobody gave one.
+pub fn title(task: &TaskRecord) -> String {
+    cut(&one_line(task.title.as_str()), TITLE_LIMIT_CHARS)
+}
+
+/// The body where nobody gave one: the repository's template, then our part.
+pub fn body(task: &TaskRecord, changes: Changes, template: Option<&str>) -> String {
+    let ours = section(task, changes);
+    match template.map(str::trim).filter(|template| !template.is_empty()) {
+        Some(template) => {
+            // What the repository asks for comes whole where there is any way.
+            let room = BODY_LIMIT_CHARS.saturating_sub(ours.chars().count() + 2);
+            format!("{}\n\n{ours}", cut(template, room))
+        }
+        None => ours,
+    }
+}
+
+/// The body with our part renewed; none if it has no such part, or would not fit any more.
+pub fn renewed(body: &str, task: &TaskRecord, changes: Changes) -> Option<String> {
+    let (before, rest) = body.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    let renewed = format!("{before}{}{after}", section(task, changes));
+    Some(renewed).filter(|text| text != body && text.chars().count() <= BODY_LIMIT_CHARS)
+}
+
+fn section(task: &TaskRecord, changes: Changes) -> String {
+    let mut text = format!("{BEGIN}\n");
+    let ended = task.runs.iter().filter_map(RunRecord::end);
+    let said = ended.filter_map(|end| end.last_message.as_deref()).next_back().unwrap_or_default();
+    let said = without_markers(said.trim());
+    if !said.is_empty() {
+        writeln!(text, "{}\n", cut(&said, LAST_MESSAGE_CHARS)).expect("a string takes all");
+    }
+    let Changes { files, added, removed } = changes;
+    let word = if files == 1 { "file" } else { "files" };
+    writeln!(text, "---\n\n{files} {word} changed, +{added} −{removed}\n").expect("a string takes all");
+    writeln!(text, "| run | | prompt |\n|---|---|---|").expect("a string takes all");
+    let left_out = task.runs.len().saturating_sub(MOST_RUNS);
+    for run in &task.runs[left_out..] {
+        let prompt = without_markers(&run.prompt.first_line(100)).replace('|', "\\|");
+        writeln!(text, "| {} | {} | {prompt} |", run.number.0, run.status().as_str()).expect("a string takes all");
+    }
+    if left_out > 0 {
+        writeln!(text, "\nand {left_out} earlier").expect("a string takes all");
+    }
+    writeln!(text, "\nTask `{}`, done by Codex.\n{END}", task.task_id).expect("a string takes all");
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// What an agent says must not end our part.
+fn without_markers(text: &str) -> String {
+    text.replace("<!--", "<!- -").replace("-->", "- ->")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::{Prompt, Title};
+    use crate::task::samples;
+
+    const CHANGES: Changes = Changes { files: 2, added: 10, removed: 3 };
+
+    #[test]
+    fn a_body_has_the_last_message_the_runs_and_the_figures() {
+        let body = body(&samples::completed(), CHANGES, None);
+        for part in ["\ndone\n", "2 files changed, +10 −3", "| 1 | completed | Fix it |", BEGIN, END] {
+            assert!(body.contains(part), "{part}: {body}");
+        }
+    }
+
+    #[test]
+    fn a_template_comes_first_and_all_fits() {
+        let template = format!("## What\n\n{}", "x".repeat(100_000));
+        let body = body(&samples::completed(), CHANGES, Some(&template));
+        assert!(body.starts_with("## What") && body.ends_with(END));
+        assert!(body.chars().count() <= BODY_LIMIT_CHARS);
+    }
+
+    #[test]
+    fn only_our_part_is_renewed() {
+        let task = samples::completed();
+        let first = format!("mine before\n{}\nmine after", body(&task, CHANGES, None));
+        let second = renewed(&first, &task, Changes { files: 9, ..CHANGES }).expect("it has our part");
+        assert!(second.starts_with("mine before\n") && second.ends_with("\nmine after"), "{second}");
+        assert!(second.contains("9 files") && !second.contains("2 files"), "{second}");
+        assert_eq!(renewed(&second, &task, Changes { files: 9, ..CHANGES }), None, "nothing is new");
+        assert_eq!(renewed("somebody wrote all of it anew", &task, CHANGES), None);
+    }
+
+    #[test]
+    fn what_an_agent_says_does_not_end_our_part() {
+        let mut task = samples::completed();
+        task.runs[0].prompt = Prompt::parse(&format!("a | b {END}")).expect("a prompt");
+        let body = body(&task, CHANGES, None);
+        assert_eq!(body.matches(END).count(), 1, "{body}");
+        assert!(body.contains("a \\| b"), "{body}");
+    }
+
+    #[test]
+    fn a_title_is_one_line_of_a_length_that_is_taken() {
+        let mut task = samples::completed();
+        task.title = Title::parse(&"🦀".repeat(50)).expect("a title");
+        assert_eq!(title(&task).chars().count(), 50);
+        assert_eq!(one_line("a\r\nb\u{1b}[0m  c"), "a b [0m c");
+    }
+}

@@ -1,0 +1,354 @@
+//! A forge that keeps real state: pull requests between the branches of a real bare repository, checks, reviews, limits and faults.
+//!
+//! It speaks as GitHub, GitLab or Forgejo do, over HTTP on the loopback. Every exchange is written down, so that it can be held
+//! against what the forge itself publishes of its API.
+
+mod forgejo;
+mod github;
+mod gitlab;
+mod state;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use state::World;
+pub use state::{Check, Comment, PullRequest, Review};
+
+use crate::upstream::Upstream;
+
+/// The token that is known.
+pub const TOKEN: &str = "ghp_0123456789abcdefTHISisTHEtoken";
+
+/// The repository's name.
+pub const PROJECT: &str = "me/app";
+
+/// Which forge it speaks as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Make {
+    /// GitHub.
+    GitHub,
+    /// GitLab.
+    GitLab,
+    /// Forgejo.
+    Forgejo,
+}
+
+/// Something to go wrong with a request whose line (`POST /repos/me/app/pulls`) begins like this.
+#[derive(Debug, Clone)]
+pub struct Fault {
+    /// The beginning of the request's line; empty for any.
+    pub line: String,
+    /// How often.
+    pub times: u32,
+    /// What happens.
+    pub what: Wrong,
+}
+
+/// What can go wrong.
+#[derive(Debug, Clone)]
+pub enum Wrong {
+    /// It answers this.
+    Answer {
+        /// The status.
+        status: u16,
+        /// The headers besides.
+        headers: Vec<(&'static str, String)>,
+        /// The body.
+        body: Value,
+    },
+    /// It does what was asked, and breaks off instead of an answer.
+    DoneAndGone,
+}
+
+/// A request and what was answered.
+#[derive(Debug, Clone)]
+pub struct Exchange {
+    /// `GET`, `POST`, ….
+    pub method: String,
+    /// The path, without the query.
+    pub path: String,
+    /// The query.
+    pub query: String,
+    /// What was sent.
+    pub body: Option<Value>,
+    /// The answer's status.
+    pub status: u16,
+    /// The answer's body, where it is JSON.
+    pub answer: Option<Value>,
+}
+
+/// What one request asks.
+struct Asked<'a> {
+    method: &'a str,
+    /// Split at the slashes, decoded.
+    path: Vec<String>,
+    query: &'a str,
+    body: Option<Value>,
+}
+
+impl Asked<'_> {
+    fn query(&self, name: &str) -> Option<String> {
+        let pairs = self.query.split('&').filter_map(|pair| pair.split_once('='));
+        pairs.filter(|(key, _)| *key == name).map(|(_, value)| decoded(value)).next()
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.body.as_ref()?.get(name)?.as_str().map(str::to_owned)
+    }
+}
+
+/// What is answered.
+enum Said {
+    Json(u16, Value),
+    Text(String),
+    /// A status that leads to another address.
+    Elsewhere(u16, String),
+}
+
+struct Inner {
+    make: Make,
+    world: Mutex<World>,
+    faults: Mutex<VecDeque<Fault>>,
+    exchanges: Mutex<Vec<Exchange>>,
+    url: Mutex<String>,
+}
+
+/// A forge with one repository.
+pub struct FakeForge {
+    inner: Arc<Inner>,
+    url: String,
+    server: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for FakeForge {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl FakeForge {
+    /// Speaks as this make, for this repository.
+    pub async fn start(make: Make, upstream: &Upstream) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let url = format!("http://{address}");
+        let inner = Arc::new(Inner {
+            make,
+            world: Mutex::new(World::new(upstream.path().to_owned())),
+            faults: Mutex::default(),
+            exchanges: Mutex::default(),
+            url: Mutex::new(url.clone()),
+        });
+        let app = Router::new().fallback(answer).with_state(Arc::clone(&inner));
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves until it is dropped") });
+        Self { inner, url, server }
+    }
+
+    /// The address of its API.
+    pub fn api_url(&self) -> &str {
+        &self.url
+    }
+
+    /// The pull requests there are.
+    pub fn pull_requests(&self) -> Vec<PullRequest> {
+        locked(&self.inner.world).pull_requests.clone()
+    }
+
+    /// Changes one, as a person does.
+    pub fn change(&self, number: u64, change: impl FnOnce(&mut PullRequest)) {
+        let mut world = locked(&self.inner.world);
+        let found = world.pull_requests.iter_mut().find(|pull_request| pull_request.number == number);
+        change(found.expect("there is such a pull request"));
+    }
+
+    /// Adds a check, or replaces the one of that name.
+    pub fn check(&self, check: Check) {
+        let mut world = locked(&self.inner.world);
+        world.checks.retain(|known| (&known.sha, &known.name) != (&check.sha, &check.name));
+        world.checks.push(check);
+    }
+
+    /// Adds a review.
+    pub fn review(&self, review: Review) {
+        locked(&self.inner.world).reviews.push(review);
+    }
+
+    /// Adds a comment on a line.
+    pub fn comment(&self, comment: Comment) {
+        locked(&self.inner.world).comments.push(comment);
+    }
+
+    /// Takes this token from now on, and no other.
+    pub fn set_token(&self, token: &str) {
+        token.clone_into(&mut locked(&self.inner.world).token);
+    }
+
+    /// Calls the repository something else; the old name leads to the new one, as on GitHub.
+    pub fn rename(&self, project: &str) {
+        let mut world = locked(&self.inner.world);
+        let old = std::mem::replace(&mut world.project, project.to_owned());
+        world.old_projects.push(old);
+    }
+
+    /// Deletes the repository.
+    pub fn delete(&self) {
+        let mut world = locked(&self.inner.world);
+        "gone/gone".clone_into(&mut world.project);
+        world.old_projects.clear();
+    }
+
+    /// Lets something go wrong. Faults are used up in their order.
+    pub fn fault(&self, fault: Fault) {
+        locked(&self.inner.faults).push_back(fault);
+    }
+
+    /// What was asked and answered so far.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        locked(&self.inner.exchanges).clone()
+    }
+}
+
+async fn answer(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    let line = format!("{method} {}", uri.path());
+    let fault = take_fault(&inner, &line);
+    if let Some(Wrong::Answer { status, headers, body }) = fault {
+        note(&inner, &method, &uri, &[], status, Some(body.clone()));
+        return response(status, &headers, Body::from(body.to_string()));
+    }
+    let asked = Asked {
+        method: method.as_str(),
+        path: uri.path().split('/').skip(1).map(decoded).collect(),
+        query: uri.query().unwrap_or_default(),
+        body: serde_json::from_slice(&body).ok(),
+    };
+    let said = said(&inner, &headers, &asked);
+    let (status, headers_out, text) = rendered(said, &headers);
+    note(&inner, &method, &uri, &body, status, serde_json::from_str(&text).ok());
+    if let Some(Wrong::DoneAndGone) = fault {
+        // A body that breaks off before its length closes the connection.
+        let broken = [("content-length", (text.len() + 1000).to_string())];
+        return response(status, &broken, Body::from(text));
+    }
+    response(status, &headers_out, Body::from(text))
+}
+
+fn take_fault(inner: &Inner, line: &str) -> Option<Wrong> {
+    let mut faults = locked(&inner.faults);
+    let at = faults.iter().position(|fault| line.starts_with(&fault.line))?;
+    faults[at].times -= 1;
+    let what = faults[at].what.clone();
+    if faults[at].times == 0 {
+        faults.remove(at);
+    }
+    Some(what)
+}
+
+fn said(inner: &Inner, headers: &HeaderMap, asked: &Asked<'_>) -> Said {
+    let mut world = locked(&inner.world);
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = match inner.make {
+        Make::GitHub => header("authorization").strip_prefix("Bearer "),
+        Make::Forgejo => header("authorization").strip_prefix("token "),
+        Make::GitLab => Some(header("private-token")),
+    };
+    // Where logs lie nobody is asked for a token, and none may be sent.
+    if asked.path.first().is_some_and(|first| first == "blobs") {
+        assert!(header("authorization").is_empty(), "a token was sent to where logs lie");
+        return Said::Text(world.log_of(asked.path[1].parse().unwrap_or_default()));
+    }
+    if given != Some(world.token.as_str()) {
+        return Said::Json(
+            401,
+            json!({ "message": "Bad credentials", "documentation_url": "https://docs.github.com/rest", "status": "401" }),
+        );
+    }
+    let url = locked(&inner.url).clone();
+    match inner.make {
+        Make::GitHub => github::answer(&mut world, &url, asked),
+        Make::GitLab => gitlab::answer(&mut world, &url, asked),
+        Make::Forgejo => forgejo::answer(&mut world, &url, asked),
+    }
+}
+
+fn rendered(said: Said, headers: &HeaderMap) -> (u16, Vec<(&'static str, String)>, String) {
+    let limits = [("x-ratelimit-limit", "5000".to_owned()), ("x-ratelimit-remaining", "4999".to_owned())];
+    let mut out = limits.to_vec();
+    let (status, text) = match said {
+        Said::Text(text) => {
+            out.push(("content-type", "text/plain".to_owned()));
+            (200, text)
+        }
+        Said::Elsewhere(status, target) => {
+            out.push(("location", target));
+            (status, String::new())
+        }
+        Said::Json(status, value) => {
+            out.push(("content-type", "application/json".to_owned()));
+            (status, value.to_string())
+        }
+    };
+    let etag = format!("W/\"{:x}\"", text.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())));
+    let known = headers.get("if-none-match").and_then(|value| value.to_str().ok());
+    if status == 200 && known == Some(&etag) {
+        return (304, out, String::new());
+    }
+    out.push(("etag", etag));
+    (status, out, text)
+}
+
+fn note(inner: &Inner, method: &Method, uri: &Uri, body: &[u8], status: u16, answer: Option<Value>) {
+    locked(&inner.exchanges).push(Exchange {
+        method: method.to_string(),
+        path: uri.path().to_owned(),
+        query: uri.query().unwrap_or_default().to_owned(),
+        body: serde_json::from_slice(body).ok(),
+        status,
+        answer,
+    });
+}
+
+fn response(status: u16, headers: &[(&'static str, String)], body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).expect("a status");
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, value.parse().expect("a header"));
+    }
+    response
+}
+
+fn decoded(text: &str) -> String {
+    let mut bytes = vec![];
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let escaped = (byte == b'%').then(|| [rest.next(), rest.next()]);
+        match escaped {
+            Some([Some(high), Some(low)]) => {
+                let digits = [high, low];
+                let hex = std::str::from_utf8(&digits).expect("two digits");
+                bytes.push(u8::from_str_radix(hex, 16).expect("two digits"));
+            }
+            _ => bytes.push(byte),
+        }
+    }
+    String::from_utf8(bytes).expect("text")
+}
+
+/// Runs git in the repository that the forge is for.
+fn git(repository: &Path, arguments: &[&str]) -> Option<String> {
+    let done = std::process::Command::new("git").arg("--git-dir").arg(repository).args(arguments).output().ok()?;
+    done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())
+}
+
+type Repository = PathBuf;

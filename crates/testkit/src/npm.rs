@@ -1,0 +1,107 @@
+//! Packages from npm's registry, once each, in the build's own folder.
+//!
+//! `<target>/tools/<name>/` appears by one rename, so it is whole or absent. Many test processes may ask at once: a file lock lets
+//! one install while the others wait.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Why a package cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// Codex is not built for this kind of machine.
+    #[error("there is no native Codex for {0}")]
+    Platform(String),
+    /// npm is not there.
+    #[error("could not start npm to install it (`apt-get install npm` brings it)")]
+    NpmMissing(#[source] io::Error),
+    /// npm tried and failed.
+    #[error("`npm install {package}` failed: {stderr}")]
+    Npm {
+        /// What was to be installed.
+        package: String,
+        /// The last words of npm.
+        stderr: String,
+    },
+    /// The package does not hold what it should.
+    #[error("{package} was installed, but what is needed of it is not in {folder}")]
+    Layout {
+        /// What was installed.
+        package: String,
+        /// Where.
+        folder: PathBuf,
+    },
+    /// A file of the tools folder cannot be used.
+    #[error(transparent)]
+    Folder(#[from] io::Error),
+}
+
+/// What `find` finds in an installed package, which is installed now if it is not there.
+pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf, InstallError> {
+    let tools = target_dir().join("tools");
+    let home = tools.join(name);
+    if let Some(found) = find(&home) {
+        return Ok(found);
+    }
+    fs_err::create_dir_all(&tools)?;
+    let lock = File::create(tools.join(format!("{name}.lock")))?;
+    lock.lock()?;
+    // Another process may have installed it while this one waited.
+    if let Some(found) = find(&home) {
+        return Ok(found);
+    }
+    install(package, &tools, &home)?;
+    find(&home).ok_or_else(|| InstallError::Layout { package: package.to_owned(), folder: home })
+}
+
+/// GitHub's published description of its API (`OpenAPI` 3.0), as `@octokit/openapi` has it.
+pub fn github_description() -> Result<PathBuf, InstallError> {
+    const VERSION: &str = "23.0.2";
+    ensure(&format!("@octokit/openapi@{VERSION}"), &format!("github-api-{VERSION}"), |home| {
+        let file = home.join("node_modules/@octokit/openapi/generated/api.github.com.json");
+        Some(file).filter(|file| file.is_file())
+    })
+}
+
+/// The folder that Cargo builds this workspace into.
+pub(crate) fn target_dir() -> PathBuf {
+    let beside_this_test = std::env::current_exe().ok().and_then(|program| {
+        let tagged = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
+        program.ancestors().find(tagged).map(Path::to_owned)
+    });
+    beside_this_test.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"))
+}
+
+fn install(package: &str, tools: &Path, home: &Path) -> Result<(), InstallError> {
+    let half = tempfile::Builder::new().prefix(".installing-").tempdir_in(tools)?;
+    let output = Command::new("npm")
+        .args(["install", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error", "--prefix"])
+        .arg(half.path())
+        .arg(package)
+        .current_dir(half.path())
+        .stdin(Stdio::null())
+        .output()
+        .map_err(InstallError::NpmMissing)?;
+    if !output.status.success() {
+        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        return Err(InstallError::Npm { package: package.to_owned(), stderr });
+    }
+    if home.exists() {
+        fs_err::remove_dir_all(home)?;
+    }
+    fs_err::rename(half.keep(), home)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_target_folder_is_the_one_this_test_was_built_into() {
+        let program = std::env::current_exe().expect("a test has a program");
+        assert!(program.starts_with(target_dir()), "{} is not in {}", program.display(), target_dir().display());
+    }
+}
