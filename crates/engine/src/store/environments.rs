@@ -197,7 +197,7 @@ mod tests {
         fs::write(&path, "{\"schema\":1,\"secrets\":{\"A\":hunter2}}").expect("written");
         let found = home.read_environments().expect("read");
         assert!(found.damaged[0].path.ends_with("secrets.json") && !found.damaged[0].reason.contains("hunter"), "{found:?}");
-        let plain = EnvironmentRecord { secrets: BTreeMap::new(), former_secrets: vec![], ..environment() };
+        let plain = EnvironmentRecord { secrets: BTreeMap::new(), former_secrets: vec![], forge_token: None, ..environment() };
         home.write_environment(&plain).expect("written");
         assert!(!path.exists());
         home.write_environment(&plain).expect("written again");
