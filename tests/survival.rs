@@ -60,6 +60,40 @@ async fn a_run_goes_on_without_its_server_and_the_next_one_adopts_it() {
 }
 
 #[tokio::test]
+async fn the_new_program_adopts_the_runs_of_the_one_that_it_replaced() {
+    let upstream = Upstream::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (installed, new) = (folder.path().join("codex-orchestrator"), folder.path().join("new"));
+    fs_err::copy(BINARY, &installed).expect("copied");
+    fs_err::copy(BINARY, &new).expect("copied");
+    let mut home = TestHome::new(installed.to_str().expect("text"));
+    home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
+    home.start().await;
+    let env = home.environment(&upstream.url()).await;
+    let (first, second) = (home.scratch().join("first"), home.scratch().join("second"));
+    let run = async |home: &TestHome, until: &std::path::Path| {
+        let task = home.task(&env, &format!("begin; await {}; echo x > x; end done", until.display())).await;
+        begun(home, &task).await;
+        task
+    };
+    let ends_by_itself = run(&home, &first).await;
+    let is_stopped = run(&home, &second).await;
+    // As an upgrade does it: the file is replaced while the old server and its keepers run from what it was.
+    fs_err::rename(&new, &installed).expect("replaced");
+    assert!(home.stop().await.success());
+    home.start().await;
+    for task in [&ends_by_itself, &is_stopped] {
+        assert_eq!(home.get(&format!("/api/v1/tasks/{task}")).await.1["status"], "running");
+    }
+    create(&first);
+    assert_eq!(home.settled(&ends_by_itself).await["status"], "completed");
+    home.post(&format!("/api/v1/tasks/{is_stopped}/stop"), &serde_json::json!({})).await;
+    assert_eq!(home.settled(&is_stopped).await["status"], "stopped");
+    let after = home.task(&env, "begin; echo y > y; end after").await;
+    assert_eq!(home.settled(&after).await["status"], "completed");
+}
+
+#[tokio::test]
 async fn a_run_that_ended_while_no_server_lived_is_finished_by_the_next_one() {
     let upstream = Upstream::new();
     let mut home = TestHome::started(BINARY).await;
