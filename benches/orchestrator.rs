@@ -127,6 +127,13 @@ async fn many_tasks(upstream: &Upstream) {
     home.start().await;
     row(&format!("server start with {TASKS} tasks on disk"), &[begun.elapsed()]);
     println!("| resident memory of that server | {:.1} MiB | |", resident(home.server_pid()));
+    let mut times = vec![];
+    for _ in 0..ROUNDS {
+        let begun = Instant::now();
+        assert!(home.text("/metrics").await.ends_with("# EOF\n"));
+        times.push(begun.elapsed());
+    }
+    row("a scrape of `/metrics` with them", &times);
     for (what, path) in [
         ("a page of 50 of them", "/api/v1/tasks"),
         ("a page of 200 of them", "/api/v1/tasks?limit=200"),

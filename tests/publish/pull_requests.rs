@@ -109,6 +109,8 @@ async fn the_command_line_publishes_and_says_where() {
     });
     let (_, said, _) = run(&["task", "pr", &task]).await;
     assert!(said.contains("By hand") && said.contains("1 failed") && said.contains("lint"), "{said}");
+    let (_, said, _) = run(&["task", "list"]).await;
+    assert!(said.contains("PULL REQUEST") && said.contains("#1 open, 1 failed"), "{said}");
     let (_, said, _) = run(&["task", "show", &task]).await;
     assert!(said.contains("#1 https://github.com/me/app/pull/1"), "{said}");
     stage.upstream.commit(&format!("codex/{task}"), &[("theirs.txt", "x\n")], "theirs");

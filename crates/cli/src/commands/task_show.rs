@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use model::api::{Page, TaskView};
 use model::codex::{printable, printable_line};
 use model::problem::Problem;
-use model::publication::Publication;
+use model::publication::{Checks, Publication};
 use model::run::RunFile;
 
 use crate::client::Client;
@@ -35,20 +35,26 @@ pub(crate) async fn list(
     }
     let all: Vec<_> = page.items.iter().map(|task| task.meta.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
+    let has_pulls = page.items.iter().any(|task| pull(task).is_some());
     let rows = page.items.iter().map(|task| {
-        vec![
+        let mut row = vec![
             Cell::plain(&task.meta.task_id.to_string()[..length]),
             Cell::status(task.meta.status.as_str()),
             Cell::plain(task.env_name.as_ref().map_or("-", |name| name.as_str())),
             Cell::plain(task.meta.runs.len().to_string()),
             Cell::plain(task.meta.created_at.strftime("%Y-%m-%d %H:%M").to_string()),
-            Cell::plain(printable_line(task.meta.title.as_str(), TITLE)),
-        ]
+        ];
+        row.extend(has_pulls.then(|| Cell::plain(pull(task).unwrap_or_else(|| "-".to_owned()))));
+        row.push(Cell::plain(printable_line(task.meta.title.as_str(), TITLE)));
+        row
     });
     if page.items.is_empty() {
         printer::remark("There are no such tasks.");
     } else {
-        printer::table(&["id", "status", "env", "runs", "created (UTC)", "title"], &rows.collect::<Vec<_>>());
+        let mut heads = vec!["id", "status", "env", "runs", "created (UTC)"];
+        heads.extend(has_pulls.then_some("pull request"));
+        heads.push("title");
+        printer::table(&heads, &rows.collect::<Vec<_>>());
     }
     if page.next_cursor.is_some() {
         printer::remark(format!("there are more than {limit}; --limit shows up to 200, --query and --status narrow it down"));
@@ -57,6 +63,14 @@ pub(crate) async fn list(
         printer::remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A task's pull request in a few words: `#7 open, 1 failed`.
+fn pull(task: &TaskView) -> Option<String> {
+    let pull_request = task.meta.publication.as_ref()?.pull_request.as_ref()?;
+    let checks = pull_request.checks.as_ref().filter(|checks| **checks != Checks::default());
+    let checks = checks.map_or_else(String::new, |checks| format!(", {}", checks.words()));
+    Some(format!("#{} {}{checks}", pull_request.number, pull_request.state.as_str()))
 }
 
 /// A query's value with everything but letters, digits and a few marks encoded.
