@@ -8,6 +8,7 @@ mod console;
 mod docker;
 mod openapi;
 mod packages;
+mod screenshots;
 mod test;
 mod tidy;
 mod tools;
@@ -22,6 +23,7 @@ Chores of this project. Usage: cargo xtask <chore>
                           the arguments go to the test runner (`-- -p engine keeper`)
   chaos [SEED] [KILLS]    let a storm rage over a real server: random kills, full disks, remotes that go away; its account says
                           what was lost (a new seed and 250 kills where they are not given)
+  screenshots             take pictures of the main pages for the README, in a real Chromium
   tidy                    check the project's own rules about its files
   openapi                 write docs/openapi.json anew from the code
 ";
@@ -37,6 +39,8 @@ enum ChoreError {
     NoNumber(String),
     #[error("docs/openapi.json was not written: {0}")]
     OpenApi(#[from] console::StepError),
+    #[error("the pictures were not taken: {0}")]
+    Screenshots(console::StepError),
     #[error(transparent)]
     Packages(#[from] packages::PackagesError),
     #[error(transparent)]
@@ -64,6 +68,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
         [chore, rest @ ..] if chore == "chaos" && rest.len() <= 2 => chaos::run(root(), rest)?,
         [chore] if chore == "openapi" => openapi::run(root())?,
+        [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,
         [chore] if chore == "tidy" => tidy::run(root())?,
         other => return Err(ChoreError::Unknown(other.join(" "))),
     }

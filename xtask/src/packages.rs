@@ -20,6 +20,8 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("podman"), "podman"),
     (Need::Program("catatonit"), "catatonit"),
     (Need::Program("systemd-analyze"), "systemd"),
+    (Need::Program("chromium"), "chromium"),
+    (Need::File("/usr/share/fonts/truetype/dejavu/DejaVuSans.ttf"), "fonts-dejavu-core"),
     (Need::File("/bin/busybox"), "busybox-static"),
     (Need::File("/etc/ssl/certs/ca-certificates.crt"), "ca-certificates"),
 ];

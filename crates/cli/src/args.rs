@@ -31,6 +31,12 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Build the image if it is missing, start the server in the background if none runs, and say where it is
     Up,
+    /// Show a link that signs one browser in to the pages, and a picture of it for a phone
+    SignIn {
+        /// How the browser reaches the server, where that is not the address it listens on: a name, or a URL
+        #[arg(long, value_name = "URL")]
+        address: Option<String>,
+    },
     /// Run the server in the foreground
     Serve(ServeArguments),
     /// Run the server under systemd, from the login or the boot on

@@ -21,6 +21,7 @@ use model::task::{NewRun, TaskRequest};
 use crate::config::Config;
 use crate::environment::EnvironmentSlot;
 pub(crate) use crate::inner::{Inner, blocking};
+use crate::sessions::SessionView;
 use crate::task::TaskSlot;
 
 /// How long a removal is waited for: longer than any stop protocol takes.
@@ -52,6 +53,17 @@ pub struct LogFile {
     pub length: u64,
     /// Whether the run may still write to it.
     pub active: bool,
+}
+
+/// A part of a run's journal, as readers may see it.
+#[derive(Debug)]
+pub struct LogWindow {
+    /// The byte offset of its first line.
+    pub start: u64,
+    /// The byte offset behind its last line: what to follow from.
+    pub end: u64,
+    /// Its complete lines, each with the offset behind it. What is secret is masked.
+    pub lines: Vec<(u64, bytes::Bytes)>,
 }
 
 /// What a follower of a run gets.
@@ -164,6 +176,13 @@ impl Engine {
     /// One task.
     pub fn task(&self, id: &str) -> Result<TaskView, Problem> {
         Ok(self.inner.task_view(self.task_slot(id)?.as_ref()))
+    }
+
+    /// One task that somebody looks at now: how its last run ended is seen from here on.
+    pub async fn mark_seen(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::See).await?;
+        Ok(self.inner.task_view(&slot))
     }
 
     /// Goes on in the task's thread.
@@ -321,6 +340,41 @@ impl Engine {
         offset: u64,
     ) -> Result<impl Stream<Item = Result<RunLine, Problem>> + Send + use<>, Problem> {
         self.inner.follow_run(&self.task_slot(id)?, run, offset)
+    }
+
+    /// The last complete lines of a run's journal before an offset, or before its end: about `limit` bytes of them.
+    pub async fn log_window(&self, id: &str, run: RunNumber, before: Option<u64>, limit: u64) -> Result<LogWindow, Problem> {
+        self.inner.log_window(self.task_slot(id)?.as_ref(), run, before, limit).await
+    }
+
+    /// A code that signs one browser in, once, within ten minutes.
+    pub fn sign_in_code(&self) -> String {
+        self.inner.sessions.code()
+    }
+
+    /// Signs a browser in: the secret that it holds from then on, if the code is good.
+    pub fn sign_in(&self, code: &str, label: &str) -> Result<Option<String>, Problem> {
+        Ok(self.inner.sessions.redeem(&self.inner.home, code, label, jiff::Timestamp::now())?)
+    }
+
+    /// Whether a browser with this secret is signed in.
+    pub fn is_signed_in(&self, secret: &str) -> bool {
+        self.inner.sessions.is_open(secret, jiff::Timestamp::now())
+    }
+
+    /// The browsers that are signed in, the newest first.
+    pub fn sessions(&self) -> Vec<SessionView> {
+        self.inner.sessions.list()
+    }
+
+    /// What a session with this secret is called in the list.
+    pub fn session_id(&self, secret: &str) -> String {
+        crate::sessions::Sessions::id_of(secret)
+    }
+
+    /// Signs a browser out. Doing it twice is fine.
+    pub fn sign_out(&self, id: &str) -> Result<(), Problem> {
+        Ok(self.inner.sessions.revoke(&self.inner.home, id)?)
     }
 
     /// Numbered changes of state after the given number, or from now on.

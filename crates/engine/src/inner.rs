@@ -23,6 +23,7 @@ use crate::forge::{Following, Forges};
 use crate::git::{Git, Mirror};
 use crate::journal::FolderWatch;
 use crate::queue::Queue;
+use crate::sessions::Sessions;
 use crate::store::{CodexHome, Home};
 use crate::task::{TaskSlot, TaskTable};
 use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
@@ -45,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) queue: Queue,
     pub(crate) forges: Forges,
     pub(crate) following: Following,
+    pub(crate) sessions: Sessions,
     pub(crate) watch: Arc<FolderWatch>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -89,6 +91,7 @@ impl Inner {
                 .hint("make the home writable for this user, or choose another with ORCH_HOME")
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
+        let sessions = Sessions::open(&home)?;
         let inner = Arc::new(Self {
             home,
             git,
@@ -104,6 +107,7 @@ impl Inner {
             queue: Queue::default(),
             forges: Forges::default(),
             following: Following::default(),
+            sessions,
             watch: FolderWatch::new(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),

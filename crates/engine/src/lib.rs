@@ -19,6 +19,7 @@ mod metrics;
 mod queue;
 mod readiness;
 mod recovery;
+mod sessions;
 pub mod store;
 mod task;
 mod trash;
@@ -26,4 +27,5 @@ pub mod worker;
 
 pub use config::{Config, Overrides};
 pub use crash::CrashPoint;
-pub use engine::{Engine, LogFile, RunLine, StartError};
+pub use engine::{Engine, LogFile, LogWindow, RunLine, StartError};
+pub use sessions::SessionView;

@@ -374,6 +374,17 @@ pub struct ServerStatus {
     pub troubles: Vec<Hold>,
 }
 
+/// `POST /api/v1/sign-in-links`: what signs one browser in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct SignInLink {
+    /// The path, with the code that is good once.
+    pub path: String,
+    /// The TCP address that serves the pages.
+    pub listen: Option<String>,
+    /// How long it is good for.
+    pub expires_in_seconds: u32,
+}
+
 /// Which worker runs tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerStatus {

@@ -3,6 +3,7 @@
 //!
 //! Only tests use it. Everything in here is real but the model and, in scripted workers, the agent.
 
+pub mod browser;
 pub mod chaos;
 pub mod codex;
 pub mod docker;

@@ -17,7 +17,12 @@ const ALWAYS: [(HeaderName, &str); 5] = [
 /// Puts them on an answer.
 pub(crate) async fn harden(mut response: Response) -> Response {
     for (name, value) in ALWAYS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        // Pages have policies of their own, and files that never change may be kept.
+        let is_set = response.headers().contains_key(&name);
+        let may_differ = [header::CONTENT_SECURITY_POLICY, header::CACHE_CONTROL, header::REFERRER_POLICY].contains(&name);
+        if !(is_set && may_differ) {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
     }
     response
 }

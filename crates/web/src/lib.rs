@@ -2,7 +2,7 @@
 //!
 //! * [`bind`] and [`serve`]: the listeners and the life of a connection.
 //! * `router`: every route, and the layers around them: `guard` (whose request is this), `auth` (who asks), `headers`.
-//! * `api`: one file per resource. `problem`: how a refusal is answered. `openapi`: the contract, held to the code by a test.
+//! * `pages`: what people see. `api`: one file per resource. `problem`: how a refusal is answered. `openapi`: the contract, held to the code by a test.
 //!
 //! It sees [`engine::Engine`] and `model`, never the store, git or a process. Every answer that is not a success is a problem.
 
@@ -14,6 +14,7 @@ mod guard;
 mod headers;
 mod listen;
 mod openapi;
+mod pages;
 mod problem;
 mod range;
 mod router;

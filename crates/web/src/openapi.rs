@@ -154,6 +154,7 @@ mod tests {
         post /api/v1/envs
         post /api/v1/envs/{env_id}/restore
         post /api/v1/gc
+        post /api/v1/sign-in-links
         post /api/v1/tasks
         post /api/v1/tasks/{task_id}/continue
         post /api/v1/tasks/{task_id}/feedback

@@ -12,12 +12,12 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, publish, queue, runs, status, tasks, trash};
+use crate::api::{environments, feed, publish, queue, runs, sign_in, status, tasks, trash};
 use crate::auth::{self, Token};
 use crate::extract::BODY_LIMIT;
 use crate::finish::finish;
 use crate::guard::{self, Door, Guard};
-use crate::{headers, problem};
+use crate::{headers, pages, problem};
 
 /// What every handler has.
 #[derive(Clone)]
@@ -60,6 +60,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(runs::log))
         .routes(routes!(runs::events))
         .routes(routes!(feed::events))
+        .routes(routes!(sign_in::create))
         .routes(routes!(status::status))
         .routes(routes!(status::contract));
     OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics)).nest("/api/v1", api)
@@ -69,7 +70,11 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
 pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
     let token = Token::new(api.engine.token());
     let work = api.work.clone();
-    let open: Router = open_routes().with_state(api.clone()).into();
+    let mut open: Router = open_routes().with_state(api.clone()).into();
+    if let Door::Tcp(_) = door {
+        // They ask for a session themselves.
+        open = open.merge(pages::routes().with_state(api.clone()));
+    }
     let closed: Router = closed_routes().with_state(api).into();
     guarded(open, closed, token, Guard::new(door, allowed_hosts), work)
 }

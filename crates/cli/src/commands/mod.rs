@@ -12,6 +12,7 @@ mod login;
 mod queue;
 mod serve;
 mod service;
+mod sign_in;
 mod status;
 mod task;
 mod task_diff;
@@ -50,6 +51,9 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Login(login) => login::login(&config(&arguments)?, login, arguments.json).await,
         Command::Logout => login::logout(&config(&arguments)?, arguments.json),
         Command::Service(command) => service::run(&arguments, command).await,
+        Command::SignIn { address } => {
+            sign_in::run(&ensure(&config(&arguments)?).await?.0, address.as_deref(), arguments.json).await
+        }
         Command::Up => status::up(&config(&arguments)?, arguments.json).await,
         Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,

@@ -20,7 +20,8 @@ pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem>
     }
     printer::line(if started { "The server was started in the background." } else { "The server is running." });
     status(&client, false).await?;
-    printer::line("\nNext: codex-orchestrator env add https://host/owner/repo.git");
+    printer::line("\nPages: codex-orchestrator sign-in");
+    printer::line("Next: codex-orchestrator env add https://host/owner/repo.git");
     printer::line("then: codex-orchestrator task create --env NAME --follow \"What the agent should do\"");
     Ok(ExitCode::SUCCESS)
 }

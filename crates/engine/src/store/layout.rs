@@ -113,6 +113,11 @@ impl Layout {
         self.home.join("token")
     }
 
+    /// Who is signed in to the pages.
+    pub fn page_sessions(&self) -> PathBuf {
+        self.home.join("sessions.json")
+    }
+
     /// The lock that makes a server the only one of its home; it names its holder.
     pub fn lock(&self) -> PathBuf {
         self.home.join("lock")

@@ -8,6 +8,7 @@ mod codex_home;
 mod environments;
 mod home;
 mod layout;
+mod sessions;
 mod tasks;
 mod trash;
 mod usage;
@@ -15,6 +16,7 @@ mod usage;
 pub use codex_home::{CodexHome, read_plain_file};
 pub use home::{Home, OpenHomeError};
 pub use layout::Layout;
+pub use sessions::SessionRecord;
 pub use trash::{Trashed, TrashedThing};
 pub use usage::disk_usage;
 

@@ -36,6 +36,7 @@ impl Inner {
                 | TaskRequest::RemoveFollowUp(_)
                 | TaskRequest::Continue
                 | TaskRequest::Publish(..)
+                | TaskRequest::See
                 | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
             };
         }

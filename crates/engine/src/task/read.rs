@@ -12,10 +12,10 @@ use model::codex::{Line, LineContent, LineSplitter};
 use model::ids::RunNumber;
 use model::problem::{Problem, ProblemKind};
 use model::run::RunFile;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::TaskSlot;
-use crate::engine::{Inner, LogFile, RunLine};
+use crate::engine::{Inner, LogFile, LogWindow, RunLine};
 use crate::exec::Redactor;
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
@@ -81,6 +81,51 @@ impl Inner {
                 }
             }
         })
+    }
+
+    pub(crate) async fn log_window(
+        &self,
+        slot: &TaskSlot,
+        run: RunNumber,
+        before: Option<u64>,
+        limit: u64,
+    ) -> Result<LogWindow, Problem> {
+        let length = self.log(slot, run).await?.length;
+        let end = before.unwrap_or(length).min(length);
+        let mut limit = limit;
+        loop {
+            let window = self.window_before(slot, run, end, limit).await?;
+            // A line may be longer than what was asked for.
+            if !window.lines.is_empty() || limit >= end {
+                return Ok(window);
+            }
+            limit = limit.saturating_mul(4);
+        }
+    }
+
+    async fn window_before(&self, slot: &TaskSlot, run: RunNumber, end: u64, limit: u64) -> Result<LogWindow, Problem> {
+        let path = self.journal(slot, run)?;
+        let LogFile { mut file, .. } = self.log(slot, run).await?;
+        // One byte more, to see whether the first line begins there.
+        let from = end.saturating_sub(limit).saturating_sub(1);
+        let mut bytes = vec![];
+        let read = async {
+            file.seek(std::io::SeekFrom::Start(from)).await?;
+            file.take(end - from).read_to_end(&mut bytes).await
+        };
+        read.await.map_err(|error| unreadable(&path, &error))?;
+        let newline = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
+        let skipped = if from == 0 { 0 } else { newline(&bytes).map_or(bytes.len(), |at| at + 1) };
+        let start = from + skipped as u64;
+        let redactor = self.redactor(slot.env_id);
+        let mut window = LogWindow { start, end: start, lines: vec![] };
+        let mut rest = &bytes[skipped..];
+        while let Some(at) = newline(rest) {
+            window.end += at as u64 + 1;
+            window.lines.push((window.end, masked(&LineContent::Whole(&rest[..at]), &redactor)));
+            rest = &rest[at + 1..];
+        }
+        Ok(window)
     }
 
     pub(crate) fn follow_run(

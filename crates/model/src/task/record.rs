@@ -96,6 +96,8 @@ pub struct TaskRecord {
     pub follow_ups_made: u32,
     /// How it was published, once somebody asked for that.
     pub publication: Option<Box<Publication>>,
+    /// The last run that somebody looked at after it had ended; 0 for none.
+    pub seen_run: u32,
     /// The key under which its creation may be asked for again.
     pub idempotency_key: Option<String>,
     /// Fields that another version wrote.
@@ -121,6 +123,7 @@ impl TaskRecord {
             follow_ups: vec![],
             follow_ups_made: 0,
             publication: None,
+            seen_run: 0,
             idempotency_key: new.idempotency_key,
             extra: Map::new(),
         }
@@ -309,6 +312,9 @@ pub struct TaskFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Publication>)]
     pub publication: Option<Box<Publication>>,
+    /// The last run that somebody looked at after it had ended; 0 for none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seen_run: u32,
     /// The key under which its creation may be asked for again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -337,9 +343,17 @@ impl From<&TaskRecord> for TaskFile {
             follow_ups: task.follow_ups.clone(),
             follow_ups_made: task.follow_ups_made,
             publication: task.publication.clone(),
+            seen_run: task.seen_run,
             idempotency_key: task.idempotency_key.clone(),
             extra: task.extra.clone(),
         }
+    }
+}
+
+impl TaskFile {
+    /// Whether somebody looked at how its last run ended.
+    pub fn is_seen(&self) -> bool {
+        self.runs.last().is_none_or(|run| run.number.0 <= self.seen_run)
     }
 }
 
@@ -395,6 +409,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             follow_ups: file.follow_ups,
             follow_ups_made: file.follow_ups_made,
             publication: file.publication,
+            seen_run: file.seen_run,
             idempotency_key: file.idempotency_key,
             extra: file.extra,
         })

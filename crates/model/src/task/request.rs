@@ -29,6 +29,8 @@ pub enum TaskRequest {
     Continue,
     /// Push the branch, and open a pull request where that is asked for.
     Publish(Box<Publish>, Option<String>),
+    /// Note that somebody looked at how it ended.
+    See,
     /// End the active run.
     Stop,
     /// Remove the task, stopping its run first.
@@ -79,6 +81,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::RemoveFollowUp(number) => Ok(remove_follow_up(task, number, now)),
         TaskRequest::Continue => go_on(task, now),
         TaskRequest::Publish(asked, compare_url) => publish(task, *asked, compare_url, now),
+        TaskRequest::See => Ok(see(task)),
         TaskRequest::Stop => Ok(stop(task, now)),
         TaskRequest::Remove => Ok(remove(task, now)),
     }
@@ -146,6 +149,15 @@ fn go_on(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
     Ok(Decision::changed(record, now, vec![]))
 }
 
+/// Looking is no change of the task: its time stays as it is.
+fn see(task: &TaskRecord) -> Decision {
+    let mut record = task.clone();
+    if !record.last_run().is_active() {
+        record.seen_run = record.last_run().number.0;
+    }
+    Decision { record, effects: vec![] }
+}
+
 fn stop(task: &TaskRecord, now: Timestamp) -> Decision {
     let mut record = task.clone();
     let attempt = record.last_run().attempt;
@@ -196,6 +208,15 @@ mod tests {
 
     fn asked(task: &TaskRecord, asked: TaskRequest) -> Result<Decision, Refusal> {
         request(task, asked, samples::later())
+    }
+
+    #[test]
+    fn what_ended_is_seen_and_another_run_is_not() {
+        let task = samples::completed();
+        let seen = asked(&task, TaskRequest::See).expect("granted").record;
+        assert_eq!((seen.seen_run, seen.updated_at), (1, task.updated_at));
+        let more = asked(&seen, TaskRequest::Resume(samples::new_run("more"))).expect("granted").record;
+        assert_eq!(asked(&more, TaskRequest::See).expect("granted").record.seen_run, 1, "it has not ended");
     }
 
     #[test]

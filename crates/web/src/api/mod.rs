@@ -7,6 +7,7 @@ pub(crate) mod feed;
 pub(crate) mod publish;
 pub(crate) mod queue;
 pub(crate) mod runs;
+pub(crate) mod sign_in;
 pub(crate) mod status;
 pub(crate) mod tasks;
 pub(crate) mod trash;

@@ -1,0 +1,54 @@
+//! `sessions.json`: who is signed in to the pages, by the hashes of what their browsers hold.
+//! The values themselves are nowhere on disk.
+
+use std::io;
+
+use fs_err as fs;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::atomic::write_atomically;
+use super::{Home, StoreError};
+
+/// A browser that is signed in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionRecord {
+    /// SHA-256 of the browser's secret, in hexadecimal digits.
+    pub hash: String,
+    /// What the browser called itself.
+    pub label: String,
+    /// When it signed in.
+    pub created_at: Timestamp,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct SessionsFile {
+    schema: u32,
+    sessions: Vec<SessionRecord>,
+}
+
+impl Home {
+    /// Reads who is signed in. A file that cannot be understood signs everybody out and is left as it is until somebody signs in.
+    pub fn read_sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
+        let path = self.layout.page_sessions();
+        match fs::read(&path) {
+            Ok(text) => match serde_json::from_slice::<SessionsFile>(&text) {
+                Ok(file) => Ok(file.sessions),
+                Err(error) => {
+                    tracing::error!(path = %path.display(), %error, "the sessions cannot be read; everybody has to sign in again");
+                    Ok(vec![])
+                }
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(vec![]),
+            Err(error) => Err(StoreError::new("read", &path, error)),
+        }
+    }
+
+    /// Writes who is signed in.
+    pub fn write_sessions(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
+        let path = self.layout.page_sessions();
+        let file = SessionsFile { schema: model::SCHEMA, sessions: sessions.to_vec() };
+        let text = serde_json::to_vec_pretty(&file).map_err(|error| StoreError::new("write", &path, error.into()))?;
+        write_atomically(&path, &text).map_err(|error| StoreError::new("write", &path, error))
+    }
+}

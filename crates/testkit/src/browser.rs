@@ -1,0 +1,256 @@
+//! A real Chromium, driven by its own debugging protocol over two pipes: pages are opened, looked at, clicked and photographed.
+//! Source: <https://chromedevtools.github.io/devtools-protocol/>.
+//!
+//! One browser has one page. It has a profile of its own that is gone afterwards, and reaches this machine alone.
+
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::fs::File;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// Far longer than a page of this machine takes; what takes longer hangs.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// A browser with one page.
+pub struct Browser {
+    _process: Child,
+    _profile: TempDir,
+    to: File,
+    from: BufReader<File>,
+    session: String,
+    asked: u64,
+    /// What pages complained about: violations of their policy, errors of scripts.
+    pub complaints: Vec<String>,
+}
+
+/// How a page is looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct Screen {
+    /// In CSS pixels.
+    pub width: u32,
+    /// In CSS pixels.
+    pub height: u32,
+    /// Whether the dark colours are wanted.
+    pub dark: bool,
+    /// Whether it is a phone.
+    pub mobile: bool,
+}
+
+/// A phone of the common size.
+pub const PHONE: Screen = Screen { width: 390, height: 844, dark: false, mobile: true };
+
+/// A window at a desk.
+pub const DESK: Screen = Screen { width: 1280, height: 900, dark: false, mobile: false };
+
+impl Browser {
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When there is no Chromium: `cargo xtask test` installs it.
+    pub async fn start() -> Self {
+        let profile = tempfile::tempdir().expect("a folder");
+        let (inward, outward) = (profile.path().join("in"), profile.path().join("out"));
+        for pipe in [&inward, &outward] {
+            let made = Command::new("mkfifo").arg(pipe).status().await.expect("mkfifo is there");
+            assert!(made.success(), "a pipe could not be made");
+        }
+        // Opened for both, so that neither side waits for the other.
+        let open = |path: &Path| std::fs::File::options().read(true).write(true).open(path).expect("it was just made");
+        let (to, from) = (open(&inward), open(&outward));
+        let process = Command::new("sh")
+            .args(["-c", "exec \"$@\" 3<\"$IN\" 4>\"$OUT\"", "sh", "chromium", "--headless=new", "--remote-debugging-pipe"])
+            .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"])
+            .args(["--disable-background-networking", "--disable-component-update", "--mute-audio", "--hide-scrollbars"])
+            .args(["--proxy-server=http://127.0.0.1:9", "--proxy-bypass-list=127.0.0.1;localhost"])
+            .arg(format!("--user-data-dir={}", profile.path().join("profile").display()))
+            .env("IN", &inward)
+            .env("OUT", &outward)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("a shell starts");
+        let mut browser = Self {
+            _process: process,
+            _profile: profile,
+            to: File::from_std(to),
+            from: BufReader::new(File::from_std(from)),
+            session: String::new(),
+            asked: 0,
+            complaints: vec![],
+        };
+        let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" })).await;
+        let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await;
+        attached["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            browser.ask(domain, json!({})).await;
+        }
+        browser
+    }
+
+    /// Asks the browser for something, and notes what it says besides.
+    async fn ask(&mut self, method: &str, params: Value) -> Value {
+        self.asked += 1;
+        let mut message = json!({ "id": self.asked, "method": method, "params": params });
+        if !self.session.is_empty() {
+            message["sessionId"] = json!(self.session);
+        }
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.to.write_all(&bytes).await.expect("the browser listens");
+        self.to.flush().await.expect("the browser listens");
+        let answered = async {
+            loop {
+                let message = self.next().await;
+                if message["id"] == self.asked {
+                    assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                    return message["result"].clone();
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("no answer to {method}"))
+    }
+
+    /// The next message, with what it complains about noted.
+    async fn next(&mut self) -> Value {
+        let mut bytes = vec![];
+        self.from.read_until(0, &mut bytes).await.expect("the browser speaks");
+        bytes.pop();
+        let message: Value = serde_json::from_slice(&bytes).expect("the browser speaks JSON");
+        match message["method"].as_str() {
+            Some("Log.entryAdded") if message["params"]["entry"]["level"] == "error" => {
+                self.complaints.push(message["params"]["entry"]["text"].to_string());
+            }
+            Some("Runtime.exceptionThrown") => self.complaints.push(message["params"]["exceptionDetails"].to_string()),
+            Some("Page.javascriptDialogOpening") => {
+                self.asked += 1;
+                let accept = json!({ "id": self.asked, "method": "Page.handleJavaScriptDialog", "params": { "accept": true },
+                    "sessionId": self.session });
+                // Its answer is read by whoever reads next, and is nobody's.
+                self.to.write_all(format!("{accept}\0").as_bytes()).await.expect("the browser listens");
+                self.asked -= 1;
+            }
+            _ => {}
+        }
+        message
+    }
+
+    /// Makes the page as large, and as dark.
+    pub async fn look(&mut self, screen: Screen) {
+        let Screen { width, height, dark, mobile } = screen;
+        let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
+        self.ask("Emulation.setDeviceMetricsOverride", metrics).await;
+        let scheme = if dark { "dark" } else { "light" };
+        let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.ask("Emulation.setEmulatedMedia", features).await;
+    }
+
+    /// Opens an address, and waits until it is loaded.
+    pub async fn open(&mut self, url: &str) {
+        self.ask("Page.navigate", json!({ "url": url })).await;
+        self.until("document.readyState === 'complete' && location.href !== 'about:blank'").await;
+    }
+
+    /// The value of an expression in the page, promises awaited.
+    pub async fn value(&mut self, expression: &str) -> Value {
+        let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
+        let answer = self.ask("Runtime.evaluate", asked).await;
+        assert!(answer["exceptionDetails"].is_null(), "{expression}: {}", answer["exceptionDetails"]);
+        answer["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true in whatever page is there by then.
+    pub async fn until(&mut self, expression: &str) {
+        let watched = format!(
+            "new Promise((done) => {{ const look = () => {{ try {{ if ({expression}) return done(true); }} catch {{}} \
+             setTimeout(look, 20); }}; look(); setTimeout(() => done(false), 500); }})"
+        );
+        let begun = std::time::Instant::now();
+        loop {
+            // A page that is left in the middle of this has no answer.
+            let asked = json!({ "expression": watched, "awaitPromise": true, "returnByValue": true });
+            let answer = self.ask_or_error("Runtime.evaluate", asked).await;
+            if answer["result"]["result"]["value"] == true {
+                return;
+            }
+            if begun.elapsed() > LIMIT {
+                let page = self.value("location.href + '\\n' + document.body.innerText").await;
+                panic!("waited in vain for {expression} at {page}\n{:?}", self.complaints);
+            }
+        }
+    }
+
+    async fn ask_or_error(&mut self, method: &str, params: Value) -> Value {
+        self.asked += 1;
+        let message = json!({ "id": self.asked, "method": method, "params": params, "sessionId": self.session });
+        self.to.write_all(format!("{message}\0").as_bytes()).await.expect("the browser listens");
+        let answered = async {
+            loop {
+                let message = self.next().await;
+                if message["id"] == self.asked {
+                    return message;
+                }
+            }
+        };
+        tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("no answer to {method}"))
+    }
+
+    /// Clicks what a selector finds, as a person does.
+    pub async fn click(&mut self, selector: &str) {
+        let found = json!(selector);
+        self.until(&format!("document.querySelector({found})")).await;
+        self.value(&format!("document.querySelector({found}).click()")).await;
+    }
+
+    /// Writes into a field, as if it was typed.
+    pub async fn write(&mut self, selector: &str, text: &str) {
+        let (found, text) = (json!(selector), json!(text));
+        self.until(&format!("document.querySelector({found})")).await;
+        let typed = format!(
+            "(() => {{ const field = document.querySelector({found}); field.focus(); field.value = {text}; \
+             field.dispatchEvent(new Event('input', {{ bubbles: true }})); }})()"
+        );
+        self.value(&typed).await;
+    }
+
+    /// A picture of the page, as PNG.
+    pub async fn picture(&mut self, file: &Path) {
+        let answer = self.ask("Page.captureScreenshot", json!({ "format": "png" })).await;
+        let text = answer["data"].as_str().expect("a picture");
+        fs_err::write(file, base64(text)).expect("it can be written");
+    }
+}
+
+/// What base64 stands for.
+fn base64(text: &str) -> Vec<u8> {
+    const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = vec![];
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text.bytes().filter(|byte| *byte != b'=') {
+        let digit = DIGITS.iter().position(|digit| *digit == byte).expect("base64");
+        bits = bits << 6 | u32::try_from(digit).expect("below 64");
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).expect("eight bits"));
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_read() {
+        assert_eq!(base64("aGVsbG8="), b"hello");
+        assert_eq!(base64("aGVsbG8h"), b"hello!");
+    }
+}

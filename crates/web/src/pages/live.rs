@@ -1,0 +1,181 @@
+//! How pages follow what happens: server-sent events that carry entries of a transcript, the state of a task, or the word that a
+//! list is no longer what it was.
+//!
+//! A phone that was asleep comes back with the last id that it saw, and gets what came since, each once.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use async_stream::stream;
+use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
+use axum::response::Response;
+use axum::response::sse::Event;
+use engine::RunLine;
+use futures_util::{Stream, StreamExt as _};
+use maud::Markup;
+use model::api::{FeedEvent, TaskView};
+use model::codex::CodexEvent;
+use model::ids::RunNumber;
+use model::problem::Problem;
+use serde::Deserialize;
+
+use super::entry::{self, Whose};
+use super::session::Signed;
+use super::{PageProblem, task};
+use crate::router::Api;
+use crate::sse;
+
+/// How long changes are gathered before a list is told.
+const GATHER: Duration = Duration::from_millis(300);
+
+/// Tells that a list of tasks changed.
+pub(crate) async fn list(_: Signed, State(api): State<Api>, headers: HeaderMap) -> Response {
+    let after = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let feed = api.engine.feed(after);
+    let events = stream! {
+        let mut feed = pin!(feed);
+        while let Some((mut number, _)) = feed.next().await {
+            // Many changes at once are one for a list.
+            let quiet = tokio::time::sleep(GATHER);
+            let mut quiet = pin!(quiet);
+            loop {
+                tokio::select! {
+                    () = &mut quiet => break,
+                    next = feed.next() => match next {
+                        Some((next, _)) => number = next,
+                        None => return,
+                    },
+                }
+            }
+            yield Event::default().id(number.to_string()).event("changed").data("1");
+        }
+    };
+    sse::answer(events, api.closing)
+}
+
+#[derive(Deserialize)]
+pub(crate) struct From {
+    #[serde(default)]
+    run: u32,
+    #[serde(default)]
+    offset: u64,
+}
+
+/// Follows a task from a place in one of its runs: entries as they are written, run after run, and the task's state.
+pub(crate) async fn task(
+    signed: Signed,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(from): Query<From>,
+    headers: HeaderMap,
+) -> Result<Response, PageProblem> {
+    let seen = headers.get("last-event-id").and_then(|value| place(value.to_str().ok()?));
+    let (run, offset) = seen.unwrap_or((from.run.max(1), from.offset));
+    let view = api.engine.task(&id)?;
+    let closing = api.closing.clone();
+    Ok(sse::answer(followed(api, signed, view, run, offset), closing))
+}
+
+/// `run:offset`, as the ids of entries are.
+fn place(id: &str) -> Option<(u32, u64)> {
+    let (run, offset) = id.split_once(':')?;
+    Some((run.parse().ok()?, offset.parse().ok()?))
+}
+
+fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> impl Stream<Item = Event> + Send {
+    stream! {
+        let id = view.meta.task_id;
+        let name = id.to_string();
+        let mut feed = pin!(api.engine.feed(None));
+        let (mut run, mut offset) = (run, offset);
+        yield state(&view, &signed);
+        loop {
+            let Ok(lines) = api.engine.follow(&name, RunNumber(run), offset) else { return };
+            let mut lines = pin!(lines);
+            let mut ended = false;
+            loop {
+                tokio::select! {
+                    line = lines.next(), if !ended => match line {
+                        Some(Ok(RunLine::Line { offset: behind, text })) => {
+                            offset = behind;
+                            let whose = Whose { task: &name, run };
+                            if let Some(entry) = entry::entry(whose, behind, &CodexEvent::parse(&text)) {
+                                yield with_html("entry", &entry.html).id(format!("{run}:{behind}"));
+                            }
+                        }
+                        Some(Ok(RunLine::Ended(_))) => {
+                            ended = true;
+                            if let Ok(view) = api.engine.task(&name) {
+                                if let Some(found) = view.meta.runs.iter().find(|found| found.number.0 == run) {
+                                    yield with_html("entry", &entry::run_end(found)).id(format!("{run}:{offset}"));
+                                }
+                                yield state(&view, &signed);
+                                if let Some(next) = next_run(&view, run) {
+                                    yield with_html("entry", &entry::run_head(next));
+                                    (run, offset) = (next.number.0, 0);
+                                    break;
+                                }
+                            }
+                        }
+                        Some(Err(_)) | None => return,
+                    },
+                    event = feed.next() => {
+                        let Some((_, event)) = event else { return };
+                        let is_ours = match &event {
+                            FeedEvent::Task { task_id, .. } | FeedEvent::TaskProgress { task_id, .. } => *task_id == id,
+                            FeedEvent::TaskRemoved { task_id } if *task_id == id => {
+                                yield Event::default().event("gone").data("1");
+                                return;
+                            }
+                            FeedEvent::Queue { .. } | FeedEvent::Reset => true,
+                            _ => false,
+                        };
+                        if !is_ours {
+                            continue;
+                        }
+                        let Ok(view) = api.engine.task(&name) else { return };
+                        yield state(&view, &signed);
+                        if ended && let Some(next) = next_run(&view, run) {
+                            yield with_html("entry", &entry::run_head(next));
+                            (run, offset) = (next.number.0, 0);
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn next_run(view: &TaskView, run: u32) -> Option<&model::run::RunFile> {
+    view.meta.runs.iter().find(|found| found.number.0 > run)
+}
+
+fn state(view: &TaskView, signed: &Signed) -> Event {
+    with_html("state", &task::state(view, signed))
+}
+
+/// Markup as data. A carriage return would end a line of the stream.
+fn with_html(name: &'static str, html: &Markup) -> Event {
+    Event::default().event(name).data(html.0.replace('\r', ""))
+}
+
+impl std::convert::From<PageProblem> for Problem {
+    fn from(problem: PageProblem) -> Self {
+        problem.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_a_run_and_an_offset() {
+        assert_eq!(place("2:345"), Some((2, 345)));
+        for nonsense in ["", "2", "2:", ":3", "a:b", "2:3:4", "-1:2"] {
+            assert_eq!(place(nonsense), None, "{nonsense}");
+        }
+    }
+}

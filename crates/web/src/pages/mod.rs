@@ -1,0 +1,118 @@
+//! The pages: hand work over, follow it and review it, from a phone or a desk. Plain links and forms first, made live where a
+//! script runs.
+//!
+//! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`]: what all pages share.
+//! * [`tasks`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`]: one file per page and its forms.
+//! * [`entry`], [`live`]: the transcript, and how pages follow what happens.
+//!
+//! A page is a function from the API's own views to markup. Whatever an agent wrote is text: nothing of it becomes markup, an
+//! attribute's name, a link that runs something, or a style.
+
+mod assets;
+mod entry;
+mod environments;
+mod layout;
+mod live;
+mod new_task;
+mod review;
+mod session;
+mod settings;
+mod task;
+mod tasks;
+mod text;
+
+use axum::Router;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use maud::{Markup, html};
+use model::api::ProblemView;
+use model::problem::Problem;
+
+use crate::router::Api;
+
+/// What a page may load and do: our own files, and nothing that stands in the page itself.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+    manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/// Every page. They ask for a session themselves.
+pub(crate) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/", get(tasks::list))
+        .route("/live", get(live::list))
+        .route("/sign-in", get(session::page).post(session::sign_in))
+        .route("/sign-out", post(session::sign_out))
+        .route("/tasks/new", get(new_task::page))
+        .route("/tasks", post(new_task::create))
+        .route("/tasks/{id}", get(task::page))
+        .route("/tasks/{id}/live", get(live::task))
+        .route("/tasks/{id}/runs/{n}/older", get(task::older))
+        .route("/tasks/{id}/runs/{n}/output", get(task::output))
+        .route("/tasks/{id}/runs/{n}/log", get(task::log))
+        .route("/tasks/{id}/say", post(task::say))
+        .route("/tasks/{id}/stop", post(task::stop))
+        .route("/tasks/{id}/continue", post(task::go_on))
+        .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
+        .route("/tasks/{id}/remove", post(task::remove))
+        .route("/tasks/{id}/push", post(task::push))
+        .route("/tasks/{id}/feedback", post(task::feedback))
+        .route("/tasks/{id}/changes", get(review::page).post(review::comment))
+        .route("/environments", get(environments::list).post(environments::add))
+        .route("/environments/{id}", get(environments::show).post(environments::edit))
+        .route("/environments/{id}/remove", post(environments::remove))
+        .route("/settings", get(settings::page))
+        .route("/settings/sessions/{id}/revoke", post(settings::revoke))
+        .route("/manifest.webmanifest", get(assets::manifest))
+        .route("/assets/{name}", get(assets::file))
+}
+
+/// A whole page on its way out.
+pub(crate) struct Page(Markup);
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        html_response(StatusCode::OK, self.0)
+    }
+}
+
+fn html_response(status: StatusCode, markup: Markup) -> Response {
+    let mut response = (status, markup.into_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    // With `no-referrer` browsers hide from their own server that a form is of its own page.
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    response
+}
+
+/// A refusal as a page: what is wrong, and what to do.
+pub(crate) struct PageProblem(Problem);
+
+impl From<Problem> for PageProblem {
+    fn from(problem: Problem) -> Self {
+        Self(problem)
+    }
+}
+
+impl IntoResponse for PageProblem {
+    fn into_response(self) -> Response {
+        let view = ProblemView::from(&self.0);
+        let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = html! {
+            div.problem role="alert" {
+                h1 { (view.title) }
+                p { (view.detail) }
+                @for hint in &view.hints { p.hint { "→ " (hint) } }
+                p { a.button href="/" { "All tasks" } }
+            }
+        };
+        html_response(status, layout::bare(&view.title, &body))
+    }
+}
+
+type Answer = Result<Page, PageProblem>;
+
+/// After a form: to the page that shows what became of it.
+fn see(path: &str) -> Response {
+    (StatusCode::SEE_OTHER, [(header::LOCATION, path.to_owned())]).into_response()
+}

@@ -1,0 +1,177 @@
+//! Signing in: a one-time code from the terminal becomes a cookie that only this server's own requests carry.
+//!
+//! Every form carries a value that is derived from the cookie, beside the checks of `Host`, `Origin` and `SameSite`. Invariant: no
+//! secret stands in a URL after the first hop, in a page, or in a log.
+
+use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::html;
+use model::problem::{Problem, ProblemKind};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use subtle::ConstantTimeEq as _;
+
+use super::{Answer, Page, PageProblem, layout, see};
+use crate::router::Api;
+
+/// The cookie's name.
+const COOKIE: &str = "orch_session";
+
+/// How long a browser keeps it, in seconds: as long as the session lasts.
+const LIFE_SECONDS: u32 = 90 * 24 * 3600;
+
+/// A request of a browser that is signed in.
+#[derive(Debug, Clone)]
+pub(crate) struct Signed {
+    secret: String,
+}
+
+impl Signed {
+    /// What this session's forms carry.
+    pub(crate) fn form_token(&self) -> String {
+        // The cookie's own value never stands in a page.
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.secret.as_bytes());
+        let tag = ring::hmac::sign(&key, b"a form of this session");
+        tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+    }
+
+    /// What this session is called in the list of sessions.
+    pub(crate) fn id(&self, api: &Api) -> String {
+        api.engine.session_id(&self.secret)
+    }
+}
+
+impl FromRequestParts<Api> for Signed {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
+        match cookie(&parts.headers).filter(|secret| api.engine.is_signed_in(secret)) {
+            Some(secret) => Ok(Self { secret }),
+            None => Err(see("/sign-in")),
+        }
+    }
+}
+
+/// The only cookie of ours; none where there are several.
+fn cookie(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut ours = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    let found = ours.next()?;
+    ours.next().is_none().then(|| found.to_owned())
+}
+
+/// A form of a page that this session was shown.
+pub(crate) struct SignedForm<T>(pub(crate) Signed, pub(crate) T);
+
+#[derive(Deserialize)]
+struct WithToken<T> {
+    #[serde(default)]
+    form_token: String,
+    #[serde(flatten)]
+    form: T,
+}
+
+impl<T: DeserializeOwned> FromRequest<Api> for SignedForm<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let signed = Signed::from_request_parts(&mut parts, api).await?;
+        let refused = |detail: &str| {
+            let problem = Problem::new(ProblemKind::Malformed, "form_refused", detail.to_owned());
+            PageProblem(problem.hint("go back, load the page anew, and send it again")).into_response()
+        };
+        let form = Form::<WithToken<T>>::from_request(Request::from_parts(parts, body), api).await;
+        let Form(WithToken { form_token, form }) = form.map_err(|_| refused("the form cannot be read"))?;
+        if !bool::from(form_token.as_bytes().ct_eq(signed.form_token().as_bytes())) {
+            return Err(refused("the form is not of this session"));
+        }
+        Ok(Self(signed, form))
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Code {
+    #[serde(default)]
+    code: String,
+}
+
+/// A code is redeemed by a tap, not by the link alone: whatever looks at links before people do would use it up.
+pub(crate) async fn page(Query(Code { code }): Query<Code>) -> Answer {
+    let body = html! {
+        main.narrow {
+            h1 { "Codex Orchestrator" }
+            @if code.is_empty() {
+                p { "This browser is not signed in. In a terminal on the server's machine:" }
+                pre { "codex-orchestrator sign-in" }
+                p { "It shows a link and a picture of it for a phone, good for one browser and ten minutes." }
+            } @else {
+                form method="post" action="/sign-in" {
+                    input type="hidden" name="code" value=(code);
+                    p { "Stay signed in on this browser for 90 days?" }
+                    button.primary type="submit" { "Sign in" }
+                }
+            }
+        }
+    };
+    Ok(Page(layout::bare("Sign in", &body)))
+}
+
+pub(crate) async fn sign_in(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    Form(Code { code }): Form<Code>,
+) -> Result<Response, PageProblem> {
+    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let Some(secret) = api.engine.sign_in(&code, text(header::USER_AGENT))? else {
+        return Err(Problem::new(ProblemKind::Unauthenticated, "code_refused", "this link was used already, or is too old")
+            .hint("ask for a new one: `codex-orchestrator sign-in`")
+            .into());
+    };
+    // A browser says by which scheme it came, also through a proxy that ends TLS.
+    let secure = if text(header::ORIGIN).starts_with("https://") { "; Secure" } else { "" };
+    let cookie = format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={LIFE_SECONDS}{secure}");
+    Ok(with_cookie(&cookie))
+}
+
+pub(crate) async fn sign_out(State(api): State<Api>, SignedForm(signed, ()): SignedForm<()>) -> Result<Response, PageProblem> {
+    api.engine.sign_out(&signed.id(&api))?;
+    Ok(with_cookie(&format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")))
+}
+
+fn with_cookie(cookie: &str) -> Response {
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response();
+    let mut value = HeaderValue::from_str(cookie).expect("digits and our own words are a header's value");
+    value.set_sensitive(true);
+    response.headers_mut().insert(header::SET_COOKIE, value);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_cookie_of_ours_counts() {
+        let of = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::COOKIE, HeaderValue::from_static(value));
+            }
+            cookie(&headers)
+        };
+        assert_eq!(of(&["a=b; orch_session=5ec2e7; c=d"]).as_deref(), Some("5ec2e7"));
+        assert_eq!(of(&["orch_session=1", "orch_session=2"]), None);
+        assert_eq!(of(&["orch_session_other=1"]), None);
+        assert_eq!(of(&[]), None);
+    }
+
+    #[test]
+    fn a_forms_token_does_not_tell_the_secret() {
+        let token = |secret: &str| Signed { secret: secret.to_owned() }.form_token();
+        assert_eq!(token("a").len(), 32);
+        assert!(token("a") == token("a") && token("a") != token("b"));
+    }
+}

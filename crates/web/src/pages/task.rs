@@ -1,0 +1,329 @@
+//! A task: its state, its transcript with the newest in sight, and what can be said to it.
+//! The transcript is shown from its end; what is older comes when it is asked for.
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use maud::{Markup, html};
+use model::api::{PublishTask, ResumeTask, TaskView};
+use model::codex::{CodexEvent, Item, ItemKind, printable, printable_line};
+use model::ids::RunNumber;
+use model::problem::Problem;
+use model::publication::{Publication, PublicationStatus};
+use serde::Deserialize;
+use tokio::io::AsyncReadExt as _;
+use tokio_util::io::ReaderStream;
+
+use super::entry::{self, Entry, Whose};
+use super::layout::{self, Place, button_form, form_token};
+use super::session::{Signed, SignedForm};
+use super::{Answer, Page, PageProblem, see, text};
+use crate::router::Api;
+
+/// About so many bytes of a run's log are in the page at first, and at each step back.
+const WINDOW_BYTES: u64 = 256 * 1024;
+
+pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let view = api.engine.mark_seen(&id).await?;
+    let last = view.meta.runs.last().map_or(1, |run| run.number.0);
+    let (entries, end) = transcript(&api, &view, last).await?;
+    let title = printable_line(view.meta.title.as_str(), 120);
+    let live = format!("/tasks/{id}/live?run={last}&offset={end}");
+    let body = html! {
+        header.task-head {
+            h1 { (title) }
+            (state(&view, &signed))
+        }
+        @if view.meta.runs.len() > 1 {
+            details.earlier {
+                summary { "Earlier runs: " (view.meta.runs.len() - 1) }
+                ol.transcript {
+                    @for run in &view.meta.runs[..view.meta.runs.len() - 1] {
+                        (entry::run_head(run))
+                        li.entry.older { a.button href={ "/tasks/" (id) "/runs/" (run.number.0) "/older" }
+                            hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Show what happened" } }
+                        (entry::run_end(run))
+                    }
+                }
+            }
+        }
+        ol #transcript.transcript aria-label="Transcript" data-live=(live) { (entries) }
+        button #more.pill type="button" hidden { "new below" }
+        (composer(&view, &signed))
+    };
+    Ok(Page(layout::page(&title, Place::Tasks, &body)))
+}
+
+/// The end of a run's transcript, and the offset behind it.
+async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64), Problem> {
+    let id = view.meta.task_id.to_string();
+    let found = view.meta.runs.iter().find(|found| found.number.0 == run);
+    let (entries, start, end) = part(api, &id, run, None).await?;
+    let html = html! {
+        @if let Some(found) = found { (entry::run_head(found)) }
+        @if start > 0 { (older_link(&id, run, start)) }
+        (entries)
+        @if let Some(found) = found.filter(|found| found.finished_at.is_some()) { (entry::run_end(found)) }
+    };
+    Ok((html, end))
+}
+
+fn older_link(id: &str, run: u32, before: u64) -> Markup {
+    let href = format!("/tasks/{id}/runs/{run}/older?before={before}");
+    html! { li.entry.older { a.button href=(href) hx-get=(href) hx-target="closest li" hx-swap="outerHTML" { "Show what came before" } } }
+}
+
+/// A part of a run's transcript: its entries, and the offsets of its beginning and its end.
+async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<(Markup, u64, u64), Problem> {
+    let window = api.engine.log_window(id, RunNumber(run), before, WINDOW_BYTES).await?;
+    let whose = Whose { task: id, run };
+    let mut entries: Vec<Entry> = vec![];
+    for (offset, line) in &window.lines {
+        let Some(found) = entry::entry(whose, *offset, &CodexEvent::parse(line)) else { continue };
+        // The newest word about a piece of work takes the place of the older ones.
+        let same =
+            found.id.as_ref().and_then(|id| entries.iter().rposition(|known| known.is_open && known.id.as_ref() == Some(id)));
+        match same {
+            Some(at) => entries[at] = found,
+            None => entries.push(found),
+        }
+    }
+    Ok((html! { @for entry in &entries { (entry.html) } }, window.start, window.end))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Before {
+    before: Option<u64>,
+}
+
+/// What came before a place, as entries that take the place of the link.
+pub(crate) async fn older(
+    _: Signed,
+    State(api): State<Api>,
+    Path((id, run)): Path<(String, u32)>,
+    Query(Before { before }): Query<Before>,
+) -> Answer {
+    let (entries, start, _) = part(&api, &id, run, before).await?;
+    Ok(Page(html! { @if start > 0 { (older_link(&id, run, start)) } (entries) }))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct At {
+    at: u64,
+}
+
+/// All that one command printed.
+pub(crate) async fn output(
+    _: Signed,
+    State(api): State<Api>,
+    Path((id, run)): Path<(String, u32)>,
+    Query(At { at }): Query<At>,
+) -> Answer {
+    let window = api.engine.log_window(&id, RunNumber(run), Some(at), 1).await?;
+    let event = window.lines.last().map(|(_, line)| CodexEvent::parse(line));
+    let command = match event {
+        Some(CodexEvent::ItemCompleted(Item { kind: ItemKind::CommandExecution(command), .. })) => Some(command),
+        Some(_) | None => None,
+    };
+    let body = html! {
+        @if let Some(command) = &command {
+            h1 { code { (printable_line(&command.command, 200)) } }
+            pre.output { (text::output(&command.aggregated_output)) }
+        } @else {
+            p { "There is no output here." }
+        }
+    };
+    let body = html! { p { a href={ "/tasks/" (id) } { "← the task" } } (body) };
+    Ok(Page(layout::page("Output", Place::Tasks, &body)))
+}
+
+/// A run's log, byte for byte.
+pub(crate) async fn log(
+    _: Signed,
+    State(api): State<Api>,
+    Path((id, run)): Path<(String, u32)>,
+) -> Result<Response, PageProblem> {
+    let log = api.engine.log(&id, RunNumber(run)).await?;
+    let body = Body::from_stream(ReaderStream::new(log.file.take(log.length)));
+    let name = format!("attachment; filename=\"run-{run:03}.jsonl\"");
+    let kind = [(header::CONTENT_TYPE, "application/x-ndjson".to_owned()), (header::CONTENT_DISPOSITION, name)];
+    Ok((kind, body).into_response())
+}
+
+/// How the task is, and what can be done about it. Replaced as a whole while the page is open.
+pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
+    let meta = &view.meta;
+    let path = |rest: &str| format!("/tasks/{}/{rest}", meta.task_id);
+    let has_work = meta.runs.iter().any(|run| run.commit.is_some());
+    html! {
+        div #state {
+            p.facts {
+                (layout::status(meta.status))
+                " · " (view.env_name.as_ref().map_or("-", |name| name.as_str()))
+                " · " code { (meta.branch) }
+                @if let Some(place) = &view.queue { " · number " (place.position) " in the queue" }
+                @if let Some(progress) = &view.progress {
+                    " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) " %" }
+                }
+            }
+            @for follow_up in &meta.follow_ups {
+                div.to-come {
+                    span { "next: " (printable_line(follow_up.prompt.as_str(), 160)) }
+                    (button_form(signed, &path(&format!("follow-ups/{}/remove", follow_up.number)), "Forget", "small", None))
+                }
+            }
+            div.actions {
+                @if view.active {
+                    (button_form(signed, &path("stop"), "Stop", "danger", Some("End this run?")))
+                }
+                @if !view.active && !meta.follow_ups.is_empty() {
+                    (button_form(signed, &path("continue"), "Go on with the next", "", None))
+                }
+                @if has_work { a.button href=(path("changes")) { "Changes" } }
+                a.button href=(path(&format!("runs/{}/log", meta.runs.last().map_or(1, |run| run.number.0)))) { "Raw log" }
+                @if !view.active {
+                    (button_form(signed, &path("remove"), "Remove", "", Some("Move this task to the trash?")))
+                }
+            }
+            @if has_work && !view.active { (publish_panel(meta.publication.as_deref(), signed, &path("push"), &path("feedback"))) }
+        }
+    }
+}
+
+fn publish_panel(publication: Option<&Publication>, signed: &Signed, push: &str, feedback: &str) -> Markup {
+    let pull_request = publication.and_then(|publication| publication.pull_request.as_ref());
+    html! {
+        details.publish open[publication.is_some_and(|publication| publication.status != PublicationStatus::Done)] {
+            summary {
+                "Publish"
+                @if let Some(publication) = publication { " · " (publication.status.as_str()) }
+                @if let Some(pull_request) = pull_request { " · #" (pull_request.number) " " (pull_request.state.as_str()) }
+            }
+            @if let Some(pull_request) = pull_request {
+                p { a href=(pull_request.url) rel="noreferrer" { "#" (pull_request.number) " " (printable_line(&pull_request.title, 200)) } }
+                @if let Some(checks) = &pull_request.checks { p.facts { "checks: " (checks.words()) } }
+                @if pull_request.mergeable == Some(false) { p.error { "it has conflicts with " code { (pull_request.base) } } }
+                @if let Some(reviews) = &pull_request.reviews {
+                    @if !reviews.approved.is_empty() { p.facts { "approved by " (reviews.approved.join(", ")) } }
+                    @if !reviews.changes_requested.is_empty() { p.facts { "changes wanted by " (reviews.changes_requested.join(", ")) } }
+                }
+                (button_form(signed, feedback, "Hand comments and failed checks to Codex", "", None))
+            }
+            @if let Some(error) = publication.and_then(|publication| publication.error.as_ref()) {
+                p.error { (printable(&error.message)) }
+                @for hint in &error.hints { p.hint { "→ " (hint) } }
+            }
+            @if let Some(note) = publication.and_then(|publication| publication.note.as_ref()) { p.note { (printable(note)) } }
+            form.stack method="post" action=(push) {
+                (form_token(signed))
+                label { input type="checkbox" name="pull_request" value="yes" checked; " open or renew a pull request" }
+                label { input type="checkbox" name="draft" value="yes"; " as a draft" }
+                label for="pr-title" { "Title" }
+                input #pr-title name="title" type="text" placeholder="the task's";
+                label for="pr-body" { "Text" }
+                textarea #pr-body name="body" rows="3" placeholder="the repository's template, the last message, the runs" data-grow {}
+                @if publication.is_some_and(|publication| publication.remote_sha.is_some()) {
+                    label { input type="checkbox" name="force" value="yes"; " replace the commits that were found in the way" }
+                }
+                button.primary type="submit" { "Push" }
+            }
+        }
+    }
+}
+
+/// What can be said to the task now.
+fn composer(view: &TaskView, signed: &Signed) -> Markup {
+    let id = view.meta.task_id;
+    let can_speak = view.meta.thread_id.is_some() || view.active;
+    html! {
+        @if can_speak {
+            form.composer method="post" action={ "/tasks/" (id) "/say" } data-draft=(id) {
+                (form_token(signed))
+                label.visually-hidden for="say" { "What next?" }
+                textarea #say name="prompt" rows="1" required data-grow data-send
+                    placeholder=(if view.active { "Say what to do after this run" } else { "Say what to do next" }) {}
+                button.primary type="submit" { "Send" }
+            }
+        } @else {
+            p.quiet { "There is no thread to go on with: Codex never began one. Hand the work over anew." }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Say {
+    prompt: String,
+}
+
+/// Goes on with it: at once, or when the run that is under way has ended well.
+pub(crate) async fn say(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    SignedForm(_, Say { prompt }): SignedForm<Say>,
+) -> Result<Response, PageProblem> {
+    let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), ..ResumeTask::default() };
+    api.engine.add_follow_up(&id, asked).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}
+
+pub(crate) async fn stop(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    api.engine.stop_task(&id).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}
+
+pub(crate) async fn go_on(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    api.engine.continue_task(&id).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}
+
+pub(crate) async fn forget(
+    State(api): State<Api>,
+    Path((id, number)): Path<(String, u32)>,
+    _: SignedForm<()>,
+) -> Result<Response, PageProblem> {
+    api.engine.remove_follow_up(&id, number).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}
+
+pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    api.engine.remove_task(&id).await?;
+    Ok(see("/"))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct PushForm {
+    #[serde(default)]
+    pull_request: String,
+    #[serde(default)]
+    draft: String,
+    #[serde(default)]
+    title: String,
+    #[serde(default)]
+    body: String,
+    #[serde(default)]
+    force: String,
+}
+
+pub(crate) async fn push(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    SignedForm(_, form): SignedForm<PushForm>,
+) -> Result<Response, PageProblem> {
+    let pull_request = !form.pull_request.is_empty();
+    let given = |text: String| Some(text.replace("\r\n", "\n")).filter(|text| pull_request && !text.trim().is_empty());
+    let asked = PublishTask {
+        pull_request,
+        title: given(form.title),
+        body: given(form.body),
+        draft: pull_request && !form.draft.is_empty(),
+        force_with_lease: !form.force.is_empty(),
+    };
+    api.engine.publish_task(&id, asked).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}
+
+pub(crate) async fn feedback(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    api.engine.send_feedback(&id).await?;
+    Ok(see(&format!("/tasks/{id}")).into_response())
+}

@@ -1,0 +1,160 @@
+//! What agents wrote, as markup that can do nothing: Markdown without HTML, output with colours, paths and prompts.
+//!
+//! Bidirectional overrides and other characters that hide or move text are shown by their codes (`printable`). Links lead to http,
+//! https and mail alone; images become links, since a page loads nothing from elsewhere.
+
+use maud::{Markup, PreEscaped, html};
+use model::codex::printable;
+use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
+
+/// More of a message than this is shown as it is, without its form.
+const MARKDOWN_LIMIT_BYTES: usize = 200_000;
+
+/// Markdown as people read it.
+pub(super) fn markdown(text: &str) -> Markup {
+    let text = printable(text);
+    if text.len() > MARKDOWN_LIMIT_BYTES {
+        return html! { pre.plain { (text) } };
+    }
+    let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut html_out = String::new();
+    pulldown_cmark::html::push_html(&mut html_out, Parser::new_ext(&text, options).map(harmless));
+    html! { div.markdown { (PreEscaped(html_out)) } }
+}
+
+/// HTML becomes text, and addresses become harmless.
+fn harmless(event: Event<'_>) -> Event<'_> {
+    match event {
+        Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
+        Event::Start(Tag::Link { link_type, dest_url, id, .. } | Tag::Image { link_type, dest_url, id, .. }) => {
+            Event::Start(Tag::Link { link_type, dest_url: address(dest_url), title: CowStr::Borrowed(""), id })
+        }
+        Event::End(TagEnd::Image) => Event::End(TagEnd::Link),
+        other => other,
+    }
+}
+
+fn address(url: CowStr<'_>) -> CowStr<'_> {
+    let lower = url.trim_start().to_ascii_lowercase();
+    let is_harmless = ["http://", "https://", "mailto:"].iter().any(|scheme| lower.starts_with(scheme));
+    if is_harmless { url } else { CowStr::Borrowed("#") }
+}
+
+/// What a program printed, with its colours.
+pub(super) fn output(text: &str) -> Markup {
+    let slices = cansi::v3::categorise_text(text);
+    html! {
+        @for slice in &slices {
+            @let class = classes(slice);
+            @if class.is_empty() { (printable(slice.text)) } @else { span class=(class) { (printable(slice.text)) } }
+        }
+    }
+}
+
+fn classes(slice: &cansi::v3::CategorisedSlice<'_>) -> String {
+    let colour = |colour: cansi::Color| match colour {
+        cansi::Color::Black => "black",
+        cansi::Color::Red => "red",
+        cansi::Color::Green => "green",
+        cansi::Color::Yellow => "yellow",
+        cansi::Color::Blue => "blue",
+        cansi::Color::Magenta => "magenta",
+        cansi::Color::Cyan => "cyan",
+        cansi::Color::White => "white",
+        cansi::Color::BrightBlack => "bright-black",
+        cansi::Color::BrightRed => "bright-red",
+        cansi::Color::BrightGreen => "bright-green",
+        cansi::Color::BrightYellow => "bright-yellow",
+        cansi::Color::BrightBlue => "bright-blue",
+        cansi::Color::BrightMagenta => "bright-magenta",
+        cansi::Color::BrightCyan => "bright-cyan",
+        cansi::Color::BrightWhite => "bright-white",
+    };
+    let mut classes = vec![];
+    classes.extend(slice.fg.map(|found| format!("fg-{}", colour(found))));
+    classes.extend(slice.bg.map(|found| format!("bg-{}", colour(found))));
+    let is_bold = matches!(slice.intensity, Some(cansi::Intensity::Bold));
+    for (is_so, class) in
+        [(is_bold, "bold"), (slice.underline == Some(true), "underline"), (slice.italic == Some(true), "italic")]
+    {
+        classes.extend(is_so.then(|| class.to_owned()));
+    }
+    classes.join(" ")
+}
+
+/// The last lines of an output, and how many bytes are left out before them.
+pub(super) fn end_of(text: &str, lines: usize, bytes: usize) -> (&str, usize) {
+    let mut from = text.len().saturating_sub(bytes);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let tail = &text[from..];
+    let trimmed = tail.trim_end_matches('\n');
+    let cut = trimmed.rmatch_indices('\n').nth(lines.saturating_sub(1)).map_or(0, |(at, _)| at + 1);
+    (&tail[cut..], from + cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn markdown_has_its_form() {
+        let html =
+            markdown("# Done\n\n* **one** `code`\n\n```rust\nfn main() {}\n```\n\n[docs](https://example.org/x)").into_string();
+        for part in [
+            "<h1>Done</h1>",
+            "<strong>one</strong>",
+            "<code>code</code>",
+            "<code class=\"language-rust\">",
+            "href=\"https://example.org/x\"",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+    }
+
+    #[test]
+    fn nothing_of_an_agents_markdown_runs() {
+        for planted in [
+            "<script>alert(1)</script>",
+            "<img src=x onerror=alert(1)>",
+            "a <svg onload=alert(1)> b",
+            "[x](javascript:alert(1))",
+            "[x](  JaVaScRiPt:alert(1))",
+            "[x](data:text/html,<script>alert(1)</script>)",
+            "![x](javascript:alert(1))",
+            "![x](https://evil.example/track.png)",
+            "[x](https://e \"onmouseover=alert(1)\")",
+            "<https://x/\" onclick=alert(1)>",
+            "```\"><script>alert(1)</script>\nx\n```",
+            "```a\" onmouseover=\"alert(1)\nx\n```",
+        ] {
+            let html = markdown(planted).into_string();
+            let lower = html.to_lowercase();
+            assert!(!lower.contains("<script") && !lower.contains("<img") && !lower.contains("<svg"), "{planted}: {html}");
+            assert!(
+                !lower.contains("\"javascript:") && !lower.contains("\"data:") && !lower.contains("href=\"  java"),
+                "{planted}: {html}"
+            );
+            assert!(!lower.contains("\" on"), "{planted}: {html}");
+        }
+        assert!(!markdown("a\u{202e}b\u{7}").into_string().contains(['\u{202e}', '\u{7}']));
+    }
+
+    #[test]
+    fn colours_are_classes_and_other_escapes_are_harmless() {
+        let html = output("\u{1b}[1;31mred\u{1b}[0m plain \u{1b}]0;title\u{7} \u{1b}[2J<b>").into_string();
+        assert!(html.contains("<span class=\"fg-red bold\">red</span>") && html.contains("&lt;b&gt;"), "{html}");
+        assert!(!html.contains('\u{1b}') && !html.contains('\u{7}'), "{html}");
+        for odd in ["\u{1b}[", "\u{1b}[999999999999999999m", "\u{1b}[38;5;m", "\u{1b}", "ä\u{1b}[31", "\u{1b}[;;;m"] {
+            assert!(!output(odd).into_string().contains('\u{1b}'), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn of_a_long_output_the_end_is_shown() {
+        assert_eq!(end_of("a\nb\nc\n", 2, 100), ("b\nc\n", 2));
+        assert_eq!(end_of("a\nb", 5, 100), ("a\nb", 0));
+        assert_eq!(end_of("äää", 5, 3), ("ä", 4));
+    }
+}

@@ -1,0 +1,74 @@
+//! What a hostile agent plants in prompts, output, messages, names and differences: nothing runs, nothing breaks out, nothing is
+//! loaded.
+
+use super::Stage;
+
+/// Each would set `window.caught`, or load something, if it were anything but text.
+const PLANTED: [&str; 7] = [
+    "<script>window.caught=1</script>",
+    "<img src=x onerror=window.caught=1>",
+    "<svg onload=window.caught=1>",
+    "\"><style>*{display:none}</style>",
+    "[x](javascript:window.caught=1)",
+    "</textarea></pre></li><h1 id=planted>x</h1>",
+    "\u{202e}drowssap",
+];
+
+#[tokio::test]
+async fn nothing_that_is_planted_does_anything() {
+    let mut stage = Stage::new().await;
+    let all = PLANTED.join("\n");
+    let message = serde_json::Value::from(all.as_str()).to_string();
+    let item = |item: serde_json::Value| {
+        let line = serde_json::json!({ "type": "item.completed", "item": item }).to_string();
+        format!("cat <<'LINE'\n{line}\nLINE\n")
+    };
+    let lines = [
+        item(serde_json::json!({ "id": all, "type": "agent_message", "text": all })),
+        item(serde_json::json!({ "id": "item_1", "type": "command_execution", "command": all, "aggregated_output": all, "exit_code": 1, "status": "failed" })),
+        item(serde_json::json!({ "id": "item_2", "type": "file_change", "changes": [{ "path": all, "kind": "add" }], "status": "completed" })),
+        item(serde_json::json!({ "id": "item_3", "type": "todo_list", "items": [{ "text": all, "completed": false }] })),
+        item(serde_json::json!({ "id": "item_4", "type": all, "x": message })),
+    ]
+    .concat();
+    let name = "<img src=x onerror=window.caught=1>.txt";
+    let prompt = format!("begin\n{lines}\ncat > '{name}' <<'FILE'\n{all}\nFILE\nend done\n# {all}");
+    let task = stage.task(&prompt).await;
+    for path in ["/".to_owned(), format!("/tasks/{task}"), format!("/tasks/{task}/changes")] {
+        stage.open(&path).await;
+        stage.browser.until("document.querySelector('main h1')").await;
+        assert_eq!(stage.browser.value("window.caught ?? null").await, serde_json::Value::Null, "{path}");
+        assert_eq!(
+            stage
+                .browser
+                .value("!!document.querySelector('#planted, main img, main svg, main style, main script, [onerror], [onload]')")
+                .await,
+            false,
+            "{path}"
+        );
+        assert_eq!(
+            stage.browser.value("[...document.links].some((link) => link.protocol === 'javascript:')").await,
+            false,
+            "{path}"
+        );
+        assert_eq!(stage.browser.value("getComputedStyle(document.querySelector('main h1')).display").await, "block", "{path}");
+        let text = stage.text().await;
+        assert!(!text.contains('\u{202e}'), "{path}");
+    }
+    stage.content();
+}
+
+#[tokio::test]
+async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); say \"line number $i\"; done; end done").await;
+    stage.open(&format!("/tasks/{task}")).await;
+    let shown = "document.querySelectorAll('#transcript .agent').length";
+    let first = stage.browser.value(shown).await.as_u64().expect("a number");
+    assert!(first > 100 && first < 4900, "{first}");
+    assert!(stage.text().await.contains("line number 5000"));
+    stage.browser.click("#transcript .older a").await;
+    stage.browser.until(&format!("{shown} > {first}")).await;
+    assert_eq!(stage.browser.value("location.pathname").await, format!("/tasks/{task}"), "no other page was loaded");
+    stage.content();
+}

@@ -1,0 +1,67 @@
+//! The pages as people use them: in a real Chromium, on a phone's screen and a desk's, with a real server behind.
+//! What the browser complains about, such as a violation of a page's policy, fails a test.
+
+mod hostile;
+mod sessions;
+mod story;
+
+use testkit::TestHome;
+use testkit::browser::Browser;
+use testkit::upstream::Upstream;
+use testkit::worker::scripted_worker;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// A server with pages, an environment, and a browser that is signed in.
+struct Stage {
+    _upstream: Upstream,
+    home: TestHome,
+    env: String,
+    browser: Browser,
+    url: String,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let upstream = Upstream::new();
+        let mut home = TestHome::new(BINARY);
+        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
+        home.set("ORCH_LISTEN", "127.0.0.1:0");
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        let mut browser = Browser::start().await;
+        let url = sign_in(&home, &mut browser).await;
+        Self { _upstream: upstream, home, env, browser, url }
+    }
+
+    async fn task(&self, prompt: &str) -> String {
+        let task = self.home.task(&self.env, prompt).await;
+        self.home.settled(&task).await;
+        task
+    }
+
+    async fn open(&mut self, path: &str) {
+        self.browser.open(&format!("{}{path}", self.url)).await;
+    }
+
+    async fn text(&mut self) -> String {
+        self.browser.value("document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Whether nothing was complained about.
+    #[track_caller]
+    fn content(&self) {
+        assert!(self.browser.complaints.is_empty(), "{:#?}", self.browser.complaints);
+    }
+}
+
+/// By the link that the command shows, and the tap that it takes. Returns the address of the pages.
+async fn sign_in(home: &TestHome, browser: &mut Browser) -> String {
+    let output = home.command(&["sign-in"]).output().await.expect("it starts");
+    let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    assert!(output.status.success() && link.contains("/sign-in?code="), "{output:?}");
+    browser.open(&link).await;
+    browser.click("form button.primary").await;
+    browser.until("document.querySelector('nav.around')").await;
+    link.split("/sign-in").next().expect("it is in there").to_owned()
+}

@@ -1,0 +1,77 @@
+//! Who may see the pages: a link is good once, a session can be revoked, and a form of nobody's is refused.
+//! Asked both by a browser and by a program without any cookie.
+
+use reqwest::Method;
+use serde_json::Value;
+use testkit::browser::Browser;
+
+use super::{Stage, sign_in};
+
+/// Asks over TCP without any script or cookie.
+async fn plain(url: &str, method: Method, headers: &[(&str, &str)], body: &'static str) -> (u16, String) {
+    let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+    let mut request = client.request(method, url).body(body);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let answer = request.send().await.expect("it answers");
+    let status = answer.status().as_u16();
+    (status, answer.text().await.expect("text"))
+}
+
+#[tokio::test]
+async fn without_a_session_there_is_only_the_way_to_one() {
+    let stage = Stage::new().await;
+    for path in ["/", "/tasks/new", "/settings", "/environments", "/live"] {
+        let (status, text) = plain(&format!("{}{path}", stage.url), Method::GET, &[], "").await;
+        assert_eq!((status, text.as_str()), (303, ""), "{path}");
+    }
+    let (status, text) = plain(&format!("{}/sign-in", stage.url), Method::GET, &[], "").await;
+    assert!(status == 200 && text.contains("codex-orchestrator sign-in"));
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let (status, text) = plain(&format!("{}/sign-in", stage.url), Method::POST, &form, "code=guessed").await;
+    assert!(status == 401 && text.contains("used already"), "{text}");
+    let (status, _) = plain(&format!("{}/tasks", stage.url), Method::POST, &form, "env_id=x&prompt=y").await;
+    assert_eq!(status, 303, "not signed in");
+}
+
+#[tokio::test]
+async fn a_link_signs_one_browser_in_and_a_revoked_one_is_out() {
+    let mut stage = Stage::new().await;
+    let mut other = Browser::start().await;
+    sign_in(&stage.home, &mut other).await;
+    let cookie = other.value("document.cookie").await;
+    assert_eq!(cookie, "", "no script sees the cookie");
+    stage.open("/settings").await;
+    assert_eq!(stage.browser.value("document.querySelectorAll('form[action*=revoke]').length").await, 1);
+    stage.browser.click("form[action*=revoke] button").await;
+    stage.browser.until("document.querySelectorAll('form[action*=revoke]').length === 0").await;
+    other.open(&format!("{}/", stage.url)).await;
+    other.until("location.pathname === '/sign-in'").await;
+    stage.browser.click("form[action='/sign-out'] button").await;
+    stage.browser.until("location.pathname === '/sign-in'").await;
+}
+
+#[tokio::test]
+async fn a_form_without_its_token_changes_nothing() {
+    let mut stage = Stage::new().await;
+    stage.open("/tasks/new").await;
+    let sent = |token: &str| {
+        format!(
+            "fetch('/tasks', {{ method: 'POST', redirect: 'manual', body: new URLSearchParams({{ form_token: '{token}', \
+             env_id: '{}', prompt: 'begin; end x' }}) }}).then((answer) => answer.status)",
+            stage.env
+        )
+    };
+    let (without, wrong) = (sent(""), sent("0123456789abcdef0123456789abcdef"));
+    assert_eq!(stage.browser.value(&without).await, 400);
+    assert_eq!(stage.browser.value(&wrong).await, 400);
+    let (_, page) = stage.home.get("/api/v1/tasks").await;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(0));
+    let twice = "Promise.all([0, 1].map(() => fetch('/tasks', { method: 'POST', redirect: 'manual', \
+        body: new URLSearchParams(new FormData(document.querySelector('form.stack'))) }))).then((all) => all.length)";
+    stage.browser.write("#prompt", "begin; end once").await;
+    assert_eq!(stage.browser.value(twice).await, 2);
+    let (_, page): (u16, Value) = stage.home.get("/api/v1/tasks").await;
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "a double tap makes one task");
+}

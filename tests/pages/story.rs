@@ -1,0 +1,114 @@
+//! Handing work over, following it, answering, reviewing: without a reload, on a phone.
+//! What the browser complains about fails the story.
+
+use serde_json::json;
+use testkit::browser::{DESK, PHONE};
+
+use super::Stage;
+
+#[tokio::test]
+async fn work_is_handed_over_followed_answered_and_reviewed() {
+    let mut stage = Stage::new().await;
+    let go = stage.home.scratch().join("go");
+    stage.browser.look(PHONE).await;
+    stage.open("/tasks/new").await;
+    let prompt = format!("begin; say first; await {}; say second; echo work > work.txt; end \"All *done*.\"", go.display());
+    stage.browser.write("#prompt", &prompt).await;
+    stage.browser.click("form button.primary").await;
+    stage.browser.until("document.querySelector('#transcript .agent')?.innerText.includes('first')").await;
+    assert_eq!(stage.browser.value("document.querySelector('#state .status').innerText.includes('running')").await, true);
+    fs_err::write(&go, "").expect("written");
+    stage
+        .browser
+        .until("[...document.querySelectorAll('#transcript .agent')].some((it) => it.innerText.includes('second'))")
+        .await;
+    stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    assert_eq!(stage.browser.value("document.querySelector('#transcript .agent em')?.innerText ?? ''").await, "done");
+    assert_eq!(stage.browser.value("document.querySelectorAll('#transcript .run-end').length").await, 1);
+    stage.browser.write("#say", "begin; echo more > more.txt; end more").await;
+    stage.browser.click(".composer button").await;
+    stage.browser.until("document.querySelectorAll('.run-head').length === 2 && document.querySelector('#state .status')?.innerText.includes('completed')").await;
+    stage.browser.click("#state a[href$='/changes']").await;
+    stage.browser.until("document.querySelectorAll('details.file').length === 2").await;
+    stage.browser.click("details.file tr.add").await;
+    let draft = stage.browser.value("document.querySelector('#comments').value").await;
+    assert!(draft.as_str().is_some_and(|draft| draft.contains("more.txt:1") && draft.contains("> +more")), "{draft}");
+    let wide = stage.browser.value("document.documentElement.scrollWidth").await;
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    stage.content();
+}
+
+#[tokio::test]
+async fn the_list_shows_what_needs_somebody_and_changes_by_itself() {
+    let mut stage = Stage::new().await;
+    stage.open("/").await;
+    assert!(stage.text().await.contains("No tasks here"));
+    let task = stage.task("begin; failed \"out of luck\"").await;
+    stage
+        .browser
+        .until("document.querySelector('section[aria-label=\"Needs you\"] li.task')?.innerText.includes('failed')")
+        .await;
+    assert!(stage.text().await.contains("out of luck"));
+    let fine = stage.task("begin; end fine").await;
+    stage.browser.until("document.querySelectorAll('section[aria-label=\"Needs you\"] li.task').length === 2").await;
+    stage.open(&format!("/tasks/{fine}")).await;
+    stage.open("/").await;
+    stage.browser.until("document.querySelector('section[aria-label=Done] li.task')").await;
+    stage.home.delete(&format!("/api/v1/tasks/{task}")).await;
+    stage.browser.until("!document.querySelector('section[aria-label=\"Needs you\"]')").await;
+    stage.content();
+}
+
+#[tokio::test]
+async fn a_page_catches_up_when_its_stream_was_cut() {
+    let mut stage = Stage::new().await;
+    let (one, two) = (stage.home.scratch().join("one"), stage.home.scratch().join("two"));
+    let prompt = format!("begin; say before; await {}; say between; await {}; say after; end done", one.display(), two.display());
+    let task = stage.home.task(&stage.env, &prompt).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until("document.querySelector('#transcript .agent')?.innerText.includes('before')").await;
+    let port = stage.home.tcp_address().await;
+    stage.home.kill().await;
+    fs_err::write(&one, "").expect("written");
+    stage.home.set("ORCH_LISTEN", port.trim_start_matches("http://"));
+    stage.home.start().await;
+    fs_err::write(&two, "").expect("written");
+    stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    let said = stage.browser.value("[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())").await;
+    assert_eq!(said, json!(["before", "between", "after", "done"]), "each once");
+}
+
+#[tokio::test]
+async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; echo work > work.txt; end done").await;
+    let pages = [
+        "/",
+        "/tasks/new",
+        &format!("/tasks/{task}"),
+        &format!("/tasks/{task}/changes"),
+        "/environments",
+        &format!("/environments/{}", stage.env),
+        "/settings",
+    ]
+    .map(str::to_owned);
+    for screen in [testkit::browser::Screen { width: 320, ..PHONE }, DESK] {
+        stage.browser.look(screen).await;
+        for path in &pages {
+            stage.open(path).await;
+            let wide = stage.browser.value("document.documentElement.scrollWidth").await;
+            assert!(wide.as_u64().is_some_and(|wide| wide <= u64::from(screen.width)), "{path} at {}: {wide}", screen.width);
+            let small = stage.browser.value(
+                "[...document.querySelectorAll('button:not([hidden]), .button, nav.around a, input:not([type=checkbox]):not([type=hidden]), select')]\
+                 .filter((it) => it.offsetParent && it.getBoundingClientRect().height < 31).map((it) => it.outerHTML)",
+            );
+            assert_eq!(small.await, json!([]), "{path}");
+            let unnamed = stage.browser.value(
+                "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')].filter((it) => \
+                 !it.labels?.length && !it.ariaLabel).map((it) => it.outerHTML)",
+            );
+            assert_eq!(unnamed.await, json!([]), "{path}");
+        }
+    }
+    stage.content();
+}
