@@ -10,7 +10,7 @@ use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
 /// What the agent of the pictures says and does.
-const WORK: &str = r##"begin
+const WORK: &str = r#"begin
 line() { printf '%s\n' "$1"; }
 line '{"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Looking at the failing test first**"}}'
 line '{"type":"item.completed","item":{"id":"item_2","type":"todo_list","items":[{"text":"run the tests","completed":true},{"text":"fix the parser","completed":true},{"text":"add a test for the empty file","completed":false}]}}'
@@ -20,7 +20,7 @@ printf 'pub fn lines(text: &str) -> usize {\n    if text.is_empty() {\n        r
 line '{"type":"item.completed","item":{"id":"item_4","type":"file_change","changes":[{"path":"/workspace/worktree/src/parser.rs","kind":"update"}],"status":"completed"}}'
 line '{"type":"item.completed","item":{"id":"item_5","type":"command_execution","command":"/bin/bash -lc '"'"'cargo test'"'"'","aggregated_output":"running 12 tests\n\u001b[32mtest result: ok. 12 passed\u001b[0m\n","exit_code":0,"status":"completed"}}'
 end "The parser counted one line in an **empty file**. It returns 0 now:\n\n* src/parser.rs: an early return\n* all 12 tests pass"
-"##;
+"#;
 
 async fn picture(browser: &mut Browser, url: &str, ready: &str, name: &str, folder: &std::path::Path) {
     for (screen, word) in [(PHONE, "phone"), (DESK, "desk")] {
