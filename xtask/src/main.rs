@@ -23,6 +23,8 @@ Chores of this project. Usage: cargo xtask <chore>
                           the arguments go to the test runner (`-- -p engine keeper`)
   chaos [SEED] [KILLS]    let a storm rage over a real server: random kills, full disks, remotes that go away; its account says
                           what was lost (a new seed and 250 kills where they are not given)
+  chaos --containers [SEED] [KILLS]
+                          the same with the real Codex CLI in real containers, of which some are killed too
   screenshots             take pictures of the main pages for the README, in a real Chromium
   tidy                    check the project's own rules about its files
   openapi                 write docs/openapi.json anew from the code
@@ -37,6 +39,8 @@ enum ChoreError {
     Chaos(console::StepError),
     #[error("a seed and a number of kills are numbers, and `{0}` is none")]
     NoNumber(String),
+    #[error("a storm takes a seed and a number of kills, and `{0}` is one too many")]
+    OneTooMany(u64),
     #[error("docs/openapi.json was not written: {0}")]
     OpenApi(#[from] console::StepError),
     #[error("the pictures were not taken: {0}")]
@@ -66,7 +70,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
         [chore] if chore == "test" => test::run(root(), &[])?,
         [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
-        [chore, rest @ ..] if chore == "chaos" && rest.len() <= 2 => chaos::run(root(), rest)?,
+        [chore, rest @ ..] if chore == "chaos" && rest.len() <= 3 => chaos::run(root(), rest)?,
         [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,
         [chore] if chore == "tidy" => tidy::run(root())?,

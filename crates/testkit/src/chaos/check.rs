@@ -1,12 +1,13 @@
 //! What must be true whenever all is calm, whatever happened before.
 //! It looks at the files and processes themselves, and at what the server says of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use reqwest::Method;
 use serde_json::Value;
 
+use super::containers::Containers;
 use super::world::{World, folders};
 
 impl World {
@@ -49,7 +50,7 @@ impl World {
                 wrong.push(format!("{} ran {times} times", file.display()));
             }
         }
-        self.nobody_is_left(&mut wrong);
+        wrong.extend(self.left());
         self.mirrors_are_sound(&mut wrong);
         self.account.violations.extend(wrong);
     }
@@ -66,7 +67,7 @@ impl World {
             };
             let everything = format!("{} {}", task["runs"], task["follow_ups"]);
             for name in &told.prompts {
-                if !everything.contains(&format!("end {name}\"")) {
+                if !everything.contains(&format!("end {name}\"")) && !everything.contains(&format!("end {name}.\"")) {
                     wrong.push(format!("the prompt {name} of the task {id} was acknowledged and is gone"));
                 }
             }
@@ -85,30 +86,38 @@ impl World {
         let id = task["task_id"].as_str().unwrap_or_default();
         for run in task["runs"].as_array().into_iter().flatten() {
             let prompt = run["prompt"].as_str().unwrap_or_default();
-            let Some(name) = prompt.rsplit(' ').next().filter(|name| name.starts_with('p')) else { continue };
+            let Some(name) = name_in(prompt) else { continue };
             let path = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
             let log = std::fs::read_to_string(&path).unwrap_or_default();
             let complete = &log[..log.rfind('\n').map_or(0, |at| at + 1)];
-            let mut expected = 0_u64;
-            for line in complete.lines().filter(|line| line.contains(&format!("\"{name} "))) {
-                expected += 1;
-                if !line.contains(&format!("\"{name} {expected}\"")) {
-                    wrong.push(format!("{}: line {expected} of {name} is `{line}`", path.display()));
-                    break;
-                }
-            }
-            let count = std::fs::read_to_string(self.home.scratch().join("counts").join(name)).unwrap_or_default();
-            let count = count.trim().parse().unwrap_or(0);
-            if expected < count {
-                wrong.push(format!("{}: {expected} lines of {name}, and its worker wrote {count}", path.display()));
-            }
-            self.account.lines += expected;
+            self.account.lines += if self.containers.is_some() {
+                codex_wrote_it(&path, complete, wrong)
+            } else {
+                self.script_wrote_it(&path, complete, name, wrong)
+            };
             let over = complete.lines().any(|line| line.contains("\"turn.completed\""));
             let status = run["status"].as_str().unwrap_or_default();
             if status == "completed" && !over {
                 wrong.push(format!("run {} of {id} is completed, and its turn is not", run["number"]));
             }
         }
+    }
+
+    fn script_wrote_it(&self, path: &Path, log: &str, name: &str, wrong: &mut Vec<String>) -> u64 {
+        let mut expected = 0_u64;
+        for line in log.lines().filter(|line| line.contains(&format!("\"{name} "))) {
+            expected += 1;
+            if !line.contains(&format!("\"{name} {expected}\"")) {
+                wrong.push(format!("{}: line {expected} of {name} is `{line}`", path.display()));
+                break;
+            }
+        }
+        let count = std::fs::read_to_string(self.home.scratch().join("counts").join(name)).unwrap_or_default();
+        let count = count.trim().parse().unwrap_or(0);
+        if expected < count {
+            wrong.push(format!("{}: {expected} lines of {name}, and its worker wrote {count}", path.display()));
+        }
+        expected
     }
 
     fn committed_once(&self, task: &Value, wrong: &mut Vec<String>) {
@@ -127,17 +136,33 @@ impl World {
             if times > 1 {
                 wrong.push(format!("run {number} of {id} is committed {times} times"));
             }
-            let name = run["prompt"].as_str().and_then(|prompt| prompt.rsplit(' ').next()).unwrap_or_default();
-            if run["status"] == "completed" && git(&mirror, &["show", &format!("{branch}:{name}.txt")]).as_deref() != Ok(name) {
-                wrong.push(format!("run {number} of {id} is completed, and its work is not on its branch"));
+            let Some(name) = run["prompt"].as_str().and_then(name_in) else { continue };
+            let work = git(&mirror, &["show", &format!("{branch}:{name}.txt")]);
+            if run["status"] == "completed" && work.as_deref() != Ok(name) {
+                wrong.push(format!("run {number} of {id} is completed, and its work is not on its branch: {work:?}"));
+            }
+            if work.as_ref().is_ok_and(|work| work.lines().count() > 1) {
+                wrong.push(format!("the command of run {number} of {id} ran more than once"));
+            }
+            // Not committed is not lost: the next run commits what is in the worktree.
+            let folder = self.home.path().join("tasks").join(id);
+            let in_the_worktree = || std::fs::read_to_string(folder.join(format!("worktree/{name}.txt")));
+            let log = || std::fs::read_to_string(folder.join(run["log"].as_str().unwrap_or_default())).unwrap_or_default();
+            if self.containers.is_some()
+                && log().contains("\"exit_code\":0")
+                && work.as_deref() != Ok(name)
+                && !in_the_worktree().is_ok_and(|work| work.trim_end() == name)
+            {
+                wrong.push(format!("the command of run {number} of {id} did its work, and it is nowhere"));
             }
         }
     }
 
-    /// No process of a run, nor one that it started.
-    fn nobody_is_left(&self, wrong: &mut Vec<String>) {
-        let home = format!("ORCH_WORKER={}", self.home.scratch().display());
+    /// Processes of runs, whatever these started, and containers.
+    pub(super) fn left(&self) -> Vec<String> {
+        let home = self.home.scratch().display().to_string();
         let worktrees = self.home.path().join("tasks");
+        let mut left = vec![];
         for process in folders(Path::new("/proc")) {
             let Ok(environment) = std::fs::read(process.join("environ")) else { continue };
             let is_a_runs = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"ORCH_RUN="));
@@ -145,9 +170,12 @@ impl World {
                 || String::from_utf8_lossy(&environment).contains(&home);
             if is_a_runs && is_here {
                 let command = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " ");
-                wrong.push(format!("{} is left: {command}", process.display()));
+                left.push(format!("{} is left: {command}", process.display()));
             }
         }
+        let containers = self.containers.iter().flat_map(Containers::all);
+        left.extend(containers.map(|container| format!("the container {container} is left")));
+        left
     }
 
     fn mirrors_are_sound(&self, wrong: &mut Vec<String>) {
@@ -169,6 +197,28 @@ impl World {
             }
         }
     }
+}
+
+/// What a prompt of the storm is called: its last word.
+fn name_in(prompt: &str) -> Option<&str> {
+    prompt.rsplit(' ').next().map(|name| name.trim_end_matches('.')).filter(|name| name.starts_with('p'))
+}
+
+/// Every line is JSON, and nothing that happens once is said twice. Returns how many lines there are.
+fn codex_wrote_it(path: &Path, log: &str, wrong: &mut Vec<String>) -> u64 {
+    let mut said = BTreeSet::new();
+    for line in log.lines() {
+        let Ok(event) = serde_json::from_str::<Value>(line) else {
+            wrong.push(format!("{}: `{line}` is not JSON", path.display()));
+            continue;
+        };
+        let kind = event["type"].as_str().unwrap_or_default();
+        let once = kind.starts_with("turn.") || matches!(kind, "thread.started" | "item.started" | "item.completed");
+        if once && !said.insert(format!("{kind} {}", event["item"]["id"])) {
+            wrong.push(format!("{}: said twice: `{line}`", path.display()));
+        }
+    }
+    log.lines().count() as u64
 }
 
 fn git(mirror: &Path, arguments: &[&str]) -> Result<String, String> {

@@ -2,10 +2,11 @@
 //! clients that vanish. After each round all must be calm, and nothing that was acknowledged may be lost.
 //!
 //! What is done is drawn from a seed. When it happens also depends on the machine, so the same seed is the same storm, not the same
-//! instant. Everything is real but the agent.
+//! instant. Everything is real but the agent; or, in a smaller storm with containers, everything but the model.
 
 mod account;
 mod check;
+mod containers;
 mod world;
 
 pub use account::Account;
@@ -14,6 +15,15 @@ use std::time::Duration;
 
 use self::world::World;
 
+/// Who does the work in a storm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agent {
+    /// A script that does what its prompt says.
+    Script,
+    /// The real Codex CLI in real containers; the model is scripted. Containers are killed too.
+    Codex,
+}
+
 /// How a storm is to be.
 #[derive(Debug, Clone)]
 pub struct Storm {
@@ -21,6 +31,8 @@ pub struct Storm {
     pub binary: String,
     /// What everything is drawn from.
     pub seed: u64,
+    /// Who does the work.
+    pub agent: Agent,
     /// It goes on for at least so many kills.
     pub kills: u32,
     /// So many of them are in a round, after which all must be calm.
@@ -29,8 +41,11 @@ pub struct Storm {
     pub with_disk: bool,
 }
 
-/// The longest pause between two deeds.
+/// The longest pause between two deeds, in milliseconds.
 const LONGEST_PAUSE: u64 = 60;
+
+/// The same where containers have to come and go.
+const LONGEST_PAUSE_WITH_CONTAINERS: u64 = 400;
 
 impl Storm {
     /// Lets it rage. The account says what happened, and what is wrong.
@@ -38,12 +53,16 @@ impl Storm {
     /// # Panics
     /// When the ground of it fails: no folder, no server that starts.
     pub async fn rage(&self) -> Account {
+        let longest_pause = match self.agent {
+            Agent::Script => LONGEST_PAUSE,
+            Agent::Codex => LONGEST_PAUSE_WITH_CONTAINERS,
+        };
         let mut world = World::new(self).await;
         while world.account.kills() < self.kills && world.account.violations.is_empty() {
             let before = world.account.kills();
             while world.account.kills() < before + self.kills_a_round {
                 world.deed().await;
-                let pause = world.random.u64(..LONGEST_PAUSE);
+                let pause = world.random.u64(..longest_pause);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
             world.calm().await;

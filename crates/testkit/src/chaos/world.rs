@@ -11,14 +11,18 @@ use reqwest::Method;
 use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
-use super::{Account, Storm};
+use super::containers::Containers;
+use super::{Account, Agent, Storm};
 use crate::TestHome;
 use crate::small_disk::SmallDisk;
 use crate::upstream::Upstream;
 use crate::worker::scripted_worker;
 
-/// The most tasks that are at work at once.
-const AT_WORK: usize = 8;
+/// The most tasks that are at work at once, and how many of them run.
+const AT_WORK: (usize, &str) = (8, "4");
+
+/// The same with containers, which want more of a machine.
+const CONTAINERS_AT_WORK: (usize, &str) = (5, "3");
 
 /// The size of a small disk, in MiB.
 const DISK: u32 = 96;
@@ -46,6 +50,9 @@ pub(super) struct World {
     pub(super) account: Account,
     pub(super) told: BTreeMap<String, Told>,
     pub(super) envs: Vec<String>,
+    /// What only a storm with containers has.
+    pub(super) containers: Option<Containers>,
+    at_work: usize,
     upstreams: Vec<Upstream>,
     disk: Option<SmallDisk>,
     ballast: Option<PathBuf>,
@@ -62,8 +69,15 @@ impl World {
         for folder in ["counts", "ran"] {
             fs_err::create_dir(home.scratch().join(folder)).expect("a storm's folder can be written");
         }
-        home.set("ORCH_WORKER", scripted_worker(home.scratch()));
-        home.set("ORCH_MAX_PARALLEL_RUNS", "4");
+        let mut random = fastrand::Rng::with_seed(storm.seed);
+        let (containers, (at_work, running)) = match storm.agent {
+            Agent::Script => {
+                home.set("ORCH_WORKER", scripted_worker(home.scratch()));
+                (None, AT_WORK)
+            }
+            Agent::Codex => (Some(Containers::begin(&mut home, &mut random)), CONTAINERS_AT_WORK),
+        };
+        home.set("ORCH_MAX_PARALLEL_RUNS", running);
         fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"5s\"\n").expect("written");
         home.start().await;
         let mut envs = vec![];
@@ -72,10 +86,12 @@ impl World {
         }
         Self {
             home,
-            random: fastrand::Rng::with_seed(storm.seed),
+            random,
             account: Account { seed: storm.seed, ..Account::default() },
             told: BTreeMap::new(),
             envs,
+            containers,
+            at_work,
             upstreams,
             disk,
             ballast: None,
@@ -87,6 +103,9 @@ impl World {
 
     /// Does one thing, whatever comes.
     pub(super) async fn deed(&mut self) {
+        if self.containers.is_some() {
+            return self.deed_with_containers().await;
+        }
         match self.random.u32(..100) {
             0..26 => self.create().await,
             26..36 => self.resume("resume").await,
@@ -103,6 +122,35 @@ impl World {
         }
     }
 
+    /// A container takes a second to come, so less of it is killing servers.
+    async fn deed_with_containers(&mut self) {
+        if self.away.is_some() && self.random.u32(..4) == 0 {
+            return self.move_a_remote();
+        }
+        match self.random.u32(..100) {
+            0..34 => self.create().await,
+            34..46 => self.resume("resume").await,
+            46..54 => self.resume("follow-ups").await,
+            54..60 => self.stop().await,
+            60..63 => self.remove().await,
+            63..66 => self.restore().await,
+            66..74 => self.kill_server().await,
+            74..81 => self.kill_held("keeper"),
+            81..88 => self.kill_held("worker"),
+            88..95 => self.kill_container(),
+            95..98 => self.read_a_little().await,
+            _ => self.move_a_remote(),
+        }
+    }
+
+    fn kill_container(&mut self) {
+        if let Some(containers) = &self.containers
+            && containers.kill_one(&mut self.random)
+        {
+            self.account.did("kill a container");
+        }
+    }
+
     /// One request, with an answer or without.
     pub(super) async fn ask(&mut self, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
         let request = self.home.request(method.clone(), path).timeout(ANSWER);
@@ -116,7 +164,11 @@ impl World {
     /// A prompt that says numbered lines, notes each of them outside, and writes a file.
     fn prompt(&mut self) -> (String, String) {
         self.prompts += 1;
-        let name = format!("p{}", self.prompts);
+        let name = name_of(self.prompts);
+        if self.containers.is_some() {
+            // The model's script knows what is to be done.
+            return (name.clone(), format!("do it, end {name}."));
+        }
         let scratch = self.home.scratch();
         let (count, ran) = (scratch.join("counts").join(&name), scratch.join("ran").join(&name));
         let manner = match self.random.u32(..10) {
@@ -147,7 +199,7 @@ impl World {
     }
 
     async fn create(&mut self) {
-        if self.tasks().await.iter().filter(|task| task["active"] == true).count() >= AT_WORK {
+        if self.tasks().await.iter().filter(|task| task["active"] == true).count() >= self.at_work {
             return;
         }
         let (name, prompt) = self.prompt();
@@ -314,7 +366,7 @@ impl World {
         loop {
             let active: Vec<_> = self.tasks().await.into_iter().filter(|task| task["active"] == true).collect();
             if active.is_empty() {
-                return;
+                break;
             }
             if begun.elapsed() > CALM {
                 let named: Vec<_> = active.iter().map(|task| format!("{} {}", task["task_id"], task["status"])).collect();
@@ -322,6 +374,10 @@ impl World {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        // Whom a killed one has left is found by the server's next look around.
+        while !self.left().is_empty() && begun.elapsed() < CALM {
+            tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
@@ -341,6 +397,11 @@ impl World {
         }
         self.account
     }
+}
+
+/// What the nth prompt is called.
+pub(super) fn name_of(prompt: u32) -> String {
+    format!("p{prompt}")
 }
 
 pub(super) fn folders(folder: &std::path::Path) -> Vec<PathBuf> {
