@@ -21,7 +21,7 @@ Chores of this project. Usage: cargo xtask <chore>
 
   test [-- <arguments>]   install what the tests need, run every check and every test;
                           the arguments go to the test runner (`-- -p engine keeper`)
-  chaos [SEED] [KILLS]    let a storm rage over a real server: random kills, full disks, remotes that go away; its account says
+  chaos [SEED] [KILLS]    let a storm rage over a real server: random kills, troubled disks, remotes, clocks; its account says
                           what was lost (a new seed and 250 kills where they are not given)
   chaos --containers [SEED] [KILLS]
                           the same with the real Codex CLI in real containers, of which some are killed too

@@ -7,6 +7,7 @@ use std::process::Command;
 /// A mounted file system; it goes with this value.
 pub struct SmallDisk {
     at: PathBuf,
+    is_read_only: bool,
 }
 
 impl SmallDisk {
@@ -17,10 +18,8 @@ impl SmallDisk {
     pub fn mount(at: &Path, mebibytes: u32) -> Self {
         fs_err::create_dir_all(at).expect("a test's folder can be written");
         let options = format!("size={mebibytes}m,mode=0700");
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(at).output();
-        let done = done.expect("mount can be started");
-        assert!(done.status.success(), "this test needs root: {}", String::from_utf8_lossy(&done.stderr));
-        Self { at: at.to_owned() }
+        mount(&["-t", "tmpfs", "-o", &options, "tmpfs"], &[at]);
+        Self { at: at.to_owned(), is_read_only: false }
     }
 
     /// Where it is.
@@ -39,12 +38,52 @@ impl SmallDisk {
         while std::io::Write::write_all(&mut file, &block).is_ok() {}
         path
     }
+
+    /// From now on nothing can be opened for writing. What is open already stays writable, which is kinder than a disk
+    /// that fails.
+    ///
+    /// # Panics
+    /// When it cannot be mounted again.
+    pub fn forbid_writing(&mut self) {
+        if self.is_read_only {
+            return;
+        }
+        // A file system with files that are written cannot be made read-only; another mount of it can, where nobody is yet.
+        let aside = self.at.with_extension("read-only");
+        fs_err::create_dir_all(&aside).expect("a test's folder can be written");
+        mount(&["--bind"], &[&self.at, &aside]);
+        mount(&["-o", "remount,bind,ro"], &[&aside]);
+        mount(&["--bind"], &[&aside, &self.at]);
+        self.is_read_only = true;
+        unmount(&aside);
+    }
+
+    /// Makes it writable again.
+    ///
+    /// # Panics
+    /// When it cannot.
+    pub fn allow_writing(&mut self) {
+        if self.is_read_only {
+            unmount(&self.at);
+            self.is_read_only = false;
+        }
+    }
+}
+
+fn mount(options: &[&str], paths: &[&Path]) {
+    let done = Command::new("mount").args(options).args(paths).output().expect("mount can be started");
+    assert!(done.status.success(), "this test needs root: {}", String::from_utf8_lossy(&done.stderr));
+}
+
+fn unmount(at: &Path) {
+    let done = Command::new("umount").arg("--lazy").arg(at).status();
+    assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking(), "a small disk is still mounted");
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: a keeper may still hold a file for a moment.
-        let done = Command::new("umount").arg("--lazy").arg(&self.at).status();
-        assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking(), "the small disk is still mounted");
+        self.allow_writing();
+        unmount(&self.at);
     }
 }

@@ -158,9 +158,10 @@ impl World {
         }
     }
 
-    /// Processes of runs, whatever these started, and containers.
+    /// Processes of runs, whatever these started, fetches that hang, and containers.
     pub(super) fn left(&self) -> Vec<String> {
         let home = self.home.scratch().display().to_string();
+        let fetch = self.remotes.program().display().to_string();
         let worktrees = self.home.path().join("tasks");
         let mut left = vec![];
         for process in folders(Path::new("/proc")) {
@@ -168,8 +169,8 @@ impl World {
             let is_a_runs = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"ORCH_RUN="));
             let is_here = std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&worktrees))
                 || String::from_utf8_lossy(&environment).contains(&home);
-            if is_a_runs && is_here {
-                let command = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " ");
+            let command = std::fs::read_to_string(process.join("cmdline")).unwrap_or_default().replace('\0', " ");
+            if (is_a_runs && is_here) || command.contains(&fetch) {
                 left.push(format!("{} is left: {command}", process.display()));
             }
         }

@@ -1,5 +1,6 @@
-//! A storm: many tasks, and random kills of servers, keepers and workers at random moments, full disks, remotes that go away, and
-//! clients that vanish. After each round all must be calm, and nothing that was acknowledged may be lost.
+//! A storm: many tasks, and random kills of servers, keepers and workers at random moments, disks that are full or read-only,
+//! remotes that go away, hang or break off, clocks that are wrong, and clients that vanish or read slowly. After each round all must
+//! be calm, and nothing that was acknowledged may be lost.
 //!
 //! What is done is drawn from a seed. When it happens also depends on the machine, so the same seed is the same storm, not the same
 //! instant. Everything is real but the agent; or, in a smaller storm with containers, everything but the model.
@@ -7,6 +8,7 @@
 mod account;
 mod check;
 mod containers;
+mod troubles;
 mod world;
 
 pub use account::Account;

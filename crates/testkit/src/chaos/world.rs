@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use super::containers::Containers;
+use super::troubles::Remotes;
 use super::{Account, Agent, Storm};
 use crate::TestHome;
 use crate::small_disk::SmallDisk;
@@ -28,7 +29,7 @@ const CONTAINERS_AT_WORK: (usize, &str) = (5, "3");
 const DISK: u32 = 96;
 
 /// How long a request may take. Removals wait for runs that do not want to end.
-const ANSWER: Duration = Duration::from_secs(30);
+pub(super) const ANSWER: Duration = Duration::from_secs(30);
 
 /// How long it may take until all is calm.
 const CALM: Duration = Duration::from_mins(3);
@@ -53,10 +54,12 @@ pub(super) struct World {
     /// What only a storm with containers has.
     pub(super) containers: Option<Containers>,
     at_work: usize,
-    upstreams: Vec<Upstream>,
-    disk: Option<SmallDisk>,
-    ballast: Option<PathBuf>,
-    away: Option<usize>,
+    pub(super) upstreams: Vec<Upstream>,
+    pub(super) remotes: Remotes,
+    pub(super) disk: Option<SmallDisk>,
+    pub(super) ballast: Option<PathBuf>,
+    pub(super) away: Option<usize>,
+    pub(super) slow: Vec<reqwest::Response>,
     prompts: u32,
     begun: Instant,
 }
@@ -69,6 +72,7 @@ impl World {
         for folder in ["counts", "ran"] {
             fs_err::create_dir(home.scratch().join(folder)).expect("a storm's folder can be written");
         }
+        let remotes = Remotes::begin(&home);
         let mut random = fastrand::Rng::with_seed(storm.seed);
         let (containers, (at_work, running)) = match storm.agent {
             Agent::Script => {
@@ -78,7 +82,7 @@ impl World {
             Agent::Codex => (Some(Containers::begin(&mut home, &mut random)), CONTAINERS_AT_WORK),
         };
         home.set("ORCH_MAX_PARALLEL_RUNS", running);
-        fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"5s\"\n").expect("written");
+        fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"2s\"\n").expect("written");
         home.start().await;
         let mut envs = vec![];
         for upstream in &upstreams {
@@ -93,9 +97,11 @@ impl World {
             containers,
             at_work,
             upstreams,
+            remotes,
             disk,
             ballast: None,
             away: None,
+            slow: vec![],
             prompts: 0,
             begun: Instant::now(),
         }
@@ -113,12 +119,16 @@ impl World {
             44..52 => self.stop().await,
             52..56 => self.remove().await,
             56..60 => self.restore().await,
-            60..72 => self.kill_server().await,
-            72..82 => self.kill_held("keeper"),
-            82..92 => self.kill_held("worker"),
-            92..95 => self.read_a_little().await,
-            95..98 => self.move_a_remote(),
-            _ => self.trouble_the_disk().await,
+            60..69 => self.kill_server().await,
+            69..78 => self.kill_held("keeper"),
+            78..87 => self.kill_held("worker"),
+            87..89 => self.read_a_little().await,
+            89..91 => self.read_slowly().await,
+            91..93 => self.move_a_remote(),
+            93..95 => self.trouble_the_remotes().await,
+            95..96 => self.change_the_clock().await,
+            96..98 => self.trouble_the_disk(false).await,
+            _ => self.trouble_the_disk(true).await,
         }
     }
 
@@ -138,7 +148,9 @@ impl World {
             74..81 => self.kill_held("keeper"),
             81..88 => self.kill_held("worker"),
             88..95 => self.kill_container(),
-            95..98 => self.read_a_little().await,
+            95..96 => self.read_a_little().await,
+            96..97 => self.read_slowly().await,
+            97..98 => self.trouble_the_remotes().await,
             _ => self.move_a_remote(),
         }
     }
@@ -192,13 +204,13 @@ impl World {
         page.and_then(|(_, page)| page["items"].as_array().cloned()).unwrap_or_default()
     }
 
-    async fn any(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<String> {
+    pub(super) async fn any(&mut self, wanted: impl Fn(&Value) -> bool) -> Option<String> {
         let found: Vec<_> = self.tasks().await.into_iter().filter(wanted).collect();
         let task = self.random.choice(&found)?;
         task["task_id"].as_str().map(str::to_owned)
     }
 
-    async fn create(&mut self) {
+    pub(super) async fn create(&mut self) {
         if self.tasks().await.iter().filter(|task| task["active"] == true).count() >= self.at_work {
             return;
         }
@@ -214,7 +226,7 @@ impl World {
         }
     }
 
-    async fn resume(&mut self, how: &str) {
+    pub(super) async fn resume(&mut self, how: &str) {
         let wants_active = how == "follow-ups";
         let Some(id) = self.any(|task| task["active"] == wants_active && task["thread_id"].is_string()).await else { return };
         let (name, prompt) = self.prompt();
@@ -226,7 +238,7 @@ impl World {
         }
     }
 
-    async fn stop(&mut self) {
+    pub(super) async fn stop(&mut self) {
         let Some(id) = self.any(|task| task["active"] == true).await else { return };
         self.account.did("ask to stop");
         let answer = self.ask(Method::POST, &format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
@@ -255,7 +267,7 @@ impl World {
         self.ask(Method::POST, &format!("/api/v1/tasks/{id}/restore"), &json!({})).await;
     }
 
-    async fn kill_server(&mut self) {
+    pub(super) async fn kill_server(&mut self) {
         if self.home.has_ended() {
             self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
             return;
@@ -308,53 +320,10 @@ impl World {
         }
     }
 
-    /// A client that vanishes in the middle of a stream.
-    async fn read_a_little(&mut self) {
-        self.account.did("read a little and vanish");
-        let answer = self.home.request(Method::GET, "/api/v1/events").timeout(ANSWER).send().await;
-        if let Ok(mut answer) = answer {
-            let _piece = tokio::time::timeout(Duration::from_millis(20), answer.chunk()).await;
-        }
-    }
-
-    fn move_a_remote(&mut self) {
-        let here = |upstream: &Upstream| upstream.path().to_owned();
-        let gone = |upstream: &Upstream| upstream.path().with_extension("away");
-        if let Some(away) = self.away.take() {
-            fs_err::rename(gone(&self.upstreams[away]), here(&self.upstreams[away])).expect("it is ours");
-            return;
-        }
-        self.account.did("move a remote away");
-        let away = self.random.usize(..self.upstreams.len());
-        fs_err::rename(here(&self.upstreams[away]), gone(&self.upstreams[away])).expect("it is ours");
-        self.away = Some(away);
-    }
-
-    async fn trouble_the_disk(&mut self) {
-        let Some(disk) = &self.disk else { return };
-        if self.ballast.is_some() {
-            return;
-        }
-        self.account.did("fill the disk");
-        self.ballast = Some(disk.fill());
-        for _ in 0..3 {
-            self.create().await;
-        }
-        if self.random.bool() {
-            self.kill_server().await;
-        }
-        self.ease_the_disk();
-    }
-
-    fn ease_the_disk(&mut self) {
-        if let Some(ballast) = self.ballast.take() {
-            fs_err::remove_file(ballast).expect("it is ours");
-        }
-    }
-
     /// Takes all troubles away, and waits until nothing is under way.
     pub(super) async fn calm(&mut self) {
         self.ease_the_disk();
+        self.ease_the_remotes();
         if self.away.is_some() {
             self.move_a_remote();
         }

@@ -1,0 +1,179 @@
+//! What a storm does to the world around the servers: disks, remotes, clocks, and clients that read badly.
+//!
+//! Every trouble ends with the calm of its round, but for the clock: it stays wrong until another one is drawn.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use reqwest::Method;
+
+use super::world::{ANSWER, World};
+use crate::TestHome;
+use crate::upstream::Upstream;
+
+/// The most clients that read slowly at once.
+const SLOW: usize = 12;
+
+/// By how much clocks are wrong.
+const CLOCKS: [&str; 7] = ["+0", "+3m", "-7m", "-1h", "+40d", "-3650d", "+3650d"];
+
+/// What every fetch starts at the remote's side. It never answers where `manner` says so, or breaks off after some bytes.
+const UPLOAD_PACK: &str = r#"#!/bin/sh
+here=$(dirname "$0")
+read -r manner bytes < "$here/manner"
+case $manner in
+  hangs) while :; do sleep 1; done ;;
+  breaks) git-upload-pack "$@" | head -c "$bytes"; exit 1 ;;
+esac
+exec git-upload-pack "$@"
+"#;
+
+/// How the remotes of a home answer.
+pub(super) struct Remotes {
+    folder: PathBuf,
+    is_bad: bool,
+}
+
+impl Remotes {
+    /// Sets up the user of the home, before its server starts.
+    pub(super) fn begin(home: &TestHome) -> Self {
+        let folder = home.scratch().join("remotes");
+        fs_err::create_dir(&folder).expect("a storm's folder can be written");
+        let this = Self { folder, is_bad: false };
+        fs_err::write(this.program(), UPLOAD_PACK).expect("a storm's folder can be written");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(this.program(), executable).expect("it is ours");
+        this.behave("well");
+        let config = format!("[remote \"origin\"]\n\tuploadpack = {}\n", this.program().display());
+        fs_err::write(home.scratch().join("user/.gitconfig"), config).expect("a storm's folder can be written");
+        this
+    }
+
+    /// What stands between git and the repositories. Whoever runs it belongs to the home.
+    pub(super) fn program(&self) -> PathBuf {
+        self.folder.join("upload-pack")
+    }
+
+    /// Whole or not at all: a fetch may begin at any moment.
+    fn behave(&self, manner: &str) {
+        let next = self.folder.join("next");
+        fs_err::write(&next, format!("{manner}\n")).expect("a storm's folder can be written");
+        fs_err::rename(next, self.folder.join("manner")).expect("it is ours");
+    }
+}
+
+impl World {
+    pub(super) fn move_a_remote(&mut self) {
+        let here = |upstream: &Upstream| upstream.path().to_owned();
+        let gone = |upstream: &Upstream| upstream.path().with_extension("away");
+        if let Some(away) = self.away.take() {
+            fs_err::rename(gone(&self.upstreams[away]), here(&self.upstreams[away])).expect("it is ours");
+            return;
+        }
+        self.account.did("move a remote away");
+        let away = self.random.usize(..self.upstreams.len());
+        fs_err::rename(here(&self.upstreams[away]), gone(&self.upstreams[away])).expect("it is ours");
+        self.away = Some(away);
+    }
+
+    /// Remotes that hang, or break off: with something new to fetch, so that there is a middle.
+    pub(super) async fn trouble_the_remotes(&mut self) {
+        if self.remotes.is_bad {
+            return self.ease_the_remotes();
+        }
+        let (hangs, bytes) = (self.random.bool(), self.random.u32(..1_500));
+        if self.away.is_none() {
+            let text = bytes.to_string();
+            for upstream in &self.upstreams {
+                upstream.commit("main", &[("news.txt", &text)], "news");
+            }
+        }
+        self.remotes.is_bad = true;
+        if hangs {
+            self.account.did("let the remotes hang");
+            self.remotes.behave("hangs");
+        } else {
+            self.account.did("let the remotes break off");
+            self.remotes.behave(&format!("breaks {bytes}"));
+        }
+        self.create().await;
+    }
+
+    pub(super) fn ease_the_remotes(&mut self) {
+        self.remotes.behave("well");
+        self.remotes.is_bad = false;
+    }
+
+    pub(super) async fn trouble_the_disk(&mut self, read_only: bool) {
+        let Some(disk) = &mut self.disk else { return };
+        if read_only {
+            disk.forbid_writing();
+            self.account.did("make the disk read-only");
+        } else {
+            self.ballast = Some(disk.fill());
+            self.account.did("fill the disk");
+        }
+        for _ in 0..3 {
+            self.create().await;
+        }
+        if read_only {
+            self.resume("resume").await;
+            self.stop().await;
+            let pause = self.random.u64(..200);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
+        if self.random.bool() {
+            self.kill_server().await;
+        }
+        self.ease_the_disk();
+    }
+
+    pub(super) fn ease_the_disk(&mut self) {
+        if let Some(disk) = &mut self.disk {
+            disk.allow_writing();
+        }
+        if let Some(ballast) = self.ballast.take() {
+            fs_err::remove_file(ballast).expect("it is ours");
+        }
+    }
+
+    /// The next servers have another clock than their runs. Where `faketime` is not installed, nothing happens.
+    pub(super) async fn change_the_clock(&mut self) {
+        let clock = self.random.choice(CLOCKS).unwrap_or_default();
+        let library = ["x86_64", "aarch64"].map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"));
+        let Some(library) = library.into_iter().find(|path| Path::new(path).exists()) else { return };
+        self.account.did("change the clock");
+        self.home.set("LD_PRELOAD", library);
+        self.home.set("DONT_FAKE_MONOTONIC", "1");
+        self.home.set("FAKETIME", clock);
+        self.kill_server().await;
+    }
+
+    /// A client that vanishes in the middle of a stream.
+    pub(super) async fn read_a_little(&mut self) {
+        self.account.did("read a little and vanish");
+        let answer = self.home.request(Method::GET, "/api/v1/events").timeout(ANSWER).send().await;
+        if let Ok(mut answer) = answer {
+            let _piece = tokio::time::timeout(Duration::from_millis(20), answer.chunk()).await;
+        }
+    }
+
+    /// A client that reads a piece now and then, and never finishes: of a run if there is one, else of all changes.
+    pub(super) async fn read_slowly(&mut self) {
+        self.account.did("read slowly");
+        for answer in &mut self.slow {
+            let _piece = tokio::time::timeout(Duration::from_millis(2), answer.chunk()).await;
+        }
+        if self.slow.len() == SLOW {
+            self.slow.remove(0);
+        }
+        let path = match self.any(|task| task["active"] == true).await {
+            Some(id) => format!("/api/v1/tasks/{id}/runs/1/events"),
+            None => "/api/v1/events".to_owned(),
+        };
+        if let Ok(Ok(answer)) = tokio::time::timeout(ANSWER, self.home.request(Method::GET, &path).send()).await {
+            self.slow.push(answer);
+        }
+    }
+}
