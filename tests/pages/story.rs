@@ -16,7 +16,7 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
     stage.browser.write("#prompt", &prompt).await;
     stage.browser.click("form button.primary").await;
     stage.browser.until("document.querySelector('#transcript .agent')?.innerText.includes('first')").await;
-    assert_eq!(stage.browser.value("document.querySelector('#state .status').innerText.includes('running')").await, true);
+    stage.browser.until("document.querySelector('#state .status').innerText.includes('running')").await;
     fs_err::write(&go, "").expect("written");
     stage
         .browser

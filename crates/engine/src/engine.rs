@@ -20,6 +20,7 @@ use model::task::{NewRun, TaskRequest};
 
 use crate::config::Config;
 use crate::environment::EnvironmentSlot;
+use crate::git::Whitespace;
 pub(crate) use crate::inner::{Inner, blocking};
 use crate::sessions::SessionView;
 use crate::task::TaskSlot;
@@ -308,14 +309,14 @@ impl Engine {
     }
 
     /// What the task, or one run of it, changed.
-    pub async fn diff(&self, id: &str, run: Option<RunNumber>) -> Result<Diff, Problem> {
-        let patch = self.patch(id, run).await?;
+    pub async fn diff(&self, id: &str, run: Option<RunNumber>, whitespace: Whitespace) -> Result<Diff, Problem> {
+        let patch = self.inner.patch(self.task_slot(id)?.as_ref(), run, whitespace).await?;
         Ok(blocking(move || Diff::parse(&patch)).await)
     }
 
     /// The same as a patch that `git apply` takes.
     pub async fn patch(&self, id: &str, run: Option<RunNumber>) -> Result<Vec<u8>, Problem> {
-        self.inner.patch(self.task_slot(id)?.as_ref(), run).await
+        self.inner.patch(self.task_slot(id)?.as_ref(), run, Whitespace::Counts).await
     }
 
     /// The raw journal of a run.

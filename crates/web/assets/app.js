@@ -127,7 +127,7 @@
     form.addEventListener("click", (event) => {
       const line = event.target.closest("tr[data-path]");
       if (!line || String(getSelection())) return;
-      const code = one(".code", line).textContent;
+      const code = all(".code", line).pop().textContent;
       field.value += `${field.value ? "\n\n" : ""}${line.dataset.path}:${line.dataset.line}\n> ${code}\n`;
       field.dispatchEvent(new Event("input"));
       field.focus();

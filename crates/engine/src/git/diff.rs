@@ -79,10 +79,21 @@ impl DiffStat {
     }
 }
 
+/// Whether a change of blanks alone is a change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Whitespace {
+    /// It is, as for whoever applies a patch.
+    #[default]
+    Counts,
+    /// It is not, for whoever reads one. Such a patch cannot be applied.
+    Ignored,
+}
+
 impl Mirror {
     /// The patch that leads from one commit to another, of at most `max` bytes.
-    pub async fn patch(&self, from: &ObjectId, to: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
+    pub async fn patch(&self, from: &ObjectId, to: &ObjectId, whitespace: Whitespace, max: usize) -> Result<Vec<u8>, DiffError> {
         let command = self.diff_tree(&["-p", "--full-index", "--binary", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]);
+        let command = if whitespace == Whitespace::Ignored { command.arg("--ignore-all-space") } else { command };
         let command = command.args([from.as_str(), to.as_str(), "--"]).stdout(Stdout::Capture { max });
         Ok(command.run_ok().await?.stdout)
     }

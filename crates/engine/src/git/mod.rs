@@ -29,7 +29,7 @@ mod worktree;
 
 pub(crate) use admin::free_name;
 pub use clone::{CloneError, CloneRequest, Cloned};
-pub use diff::{DiffError, DiffStat, FileStat};
+pub use diff::{DiffError, DiffStat, FileStat, Whitespace};
 pub use fetch::FetchError;
 pub use gate::{FetchGate, FetchTicket, WriterGuard};
 pub use import::{ImportError, ImportRequest};

@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use super::TaskSlot;
 use crate::engine::{Inner, LogFile, LogWindow, RunLine};
 use crate::exec::Redactor;
+use crate::git::Whitespace;
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::metrics::COUNTED;
@@ -178,7 +179,12 @@ impl Inner {
     }
 
     /// What the task or one run of it changed, between commits of the mirror.
-    pub(crate) async fn patch(&self, slot: &TaskSlot, run: Option<RunNumber>) -> Result<Vec<u8>, Problem> {
+    pub(crate) async fn patch(
+        &self,
+        slot: &TaskSlot,
+        run: Option<RunNumber>,
+        whitespace: Whitespace,
+    ) -> Result<Vec<u8>, Problem> {
         let task = slot.record();
         let (from, to) = match run {
             None => (task.base_sha.as_ref(), task.runs.iter().rev().find_map(|run| run.end()?.commit.as_ref())),
@@ -192,7 +198,7 @@ impl Inner {
         let mirror = self.mirror_of(task.env_id).map_err(|error| {
             Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")
         })?;
-        mirror.patch(from, to, PATCH_LIMIT_BYTES).await.map_err(|error| {
+        mirror.patch(from, to, whitespace, PATCH_LIMIT_BYTES).await.map_err(|error| {
             Problem::new(ProblemKind::Unusable, "diff_unavailable", error.to_string())
                 .hint(format!("look at it in the mirror: git --git-dir {} diff {from} {to}", mirror.path().display()))
         })

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use engine::git::Whitespace;
 use model::api::{CreateTask, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
 use serde::Deserialize;
@@ -154,7 +155,7 @@ pub(crate) async fn diff(
 ) -> Result<Response, ProblemResponse> {
     let run = query.run.as_deref().map(run_number).transpose()?;
     Ok(match query.format {
-        DiffFormat::Json => Json(api.engine.diff(&id, run).await?).into_response(),
+        DiffFormat::Json => Json(api.engine.diff(&id, run, Whitespace::Counts).await?).into_response(),
         DiffFormat::Patch => {
             let patch = api.engine.patch(&id, run).await?;
             ([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], patch).into_response()
