@@ -17,8 +17,9 @@ use crate::worker::{Housekeeping, WorkerKind, home_label};
 /// How often the world is looked at besides the events that it sends: soon enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// How often containers are looked for that nobody holds: those whose keeper was killed while the engine did not answer.
-const SWEEP_PERIOD: Duration = Duration::from_mins(10);
+/// How often containers are looked for that nobody holds: those whose keeper or worker ended while the engine did not answer. Until
+/// then such a one works on for nobody, so it is soon; a look is one question to the engine.
+const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 
 /// How often it is looked whether something has been in the trash for long enough.
 const TRASH_PERIOD: Duration = Duration::from_hours(1);
