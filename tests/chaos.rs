@@ -6,7 +6,16 @@ use testkit::chaos::{Agent, Storm};
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 async fn survives(seed: u64, kills: u32) {
-    rages(Storm { binary: BINARY.to_owned(), seed, agent: Agent::Script, kills, kills_a_round: kills, with_disk: true }).await;
+    rages(Storm {
+        binary: BINARY.to_owned(),
+        seed,
+        agent: Agent::Script,
+        kills,
+        kills_a_round: kills,
+        with_disk: true,
+        own_engine: false,
+    })
+    .await;
 }
 
 async fn rages(storm: Storm) {
@@ -29,5 +38,5 @@ async fn a_short_storm_that_nobody_has_seen_before_loses_nothing() {
 #[tokio::test]
 async fn a_short_storm_over_the_real_codex_in_real_containers_loses_nothing() {
     let binary = BINARY.to_owned();
-    rages(Storm { binary, seed: 1, agent: Agent::Codex, kills: 8, kills_a_round: 8, with_disk: false }).await;
+    rages(Storm { binary, seed: 1, agent: Agent::Codex, kills: 8, kills_a_round: 8, with_disk: false, own_engine: false }).await;
 }

@@ -24,7 +24,8 @@ Chores of this project. Usage: cargo xtask <chore>
   chaos [SEED] [KILLS]    let a storm rage over a real server: random kills, troubled disks, remotes, clocks; its account says
                           what was lost (a new seed and 250 kills where they are not given)
   chaos --containers [SEED] [KILLS]
-                          the same with the real Codex CLI in real containers, of which some are killed too
+                          the same with the real Codex CLI in real containers, of which some are killed too, in an engine of its
+                          own, which is killed as well
   screenshots             take pictures of the main pages for the README, in a real Chromium
   tidy                    check the project's own rules about its files
   openapi                 write docs/openapi.json anew from the code

@@ -21,9 +21,11 @@ async fn main() -> ExitCode {
         eprintln!("a seed and a number of kills are numbers");
         return ExitCode::from(2);
     };
-    let with_disk = agent == Agent::Script && rustix::process::geteuid().is_root();
+    let is_root = rustix::process::geteuid().is_root();
+    let with_disk = agent == Agent::Script && is_root;
+    let own_engine = agent == Agent::Codex && is_root;
     let kills_a_round = if agent == Agent::Script { 50 } else { 15 };
-    let storm = Storm { binary: binary.clone(), seed, agent, kills, kills_a_round, with_disk };
+    let storm = Storm { binary: binary.clone(), seed, agent, kills, kills_a_round, with_disk, own_engine };
     let account = storm.rage().await;
     println!("{account}");
     if account.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

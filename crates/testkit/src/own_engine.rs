@@ -97,6 +97,14 @@ impl OwnEngine {
         SMALL_IMAGE
     }
 
+    /// Gives it an image that the machine's engine has.
+    pub fn load(&self, image: &str) {
+        let mut save = Command::new("docker").args(["save", image]).stdout(Stdio::piped()).spawn().expect("docker is installed");
+        let from = save.stdout.take().expect("piped");
+        let loaded = Command::new("docker").args(["--host", &self.host(), "load"]).stdin(from).output().expect("docker is there");
+        assert!(loaded.status.success() && save.wait().expect("ours").success(), "{loaded:?}");
+    }
+
     /// Kills it. Its containers are left to themselves.
     pub fn killed(mut self) -> KilledEngine {
         self.process.kill().expect("it is ours");

@@ -41,6 +41,8 @@ pub struct Storm {
     pub kills_a_round: u32,
     /// Whether the home is a small disk that gets full. Needs root.
     pub with_disk: bool,
+    /// Whether containers are in an engine of the storm's own, which is killed too. Needs root.
+    pub own_engine: bool,
 }
 
 /// The longest pause between two deeds, in milliseconds.

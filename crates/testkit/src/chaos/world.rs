@@ -79,7 +79,7 @@ impl World {
                 home.set("ORCH_WORKER", scripted_worker(home.scratch()));
                 (None, AT_WORK)
             }
-            Agent::Codex => (Some(Containers::begin(&mut home, &mut random)), CONTAINERS_AT_WORK),
+            Agent::Codex => (Some(Containers::begin(&mut home, storm.own_engine, &mut random)), CONTAINERS_AT_WORK),
         };
         home.set("ORCH_MAX_PARALLEL_RUNS", running);
         fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"2s\"\n").expect("written");
@@ -144,8 +144,9 @@ impl World {
             54..60 => self.stop().await,
             60..63 => self.remove().await,
             63..66 => self.restore().await,
-            66..74 => self.kill_server().await,
-            74..81 => self.kill_held("keeper"),
+            66..73 => self.kill_server().await,
+            73..75 => self.kill_engine().await,
+            75..81 => self.kill_held("keeper"),
             81..88 => self.kill_held("worker"),
             88..95 => self.kill_container(),
             95..96 => self.read_a_little().await,
@@ -161,6 +162,26 @@ impl World {
         {
             self.account.did("kill a container");
         }
+    }
+
+    /// An engine that goes away and comes back; in between other things go on and die. The machine's own is left alone.
+    async fn kill_engine(&mut self) {
+        if !self.containers.as_mut().is_some_and(Containers::kill_engine) {
+            return;
+        }
+        self.account.did("kill the engine");
+        for _ in 0..self.random.u32(..4) {
+            match self.random.u32(..5) {
+                0 => self.create().await,
+                1 => self.stop().await,
+                2 => self.kill_held("keeper"),
+                3 => self.kill_held("worker"),
+                _ => self.kill_server().await,
+            }
+        }
+        let pause = self.random.u64(..3_000);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        self.containers.iter_mut().for_each(Containers::ease);
     }
 
     /// One request, with an answer or without.
