@@ -429,6 +429,22 @@ pub(crate) enum TaskCommand {
         /// Its id, or the first characters of it
         task: String,
     },
+    /// Take a task's branch as a bundle, which `git fetch` reads like a repository
+    Bundle {
+        /// Its id, or the first characters of it
+        task: String,
+        /// Into this file [default: stdout]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Take a task's commits as mails, which `git am` makes into the same commits
+    Patch {
+        /// Its id, or the first characters of it
+        task: String,
+        /// Into this file [default: stdout]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
     /// Bring a removed task back, whole
     Restore {
         /// Its id, or the first characters of it

@@ -2,6 +2,8 @@
 //!
 //! Texts come in as they were sent and are parsed here; views go out. No state is kept in here: see `inner`.
 
+mod branches;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;

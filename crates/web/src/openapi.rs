@@ -142,7 +142,9 @@ mod tests {
         get /api/v1/status
         get /api/v1/tasks
         get /api/v1/tasks/{task_id}
+        get /api/v1/tasks/{task_id}/bundle
         get /api/v1/tasks/{task_id}/diff
+        get /api/v1/tasks/{task_id}/patches
         get /api/v1/tasks/{task_id}/publication
         get /api/v1/tasks/{task_id}/runs/{n}/events
         get /api/v1/tasks/{task_id}/runs/{n}/log

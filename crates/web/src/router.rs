@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, publish, queue, runs, sign_in, status, tasks, trash};
+use crate::api::{environments, feed, publish, queue, runs, sign_in, status, take_home, tasks, trash};
 use crate::auth::{self, Token};
 use crate::extract::BODY_LIMIT;
 use crate::finish::finish;
@@ -45,6 +45,8 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::resume))
         .routes(routes!(tasks::stop))
         .routes(routes!(tasks::diff))
+        .routes(routes!(take_home::bundle))
+        .routes(routes!(take_home::patches))
         .routes(routes!(queue::show))
         .routes(routes!(trash::list))
         .routes(routes!(trash::restore_task))

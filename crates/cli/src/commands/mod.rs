@@ -16,6 +16,7 @@ mod sign_in;
 mod status;
 mod task;
 mod task_diff;
+mod task_home;
 mod task_publish;
 mod task_show;
 mod trash;

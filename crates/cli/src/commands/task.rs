@@ -4,13 +4,14 @@
 use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
 
+use engine::store::Layout;
 use futures_util::StreamExt as _;
-use model::api::{CreateTask, ResumeTask, TaskView};
+use model::api::{CreateTask, ResumeTask, ServerStatus, TaskView};
 use model::codex::{CodexEvent, LineSplitter};
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
-use super::{USAGE, queue, task_diff, task_publish, task_show, trash};
+use super::{USAGE, queue, task_diff, task_home, task_publish, task_show, trash};
 use crate::args::{PromptArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
@@ -44,7 +45,11 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             let filters = [("env", env.as_ref()), ("status", status.as_ref()), ("q", query.as_ref())];
             task_show::list(client, &filters, *limit, json).await
         }
-        TaskCommand::Show { task } => task_show::show(&view(client, &ids::task(client, task).await?).await?, json),
+        TaskCommand::Show { task } => {
+            let task = view(client, &ids::task(client, task).await?).await?;
+            let status: ServerStatus = client.get("/api/v1/status").await?;
+            task_show::show(&task, &Layout::new(status.home).mirror(task.meta.env_id), json)
+        }
         TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, json).await,
         TaskCommand::Stop { task } => stop(client, task, json).await,
@@ -59,6 +64,8 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,
         TaskCommand::Feedback { task } => task_publish::feedback(client, task, json).await,
+        TaskCommand::Bundle { task, output } => task_home::bundle(client, task, output.as_deref()).await,
+        TaskCommand::Patch { task, output } => task_home::patch(client, task, output.as_deref()).await,
         TaskCommand::Restore { task } => trash::restore_task(client, task, json).await,
         TaskCommand::Remove { task } => {
             let id = ids::task(client, task).await?;

@@ -1,6 +1,7 @@
 //! `task list` and `task show`: what there is, and what became of it.
 //! What an agent wrote is made printable first.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use model::api::{Page, TaskView};
@@ -79,7 +80,7 @@ fn encoded(value: &str) -> String {
     value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
-pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
+pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCode, Problem> {
     if json {
         printer::json(task)?;
         return Ok(ExitCode::SUCCESS);
@@ -120,6 +121,9 @@ pub(crate) fn show(task: &TaskView, json: bool) -> Result<ExitCode, Problem> {
     } else {
         printer::line(format!("log:    codex-orchestrator task logs {id}"));
         printer::line(format!("diff:   codex-orchestrator task diff {id}"));
+        if meta.runs.iter().any(|run| run.commit.is_some()) {
+            printer::line(format!("fetch:  git fetch {} {}", shell_word(mirror), meta.branch));
+        }
         if meta.thread_id.is_some() {
             printer::line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
         }
@@ -142,6 +146,13 @@ fn show_publication(publication: &Publication) {
         error.hints.iter().for_each(|hint| field("hint", hint.clone()));
     }
     publication.note.iter().for_each(|note| field("note", printable(note).into_owned()));
+}
+
+/// A path as a shell takes it, also one with blanks or quotes in it.
+fn shell_word(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 fn show_run(run: &RunFile) {
@@ -177,6 +188,12 @@ fn show_run(run: &RunFile) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_one_word_for_a_shell() {
+        assert_eq!(shell_word(Path::new("/home/a/envs/x/mirror")), "/home/a/envs/x/mirror");
+        assert_eq!(shell_word(Path::new("/a b/it's")), r"'/a b/it'\''s'");
+    }
 
     #[test]
     fn a_query_is_encoded_whole() {

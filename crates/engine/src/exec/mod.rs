@@ -12,6 +12,7 @@ pub mod process;
 mod redact;
 mod run;
 mod running;
+mod streamed;
 mod tool;
 
 pub use command::{CommandSpec, OnLine, OnProgress, Stderr, Stdin, Stdout};

@@ -156,6 +156,11 @@ impl Mirror {
         Ok(self.commits_of(&asked).await?.into_iter().flatten().next())
     }
 
+    /// The commit that a branch stands at.
+    pub async fn resolve_branch(&self, branch: &str) -> Result<Option<ObjectId>, RunProgramError> {
+        Ok(self.commits_of(&[branch_ref(branch)]).await?.into_iter().flatten().next())
+    }
+
     /// The commit that each of these complete names leads to, tags followed.
     pub(super) async fn commits_of(&self, names: &[String]) -> Result<Vec<Option<ObjectId>>, RunProgramError> {
         if names.is_empty() {

@@ -115,8 +115,7 @@ impl Mirror {
             return Ok(());
         }
         let half = retired.folder.join(format!("{BUNDLE}.new"));
-        let command = self.git().command(Place::Mirror(self.path())).args(["bundle", "create", "--quiet"]).arg(&half);
-        command.args([name, format!("^{base}")]).deadline(LONG).run_ok().await?;
+        self.bundle_into(&half, retired.branch, base).run_ok().await?;
         Ok(fs_err::rename(half, path)?)
     }
 

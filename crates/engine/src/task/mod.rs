@@ -2,7 +2,7 @@
 //!
 //! * [`table`]: the tasks in memory, listed without touching the disk.
 //! * [`mailbox`]: decide → record → effects, one event of a task at a time.
-//! * [`create`], [`list`], [`read`]: what the API asks besides.
+//! * [`create`], [`list`], [`read`], [`take_home`]: what the API asks besides.
 //! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects, each an *ensure*; results come back as events.
 //!
 //! Invariant: no effect is performed that the record on disk does not already account for.
@@ -19,5 +19,6 @@ mod publish;
 mod read;
 mod remove;
 mod table;
+mod take_home;
 
 pub(crate) use table::{TaskSlot, TaskTable};

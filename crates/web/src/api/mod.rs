@@ -9,5 +9,6 @@ pub(crate) mod queue;
 pub(crate) mod runs;
 pub(crate) mod sign_in;
 pub(crate) mod status;
+pub(crate) mod take_home;
 pub(crate) mod tasks;
 pub(crate) mod trash;

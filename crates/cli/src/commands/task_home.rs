@@ -1,0 +1,77 @@
+//! `task bundle` and `task patch`: a task's own commits into a file or a pipe, byte for byte as git wrote them.
+//! A file appears under its name only when it is complete.
+
+use std::fs::File;
+use std::io::{IsTerminal as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use futures_util::StreamExt as _;
+use model::problem::{Problem, ProblemKind};
+use tempfile::NamedTempFile;
+
+use crate::client::{Client, lost};
+use crate::{ids, printer};
+
+pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, task).await?;
+    if output.is_none() && std::io::stdout().is_terminal() {
+        return Err(Problem::new(ProblemKind::Malformed, super::USAGE, "a bundle is not for a terminal")
+            .hint(format!("write it into a file: codex-orchestrator task bundle {id} -o task.bundle")));
+    }
+    take(client, &format!("/api/v1/tasks/{id}/bundle"), output).await?;
+    if let Some(file) = output {
+        printer::remark(format!("take it into your repository: git fetch {} codex/{id}", file.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn patch(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
+    let id = ids::task(client, task).await?;
+    take(client, &format!("/api/v1/tasks/{id}/patches"), output).await?;
+    if let Some(file) = output {
+        printer::remark(format!("take the commits into your branch: git am --keep-non-patch {}", file.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn take(client: &Client, path: &str, output: Option<&Path>) -> Result<(), Problem> {
+    let unwritable = |error: std::io::Error| {
+        Problem::new(ProblemKind::Unusable, "file_not_writable", format!("the file cannot be written: {error}"))
+    };
+    let mut body = client.stream(path).await?.bytes_stream();
+    let mut into = output.map_or(Ok(Target::Stdout), Target::open).map_err(unwritable)?;
+    while let Some(chunk) = body.next().await {
+        let chunk = chunk.map_err(|error| lost(&error))?;
+        match &mut into {
+            Target::Stdout => printer::bytes(&chunk),
+            Target::New(file, _) => file.write_all(&chunk).map_err(unwritable)?,
+            Target::There(file) => file.write_all(&chunk).map_err(unwritable)?,
+        }
+    }
+    match into {
+        Target::New(file, path) => file.persist(path).map(drop).map_err(|error| unwritable(error.error)),
+        Target::Stdout | Target::There(_) => Ok(()),
+    }
+}
+
+/// Where it goes.
+enum Target {
+    Stdout,
+    /// A file that gets its name when it is complete.
+    New(NamedTempFile, PathBuf),
+    /// A pipe or a device, which nothing can be put in the place of.
+    There(File),
+}
+
+impl Target {
+    fn open(path: &Path) -> std::io::Result<Self> {
+        if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return Ok(Self::There(File::options().write(true).open(path)?));
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let readable = std::fs::Permissions::from_mode(0o666);
+        Ok(Self::New(tempfile::Builder::new().prefix(".codex-").permissions(readable).tempfile_in(folder)?, path.to_owned()))
+    }
+}

@@ -1,0 +1,65 @@
+//! Taking a task's own commits home without a forge: a bundle, or mails for `git am`.
+//! Both are read from the mirror, whatever the task does meanwhile: what is committed is there.
+
+use std::io;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use model::ids::ObjectId;
+use model::problem::{Problem, ProblemKind};
+
+use super::TaskSlot;
+use crate::engine::Inner;
+use crate::git::{Mirror, OwnCommits};
+
+impl Inner {
+    /// The branch with its own commits, as a bundle.
+    pub(crate) async fn bundle(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
+        let (mirror, base, _) = self.own_commits(slot).await?;
+        mirror.bundle_stream(slot.record().branch().as_str(), &base).await.map_err(|error| unreadable(&error))
+    }
+
+    /// The branch's own commits as mails.
+    pub(crate) async fn mails(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
+        let (mirror, base, own) = self.own_commits(slot).await?;
+        if own.plain == 0 {
+            return Err(Problem::new(
+                ProblemKind::WrongState,
+                "only_merges",
+                "the task's branch has merges alone, which make no mail",
+            )
+            .hint(format!("take it as a bundle: codex-orchestrator task bundle {}", slot.id)));
+        }
+        mirror.mail_stream(slot.record().branch().as_str(), &base).await.map_err(|error| unreadable(&error))
+    }
+
+    async fn own_commits(&self, slot: &TaskSlot) -> Result<(Mirror, ObjectId, OwnCommits), Problem> {
+        let task = slot.record();
+        let nothing = || {
+            Problem::new(ProblemKind::WrongState, "no_commits", "the task's branch has no commits of its own")
+                .hint("a run that changes something ends with a commit; `codex-orchestrator task show` says how far it is")
+        };
+        let base = task.base_sha.clone().ok_or_else(nothing)?;
+        let mirror = self.mirror_for(&task)?;
+        let branch = task.branch();
+        if mirror.resolve_branch(branch.as_str()).await.map_err(|error| unreadable(&error))?.is_none() {
+            return Err(nothing());
+        }
+        let own = mirror.own_commits(branch.as_str(), &base).await.map_err(|error| unreadable(&error))?;
+        if own.all == 0 {
+            return Err(nothing());
+        }
+        Ok((mirror, base, own))
+    }
+
+    /// The mirror of a task's environment, for who reads or moves its branch.
+    pub(super) fn mirror_for(&self, task: &model::task::TaskRecord) -> Result<Mirror, Problem> {
+        self.mirror_of(task.env_id).map_err(|error| {
+            Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")
+        })
+    }
+}
+
+pub(super) fn unreadable(error: &dyn std::fmt::Display) -> Problem {
+    Problem::internal(format!("the mirror cannot be read: {error}"))
+}
