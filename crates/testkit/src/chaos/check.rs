@@ -146,13 +146,17 @@ impl World {
             }
             // Not committed is not lost: the next run commits what is in the worktree.
             let folder = self.home.path().join("tasks").join(id);
-            let in_the_worktree = || std::fs::read_to_string(folder.join(format!("worktree/{name}.txt")));
+            let later = task["runs"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .any(|later| later["number"].as_u64() > run["number"].as_u64() && later["status"] == "completed");
+            let waits = || {
+                let file = std::fs::read_to_string(folder.join(format!("worktree/{name}.txt")));
+                !later && file.is_ok_and(|work| work.trim_end() == name)
+            };
             let log = || std::fs::read_to_string(folder.join(run["log"].as_str().unwrap_or_default())).unwrap_or_default();
-            if self.containers.is_some()
-                && log().contains("\"exit_code\":0")
-                && work.as_deref() != Ok(name)
-                && !in_the_worktree().is_ok_and(|work| work.trim_end() == name)
-            {
+            if self.containers.is_some() && log().contains("\"exit_code\":0") && work.as_deref() != Ok(name) && !waits() {
                 wrong.push(format!("the command of run {number} of {id} did its work, and it is nowhere"));
             }
         }
