@@ -88,6 +88,17 @@ async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so()
 }
 
 #[tokio::test]
+async fn a_harvest_that_was_killed_is_done_once_more() {
+    let stage = Stage::new().await;
+    for (script, calls) in [("exit 137", 2), ("kill -9 $$", 2), ("exit 125", 1)] {
+        let before = stage.calls("harvest").len();
+        stage.containers.harvests(script);
+        stage.run("begin; echo work > work.txt; end done").await;
+        assert_eq!(stage.calls("harvest").len() - before, calls, "{script}");
+    }
+}
+
+#[tokio::test]
 async fn a_repository_that_the_agent_ruined_is_put_aside_and_a_new_one_is_asked() {
     let stage = Stage::new().await;
     stage.containers.harvests("echo 'harvest: it is a file' >&2; exit 4");

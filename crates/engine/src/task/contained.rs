@@ -239,8 +239,25 @@ impl Inner {
         Ok(worktree.import(request).await?)
     }
 
-    /// Calls the container program. Returns the folder with what came out.
+    /// Calls the container program, and once more where that was killed. Returns the folder with what came out.
     async fn bring_out(
+        &self,
+        task: &TaskRecord,
+        worktree: &Worktree,
+        mode: HarvestMode,
+        since: &ObjectId,
+        message: String,
+    ) -> Result<PathBuf, NotHarvested> {
+        match self.bring_out_once(task, worktree, mode, since, message.clone()).await {
+            Err(NotHarvested::Harvest(error)) if error.was_killed() => {
+                tracing::warn!(task = %task.task_id, %error, "a harvest was killed and is done again");
+                self.bring_out_once(task, worktree, mode, since, message).await
+            }
+            done => done,
+        }
+    }
+
+    async fn bring_out_once(
         &self,
         task: &TaskRecord,
         worktree: &Worktree,

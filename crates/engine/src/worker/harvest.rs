@@ -80,6 +80,20 @@ pub(crate) enum HarvestError {
     Program(#[from] RunProgramError),
 }
 
+/// What a container ends with that somebody killed, or that used up its memory.
+const KILLED: i32 = 128 + 9;
+
+impl HarvestError {
+    /// Whether it was cut off by a kill, so that it may go well another time.
+    pub(crate) fn was_killed(&self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        match self {
+            Self::Program(RunProgramError::Failed { status, .. }) => status.signal().is_some() || status.code() == Some(KILLED),
+            Self::Program(_) | Self::Unusable(_) => false,
+        }
+    }
+}
+
 /// Calls the container program for what is not a run.
 pub(crate) struct Housekeeping {
     program: Vec<String>,
