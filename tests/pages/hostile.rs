@@ -59,6 +59,23 @@ async fn nothing_that_is_planted_does_anything() {
 }
 
 #[tokio::test]
+async fn of_a_long_output_the_end_is_shown_and_all_of_it_is_a_click_away() {
+    let mut stage = Stage::new().await;
+    let output: String = (0..3000).map(|n| n.to_string() + "\n").collect();
+    let item = serde_json::json!({ "id": "item_1", "type": "command_execution", "command": "seq 3000", "aggregated_output": output,
+        "exit_code": 0, "status": "completed" });
+    let line = serde_json::json!({ "type": "item.completed", "item": item }).to_string();
+    let task = stage.task(&format!("begin\ncat <<'LINE'\n{line}\nLINE\nend done")).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until("document.querySelector('.command details pre')").await;
+    assert_eq!(stage.browser.value("document.querySelector('.command pre').textContent.split('\\n')[0]").await, "2800");
+    stage.browser.click(".command a.all").await;
+    stage.browser.until("document.querySelector('main > pre.output, main pre.output')?.textContent.startsWith('0\\n1\\n')").await;
+    assert_eq!(stage.browser.value("document.querySelector('pre.output').textContent.trim().split('\\n').length").await, 3000);
+    stage.content();
+}
+
+#[tokio::test]
 async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
     let mut stage = Stage::new().await;
     let task = stage.task("begin; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); say \"line number $i\"; done; end done").await;

@@ -146,6 +146,14 @@ impl Browser {
         let Screen { width, height, dark, mobile } = screen;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
         self.ask("Emulation.setDeviceMetricsOverride", metrics).await;
+        let phone =
+            "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Mobile Safari/537.36";
+        let agent = if mobile {
+            phone.to_owned()
+        } else {
+            phone.replace("Linux; Android 10; K", "X11; Linux x86_64").replace(" Mobile", "")
+        };
+        self.ask("Emulation.setUserAgentOverride", json!({ "userAgent": agent })).await;
         let scheme = if dark { "dark" } else { "light" };
         let features = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         self.ask("Emulation.setEmulatedMedia", features).await;

@@ -52,6 +52,22 @@
   });
   addEventListener("pageshow", () => all("button[disabled]").forEach((button) => { button.disabled = false; }));
 
+  // A stream that rests while nobody looks: browsers have few connections for one server, and a phone sleeps.
+  const follow = (address, handlers, back) => {
+    let source;
+    const open = () => {
+      source = new EventSource(address());
+      for (const [name, deed] of Object.entries(handlers)) source.addEventListener(name, deed);
+    };
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden) return source.close();
+      back?.();
+      open();
+    });
+    open();
+    return () => source.close();
+  };
+
   // A list is loaded anew when something of it changed.
   const fresh = async (list) => {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
@@ -63,10 +79,8 @@
     list.replaceChildren(...next.childNodes);
   };
   const followList = (list) => {
-    const source = new EventSource(list.dataset.live);
-    source.addEventListener("changed", () => fresh(list).catch(() => {}));
-    // A phone that was asleep may have missed what the server no longer remembers.
-    document.addEventListener("visibilitychange", () => document.hidden || fresh(list).catch(() => {}));
+    const again = () => fresh(list).catch(() => {});
+    follow(() => list.dataset.live, { changed: again }, again);
   };
 
   // A transcript goes on at its end; who reads further up is only told.
@@ -79,24 +93,25 @@
     pill.addEventListener("click", () => { unseen = 0; tell(); toEnd(); });
     addEventListener("scroll", () => { if (atEnd() && unseen) { unseen = 0; tell(); } }, { passive: true });
     toEnd();
-    const source = new EventSource(list.dataset.live);
-    source.addEventListener("entry", (event) => {
+    let place = list.dataset.live;
+    const entry = (event) => {
+      const [run, offset] = event.lastEventId.split(":");
+      if (offset) place = place.replace(/run=.*/, `run=${run}&offset=${offset}`);
       const part = document.createElement("template");
       part.innerHTML = event.data;
-      const entry = part.content.firstElementChild;
-      if (!entry) return;
-      ages(entry);
+      const next = part.content.firstElementChild;
+      if (!next) return;
+      ages(next);
       const follows = atEnd();
-      const known = entry.id && document.getElementById(entry.id);
-      if (known && known.dataset.open !== undefined) known.replaceWith(entry);
-      else if (known && entry.id.startsWith("end-")) known.replaceWith(entry);
+      const known = next.id && document.getElementById(next.id);
+      if (known && (known.dataset.open !== undefined || /^(end|run)-/.test(next.id))) known.replaceWith(next);
       else {
-        list.append(entry);
+        list.append(next);
         if (!follows) { unseen += 1; tell(); }
       }
       if (follows) toEnd();
-    });
-    source.addEventListener("state", (event) => {
+    };
+    const show = (event) => {
       const state = one("#state");
       if (state.contains(document.activeElement) && document.activeElement.matches("input, textarea")) return;
       const part = document.createElement("template");
@@ -106,8 +121,8 @@
       if (open !== undefined && one("details.publish", next)) one("details.publish", next).open = open;
       ages(next);
       state.replaceWith(next);
-    });
-    source.addEventListener("gone", () => { source.close(); location.href = "/"; });
+    };
+    const end = follow(() => place, { entry, state: show, gone: () => { end(); location.href = "/"; } });
   };
 
   // Review: ticks that last as long as a file's changes, and comments on lines.
