@@ -2,7 +2,7 @@
 //! What the browser complains about fails the story.
 
 use serde_json::json;
-use testkit::browser::{DESK, PHONE};
+use testkit::browser::{DESK, PHONE, Screen};
 
 use super::Stage;
 
@@ -29,8 +29,8 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
     stage.browser.click(".composer button").await;
     stage.browser.until("document.querySelectorAll('.run-head').length === 2 && document.querySelector('#state .status')?.innerText.includes('completed')").await;
     stage.browser.click("#state a[href$='/changes']").await;
-    stage.browser.until("document.querySelectorAll('details.file').length === 2").await;
-    stage.browser.click("details.file tr.add").await;
+    stage.browser.until("document.querySelectorAll('.file').length === 2").await;
+    stage.browser.click(".file tr.add").await;
     let draft = stage.browser.value("document.querySelector('#comments').value").await;
     assert!(draft.as_str().is_some_and(|draft| draft.contains("more.txt:1") && draft.contains("> +more")), "{draft}");
     let wide = stage.browser.value("document.documentElement.scrollWidth").await;
@@ -76,6 +76,37 @@ async fn a_page_catches_up_when_its_stream_was_cut() {
     stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
     let said = stage.browser.value("[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())").await;
     assert_eq!(said, json!(["before", "between", "after", "done"]), "each once");
+}
+
+#[tokio::test]
+async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
+    let mut stage = Stage::new().await;
+    let rules = fs_err::read_to_string(testkit::npm::accessibility_rules().expect("npm has the rules")).expect("it is there");
+    let failed = stage.task("begin; failed \"out of luck\"").await;
+    let task = stage.task("begin; echo work > work.txt; end \"All **done**.\"").await;
+    let environment = format!("/environments/{}", stage.env);
+    let pages = [
+        "/".to_owned(),
+        "/tasks/new".to_owned(),
+        format!("/tasks/{task}"),
+        format!("/tasks/{failed}"),
+        format!("/tasks/{task}/changes"),
+        "/environments".to_owned(),
+        environment,
+        "/settings".to_owned(),
+    ];
+    for screen in [PHONE, Screen { dark: true, ..DESK }] {
+        stage.browser.look(screen).await;
+        for path in &pages {
+            stage.open(path).await;
+            stage.browser.value(&rules).await;
+            let found = stage.browser.value(
+                "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((found) => \
+                 found.violations.map((it) => it.id + ': ' + it.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | ')))",
+            );
+            assert_eq!(found.await, json!([]), "{path} dark: {}", screen.dark);
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! Installs the versions of Codex that the tests drive, and GitHub's description of its API, ahead of the tests, and says where
+//! Installs the versions of Codex that the tests drive, and what else they need of npm, ahead of the tests, and says where
 //! they are.
 //!
 //! `cargo run --package testkit --example provision_codex`. It installs nothing that is there already.
@@ -18,11 +18,14 @@ fn main() -> io::Result<ExitCode> {
             }
         }
     }
-    match testkit::npm::github_description() {
-        Ok(file) => writeln!(io::stdout(), "GitHub's API: {}", file.display())?,
-        Err(error) => {
-            writeln!(io::stderr(), "error: could not get the description of GitHub's API: {error}")?;
-            return Ok(ExitCode::FAILURE);
+    let more = [("GitHub's API", testkit::npm::github_description()), ("rules for pages", testkit::npm::accessibility_rules())];
+    for (what, found) in more {
+        match found {
+            Ok(file) => writeln!(io::stdout(), "{what}: {}", file.display())?,
+            Err(error) => {
+                writeln!(io::stderr(), "error: could not get what the tests need ({what}): {error}")?;
+                return Ok(ExitCode::FAILURE);
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

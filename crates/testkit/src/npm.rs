@@ -95,6 +95,15 @@ fn install(package: &str, tools: &Path, home: &Path) -> Result<(), InstallError>
     Ok(())
 }
 
+/// What finds pages that people with disabilities cannot use: `axe-core`, as one script.
+pub fn accessibility_rules() -> Result<PathBuf, InstallError> {
+    const VERSION: &str = "4.14.1";
+    ensure(&format!("axe-core@{VERSION}"), &format!("axe-core-{VERSION}"), |home| {
+        let file = home.join("node_modules/axe-core/axe.min.js");
+        Some(file).filter(|file| file.is_file())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -128,16 +128,16 @@
   // Review: ticks that last as long as a file's changes, and comments on lines.
   const review = (form) => {
     const field = one("textarea", form);
-    for (const file of all("details.file", form)) {
+    for (const file of all(".file", form)) {
       const tick = one("[data-viewed]", file);
       const mark = "viewed:" + file.dataset.mark;
       tick.checked = localStorage.getItem(mark) === "1";
-      if (tick.checked) file.open = false;
+      const details = one("details", file);
+      if (tick.checked) details.open = false;
       tick.addEventListener("change", () => {
         if (tick.checked) localStorage.setItem(mark, "1"); else localStorage.removeItem(mark);
-        file.open = !tick.checked;
+        details.open = !tick.checked;
       });
-      one(".viewed", file).addEventListener("click", (event) => event.stopPropagation());
     }
     form.addEventListener("click", (event) => {
       const line = event.target.closest("tr[data-path]");
@@ -153,7 +153,7 @@
   // Keys: j and k to the next and the one before, x ticks, o opens, / searches, ? tells.
   let at = -1;
   const step = (by) => {
-    const stops = all("li.task, details.file, ol.transcript > li");
+    const stops = all("li.task, .file, ol.transcript > li");
     if (!stops.length) return;
     stops[at]?.classList.remove("chosen");
     at = Math.min(stops.length - 1, Math.max(0, at + by));

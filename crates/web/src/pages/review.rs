@@ -115,7 +115,9 @@ fn file_part(n: usize, file: &FileDiff, sides: View, left: &mut usize) -> Markup
     let is_large = file.additions + file.deletions > FOLDED_LINES;
     let name = printable_line(file.path(), 300);
     html! {
-        details.file id={ "file-" (n) } open[!is_large] data-mark=(mark(file)) {
+        div.file id={ "file-" (n) } data-mark=(mark(file)) {
+          label.viewed { input type="checkbox" data-viewed; " viewed" span.visually-hidden { ": " (name) } }
+          details open[!is_large] {
             summary {
                 code { (name) }
                 @if let (FileStatus::Renamed | FileStatus::Copied, Some(old)) = (file.status, &file.old_path) {
@@ -127,7 +129,6 @@ fn file_part(n: usize, file: &FileDiff, sides: View, left: &mut usize) -> Markup
                     _ => {}
                 }
                 span.plus { "+" (file.additions) } span.minus { "−" (file.deletions) }
-                label.viewed { input type="checkbox" data-viewed; " viewed" }
             }
             @if file.binary { p.quiet { "A binary file." } }
             @for hunk in &file.hunks {
@@ -137,6 +138,7 @@ fn file_part(n: usize, file: &FileDiff, sides: View, left: &mut usize) -> Markup
                 }
             }
             @if *left == 0 { p.warning { "There is more than a page can show. The whole patch: codex-orchestrator task diff" } }
+          }
         }
     }
 }
