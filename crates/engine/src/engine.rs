@@ -365,6 +365,16 @@ impl Engine {
         self.inner.sessions.is_open(secret, jiff::Timestamp::now())
     }
 
+    /// Tells everybody who is told of ends something, to try whether they hear it.
+    pub async fn send_test_notice(&self) -> Result<(), Problem> {
+        self.inner.tell_for_a_test().await
+    }
+
+    /// Whether anybody is told of ends.
+    pub fn has_receivers(&self) -> bool {
+        !self.inner.config.receivers.are_none()
+    }
+
     /// The browsers that are signed in, the newest first.
     pub fn sessions(&self) -> Vec<SessionView> {
         self.inner.sessions.list()

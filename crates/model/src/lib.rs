@@ -12,6 +12,7 @@ pub mod environment;
 pub mod forge;
 pub mod ids;
 pub mod names;
+pub mod notice;
 pub mod policy;
 pub mod problem;
 pub mod publication;

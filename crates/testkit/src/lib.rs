@@ -12,6 +12,7 @@ mod home;
 pub mod npm;
 pub mod own_engine;
 pub mod own_podman;
+pub mod receiver;
 pub mod shell_agent;
 pub mod small_disk;
 pub mod upstream;

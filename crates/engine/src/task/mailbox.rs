@@ -80,8 +80,10 @@ impl Inner {
             let (inner, written) = (Arc::clone(self), Arc::clone(&record));
             crate::engine::blocking(move || inner.home.write_task(&written)).await?;
             crash::point(CrashPoint::RecordWritten);
+            let before = slot.record();
             slot.replace(Arc::clone(&record));
             self.publish_task(&record);
+            self.tell(&before, &record);
             if record.last_run().phase == RunPhase::Queued || !record.last_run().is_active() {
                 self.queue.look();
             }

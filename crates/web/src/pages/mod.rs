@@ -61,6 +61,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/environments/{id}", get(environments::show).post(environments::edit))
         .route("/environments/{id}/remove", post(environments::remove))
         .route("/settings", get(settings::page))
+        .route("/settings/test-notice", post(settings::test_notice))
         .route("/settings/sessions/{id}/revoke", post(settings::revoke))
         .route("/manifest.webmanifest", get(assets::manifest))
         .route("/assets/{name}", get(assets::file))

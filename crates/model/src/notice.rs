@@ -1,0 +1,158 @@
+//! What people are told about a task that they are not looking at: that it has ended, or that it needs them.
+//! Pure: two records, before and after a change.
+
+use serde::Serialize;
+
+use crate::ids::TaskId;
+use crate::publication::PullRequest;
+use crate::run::RunStatus;
+use crate::task::TaskRecord;
+
+/// Why somebody is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeKind {
+    /// The last run completed, and nothing follows it by itself.
+    Finished,
+    /// It failed.
+    Failed,
+    /// It was cut off.
+    Interrupted,
+    /// Checks of its pull request failed, it has conflicts, or a reviewer wants changes.
+    NeedsYou,
+    /// Somebody wants to know whether this arrives.
+    Test,
+}
+
+/// What is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// Why.
+    pub event: NoticeKind,
+    /// The task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub task_id: Option<TaskId>,
+    /// Its environment's name.
+    pub environment: String,
+    /// The task's title.
+    pub title: String,
+    /// A sentence.
+    pub text: String,
+    /// Where to look at it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+impl Notice {
+    /// One to try whether it arrives.
+    pub fn test(public_url: Option<&str>) -> Self {
+        Self {
+            event: NoticeKind::Test,
+            task_id: None,
+            environment: String::new(),
+            title: "Codex Orchestrator".to_owned(),
+            text: "This is a test. Notices arrive.".to_owned(),
+            url: public_url.map(str::to_owned),
+        }
+    }
+}
+
+/// What follows from a change, if anybody need know.
+pub fn notice(before: &TaskRecord, after: &TaskRecord, environment: &str, public_url: Option<&str>) -> Option<Notice> {
+    if after.removing {
+        return None;
+    }
+    let (event, text) = ended(before, after).or_else(|| needs_somebody(before, after))?;
+    Some(Notice {
+        event,
+        task_id: Some(after.task_id),
+        environment: environment.to_owned(),
+        title: after.title.to_string(),
+        text,
+        url: public_url.map(|base| format!("{}/tasks/{}", base.trim_end_matches('/'), after.task_id)),
+    })
+}
+
+/// The last run ended, and no other follows by itself. One that a person stopped is no news to them.
+fn ended(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
+    if !before.last_run().is_active() || after.last_run().is_active() {
+        return None;
+    }
+    let number = after.last_run().number.0;
+    match after.last_run().status() {
+        RunStatus::Completed => Some((NoticeKind::Finished, format!("Run {number} completed."))),
+        RunStatus::Failed => Some((NoticeKind::Failed, format!("Run {number} failed."))),
+        RunStatus::Interrupted => Some((NoticeKind::Interrupted, format!("Run {number} was cut off."))),
+        RunStatus::Stopped | RunStatus::Queued | RunStatus::Preparing | RunStatus::Running | RunStatus::Stopping => None,
+    }
+}
+
+fn needs_somebody(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
+    let of = |task: &TaskRecord| task.publication.as_ref().and_then(|publication| publication.pull_request.clone());
+    let now = of(after)?;
+    let then = of(before);
+    let is_new = |is_so: &dyn Fn(&PullRequest) -> bool| is_so(&now) && !then.as_ref().is_some_and(is_so);
+    let what = if is_new(&|it| it.checks.as_ref().is_some_and(|checks| !checks.failed.is_empty())) {
+        "has checks that failed"
+    } else if is_new(&|it| it.mergeable == Some(false)) {
+        "has conflicts"
+    } else if is_new(&|it| it.reviews.as_ref().is_some_and(|reviews| !reviews.changes_requested.is_empty())) {
+        "has a review that wants changes"
+    } else {
+        return None;
+    };
+    Some((NoticeKind::NeedsYou, format!("Its pull request #{} {what}.", now.number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::publication::samples::pull_request;
+    use crate::publication::{Publication, PublicationStatus, Publish};
+    use crate::task::samples;
+
+    fn told(before: &TaskRecord, after: &TaskRecord) -> Option<NoticeKind> {
+        notice(before, after, "app", Some("https://box.example/")).map(|notice| notice.event)
+    }
+
+    #[test]
+    fn the_end_of_a_run_is_told_once() {
+        let (running, completed) = (samples::running(), samples::completed());
+        assert_eq!(told(&running, &completed), Some(NoticeKind::Finished));
+        assert_eq!(told(&completed, &completed), None);
+        assert_eq!(told(&running, &running), None);
+        let found = notice(&running, &completed, "app", Some("https://box.example/")).expect("told");
+        assert_eq!(found.url, Some(format!("https://box.example/tasks/{}", completed.task_id)));
+        let all = samples::one_of_each_phase();
+        let events: Vec<_> = all.iter().filter_map(|after| told(&running, after)).collect();
+        assert_eq!(events, [NoticeKind::Finished, NoticeKind::Failed, NoticeKind::Interrupted]);
+    }
+
+    #[test]
+    fn red_checks_conflicts_and_wishes_are_told_when_they_are_new() {
+        let published = |change: &dyn Fn(&mut PullRequest)| {
+            let mut found = PullRequest { mergeable: Some(true), checks: None, reviews: None, ..pull_request() };
+            change(&mut found);
+            let mut task = samples::completed();
+            task.publication = Some(Box::new(Publication {
+                attempt: 1,
+                status: PublicationStatus::Done,
+                asked: Publish::default(),
+                asked_at: samples::now(),
+                error: None,
+                note: None,
+                pushed_sha: None,
+                pushed_at: None,
+                remote_sha: None,
+                compare_url: None,
+                pull_request: Some(found),
+            }));
+            task
+        };
+        let fine = published(&|_| {});
+        let red = published(&|it| it.checks = pull_request().checks);
+        let conflict = published(&|it| it.mergeable = Some(false));
+        assert_eq!((told(&fine, &red), told(&fine, &conflict)), (Some(NoticeKind::NeedsYou), Some(NoticeKind::NeedsYou)));
+        assert_eq!((told(&red, &red), told(&fine, &fine), told(&samples::completed(), &fine)), (None, None, None));
+    }
+}
