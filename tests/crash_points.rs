@@ -130,6 +130,18 @@ impl Story {
         view
     }
 
+    /// The base has moved on, and the task follows it.
+    async fn updated(&mut self, task: &str) {
+        let newest = self.upstream.commit("main", &[("base.txt", "base\n")], "meanwhile");
+        let (status, view) = self.ask(Method::POST, &format!("/api/v1/tasks/{task}/update"), &json!({})).await;
+        assert_eq!(status, 200, "{view}");
+        let (base, updates) = (&view["task"]["base_sha"], view["task"]["updates"].as_array().map(Vec::len));
+        assert_eq!((base, updates), (&json!(newest), Some(1)), "written down once: {view}");
+        let worktree = self.home.path().join("tasks").join(task).join("worktree");
+        assert_eq!(self.upstream.git_in(&worktree, &["status", "--porcelain"]), "", "the worktree has followed");
+        assert!(worktree.join("base.txt").exists() && worktree.join("one.txt").exists(), "{view}");
+    }
+
     async fn removed(&mut self, path: &str) {
         let (status, answer) = self.ask(Method::DELETE, path, &json!({})).await;
         assert!(matches!(status, 204 | 404), "{answer}");
@@ -193,7 +205,7 @@ fn is_a_keepers(point: CrashPoint) -> bool {
     matches!(point, CrashPoint::KeeperRecorded | CrashPoint::WorkerStarted | CrashPoint::WorkerEnded)
 }
 
-/// Adds a repository, has two runs made, removes the task, brings it back, removes the environment, and brings that back.
+/// Adds a repository, has two runs made with an update in between, removes the task, brings it back, removes the environment, and brings that back.
 async fn tell(at: String) {
     let mut story = Story::begin(&at).await;
     let env = story.environment().await;
@@ -214,6 +226,7 @@ async fn tell(at: String) {
         assert_eq!((first["status"].as_str(), story.deaths), (Some(expected), 0), "{at}: {first}");
         return;
     }
+    story.updated(&task).await;
     let view = story.resumed(&task).await;
     story.check(&env, &task, &view);
     let runs = view["runs"].clone();
@@ -255,8 +268,8 @@ async fn whoever_dies_at_a_named_point_loses_nothing() {
 
 #[tokio::test]
 async fn whoever_dies_after_any_record_does_what_follows_from_it() {
-    // Two runs and a removal write so many records, restarts aside.
-    tell_all((1..=12).map(|n| format!("record-written:{n}")).collect()).await;
+    // Two runs, an update and a removal write so many records, restarts aside.
+    tell_all((1..=13).map(|n| format!("record-written:{n}")).collect()).await;
 }
 
 #[tokio::test]

@@ -429,6 +429,28 @@ pub(crate) enum TaskCommand {
         /// Its id, or the first characters of it
         task: String,
     },
+    /// Bring a task's branch up to the newest commit of its base
+    #[command(
+        after_help = "Where the two conflict nothing is changed, and the files are named; --hand-over lets the agent merge them."
+    )]
+    Update {
+        /// Its id, or the first characters of it
+        task: String,
+        /// Merge the base, instead of making the task's commits anew on it
+        #[arg(long)]
+        merge: bool,
+        /// Give conflicts to the agent, as a follow-up
+        #[arg(long)]
+        hand_over: bool,
+    },
+    /// Show in which files a task conflicts with its base, and with other tasks
+    Conflicts {
+        /// Its id, or the first characters of it
+        task: String,
+        /// Fetch the newest commits first
+        #[arg(long)]
+        fetch: bool,
+    },
     /// Take a task's branch as a bundle, which `git fetch` reads like a repository
     Bundle {
         /// Its id, or the first characters of it

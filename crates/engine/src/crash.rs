@@ -68,6 +68,12 @@ crash_points! {
     PullRequestOpened = "pull-request-opened",
     /// A container's work is a bundle, and nothing of it was taken in.
     Harvested = "harvested",
+    /// A task's branch is up to its base, and its worktree is not.
+    BranchMoved = "branch-moved",
+    /// A worktree has followed its branch, and neither its index nor the record says so.
+    FilesMoved = "files-moved",
+    /// A task's branch and worktree are up to its base, and the record does not say so.
+    Landed = "landed",
     /// A task is in the trash, and its mirror still knows it.
     TaskInTrash = "task-in-trash",
     /// A task's branch and worktree are out of its mirror, and nothing says so.

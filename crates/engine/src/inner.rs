@@ -128,6 +128,7 @@ impl Inner {
             inner.tasks.insert(&TaskSlot::new(record));
         }
         inner.finish_removals().await;
+        inner.finish_updates().await;
         inner.recover().await;
         inner.finish_environment_removals();
         inner.keep_recovering();

@@ -75,6 +75,7 @@ impl Counted {
             TaskEvent::TurnStarted { .. } => "turn_started",
             TaskEvent::KeeperGone { .. } => "keeper_gone",
             TaskEvent::RunFinished { .. } => "run_finished",
+            TaskEvent::Updated(_) => "updated",
             TaskEvent::RemovalLeft => "removal_left",
             TaskEvent::Publication(_) => "publication_left",
         };

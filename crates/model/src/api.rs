@@ -6,6 +6,7 @@
 mod publish;
 mod queue;
 mod trash;
+mod update;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ use crate::task::{TaskFile, TaskRecord, TaskStatus};
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use queue::{QueueItem, QueueView};
 pub use trash::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
+pub use update::{Base, ConflictsView, TaskConflicts, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
 /// `POST /api/v1/envs`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

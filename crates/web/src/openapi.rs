@@ -143,6 +143,7 @@ mod tests {
         get /api/v1/tasks
         get /api/v1/tasks/{task_id}
         get /api/v1/tasks/{task_id}/bundle
+        get /api/v1/tasks/{task_id}/conflicts
         get /api/v1/tasks/{task_id}/diff
         get /api/v1/tasks/{task_id}/patches
         get /api/v1/tasks/{task_id}/publication
@@ -165,6 +166,7 @@ mod tests {
         post /api/v1/tasks/{task_id}/restore
         post /api/v1/tasks/{task_id}/resume
         post /api/v1/tasks/{task_id}/stop
+        post /api/v1/tasks/{task_id}/update
         put /api/v1/tasks/{task_id}/follow-ups/{number}
         ");
     }

@@ -12,7 +12,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::api::{environments, feed, publish, queue, runs, sign_in, status, take_home, tasks, trash};
+use crate::api::{environments, feed, publish, queue, runs, sign_in, status, take_home, tasks, trash, update};
 use crate::auth::{self, Token};
 use crate::extract::BODY_LIMIT;
 use crate::finish::finish;
@@ -46,6 +46,8 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::stop))
         .routes(routes!(tasks::diff))
         .routes(routes!(take_home::bundle))
+        .routes(routes!(update::update))
+        .routes(routes!(update::conflicts))
         .routes(routes!(take_home::patches))
         .routes(routes!(queue::show))
         .routes(routes!(trash::list))

@@ -19,6 +19,7 @@ mod task_diff;
 mod task_home;
 mod task_publish;
 mod task_show;
+mod task_update;
 mod trash;
 
 use std::process::ExitCode;

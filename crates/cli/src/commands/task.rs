@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use engine::store::Layout;
 use futures_util::StreamExt as _;
-use model::api::{CreateTask, ResumeTask, ServerStatus, TaskView};
+use model::api::{CreateTask, ResumeTask, ServerStatus, TaskView, UpdateTask};
 use model::codex::{CodexEvent, LineSplitter};
 use model::problem::{Problem, ProblemKind};
+use model::task::UpdateStrategy;
 use reqwest::Method;
 
-use super::{USAGE, queue, task_diff, task_home, task_publish, task_show, trash};
+use super::{USAGE, queue, task_diff, task_home, task_publish, task_show, task_update, trash};
 use crate::args::{PromptArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
@@ -64,6 +65,11 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,
         TaskCommand::Feedback { task } => task_publish::feedback(client, task, json).await,
+        TaskCommand::Update { task, merge, hand_over } => {
+            let strategy = if *merge { UpdateStrategy::Merge } else { UpdateStrategy::Rebase };
+            task_update::update(client, task, UpdateTask { strategy, hand_over: *hand_over }, json).await
+        }
+        TaskCommand::Conflicts { task, fetch } => task_update::conflicts(client, task, *fetch, json).await,
         TaskCommand::Bundle { task, output } => task_home::bundle(client, task, output.as_deref()).await,
         TaskCommand::Patch { task, output } => task_home::patch(client, task, output.as_deref()).await,
         TaskCommand::Restore { task } => trash::restore_task(client, task, json).await,

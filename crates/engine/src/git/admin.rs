@@ -40,6 +40,9 @@ const UNFINISHED: [&str; 18] = [
     "refs/bisect",
 ];
 
+/// Those of them that say that something is under way now.
+const BEGUN: [&str; 6] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_START"];
+
 /// The path as git writes it: real up to the folder it is in. What is at its end is not followed.
 pub(super) fn real_path(tree: &Path) -> io::Result<PathBuf> {
     let name = tree.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -70,7 +73,8 @@ pub(super) fn refs_stood_on(mirror: &Path) -> io::Result<Vec<String>> {
     Ok(refs)
 }
 
-fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
+/// The administrations of all worktrees.
+pub(super) fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(mirror.join(WORKTREES)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -121,6 +125,11 @@ pub(super) fn list(admin: &Path, name: &str) -> io::Result<Vec<String>> {
 /// What HEAD of the worktree says, such as `ref: refs/heads/main`.
 pub(super) fn head(admin: &Path) -> io::Result<String> {
     Ok(read_line(&admin.join("HEAD"))?.unwrap_or_default().to_string_lossy().into_owned())
+}
+
+/// What a person or an agent has begun in the worktree and not finished, by the name that git gives it.
+pub(super) fn begun(admin: &Path) -> Option<&'static str> {
+    BEGUN.into_iter().find(|name| fs_err::symlink_metadata(admin.join(name)).is_ok())
 }
 
 /// The commits that an unfinished merge wants to bring in, as they stand in the file.

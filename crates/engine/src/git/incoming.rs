@@ -114,6 +114,11 @@ impl Quarantine {
         command.env("GIT_OBJECT_DIRECTORY", self.folder.path())
     }
 
+    /// Where packs go that are to become the mirror's.
+    pub(super) fn packs(&self) -> std::path::PathBuf {
+        self.folder.path().join("pack")
+    }
+
     /// Gives the packs to the mirror. The index of each comes last: from then on git finds what is in it.
     pub(super) fn migrate(self, mirror: &Path) -> io::Result<()> {
         let packs = mirror.join("objects/pack");

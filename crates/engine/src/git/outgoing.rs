@@ -65,6 +65,12 @@ impl Mirror {
         Ok(OwnCommits { all: number(count("--min-parents=0").await?), plain: number(count("--no-merges").await?) })
     }
 
+    /// How many commits the second one has that the first has not.
+    pub async fn commits_between(&self, from: &ObjectId, to: &ObjectId) -> Result<u32, RunProgramError> {
+        let command = self.git().command(Place::Mirror(self.path())).args(["rev-list", "--count", to.as_str()]);
+        Ok(answer(command.args([format!("^{from}"), "--".to_owned()])).await?.parse().unwrap_or(0))
+    }
+
     /// The branch and its own commits, as a bundle.
     pub async fn bundle_stream(
         &self,

@@ -81,10 +81,11 @@ impl Mirror {
     pub async fn forget(&self, keep_as: &str) -> Result<(), RunProgramError> {
         let _writer = self.writer().await;
         let removed = removed_ref(keep_as);
-        match self.commits_of(std::slice::from_ref(&removed)).await?.into_iter().flatten().next() {
-            Some(commit) => self.update_refs(format!("delete {removed} {commit}\n")).await,
-            None => Ok(()),
-        }
+        let commit = self.commits_of(std::slice::from_ref(&removed)).await?.into_iter().flatten().next();
+        let kept = self.kept(keep_as).await?;
+        let kept = kept.iter().map(|(name, commit)| format!("delete {name} {commit}\n"));
+        let moves: Vec<_> = commit.map(|commit| format!("delete {removed} {commit}\n")).into_iter().chain(kept).collect();
+        if moves.is_empty() { Ok(()) } else { self.update_refs(moves.concat()).await }
     }
 
     /// Moves a branch out of the way, and lets go of what it was made from, in one transaction.

@@ -97,12 +97,27 @@ impl<'w> Staging<'w> {
         Ok(Staged { tree, dropped, unreadable, had_conflicts: before.has_conflicts })
     }
 
+    /// A command on this index and the worktree, for what else is to be done with them.
+    pub(super) async fn network_command<'a>(&self) -> Result<CommandSpec<'a>, RunProgramError> {
+        let git = self.worktree.mirror.git();
+        if !git.has_lfs() {
+            return Ok(self.command());
+        }
+        let command = git.network_command_with(self.worktree.place(), &self.settings).await?;
+        Ok(command.env("GIT_INDEX_FILE", &self.index).deadline(LONG))
+    }
+
+    /// Where the index is.
+    pub(super) fn path(&self) -> &Path {
+        &self.index
+    }
+
     /// Makes this index the worktree's own, so that a later `git status` in it is clean.
     pub(super) fn install(self) -> io::Result<()> {
         fs_err::rename(&self.index, self.worktree.admin.join("index"))
     }
 
-    fn command<'a>(&self) -> CommandSpec<'a> {
+    pub(super) fn command<'a>(&self) -> CommandSpec<'a> {
         let git = self.worktree.mirror.git();
         git.command_with(self.worktree.place(), &self.settings).env("GIT_INDEX_FILE", &self.index).deadline(LONG)
     }

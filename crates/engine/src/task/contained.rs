@@ -134,7 +134,13 @@ impl Inner {
             RunError::new("worktree_failed", format!("the agent's own repository could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
         };
-        let is_new = !self.home.layout.twin(task.task_id).is_dir();
+        let twin = self.home.layout.twin(task.task_id);
+        if before(task).is_some_and(|run| task.rewritten_after(run.number)) {
+            // Its branch has the old commits, and none of the new ones builds on them.
+            let aside = worktree.put_twin_aside(&twin).await.map_err(|error| failed(&error))?;
+            tracing::info!(task = %task.task_id, ?aside, "the agent gets a new repository, since its branch was made anew");
+        }
+        let is_new = !twin.is_dir();
         self.ensure_twin(task, worktree).await.map_err(|error| failed(&error))?;
         let home = std::sync::Arc::clone(&self.home);
         let id = task.task_id;
@@ -156,9 +162,13 @@ impl Inner {
         worktree.ensure_twin(spec).await
     }
 
-    /// Whether the branch has moved without the agent's repository: the run before this one was not in a container.
+    /// Whether the branch has moved without the agent's repository: it was brought up to its base, or the run before this one was
+    /// not in a container.
     async fn is_behind(&self, task: &TaskRecord) -> std::io::Result<bool> {
-        let Some(before) = task.runs.iter().rev().nth(1) else { return Ok(false) };
+        let Some(before) = before(task) else { return Ok(false) };
+        if task.moved_after(before.number) {
+            return Ok(true);
+        }
         Ok(!was_contained(&RunFiles::new(&self.home.layout.logs(task.task_id), before.number)).await?)
     }
 
@@ -300,6 +310,11 @@ impl Inner {
             tracing::warn!(%task, %error, "could not look for containers of a task that is being removed");
         }
     }
+}
+
+/// The run before the last one.
+fn before(task: &TaskRecord) -> Option<&model::run::RunRecord> {
+    task.runs.iter().rev().nth(1)
 }
 
 /// The hosts that a run was refused, as notes.

@@ -63,7 +63,8 @@ impl Inner {
         }
     }
 
-    async fn take(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
+    /// Takes an event in the task's turn, which the caller has.
+    pub(super) async fn take(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
         if slot.is_gone() {
             return;
         }

@@ -4,6 +4,7 @@
 //! * [`mailbox`]: decide → record → effects, one event of a task at a time.
 //! * [`create`], [`list`], [`read`], [`take_home`]: what the API asks besides.
 //! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects, each an *ensure*; results come back as events.
+//! * [`update`]: the branch is brought up to its base between two runs.
 //!
 //! Invariant: no effect is performed that the record on disk does not already account for.
 
@@ -20,5 +21,7 @@ mod read;
 mod remove;
 mod table;
 mod take_home;
+mod update;
 
 pub(crate) use table::{TaskSlot, TaskTable};
+pub(crate) use update::Updated;

@@ -37,9 +37,10 @@ impl Inner {
         self.post(slot, event).await;
     }
 
-    async fn prepared(&self, slot: &TaskSlot, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
+    async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
+        let mirror = self.mirror_of(slot.env_id)?;
+        self.finish_update(slot).await?;
         let task = slot.record();
-        let mirror = self.mirror_of(task.env_id)?;
         let base = match &task.base_sha {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,

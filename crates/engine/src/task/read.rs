@@ -187,7 +187,7 @@ impl Inner {
     ) -> Result<Vec<u8>, Problem> {
         let task = slot.record();
         let (from, to) = match run {
-            None => (task.base_sha.as_ref(), task.runs.iter().rev().find_map(|run| run.end()?.commit.as_ref())),
+            None => (task.base_sha.as_ref(), task.head()),
             Some(number) => {
                 self.journal(slot, number)?;
                 let commit = task.run(number).and_then(|run| run.end()?.commit.as_ref());

@@ -8,6 +8,7 @@ use super::next::go_on;
 use super::publish::{PublicationEvent, published};
 use super::record::TaskRecord;
 use super::request::never_ran;
+use super::update::Update;
 use crate::ids::{Attempt, ObjectId, ThreadId};
 use crate::policy::RunPolicy;
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
@@ -70,6 +71,8 @@ pub enum TaskEvent {
         /// How it ended.
         end: Box<RunEnd>,
     },
+    /// The branch was brought up to its base, between two runs.
+    Updated(Box<Update>),
     /// A removal was begun and not finished.
     RemovalLeft,
     /// Something about the publication.
@@ -177,6 +180,13 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
             return Decision { effects: vec![TaskEffect::Finish { attempt }], ..nothing };
         }
         TaskEvent::RunFinished { attempt, end: how } if fits(attempt) => end(&mut record, *how, policy, now),
+        TaskEvent::Updated(update) => {
+            record.note_update(*update);
+            if record == *task {
+                return nothing;
+            }
+            vec![]
+        }
         TaskEvent::RemovalLeft if record.removing && !active => {
             return Decision { effects: vec![TaskEffect::Remove], ..nothing };
         }

@@ -4,6 +4,7 @@
 //! * [`request()`]: what a person may ask of a task, and when it is refused.
 //! * [`decide()`]: what follows from something that happened.
 //! * `publish`: the same two for what leaves the machine: a push, and a pull request.
+//! * `update`: what brought the branch up to its base, and what follows from it for what a run changed.
 //! * [`reconcile()`]: what must have happened, seen from the world after a restart.
 //!
 //! All three are total functions without I/O. Whoever calls them writes the record first and performs the effects after.
@@ -14,12 +15,14 @@ mod publish;
 mod reconcile;
 mod record;
 mod request;
+mod update;
 
 pub use decide::{Decision, TaskEffect, TaskEvent, decide};
 pub use publish::PublicationEvent;
 pub use reconcile::{Holder, Observation, reconcile};
 pub use record::{FollowUp, NewRun, NewTask, TaskFile, TaskFileError, TaskRecord, TaskStatus};
 pub use request::{Refusal, TaskRequest, request};
+pub use update::{Update, UpdateStrategy, hand_over_prompt};
 
 #[cfg(test)]
 pub(crate) mod samples;

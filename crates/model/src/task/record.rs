@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::update::Update;
 use crate::codex::Usage;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
@@ -78,7 +79,7 @@ pub struct TaskRecord {
     pub title: Title,
     /// What it was asked to start from.
     pub git_ref: RefName,
-    /// The commit it did start from, once that is known.
+    /// The commit it did start from, once that is known; after an update the one that its branch builds on.
     pub base_sha: Option<ObjectId>,
     /// The thread that a resume continues.
     pub thread_id: Option<ThreadId>,
@@ -98,6 +99,8 @@ pub struct TaskRecord {
     pub publication: Option<Box<Publication>>,
     /// The last run that somebody looked at after it had ended; 0 for none.
     pub seen_run: u32,
+    /// When its branch was brought up to its base, oldest first.
+    pub updates: Vec<Update>,
     /// The key under which its creation may be asked for again.
     pub idempotency_key: Option<String>,
     /// Fields that another version wrote.
@@ -124,6 +127,7 @@ impl TaskRecord {
             follow_ups_made: 0,
             publication: None,
             seen_run: 0,
+            updates: vec![],
             idempotency_key: new.idempotency_key,
             extra: Map::new(),
         }
@@ -176,12 +180,6 @@ impl TaskRecord {
         let thread = self.run(number)?.resumes?;
         let earlier = self.runs.iter().rev().filter(|run| run.number < number && run.thread_id == Some(thread));
         earlier.filter_map(RunRecord::end).find_map(|end| end.usage_total.as_ref())
-    }
-
-    /// The commit that the branch stood at before this run, once the task has a base.
-    pub fn head_before(&self, number: RunNumber) -> Option<&ObjectId> {
-        let earlier = self.runs.iter().rev().filter(|run| run.number < number);
-        earlier.filter_map(RunRecord::end).find_map(|end| end.commit.as_ref()).or(self.base_sha.as_ref())
     }
 }
 
@@ -285,7 +283,7 @@ pub struct TaskFile {
     /// What it was asked to start from.
     #[serde(rename = "ref")]
     pub git_ref: RefName,
-    /// The commit it did start from.
+    /// The commit it did start from; after an update the one that its branch builds on.
     #[schema(value_type = Option<String>)]
     pub base_sha: Option<ObjectId>,
     /// The task's branch, `codex/<task_id>`.
@@ -315,6 +313,9 @@ pub struct TaskFile {
     /// The last run that somebody looked at after it had ended; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub seen_run: u32,
+    /// When its branch was brought up to its base, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub updates: Vec<Update>,
     /// The key under which its creation may be asked for again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -344,6 +345,7 @@ impl From<&TaskRecord> for TaskFile {
             follow_ups_made: task.follow_ups_made,
             publication: task.publication.clone(),
             seen_run: task.seen_run,
+            updates: task.updates.clone(),
             idempotency_key: task.idempotency_key.clone(),
             extra: task.extra.clone(),
         }
@@ -410,6 +412,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             follow_ups_made: file.follow_ups_made,
             publication: file.publication,
             seen_run: file.seen_run,
+            updates: file.updates,
             idempotency_key: file.idempotency_key,
             extra: file.extra,
         })

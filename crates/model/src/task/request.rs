@@ -52,6 +52,8 @@ pub enum Refusal {
     TooManyFollowUps,
     /// No run of the task changed anything.
     NothingToPublish,
+    /// There is no branch yet.
+    NoBranch,
 }
 
 impl From<Refusal> for Problem {
@@ -68,6 +70,8 @@ impl From<Refusal> for Problem {
             Refusal::TooManyFollowUps => conflict("too_many_follow_ups", "this task has as many follow-ups as it may")
                 .hint("wait until some have run, or put them into one prompt"),
             Refusal::NothingToPublish => conflict("nothing_to_publish", "no run of this task has changed anything"),
+            Refusal::NoBranch => conflict("no_branch", "this task has no branch and no worktree yet")
+                .hint("its first run ended before they were made; resume it, or create a new task"),
         }
     }
 }

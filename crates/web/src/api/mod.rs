@@ -12,3 +12,4 @@ pub(crate) mod status;
 pub(crate) mod take_home;
 pub(crate) mod tasks;
 pub(crate) mod trash;
+pub(crate) mod update;

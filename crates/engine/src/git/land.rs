@@ -1,0 +1,293 @@
+//! Moves a task's branch to another commit between two runs, and its worktree with it: refs, files, index, administration.
+//!
+//! What is to be done is written down first, so that a server that is killed at any step finishes it, or never began. What is not
+//! committed stays as it is. Invariant: no file that is not committed is written over, and every commit that the branch ever had
+//! stays reachable.
+
+use std::io;
+
+use model::ids::ObjectId;
+use serde::{Deserialize, Serialize};
+
+use super::admin;
+use super::changes::{Change, Changes, in_the_way};
+use super::mirror::Mirror;
+use super::program::{Place, answer, branch_ref};
+use super::snapshot::{SnapshotError, is_ancestor};
+use super::staging::{Staged, Staging};
+use super::twin::base_ref;
+use super::worktree::Worktree;
+use crate::crash::{self, CrashPoint};
+use crate::exec::{RunProgramError, Stdin, Stdout};
+
+/// What is to be done, beside the worktree's administration.
+const INTENT: &str = "codex-orchestrator-landing";
+
+/// How many files an error names.
+const FILES_NAMED: usize = 20;
+
+/// A move of a branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Landing {
+    /// Under which name the mirror keeps what the branch had: the task's id.
+    pub task: String,
+    /// Where the branch is.
+    pub from: ObjectId,
+    /// Where it goes.
+    pub to: ObjectId,
+    /// What it is based on then.
+    pub base: ObjectId,
+    /// What the caller wants to know again after it was cut off.
+    pub note: serde_json::Value,
+}
+
+/// A branch was not moved. Unless it says otherwise, nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum LandError {
+    /// The branch is not where it was thought to be.
+    #[error("the branch has moved meanwhile")]
+    Moved,
+    /// Something is under way in the worktree, or it stands somewhere else.
+    #[error("the worktree is not on its branch with everything finished: {why}")]
+    Unsettled {
+        /// What is in the way.
+        why: String,
+    },
+    /// Files that are not committed are where others are to be.
+    #[error("files that are not committed are in the way: {}", named(files))]
+    InTheWay {
+        /// Which.
+        files: Vec<String>,
+    },
+    /// The worktree could not be read.
+    #[error(transparent)]
+    Worktree(#[from] SnapshotError),
+    /// Git could not do its part.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+    /// Files could not be read or written.
+    #[error("could not move the branch: {0}")]
+    Files(#[from] io::Error),
+}
+
+fn named(files: &[String]) -> String {
+    let few: Vec<_> = files.iter().take(FILES_NAMED).map(|file| format!("`{file}`")).collect();
+    match files.len().saturating_sub(FILES_NAMED) {
+        0 => few.join(", "),
+        more => format!("{} and {more} more", few.join(", ")),
+    }
+}
+
+impl Worktree {
+    /// Moves the branch. For when no process of the task runs. [`Worktree::landed`] is to follow when all is written down.
+    pub async fn land(&self, landing: &Landing) -> Result<(), LandError> {
+        admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
+        if let Some(begun) = admin::begun(&self.admin) {
+            return Err(LandError::Unsettled { why: format!("there is a `{begun}`") });
+        }
+        let head = admin::head(&self.admin)?;
+        if head != format!("ref: {}", branch_ref(&self.branch)) {
+            return Err(LandError::Unsettled { why: format!("it stands on `{head}`") });
+        }
+        let ready = if landing.from == landing.to { None } else { Some(self.look(landing).await?) };
+        self.put_intent(landing)?;
+        if let Err(error) = self.move_refs(landing).await {
+            self.landed()?;
+            return Err(error);
+        }
+        crash::point(CrashPoint::BranchMoved);
+        if let Some((staging, staged, changes)) = ready {
+            self.move_files(staging, &staged.tree, &changes, &landing.to).await?;
+        }
+        Ok(admin::mark_ready(&self.admin, &landing.base)?)
+    }
+
+    /// Goes on with a move that was cut off. Returns what the caller had noted, if the branch did move.
+    pub async fn finish_landing(&self) -> Result<Option<serde_json::Value>, LandError> {
+        let Some(landing) = intent(&self.admin)? else { return Ok(None) };
+        let Some(tip) = self.mirror.resolve_branch(&self.branch).await? else {
+            self.landed()?;
+            return Ok(None);
+        };
+        if tip == landing.from && landing.from != landing.to {
+            // It never began.
+            self.landed()?;
+            return Ok(None);
+        }
+        if tip == landing.to && landing.from != landing.to {
+            admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
+            let staging = Staging::begin(self, &landing.from).await?;
+            let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
+            let changes = Changes::between(self, &landing.from, &landing.to).await?;
+            self.keep_leftovers(&landing, &staged.tree, &changes).await?;
+            self.move_files(staging, &staged.tree, &changes, &landing.to).await?;
+        } else if !is_ancestor(self.mirror.git().command(Place::Mirror(self.mirror.path())), &landing.to, &tip).await? {
+            // Somebody has put it somewhere else since.
+            self.landed()?;
+            return Ok(None);
+        } else {
+            // Nothing but the base was to be moved, or somebody has gone on since.
+            self.move_base(&landing).await?;
+        }
+        admin::mark_ready(&self.admin, &landing.base)?;
+        Ok(Some(landing.note))
+    }
+
+    /// Says that a move is written down everywhere.
+    pub fn landed(&self) -> io::Result<()> {
+        admin::ignore_missing(fs_err::remove_file(self.admin.join(INTENT)))
+    }
+
+    fn put_intent(&self, landing: &Landing) -> io::Result<()> {
+        let half = self.admin.join(format!("{INTENT}.new"));
+        let file = fs_err::File::create(&half)?;
+        serde_json::to_writer(&file, landing)?;
+        file.sync_all()?;
+        fs_err::rename(half, self.admin.join(INTENT))
+    }
+
+    /// What lies in the worktree, and what is to change. An error, if something that is not committed would be lost.
+    async fn look(&self, landing: &Landing) -> Result<(Staging<'_>, Staged, Changes), LandError> {
+        let staging = Staging::begin(self, &landing.from).await?;
+        let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
+        if staged.had_conflicts {
+            return Err(LandError::Unsettled { why: "there are conflicts that nobody resolved".to_owned() });
+        }
+        if let Some(words) = staged.unreadable.first() {
+            return Err(LandError::Unsettled { why: words.clone() });
+        }
+        let changes = Changes::between(self, &landing.from, &landing.to).await?;
+        let uncommitted = Changes::between(self, &landing.from, &staged.tree).await?;
+        let (tree, changes) = (self.tree.clone(), changes);
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = in_the_way(&tree, &changes, &uncommitted);
+            (found, changes)
+        });
+        let (found, changes) = looked.await.map_err(io::Error::other)?;
+        let files = found?;
+        if files.is_empty() { Ok((staging, staged, changes)) } else { Err(LandError::InTheWay { files }) }
+    }
+
+    /// The branch, its base, and the commit that it leaves, in one transaction.
+    async fn move_refs(&self, landing: &Landing) -> Result<(), LandError> {
+        let Landing { task, from, to, base, .. } = landing;
+        let branch = branch_ref(&self.branch);
+        let mut moves = vec![format!("update {} {base}\n", base_ref(task))];
+        if from != to {
+            moves.push(format!("update {branch} {to} {from}\nupdate {} {from}\n", kept_ref(task, from)));
+        }
+        let _writer = self.mirror.writer().await;
+        let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).args(["update-ref", "--stdin", "-m"]);
+        let command = command.arg("codex-orchestrator: up to its base").stdin(Stdin::Bytes(moves.concat().into_bytes()));
+        match command.run_ok().await {
+            Ok(_) => Ok(()),
+            Err(error) => match self.mirror.resolve_branch(&self.branch).await? {
+                Some(tip) if tip == *from => Err(error.into()),
+                Some(_) | None => Err(LandError::Moved),
+            },
+        }
+    }
+
+    async fn move_base(&self, landing: &Landing) -> Result<(), RunProgramError> {
+        let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).arg("update-ref");
+        command.args([base_ref(&landing.task).as_str(), landing.base.as_str()]).run_ok().await.map(drop)
+    }
+
+    /// Writes the files that change, and makes the index that of the new commit. All else in the worktree stays as it is.
+    async fn move_files(
+        &self,
+        staging: Staging<'_>,
+        content: &ObjectId,
+        changes: &Changes,
+        to: &ObjectId,
+    ) -> Result<(), LandError> {
+        let wanted = self.with_changes(&staging, changes).await?;
+        let command = staging.network_command().await?.args(["read-tree", "-m", "-u", "--no-recurse-submodules"]);
+        command.args([content.as_str(), wanted.as_str()]).run_ok().await?;
+        crash::point(CrashPoint::FilesMoved);
+        staging.command().args(["read-tree", "--reset", to.as_str()]).run_ok().await?;
+        Ok(staging.install()?)
+    }
+
+    /// The tree that the worktree should have: what is in it now, with what changes.
+    async fn with_changes(&self, staging: &Staging<'_>, changes: &Changes) -> Result<ObjectId, LandError> {
+        let index = staging.path().with_extension("wanted");
+        fs_err::copy(staging.path(), &index)?;
+        let command = || staging.command().env("GIT_INDEX_FILE", &index);
+        let edits = Stdin::Bytes(changes.as_index_info(self.base.as_str().len()));
+        command().args(["update-index", "-z", "--index-info"]).stdin(edits).run_ok().await?;
+        let tree = answer(command().arg("write-tree")).await?;
+        admin::ignore_missing(fs_err::remove_file(&index))?;
+        tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree }.into())
+    }
+
+    /// What is neither the old nor the new content was written half, or by somebody since: it is kept in the mirror.
+    async fn keep_leftovers(&self, landing: &Landing, content: &ObjectId, changes: &Changes) -> Result<(), LandError> {
+        let uncommitted = Changes::between(self, &landing.from, content).await?;
+        let foreign = changes.0.iter().any(|(path, change)| uncommitted.0.get(path).is_some_and(|is| is.to != change.to));
+        if !foreign {
+            return Ok(());
+        }
+        let command =
+            self.mirror.git().command(self.place()).args(["commit-tree", content.as_str(), "-p", landing.from.as_str()]);
+        let command = command.args(["-m", "What lay in the worktree when a move of its branch was finished"]);
+        let by = super::snapshot::Signature::default();
+        let command = command.env("GIT_AUTHOR_NAME", &by.name).env("GIT_AUTHOR_EMAIL", &by.email);
+        let commit = answer(command.env("GIT_COMMITTER_NAME", &by.name).env("GIT_COMMITTER_EMAIL", &by.email)).await?;
+        let commit: ObjectId = commit.parse().map_err(|_| SnapshotError::Unexpected { answer: commit })?;
+        tracing::warn!(task = landing.task, %commit, "files of a worktree had changed while its branch was moved; kept in the mirror");
+        let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).arg("update-ref");
+        command.args([kept_ref(&landing.task, &commit).as_str(), commit.as_str()]).run_ok().await?;
+        Ok(())
+    }
+}
+
+impl Mirror {
+    /// The tasks whose branch was being moved when a server was killed.
+    pub fn landings(&self) -> io::Result<Vec<String>> {
+        let mut tasks = Vec::new();
+        for admin in admin::all(self.path())? {
+            tasks.extend(intent(&admin)?.map(|landing| landing.task));
+        }
+        Ok(tasks)
+    }
+
+    /// The commits that a task's branch had before it was moved, as `<ref> <commit>`.
+    pub(super) async fn kept(&self, task: &str) -> Result<Vec<(String, String)>, RunProgramError> {
+        let command = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(refname) %(objectname)"]);
+        let listed = answer(command.arg(format!("refs/orchestrator/kept/{task}/"))).await?;
+        let pair = |line: &str| line.split_once(' ').map(|(name, commit)| (name.to_owned(), commit.to_owned()));
+        Ok(listed.lines().filter_map(pair).collect())
+    }
+}
+
+/// What was to be done in this worktree, if it is not done.
+fn intent(admin: &std::path::Path) -> io::Result<Option<Landing>> {
+    match fs_err::read(admin.join(INTENT)) {
+        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Where a commit is kept that a branch had before it was moved.
+fn kept_ref(task: &str, commit: &ObjectId) -> String {
+    format!("refs/orchestrator/kept/{task}/{commit}")
+}
+
+impl Changes {
+    /// What leads from one commit or tree to another.
+    pub(super) async fn between(worktree: &Worktree, from: &ObjectId, to: &ObjectId) -> Result<Self, RunProgramError> {
+        let mirror = worktree.mirror();
+        let command = mirror.git().command(Place::Mirror(mirror.path())).args(["diff-tree", "-r", "-z", "--raw", "--no-renames"]);
+        let command = command.args(["--no-abbrev", "--ignore-submodules=none", from.as_str(), to.as_str(), "--"]);
+        let mut changes = Self::default();
+        let mut header = None;
+        let on_record = |record: &[u8]| match header.take() {
+            Some(change) => drop(changes.0.insert(record.to_vec(), change)),
+            None => header = Change::parse(record),
+        };
+        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
+        Ok(changes)
+    }
+}

@@ -1,0 +1,277 @@
+//! Staying current: a task's branch is brought up to the newest commit of its base, between two runs.
+//!
+//! A fetch and the merges need no turn of the task; what they come to holds only if the task is as it was. Then refs, files and
+//! record move in the task's turn, one after the other. Invariant: whatever step a server dies at, the next one finishes the move
+//! before anything else is done with the branch, or nothing was moved.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use jiff::Timestamp;
+use model::api::{Base, ConflictsView, TaskConflicts, UpdateOutcome};
+use model::ids::ObjectId;
+use model::merge::FileConflict;
+use model::problem::{Problem, ProblemKind};
+use model::task::{Refusal, TaskEvent, TaskRecord, Update, UpdateStrategy};
+
+use super::TaskSlot;
+use super::take_home::unreadable;
+use crate::crash::{self, CrashPoint};
+use crate::engine::Inner;
+use crate::environment::fetch_failed;
+use crate::git::{LandError, Landing, Mirror, ReplayError, ReplayRequest, Replayed, Signature, Worktree};
+
+/// How long commits are merged at most.
+const MERGE_LIMIT: Duration = Duration::from_mins(10);
+
+/// How often it is begun anew because the branch has moved meanwhile.
+const TRIES: usize = 3;
+
+/// The most other tasks that a branch is compared with.
+const MOST_OTHERS: usize = 50;
+
+/// How many are compared at once.
+const AT_ONCE: usize = 4;
+
+/// What an update came to.
+pub(crate) enum Updated {
+    /// The branch has all of its base.
+    Done { outcome: UpdateOutcome, base: Base, dropped: u32 },
+    /// Git cannot do it alone. Nothing was changed.
+    Conflicts { base: Base, conflicts: Vec<FileConflict> },
+}
+
+/// What is to be done with a branch.
+struct Plan {
+    update: Update,
+    dropped: u32,
+    base: Base,
+}
+
+impl Inner {
+    /// Brings a task's branch up to its base, as that is after a fetch that begins now.
+    pub(crate) async fn update(self: &Arc<Self>, slot: &Arc<TaskSlot>, strategy: UpdateStrategy) -> Result<Updated, Problem> {
+        slot.record().can_update()?;
+        let mirror = self.mirror_for(&slot.record())?;
+        self.fetch(&mirror).await?;
+        for _ in 0..TRIES {
+            self.finish_update(slot).await?;
+            let plan = match self.plan(&mirror, slot, strategy).await? {
+                Ok(plan) => plan,
+                Err(done) => return Ok(done),
+            };
+            if self.carry_out(&mirror, slot, &plan).await? {
+                return Ok(Updated::Done { outcome: UpdateOutcome::Updated, base: plan.base, dropped: plan.dropped });
+            }
+        }
+        Err(Problem::new(
+            ProblemKind::WrongState,
+            "branch_moved",
+            "the task's branch moved while it was being brought up to its base",
+        )
+        .hint("ask again"))
+    }
+
+    async fn fetch(&self, mirror: &Mirror) -> Result<(), Problem> {
+        let fetched = mirror.fetch_fresh(self.config.fetch_time_limit, self.cancel.clone()).await;
+        fetched.map_err(|error| {
+            let why = fetch_failed(&error);
+            let problem = Problem::new(ProblemKind::Unavailable, "fetch_failed", why.message);
+            why.hints.into_iter().fold(problem, Problem::hint)
+        })
+    }
+
+    /// Merges in memory. The inner error is an answer for which nothing is to be moved.
+    async fn plan(&self, mirror: &Mirror, slot: &TaskSlot, strategy: UpdateStrategy) -> Result<Result<Plan, Updated>, Problem> {
+        let task = slot.record();
+        let from_base = task.can_update()?.clone();
+        let from_head = head_of(mirror, &task).await?;
+        let base = self.base_of(mirror, &task).await?;
+        let now = Timestamp::now();
+        let request = ReplayRequest {
+            head: &from_head,
+            old_base: &from_base,
+            base: &base.commit,
+            strategy,
+            message: &format!("Merge branch '{}' into {}\n\nTask-Id: {}\n", base.name, task.branch(), task.task_id),
+            committer: &Signature::default(),
+            seconds: now.as_second(),
+        };
+        let (to_head, to_base, dropped) = match in_time(mirror.replay(request)).await? {
+            Replayed::Current { base: on } if on == from_base => {
+                return Ok(Err(Updated::Done { outcome: UpdateOutcome::Current, base, dropped: 0 }));
+            }
+            // The agent or a person merged it: what came with it is not the task's own.
+            Replayed::Current { base: on } => (from_head.clone(), on, 0),
+            Replayed::Moved { head, dropped } => (head, base.commit.clone(), dropped),
+            Replayed::Conflicts(conflicts) => return Ok(Err(Updated::Conflicts { base, conflicts })),
+        };
+        let after_run = task.last_run().number;
+        let update = Update { after_run, strategy, from_base, to_base, from_head, to_head, at: now };
+        Ok(Ok(Plan { update, dropped, base }))
+    }
+
+    /// Moves the branch, if the task is as it was. The answer says whether it is.
+    async fn carry_out(self: &Arc<Self>, mirror: &Mirror, slot: &Arc<TaskSlot>, plan: &Plan) -> Result<bool, Problem> {
+        let _turn = slot.turn.lock().await;
+        if slot.is_gone() {
+            return Err(Problem::not_found("task", slot.id));
+        }
+        let (task, update) = (slot.record(), &plan.update);
+        if *task.can_update()? != update.from_base || task.last_run().number != update.after_run {
+            return Ok(false);
+        }
+        let worktree = self.worktree_of(mirror, &task)?.ok_or(Problem::from(Refusal::NoBranch))?;
+        let landing = Landing {
+            task: task.task_id.to_string(),
+            from: update.from_head.clone(),
+            to: update.to_head.clone(),
+            base: update.to_base.clone(),
+            note: serde_json::to_value(update).map_err(Problem::internal)?,
+        };
+        match worktree.land(&landing).await {
+            Ok(()) => {}
+            Err(LandError::Moved) => return Ok(false),
+            Err(error) => return Err(not_landed(&error)),
+        }
+        crash::point(CrashPoint::Landed);
+        self.write_down(slot, &worktree, update.clone()).await?;
+        Ok(true)
+    }
+
+    /// Goes on with an update that was cut off, if there is one.
+    pub(crate) async fn finish_update(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), Problem> {
+        let _turn = slot.turn.lock().await;
+        let task = slot.record();
+        let mirror = self.mirror_for(&task)?;
+        let Some(worktree) = self.worktree_of(&mirror, &task)? else { return Ok(()) };
+        let Some(note) = worktree.finish_landing().await.map_err(|error| not_landed(&error))? else { return Ok(()) };
+        let update: Update = serde_json::from_value(note).map_err(Problem::internal)?;
+        tracing::info!(task = %slot.id, head = %update.to_head, "finished an update that was cut off");
+        self.write_down(slot, &worktree, update).await
+    }
+
+    /// Goes on with the updates that an earlier server began.
+    pub(crate) async fn finish_updates(self: &Arc<Self>) {
+        for mirror in self.environments.all().iter().filter_map(|environment| environment.mirror()) {
+            let landings = crate::engine::blocking(move || mirror.landings()).await;
+            let tasks = landings.unwrap_or_else(|error| {
+                tracing::error!(%error, "could not look for updates that were cut off");
+                vec![]
+            });
+            for slot in tasks.iter().filter_map(|id| self.tasks.get(id.parse().ok()?)) {
+                if let Err(error) = self.finish_update(&slot).await {
+                    tracing::error!(task = %slot.id, %error, "could not finish an update; it goes on before the task's next run");
+                }
+            }
+        }
+    }
+
+    /// The record follows the branch. The caller has the task's turn.
+    async fn write_down(self: &Arc<Self>, slot: &Arc<TaskSlot>, worktree: &Worktree, update: Update) -> Result<(), Problem> {
+        self.take(slot, TaskEvent::Updated(Box::new(update.clone()))).await;
+        if slot.record().updates.last() != Some(&update) {
+            return Err(Problem::internal("the branch is up to its base, and the task's record could not be written")
+                .hint("make room for the home; the next start, or the next update, writes it down"));
+        }
+        worktree.landed().map_err(Problem::internal)
+    }
+
+    fn worktree_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, Problem> {
+        let path = self.home.layout.worktree(task.task_id);
+        mirror.find_worktree(&path, task.branch().as_str()).map_err(|error| unreadable(&error))
+    }
+
+    /// What a task is based on: the branch that it was asked to start from, or else the environment's default branch.
+    async fn base_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Base, Problem> {
+        let default = self.environments.get(task.env_id).and_then(|environment| environment.record().default_branch.clone());
+        let default = default.map_or_else(String::new, |branch| branch.to_string());
+        for name in [task.git_ref.as_str(), default.as_str()] {
+            if name.is_empty() {
+                continue;
+            }
+            if let Some(commit) = mirror.resolve_branch(name).await.map_err(|error| unreadable(&error))? {
+                return Ok(Base { name: name.to_owned(), commit });
+            }
+        }
+        let detail = format!("neither `{}` nor `{default}` is a branch of the repository", task.git_ref);
+        Err(Problem::new(ProblemKind::WrongState, "base_not_found", detail).hint("set a default branch that is there: env edit"))
+    }
+
+    /// What a task's branch would conflict with. Looks at commits alone.
+    pub(crate) async fn conflicts(&self, slot: &TaskSlot, fetch: bool) -> Result<ConflictsView, Problem> {
+        let task = slot.record();
+        let mirror = self.mirror_for(&task)?;
+        if fetch {
+            self.fetch(&mirror).await?;
+        }
+        let (head, base) = (head_of(&mirror, &task).await?, self.base_of(&mirror, &task).await?);
+        let behind = mirror.commits_between(&head, &base.commit).await.map_err(|error| unreadable(&error))?;
+        let conflicts = in_time(mirror.conflicts_of(&head, &base.commit)).await?;
+        let has_work = |other: &Arc<TaskSlot>| {
+            let record = other.record();
+            other.id != slot.id && !record.removing && record.head() != record.base_sha.as_ref()
+        };
+        let mut others: Vec<_> = self.tasks.of_environment(task.env_id).into_iter().rev().filter(has_work).collect();
+        let left_out = others.len().saturating_sub(MOST_OTHERS);
+        others.truncate(MOST_OTHERS);
+        let looked_at = others.len();
+        let compared = futures_util::stream::iter(others).map(|other| {
+            let (mirror, head) = (mirror.clone(), head.clone());
+            async move {
+                let record = other.record();
+                let Ok(theirs) = head_of(&mirror, &record).await else { return Ok(None) };
+                let conflicts = mirror.conflicts_of(&head, &theirs).await?;
+                let found = TaskConflicts { task_id: record.task_id, title: record.title.clone(), conflicts };
+                Ok(Some(found).filter(|found| !found.conflicts.is_empty()))
+            }
+        });
+        let compared = compared.buffered(AT_ONCE).collect::<Vec<Result<_, ReplayError>>>();
+        let compared = in_time(async { Ok(compared.await) }).await?;
+        let tasks: Vec<_> = compared.into_iter().collect::<Result<Vec<_>, _>>().map_err(|error| not_merged(&error))?;
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let tasks = tasks.into_iter().flatten().collect();
+        Ok(ConflictsView { base, behind, conflicts, tasks, looked_at: number(looked_at), left_out: number(left_out) })
+    }
+}
+
+async fn head_of(mirror: &Mirror, task: &TaskRecord) -> Result<ObjectId, Problem> {
+    let found = mirror.resolve_branch(task.branch().as_str()).await.map_err(|error| unreadable(&error))?;
+    found.ok_or_else(|| Refusal::NoBranch.into())
+}
+
+async fn in_time<T>(merging: impl Future<Output = Result<T, ReplayError>>) -> Result<T, Problem> {
+    let merged = tokio::time::timeout(MERGE_LIMIT, merging).await.map_err(|_| {
+        let detail = format!("git did not merge the commits within {} minutes", MERGE_LIMIT.as_secs() / 60);
+        Problem::new(ProblemKind::Unavailable, "update_timed_out", detail).hint("nothing was changed; ask again")
+    })?;
+    merged.map_err(|error| not_merged(&error))
+}
+
+fn not_merged(error: &ReplayError) -> Problem {
+    match error {
+        ReplayError::TooMany { .. } => Problem::new(ProblemKind::Unusable, "too_many_commits", error.to_string())
+            .hint("merge the base instead: codex-orchestrator task update --merge"),
+        ReplayError::TooOld { .. } => {
+            Problem::new(ProblemKind::Unavailable, "git_too_old", error.to_string()).hint("install git 2.39 or newer")
+        }
+        ReplayError::Unexpected { .. } | ReplayError::Program(_) | ReplayError::Files(_) => {
+            Problem::internal(format!("the commits could not be merged: {error}")).hint("nothing was changed")
+        }
+    }
+}
+
+fn not_landed(error: &LandError) -> Problem {
+    match error {
+        LandError::InTheWay { .. } => Problem::new(ProblemKind::WrongState, "files_in_the_way", error.to_string())
+            .hint("commit them, move them out of the task's worktree, or delete them; then ask again. Nothing was changed"),
+        LandError::Unsettled { .. } => Problem::new(ProblemKind::WrongState, "worktree_unsettled", error.to_string())
+            .hint("finish or abort what was begun in the task's worktree, and check its branch out. Nothing was changed"),
+        LandError::Moved => Problem::new(ProblemKind::WrongState, "branch_moved", error.to_string()).hint("ask again"),
+        LandError::Worktree(_) | LandError::Program(_) | LandError::Files(_) => {
+            Problem::internal(format!("the worktree could not follow its branch: {error}"))
+                .hint("ask again: an update that was cut off goes on where it was, also by itself before the next run")
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What `git merge-tree` says of two commits: the merged tree, and the files in which they conflict.
+//!
+//! Read from git's answer with `-z --name-only`. Total: a kind that is not known is still a conflict, and paths that are no text are
+//! shown as well as may be.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::ObjectId;
+
+/// How two sides of a merge came into conflict over a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ConflictKind {
+    /// Both changed the same lines.
+    Content,
+    /// Both changed a file that has no lines.
+    Binary,
+    /// Both added it, and not the same.
+    AddAdd,
+    /// One changed it, the other deleted it.
+    ModifyDelete,
+    /// One renamed it, the other deleted it.
+    RenameDelete,
+    /// Both renamed it, or renamed two files to one name.
+    RenameRename,
+    /// A renamed folder or file is in the way of something else.
+    Rename,
+    /// It is a file on one side and a folder on the other.
+    FileFolder,
+    /// It is of another kind on each side, such as a link and a file.
+    Mode,
+    /// A submodule stands at another commit on each side.
+    Submodule,
+    /// Something else that git could not merge.
+    Other,
+}
+
+impl ConflictKind {
+    /// In words for people.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Content => "content",
+            Self::Binary => "binary",
+            Self::AddAdd => "add/add",
+            Self::ModifyDelete => "modify/delete",
+            Self::RenameDelete => "rename/delete",
+            Self::RenameRename => "rename/rename",
+            Self::Rename => "rename",
+            Self::FileFolder => "file/folder",
+            Self::Mode => "mode",
+            Self::Submodule => "submodule",
+            Self::Other => "other",
+        }
+    }
+
+    /// Reads the words in git's brackets: `CONFLICT (modify/delete)`.
+    fn of(message: &str) -> Option<Self> {
+        let (words, _) = message.strip_prefix("CONFLICT (")?.split_once(')')?;
+        Some(match words {
+            "content" | "contents" => Self::Content,
+            "binary" => Self::Binary,
+            "add/add" => Self::AddAdd,
+            "modify/delete" => Self::ModifyDelete,
+            "rename/delete" => Self::RenameDelete,
+            "rename/rename" => Self::RenameRename,
+            "file/directory" | "directory/file" => Self::FileFolder,
+            "distinct modes" | "distinct types" => Self::Mode,
+            words if words.contains("submodule") => Self::Submodule,
+            words if words.contains("rename") || words.contains("file location") || words.contains("implicit dir") => {
+                Self::Rename
+            }
+            _ => Self::Other,
+        })
+    }
+}
+
+/// A file that two commits conflict in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FileConflict {
+    /// Where it is; bytes that are no text are replaced.
+    pub path: String,
+    /// How.
+    pub kind: ConflictKind,
+}
+
+/// What a merge of two commits comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Merged {
+    /// The tree; with conflict markers in it, if there are conflicts.
+    pub tree: ObjectId,
+    /// The files that nobody but a person or an agent can merge.
+    pub conflicts: Vec<FileConflict>,
+}
+
+impl Merged {
+    /// Reads git's answer. None if it makes no sense.
+    pub fn parse(answer: &[u8], has_conflicts: bool) -> Option<Self> {
+        let mut pieces = answer.split(|&byte| byte == 0).map(|piece| String::from_utf8_lossy(piece).into_owned());
+        let tree = pieces.next()?.trim_end().parse().ok()?;
+        if !has_conflicts {
+            return Some(Self { tree, conflicts: vec![] });
+        }
+        let mut paths: Vec<String> = pieces.by_ref().take_while(|path| !path.is_empty()).collect();
+        let mut kinds: Vec<(Vec<String>, ConflictKind)> = vec![];
+        while let Some(number) = pieces.next().and_then(|number| number.trim().parse::<usize>().ok()) {
+            let concerned: Vec<String> = pieces.by_ref().take(number).collect();
+            let _short = pieces.next();
+            let Some(message) = pieces.next() else { break };
+            kinds.extend(ConflictKind::of(message.trim_start()).map(|kind| (concerned, kind)));
+        }
+        if paths.is_empty() {
+            // A conflict that is about no entry of the tree, such as a folder that was renamed in two ways.
+            paths.extend(kinds.iter().filter_map(|(concerned, _)| concerned.first().cloned()));
+        }
+        paths.sort();
+        paths.dedup();
+        let kind_of = |path: &String| kinds.iter().find(|(concerned, _)| concerned.contains(path)).map(|(_, kind)| *kind);
+        let conflicts = paths.into_iter().map(|path| FileConflict { kind: kind_of(&path).unwrap_or(ConflictKind::Other), path });
+        Some(Self { tree, conflicts: conflicts.collect() })
+    }
+}
+
+/// A few of the files in one line: `a.txt (content), b.txt (modify/delete) and 3 more`.
+pub fn in_words(conflicts: &[FileConflict], most: usize) -> String {
+    let named = conflicts.iter().take(most).map(|conflict| format!("`{}` ({})", conflict.path, conflict.kind.as_str()));
+    let named: Vec<_> = named.collect();
+    let more = conflicts.len().saturating_sub(most);
+    if more == 0 { named.join(", ") } else { format!("{} and {more} more", named.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TREE: &str = "2fe08b8e065527f0528fec0785f3b51bc394b193";
+
+    fn parsed(pieces: &[&str]) -> Vec<FileConflict> {
+        Merged::parse(pieces.join("\0").as_bytes(), true).expect("git's answer").conflicts
+    }
+
+    #[test]
+    fn conflicts_are_read_file_by_file_with_their_kind() {
+        let conflicts = parsed(&[
+            TREE,
+            "add",
+            "big",
+            "big2",
+            "big3",
+            "del",
+            "f",
+            "",
+            "1",
+            "add",
+            "Auto-merging",
+            "Auto-merging add\n",
+            "1",
+            "add",
+            "CONFLICT (contents)",
+            "CONFLICT (add/add): Merge conflict in add\n",
+            "3",
+            "big",
+            "big3",
+            "big2",
+            "CONFLICT (rename/rename)",
+            "CONFLICT (rename/rename): big renamed to big3 in o and to big2 in t.\n",
+            "1",
+            "del",
+            "CONFLICT (modify/delete)",
+            "CONFLICT (modify/delete): del deleted in t and modified in o.\n",
+            "1",
+            "f",
+            "CONFLICT (contents)",
+            "CONFLICT (content): Merge conflict in f\n",
+            "",
+        ]);
+        let told: Vec<_> = conflicts.iter().map(|conflict| (conflict.path.as_str(), conflict.kind.as_str())).collect();
+        let expect = [
+            ("add", "add/add"),
+            ("big", "rename/rename"),
+            ("big2", "rename/rename"),
+            ("big3", "rename/rename"),
+            ("del", "modify/delete"),
+            ("f", "content"),
+        ];
+        assert_eq!(told, expect);
+        assert_eq!(in_words(&conflicts, 2), "`add` (add/add), `big` (rename/rename) and 4 more");
+        assert_eq!(in_words(&conflicts[5..], 2), "`f` (content)");
+    }
+
+    #[test]
+    fn a_clean_merge_is_a_tree() {
+        let merged = Merged::parse(format!("{TREE}\0").as_bytes(), false).expect("git's answer");
+        assert_eq!((merged.tree.as_str(), merged.conflicts), (TREE, vec![]));
+    }
+
+    #[test]
+    fn what_is_not_known_is_a_conflict_all_the_same_and_nonsense_is_none() {
+        assert_eq!(parsed(&[TREE, "x", ""]), [FileConflict { path: "x".to_owned(), kind: ConflictKind::Other }]);
+        let unknown = parsed(&[TREE, "x", "", "1", "x", "CONFLICT (new)", "CONFLICT (new): something"]);
+        assert_eq!(unknown[0].kind, ConflictKind::Other);
+        let folder = parsed(&[TREE, "", "1", "dir", "CONFLICT (x)", "CONFLICT (directory rename split): Unclear"]);
+        assert_eq!(folder, [FileConflict { path: "dir".to_owned(), kind: ConflictKind::Rename }]);
+        assert_eq!(parsed(&[TREE, "x", "", "9", "x"]).len(), 1, "cut off");
+        assert_eq!(Merged::parse(b"fatal: no", true), None);
+    }
+}

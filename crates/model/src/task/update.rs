@@ -1,0 +1,230 @@
+//! Staying current: what was done to bring a task's branch up to its base, and what an agent is told where that takes more than git.
+//!
+//! An update moves the branch between two runs. Runs keep the commits that they ended with, and an update says where the branch went
+//! from there, so that what a run changed is told from what came with the base. Pure.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::record::TaskRecord;
+use super::request::Refusal;
+use crate::ids::{ObjectId, RunNumber};
+use crate::merge::FileConflict;
+
+/// How many files a prompt names.
+const FILES_NAMED: usize = 200;
+
+/// How a branch is brought up to its base.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateStrategy {
+    /// The task's commits are made anew on the newest commit of the base.
+    #[default]
+    Rebase,
+    /// A commit that merges the base.
+    Merge,
+}
+
+/// A branch was brought up to its base.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = TaskUpdate)]
+pub struct Update {
+    /// The run after which it was done.
+    pub after_run: RunNumber,
+    /// How.
+    pub strategy: UpdateStrategy,
+    /// What the task was based on before.
+    #[schema(value_type = String)]
+    pub from_base: ObjectId,
+    /// What it is based on since.
+    #[schema(value_type = String)]
+    pub to_base: ObjectId,
+    /// Where the branch was. That commit stays in the mirror.
+    #[schema(value_type = String)]
+    pub from_head: ObjectId,
+    /// Where the branch is since.
+    #[schema(value_type = String)]
+    pub to_head: ObjectId,
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+}
+
+impl Update {
+    /// Whether commits that the branch had were made anew, so that a branch that has the old ones cannot just follow.
+    pub fn rewrote(&self) -> bool {
+        self.strategy == UpdateStrategy::Rebase && self.from_head != self.to_head && self.from_head != self.from_base
+    }
+}
+
+impl TaskRecord {
+    /// Whether the branch may be moved now.
+    pub fn can_update(&self) -> Result<&ObjectId, Refusal> {
+        if self.removing {
+            Err(Refusal::Removing)
+        } else if self.last_run().is_active() {
+            Err(Refusal::RunActive)
+        } else {
+            self.base_sha.as_ref().ok_or(Refusal::NoBranch)
+        }
+    }
+
+    /// The commit that the branch stood at before this run, once the task has a base.
+    pub fn head_before(&self, number: RunNumber) -> Option<&ObjectId> {
+        self.head_where(|run| run < number)
+    }
+
+    /// The commit that the branch stands at, as far as runs and updates moved it.
+    pub fn head(&self) -> Option<&ObjectId> {
+        self.head_where(|_| true)
+    }
+
+    fn head_where(&self, counts: impl Fn(RunNumber) -> bool) -> Option<&ObjectId> {
+        let committed = |run: &crate::run::RunRecord| Some((run.number, run.end()?.commit.clone()?));
+        let last = self.runs.iter().rev().filter(|run| counts(run.number)).find_map(committed).map(|(number, _)| number);
+        let moved = self.updates.iter().rev().find(|update| counts(update.after_run));
+        match (last, moved) {
+            // The same run, and the update came after it.
+            (Some(number), Some(update)) if update.after_run >= number => Some(&update.to_head),
+            (Some(number), _) => self.run(number)?.end()?.commit.as_ref(),
+            (None, Some(update)) => Some(&update.to_head),
+            (None, None) => self.updates.first().map(|update| &update.from_base).or(self.base_sha.as_ref()),
+        }
+    }
+
+    /// Whether the branch was made anew after this run, and no run has followed it since.
+    pub fn rewritten_after(&self, number: RunNumber) -> bool {
+        self.updates.iter().any(|update| update.after_run == number && update.rewrote())
+    }
+
+    /// Whether the branch was moved after this run, and no run has followed it since.
+    pub fn moved_after(&self, number: RunNumber) -> bool {
+        self.updates.iter().any(|update| update.after_run == number && update.from_head != update.to_head)
+    }
+
+    /// Notes an update. Doing it twice notes it once.
+    pub(super) fn note_update(&mut self, update: Update) {
+        if self.updates.last() != Some(&update) {
+            self.base_sha = Some(update.to_base.clone());
+            self.updates.push(update);
+        }
+    }
+}
+
+/// What an agent is asked where its branch and its base conflict.
+pub fn hand_over_prompt(base_name: &str, base: &ObjectId, conflicts: &[FileConflict]) -> String {
+    let files: Vec<_> =
+        conflicts.iter().take(FILES_NAMED).map(|file| format!("- {} ({})\n", shown(&file.path), file.kind.as_str())).collect();
+    let more = match conflicts.len().saturating_sub(FILES_NAMED) {
+        0 => String::new(),
+        more => format!("- and {more} more\n"),
+    };
+    format!(
+        "Your branch and its base have changed the same things. Bring your branch up to date:\n\n\
+         1. Run `git merge {base}`. That is the newest commit of `{base_name}`, and it is in this repository already: nothing needs \
+         to be fetched.\n\
+         2. Resolve every conflict so that both what you did and what came with the base still work. Git found these:\n\n\
+         {}{more}\n\
+         3. Run the tests that fit, and commit the merge. Do not rebase, and do not leave conflict markers behind.\n",
+        files.concat()
+    )
+}
+
+/// A path in one line, whatever characters it has.
+fn shown(path: &str) -> String {
+    path.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::request::{TaskRequest, request};
+    use super::super::{TaskEvent, TaskFile, decide, samples};
+    use super::*;
+    use crate::merge::ConflictKind;
+    use crate::policy::RunPolicy;
+    use crate::run::{RunEnd, RunPhase};
+
+    fn update(after_run: u32, from: (char, char), to: (char, char)) -> Update {
+        Update {
+            after_run: RunNumber(after_run),
+            strategy: UpdateStrategy::Rebase,
+            from_base: samples::sha(from.0),
+            from_head: samples::sha(from.1),
+            to_base: samples::sha(to.0),
+            to_head: samples::sha(to.1),
+            at: samples::later(),
+        }
+    }
+
+    fn updated(task: &TaskRecord, update: Update) -> TaskRecord {
+        decide(task, TaskEvent::Updated(Box::new(update)), &RunPolicy::default(), samples::later()).record
+    }
+
+    /// Run 1 from `a` to `b`; an update to `d` on `c`; run 2 to `e`.
+    fn story() -> TaskRecord {
+        let task = updated(&samples::completed(), update(1, ('a', 'b'), ('c', 'd')));
+        let mut task = request(&task, TaskRequest::Resume(samples::new_run("more")), samples::later()).expect("granted").record;
+        let end = RunEnd { commit: Some(samples::sha('e')), started_at: None, ..samples::success() };
+        task.runs[1].phase = RunPhase::Ended(Box::new(end));
+        task
+    }
+
+    #[test]
+    fn what_a_run_began_with_is_what_the_update_before_it_left() {
+        let task = story();
+        let sha = |c| Some(samples::sha(c));
+        assert_eq!(task.head_before(RunNumber(1)).cloned(), sha('a'), "the base that it had then");
+        assert_eq!(task.head_before(RunNumber(2)).cloned(), sha('d'));
+        assert_eq!((task.head_before(RunNumber(3)).cloned(), task.head().cloned()), (sha('e'), sha('e')));
+        assert_eq!(task.base_sha, sha('c'));
+        assert!(task.rewritten_after(RunNumber(1)) && task.moved_after(RunNumber(1)) && !task.moved_after(RunNumber(2)));
+        let again = updated(&task, update(2, ('c', 'e'), ('f', '1')));
+        assert_eq!((again.head().cloned(), again.head_before(RunNumber(2)).cloned()), (sha('1'), sha('d')));
+        assert_eq!(updated(&again, update(2, ('c', 'e'), ('f', '1'))), again, "noted once");
+    }
+
+    #[test]
+    fn a_task_whose_runs_changed_nothing_stands_on_its_base() {
+        let mut task = samples::completed();
+        task.runs[0].phase = RunPhase::Ended(Box::new(RunEnd { commit: None, ..samples::success() }));
+        assert_eq!(task.head().cloned(), Some(samples::sha('a')));
+        let task = updated(&task, update(1, ('a', 'a'), ('c', 'c')));
+        assert_eq!(
+            (task.head().cloned(), task.head_before(RunNumber(1)).cloned()),
+            (Some(samples::sha('c')), Some(samples::sha('a')))
+        );
+        assert!(!task.rewritten_after(RunNumber(1)), "it had nothing of its own");
+    }
+
+    #[test]
+    fn an_update_survives_the_way_through_the_file() {
+        let task = story();
+        let text = serde_json::to_string(&TaskFile::from(&task)).expect("JSON");
+        let file: TaskFile = serde_json::from_str(&text).expect("what was written can be read");
+        assert_eq!(TaskRecord::try_from(file), Ok(task));
+    }
+
+    #[test]
+    fn an_update_is_refused_while_a_run_is_active_and_before_there_is_a_branch() {
+        for active in [samples::queued(), samples::preparing(), samples::running(), samples::stopping()] {
+            assert_eq!(active.can_update(), Err(Refusal::RunActive));
+        }
+        let mut task = samples::completed();
+        assert_eq!(task.can_update(), Ok(&samples::sha('a')));
+        task.base_sha = None;
+        assert_eq!(task.can_update(), Err(Refusal::NoBranch));
+        task.removing = true;
+        assert_eq!(task.can_update(), Err(Refusal::Removing));
+    }
+
+    #[test]
+    fn the_prompt_names_the_commit_and_the_files() {
+        let file = |path: &str| FileConflict { path: path.to_owned(), kind: ConflictKind::Content };
+        let prompt = hand_over_prompt("main", &samples::sha('c'), &[file("a.txt"), file("b\nc")]);
+        assert!(
+            prompt.contains(&format!("git merge {}", "c".repeat(40))) && prompt.contains("- a.txt (content)\n- b?c (content)\n")
+        );
+        let many = vec![file("x"); FILES_NAMED + 3];
+        assert!(hand_over_prompt("main", &samples::sha('c'), &many).contains("- and 3 more\n"));
+    }
+}
