@@ -81,6 +81,29 @@ async fn what_somebody_else_pushed_is_replaced_only_when_it_was_seen_and_asked_f
 }
 
 #[tokio::test]
+async fn what_somebody_else_pushed_can_be_kept_and_built_upon() {
+    let stage = Stage::new().await;
+    let task = stage.task().await;
+    let update = format!("/api/v1/tasks/{task}/update");
+    let onto_remote = json!({ "onto_remote": true });
+    assert_eq!(stage.home.post(&update, &onto_remote).await.1["code"], "not_pushed");
+    done(&stage.push(&task, &json!({})).await);
+    stage.upstream.commit(&format!("codex/{task}"), &[("theirs.txt", "theirs\n")], "theirs");
+    stage.home.post(&format!("/api/v1/tasks/{task}/resume"), &json!({ "prompt": "begin; echo 2 > two.txt; end two" })).await;
+    stage.home.settled(&task).await;
+    assert_eq!(failed(&stage.push(&task, &json!({})).await), "remote_moved");
+    let (status, view) = stage.home.post(&update, &onto_remote).await;
+    assert_eq!((status, &view["outcome"]), (200, &json!("updated")), "{view}");
+    let base = view["task"]["base_sha"].as_str().map(str::to_owned);
+    assert_eq!(base, stage.upstream.commit_of("main"), "what came is of the branch itself");
+    done(&stage.push(&task, &json!({})).await);
+    for (file, content) in [("work.txt", "work"), ("theirs.txt", "theirs"), ("two.txt", "2")] {
+        assert_eq!(stage.upstream.git(&["show", &format!("codex/{task}:{file}")]).trim(), content);
+    }
+    assert_eq!(stage.home.post(&update, &onto_remote).await.1["outcome"], "current");
+}
+
+#[tokio::test]
 async fn a_remote_that_refuses_is_repeated_in_its_own_words() {
     let stage = Stage::new().await;
     let task = stage.task().await;

@@ -442,6 +442,9 @@ pub(crate) enum TaskCommand {
         /// Give conflicts to the agent, as a follow-up
         #[arg(long)]
         hand_over: bool,
+        /// Put the task's commits on top of what somebody else pushed to its own branch
+        #[arg(long)]
+        onto_remote: bool,
     },
     /// Show in which files a task conflicts with its base, and with other tasks
     Conflicts {

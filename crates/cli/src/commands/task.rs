@@ -65,9 +65,10 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,
         TaskCommand::Feedback { task } => task_publish::feedback(client, task, json).await,
-        TaskCommand::Update { task, merge, hand_over } => {
+        TaskCommand::Update { task, merge, hand_over, onto_remote } => {
             let strategy = if *merge { UpdateStrategy::Merge } else { UpdateStrategy::Rebase };
-            task_update::update(client, task, UpdateTask { strategy, hand_over: *hand_over }, json).await
+            task_update::update(client, task, UpdateTask { strategy, hand_over: *hand_over, onto_remote: *onto_remote }, json)
+                .await
         }
         TaskCommand::Conflicts { task, fetch } => task_update::conflicts(client, task, *fetch, json).await,
         TaskCommand::Bundle { task, output } => task_home::bundle(client, task, output.as_deref()).await,

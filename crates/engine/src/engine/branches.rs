@@ -27,7 +27,7 @@ impl Engine {
     /// agent is asked to merge them.
     pub async fn update_task(&self, id: &str, asked: UpdateTask) -> Result<Result<UpdateView, Box<UpdateConflicts>>, Problem> {
         let slot = self.task_slot(id)?;
-        let (outcome, base, dropped, conflicts) = match self.inner.update(&slot, asked.strategy).await? {
+        let (outcome, base, dropped, conflicts) = match self.inner.update(&slot, asked.strategy, asked.onto_remote).await? {
             Updated::Done { outcome, base, dropped } => (outcome, base, dropped, vec![]),
             Updated::Conflicts { base, conflicts } if asked.hand_over => {
                 self.ready_to_go_on(&slot).await?;

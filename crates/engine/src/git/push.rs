@@ -99,6 +99,34 @@ impl Mirror {
         }
     }
 
+    /// The commit that the task's branch has on the remote, with all that it needs, kept as `refs/orchestrator/pushed/…`.
+    pub async fn fetch_pushed(
+        &self,
+        branch: &str,
+        token: Option<(&Secret, &str)>,
+        deadline: Duration,
+        cancel: CancellationToken,
+    ) -> Result<Option<ObjectId>, FetchError> {
+        let kept = format!("refs/orchestrator/pushed/{branch}");
+        let ask = async |arguments: &[&str]| {
+            let command = match token {
+                None => self.git().network_command(Place::Mirror(self.path())).await?,
+                Some((token, root)) => with_token(self.git(), self, token, root).await?,
+            };
+            let command = command.args(arguments).deadline(deadline).cancel(cancel.clone());
+            run_network(command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })).await
+        };
+        let _writer = self.writer().await;
+        if ask(&["ls-remote", "origin", &branch_ref(branch)]).await?.text().trim().is_empty() {
+            return Ok(None);
+        }
+        let refspec = format!("+{}:{kept}", branch_ref(branch));
+        // Without an empty map git would also move the mirror's own branch of that name, as the remote's settings say for all branches.
+        let quiet = ["--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"];
+        ask(&[&["fetch", "--refmap="], &quiet[..], &["origin", &refspec]].concat()).await?;
+        Ok(self.commits_of(&[kept]).await?.into_iter().flatten().next())
+    }
+
     /// The tip of the task's branch, where it has one.
     pub async fn tip(&self, branch: &str) -> Result<Option<ObjectId>, RunProgramError> {
         Ok(self.commits_of(&[branch_ref(branch)]).await?.into_iter().flatten().next())

@@ -145,15 +145,14 @@ impl Inner {
         let missing = || plain(RunError::new("branch_missing", format!("the branch `{branch}` is not in the mirror")));
         let tip = mirror.tip(branch.as_str()).await.map_err(|error| plain(RunError::new("push_failed", error.to_string())))?;
         let (sha, base) = (tip.ok_or_else(missing)?, record.base_sha.as_ref().ok_or_else(missing)?);
-        let place = self.place(slot);
-        let token = place.as_ref().and_then(|(place, token)| Some((token.as_ref()?, place.web())));
+        let token = self.push_token(slot);
         let request = PushRequest {
             branch: branch.as_str(),
             sha: &sha,
             base,
             pushed: publication.pushed_sha.as_ref(),
             replace: publication.asked.replace.as_ref(),
-            token: token.as_ref().map(|(token, web)| (*token, web.as_str())),
+            token: token.as_ref().map(|(token, root)| (token, root.as_str())),
             deadline: self.config.push_time_limit,
             cancel: self.cancel.clone(),
         };
@@ -234,6 +233,12 @@ impl Inner {
                 Changes::default()
             }
         }
+    }
+
+    /// The token that git gets for the forge's https remotes, and the root of those.
+    pub(super) fn push_token(&self, slot: &TaskSlot) -> Option<(Secret, String)> {
+        let (place, token) = self.place(slot)?;
+        Some((token?, place.web()))
     }
 
     fn place(&self, slot: &TaskSlot) -> Option<(ForgePlace, Option<Secret>)> {

@@ -51,13 +51,24 @@ struct Plan {
 
 impl Inner {
     /// Brings a task's branch up to its base, as that is after a fetch that begins now.
-    pub(crate) async fn update(self: &Arc<Self>, slot: &Arc<TaskSlot>, strategy: UpdateStrategy) -> Result<Updated, Problem> {
+    /// Or, where that is asked for, up to what somebody else pushed to the very branch.
+    pub(crate) async fn update(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        strategy: UpdateStrategy,
+        onto_remote: bool,
+    ) -> Result<Updated, Problem> {
         slot.record().can_update()?;
         let mirror = self.mirror_for(&slot.record())?;
-        self.fetch(&mirror).await?;
+        let pushed = if onto_remote {
+            Some(self.pushed_base(&mirror, slot).await?)
+        } else {
+            self.fetch(&mirror).await?;
+            None
+        };
         for _ in 0..TRIES {
             self.finish_update(slot).await?;
-            let plan = match self.plan(&mirror, slot, strategy).await? {
+            let plan = match self.plan(&mirror, slot, strategy, pushed.as_ref()).await? {
                 Ok(plan) => plan,
                 Err(done) => return Ok(done),
             };
@@ -73,6 +84,20 @@ impl Inner {
         .hint("ask again"))
     }
 
+    /// What the task's own branch is at on the remote.
+    async fn pushed_base(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Base, Problem> {
+        let branch = slot.record().branch();
+        let token = self.push_token(slot);
+        let token = token.as_ref().map(|(token, root)| (token, root.as_str()));
+        let found = mirror.fetch_pushed(branch.as_str(), token, self.config.fetch_time_limit, self.cancel.clone()).await;
+        let found = found.map_err(|error| fetch_failed(&error).into_problem(ProblemKind::Unavailable))?;
+        let commit = found.ok_or_else(|| {
+            Problem::new(ProblemKind::WrongState, "not_pushed", format!("the remote has no branch `{branch}`"))
+                .hint("push it first: `codex-orchestrator task push`")
+        })?;
+        Ok(Base { name: format!("origin/{branch}"), commit })
+    }
+
     async fn fetch(&self, mirror: &Mirror) -> Result<(), Problem> {
         let fetched = mirror.fetch_fresh(self.config.fetch_time_limit, self.cancel.clone()).await;
         fetched.map_err(|error| {
@@ -83,11 +108,20 @@ impl Inner {
     }
 
     /// Merges in memory. The inner error is an answer for which nothing is to be moved.
-    async fn plan(&self, mirror: &Mirror, slot: &TaskSlot, strategy: UpdateStrategy) -> Result<Result<Plan, Updated>, Problem> {
+    async fn plan(
+        &self,
+        mirror: &Mirror,
+        slot: &TaskSlot,
+        strategy: UpdateStrategy,
+        pushed: Option<&Base>,
+    ) -> Result<Result<Plan, Updated>, Problem> {
         let task = slot.record();
         let from_base = task.can_update()?.clone();
         let from_head = head_of(mirror, &task).await?;
-        let base = self.base_of(mirror, &task).await?;
+        let base = match pushed {
+            Some(pushed) => pushed.clone(),
+            None => self.base_of(mirror, &task).await?,
+        };
         let now = Timestamp::now();
         let request = ReplayRequest {
             head: &from_head,
@@ -99,11 +133,13 @@ impl Inner {
             seconds: now.as_second(),
         };
         let (to_head, to_base, dropped) = match in_time(mirror.replay(request)).await? {
-            Replayed::Current { base: on } if on == from_base => {
+            Replayed::Current { base: on } if on == from_base || pushed.is_some() => {
                 return Ok(Err(Updated::Done { outcome: UpdateOutcome::Current, base, dropped: 0 }));
             }
             // The agent or a person merged it: what came with it is not the task's own.
             Replayed::Current { base: on } => (from_head.clone(), on, 0),
+            // What came from the branch itself is the task's own: its base stays.
+            Replayed::Moved { head, dropped } if pushed.is_some() => (head, from_base.clone(), dropped),
             Replayed::Moved { head, dropped } => (head, base.commit.clone(), dropped),
             Replayed::Conflicts(conflicts) => return Ok(Err(Updated::Conflicts { base, conflicts })),
         };

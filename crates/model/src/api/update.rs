@@ -23,6 +23,9 @@ pub struct UpdateTask {
     /// Whether a conflict is given to the agent, as a follow-up.
     #[serde(default)]
     pub hand_over: bool,
+    /// Whether the task's commits go on top of what somebody else pushed to its own branch, instead of on the base's newest commit.
+    #[serde(default)]
+    pub onto_remote: bool,
 }
 
 /// What a task's branch is based on.
@@ -122,9 +125,9 @@ mod tests {
     #[test]
     fn what_is_asked_can_be_left_out() {
         let asked: UpdateTask = serde_json::from_str("{}").expect("it is all optional");
-        assert_eq!(asked, UpdateTask { strategy: UpdateStrategy::Rebase, hand_over: false });
+        assert_eq!(asked, UpdateTask { strategy: UpdateStrategy::Rebase, hand_over: false, onto_remote: false });
         let asked: UpdateTask = serde_json::from_str(r#"{"strategy":"merge","hand_over":true}"#).expect("its own words");
-        assert_eq!(asked, UpdateTask { strategy: UpdateStrategy::Merge, hand_over: true });
+        assert_eq!(asked, UpdateTask { strategy: UpdateStrategy::Merge, hand_over: true, onto_remote: false });
     }
 
     #[test]
