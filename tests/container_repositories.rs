@@ -98,3 +98,53 @@ async fn a_server_that_dies_with_the_harvest_in_its_hands_takes_it_in_at_the_nex
     let log = stage.home.text(&format!("/api/v1/tasks/{task}/runs/1/log")).await;
     stage.lives_on(&Attacked { task: view, log }).await;
 }
+
+#[tokio::test]
+async fn an_agent_goes_on_where_its_branch_was_brought_up_to_its_base() {
+    let stage = Stage::with(BINARY, &json!({})).await;
+    let task = stage.attack("echo one > one; git add one; git commit -qm own; git branch idea; echo two > two").await;
+    task.completed();
+    let id = id_of(&task.task);
+    let update = async |asked: Value, outcome: &str| {
+        let (status, view) = stage.home.post(&format!("/api/v1/tasks/{id}/update"), &asked).await;
+        assert_eq!((status, view["outcome"].as_str()), (200, Some(outcome)), "{view}");
+        view
+    };
+    let resumed = async |script: &str, run: u32| {
+        let view = stage.resumed(&task.task, script).await;
+        assert_eq!(view["status"], "completed", "{view}");
+        (view, stage.home.text(&format!("/api/v1/tasks/{id}/runs/{run}/log")).await)
+    };
+    let look = "echo CLEAN $(git status --porcelain | wc -l); git merge-base --is-ancestor BASE HEAD && echo HAS-IT; git fsck --strict; ";
+    // Its commits were made anew: so is its repository.
+    let base = stage.upstream.commit("main", &[("base", "1\n")], "base");
+    update(json!({}), "updated").await;
+    let (view, log) =
+        resumed(&format!("{}echo three > three; git add three; git commit -qm three", look.replace("BASE", &base)), 2).await;
+    assert!(log.contains("CLEAN 0") && log.contains("HAS-IT"), "{log}");
+    assert!(view["runs"][1].get("notes").is_none(), "its own commits arrive: {view}");
+    let aside = stage.folder(&view).join("agent.git.aside");
+    assert!(aside.join("refs/heads/idea").exists(), "what else it had there is kept");
+    assert_eq!(stage.git(&["log", "--format=%s", "--reverse", &format!("main..codex/{id}")]).lines().nth(2), Some("three"));
+    // A merge is something to follow.
+    let base = stage.upstream.commit("main", &[("base", "2\n")], "base");
+    update(json!({ "strategy": "merge" }), "updated").await;
+    let (view, log) = resumed(&format!("git branch idea; {}echo four > four", look.replace("BASE", &base)), 3).await;
+    assert!(log.contains("CLEAN 0") && log.contains("HAS-IT"), "{log}");
+    assert_eq!(stage.committed(&view), ["README.md", "base", "four", "one", "src/a.txt", "three", "two"]);
+    assert!(stage.folder(&view).join("agent.git/refs/heads").join(format!("codex/{id}")).exists());
+    // A conflict is the agent's: the commit is there to merge, with no network.
+    let base = stage.upstream.commit("main", &[("one", "theirs\n")], "base");
+    let view = update(json!({ "hand_over": true }), "handed_over").await;
+    assert_eq!(view["conflicts"], json!([{ "path": "one", "kind": "add_add" }]));
+    stage.home.settled(&id).await;
+    let script = format!(
+        "git merge -q {base}; echo both > one; git add one; git commit -qm merged; echo CLEAN $(git status --porcelain | wc -l)"
+    );
+    let (view, log) = resumed(&script, 5).await;
+    assert!(log.contains("CLEAN 0"), "{log}");
+    assert_eq!(stage.git(&["show", &format!("codex/{id}:one")]), "both\n", "{view}");
+    let view = update(json!({}), "updated").await;
+    assert_eq!(view["task"]["base_sha"], json!(base));
+    stage.lives_on(&Attacked { task: view["task"].clone(), log }).await;
+}

@@ -220,6 +220,13 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
     let all = stage.patch(&task, "").await;
     assert!(!all.contains("base.txt") && all.contains("+both"), "{all}");
     assert_eq!(stage.update(&task, &json!({})).await.1["outcome"], "current");
+    // What was resolved stays so: a branch with merges of its own is merged.
+    stage.upstream.commit("main", &[("base.txt", "2\n")], "later");
+    let view = stage.updated(&task, &json!({})).await;
+    assert_eq!(view["task"]["updates"][1]["strategy"], "merge", "{view}");
+    assert_eq!(stage.update(&task, &json!({ "strategy": "rebase" })).await.1["outcome"], "current");
+    assert_eq!(fs_err::read_to_string(stage.worktree(&task).join("README.md")).expect("it is there"), "both\n");
+    assert!(!stage.patch(&task, "").await.contains("base.txt"));
 }
 
 #[tokio::test]

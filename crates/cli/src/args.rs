@@ -436,7 +436,10 @@ pub(crate) enum TaskCommand {
     Update {
         /// Its id, or the first characters of it
         task: String,
-        /// Merge the base, instead of making the task's commits anew on it
+        /// Make the task's commits anew on the base [default, unless the branch has merges of its own]
+        #[arg(long, conflicts_with = "merge")]
+        rebase: bool,
+        /// Merge the base, and leave the task's commits as they are
         #[arg(long)]
         merge: bool,
         /// Give conflicts to the agent, as a follow-up

@@ -276,3 +276,76 @@ async fn a_move_that_was_cut_off_is_finished_and_what_was_half_written_is_kept()
     let kept = bench.by_hand(bench.mirror.path(), &["for-each-ref", "--format=%(objectname)", "refs/orchestrator/kept/one"]);
     assert_eq!(bench.content_of(kept.lines().next().expect("one is kept"), "README.md"), "hello, b");
 }
+
+#[tokio::test]
+async fn an_edit_that_the_index_hides_is_seen() {
+    let bench = Bench::new().await;
+    bench.upstream.commit("main", &[("a.txt", "1\n"), ("b.txt", "1\n")], "more");
+    bench.fetch().await;
+    let worktree = bench.worktree("one").await;
+    bench.by_hand(worktree.path(), &["update-index", "--assume-unchanged", "a.txt"]);
+    bench.by_hand(worktree.path(), &["update-index", "--skip-worktree", "b.txt"]);
+    write(&worktree, "a.txt", "edited\n");
+    write(&worktree, "b.txt", "edited\n");
+    bench.upstream.commit("main", &[("a.txt", "base\n"), ("b.txt", "base\n")], "base");
+    let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
+    let refused = worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("it would cost something");
+    assert!(matches!(&refused, LandError::InTheWay { files } if files == &["a.txt", "b.txt"]), "{refused}");
+    assert_eq!((read(&worktree, "a.txt"), read(&worktree, "b.txt")), ("edited\n".to_owned(), "edited\n".to_owned()));
+}
+
+#[tokio::test]
+async fn files_and_folders_change_places_and_an_ignored_file_that_the_base_has_is_finished() {
+    let bench = Bench::new().await;
+    bench.upstream.commit("main", &[("place", "a file\n"), ("dir/a", "1\n"), (".gitignore", "*.log\n")], "more");
+    bench.fetch().await;
+    let worktree = bench.worktree("one").await;
+    write(&worktree, "own.txt", "own\n");
+    committed(&worktree, "1").await;
+    let other = bench.worktree("other").await;
+    for path in ["place", "dir"] {
+        bench.by_hand(other.path(), &["rm", "-rq", path]);
+    }
+    write(&other, "place/inside", "in a folder\n");
+    write(&other, "dir", "a file\n");
+    write(&other, "kept.log", "of the base\n");
+    bench.by_hand(other.path(), &["add", "--force", "."]);
+    bench.by_hand(other.path(), &["commit", "-qm", "base"]);
+    let commit = bench.commit_of(other.branch());
+    bench.by_hand(bench.mirror.path(), &["push", "-q", &bench.upstream.url(), &format!("{commit}:refs/heads/main")]);
+    let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
+    let landing = landing(&bench, &worktree, &head);
+    // Cut off after all the files were written.
+    let admin = read(&worktree, ".git");
+    let admin = std::path::Path::new(admin.trim_start_matches("gitdir: ").trim_end());
+    std::fs::copy(admin.join("index"), bench.path("old-index")).expect("copied");
+    worktree.land(&landing).await.expect("it can be moved");
+    std::fs::copy(bench.path("old-index"), admin.join("index")).expect("copied");
+    assert!(worktree.finish_landing().await.expect("it can be finished").is_some());
+    worktree.landed().expect("it can be written down");
+    assert_eq!(status(&bench, &worktree), "");
+    assert_eq!((read(&worktree, "place/inside"), read(&worktree, "dir")), ("in a folder\n".to_owned(), "a file\n".to_owned()));
+    assert_eq!(read(&worktree, "kept.log"), "of the base\n");
+}
+
+#[tokio::test]
+async fn a_submodule_that_the_base_moves_stays_where_it_is_on_disk() {
+    let module = testkit::upstream::Upstream::new();
+    let first = module.commit("main", &[("lib.txt", "1\n")], "a module");
+    let second = module.commit("main", &[("lib.txt", "2\n")], "newer");
+    let bench = Bench::new().await;
+    let config = format!("[submodule \"near\"]\n\tpath = libs/near\n\turl = {}\n", module.file_url());
+    bench.upstream.commit("main", &[(".gitmodules", &config)], "a start");
+    bench.upstream.submodule("main", "libs/near", &first);
+    bench.fetch().await;
+    let worktree = bench.worktree("one").await;
+    write(&worktree, "own.txt", "own\n");
+    committed(&worktree, "1").await;
+    bench.upstream.submodule("main", "libs/near", &second);
+    let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
+    worktree.land(&landing(&bench, &worktree, &head)).await.expect("it can be moved");
+    worktree.landed().expect("it can be written down");
+    write(&worktree, "more.txt", "more\n");
+    let next = committed(&bench.worktree("one").await, "2").await;
+    assert_eq!(bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{next}:libs/near")]), second, "and is not taken back");
+}

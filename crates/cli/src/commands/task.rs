@@ -65,8 +65,9 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,
         TaskCommand::Feedback { task } => task_publish::feedback(client, task, json).await,
-        TaskCommand::Update { task, merge, hand_over, onto_remote } => {
-            let strategy = if *merge { UpdateStrategy::Merge } else { UpdateStrategy::Rebase };
+        TaskCommand::Update { task, rebase, merge, hand_over, onto_remote } => {
+            let rebase = rebase.then_some(UpdateStrategy::Rebase);
+            let strategy = if *merge { Some(UpdateStrategy::Merge) } else { rebase };
             task_update::update(client, task, UpdateTask { strategy, hand_over: *hand_over, onto_remote: *onto_remote }, json)
                 .await
         }

@@ -9,6 +9,7 @@ use model::codex::{printable, printable_line};
 use model::problem::Problem;
 use model::publication::{Checks, Publication};
 use model::run::RunFile;
+use model::task::UpdateStrategy;
 
 use crate::client::Client;
 use crate::printer::Cell;
@@ -99,6 +100,14 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
         ("thread", meta.thread_id.map_or_else(|| "-".to_owned(), |thread| thread.to_string())),
     ] {
         printer::line(format!("{label:<8} {value}"));
+    }
+    if let Some(update) = meta.updates.last() {
+        let word = match update.strategy {
+            UpdateStrategy::Rebase => "rebased",
+            UpdateStrategy::Merge => "merged",
+        };
+        let (from, to) = (update.from_base.short(), update.to_base.short());
+        printer::line(format!("{:<8} after run {}: {word}, from {from} to {to}", "updated", update.after_run.0));
     }
     if let Some(place) = &task.queue {
         printer::line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));

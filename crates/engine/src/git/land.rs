@@ -117,6 +117,7 @@ impl Worktree {
         if tip == landing.to && landing.from != landing.to {
             admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
             let staging = Staging::begin(self, &landing.from).await?;
+            staging.trust_no_flags().await?;
             let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
             let changes = Changes::between(self, &landing.from, &landing.to).await?;
             self.keep_leftovers(&landing, &staged.tree, &changes).await?;
@@ -149,6 +150,7 @@ impl Worktree {
     /// What lies in the worktree, and what is to change. An error, if something that is not committed would be lost.
     async fn look(&self, landing: &Landing) -> Result<(Staging<'_>, Staged, Changes), LandError> {
         let staging = Staging::begin(self, &landing.from).await?;
+        staging.trust_no_flags().await?;
         let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
         if staged.had_conflicts {
             return Err(LandError::Unsettled { why: "there are conflicts that nobody resolved".to_owned() });

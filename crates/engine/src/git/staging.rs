@@ -67,6 +67,28 @@ impl<'w> Staging<'w> {
         Ok(staging)
     }
 
+    /// Looks at every file that is there, also where the worktree's index says that git need not.
+    pub(super) async fn trust_no_flags(&self) -> Result<(), RunProgramError> {
+        let mut flagged = Vec::new();
+        let on_record = |record: &[u8]| {
+            let (flag, path) = record.split_at(record.len().min(2));
+            // `S` is a file that is not to be in the worktree; a small letter one that is said not to change.
+            if flag.first().is_some_and(|&letter| letter == b'S' || letter.is_ascii_lowercase()) && self.is_there(path) {
+                flagged.extend_from_slice(path);
+                flagged.push(0);
+            }
+        };
+        let command = self.command().args(["ls-files", "-v", "--cached", "-z"]);
+        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
+        if !flagged.is_empty() {
+            for off in ["--no-assume-unchanged", "--no-skip-worktree"] {
+                let command = self.command().args(["update-index", off, "-z", "--stdin"]);
+                command.stdin(Stdin::Bytes(flagged.clone())).run_ok().await?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes all of the worktree in. `parents` are the commits whose submodules are the repository's own.
     pub(super) async fn stage(&self, parents: &[ObjectId]) -> Result<Staged, SnapshotError> {
         let before = self.list(&[]).await?;
@@ -193,6 +215,10 @@ impl<'w> Staging<'w> {
                 Err(RunProgramError::Failed { program, status: finished.status, stderr_tail: finished.stderr_tail })
             }
         }
+    }
+
+    fn is_there(&self, path: &[u8]) -> bool {
+        fs_err::symlink_metadata(self.worktree.tree.join(Path::new(std::ffi::OsStr::from_bytes(path)))).is_ok()
     }
 
     fn is_folder(&self, path: &[u8]) -> bool {

@@ -55,7 +55,7 @@ impl Inner {
     pub(crate) async fn update(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
-        strategy: UpdateStrategy,
+        strategy: Option<UpdateStrategy>,
         onto_remote: bool,
     ) -> Result<Updated, Problem> {
         slot.record().can_update()?;
@@ -112,7 +112,7 @@ impl Inner {
         &self,
         mirror: &Mirror,
         slot: &TaskSlot,
-        strategy: UpdateStrategy,
+        strategy: Option<UpdateStrategy>,
         pushed: Option<&Base>,
     ) -> Result<Result<Plan, Updated>, Problem> {
         let task = slot.record();
@@ -121,6 +121,10 @@ impl Inner {
         let base = match pushed {
             Some(pushed) => pushed.clone(),
             None => self.base_of(mirror, &task).await?,
+        };
+        let strategy = match strategy {
+            Some(strategy) => strategy,
+            None => self.fitting(mirror, &task, &from_base).await?,
         };
         let now = Timestamp::now();
         let request = ReplayRequest {
@@ -146,6 +150,12 @@ impl Inner {
         let after_run = task.last_run().number;
         let update = Update { after_run, strategy, from_base, to_base, from_head, to_head, at: now };
         Ok(Ok(Plan { update, dropped, base }))
+    }
+
+    /// A rebase, unless it would undo merges: conflicts that an agent resolved would come back.
+    async fn fitting(&self, mirror: &Mirror, task: &TaskRecord, base: &ObjectId) -> Result<UpdateStrategy, Problem> {
+        let own = mirror.own_commits(task.branch().as_str(), base).await.map_err(|error| unreadable(&error))?;
+        Ok(if own.all > own.plain { UpdateStrategy::Merge } else { UpdateStrategy::Rebase })
     }
 
     /// Moves the branch, if the task is as it was. The answer says whether it is.

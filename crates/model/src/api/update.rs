@@ -17,9 +17,9 @@ const FILES_NAMED: usize = 20;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateTask {
-    /// How: `rebase` where it is left out.
-    #[serde(default)]
-    pub strategy: UpdateStrategy,
+    /// How. Where it is left out: `rebase`, or `merge` for a branch that has merges of its own, which a rebase would undo.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<UpdateStrategy>,
     /// Whether a conflict is given to the agent, as a follow-up.
     #[serde(default)]
     pub hand_over: bool,
@@ -125,9 +125,9 @@ mod tests {
     #[test]
     fn what_is_asked_can_be_left_out() {
         let asked: UpdateTask = serde_json::from_str("{}").expect("it is all optional");
-        assert_eq!(asked, UpdateTask { strategy: UpdateStrategy::Rebase, hand_over: false, onto_remote: false });
+        assert_eq!(asked, UpdateTask { strategy: None, hand_over: false, onto_remote: false });
         let asked: UpdateTask = serde_json::from_str(r#"{"strategy":"merge","hand_over":true}"#).expect("its own words");
-        assert_eq!(asked, UpdateTask { strategy: UpdateStrategy::Merge, hand_over: true, onto_remote: false });
+        assert_eq!(asked, UpdateTask { strategy: Some(UpdateStrategy::Merge), hand_over: true, onto_remote: false });
     }
 
     #[test]

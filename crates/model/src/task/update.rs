@@ -15,11 +15,10 @@ use crate::merge::FileConflict;
 const FILES_NAMED: usize = 200;
 
 /// How a branch is brought up to its base.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateStrategy {
     /// The task's commits are made anew on the newest commit of the base.
-    #[default]
     Rebase,
     /// A commit that merges the base.
     Merge,
