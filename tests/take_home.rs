@@ -9,7 +9,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 const WORK: &str = "begin; printf 'a\\000b' > pic.bin; git add pic.bin; \
     git -c user.name='Änne A.' -c user.email=a@b commit -qm \"$(printf 'Grüße\\n\\nBody line\\n\\nSigned-off-by: Änne A. <a@b>')\"; \
-    echo two > two.txt; end done";
+    echo two > two.txt; printf 'dos\\r\\nfile\\r\\n' > dos.txt; end done";
 
 async fn stage() -> (Upstream, TestHome, String) {
     let upstream = Upstream::new();
@@ -78,7 +78,7 @@ async fn mails_become_the_same_commits() {
     let mine = clone(&upstream, &home, "mine");
     let file = mine.join("task.mbox");
     ran(&home, &["task", "patch", &task, "--output", file.to_str().expect("text")]).await;
-    upstream.git_in(&mine, &["am", "-q", "--keep-non-patch", file.to_str().expect("text")]);
+    upstream.git_in(&mine, &["am", "-q", "--keep-cr", "--keep-non-patch", file.to_str().expect("text")]);
     let mirror = home.path().join("envs").join(&env).join("mirror");
     let told = |folder: &std::path::Path, range: &str| upstream.git_in(folder, &["log", "--format=%an <%ae> %ad%n%B%T", range]);
     assert_eq!(told(&mine, "origin/main..HEAD"), told(&mirror, &format!("main..codex/{task}")), "authors, messages and trees");

@@ -241,3 +241,47 @@ async fn the_command_line_says_what_was_done() {
     let output = stage.home.command(&["task", "update", "--merge", &task]).output().await.expect("it runs");
     assert!(String::from_utf8_lossy(&output.stdout).contains("already"), "{output:?}");
 }
+
+#[tokio::test]
+async fn many_at_once_move_it_once_and_no_run_begins_on_half_of_it() {
+    let stage = Stage::new().await;
+    let task = stage.done("begin; echo one > one.txt; end done").await;
+    for round in 1..=3 {
+        stage.upstream.commit("main", &[("base.txt", &format!("{round}\n"))], "meanwhile");
+        let asked = json!({});
+        let updates = futures_util::future::join_all((0..6).map(|_| stage.update(&task, &asked)));
+        let path = format!("/api/v1/tasks/{task}/resume");
+        let prompt =
+            json!({ "prompt": format!("begin; git status --short | grep -q . && exit 1; echo {round} > {round}.txt; end done") });
+        let (answers, resumed) = tokio::join!(updates, stage.home.post(&path, &prompt));
+        for (status, answer) in &answers {
+            let is_fine = *status == 200 || answer["code"] == "run_active";
+            assert!(is_fine, "{answer}");
+        }
+        assert_eq!(resumed.0, 201, "{}", resumed.1);
+        let view = stage.home.settled(&task).await;
+        assert_eq!(view["status"], "completed", "{view}");
+        let (status, view) = stage.update(&task, &asked).await;
+        assert_eq!(status, 200, "{view}");
+        let moves = view["task"]["updates"].as_array().map(Vec::len);
+        assert_eq!(moves, Some(round), "once each: {view}");
+        assert_eq!(stage.upstream.git_in(&stage.worktree(&task), &["status", "--porcelain"]), "");
+    }
+    stage.check_diffs(&task, &["one.txt", "1.txt", "2.txt", "3.txt"]).await;
+    stage.git(&["fsck", "--strict", "--no-dangling"]);
+}
+
+#[tokio::test]
+async fn a_remote_that_is_gone_changes_nothing() {
+    let stage = Stage::new().await;
+    let task = stage.done("begin; echo one > one.txt; end done").await;
+    let before = stage.git(&["for-each-ref"]);
+    let aside = stage.upstream.path().with_extension("aside");
+    fs_err::rename(stage.upstream.path(), &aside).expect("moved away");
+    let (status, refused) = stage.update(&task, &json!({})).await;
+    assert_eq!((status, refused["code"].as_str()), (503, Some("fetch_failed")), "{refused}");
+    assert_eq!(stage.git(&["for-each-ref"]), before);
+    let (status, found) = stage.home.get(&format!("/api/v1/tasks/{task}/conflicts")).await;
+    assert_eq!((status, &found["conflicts"]), (200, &json!([])), "what is known can be looked at: {found}");
+    fs_err::rename(aside, stage.upstream.path()).expect("moved back");
+}

@@ -31,7 +31,7 @@ pub(super) async fn patch(client: &Client, task: &str, output: Option<&Path>) ->
     let id = ids::task(client, task).await?;
     take(client, &format!("/api/v1/tasks/{id}/patches"), output).await?;
     if let Some(file) = output {
-        printer::remark(format!("take the commits into your branch: git am --keep-non-patch {}", file.display()));
+        printer::remark(format!("take the commits into your branch: git am --keep-cr --keep-non-patch {}", file.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
