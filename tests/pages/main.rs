@@ -14,7 +14,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 /// A server with pages, an environment, and a browser that is signed in.
 struct Stage {
-    _upstream: Upstream,
+    upstream: Upstream,
     home: TestHome,
     env: String,
     browser: Browser,
@@ -31,7 +31,7 @@ impl Stage {
         let env = home.environment(&upstream.url()).await;
         let mut browser = Browser::start().await;
         let url = sign_in(&home, &mut browser).await;
-        Self { _upstream: upstream, home, env, browser, url }
+        Self { upstream, home, env, browser, url }
     }
 
     async fn task(&self, prompt: &str) -> String {

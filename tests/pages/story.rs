@@ -39,6 +39,25 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
 }
 
 #[tokio::test]
+async fn a_branch_is_brought_up_to_its_base_and_conflicts_are_shown() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; echo mine > README.md; end done").await;
+    stage.upstream.commit("main", &[("other.txt", "x\n")], "elsewhere");
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.click("form[action$='/update'] button").await;
+    stage.browser.until("location.pathname.endsWith('/update') === false && document.querySelector('#state')").await;
+    let base = stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["base_sha"].as_str().map(str::to_owned);
+    assert_eq!(base, stage.upstream.commit_of("main"));
+    stage.upstream.commit("main", &[("README.md", "theirs\n")], "the same place");
+    stage.browser.click("form[action$='/update'] button").await;
+    stage.browser.until("document.querySelector('h1')?.innerText === 'Conflicts'").await;
+    assert!(stage.text().await.contains("README.md"));
+    stage.browser.click("form button.primary").await;
+    stage.browser.until("document.querySelectorAll('.run-head').length === 2").await;
+    stage.content();
+}
+
+#[tokio::test]
 async fn the_list_shows_what_needs_somebody_and_changes_by_itself() {
     let mut stage = Stage::new().await;
     stage.open("/").await;

@@ -55,6 +55,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/remove", post(task::remove))
         .route("/tasks/{id}/push", post(task::push))
+        .route("/tasks/{id}/update", post(task::update))
         .route("/tasks/{id}/feedback", post(task::feedback))
         .route("/tasks/{id}/changes", get(review::page).post(review::comment))
         .route("/environments", get(environments::list).post(environments::add))

@@ -6,7 +6,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use model::api::{PublishTask, ResumeTask, TaskView};
+use model::api::{PublishTask, ResumeTask, TaskView, UpdateTask};
 use model::codex::{CodexEvent, Item, ItemKind, printable, printable_line};
 use model::ids::RunNumber;
 use model::problem::Problem;
@@ -181,6 +181,9 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                     (button_form(signed, &path("continue"), "Go on with the next", "", None))
                 }
                 @if has_work { a.button href=(path("changes")) { "Changes" } }
+                @if has_work && !view.active {
+                    (button_form(signed, &path("update"), "Bring up to its base", "", None))
+                }
                 a.button href=(path(&format!("runs/{}/log", meta.runs.last().map_or(1, |run| run.number.0)))) { "Raw log" }
                 @if !view.active {
                     (button_form(signed, &path("remove"), "Remove", "", Some("Move this task to the trash?")))
@@ -321,6 +324,36 @@ pub(crate) async fn push(
     };
     api.engine.publish_task(&id, asked).await?;
     Ok(see(&format!("/tasks/{id}")))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct UpdateForm {
+    #[serde(default)]
+    hand_over: String,
+}
+
+/// Up to the newest commit of its base. Where the two conflict nothing is changed, and the page says where.
+pub(crate) async fn update(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    SignedForm(signed, form): SignedForm<UpdateForm>,
+) -> Result<Response, PageProblem> {
+    let asked = UpdateTask { hand_over: !form.hand_over.is_empty(), ..UpdateTask::default() };
+    let Err(found) = api.engine.update_task(&id, asked).await? else { return Ok(see(&format!("/tasks/{id}"))) };
+    let body = html! {
+        p { a href={ "/tasks/" (id) } { "← the task" } }
+        h1 { "Conflicts" }
+        p { "The task's branch and " code { (printable_line(&found.base.name, 200)) } " changed the same places. Nothing was changed yet." }
+        ul.plain {
+            @for file in &found.conflicts { li { code { (printable_line(&file.path, 300)) } " " span.word { (file.kind.as_str()) } } }
+        }
+        form method="post" action={ "/tasks/" (id) "/update" } {
+            (form_token(&signed))
+            input type="hidden" name="hand_over" value="yes";
+            button.primary type="submit" { "Let Codex merge them" }
+        }
+    };
+    Ok(Page(layout::page("Conflicts", Place::Tasks, &body)).into_response())
 }
 
 pub(crate) async fn feedback(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
