@@ -349,3 +349,32 @@ async fn a_submodule_that_the_base_moves_stays_where_it_is_on_disk() {
     let next = committed(&bench.worktree("one").await, "2").await;
     assert_eq!(bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{next}:libs/near")]), second, "and is not taken back");
 }
+
+#[tokio::test]
+async fn a_base_that_git_would_not_check_out_moves_nothing() {
+    let bench = Bench::new().await;
+    let worktree = bench.worktree("one").await;
+    write(&worktree, "own.txt", "own\n");
+    let own = committed(&worktree, "1").await;
+    // A file of a name that only a repository has, in a folder.
+    let tree_of = |entry: &str, id: &str| {
+        let raw = (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hex"));
+        let content: Vec<u8> = entry.bytes().chain([0]).chain(raw).collect();
+        let file = bench.path("tree");
+        std::fs::write(&file, content).expect("a file");
+        bench.upstream.git(&["hash-object", "-t", "tree", "-w", "--literally", file.to_str().expect("text")])
+    };
+    let blob = bench.upstream.git(&["rev-parse", "main:README.md"]);
+    let tree = tree_of("40000 sub", &tree_of("100644 .git", &blob));
+    let commit = bench.upstream.git(&["commit-tree", &tree, "-p", "main", "-m", "harmful"]);
+    bench.upstream.point("refs/heads/main", &commit);
+    bench.fetch().await;
+    let request = replay(&bench, "one", worktree.base(), UpdateStrategy::Rebase).await;
+    if let Ok(Replayed::Moved { head, .. }) = request {
+        let refused = worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("git would not write it");
+        assert!(matches!(refused, LandError::Refused(_) | LandError::Program(_)), "{refused}");
+    }
+    assert_eq!(bench.commit_of(worktree.branch()), own.to_string());
+    assert!(bench.mirror.landings().expect("readable").is_empty());
+    assert_eq!(status(&bench, &worktree), "");
+}

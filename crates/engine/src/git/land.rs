@@ -59,6 +59,9 @@ pub enum LandError {
         /// Which.
         files: Vec<String>,
     },
+    /// Git tried it without changing anything, and would not.
+    #[error("git would not write the new files into the worktree: {0}")]
+    Refused(RunProgramError),
     /// The worktree could not be read.
     #[error(transparent)]
     Worktree(#[from] SnapshotError),
@@ -167,7 +170,29 @@ impl Worktree {
         });
         let (found, changes) = looked.await.map_err(io::Error::other)?;
         let files = found?;
-        if files.is_empty() { Ok((staging, staged, changes)) } else { Err(LandError::InTheWay { files }) }
+        if !files.is_empty() {
+            return Err(LandError::InTheWay { files });
+        }
+        self.rehearse(&staging, &staged.tree, &changes, &landing.to).await.map_err(|error| match error {
+            LandError::Program(error @ RunProgramError::Failed { .. }) => LandError::Refused(error),
+            other => other,
+        })?;
+        Ok((staging, staged, changes))
+    }
+
+    /// Does what [`Self::move_files`] will do, but for writing anything.
+    async fn rehearse(
+        &self,
+        staging: &Staging<'_>,
+        content: &ObjectId,
+        changes: &Changes,
+        to: &ObjectId,
+    ) -> Result<(), LandError> {
+        let wanted = self.with_changes(staging, changes).await?;
+        let command = staging.command().args(["read-tree", "--dry-run", "-m", "-u", "--no-recurse-submodules"]);
+        command.args([content.as_str(), wanted.as_str()]).run_ok().await?;
+        staging.command().args(["read-tree", "--dry-run", "--reset", to.as_str()]).run_ok().await?;
+        Ok(())
     }
 
     /// The branch, its base, and the commit that it leaves, in one transaction.

@@ -314,6 +314,8 @@ fn not_landed(error: &LandError) -> Problem {
             .hint("commit them, move them out of the task's worktree, or delete them; then ask again. Nothing was changed"),
         LandError::Unsettled { .. } => Problem::new(ProblemKind::WrongState, "worktree_unsettled", error.to_string())
             .hint("finish or abort what was begun in the task's worktree, and check its branch out. Nothing was changed"),
+        LandError::Refused(_) => Problem::new(ProblemKind::WrongState, "worktree_unsettled", error.to_string())
+            .hint("git's own words say which file it is about. Nothing was changed"),
         LandError::Moved => Problem::new(ProblemKind::WrongState, "branch_moved", error.to_string()).hint("ask again"),
         LandError::Worktree(_) | LandError::Program(_) | LandError::Files(_) => {
             Problem::internal(format!("the worktree could not follow its branch: {error}"))
