@@ -143,6 +143,32 @@ async fn a_remote_that_hangs_is_given_up() {
 }
 
 #[tokio::test]
+async fn over_http_git_gets_the_token_and_keeps_it_nowhere() {
+    let mut stage = Stage::new().await;
+    stage.home.stop().await;
+    // Somebody whose own helper would write down whatever git was given.
+    let (kept, config) = (stage.home.scratch().join("kept"), stage.home.scratch().join("gitconfig"));
+    fs_err::write(&config, format!("[credential]\n\thelper = store --file={}\n", kept.display())).expect("written");
+    stage.home.set("GIT_CONFIG_GLOBAL", &config);
+    stage.home.start().await;
+    let env = stage.home.environment(&format!("{}/me/app.git", stage.forge.api_url())).await;
+    let stage = Stage { env, ..stage };
+    let task = stage.task().await;
+    let published = stage.push(&task, &json!({ "pull_request": true })).await;
+    assert_eq!(done(&published)["pull_request"]["number"], 1);
+    assert_eq!(published["pushed_sha"].as_str().map(str::to_owned), stage.remote_commit(&task));
+    assert!(!kept.exists(), "{}", fs_err::read_to_string(&kept).unwrap_or_default());
+    stage.forge.set_token("ghp_another-token-of-the-same-owner");
+    let (status, _) =
+        stage.home.post(&format!("/api/v1/tasks/{task}/resume"), &json!({ "prompt": "begin; echo 2 > two; end 2" })).await;
+    assert_eq!(status, 201);
+    stage.home.settled(&task).await;
+    let refused = stage.push(&task, &json!({})).await;
+    assert_eq!(failed(&refused), "authentication_needed", "{refused}");
+    assert!(!refused.to_string().contains(testkit::forge::TOKEN), "{refused}");
+}
+
+#[tokio::test]
 async fn large_files_are_uploaded_with_the_branch() {
     let stage = Stage::new().await;
     stage.upstream.commit("main", &[(".gitattributes", "*.bin filter=lfs diff=lfs merge=lfs -text\n")], "large files");

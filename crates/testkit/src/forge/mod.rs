@@ -4,6 +4,7 @@
 //! against what the forge itself publishes of its API.
 
 mod forgejo;
+mod git_http;
 mod github;
 mod gitlab;
 mod state;
@@ -221,6 +222,13 @@ impl FakeForge {
 }
 
 async fn answer(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+    if uri.path().contains(".git/") {
+        let (repository, token) = {
+            let world = locked(&inner.world);
+            (world.repository.clone(), world.token.clone())
+        };
+        return git_http::answer(&repository, &token, &method, &uri, &headers, &body).await;
+    }
     let line = format!("{method} {}", uri.path());
     let fault = take_fault(&inner, &line);
     if let Some(Wrong::Answer { status, headers, body }) = fault {
