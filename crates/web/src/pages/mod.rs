@@ -28,6 +28,7 @@ use axum::routing::{get, post};
 use maud::{Markup, html};
 use model::api::ProblemView;
 use model::problem::Problem;
+use tower_http::compression::CompressionLayer;
 
 use crate::router::Api;
 
@@ -66,6 +67,8 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/settings/sessions/{id}/revoke", post(settings::revoke))
         .route("/manifest.webmanifest", get(assets::manifest))
         .route("/assets/{name}", get(assets::file))
+        // Event streams are left alone by it, and so is what is compressed already.
+        .layer(CompressionLayer::new())
 }
 
 /// A whole page on its way out.
