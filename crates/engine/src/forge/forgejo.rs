@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::api::Api;
-use super::github::{Pull, User, last_words};
+use super::github::{Pull, User, changed_pull, last_words, newest_pulls, one_pull};
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
 /// How a title says that its pull request is a draft.
@@ -106,30 +106,23 @@ impl Forge for Forgejo {
         Box::pin(async move {
             let title = if new.draft { format!("{DRAFT}{}", new.title) } else { new.title.clone() };
             let body = json!({ "title": title, "head": new.head, "base": new.base, "body": new.body });
-            self.api.change::<Pull>(Method::POST, &self.path("pulls"), &body).await?.into_pull_request()
+            changed_pull(&self.api, Method::POST, &self.path("pulls"), &body).await
         })
     }
 
     fn edit<'a>(&'a self, number: u64, edit: &'a EditPullRequest) -> Answer<'a, PullRequest> {
         Box::pin(async move {
             let path = self.path(&format!("pulls/{number}"));
-            self.api.change::<Pull>(Method::PATCH, &path, &edit.with_names("body", DRAFT)).await?.into_pull_request()
+            changed_pull(&self.api, Method::PATCH, &path, &edit.with_names("body", DRAFT)).await
         })
     }
 
     fn newest(&self) -> Answer<'_, Option<Vec<PullRequest>>> {
-        Box::pin(async move {
-            let path = self.path("pulls?state=all&sort=recentupdate&limit=50");
-            let found: Option<Vec<Pull>> = self.api.get_if_changed(&path).await?;
-            found.map(|found| found.into_iter().map(Pull::into_pull_request).collect()).transpose()
-        })
+        Box::pin(async move { newest_pulls(&self.api, &self.path("pulls?state=all&sort=recentupdate&limit=50")).await })
     }
 
     fn details(&self, number: u64) -> Answer<'_, Option<PullRequest>> {
-        Box::pin(async move {
-            let found: Option<Pull> = self.api.get_if_changed(&self.path(&format!("pulls/{number}"))).await?;
-            found.map(Pull::into_pull_request).transpose()
-        })
+        Box::pin(async move { one_pull(&self.api, &self.path(&format!("pulls/{number}"))).await })
     }
 
     fn checks<'a>(&'a self, _number: u64, sha: &'a ObjectId) -> Answer<'a, Option<Checks>> {

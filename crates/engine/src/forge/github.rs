@@ -199,30 +199,25 @@ impl Forge for GitHub {
     fn open<'a>(&'a self, new: &'a NewPullRequest) -> Answer<'a, PullRequest> {
         Box::pin(async move {
             let body = json!({ "title": new.title, "head": new.head, "base": new.base, "body": new.body, "draft": new.draft });
-            self.api.change::<Pull>(Method::POST, &self.path("pulls"), &body).await?.into_pull_request()
+            changed_pull(&self.api, Method::POST, &self.path("pulls"), &body).await
         })
     }
 
     fn edit<'a>(&'a self, number: u64, edit: &'a EditPullRequest) -> Answer<'a, PullRequest> {
         Box::pin(async move {
             let path = self.path(&format!("pulls/{number}"));
-            self.api.change::<Pull>(Method::PATCH, &path, &edit.with_names("body", "")).await?.into_pull_request()
+            changed_pull(&self.api, Method::PATCH, &path, &edit.with_names("body", "")).await
         })
     }
 
     fn newest(&self) -> Answer<'_, Option<Vec<PullRequest>>> {
-        Box::pin(async move {
-            let path = self.path("pulls?state=all&sort=updated&direction=desc&per_page=100");
-            let found: Option<Vec<Pull>> = self.api.get_if_changed(&path).await?;
-            found.map(|found| found.into_iter().map(Pull::into_pull_request).collect()).transpose()
-        })
+        Box::pin(
+            async move { newest_pulls(&self.api, &self.path("pulls?state=all&sort=updated&direction=desc&per_page=100")).await },
+        )
     }
 
     fn details(&self, number: u64) -> Answer<'_, Option<PullRequest>> {
-        Box::pin(async move {
-            let found: Option<Pull> = self.api.get_if_changed(&self.path(&format!("pulls/{number}"))).await?;
-            found.map(Pull::into_pull_request).transpose()
-        })
+        Box::pin(async move { one_pull(&self.api, &self.path(&format!("pulls/{number}"))).await })
     }
 
     fn checks<'a>(&'a self, _number: u64, sha: &'a ObjectId) -> Answer<'a, Option<Checks>> {
@@ -286,6 +281,28 @@ impl Forge for GitHub {
             Ok(Feedback { comments, checks })
         })
     }
+}
+
+/// A pull request that was made or changed.
+pub(super) async fn changed_pull(
+    api: &Api,
+    method: Method,
+    path: &str,
+    body: &impl serde::Serialize,
+) -> Result<PullRequest, ForgeError> {
+    api.change::<Pull>(method, path, body).await?.into_pull_request()
+}
+
+/// Those of a list that may not have changed.
+pub(super) async fn newest_pulls(api: &Api, path: &str) -> Result<Option<Vec<PullRequest>>, ForgeError> {
+    let found: Option<Vec<Pull>> = api.get_if_changed(path).await?;
+    found.map(|found| found.into_iter().map(Pull::into_pull_request).collect()).transpose()
+}
+
+/// One that may not have changed.
+pub(super) async fn one_pull(api: &Api, path: &str) -> Result<Option<PullRequest>, ForgeError> {
+    let found: Option<Pull> = api.get_if_changed(path).await?;
+    found.map(Pull::into_pull_request).transpose()
 }
 
 /// The last verdict of each reviewer: for, against, or taken back.
