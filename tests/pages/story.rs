@@ -29,7 +29,7 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
     stage.browser.click(".composer button").await;
     stage.browser.until("document.querySelectorAll('.run-head').length === 2 && document.querySelector('#state .status')?.innerText.includes('completed')").await;
     stage.browser.click("#state a[href$='/changes']").await;
-    stage.browser.until("document.querySelectorAll('.file').length === 2").await;
+    stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('.file').length === 2").await;
     stage.browser.click(".file tr.add").await;
     let draft = stage.browser.value("document.querySelector('#comments').value").await;
     assert!(draft.as_str().is_some_and(|draft| draft.contains("more.txt:1") && draft.contains("> +more")), "{draft}");
@@ -45,10 +45,10 @@ async fn a_branch_is_brought_up_to_its_base_and_conflicts_are_shown() {
     stage.upstream.commit("main", &[("other.txt", "x\n")], "elsewhere");
     stage.open(&format!("/tasks/{task}")).await;
     stage.browser.click("form[action$='/update'] button").await;
-    stage.browser.until("location.pathname.endsWith('/update') === false && document.querySelector('#state')").await;
-    let base = stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["base_sha"].as_str().map(str::to_owned);
-    assert_eq!(base, stage.upstream.commit_of("main"));
+    let newest = stage.upstream.commit_of("main");
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["base_sha"].as_str() == newest.as_deref()).await;
     stage.upstream.commit("main", &[("README.md", "theirs\n")], "the same place");
+    stage.open(&format!("/tasks/{task}")).await;
     stage.browser.click("form[action$='/update'] button").await;
     stage.browser.until("document.querySelector('h1')?.innerText === 'Conflicts'").await;
     assert!(stage.text().await.contains("README.md"));
