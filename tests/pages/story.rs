@@ -68,6 +68,11 @@ async fn the_list_shows_what_needs_somebody_and_changes_by_itself() {
         .until("document.querySelector('section[aria-label=\"Needs you\"] li.task')?.innerText.includes('failed')")
         .await;
     assert!(stage.text().await.contains("out of luck"));
+    stage.open("/?status=completed").await;
+    assert!(!stage.text().await.contains("out of luck"));
+    stage.open("/?status=failed%2Cinterrupted").await;
+    assert!(stage.text().await.contains("out of luck"));
+    stage.open("/").await;
     let fine = stage.task("begin; end fine").await;
     stage.browser.until("document.querySelectorAll('section[aria-label=\"Needs you\"] li.task').length === 2").await;
     stage.open(&format!("/tasks/{fine}")).await;

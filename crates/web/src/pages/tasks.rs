@@ -16,6 +16,16 @@ use crate::router::Api;
 /// So many tasks are on one page.
 const PAGE: usize = 100;
 
+/// What a list can be narrowed to.
+const STATUSES: [(&str, &str); 6] = [
+    ("", "every status"),
+    ("queued,preparing,running,stopping", "under way"),
+    ("completed", "completed"),
+    ("failed,interrupted", "failed or cut off"),
+    ("stopped", "stopped"),
+    ("queued", "queued"),
+];
+
 /// Where a task is in the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Group {
@@ -70,6 +80,11 @@ pub(crate) async fn list(_: Signed, State(api): State<Api>, Query(query): Query<
                 @for environment in &environments.items {
                     @let id = environment.env_id.to_string();
                     option value=(id) selected[query.env.as_deref() == Some(id.as_str())] { (environment.name) }
+                }
+            }
+            select name="status" aria-label="Status" {
+                @for (value, words) in STATUSES {
+                    option value=(value) selected[query.status.as_deref().unwrap_or_default() == value] { (words) }
                 }
             }
             button type="submit" { "Search" }
