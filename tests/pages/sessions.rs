@@ -3,9 +3,13 @@
 
 use reqwest::Method;
 use serde_json::Value;
+use testkit::TestHome;
 use testkit::browser::Browser;
+use testkit::small_disk::SmallDisk;
+use testkit::upstream::Upstream;
+use testkit::worker::scripted_worker;
 
-use super::{Stage, sign_in};
+use super::{BINARY, Stage, sign_in};
 
 /// Asks over TCP without any script or cookie.
 async fn plain(url: &str, method: Method, headers: &[(&str, &str)], body: &'static str) -> (u16, String) {
@@ -50,6 +54,48 @@ async fn a_link_signs_one_browser_in_and_a_revoked_one_is_out() {
     other.until("location.pathname === '/sign-in'").await;
     stage.browser.click("form[action='/sign-out'] button").await;
     stage.browser.until("location.pathname === '/sign-in'").await;
+}
+
+#[tokio::test]
+async fn who_is_signed_out_hears_no_more() {
+    let mut stage = Stage::new().await;
+    let go = stage.home.scratch().join("go");
+    let prompt = format!("begin; say before; await {}; say after; end done", go.display());
+    let task = stage.home.task(&stage.env, &prompt).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until("document.querySelector('#transcript .agent')?.innerText.includes('before')").await;
+    let mut other = Browser::start().await;
+    sign_in(&stage.home, &mut other).await;
+    other.open(&format!("{}/settings", stage.url)).await;
+    other.click("form[action*=revoke] button").await;
+    other.until("document.querySelectorAll('form[action*=revoke]').length === 0").await;
+    other.open(&format!("{}/tasks/{task}", stage.url)).await;
+    fs_err::write(&go, "").expect("written");
+    other.until("document.querySelectorAll('#transcript .agent').length === 3").await;
+    let heard = stage.browser.value("document.querySelectorAll('#transcript .agent').length").await;
+    assert_eq!(heard, 1, "who is signed in saw all three");
+    let asked = format!("fetch('/tasks/{task}/live?run=1&offset=0', {{ redirect: 'manual' }}).then((answer) => answer.type)");
+    assert_eq!(stage.browser.value(&asked).await, "opaqueredirect");
+}
+
+#[tokio::test]
+async fn a_full_disk_hides_no_page() {
+    let upstream = Upstream::new();
+    let mut home = TestHome::new(BINARY);
+    let disk = SmallDisk::mount(&home.path(), 32);
+    home.set("ORCH_WORKER", scripted_worker(home.scratch()));
+    home.set("ORCH_LISTEN", "127.0.0.1:0");
+    home.start().await;
+    let env = home.environment(&upstream.url()).await;
+    let mut browser = Browser::start().await;
+    let url = sign_in(&home, &mut browser).await;
+    let task = home.task(&env, "begin; end \"All done.\"").await;
+    home.settled(&task).await;
+    let ballast = disk.fill();
+    browser.open(&format!("{url}/tasks/{task}")).await;
+    browser.until("document.querySelector('#transcript .agent')?.innerText.includes('All done.')").await;
+    fs_err::remove_file(ballast).expect("ours");
+    home.stop().await;
 }
 
 #[tokio::test]

@@ -181,10 +181,13 @@ impl Engine {
         Ok(self.inner.task_view(self.task_slot(id)?.as_ref()))
     }
 
-    /// One task that somebody looks at now: how its last run ended is seen from here on.
+    /// One task that somebody looks at now: how its last run ended is seen from here on. It is shown all the same where that
+    /// cannot be written down, as on a full disk.
     pub async fn mark_seen(&self, id: &str) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        self.inner.ask(&slot, TaskRequest::See).await?;
+        if let Err(problem) = self.inner.ask(&slot, TaskRequest::See).await {
+            tracing::warn!(task = %slot.id, %problem, "could not write down that somebody looked at a task");
+        }
         Ok(self.inner.task_view(&slot))
     }
 

@@ -30,9 +30,10 @@ use crate::sse;
 const GATHER: Duration = Duration::from_millis(300);
 
 /// Tells that a list of tasks changed.
-pub(crate) async fn list(_: Signed, State(api): State<Api>, headers: HeaderMap) -> Response {
+pub(crate) async fn list(signed: Signed, State(api): State<Api>, headers: HeaderMap) -> Response {
     let after = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let feed = api.engine.feed(after);
+    let closing = api.closing.clone();
     let events = stream! {
         let mut feed = pin!(feed);
         while let Some((mut number, _)) = feed.next().await {
@@ -48,10 +49,13 @@ pub(crate) async fn list(_: Signed, State(api): State<Api>, headers: HeaderMap) 
                     },
                 }
             }
+            if !signed.is_open(&api) {
+                return;
+            }
             yield Event::default().id(number.to_string()).event("changed").data("1");
         }
     };
-    sse::answer(events, api.closing)
+    sse::answer(events, closing)
 }
 
 #[derive(Deserialize)]
@@ -97,6 +101,8 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
             loop {
                 tokio::select! {
                     line = lines.next(), if !ended => match line {
+                        // Who was signed out hears no more.
+                        _ if !signed.is_open(&api) => return,
                         Some(Ok(RunLine::Line { offset: behind, text })) => {
                             offset = behind;
                             let whose = Whose { task: &name, run };
@@ -121,7 +127,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                         Some(Err(_)) | None => return,
                     },
                     event = feed.next() => {
-                        let Some((_, event)) = event else { return };
+                        let Some((_, event)) = event.filter(|_| signed.is_open(&api)) else { return };
                         let is_ours = match &event {
                             FeedEvent::Task { task_id, .. } | FeedEvent::TaskProgress { task_id, .. } => *task_id == id,
                             FeedEvent::TaskRemoved { task_id } if *task_id == id => {

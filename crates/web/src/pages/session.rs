@@ -37,6 +37,11 @@ impl Signed {
         tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 
+    /// Whether the session still holds: a page may be open for longer.
+    pub(crate) fn is_open(&self, api: &Api) -> bool {
+        api.engine.is_signed_in(&self.secret)
+    }
+
     /// What this session is called in the list of sessions.
     pub(crate) fn id(&self, api: &Api) -> String {
         api.engine.session_id(&self.secret)
