@@ -1,6 +1,7 @@
 //! What pages load: one stylesheet, htmx, our own script, an icon. Built into the program, named by their content, kept by browsers
 //! for ever, and sent compressed.
 
+use std::borrow::Cow;
 use std::io::Write as _;
 use std::sync::LazyLock;
 
@@ -12,29 +13,36 @@ struct Asset {
     /// With a part of its content's hash.
     name: String,
     kind: &'static str,
-    content: &'static [u8],
+    content: Cow<'static, [u8]>,
     compressed: Vec<u8>,
 }
 
 impl Asset {
-    fn new(stem: &str, end: &str, kind: &'static str, content: &'static [u8]) -> Self {
-        let digest = ring::digest::digest(&ring::digest::SHA256, content);
+    fn new(stem: &str, end: &str, kind: &'static str, content: impl Into<Cow<'static, [u8]>>) -> Self {
+        let content = content.into();
+        let digest = ring::digest::digest(&ring::digest::SHA256, &content);
         let hash: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
-        let compressed = encoder.write_all(content).and_then(|()| encoder.finish()).expect("memory takes all");
+        let compressed = encoder.write_all(&content).and_then(|()| encoder.finish()).expect("memory takes all");
         Self { name: format!("{stem}-{hash}.{end}"), kind, content, compressed }
     }
 }
 
 static STYLE: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_bytes!("../../assets/style.css")));
+    LazyLock::new(|| Asset::new("style", "css", "text/css; charset=utf-8", include_bytes!("../../assets/style.css").as_slice()));
 static SCRIPT: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("app", "js", "text/javascript; charset=utf-8", include_bytes!("../../assets/app.js")));
+    LazyLock::new(|| Asset::new("app", "js", "text/javascript; charset=utf-8", dense(include_str!("../../assets/app.js"))));
 static HTMX: LazyLock<Asset> = LazyLock::new(|| {
-    Asset::new("htmx", "js", "text/javascript; charset=utf-8", include_bytes!("../../assets/htmx-4.0.1.min.js"))
+    Asset::new("htmx", "js", "text/javascript; charset=utf-8", include_bytes!("../../assets/htmx-4.0.1.min.js").as_slice())
 });
 static ICON: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../assets/icon.svg")));
+    LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../assets/icon.svg").as_slice()));
+
+/// A script without what is there for its readers: indents, empty lines, and lines that are comments. A line's end ends it as before.
+fn dense(script: &str) -> Vec<u8> {
+    let kept = script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//"));
+    kept.flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect()
+}
 
 fn path(asset: &Asset) -> String {
     format!("/assets/{}", asset.name)
@@ -66,7 +74,7 @@ pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Respon
         return (fixed, [(header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding")], asset.compressed.clone())
             .into_response();
     }
-    (fixed, asset.content).into_response()
+    (fixed, asset.content.clone()).into_response()
 }
 
 pub(crate) async fn manifest() -> Response {
@@ -95,8 +103,16 @@ mod tests {
     }
 
     #[test]
+    fn a_script_is_sent_without_its_comments() {
+        assert_eq!(dense("// what\n  let a = 1; // kept\n\n\t// why\n  b(`x //`);\n"), b"let a = 1; // kept\nb(`x //`);\n");
+    }
+
+    #[test]
     fn a_name_changes_with_the_content() {
-        let (one, two) = (Asset::new("a", "js", "text/javascript", b"1"), Asset::new("a", "js", "text/javascript", b"2"));
+        let (one, two) = (
+            Asset::new("a", "js", "text/javascript", b"1".as_slice()),
+            Asset::new("a", "js", "text/javascript", b"2".as_slice()),
+        );
         assert_ne!(one.name, two.name);
     }
 }
