@@ -165,6 +165,49 @@ async fn lists_are_pages_that_can_be_narrowed() {
 }
 
 #[tokio::test]
+async fn a_task_is_put_away_and_brought_back() {
+    let upstream = Upstream::new();
+    let home = TestHome::started(BINARY).await;
+    let env_id = home.environment(&upstream.url()).await;
+    let task_id = home.task(&env_id, "begin; await /never").await;
+    let address = format!("/api/v1/tasks/{task_id}");
+    home.wait_for(&address, |task| task["thread_id"].is_string()).await;
+    let (status, refused) = home.post(&format!("{address}/archive"), &Value::Null).await;
+    assert_eq!((status, &refused["code"]), (409, &json!("run_active")));
+    home.post(&format!("{address}/stop"), &Value::Null).await;
+    assert_eq!(home.settled(&task_id).await["group"], "needs_you");
+    let (status, away) = home.post(&format!("{address}/archive"), &Value::Null).await;
+    assert_eq!((status, &away["group"]), (200, &json!("done")), "{away}");
+    assert_eq!(home.post(&format!("{address}/archive"), &Value::Null).await.1["archived_at"], away["archived_at"]);
+    let listed = async |query: &str| {
+        let (_, page) = home.get(&format!("/api/v1/tasks{query}")).await;
+        page["items"].as_array().map(Vec::len)
+    };
+    assert_eq!((listed("").await, listed("?archived=only").await, listed("?archived=any").await), (Some(0), Some(1), Some(1)));
+    assert_eq!((listed("?archived=any&group=done").await, listed("?archived=any&group=queued").await), (Some(1), Some(0)));
+    // The command line finds it by a part of its id, also where lists leave it out.
+    let output = home.command(&["task", "unarchive", &task_id[..13]]).output().await.expect("it starts");
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(listed("").await, Some(1));
+    home.post(&format!("{address}/archive"), &Value::Null).await;
+    let (status, resumed) = home.post(&format!("{address}/resume"), &json!({ "prompt": "begin; end more" })).await;
+    assert_eq!((status, &resumed["archived_at"]), (201, &Value::Null), "another run brings it back");
+    assert_eq!(home.settled(&task_id).await["runs"][1]["status"], "completed");
+}
+
+#[tokio::test]
+async fn a_task_says_how_much_it_changed() {
+    let upstream = Upstream::new();
+    let home = TestHome::started(BINARY).await;
+    let env_id = home.environment(&upstream.url()).await;
+    let task_id = home.task(&env_id, "begin; echo one > one.txt; echo two > two.txt; end a").await;
+    let changes = json!({ "files": 2, "additions": 2, "deletions": 0 });
+    assert_eq!(home.settled(&task_id).await["runs"][0]["changes"], changes);
+    home.post(&format!("/api/v1/tasks/{task_id}/resume"), &json!({ "prompt": "begin; end nothing" })).await;
+    assert_eq!(home.settled(&task_id).await["runs"][1]["changes"], changes, "that of the whole branch");
+}
+
+#[tokio::test]
 async fn the_server_speaks_of_itself() {
     let home = TestHome::started(BINARY).await;
     assert_eq!(home.text("/healthz").await, "ok\n");

@@ -363,6 +363,12 @@ pub(crate) enum TaskCommand {
         /// Only those with one of these statuses, separated by commas
         #[arg(long)]
         status: Option<String>,
+        /// Only `needs_you`, `running`, `queued` or `done`
+        #[arg(long)]
+        group: Option<String>,
+        /// Only those that were archived
+        #[arg(long)]
+        archived: bool,
         /// Only those that mention this text
         #[arg(long, short)]
         query: Option<String>,
@@ -403,6 +409,18 @@ pub(crate) enum TaskCommand {
     Stop {
         /// Its id, or the first characters of it
         task: String,
+    },
+    /// Put tasks that have ended out of the lists, with all that they have
+    Archive {
+        /// Their ids, or the first characters of them
+        #[arg(required = true)]
+        tasks: Vec<String>,
+    },
+    /// Bring archived tasks back into the lists
+    Unarchive {
+        /// Their ids, or the first characters of them
+        #[arg(required = true)]
+        tasks: Vec<String>,
     },
     /// Print what a task changed, as a patch that `git apply` takes
     Diff {

@@ -22,7 +22,7 @@ pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem>
     let mut found = vec![];
     let mut cursor = String::new();
     loop {
-        let page: Page<TaskView> = client.get(&format!("/api/v1/tasks?limit=200&q={prefix}{cursor}")).await?;
+        let page: Page<TaskView> = client.get(&format!("/api/v1/tasks?limit=200&archived=any&q={prefix}{cursor}")).await?;
         found.extend(page.items.iter().map(|task| task.meta.task_id.to_string()).filter(|id| id.starts_with(prefix)));
         match page.next_cursor {
             Some(next) => cursor = format!("&cursor={next}"),

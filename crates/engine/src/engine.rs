@@ -191,6 +191,20 @@ impl Engine {
         Ok(self.inner.task_view(&slot))
     }
 
+    /// Puts a task that has ended out of the lists, with all that it has. Doing it twice is fine.
+    pub async fn archive_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Archive).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Puts it back. Doing it twice is fine.
+    pub async fn unarchive_task(&self, id: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::Unarchive).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
     /// Goes on in the task's thread.
     pub async fn resume_task(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;

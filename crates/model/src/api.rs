@@ -23,7 +23,7 @@ use crate::problem::{Problem, ProblemKind};
 use crate::queue::{Hold, QueuePlace};
 use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
-use crate::task::{TaskFile, TaskRecord, TaskStatus};
+use crate::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
 
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use queue::{QueueItem, QueueView};
@@ -219,6 +219,8 @@ pub struct TaskView {
     pub meta: TaskFile,
     /// The environment's name, while there is one.
     pub env_name: Option<Title>,
+    /// What it is to people: whether it needs them, runs, waits or is done.
+    pub group: TaskGroup,
     /// Whether a run is under way or about to be.
     pub active: bool,
     /// How far the worktree is, while it is being made.
@@ -231,7 +233,8 @@ pub struct TaskView {
 impl TaskView {
     /// The view of a record.
     pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>, queue: Option<QueuePlace>) -> Self {
-        Self { meta: TaskFile::from(record), env_name, active: record.last_run().is_active(), progress, queue }
+        let group = TaskGroup::of(record);
+        Self { meta: TaskFile::from(record), env_name, group, active: record.last_run().is_active(), progress, queue }
     }
 }
 
@@ -272,6 +275,12 @@ pub struct TaskQuery {
     /// Only tasks whose title, id, branch or prompt contains this text, whatever the case.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub q: Option<String>,
+    /// Whether those that were put away are among them: `no` where it is left out, `only`, or `any`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archived: Option<String>,
+    /// Only `needs_you`, `running`, `queued` or `done`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// How many at most: 1 to 200, 50 where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,

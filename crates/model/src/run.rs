@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::codex::Usage;
+use crate::diff::DiffStats;
 use crate::ids::{Attempt, ObjectId, RunNumber, ThreadId};
 use crate::names::{Prompt, Setting};
 use crate::queue::Priority;
@@ -48,6 +49,8 @@ pub struct RunEnd {
     pub last_message: Option<String>,
     /// What a reader should know besides: nested repositories left out, unreadable files, ….
     pub notes: Vec<String>,
+    /// How much the task's branch differed from its base afterwards, as far as git could tell.
+    pub changes: Option<DiffStats>,
 }
 
 /// How a run ended.
@@ -283,6 +286,9 @@ pub struct RunFile {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub not_before: Option<Timestamp>,
+    /// How much the task's branch differed from its base when this run had ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changes: Option<DiffStats>,
     /// Fields that another version wrote.
     #[serde(flatten)]
     #[schema(ignore)]
@@ -324,6 +330,7 @@ impl From<&RunRecord> for RunFile {
             priority: run.priority,
             cause: run.cause,
             not_before: run.not_before,
+            changes: end.and_then(|end| end.changes),
             extra: run.extra.clone(),
         }
     }
@@ -361,6 +368,7 @@ impl TryFrom<RunFile> for RunRecord {
                 usage_total: file.usage_total,
                 last_message: file.last_message,
                 notes: file.notes,
+                changes: file.changes,
             })),
             (None, RunStatus::Queued) => RunPhase::Queued,
             (None, RunStatus::Preparing) => RunPhase::Preparing,

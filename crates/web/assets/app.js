@@ -76,6 +76,11 @@
     const next = one("#list", page);
     if (!next) return;
     ages(next);
+    // What is ticked stays ticked.
+    for (const tick of all("input:checked", list)) {
+      const same = one(`input[value="${tick.value}"]`, next);
+      if (same) same.checked = true;
+    }
     list.replaceChildren(...next.childNodes);
   };
   const followList = (list) => {
@@ -163,7 +168,7 @@
   };
   const keys = {
     j: () => step(1), n: () => step(1), k: () => step(-1), p: () => step(-1),
-    x: () => one(".chosen [data-viewed]")?.click(),
+    x: () => one(".chosen [data-viewed], .chosen .pick input")?.click(),
     "/": () => one("input[type=search], .composer textarea")?.focus(),
     "?": () => alert("j, n: next\nk, p: before\nEnter: open\nx: viewed\n/: search or write\nCtrl or ⌘ + Enter: send"),
   };

@@ -159,6 +159,7 @@ mod tests {
         post /api/v1/gc
         post /api/v1/sign-in-links
         post /api/v1/tasks
+        post /api/v1/tasks/{task_id}/archive
         post /api/v1/tasks/{task_id}/continue
         post /api/v1/tasks/{task_id}/feedback
         post /api/v1/tasks/{task_id}/follow-ups
@@ -166,6 +167,7 @@ mod tests {
         post /api/v1/tasks/{task_id}/restore
         post /api/v1/tasks/{task_id}/resume
         post /api/v1/tasks/{task_id}/stop
+        post /api/v1/tasks/{task_id}/unarchive
         post /api/v1/tasks/{task_id}/update
         put /api/v1/tasks/{task_id}/follow-ups/{number}
         ");

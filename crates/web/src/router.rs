@@ -44,6 +44,8 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(tasks::show, tasks::remove))
         .routes(routes!(tasks::resume))
         .routes(routes!(tasks::stop))
+        .routes(routes!(tasks::archive))
+        .routes(routes!(tasks::unarchive))
         .routes(routes!(tasks::diff))
         .routes(routes!(take_home::bundle))
         .routes(routes!(update::update))

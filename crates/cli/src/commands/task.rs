@@ -38,12 +38,19 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked(run)?).await?;
             begun(client, &resumed, run.follow, json).await
         }
-        TaskCommand::List { env, status, query, limit } => {
+        TaskCommand::List { env, status, group, archived, query, limit } => {
             let env = match env {
                 Some(env) => Some(ids::environment(client, env).await?),
                 None => None,
             };
-            let filters = [("env", env.as_ref()), ("status", status.as_ref()), ("q", query.as_ref())];
+            let archived = archived.then(|| "only".to_owned());
+            let filters = [
+                ("env", env.as_ref()),
+                ("status", status.as_ref()),
+                ("group", group.as_ref()),
+                ("archived", archived.as_ref()),
+                ("q", query.as_ref()),
+            ];
             task_show::list(client, &filters, *limit, json).await
         }
         TaskCommand::Show { task } => {
@@ -54,6 +61,8 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, json).await,
         TaskCommand::Stop { task } => stop(client, task, json).await,
+        TaskCommand::Archive { tasks } => archive(client, tasks, "archive", json).await,
+        TaskCommand::Unarchive { tasks } => archive(client, tasks, "unarchive", json).await,
         TaskCommand::Diff { task, run, stat } => {
             let form = match (json, stat) {
                 (true, _) => task_diff::Form::Json,
@@ -186,6 +195,24 @@ async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Probl
         printer::line(format!("Run {} of {id} is {}", last_run(&now), now.meta.status.as_str()));
     } else {
         printer::line(format!("Nothing to stop: run {} of {id} is {} already", last_run(&now), now.meta.status.as_str()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts tasks away, or brings them back. The first one that cannot be ends it, and says which it is.
+async fn archive(client: &Client, tasks: &[String], deed: &'static str, json: bool) -> Result<ExitCode, Problem> {
+    let mut now = vec![];
+    for task in tasks {
+        let id = ids::task(client, task).await?;
+        let answer: Result<TaskView, Problem> = client.post(&format!("/api/v1/tasks/{id}/{deed}")).await;
+        let view = answer.map_err(|problem| Problem { detail: format!("{id}: {}", problem.detail), ..problem })?;
+        if !json {
+            printer::line(format!("{} {id}", if deed == "archive" { "Archived" } else { "Back in the lists:" }));
+        }
+        now.push(view);
+    }
+    if json {
+        printer::json(&now)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
+use model::diff::DiffStats;
 use model::ids::Attempt;
 use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
@@ -69,12 +70,23 @@ impl Inner {
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
             notes: [self.notes_on_worktree(&task), refused].concat(),
+            changes: None,
         };
         match snapshot {
             Ok(snapshot) => committed(&task, &mut end, &snapshot),
             Err(error) => uncommitted(&mut end, error),
         }
+        end.changes = self.size_of_changes(&task, &end).await;
         Ok(end)
+    }
+
+    /// How much the branch differs from its base now; none where git cannot say it, as a list can do without.
+    async fn size_of_changes(&self, task: &TaskRecord, end: &RunEnd) -> Option<DiffStats> {
+        let (base, head) = (task.base_sha.as_ref()?, end.commit.as_ref().or(task.head())?);
+        let mirror = self.mirror_of(task.env_id).ok()?;
+        let stat = mirror.stat(base, head).await;
+        let stat = stat.inspect_err(|error| tracing::warn!(task = %task.task_id, %error, "could not count what changed")).ok()?;
+        Some(DiffStats { files: stat.files.len() as u64, additions: stat.added(), deletions: stat.removed() })
     }
 
     /// What a reader should know of how the worktree was made: told once, in the first run.

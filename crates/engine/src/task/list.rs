@@ -7,7 +7,7 @@ use std::sync::Arc;
 use model::api::{Page, TaskQuery, TaskView};
 use model::ids::{EnvironmentId, TaskId};
 use model::problem::{Problem, ProblemKind};
-use model::task::{TaskRecord, TaskStatus};
+use model::task::{TaskGroup, TaskRecord, TaskStatus};
 
 use super::table::Age;
 use super::{TaskSlot, TaskTable};
@@ -39,6 +39,8 @@ fn unusable(what: &'static str, detail: String) -> Problem {
     let code = match what {
         "limit" => "limit_refused",
         "cursor" => "cursor_refused",
+        "group" => "group_refused",
+        "archived" => "archived_refused",
         _ => "status_refused",
     };
     Problem::new(ProblemKind::Unusable, code, detail)
@@ -48,6 +50,9 @@ struct Filter {
     env_id: Option<EnvironmentId>,
     statuses: Option<Vec<TaskStatus>>,
     text: Option<String>,
+    /// Whether only those that were put away, or only the others.
+    archived: Option<bool>,
+    group: Option<TaskGroup>,
 }
 
 impl Filter {
@@ -60,6 +65,8 @@ impl Filter {
         Ok(Self {
             env_id: env_id.transpose()?,
             statuses: statuses.transpose()?,
+            archived: parse_archived(query.archived.as_deref())?,
+            group: query.group.as_deref().map(parse_group).transpose()?,
             text: query.q.as_deref().map(str::to_lowercase).filter(|text| !text.is_empty()),
         })
     }
@@ -68,11 +75,10 @@ impl Filter {
         if self.env_id.is_some_and(|id| id != slot.env_id) {
             return false;
         }
-        if self.statuses.is_none() && self.text.is_none() {
-            return true;
-        }
         let task = slot.record();
-        self.statuses.as_ref().is_none_or(|statuses| statuses.contains(&task.status()))
+        self.archived.is_none_or(|archived| archived == task.archived_at.is_some())
+            && self.group.is_none_or(|group| group == TaskGroup::of(&task))
+            && self.statuses.as_ref().is_none_or(|statuses| statuses.contains(&task.status()))
             && self.text.as_ref().is_none_or(|text| mentions(&task, text))
     }
 }
@@ -81,6 +87,20 @@ fn mentions(task: &TaskRecord, text: &str) -> bool {
     task.branch().as_str().contains(text)
         || task.title.as_str().to_lowercase().contains(text)
         || task.runs.iter().any(|run| run.prompt.as_str().to_lowercase().contains(text))
+}
+
+fn parse_archived(text: Option<&str>) -> Result<Option<bool>, Problem> {
+    match text {
+        None | Some("no") => Ok(Some(false)),
+        Some("only") => Ok(Some(true)),
+        Some("any") => Ok(None),
+        Some(other) => Err(unusable("archived", format!("`{other}` does not say which tasks")).hint("no, only or any")),
+    }
+}
+
+fn parse_group(text: &str) -> Result<TaskGroup, Problem> {
+    TaskGroup::parse(text)
+        .ok_or_else(|| unusable("group", format!("`{text}` is no group")).hint("needs_you, running, queued or done"))
 }
 
 fn parse_status(text: &str) -> Result<TaskStatus, Problem> {
@@ -174,6 +194,8 @@ mod tests {
         };
         assert_eq!(refused(TaskQuery { limit: Some(0), ..TaskQuery::default() }), "limit_refused");
         assert_eq!(refused(TaskQuery { limit: Some(201), ..TaskQuery::default() }), "limit_refused");
+        assert_eq!(refused(TaskQuery { group: Some("asleep".to_owned()), ..TaskQuery::default() }), "group_refused");
+        assert_eq!(refused(TaskQuery { archived: Some("yes".to_owned()), ..TaskQuery::default() }), "archived_refused");
         assert_eq!(refused(TaskQuery { cursor: Some("x".to_owned()), ..TaskQuery::default() }), "cursor_refused");
         assert_eq!(refused(TaskQuery { status: Some("asleep".to_owned()), ..TaskQuery::default() }), "status_refused");
         assert_eq!(refused(TaskQuery { env: Some("../x".to_owned()), ..TaskQuery::default() }), "malformed_id");

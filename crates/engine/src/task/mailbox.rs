@@ -37,6 +37,8 @@ impl Inner {
                 | TaskRequest::Continue
                 | TaskRequest::Publish(..)
                 | TaskRequest::See
+                | TaskRequest::Archive
+                | TaskRequest::Unarchive
                 | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
             };
         }

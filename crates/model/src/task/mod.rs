@@ -3,6 +3,7 @@
 //! * `record`: what is true of a task, and how `meta.json` spells it.
 //! * [`request()`]: what a person may ask of a task, and when it is refused.
 //! * [`decide()`]: what follows from something that happened.
+//! * `group`: what a task is to people, in lists.
 //! * `publish`: the same two for what leaves the machine: a push, and a pull request.
 //! * `update`: what brought the branch up to its base, and what follows from it for what a run changed.
 //! * [`reconcile()`]: what must have happened, seen from the world after a restart.
@@ -10,6 +11,7 @@
 //! All three are total functions without I/O. Whoever calls them writes the record first and performs the effects after.
 
 mod decide;
+mod group;
 mod next;
 mod publish;
 mod reconcile;
@@ -18,6 +20,7 @@ mod request;
 mod update;
 
 pub use decide::{Decision, TaskEffect, TaskEvent, decide};
+pub use group::TaskGroup;
 pub use publish::PublicationEvent;
 pub use reconcile::{Holder, Observation, reconcile};
 pub use record::{FollowUp, NewRun, NewTask, TaskFile, TaskFileError, TaskRecord, TaskStatus};

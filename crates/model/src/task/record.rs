@@ -99,6 +99,8 @@ pub struct TaskRecord {
     pub publication: Option<Box<Publication>>,
     /// The last run that somebody looked at after it had ended; 0 for none.
     pub seen_run: u32,
+    /// When somebody put it away: it is out of the lists, and keeps all that it has.
+    pub archived_at: Option<Timestamp>,
     /// When its branch was brought up to its base, oldest first.
     pub updates: Vec<Update>,
     /// The key under which its creation may be asked for again.
@@ -127,6 +129,7 @@ impl TaskRecord {
             follow_ups_made: 0,
             publication: None,
             seen_run: 0,
+            archived_at: None,
             updates: vec![],
             idempotency_key: new.idempotency_key,
             extra: Map::new(),
@@ -157,6 +160,11 @@ impl TaskRecord {
         if self.removing { TaskStatus::Removing } else { self.last_run().status().into() }
     }
 
+    /// Whether somebody looked at how its last run ended.
+    pub fn is_seen(&self) -> bool {
+        self.last_run().number.0 <= self.seen_run
+    }
+
     /// Appends a queued run that continues the thread, or starts afresh where no turn ever began.
     pub(super) fn queue(&mut self, new: NewRun, cause: RunCause, now: Timestamp) {
         let last = self.last_run();
@@ -164,6 +172,8 @@ impl TaskRecord {
             self.thread_id.filter(|thread| self.runs.iter().any(|run| run.turn_started && run.thread_id == Some(*thread)));
         let run = queued(last.number.next(), last.attempt.next(), new, cause, resumes, now);
         self.runs.push(run);
+        // What goes on is back on the table.
+        self.archived_at = None;
     }
 
     /// Makes the next follow-up a queued run. For when no run is active.
@@ -313,6 +323,10 @@ pub struct TaskFile {
     /// The last run that somebody looked at after it had ended; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub seen_run: u32,
+    /// When somebody put it away: it is out of the lists, and keeps all that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub archived_at: Option<Timestamp>,
     /// When its branch was brought up to its base, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<Update>,
@@ -345,17 +359,11 @@ impl From<&TaskRecord> for TaskFile {
             follow_ups_made: task.follow_ups_made,
             publication: task.publication.clone(),
             seen_run: task.seen_run,
+            archived_at: task.archived_at,
             updates: task.updates.clone(),
             idempotency_key: task.idempotency_key.clone(),
             extra: task.extra.clone(),
         }
-    }
-}
-
-impl TaskFile {
-    /// Whether somebody looked at how its last run ended.
-    pub fn is_seen(&self) -> bool {
-        self.runs.last().is_none_or(|run| run.number.0 <= self.seen_run)
     }
 }
 
@@ -412,6 +420,7 @@ impl TryFrom<TaskFile> for TaskRecord {
             follow_ups_made: file.follow_ups_made,
             publication: file.publication,
             seen_run: file.seen_run,
+            archived_at: file.archived_at,
             updates: file.updates,
             idempotency_key: file.idempotency_key,
             extra: file.extra,

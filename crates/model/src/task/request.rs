@@ -31,6 +31,10 @@ pub enum TaskRequest {
     Publish(Box<Publish>, Option<String>),
     /// Note that somebody looked at how it ended.
     See,
+    /// Put it away: out of the lists, with all that it has.
+    Archive,
+    /// Back into the lists.
+    Unarchive,
     /// End the active run.
     Stop,
     /// Remove the task, stopping its run first.
@@ -86,6 +90,8 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::Continue => go_on(task, now),
         TaskRequest::Publish(asked, compare_url) => publish(task, *asked, compare_url, now),
         TaskRequest::See => Ok(see(task)),
+        TaskRequest::Archive => archive(task, now),
+        TaskRequest::Unarchive => Ok(unarchive(task, now)),
         TaskRequest::Stop => Ok(stop(task, now)),
         TaskRequest::Remove => Ok(remove(task, now)),
     }
@@ -162,6 +168,28 @@ fn see(task: &TaskRecord) -> Decision {
     Decision { record, effects: vec![] }
 }
 
+/// Who puts a task away has seen how it ended. A second time changes nothing.
+fn archive(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
+    if task.removing {
+        return Err(Refusal::Removing);
+    }
+    if task.last_run().is_active() {
+        return Err(Refusal::RunActive);
+    }
+    let mut decision = see(task);
+    decision.record.archived_at = Some(task.archived_at.unwrap_or(now));
+    Ok(decision)
+}
+
+fn unarchive(task: &TaskRecord, now: Timestamp) -> Decision {
+    if task.archived_at.is_none() {
+        return Decision { record: task.clone(), effects: vec![] };
+    }
+    let mut record = task.clone();
+    record.archived_at = None;
+    Decision::changed(record, now, vec![])
+}
+
 fn stop(task: &TaskRecord, now: Timestamp) -> Decision {
     let mut record = task.clone();
     let attempt = record.last_run().attempt;
@@ -201,6 +229,7 @@ pub(super) fn never_ran(now: Timestamp) -> RunEnd {
         usage_total: None,
         last_message: None,
         notes: vec![],
+        changes: None,
     }
 }
 
@@ -221,6 +250,22 @@ mod tests {
         assert_eq!((seen.seen_run, seen.updated_at), (1, task.updated_at));
         let more = asked(&seen, TaskRequest::Resume(samples::new_run("more"))).expect("granted").record;
         assert_eq!(asked(&more, TaskRequest::See).expect("granted").record.seen_run, 1, "it has not ended");
+    }
+
+    #[test]
+    fn what_has_ended_can_be_put_away_and_comes_back_when_it_goes_on() {
+        for active in [samples::queued(), samples::running(), samples::stopping()] {
+            assert_eq!(asked(&active, TaskRequest::Archive), Err(Refusal::RunActive));
+        }
+        let away = asked(&samples::completed(), TaskRequest::Archive).expect("granted").record;
+        assert_eq!((away.archived_at, away.seen_run), (Some(samples::later()), 1));
+        let again = request(&away, TaskRequest::Archive, samples::now()).expect("granted").record;
+        assert_eq!(again, away, "it was put away then");
+        for back in [TaskRequest::Unarchive, TaskRequest::Resume(samples::new_run("more"))] {
+            assert_eq!(asked(&away, back).expect("granted").record.archived_at, None);
+        }
+        let open = samples::completed();
+        assert_eq!(asked(&open, TaskRequest::Unarchive), Ok(Decision { record: open, effects: vec![] }));
     }
 
     #[test]

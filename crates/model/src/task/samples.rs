@@ -74,6 +74,7 @@ pub(crate) fn success() -> RunEnd {
         usage: Some(Usage::default()),
         usage_total: Some(Usage::default()),
         last_message: Some("done".to_owned()),
+        changes: None,
         notes: vec!["a note".to_owned()],
     }
 }

@@ -19,7 +19,9 @@ impl World {
         let mut tasks = BTreeMap::new();
         let mut cursor = String::new();
         loop {
-            let Some((200, page)) = self.ask(Method::GET, &format!("/api/v1/tasks?limit=200{cursor}"), &Value::Null).await else {
+            let Some((200, page)) =
+                self.ask(Method::GET, &format!("/api/v1/tasks?limit=200&archived=any{cursor}"), &Value::Null).await
+            else {
                 self.account.violations.push(format!("the server does not list its tasks: {}", self.home.log()));
                 return;
             };

@@ -221,7 +221,7 @@ impl World {
     }
 
     async fn tasks(&mut self) -> Vec<Value> {
-        let page = self.ask(Method::GET, "/api/v1/tasks?limit=200", &Value::Null).await;
+        let page = self.ask(Method::GET, "/api/v1/tasks?limit=200&archived=any", &Value::Null).await;
         page.and_then(|(_, page)| page["items"].as_array().cloned()).unwrap_or_default()
     }
 

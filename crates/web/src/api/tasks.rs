@@ -52,6 +52,8 @@ pub(crate) async fn create(
         ("q" = Option<String>, Query, description = "Only tasks whose title, id, branch or prompt contains this text, whatever the case"),
         ("limit" = Option<usize>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 where it is left out"),
         ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+        ("group" = Option<String>, Query, description = "Only `needs_you`, `running`, `queued` or `done`"),
+        ("archived" = Option<String>, Query, description = "Whether those that were put away are among them: `no`, `only` or `any`; `no` where it is left out"),
     ),
     responses(
         (status = 200, description = "The page", body = Page<TaskView>),
@@ -113,6 +115,30 @@ pub(crate) async fn resume(
     responses((status = 200, description = "The task as it is now", body = TaskView), Refused, NotThere))]
 pub(crate) async fn stop(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
     Ok(Json(api.engine.stop_task(&id).await?))
+}
+
+/// Archive a task
+///
+/// Puts a task that has ended out of the lists, with all that it has. Doing it twice is harmless; another run brings it back.
+#[utoipa::path(post, path = "/tasks/{task_id}/archive", operation_id = "archive_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id")),
+    responses(
+        (status = 200, description = "The task as it is now", body = TaskView),
+        (status = 409, description = "A run is active", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere,
+    ))]
+pub(crate) async fn archive(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(api.engine.archive_task(&id).await?))
+}
+
+/// Bring a task back into the lists
+///
+/// Doing it twice is harmless.
+#[utoipa::path(post, path = "/tasks/{task_id}/unarchive", operation_id = "unarchive_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id")),
+    responses((status = 200, description = "The task as it is now", body = TaskView), Refused, NotThere))]
+pub(crate) async fn unarchive(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(api.engine.unarchive_task(&id).await?))
 }
 
 #[derive(Debug, Deserialize)]

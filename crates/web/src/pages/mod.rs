@@ -2,7 +2,7 @@
 //! script runs.
 //!
 //! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`]: what all pages share.
-//! * [`tasks`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`]: one file per page and its forms.
+//! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`]: one file per page and its forms.
 //! * [`entry`], [`live`]: the transcript, and how pages follow what happens.
 //!
 //! A page is a function from the API's own views to markup. Whatever an agent wrote is text: nothing of it becomes markup, an
@@ -15,6 +15,7 @@ mod layout;
 mod live;
 mod new_task;
 mod review;
+mod selected;
 mod session;
 mod settings;
 mod task;
@@ -45,6 +46,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/sign-out", post(session::sign_out))
         .route("/tasks/new", get(new_task::page))
         .route("/tasks", post(new_task::create))
+        .route("/tasks/selected", post(selected::act))
         .route("/tasks/{id}", get(task::page))
         .route("/tasks/{id}/live", get(live::task))
         .route("/tasks/{id}/runs/{n}/older", get(task::older))
@@ -54,6 +56,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/stop", post(task::stop))
         .route("/tasks/{id}/continue", post(task::go_on))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
+        .route("/tasks/{id}/archive", post(task::archive))
         .route("/tasks/{id}/remove", post(task::remove))
         .route("/tasks/{id}/push", post(task::push))
         .route("/tasks/{id}/update", post(task::update))

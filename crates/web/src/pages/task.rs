@@ -186,6 +186,8 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                 }
                 a.button href=(path(&format!("runs/{}/log", meta.runs.last().map_or(1, |run| run.number.0)))) { "Raw log" }
                 @if !view.active {
+                    @let words = if meta.archived_at.is_some() { "Bring back" } else { "Archive" };
+                    (button_form(signed, &path("archive"), words, "", None))
                     (button_form(signed, &path("remove"), "Remove", "", Some("Move this task to the trash?")))
                 }
             }
@@ -287,6 +289,16 @@ pub(crate) async fn forget(
 ) -> Result<Response, PageProblem> {
     api.engine.remove_follow_up(&id, number).await?;
     Ok(see(&format!("/tasks/{id}")))
+}
+
+/// Out of the lists, or back into them.
+pub(crate) async fn archive(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    if api.engine.task(&id)?.meta.archived_at.is_some() {
+        api.engine.unarchive_task(&id).await?;
+        return Ok(see(&format!("/tasks/{id}")));
+    }
+    api.engine.archive_task(&id).await?;
+    Ok(see("/"))
 }
 
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {

@@ -1,20 +1,22 @@
 //! The list of tasks: what needs somebody first, then what runs, what waits, and what is done.
-//! Filters and pages are in the address, so that they can be kept and sent.
+//! Filters, groups and pages are in the address, so that they can be kept and sent.
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
 use model::api::{TaskQuery, TaskView};
 use model::codex::printable_line;
-use model::publication::PullRequestState;
-use model::task::TaskStatus;
+use model::problem::Problem;
+use model::task::TaskGroup;
+use serde::Deserialize;
 
 use super::layout::{self, Place};
+use super::selected;
 use super::session::Signed;
 use super::{Answer, Page};
 use crate::router::Api;
 
-/// So many tasks are on one page.
-const PAGE: usize = 100;
+/// So many tasks of a group are on one page.
+const PAGE: usize = 50;
 
 /// What a list can be narrowed to.
 const STATUSES: [(&str, &str); 6] = [
@@ -26,71 +28,90 @@ const STATUSES: [(&str, &str); 6] = [
     ("queued", "queued"),
 ];
 
-/// Where a task is in the list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Group {
-    NeedsYou,
-    Running,
-    Queued,
-    Done,
-}
-
-impl Group {
-    const ALL: [(Self, &str); 4] =
-        [(Self::NeedsYou, "Needs you"), (Self::Running, "Running"), (Self::Queued, "Queued"), (Self::Done, "Done")];
-
-    fn of(task: &TaskView) -> Self {
-        match task.meta.status {
-            TaskStatus::Queued => Self::Queued,
-            TaskStatus::Preparing | TaskStatus::Running | TaskStatus::Stopping | TaskStatus::Removing => Self::Running,
-            TaskStatus::Failed | TaskStatus::Interrupted => Self::NeedsYou,
-            TaskStatus::Completed | TaskStatus::Stopped if needs_somebody(task) => Self::NeedsYou,
-            TaskStatus::Completed | TaskStatus::Stopped => Self::Done,
-        }
+fn name(group: TaskGroup) -> &'static str {
+    match group {
+        TaskGroup::NeedsYou => "Needs you",
+        TaskGroup::Running => "Running",
+        TaskGroup::Queued => "Queued",
+        TaskGroup::Done => "Done",
     }
 }
 
-/// A finished task that nobody looked at, a pull request with conflicts or red checks, a push that failed.
-fn needs_somebody(task: &TaskView) -> bool {
-    let publication = task.meta.publication.as_deref();
-    let pull_request = publication.and_then(|publication| publication.pull_request.as_ref());
-    let open = pull_request.filter(|pull_request| pull_request.state == PullRequestState::Open);
-    let red = open.is_some_and(|open| {
-        let wants_changes = open.reviews.as_ref().is_some_and(|reviews| !reviews.changes_requested.is_empty());
-        open.mergeable == Some(false) || wants_changes || open.checks.as_ref().is_some_and(|checks| !checks.failed.is_empty())
-    });
-    let merged = pull_request.is_some_and(|pull_request| pull_request.state == PullRequestState::Merged);
-    let failed = publication.is_some_and(|publication| publication.error.is_some());
-    red || failed || (!merged && !task.meta.is_seen())
+/// What the address asks for. A form sends fields that were left empty too.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    q: String,
+    #[serde(default)]
+    env: String,
+    #[serde(default)]
+    status: String,
+    #[serde(default)]
+    archived: String,
+    #[serde(default)]
+    group: String,
+    #[serde(default)]
+    cursor: String,
 }
 
-pub(crate) async fn list(_: Signed, State(api): State<Api>, Query(query): Query<TaskQuery>) -> Answer {
-    let asked = TaskQuery { limit: Some(PAGE), env: query.env.clone().filter(|env| !env.is_empty()), ..query.clone() };
-    let asked = TaskQuery { status: asked.status.filter(|status| !status.is_empty()), ..asked };
-    let page = api.engine.tasks(&asked)?;
+impl Asked {
+    fn query(&self, group: TaskGroup) -> TaskQuery {
+        let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+        TaskQuery {
+            q: given(&self.q),
+            env: given(&self.env),
+            status: given(&self.status),
+            archived: given(&self.archived),
+            group: Some(group.as_str().to_owned()),
+            cursor: given(&self.cursor),
+            limit: Some(PAGE),
+        }
+    }
+
+    /// The groups that are asked for: all of them, or one and a page of it.
+    fn groups(&self) -> Vec<TaskGroup> {
+        TaskGroup::parse(&self.group).map_or_else(|| TaskGroup::ALL.to_vec(), |group| vec![group])
+    }
+
+    /// Where the tasks after this page are.
+    fn older(&self, group: TaskGroup, cursor: &str) -> String {
+        let fields = [("q", &*self.q), ("env", &*self.env), ("status", &*self.status), ("archived", &*self.archived)];
+        let kept = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        let address = format!("/?group={}&cursor={}", group.as_str(), model::forge::escaped(cursor));
+        kept.fold(address, |address, (name, value)| address + "&" + name + "=" + &model::forge::escaped(value))
+    }
+}
+
+pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Query<Asked>) -> Answer {
+    let parts = asked.groups().into_iter().map(|group| Ok((group, api.engine.tasks(&asked.query(group))?)));
+    let parts = parts.collect::<Result<Vec<_>, Problem>>()?;
     let environments = api.engine.environments();
     let troubles = api.engine.status().troubles;
     let body = html! {
         h1 { "Tasks" }
         @for trouble in &troubles { p.warning role="status" { (trouble.detail) } }
         form.filters method="get" action="/" role="search" {
-            input type="search" name="q" value=(query.q.clone().unwrap_or_default()) placeholder="Search" aria-label="Search in titles, prompts and branches";
+            input type="search" name="q" value=(asked.q) placeholder="Search" aria-label="Search in titles, prompts and branches";
             select name="env" aria-label="Repository" {
                 option value="" { "every repository" }
                 @for environment in &environments.items {
                     @let id = environment.env_id.to_string();
-                    option value=(id) selected[query.env.as_deref() == Some(id.as_str())] { (environment.name) }
+                    option value=(id) selected[asked.env == id] { (environment.name) }
                 }
             }
             select name="status" aria-label="Status" {
                 @for (value, words) in STATUSES {
-                    option value=(value) selected[query.status.as_deref().unwrap_or_default() == value] { (words) }
+                    option value=(value) selected[asked.status == value] { (words) }
                 }
             }
+            label { input type="checkbox" name="archived" value="only" checked[asked.archived == "only"]; "archived" }
             button type="submit" { "Search" }
         }
+        @if let Some(group) = TaskGroup::parse(&asked.group) {
+            p { a href="/" { "← all tasks" } " · " (name(group)) }
+        }
         div #list data-live="/live" {
-            @if page.items.is_empty() {
+            @if parts.iter().all(|(_, page)| page.items.is_empty()) {
                 div.empty {
                     @if environments.items.is_empty() {
                         p { "Nothing here yet. First, a repository that Codex works in:" }
@@ -101,47 +122,46 @@ pub(crate) async fn list(_: Signed, State(api): State<Api>, Query(query): Query<
                     }
                 }
             }
-            @for (group, name) in Group::ALL {
-                @let tasks: Vec<_> = page.items.iter().filter(|task| Group::of(task) == group).collect();
-                @if !tasks.is_empty() {
-                    section aria-label=(name) {
-                        h2 { (name) " " span.count { (tasks.len()) } }
-                        ul.tasks { @for task in tasks { (row(task)) } }
+            @for (group, page) in &parts {
+                @if !page.items.is_empty() {
+                    section aria-label=(name(*group)) {
+                        h2 {
+                            (name(*group)) " "
+                            span.count { @if asked.cursor.is_empty() { (page.items.len()) @if page.next_cursor.is_some() { "+" } } }
+                        }
+                        ul.tasks { @for task in &page.items { (row(task)) } }
+                        @if let Some(cursor) = &page.next_cursor { a.button href=(asked.older(*group, cursor)) { "Older" } }
                     }
                 }
             }
-            @for damaged in &page.damaged {
+            @for damaged in parts.iter().take(1).flat_map(|(_, page)| &page.damaged) {
                 p.warning { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) }
             }
-            @if let Some(cursor) = &page.next_cursor {
-                a.button href=(older(&query, cursor)) { "Older tasks" }
-            }
         }
+        (selected::bar(&signed, asked.archived == "only"))
     };
     Ok(Page(layout::page("Tasks", Place::Tasks, &body)))
-}
-
-fn older(query: &TaskQuery, cursor: &str) -> String {
-    let part = |name: &str, value: Option<&String>| {
-        value.filter(|value| !value.is_empty()).map(|value| format!("&{name}={}", model::forge::escaped(value)))
-    };
-    let parts = [part("q", query.q.as_ref()), part("env", query.env.as_ref()), part("status", query.status.as_ref())];
-    format!("/?cursor={}{}", model::forge::escaped(cursor), parts.into_iter().flatten().collect::<String>())
 }
 
 fn row(task: &TaskView) -> Markup {
     let meta = &task.meta;
     let last = meta.runs.last();
+    let title = printable_line(meta.title.as_str(), 120);
+    let changes = meta.runs.iter().rev().find_map(|run| run.changes).filter(|changes| changes.files > 0);
     let said = last.and_then(|run| run.last_message.as_deref());
     let error = last.and_then(|run| run.error.as_ref());
     let pull_request = meta.publication.as_ref().and_then(|publication| publication.pull_request.as_ref());
     html! {
         li.task {
+            label.pick {
+                input type="checkbox" name="task" value=(meta.task_id) form="selected";
+                span.visually-hidden { "Select " (title) }
+            }
             a href={ "/tasks/" (meta.task_id) } {
-                span.title { (printable_line(meta.title.as_str(), 120)) }
+                span.title { (title) }
                 (layout::status(meta.status))
                 span.facts {
-                    span { (task.env_name.as_ref().map_or("-", |name| name.as_str())) }
+                    span title=(meta.branch) { (task.env_name.as_ref().map_or("-", |name| name.as_str())) }
                     " · " (layout::age(last.map_or(meta.created_at, |run| run.finished_at.or(run.started_at).unwrap_or(run.queued_at))))
                     @if let Some(place) = &task.queue { " · number " (place.position) " in the queue" }
                     @if let Some(progress) = &task.progress {
@@ -149,6 +169,9 @@ fn row(task: &TaskView) -> Markup {
                     }
                     @if meta.runs.len() > 1 { " · " (meta.runs.len()) " runs" }
                     @if !meta.follow_ups.is_empty() { " · " (meta.follow_ups.len()) " to come" }
+                    @if let Some(changes) = changes {
+                        " · " span.plus { "+" (changes.additions) } " " span.minus { "−" (changes.deletions) }
+                    }
                     @if let Some(pull_request) = pull_request {
                         " · #" (pull_request.number) " " (pull_request.state.as_str())
                         @if let Some(checks) = &pull_request.checks { @if checks.words() != "none" { ", " (checks.words()) } }

@@ -1,0 +1,131 @@
+//! Where a task stands for the people behind it: whether it needs them, runs, waits, or is done.
+//! Lists are ordered by it, and the API answers it, so that everybody calls the same tasks by the same word.
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{TaskRecord, TaskStatus};
+use crate::publication::PullRequestState;
+
+/// What a task is to people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskGroup {
+    /// It failed or was cut off, finished unseen, could not be published, or its pull request has red checks, conflicts or
+    /// wishes for changes.
+    NeedsYou,
+    /// A run is under way, or the task is on its way out.
+    Running,
+    /// Its run waits in the queue.
+    Queued,
+    /// It ended, and somebody saw it.
+    Done,
+}
+
+impl TaskGroup {
+    /// All of them, in the order of a list.
+    pub const ALL: [Self; 4] = [Self::NeedsYou, Self::Running, Self::Queued, Self::Done];
+
+    /// Where this task is.
+    pub fn of(task: &TaskRecord) -> Self {
+        match task.status() {
+            TaskStatus::Queued => Self::Queued,
+            TaskStatus::Preparing | TaskStatus::Running | TaskStatus::Stopping | TaskStatus::Removing => Self::Running,
+            TaskStatus::Failed | TaskStatus::Interrupted => Self::NeedsYou,
+            TaskStatus::Completed | TaskStatus::Stopped if needs_somebody(task) => Self::NeedsYou,
+            TaskStatus::Completed | TaskStatus::Stopped => Self::Done,
+        }
+    }
+
+    /// As the API and the address of a page name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NeedsYou => "needs_you",
+            Self::Running => "running",
+            Self::Queued => "queued",
+            Self::Done => "done",
+        }
+    }
+
+    /// The group of this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|group| group.as_str() == text)
+    }
+}
+
+/// A finished task that nobody looked at, a pull request with conflicts or red checks, a push that failed.
+fn needs_somebody(task: &TaskRecord) -> bool {
+    let publication = task.publication.as_deref();
+    let pull_request = publication.and_then(|publication| publication.pull_request.as_ref());
+    let red = pull_request.filter(|found| found.state == PullRequestState::Open).is_some_and(|open| {
+        let wants_changes = open.reviews.as_ref().is_some_and(|reviews| !reviews.changes_requested.is_empty());
+        open.mergeable == Some(false) || wants_changes || open.checks.as_ref().is_some_and(|checks| !checks.failed.is_empty())
+    });
+    let merged = pull_request.is_some_and(|found| found.state == PullRequestState::Merged);
+    let failed = publication.is_some_and(|publication| publication.error.is_some());
+    red || failed || (!merged && !task.is_seen())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+    use crate::publication::samples::pull_request;
+    use crate::publication::{Publication, PublicationStatus, Publish, PullRequest};
+
+    #[test]
+    fn every_phase_has_its_group() {
+        let groups: Vec<_> = [samples::queued(), samples::preparing(), samples::running(), samples::stopping()]
+            .iter()
+            .chain(&samples::one_of_each_phase())
+            .map(TaskGroup::of)
+            .collect();
+        assert_eq!(&groups[..4], [TaskGroup::Queued, TaskGroup::Running, TaskGroup::Running, TaskGroup::Running]);
+        for group in TaskGroup::ALL {
+            assert_eq!(TaskGroup::parse(group.as_str()), Some(group));
+        }
+        assert_eq!(TaskGroup::parse("asleep"), None);
+    }
+
+    #[test]
+    fn what_ended_needs_somebody_until_it_is_seen() {
+        let mut task = samples::completed();
+        assert_eq!(TaskGroup::of(&task), TaskGroup::NeedsYou);
+        task.seen_run = 1;
+        assert_eq!(TaskGroup::of(&task), TaskGroup::Done);
+    }
+
+    #[test]
+    fn a_red_pull_request_needs_somebody_though_all_was_seen() {
+        let with = |change: &dyn Fn(&mut PullRequest)| {
+            let mut found = PullRequest {
+                mergeable: Some(true),
+                checks: None,
+                reviews: None,
+                state: PullRequestState::Open,
+                ..pull_request()
+            };
+            change(&mut found);
+            let mut task = samples::completed();
+            task.seen_run = 1;
+            task.publication = Some(Box::new(Publication {
+                attempt: 1,
+                status: PublicationStatus::Done,
+                asked: Publish::default(),
+                asked_at: samples::now(),
+                error: None,
+                note: None,
+                pushed_sha: None,
+                pushed_at: None,
+                remote_sha: None,
+                compare_url: None,
+                pull_request: Some(found),
+            }));
+            TaskGroup::of(&task)
+        };
+        assert_eq!(with(&|_| {}), TaskGroup::Done);
+        assert_eq!(with(&|it| it.mergeable = Some(false)), TaskGroup::NeedsYou);
+        assert_eq!(with(&|it| it.checks = pull_request().checks), TaskGroup::NeedsYou);
+        let merged = |it: &mut PullRequest| (it.state, it.mergeable) = (PullRequestState::Merged, Some(false));
+        assert_eq!(with(&merged), TaskGroup::Done);
+    }
+}

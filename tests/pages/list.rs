@@ -1,0 +1,97 @@
+//! The list of tasks on a page: groups, pages of a group, the archive, and deeds for several at once.
+//! Everything here also works without a script.
+
+use testkit::browser::PHONE;
+
+use super::Stage;
+
+/// The titles in a section of the list.
+async fn titles(stage: &mut Stage, section: &str) -> Vec<String> {
+    let found = format!(
+        "[...document.querySelectorAll('section[aria-label=\"{section}\"] li.task .title')].map((it) => it.innerText.trim())"
+    );
+    let found = stage.browser.value(&found).await;
+    found.as_array().expect("a list").iter().filter_map(|title| title.as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test]
+async fn several_tasks_are_archived_brought_back_and_removed_at_once() {
+    let mut stage = Stage::new().await;
+    for n in 1..=3 {
+        stage.task(&format!("begin; echo {n} > {n}.txt; end \"number {n}\"")).await;
+    }
+    stage.browser.look(PHONE).await;
+    stage.open("/").await;
+    assert_eq!(titles(&mut stage, "Needs you").await.len(), 3);
+    assert!(stage.text().await.contains("+1 −0"), "{}", stage.text().await);
+    let bar = "getComputedStyle(document.querySelector('#selected')).display";
+    assert_eq!(stage.browser.value(bar).await, "none", "nothing is selected");
+    stage.browser.click("li.task:nth-of-type(1) .pick input").await;
+    stage.browser.click("li.task:nth-of-type(2) .pick input").await;
+    assert_eq!(stage.browser.value(bar).await, "flex");
+    // Another task changes the list, and what is ticked stays so.
+    stage.task("begin; end four").await;
+    stage.browser.until("document.querySelectorAll('li.task').length === 4").await;
+    assert_eq!(stage.browser.value("document.querySelectorAll('.pick input:checked').length").await, 2);
+    stage.browser.click("#selected button[value=archive]").await;
+    stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('li.task').length === 2").await;
+    stage.open("/?archived=only").await;
+    assert_eq!(titles(&mut stage, "Done").await.len(), 2, "who puts a task away has seen it");
+    stage.browser.click("li.task:nth-of-type(1) .pick input").await;
+    stage.browser.click("#selected button[value=unarchive]").await;
+    stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('li.task').length === 1").await;
+    stage.open("/").await;
+    assert_eq!((titles(&mut stage, "Needs you").await.len(), titles(&mut stage, "Done").await.len()), (2, 1));
+    for n in 1..=2 {
+        stage.browser.click(&format!("section[aria-label='Needs you'] li.task:nth-of-type({n}) .pick input")).await;
+    }
+    stage.browser.click("#selected button[value=remove]").await;
+    stage.browser.until("document.querySelector('h1')?.innerText.includes('trash')").await;
+    assert_eq!(stage.browser.value("document.querySelectorAll('main li').length").await, 2);
+    stage.browser.click("main form button.danger").await;
+    stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('li.task').length === 1").await;
+    stage.content();
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_archived_holds_up_no_other_and_is_named() {
+    let mut stage = Stage::new().await;
+    stage.task("begin; end fine").await;
+    let busy = stage.home.task(&stage.env, "begin; say working; await /never").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{busy}"), |task| task["status"] == "running").await;
+    stage.open("/").await;
+    stage.browser.until("document.querySelectorAll('li.task').length === 2").await;
+    stage.browser.value("document.querySelectorAll('.pick input').forEach((it) => it.click())").await;
+    stage.browser.click("#selected button[value=archive]").await;
+    stage.browser.until("document.querySelector('h1')?.innerText.includes('1 of 2')").await;
+    assert!(stage.text().await.contains("still under way"), "{}", stage.text().await);
+    stage.open("/").await;
+    assert_eq!((titles(&mut stage, "Running").await.len(), titles(&mut stage, "Needs you").await.len()), (1, 0));
+    stage.content();
+}
+
+#[tokio::test]
+async fn an_old_task_that_needs_somebody_is_on_the_first_page() {
+    let mut stage = Stage::new().await;
+    let old = stage.task("begin; failed \"out of luck\"").await;
+    let mut made = vec![];
+    for n in 0..52 {
+        made.push(stage.home.task(&stage.env, &format!("begin; end {n}")).await);
+    }
+    for task in &made {
+        stage.home.settled(task).await;
+        stage.home.post(&format!("/api/v1/tasks/{task}/archive"), &serde_json::Value::Null).await;
+    }
+    // Archived and brought back is seen and done.
+    for task in &made {
+        stage.home.post(&format!("/api/v1/tasks/{task}/unarchive"), &serde_json::Value::Null).await;
+    }
+    stage.open("/").await;
+    assert_eq!(titles(&mut stage, "Needs you").await.len(), 1);
+    assert_eq!(titles(&mut stage, "Done").await.len(), 50, "a page of them");
+    stage.browser.click("section[aria-label=Done] > a.button").await;
+    stage.browser.until("document.readyState === 'complete' && location.search.includes('group=done')").await;
+    assert_eq!(titles(&mut stage, "Done").await.len(), 2, "the rest");
+    assert!(!stage.text().await.contains("out of luck"), "{old} is of another group");
+    stage.content();
+}
