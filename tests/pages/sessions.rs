@@ -56,6 +56,49 @@ async fn a_link_signs_one_browser_in_and_a_revoked_one_is_out() {
     stage.browser.until("location.pathname === '/sign-in'").await;
 }
 
+/// What `password` answers, with this on its stdin.
+async fn password(home: &TestHome, words: &[&str], stdin: &str) -> (bool, String) {
+    let file = home.scratch().join("stdin");
+    fs_err::write(&file, stdin).expect("written");
+    let stdin = std::fs::File::open(&file).expect("there");
+    let output = home.command(words).stdin(stdin).output().await.expect("it starts");
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+}
+
+#[tokio::test]
+async fn a_password_signs_in_where_there_is_one_and_guesses_are_limited() {
+    let stage = Stage::new().await;
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let address = format!("{}/sign-in", stage.url);
+    assert!(!plain(&address, Method::GET, &[], "").await.1.contains("type=\"password\""), "there is none yet");
+    let (status, _) = plain(&address, Method::POST, &form, "password=").await;
+    assert_eq!(status, 401);
+    let (done, text) = password(&stage.home, &["password", "set"], "short\n").await;
+    assert!(!done && text.contains("10 characters"), "{text}");
+    assert!(password(&stage.home, &["password", "set"], "correct horse battery\n").await.0);
+    let mut browser = Browser::start().await;
+    browser.open(&address).await;
+    browser.write("#password", "correct horse battery").await;
+    browser.click("form button.primary").await;
+    browser.until("document.readyState === 'complete' && location.pathname === '/'").await;
+    assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
+    for _ in 0..5 {
+        let (status, text) = plain(&address, Method::POST, &form, "password=wrong-guess").await;
+        assert!(status == 401 && text.contains("this is not the password"), "{status} {text}");
+    }
+    let (status, text) = plain(&address, Method::POST, &form, "password=correct+horse+battery").await;
+    assert!(status == 429 && text.contains("too many wrong passwords"), "{status} {text}");
+    // Who has a link comes in all the same, and who is in stays in.
+    sign_in(&stage.home, &mut browser).await;
+    let home = stage.home.path();
+    let found = std::process::Command::new("grep").args(["-rlE", "horse|wrong-guess"]).arg(home).output().expect("it starts");
+    assert_eq!(String::from_utf8_lossy(&found.stdout), "", "neither is kept anywhere");
+    assert!(password(&stage.home, &["password", "remove"], "").await.0);
+    let (status, _) = plain(&address, Method::POST, &form, "password=correct+horse+battery").await;
+    assert_eq!(status, 401);
+}
+
 #[tokio::test]
 async fn who_is_signed_out_hears_no_more() {
     let mut stage = Stage::new().await;

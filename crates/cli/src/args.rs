@@ -37,6 +37,9 @@ pub(crate) enum Command {
         #[arg(long, value_name = "URL")]
         address: Option<String>,
     },
+    /// Set or remove a password for the pages, beside the links of `sign-in`
+    #[command(subcommand)]
+    Password(PasswordCommand),
     /// Run the server in the foreground
     Serve(ServeArguments),
     /// Run the server under systemd, from the login or the boot on
@@ -77,6 +80,15 @@ pub(crate) enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
+}
+
+/// A password for the pages.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PasswordCommand {
+    /// Set it: typed in the terminal, which does not show it, or from stdin
+    Set,
+    /// Remove it; browsers that are signed in stay so
+    Remove,
 }
 
 /// What to delete for good.

@@ -73,6 +73,11 @@ impl Client {
         json(self.request(method, path).json(body)).await
     }
 
+    /// A request with a body, whose answer is that it was done.
+    pub(crate) async fn send_only(&self, method: Method, path: &str, body: &impl Serialize) -> Result<(), Problem> {
+        checked(self.request(method, path).json(body)).await.map(drop)
+    }
+
     /// A POST without a body.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         json(self.request(Method::POST, path)).await

@@ -9,6 +9,7 @@ mod client;
 mod codex_version;
 mod commands;
 mod follow;
+mod hidden;
 mod ids;
 mod printer;
 mod progress;

@@ -18,6 +18,7 @@ use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
 use model::names::{Prompt, Setting};
 use model::problem::{Problem, ProblemKind};
 use model::queue::Priority;
+use model::secret::Secret;
 use model::task::{NewRun, TaskRequest};
 
 use crate::config::Config;
@@ -375,6 +376,24 @@ impl Engine {
     /// Signs a browser in: the secret that it holds from then on, if the code is good.
     pub fn sign_in(&self, code: &str, label: &str) -> Result<Option<String>, Problem> {
         Ok(self.inner.sessions.redeem(&self.inner.home, code, label, jiff::Timestamp::now())?)
+    }
+
+    /// Signs a browser in by the password: the secret that it holds from then on, if the password is right.
+    pub async fn sign_in_with_password(&self, password: Secret, label: &str) -> Result<Option<String>, Problem> {
+        if !self.inner.password.is(password).await? {
+            return Ok(None);
+        }
+        Ok(Some(self.inner.sessions.open_one(&self.inner.home, label, jiff::Timestamp::now())?))
+    }
+
+    /// Whether a password signs in.
+    pub async fn has_password(&self) -> bool {
+        self.inner.password.is_set().await
+    }
+
+    /// Sets the password that signs in, or removes it. Who is signed in stays so.
+    pub async fn set_password(&self, password: Option<Secret>) -> Result<(), Problem> {
+        self.inner.password.set(&self.inner.home, password).await
     }
 
     /// Whether a browser with this secret is signed in.

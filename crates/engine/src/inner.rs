@@ -22,6 +22,7 @@ use crate::feed::Feed;
 use crate::forge::{Following, Forges};
 use crate::git::{Git, Mirror};
 use crate::journal::FolderWatch;
+use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
 use crate::store::{CodexHome, Home};
@@ -47,6 +48,7 @@ pub(crate) struct Inner {
     pub(crate) forges: Forges,
     pub(crate) following: Following,
     pub(crate) sessions: Sessions,
+    pub(crate) password: Password,
     pub(crate) watch: Arc<FolderWatch>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -91,7 +93,7 @@ impl Inner {
                 .hint("make the home writable for this user, or choose another with ORCH_HOME")
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
-        let sessions = Sessions::open(&home)?;
+        let (sessions, password) = (Sessions::open(&home)?, Password::open(&home)?);
         let inner = Arc::new(Self {
             home,
             git,
@@ -108,6 +110,7 @@ impl Inner {
             forges: Forges::default(),
             following: Following::default(),
             sessions,
+            password,
             watch: FolderWatch::new(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),

@@ -17,6 +17,7 @@ mod journal;
 pub mod keeper;
 mod metrics;
 mod notify;
+mod password;
 mod queue;
 mod readiness;
 mod recovery;

@@ -1,4 +1,4 @@
-//! Signing in to the pages: one-time codes that a terminal shows, and the sessions of browsers that redeemed one.
+//! Signing in to the pages: one-time codes that a terminal shows, and the sessions of browsers.
 //!
 //! A code is good for one browser and a few minutes, and dies with the server. A session lasts until it is revoked or 90 days are
 //! over. Invariant: neither a code nor a session's secret is kept; only their hashes are compared.
@@ -95,6 +95,15 @@ impl Sessions {
         let code = hash(code);
         let Some(at) = state.codes.iter().position(|(known, _)| *known == code) else { return Ok(None) };
         state.codes.remove(at);
+        Self::begin(&mut state, home, label, now).map(Some)
+    }
+
+    /// The secret of a new session, for who showed otherwise that it may have one.
+    pub(crate) fn open_one(&self, home: &Home, label: &str, now: Timestamp) -> Result<String, StoreError> {
+        Self::begin(&mut self.locked(), home, label, now)
+    }
+
+    fn begin(state: &mut State, home: &Home, label: &str, now: Timestamp) -> Result<String, StoreError> {
         let secret = secret();
         let label = label.chars().filter(|c| !c.is_control()).take(LABEL_CHARS).collect();
         let mut sessions: Vec<_> = state.sessions.iter().filter(|session| is_fresh(session, now)).cloned().collect();
@@ -103,7 +112,7 @@ impl Sessions {
         sessions.drain(..surplus);
         home.write_sessions(&sessions)?;
         state.sessions = sessions;
-        Ok(Some(secret))
+        Ok(secret)
     }
 
     /// Whether this is the secret of a session that was not revoked.

@@ -396,6 +396,15 @@ pub struct SignInLink {
     pub expires_in_seconds: u32,
 }
 
+/// `PUT /api/v1/password`: what signs browsers in beside links.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPassword {
+    /// 10 characters or more.
+    #[schema(value_type = String, write_only)]
+    pub password: Secret,
+}
+
 /// Which worker runs tasks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerStatus {
@@ -441,6 +450,7 @@ impl From<&Problem> for ProblemView {
             ProblemKind::WrongState => (409, "Conflict"),
             ProblemKind::TooLarge => (413, "Content Too Large"),
             ProblemKind::Unusable => (422, "Unprocessable Content"),
+            ProblemKind::TooMany => (429, "Too Many Requests"),
             ProblemKind::Internal => (500, "Internal Server Error"),
             ProblemKind::Unavailable => (503, "Service Unavailable"),
         };
@@ -465,6 +475,7 @@ impl From<ProblemView> for Problem {
             409 => ProblemKind::WrongState,
             413 => ProblemKind::TooLarge,
             422 => ProblemKind::Unusable,
+            429 => ProblemKind::TooMany,
             503 => ProblemKind::Unavailable,
             _ => ProblemKind::Internal,
         };
@@ -486,6 +497,7 @@ mod tests {
             ProblemKind::WrongState,
             ProblemKind::TooLarge,
             ProblemKind::Unusable,
+            ProblemKind::TooMany,
             ProblemKind::Unavailable,
             ProblemKind::Internal,
         ] {

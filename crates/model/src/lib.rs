@@ -23,6 +23,7 @@ pub mod secret;
 pub mod size;
 pub mod submodule;
 pub mod task;
+pub mod tries;
 
 /// The Codex CLI version that the product pins: installed by `demo`, driven by the tests.
 pub const CODEX_VERSION: &str = "0.169.0";

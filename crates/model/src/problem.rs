@@ -25,6 +25,8 @@ pub enum ProblemKind {
     TooLarge,
     /// A value that was read but cannot be used (422).
     Unusable,
+    /// Asked too often; later is fine (429).
+    TooMany,
     /// The machine or something it needs is not up to it for now (503).
     Unavailable,
     /// A defect or a broken disk (500).

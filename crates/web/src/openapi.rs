@@ -131,6 +131,7 @@ mod tests {
         routes.sort();
         insta::assert_snapshot!(routes.join("\n"), @"
         delete /api/v1/envs/{env_id}
+        delete /api/v1/password
         delete /api/v1/tasks/{task_id}
         delete /api/v1/tasks/{task_id}/follow-ups/{number}
         get /api/v1/disk
@@ -169,6 +170,7 @@ mod tests {
         post /api/v1/tasks/{task_id}/stop
         post /api/v1/tasks/{task_id}/unarchive
         post /api/v1/tasks/{task_id}/update
+        put /api/v1/password
         put /api/v1/tasks/{task_id}/follow-ups/{number}
         ");
     }

@@ -109,6 +109,7 @@ mod tests {
             (ProblemKind::WrongState, 409),
             (ProblemKind::TooLarge, 413),
             (ProblemKind::Unusable, 422),
+            (ProblemKind::TooMany, 429),
             (ProblemKind::Internal, 500),
             (ProblemKind::Unavailable, 503),
         ] {

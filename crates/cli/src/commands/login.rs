@@ -3,7 +3,7 @@
 //! The Codex that its owner runs by hand is never touched: a login is imported as a copy. A login that fails leaves the one
 //! there was. Invariant: no key is an argument, and none is printed.
 
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io;
 use std::path::Path;
 use std::process::{ExitCode, ExitStatus};
 
@@ -11,13 +11,12 @@ use engine::Config;
 use engine::store::{CodexHome, Layout, read_plain_file};
 use engine::worker::{Login, Worker, WorkerKind, WorkerProblem, engine_environment};
 use model::problem::{Problem, ProblemKind};
-use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use serde_json::json;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::LoginArguments;
-use crate::printer;
+use crate::{hidden, printer};
 
 /// More than any key has, so that somebody's file is told from a key.
 const KEY_LIMIT_BYTES: u64 = 64 * 1024;
@@ -27,7 +26,8 @@ pub(crate) async fn login(config: &Config, asked: &LoginArguments, json: bool) -
     refuse_what_has_no_effect(config, &worker)?;
     let home = codex_home(config)?;
     if asked.with_api_key {
-        let key = key_from_stdin().map_err(|error| unreadable("stdin", &error))?;
+        let key = hidden::read("Paste the API key and press Enter; it is not shown:", KEY_LIMIT_BYTES)
+            .map_err(|error| unreadable("stdin", &error))?;
         Login::store_key(&home, &key)?;
     } else if let Some(path) = &asked.import {
         import(&home, path)?;
@@ -81,24 +81,6 @@ fn codex_home(config: &Config) -> Result<CodexHome, Problem> {
 
 fn unreadable(what: &str, error: &io::Error) -> Problem {
     Problem::new(ProblemKind::Unusable, "login_unreadable", format!("{what} cannot be read: {error}"))
-}
-
-/// One line, which a terminal does not show.
-fn key_from_stdin() -> io::Result<String> {
-    let stdin = io::stdin();
-    let mut key = String::new();
-    if !stdin.is_terminal() {
-        stdin.lock().take(KEY_LIMIT_BYTES).read_to_string(&mut key)?;
-        return Ok(key);
-    }
-    printer::remark("Paste the API key and press Enter; it is not shown:");
-    let shown = tcgetattr(&stdin)?;
-    let mut hidden = shown.clone();
-    hidden.local_modes.remove(LocalModes::ECHO);
-    tcsetattr(&stdin, OptionalActions::Flush, &hidden)?;
-    let read = stdin.read_line(&mut key);
-    tcsetattr(&stdin, OptionalActions::Flush, &shown)?;
-    read.map(|_| key)
 }
 
 fn import(home: &CodexHome, path: &Path) -> Result<(), Problem> {

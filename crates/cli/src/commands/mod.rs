@@ -9,6 +9,7 @@ mod env;
 mod env_values;
 mod image;
 mod login;
+mod password;
 mod queue;
 mod serve;
 mod service;
@@ -56,6 +57,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::SignIn { address } => {
             sign_in::run(&ensure(&config(&arguments)?).await?.0, address.as_deref(), arguments.json).await
         }
+        Command::Password(command) => password::run(&ensure(&config(&arguments)?).await?.0, command).await,
         Command::Up => status::up(&config(&arguments)?, arguments.json).await,
         Command::Status => status::status(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Env(command) => env::run(&ensure(&config(&arguments)?).await?.0, command, arguments.json).await,

@@ -118,6 +118,11 @@ impl Layout {
         self.home.join("sessions.json")
     }
 
+    /// The hash of the password for the pages.
+    pub fn password(&self) -> PathBuf {
+        self.home.join("password")
+    }
+
     /// The lock that makes a server the only one of its home; it names its holder.
     pub fn lock(&self) -> PathBuf {
         self.home.join("lock")

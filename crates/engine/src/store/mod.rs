@@ -8,6 +8,7 @@ mod codex_home;
 mod environments;
 mod home;
 mod layout;
+mod password;
 mod sessions;
 mod tasks;
 mod trash;

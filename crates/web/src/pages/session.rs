@@ -1,4 +1,4 @@
-//! Signing in: a one-time code from the terminal becomes a cookie that only this server's own requests carry.
+//! Signing in: a one-time code from the terminal, or the password where there is one, becomes a cookie that only this server's own requests carry.
 //!
 //! Every form carries a value that is derived from the cookie, beside the checks of `Host`, `Origin` and `SameSite`. Invariant: no
 //! secret stands in a URL after the first hop, in a page, or in a log.
@@ -9,6 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::html;
 use model::problem::{Problem, ProblemKind};
+use model::secret::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
@@ -103,12 +104,31 @@ pub(crate) struct Code {
     code: String,
 }
 
+/// What the form of the sign-in page sends: a code, or a password.
+#[derive(Deserialize)]
+pub(crate) struct SignIn {
+    #[serde(default)]
+    code: String,
+    password: Option<Secret>,
+}
+
 /// A code is redeemed by a tap, not by the link alone: whatever looks at links before people do would use it up.
-pub(crate) async fn page(Query(Code { code }): Query<Code>) -> Answer {
+pub(crate) async fn page(State(api): State<Api>, Query(Code { code }): Query<Code>) -> Answer {
+    let has_password = api.engine.has_password().await;
     let body = html! {
         main.narrow {
             h1 { "Codex Orchestrator" }
             @if code.is_empty() {
+                @if has_password {
+                    form.stack method="post" action="/sign-in" {
+                        // Password managers want somebody's name.
+                        input.visually-hidden type="text" name="username" value="codex-orchestrator" autocomplete="username" tabindex="-1" aria-hidden="true" readonly;
+                        label for="password" { "Password" }
+                        input #password name="password" type="password" required autocomplete="current-password" autofocus;
+                        button.primary type="submit" { "Sign in" }
+                    }
+                    h2 { "Or by a link" }
+                }
                 p { "This browser is not signed in. In a terminal on the server's machine:" }
                 pre { "codex-orchestrator sign-in" }
                 p { "It shows a link and a picture of it for a phone, good for one browser and ten minutes." }
@@ -127,13 +147,22 @@ pub(crate) async fn page(Query(Code { code }): Query<Code>) -> Answer {
 pub(crate) async fn sign_in(
     State(api): State<Api>,
     headers: HeaderMap,
-    Form(Code { code }): Form<Code>,
+    Form(SignIn { code, password }): Form<SignIn>,
 ) -> Result<Response, PageProblem> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let Some(secret) = api.engine.sign_in(&code, text(header::USER_AGENT))? else {
-        return Err(Problem::new(ProblemKind::Unauthenticated, "code_refused", "this link was used already, or is too old")
-            .hint("ask for a new one: `codex-orchestrator sign-in`")
-            .into());
+    let label = text(header::USER_AGENT);
+    let secret = match password {
+        Some(password) => {
+            let secret = api.engine.sign_in_with_password(password, label).await?;
+            secret.ok_or_else(|| {
+                Problem::new(ProblemKind::Unauthenticated, "password_refused", "this is not the password")
+                    .hint("go back and type it again; `codex-orchestrator sign-in` makes a link that needs none")
+            })?
+        }
+        None => api.engine.sign_in(&code, label)?.ok_or_else(|| {
+            Problem::new(ProblemKind::Unauthenticated, "code_refused", "this link was used already, or is too old")
+                .hint("ask for a new one: `codex-orchestrator sign-in`")
+        })?,
     };
     // A browser says by which scheme it came, also through a proxy that ends TLS.
     let secure = if text(header::ORIGIN).starts_with("https://") { "; Secure" } else { "" };

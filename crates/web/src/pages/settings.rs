@@ -58,6 +58,10 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
             }
         }
         p.quiet { "Another browser: " code { "codex-orchestrator sign-in" } " in a terminal on the server's machine." }
+        p.quiet {
+            @if api.engine.has_password().await { "A password signs in too; " code { "codex-orchestrator password remove" } " ends that." }
+            @else { "No password signs in; " code { "codex-orchestrator password set" } " sets one." }
+        }
     };
     Ok(Page(layout::page("Health", Place::Settings, &body)))
 }

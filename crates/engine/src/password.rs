@@ -1,0 +1,155 @@
+//! Signing in by a password, where its owner set one. It is off unless it is set.
+//!
+//! The password is kept as an Argon2id hash. Guesses are checked one at a time, and wrong ones make the next ones wait, whoever
+//! sends them; a one-time link signs in all the while. Invariant: neither a password nor a guess is logged or kept.
+
+use std::time::Instant;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use model::problem::{Problem, ProblemKind};
+use model::secret::Secret;
+use model::tries::Tries;
+use tokio::sync::Mutex;
+
+use crate::engine::blocking;
+use crate::store::{Home, StoreError};
+
+/// Shorter ones are guessed too soon, in characters.
+const SHORTEST: usize = 10;
+
+/// Longer ones are no passwords, in bytes.
+const LONGEST: usize = 1024;
+
+/// The password, and who guessed at it.
+pub(crate) struct Password {
+    begun: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    hash: Option<String>,
+    tries: Tries,
+}
+
+impl Password {
+    pub(crate) fn open(home: &Home) -> Result<Self, StoreError> {
+        let hash = home.read_password_hash()?;
+        Ok(Self { begun: Instant::now(), state: Mutex::new(State { hash, tries: Tries::default() }) })
+    }
+
+    pub(crate) async fn is_set(&self) -> bool {
+        self.state.lock().await.hash.is_some()
+    }
+
+    /// Sets or removes it.
+    pub(crate) async fn set(&self, home: &Home, password: Option<Secret>) -> Result<(), Problem> {
+        let mut state = self.state.lock().await;
+        let hash = match password {
+            Some(password) => Some(hashed(password).await?),
+            None => None,
+        };
+        home.write_password_hash(hash.as_deref())?;
+        *state = State { hash, tries: Tries::default() };
+        Ok(())
+    }
+
+    /// Whether this is the password.
+    pub(crate) async fn is(&self, guess: Secret) -> Result<bool, Problem> {
+        // Held while the guess is checked: one at a time, however many come at once.
+        let mut state = self.state.lock().await;
+        let Some(hash) = state.hash.clone() else { return Ok(false) };
+        if let Some(wait) = state.tries.wait(self.begun.elapsed()) {
+            let detail = format!("too many wrong passwords; the next one is looked at in {} s", wait.as_secs() + 1);
+            return Err(Problem::new(ProblemKind::TooMany, "too_many_guesses", detail)
+                .hint("a link signs in at once: `codex-orchestrator sign-in`"));
+        }
+        let is_right = guess.expose().len() <= LONGEST && verified(guess, hash).await?;
+        if is_right {
+            state.tries.was_right();
+        } else {
+            state.tries.was_wrong(self.begun.elapsed());
+            tracing::warn!("somebody tried a wrong password");
+        }
+        Ok(is_right)
+    }
+}
+
+async fn hashed(password: Secret) -> Result<String, Problem> {
+    let text = password.expose();
+    if text.chars().count() < SHORTEST || text.len() > LONGEST {
+        let detail = format!("a password has {SHORTEST} characters or more, and at most {LONGEST} bytes");
+        return Err(Problem::new(ProblemKind::Unusable, "password_refused", detail)
+            .hint("a few words that nobody would put together are good, and easy to type"));
+    }
+    blocking(move || {
+        let hash = Argon2::default().hash_password(password.expose().as_bytes()).map_err(Problem::internal)?;
+        Ok(hash.to_string())
+    })
+    .await
+}
+
+async fn verified(guess: Secret, hash: String) -> Result<bool, Problem> {
+    blocking(move || {
+        let hash = PasswordHash::new(&hash).map_err(|error| {
+            Problem::internal(format!("the password's hash cannot be read: {error}"))
+                .hint("set it anew: `codex-orchestrator password set`")
+        })?;
+        Ok(Argon2::default().verify_password(guess.expose().as_bytes(), &hash).is_ok())
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> Secret {
+        Secret::new(text)
+    }
+
+    #[tokio::test]
+    async fn a_password_is_kept_as_its_hash_and_survives_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        let password = Password::open(&home).expect("none yet");
+        assert!(!password.is_set().await && !password.is(secret("")).await.expect("looked at"));
+        password.set(&home, Some(secret("correct horse battery"))).await.expect("set");
+        let text = fs_err::read_to_string(home.layout.password()).expect("written");
+        assert!(text.starts_with("$argon2id$") && !text.contains("horse"), "{text}");
+        let again = Password::open(&home).expect("read");
+        assert!(again.is(secret("correct horse battery")).await.expect("looked at"));
+        for wrong in ["", "correct horse", "correct horse battery "] {
+            assert!(!again.is(secret(wrong)).await.expect("looked at"), "{wrong}");
+        }
+        again.set(&home, None).await.expect("removed");
+        assert!(!again.is(secret("correct horse battery")).await.expect("looked at"));
+        assert!(!Password::open(&home).expect("read").is_set().await);
+    }
+
+    #[tokio::test]
+    async fn guesses_are_limited_also_for_who_knows_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        let password = Password::open(&home).expect("none yet");
+        password.set(&home, Some(secret("correct horse battery"))).await.expect("set");
+        for _ in 0..5 {
+            assert!(!password.is(secret("guess")).await.expect("looked at"));
+        }
+        let refused = password.is(secret("correct horse battery")).await.expect_err("too soon");
+        assert_eq!((refused.code.as_ref(), refused.kind), ("too_many_guesses", ProblemKind::TooMany));
+    }
+
+    #[tokio::test]
+    async fn short_and_endless_passwords_are_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        let password = Password::open(&home).expect("none yet");
+        for bad in ["short".to_owned(), "x".repeat(1025)] {
+            let refused = password.set(&home, Some(secret(&bad))).await.expect_err("refused");
+            assert_eq!(refused.code, "password_refused");
+        }
+        assert!(!password.is_set().await);
+    }
+}
