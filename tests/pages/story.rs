@@ -103,6 +103,29 @@ async fn a_page_catches_up_when_its_stream_was_cut() {
 }
 
 #[tokio::test]
+async fn a_command_says_how_long_it_took_as_it_runs_and_later() {
+    let mut stage = Stage::new().await;
+    let go = stage.home.scratch().join("go");
+    let item = |kind: &str, rest: &str| {
+        let item = r#"{"id":"item_1","type":"command_execution","command":"make","aggregated_output":"built\\n""#;
+        format!(r#"echo '{{"type":"item.{kind}","item":{item},{rest}}}}}'"#)
+    };
+    let begun = item("started", r#""exit_code":null,"status":"in_progress""#);
+    let over = item("completed", r#""exit_code":0,"status":"completed""#);
+    let prompt = format!("begin; {begun}; await {}; {over}; end done", go.display());
+    let task = stage.home.task(&stage.env, &prompt).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until("document.querySelector('.command .head')?.innerText.includes('running')").await;
+    fs_err::write(&go, "").expect("written");
+    let took = "/^\\d+\\.\\d s$/.test(document.querySelector('.command [title=\"how long it took\"]')?.innerText.trim())";
+    stage.browser.until(took).await;
+    stage.home.settled(&task).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until(took).await;
+    stage.content();
+}
+
+#[tokio::test]
 async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
     let mut stage = Stage::new().await;
     let rules = fs_err::read_to_string(testkit::npm::accessibility_rules().expect("npm has the rules")).expect("it is there");

@@ -27,6 +27,7 @@ use crate::git::Whitespace;
 pub(crate) use crate::inner::{Inner, blocking};
 use crate::sessions::SessionView;
 use crate::task::TaskSlot;
+use crate::times::LineTimes;
 
 /// How long a removal is waited for: longer than any stop protocol takes.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);
@@ -366,6 +367,12 @@ impl Engine {
     /// The last complete lines of a run's journal before an offset, or before its end: about `limit` bytes of them.
     pub async fn log_window(&self, id: &str, run: RunNumber, before: Option<u64>, limit: u64) -> Result<LogWindow, Problem> {
         self.inner.log_window(self.task_slot(id)?.as_ref(), run, before, limit).await
+    }
+
+    /// When the lines of a run's journal were written, as far as a server saw it.
+    pub async fn line_times(&self, id: &str, run: RunNumber) -> Result<LineTimes, Problem> {
+        let slot = self.task_slot(id)?;
+        LineTimes::read(&self.inner.home.layout.times(slot.id), run).await.map_err(Problem::internal)
     }
 
     /// A code that signs one browser in, once, within ten minutes.

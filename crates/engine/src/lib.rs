@@ -24,6 +24,7 @@ mod recovery;
 mod sessions;
 pub mod store;
 mod task;
+mod times;
 mod trash;
 pub mod worker;
 
@@ -32,3 +33,4 @@ pub use crash::CrashPoint;
 pub use engine::{Engine, LogFile, LogWindow, RunLine, StartError};
 pub use notify::Receivers;
 pub use sessions::SessionView;
+pub use times::{LineTime, LineTimes};

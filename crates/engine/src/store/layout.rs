@@ -63,6 +63,11 @@ impl Layout {
         self.task(id).join("logs")
     }
 
+    /// When the lines of one task's journals were written.
+    pub fn times(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("times")
+    }
+
     /// One task's repository for an agent in a container, of which the worktree's real one knows nothing.
     pub fn twin(&self, id: TaskId) -> PathBuf {
         self.task(id).join("agent.git")

@@ -1,4 +1,4 @@
-//! Following: the journal for its thread and its turn, the keeper for its end.
+//! Following: the journal for its thread, its turn and the times of its lines, the keeper for its end.
 //!
 //! The thread id reaches the record as soon as its line is written. Nothing here keeps a run alive or ends it.
 
@@ -12,18 +12,23 @@ use super::TaskSlot;
 use crate::engine::Inner;
 use crate::journal::Tail;
 use crate::keeper::{self, RunFiles};
+use crate::times::Marks;
 
 impl Inner {
     pub(super) async fn follow(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         let logs = self.home.layout.logs(slot.id);
-        let files = RunFiles::new(&logs, slot.record().last_run().number);
+        let (run, began) = {
+            let record = slot.record();
+            (record.last_run().number, record.last_run().started_at)
+        };
+        let files = RunFiles::new(&logs, run);
         let mut interest = self.watch.watch(&logs);
         let mut tail = Tail::from(files.journal(), 0);
+        let mut marks = Marks::begin(&self.home.layout.times(slot.id), run, length(&files), began).await;
         let gone = keeper::until_gone(&files, attempt);
         tokio::pin!(gone);
         loop {
             self.read_on(slot, attempt, &mut tail).await;
-            let begun = { slot.record().last_run().turn_started };
             tokio::select! {
                 () = self.cancel.cancelled() => return,
                 result = &mut gone => {
@@ -33,9 +38,10 @@ impl Inner {
                     }
                     break;
                 }
-                () = interest.changed(), if !begun => {}
+                () = interest.changed() => marks.reached(length(&files)).await,
             }
         }
+        marks.reached(length(&files)).await;
         self.read_on(slot, attempt, &mut tail).await;
         self.post(slot, TaskEvent::KeeperGone { attempt }).await;
     }
@@ -63,6 +69,11 @@ impl Inner {
             }
         }
     }
+}
+
+/// How long the journal is now; nothing where there is none yet.
+fn length(files: &RunFiles) -> u64 {
+    fs_err::metadata(files.journal()).map_or(0, |found| found.len())
 }
 
 /// What a line means for the record, if anything.

@@ -1,6 +1,7 @@
 //! The transcript: one event of a run as an entry of a list. An entry about a piece of work that was not over takes the place of the
 //! earlier one, which has the same id.
 
+use jiff::SignedDuration;
 use maud::{Markup, html};
 use model::codex::{
     ChangeKind, CodexEvent, CommandExecution, FileChange, Item, ItemKind, ItemStatus, TodoItem, printable, printable_line,
@@ -9,6 +10,7 @@ use model::codex::{
 use model::run::{RunFile, RunStatus};
 
 use super::text::{end_of, markdown, output};
+use super::timing::{self, Course};
 
 /// So many lines and bytes of an output are in the page; the rest is a click away.
 const OUTPUT_LINES: usize = 200;
@@ -32,8 +34,9 @@ pub(super) struct Entry {
     pub(super) html: Markup,
 }
 
-/// What an event looks like; none for one that tells a reader nothing. `offset` is the one behind its line.
-pub(super) fn entry(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Entry> {
+/// What an event looks like; none for one that tells a reader nothing. `offset` is the one behind its line, and `took` how long the
+/// work took that it says is over.
+pub(super) fn entry(whose: Whose<'_>, offset: u64, event: &CodexEvent, took: Option<SignedDuration>) -> Option<Entry> {
     let (item, is_over) = match event {
         CodexEvent::ItemStarted(item) | CodexEvent::ItemUpdated(item) => (item, false),
         CodexEvent::ItemCompleted(item) => (item, true),
@@ -43,7 +46,7 @@ pub(super) fn entry(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option
             return generic(event).map(|html| plain(&html));
         }
     };
-    let body = of_item(whose, offset, item, is_over, event)?;
+    let body = of_item(whose, offset, item, if is_over { Course::Over(took) } else { Course::UnderWay }, event)?;
     // Ids are counted anew in each process, so the run's number belongs to them.
     let id = plain_id(&item.id).map(|id| format!("r{}-{id}", whose.run));
     let html = html! { li.entry id=[id.as_deref()] data-open[!is_over] { (body) } };
@@ -60,20 +63,22 @@ fn plain_id(id: &str) -> Option<&str> {
     is_plain.then_some(id)
 }
 
-fn of_item(whose: Whose<'_>, offset: u64, item: &Item, is_over: bool, event: &CodexEvent) -> Option<Markup> {
+fn of_item(whose: Whose<'_>, offset: u64, item: &Item, course: Course, event: &CodexEvent) -> Option<Markup> {
+    let is_over = course != Course::UnderWay;
     Some(match &item.kind {
         ItemKind::AgentMessage { text } if is_over => html! { div.agent { (markdown(text)) } },
         ItemKind::Reasoning { text } if is_over => {
             html! { details.reasoning { summary { "Thoughts: " (printable_line(text, 120)) } (markdown(text)) } }
         }
-        ItemKind::CommandExecution(found) => command(whose, offset, found, is_over),
+        ItemKind::CommandExecution(found) => command(whose, offset, found, course),
         ItemKind::FileChange(change) if is_over => files(whose, change),
         ItemKind::TodoList { items } => plan(items),
         _ => return generic(event),
     })
 }
 
-fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, is_over: bool) -> Markup {
+fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Course) -> Markup {
+    let is_over = course != Course::UnderWay;
     let text = unwrap_shell(&command.command);
     let (mark, word) = match (command.ok(), is_over) {
         (_, false) => ("●", "running".to_owned()),
@@ -96,6 +101,7 @@ fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, is_over: b
                 span.mark aria-hidden="true" { (mark) }
                 code.text { (printable_line(&text, COMMAND_CHARS)) }
                 @if !word.is_empty() { span.word { (word) } }
+                @if let Course::Over(Some(took)) = course { span.word title="how long it took" { (timing::words(took)) } }
             }
             @if text.trim().contains('\n') {
                 details { summary { "whole command" } pre { (printable(&text)) } }
@@ -236,7 +242,7 @@ mod tests {
 
     fn shown(line: &str) -> Option<String> {
         let event = CodexEvent::parse(line.as_bytes());
-        entry(Whose { task: "t", run: 3 }, 10, &event).map(|entry| entry.html.into_string())
+        entry(Whose { task: "t", run: 3 }, 10, &event, None).map(|entry| entry.html.into_string())
     }
 
     #[test]

@@ -13,6 +13,7 @@ use axum::response::Response;
 use axum::response::sse::Event;
 use engine::RunLine;
 use futures_util::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use maud::Markup;
 use model::api::{FeedEvent, TaskView};
 use model::codex::CodexEvent;
@@ -97,6 +98,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
         loop {
             let Ok(lines) = api.engine.follow(&name, RunNumber(run), offset) else { return };
             let mut lines = pin!(lines);
+            let Ok(mut timing) = task::timing_at(&api, &name, run, offset).await else { return };
             let mut ended = false;
             loop {
                 tokio::select! {
@@ -106,7 +108,9 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                         Some(Ok(RunLine::Line { offset: behind, text })) => {
                             offset = behind;
                             let whose = Whose { task: &name, run };
-                            if let Some(entry) = entry::entry(whose, behind, &CodexEvent::parse(&text)) {
+                            let event = CodexEvent::parse(&text);
+                            let took = timing.took(behind, &event, Some(Timestamp::now()));
+                            if let Some(entry) = entry::entry(whose, behind, &event, took) {
                                 yield with_html("entry", &entry.html).id(format!("{run}:{behind}"));
                             }
                         }

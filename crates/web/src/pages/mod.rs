@@ -3,7 +3,7 @@
 //!
 //! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`]: what all pages share.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`]: one file per page and its forms.
-//! * [`entry`], [`live`]: the transcript, and how pages follow what happens.
+//! * [`entry`], [`timing`], [`live`]: the transcript, and how pages follow what happens.
 //!
 //! A page is a function from the API's own views to markup. Whatever an agent wrote is text: nothing of it becomes markup, an
 //! attribute's name, a link that runs something, or a style.
@@ -21,6 +21,7 @@ mod settings;
 mod task;
 mod tasks;
 mod text;
+mod timing;
 
 use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};

@@ -18,6 +18,7 @@ use tokio_util::io::ReaderStream;
 use super::entry::{self, Entry, Whose};
 use super::layout::{self, Place, button_form, form_token};
 use super::session::{Signed, SignedForm};
+use super::timing::Timing;
 use super::{Answer, Page, PageProblem, see, text};
 use crate::router::Api;
 
@@ -74,13 +75,27 @@ fn older_link(id: &str, run: u32, before: u64) -> Markup {
     html! { li.entry.older { a.button href=(href) hx-get=(href) hx-target="closest li" hx-swap="outerHTML" { "Show what came before" } } }
 }
 
+/// What was under way in a run at this place of its log, and since when.
+pub(super) async fn timing_at(api: &Api, id: &str, run: u32, offset: u64) -> Result<Timing, Problem> {
+    let mut timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
+    if offset > 0 {
+        for (offset, line) in &api.engine.log_window(id, RunNumber(run), Some(offset), WINDOW_BYTES).await?.lines {
+            timing.took(*offset, &CodexEvent::parse(line), None);
+        }
+    }
+    Ok(timing)
+}
+
 /// A part of a run's transcript: its entries, and the offsets of its beginning and its end.
 async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<(Markup, u64, u64), Problem> {
     let window = api.engine.log_window(id, RunNumber(run), before, WINDOW_BYTES).await?;
     let whose = Whose { task: id, run };
+    let mut timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
     let mut entries: Vec<Entry> = vec![];
     for (offset, line) in &window.lines {
-        let Some(found) = entry::entry(whose, *offset, &CodexEvent::parse(line)) else { continue };
+        let event = CodexEvent::parse(line);
+        let took = timing.took(*offset, &event, None);
+        let Some(found) = entry::entry(whose, *offset, &event, took) else { continue };
         // The newest word about a piece of work takes the place of the older ones.
         let same =
             found.id.as_ref().and_then(|id| entries.iter().rposition(|known| known.is_open && known.id.as_ref() == Some(id)));

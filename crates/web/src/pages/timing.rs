@@ -1,0 +1,96 @@
+//! How long each piece of work in a transcript took, from when its lines were written.
+//! Where nobody saw one of the two lines, nothing is said.
+
+use std::collections::HashMap;
+
+use engine::{LineTime, LineTimes};
+use jiff::{SignedDuration, Timestamp};
+use model::codex::CodexEvent;
+
+/// More pieces of work than are ever under way at once.
+const MOST_OPEN: usize = 1_000;
+
+/// Where a piece of work is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
+    /// It goes on.
+    UnderWay,
+    /// It is over, and took so long, where that is known.
+    Over(Option<SignedDuration>),
+}
+
+/// Goes through a run's lines in their order, and says how long each piece of work took.
+#[derive(Debug, Default)]
+pub(super) struct Timing {
+    times: LineTimes,
+    begun: HashMap<String, Timestamp>,
+}
+
+impl Timing {
+    pub(super) fn new(times: LineTimes) -> Self {
+        Self { times, begun: HashMap::new() }
+    }
+
+    /// Takes note of a line that ends at this offset: how long the work took that it says is over. `now` is the time of a line that
+    /// came after all that is known.
+    pub(super) fn took(&mut self, end: u64, event: &CodexEvent, now: Option<Timestamp>) -> Option<SignedDuration> {
+        let time = match self.times.of(end) {
+            LineTime::At(time) => Some(time),
+            LineTime::Unknown => None,
+            LineTime::Later => now,
+        };
+        match event {
+            CodexEvent::ItemStarted(item) => {
+                if let Some(time) = time.filter(|_| self.begun.len() < MOST_OPEN) {
+                    self.begun.insert(item.id.clone(), time);
+                }
+                None
+            }
+            CodexEvent::ItemCompleted(item) => {
+                let begun = self.begun.remove(&item.id)?;
+                Some(time?.duration_since(begun)).filter(|took| !took.is_negative())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// `0.4 s`, `12 s`, `3 min 5 s`.
+pub(super) fn words(took: SignedDuration) -> String {
+    let millis = took.as_millis();
+    match millis {
+        ..10_000 => format!("{}.{} s", millis / 1000, millis % 1000 / 100),
+        _ => super::entry::duration(took.as_secs()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str, id: &str) -> CodexEvent {
+        let line = format!(
+            r#"{{"type":"item.{kind}","item":{{"id":"{id}","type":"command_execution","command":"x","status":"completed"}}}}"#
+        );
+        CodexEvent::parse(line.as_bytes())
+    }
+
+    #[test]
+    fn work_took_from_its_first_line_to_its_last() {
+        let at = |seconds: i64| Timestamp::from_second(seconds).ok();
+        let mut timing = Timing::default();
+        assert_eq!(timing.took(1, &event("started", "a"), at(10)), None);
+        assert_eq!(timing.took(2, &event("started", "b"), at(11)), None);
+        assert_eq!(timing.took(3, &event("completed", "a"), at(14)), Some(SignedDuration::from_secs(4)));
+        assert_eq!(timing.took(4, &event("completed", "b"), None), None, "nobody saw its end");
+        assert_eq!(timing.took(5, &event("completed", "c"), at(15)), None, "nobody saw its beginning");
+        timing.took(6, &event("started", "d"), at(20));
+        assert_eq!(timing.took(7, &event("completed", "d"), at(19)), None, "a clock that went back says nothing");
+    }
+
+    #[test]
+    fn short_times_have_a_tenth() {
+        let words = |millis| words(SignedDuration::from_millis(millis));
+        assert_eq!([words(40), words(1_250), words(12_900), words(185_000)], ["0.0 s", "1.2 s", "12 s", "3 min 5 s"]);
+    }
+}
