@@ -94,12 +94,42 @@ async fn a_page_catches_up_when_its_stream_was_cut() {
     let port = stage.home.tcp_address().await;
     stage.home.kill().await;
     fs_err::write(&one, "").expect("written");
+    stage.browser.until("document.querySelector('#connection').innerText.includes('Not connected')").await;
     stage.home.set("ORCH_LISTEN", port.trim_start_matches("http://"));
     stage.home.start().await;
     fs_err::write(&two, "").expect("written");
     stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
     let said = stage.browser.value("[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())").await;
     assert_eq!(said, json!(["before", "between", "after", "done"]), "each once");
+    stage.browser.until("document.querySelector('#connection').innerText.includes('started anew')").await;
+}
+
+#[tokio::test]
+async fn what_waits_can_be_changed_and_forgotten() {
+    let mut stage = Stage::new().await;
+    let go = stage.home.scratch().join("go");
+    let task = stage.home.task(&stage.env, &format!("begin; say first; await {}; end done", go.display())).await;
+    let address = format!("/api/v1/tasks/{task}");
+    stage.home.wait_for(&address, |task| task["thread_id"].is_string()).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    for prompt in ["begin; end wrong", "begin; end never"] {
+        stage.browser.write("#say", prompt).await;
+        stage.browser.click(".composer button").await;
+        stage.browser.until(&format!("document.readyState === 'complete' && [...document.querySelectorAll('.to-come summary')].pop()?.innerText.includes('{}')", &prompt[11..])).await;
+    }
+    stage.browser.click(".to-come details summary").await;
+    stage.browser.write("#follow-up-1", "begin; end right").await;
+    stage.browser.click(".to-come form.stack button").await;
+    stage
+        .browser
+        .until("document.readyState === 'complete' && document.querySelector('.to-come summary')?.innerText.includes('right')")
+        .await;
+    stage.browser.click("form[action$='/follow-ups/2/remove'] button").await;
+    stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('.to-come').length === 1").await;
+    fs_err::write(&go, "").expect("written");
+    let done = stage.home.wait_for(&address, |task| task["runs"][1]["status"] == "completed").await;
+    assert_eq!((&done["runs"][1]["last_message"], &done["runs"][2]), (&json!("right"), &json!(null)));
+    stage.content();
 }
 
 #[tokio::test]

@@ -52,11 +52,25 @@
   });
   addEventListener("pageshow", () => all("button[disabled]").forEach((button) => { button.disabled = false; }));
 
+  // Whether what is seen can be believed.
+  const connection = one("#connection");
+  const say = (text) => { if (connection) { connection.hidden = !text; connection.textContent = text; } };
+  addEventListener("offline", () => say("Offline: what you see may be old."));
+  addEventListener("online", () => say(""));
+
   // A stream that rests while nobody looks: browsers have few connections for one server, and a phone sleeps.
   const follow = (address, handlers, back) => {
-    let source;
+    let source, server;
     const open = () => {
       source = new EventSource(address());
+      source.addEventListener("server", (event) => {
+        say(server && server !== event.data ? "The server was started anew; this page goes on." : "");
+        server = event.data;
+      });
+      source.onerror = () => {
+        say("Not connected: what you see may be old. Trying again…");
+        if (source.readyState === 2) setTimeout(open, 3000);
+      };
       for (const [name, deed] of Object.entries(handlers)) source.addEventListener(name, deed);
     };
     document.addEventListener("visibilitychange", () => {

@@ -60,6 +60,7 @@ pub(super) fn page(title: &str, place: Place, body: &Markup) -> Markup {
                     (link(Place::Environments, "/environments", "⌂", "Repositories"))
                     (link(Place::Settings, "/settings", "⚙", "Health"))
                 }
+                p #connection role="status" hidden {}
                 main #main tabindex="-1" { (body) }
             }
         }

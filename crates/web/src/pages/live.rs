@@ -36,6 +36,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, headers: Header
     let feed = api.engine.feed(after);
     let closing = api.closing.clone();
     let events = stream! {
+        yield server(&api);
         let mut feed = pin!(feed);
         while let Some((mut number, _)) = feed.next().await {
             // Many changes at once are one for a list.
@@ -94,6 +95,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
         let name = id.to_string();
         let mut feed = pin!(api.engine.feed(None));
         let (mut run, mut offset) = (run, offset);
+        yield server(&api);
         yield state(&view, &signed);
         loop {
             let Ok(lines) = api.engine.follow(&name, RunNumber(run), offset) else { return };
@@ -156,6 +158,11 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
             }
         }
     }
+}
+
+/// Which server this is, so that a page can tell that there is another one now.
+fn server(api: &Api) -> Event {
+    Event::default().event("server").data(api.engine.status().started_at.to_string())
 }
 
 fn next_run(view: &TaskView, run: u32) -> Option<&model::run::RunFile> {

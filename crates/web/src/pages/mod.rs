@@ -56,6 +56,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/say", post(task::say))
         .route("/tasks/{id}/stop", post(task::stop))
         .route("/tasks/{id}/continue", post(task::go_on))
+        .route("/tasks/{id}/follow-ups/{number}", post(task::edit))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))
         .route("/tasks/{id}/remove", post(task::remove))

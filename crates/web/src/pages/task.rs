@@ -184,7 +184,15 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
             }
             @for follow_up in &meta.follow_ups {
                 div.to-come {
-                    span { "next: " (printable_line(follow_up.prompt.as_str(), 160)) }
+                    details {
+                        summary { "next: " (printable_line(follow_up.prompt.as_str(), 160)) }
+                        form.stack method="post" action=(path(&format!("follow-ups/{}", follow_up.number))) {
+                            (form_token(signed))
+                            label.visually-hidden for={ "follow-up-" (follow_up.number) } { "What to do then" }
+                            textarea id={ "follow-up-" (follow_up.number) } name="prompt" rows="3" required data-grow { (follow_up.prompt.as_str()) }
+                            button type="submit" { "Change it" }
+                        }
+                    }
                     (button_form(signed, &path(&format!("follow-ups/{}/remove", follow_up.number)), "Forget", "small", None))
                 }
             }
@@ -294,6 +302,24 @@ pub(crate) async fn stop(State(api): State<Api>, Path(id): Path<String>, _: Sign
 
 pub(crate) async fn go_on(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
     api.engine.continue_task(&id).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}
+
+/// Something else in the place of what waits; its model and effort stay.
+pub(crate) async fn edit(
+    State(api): State<Api>,
+    Path((id, number)): Path<(String, u32)>,
+    SignedForm(_, Say { prompt }): SignedForm<Say>,
+) -> Result<Response, PageProblem> {
+    let view = api.engine.task(&id)?;
+    let known = view.meta.follow_ups.iter().find(|found| found.number == number);
+    let asked = ResumeTask {
+        prompt: prompt.replace("\r\n", "\n"),
+        model: known.and_then(|known| known.model.as_ref()).map(ToString::to_string),
+        effort: known.and_then(|known| known.effort.as_ref()).map(ToString::to_string),
+        priority: known.map(|known| known.priority.as_str().to_owned()),
+    };
+    api.engine.edit_follow_up(&id, number, asked).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
