@@ -19,7 +19,7 @@ const ROUNDS: usize = 15;
 const FILES: usize = 2_000;
 
 /// Tasks on disk for listing and starting.
-const TASKS: u128 = 10_000;
+const TASKS: usize = 10_000;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
@@ -116,17 +116,17 @@ fn git(folder: &Path, arguments: &[&str]) {
 async fn many_tasks(upstream: &Upstream) {
     let mut home = TestHome::started(BINARY).await;
     let env = home.environment(&upstream.url()).await;
-    let memory_empty = resident(home.server_pid());
+    let memory_empty = testkit::resident_mib(home.server_pid());
     let task = home.task(&env, "begin; end done").await;
     let template = home.settled(&task).await;
     println!("| resident memory of a server without tasks | {memory_empty:.1} MiB | |");
     println!("| resident memory of an idle keeper | {:.1} MiB | |", keeper_memory(&home, &env).await);
     home.stop().await;
-    copies(&home, &task);
+    home.copy_task(&task, TASKS);
     let begun = Instant::now();
     home.start().await;
     row(&format!("server start with {TASKS} tasks on disk"), &[begun.elapsed()]);
-    println!("| resident memory of that server | {:.1} MiB | |", resident(home.server_pid()));
+    println!("| resident memory of that server | {:.1} MiB | |", testkit::resident_mib(home.server_pid()));
     let mut times = vec![];
     for _ in 0..ROUNDS {
         let begun = Instant::now();
@@ -150,33 +150,14 @@ async fn many_tasks(upstream: &Upstream) {
     assert_eq!(template["status"], "completed");
 }
 
-/// The task's record under ten thousand other ids.
-fn copies(home: &TestHome, task: &str) {
-    let tasks = home.path().join("tasks");
-    let record = fs_err::read_to_string(tasks.join(task).join("meta.json")).expect("there");
-    for n in 0..TASKS {
-        let id = format!("01a20000-0000-7000-8000-{n:012x}");
-        let folder = tasks.join(&id);
-        fs_err::create_dir(&folder).expect("made");
-        fs_err::write(folder.join("meta.json"), record.replace(task, &id)).expect("written");
-    }
-}
-
 async fn keeper_memory(home: &TestHome, env: &str) -> f64 {
     let go = home.scratch().join("go");
     let task = home.task(env, &format!("begin; await {}; end done", go.display())).await;
     home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     let record = fs_err::read(home.path().join("tasks").join(&task).join("logs/run-001.keeper.json")).expect("there");
     let record: serde_json::Value = serde_json::from_slice(&record).expect("JSON");
-    let memory = resident(u32::try_from(record["keeper"]["pid"].as_u64().expect("a number")).expect("a process id"));
+    let memory = testkit::resident_mib(u32::try_from(record["keeper"]["pid"].as_u64().expect("a number")).expect("a process id"));
     fs_err::write(go, "").expect("written");
     home.settled(&task).await;
     memory
-}
-
-/// Resident memory in MiB, shared pages of the program included.
-fn resident(pid: u32) -> f64 {
-    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
-    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
 }

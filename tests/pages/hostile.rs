@@ -78,12 +78,12 @@ async fn of_a_long_output_the_end_is_shown_and_all_of_it_is_a_click_away() {
 #[tokio::test]
 async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
     let mut stage = Stage::new().await;
-    let task = stage.task("begin; i=0; while [ $i -lt 5000 ]; do i=$((i+1)); say \"line number $i\"; done; end done").await;
+    let task = stage.task("begin; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); say \"line number $i\"; done; end done").await;
     stage.open(&format!("/tasks/{task}")).await;
     let shown = "document.querySelectorAll('#transcript .agent').length";
     let first = stage.browser.value(shown).await.as_u64().expect("a number");
-    assert!(first > 100 && first < 4900, "{first}");
-    assert!(stage.text().await.contains("line number 5000"));
+    assert!(first > 100 && first < 10_000, "{first}");
+    assert!(stage.text().await.contains("line number 50000"));
     stage.browser.click("#transcript .older a").await;
     stage.browser.until(&format!("{shown} > {first}")).await;
     assert_eq!(stage.browser.value("location.pathname").await, format!("/tasks/{task}"), "no other page was loaded");

@@ -95,3 +95,34 @@ async fn an_old_task_that_needs_somebody_is_on_the_first_page() {
     assert!(!stage.text().await.contains("out of luck"), "{old} is of another group");
     stage.content();
 }
+
+#[tokio::test]
+async fn ten_thousand_tasks_are_searched_and_leafed_through() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; end done").await;
+    stage.home.post(&format!("/api/v1/tasks/{task}/archive"), &serde_json::Value::Null).await;
+    stage.home.post(&format!("/api/v1/tasks/{task}/unarchive"), &serde_json::Value::Null).await;
+    let address = stage.home.tcp_address().await;
+    stage.home.stop().await;
+    stage.home.copy_task(&task, 10_000);
+    stage.home.set("ORCH_LISTEN", address.trim_start_matches("http://"));
+    stage.home.start().await;
+    stage.task("begin; failed \"a needle in the hay\"").await;
+    stage.open("/").await;
+    // The page before it lost its server.
+    stage.browser.complaints.clear();
+    assert_eq!((titles(&mut stage, "Needs you").await.len(), titles(&mut stage, "Done").await.len()), (1, 50));
+    for _ in 0..3 {
+        let first = stage.browser.value("document.querySelector('li.task:last-of-type a').href").await;
+        stage.browser.click("section[aria-label=Done] > a.button").await;
+        let other = format!(
+            "document.readyState === 'complete' && document.querySelectorAll('section[aria-label=Done] li.task').length === 50 && ![...document.querySelectorAll('li.task a')].some((it) => it.href === {first})"
+        );
+        stage.browser.until(&other).await;
+    }
+    stage.open("/?q=needle").await;
+    assert_eq!((titles(&mut stage, "Needs you").await.len(), titles(&mut stage, "Done").await.len()), (1, 0));
+    let bytes = stage.browser.value("performance.getEntriesByType('navigation')[0].transferSize").await;
+    assert!(bytes.as_u64().is_some_and(|bytes| bytes < 60_000), "{bytes}");
+    stage.content();
+}

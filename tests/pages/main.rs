@@ -56,13 +56,7 @@ impl Stage {
     }
 }
 
-/// By the link that the command shows, and the tap that it takes. Returns the address of the pages.
+/// Returns the address of the pages.
 async fn sign_in(home: &TestHome, browser: &mut Browser) -> String {
-    let output = home.command(&["sign-in"]).output().await.expect("it starts");
-    let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    assert!(output.status.success() && link.contains("/sign-in?code="), "{output:?}");
-    browser.open(&link).await;
-    browser.click("form button.primary").await;
-    browser.until("document.querySelector('nav.around')").await;
-    link.split("/sign-in").next().expect("it is in there").to_owned()
+    browser.sign_in(home).await
 }

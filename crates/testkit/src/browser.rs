@@ -13,6 +13,8 @@ use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::TestHome;
+
 /// Far longer than a page of this machine takes; what takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -88,7 +90,7 @@ impl Browser {
         let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" })).await;
         let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await;
         attached["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
-        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.ask(domain, json!({})).await;
         }
         browser
@@ -163,6 +165,30 @@ impl Browser {
     pub async fn open(&mut self, url: &str) {
         self.ask("Page.navigate", json!({ "url": url })).await;
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'").await;
+    }
+
+    /// Signs in by the link that the command shows, and the tap that it takes. Returns the address of the pages.
+    pub async fn sign_in(&mut self, home: &TestHome) -> String {
+        let output = home.command(&["sign-in"]).output().await.expect("it starts");
+        let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        assert!(output.status.success() && link.contains("/sign-in?code="), "{output:?}");
+        self.open(&link).await;
+        self.click("form button.primary").await;
+        self.until("document.querySelector('nav.around')").await;
+        link.split("/sign-in").next().expect("it is in there").to_owned()
+    }
+
+    /// What the browser sends as cookies to this address, also those that no script sees.
+    pub async fn cookies(&mut self, url: &str) -> String {
+        let found = self.ask("Network.getCookies", json!({ "urls": [url] })).await;
+        let cookies = found["cookies"].as_array().expect("a list").iter();
+        let pair = |cookie: &Value| Some(format!("{}={}", cookie["name"].as_str()?, cookie["value"].as_str()?));
+        cookies.filter_map(pair).collect::<Vec<String>>().join("; ")
+    }
+
+    /// Forgets what it loaded, so that the next page comes as to a new visitor.
+    pub async fn forget_files(&mut self) {
+        self.ask("Network.clearBrowserCache", json!({})).await;
     }
 
     /// The value of an expression in the page, promises awaited.

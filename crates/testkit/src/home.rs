@@ -150,6 +150,18 @@ impl TestHome {
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server ended by itself: {status}");
     }
 
+    /// Puts the record of a task there so many times more, under other ids. For a home without a server.
+    pub fn copy_task(&self, task: &str, times: usize) {
+        let tasks = self.path().join("tasks");
+        let record = fs_err::read_to_string(tasks.join(task).join("meta.json")).expect("there");
+        for n in 0..times {
+            let id = format!("01a20000-0000-7000-8000-{n:012x}");
+            let folder = tasks.join(&id);
+            fs_err::create_dir(&folder).expect("made");
+            fs_err::write(folder.join("meta.json"), record.replace(task, &id)).expect("written");
+        }
+    }
+
     /// Waits until the server has ended by itself.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut server = self.server.take().expect("a server runs");

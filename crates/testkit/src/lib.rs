@@ -27,6 +27,17 @@ pub fn http_client() -> reqwest::ClientBuilder {
     reqwest::Client::builder().no_proxy()
 }
 
+/// A process's resident memory in MiB, shared pages of its program included, as Linux says it.
+///
+/// # Panics
+///
+/// Where there is no such process.
+pub fn resident_mib(pid: u32) -> f64 {
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
+    line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
+}
+
 /// Waits until something is so, for what tells nobody when it changes.
 ///
 /// # Panics
