@@ -126,3 +126,20 @@ async fn ten_thousand_tasks_are_searched_and_leafed_through() {
     assert!(bytes.as_u64().is_some_and(|bytes| bytes < 60_000), "{bytes}");
     stage.content();
 }
+
+#[tokio::test]
+async fn a_row_says_what_its_agent_does_as_it_does_it() {
+    let mut stage = Stage::new().await;
+    let go = stage.home.scratch().join("go");
+    let prompt = format!("begin; say \"looking around\"; await {}; say \"<b>found</b> it\"; await /never", go.display());
+    let task = stage.home.task(&stage.env, &prompt).await;
+    stage.open("/").await;
+    stage.browser.until("document.querySelector('section[aria-label=Running] .said')?.innerText === 'looking around'").await;
+    fs_err::write(&go, "").expect("written");
+    stage.browser.until("document.querySelector('section[aria-label=Running] .said')?.innerText === '<b>found</b> it'").await;
+    let (_, view) = stage.home.get(&format!("/api/v1/tasks/{task}")).await;
+    assert_eq!(view["activity"], "<b>found</b> it");
+    stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &serde_json::Value::Null).await;
+    assert_eq!(stage.home.settled(&task).await["activity"], serde_json::Value::Null);
+    stage.content();
+}

@@ -204,7 +204,8 @@ impl Inner {
         let record = slot.record();
         let is_queued = record.last_run().phase == model::run::RunPhase::Queued;
         let place = is_queued.then(|| self.queue.place(slot.id)).flatten();
-        TaskView::new(&record, name, slot.progress(), place)
+        let activity = slot.activity().filter(|_| record.last_run().is_active());
+        TaskView { activity, ..TaskView::new(&record, name, slot.progress(), place) }
     }
 }
 

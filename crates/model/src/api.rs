@@ -225,6 +225,9 @@ pub struct TaskView {
     pub active: bool,
     /// How far the worktree is, while it is being made.
     pub progress: Option<Progress>,
+    /// What its agent does now or did last, in a line, while a run is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity: Option<String>,
     /// Where its run is in the queue, while it waits there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueuePlace>,
@@ -234,7 +237,15 @@ impl TaskView {
     /// The view of a record.
     pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>, queue: Option<QueuePlace>) -> Self {
         let group = TaskGroup::of(record);
-        Self { meta: TaskFile::from(record), env_name, group, active: record.last_run().is_active(), progress, queue }
+        Self {
+            meta: TaskFile::from(record),
+            env_name,
+            group,
+            active: record.last_run().is_active(),
+            progress,
+            activity: None,
+            queue,
+        }
     }
 }
 
@@ -329,6 +340,13 @@ pub enum FeedEvent {
         task_id: TaskId,
         /// How far it is.
         progress: Progress,
+    },
+    /// An agent does something else, or said something.
+    TaskActivity {
+        /// The task.
+        task_id: TaskId,
+        /// What it does, in a line.
+        activity: String,
     },
     /// The queue changed: who waits in it, where, or what for.
     Queue {

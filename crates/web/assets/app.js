@@ -99,7 +99,12 @@
   };
   const followList = (list) => {
     const again = () => fresh(list).catch(() => {});
-    follow(() => list.dataset.live, { changed: again }, again);
+    // Only a row of its own changes with what an agent does.
+    const doing = (event) => {
+      const row = one(`[data-activity="${event.data.slice(0, 36)}"]`, list);
+      if (row) row.textContent = event.data.slice(37);
+    };
+    follow(() => list.dataset.live, { changed: again, doing }, again);
   };
 
   // A transcript goes on at its end; who reads further up is only told.

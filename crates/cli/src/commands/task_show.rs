@@ -112,6 +112,9 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
     if let Some(place) = &task.queue {
         printer::line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));
     }
+    if let Some(activity) = &task.activity {
+        printer::line(format!("{:<8} {activity}", "now"));
+    }
     meta.runs.iter().for_each(show_run);
     meta.publication.iter().for_each(|publication| show_publication(publication));
     for follow_up in &meta.follow_ups {

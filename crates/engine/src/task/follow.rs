@@ -9,6 +9,7 @@ use model::ids::{Attempt, ThreadId};
 use model::task::TaskEvent;
 
 use super::TaskSlot;
+use super::activity::Glance;
 use crate::engine::Inner;
 use crate::journal::Tail;
 use crate::keeper::{self, RunFiles};
@@ -25,6 +26,8 @@ impl Inner {
         let mut interest = self.watch.watch(&logs);
         let mut tail = Tail::from(files.journal(), 0);
         let mut marks = Marks::begin(&self.home.layout.times(slot.id), run, length(&files), began).await;
+        let mut glance = Glance::new();
+        slot.set_activity(None);
         let gone = keeper::until_gone(&files, attempt);
         tokio::pin!(gone);
         loop {
@@ -38,7 +41,14 @@ impl Inner {
                     }
                     break;
                 }
-                () = interest.changed() => marks.reached(length(&files)).await,
+                () = interest.changed() => {
+                    marks.reached(length(&files)).await;
+                    glance.news();
+                }
+                () = glance.due() => {
+                    self.glance(slot, run).await;
+                    glance.looked();
+                }
             }
         }
         marks.reached(length(&files)).await;

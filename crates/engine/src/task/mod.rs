@@ -8,6 +8,7 @@
 //!
 //! Invariant: no effect is performed that the record on disk does not already account for.
 
+mod activity;
 mod contained;
 mod create;
 mod finish;

@@ -104,7 +104,13 @@ impl Inner {
         }
     }
 
-    async fn window_before(&self, slot: &TaskSlot, run: RunNumber, end: u64, limit: u64) -> Result<LogWindow, Problem> {
+    pub(super) async fn window_before(
+        &self,
+        slot: &TaskSlot,
+        run: RunNumber,
+        end: u64,
+        limit: u64,
+    ) -> Result<LogWindow, Problem> {
         let path = self.journal(slot, run)?;
         let LogFile { mut file, .. } = self.log(slot, run).await?;
         // One byte more, to see whether the first line begins there.

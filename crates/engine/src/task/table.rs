@@ -22,6 +22,7 @@ pub(crate) struct TaskSlot {
     created_at: Timestamp,
     record: RwLock<Arc<TaskRecord>>,
     progress: Mutex<Option<Progress>>,
+    activity: Mutex<Option<String>>,
     /// One event at a time, in the order of their arrival.
     pub(super) turn: tokio::sync::Mutex<()>,
     working: AtomicUsize,
@@ -56,6 +57,7 @@ impl TaskSlot {
             created_at: record.created_at,
             record: RwLock::new(Arc::new(record)),
             progress: Mutex::default(),
+            activity: Mutex::default(),
             turn: tokio::sync::Mutex::default(),
             working: AtomicUsize::new(0),
             asked: OnceLock::new(),
@@ -102,6 +104,15 @@ impl TaskSlot {
 
     pub(super) fn set_progress(&self, progress: Option<Progress>) {
         *locked(&self.progress) = progress;
+    }
+
+    /// What its agent does, as far as somebody looked.
+    pub(crate) fn activity(&self) -> Option<String> {
+        locked(&self.activity).clone()
+    }
+
+    pub(super) fn set_activity(&self, activity: Option<String>) {
+        *locked(&self.activity) = activity;
     }
 
     pub(crate) fn start_work(self: &Arc<Self>) -> Working {

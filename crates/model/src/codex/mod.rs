@@ -25,5 +25,5 @@ pub use lines::{LINE_CAP_BYTES, Line, LineContent, LineSplitter};
 pub use outcome::{Exit, ProcessEnd, Verdict, classify};
 pub use printable::{printable, printable_line};
 pub use shell::unwrap_shell;
-pub use transcript::{EntryKind, TranscriptEntry, transcribe};
+pub use transcript::{EntryKind, TranscriptEntry, activity, transcribe};
 pub use usage::{Usage, UsageReport, UsageScope};

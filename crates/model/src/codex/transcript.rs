@@ -17,6 +17,9 @@ const OUTPUT_LINES: usize = 20;
 /// The most characters of one line of output, of a title, and of a raw value.
 const LINE_LIMIT: usize = 400;
 
+/// The most characters of what an agent is said to be doing.
+const ACTIVITY_LIMIT: usize = 200;
+
 /// The most bytes of the end of an output that are looked at, so that a megabyte in one line costs nothing.
 const OUTPUT_TAIL_BYTES: usize = 32 * 1024;
 
@@ -83,6 +86,20 @@ pub fn transcribe(event: &CodexEvent) -> Option<TranscriptEntry> {
         CodexEvent::Unknown(value) => Some(unknown("event", value)),
         CodexEvent::Note(text) if text.trim().is_empty() => None,
         CodexEvent::Note(text) => Some(entry(EntryKind::Note, "note", &last_lines(text))),
+    }
+}
+
+/// What the agent is doing by this event, in a line; none for events that tell nothing of it.
+pub fn activity(event: &CodexEvent) -> Option<String> {
+    let found = transcribe(event)?;
+    let first = || found.body.lines().find(|line| !line.trim().is_empty()).map(|line| printable_line(line, ACTIVITY_LIMIT));
+    match found.kind {
+        EntryKind::Agent | EntryKind::Reasoning => first(),
+        EntryKind::Command { .. } | EntryKind::Files | EntryKind::Tool | EntryKind::Plan | EntryKind::Search => {
+            Some(printable_line(&found.title, ACTIVITY_LIMIT))
+        }
+        EntryKind::Warning | EntryKind::Error => first().or(Some(found.title)),
+        EntryKind::Note | EntryKind::Lifecycle => None,
     }
 }
 
@@ -242,4 +259,22 @@ fn tail_of(output: &str) -> &str {
         start += 1;
     }
     &output[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_agent_does_is_a_line() {
+        let of = |line: &str| activity(&CodexEvent::parse(line.as_bytes()));
+        let item = |kind: &str, rest: &str| format!(r#"{{"type":"item.{kind}","item":{{"id":"a",{rest}}}}}"#);
+        let command = r#""type":"command_execution","command":"/bin/bash -lc 'cargo test'","status":"in_progress""#;
+        assert_eq!(of(&item("started", command)).as_deref(), Some("running cargo test"));
+        let said = item("completed", r#""type":"agent_message","text":"\n\nFound it.\nMore.""#);
+        assert_eq!(of(&said).as_deref(), Some("Found it."));
+        assert_eq!(of(r#"{"type":"turn.started"}"#), None);
+        assert_eq!(of("noise"), None);
+        assert_eq!(of(r#"{"type":"error","message":"stream lost"}"#).as_deref(), Some("stream lost"));
+    }
 }

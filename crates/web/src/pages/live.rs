@@ -38,7 +38,14 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, headers: Header
     let events = stream! {
         yield server(&api);
         let mut feed = pin!(feed);
-        while let Some((mut number, _)) = feed.next().await {
+        while let Some((mut number, event)) = feed.next().await {
+            if let FeedEvent::TaskActivity { task_id, activity } = event {
+                if !signed.is_open(&api) {
+                    return;
+                }
+                yield doing(number, &task_id.to_string(), &activity);
+                continue;
+            }
             // Many changes at once are one for a list.
             let quiet = tokio::time::sleep(GATHER);
             let mut quiet = pin!(quiet);
@@ -46,6 +53,10 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, headers: Header
                 tokio::select! {
                     () = &mut quiet => break,
                     next = feed.next() => match next {
+                        Some((next, FeedEvent::TaskActivity { task_id, activity })) => {
+                            number = next;
+                            yield doing(number, &task_id.to_string(), &activity);
+                        }
                         Some((next, _)) => number = next,
                         None => return,
                     },
@@ -158,6 +169,11 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
             }
         }
     }
+}
+
+/// What an agent does, for its row alone.
+fn doing(number: u64, task: &str, activity: &str) -> Event {
+    Event::default().id(number.to_string()).event("doing").data(format!("{task} {activity}"))
 }
 
 /// Which server this is, so that a page can tell that there is another one now.

@@ -177,7 +177,11 @@ fn row(task: &TaskView) -> Markup {
                         @if let Some(checks) = &pull_request.checks { @if checks.words() != "none" { ", " (checks.words()) } }
                     }
                 }
-                @if let Some(error) = error {
+                @if let Some(activity) = &task.activity {
+                    span.said data-activity=(meta.task_id) { (activity) }
+                } @else if task.active {
+                    span.said data-activity=(meta.task_id) {}
+                } @else if let Some(error) = error {
                     span.said.error { (printable_line(&error.message, 200)) }
                 } @else if let Some(said) = said {
                     span.said { (printable_line(said, 200)) }

@@ -1,0 +1,89 @@
+//! What an agent is doing, in a line: read from the end of its journal now and then, for lists and whoever glances at a task.
+//! It is kept in memory alone, and gone with the run.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::api::FeedEvent;
+use model::codex::{CodexEvent, activity};
+use model::ids::RunNumber;
+use tokio::time::Instant;
+
+use super::TaskSlot;
+use crate::engine::Inner;
+
+/// How often an agent's doings are looked at, at most.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// So much of a journal's end is looked at. What is in a longer line is not told.
+const LOOK_BYTES: u64 = 64 * 1024;
+
+/// When to look next.
+pub(super) struct Glance {
+    last: Option<Instant>,
+    due: Option<Instant>,
+}
+
+impl Glance {
+    /// The first is at once: a journal may have something before anybody watches it.
+    pub(super) fn new() -> Self {
+        Self { last: None, due: Some(Instant::now()) }
+    }
+
+    /// The journal grew.
+    pub(super) fn news(&mut self) {
+        let soonest = self.last.map_or_else(Instant::now, |last| last + PAUSE);
+        self.due.get_or_insert(soonest);
+    }
+
+    /// Waits until it is time to look; for ever where there is nothing new.
+    pub(super) async fn due(&self) {
+        match self.due {
+            Some(due) => tokio::time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn looked(&mut self) {
+        (self.last, self.due) = (Some(Instant::now()), None);
+    }
+}
+
+impl Inner {
+    /// Looks at what the agent of an active run does now, and tells it where it is something else.
+    pub(super) async fn glance(self: &Arc<Self>, slot: &Arc<TaskSlot>, run: RunNumber) {
+        let end = match self.log(slot, run).await {
+            Ok(log) => log.length,
+            Err(problem) => return tracing::debug!(task = %slot.id, %problem, "could not look at what an agent does"),
+        };
+        let window = match self.window_before(slot, run, end, LOOK_BYTES).await {
+            Ok(window) => window,
+            Err(problem) => return tracing::debug!(task = %slot.id, %problem, "could not look at what an agent does"),
+        };
+        let newest = window.lines.iter().rev().find_map(|(_, line)| activity(&CodexEvent::parse(line)));
+        if let Some(text) = newest.filter(|text| slot.activity().as_ref() != Some(text)) {
+            slot.set_activity(Some(text.clone()));
+            self.feed.publish(FeedEvent::TaskActivity { task_id: slot.id, activity: text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_glance_is_taken_at_once_and_then_now_and_then() {
+        let mut glance = Glance::new();
+        let begun = Instant::now();
+        glance.due().await;
+        assert_eq!(begun.elapsed(), Duration::ZERO);
+        glance.looked();
+        glance.news();
+        glance.news();
+        glance.due().await;
+        assert_eq!(begun.elapsed(), PAUSE, "the last news is not missed");
+        glance.looked();
+        assert!(tokio::time::timeout(Duration::from_mins(1), glance.due()).await.is_err(), "nothing is new");
+    }
+}
