@@ -253,6 +253,45 @@ impl Browser {
         self.value(&typed).await;
     }
 
+    /// Presses a key: a letter or a sign, or `Enter`, `Tab`, `Escape`, `Space`; `Control+` before it holds that down.
+    pub async fn press(&mut self, key: &str) {
+        let (held, key) = key.strip_prefix("Control+").map_or((0, key), |key| (2, key));
+        let (name, number, text) = match key {
+            "Enter" => ("Enter", 13, "\r"),
+            "Tab" => ("Tab", 9, ""),
+            "Escape" => ("Escape", 27, ""),
+            "Space" => (" ", 32, " "),
+            sign => (sign, 0, sign),
+        };
+        let text = if held == 0 { text } else { "" };
+        let down = json!({ "type": if text.is_empty() { "rawKeyDown" } else { "keyDown" }, "key": name, "code": name,
+            "windowsVirtualKeyCode": number, "text": text, "modifiers": held });
+        self.ask("Input.dispatchKeyEvent", down).await;
+        let up = json!({ "type": "keyUp", "key": name, "code": name, "windowsVirtualKeyCode": number, "modifiers": held });
+        self.ask("Input.dispatchKeyEvent", up).await;
+    }
+
+    /// Types a text where the cursor is.
+    pub async fn type_in(&mut self, text: &str) {
+        self.ask("Input.insertText", json!({ "text": text })).await;
+    }
+
+    /// Goes to something by the tabulator key, as far as a person would.
+    ///
+    /// # Panics
+    /// When it is not reached.
+    pub async fn tab_to(&mut self, selector: &str) {
+        let found = json!(selector);
+        self.until(&format!("document.querySelector({found})")).await;
+        for _ in 0..80 {
+            if self.value(&format!("document.activeElement.matches({found})")).await == true {
+                return;
+            }
+            self.press("Tab").await;
+        }
+        panic!("the tabulator key does not reach {selector}");
+    }
+
     /// A picture of the page, as PNG.
     pub async fn picture(&mut self, file: &Path) {
         let answer = self.ask("Page.captureScreenshot", json!({ "format": "png" })).await;
