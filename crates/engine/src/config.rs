@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::forge::{ApiUrl, ProjectPath};
+use model::notice::NoticeSettings;
 use model::problem::{Problem, ProblemKind};
 use model::publication::follow::TICK;
 use model::secret::Secret;
@@ -16,7 +17,6 @@ use model::size::parse_size;
 use serde::Deserialize;
 
 use crate::exec::BaseEnvironment;
-use crate::notify::Receivers;
 
 /// Everything that can be set.
 #[derive(Debug, Clone)]
@@ -49,8 +49,8 @@ pub struct Config {
     pub github_api_url: Option<ApiUrl>,
     /// How often each repository's forge is asked how its pull requests are.
     pub forge_poll_interval: Duration,
-    /// Who is told when a task has ended or needs somebody.
-    pub receivers: Receivers,
+    /// Who is told when a task has ended or needs somebody. The page fills in what is left open here.
+    pub notices: NoticeSettings,
     /// More names of variables that a worker gets from the server's environment.
     pub pass_environment: Vec<String>,
     /// `ORCH_MAX_PARALLEL_RUNS`: the most runs at once; the number of processors where it is not set, and at least 2.
@@ -120,7 +120,7 @@ struct ConfigFile {
     github_api_url: Option<String>,
     forge_poll_interval: Option<String>,
     #[serde(default)]
-    notify: NotifyFile,
+    notify: NoticeSettings,
     pass_environment: Option<Vec<String>>,
     max_parallel_runs: Option<usize>,
     free_space_floor: Option<String>,
@@ -132,16 +132,6 @@ struct ConfigFile {
     clone_time_limit: Option<String>,
     fetch_time_limit: Option<String>,
     push_time_limit: Option<String>,
-}
-
-/// `[notify]` of `config.toml`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NotifyFile {
-    webhook_url: Option<String>,
-    webhook_secret: Option<Secret>,
-    ntfy_url: Option<String>,
-    public_url: Option<String>,
 }
 
 /// The running program itself, also when its file was replaced by an upgrade.
@@ -169,7 +159,7 @@ impl Config {
             github_project: None,
             github_api_url: None,
             forge_poll_interval: TICK,
-            receivers: Receivers::default(),
+            notices: NoticeSettings::default(),
             pass_environment: vec![],
             max_parallel_runs: std::thread::available_parallelism().map_or(2, usize::from).max(2),
             free_space_floor: 1 << 30,
@@ -212,7 +202,8 @@ impl Config {
         config.github_project =
             text("ORCH_GITHUB_REPO").or(file.github_repo).map(|name| ProjectPath::parse(&name)).transpose()?;
         config.github_api_url = text("ORCH_GITHUB_API_URL").or(file.github_api_url).map(|url| ApiUrl::parse(&url)).transpose()?;
-        config.receivers = receivers(file.notify)?;
+        file.notify.check().map_err(|bad| unusable(format!("`{}` under `[notify]` {}", bad.name, bad.why)))?;
+        config.notices = file.notify;
         config.allowed_hosts = file.allowed_hosts.unwrap_or_default();
         config.pass_environment = file.pass_environment.unwrap_or_default();
         config.resume_interrupted = file.resume_interrupted.unwrap_or_default();
@@ -277,16 +268,6 @@ fn container_program(given: Option<Vec<String>>, default: Vec<String>) -> Result
         Some(_) => Err(unusable("`container_program` does not begin with the absolute path of a program".to_owned())
             .hint("as in container_program = [\"/usr/local/bin/codex-docker\"]")),
     }
-}
-
-fn receivers(file: NotifyFile) -> Result<Receivers, Problem> {
-    for (name, url) in [("webhook_url", &file.webhook_url), ("ntfy_url", &file.ntfy_url), ("public_url", &file.public_url)] {
-        if url.as_ref().is_some_and(|url| !url.starts_with("https://") && !url.starts_with("http://")) {
-            return Err(unusable(format!("`{name}` under `[notify]` is no http or https URL")));
-        }
-    }
-    let NotifyFile { webhook_url, webhook_secret, ntfy_url, public_url } = file;
-    Ok(Receivers { webhook_url, webhook_secret, ntfy_url, public_url })
 }
 
 fn read_file(path: &Path) -> Result<ConfigFile, Problem> {
@@ -382,6 +363,9 @@ mod tests {
             ("max_parallel_runs = 0", "0"),
             ("free_space_floor = \"some\"", "free_space_floor"),
             ("listen = ", "config.toml"),
+            ("[notify]\nntfy_url = \"ntfy.sh/topic\"", "ntfy_url"),
+            ("[notify]\ntell = [\"all\"]", "all"),
+            ("[notify.quiet_hours]\nfrom = \"22:00\"\nto = \"07:00\"\nzone = \"Mars/Olympus\"", "Mars/Olympus"),
             ("container_program = []", "container_program"),
             ("container_program = [\"codex-docker\"]", "container_program"),
         ] {

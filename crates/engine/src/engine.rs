@@ -3,6 +3,7 @@
 //! Texts come in as they were sent and are parsed here; views go out. No state is kept in here: see `inner`.
 
 mod branches;
+mod notices;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -408,16 +409,6 @@ impl Engine {
         self.inner.sessions.is_open(secret, jiff::Timestamp::now())
     }
 
-    /// Tells everybody who is told of ends something, to try whether they hear it.
-    pub async fn send_test_notice(&self) -> Result<(), Problem> {
-        self.inner.tell_for_a_test().await
-    }
-
-    /// Whether anybody is told of ends.
-    pub fn has_receivers(&self) -> bool {
-        !self.inner.config.receivers.are_none()
-    }
-
     /// The browsers that are signed in, the newest first.
     pub fn sessions(&self) -> Vec<SessionView> {
         self.inner.sessions.list()
@@ -428,9 +419,10 @@ impl Engine {
         crate::sessions::Sessions::id_of(secret)
     }
 
-    /// Signs a browser out. Doing it twice is fine.
+    /// Signs a browser out; it gets no more notices either. Doing it twice is fine.
     pub fn sign_out(&self, id: &str) -> Result<(), Problem> {
-        Ok(self.inner.sessions.revoke(&self.inner.home, id)?)
+        self.inner.sessions.revoke(&self.inner.home, id)?;
+        self.inner.forget_signed_out_devices()
     }
 
     /// Numbered changes of state after the given number, or from now on.

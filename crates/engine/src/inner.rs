@@ -22,6 +22,7 @@ use crate::feed::Feed;
 use crate::forge::{Following, Forges};
 use crate::git::{Git, Mirror};
 use crate::journal::FolderWatch;
+use crate::notify::Notices;
 use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub(crate) following: Following,
     pub(crate) sessions: Sessions,
     pub(crate) password: Password,
+    pub(crate) notices: Notices,
     pub(crate) watch: Arc<FolderWatch>,
     pub(crate) tracker: TaskTracker,
     pub(crate) cancel: CancellationToken,
@@ -94,6 +96,7 @@ impl Inner {
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
         let (sessions, password) = (Sessions::open(&home)?, Password::open(&home)?);
+        let notices = Notices::open(&home, config.notices.clone());
         let inner = Arc::new(Self {
             home,
             git,
@@ -111,6 +114,7 @@ impl Inner {
             following: Following::default(),
             sessions,
             password,
+            notices,
             watch: FolderWatch::new(),
             tracker: TaskTracker::new(),
             cancel: CancellationToken::new(),
@@ -139,6 +143,7 @@ impl Inner {
         inner.look_for_troubles().await;
         inner.keep_admitting();
         inner.keep_following();
+        inner.keep_telling_what_was_held();
         Ok(inner)
     }
 

@@ -121,6 +121,11 @@ impl Sessions {
         self.locked().sessions.iter().any(|session| session.hash == hash && is_fresh(session, now))
     }
 
+    /// Whether the session of this id, as in the list, holds.
+    pub(crate) fn holds(&self, id: &str, now: Timestamp) -> bool {
+        id.len() >= 12 && self.locked().sessions.iter().any(|session| session.hash.starts_with(id) && is_fresh(session, now))
+    }
+
     pub(crate) fn list(&self) -> Vec<SessionView> {
         let sessions = self.locked().sessions.clone();
         let view = |session: SessionRecord| SessionView {
@@ -177,8 +182,11 @@ mod tests {
         let first = Sessions::open(&home).expect("none yet");
         let secret = first.redeem(&home, &first.code(), "phone", now()).expect("written").expect("good");
         let sessions = Sessions::open(&home).expect("read");
-        assert!(sessions.is_open(&secret, now()));
-        assert!(!sessions.is_open(&secret, now() + SignedDuration::from_hours(24 * 91)));
+        assert!(sessions.is_open(&secret, now()) && sessions.holds(&Sessions::id_of(&secret), now()));
+        let late = now() + SignedDuration::from_hours(24 * 91);
+        assert!(
+            !sessions.is_open(&secret, late) && !sessions.holds(&Sessions::id_of(&secret), late) && !sessions.holds("", now())
+        );
         assert_eq!(sessions.list()[0].id, Sessions::id_of(&secret));
         sessions.revoke(&home, "").expect("nobody is meant");
         assert!(sessions.is_open(&secret, now()));

@@ -1,7 +1,14 @@
 //! What people are told about a task that they are not looking at: that it has ended, or that it needs them.
-//! Pure: two records, before and after a change.
+//! Pure: two records, before and after a change. Who is told, and when, is in `settings` and `quiet`; `push` is for browsers.
 
-use serde::Serialize;
+mod push;
+mod quiet;
+mod settings;
+
+pub use push::{EndpointError, PushEndpoint, PushMessage, PushTerms};
+pub use quiet::{QuietError, QuietHours};
+use serde::{Deserialize, Serialize};
+pub use settings::{BadSetting, NoticeSettings, Way, summary};
 
 use crate::ids::TaskId;
 use crate::publication::PullRequest;
@@ -9,7 +16,7 @@ use crate::run::RunStatus;
 use crate::task::TaskRecord;
 
 /// Why somebody is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
     /// The last run completed, and nothing follows it by itself.
@@ -20,12 +27,55 @@ pub enum NoticeKind {
     Interrupted,
     /// Checks of its pull request failed, it has conflicts, or a reviewer wants changes.
     NeedsYou,
+    /// Several of these came in quiet hours.
+    Summary,
     /// Somebody wants to know whether this arrives.
     Test,
 }
 
+/// What somebody may want to be told or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoticeGroup {
+    /// A task completed.
+    Finished,
+    /// It failed or was cut off.
+    Failed,
+    /// Its pull request needs somebody.
+    NeedsYou,
+}
+
+impl NoticeGroup {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Finished, Self::Failed, Self::NeedsYou];
+}
+
+impl NoticeKind {
+    /// What it belongs to. A summary was asked for by its parts, and a test by itself.
+    pub fn group(self) -> Option<NoticeGroup> {
+        match self {
+            Self::Finished => Some(NoticeGroup::Finished),
+            Self::Failed | Self::Interrupted => Some(NoticeGroup::Failed),
+            Self::NeedsYou => Some(NoticeGroup::NeedsYou),
+            Self::Summary | Self::Test => None,
+        }
+    }
+
+    /// Its name, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::NeedsYou => "needs_you",
+            Self::Summary => "summary",
+            Self::Test => "test",
+        }
+    }
+}
+
 /// What is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
     /// Why.
     pub event: NoticeKind,
@@ -53,6 +103,15 @@ impl Notice {
             title: "Codex Orchestrator".to_owned(),
             text: "This is a test. Notices arrive.".to_owned(),
             url: public_url.map(str::to_owned),
+        }
+    }
+
+    /// Where it leads, below the pages' own address.
+    pub fn path(&self) -> String {
+        match (self.event, self.task_id) {
+            (_, Some(task)) => format!("/tasks/{task}"),
+            (NoticeKind::Test, None) => "/settings/notices".to_owned(),
+            (_, None) => "/".to_owned(),
         }
     }
 }

@@ -12,6 +12,8 @@ mod home;
 pub mod npm;
 pub mod own_engine;
 pub mod own_podman;
+pub mod pages;
+pub mod push;
 pub mod receiver;
 pub mod shell_agent;
 pub mod small_disk;

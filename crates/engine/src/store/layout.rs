@@ -128,6 +128,21 @@ impl Layout {
         self.home.join("password")
     }
 
+    /// What the page of notices set.
+    pub fn notices(&self) -> PathBuf {
+        self.home.join("notices.json")
+    }
+
+    /// Browsers that get pushes, and the key that they know us by.
+    pub fn devices(&self) -> PathBuf {
+        self.home.join("devices.json")
+    }
+
+    /// Notices that wait for quiet hours to end.
+    pub fn held_notices(&self) -> PathBuf {
+        self.home.join("held-notices.json")
+    }
+
     /// The lock that makes a server the only one of its home; it names its holder.
     pub fn lock(&self) -> PathBuf {
         self.home.join("lock")

@@ -1,5 +1,5 @@
-//! What pages load: one stylesheet, htmx, our own script, an icon. Built into the program, named by their content, kept by browsers
-//! for ever, and sent compressed.
+//! What pages load: one stylesheet, htmx, our own scripts, icons. Built into the program, named by their content, kept by browsers
+//! for ever, and sent compressed. The service worker alone has a fixed name, since browsers ask by it whether there is a newer one.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -35,8 +35,29 @@ static SCRIPT: LazyLock<Asset> =
 static HTMX: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("htmx", "js", "text/javascript; charset=utf-8", include_bytes!("../../assets/htmx-4.0.1.min.js").as_slice())
 });
-static ICON: LazyLock<Asset> =
-    LazyLock::new(|| Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../assets/icon.svg").as_slice()));
+static NOTICES: LazyLock<Asset> = LazyLock::new(|| {
+    Asset::new("notices", "js", "text/javascript; charset=utf-8", dense(include_str!("../../assets/notices.js")))
+});
+static WORKER: LazyLock<Asset> = LazyLock::new(|| {
+    let script = include_str!("../../assets/sw.js").replace("ICON", &path(&ICONS[2]));
+    Asset::new("sw", "js", "text/javascript; charset=utf-8", dense(&script))
+});
+
+/// The icon as it was drawn, then as pictures of it: for the home screen of an iPhone, for launchers, and for those that cut it to
+/// a shape of their own.
+static ICONS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
+    let picture = |stem, content| Asset::new(stem, "png", "image/png", content);
+    [
+        Asset::new("icon", "svg", "image/svg+xml", include_bytes!("../../assets/icon.svg").as_slice()),
+        picture("icon-180", include_bytes!("../../assets/icon-180.png").as_slice()),
+        picture("icon-192", include_bytes!("../../assets/icon-192.png").as_slice()),
+        picture("icon-512", include_bytes!("../../assets/icon-512.png").as_slice()),
+        picture("icon-maskable-512", include_bytes!("../../assets/icon-maskable-512.png").as_slice()),
+    ]
+});
+
+/// What a service worker may load: the icon of what it shows.
+const WORKER_POLICY: &str = "default-src 'none'; img-src 'self'; connect-src 'self'";
 
 /// A script without what is there for its readers: indents, empty lines, and lines that are comments. A line's end ends it as before.
 fn dense(script: &str) -> Vec<u8> {
@@ -60,33 +81,61 @@ pub(super) fn htmx() -> String {
     path(&HTMX)
 }
 
+pub(super) fn notices_script() -> String {
+    path(&NOTICES)
+}
+
 pub(super) fn icon() -> String {
-    path(&ICON)
+    path(&ICONS[0])
+}
+
+/// For the home screen of an iPhone or iPad, which rounds it itself.
+pub(super) fn touch_icon() -> String {
+    path(&ICONS[1])
 }
 
 pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Response {
-    let Some(asset) = [&*STYLE, &*SCRIPT, &*HTMX, &*ICON].into_iter().find(|asset| asset.name == name) else {
+    let mut all = [&*STYLE, &*SCRIPT, &*NOTICES, &*HTMX].into_iter().chain(ICONS.iter());
+    let Some(asset) = all.find(|asset| asset.name == name) else {
         return StatusCode::NOT_FOUND.into_response();
     };
     let accepts = headers.get(header::ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let fixed = [(header::CONTENT_TYPE, asset.kind), (header::CACHE_CONTROL, "public, max-age=31536000, immutable")];
-    if accepts.split(',').any(|coding| coding.trim().starts_with("gzip")) {
+    let is_smaller = asset.compressed.len() < asset.content.len();
+    if is_smaller && accepts.split(',').any(|coding| coding.trim().starts_with("gzip")) {
         return (fixed, [(header::CONTENT_ENCODING, "gzip"), (header::VARY, "accept-encoding")], asset.compressed.clone())
             .into_response();
     }
     (fixed, asset.content.clone()).into_response()
 }
 
+/// The service worker. It stands at the root, so that all pages are within its reach.
+pub(crate) async fn service_worker() -> Response {
+    let fixed = [
+        (header::CONTENT_TYPE, WORKER.kind),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, WORKER_POLICY),
+    ];
+    (fixed, WORKER.content.clone()).into_response()
+}
+
 pub(crate) async fn manifest() -> Response {
-    let icon = serde_json::json!({ "src": icon(), "sizes": "any", "type": "image/svg+xml", "purpose": "any maskable" });
+    let icon = |at: usize, sizes: &str, purpose: &str| serde_json::json!({ "src": path(&ICONS[at]), "sizes": sizes, "type": ICONS[at].kind, "purpose": purpose });
     let manifest = serde_json::json!({
+        "id": "/",
         "name": "Codex Orchestrator",
         "short_name": "Codex",
         "start_url": "/",
+        "scope": "/",
         "display": "standalone",
         "background_color": "#101418",
         "theme_color": "#101418",
-        "icons": [icon],
+        "icons": [
+            icon(2, "192x192", "any"),
+            icon(3, "512x512", "any"),
+            icon(4, "512x512", "maskable"),
+            icon(0, "any", "any"),
+        ],
     });
     ([(header::CONTENT_TYPE, "application/manifest+json")], manifest.to_string()).into_response()
 }
@@ -97,7 +146,9 @@ mod tests {
 
     #[test]
     fn our_own_script_is_small_and_a_page_comes_in_sixty_kilobytes() {
-        assert!(SCRIPT.content.len() < 10_000, "{} bytes", SCRIPT.content.len());
+        let of_notices = NOTICES.content.len() + WORKER.content.len();
+        assert!(of_notices <= 2_000, "{of_notices} bytes");
+        assert!(SCRIPT.content.len() + of_notices < 10_000, "{} bytes", SCRIPT.content.len());
         let sent: usize = [&*STYLE, &*SCRIPT, &*HTMX].iter().map(|asset| asset.compressed.len()).sum();
         assert!(sent < 40_000, "{sent} bytes");
     }
@@ -105,6 +156,50 @@ mod tests {
     #[test]
     fn a_script_is_sent_without_its_comments() {
         assert_eq!(dense("// what\n  let a = 1; // kept\n\n\t// why\n  b(`x //`);\n"), b"let a = 1; // kept\nb(`x //`);\n");
+    }
+
+    async fn body(response: Response) -> Vec<u8> {
+        axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body in memory").to_vec()
+    }
+
+    #[tokio::test]
+    async fn every_icon_that_is_listed_is_a_picture_of_its_size() {
+        let manifest: serde_json::Value = serde_json::from_slice(&body(manifest().await).await).expect("JSON");
+        assert_eq!((&manifest["id"], &manifest["start_url"], &manifest["scope"]), (&"/".into(), &"/".into(), &"/".into()));
+        let listed = manifest["icons"].as_array().expect("a list");
+        let mut listed: Vec<_> =
+            listed.iter().map(|icon| ["src", "sizes", "purpose"].map(|key| icon[key].as_str().expect(key))).collect();
+        let purposes: Vec<_> = listed.iter().map(|[_, sizes, purpose]| format!("{sizes} {purpose}")).collect();
+        assert_eq!(purposes, ["192x192 any", "512x512 any", "512x512 maskable", "any any"]);
+        let touch = touch_icon();
+        listed.push([&touch, "180x180", "touch"]);
+        for [address, sizes, _] in listed {
+            let name = address.strip_prefix("/assets/").expect("an asset");
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ACCEPT_ENCODING, "br".parse().expect("a header"));
+            let response = file(Path(name.to_owned()), headers).await;
+            assert_eq!(response.status(), StatusCode::OK, "{address}");
+            let kind = response.headers()[header::CONTENT_TYPE].to_str().expect("text").to_owned();
+            let bytes = body(response).await;
+            if sizes == "any" {
+                assert_eq!(kind, "image/svg+xml");
+                continue;
+            }
+            // The signature, the length and name of the first part, then width and height.
+            assert_eq!((kind.as_str(), &bytes[..16]), ("image/png", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice()), "{address}");
+            let number = |at: usize| bytes[at..at + 4].iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
+            assert_eq!(format!("{}x{}", number(16), number(20)), sizes, "{address}");
+            assert!(bytes.len() < 20_000, "{address}: {} bytes", bytes.len());
+        }
+    }
+
+    #[tokio::test]
+    async fn the_service_worker_is_asked_for_each_time_and_shows_an_icon_that_is_there() {
+        let response = service_worker().await;
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-cache");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/javascript; charset=utf-8");
+        let script = String::from_utf8(body(response).await).expect("text");
+        assert!(script.contains(&path(&ICONS[2])) && !script.contains("caches"), "{script}");
     }
 
     #[test]

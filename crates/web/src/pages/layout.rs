@@ -26,7 +26,7 @@ fn head(title: &str) -> Markup {
         title { (title) " · Codex Orchestrator" }
         link rel="stylesheet" href=(assets::style());
         link rel="icon" href=(assets::icon()) type="image/svg+xml";
-        link rel="apple-touch-icon" href=(assets::icon());
+        link rel="apple-touch-icon" href=(assets::touch_icon());
         link rel="manifest" href="/manifest.webmanifest" crossorigin="use-credentials";
         script src=(assets::htmx()) defer {}
         script src=(assets::script()) defer {}

@@ -2,7 +2,8 @@
 //! script runs.
 //!
 //! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`]: what all pages share.
-//! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`]: one file per page and its forms.
+//! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
+//!   [`notices`]: one file per page and its forms.
 //! * [`entry`], [`timing`], [`live`]: the transcript, and how pages follow what happens.
 //!
 //! A page is a function from the API's own views to markup. Whatever an agent wrote is text: nothing of it becomes markup, an
@@ -14,6 +15,7 @@ mod environments;
 mod layout;
 mod live;
 mod new_task;
+mod notices;
 mod review;
 mod selected;
 mod session;
@@ -36,7 +38,7 @@ use crate::router::Api;
 
 /// What a page may load and do: our own files, and nothing that stands in the page itself.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
-    manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+    worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Every page. They ask for a session themselves.
 pub(crate) fn routes() -> Router<Api> {
@@ -68,9 +70,14 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/environments/{id}", get(environments::show).post(environments::edit))
         .route("/environments/{id}/remove", post(environments::remove))
         .route("/settings", get(settings::page))
-        .route("/settings/test-notice", post(settings::test_notice))
+        .route("/settings/notices", get(notices::page).post(notices::save))
+        .route("/settings/notices/{receiver}/test", post(notices::test))
+        .route("/settings/notices/devices", post(notices::subscribe))
+        .route("/settings/notices/devices/{id}/test", post(notices::test_device))
+        .route("/settings/notices/devices/{id}/remove", post(notices::remove))
         .route("/settings/sessions/{id}/revoke", post(settings::revoke))
         .route("/manifest.webmanifest", get(assets::manifest))
+        .route("/sw.js", get(assets::service_worker))
         .route("/assets/{name}", get(assets::file))
         // Event streams are left alone by it, and so is what is compressed already.
         .layer(CompressionLayer::new())

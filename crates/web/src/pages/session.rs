@@ -7,6 +7,7 @@ use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use engine::PushSubscription;
 use maud::html;
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
@@ -46,6 +47,11 @@ impl Signed {
     /// What this session is called in the list of sessions.
     pub(crate) fn id(&self, api: &Api) -> String {
         api.engine.session_id(&self.secret)
+    }
+
+    /// This browser wants notices.
+    pub(crate) fn subscribe(&self, api: &Api, wish: PushSubscription) -> Result<(), Problem> {
+        api.engine.subscribe(&self.secret, wish)
     }
 }
 

@@ -39,10 +39,13 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
             li { "trash: " (size(disk.trash)) }
         }
         h2 { "Notices" }
-        @if api.engine.has_receivers() {
-            p { "You are told when a task has ended or needs you. " (button_form(&signed, "/settings/test-notice", "Send a test", "small", None)) }
-        } @else {
-            p.quiet { "Nobody is told when a task has ended: set " code { "ntfy_url" } " or " code { "webhook_url" } " under " code { "[notify]" } " in " code { "config.toml" } "." }
+        @for damaged in api.engine.notices().damaged {
+            p.warning role="alert" { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) }
+        }
+        p {
+            @if api.engine.has_receivers() { "You are told when a task has ended or needs you. " }
+            @else { "Nobody is told when a task has ended or needs you. " }
+            a href="/settings/notices" { "Notices: devices, receivers, quiet hours" }
         }
         h2 { "Signed in" }
         ul.plain {
@@ -74,11 +77,6 @@ fn size(bytes: u64) -> Markup {
         _ => format!("{}.{} GiB", bytes / 1_073_741_824, bytes % 1_073_741_824 * 10 / 1_073_741_824),
     };
     html! { (text) }
-}
-
-pub(crate) async fn test_notice(State(api): State<Api>, _: SignedForm<()>) -> Result<Response, PageProblem> {
-    api.engine.send_test_notice().await?;
-    Ok(see("/settings"))
 }
 
 pub(crate) async fn revoke(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {

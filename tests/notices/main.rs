@@ -1,5 +1,8 @@
-//! Telling people: what arrives at a webhook and at ntfy when a task ends, and what does not.
+//! Telling people: what arrives at a webhook, at ntfy and at a browser's push service when a task ends, and what does not.
 //! Real servers and receivers; the worker does what its prompt says.
+
+mod push;
+mod settings;
 
 use serde_json::Value;
 use testkit::TestHome;

@@ -1,0 +1,317 @@
+//! What is known about telling people: what `config.toml` and the page say, who gets pushes, what is held, how the last words arrived.
+//! Invariant: what is in memory is what is on disk, but for the outcomes, which die with the server.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
+use jiff::Timestamp;
+use model::api::Damaged;
+use model::notice::{Notice, NoticeSettings, PushEndpoint};
+use model::problem::{Problem, ProblemKind};
+use model::secret::Secret;
+
+use super::seal::{BrowserKeys, seal};
+use super::vapid::VapidKey;
+use super::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
+use crate::store::{DeviceRecord, Devices, Home, StoreError};
+
+/// More devices than anybody carries.
+const MOST_DEVICES: usize = 20;
+
+/// More notices than anybody counts in a night; the oldest make room.
+const MOST_HELD: usize = 1000;
+
+/// The most characters that are kept of what a browser calls itself.
+const LABEL_CHARS: usize = 120;
+
+pub(crate) struct Notices {
+    fixed: NoticeSettings,
+    state: Mutex<State>,
+    /// Something that decides when held notices are told.
+    pub(super) changed: tokio::sync::Notify,
+}
+
+struct State {
+    page: NoticeSettings,
+    devices: Devices,
+    /// Made with the first look at the page, and kept with the first device.
+    key: Option<Arc<VapidKey>>,
+    held: Vec<Notice>,
+    outcomes: BTreeMap<NoticeTarget, Outcome>,
+    damaged: Vec<Damaged>,
+}
+
+impl Notices {
+    pub(crate) fn open(home: &Home, fixed: NoticeSettings) -> Self {
+        let (page, damaged_page) = home.read_notice_settings();
+        let (devices, damaged_devices) = home.read_devices();
+        let (held, damaged_held) = home.read_held_notices();
+        let key = devices.key.as_ref().and_then(VapidKey::read).map(Arc::new);
+        let damaged = [damaged_page, damaged_devices, damaged_held].into_iter().flatten().collect();
+        let state = State { page, devices, key, held, outcomes: BTreeMap::new(), damaged };
+        Self { fixed, state: Mutex::new(state), changed: tokio::sync::Notify::new() }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        // What is guarded here is whole after every statement, whoever panicked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What holds: the file's word, and the page's where the file has none.
+    pub(super) fn settings(&self) -> NoticeSettings {
+        self.fixed.over(&self.locked().page)
+    }
+
+    /// Whether anybody is told.
+    pub(crate) fn has_receivers(&self) -> bool {
+        let settings = self.settings();
+        settings.webhook_url.is_some() || settings.ntfy_url.is_some() || !self.locked().devices.devices.is_empty()
+    }
+
+    pub(crate) fn view(&self, now: Timestamp) -> NoticesView {
+        let settings = self.settings();
+        let state = self.locked();
+        let device = |device: &DeviceRecord| DeviceView {
+            id: device.id.clone(),
+            label: device.label.clone(),
+            session: device.session.clone(),
+            created_at: device.created_at,
+            push_service: device.endpoint.origin(),
+        };
+        NoticesView {
+            quiet_until: settings.quiet_hours.as_ref().and_then(|hours| hours.ends(now)),
+            settings,
+            fixed: self.fixed.clone(),
+            devices: state.devices.devices.iter().map(device).collect(),
+            held: state.held.len(),
+            outcomes: state.outcomes.clone(),
+            damaged: state.damaged.clone(),
+        }
+    }
+
+    /// What the page sets takes effect at once.
+    pub(crate) fn edit(&self, home: &Home, edit: impl FnOnce(&NoticeSettings) -> NoticeSettings) -> Result<(), Problem> {
+        let mut state = self.locked();
+        let page = edit(&state.page);
+        page.check().map_err(|bad| {
+            let detail = format!("`{}` {}", bad.name, bad.why);
+            Problem::new(ProblemKind::Unusable, "notices_refused", detail)
+                .hint("go back and write it as in https://ntfy.sh/a-topic")
+        })?;
+        home.write_notice_settings(&page)?;
+        state.is_whole(&home.layout.notices());
+        state.page = page;
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// The key that browsers know us by.
+    pub(crate) fn key(&self) -> Result<Arc<VapidKey>, Problem> {
+        let mut state = self.locked();
+        if let Some(key) = &state.key {
+            return Ok(Arc::clone(key));
+        }
+        let key = Arc::new(VapidKey::make().map_err(|_| Problem::internal("no key could be made for push services"))?);
+        state.key = Some(Arc::clone(&key));
+        Ok(key)
+    }
+
+    /// A browser wants notices. One that was known already, by its session or its address, takes its own place.
+    pub(crate) fn subscribe(&self, home: &Home, session: String, wish: PushSubscription, now: Timestamp) -> Result<(), Problem> {
+        let refused = |detail: String| {
+            Problem::new(ProblemKind::Unusable, "subscription_refused", detail).hint("load the page anew and try it again")
+        };
+        let endpoint = PushEndpoint::parse(&wish.endpoint).map_err(|error| refused(error.to_string()))?;
+        let keys = browser_keys(&wish.p256dh, &wish.auth).filter(|keys| seal(b"", keys).is_ok());
+        keys.ok_or_else(|| refused("the browser's keys cannot be used".to_owned()))?;
+        let key = self.key()?;
+        if wish.server_key != key.public() {
+            return Err(refused("the page is older than this server's key".to_owned()));
+        }
+        let mut state = self.locked();
+        let mut devices = state.devices.clone();
+        devices.devices.retain(|known| known.session != session && known.endpoint != endpoint);
+        if devices.devices.len() >= MOST_DEVICES {
+            let detail = format!("{MOST_DEVICES} devices get notices already");
+            return Err(Problem::new(ProblemKind::WrongState, "too_many_devices", detail).hint("remove one of them first"));
+        }
+        devices.key = Some(key.kept().clone());
+        devices.devices.push(DeviceRecord {
+            id: uuid::Uuid::new_v4().simple().to_string(),
+            endpoint,
+            p256dh: wish.p256dh,
+            auth: Secret::new(wish.auth),
+            label: wish.label.chars().filter(|c| !c.is_control()).take(LABEL_CHARS).collect(),
+            session,
+            created_at: now,
+        });
+        home.write_devices(&devices)?;
+        state.is_whole(&home.layout.devices());
+        state.devices = devices;
+        Ok(())
+    }
+
+    /// The devices that are told.
+    pub(super) fn devices(&self) -> Vec<DeviceRecord> {
+        self.locked().devices.devices.clone()
+    }
+
+    /// Keeps the devices that are wanted. Nothing is written where that is all of them.
+    pub(crate) fn keep_devices(&self, home: &Home, is_kept: impl Fn(&DeviceRecord) -> bool) -> Result<(), StoreError> {
+        let mut state = self.locked();
+        let mut devices = state.devices.clone();
+        devices.devices.retain(is_kept);
+        if devices != state.devices {
+            home.write_devices(&devices)?;
+            state.outcomes.retain(|target, _| match target {
+                NoticeTarget::Device(id) => devices.devices.iter().any(|device| device.id == *id),
+                NoticeTarget::Ntfy | NoticeTarget::Webhook => true,
+            });
+            state.devices = devices;
+        }
+        Ok(())
+    }
+
+    /// Puts a notice with those that wait for quiet hours to end.
+    pub(super) fn hold(&self, home: &Home, notice: Notice) -> Result<(), StoreError> {
+        let mut state = self.locked();
+        let mut held = state.held.clone();
+        held.push(notice);
+        let surplus = held.len().saturating_sub(MOST_HELD);
+        held.drain(..surplus);
+        home.write_held_notices(&held)?;
+        state.is_whole(&home.layout.held_notices());
+        state.held = held;
+        drop(state);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    pub(super) fn held(&self) -> Vec<Notice> {
+        self.locked().held.clone()
+    }
+
+    /// Forgets held notices that were told. What came meanwhile stays.
+    pub(super) fn let_go(&self, home: &Home, told: &[Notice]) -> Result<(), StoreError> {
+        let mut state = self.locked();
+        let held: Vec<_> = state.held.iter().filter(|notice| !told.contains(notice)).cloned().collect();
+        home.write_held_notices(&held)?;
+        state.held = held;
+        Ok(())
+    }
+
+    pub(super) fn note(&self, target: NoticeTarget, told: &Result<(), Problem>, now: Timestamp) {
+        let why_not = told.as_ref().err().map(|problem| problem.detail.clone());
+        self.locked().outcomes.insert(target, Outcome { at: now, why_not });
+    }
+}
+
+impl State {
+    /// A file that was damaged has been written anew.
+    fn is_whole(&mut self, path: &std::path::Path) {
+        let path = path.display().to_string();
+        self.damaged.retain(|damaged| damaged.path != path);
+    }
+}
+
+/// What a browser gave, if it has the right lengths.
+pub(super) fn browser_keys(p256dh: &str, auth: &str) -> Option<BrowserKeys> {
+    let p256dh = BASE64.decode(p256dh.trim_end_matches('=')).ok()?.try_into().ok()?;
+    let auth = BASE64.decode(auth.trim_end_matches('=')).ok()?.try_into().ok()?;
+    Some(BrowserKeys { p256dh, auth })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P256DH: &str = "BCVxsr7N_eNgVRqvHtD0zTZsEc6-VV-JvLexhqUzORcxaOzi6-AYWXvTBHm4bjyPjs7Vd8pZGH6SRpkNtoIAiw4";
+
+    fn now() -> Timestamp {
+        "2026-01-02T03:04:05Z".parse().expect("a time")
+    }
+
+    fn wish(notices: &Notices, n: usize) -> PushSubscription {
+        PushSubscription {
+            endpoint: format!("https://push.example/{n}"),
+            p256dh: P256DH.to_owned(),
+            auth: "BTBZMqHH6r4Tts7J_aSIgg".to_owned(),
+            server_key: notices.key().expect("made").public(),
+            label: "Phone\n".to_owned(),
+        }
+    }
+
+    fn stage() -> (tempfile::TempDir, Home, Notices) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        let notices = Notices::open(&home, NoticeSettings::default());
+        (folder, home, notices)
+    }
+
+    #[test]
+    fn a_browser_has_one_place_and_the_key_stays() {
+        let (_folder, home, notices) = stage();
+        assert!(!home.layout.devices().exists(), "nobody asked yet");
+        let key = notices.key().expect("made").public();
+        for (session, n) in [("a", 1), ("b", 2), ("a", 3), ("c", 2)] {
+            notices.subscribe(&home, session.to_owned(), wish(&notices, n), now()).expect("taken");
+        }
+        let again = Notices::open(&home, NoticeSettings::default());
+        let found: Vec<_> =
+            again.devices().into_iter().map(|it| (it.session, it.endpoint.as_str().to_owned(), it.label)).collect();
+        let row = |session: &str, n: u32| (session.to_owned(), format!("https://push.example/{n}"), "Phone".to_owned());
+        assert_eq!(found, [row("a", 3), row("c", 2)]);
+        assert_eq!(again.key().expect("kept").public(), key);
+        again.keep_devices(&home, |device| device.session == "c").expect("written");
+        assert_eq!(Notices::open(&home, NoticeSettings::default()).devices().len(), 1);
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_refused() {
+        let (_folder, home, notices) = stage();
+        let refused = |change: &dyn Fn(&mut PushSubscription)| {
+            let mut wish = wish(&notices, 1);
+            change(&mut wish);
+            notices.subscribe(&home, "a".to_owned(), wish, now()).expect_err("refused").code
+        };
+        assert_eq!(refused(&|it| it.endpoint = "http://push.example/x".to_owned()), "subscription_refused");
+        assert_eq!(refused(&|it| it.endpoint = String::new()), "subscription_refused");
+        assert_eq!(refused(&|it| it.auth = "AAAA".to_owned()), "subscription_refused");
+        assert_eq!(refused(&|it| it.p256dh = "x".repeat(100_000)), "subscription_refused");
+        assert_eq!(refused(&|it| it.p256dh = P256DH.replace("BCVx", "BCVy")), "subscription_refused");
+        assert_eq!(refused(&|it| it.server_key = P256DH.to_owned()), "subscription_refused");
+        for n in 0..MOST_DEVICES {
+            notices.subscribe(&home, n.to_string(), wish(&notices, n), now()).expect("taken");
+        }
+        assert_eq!(refused(&|it| it.endpoint = "https://push.example/more".to_owned()), "too_many_devices");
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_until_it_is_written_anew() {
+        let (_folder, home, _) = stage();
+        for path in [home.layout.devices(), home.layout.notices(), home.layout.held_notices()] {
+            fs_err::write(path, "{").expect("written");
+        }
+        let notices = Notices::open(&home, NoticeSettings::default());
+        assert_eq!(notices.view(now()).damaged.len(), 3);
+        notices.subscribe(&home, "a".to_owned(), wish(&notices, 1), now()).expect("taken");
+        notices.edit(&home, |_| NoticeSettings::default()).expect("written");
+        notices.hold(&home, Notice::test(None)).expect("written");
+        assert!(notices.view(now()).damaged.is_empty());
+    }
+
+    #[test]
+    fn held_notices_outlive_the_server_and_are_let_go_once_told() {
+        let (_folder, home, notices) = stage();
+        let notice = |title: &str| Notice { title: title.to_owned(), ..Notice::test(None) };
+        notices.hold(&home, notice("one")).expect("written");
+        let again = Notices::open(&home, NoticeSettings::default());
+        let told = again.held();
+        again.hold(&home, notice("two")).expect("written");
+        again.let_go(&home, &told).expect("written");
+        assert_eq!(Notices::open(&home, NoticeSettings::default()).held(), [notice("two")]);
+    }
+}

@@ -1,0 +1,147 @@
+//! What notices need on disk: what the page set (`notices.json`), the devices and the key that they know us by (`devices.json`), and
+//! what is held in quiet hours (`held-notices.json`).
+//!
+//! None of it is worth more than the server: a file that cannot be read is reported, left as it is until the next write, and done without.
+
+use std::io;
+use std::path::Path;
+
+use fs_err as fs;
+use jiff::Timestamp;
+use model::api::Damaged;
+use model::notice::{Notice, NoticeSettings, PushEndpoint};
+use model::secret::Secret;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::atomic::write_atomically;
+use super::{Home, StoreError};
+
+/// A browser that wants notices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceRecord {
+    /// What it is called in addresses of ours.
+    pub id: String,
+    /// Where its push service takes messages for it.
+    pub endpoint: PushEndpoint,
+    /// Its public key, in base64url.
+    pub p256dh: String,
+    /// What it shares with us besides, in base64url.
+    pub auth: Secret,
+    /// What the browser called itself.
+    pub label: String,
+    /// The session that it belongs to, as in the list of sessions.
+    pub session: String,
+    /// Since when.
+    pub created_at: Timestamp,
+}
+
+/// The devices, and the key that all of them know us by. They are one file, since they are worth nothing without each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Devices {
+    /// PKCS#8 in base64url; none before the first device.
+    pub key: Option<Secret>,
+    /// The devices, oldest first.
+    pub devices: Vec<DeviceRecord>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept<T> {
+    schema: u32,
+    content: T,
+}
+
+/// What was read, or nothing and why.
+pub type Read<T> = (T, Option<Damaged>);
+
+impl Home {
+    /// What the page set.
+    pub fn read_notice_settings(&self) -> Read<NoticeSettings> {
+        read(&self.layout.notices())
+    }
+
+    /// Writes what the page set.
+    pub fn write_notice_settings(&self, settings: &NoticeSettings) -> Result<(), StoreError> {
+        write(&self.layout.notices(), settings)
+    }
+
+    /// Who gets pushes.
+    pub fn read_devices(&self) -> Read<Devices> {
+        read(&self.layout.devices())
+    }
+
+    /// Writes who gets pushes.
+    pub fn write_devices(&self, devices: &Devices) -> Result<(), StoreError> {
+        write(&self.layout.devices(), devices)
+    }
+
+    /// What is to be told when quiet hours end.
+    pub fn read_held_notices(&self) -> Read<Vec<Notice>> {
+        read(&self.layout.held_notices())
+    }
+
+    /// Writes what is to be told when quiet hours end.
+    pub fn write_held_notices(&self, held: &[Notice]) -> Result<(), StoreError> {
+        write(&self.layout.held_notices(), held)
+    }
+}
+
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Read<T> {
+    let reason = match fs::read(path) {
+        Ok(text) => match serde_json::from_slice::<Kept<T>>(&text) {
+            Ok(kept) => return (kept.content, None),
+            Err(error) => error.to_string(),
+        },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return (T::default(), None),
+        Err(error) => error.to_string(),
+    };
+    let path = path.display().to_string();
+    tracing::error!(path, reason, "a file of the notices cannot be read; the server goes on without it");
+    let hint = "put a copy of it back and start the server anew; what is set on the page next takes its place";
+    (T::default(), Some(Damaged { id: "notices".to_owned(), path, reason, hints: vec![hint.to_owned()] }))
+}
+
+fn write<T: Serialize + ?Sized>(path: &Path, content: &T) -> Result<(), StoreError> {
+    let failed = |error| StoreError::new("write", path, error);
+    let text = serde_json::to_vec_pretty(&Kept { schema: model::SCHEMA, content }).map_err(|error| failed(error.into()))?;
+    write_atomically(path, &text).map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_only_its_owner_may() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        assert_eq!(home.read_devices(), (Devices::default(), None));
+        let settings = NoticeSettings { webhook_secret: Some(Secret::new("hush")), ..NoticeSettings::default() };
+        home.write_notice_settings(&settings).expect("written");
+        assert_eq!(home.read_notice_settings(), (settings, None));
+        let held = [Notice::test(None)];
+        home.write_held_notices(&held).expect("written");
+        assert_eq!(home.read_held_notices(), (held.to_vec(), None));
+        home.write_devices(&Devices { key: Some(Secret::new("key")), devices: vec![] }).expect("written");
+        for path in [home.layout.notices(), home.layout.held_notices(), home.layout.devices()] {
+            assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600, "{}", path.display());
+        }
+    }
+
+    #[test]
+    fn a_damaged_file_is_told_and_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        for text in ["", "{", "null", r#"{"schema":1,"content":{"tell":["nonsense"]}}"#] {
+            fs::write(home.layout.notices(), text).expect("written");
+            let (settings, damaged) = home.read_notice_settings();
+            assert_eq!(settings, NoticeSettings::default());
+            assert!(damaged.is_some_and(|damaged| damaged.path.ends_with("notices.json")), "{text}");
+            assert_eq!(fs::read_to_string(home.layout.notices()).expect("there"), text);
+        }
+        fs::create_dir(home.layout.devices()).expect("made");
+        assert!(home.read_devices().1.is_some(), "a folder in its place");
+    }
+}

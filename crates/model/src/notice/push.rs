@@ -1,0 +1,192 @@
+//! Web Push as far as it is decided here: where a browser may be reached, what it is sent, and how soon.
+//! Pure. Sources: RFC 8030, RFC 8292.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Notice, NoticeGroup, NoticeKind};
+
+/// The most bytes of an endpoint. The longest that browsers give have a few hundred.
+const ENDPOINT_LIMIT_BYTES: usize = 1024;
+
+/// The most characters of a line in a notice: no device shows more, and a push service takes 4,096 bytes.
+const LINE_LIMIT_CHARS: usize = 300;
+
+/// Where the push service of a browser takes messages for it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PushEndpoint(String);
+
+/// Why a text is no endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It has other characters than an address has, or too many.
+    #[error("the address of the push service is none, or too long")]
+    Malformed,
+    /// Plain http is for this machine alone.
+    #[error("the address of the push service is not https")]
+    Insecure,
+}
+
+impl PushEndpoint {
+    /// Takes `https`, and plain `http` to this machine's loopback.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"<>`{}|^".contains(&byte);
+        if text.len() > ENDPOINT_LIMIT_BYTES || !text.bytes().all(is_plain) {
+            return Err(EndpointError::Malformed);
+        }
+        let (scheme, rest) = text.split_once("://").ok_or(EndpointError::Malformed)?;
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        let (host, port) = split_port(authority).ok_or(EndpointError::Malformed)?;
+        let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-[]:".contains(&byte));
+        if host.is_empty() || !is_host || port.is_some_and(|port| port.parse::<u16>().is_err()) {
+            return Err(EndpointError::Malformed);
+        }
+        match scheme {
+            "https" => Ok(Self(text.to_owned())),
+            "http" if ["127.0.0.1", "[::1]", "localhost"].contains(&host) => Ok(Self(text.to_owned())),
+            "http" => Err(EndpointError::Insecure),
+            _ => Err(EndpointError::Malformed),
+        }
+    }
+
+    /// The whole of it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Scheme, host and port, as a signature is made for it.
+    pub fn origin(&self) -> String {
+        let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+        let implied = if scheme == "https" { ":443" } else { ":80" };
+        format!("{scheme}://{}", authority.strip_suffix(implied).unwrap_or(&authority))
+    }
+}
+
+/// Host and port. An address of IPv6 has its colons between brackets.
+fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+    let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
+    let (host, rest) = authority.split_at(end);
+    if rest.is_empty() { Some((host, None)) } else { Some((host, Some(rest.strip_prefix(':')?))) }
+}
+
+impl TryFrom<String> for PushEndpoint {
+    type Error = EndpointError;
+
+    fn try_from(text: String) -> Result<Self, EndpointError> {
+        Self::parse(&text)
+    }
+}
+
+impl From<PushEndpoint> for String {
+    fn from(endpoint: PushEndpoint) -> Self {
+        endpoint.0
+    }
+}
+
+/// What a browser gets, before it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PushMessage {
+    /// The task's title.
+    pub title: String,
+    /// A sentence.
+    pub body: String,
+    /// Where a tap leads, below the pages' own address.
+    pub path: String,
+    /// A newer notice with the same tag takes the older one's place.
+    pub tag: String,
+}
+
+/// How a push service handles a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PushTerms {
+    /// For how many seconds it is worth keeping while the device is off.
+    pub ttl_seconds: u32,
+    /// Whether a device that saves power is woken.
+    pub urgency: &'static str,
+    /// A newer message takes the place of one with the same topic that waits. At most 32 characters.
+    pub topic: Option<String>,
+}
+
+impl PushMessage {
+    /// What is told of a notice: its title and text, and where it leads.
+    pub fn new(notice: &Notice) -> Self {
+        let line = |text: &str| text.chars().take(LINE_LIMIT_CHARS).collect();
+        let tag = notice.task_id.map_or_else(|| notice.event.as_str().to_owned(), |task| task.to_string());
+        Self { title: line(&notice.title), body: line(&notice.text), path: notice.path(), tag }
+    }
+}
+
+impl PushTerms {
+    /// A day for what happened, a minute for a test; what needs somebody wakes a device that saves power.
+    pub fn new(notice: &Notice) -> Self {
+        let urgency = match (notice.event.group(), notice.event) {
+            (Some(NoticeGroup::Failed | NoticeGroup::NeedsYou), _) | (None, NoticeKind::Test) => "high",
+            (Some(NoticeGroup::Finished) | None, _) => "normal",
+        };
+        let ttl_seconds = if notice.event == NoticeKind::Test { 60 } else { 24 * 3600 };
+        let topic = notice.task_id.map(|task| task.to_string().replace('-', ""));
+        Self { ttl_seconds, urgency, topic }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::TaskId;
+
+    #[test]
+    fn an_endpoint_is_https_or_on_this_machine() {
+        for (text, origin) in [
+            ("https://push.example/send/abc?x=1", "https://push.example"),
+            ("https://Push.Example:443/x", "https://push.example"),
+            ("https://push.example:8443", "https://push.example:8443"),
+            ("http://127.0.0.1:9000/x", "http://127.0.0.1:9000"),
+            ("http://[::1]:9000/x", "http://[::1]:9000"),
+            ("http://localhost/x", "http://localhost"),
+        ] {
+            assert_eq!(PushEndpoint::parse(text).expect(text).origin(), origin);
+        }
+        for text in
+            ["http://push.example/x", "http://127.0.0.1.evil.example/", "http://localhost.evil.example", "http://127.0.0.2/"]
+        {
+            assert_eq!(PushEndpoint::parse(text), Err(EndpointError::Insecure), "{text}");
+        }
+        let long = format!("https://push.example/{}", "x".repeat(1100));
+        for text in [
+            "",
+            "x",
+            "https://",
+            "https:///x",
+            "ftp://push.example/",
+            "file:///etc/passwd",
+            "https://me@push.example/",
+            "http://localhost@evil.example/",
+            "http://localhost\\@evil.example/",
+            "https://a b/",
+            "https://a:b/",
+            "https://a:99999/",
+            "https://[::1/",
+            "https://[::1]x/",
+            "https://\u{e9}.example/",
+            &long,
+        ] {
+            assert_eq!(PushEndpoint::parse(text), Err(EndpointError::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_leads_to_its_task_and_replaces_an_older_one() {
+        let task_id: TaskId = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650".parse().expect("an id");
+        let notice = Notice { event: NoticeKind::Failed, task_id: Some(task_id), title: "x".repeat(900), ..Notice::test(None) };
+        let message = PushMessage::new(&notice);
+        assert_eq!((message.path, message.title.len()), (format!("/tasks/{task_id}"), 300));
+        assert_eq!(message.tag, task_id.to_string());
+        let terms = PushTerms::new(&notice);
+        assert_eq!((terms.ttl_seconds, terms.urgency), (86400, "high"));
+        assert_eq!(terms.topic.as_deref(), Some("01a201f5b7dd79a18a6e7e6639f5c650"));
+        let test = Notice::test(Some("https://box.example"));
+        assert_eq!(PushTerms::new(&test), PushTerms { ttl_seconds: 60, urgency: "high", topic: None });
+        assert_eq!((PushMessage::new(&test).path.as_str(), PushMessage::new(&test).tag.as_str()), ("/settings/notices", "test"));
+    }
+}

@@ -1,0 +1,199 @@
+//! Quiet hours: from when to when, in which time zone, and what is told all the same.
+//! Pure: the moment is an argument, and time zones are part of the program.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use jiff::civil::Time;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+
+use super::NoticeGroup;
+
+/// When nobody wants to be told. Where `to` is before `from`, they go over midnight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct QuietHours {
+    from: Time,
+    to: Time,
+    zone: TimeZone,
+    let_through: BTreeSet<NoticeGroup>,
+}
+
+/// The same as people write it.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    from: String,
+    to: String,
+    zone: String,
+    #[serde(default)]
+    let_through: BTreeSet<NoticeGroup>,
+}
+
+/// Why a text is no quiet hours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum QuietError {
+    /// As in `22.00`.
+    #[error("`{0}` is no time of day: write it as 22:30")]
+    Time(String),
+    /// As in `Mars/Olympus`.
+    #[error("`{0}` is no time zone: write it as Europe/Berlin")]
+    Zone(String),
+    /// They would last for no time, or for ever.
+    #[error("quiet hours must end at another time than they begin")]
+    Empty,
+}
+
+impl QuietHours {
+    /// From texts as in `22:00`, `07:00` and `Europe/Berlin`.
+    pub fn parse(from: &str, to: &str, zone: &str, let_through: BTreeSet<NoticeGroup>) -> Result<Self, QuietError> {
+        let (from, to) = (time(from)?, time(to)?);
+        if from == to {
+            return Err(QuietError::Empty);
+        }
+        let shown = || QuietError::Zone(zone.chars().take(60).collect());
+        let zone = TimeZone::get(zone.trim()).map_err(|_| shown())?;
+        zone.iana_name().ok_or_else(shown)?;
+        Ok(Self { from, to, zone, let_through })
+    }
+
+    /// When they begin, as in `22:00`.
+    pub fn from(&self) -> String {
+        self.from.strftime("%H:%M").to_string()
+    }
+
+    /// When they end, as in `07:00`.
+    pub fn to(&self) -> String {
+        self.to.strftime("%H:%M").to_string()
+    }
+
+    /// The name of their time zone.
+    pub fn zone(&self) -> &str {
+        self.zone.iana_name().unwrap_or("UTC")
+    }
+
+    /// Whether this is told all the same.
+    pub fn lets_through(&self, group: NoticeGroup) -> bool {
+        self.let_through.contains(&group)
+    }
+
+    /// Where it is quiet at this moment, when that ends.
+    pub fn ends(&self, now: Timestamp) -> Option<Timestamp> {
+        let local = now.to_zoned(self.zone.clone()).datetime();
+        let (time, day) = (local.time(), local.date());
+        let overnight = self.to < self.from;
+        let is_quiet = if overnight { time >= self.from || time < self.to } else { self.from <= time && time < self.to };
+        if !is_quiet {
+            return None;
+        }
+        let last = if time < self.to { day } else { day.tomorrow().ok()? };
+        // An hour that comes twice ends it the second time, and one that is left out ends it behind the gap.
+        let end = self.zone.to_ambiguous_timestamp(last.to_datetime(self.to)).later().ok()?;
+        Some(end)
+    }
+}
+
+fn time(text: &str) -> Result<Time, QuietError> {
+    let refused = || QuietError::Time(text.chars().take(20).collect());
+    let (hour, minute) = text.trim().split_once(':').ok_or_else(refused)?;
+    let number = |text: &str| {
+        let is_number = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| text.parse::<i8>().ok()).flatten().ok_or_else(refused)
+    };
+    Time::new(number(hour)?, number(minute)?, 0, 0).map_err(|_| refused())
+}
+
+impl TryFrom<Written> for QuietHours {
+    type Error = QuietError;
+
+    fn try_from(written: Written) -> Result<Self, QuietError> {
+        Self::parse(&written.from, &written.to, &written.zone, written.let_through)
+    }
+}
+
+impl From<QuietHours> for Written {
+    fn from(hours: QuietHours) -> Self {
+        Self { from: hours.from(), to: hours.to(), zone: hours.zone().to_owned(), let_through: hours.let_through }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hours(from: &str, to: &str, zone: &str) -> QuietHours {
+        QuietHours::parse(from, to, zone, BTreeSet::new()).expect("sound")
+    }
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().expect("a time")
+    }
+
+    #[track_caller]
+    fn check(hours: &QuietHours, now: &str, ends: Option<&str>) {
+        assert_eq!(hours.ends(at(now)), ends.map(at), "{now}");
+    }
+
+    #[test]
+    fn a_night_goes_over_midnight_in_its_own_time_zone() {
+        let night = hours("22:00", "7:00", "Europe/Berlin");
+        check(&night, "2026-01-10T20:59:59Z", None);
+        check(&night, "2026-01-10T21:00:00Z", Some("2026-01-11T06:00:00Z"));
+        check(&night, "2026-01-11T05:59:59Z", Some("2026-01-11T06:00:00Z"));
+        check(&night, "2026-01-11T06:00:00Z", None);
+        check(&night, "2026-07-10T20:00:00Z", Some("2026-07-11T05:00:00Z"));
+        let noon = hours("12:00", "13:30", "UTC");
+        check(&noon, "2026-01-10T11:59:59Z", None);
+        check(&noon, "2026-01-10T12:00:00Z", Some("2026-01-10T13:30:00Z"));
+        check(&noon, "2026-01-10T13:30:00Z", None);
+    }
+
+    #[test]
+    fn a_night_of_a_changed_clock_has_one_end() {
+        // The clock goes from 2:00 to 3:00, and from 3:00 back to 2:00.
+        let night = hours("22:00", "02:30", "Europe/Berlin");
+        check(&night, "2026-03-28T23:00:00Z", Some("2026-03-29T01:30:00Z"));
+        check(&night, "2026-10-24T23:00:00Z", Some("2026-10-25T01:30:00Z"));
+        check(&night, "2026-10-25T01:29:59Z", Some("2026-10-25T01:30:00Z"));
+        check(&night, "2026-10-25T01:30:00Z", None);
+    }
+
+    #[test]
+    fn what_is_no_time_or_zone_is_named() {
+        let none = BTreeSet::new;
+        for text in ["", "22", "22.00", "24:00", "12:60", "-1:00", "+1:00", "1:2:3", "ab:cd"] {
+            let found = QuietHours::parse(text, "07:00", "UTC", none());
+            assert_eq!(found, Err(QuietError::Time(text.to_owned())));
+        }
+        assert_eq!(QuietHours::parse("7:00", "07:00", "UTC", none()), Err(QuietError::Empty));
+        for zone in ["", "Mars/Olympus", "+02:00", "../etc/passwd"] {
+            assert_eq!(QuietHours::parse("1:00", "2:00", zone, none()), Err(QuietError::Zone(zone.to_owned())));
+        }
+    }
+
+    #[test]
+    fn they_are_read_as_they_are_written() {
+        let text = r#"{"from":"22:00","to":"07:05","zone":"America/New_York","let_through":["failed"]}"#;
+        let hours: QuietHours = serde_json::from_str(text).expect("sound");
+        assert!(hours.lets_through(NoticeGroup::Failed) && !hours.lets_through(NoticeGroup::NeedsYou));
+        assert_eq!(serde_json::to_string(&hours).expect("JSON"), text);
+    }
+
+    proptest! {
+        #[test]
+        fn an_end_is_ahead_and_less_than_a_day_and_a_clocks_change_away(
+            from in 0..1440_i32, length in 1..1440_i32, zone in 0..4_usize, second in 1_700_000_000_i64..1_800_000_000
+        ) {
+            let zone = ["Europe/Berlin", "America/St_Johns", "Australia/Lord_Howe", "UTC"][zone];
+            let text = |minute: i32| format!("{:02}:{:02}", minute % 1440 / 60, minute % 60);
+            let hours = hours(&text(from), &text(from + length), zone);
+            let now = Timestamp::from_second(second).expect("a time");
+            if let Some(end) = hours.ends(now) {
+                prop_assert!(end > now && end.duration_since(now).as_hours() <= 25, "{now} {end}");
+            }
+        }
+    }
+}

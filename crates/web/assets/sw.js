@@ -1,0 +1,16 @@
+// Shows what is pushed, and opens its page when it is tapped. It keeps nothing and answers no request of a page.
+"use strict";
+addEventListener("install", () => skipWaiting());
+addEventListener("push", (event) => {
+  const { title, body, tag, path } = event.data.json();
+  event.waitUntil(registration.showNotification(title, { body, tag, data: path, renotify: true, icon: "ICON" }));
+});
+addEventListener("notificationclick", (event) => {
+  const { notification } = event;
+  const url = new URL(notification.data, location.origin).href;
+  notification.close();
+  event.waitUntil(clients.matchAll({ type: "window", includeUncontrolled: true }).then((pages) => {
+    const page = pages.find((page) => page.url === url);
+    return page ? page.focus() : clients.openWindow(url);
+  }));
+});

@@ -1,0 +1,325 @@
+//! Notices: who is told, what, and when; a test for each receiver; the devices that get pushes.
+//! What `config.toml` says is shown as fixed. The webhook's secret is written and never shown.
+
+use std::collections::BTreeSet;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use engine::{DeviceView, NoticeTarget, NoticesView, PushSubscription};
+use maud::{Markup, html};
+use model::notice::{NoticeGroup, NoticeSettings, QuietHours};
+use model::problem::{Problem, ProblemKind};
+use model::secret::Secret;
+use serde::Deserialize;
+
+use super::layout::{self, Place, age, button_form, form_token};
+use super::session::{Signed, SignedForm};
+use super::{Answer, Page, PageProblem, assets, see};
+use crate::router::Api;
+
+const PAGE: &str = "/settings/notices";
+
+pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
+    let view = api.engine.notices();
+    let body = html! {
+        p { a href="/settings" { "← Health" } }
+        h1 { "Notices" }
+        p { "A notice has a task's title and a link, and nothing of what an agent printed." }
+        @for damaged in &view.damaged {
+            p.warning role="alert" { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) }
+            @for hint in &damaged.hints { p.hint { "→ " (hint) } }
+        }
+        @if let Some(until) = view.quiet_until {
+            p.facts { "It is quiet until " (age(until)) ". " (view.held) " held back." }
+        }
+        h2 #devices { "Devices" }
+        (devices(&signed, &api, &view)?)
+        h2 #receivers { "Other receivers" }
+        ul.plain {
+            li { (receiver(&signed, &view, "ntfy", &NoticeTarget::Ntfy, view.settings.ntfy_url.is_some())) }
+            li { (receiver(&signed, &view, "webhook", &NoticeTarget::Webhook, view.settings.webhook_url.is_some())) }
+        }
+        h2 #settings { "Settings" }
+        (form(&signed, &view))
+        script src=(assets::notices_script()) defer {}
+    };
+    Ok(Page(layout::page("Notices", Place::Settings, &body)))
+}
+
+fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Problem> {
+    let own = signed.id(api);
+    let is_known = |id: &str| view.devices.iter().any(|device| device.id == id);
+    let gone = view.outcomes.iter().filter(|(target, _)| matches!(target, NoticeTarget::Device(id) if !is_known(id)));
+    Ok(html! {
+        ul.plain { @for one in &view.devices { li { (device(signed, view, one, one.session == own)) } } }
+        @if view.devices.is_empty() { p.quiet { "No browser gets notices yet." } }
+        @for (_, outcome) in gone {
+            @if let Some(why) = &outcome.why_not { p.facts { "A device was forgotten " (age(outcome.at)) ": " (why) "." } }
+        }
+        form #subscribe method="post" action="/settings/notices/devices" {
+            (form_token(signed))
+            input type="hidden" name="server_key" value=(api.engine.push_key()?);
+            @for name in ["endpoint", "p256dh", "auth"] { input type="hidden" name=(name); }
+            button.primary type="submit" hidden { "Get notices on this device" }
+            output {}
+        }
+        noscript { p.quiet { "To subscribe this browser takes a script." } }
+        p #why-https .quiet hidden { "This browser cannot subscribe: browsers allow notices on https, or on localhost, alone." }
+        p #why-home .quiet hidden { "On iPhone and iPad: Share → Add to Home Screen, and open it from there. Then notices can be had." }
+        p #why-push .quiet hidden { "This browser has no Web Push." }
+        p #why-denied .quiet hidden { "Notices are blocked here: allow them for this site in the browser's settings." }
+        p.quiet { "A device gets notices for as long as it is signed in." }
+    })
+}
+
+fn device(signed: &Signed, view: &NoticesView, device: &DeviceView, is_own: bool) -> Markup {
+    let below = |deed: &str| format!("{PAGE}/devices/{}/{deed}", device.id);
+    html! {
+        (device.label) " · " (age(device.created_at)) " · by " (device.push_service)
+        @if is_own { " · this browser" }
+        " " (button_form(signed, &below("test"), if is_own { "Send a test to this device" } else { "Send a test" }, "small", None))
+        " " (button_form(signed, &below("remove"), "Remove", "small", Some("No more notices to this device?")))
+        (outcome(view, &NoticeTarget::Device(device.id.clone())))
+    }
+}
+
+fn receiver(signed: &Signed, view: &NoticesView, name: &str, target: &NoticeTarget, is_set: bool) -> Markup {
+    html! {
+        (name) " "
+        @if is_set {
+            (button_form(signed, &format!("{PAGE}/{name}/test"), &format!("Send a test to {name}"), "small", None))
+            (outcome(view, target))
+        } @else {
+            span.quiet { "is not told: no address is set." }
+        }
+    }
+}
+
+/// How the last word arrived. A receiver that took it may still be slow to show it.
+fn outcome(view: &NoticesView, target: &NoticeTarget) -> Markup {
+    let Some(outcome) = view.outcomes.get(target) else { return html! {} };
+    html! {
+        @match &outcome.why_not {
+            None => p.good.outcome role="status" { "✓ The last one was taken, " (age(outcome.at)) "." },
+            Some(why) => p.error.outcome role="status" { "✕ The last one did not arrive, " (age(outcome.at)) ": " (why) "." },
+        }
+    }
+}
+
+const FIXED: &str = " (set in config.toml)";
+
+fn form(signed: &Signed, view: &NoticesView) -> Markup {
+    let NoticesView { settings, fixed, .. } = view;
+    let address = |id: &str, name: &str, words: &str, value: &Option<String>, fixed: bool, example: &str| {
+        html! {
+            label for=(id) { (words) @if fixed { (FIXED) } }
+            input id=(id) name=(name) type="url" value=[value.as_deref()] disabled[fixed] placeholder=(example) autocapitalize="off" autocomplete="off" spellcheck="false";
+        }
+    };
+    let (has_secret, hours) = (settings.webhook_secret.is_some(), settings.quiet_hours.as_ref());
+    let is_fixed = |group: NoticeGroup| html! { (word(group)) };
+    html! {
+        form.stack method="post" action=(PAGE) {
+            (form_token(signed))
+            (address("ntfy", "ntfy_url", "ntfy", &settings.ntfy_url, fixed.ntfy_url.is_some(), "https://ntfy.sh/a-topic-nobody-guesses"))
+            (address("webhook", "webhook_url", "Webhook", &settings.webhook_url, fixed.webhook_url.is_some(), "https://hooks.example/codex"))
+            label for="secret" { "Secret that signs what the webhook gets" @if fixed.webhook_secret.is_some() { (FIXED) } @else if has_secret { " (there is one)" } }
+            input #secret name="webhook_secret" type="password" disabled[fixed.webhook_secret.is_some()] placeholder=[has_secret.then_some("leave empty to keep")] autocomplete="off";
+            @if has_secret && fixed.webhook_secret.is_none() {
+                label { input type="checkbox" name="forget_secret" value="yes"; " forget the secret" }
+            }
+            (address("public", "public_url", "Address of these pages, for links in ntfy and the webhook", &settings.public_url, fixed.public_url.is_some(), "https://box.example"))
+            fieldset disabled[fixed.tell.is_some()] {
+                legend { "Tell me when a task" @if fixed.tell.is_some() { (FIXED) } }
+                @for group in NoticeGroup::ALL {
+                    label { input type="checkbox" name=(field("tell", group)) value="yes" checked[settings.tells(group)]; " " (is_fixed(group)) }
+                }
+            }
+            fieldset disabled[fixed.quiet_hours.is_some()] {
+                legend { "Quiet hours" @if fixed.quiet_hours.is_some() { (FIXED) } }
+                p.quiet { "Nothing is sent from then to then; what came meanwhile is told in one notice when they end. Leave both empty for none." }
+                label for="from" { "From" }
+                input #from name="from" type="time" value=[hours.map(QuietHours::from)];
+                label for="to" { "To" }
+                input #to name="to" type="time" value=[hours.map(QuietHours::to)];
+                label for="zone" { "Time zone" }
+                input #zone name="zone" type="text" value=[hours.map(QuietHours::zone)] placeholder="Europe/Berlin" autocapitalize="off" autocomplete="off" spellcheck="false";
+                @for group in NoticeGroup::ALL {
+                    label { input type="checkbox" name=(field("let", group)) value="yes" checked[hours.is_some_and(|hours| hours.lets_through(group))]; " tell me all the same when a task " (is_fixed(group)) }
+                }
+            }
+            button.primary type="submit" { "Save" }
+        }
+    }
+}
+
+fn word(group: NoticeGroup) -> &'static str {
+    match group {
+        NoticeGroup::Finished => "has finished",
+        NoticeGroup::Failed => "has failed or was cut off",
+        NoticeGroup::NeedsYou => "needs me",
+    }
+}
+
+fn field(of: &str, group: NoticeGroup) -> String {
+    let name = match group {
+        NoticeGroup::Finished => "finished",
+        NoticeGroup::Failed => "failed",
+        NoticeGroup::NeedsYou => "needs_you",
+    };
+    format!("{of}_{name}")
+}
+
+/// What is disabled, since `config.toml` says it, is not sent by browsers, and leaves what the page said before.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct SettingsForm {
+    ntfy_url: Option<String>,
+    webhook_url: Option<String>,
+    webhook_secret: String,
+    forget_secret: Option<String>,
+    public_url: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    zone: String,
+    tell_finished: Option<String>,
+    tell_failed: Option<String>,
+    tell_needs_you: Option<String>,
+    let_finished: Option<String>,
+    let_failed: Option<String>,
+    let_needs_you: Option<String>,
+}
+
+fn ticked(finished: Option<&String>, failed: Option<&String>, needs_you: Option<&String>) -> BTreeSet<NoticeGroup> {
+    let all = [(finished, NoticeGroup::Finished), (failed, NoticeGroup::Failed), (needs_you, NoticeGroup::NeedsYou)];
+    all.into_iter().filter_map(|(tick, group)| tick.map(|_| group)).collect()
+}
+
+impl SettingsForm {
+    fn quiet_hours(&self) -> Result<Option<QuietHours>, Problem> {
+        let (from, to) = (self.from.as_deref().unwrap_or_default().trim(), self.to.as_deref().unwrap_or_default().trim());
+        if from.is_empty() && to.is_empty() {
+            return Ok(None);
+        }
+        let let_through = ticked(self.let_finished.as_ref(), self.let_failed.as_ref(), self.let_needs_you.as_ref());
+        let hours = QuietHours::parse(from, to, &self.zone, let_through);
+        hours.map(Some).map_err(|error| {
+            Problem::new(ProblemKind::Unusable, "quiet_hours_refused", error.to_string()).hint("go back and change it")
+        })
+    }
+
+    /// What the page says from now on.
+    fn over(self, hours: Option<QuietHours>, known: &NoticeSettings, fixed: &NoticeSettings) -> NoticeSettings {
+        let address = |given: Option<String>, known: &Option<String>, is_fixed: bool| match given {
+            Some(given) if !is_fixed => Some(given.trim().to_owned()).filter(|url| !url.is_empty()),
+            Some(_) | None => known.clone(),
+        };
+        let tell = ticked(self.tell_finished.as_ref(), self.tell_failed.as_ref(), self.tell_needs_you.as_ref());
+        let secret = match self.webhook_secret {
+            _ if self.forget_secret.is_some() => None,
+            given if given.is_empty() => known.webhook_secret.clone(),
+            given => Some(Secret::new(given)),
+        };
+        NoticeSettings {
+            webhook_url: address(self.webhook_url, &known.webhook_url, fixed.webhook_url.is_some()),
+            webhook_secret: secret,
+            ntfy_url: address(self.ntfy_url, &known.ntfy_url, fixed.ntfy_url.is_some()),
+            public_url: address(self.public_url, &known.public_url, fixed.public_url.is_some()),
+            tell: if fixed.tell.is_some() { known.tell.clone() } else { Some(tell) },
+            quiet_hours: if fixed.quiet_hours.is_some() { known.quiet_hours.clone() } else { hours },
+        }
+    }
+}
+
+pub(crate) async fn save(State(api): State<Api>, SignedForm(_, form): SignedForm<SettingsForm>) -> Result<Response, PageProblem> {
+    let fixed = api.engine.notices().fixed;
+    let hours = form.quiet_hours()?;
+    api.engine.edit_notices(|known| form.over(hours, known, &fixed))?;
+    Ok(see(PAGE))
+}
+
+pub(crate) async fn test(
+    State(api): State<Api>,
+    Path(receiver): Path<String>,
+    _: SignedForm<()>,
+) -> Result<Response, PageProblem> {
+    let target = match receiver.as_str() {
+        "ntfy" => NoticeTarget::Ntfy,
+        "webhook" => NoticeTarget::Webhook,
+        _ => return Err(Problem::new(ProblemKind::NotFound, "no_such_receiver", "there is no such receiver").into()),
+    };
+    api.engine.test_notice(target).await?;
+    Ok(see("/settings/notices#receivers"))
+}
+
+pub(crate) async fn test_device(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    _: SignedForm<()>,
+) -> Result<Response, PageProblem> {
+    api.engine.test_notice(NoticeTarget::Device(id)).await?;
+    Ok(see("/settings/notices#devices"))
+}
+
+pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    api.engine.forget_device(&id)?;
+    Ok(see("/settings/notices#devices"))
+}
+
+#[derive(Debug, Deserialize)]
+pub(crate) struct DeviceForm {
+    endpoint: String,
+    p256dh: String,
+    auth: String,
+    server_key: String,
+}
+
+pub(crate) async fn subscribe(
+    State(api): State<Api>,
+    headers: HeaderMap,
+    SignedForm(signed, form): SignedForm<DeviceForm>,
+) -> Result<Response, PageProblem> {
+    let DeviceForm { endpoint, p256dh, auth, server_key } = form;
+    let label = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("a browser").to_owned();
+    signed.subscribe(&api, PushSubscription { endpoint, p256dh, auth, server_key, label })?;
+    Ok(see("/settings/notices#devices"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(url: &str) -> NoticeSettings {
+        NoticeSettings { ntfy_url: Some(url.to_owned()), webhook_secret: Some(Secret::new("hush")), ..NoticeSettings::default() }
+    }
+
+    #[test]
+    fn an_empty_secret_keeps_the_old_one_and_what_the_file_says_is_left_alone() {
+        let known = settings("https://page");
+        let form = SettingsForm { ntfy_url: Some(String::new()), tell_failed: Some("yes".to_owned()), ..SettingsForm::default() };
+        let saved = form.over(None, &known, &NoticeSettings::default());
+        assert_eq!((&saved.ntfy_url, &saved.webhook_secret), (&None, &known.webhook_secret));
+        assert_eq!(saved.tell, Some([NoticeGroup::Failed].into()));
+        let form = SettingsForm { ntfy_url: Some("https://other".to_owned()), ..SettingsForm::default() };
+        assert_eq!(form.over(None, &known, &settings("https://file")).ntfy_url, known.ntfy_url);
+        let form = SettingsForm { forget_secret: Some("yes".to_owned()), ..SettingsForm::default() };
+        assert_eq!(form.over(None, &known, &NoticeSettings::default()).webhook_secret, None);
+    }
+
+    #[test]
+    fn quiet_hours_are_none_whole_or_refused() {
+        let form = |from: &str, zone: &str| SettingsForm {
+            from: Some(from.to_owned()),
+            to: Some("07:00".to_owned()),
+            zone: zone.to_owned(),
+            let_needs_you: Some("yes".to_owned()),
+            ..SettingsForm::default()
+        };
+        assert_eq!(SettingsForm::default().quiet_hours().expect("none"), None);
+        let hours = form("22:00", "Europe/Berlin").quiet_hours().expect("sound").expect("some");
+        assert!(hours.lets_through(NoticeGroup::NeedsYou) && !hours.lets_through(NoticeGroup::Failed));
+        assert_eq!(form("22:00", "nowhere").quiet_hours().expect_err("no zone").code, "quiet_hours_refused");
+        assert_eq!(form("", "UTC").quiet_hours().expect_err("half").code, "quiet_hours_refused");
+    }
+}
