@@ -67,7 +67,7 @@ async fn what_the_file_says_stands_above_the_page() {
     let mut page = Receiver::start().await;
     let (_upstream, home, env) = stage(&format!("webhook_url = \"{}\"\ntell = [\"finished\"]", file.url())).await;
     let pages = Pages::sign_in(&home).await;
-    let fields = [&[("webhook_url", page.url()), ("ntfy_url", page.url())][..], &[ALL[1]]].concat();
+    let fields = [("webhook_url", page.url()), ("ntfy_url", page.url()), ALL[1]];
     assert_eq!(pages.post(PAGE, PAGE, &fields).await, 303);
     let (_, text) = pages.get(PAGE).await;
     assert!(text.contains(file.url()) && text.matches("set in config.toml").count() == 2, "{text}");

@@ -3,6 +3,7 @@
 
 mod hostile;
 mod list;
+mod notices;
 mod sessions;
 mod story;
 

@@ -26,7 +26,7 @@ async fn plain(url: &str, method: Method, headers: &[(&str, &str)], body: &'stat
 #[tokio::test]
 async fn without_a_session_there_is_only_the_way_to_one() {
     let stage = Stage::new().await;
-    for path in ["/", "/tasks/new", "/settings", "/environments", "/live"] {
+    for path in ["/", "/tasks/new", "/settings", "/settings/notices", "/environments", "/live"] {
         let (status, text) = plain(&format!("{}{path}", stage.url), Method::GET, &[], "").await;
         assert_eq!((status, text.as_str()), (303, ""), "{path}");
     }

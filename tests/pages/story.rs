@@ -171,6 +171,7 @@ async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
         "/environments".to_owned(),
         environment,
         "/settings".to_owned(),
+        "/settings/notices".to_owned(),
     ];
     for screen in [PHONE, Screen { dark: true, ..DESK }] {
         stage.browser.look(screen).await;
@@ -198,6 +199,7 @@ async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
         "/environments",
         &format!("/environments/{}", stage.env),
         "/settings",
+        "/settings/notices",
     ]
     .map(str::to_owned);
     for screen in [testkit::browser::Screen { width: 320, ..PHONE }, DESK] {

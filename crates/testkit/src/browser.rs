@@ -28,6 +28,8 @@ pub struct Browser {
     asked: u64,
     /// What pages complained about: violations of their policy, errors of scripts.
     pub complaints: Vec<String>,
+    /// The service worker that was registered last.
+    registration: Option<String>,
 }
 
 /// How a page is looked at.
@@ -86,6 +88,7 @@ impl Browser {
             session: String::new(),
             asked: 0,
             complaints: vec![],
+            registration: None,
         };
         let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" })).await;
         let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await;
@@ -130,6 +133,12 @@ impl Browser {
                 self.complaints.push(message["params"]["entry"]["text"].to_string());
             }
             Some("Runtime.exceptionThrown") => self.complaints.push(message["params"]["exceptionDetails"].to_string()),
+            Some("ServiceWorker.workerRegistrationUpdated") => {
+                let last = message["params"]["registrations"].as_array().and_then(|all| all.last());
+                if let Some(id) = last.and_then(|last| last["registrationId"].as_str()) {
+                    self.registration = Some(id.to_owned());
+                }
+            }
             Some("Page.javascriptDialogOpening") => {
                 self.asked += 1;
                 let accept = json!({ "id": self.asked, "method": "Page.handleJavaScriptDialog", "params": { "accept": true },
@@ -290,6 +299,46 @@ impl Browser {
             self.press("Tab").await;
         }
         panic!("the tabulator key does not reach {selector}");
+    }
+
+    /// Answers `granted` or `denied` to an origin that wants to show notices, as its person does when the browser asks.
+    pub async fn answer_notices(&mut self, origin: &str, answer: &str) {
+        let asked = json!({ "permission": { "name": "notifications" }, "setting": answer, "origin": origin });
+        self.ask("Browser.setPermission", asked).await;
+    }
+
+    /// Hands a message to the service worker of an origin, as the browser does when its push service has one.
+    ///
+    /// # Panics
+    /// When the origin has no service worker.
+    pub async fn push(&mut self, origin: &str, message: &str) {
+        self.ask("ServiceWorker.enable", json!({})).await;
+        let begun = std::time::Instant::now();
+        let id = loop {
+            if let Some(id) = self.registration.clone() {
+                break id;
+            }
+            assert!(begun.elapsed() < LIMIT, "there is no service worker");
+            // What the browser says besides its answers is heard while an answer is waited for.
+            self.value("0").await;
+        };
+        self.ask("ServiceWorker.deliverPushMessage", json!({ "origin": origin, "registrationId": id, "data": message })).await;
+    }
+
+    /// The value of an expression in the service worker, promises awaited.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn value_in_worker(&mut self, expression: &str) -> Value {
+        let page = std::mem::take(&mut self.session);
+        let targets = self.ask("Target.getTargets", json!({})).await;
+        let worker = targets["targetInfos"].as_array().and_then(|all| all.iter().find(|it| it["type"] == "service_worker"));
+        let id = worker.expect("a service worker")["targetId"].clone();
+        let attached = self.ask("Target.attachToTarget", json!({ "targetId": id, "flatten": true })).await;
+        attached["sessionId"].as_str().expect("a session").clone_into(&mut self.session);
+        let found = self.value(expression).await;
+        self.session = page;
+        found
     }
 
     /// A picture of the page, as PNG.

@@ -1,0 +1,90 @@
+//! A browser that gets notices: it subscribes on the page, its service worker shows what is pushed, and a tap leads to the task.
+//!
+//! A Chromium of the tests reaches no push service on the internet, so `pushManager.subscribe` answers what the tests' own service
+//! gave it, and what that service took is handed on by the debugging protocol. All else is the browser's own.
+
+use serde_json::{Value, json};
+use testkit::browser::PHONE;
+use testkit::push::PushService;
+
+use super::Stage;
+
+const PAGE: &str = "/settings/notices";
+
+/// In place of the browser's own way to its push service.
+async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
+    let key = stage.browser.value("document.querySelector('#subscribe').server_key.value").await;
+    let wish = service.subscribe(name, key.as_str().expect("a key"));
+    let answer = json!({ "endpoint": wish.endpoint, "keys": { "p256dh": wish.p256dh, "auth": wish.auth } });
+    let stub = format!(
+        "PushManager.prototype.subscribe = async (options) => {{ if (options.applicationServerKey !== '{}' || \
+         !options.userVisibleOnly) throw Error('wrong options'); return {{ toJSON: () => ({answer}) }}; }}; 0",
+        key.as_str().expect("a key")
+    );
+    stage.browser.value(&stub).await;
+}
+
+/// What the browser shows, once it is so many.
+async fn shown(stage: &mut Stage, count: usize) -> Value {
+    let looked = format!(
+        "(async () => {{ for (;;) {{ const all = await (await navigator.serviceWorker.ready).getNotifications(); \
+         if (all.length === {count}) return all.map((it) => [it.title, it.body, it.tag, it.data]); \
+         await new Promise((done) => setTimeout(done, 20)); }} }})()"
+    );
+    stage.browser.value(&looked).await
+}
+
+#[tokio::test]
+async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
+    let mut stage = Stage::new().await;
+    let mut service = PushService::start().await;
+    stage.browser.look(PHONE).await;
+    let url = stage.url.clone();
+    stage.browser.answer_notices(&url, "granted").await;
+    stage.open(PAGE).await;
+    reach(&mut stage, &service, "phone").await;
+    stage.browser.click("#subscribe button:not([hidden])").await;
+    stage.browser.until("document.querySelector('form[action$=\"/remove\"]') && document.readyState === 'complete'").await;
+    assert!(stage.text().await.contains("this browser"), "{}", stage.text().await);
+    let scope = stage.browser.value("navigator.serviceWorker.ready.then((it) => new URL(it.scope).pathname)").await;
+    assert_eq!(scope, "/");
+
+    let task = stage.task("begin; end \"All done.\"").await;
+    let pushed = service.next().await;
+    stage.browser.push(&url, &pushed.message.to_string()).await;
+    let title = stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["title"].clone();
+    let path = format!("/tasks/{task}");
+    assert_eq!(shown(&mut stage, 1).await, json!([[title, "Run 1 completed.", task, path]]));
+
+    let tap = "(async () => { let went; clients.openWindow = async (url) => { went = 'opens ' + url; }; \
+        WindowClient.prototype.focus = async function () { went = 'goes to ' + this.url; }; \
+        const [notification] = await registration.getNotifications(); \
+        const event = new NotificationEvent('notificationclick', { notification }); \
+        dispatchEvent(event); while (!went) await new Promise((done) => setTimeout(done, 20)); return went; })()";
+    assert_eq!(stage.browser.value_in_worker(tap).await, format!("opens {url}{path}"));
+    shown(&mut stage, 0).await;
+    stage.open(&path).await;
+    stage.browser.push(&url, &pushed.message.to_string()).await;
+    shown(&mut stage, 1).await;
+    assert_eq!(stage.browser.value_in_worker(tap).await, format!("goes to {url}{path}"));
+    stage.content();
+}
+
+#[tokio::test]
+async fn a_browser_that_may_not_says_why() {
+    let mut stage = Stage::new().await;
+    let url = stage.url.clone();
+    stage.browser.answer_notices(&url, "denied").await;
+    stage.open(PAGE).await;
+    stage.browser.until("document.querySelector('#why-denied').offsetParent").await;
+    assert_eq!(stage.browser.value("document.querySelector('#subscribe button').hidden").await, true);
+    let zone = stage.browser.value("document.querySelector('#zone').value === Intl.DateTimeFormat().resolvedOptions().timeZone");
+    assert_eq!(zone.await, true);
+    stage.browser.answer_notices(&url, "granted").await;
+    stage.open(PAGE).await;
+    stage.browser.value("PushManager.prototype.subscribe = async () => { throw Error('out of luck'); }; 0").await;
+    stage.browser.click("#subscribe button:not([hidden])").await;
+    stage.browser.until("document.querySelector('#subscribe output').innerText === 'out of luck'").await;
+    assert_eq!(stage.browser.value("document.querySelector('#subscribe button').disabled").await, false);
+    stage.content();
+}
