@@ -116,6 +116,37 @@ async fn quiet_hours_hold_back_and_tell_in_one_when_they_end() {
 }
 
 #[tokio::test]
+async fn what_was_held_is_told_again_where_nobody_knows_that_it_was() {
+    let mut webhook = Receiver::start().await;
+    let (_upstream, mut home, env) = stage("").await;
+    let pages = Pages::sign_in(&home).await;
+    let (from, to) = now_and_around();
+    let url = webhook.url().to_owned();
+    let quiet = [("webhook_url", url.as_str()), ("zone", "UTC"), ("tell_finished", "yes"), ("from", &from), ("to", &to)];
+    assert_eq!(pages.post(PAGE, PAGE, &quiet).await, 303);
+    let task = home.task(&env, "begin; end one").await;
+    home.settled(&task).await;
+    let held = home.path().join("held-notices.json");
+    testkit::until(std::time::Duration::from_mins(1), "it is kept", || held.exists());
+    home.stop().await;
+    home.set("ORCH_CRASH_AT", "held-told");
+    home.start().await;
+    let pages = Pages::sign_in(&home).await;
+    // It may die before it answers.
+    let ended = tokio::spawn(async move { pages.post(PAGE, PAGE, &[("webhook_url", &url), ("tell_finished", "yes")]).await });
+    let told = webhook.next().await;
+    home.ended().await;
+    drop(ended);
+    home.set("ORCH_CRASH_AT", "");
+    home.start().await;
+    assert_eq!((webhook.next().await.body, event(&told.body).as_str()), (told.body, "finished"), "one alone is told as it is");
+    testkit::until(std::time::Duration::from_mins(1), "it is let go", || {
+        fs_err::read_to_string(&held).is_ok_and(|text| !text.contains("finished"))
+    });
+    assert!(webhook.already().is_none());
+}
+
+#[tokio::test]
 async fn quiet_hours_of_the_file_hold_too() {
     let mut webhook = Receiver::start().await;
     let (from, to) = now_and_around();

@@ -84,6 +84,8 @@ crash_points! {
     TaskBack = "task-back",
     /// An environment is in the trash, and nobody was told.
     EnvironmentInTrash = "environment-in-trash",
+    /// What was held in quiet hours is told, and nothing says so.
+    HeldTold = "held-told",
     /// A keeper has written down who it is, and started nothing.
     KeeperRecorded = "keeper-recorded",
     /// A worker runs, and its keeper has not written down which process it is.

@@ -22,6 +22,7 @@ use model::problem::{Problem, ProblemKind};
 use model::task::TaskRecord;
 use send::NotTold;
 
+use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::store::DeviceRecord;
 
@@ -144,6 +145,7 @@ impl Inner {
                         if let Some(notice) = summary(&held, settings.public_url.as_deref()) {
                             inner.tell_all(&notice).await;
                         }
+                        crash::point(CrashPoint::HeldTold);
                         inner.let_go(held).await;
                     }
                 }

@@ -1,7 +1,7 @@
 //! The pages: hand work over, follow it and review it, from a phone or a desk. Plain links and forms first, made live where a
 //! script runs.
 //!
-//! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`]: what all pages share.
+//! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`], [`browser`]: what all pages share.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`notices`]: one file per page and its forms.
 //! * [`entry`], [`timing`], [`live`]: the transcript, and how pages follow what happens.
@@ -10,6 +10,7 @@
 //! attribute's name, a link that runs something, or a style.
 
 mod assets;
+mod browser;
 mod entry;
 mod environments;
 mod layout;

@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::layout::{self, Place, age, button_form, form_token};
 use super::session::{Signed, SignedForm};
-use super::{Answer, Page, PageProblem, assets, see};
+use super::{Answer, Page, PageProblem, assets, browser, see};
 use crate::router::Api;
 
 const PAGE: &str = "/settings/notices";
@@ -49,6 +49,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
 
 fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Problem> {
     let own = signed.id(api);
+    let has_own = view.devices.iter().any(|device| device.session == own);
     let is_known = |id: &str| view.devices.iter().any(|device| device.id == id);
     let gone = view.outcomes.iter().filter(|(target, _)| matches!(target, NoticeTarget::Device(id) if !is_known(id)));
     Ok(html! {
@@ -61,7 +62,9 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
             (form_token(signed))
             input type="hidden" name="server_key" value=(api.engine.push_key()?);
             @for name in ["endpoint", "p256dh", "auth"] { input type="hidden" name=(name); }
-            button.primary type="submit" hidden { "Get notices on this device" }
+            button.primary[!has_own] type="submit" hidden {
+                @if has_own { "Subscribe this device anew" } @else { "Get notices on this device" }
+            }
             output {}
         }
         noscript { p.quiet { "To subscribe this browser takes a script." } }
@@ -76,8 +79,10 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
 fn device(signed: &Signed, view: &NoticesView, device: &DeviceView, is_own: bool) -> Markup {
     let below = |deed: &str| format!("{PAGE}/devices/{}/{deed}", device.id);
     html! {
-        (device.label) " · " (age(device.created_at)) " · by " (device.push_service)
+        span title=(device.label) { (browser::name(&device.label)) }
         @if is_own { " · this browser" }
+        " · " (age(device.created_at)) " "
+        span.facts { "by way of " (device.push_service) }
         " " (button_form(signed, &below("test"), if is_own { "Send a test to this device" } else { "Send a test" }, "small", None))
         " " (button_form(signed, &below("remove"), "Remove", "small", Some("No more notices to this device?")))
         (outcome(view, &NoticeTarget::Device(device.id.clone())))
@@ -118,7 +123,8 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
         }
     };
     let (has_secret, hours) = (settings.webhook_secret.is_some(), settings.quiet_hours.as_ref());
-    let is_fixed = |group: NoticeGroup| html! { (word(group)) };
+    // Quiet hours that let everything through are none.
+    let may_pass = |group: &NoticeGroup| *group != NoticeGroup::Finished || hours.is_some_and(|hours| hours.lets_through(*group));
     html! {
         form.stack method="post" action=(PAGE) {
             (form_token(signed))
@@ -133,7 +139,7 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
             fieldset disabled[fixed.tell.is_some()] {
                 legend { "Tell me when a task" @if fixed.tell.is_some() { (FIXED) } }
                 @for group in NoticeGroup::ALL {
-                    label { input type="checkbox" name=(field("tell", group)) value="yes" checked[settings.tells(group)]; " " (is_fixed(group)) }
+                    label { input type="checkbox" name=(field("tell", group)) value="yes" checked[settings.tells(group)]; " " (word(group)) }
                 }
             }
             fieldset disabled[fixed.quiet_hours.is_some()] {
@@ -145,8 +151,8 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
                 input #to name="to" type="time" value=[hours.map(QuietHours::to)];
                 label for="zone" { "Time zone" }
                 input #zone name="zone" type="text" value=[hours.map(QuietHours::zone)] placeholder="Europe/Berlin" autocapitalize="off" autocomplete="off" spellcheck="false";
-                @for group in NoticeGroup::ALL {
-                    label { input type="checkbox" name=(field("let", group)) value="yes" checked[hours.is_some_and(|hours| hours.lets_through(group))]; " tell me all the same when a task " (is_fixed(group)) }
+                @for group in NoticeGroup::ALL.into_iter().filter(may_pass) {
+                    label { input type="checkbox" name=(field("let", group)) value="yes" checked[hours.is_some_and(|hours| hours.lets_through(group))]; " tell me all the same when a task " (word(group)) }
                 }
             }
             button.primary type="submit" { "Save" }

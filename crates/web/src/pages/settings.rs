@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::layout::{self, Place, age, button_form};
 use super::session::{Signed, SignedForm};
-use super::{Answer, Page, PageProblem, see};
+use super::{Answer, Page, PageProblem, browser, see};
 use crate::router::Api;
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
@@ -51,7 +51,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
         ul.plain {
             @for session in api.engine.sessions() {
                 li {
-                    (session.label) " · " (age(session.created_at))
+                    span title=(session.label) { (browser::name(&session.label)) } " · " (age(session.created_at))
                     @if session.id == own {
                         " · this browser " (button_form(&signed, "/sign-out", "Sign out", "small", None))
                     } @else {
