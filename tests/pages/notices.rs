@@ -51,10 +51,14 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
 
     let task = stage.task("begin; end \"All done.\"").await;
     let pushed = service.next().await;
+    let watch = "self.refused = []; addEventListener('securitypolicyviolation', (it) => refused.push(it.blockedURI)); 0";
+    stage.browser.value_in_worker(watch).await;
     stage.browser.push(&url, &pushed.message.to_string()).await;
     let title = stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["title"].clone();
     let path = format!("/tasks/{task}");
     assert_eq!(shown(&mut stage, 1).await, json!([[title, "Run 1 completed.", task, path]]));
+
+    assert_eq!(stage.browser.value_in_worker("refused").await, json!([]), "its icon is within its policy");
 
     let tap = "(async () => { let went; clients.openWindow = async (url) => { went = 'opens ' + url; }; \
         WindowClient.prototype.focus = async function () { went = 'goes to ' + this.url; }; \

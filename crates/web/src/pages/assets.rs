@@ -57,7 +57,7 @@ static ICONS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
 });
 
 /// What a service worker may load: the icon of what it shows.
-const WORKER_POLICY: &str = "default-src 'none'; img-src 'self'; connect-src 'self'";
+const WORKER_POLICY: &str = "default-src 'none'; img-src 'self'";
 
 /// A script without what is there for its readers: indents, empty lines, and lines that are comments. A line's end ends it as before.
 fn dense(script: &str) -> Vec<u8> {
