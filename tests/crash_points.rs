@@ -253,9 +253,9 @@ async fn tell_all(points: Vec<String>) {
         .await;
 }
 
-/// These are met by other stories: with a container in `container_repositories`, with a forge in `publish`.
+/// These are met by other stories: with a container in `container_repositories`, with a forge in `publish`, with an image in `images`.
 const ELSEWHERE: &[CrashPoint] =
-    &[CrashPoint::Harvested, CrashPoint::Pushed, CrashPoint::PullRequestOpened, CrashPoint::HeldTold];
+    &[CrashPoint::Harvested, CrashPoint::Pushed, CrashPoint::PullRequestOpened, CrashPoint::HeldTold, CrashPoint::ImagesWritten];
 
 fn points(wanted: impl Fn(CrashPoint) -> bool) -> Vec<String> {
     CrashPoint::ALL.iter().filter(|point| wanted(**point)).map(|point| point.as_str().to_owned()).collect()

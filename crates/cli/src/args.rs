@@ -336,6 +336,9 @@ pub(crate) struct PromptArguments {
     /// Read the prompt from a file
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub(crate) prompt_file: Option<PathBuf>,
+    /// An image to go along: PNG, JPEG, GIF or WebP; can be given more than once
+    #[arg(long = "image", value_name = "FILE")]
+    pub(crate) images: Vec<PathBuf>,
     /// The model [default: Codex's own choice]
     #[arg(long, short)]
     pub(crate) model: Option<String>,

@@ -11,6 +11,7 @@ mod commands;
 mod follow;
 mod hidden;
 mod ids;
+mod images;
 mod printer;
 mod progress;
 mod server;

@@ -7,6 +7,9 @@ pub(crate) const IN: &str = "/codex-docker/in";
 /// What comes out: the agent can write here.
 pub(crate) const OUT: &str = "/codex-docker/out";
 
+/// The images of a prompt, read-only.
+pub(crate) const IMAGES: &str = "/codex-docker/images";
+
 /// The agent's own repository.
 pub(crate) const GIT_DIR: &str = "/git/agent.git";
 

@@ -167,6 +167,7 @@ fn mounts(settings: &Settings) -> Vec<Mount> {
         Some(CodexHome::Shared(path)) => mounts.push(bind(path, &path.to_string_lossy(), false)),
         None => {}
     }
+    mounts.extend(settings.images.iter().map(|path| bind(path, inside::IMAGES, true)));
     mounts.extend(settings.mounts.iter().map(|wish| bind(&wish.source, &wish.target, wish.read_only)));
     mounts
 }
@@ -261,6 +262,7 @@ mod tests {
                 ("CODEX_DOCKER_SESSIONS", "/t/sessions"),
                 ("CODEX_DOCKER_GIT_DIR", "/t/agent.git"),
                 ("CODEX_DOCKER_GIT_OBJECTS", "/m/objects:/n/objects"),
+                ("CODEX_DOCKER_IMAGES", "/t/images"),
             ],
             &MACHINE,
         );
@@ -276,7 +278,14 @@ mod tests {
             mounts.iter().filter(|mount| mount.read_only == Some(true)).filter_map(|mount| mount.target.clone()).collect();
         assert_eq!(
             read_only,
-            ["/codex-docker/in", "/workspace/app/.git", "/git/objects", "/git/objects-1", "/codex/config.toml"]
+            [
+                "/codex-docker/in",
+                "/workspace/app/.git",
+                "/git/objects",
+                "/git/objects-1",
+                "/codex/config.toml",
+                "/codex-docker/images"
+            ]
         );
     }
 

@@ -46,6 +46,8 @@ crash_points! {
     TaskFolderMade = "task-folder-made",
     /// A task is on disk, and nobody was told.
     TaskRecorded = "task-recorded",
+    /// The images of another prompt are on disk, and no record names them.
+    ImagesWritten = "images-written",
     /// A record is written, and nothing of what follows from it was begun.
     RecordWritten = "record-written",
     /// A worktree is known to git, and has no files.

@@ -16,6 +16,7 @@ use model::api::{
 };
 use model::diff::Diff;
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
+use model::image::{self, Image};
 use model::names::{Prompt, Setting};
 use model::problem::{Problem, ProblemKind};
 use model::queue::Priority;
@@ -211,25 +212,26 @@ impl Engine {
     /// Goes on in the task's thread.
     pub async fn resume_task(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        let run = new_run(&asked)?;
+        let (run, images) = new_run(asked)?;
         self.ready_to_go_on(&slot).await?;
-        self.inner.ask(&slot, TaskRequest::Resume(run)).await?;
+        self.inner.ask_with(&slot, TaskRequest::Resume(run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
 
     /// Adds a prompt that runs when the runs before it have ended well; at once if none is active.
     pub async fn add_follow_up(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        let run = new_run(&asked)?;
+        let (run, images) = new_run(asked)?;
         self.ready_to_go_on(&slot).await?;
-        self.inner.ask(&slot, TaskRequest::FollowUp(run)).await?;
+        self.inner.ask_with(&slot, TaskRequest::FollowUp(run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
 
     /// Puts something else in the place of a follow-up that waits.
     pub async fn edit_follow_up(&self, id: &str, number: u32, asked: ResumeTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        self.inner.ask(&slot, TaskRequest::EditFollowUp(number, new_run(&asked)?)).await?;
+        let (run, images) = new_run(asked)?;
+        self.inner.ask_with(&slot, TaskRequest::EditFollowUp(number, run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
 
@@ -339,6 +341,11 @@ impl Engine {
     /// The same as a patch that `git apply` takes.
     pub async fn patch(&self, id: &str, run: Option<RunNumber>) -> Result<Vec<u8>, Problem> {
         self.inner.patch(self.task_slot(id)?.as_ref(), run, Whitespace::Counts).await
+    }
+
+    /// An image of one of the task's prompts, by the name of its file.
+    pub async fn image(&self, id: &str, name: &str) -> Result<Image, Problem> {
+        self.inner.image(self.task_slot(id)?.as_ref(), name).await
     }
 
     /// The raw journal of a run.
@@ -453,13 +460,16 @@ impl Engine {
     }
 }
 
-fn new_run(asked: &ResumeTask) -> Result<NewRun, Problem> {
-    Ok(NewRun {
+fn new_run(asked: ResumeTask) -> Result<(NewRun, Vec<Image>), Problem> {
+    let images = image::parse_all(asked.images)?;
+    let run = NewRun {
         prompt: Prompt::parse(&asked.prompt)?,
+        images: image::files(&images),
         model: asked.model.as_deref().map(Setting::parse).transpose()?,
         effort: asked.effort.as_deref().map(Setting::parse).transpose()?,
         priority: asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default(),
-    })
+    };
+    Ok((run, images))
 }
 
 fn malformed(error: &IdError) -> Problem {

@@ -17,6 +17,7 @@ use crate::container::{ContainerSettings, ContainerStatus, EditContainer};
 use crate::environment::{EnvironmentRecord, EnvironmentStatus};
 use crate::forge::{EditForge, ForgeSettings};
 use crate::ids::{EnvironmentId, RunNumber, TaskId};
+use crate::image::GivenImage;
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::{EditRunPolicy, RunPolicy};
 use crate::problem::{Problem, ProblemKind};
@@ -176,6 +177,9 @@ pub struct CreateTask {
     pub env_id: String,
     /// What the agent should do: 1 byte to 1 MiB of UTF-8.
     pub prompt: String,
+    /// Images that go along: up to 8 PNG, JPEG, GIF or WebP files, 10 MiB each and 20 MiB together.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<GivenImage>,
     /// A branch, a tag or a commit id; the environment's default branch where it is left out.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,
@@ -199,6 +203,9 @@ pub struct CreateTask {
 pub struct ResumeTask {
     /// What the agent should do next.
     pub prompt: String,
+    /// Images that go along, as for a new task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<GivenImage>,
     /// The model for this run. Codex does not remember the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,

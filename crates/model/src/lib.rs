@@ -11,6 +11,7 @@ pub mod diff;
 pub mod environment;
 pub mod forge;
 pub mod ids;
+pub mod image;
 pub mod merge;
 pub mod names;
 pub mod notice;

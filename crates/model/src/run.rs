@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use crate::codex::Usage;
 use crate::diff::DiffStats;
 use crate::ids::{Attempt, ObjectId, RunNumber, ThreadId};
+use crate::image::ImageFile;
 use crate::names::{Prompt, Setting};
 use crate::queue::Priority;
 
@@ -135,6 +136,8 @@ pub struct RunRecord {
     pub attempt: Attempt,
     /// What was asked.
     pub prompt: Prompt,
+    /// The images that went along.
+    pub images: Vec<ImageFile>,
     /// The model asked for, else Codex's own choice.
     pub model: Option<Setting>,
     /// The reasoning effort asked for, else Codex's own choice.
@@ -233,6 +236,9 @@ pub struct RunFile {
     pub log: String,
     /// What was asked.
     pub prompt: Prompt,
+    /// The images that went along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageFile>,
     /// The model asked for.
     pub model: Option<Setting>,
     /// The reasoning effort asked for.
@@ -310,6 +316,7 @@ impl From<&RunRecord> for RunFile {
             number: run.number,
             log: format!("logs/run-{}.jsonl", run.number),
             prompt: run.prompt.clone(),
+            images: run.images.clone(),
             model: run.model.clone(),
             effort: run.effort.clone(),
             status: run.status(),
@@ -379,6 +386,7 @@ impl TryFrom<RunFile> for RunRecord {
             number: file.number,
             attempt: file.attempt,
             prompt: file.prompt,
+            images: file.images,
             model: file.model,
             effort: file.effort,
             priority: file.priority,

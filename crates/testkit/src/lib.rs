@@ -13,6 +13,7 @@ pub mod npm;
 pub mod own_engine;
 pub mod own_podman;
 pub mod pages;
+pub mod pictures;
 pub mod push;
 pub mod receiver;
 pub mod shell_agent;

@@ -9,6 +9,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use model::ids::RunNumber;
+use model::image::IMAGES_LIMIT_BYTES;
 use model::problem::{Problem, ProblemKind};
 use serde::de::DeserializeOwned;
 
@@ -16,6 +17,9 @@ use crate::problem::{ProblemResponse, shown};
 
 /// The largest body: a prompt of 1 MiB of which every byte was escaped (`\u0001`), and room for the rest.
 pub(crate) const BODY_LIMIT: usize = 8 << 20;
+
+/// The largest body where images go along with a prompt: all of them in Base64, which makes four bytes of three.
+pub(crate) const IMAGES_BODY_LIMIT: usize = BODY_LIMIT + IMAGES_LIMIT_BYTES.div_ceil(3) * 4;
 
 /// The longest idempotency key, in characters.
 const KEY_LIMIT: usize = 200;
@@ -48,8 +52,9 @@ fn refused_body(rejection: &JsonRejection) -> ProblemResponse {
                 .hint("send the header `Content-Type: application/json`"),
         ),
         other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(ProblemKind::TooLarge, "body_too_large", "the body is larger than 8 MiB")
+            Problem::new(ProblemKind::TooLarge, "body_too_large", "the body is larger than this route takes")
                 .hint("a prompt may have up to 1 MiB; put longer material into a file of the repository")
+                .hint("images may have 10 MiB each, and 20 MiB together")
                 .into()
         }
         _ => Problem::new(ProblemKind::Malformed, "malformed_body", format!("the body is not JSON: {reason}"))

@@ -9,12 +9,12 @@ use engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt as _};
 use utoipa_axum::routes;
 
 use crate::api::{environments, feed, publish, queue, runs, sign_in, status, take_home, tasks, trash, update};
 use crate::auth::{self, Token};
-use crate::extract::BODY_LIMIT;
+use crate::extract::{BODY_LIMIT, IMAGES_BODY_LIMIT};
 use crate::finish::finish;
 use crate::guard::{self, Door, Guard};
 use crate::{headers, pages, problem};
@@ -37,12 +37,14 @@ pub(crate) fn open_routes() -> OpenApiRouter<Api> {
 
 /// Everything else.
 pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
+    // Images go along with a prompt, and with nothing else.
+    let images = DefaultBodyLimit::max(IMAGES_BODY_LIMIT);
     let api = OpenApiRouter::new()
         .routes(routes!(environments::create, environments::list))
         .routes(routes!(environments::show, environments::edit, environments::remove))
-        .routes(routes!(tasks::create, tasks::list))
+        .routes(routes!(tasks::create, tasks::list).layer(images))
         .routes(routes!(tasks::show, tasks::remove))
-        .routes(routes!(tasks::resume))
+        .routes(routes!(tasks::resume).layer(images))
         .routes(routes!(tasks::stop))
         .routes(routes!(tasks::archive))
         .routes(routes!(tasks::unarchive))
@@ -57,8 +59,8 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(trash::restore_environment))
         .routes(routes!(trash::collect))
         .routes(routes!(trash::disk))
-        .routes(routes!(queue::add_follow_up))
-        .routes(routes!(queue::replace_follow_up, queue::remove_follow_up))
+        .routes(routes!(queue::add_follow_up).layer(images))
+        .routes(routes!(queue::replace_follow_up, queue::remove_follow_up).layer(images))
         .routes(routes!(queue::continue_task))
         .routes(routes!(publish::push))
         .routes(routes!(publish::show))

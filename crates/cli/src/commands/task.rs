@@ -16,7 +16,7 @@ use super::{USAGE, queue, task_diff, task_home, task_publish, task_show, task_up
 use crate::args::{PromptArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
-use crate::{ids, printer, sse};
+use crate::{ids, images, printer, sse};
 
 pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> Result<ExitCode, Problem> {
     match command {
@@ -24,6 +24,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             let new = CreateTask {
                 env_id: ids::environment(client, env).await?,
                 prompt: prompt(run)?,
+                images: images::read(&run.images)?,
                 git_ref: git_ref.clone(),
                 title: title.clone(),
                 model: run.model.clone(),
@@ -104,7 +105,13 @@ fn last_run(task: &TaskView) -> u32 {
 
 /// What is asked of another run of a task.
 pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
-    Ok(ResumeTask { prompt: prompt(run)?, model: run.model.clone(), effort: run.effort.clone(), priority: run.priority.clone() })
+    Ok(ResumeTask {
+        prompt: prompt(run)?,
+        images: images::read(&run.images)?,
+        model: run.model.clone(),
+        effort: run.effort.clone(),
+        priority: run.priority.clone(),
+    })
 }
 
 pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, json: bool) -> Result<ExitCode, Problem> {

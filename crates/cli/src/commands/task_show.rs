@@ -118,7 +118,12 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
     meta.runs.iter().for_each(show_run);
     meta.publication.iter().for_each(|publication| show_publication(publication));
     for follow_up in &meta.follow_ups {
-        printer::line(format!("\nnext {:<3} waits  {}", follow_up.number, printable_line(follow_up.prompt.as_str(), TITLE)));
+        let images = match follow_up.images.len() {
+            0 => String::new(),
+            some => format!(", with {}", printer::plural(some, "image")),
+        };
+        let prompt = printable_line(follow_up.prompt.as_str(), TITLE);
+        printer::line(format!("\nnext {:<3} waits  {prompt}{images}", follow_up.number));
     }
     printer::line(String::new());
     if task.active {
@@ -176,6 +181,9 @@ fn show_run(run: &RunFile) {
         printable_line(run.prompt.as_str(), TITLE)
     ));
     let field = |name: &str, value: String| printer::line(format!("  {name:<9} {value}"));
+    for image in &run.images {
+        field("image", format!("{} (images/{})", printable_line(&image.name, TITLE), image.file));
+    }
     if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
         field("took", format!("{:.1} s", end.duration_since(start).as_secs_f64()));
     }

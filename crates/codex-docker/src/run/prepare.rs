@@ -48,7 +48,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
     }
     let named = settings.mounts.iter().map(|mount| &mount.source);
     let twin = settings.twin.iter().flat_map(|twin| twin.objects.iter().chain([&twin.git_dir]));
-    if let Some(path) = named.chain(twin).find(|path| !path.exists()) {
+    if let Some(path) = named.chain(twin).chain(&settings.images).find(|path| !path.exists()) {
         return Err(missing("what is to be mounted,", path));
     }
     Ok(())

@@ -155,6 +155,8 @@ pub struct Settings {
     pub codex_home: Option<CodexHome>,
     /// The agent's own repository.
     pub twin: Option<Twin>,
+    /// Where images lie that go along with prompts.
+    pub images: Option<PathBuf>,
     /// More folders.
     pub mounts: Vec<MountWish>,
     /// Variables of the container.
@@ -203,6 +205,7 @@ impl Settings {
                     Ok(Twin { git_dir, objects })
                 })
                 .transpose()?,
+            images: folder_of("CODEX_DOCKER_IMAGES")?,
             mounts: mounts(&get, &caller.folder, folder_of("CODEX_ARTIFACTS_DIR")?)?,
             variables: variables(environment, broker.is_some()),
             name,

@@ -92,6 +92,13 @@ fn the_agents_repository_and_its_objects_are_read() {
 }
 
 #[test]
+fn images_have_a_folder_of_their_own_whatever_its_name() {
+    assert_eq!(read(&[]).expect("sound").images, None);
+    let odd = "/h/a,b:c=d/images";
+    assert_eq!(read(&[("CODEX_DOCKER_IMAGES", odd)]).expect("sound").images, Some(PathBuf::from(odd)));
+}
+
+#[test]
 fn sizes_and_counts_have_their_usual_forms() {
     for (text, expected) in [("512m", 512 << 20), ("4g", 4 << 30), ("4GiB", 4 << 30), ("2097152", 2 << 20), ("1t", 1 << 40)] {
         assert_eq!(read(&[("CODEX_DOCKER_MEMORY", text)]).expect(text).limits.memory, Some(expected), "{text}");

@@ -83,6 +83,11 @@ impl Layout {
         self.task(id).join("container")
     }
 
+    /// The images of one task's prompts. No agent can write here.
+    pub fn images(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("images")
+    }
+
     /// What was brought out of a container's repository. No container of a run sees it.
     pub fn harvest(&self, id: TaskId) -> PathBuf {
         self.task(id).join("harvest")
@@ -166,6 +171,7 @@ mod tests {
             (layout.logs(task), format!("tasks/{id}/logs")),
             (layout.twin(task), format!("tasks/{id}/agent.git")),
             (layout.sessions(task), format!("tasks/{id}/sessions")),
+            (layout.images(task), format!("tasks/{id}/images")),
             (layout.secrets(environment), format!("envs/{id}/secrets.json")),
             (layout.codex_auth(), "codex/auth".to_owned()),
             (layout.socket(), "orchestrator.sock".to_owned()),

@@ -7,6 +7,7 @@ pub mod atomic;
 mod codex_home;
 mod environments;
 mod home;
+mod images;
 mod layout;
 mod notices;
 mod password;

@@ -8,6 +8,7 @@ use std::path::Path;
 use fs_err as fs;
 use model::api::Damaged;
 use model::ids::TaskId;
+use model::image::Image;
 use model::task::{TaskFile, TaskRecord};
 
 use super::atomic::write_atomically;
@@ -16,13 +17,16 @@ use super::{Found, Home, StoreError, damaged};
 use crate::crash::{self, CrashPoint};
 
 impl Home {
-    /// Makes a new task's folder with its record and its journals' folder.
-    pub fn create_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
+    /// Makes a new task's folder with its images, its record and its journals' folder.
+    pub fn create_task(&self, task: &TaskRecord, images: &[Image]) -> Result<(), StoreError> {
         let logs = self.layout.logs(task.task_id);
         fs::create_dir_all(&logs).map_err(|error| StoreError::new("make", &logs, error))?;
-        crash::point(CrashPoint::TaskFolderMade);
-        self.write_task(task).inspect_err(|_| {
-            // Nothing was acknowledged: the half-made folder holds nothing but an empty one.
+        let written = self.write_images(task.task_id, images).and_then(|()| {
+            crash::point(CrashPoint::TaskFolderMade);
+            self.write_task(task)
+        });
+        written.inspect_err(|_| {
+            // Nothing was acknowledged: the half-made folder holds nothing but what the caller still has.
             let folder = self.layout.task(task.task_id);
             if let Err(error) = fs::remove_dir_all(&folder) {
                 tracing::warn!(folder = %folder.display(), %error, "could not remove a half-made task");
@@ -121,6 +125,7 @@ mod tests {
             title: Title::parse("t").expect("a title"),
             run: NewRun {
                 prompt: Prompt::parse("Do it").expect("a prompt"),
+                images: vec![],
                 model: None,
                 effort: None,
                 priority: model::queue::Priority::Normal,
@@ -133,7 +138,7 @@ mod tests {
     #[test]
     fn what_was_written_is_read_again() {
         let (_folder, home) = home();
-        home.create_task(&task(1)).expect("written");
+        home.create_task(&task(1), &[]).expect("written");
         let found = home.read_tasks().expect("read");
         assert_eq!((found.records, found.damaged), (vec![task(1)], vec![]));
     }
@@ -142,7 +147,7 @@ mod tests {
     fn one_damaged_record_hides_no_other_and_is_left_as_it_is() {
         let (_folder, home) = home();
         for n in 1..=4 {
-            home.create_task(&task(n)).expect("written");
+            home.create_task(&task(n), &[]).expect("written");
         }
         let meta = |n: u128| home.layout.meta(task(n).task_id);
         let newer = fs::read_to_string(meta(2)).expect("read").replace("\"schema\": 1", "\"schema\": 2, \"what\": []");
@@ -160,7 +165,7 @@ mod tests {
     #[test]
     fn a_folder_without_a_record_is_no_task_and_is_put_into_the_trash() {
         let (_folder, home) = home();
-        home.create_task(&task(1)).expect("written");
+        home.create_task(&task(1), &[]).expect("written");
         let half = home.layout.logs(task(2).task_id);
         fs::create_dir_all(&half).expect("made");
         assert!(home.read_tasks().expect("read").damaged.is_empty());
@@ -173,7 +178,7 @@ mod tests {
     #[test]
     fn a_removed_task_lies_in_the_trash_until_it_is_deleted() {
         let (_folder, home) = home();
-        home.create_task(&task(1)).expect("written");
+        home.create_task(&task(1), &[]).expect("written");
         home.discard_task(task(1).task_id).expect("moved");
         home.discard_task(task(1).task_id).expect("twice is fine");
         assert!(home.read_tasks().expect("read").records.is_empty());

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use model::api::CreateTask;
 use model::environment::EnvironmentStatus;
 use model::ids::{EnvironmentId, TaskId};
+use model::image::{self, Image};
 use model::names::{Prompt, RefName, Setting, Title};
 use model::problem::{Problem, ProblemKind};
 use model::queue::Priority;
@@ -24,7 +25,7 @@ impl Inner {
         asked: CreateTask,
         key: Option<String>,
     ) -> Result<(Arc<TaskSlot>, bool), Problem> {
-        let mut new = self.parse(&asked)?;
+        let (mut new, images) = self.parse(asked)?;
         // Taken before anything is written, so that requests of one moment are served by one fetch.
         let ticket = self.mirror_of(new.env_id).ok().map(|mirror| mirror.fetch_ticket());
         new.idempotency_key.clone_from(&key);
@@ -37,7 +38,7 @@ impl Inner {
         }
         let environment = self.environments.get(new.env_id).map(|environment| environment.record());
         self.able_worker(environment.as_deref()).await?;
-        let slot = self.record(new).await?;
+        let slot = self.record(new, images).await?;
         crash::point(CrashPoint::TaskRecorded);
         drop(waiting);
         if let Some(ticket) = ticket {
@@ -47,7 +48,7 @@ impl Inner {
         Ok((slot, true))
     }
 
-    fn parse(&self, asked: &CreateTask) -> Result<NewTask, Problem> {
+    fn parse(&self, asked: CreateTask) -> Result<(NewTask, Vec<Image>), Problem> {
         let env_id: EnvironmentId = asked
             .env_id
             .parse()
@@ -61,20 +62,22 @@ impl Inner {
         let effort = asked.effort.as_deref().map(Setting::parse).transpose()?;
         let priority = asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default();
         let git_ref = asked.git_ref.as_deref().map(RefName::parse).transpose()?;
+        let images = image::parse_all(asked.images)?;
         let environment = self.environments.get(env_id).ok_or_else(|| Problem::not_found("environment", env_id))?.record();
         let default = environment.default_branch.clone().map(RefName::from);
         let git_ref = git_ref.or(default).filter(|_| environment.status == EnvironmentStatus::Ready);
-        Ok(NewTask {
+        let new = NewTask {
             env_id,
             repo_url: environment.repo_url.clone(),
             git_ref: git_ref.ok_or_else(|| not_ready(&environment))?,
             title,
-            run: NewRun { prompt, model, effort, priority },
+            run: NewRun { prompt, images: image::files(&images), model, effort, priority },
             idempotency_key: None,
-        })
+        };
+        Ok((new, images))
     }
 
-    async fn record(&self, new: NewTask) -> Result<Arc<TaskSlot>, Problem> {
+    async fn record(&self, new: NewTask, images: Vec<Image>) -> Result<Arc<TaskSlot>, Problem> {
         let environment = self.environments.get(new.env_id).ok_or_else(|| Problem::not_found("environment", new.env_id))?;
         // A removal lists the tasks after it took this turn, so it cannot miss one that is being made.
         let _turn = environment.turn.lock().await;
@@ -84,7 +87,7 @@ impl Inner {
         let id = TaskId::from_uuid(uuid::Uuid::now_v7());
         let task = TaskRecord::new(id, new, Timestamp::now());
         let (home, written) = (Arc::clone(&self.home), task.clone());
-        blocking(move || home.create_task(&written)).await?;
+        blocking(move || home.create_task(&written, &images)).await?;
         self.publish_task(&task);
         let slot = TaskSlot::new(task);
         self.tasks.insert(&slot);
@@ -98,6 +101,7 @@ fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
     let same = task.env_id == asked.env_id
         && task.title == asked.title
         && first.prompt == asked.run.prompt
+        && first.images == asked.run.images
         && first.model == asked.run.model
         && first.effort == asked.run.effort;
     if same {

@@ -61,6 +61,8 @@ impl Inner {
             model: run.model.as_ref(),
             effort: run.effort.as_ref(),
             resumes: run.resumes,
+            images: &run.images,
+            images_folder: task.has_images().then(|| self.home.layout.images(slot.id)),
             variables: environment.map_or(&no_variables, |environment| &environment.variables),
             secrets: environment.map_or(&no_secrets, |environment| &environment.secrets),
             container,

@@ -141,6 +141,7 @@ mod tests {
                 title: Title::parse(title).expect("a title"),
                 run: NewRun {
                     prompt: Prompt::parse("Do it").expect("a prompt"),
+                    images: vec![],
                     model: None,
                     effort: None,
                     priority: model::queue::Priority::Normal,
@@ -211,6 +212,7 @@ mod tests {
             title: Title::parse("t").expect("a title"),
             run: NewRun {
                 prompt: Prompt::parse("Do it").expect("a prompt"),
+                images: vec![],
                 model: None,
                 effort: None,
                 priority: model::queue::Priority::Normal,

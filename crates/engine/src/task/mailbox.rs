@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use model::api::FeedEvent;
+use model::image::Image;
 use model::problem::Problem;
 use model::run::RunPhase;
 use model::task::{Decision, TaskEffect, TaskEvent, TaskRecord, TaskRequest, decide, reconcile, request};
@@ -25,6 +26,16 @@ impl Inner {
 
     /// Grants or refuses what a person asks.
     pub(crate) async fn ask(self: &Arc<Self>, slot: &Arc<TaskSlot>, asked: TaskRequest) -> Result<Arc<TaskRecord>, Problem> {
+        self.ask_with(slot, asked, vec![]).await
+    }
+
+    /// The same with the images that the request names: they are on disk before a record names them.
+    pub(crate) async fn ask_with(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        asked: TaskRequest,
+        images: Vec<Image>,
+    ) -> Result<Arc<TaskRecord>, Problem> {
         let _turn = slot.turn.lock().await;
         if slot.is_gone() {
             return match asked {
@@ -43,6 +54,11 @@ impl Inner {
             };
         }
         let decision = request(&slot.record(), asked, Timestamp::now()).map_err(Problem::from)?;
+        if !images.is_empty() {
+            let (home, id) = (Arc::clone(&self.home), slot.id);
+            crate::engine::blocking(move || home.write_images(id, &images)).await?;
+            crash::point(CrashPoint::ImagesWritten);
+        }
         self.commit(slot, decision).await.map_err(Problem::from)?;
         Ok(slot.record())
     }

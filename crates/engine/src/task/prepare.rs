@@ -63,6 +63,7 @@ impl Inner {
         if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
             self.prepare_container(&task, &worktree, cancel).await?;
         }
+        self.check_images(&task).await?;
         self.write_prompt(&task).await?;
         Ok(base)
     }
@@ -87,6 +88,16 @@ impl Inner {
             branches.iter().filter(|branch| !branch.starts_with("codex/")).take(20).map(|b| format!("`{b}`")).collect();
         Err(RunError::new("ref_not_found", format!("there is no branch, tag or commit `{}` in the repository", task.git_ref))
             .hint(format!("branches there are: {}", named.join(", "))))
+    }
+
+    /// Codex goes on without an image that it cannot read, so it is looked at here.
+    async fn check_images(&self, task: &TaskRecord) -> Result<(), RunError> {
+        let (home, id, images) = (Arc::clone(&self.home), task.task_id, task.last_run().images.clone());
+        let checked = blocking(move || images.iter().try_for_each(|image| home.read_image(id, image).map(drop))).await;
+        checked.map_err(|error| {
+            RunError::new("image_unreadable", format!("an image of the prompt cannot be read: {error}"))
+                .hint("ask again, and give the image anew")
+        })
     }
 
     async fn write_prompt(&self, task: &TaskRecord) -> Result<(), RunError> {

@@ -106,7 +106,7 @@ impl Inner {
             return Err(wrong("no_feedback", "no comment is open and no check has failed"));
         }
         let prompt = Prompt::parse(&redactor.mask(&feedback.prompt(&pull_request.url)))?;
-        let run = NewRun { prompt, model: None, effort: None, priority: model::queue::Priority::Normal };
+        let run = NewRun { prompt, images: vec![], model: None, effort: None, priority: model::queue::Priority::Normal };
         self.ask(slot, TaskRequest::FollowUp(run)).await.map(drop)
     }
 

@@ -10,12 +10,13 @@ use futures_util::Stream;
 use model::api::RunEnded;
 use model::codex::{Line, LineContent, LineSplitter};
 use model::ids::RunNumber;
+use model::image::Image;
 use model::problem::{Problem, ProblemKind};
 use model::run::RunFile;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 
 use super::TaskSlot;
-use crate::engine::{Inner, LogFile, LogWindow, RunLine};
+use crate::engine::{Inner, LogFile, LogWindow, RunLine, blocking};
 use crate::exec::Redactor;
 use crate::git::Whitespace;
 use crate::journal::Tail;
@@ -50,6 +51,17 @@ impl Inner {
         let file = opened.map_err(|error| unreadable(&path, &error))?;
         let length = file.metadata().await.map_err(|error| unreadable(&path, &error))?.len();
         Ok(LogFile { file, length, active })
+    }
+
+    pub(crate) async fn image(&self, slot: &TaskSlot, name: &str) -> Result<Image, Problem> {
+        let missing =
+            || Problem::new(ProblemKind::NotFound, "image_not_found", format!("the task {} has no such image", slot.id));
+        let named = name.parse().ok().and_then(|name| slot.record().image(name).cloned());
+        let file = named.ok_or_else(missing)?;
+        let (home, id, read) = (Arc::clone(&self.home), slot.id, file.clone());
+        let bytes = blocking(move || home.read_image(id, &read)).await;
+        let bytes = bytes.map_err(|error| unreadable(&self.home.layout.images(id), &error))?;
+        Ok(Image { file, bytes })
     }
 
     pub(crate) async fn masked_log(

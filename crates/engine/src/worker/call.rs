@@ -8,6 +8,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use model::ids::{Attempt, RunNumber, TaskId, ThreadId};
+use model::image::ImageFile;
 use model::names::{Setting, VariableName};
 use model::secret::Secret;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ const WORKER_NAMES: &[&str] = &["LANG", "LC_ALL", "TZ", "TERM", "IMAGE_NAME"];
 /// What leads to the container engine.
 const ENGINE_NAMES: &[&str] =
     &["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "XDG_RUNTIME_DIR"];
+
+/// Where the container worker has the images of a task.
+const IMAGES_INSIDE: &str = "/codex-docker/images";
 
 /// A key of the model's API.
 pub(super) const API_KEY: &str = "CODEX_API_KEY";
@@ -47,6 +51,10 @@ pub struct RunCall<'a> {
     pub effort: Option<&'a Setting>,
     /// The thread to go on with.
     pub resumes: Option<ThreadId>,
+    /// The images that go along with the prompt.
+    pub images: &'a [ImageFile],
+    /// Where the images of the task lie, if it ever had some: what a thread was shown, it may want to look at again.
+    pub images_folder: Option<PathBuf>,
     /// The environment's variables for the agent.
     pub variables: &'a BTreeMap<VariableName, String>,
     /// Those that nobody may see.
@@ -140,11 +148,24 @@ impl Worker {
         if let Some(effort) = call.effort {
             args.extend(["-c".to_owned(), format!("model_reasoning_effort={effort}")]);
         }
+        // Before `resume`, where every version of Codex takes them; in one word each, or the next word would be taken for an image.
+        args.extend(call.images.iter().map(|image| format!("--image={}", self.image_path(call, image))));
         if let Some(thread) = call.resumes {
             args.extend(["resume".to_owned(), thread.to_string()]);
         }
         args.push("-".to_owned());
         args
+    }
+
+    /// Where the worker sees an image. Codex takes a comma for the end of a path, and a home may have one: so it is said from the
+    /// worktree, in which a worker on the host starts, or from where a container has its images.
+    fn image_path(&self, call: &RunCall<'_>, image: &ImageFile) -> String {
+        let folder = match (self.kind, &call.images_folder) {
+            (WorkerKind::Container, _) => IMAGES_INSIDE.to_owned(),
+            (WorkerKind::Custom, Some(folder)) => folder.to_string_lossy().into_owned(),
+            (WorkerKind::Host, _) | (WorkerKind::Custom, None) => "../images".to_owned(),
+        };
+        format!("{folder}/{}", image.file)
     }
 
     fn environment(&self, call: &RunCall<'_>) -> Vec<(OsString, OsString)> {
@@ -159,6 +180,10 @@ impl Worker {
         }
         if let Some(home) = &self.codex_home {
             set("CODEX_HOME".to_owned(), home.into());
+        }
+        if let (WorkerKind::Custom, Some(folder)) = (self.kind, &call.images_folder) {
+            // The public helper script mounts what is named here, at the same path.
+            set("CODEX_MOUNT_PATHS_RO".to_owned(), folder.into());
         }
         set("CONTAINER_NAME".to_owned(), format!("codex-{}-run-{}", call.task_id, call.run).into());
         set(RUN_MARK.to_owned(), run_mark(call.task_id, call.run, call.attempt).into());

@@ -153,6 +153,9 @@ impl ContainerRun<'_> {
                 set(name, value.into());
             }
         }
+        if let Some(folder) = &call.images_folder {
+            set("CODEX_DOCKER_IMAGES", folder.into());
+        }
         if let Some(config) = self.codex_config {
             set("CODEX_DOCKER_CONFIG", config.into());
         }

@@ -74,15 +74,19 @@ fn in_a_row(task: &TaskRecord, cause: RunCause) -> usize {
     task.runs.iter().rev().take_while(|run| run.cause == cause).count()
 }
 
-/// Queues another run for the same prompt: the prompt itself where no turn of the thread began, else a note to go on.
+/// Queues another run for the same prompt: the prompt itself and its images where no turn of the thread began, else a note to go on,
+/// since the thread has them.
 fn again(task: &mut TaskRecord, cause: RunCause, what: &str, not_before: Option<Timestamp>, now: Timestamp) {
     let asked = task.runs.iter().rev().find(|run| matches!(run.cause, RunCause::Asked | RunCause::FollowUp));
-    let RunRecord { prompt, model, effort, priority, number, .. } = asked.unwrap_or(task.last_run()).clone();
+    let RunRecord { prompt, images, model, effort, priority, number, .. } = asked.unwrap_or(task.last_run()).clone();
     let began = task.thread_id.is_some() && task.runs.iter().any(|run| run.number >= number && run.turn_started);
     let note =
         format!("Your last turn was {what} before it was done. Look at what is there already, and go on with what was asked.");
-    let prompt = if began { Prompt::parse(&note).unwrap_or(prompt) } else { prompt };
-    task.queue(NewRun { prompt, model, effort, priority }, cause, now);
+    let (prompt, images) = match Prompt::parse(&note) {
+        Ok(note) if began => (note, vec![]),
+        Ok(_) | Err(_) => (prompt, images),
+    };
+    task.queue(NewRun { prompt, images, model, effort, priority }, cause, now);
     task.last_run_mut().not_before = not_before;
 }
 
@@ -206,9 +210,11 @@ mod tests {
         let mut task = ended(failed("fetch_failed", "the remote does not answer"));
         task.thread_id = None;
         task.runs[0].turn_started = false;
+        task.runs[0].images = vec![samples::image("a.png")];
         let asked = task.runs[0].prompt.clone();
         go_on(&mut task, &policy(1), samples::later());
         assert_eq!((&task.last_run().prompt, task.last_run().resumes), (&asked, None));
+        assert_eq!(task.last_run().images, task.runs[0].images, "the thread does not have them");
     }
 
     #[test]
@@ -230,6 +236,7 @@ mod tests {
         let follow_up = |number: u32| crate::task::FollowUp {
             number,
             prompt: Prompt::parse(&format!("more {number}")).expect("a prompt"),
+            images: vec![samples::image(&format!("{number}.png"))],
             model: None,
             effort: None,
             priority: crate::queue::Priority::High,
@@ -244,6 +251,7 @@ mod tests {
         let task = with(RunOutcome::Completed);
         let run = task.last_run();
         assert_eq!((run.prompt.as_str(), run.cause, task.follow_ups.len()), ("more 1", RunCause::FollowUp, 1));
+        assert_eq!(run.images, [samples::image("1.png")]);
         for outcome in [RunOutcome::Stopped, failed("config", "x"), interrupted()] {
             assert_eq!(with(outcome).follow_ups.len(), 2, "they wait for a person");
         }

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::update::Update;
 use crate::codex::Usage;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
+use crate::image::{ImageFile, ImageName};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use crate::policy::is_zero;
 use crate::publication::Publication;
@@ -20,6 +21,8 @@ use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord, RunStatus
 pub struct NewRun {
     /// What the agent should do.
     pub prompt: Prompt,
+    /// The images that go along.
+    pub images: Vec<ImageFile>,
     /// The model, else Codex's own choice.
     pub model: Option<Setting>,
     /// The reasoning effort, else Codex's own choice.
@@ -35,6 +38,9 @@ pub struct FollowUp {
     pub number: u32,
     /// What the agent should do.
     pub prompt: Prompt,
+    /// The images that go along.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageFile>,
     /// The model asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Setting>,
@@ -181,8 +187,19 @@ impl TaskRecord {
         if self.follow_ups.is_empty() {
             return;
         }
-        let FollowUp { prompt, model, effort, priority, .. } = self.follow_ups.remove(0);
-        self.queue(NewRun { prompt, model, effort, priority }, RunCause::FollowUp, now);
+        let FollowUp { prompt, images, model, effort, priority, .. } = self.follow_ups.remove(0);
+        self.queue(NewRun { prompt, images, model, effort, priority }, RunCause::FollowUp, now);
+    }
+
+    /// The image of this name, where a run or a follow-up of the task has it.
+    pub fn image(&self, name: ImageName) -> Option<&ImageFile> {
+        let asked = self.runs.iter().flat_map(|run| &run.images);
+        asked.chain(self.follow_ups.iter().flat_map(|follow_up| &follow_up.images)).find(|image| image.file == name)
+    }
+
+    /// Whether any run of the task had images.
+    pub fn has_images(&self) -> bool {
+        self.runs.iter().any(|run| !run.images.is_empty())
     }
 
     /// The figures of the thread before this run: what its own usage is counted from.
@@ -205,6 +222,7 @@ fn queued(
         number,
         attempt,
         prompt: new.prompt,
+        images: new.images,
         model: new.model,
         effort: new.effort,
         priority: new.priority,
@@ -450,6 +468,22 @@ mod tests {
         let file: TaskFile = serde_json::from_value(value.clone()).expect("unknown fields do not matter");
         let record = TaskRecord::try_from(file).expect("a sound record");
         assert_eq!(serde_json::to_value(TaskFile::from(&record)).expect("JSON"), value);
+    }
+
+    #[test]
+    fn images_are_in_the_file_where_there_are_some_and_are_found_by_their_names() {
+        let mut task = samples::completed();
+        assert!(!serde_json::to_string(&TaskFile::from(&task)).expect("JSON").contains("images"));
+        let image = samples::image("a.png");
+        task.runs[0].images = vec![image.clone()];
+        let value = serde_json::to_value(TaskFile::from(&task)).expect("JSON");
+        assert_eq!(value["runs"][0]["images"][0]["file"], image.file.to_string());
+        let file: TaskFile = serde_json::from_value(value.clone()).expect("the same");
+        assert_eq!(TaskRecord::try_from(file), Ok(task.clone()));
+        assert_eq!((task.image(image.file), task.image(samples::image("b.png").file)), (Some(&image), None));
+        let mut elsewhere = value;
+        elsewhere["runs"][0]["images"][0]["file"] = "../../meta.json".into();
+        assert!(serde_json::from_value::<TaskFile>(elsewhere).is_err(), "no record leads out of its folder");
     }
 
     #[test]

@@ -126,9 +126,10 @@ fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision,
         return Err(Refusal::TooManyFollowUps);
     }
     let mut record = task.clone();
-    let NewRun { prompt, model, effort, priority } = run;
+    let NewRun { prompt, images, model, effort, priority } = run;
     record.follow_ups_made = record.follow_ups_made.saturating_add(1);
-    record.follow_ups.push(FollowUp { number: record.follow_ups_made, prompt, model, effort, priority, asked_at: now });
+    let number = record.follow_ups_made;
+    record.follow_ups.push(FollowUp { number, prompt, images, model, effort, priority, asked_at: now });
     if !record.last_run().is_active() {
         record.begin_follow_up(now);
     }
@@ -138,8 +139,8 @@ fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision,
 fn edit_follow_up(task: &TaskRecord, number: u32, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
     let mut record = task.clone();
     let found = record.follow_ups.iter_mut().find(|follow_up| follow_up.number == number).ok_or(Refusal::NoFollowUp)?;
-    let NewRun { prompt, model, effort, priority } = run;
-    *found = FollowUp { prompt, model, effort, priority, ..found.clone() };
+    let NewRun { prompt, images, model, effort, priority } = run;
+    *found = FollowUp { prompt, images, model, effort, priority, ..found.clone() };
     Ok(Decision::changed(record, now, vec![]))
 }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::record::{NewRun, NewTask, TaskRecord};
 use crate::codex::Usage;
 use crate::ids::{EnvironmentId, ObjectId, TaskId, ThreadId};
+use crate::image::{ImageFile, ImageKind, ImageName};
 use crate::names::{Prompt, RefName, RepositoryUrl, Title};
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 
@@ -25,9 +26,15 @@ pub(crate) fn thread(n: u128) -> ThreadId {
     ThreadId::from_uuid(uuid::Uuid::from_u128(n))
 }
 
+/// An image that was given under this name.
+pub(crate) fn image(name: &str) -> ImageFile {
+    ImageFile { file: ImageName::of(name.as_bytes(), ImageKind::Png), name: name.to_owned(), bytes: 7 }
+}
+
 pub(crate) fn new_run(prompt: &str) -> NewRun {
     NewRun {
         prompt: Prompt::parse(prompt).expect("a prompt"),
+        images: vec![],
         model: None,
         effort: None,
         priority: crate::queue::Priority::Normal,

@@ -98,6 +98,7 @@ pub(crate) async fn create(
         env_id: form.env_id,
         // Browsers send line ends of two characters.
         prompt: form.prompt.replace("\r\n", "\n"),
+        images: vec![],
         git_ref: given(form.git_ref),
         title: given(form.title),
         model: given(form.model),

@@ -30,6 +30,8 @@ fn call<'a>(
         model,
         effort: model,
         resumes: Some(TASK.parse().expect("an id")),
+        images: &[],
+        images_folder: None,
         variables,
         secrets,
         container: None,
@@ -58,6 +60,36 @@ fn codex_on_the_host_stays_in_its_sandbox() {
     let mut host = worker("sh", &[]);
     host.kind = WorkerKind::Host;
     assert_eq!(plain(&host).args, ["exec", "--json", "-s", "workspace-write", "-"]);
+}
+
+#[test]
+fn every_kind_of_worker_is_told_of_images_where_it_sees_them() {
+    let image = ImageFile { file: "ba7816bf8f01cfea.png".parse().expect("a name"), name: "--x, y.png".to_owned(), bytes: 7 };
+    let images = [image.clone(), ImageFile { file: "ba7816bf8f01cfea.jpg".parse().expect("a name"), ..image }];
+    let folder = PathBuf::from("/home/a,b/tasks/x/images");
+    let made = |kind| {
+        let mut worker = worker("sh", &[]);
+        worker.kind = kind;
+        let (variables, secrets) = (BTreeMap::new(), BTreeMap::new());
+        worker.call(&RunCall { images: &images, images_folder: Some(folder.clone()), ..call(&variables, &secrets, None) })
+    };
+    let words = |call: &WorkerCall| call.args.iter().skip_while(|word| !word.starts_with("--image")).cloned().collect::<Vec<_>>();
+    for (kind, place) in [
+        (WorkerKind::Host, "../images"),
+        (WorkerKind::Container, "/codex-docker/images"),
+        (WorkerKind::Custom, "/home/a,b/tasks/x/images"),
+    ] {
+        let expected = [
+            format!("--image={place}/ba7816bf8f01cfea.png"),
+            format!("--image={place}/ba7816bf8f01cfea.jpg"),
+            "resume".to_owned(),
+            TASK.to_owned(),
+            "-".to_owned(),
+        ];
+        assert_eq!(words(&made(kind)), expected);
+    }
+    assert_eq!(value(&made(WorkerKind::Custom), "CODEX_MOUNT_PATHS_RO"), folder.to_str());
+    assert_eq!(value(&made(WorkerKind::Host), "CODEX_MOUNT_PATHS_RO"), None);
 }
 
 #[test]

@@ -1,0 +1,55 @@
+//! The images that `--image` names: read here, so that a wrong name is told before anything is asked of the server.
+//! What an image is, the server decides by the same rules.
+
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use model::image::{GivenImage, IMAGE_LIMIT_BYTES, ImageBytes, parse_all};
+use model::problem::{Problem, ProblemKind};
+
+/// Reads the files, in their order.
+pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<GivenImage>, Problem> {
+    let images = files.iter().map(|file| read_one(file.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    parse_all(images.clone())?;
+    Ok(images)
+}
+
+fn read_one(file: &Path) -> Result<GivenImage, Problem> {
+    let unreadable = |error: io::Error| {
+        let detail = format!("the image `{}` cannot be read: {error}", file.display());
+        Problem::new(ProblemKind::Unusable, "image_unreadable", detail)
+            .hint("--image takes the path of a file, and can be given more than once")
+    };
+    // One byte more than is taken, so that too much is told from just enough.
+    let limit = u64::try_from(IMAGE_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
+    let mut bytes = vec![];
+    std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;
+    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    Ok(GivenImage { name, data: ImageBytes(bytes) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_missing_or_no_image_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let missing = folder.path().join("shot.png");
+        let refused = read(&[&missing]).expect_err("it is missing");
+        assert_eq!(refused.code, "image_unreadable");
+        assert!(refused.detail.contains("shot.png"), "{refused}");
+        assert_eq!(read(&[folder.path()]).expect_err("a folder").code, "image_unreadable");
+        fs_err::write(&missing, "<svg/>").expect("written");
+        assert_eq!(read(&[&missing]).expect_err("no image").code, "image_refused");
+        fs_err::write(&missing, vec![0; IMAGE_LIMIT_BYTES + 5]).expect("written");
+        assert_eq!(read(&[&missing]).expect_err("too large").code, "image_too_large");
+    }
+
+    #[test]
+    fn files_are_read_in_their_order() {
+        let fixture = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../testkit/fixtures").join(name);
+        let images = read(&[fixture("dot.png"), fixture("dot.gif")]).expect("images");
+        assert_eq!(images.iter().map(|image| image.name.as_str()).collect::<Vec<_>>(), ["dot.png", "dot.gif"]);
+    }
+}
