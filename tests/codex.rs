@@ -5,7 +5,8 @@
 use scripted_model::{CodexConfig, Script, ScriptedModel};
 use serde_json::{Value, json};
 use testkit::TestHome;
-use testkit::codex::{CodexCli, CodexHome};
+use testkit::codex::{CodexCli, CodexHome, OLDEST_CODEX_VERSION};
+use testkit::pictures::{self, GIF, JPEG, PNG, WEBP, data_url, given};
 use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
@@ -14,7 +15,7 @@ struct Stage {
     home: TestHome,
     env: String,
     _upstream: Upstream,
-    _model: ScriptedModel,
+    model: ScriptedModel,
     codex_home: CodexHome,
 }
 
@@ -30,7 +31,7 @@ impl Stage {
         home.set("CODEX_HOME", codex_home.path());
         home.start().await;
         let env = home.environment(&upstream.url()).await;
-        Self { home, env, _upstream: upstream, _model: model, codex_home }
+        Self { home, env, _upstream: upstream, model, codex_home }
     }
 
     async fn run(&self, prompt: &str) -> Value {
@@ -107,6 +108,41 @@ async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
         assert_eq!((&cut["status"], &cut["runs"][0]["error"]["code"]), (&json!("failed"), &json!("network")), "{version}: {cut}");
         let recovered = stage.run("SCENARIO:e500x2").await;
         assert_eq!(recovered["status"], "completed", "{version}: {recovered}");
+    }
+}
+
+#[tokio::test]
+async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thread_goes_on() {
+    for codex in versions() {
+        let stage = Stage::new(&codex).await;
+        let version = codex.version_number();
+        let images = [given("a.png", PNG), given("b, c.jpg", JPEG), given("d.webp", WEBP), given("e.gif", GIF)];
+        let asked = json!({ "env_id": stage.env, "prompt": "SCENARIO:plain", "images": images });
+        let (status, created) = stage.home.post("/api/v1/tasks", &asked).await;
+        assert_eq!(status, 201, "{created}");
+        let id = created["task_id"].as_str().expect("an id");
+        let first = stage.home.settled(id).await;
+        assert_eq!(first["status"], "completed", "{version}: {first}");
+        let shown = pictures::shown(&stage.model);
+        let mut expected = vec![data_url("image/png", PNG), data_url("image/jpeg", JPEG)];
+        let is_oldest = version == OLDEST_CODEX_VERSION;
+        if !is_oldest {
+            // The oldest Codex tells the model in words that it cannot show it the other kinds.
+            expected.push(data_url("image/webp", WEBP));
+        }
+        assert_eq!(shown[..expected.len()], expected, "{version}");
+        // Of an image that could move Codex makes one that does not.
+        let rest = &shown[expected.len()..];
+        let pngs = rest.iter().filter(|image| image.starts_with("data:image/png;base64,")).count();
+        assert_eq!((rest.len(), pngs), if is_oldest { (0, 0) } else { (1, 1) }, "{version}: {rest:?}");
+
+        let asked = json!({ "prompt": "SCENARIO:plain", "images": [given("f.jpg", JPEG)] });
+        let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &asked).await;
+        assert_eq!(status, 201, "{answer}");
+        let second = stage.home.settled(id).await;
+        assert_eq!((&second["status"], &second["thread_id"]), (&json!("completed"), &first["thread_id"]), "{version}: {second}");
+        let again = pictures::shown(&stage.model);
+        assert_eq!(again.split_at(shown.len()), (&shown[..], &[data_url("image/jpeg", JPEG)][..]), "{version}");
     }
 }
 
