@@ -2,6 +2,7 @@
 //! What the browser complains about, such as a violation of a page's policy, fails a test.
 
 mod hostile;
+mod images;
 mod list;
 mod notices;
 mod sessions;

@@ -235,6 +235,13 @@ impl Engine {
         Ok(self.inner.task_view(&slot))
     }
 
+    /// Says a follow-up in other words; its model, its images and what else it has stay.
+    pub async fn reword_follow_up(&self, id: &str, number: u32, prompt: &str) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.ask(&slot, TaskRequest::RewordFollowUp(number, Prompt::parse(prompt)?)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
     /// Forgets a follow-up. Doing it twice is fine; one that has begun is a run, which goes on.
     pub async fn remove_follow_up(&self, id: &str, number: u32) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;

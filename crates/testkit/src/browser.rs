@@ -341,6 +341,15 @@ impl Browser {
         found
     }
 
+    /// Chooses files in a field, as its dialogue does.
+    pub async fn choose(&mut self, selector: &str, files: &[&Path]) {
+        let found = json!(selector);
+        self.until(&format!("document.querySelector({found})")).await;
+        let field = self.ask("Runtime.evaluate", json!({ "expression": format!("document.querySelector({found})") })).await;
+        let asked = json!({ "files": files, "objectId": field["result"]["objectId"] });
+        self.ask("DOM.setFileInputFiles", asked).await;
+    }
+
     /// A picture of the page, as PNG.
     pub async fn picture(&mut self, file: &Path) {
         let answer = self.ask("Page.captureScreenshot", json!({ "format": "png" })).await;

@@ -49,6 +49,7 @@ impl Inner {
                 | TaskRequest::Publish(..)
                 | TaskRequest::See
                 | TaskRequest::Archive
+                | TaskRequest::RewordFollowUp(..)
                 | TaskRequest::Unarchive
                 | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
             };

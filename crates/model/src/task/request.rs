@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::decide::{Decision, TaskEffect};
 use super::publish::publish;
 use super::record::{FollowUp, NewRun, TaskRecord};
+use crate::names::Prompt;
 use crate::problem::{Problem, ProblemKind};
 use crate::publication::Publish;
 use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
@@ -23,6 +24,8 @@ pub enum TaskRequest {
     FollowUp(NewRun),
     /// Ask something else in the place of a follow-up.
     EditFollowUp(u32, NewRun),
+    /// Say a follow-up in other words; all else of it stays.
+    RewordFollowUp(u32, Prompt),
     /// Forget a follow-up. Forgetting twice is fine.
     RemoveFollowUp(u32),
     /// Begin the next follow-up, which waits because the last run did not end well.
@@ -86,6 +89,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::Resume(run) => resume(task, run, now),
         TaskRequest::FollowUp(run) => follow_up(task, run, now),
         TaskRequest::EditFollowUp(number, run) => edit_follow_up(task, number, run, now),
+        TaskRequest::RewordFollowUp(number, prompt) => reword_follow_up(task, number, prompt, now),
         TaskRequest::RemoveFollowUp(number) => Ok(remove_follow_up(task, number, now)),
         TaskRequest::Continue => go_on(task, now),
         TaskRequest::Publish(asked, compare_url) => publish(task, *asked, compare_url, now),
@@ -141,6 +145,13 @@ fn edit_follow_up(task: &TaskRecord, number: u32, run: NewRun, now: Timestamp) -
     let found = record.follow_ups.iter_mut().find(|follow_up| follow_up.number == number).ok_or(Refusal::NoFollowUp)?;
     let NewRun { prompt, images, model, effort, priority } = run;
     *found = FollowUp { prompt, images, model, effort, priority, ..found.clone() };
+    Ok(Decision::changed(record, now, vec![]))
+}
+
+fn reword_follow_up(task: &TaskRecord, number: u32, prompt: Prompt, now: Timestamp) -> Result<Decision, Refusal> {
+    let mut record = task.clone();
+    let found = record.follow_ups.iter_mut().find(|follow_up| follow_up.number == number).ok_or(Refusal::NoFollowUp)?;
+    found.prompt = prompt;
     Ok(Decision::changed(record, now, vec![]))
 }
 
@@ -324,6 +335,13 @@ mod tests {
         let task = asked(&task, more("b")).expect("granted").record;
         let task = asked(&task, TaskRequest::EditFollowUp(2, samples::new_run("c"))).expect("granted").record;
         assert_eq!(task.follow_ups[1].prompt.as_str(), "c");
+        let words = Prompt::parse("other words").expect("a prompt");
+        let mut urgent = task.clone();
+        urgent.follow_ups[1].priority = crate::queue::Priority::High;
+        let reworded =
+            asked(&urgent, TaskRequest::RewordFollowUp(2, words.clone())).expect("granted").record.follow_ups[1].clone();
+        assert_eq!((reworded.prompt.as_str(), reworded.priority), ("other words", crate::queue::Priority::High));
+        assert_eq!(asked(&task, TaskRequest::RewordFollowUp(3, words)), Err(Refusal::NoFollowUp));
         assert_eq!(asked(&task, TaskRequest::EditFollowUp(3, samples::new_run("d"))), Err(Refusal::NoFollowUp));
         let task = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("granted").record;
         let again = asked(&task, TaskRequest::RemoveFollowUp(2)).expect("granted");

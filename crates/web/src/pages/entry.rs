@@ -190,7 +190,7 @@ fn generic(event: &CodexEvent) -> Option<Markup> {
 }
 
 /// What stands above a run's entries: who asked what.
-pub(super) fn run_head(run: &RunFile) -> Markup {
+pub(super) fn run_head(task: &str, run: &RunFile) -> Markup {
     html! {
         li.run-head id={ "run-" (run.number.0) } {
             h2 { "Run " (run.number.0) }
@@ -200,6 +200,7 @@ pub(super) fn run_head(run: &RunFile) -> Markup {
                 summary { (run.prompt.first_line(160)) }
                 pre { (printable(run.prompt.as_str())) }
             }
+            (super::images::shown(task, &run.images))
         }
     }
 }

@@ -135,7 +135,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                                 }
                                 yield state(&view, &signed);
                                 if let Some(next) = next_run(&view, run) {
-                                    yield with_html("entry", &entry::run_head(next));
+                                    yield with_html("entry", &entry::run_head(&name, next));
                                     (run, offset) = (next.number.0, 0);
                                     break;
                                 }
@@ -160,7 +160,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                         let Ok(view) = api.engine.task(&name) else { return };
                         yield state(&view, &signed);
                         if ended && let Some(next) = next_run(&view, run) {
-                            yield with_html("entry", &entry::run_head(next));
+                            yield with_html("entry", &entry::run_head(&name, next));
                             (run, offset) = (next.number.0, 0);
                             break;
                         }

@@ -4,6 +4,7 @@
 //! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`], [`browser`]: what all pages share.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`notices`]: one file per page and its forms.
+//! * [`upload`], [`images`]: images on their way in, and shown.
 //! * [`entry`], [`timing`], [`live`]: the transcript, and how pages follow what happens.
 //!
 //! A page is a function from the API's own views to markup. Whatever an agent wrote is text: nothing of it becomes markup, an
@@ -13,6 +14,7 @@ mod assets;
 mod browser;
 mod entry;
 mod environments;
+mod images;
 mod layout;
 mod live;
 mod new_task;
@@ -25,8 +27,10 @@ mod task;
 mod tasks;
 mod text;
 mod timing;
+mod upload;
 
 use axum::Router;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -37,8 +41,9 @@ use tower_http::compression::CompressionLayer;
 
 use crate::router::Api;
 
-/// What a page may load and do: our own files, and nothing that stands in the page itself.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
+/// What a page may load and do: our own files, and nothing that stands in the page itself. A blob is an image that somebody chose
+/// and has not sent yet.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
     worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 /// Every page. They ask for a session themselves.
@@ -49,14 +54,15 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/tasks/new", get(new_task::page))
-        .route("/tasks", post(new_task::create))
+        .route("/tasks", post(new_task::create).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
         .route("/tasks/selected", post(selected::act))
         .route("/tasks/{id}", get(task::page))
         .route("/tasks/{id}/live", get(live::task))
         .route("/tasks/{id}/runs/{n}/older", get(task::older))
         .route("/tasks/{id}/runs/{n}/output", get(task::output))
         .route("/tasks/{id}/runs/{n}/log", get(task::log))
-        .route("/tasks/{id}/say", post(task::say))
+        .route("/tasks/{id}/say", post(task::say).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
+        .route("/tasks/{id}/images/{name}", get(images::file))
         .route("/tasks/{id}/stop", post(task::stop))
         .route("/tasks/{id}/continue", post(task::go_on))
         .route("/tasks/{id}/follow-ups/{number}", post(task::edit))

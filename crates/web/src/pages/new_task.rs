@@ -9,7 +9,8 @@ use model::environment::EnvironmentStatus;
 use serde::Deserialize;
 
 use super::layout::{self, Place, form_token};
-use super::session::{Signed, SignedForm};
+use super::session::Signed;
+use super::upload::{self, SignedUpload};
 use super::{Answer, Page, PageProblem, see};
 use crate::router::Api;
 
@@ -28,7 +29,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Query(preset): 
             p { "There is no repository yet that is ready." }
             a.button.primary href="/environments" { "Repositories" }
         } @else {
-            form.stack method="post" action="/tasks" data-draft="new" {
+            form.stack method="post" action="/tasks" enctype="multipart/form-data" data-draft="new" {
                 (form_token(&signed))
                 input type="hidden" name="key" value=(key);
                 label for="env" { "Repository" }
@@ -40,6 +41,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Query(preset): 
                 }
                 label for="prompt" { "What should Codex do?" }
                 textarea #prompt name="prompt" rows="5" required autofocus data-grow data-send {}
+                (upload::field(&html! { "Add images" }))
                 details {
                     summary { "More" }
                     label for="ref" { "Branch, tag or commit to start from" }
@@ -92,13 +94,13 @@ fn given(text: String) -> Option<String> {
 
 pub(crate) async fn create(
     State(api): State<Api>,
-    SignedForm(_, form): SignedForm<NewTaskForm>,
+    SignedUpload(form, images): SignedUpload<NewTaskForm>,
 ) -> Result<Response, PageProblem> {
     let new = CreateTask {
         env_id: form.env_id,
         // Browsers send line ends of two characters.
         prompt: form.prompt.replace("\r\n", "\n"),
-        images: vec![],
+        images,
         git_ref: given(form.git_ref),
         title: given(form.title),
         model: given(form.model),

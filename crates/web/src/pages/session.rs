@@ -39,6 +39,14 @@ impl Signed {
         tag.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
     }
 
+    /// Refuses a form that does not carry this session's value.
+    pub(super) fn check(&self, form_token: &str) -> Result<(), PageProblem> {
+        if bool::from(form_token.as_bytes().ct_eq(self.form_token().as_bytes())) {
+            return Ok(());
+        }
+        Err(form_refused("the form is not of this session"))
+    }
+
     /// Whether the session still holds: a page may be open for longer.
     pub(crate) fn is_open(&self, api: &Api) -> bool {
         api.engine.is_signed_in(&self.secret)
@@ -91,17 +99,17 @@ impl<T: DeserializeOwned> FromRequest<Api> for SignedForm<T> {
     async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
         let (mut parts, body) = request.into_parts();
         let signed = Signed::from_request_parts(&mut parts, api).await?;
-        let refused = |detail: &str| {
-            let problem = Problem::new(ProblemKind::Malformed, "form_refused", detail.to_owned());
-            PageProblem(problem.hint("go back, load the page anew, and send it again")).into_response()
-        };
         let form = Form::<WithToken<T>>::from_request(Request::from_parts(parts, body), api).await;
-        let Form(WithToken { form_token, form }) = form.map_err(|_| refused("the form cannot be read"))?;
-        if !bool::from(form_token.as_bytes().ct_eq(signed.form_token().as_bytes())) {
-            return Err(refused("the form is not of this session"));
-        }
+        let Form(WithToken { form_token, form }) = form.map_err(|_| form_refused("the form cannot be read").into_response())?;
+        signed.check(&form_token).map_err(IntoResponse::into_response)?;
         Ok(Self(signed, form))
     }
+}
+
+/// A form that is not taken.
+pub(super) fn form_refused(detail: &str) -> PageProblem {
+    let problem = Problem::new(ProblemKind::Malformed, "form_refused", detail.to_owned());
+    PageProblem(problem.hint("go back, load the page anew, and send it again"))
 }
 
 #[derive(Deserialize)]

@@ -19,6 +19,7 @@ use super::entry::{self, Entry, Whose};
 use super::layout::{self, Place, button_form, form_token};
 use super::session::{Signed, SignedForm};
 use super::timing::Timing;
+use super::upload::{self, SignedUpload};
 use super::{Answer, Page, PageProblem, see, text};
 use crate::router::Api;
 
@@ -41,7 +42,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
                 summary { "Earlier runs: " (view.meta.runs.len() - 1) }
                 ol.transcript {
                     @for run in &view.meta.runs[..view.meta.runs.len() - 1] {
-                        (entry::run_head(run))
+                        (entry::run_head(&id, run))
                         li.entry.older { a.button href={ "/tasks/" (id) "/runs/" (run.number.0) "/older" }
                             hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Show what happened" } }
                         (entry::run_end(run))
@@ -62,7 +63,7 @@ async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64
     let found = view.meta.runs.iter().find(|found| found.number.0 == run);
     let (entries, start, end) = part(api, &id, run, None).await?;
     let html = html! {
-        @if let Some(found) = found { (entry::run_head(found)) }
+        @if let Some(found) = found { (entry::run_head(&id, found)) }
         @if start > 0 { (older_link(&id, run, start)) }
         (entries)
         @if let Some(found) = found.filter(|found| found.finished_at.is_some()) { (entry::run_end(found)) }
@@ -185,7 +186,7 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
             @for follow_up in &meta.follow_ups {
                 div.to-come {
                     details {
-                        summary { "next: " (printable_line(follow_up.prompt.as_str(), 160)) }
+                        summary { "next: " (printable_line(follow_up.prompt.as_str(), 160)) @if !follow_up.images.is_empty() { " · " (upload::count(follow_up.images.len())) } }
                         form.stack method="post" action=(path(&format!("follow-ups/{}", follow_up.number))) {
                             (form_token(signed))
                             label.visually-hidden for={ "follow-up-" (follow_up.number) } { "What to do then" }
@@ -266,8 +267,9 @@ fn composer(view: &TaskView, signed: &Signed) -> Markup {
     let can_speak = view.meta.thread_id.is_some() || view.active;
     html! {
         @if can_speak {
-            form.composer method="post" action={ "/tasks/" (id) "/say" } data-draft=(id) {
+            form.composer method="post" action={ "/tasks/" (id) "/say" } enctype="multipart/form-data" data-draft=(id) {
                 (form_token(signed))
+                (upload::field(&html! { span aria-hidden="true" { "＋" } span.visually-hidden { "Add images" } }))
                 label.visually-hidden for="say" { "What next?" }
                 textarea #say name="prompt" rows="1" required data-grow data-send
                     placeholder=(if view.active { "Say what to do after this run" } else { "Say what to do next" }) {}
@@ -288,9 +290,9 @@ pub(crate) struct Say {
 pub(crate) async fn say(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedForm(_, Say { prompt }): SignedForm<Say>,
+    SignedUpload(Say { prompt }, images): SignedUpload<Say>,
 ) -> Result<Response, PageProblem> {
-    let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), ..ResumeTask::default() };
+    let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), images, ..ResumeTask::default() };
     api.engine.add_follow_up(&id, asked).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
@@ -305,21 +307,13 @@ pub(crate) async fn go_on(State(api): State<Api>, Path(id): Path<String>, _: Sig
     Ok(see(&format!("/tasks/{id}")))
 }
 
-/// Something else in the place of what waits; its model and effort stay.
+/// Other words for what waits; its model, its images and what else it has stay.
 pub(crate) async fn edit(
     State(api): State<Api>,
     Path((id, number)): Path<(String, u32)>,
     SignedForm(_, Say { prompt }): SignedForm<Say>,
 ) -> Result<Response, PageProblem> {
-    let view = api.engine.task(&id)?;
-    let known = view.meta.follow_ups.iter().find(|found| found.number == number);
-    let asked = ResumeTask {
-        prompt: prompt.replace("\r\n", "\n"),
-        model: known.and_then(|known| known.model.as_ref()).map(ToString::to_string),
-        effort: known.and_then(|known| known.effort.as_ref()).map(ToString::to_string),
-        priority: known.map(|known| known.priority.as_str().to_owned()),
-    };
-    api.engine.edit_follow_up(&id, number, asked).await?;
+    api.engine.reword_follow_up(&id, number, &prompt.replace("\r\n", "\n")).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 

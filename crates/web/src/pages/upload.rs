@@ -1,0 +1,114 @@
+//! Forms that bring images along, as `multipart/form-data`, under the same checks as every other form.
+//!
+//! The body is read whole before it is looked at. One that is too large is read and thrown away, up to a bound: a browser that is
+//! cut off while it sends shows nothing of the answer that says why.
+
+use axum::body::{Body, Bytes};
+use axum::extract::{FromRequest, FromRequestParts, Multipart, Request};
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use bytes::BytesMut;
+use futures_util::StreamExt as _;
+use maud::{Markup, html};
+use model::image::{GivenImage, IMAGES_LIMIT_BYTES, ImageBytes};
+use model::problem::{Problem, ProblemKind};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::PageProblem;
+use super::session::{Signed, SignedForm, form_refused};
+use crate::extract::BODY_LIMIT;
+use crate::router::Api;
+
+/// The largest form: a prompt, its images, and room for the rest.
+pub(crate) const FORM_LIMIT: usize = BODY_LIMIT + IMAGES_LIMIT_BYTES;
+
+/// So much of a form that is too large is still read.
+const READ_ON_LIMIT: usize = 256 << 20;
+
+/// A form of a page that this session was shown, and the images that came with it.
+pub(crate) struct SignedUpload<T>(pub(crate) T, pub(crate) Vec<GivenImage>);
+
+impl<T: DeserializeOwned> FromRequest<Api> for SignedUpload<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
+        let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
+        if !kind.is_some_and(|kind| kind.starts_with(b"multipart/form-data")) {
+            let SignedForm(_, form) = SignedForm::from_request(request, api).await?;
+            return Ok(Self(form, vec![]));
+        }
+        let (mut parts, body) = request.into_parts();
+        let signed = Signed::from_request_parts(&mut parts, api).await?;
+        let taken = async {
+            let bytes = whole(body).await?;
+            let parts = Multipart::from_request(Request::from_parts(parts, Body::from(bytes)), api).await;
+            let (mut fields, images) = read(parts.map_err(|_| unreadable())?).await?;
+            let token = fields.remove("form_token");
+            signed.check(token.as_ref().and_then(Value::as_str).unwrap_or_default())?;
+            let form = serde_json::from_value(Value::Object(fields)).map_err(|_| unreadable())?;
+            Ok(Self(form, images))
+        };
+        taken.await.map_err(|problem: PageProblem| problem.into_response())
+    }
+}
+
+fn unreadable() -> PageProblem {
+    form_refused("the form cannot be read")
+}
+
+async fn whole(body: Body) -> Result<Bytes, PageProblem> {
+    let mut chunks = body.into_data_stream();
+    let (mut bytes, mut length) = (BytesMut::new(), 0_usize);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| unreadable())?;
+        length += chunk.len();
+        if length <= FORM_LIMIT {
+            bytes.extend_from_slice(&chunk);
+        } else if length > READ_ON_LIMIT {
+            break;
+        }
+    }
+    if length <= FORM_LIMIT {
+        return Ok(bytes.freeze());
+    }
+    let problem = Problem::new(ProblemKind::TooLarge, "body_too_large", "that is more than can be sent at once")
+        .hint("images may have 10 MiB each, and 20 MiB together")
+        .hint("go back, take some of them out, and send it again");
+    Err(problem.into())
+}
+
+/// The fields that are texts, and the files. A browser sends an empty file where none was chosen.
+async fn read(mut parts: Multipart) -> Result<(Map<String, Value>, Vec<GivenImage>), PageProblem> {
+    let (mut fields, mut images) = (Map::new(), vec![]);
+    while let Some(part) = parts.next_field().await.map_err(|_| unreadable())? {
+        let name = part.name().unwrap_or_default().to_owned();
+        let file = part.file_name().map(str::to_owned);
+        let bytes = part.bytes().await.map_err(|_| unreadable())?;
+        match file {
+            Some(file) if file.is_empty() && bytes.is_empty() => {}
+            Some(file) => images.push(GivenImage { name: file, data: ImageBytes(bytes.into()) }),
+            None => {
+                let text = String::from_utf8(bytes.into()).map_err(|_| unreadable())?;
+                fields.insert(name, Value::String(text));
+            }
+        }
+    }
+    Ok((fields, images))
+}
+
+/// The field that takes images. Where a script runs, they can be pasted and dropped too, and what was chosen is listed.
+pub(super) fn field(words: &Markup) -> Markup {
+    html! {
+        label.button.attach {
+            (words)
+            input type="file" name="images" multiple accept="image/png,image/jpeg,image/gif,image/webp";
+        }
+        ul.images aria-live="polite" {}
+    }
+}
+
+/// `1 image`, `2 images`.
+pub(super) fn count(images: usize) -> String {
+    if images == 1 { "1 image".to_owned() } else { format!("{images} images") }
+}
