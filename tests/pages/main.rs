@@ -51,6 +51,20 @@ impl Stage {
         self.browser.value("document.body.innerText").await.as_str().unwrap_or_default().to_owned()
     }
 
+    /// Whether people with disabilities can use the page that is open.
+    async fn accessible(&mut self) {
+        let rules = testkit::npm::accessibility_rules().expect("npm brings it");
+        self.browser.value(&fs_err::read_to_string(rules).expect("a script")).await;
+        let found = self.browser.value(
+            "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((found) => \
+             found.violations.map((it) => it.id + ': ' + it.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | ')))",
+        );
+        let found = found.await;
+        let shown =
+            self.browser.value("location.pathname + (matchMedia('(prefers-color-scheme: dark)').matches ? ', dark' : '')").await;
+        assert_eq!(found, serde_json::json!([]), "{shown}");
+    }
+
     /// Whether nothing was complained about.
     #[track_caller]
     fn content(&self) {

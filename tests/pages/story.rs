@@ -158,7 +158,6 @@ async fn a_command_says_how_long_it_took_as_it_runs_and_later() {
 #[tokio::test]
 async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
     let mut stage = Stage::new().await;
-    let rules = fs_err::read_to_string(testkit::npm::accessibility_rules().expect("npm has the rules")).expect("it is there");
     let failed = stage.task("begin; failed \"out of luck\"").await;
     let task = stage.task("begin; echo work > work.txt; end \"All **done**.\"").await;
     let environment = format!("/environments/{}", stage.env);
@@ -177,12 +176,7 @@ async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
         stage.browser.look(screen).await;
         for path in &pages {
             stage.open(path).await;
-            stage.browser.value(&rules).await;
-            let found = stage.browser.value(
-                "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'] }).then((found) => \
-                 found.violations.map((it) => it.id + ': ' + it.nodes.map((node) => node.html + ' ' + node.failureSummary).join(' | ')))",
-            );
-            assert_eq!(found.await, json!([]), "{path} dark: {}", screen.dark);
+            stage.accessible().await;
         }
     }
 }

@@ -80,7 +80,7 @@ impl IntoResponses for NotThere {
 impl IntoResponses for BadBody {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         refusals(&[
-            ("413", "The body or the prompt is too large"),
+            ("413", "The body, the prompt or an image is too large"),
             ("415", "The body is not marked as JSON"),
             ("422", "A value that cannot be used"),
         ])

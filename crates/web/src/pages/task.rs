@@ -269,7 +269,7 @@ fn composer(view: &TaskView, signed: &Signed) -> Markup {
         @if can_speak {
             form.composer method="post" action={ "/tasks/" (id) "/say" } enctype="multipart/form-data" data-draft=(id) {
                 (form_token(signed))
-                (upload::field(&html! { span aria-hidden="true" { "＋" } span.visually-hidden { "Add images" } }))
+                (upload::field(&html! { span aria-hidden="true" { "+" } span.visually-hidden { "Add images" } }))
                 label.visually-hidden for="say" { "What next?" }
                 textarea #say name="prompt" rows="1" required data-grow data-send
                     placeholder=(if view.active { "Say what to do after this run" } else { "Say what to do next" }) {}
