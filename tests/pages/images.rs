@@ -8,6 +8,7 @@ use testkit::browser::{PHONE, Screen};
 use testkit::pictures::{GIF, JPEG, PNG, WEBP, data_url, given, png_of};
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{BINARY, Stage};
 
@@ -182,7 +183,15 @@ async fn what_is_no_image_or_is_text_too_is_left_to_the_browser_and_too_much_is_
     assert_eq!(stage.browser.value("document.querySelector('form.stack').checkValidity()").await, false);
     stage.browser.click("form .images button").await;
     stage.browser.until("document.querySelector('form.stack').checkValidity()").await;
-    stage.content();
+    // Sent all the same: the browser gets to see the answer, since all that it sends is read.
+    let huge = stage.home.scratch().join("huge.png");
+    fs_err::write(&huge, png_of(60 << 20)).expect("written");
+    stage.open("/tasks/new").await;
+    stage.browser.choose("input[name=images]", &[&huge]).await;
+    stage.browser.until(&format!("{LISTED} === 'huge.png✕'")).await;
+    assert_eq!(stage.browser.value("document.querySelector('form.stack').checkValidity()").await, false);
+    stage.browser.value("document.querySelector('form.stack').submit()").await;
+    stage.browser.until("document.querySelector('.problem')?.innerText.includes('more than can be sent at once')").await;
 }
 
 #[tokio::test]
@@ -241,6 +250,19 @@ async fn what_cannot_be_taken_is_said_on_a_page_however_much_it_is() {
         assert!(answer.0 == status && said.contains(words) && said.contains("role=\"alert\""), "{}: {said}", answer.0);
         assert!(!said.contains("<b>x"), "{said}");
     }
+    // A client that reads nothing before it has sent everything is answered too.
+    let address = plain.url.strip_prefix("http://").expect("no https here");
+    let head = format!(
+        "POST /tasks HTTP/1.1\r\nHost: {address}\r\nCookie: {}\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n",
+        plain.cookie,
+        huge.len()
+    );
+    let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(&[head.as_bytes(), &huge].concat()).await.expect("all of it is taken");
+    let mut answer = vec![];
+    stream.read_to_end(&mut answer).await.expect("it answers");
+    assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));
     assert_eq!(home.get("/api/v1/tasks").await.1["items"], json!([]));
 }
 
