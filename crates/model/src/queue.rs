@@ -34,15 +34,6 @@ impl Priority {
         }
     }
 
-    /// The word for it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::Normal => "normal",
-            Self::High => "high",
-        }
-    }
-
     /// Whether it is the one of most runs.
     pub fn is_normal(&self) -> bool {
         *self == Self::Normal
