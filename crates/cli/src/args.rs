@@ -229,6 +229,23 @@ pub(crate) enum EnvCommand {
         #[command(flatten)]
         forge: ForgeArguments,
     },
+    /// Ask an environment's remote for what is new
+    Fetch {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+    },
+    /// Clone an environment again whose clone failed
+    Retry {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+    },
+    /// List the branches and tags that a task can start from, the newest first
+    Refs {
+        /// Its id, or the first characters of it, or its name
+        env: String,
+        /// Only names that contain this text
+        text: Option<String>,
+    },
     /// Let no run of an environment begin; those that are under way go on
     Pause {
         /// Its id, or the first characters of it, or its name

@@ -4,6 +4,7 @@
 
 mod branches;
 mod notices;
+mod repositories;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub(crate) use crate::inner::{Inner, blocking};
 use crate::sessions::SessionView;
 use crate::task::TaskSlot;
 use crate::times::LineTimes;
+pub use repositories::RunDefaults;
 
 /// How long a removal is waited for: longer than any stop protocol takes.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);

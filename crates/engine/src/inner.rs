@@ -201,7 +201,7 @@ impl Inner {
     }
 
     pub(crate) fn environment_view(&self, slot: &EnvironmentSlot) -> EnvironmentView {
-        EnvironmentView::new(&slot.record(), slot.progress(), self.tasks.count_of_environment(slot.id))
+        EnvironmentView::new(&slot.record(), slot.progress(), slot.fetch(), self.tasks.count_of_environment(slot.id))
     }
 
     pub(crate) fn task_view(&self, slot: &TaskSlot) -> TaskView {

@@ -30,7 +30,7 @@ pub mod worker;
 
 pub use config::{Config, Overrides};
 pub use crash::CrashPoint;
-pub use engine::{Engine, LogFile, LogWindow, RunLine, StartError};
+pub use engine::{Engine, LogFile, LogWindow, RunDefaults, RunLine, StartError};
 pub use notify::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
 pub use sessions::SessionView;
 pub use times::{LineTime, LineTimes};

@@ -5,6 +5,7 @@
 
 mod publish;
 mod queue;
+mod refs;
 mod trash;
 mod update;
 
@@ -28,6 +29,7 @@ use crate::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
 
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use queue::{QueueItem, QueueView};
+pub use refs::{FetchView, RefItem, RefKind, RefsQuery, RefsView};
 pub use trash::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
 pub use update::{Base, ConflictsView, TaskConflicts, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
@@ -135,6 +137,9 @@ pub struct EnvironmentView {
     /// Whether it has a token for its forge. The token itself is never answered.
     #[serde(default)]
     pub has_forge_token: bool,
+    /// When its remote was last asked for what is new, and how that went.
+    #[serde(default)]
+    pub fetch: FetchView,
     /// How many tasks are cut from it.
     pub tasks: usize,
     /// When it was created.
@@ -147,7 +152,7 @@ pub struct EnvironmentView {
 
 impl EnvironmentView {
     /// The view of a record.
-    pub fn new(record: &EnvironmentRecord, progress: Option<Progress>, tasks: usize) -> Self {
+    pub fn new(record: &EnvironmentRecord, progress: Option<Progress>, fetch: FetchView, tasks: usize) -> Self {
         Self {
             env_id: record.env_id,
             name: record.name.clone(),
@@ -162,6 +167,7 @@ impl EnvironmentView {
             runs: record.runs.clone(),
             forge: record.forge.clone(),
             has_forge_token: record.forge_token.is_some(),
+            fetch,
             tasks,
             created_at: record.created_at,
             updated_at: record.updated_at,

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod image;
 pub mod merge;
 pub mod names;
+pub mod near;
 pub mod notice;
 pub mod policy;
 pub mod problem;

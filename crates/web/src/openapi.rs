@@ -137,6 +137,7 @@ mod tests {
         get /api/v1/disk
         get /api/v1/envs
         get /api/v1/envs/{env_id}
+        get /api/v1/envs/{env_id}/refs
         get /api/v1/events
         get /api/v1/openapi.json
         get /api/v1/queue
@@ -156,7 +157,9 @@ mod tests {
         get /readyz
         patch /api/v1/envs/{env_id}
         post /api/v1/envs
+        post /api/v1/envs/{env_id}/fetch
         post /api/v1/envs/{env_id}/restore
+        post /api/v1/envs/{env_id}/retry
         post /api/v1/gc
         post /api/v1/sign-in-links
         post /api/v1/tasks

@@ -6,14 +6,14 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page};
+use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, RefKind, RefsView};
 use model::codex::printable;
 use model::environment::EnvironmentStatus;
 use model::policy::EditRunPolicy;
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
-use super::{env_values, trash};
+use super::{env_values, task_show, trash};
 use crate::args::EnvCommand;
 use crate::client::Client;
 use crate::printer::{Cell, plural};
@@ -60,12 +60,50 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
             };
             show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
         }
+        EnvCommand::Fetch { env } => {
+            let id = ids::environment(client, env).await?;
+            let fetched: EnvironmentView = client.post(&format!("/api/v1/envs/{id}/fetch")).await?;
+            if json {
+                printer::json(&fetched)?;
+            } else {
+                printer::line(format!("{} is up to date", fetched.name));
+            }
+        }
+        EnvCommand::Retry { env } => {
+            let id = ids::environment(client, env).await?;
+            show(&client.post(&format!("/api/v1/envs/{id}/retry")).await?, json)?;
+        }
+        EnvCommand::Refs { env, text } => refs(client, env, text.as_deref(), json).await?,
         EnvCommand::Restore { env } => trash::restore_environment(client, env, json).await?,
         EnvCommand::Pause { env } => pause(client, env, true, json).await?,
         EnvCommand::Unpause { env } => pause(client, env, false, json).await?,
         EnvCommand::Remove { env, yes } => remove(client, env, *yes).await?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn refs(client: &Client, env: &str, text: Option<&str>, json: bool) -> Result<(), Problem> {
+    let id = ids::environment(client, env).await?;
+    let found: RefsView =
+        client.get(&format!("/api/v1/envs/{id}/refs?q={}", task_show::encoded(text.unwrap_or_default()))).await?;
+    if json {
+        return printer::json(&found);
+    }
+    let word = |kind| match kind {
+        RefKind::Branch => "branch",
+        RefKind::Tag => "tag",
+    };
+    let rows: Vec<_> =
+        found.items.iter().map(|item| vec![Cell::plain(word(item.kind)), Cell::plain(printable(&item.name))]).collect();
+    if rows.is_empty() {
+        printer::remark("There is nothing of that name.");
+    } else {
+        printer::table(&["what", "name"], &rows);
+    }
+    if found.truncated {
+        printer::remark(format!("There are more than these {}: name a part of what you look for.", found.items.len()));
+    }
+    Ok(())
 }
 
 async fn pause(client: &Client, env: &str, paused: bool, json: bool) -> Result<(), Problem> {

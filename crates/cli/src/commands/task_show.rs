@@ -76,7 +76,7 @@ fn pull(task: &TaskView) -> Option<String> {
 }
 
 /// A query's value with everything but letters, digits and a few marks encoded.
-fn encoded(value: &str) -> String {
+pub(super) fn encoded(value: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
     value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -89,8 +89,11 @@ impl Inner {
         }
         if let Some(branch) = edit.default_branch {
             let branch = BranchName::parse(&branch)?;
-            let mirror = slot.mirror().ok_or_else(|| not_ready(&record))?;
-            mirror.verify_branch(branch.as_str()).await.map_err(branch_problem)?;
+            // What was never cloned is told by the next try.
+            if record.status != EnvironmentStatus::Failed {
+                let mirror = slot.mirror().ok_or_else(|| not_ready(&record))?;
+                mirror.verify_branch(branch.as_str()).await.map_err(branch_problem)?;
+            }
             record.default_branch = Some(branch);
         }
         record.updated_at = Timestamp::now();
@@ -100,6 +103,32 @@ impl Inner {
         slot.replace(record);
         self.publish_environment(slot);
         self.queue.look();
+        Ok(())
+    }
+
+    /// Clones anew what could not be cloned. Asking twice is fine.
+    pub(crate) async fn retry_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
+        {
+            let _turn = slot.turn.lock().await;
+            let mut record = EnvironmentRecord::clone(&slot.record());
+            match record.status {
+                EnvironmentStatus::Failed => {}
+                EnvironmentStatus::Cloning | EnvironmentStatus::Ready => return Ok(()),
+                EnvironmentStatus::Removing => return Err(not_ready(&record)),
+            }
+            record.status = EnvironmentStatus::Cloning;
+            record.error = None;
+            record.updated_at = Timestamp::now();
+            if let Err(error) = self.write_environment(&record).await {
+                self.discard_environment(record.env_id).await;
+                return Err(error.into());
+            }
+            slot.replace(record);
+            self.publish_environment(slot);
+        }
+        // The try before lets go of it after it has said how it went.
+        drop(slot.cloning.lock().await);
+        self.begin_clone(slot);
         Ok(())
     }
 
@@ -210,7 +239,9 @@ pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
     let problem = Problem::new(ProblemKind::WrongState, "environment_not_ready", detail);
     match record.status {
         EnvironmentStatus::Cloning => problem.hint("wait until its clone is complete: `codex-orchestrator env list`"),
-        EnvironmentStatus::Failed => problem.hint("remove it, and add it again with another URL or branch"),
+        EnvironmentStatus::Failed => problem.hint(
+            "clone it again once that is mended: `codex-orchestrator env retry`; or remove it, and add it with another URL",
+        ),
         EnvironmentStatus::Removing => problem.hint("add it again once it is gone"),
         EnvironmentStatus::Ready => problem.hint("its mirror is missing or damaged: remove the environment and add it again"),
     }

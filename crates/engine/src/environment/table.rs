@@ -4,11 +4,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use model::api::Progress;
+use model::api::{FetchView, Progress};
 use model::environment::EnvironmentRecord;
 use model::ids::EnvironmentId;
 use tokio_util::sync::CancellationToken;
 
+use super::cloning::fetch_failed;
 use crate::git::Mirror;
 
 /// One environment in memory.
@@ -54,6 +55,13 @@ impl EnvironmentSlot {
 
     pub(super) fn set_mirror(&self, mirror: Mirror) {
         *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
+    }
+
+    /// How fresh the mirror is.
+    pub(crate) fn fetch(&self) -> FetchView {
+        let Some((running, last)) = self.mirror().map(|mirror| mirror.fetch_state()) else { return FetchView::default() };
+        let error = last.as_ref().and_then(|last| last.error.as_deref()).map(fetch_failed);
+        FetchView { running, ended_at: last.map(|last| last.at), error }
     }
 
     pub(crate) fn progress(&self) -> Option<Progress> {

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, WeakShared};
+use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
 
 use super::fetch::FetchError;
@@ -46,6 +47,17 @@ struct Fetches {
     current: Option<(u64, Joined)>,
     /// The one that has not begun yet.
     waiting: Option<Joined>,
+    /// When the newest one ended, and what it came to.
+    last: Option<LastFetch>,
+}
+
+/// A fetch that has ended.
+#[derive(Debug, Clone)]
+pub struct LastFetch {
+    /// When.
+    pub at: Timestamp,
+    /// Why it failed.
+    pub error: Option<Arc<FetchError>>,
 }
 
 fn locked(fetches: &Mutex<Fetches>) -> MutexGuard<'_, Fetches> {
@@ -93,6 +105,15 @@ impl FetchGate {
         joined.await
     }
 
+    /// Whether a fetch is under way or waits, and the last one that ended.
+    pub fn state(&self) -> (bool, Option<LastFetch>) {
+        let fetches = locked(&self.fetches);
+        let lives = |joined: &Joined| joined.upgrade().is_some_and(|joined| joined.peek().is_none());
+        let running =
+            fetches.current.as_ref().is_some_and(|(_, joined)| lives(joined)) || fetches.waiting.as_ref().is_some_and(lives);
+        (running, fetches.last.clone())
+    }
+
     fn begin<F>(&self, fetch: impl FnOnce() -> F + Send + 'static) -> BoxFuture<'static, Outcome>
     where
         F: Future<Output = Result<(), FetchError>> + Send + 'static,
@@ -109,9 +130,11 @@ impl FetchGate {
                 number
             };
             let outcome = fetch().await.map_err(Arc::new);
+            let mut fetches = locked(&fetches);
             if outcome.is_ok() {
-                locked(&fetches).succeeded = number;
+                fetches.succeeded = number;
             }
+            fetches.last = Some(LastFetch { at: Timestamp::now(), error: outcome.as_ref().err().map(Arc::clone) });
             outcome
         }
         .boxed()

@@ -5,9 +5,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page};
+use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, ProblemView, RefsQuery, RefsView};
 
-use crate::extract::{JsonBody, PathOf};
+use crate::extract::{JsonBody, PathOf, QueryOf};
 use crate::openapi::{BadBody, NotThere, Refused};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
@@ -55,7 +55,7 @@ pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> 
     request_body = EditEnvironment,
     responses(
         (status = 200, description = "The environment as it is now", body = EnvironmentView),
-        (status = 409, description = "It is in a state that does not allow this", body = model::api::ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "It is in a state that does not allow this", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn edit(
@@ -75,4 +75,56 @@ pub(crate) async fn edit(
 pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
     api.engine.remove_environment(&id).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Fetch now
+///
+/// Asks the remote for what is new, and answers when that has ended. Requests of one moment are served by one fetch.
+#[utoipa::path(post, path = "/envs/{env_id}/fetch", operation_id = "fetch_environment", tag = "environments",
+    params(("env_id" = String, Path, description = "The environment's id")),
+    responses(
+        (status = 200, description = "It is up to date", body = EnvironmentView),
+        (status = 409, description = "It is not cloned", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "The remote could not be read, in its own words", body = ProblemView,
+            content_type = "application/problem+json"),
+        Refused, NotThere,
+    ))]
+pub(crate) async fn fetch(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
+    Ok(Json(api.engine.fetch_environment(&id).await?))
+}
+
+/// Clone again
+///
+/// For an environment whose clone failed. Answers as soon as that is recorded; doing it twice is harmless.
+#[utoipa::path(post, path = "/envs/{env_id}/retry", operation_id = "retry_environment", tag = "environments",
+    params(("env_id" = String, Path, description = "The environment's id")),
+    responses(
+        (status = 200, description = "It is being cloned, or is ready", body = EnvironmentView),
+        (status = 409, description = "It is being removed", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere,
+    ))]
+pub(crate) async fn retry(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
+    Ok(Json(api.engine.retry_environment(&id).await?))
+}
+
+/// List branches and tags
+///
+/// What a task can start from, as of the last fetch: the newest 2,000, and whether there are more.
+#[utoipa::path(get, path = "/envs/{env_id}/refs", operation_id = "list_refs", tag = "environments",
+    params(
+        ("env_id" = String, Path, description = "The environment's id"),
+        ("q" = Option<String>, Query, description = "Only names that contain this text, whatever the case"),
+        ("tasks" = Option<bool>, Query, description = "Whether the branches of tasks are named too"),
+    ),
+    responses(
+        (status = 200, description = "Branches and tags, the one with the newest commit first", body = RefsView),
+        (status = 409, description = "It is not cloned", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere,
+    ))]
+pub(crate) async fn refs(
+    State(api): State<Api>,
+    PathOf(id): PathOf<String>,
+    QueryOf(query): QueryOf<RefsQuery>,
+) -> Result<Json<RefsView>, ProblemResponse> {
+    Ok(Json(api.engine.refs(&id, &query).await?))
 }

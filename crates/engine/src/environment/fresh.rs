@@ -1,0 +1,123 @@
+//! What a repository has: fetched when somebody asks, its branches and tags, and whether one of them is there.
+//! What was fetched for one is there for all; nothing in here moves a task's branch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::api::{RefItem, RefKind, RefsQuery, RefsView};
+use model::codex::printable_line;
+use model::names::RefName;
+use model::near::near;
+use model::problem::{Problem, ProblemKind};
+
+use super::EnvironmentSlot;
+use super::cloning::fetch_failed;
+use super::mailbox::not_ready;
+use crate::engine::Inner;
+use crate::git::Mirror;
+
+/// The most branches and tags that are named at once: more than anybody reads, and few enough for a page.
+const MOST_REFS: usize = 2000;
+
+/// How long a name that is not known yet is looked for at the remote.
+const REF_PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many characters of a name a message repeats.
+const SHOWN: usize = 100;
+
+/// How many names are proposed in the place of one that is not there.
+const PROPOSED: usize = 5;
+
+impl Inner {
+    /// Asks the remote for what is new. Goes on when nobody waits for it any more; requests of one moment are served together.
+    pub(crate) async fn fetch_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
+        let mirror = slot.mirror().ok_or_else(|| not_ready(&slot.record()))?;
+        let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
+        let fetched = self.tracker.spawn(async move {
+            inner.publish_environment(&slot);
+            let fetched = mirror.fetch_fresh(inner.config.fetch_time_limit, inner.cancel.clone()).await;
+            inner.publish_environment(&slot);
+            fetched
+        });
+        let fetched = fetched.await.map_err(Problem::internal)?;
+        fetched.map_err(|error| fetch_failed(&error).into_problem(ProblemKind::Unavailable))
+    }
+
+    /// The branches and tags that a task can start from, as of the last fetch.
+    pub(crate) async fn refs(&self, slot: &EnvironmentSlot, query: &RefsQuery) -> Result<RefsView, Problem> {
+        let mut items = items(&known(slot)?, query.tasks).await?;
+        if let Some(wanted) = query.q.as_deref().map(str::to_lowercase) {
+            items.retain(|item| item.name.to_lowercase().contains(&wanted));
+        }
+        let truncated = items.len() > MOST_REFS;
+        items.truncate(MOST_REFS);
+        Ok(RefsView { items, truncated, default_branch: slot.record().default_branch.clone() })
+    }
+
+    /// Whether a task could start from this. A name that is not known yet is looked for at the remote; one that the remote does not
+    /// tell of in time is left to the task.
+    pub(crate) async fn check_ref(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, name: &str) -> Result<(), Problem> {
+        let name = RefName::parse(name)?;
+        let mirror = known(slot)?;
+        if mirror.resolve_ref(name.as_str()).await.map_err(Problem::internal)?.is_some() {
+            return Ok(());
+        }
+        let Ok(fetched) = tokio::time::timeout(REF_PATIENCE, self.fetch_environment(slot)).await else { return Ok(()) };
+        if mirror.resolve_ref(name.as_str()).await.map_err(Problem::internal)?.is_some() {
+            return Ok(());
+        }
+        let items = items(&mirror, false).await?;
+        let near = near(name.as_str(), items.iter().map(|item| item.name.as_str()), PROPOSED);
+        let detail = format!("there is no branch, tag or commit `{}` in the repository", printable_line(name.as_str(), SHOWN));
+        let mut problem = Problem::new(ProblemKind::Unusable, "ref_not_found", detail);
+        if !near.is_empty() {
+            let near: Vec<_> = near.into_iter().map(|name| format!("`{}`", printable_line(name, SHOWN))).collect();
+            problem = problem.hint(format!("there is {}", near.join(", ")));
+        }
+        Err(match fetched {
+            Ok(()) => problem,
+            Err(failed) => problem.hint(format!("what is new could not be fetched: {}", failed.detail)),
+        })
+    }
+}
+
+fn known(slot: &EnvironmentSlot) -> Result<Mirror, Problem> {
+    slot.mirror().ok_or_else(|| not_ready(&slot.record()))
+}
+
+async fn items(mirror: &Mirror, tasks: bool) -> Result<Vec<RefItem>, Problem> {
+    let names = mirror.names().await.map_err(Problem::internal)?;
+    Ok(names.iter().filter_map(|name| item(name)).filter(|item| tasks || !is_of_a_task(item)).collect())
+}
+
+fn item(name: &str) -> Option<RefItem> {
+    let of = |prefix: &str, kind| name.strip_prefix(prefix).map(|name| RefItem { name: name.to_owned(), kind });
+    // A name that is no UTF-8 could not be asked for.
+    let item = of("refs/heads/", RefKind::Branch).or_else(|| of("refs/tags/", RefKind::Tag))?;
+    (!item.name.contains(char::REPLACEMENT_CHARACTER)).then_some(item)
+}
+
+fn is_of_a_task(item: &RefItem) -> bool {
+    item.kind == RefKind::Branch && (item.name == "codex" || item.name.starts_with("codex/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_branch_or_a_tag() {
+        let kind = |name: &str| item(name).map(|item| (item.name, item.kind));
+        assert_eq!(kind("refs/heads/a/b"), Some(("a/b".to_owned(), RefKind::Branch)));
+        assert_eq!(kind("refs/tags/v1"), Some(("v1".to_owned(), RefKind::Tag)));
+        assert_eq!(kind("refs/orchestrator/removed/x"), None);
+        assert_eq!(kind("refs/heads/\u{fffd}"), None, "not what the repository has");
+    }
+
+    #[test]
+    fn task_branches_are_told_apart_and_tags_are_not_branches() {
+        let of_a_task = |name: &str| item(name).as_ref().is_some_and(is_of_a_task);
+        assert!(of_a_task("refs/heads/codex/1") && of_a_task("refs/heads/codex"));
+        assert!(!of_a_task("refs/heads/codex-2") && !of_a_task("refs/tags/codex/1"));
+    }
+}

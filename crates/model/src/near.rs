@@ -1,0 +1,43 @@
+//! What somebody may have meant: names that are near to one that is not there.
+//! Pure, and only a proposal: nothing is ever taken in the place of what was asked for.
+
+/// How alike two names must be, from 0 to 1.
+const ALIKE: f64 = 0.7;
+
+/// The names that are most like the one that was asked for, the nearest first.
+pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
+    let asked = asked.to_lowercase();
+    let mut found: Vec<(f64, &str)> = names
+        .into_iter()
+        .filter_map(|name| {
+            let lower = name.to_lowercase();
+            let last = lower.rsplit('/').next().unwrap_or(&lower);
+            let alike = strsim::normalized_damerau_levenshtein(&asked, &lower)
+                .max(strsim::normalized_damerau_levenshtein(&asked, last) * 0.95);
+            // A part of a name is meant for it.
+            let part = asked.len() >= 3 && lower.contains(&asked);
+            let alike = if part { alike.max(ALIKE) } else { alike };
+            (alike >= ALIKE).then_some((alike, name))
+        })
+        .collect();
+    found.sort_by(|one, other| other.0.total_cmp(&one.0).then_with(|| one.1.cmp(other.1)));
+    found.into_iter().take(most).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slips_and_parts_are_near_and_the_nearest_is_first() {
+        let names = ["main", "release/2.0", "release/2.1", "feature/login-form", "fix"];
+        let check = |asked: &str, expect: &[&str]| assert_eq!(near(asked, names, 2), expect, "{asked}");
+        check("mian", &["main"]);
+        check("Main", &["main"]);
+        check("realease/2.1", &["release/2.1", "release/2.0"]);
+        check("login-form", &["feature/login-form"]);
+        check("login", &["feature/login-form"]);
+        check("something-else", &[]);
+        check("", &[]);
+    }
+}
