@@ -16,6 +16,13 @@ async fn branches_and_tags_are_listed_and_task_branches_only_when_asked_for() {
     let upstream = Upstream::new();
     upstream.git(&["update-ref", "refs/heads/<b>&\"'\u{202e}", "refs/heads/main"]);
     upstream.tag("v1", "main");
+    // Of a time to come, so that it is the newest.
+    let tree = upstream.git(&["rev-parse", "main^{tree}"]);
+    let commit = format!("tree {}\nauthor a <a@b> 4000000000 +0000\ncommitter a <a@b> 4000000000 +0000\n\nx\n", tree.trim());
+    let file = upstream.path().join("commit");
+    fs_err::write(&file, commit).expect("a test's folder");
+    let newest = upstream.git(&["hash-object", "-t", "commit", "-w", &file.display().to_string()]);
+    upstream.point("refs/heads/newest", newest.trim());
     let home = TestHome::started(BINARY).await;
     let env = home.environment(&upstream.url()).await;
     let task = home.task(&env, "begin; end done").await;
@@ -24,6 +31,7 @@ async fn branches_and_tags_are_listed_and_task_branches_only_when_asked_for() {
     let (status, refs) = home.get(&path).await;
     assert_eq!((status, &refs["default_branch"], &refs["truncated"]), (200, &json!("main"), &json!(false)));
     let mut found = names(&refs);
+    assert_eq!(found.remove(0), "newest", "the newest first");
     found.sort_unstable();
     assert_eq!(found, ["<b>&\"'\u{202e}", "main", "v1"]);
     assert!(refs["items"].as_array().is_some_and(|items| items.contains(&json!({ "name": "v1", "kind": "tag" }))), "{refs}");
@@ -46,7 +54,7 @@ async fn a_fetch_brings_what_is_new_and_says_why_it_failed() {
     assert_eq!(names(&home.get(&format!("{path}/refs")).await.1), ["main"], "as of the last fetch");
     let (status, fetched) = home.post(&format!("{path}/fetch"), &json!({})).await;
     assert_eq!((status, fetched["fetch"]["ended_at"].is_string(), &fetched["fetch"]["error"]), (200, true, &Value::Null));
-    assert_eq!(names(&home.get(&format!("{path}/refs")).await.1), ["feature/new", "main"], "the newest first");
+    assert_eq!(names(&home.get(&format!("{path}/refs")).await.1), ["feature/new", "main"]);
     fs_err::rename(upstream.path(), upstream.path().with_extension("away")).expect("a test's folder");
     let (status, failed) = home.post(&format!("{path}/fetch"), &json!({})).await;
     assert_eq!((status, &failed["code"]), (503, &json!("repository_not_found")), "{failed}");

@@ -5,6 +5,7 @@ mod hostile;
 mod images;
 mod list;
 mod notices;
+mod repositories;
 mod sessions;
 mod story;
 

@@ -446,6 +446,11 @@ impl Engine {
         self.inner.feed.after(after)
     }
 
+    /// The number of the newest change: what is read after this, and followed from it, is whole.
+    pub fn feed_position(&self) -> u64 {
+        self.inner.feed.last()
+    }
+
     /// Refuses while nothing could run it.
     async fn ready_to_go_on(&self, slot: &TaskSlot) -> Result<(), Problem> {
         let environment = self.inner.environments.get(slot.env_id).map(|environment| environment.record());

@@ -64,6 +64,11 @@ impl Feed {
         self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The number of the newest change: whoever reads the lists now and follows from here misses nothing.
+    pub(crate) fn last(&self) -> u64 {
+        self.kept().next - 1
+    }
+
     /// The changes after the one numbered `after`, or from now on. Never ends by itself.
     pub(crate) fn after(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
         let feed = self.clone();
@@ -105,6 +110,17 @@ mod tests {
 
     fn removed(n: u128) -> FeedEvent {
         FeedEvent::TaskRemoved { task_id: TaskId::from_uuid(uuid::Uuid::from_u128(n)) }
+    }
+
+    #[tokio::test]
+    async fn who_follows_from_the_newest_number_hears_what_comes_next() {
+        let feed = Feed::starting_after(10);
+        assert_eq!(feed.last(), 10);
+        feed.publish(removed(1));
+        let seen = feed.last();
+        feed.publish(removed(2));
+        let events: Vec<_> = feed.after(Some(seen)).take(1).collect().await;
+        assert_eq!(events, [(12, removed(2))]);
     }
 
     #[tokio::test]

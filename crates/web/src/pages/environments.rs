@@ -1,36 +1,47 @@
-//! Repositories: add one, see how it is, change what its runs get, remove it.
+//! Repositories: add one, see how it is, fetch it, change what its runs get, remove it.
 //! A secret is written and never shown; a field for one that is left empty changes nothing.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
-use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView};
+use model::api::{CreateEnvironment, EnvironmentView, FetchView};
+use model::codex::{printable, printable_line};
+use model::container::EditContainer;
 use model::environment::EnvironmentStatus;
-use model::forge::EditForge;
-use model::policy::EditRunPolicy;
-use model::problem::{Problem, ProblemKind};
-use model::secret::Secret;
-use serde::Deserialize;
+use model::names::{BranchName, RepositoryUrl, Title};
+use model::problem::Problem;
 
-use super::layout::{self, Place, button_form, form_token};
+use super::confirm::{self, Question};
+use super::environment_form::{self, Defaults, field_of};
+use super::form::{self, Field, Form, Kind, Typed, Wrong};
+use super::layout::{self, Place, age, button_form, form_token};
 use super::session::{Signed, SignedForm};
-use super::{Answer, Page, PageProblem, see};
+use super::{Answer, Page, PageProblem, live, refs, see};
 use crate::router::Api;
 
+/// How long a page waits for a fetch before it shows that one is under way.
+const FETCH_PATIENCE: Duration = Duration::from_secs(3);
+
 pub(crate) async fn list(signed: Signed, State(api): State<Api>) -> Answer {
+    Ok(Page(list_page(&signed, &api, Form { typed: &Typed::default(), wrong: &Wrong::default() })))
+}
+
+fn list_page(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
+    let live = live::address(api);
     let page = api.engine.environments();
     let body = html! {
         h1 { "Repositories" }
-        div #list data-live="/live" {
+        div #list data-live=(live) {
+            @if page.items.is_empty() { p.empty { "There is none yet. Tasks are cut from one: add it below." } }
             ul.tasks {
                 @for one in &page.items {
                     li.task { a href={ "/environments/" (one.env_id) } {
-                        span.title { (one.name) }
+                        span.title { (printable_line(one.name.as_str(), 120)) }
                         (status(one))
-                        span.facts { (one.repo_url) " · " (one.tasks) @if one.tasks == 1 { " task" } @else { " tasks" } }
-                        @if let Some(error) = &one.error { span.said.error { (error.message) } }
+                        span.facts { (one.repo_url) " · " (tasks(one.tasks)) @if one.runs.paused { " · paused" } }
+                        @if let Some(error) = &one.error { span.said.error { (printable_line(&error.message, 300)) } }
                     } }
                 }
             }
@@ -38,15 +49,25 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>) -> Answer {
         }
         h2 { "Add one" }
         form.stack method="post" action="/environments" {
-            (form_token(&signed))
-            label for="url" { "Address" }
-            input #url name="repo_url" type="text" required placeholder="https://host/owner/repo.git" autocapitalize="off" autocomplete="off" spellcheck="false" inputmode="url";
-            label for="branch" { "Branch that tasks start from" }
-            input #branch name="default_branch" type="text" placeholder="the remote's default" autocapitalize="off" spellcheck="false";
+            (form_token(signed))
+            (form.wrong.summary())
+            (form.field(Field::new("repo_url", "Address", Kind::Code).empty("https://host/owner/repo.git").required()
+                .help("https, ssh, git@host:path, or a path on the server's machine. No password in it.")))
+            (form.field(Field::new("default_branch", "Branch that tasks start from", Kind::Code).empty("the remote's default")))
+            details.group open[form.wrong.any(&["name", "variables", "image"])] {
+                summary { "More" }
+                (form.field(Field::new("name", "Name", Kind::Words).empty("the repository's")))
+                (form.field(Field::new("variables", "Variables for the agent", Kind::Lines).empty("NAME=VALUE").help("One on a line. Secrets are set once it is there.")))
+                (form.field(Field::new("image", "Image of its containers", Kind::Code).empty("the server's")))
+            }
             button.primary type="submit" { "Add" }
         }
     };
-    Ok(Page(layout::page("Repositories", Place::Environments, &body)))
+    layout::page("Repositories", Place::Environments, &body)
+}
+
+fn tasks(count: usize) -> String {
+    if count == 1 { "1 task".to_owned() } else { format!("{count} tasks") }
 }
 
 fn status(environment: &EnvironmentView) -> Markup {
@@ -66,119 +87,165 @@ fn status(environment: &EnvironmentView) -> Markup {
     }
 }
 
-#[derive(Deserialize)]
-pub(crate) struct AddForm {
-    repo_url: String,
-    #[serde(default)]
-    default_branch: String,
-}
-
-pub(crate) async fn add(State(api): State<Api>, SignedForm(_, form): SignedForm<AddForm>) -> Result<Response, PageProblem> {
+pub(crate) async fn add(State(api): State<Api>, SignedForm(signed, typed): SignedForm<Typed>) -> Result<Response, PageProblem> {
+    let mut wrong = Wrong::default();
+    wrong.check("repo_url", RepositoryUrl::parse(typed.text("repo_url")));
+    let default_branch = typed.given("default_branch");
+    default_branch.as_deref().and_then(|branch| wrong.check("default_branch", BranchName::parse(branch)));
+    typed.given("name").and_then(|name| wrong.check("name", Title::parse(&name)));
+    let container = EditContainer { image: Some(typed.given("image")), ..EditContainer::default() };
+    wrong.check("image", model::container::ContainerSettings::default().edited(container.clone()));
     let new = CreateEnvironment {
-        repo_url: form.repo_url,
-        default_branch: Some(form.default_branch).filter(|branch| !branch.trim().is_empty()),
+        repo_url: typed.text("repo_url").to_owned(),
+        default_branch,
+        name: typed.given("name"),
+        variables: environment_form::read_variables(&typed, &mut wrong),
+        container: Some(container),
         ..CreateEnvironment::default()
     };
-    let view = api.engine.create_environment(new).await?;
-    Ok(see(&format!("/environments/{}", view.env_id)))
+    if wrong.is_empty() {
+        match api.engine.create_environment(new).await {
+            Ok(view) => return Ok(see(&format!("/environments/{}", view.env_id))),
+            Err(problem) => note(&mut wrong, problem)?,
+        }
+    }
+    Ok(form::again(list_page(&signed, &api, Form { typed: &typed, wrong: &wrong })))
+}
+
+/// A value that cannot be used is said in the form; anything else is a page of its own.
+fn note(wrong: &mut Wrong, problem: Problem) -> Result<(), PageProblem> {
+    if problem.kind != model::problem::ProblemKind::Unusable {
+        return Err(problem.into());
+    }
+    wrong.add(field_of(&problem), problem);
+    Ok(())
 }
 
 pub(crate) async fn show(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let live = live::address(&api);
     let one = api.engine.environment(&id)?;
-    let variables: Vec<_> = one.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let variables = variables.join("\n");
-    let ask = format!("Move this repository and its {} tasks to the trash?", one.tasks);
-    let body = html! {
-        p { a href="/environments" { "← Repositories" } }
-        h1 { (one.name) }
-        div #list data-live="/live" {
-            p.facts { (status(&one)) " · " code { (one.repo_url) } }
-            @if let Some(error) = &one.error {
-                p.error { (error.message) }
-                @for hint in &error.hints { p.hint { "→ " (hint) } }
-            }
-        }
-        p.actions {
-            a.button.primary href={ "/tasks/new?env=" (one.env_id) } { "New task here" }
-            a.button href={ "/?env=" (one.env_id) } { (one.tasks) @if one.tasks == 1 { " task" } @else { " tasks" } }
-        }
-        form.stack method="post" action={ "/environments/" (one.env_id) } {
-            (form_token(&signed))
-            label for="name" { "Name" }
-            input #name name="name" type="text" value=(one.name) required;
-            label for="branch" { "Branch that tasks start from" }
-            input #branch name="default_branch" type="text" value=(one.default_branch.as_ref().map_or("", |branch| branch.as_str())) autocapitalize="off" spellcheck="false";
-            label for="variables" { "Variables for the agent, NAME=VALUE on a line" }
-            textarea #variables name="variables" rows="3" data-grow spellcheck="false" { (variables) }
-            label for="secret-name" { "Secret to set: its name and value. " @if !one.secrets.is_empty() { "There are: " } @for name in &one.secrets { code { (name) } " " } }
-            div.pair {
-                input #secret-name name="secret_name" type="text" placeholder="NAME" autocapitalize="off" autocomplete="off" spellcheck="false";
-                input name="secret_value" type="password" placeholder="value" autocomplete="off" aria-label="The secret's value";
-            }
-            label for="max" { "Most runs at once" }
-            input #max name="max_runs" type="number" min="1" max="1000" value=[one.runs.max_parallel_runs] placeholder="the server's own limit";
-            label { input type="checkbox" name="paused" value="yes" checked[one.runs.paused]; " paused: no run begins" }
-            label for="forge-token" { "Token of its forge" @if one.has_forge_token { " (there is one)" } }
-            input #forge-token name="forge_token" type="password" placeholder="leave empty to keep" autocomplete="off";
-            button.primary type="submit" { "Save" }
-        }
-        (button_form(&signed, &format!("/environments/{}/remove", one.env_id), "Remove this repository", "danger", Some(&ask)))
-    };
-    Ok(Page(layout::page(one.name.as_str(), Place::Environments, &body)))
+    let typed = environment_form::filled(&one);
+    Ok(Page(one_page(&signed, &api, &one, &live, Form { typed: &typed, wrong: &Wrong::default() }).await))
 }
 
-#[derive(Deserialize)]
-pub(crate) struct EditForm {
-    name: String,
-    #[serde(default)]
-    default_branch: String,
-    #[serde(default)]
-    variables: String,
-    #[serde(default)]
-    secret_name: String,
-    #[serde(default)]
-    secret_value: String,
-    #[serde(default)]
-    max_runs: String,
-    #[serde(default)]
-    paused: String,
-    #[serde(default)]
-    forge_token: String,
+async fn one_page(signed: &Signed, api: &Api, one: &EnvironmentView, live: &str, form: Form<'_>) -> Markup {
+    let id = one.env_id.to_string();
+    let defaults = Defaults::new(&api.engine.run_defaults(), &api.engine.status());
+    let proposals = if one.status == EnvironmentStatus::Ready {
+        refs::proposals(api, &id).await
+    } else {
+        html! {}
+    };
+    let body = html! {
+        p { a href="/environments" { "← Repositories" } }
+        h1 { (printable_line(one.name.as_str(), 120)) }
+        div #list data-live=(live) { (state(signed, one)) }
+        h2 { "Settings" }
+        form.stack method="post" action={ "/environments/" (id) } {
+            (form_token(signed))
+            (environment_form::fields(form, one, &defaults, &proposals))
+            button.primary type="submit" { "Save" }
+        }
+        p.actions { a.button.danger href={ "/environments/" (id) "/remove" } { "Remove this repository" } }
+    };
+    layout::page(one.name.as_str(), Place::Environments, &body)
+}
+
+/// How it is, and what can be done with it. Made anew while the page is open.
+fn state(signed: &Signed, one: &EnvironmentView) -> Markup {
+    let path = |rest: &str| format!("/environments/{}/{rest}", one.env_id);
+    html! {
+        p.facts { (status(one)) " · " code { (one.repo_url) } @if one.runs.paused { " · paused" } }
+        @if one.status == EnvironmentStatus::Cloning {
+            @let progress = one.progress.as_ref();
+            progress max="100" value=[progress.and_then(|progress| progress.percent)] aria-label="How far the clone is" {}
+            noscript { p.quiet { "Load the page again to see how far it is." } }
+        }
+        @if let Some(error) = &one.error {
+            p.error { (printable(&error.message)) }
+            @for hint in &error.hints { p.hint { "→ " (hint) } }
+            (button_form(signed, &path("retry"), "Try again", "primary", None))
+        }
+        @if one.status == EnvironmentStatus::Ready { (fetch_state(&one.fetch)) }
+        div.actions {
+            @if one.status == EnvironmentStatus::Ready {
+                a.button.primary href={ "/tasks/new?env=" (one.env_id) } { "New task here" }
+                (button_form(signed, &path("fetch"), "Fetch now", "", None))
+            }
+            a.button href={ "/?env=" (one.env_id) } { (tasks(one.tasks)) }
+        }
+    }
+}
+
+fn fetch_state(fetch: &FetchView) -> Markup {
+    html! {
+        @if fetch.running {
+            p #fetched { "◔ Being fetched" noscript { " (load the page again to see how it went)" } }
+        } @else if let Some(at) = fetch.ended_at {
+            @match &fetch.error {
+                None => { p #fetched.facts { "✓ fetched " (age(at)) } }
+                Some(error) => {
+                    p #fetched.error { "✕ could not be fetched " (age(at)) ": " (printable(&error.message)) }
+                    @for hint in &error.hints { p.hint { "→ " (hint) } }
+                }
+            }
+        } @else {
+            p #fetched.facts { "not fetched since the server started; each task begins with a fetch" }
+        }
+    }
 }
 
 pub(crate) async fn edit(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedForm(_, form): SignedForm<EditForm>,
+    SignedForm(signed, typed): SignedForm<Typed>,
 ) -> Result<Response, PageProblem> {
-    let refused = |detail: String| Problem::new(ProblemKind::Unusable, "form_refused", detail).hint("go back and mend it");
-    let mut variables = BTreeMap::new();
-    for line in form.variables.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let pair = line.split_once('=').ok_or_else(|| refused("a variable is written NAME=VALUE".to_owned()))?;
-        variables.insert(pair.0.to_owned(), pair.1.to_owned());
+    let mut wrong = Wrong::default();
+    let mut edit = environment_form::read(&typed, &mut wrong);
+    let live = live::address(&api);
+    let one = api.engine.environment(&id)?;
+    if edit.default_branch.as_deref() == one.default_branch.as_ref().map(BranchName::as_str) {
+        // It need not be there any more for the rest to be changed.
+        edit.default_branch = None;
     }
-    let max = match form.max_runs.trim() {
-        "" => None,
-        text => Some(text.parse().map_err(|_| refused("the most runs at once is a number".to_owned()))?),
-    };
-    let secrets = (!form.secret_name.trim().is_empty() && !form.secret_value.is_empty())
-        .then(|| (form.secret_name.trim().to_owned(), Some(Secret::new(form.secret_value))));
-    let token = form.forge_token.trim();
-    let edit = EditEnvironment {
-        name: Some(form.name),
-        default_branch: Some(form.default_branch).filter(|branch| !branch.trim().is_empty()),
-        variables: Some(variables),
-        secrets: secrets.into_iter().collect(),
-        runs: Some(EditRunPolicy {
-            paused: Some(!form.paused.is_empty()),
-            max_parallel_runs: Some(max),
-            ..EditRunPolicy::default()
-        }),
-        forge: (!token.is_empty()).then(|| EditForge { token: Some(Some(Secret::new(token))), ..EditForge::default() }),
-        ..EditEnvironment::default()
-    };
-    api.engine.edit_environment(&id, edit).await?;
+    if wrong.is_empty() {
+        match api.engine.edit_environment(&id, edit).await {
+            Ok(_) => return Ok(see(&format!("/environments/{id}"))),
+            Err(problem) => note(&mut wrong, problem)?,
+        }
+    }
+    Ok(form::again(one_page(&signed, &api, &one, &live, Form { typed: &typed, wrong: &wrong }).await))
+}
+
+/// Asks the remote for what is new. How it went is on the repository's page.
+pub(crate) async fn fetch(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    let asked = tokio::time::timeout(FETCH_PATIENCE, api.engine.fetch_environment(&id)).await;
+    match asked {
+        // A remote that cannot be read is told on the page that follows.
+        Ok(Err(problem)) if api.engine.environment(&id)?.fetch.error.is_none() => Err(problem.into()),
+        Ok(_) | Err(_) => Ok(see(&format!("/environments/{id}"))),
+    }
+}
+
+pub(crate) async fn retry(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
+    api.engine.retry_environment(&id).await?;
     Ok(see(&format!("/environments/{id}")))
+}
+
+pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Result<Response, PageProblem> {
+    let one = api.engine.environment(&id)?;
+    let title = format!("Remove {}?", printable_line(one.name.as_str(), 120));
+    let question = Question {
+        title: &title,
+        follows: html! {
+            p { "It goes to the trash, and its " strong { (tasks(one.tasks)) } @if one.tasks == 1 { " goes" } @else { " go" } " with it; a run that is under way is ended." }
+            p.quiet { "It comes back whole from the trash until it is deleted for good. The repository at its own address is not touched." }
+        },
+        action: &format!("/environments/{}/remove", one.env_id),
+        words: "Remove it",
+        back: &format!("/environments/{}", one.env_id),
+    };
+    Ok(Page(confirm::page(&signed, Place::Environments, &question)).into_response())
 }
 
 pub(crate) async fn remove(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {

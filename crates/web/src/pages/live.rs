@@ -30,9 +30,20 @@ use crate::sse;
 /// How long changes are gathered before a list is told.
 const GATHER: Duration = Duration::from_millis(300);
 
-/// Tells that a list of tasks changed.
-pub(crate) async fn list(signed: Signed, State(api): State<Api>, headers: HeaderMap) -> Response {
-    let after = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+#[derive(Deserialize)]
+pub(crate) struct After {
+    after: Option<u64>,
+}
+
+/// The address that tells of changes since now. Taken before a page reads what it shows, so that nothing falls in between.
+pub(super) fn address(api: &Api) -> String {
+    format!("/live?after={}", api.engine.feed_position())
+}
+
+/// Tells that a list changed since the page was made.
+pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(from): Query<After>, headers: HeaderMap) -> Response {
+    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
+    let after = seen.or(from.after);
     let feed = api.engine.feed(after);
     let closing = api.closing.clone();
     let events = stream! {

@@ -5,6 +5,8 @@
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`notices`]: one file per page and its forms.
 //! * [`upload`], [`images`]: images on their way in, and shown.
+//! * [`form`], [`environment_form`], [`refs`], [`confirm`]: fields with what is wrong beside them, proposals, and the second question.
+//! * [`steps`]: how far a run is before it speaks.
 //! * [`entry`], [`timing`], [`live`]: the transcript, and how pages follow what happens.
 //!
 //! A page is a function from the API's own views to markup. Whatever an agent wrote is text: nothing of it becomes markup, an
@@ -12,17 +14,22 @@
 
 mod assets;
 mod browser;
+mod confirm;
 mod entry;
+mod environment_form;
 mod environments;
+mod form;
 mod images;
 mod layout;
 mod live;
 mod new_task;
 mod notices;
+mod refs;
 mod review;
 mod selected;
 mod session;
 mod settings;
+mod steps;
 mod task;
 mod tasks;
 mod text;
@@ -54,6 +61,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/sign-in", get(session::page).post(session::sign_in))
         .route("/sign-out", post(session::sign_out))
         .route("/tasks/new", get(new_task::page))
+        .route("/tasks/new/refs", get(refs::list))
         .route("/tasks", post(new_task::create).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
         .route("/tasks/selected", post(selected::act))
         .route("/tasks/{id}", get(task::page))
@@ -63,19 +71,21 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/runs/{n}/log", get(task::log))
         .route("/tasks/{id}/say", post(task::say).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
         .route("/tasks/{id}/images/{name}", get(images::file))
-        .route("/tasks/{id}/stop", post(task::stop))
+        .route("/tasks/{id}/stop", get(task::ask_stop).post(task::stop))
         .route("/tasks/{id}/continue", post(task::go_on))
         .route("/tasks/{id}/follow-ups/{number}", post(task::edit))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))
-        .route("/tasks/{id}/remove", post(task::remove))
+        .route("/tasks/{id}/remove", get(task::ask_remove).post(task::remove))
         .route("/tasks/{id}/push", post(task::push))
         .route("/tasks/{id}/update", post(task::update))
         .route("/tasks/{id}/feedback", post(task::feedback))
         .route("/tasks/{id}/changes", get(review::page).post(review::comment))
         .route("/environments", get(environments::list).post(environments::add))
         .route("/environments/{id}", get(environments::show).post(environments::edit))
-        .route("/environments/{id}/remove", post(environments::remove))
+        .route("/environments/{id}/fetch", post(environments::fetch))
+        .route("/environments/{id}/retry", post(environments::retry))
+        .route("/environments/{id}/remove", get(environments::ask_remove).post(environments::remove))
         .route("/settings", get(settings::page))
         .route("/settings/notices", get(notices::page).post(notices::save))
         .route("/settings/notices/{receiver}/test", post(notices::test))

@@ -1,18 +1,29 @@
 //! Handing work over: which repository, what to do, and how.
-//! The form carries a key, so that a double tap makes one task.
+//! The form carries a key, so that a double tap makes one task; what cannot be used comes back with what was typed.
 
 use axum::extract::{Query, State};
 use axum::response::Response;
-use maud::html;
-use model::api::CreateTask;
+use maud::{Markup, html};
+use model::api::{CreateTask, TaskQuery};
 use model::environment::EnvironmentStatus;
+use model::problem::{Problem, ProblemKind};
 use serde::Deserialize;
 
+use super::form::{self, Field, Form, Kind, Typed, Wrong};
 use super::layout::{self, Place, form_token};
 use super::session::Signed;
 use super::upload::{self, SignedUpload};
-use super::{Answer, Page, PageProblem, see};
+use super::{Answer, Page, PageProblem, refs, see};
 use crate::router::Api;
+
+/// How many tasks are looked through for models that were used.
+const LOOKED_THROUGH: usize = 200;
+
+/// How many of those models are proposed.
+const MOST_MODELS: usize = 20;
+
+/// The fields that are shown only when they are asked for.
+const MORE: &[&str] = &["title", "model", "effort", "priority"];
 
 #[derive(Deserialize)]
 pub(crate) struct Preset {
@@ -20,93 +31,119 @@ pub(crate) struct Preset {
 }
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>, Query(preset): Query<Preset>) -> Answer {
+    let mut typed = Typed::default();
+    typed.set("env_id", preset.env.unwrap_or_default());
+    typed.set("key", uuid::Uuid::new_v4().to_string());
+    Ok(Page(with_form(&signed, &api, Form { typed: &typed, wrong: &Wrong::default() }).await))
+}
+
+async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
     let environments = api.engine.environments();
     let ready: Vec<_> = environments.items.iter().filter(|one| one.status == EnvironmentStatus::Ready).collect();
-    let key = uuid::Uuid::new_v4();
+    let asked = form.typed.text("env_id");
+    // Without a choice a browser shows the first one.
+    let chosen = ready.iter().find(|one| one.env_id.to_string() == asked).or_else(|| ready.first());
+    let proposals = if let Some(one) = chosen {
+        refs::proposals(api, &one.env_id.to_string()).await
+    } else {
+        html! {}
+    };
     let body = html! {
         h1 { "New task" }
-        @if ready.is_empty() {
-            p { "There is no repository yet that is ready." }
-            a.button.primary href="/environments" { "Repositories" }
-        } @else {
+        @if let Some(chosen) = chosen {
             form.stack method="post" action="/tasks" enctype="multipart/form-data" data-draft="new" {
-                (form_token(&signed))
-                input type="hidden" name="key" value=(key);
-                label for="env" { "Repository" }
-                select #env name="env_id" required {
-                    @for one in &ready {
-                        @let id = one.env_id.to_string();
-                        option value=(id) selected[preset.env.as_deref() == Some(id.as_str())] { (one.name) }
-                    }
+                (form_token(signed))
+                input type="hidden" name="key" value=(form.typed.text("key"));
+                (form.wrong.summary())
+                label for="env_id" { "Repository" }
+                select #env_id name="env_id" required hx-get="/tasks/new/refs" hx-target="#proposals" {
+                    @for one in &ready { option value=(one.env_id) selected[one.env_id == chosen.env_id] { (one.name) } }
                 }
                 label for="prompt" { "What should Codex do?" }
-                textarea #prompt name="prompt" rows="5" required autofocus data-grow data-send {}
+                textarea #prompt name="prompt" rows="5" required autofocus data-grow data-send { (form.typed.exact("prompt")) }
                 (upload::field(&html! { "Add images" }))
-                details {
+                (form.field(Field::new("ref", "Branch, tag or commit to start from", Kind::Code).empty("the default branch").list("refs")))
+                div #proposals { (proposals) }
+                details.group open[form.wrong.any(MORE)] {
                     summary { "More" }
-                    label for="ref" { "Branch, tag or commit to start from" }
-                    input #ref name="ref" type="text" placeholder="the default branch" autocapitalize="off" autocomplete="off" spellcheck="false";
-                    label for="title" { "Title" }
-                    input #title name="title" type="text" placeholder="the first line of what you ask";
-                    label for="model" { "Model" }
-                    input #model name="model" type="text" placeholder="Codex's own choice" autocapitalize="off" spellcheck="false";
-                    label for="effort" { "Reasoning effort" }
-                    select #effort name="effort" {
-                        @for (value, words) in [("", "Codex's own choice"), ("low", "low"), ("medium", "medium"), ("high", "high"), ("xhigh", "very high")] {
-                            option value=(value) { (words) }
-                        }
-                    }
-                    label for="priority" { "Priority in the queue" }
-                    select #priority name="priority" {
-                        @for (value, words) in [("", "normal"), ("high", "high"), ("low", "low")] { option value=(value) { (words) } }
-                    }
+                    (form.field(Field::new("title", "Title", Kind::Words).empty("the first line of what you ask")))
+                    (form.field(Field::new("model", "Model", Kind::Code).empty("Codex's own choice").list("models")))
+                    datalist #models { @for model in models(api) { option value=(model) {} } }
+                    (form.choice("effort", "Reasoning effort", "",
+                        &[("", "Codex's own choice"), ("low", "low"), ("medium", "medium"), ("high", "high"), ("xhigh", "very high")]))
+                    (form.choice("priority", "Priority in the queue", "", &[("", "normal"), ("high", "high"), ("low", "low")]))
                 }
                 button.primary type="submit" { "Hand it over" }
                 p.quiet { kbd { "Ctrl" } " or " kbd { "⌘" } " + " kbd { "Enter" } " sends it" }
             }
+        } @else {
+            p { "There is no repository yet that is ready." }
+            a.button.primary href="/environments" { "Repositories" }
         }
     };
-    Ok(Page(layout::page("New task", Place::New, &body)))
+    layout::page("New task", Place::New, &body)
 }
 
-#[derive(Deserialize)]
-pub(crate) struct NewTaskForm {
-    env_id: String,
-    prompt: String,
-    #[serde(default)]
-    key: String,
-    #[serde(default, rename = "ref")]
-    git_ref: String,
-    #[serde(default)]
-    title: String,
-    #[serde(default)]
-    model: String,
-    #[serde(default)]
-    effort: String,
-    #[serde(default)]
-    priority: String,
-}
-
-/// A field that was left empty.
-fn given(text: String) -> Option<String> {
-    Some(text).filter(|text| !text.trim().is_empty())
+/// The models that the newest tasks asked for, each once.
+fn models(api: &Api) -> Vec<String> {
+    let query = TaskQuery { limit: Some(LOOKED_THROUGH), ..TaskQuery::default() };
+    let mut models: Vec<String> = vec![];
+    for task in api.engine.tasks(&query).map(|page| page.items).unwrap_or_default() {
+        for model in task.meta.runs.iter().rev().filter_map(|run| run.model.as_ref()) {
+            if models.len() < MOST_MODELS && !models.iter().any(|known| known == model.as_str()) {
+                models.push(model.as_str().to_owned());
+            }
+        }
+    }
+    models
 }
 
 pub(crate) async fn create(
     State(api): State<Api>,
-    SignedUpload(form, images): SignedUpload<NewTaskForm>,
+    SignedUpload(signed, typed, images): SignedUpload<Typed>,
 ) -> Result<Response, PageProblem> {
+    let had_images = !images.is_empty();
     let new = CreateTask {
-        env_id: form.env_id,
-        // Browsers send line ends of two characters.
-        prompt: form.prompt.replace("\r\n", "\n"),
+        env_id: typed.text("env_id").to_owned(),
+        prompt: typed.exact("prompt"),
         images,
-        git_ref: given(form.git_ref),
-        title: given(form.title),
-        model: given(form.model),
-        effort: given(form.effort),
-        priority: given(form.priority),
+        git_ref: typed.given("ref"),
+        title: typed.given("title"),
+        model: typed.given("model"),
+        effort: typed.given("effort"),
+        priority: typed.given("priority"),
     };
-    let (view, _) = api.engine.create_task(new, given(form.key)).await?;
-    Ok(see(&format!("/tasks/{}", view.meta.task_id)))
+    match handed_over(&api, new, typed.given("key")).await {
+        Ok(path) => Ok(see(&path)),
+        Err(problem) if problem.kind == ProblemKind::Unusable => {
+            let mut wrong = Wrong::default();
+            let field = field_of(&problem);
+            wrong.add(
+                field,
+                if had_images { problem.hint("choose the images again: browsers do not keep them") } else { problem },
+            );
+            Ok(form::again(with_form(&signed, &api, Form { typed: &typed, wrong: &wrong }).await))
+        }
+        Err(problem) => Err(problem.into()),
+    }
+}
+
+async fn handed_over(api: &Api, new: CreateTask, key: Option<String>) -> Result<String, Problem> {
+    if let Some(name) = &new.git_ref {
+        // Here somebody can still say what they meant.
+        api.engine.check_ref(&new.env_id, name).await?;
+    }
+    let (view, _) = api.engine.create_task(new, key).await?;
+    Ok(format!("/tasks/{}", view.meta.task_id))
+}
+
+fn field_of(problem: &Problem) -> &'static str {
+    match problem.code.as_ref() {
+        "ref_refused" | "ref_not_found" | "branch_name_refused" => "ref",
+        "prompt_empty" | "prompt_refused" => "prompt",
+        "title_refused" => "title",
+        "setting_refused" => "model",
+        "priority_refused" => "priority",
+        _ => "",
+    }
 }

@@ -15,12 +15,13 @@ use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
+use super::confirm::{self, Question};
 use super::entry::{self, Entry, Whose};
 use super::layout::{self, Place, button_form, form_token};
 use super::session::{Signed, SignedForm};
 use super::timing::Timing;
 use super::upload::{self, SignedUpload};
-use super::{Answer, Page, PageProblem, see, text};
+use super::{Answer, Page, PageProblem, see, steps, text};
 use crate::router::Api;
 
 /// About so many bytes of a run's log are in the page at first, and at each step back.
@@ -183,6 +184,7 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                     " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) " %" }
                 }
             }
+            (steps::steps(view))
             @for follow_up in &meta.follow_ups {
                 div.to-come {
                     details {
@@ -199,7 +201,7 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
             }
             div.actions {
                 @if view.active {
-                    (button_form(signed, &path("stop"), "Stop", "danger", Some("End this run?")))
+                    a.button.danger href=(path("stop")) { "Stop" }
                 }
                 @if !view.active && !meta.follow_ups.is_empty() {
                     (button_form(signed, &path("continue"), "Go on with the next", "", None))
@@ -212,7 +214,7 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                 @if !view.active {
                     @let words = if meta.archived_at.is_some() { "Bring back" } else { "Archive" };
                     (button_form(signed, &path("archive"), words, "", None))
-                    (button_form(signed, &path("remove"), "Remove", "", Some("Move this task to the trash?")))
+                    a.button href=(path("remove")) { "Remove" }
                 }
             }
             @if has_work && !view.active { (publish_panel(meta.publication.as_deref(), signed, &path("push"), &path("feedback"))) }
@@ -290,11 +292,33 @@ pub(crate) struct Say {
 pub(crate) async fn say(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedUpload(Say { prompt }, images): SignedUpload<Say>,
+    SignedUpload(_, Say { prompt }, images): SignedUpload<Say>,
 ) -> Result<Response, PageProblem> {
     let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), images, ..ResumeTask::default() };
     api.engine.add_follow_up(&id, asked).await?;
     Ok(see(&format!("/tasks/{id}")))
+}
+
+pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let view = api.engine.task(&id)?;
+    let (action, back) = (format!("/tasks/{}/stop", view.meta.task_id), format!("/tasks/{}", view.meta.task_id));
+    let follows = html! {
+        p { (printable_line(view.meta.title.as_str(), 120)) }
+        p { "Codex is ended. What it changed until then is kept as a commit, and its thread can go on." }
+    };
+    let question = Question { title: "Stop this run?", follows, action: &action, words: "Stop it", back: &back };
+    Ok(Page(confirm::page(&signed, Place::Tasks, &question)))
+}
+
+pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
+    let view = api.engine.task(&id)?;
+    let (action, back) = (format!("/tasks/{}/remove", view.meta.task_id), format!("/tasks/{}", view.meta.task_id));
+    let follows = html! {
+        p { (printable_line(view.meta.title.as_str(), 120)) }
+        p { "It goes to the trash with its branch and its logs, and comes back whole from there until it is deleted for good." }
+    };
+    let question = Question { title: "Remove this task?", follows, action: &action, words: "Remove it", back: &back };
+    Ok(Page(confirm::page(&signed, Place::Tasks, &question)))
 }
 
 pub(crate) async fn stop(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {

@@ -27,7 +27,7 @@ pub(crate) const FORM_LIMIT: usize = BODY_LIMIT + IMAGES_LIMIT_BYTES;
 const READ_ON_LIMIT: usize = 256 << 20;
 
 /// A form of a page that this session was shown, and the images that came with it.
-pub(crate) struct SignedUpload<T>(pub(crate) T, pub(crate) Vec<GivenImage>);
+pub(crate) struct SignedUpload<T>(pub(crate) Signed, pub(crate) T, pub(crate) Vec<GivenImage>);
 
 impl<T: DeserializeOwned> FromRequest<Api> for SignedUpload<T> {
     type Rejection = Response;
@@ -35,8 +35,8 @@ impl<T: DeserializeOwned> FromRequest<Api> for SignedUpload<T> {
     async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
         let kind = request.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes().to_ascii_lowercase());
         if !kind.is_some_and(|kind| kind.starts_with(b"multipart/form-data")) {
-            let SignedForm(_, form) = SignedForm::from_request(request, api).await?;
-            return Ok(Self(form, vec![]));
+            let SignedForm(signed, form) = SignedForm::from_request(request, api).await?;
+            return Ok(Self(signed, form, vec![]));
         }
         let (mut parts, body) = request.into_parts();
         let signed = Signed::from_request_parts(&mut parts, api).await?;
@@ -47,7 +47,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for SignedUpload<T> {
             let token = fields.remove("form_token");
             signed.check(token.as_ref().and_then(Value::as_str).unwrap_or_default())?;
             let form = serde_json::from_value(Value::Object(fields)).map_err(|_| unreadable())?;
-            Ok(Self(form, images))
+            Ok(Self(signed, form, images))
         };
         taken.await.map_err(|problem: PageProblem| problem.into_response())
     }

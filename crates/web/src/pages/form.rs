@@ -1,0 +1,266 @@
+//! Forms that answer with themselves: what was typed is kept, and each message stands beside the field that it is about.
+//!
+//! A field that is left empty asks for the default. Invariant: a password field is never filled in, whatever was typed into it.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::{Markup, html};
+use model::problem::Problem;
+use serde::Deserialize;
+
+use super::html_response;
+
+/// What was typed, by the fields' names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Typed(BTreeMap<String, String>);
+
+impl Typed {
+    /// A field's text without space around it; nothing where it is not there.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.0.get(name).map_or("", |text| text.trim())
+    }
+
+    /// A field that was not left empty.
+    pub(super) fn given(&self, name: &str) -> Option<String> {
+        Some(self.text(name)).filter(|text| !text.is_empty()).map(str::to_owned)
+    }
+
+    /// The text exactly as it was typed, with the line ends of this side of the world.
+    pub(super) fn exact(&self, name: &str) -> String {
+        self.0.get(name).map(|text| text.replace("\r\n", "\n")).unwrap_or_default()
+    }
+
+    /// Whether a box was ticked.
+    pub(super) fn ticked(&self, name: &str) -> bool {
+        !self.text(name).is_empty()
+    }
+
+    /// The rest of the names of ticked boxes that begin with this.
+    pub(super) fn ticked_behind<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(|(_, value)| !value.is_empty()).filter_map(move |(name, _)| name.strip_prefix(prefix))
+    }
+
+    /// Fills a field in.
+    pub(super) fn set(&mut self, name: &str, text: impl Into<String>) {
+        self.0.insert(name.to_owned(), text.into());
+    }
+}
+
+/// What is wrong, by the names of fields; an empty name is the form as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Wrong(Vec<(&'static str, Problem)>);
+
+impl Wrong {
+    /// What a parser of the model said about a field.
+    pub(super) fn check<T>(&mut self, field: &'static str, parsed: Result<T, Problem>) -> Option<T> {
+        parsed.map_err(|problem| self.add(field, problem)).ok()
+    }
+
+    /// Notes it beside a field, the first one only.
+    pub(super) fn add(&mut self, field: &'static str, problem: Problem) {
+        if self.of(field).is_none() {
+            self.0.push((field, problem));
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn of(&self, field: &str) -> Option<&Problem> {
+        self.0.iter().find(|(name, _)| *name == field).map(|(_, problem)| problem)
+    }
+
+    /// Whether one of these fields is wrong.
+    pub(super) fn any(&self, fields: &[&str]) -> bool {
+        fields.iter().any(|field| self.of(field).is_some())
+    }
+
+    /// What is said above the form, with the way to each field.
+    pub(super) fn summary(&self) -> Markup {
+        html! {
+            @if !self.is_empty() {
+                div.error role="alert" {
+                    p { "Nothing was changed yet:" }
+                    ul {
+                        @for (field, problem) in &self.0 {
+                            li {
+                                @if field.is_empty() { (problem.detail) } @else { a href={ "#" (field) } { (problem.detail) } }
+                                @if field.is_empty() { @for hint in &problem.hints { p.hint { "→ " (hint) } } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// How a field is typed into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Names, addresses and other things that no keyboard should correct.
+    Code,
+    /// Words.
+    Words,
+    /// A whole number.
+    Number,
+    /// Never shown again.
+    Password,
+    /// Several lines.
+    Lines,
+}
+
+/// A form with what was typed into it and what is wrong with that.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Form<'a> {
+    pub(super) typed: &'a Typed,
+    pub(super) wrong: &'a Wrong,
+}
+
+/// What a field is called and what stands beside it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Field<'a> {
+    pub(super) name: &'static str,
+    pub(super) label: &'a str,
+    pub(super) kind: Kind,
+    /// What holds where it is left empty.
+    pub(super) empty: &'a str,
+    /// What else there is to know.
+    pub(super) help: &'a str,
+    pub(super) required: bool,
+    /// The id of a list of proposals.
+    pub(super) list: Option<&'a str>,
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn new(name: &'static str, label: &'a str, kind: Kind) -> Self {
+        Self { name, label, kind, empty: "", help: "", required: false, list: None }
+    }
+
+    pub(super) fn empty(self, empty: &'a str) -> Self {
+        Self { empty, ..self }
+    }
+
+    pub(super) fn help(self, help: &'a str) -> Self {
+        Self { help, ..self }
+    }
+
+    pub(super) fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    pub(super) fn list(self, list: &'a str) -> Self {
+        Self { list: Some(list), ..self }
+    }
+}
+
+impl Form<'_> {
+    /// A field with its label, its help and what is wrong with it.
+    pub(super) fn field(&self, field: Field<'_>) -> Markup {
+        let Field { name, label, kind, empty, help, required, list } = field;
+        let invalid = self.wrong.of(name).map(|_| "true");
+        let about = self.about(name, help);
+        let plain = (kind == Kind::Code || kind == Kind::Password).then_some("off");
+        html! {
+            label for=(name) { (label) }
+            @if kind == Kind::Lines {
+                textarea id=(name) name=(name) rows="3" data-grow spellcheck="false" autocapitalize="off" placeholder=(empty)
+                    aria-invalid=[invalid] aria-describedby=[about] required[required] { (self.typed.exact(name)) }
+            } @else {
+                input id=(name) name=(name) type=(kind.word()) value=[(kind != Kind::Password).then(|| self.typed.text(name))] placeholder=(empty)
+                    inputmode=[(kind == Kind::Number).then_some("numeric")] list=[list] autocapitalize=[plain] autocomplete=[plain.filter(|_| list.is_none())]
+                    spellcheck=[plain.map(|_| "false")] aria-invalid=[invalid] aria-describedby=[about] required[required];
+            }
+            (self.beside(name, help))
+        }
+    }
+
+    /// A choice between a few things.
+    pub(super) fn choice(&self, name: &'static str, label: &str, help: &str, choices: &[(&str, &str)]) -> Markup {
+        html! {
+            label for=(name) { (label) }
+            select id=(name) name=(name) aria-invalid=[self.wrong.of(name).map(|_| "true")] aria-describedby=[self.about(name, help)] {
+                @for (value, words) in choices { option value=(value) selected[self.typed.text(name) == *value] { (words) } }
+            }
+            (self.beside(name, help))
+        }
+    }
+
+    /// A box to tick.
+    pub(super) fn tick(&self, name: &str, label: &Markup) -> Markup {
+        html! { label { input type="checkbox" name=(name) value="yes" checked[self.typed.ticked(name)]; " " (label) } }
+    }
+
+    fn about(&self, name: &str, help: &str) -> Option<String> {
+        let help = (!help.is_empty()).then(|| format!("{name}-help"));
+        let wrong = self.wrong.of(name).map(|_| format!("{name}-wrong"));
+        let ids: Vec<_> = wrong.into_iter().chain(help).collect();
+        (!ids.is_empty()).then(|| ids.join(" "))
+    }
+
+    fn beside(&self, name: &str, help: &str) -> Markup {
+        html! {
+            @if let Some(problem) = self.wrong.of(name) {
+                p.error id={ (name) "-wrong" } { (problem.detail) @for hint in &problem.hints { br; "→ " (hint) } }
+            }
+            @if !help.is_empty() { p.quiet id={ (name) "-help" } { (help) } }
+        }
+    }
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            // A browser would refuse or drop what it takes for no number, and say less than we do.
+            Self::Code | Self::Words | Self::Number | Self::Lines => "text",
+        }
+    }
+}
+
+/// The page with its form again: nothing was done.
+pub(super) fn again(page: Markup) -> Response {
+    html_response(StatusCode::UNPROCESSABLE_ENTITY, page)
+}
+
+#[cfg(test)]
+mod tests {
+    use model::problem::ProblemKind;
+
+    use super::*;
+
+    #[test]
+    fn what_was_typed_is_kept_and_what_is_wrong_stands_beside_it() {
+        let (mut typed, mut wrong) = (Typed::default(), Wrong::default());
+        typed.set("memory", "\"><script>");
+        wrong.add("memory", Problem::new(ProblemKind::Unusable, "x", "no size").hint("as in 4g"));
+        let form = Form { typed: &typed, wrong: &wrong };
+        let html = form.field(Field::new("memory", "Memory", Kind::Code).help("of the container")).into_string();
+        assert!(html.contains(r#"value="&quot;&gt;&lt;script&gt;""#), "{html}");
+        assert!(html.contains(r#"aria-describedby="memory-wrong memory-help""#) && html.contains("as in 4g"), "{html}");
+        assert!(wrong.summary().into_string().contains("href=\"#memory\""));
+    }
+
+    #[test]
+    fn a_password_is_never_filled_in() {
+        let (mut typed, wrong) = (Typed::default(), Wrong::default());
+        typed.set("secret_value", "hunter2");
+        let form = Form { typed: &typed, wrong: &wrong };
+        let html = form.field(Field::new("secret_value", "Value", Kind::Password)).into_string();
+        assert!(!html.contains("hunter2"), "{html}");
+    }
+
+    #[test]
+    fn empty_and_space_are_nothing_given() {
+        let mut typed = Typed::default();
+        typed.set("a", "  ");
+        typed.set("b", " x ");
+        typed.set("forget:NAME", "yes");
+        assert_eq!((typed.given("a"), typed.given("b").as_deref(), typed.given("c")), (None, Some("x"), None));
+        assert_eq!(typed.ticked_behind("forget:").collect::<Vec<_>>(), ["NAME"]);
+    }
+}

@@ -1,0 +1,73 @@
+//! What a task can start from, as proposals for a field: the branches and tags of a repository, the newest first.
+//! Names are a stranger's: one that would not show what it is, is not proposed; it can still be typed.
+
+use axum::extract::{Query, State};
+use maud::{Markup, html};
+use model::api::{RefItem, RefKind, RefsQuery, RefsView};
+use model::codex::printable_line;
+use serde::Deserialize;
+
+use super::session::Signed;
+use super::{Answer, Page};
+use crate::router::Api;
+
+/// A longer name is nothing to choose from a list.
+const LONGEST: usize = 200;
+
+#[derive(Deserialize)]
+pub(crate) struct Of {
+    #[serde(default)]
+    env_id: String,
+}
+
+/// The proposals for the repository that was chosen.
+pub(crate) async fn list(_: Signed, State(api): State<Api>, Query(Of { env_id }): Query<Of>) -> Answer {
+    Ok(Page(proposals(&api, &env_id).await))
+}
+
+/// The proposals, in a list that a field names. None where the repository cannot be read: the field is typed into all the same.
+pub(super) async fn proposals(api: &Api, env_id: &str) -> Markup {
+    let found = api.engine.refs(env_id, &RefsQuery::default()).await;
+    if let Err(problem) = &found {
+        tracing::debug!(environment = env_id, %problem, "no branches to propose");
+    }
+    options(found.ok().as_ref())
+}
+
+fn options(found: Option<&RefsView>) -> Markup {
+    html! {
+        datalist #refs {
+            @for RefItem { name, kind } in found.iter().flat_map(|found| &found.items).filter(|item| shows_itself(&item.name)) {
+                option value=(name) { @match kind { RefKind::Branch => {}, RefKind::Tag => { "tag" } } }
+            }
+        }
+        @if found.is_some_and(|found| found.truncated) { p.quiet { "The newest are proposed; others can be typed." } }
+    }
+}
+
+fn shows_itself(name: &str) -> bool {
+    printable_line(name, LONGEST) == name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_stays_a_value_and_one_that_hides_itself_is_left_out() {
+        let item = |name: &str, kind| RefItem { name: name.to_owned(), kind };
+        let found = RefsView {
+            items: vec![
+                item("\"><img/src=x>", RefKind::Branch),
+                item("safe\u{202e}niam", RefKind::Branch),
+                item("v1", RefKind::Tag),
+            ],
+            truncated: true,
+            default_branch: None,
+        };
+        let html = options(Some(&found)).into_string();
+        assert!(html.contains(r#"value="&quot;&gt;&lt;img/src=x&gt;""#) && !html.contains("<img"), "{html}");
+        assert!(!html.contains("niam") && html.contains(r#"<option value="v1">tag</option>"#), "{html}");
+        assert!(html.contains("can be typed"));
+    }
+}

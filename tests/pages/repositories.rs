@@ -1,0 +1,272 @@
+//! Repositories on a phone: added, seen while they are cloned, set up, fetched, chosen from, removed and brought back.
+//! What can be done without a script is done here by a client that has none.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use testkit::browser::{DESK, PHONE};
+use testkit::upstream::Upstream;
+
+use super::Stage;
+
+#[tokio::test]
+async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(PHONE).await;
+    stage.open("/environments").await;
+    stage.browser.write("#repo_url", "https://me:secret@host/r.git").await;
+    stage.browser.click("form[action='/environments'] button.primary").await;
+    stage.browser.until("document.querySelector('#repo_url-wrong')?.innerText.includes('password')").await;
+    assert_eq!(stage.browser.value("document.querySelector('#repo_url').getAttribute('aria-invalid')").await, "true");
+    let other = Upstream::new();
+    stage.browser.write("#repo_url", &other.url()).await;
+    stage.browser.write("#name", "The other").await;
+    stage.browser.write("#variables", "CI=1").await;
+    stage.browser.click("form[action='/environments'] button.primary").await;
+    stage.browser.until("document.querySelector('#list .status')?.innerText.includes('ready')").await;
+    assert_eq!(stage.browser.value("document.querySelector('#variables').value").await, "CI=1");
+    // A list that is open learns of what somebody else adds.
+    stage.open("/environments").await;
+    stage.home.environment(&Upstream::new().url()).await;
+    stage.browser.until("document.querySelectorAll('#list .s-ready').length === 3").await;
+    let wide = stage.browser.value("document.documentElement.scrollWidth").await;
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+}
+
+#[tokio::test]
+async fn a_clone_is_followed_and_one_that_fails_can_be_tried_again() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(PHONE).await;
+    // A remote that answers nothing, until it goes away.
+    let remote = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/repo.git", remote.local_addr().expect("it is bound"));
+    stage.open("/environments").await;
+    stage.browser.write("#repo_url", &url).await;
+    stage.browser.click("form[action='/environments'] button.primary").await;
+    let (connection, _) = remote.accept().await.expect("git comes");
+    stage.browser.until("document.querySelector('#list progress') && document.querySelector('#list .s-cloning')").await;
+    drop((connection, remote));
+    stage.browser.until("document.querySelector('#list .s-failed') && document.querySelector('#list .error')").await;
+    assert!(stage.text().await.contains("Try again"));
+    stage.browser.click("form[action$='/retry'] button").await;
+    stage.browser.until("document.querySelector('#list .s-failed')").await;
+    assert_eq!(stage.browser.value("!!document.querySelector('form[action$=\"/fetch\"]')").await, false, "nothing to fetch");
+}
+
+#[tokio::test]
+async fn every_setting_is_on_the_page_and_no_secret_is() {
+    let mut stage = Stage::new().await;
+    stage.upstream.commit("next", &[("a", "b\n")], "next");
+    stage.home.post(&format!("/api/v1/envs/{}/fetch", stage.env), &json!({})).await;
+    let path = format!("/environments/{}", stage.env);
+    stage.browser.look(DESK).await;
+    stage.open(&path).await;
+    let fields = [
+        ("name", "Renamed"),
+        ("default_branch", "next"),
+        ("variables", "CI=1\nMODE=a=b"),
+        ("secret_name", "API_KEY"),
+        ("secret_value", "hunter2-hunter2"),
+        ("image", "mine:1"),
+        ("user", "caller"),
+        ("network", "allow"),
+        ("allow_hosts", "example.com\n*.example.org"),
+        ("memory", "lots"),
+        ("cpus", "1.5"),
+        ("pids", "256"),
+        ("token_budget", "5000"),
+        ("max_runs", "3"),
+        ("retries", "2"),
+        ("resume_interrupted", "yes"),
+        ("forge_kind", "forgejo"),
+        ("forge_project", "me/app"),
+        ("forge_api", "https://git.example/api/v1"),
+        ("forge_token", "t0ken-t0ken"),
+    ];
+    for (name, text) in fields {
+        stage.browser.write(&format!("#{name}"), text).await;
+    }
+    stage.browser.click("input[name=paused]").await;
+    stage.browser.click("form.stack button.primary").await;
+    stage.browser.until("document.querySelector('#memory-wrong')").await;
+    assert_eq!(
+        stage.browser.value("document.querySelector('#memory').getAttribute('aria-describedby')").await,
+        "memory-wrong memory-help"
+    );
+    assert_eq!(
+        stage.browser.value("document.querySelector('#memory').value + document.querySelector('#cpus').value").await,
+        "lots1.5"
+    );
+    let html = stage.browser.value("document.documentElement.outerHTML").await.to_string();
+    assert!(!html.contains("hunter2") && !html.contains("t0ken"), "a secret came back");
+    let (_, before) = stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await;
+    assert_eq!((&before["secrets"], &before["runs"]), (&json!([]), &json!({})), "nothing was changed");
+    for (name, text) in [("memory", "4g"), ("secret_value", "hunter2-hunter2"), ("forge_token", "t0ken-t0ken")] {
+        stage.browser.write(&format!("#{name}"), text).await;
+    }
+    stage.browser.click("form.stack button.primary").await;
+    stage.browser.until("document.querySelector('h1')?.innerText === 'Renamed'").await;
+    let (_, view) = stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await;
+    assert_eq!(
+        (&view["name"], &view["default_branch"], &view["secrets"]),
+        (&json!("Renamed"), &json!("next"), &json!(["API_KEY"]))
+    );
+    assert_eq!(view["variables"], json!({ "CI": "1", "MODE": "a=b" }));
+    assert_eq!(
+        view["container"],
+        json!({ "image": "mine:1", "user": "caller", "network": "allow", "allow_hosts": ["example.com", "*.example.org"],
+                "memory": "4g", "cpus": 1.5, "pids": 256, "token_budget": 5000 })
+    );
+    assert_eq!(view["runs"], json!({ "paused": true, "max_parallel_runs": 3, "retries": 2, "resume_interrupted": true }));
+    assert_eq!(view["forge"], json!({ "kind": "forgejo", "project": "me/app", "api_url": "https://git.example/api/v1" }));
+    assert_eq!(view["has_forge_token"], true);
+    let html = stage.browser.value("fetch(location.href).then((it) => it.text())").await.to_string();
+    assert!(!html.contains("hunter2") && !html.contains("t0ken") && html.contains("API_KEY"), "only its name");
+    // Emptied fields are the defaults again, and what was ticked is forgotten.
+    for name in ["image", "allow_hosts", "memory", "cpus", "pids", "token_budget", "max_runs", "forge_project"] {
+        stage.browser.write(&format!("#{name}"), "").await;
+    }
+    stage.browser.write("#name", "Again").await;
+    stage.browser.write("#network", "open").await;
+    stage.browser.click("input[name='forget:API_KEY']").await;
+    stage.browser.click("input[name=forget_token]").await;
+    stage.browser.click("form.stack button.primary").await;
+    stage.browser.until("document.querySelector('h1')?.innerText === 'Again'").await;
+    let (_, view) = stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await;
+    assert_eq!(view["container"], json!({ "user": "caller", "network": "open" }));
+    assert_eq!(
+        (&view["secrets"], &view["has_forge_token"], &view["runs"]["max_parallel_runs"]),
+        (&json!([]), &json!(false), &Value::Null)
+    );
+}
+
+#[tokio::test]
+async fn what_was_fetched_is_offered_and_a_slip_is_told() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(PHONE).await;
+    let offered = "[...document.querySelectorAll('#refs option')].map((it) => it.value).sort()";
+    stage.open("/tasks/new").await;
+    assert_eq!(stage.browser.value(offered).await, json!(["main"]));
+    stage.upstream.commit("release/2.1", &[("new.txt", "x\n")], "new");
+    stage.upstream.git(&["update-ref", "refs/heads/\"><img/src=x/onerror=alert(1)>", "refs/heads/main"]);
+    stage.open(&format!("/environments/{}", stage.env)).await;
+    assert!(stage.text().await.contains("not fetched since the server started"));
+    stage.browser.click("form[action$='/fetch'] button").await;
+    stage.browser.until("document.querySelector('#fetched')?.innerText.includes('just now')").await;
+    let other = Upstream::new();
+    other.commit("elsewhere", &[("x", "y\n")], "x");
+    let second = stage.home.environment(&other.url()).await;
+    stage.open(&format!("/tasks/new?env={}", stage.env)).await;
+    assert_eq!(stage.browser.value(offered).await, json!(["\"><img/src=x/onerror=alert(1)>", "main", "release/2.1"]));
+    assert_eq!(stage.browser.value("document.querySelectorAll('main img').length").await, 0);
+    // Another repository has other branches.
+    let choose = |env: &str| {
+        format!(
+            "(() => {{ const it = document.querySelector('#env_id'); it.value = '{env}'; \
+             it.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()"
+        )
+    };
+    stage.browser.value(&choose(&second)).await;
+    stage.browser.until(&format!("{offered}.join() === 'elsewhere,main'")).await;
+    stage.browser.value(&choose(&stage.env.clone())).await;
+    stage.browser.until(&format!("{offered}.length === 3")).await;
+    stage.browser.write("#prompt", "begin; cat new.txt; end done").await;
+    stage.browser.write("#ref", "realease/2.1").await;
+    stage.browser.click("form.stack button.primary").await;
+    stage.browser.until("document.querySelector('#ref-wrong')?.innerText.includes('`release/2.1`')").await;
+    assert_eq!(stage.browser.value("document.querySelector('#prompt').value").await, "begin; cat new.txt; end done");
+    assert_eq!(stage.browser.value("document.querySelector('#ref').value").await, "realease/2.1");
+    let (_, tasks) = stage.home.get("/api/v1/tasks").await;
+    assert_eq!(tasks["items"], json!([]), "nothing was handed over");
+    // What is newer than the last fetch is found all the same.
+    stage.upstream.commit("just-pushed", &[("z", "z\n")], "z");
+    stage.browser.write("#ref", "just-pushed").await;
+    stage.browser.click("form.stack button.primary").await;
+    stage.browser.until("document.querySelector('#state .status')?.innerText.includes('completed')").await;
+}
+
+#[tokio::test]
+async fn a_task_shows_how_far_it_is_before_it_begins() {
+    let mut stage = Stage::new().await;
+    let path = format!("/api/v1/envs/{}", stage.env);
+    stage.home.patch(&path, &json!({ "runs": { "paused": true } })).await;
+    let task = stage.home.task(&stage.env, "begin; end done").await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('no longer paused')").await;
+    assert_eq!(stage.browser.value("document.querySelectorAll('.steps li').length").await, 4);
+    stage.home.patch(&path, &json!({ "runs": { "paused": false } })).await;
+    stage
+        .browser
+        .until("document.querySelector('#state .status').innerText.includes('completed') && !document.querySelector('.steps')")
+        .await;
+    stage.content();
+}
+
+/// A browser without scripts: a client with a cookie that reads forms and sends them.
+struct Plain {
+    client: reqwest::Client,
+    url: String,
+    cookie: String,
+}
+
+impl Plain {
+    async fn new(stage: &Stage) -> Self {
+        let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        let (_, link) = stage.home.post("/api/v1/sign-in-links", &json!({})).await;
+        let code = link["path"].as_str().and_then(|path| path.split("code=").nth(1)).expect("a code").to_owned();
+        let url = stage.url.clone();
+        let form = client.post(format!("{url}/sign-in")).header("content-type", "application/x-www-form-urlencoded");
+        let answer = form.body(format!("code={code}")).send().await.expect("it answers");
+        let cookie = answer.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
+        Self { client, url, cookie }
+    }
+
+    async fn ask(&self, method: Method, path: &str, body: String) -> (u16, String) {
+        let request = self.client.request(method, format!("{}{path}", self.url)).header("cookie", &self.cookie);
+        let answer =
+            request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.expect("it answers");
+        let status = answer.status().as_u16();
+        let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
+        (status, to.unwrap_or(answer.text().await.expect("text")))
+    }
+
+    async fn page(&self, path: &str) -> String {
+        let (status, page) = self.ask(Method::GET, path, String::new()).await;
+        assert_eq!(status, 200, "{path}: {page}");
+        page
+    }
+
+    /// Sends the form of a page that goes to `action`. Returns where it led.
+    async fn send(&self, page: &str, action: &str) -> String {
+        let form = page.split("<form").find(|form| form.contains(&format!("action=\"{action}\""))).expect("there is such a form");
+        let token = form.split("name=\"form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
+        let (status, to) = self.ask(Method::POST, action, format!("form_token={token}")).await;
+        assert_eq!(status, 303, "{to}");
+        to
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_removed_or_stopped_without_a_second_question_also_without_a_script() {
+    let stage = Stage::new().await;
+    let plain = Plain::new(&stage).await;
+    let task = stage.home.task(&stage.env, "begin; await /never; end never").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["status"] == "running").await;
+    let page = plain.page(&format!("/tasks/{task}")).await;
+    let stop = format!("/tasks/{task}/stop");
+    assert!(
+        page.contains(&format!("href=\"{stop}\"")) && !page.contains(&format!("action=\"{stop}\"")),
+        "a link to the question"
+    );
+    let question = plain.page(&stop).await;
+    assert!(question.contains("Stop this run?"));
+    assert_eq!(stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["status"], "running", "asking does nothing");
+    plain.send(&question, &stop).await;
+    assert_eq!(stage.home.settled(&task).await["status"], "stopped");
+    let remove = format!("/environments/{}/remove", stage.env);
+    let page = plain.page(&format!("/environments/{}", stage.env)).await;
+    assert!(page.contains(&format!("href=\"{remove}\"")) && !page.contains(&format!("action=\"{remove}\"")));
+    let question = plain.page(&remove).await;
+    assert!(question.contains("its <strong>1 task</strong> goes with it"), "{question}");
+    assert_eq!(plain.send(&question, &remove).await, "/environments");
+    assert_eq!(stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await.0, 404);
+}
