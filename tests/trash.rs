@@ -182,3 +182,25 @@ async fn a_folder_without_a_record_is_put_away_and_not_deleted() {
     let kept = home.path().join("trash").join(found[0]["id"].as_str().expect("a name")).join("worktree/one.txt");
     assert_eq!(fs_err::read_to_string(kept).expect("nothing is lost"), "one\n");
 }
+
+#[tokio::test]
+async fn one_thing_is_deleted_for_good_and_the_others_stay() {
+    let upstream = Upstream::new();
+    let home = TestHome::started(BINARY).await;
+    let env = home.environment(&upstream.url()).await;
+    let (first, second) = (home.task(&env, "begin; echo x > x; end one").await, home.task(&env, "begin; end two").await);
+    for task in [&first, &second] {
+        home.settled(task).await;
+        home.delete(&format!("/api/v1/tasks/{task}")).await;
+    }
+    let (_, trash) = home.get("/api/v1/trash").await;
+    let items = trash["items"].as_array().expect("items");
+    assert!(items.iter().all(|item| item["bytes"].as_u64().is_some_and(|bytes| bytes > 0)), "{trash}");
+    let (_, said) = home.post("/api/v1/gc", &json!({ "older_than_days": 0, "id": first, "dry_run": true })).await;
+    assert_eq!(said["items"].as_array().map(Vec::len), Some(1), "{said}");
+    let (_, done) = home.post("/api/v1/gc", &json!({ "older_than_days": 0, "id": first })).await;
+    assert_eq!((&done["items"][0]["id"], done["items"].as_array().map(Vec::len)), (&json!(first), Some(1)), "{done}");
+    let (_, none) = home.post("/api/v1/gc", &json!({ "older_than_days": 0, "id": first })).await;
+    assert_eq!(none["items"], json!([]), "doing it twice is harmless");
+    assert_eq!(home.post(&format!("/api/v1/tasks/{second}/restore"), &json!({})).await.0, 200, "the other one is whole");
+}

@@ -3,7 +3,7 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use testkit::browser::{DESK, PHONE};
+use testkit::browser::{DESK, PHONE, Screen};
 use testkit::upstream::Upstream;
 
 use super::Stage;
@@ -269,4 +269,100 @@ async fn nothing_is_removed_or_stopped_without_a_second_question_also_without_a_
     assert!(question.contains("its <strong>1 task</strong> goes with it"), "{question}");
     assert_eq!(plain.send(&question, &remove).await, "/environments");
     assert_eq!(stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await.0, 404);
+}
+
+#[tokio::test]
+async fn what_was_removed_is_brought_back_or_deleted_for_good() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(PHONE).await;
+    stage.open("/trash").await;
+    assert!(stage.text().await.contains("Nothing is in here"));
+    let (kept, lost) = (stage.task("begin; echo work > work.txt; end kept").await, stage.task("begin; end lost").await);
+    stage.open(&format!("/tasks/{kept}")).await;
+    stage.browser.click("#state a[href$='/remove']").await;
+    stage.browser.click("form[action$='/remove'] button").await;
+    stage.browser.until("location.pathname === '/'").await;
+    stage.home.delete(&format!("/api/v1/tasks/{lost}")).await;
+    stage.open("/settings").await;
+    stage.browser.click("a[href='/trash']").await;
+    stage.browser.until("document.querySelectorAll('li.thing').length === 2").await;
+    let wide = stage.browser.value("document.documentElement.scrollWidth").await;
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    stage.browser.click(&format!("form[action='/trash/tasks/{kept}/restore'] button")).await;
+    stage.browser.until("document.querySelector('#state .status')?.innerText.includes('completed')").await;
+    stage.open("/trash").await;
+    stage.browser.click(&format!("a[href$='id={lost}']")).await;
+    stage.browser.until("document.querySelector('h1')?.innerText === 'Delete for good?'").await;
+    assert_eq!(stage.home.get("/api/v1/trash").await.1["items"].as_array().map(Vec::len), Some(1), "asking deletes nothing");
+    stage.browser.click("form button.danger").await;
+    stage.browser.until("document.querySelector('.empty')").await;
+    assert_eq!(stage.home.post(&format!("/api/v1/tasks/{lost}/restore"), &json!({})).await.0, 404);
+    // A repository takes its tasks along, and brings them back.
+    stage.home.delete(&format!("/api/v1/envs/{}", stage.env)).await;
+    stage.open("/trash").await;
+    assert!(stage.text().await.contains("It can come back once its repository is back"));
+    assert_eq!(stage.browser.value("document.querySelectorAll('form[action*=\"/trash/tasks/\"]').length").await, 0);
+    stage.browser.click("form[action^='/trash/environments/'] button").await;
+    stage.browser.until("document.querySelector('#list .s-ready')").await;
+    assert_eq!(stage.home.get(&format!("/api/v1/tasks/{kept}")).await.0, 200);
+    stage.content();
+}
+
+#[tokio::test]
+async fn the_page_says_what_doctor_says() {
+    let mut stage = Stage::new().await;
+    stage.open("/settings").await;
+    assert_eq!(stage.browser.value("!!document.querySelector('#findings')").await, false, "only when asked for");
+    stage.browser.click("form[action='/settings/check'] button").await;
+    stage.browser.until("document.querySelectorAll('#findings li').length > 3").await;
+    let shown = stage.browser.value("document.querySelector('#findings').innerText").await.to_string();
+    let output = stage.home.command(&["doctor", "--json"]).output().await.expect("it runs");
+    let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    // What is free on the disk may have changed in between.
+    for finding in findings.as_array().expect("findings").iter().filter(|finding| finding["check"] != "disk") {
+        let said = finding["found"].as_str().expect("text");
+        assert!(shown.contains(said), "{said} is not in {shown}");
+    }
+    stage.content();
+}
+
+#[tokio::test]
+async fn what_stands_on_these_pages_is_usable_for_everybody() {
+    let mut stage = Stage::new().await;
+    let gone = stage.task("begin; end gone").await;
+    stage.home.delete(&format!("/api/v1/tasks/{gone}")).await;
+    let task = stage.task("begin; end done").await;
+    stage
+        .home
+        .patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "secrets": { "TOKEN": "hunter2" }, "runs": { "paused": true } }))
+        .await;
+    let waiting = stage.home.task(&stage.env, "begin; end later").await;
+    let environment = format!("/environments/{}", stage.env);
+    let pages = [
+        environment.clone(),
+        format!("{environment}/remove"),
+        format!("/tasks/{task}/remove"),
+        format!("/tasks/{waiting}"),
+        "/tasks/new".to_owned(),
+        "/environments".to_owned(),
+        "/settings/check".to_owned(),
+        "/trash".to_owned(),
+        "/trash/delete".to_owned(),
+    ];
+    for screen in [Screen { width: 320, ..PHONE }, Screen { dark: true, ..DESK }] {
+        stage.browser.look(screen).await;
+        for path in &pages {
+            stage.open(path).await;
+            stage.browser.value("document.querySelectorAll('details').forEach((it) => { it.open = true; })").await;
+            stage.accessible().await;
+            let wide = stage.browser.value("document.documentElement.scrollWidth").await;
+            assert!(wide.as_u64().is_some_and(|wide| wide <= u64::from(screen.width)), "{path} at {}: {wide}", screen.width);
+        }
+        // A form that was refused.
+        stage.open(&environment).await;
+        stage.browser.write("#memory", "lots").await;
+        stage.browser.click("form.stack button.primary").await;
+        stage.browser.until("document.querySelector('#memory-wrong')").await;
+        stage.accessible().await;
+    }
 }

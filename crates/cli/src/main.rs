@@ -6,7 +6,6 @@
 
 mod args;
 mod client;
-mod codex_version;
 mod commands;
 mod follow;
 mod hidden;

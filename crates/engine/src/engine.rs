@@ -4,7 +4,7 @@
 
 mod branches;
 mod notices;
-mod repositories;
+mod surroundings;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(crate) use crate::inner::{Inner, blocking};
 use crate::sessions::SessionView;
 use crate::task::TaskSlot;
 use crate::times::LineTimes;
-pub use repositories::RunDefaults;
+pub use surroundings::RunDefaults;
 
 /// How long a removal is waited for: longer than any stop protocol takes.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(90);
@@ -333,7 +333,7 @@ impl Engine {
     pub async fn collect_garbage(&self, asked: CollectGarbage) -> Result<GarbageCollected, Problem> {
         let kept = self.inner.config.trash_time;
         let older_than = asked.older_than_days.map_or(kept, |days| Duration::from_hours(24) * days);
-        self.inner.collect_garbage(older_than, asked.dry_run).await
+        self.inner.collect_garbage(older_than, asked.id.as_deref(), asked.dry_run).await
     }
 
     /// What takes how much of the disk. Reads the whole home.

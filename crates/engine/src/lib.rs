@@ -6,6 +6,7 @@
 
 pub mod config;
 mod crash;
+pub mod doctor;
 mod engine;
 mod environment;
 pub mod exec;

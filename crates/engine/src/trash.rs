@@ -23,8 +23,8 @@ impl Inner {
     /// What is in the trash, newest first.
     pub(crate) async fn trash(&self) -> Result<Vec<TrashItem>, Problem> {
         let (home, keep) = (Arc::clone(&self.home), self.config.trash_time);
-        let found = blocking(move || home.trashed()).await?;
-        let mut items: Vec<_> = found.iter().map(|found| item(found, keep)).collect();
+        let found = blocking(move || home.trashed().map(|found| found.iter().map(|found| item(found, keep)).collect::<Vec<_>>()));
+        let mut items = found.await?;
         items.sort_by_key(|item| std::cmp::Reverse(item.removed_at));
         Ok(items)
     }
@@ -102,7 +102,13 @@ impl Inner {
     }
 
     /// Deletes for good what has been in the trash for longer than this. Or only says what that would be.
-    pub(crate) async fn collect_garbage(&self, older_than: Duration, only_say: bool) -> Result<GarbageCollected, Problem> {
+    /// An id narrows it to one thing.
+    pub(crate) async fn collect_garbage(
+        &self,
+        older_than: Duration,
+        id: Option<&str>,
+        only_say: bool,
+    ) -> Result<GarbageCollected, Problem> {
         let _turn = self.trash_turn.lock().await;
         let home = Arc::clone(&self.home);
         let now = Timestamp::now();
@@ -113,9 +119,17 @@ impl Inner {
             if age < older_than {
                 continue;
             }
-            let path = found.path.clone();
-            done.bytes += blocking(move || disk_usage(&path)).await;
-            done.items.push(item(&found, self.config.trash_time));
+            if id.is_some_and(|id| found.id() != id) {
+                continue;
+            }
+            let keep = self.config.trash_time;
+            let (found, item) = blocking(move || {
+                let item = item(&found, keep);
+                (found, item)
+            })
+            .await;
+            done.bytes += item.bytes;
+            done.items.push(item);
             if !only_say {
                 self.delete_for_good(found).await?;
             }
@@ -144,7 +158,7 @@ impl Inner {
 
     /// Deletes what has been in the trash for as long as it is kept.
     pub(crate) async fn delete_expired(&self) {
-        match self.collect_garbage(self.config.trash_time, false).await {
+        match self.collect_garbage(self.config.trash_time, None, false).await {
             Ok(done) if done.items.is_empty() => {}
             Ok(done) => {
                 tracing::info!(items = done.items.len(), bytes = done.bytes, "emptied the trash");
@@ -196,15 +210,15 @@ fn task_disk(home: &Home, id: TaskId, env_id: EnvironmentId, title: &model::name
     TaskDisk { task_id: id, env_id, title: title.clone(), bytes: bytes.max(worktree + logs), worktree, logs }
 }
 
+/// Reads the size of all of it.
 fn item(found: &Trashed, keep: Duration) -> TrashItem {
-    let folder = found.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let (kind, id, name, env_id) = match &found.what {
-        TrashedThing::Task(task, _) => (TrashKind::Task, task.task_id.to_string(), task.title.to_string(), Some(task.env_id)),
-        TrashedThing::Environment(environment) => {
-            (TrashKind::Environment, environment.env_id.to_string(), environment.name.to_string(), None)
-        }
-        TrashedThing::Other => (TrashKind::Other, folder.clone(), folder, None),
+    let id = found.id();
+    let (kind, name, env_id) = match &found.what {
+        TrashedThing::Task(task, _) => (TrashKind::Task, task.title.to_string(), Some(task.env_id)),
+        TrashedThing::Environment(environment) => (TrashKind::Environment, environment.name.to_string(), None),
+        TrashedThing::Other => (TrashKind::Other, id.clone(), None),
     };
+    let bytes = disk_usage(&found.path);
     let expires_at = found.removed_at.checked_add(keep).unwrap_or(Timestamp::MAX);
-    TrashItem { kind, id, name, env_id, removed_at: found.removed_at, expires_at }
+    TrashItem { kind, id, name, env_id, bytes, removed_at: found.removed_at, expires_at }
 }

@@ -9,8 +9,8 @@ use engine::exec::{CommandSpec, RunProgramError, Tool};
 use model::CODEX_VERSION;
 use model::problem::{Problem, ProblemKind};
 
-use crate::codex_version::{CodexVersion, OLDEST};
 use crate::printer;
+use model::codex::{CodexVersion, OLDEST_CODEX};
 
 /// How long npm may take to fetch Codex over a slow line.
 const INSTALL_LIMIT: Duration = Duration::from_mins(15);
@@ -43,7 +43,7 @@ async fn usable_on_path(config: &Config) -> Option<PathBuf> {
             path.parent().map(Path::to_owned)
         }
         Some(version) => {
-            printer::remark(format!("  the Codex CLI at {} is {version}, older than {OLDEST}: left alone", path.display()));
+            printer::remark(format!("  the Codex CLI at {} is {version}, older than {OLDEST_CODEX}: left alone", path.display()));
             None
         }
         None => {

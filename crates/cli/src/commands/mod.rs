@@ -4,7 +4,6 @@
 mod demo;
 mod demo_codex;
 mod doctor;
-mod doctor_worker;
 mod env;
 mod env_values;
 mod image;

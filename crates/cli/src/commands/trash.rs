@@ -98,7 +98,7 @@ pub(crate) async fn restore_environment(client: &Client, wanted: &str, json: boo
 
 pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) -> Result<ExitCode, Problem> {
     let older_than_days = if asked.all { Some(0) } else { asked.older_than };
-    let body = CollectGarbage { older_than_days, dry_run: asked.dry_run };
+    let body = CollectGarbage { older_than_days, id: None, dry_run: asked.dry_run };
     let done: GarbageCollected = client.send(Method::POST, "/api/v1/gc", &body).await?;
     if json {
         printer::json(&done)?;

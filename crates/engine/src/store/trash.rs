@@ -30,6 +30,17 @@ pub struct Trashed {
     pub removed_at: Timestamp,
 }
 
+impl Trashed {
+    /// Its id, or the name of its folder where it has none.
+    pub fn id(&self) -> String {
+        match &self.what {
+            TrashedThing::Task(task, _) => task.task_id.to_string(),
+            TrashedThing::Environment(environment) => environment.env_id.to_string(),
+            TrashedThing::Other => self.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        }
+    }
+}
+
 /// What something in the trash was.
 #[derive(Debug)]
 pub enum TrashedThing {

@@ -30,6 +30,9 @@ pub struct TrashItem {
     pub name: String,
     /// A task's environment.
     pub env_id: Option<EnvironmentId>,
+    /// What it takes of the disk, in bytes.
+    #[serde(default)]
+    pub bytes: u64,
     /// When it was removed.
     #[schema(value_type = String, format = DateTime)]
     pub removed_at: Timestamp,
@@ -45,6 +48,9 @@ pub struct CollectGarbage {
     /// Delete what was removed so many days ago or earlier: 0 is everything. As long as things are kept where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_than_days: Option<u32>,
+    /// Only the thing with this id, as the list of the trash has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Only say what would be deleted.
     #[serde(default)]
     pub dry_run: bool,

@@ -14,6 +14,7 @@ mod shell;
 mod transcript;
 mod trouble;
 mod usage;
+mod version;
 
 pub use event::CodexEvent;
 pub use item::{
@@ -27,3 +28,4 @@ pub use printable::{printable, printable_line};
 pub use shell::unwrap_shell;
 pub use transcript::{EntryKind, TranscriptEntry, activity, transcribe};
 pub use usage::{Usage, UsageReport, UsageScope};
+pub use version::{CodexVersion, OLDEST_CODEX};

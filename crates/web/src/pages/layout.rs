@@ -97,6 +97,16 @@ pub(super) fn status(status: TaskStatus) -> Markup {
     html! { span class={ "status s-" (status.as_str()) } { span aria-hidden="true" { (shape) } " " (status.as_str()) } }
 }
 
+/// A size on disk, in words.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        ..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{} KiB", bytes / 1024),
+        1_048_576..1_073_741_824 => format!("{} MiB", bytes / 1_048_576),
+        _ => format!("{}.{} GiB", bytes / 1_073_741_824, bytes % 1_073_741_824 * 10 / 1_073_741_824),
+    }
+}
+
 /// A moment: as an age where a script runs, else in full.
 pub(super) fn age(at: Timestamp) -> Markup {
     html! { time datetime=(at.to_string()) data-age { (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }

@@ -3,7 +3,7 @@
 //!
 //! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`], [`browser`]: what all pages share.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
-//!   [`notices`]: one file per page and its forms.
+//!   [`trash`], [`notices`]: one file per page and its forms.
 //! * [`upload`], [`images`]: images on their way in, and shown.
 //! * [`form`], [`environment_form`], [`refs`], [`confirm`]: fields with what is wrong beside them, proposals, and the second question.
 //! * [`steps`]: how far a run is before it speaks.
@@ -34,6 +34,7 @@ mod task;
 mod tasks;
 mod text;
 mod timing;
+mod trash;
 mod upload;
 
 use axum::Router;
@@ -92,6 +93,11 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/settings/notices/devices", post(notices::subscribe))
         .route("/settings/notices/devices/{id}/test", post(notices::test_device))
         .route("/settings/notices/devices/{id}/remove", post(notices::remove))
+        .route("/settings/check", get(settings::check))
+        .route("/trash", get(trash::page))
+        .route("/trash/tasks/{id}/restore", post(trash::restore_task))
+        .route("/trash/environments/{id}/restore", post(trash::restore_environment))
+        .route("/trash/delete", get(trash::ask_delete).post(trash::delete))
         .route("/settings/sessions/{id}/revoke", post(settings::revoke))
         .route("/manifest.webmanifest", get(assets::manifest))
         .route("/sw.js", get(assets::service_worker))

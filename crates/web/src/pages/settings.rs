@@ -1,19 +1,35 @@
-//! Health and settings: whether tasks can run, what takes how much of the disk, which browsers are signed in, what is in the trash.
-//! What is wrong comes with what to do about it.
+//! Health and settings: whether tasks can run, what takes how much of the disk, which browsers are signed in.
+//! What is wrong comes with what to do about it. What takes a while is looked at only when somebody asks.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
+use engine::doctor::{Finding, Level};
 use maud::{Markup, html};
+use model::api::DiskView;
+use model::codex::printable_line;
 
-use super::layout::{self, Place, age, button_form};
+use super::layout::{self, Place, age, button_form, size};
 use super::session::{Signed, SignedForm};
 use super::{Answer, Page, PageProblem, browser, see};
 use crate::router::Api;
 
+/// How many tasks are named that take the most of the disk.
+const LARGEST: usize = 10;
+
 pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
+    whole(&signed, &api, None).await
+}
+
+/// The same, with everything that `doctor` looks at.
+pub(crate) async fn check(signed: Signed, State(api): State<Api>) -> Answer {
+    let findings = api.engine.doctor().await;
+    whole(&signed, &api, Some(&findings)).await
+}
+
+async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answer {
     let status = api.engine.fresh_status().await;
     let disk = api.engine.disk().await;
-    let own = signed.id(&api);
+    let own = signed.id(api);
     let body = html! {
         h1 { "Health" }
         @for trouble in &status.troubles { p.warning role="alert" { (trouble.detail) } }
@@ -30,14 +46,14 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
             dt { "running since" } dd { (age(status.started_at)) }
             dt { "runs" } dd { (status.active_runs) " active, " (status.queued_runs) " waiting" }
         }
-        h2 { "Disk" }
-        p.facts { (size(disk.free)) " free" }
-        ul.plain {
-            @for environment in &disk.environments {
-                li { (environment.name) ": " (size(environment.mirror)) " in its mirror, " (size(environment.tasks)) " in tasks" }
-            }
-            li { "trash: " (size(disk.trash)) }
+        h2 #check { "Check" }
+        @if let Some(findings) = findings { (found(findings)) }
+        form method="get" action="/settings/check" {
+            button type="submit" { @if findings.is_some() { "Check again" } @else { "Check now" } }
+            p.quiet { "Looks at git, the home, the disk, the worker and the login, as " code { "codex-orchestrator doctor" } " does. It can take some seconds." }
         }
+        h2 { "Disk" }
+        (taken(&disk))
         h2 { "Notices" }
         @for damaged in api.engine.notices().damaged {
             p.warning role="alert" { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) }
@@ -53,9 +69,9 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
                 li {
                     span title=(session.label) { (browser::name(&session.label)) } " · " (age(session.created_at))
                     @if session.id == own {
-                        " · this browser " (button_form(&signed, "/sign-out", "Sign out", "small", None))
+                        " · this browser " (button_form(signed, "/sign-out", "Sign out", "small", None))
                     } @else {
-                        " " (button_form(&signed, &format!("/settings/sessions/{}/revoke", session.id), "Revoke", "small", Some("Sign this browser out?")))
+                        " " (button_form(signed, &format!("/settings/sessions/{}/revoke", session.id), "Revoke", "small", Some("Sign this browser out?")))
                     }
                 }
             }
@@ -69,14 +85,53 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
     Ok(Page(layout::page("Health", Place::Settings, &body)))
 }
 
-fn size(bytes: u64) -> Markup {
-    let text = match bytes {
-        ..1024 => format!("{bytes} B"),
-        1024..1_048_576 => format!("{} KiB", bytes / 1024),
-        1_048_576..1_073_741_824 => format!("{} MiB", bytes / 1_048_576),
-        _ => format!("{}.{} GiB", bytes / 1_073_741_824, bytes % 1_073_741_824 * 10 / 1_073_741_824),
-    };
-    html! { (text) }
+/// Each finding with what to do about it.
+fn found(findings: &[Finding]) -> Markup {
+    html! {
+        ul #findings.plain {
+            @for finding in findings {
+                @let (shape, class, word) = match finding.level {
+                    Level::Ok => ("✓", "good", "ok"),
+                    Level::Warning => ("!", "warning", "warning"),
+                    Level::Failure => ("✕", "error", "failure"),
+                };
+                li {
+                    p class=(class) { span aria-hidden="true" { (shape) } " " strong { (finding.check) } ", " (word) ": " (printable_line(&finding.found, 500)) }
+                    @for hint in &finding.hints { p.hint { "→ " (hint) } }
+                }
+            }
+        }
+    }
+}
+
+/// What takes how much of the disk: in all, by repository, and the largest tasks.
+fn taken(disk: &DiskView) -> Markup {
+    html! {
+        dl {
+            dt { "free" } dd { (size(disk.free)) @if disk.free < disk.floor { span.error { ", less than the floor of " (size(disk.floor)) ": no run begins" } } }
+            dt { "mirrors" } dd { (size(disk.mirrors)) }
+            dt { "worktrees" } dd { (size(disk.worktrees)) }
+            dt { "logs" } dd { (size(disk.logs)) }
+            dt { "other" } dd { (size(disk.other)) }
+            dt { "trash" } dd { (size(disk.trash)) " · " a href="/trash" { "what is in it" } }
+        }
+        @if !disk.environments.is_empty() {
+            h3 { "By repository" }
+            ul.plain {
+                @for one in &disk.environments {
+                    li { a href={ "/environments/" (one.env_id) } { (printable_line(one.name.as_str(), 120)) } ": " (size(one.mirror)) " in its mirror, " (size(one.tasks)) " in tasks" }
+                }
+            }
+        }
+        @if !disk.tasks.is_empty() {
+            h3 { "Largest tasks" }
+            ul.plain {
+                @for task in disk.tasks.iter().take(LARGEST) {
+                    li { a href={ "/tasks/" (task.task_id) } { (printable_line(task.title.as_str(), 120)) } ": " (size(task.bytes)) }
+                }
+            }
+        }
+    }
 }
 
 pub(crate) async fn revoke(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {

@@ -4,15 +4,15 @@
 use std::fmt;
 
 /// The oldest Codex CLI whose output and sessions are understood.
-pub(crate) const OLDEST: CodexVersion = CodexVersion([0, 75, 0]);
+pub const OLDEST_CODEX: CodexVersion = CodexVersion([0, 75, 0]);
 
 /// A released version, such as 0.169.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct CodexVersion([u32; 3]);
+pub struct CodexVersion([u32; 3]);
 
 impl CodexVersion {
     /// Reads a line such as `codex-cli 0.169.0`. What follows the numbers (`-alpha.1`) is left out.
-    pub(crate) fn parse(line: &str) -> Option<Self> {
+    pub fn parse(line: &str) -> Option<Self> {
         let word = line.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
         let numbers = word.split(['-', '+']).next()?;
         let mut parts = numbers.split('.').map(|part| part.parse().ok());
@@ -21,8 +21,8 @@ impl CodexVersion {
     }
 
     /// Whether its output and sessions are understood.
-    pub(crate) fn is_usable(self) -> bool {
-        self >= OLDEST
+    pub fn is_usable(self) -> bool {
+        self >= OLDEST_CODEX
     }
 }
 
@@ -62,6 +62,6 @@ mod tests {
 
     #[test]
     fn the_pinned_version_is_usable() {
-        assert!(CodexVersion::parse(model::CODEX_VERSION).expect("a version").is_usable());
+        assert!(CodexVersion::parse(crate::CODEX_VERSION).expect("a version").is_usable());
     }
 }

@@ -4,15 +4,14 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use engine::Config;
-use engine::exec::{CommandSpec, Tool};
-use engine::store::{CodexHome, Layout};
-use engine::worker::{Login, Worker, WorkerKind};
-use model::codex::printable_line;
+use model::codex::{CodexVersion, OLDEST_CODEX, printable_line};
 use model::container::{ContainerCheck, ContainerImage};
 
-use super::doctor::{Finding, Level};
-use crate::codex_version::{CodexVersion, OLDEST};
+use super::{Finding, Level};
+use crate::config::Config;
+use crate::exec::{CommandSpec, Tool};
+use crate::store::{CodexHome, Layout};
+use crate::worker::{self, Login, Worker, WorkerKind};
 
 /// Variables that log Codex in without a login.
 const KEYS: [&str; 2] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
@@ -33,7 +32,7 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let name = worker.status().name;
     match worker.kind() {
         WorkerKind::Container => {
-            let mut findings = containers(&engine::worker::check(config).await);
+            let mut findings = containers(&worker::check(config).await);
             findings.insert(0, Finding::new("worker", Level::Ok, format!("{name}, which is built in")));
             findings.push(stored_login(config));
             findings
@@ -99,7 +98,7 @@ fn stored_login(config: &Config) -> Finding {
 
 fn key_of_the_environment(config: &Config) -> Option<Finding> {
     let name = KEYS.into_iter().find(|name| config.environment.contains_key(OsStr::new(name)))?;
-    Some(Finding::new("login", Level::Ok, format!("Codex has {name}, where this command runs")))
+    Some(Finding::new("login", Level::Ok, format!("Codex has {name}, in the environment of this program")))
 }
 
 async fn codex(worker: &Worker) -> Finding {
@@ -113,9 +112,11 @@ async fn codex(worker: &Worker) -> Finding {
 fn version(said: &str) -> Finding {
     match CodexVersion::parse(said) {
         Some(version) if version.is_usable() => Finding::new("codex", Level::Ok, said),
-        Some(version) => {
-            Finding::new("codex", Level::Failure, format!("Codex {version} is older than {OLDEST}, the oldest that can be used"))
-        }
+        Some(version) => Finding::new(
+            "codex",
+            Level::Failure,
+            format!("Codex {version} is older than {OLDEST_CODEX}, the oldest that can be used"),
+        ),
         None => Finding::new(
             "codex",
             Level::Warning,
@@ -158,7 +159,7 @@ mod tests {
         let codex = folder.path().join("codex");
         std::fs::write(&codex, "#!/bin/sh\n[ \"$CODEX_HOME\" = /logged/in ]\n").expect("written");
         std::fs::set_permissions(&codex, std::fs::Permissions::from_mode(0o755)).expect("ours");
-        let base = engine::exec::BaseEnvironment::default().with("PATH", folder.path());
+        let base = crate::exec::BaseEnvironment::default().with("PATH", folder.path());
         let mut config = Config { worker: Some("host".to_owned()), base_environment: base, ..Config::for_home(folder.path()) };
         let worker = Worker::find(&config).expect("it is on PATH");
         assert_eq!(login(&config, &worker).await.level, Level::Warning);

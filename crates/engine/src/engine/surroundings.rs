@@ -1,10 +1,11 @@
-//! The facade's part about what is in a repository, and what an environment that sets nothing gets.
+//! The facade's part about what is in a repository, what an environment that sets nothing gets, and how this machine is.
 //! Ids are parsed here as in the rest of the facade; what is done is in `environment`.
 
 use model::api::{EnvironmentView, RefsQuery, RefsView};
 use model::problem::Problem;
 
 use super::Engine;
+use crate::doctor::{self, Finding};
 
 /// What runs get where their environment does not say.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,5 +51,12 @@ impl Engine {
             max_parallel_runs: config.max_parallel_runs,
             resume_interrupted: config.resume_interrupted,
         }
+    }
+
+    /// Looks at everything that tasks need, as `doctor` does. Takes a while, and no longer than a minute or so.
+    pub async fn doctor(&self) -> Vec<Finding> {
+        let mut findings = doctor::findings(&self.inner.config).await;
+        findings.push(doctor::running(&self.fresh_status().await));
+        findings
     }
 }

@@ -1,0 +1,184 @@
+//! What is needed on this machine, what is missing, and what to do about it: the same words for the command line and the pages.
+//!
+//! Each finding is one line with its remedy. It starts no run and changes nothing.
+//! * [`worker`]: the container engine and its image, or the Codex CLI of this machine, and the login.
+
+mod worker;
+
+use std::path::Path;
+use std::time::Duration;
+
+use model::api::ServerStatus;
+use rustix::fs::{Access, access};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::engine::blocking;
+use crate::git::Git;
+
+/// How long a program may take to say how it is, before that is the finding.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+/// Below this much free space a clone or a run is likely to fail.
+const LOW_SPACE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+
+/// How bad a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// All is well.
+    Ok,
+    /// Something may go wrong.
+    Warning,
+    /// No task can run.
+    Failure,
+}
+
+/// What was found of one thing.
+#[derive(Debug, Clone, Serialize)]
+pub struct Finding {
+    /// What was looked at.
+    pub check: &'static str,
+    /// How bad it is.
+    pub level: Level,
+    /// What was found, in a line.
+    pub found: String,
+    /// What to do about it.
+    pub hints: Vec<String>,
+}
+
+impl Finding {
+    /// A finding without a remedy.
+    pub fn new(check: &'static str, level: Level, found: impl Into<String>) -> Self {
+        Self { check, level, found: found.into(), hints: vec![] }
+    }
+
+    /// Adds what to do next.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    /// Adds what to do next, where anything is to be done.
+    pub fn hint_unless_ok(self, hint: &str) -> Self {
+        if self.level == Level::Ok { self } else { self.hint(hint) }
+    }
+}
+
+/// What is found without a server. `config` is what the asking program was started with.
+pub async fn findings(config: &Config) -> Vec<Finding> {
+    let (at, below) = (config.home.clone(), config.home.clone());
+    let mut findings = vec![git(config).await, blocking(move || home(&at)).await, blocking(move || space(&below)).await];
+    match tokio::time::timeout(PATIENCE, worker::findings(config)).await {
+        Ok(found) => findings.extend(found),
+        Err(_) => findings.push(
+            Finding::new("worker", Level::Warning, format!("it did not say how it is within {} s", PATIENCE.as_secs()))
+                .hint("the container engine, or Codex itself, may hang: look at it by hand"),
+        ),
+    }
+    findings
+}
+
+async fn git(config: &Config) -> Finding {
+    match Git::discover(config.base_environment.clone(), None).await {
+        Ok(git) if git.version().is_tested() => {
+            Finding::new("git", Level::Ok, format!("{} at {}", git.version(), git.tool().path().display()))
+        }
+        Ok(git) => Finding::new("git", Level::Warning, format!("{} is older than what is tested", git.version()))
+            .hint("install git 2.39 or newer"),
+        Err(error) => Finding::new("git", Level::Failure, error.to_string()).hint("install git 2.39 or newer"),
+    }
+}
+
+fn home(path: &Path) -> Finding {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let shown = path.display();
+    let Ok(metadata) = std::fs::metadata(path) else { return new_home(path) };
+    let refused = |why: String| {
+        Finding::new("home", Level::Failure, format!("{shown} {why}"))
+            .hint("mend its permissions, or choose another with ORCH_HOME")
+    };
+    if !metadata.is_dir() {
+        return refused("is not a folder".to_owned());
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return refused(format!("belongs to another user ({})", metadata.uid()));
+    }
+    if let Err(error) = tempfile::tempfile_in(path) {
+        return refused(format!("cannot be written: {error}"));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Finding::new("home", Level::Warning, format!("{shown} is open to others (mode {mode:03o})"))
+            .hint(format!("the next start of the server closes it; or now: chmod 700 {shown}"));
+    }
+    Finding::new("home", Level::Ok, format!("{shown}, for its owner only"))
+}
+
+/// A home that is not there yet needs a folder in which it can be made.
+fn new_home(path: &Path) -> Finding {
+    let shown = path.display();
+    let above = existing_above(path);
+    if above.is_dir() && access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
+        return Finding::new("home", Level::Ok, format!("{shown} will be made at the first start"));
+    }
+    Finding::new("home", Level::Failure, format!("{shown} cannot be made in {}", above.display()))
+        .hint("choose another with ORCH_HOME")
+}
+
+fn existing_above(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"))
+}
+
+fn space(home: &Path) -> Finding {
+    match rustix::fs::statvfs(existing_above(home)) {
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let shown = format!("{} GiB free", free >> 30);
+            if free < LOW_SPACE_BYTES {
+                Finding::new("disk", Level::Warning, shown).hint("free some space: a clone or a run needs room")
+            } else {
+                Finding::new("disk", Level::Ok, shown)
+            }
+        }
+        Err(error) => Finding::new("disk", Level::Warning, format!("the free space is unknown: {error}")),
+    }
+}
+
+/// A server says itself what a person must see to.
+pub fn running(status: &ServerStatus) -> Finding {
+    let all: Vec<_> = status.troubles.iter().chain(&status.hold).collect();
+    let mut told: Vec<_> = all.iter().map(|trouble| trouble.detail.as_str()).collect();
+    told.dedup();
+    if told.is_empty() {
+        return Finding::new("server", Level::Ok, "it is running");
+    }
+    let finding = Finding::new("server", Level::Warning, format!("it is running, and says: {}", told.join("; ")));
+    all.iter().flat_map(|trouble| &trouble.hints).fold(finding, |finding, hint| finding.hint(hint.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn levels(path: &Path) -> (Level, usize) {
+        let finding = home(path);
+        (finding.level, finding.hints.len())
+    }
+
+    #[test]
+    fn a_home_is_judged_by_whether_it_can_be_used_and_who_else_can() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(levels(&folder.path().join("not/there/yet")), (Level::Ok, 0));
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).expect("ours");
+        assert_eq!(levels(folder.path()), (Level::Warning, 1));
+        std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).expect("ours");
+        assert_eq!(levels(folder.path()), (Level::Ok, 0));
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").expect("written");
+        assert_eq!(levels(&file), (Level::Failure, 1));
+        assert_eq!(levels(&file.join("home")), (Level::Failure, 1));
+    }
+}
