@@ -55,12 +55,18 @@ async fn a_fetch_brings_what_is_new_and_says_why_it_failed() {
     let (status, fetched) = home.post(&format!("{path}/fetch"), &json!({})).await;
     assert_eq!((status, fetched["fetch"]["ended_at"].is_string(), &fetched["fetch"]["error"]), (200, true, &Value::Null));
     assert_eq!(names(&home.get(&format!("{path}/refs")).await.1), ["feature/new", "main"]);
+    let said = home.command(&["env", "refs", "upstream", "feat"]).output().await.expect("it runs");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("feature/new"), "{said:?}");
+    let said = home.command(&["env", "fetch", "upstream"]).output().await.expect("it runs");
+    assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).contains("upstream is up to date"), "{said:?}");
     fs_err::rename(upstream.path(), upstream.path().with_extension("away")).expect("a test's folder");
     let (status, failed) = home.post(&format!("{path}/fetch"), &json!({})).await;
     assert_eq!((status, &failed["code"]), (503, &json!("repository_not_found")), "{failed}");
     let (_, view) = home.get(&path).await;
     assert_eq!((&view["fetch"]["error"]["code"], &view["status"]), (&json!("repository_not_found"), &json!("ready")));
     assert!(!view["fetch"]["error"]["hints"].as_array().expect("hints").is_empty(), "{view}");
+    let said = home.command(&["env", "show", "upstream"]).output().await.expect("it runs");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("in vain: "), "{said:?}");
 }
 
 #[tokio::test]

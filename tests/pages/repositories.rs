@@ -201,6 +201,30 @@ async fn a_task_shows_how_far_it_is_before_it_begins() {
     stage.content();
 }
 
+#[tokio::test]
+async fn a_task_that_waits_for_its_remote_says_so() {
+    let mut stage = Stage::new().await;
+    // Whoever reads the remote waits at its HEAD.
+    let file = |name: &str| stage.upstream.path().join(name);
+    let (head, away, gate) = (file("HEAD"), file("HEAD.away"), file("HEAD.gate"));
+    fs_err::rename(&head, &away).expect("a test's folder");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &head, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
+    let task = stage.home.task(&stage.env, "begin; end done").await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('newest commits')").await;
+    assert_eq!(stage.browser.value("document.querySelectorAll('.steps .done').length").await, 1, "it waits no more in the queue");
+    fs_err::rename(&head, &gate).expect("a test's folder");
+    fs_err::rename(&away, &head).expect("a test's folder");
+    tokio::task::spawn_blocking(move || fs_err::write(&gate, "ref: refs/heads/main\n"))
+        .await
+        .expect("it ends")
+        .expect("git reads it");
+    stage
+        .browser
+        .until("document.querySelector('#state .status').innerText.includes('completed') && !document.querySelector('.steps')")
+        .await;
+}
+
 /// A browser without scripts: a client with a cookie that reads forms and sends them.
 struct Plain {
     client: reqwest::Client,

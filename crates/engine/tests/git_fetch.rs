@@ -33,6 +33,25 @@ async fn moved_rewritten_and_deleted_branches_are_followed() {
 }
 
 #[tokio::test]
+async fn how_far_a_fetch_is_can_be_watched() {
+    let bench = Bench::new().await;
+    bench.upstream.commit("main", &[("a", "1\n"), ("b", "2\n")], "more");
+    let mut steps = bench.mirror.fetch_progress();
+    let watched = async {
+        loop {
+            steps.changed().await.expect("the mirror is there");
+            let step = *steps.borrow_and_update();
+            if let Some(step) = step {
+                return step;
+            }
+        }
+    };
+    let (step, ()) = tokio::join!(tokio::time::timeout(PATIENCE, watched), bench.fetch());
+    assert!(step.expect("git tells").total > 0);
+    assert_eq!(*bench.mirror.fetch_progress().borrow(), None, "between fetches there is none");
+}
+
+#[tokio::test]
 async fn a_branch_that_becomes_a_folder_of_branches_is_followed() {
     let bench = Bench::new().await;
     bench.upstream.commit("a", &[("x", "1\n")], "a");

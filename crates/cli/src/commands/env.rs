@@ -203,6 +203,10 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
     for (name, value) in env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)).chain(forge) {
         printer::line(format!("{name:<11} {value}"));
     }
+    if let Some(at) = env.fetch.ended_at {
+        let how = env.fetch.error.as_ref().map_or_else(String::new, |error| format!(", in vain: {}", printable(&error.message)));
+        printer::line(format!("{:<11} {at}{how}", "fetched"));
+    }
     if let Some(error) = &env.error {
         printer::line(format!("{:<11} {}", "error", printable(&error.message)));
         for hint in &error.hints {

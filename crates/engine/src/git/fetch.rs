@@ -14,13 +14,17 @@ use super::gate::FetchTicket;
 use super::locks::remove_stale_locks;
 use super::mirror::Mirror;
 use super::program::{Git, Place, QUICK};
-use crate::exec::{CommandSpec, Finished, RunProgramError, Stdin};
+use super::progress::Progress;
+use crate::exec::{CommandSpec, Finished, RunProgramError, Stderr, Stdin};
 
 /// How many of git's last lines an error repeats.
 const WORDS_LIMIT_LINES: usize = 6;
 
 /// What is in the lines that say what went wrong, between advice and progress.
 const TELLING: [&str; 7] = ["fatal: ", "error: ", "remote: ", "ssh: ", "denied", "verification failed", "IDENTIFICATION"];
+
+/// How lines begin that say only what git does.
+const NOISE: [&str; 4] = ["Cloning into", "hint:", "remote: Enumerating objects", "remote: Total "];
 
 /// A remote could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -170,8 +174,7 @@ pub(super) async fn run_network(command: CommandSpec<'_>) -> Result<Finished, Fe
 
 /// The last lines of stderr that say what went wrong: git's and the remote's errors, or else whatever is no progress.
 pub(super) fn telling_lines(stderr: &str) -> String {
-    let noise =
-        |line: &&str| line.is_empty() || line.contains('%') || line.starts_with("Cloning into") || line.starts_with("hint:");
+    let noise = |line: &&str| line.is_empty() || line.contains('%') || NOISE.iter().any(|beginning| line.starts_with(beginning));
     let mut lines: Vec<&str> = stderr.split(['\n', '\r']).map(str::trim).filter(|line| !noise(line)).collect();
     let is_error = |line: &str| TELLING.iter().any(|sign| line.contains(sign));
     if lines.iter().any(|line| is_error(line)) {
@@ -216,15 +219,22 @@ impl Mirror {
             }
             fetched => fetched,
         };
+        self.fetching().send_replace(None);
         keep_branches_stood_on(self.git(), self.path(), &standing).await?;
         fetched
     }
 
     async fn fetch_once(&self, deadline: Duration, cancel: &CancellationToken) -> Result<(), FetchError> {
+        let tell = |piece: &str| {
+            if let Some(step) = Progress::parse(piece) {
+                self.fetching().send_replace(Some(step));
+            }
+        };
         let command = self.git().network_command(Place::Mirror(self.path())).await?;
         // A branch of the remote may be checked out in a worktree; without `--update-head-ok` that would stop the whole fetch.
         let command = command.args(["fetch", "--prune", "--update-head-ok", "--no-tags", "--no-write-fetch-head"]);
-        let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "origin"]);
+        let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "--progress", "origin"]);
+        let command = command.stderr(Stderr::Progress(Box::new(tell)));
         run_network(command.deadline(deadline).cancel(cancel.clone())).await.map(drop)
     }
 }
@@ -288,6 +298,8 @@ mod tests {
     fn an_error_repeats_what_tells_and_not_the_progress() {
         let stderr = "Cloning into 'x'...\nReceiving objects:  10% (1/10)\rReceiving objects: 20% (2/10)\rfatal: early EOF\n";
         assert_eq!(telling_lines(stderr), "fatal: early EOF");
+        let broken_off = "remote: Enumerating objects: 5, done.\nremote: Total 5 (delta 0), reused 0\nfatal: early EOF\n";
+        assert_eq!(telling_lines(broken_off), "fatal: early EOF");
         let many = "line\n".repeat(20);
         assert_eq!(telling_lines(&many).matches("line").count(), WORDS_LIMIT_LINES);
         let advice =

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::ids::ObjectId;
+use tokio::sync::watch;
 
 use super::gate::{FetchGate, WriterGuard};
 use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
+use super::progress::Progress;
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// How many branches an error names.
@@ -84,6 +86,8 @@ struct Inner {
     git: Git,
     path: PathBuf,
     gate: FetchGate,
+    /// How far the fetch is that is under way.
+    fetching: watch::Sender<Option<Progress>>,
 }
 
 impl Mirror {
@@ -94,7 +98,9 @@ impl Mirror {
         if !path.join("HEAD").is_file() || !path.join("objects").is_dir() {
             return Err(OpenMirrorError::NotAMirror { path: path.display().to_string() });
         }
-        Ok(Self { inner: Arc::new(Inner { git: git.clone(), path, gate: FetchGate::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { git: git.clone(), path, gate: FetchGate::default(), fetching: watch::Sender::default() }),
+        })
     }
 
     /// Where it is.
@@ -109,6 +115,10 @@ impl Mirror {
 
     pub(super) fn gate(&self) -> &FetchGate {
         &self.inner.gate
+    }
+
+    pub(super) fn fetching(&self) -> &watch::Sender<Option<Progress>> {
+        &self.inner.fetching
     }
 
     pub(super) fn git(&self) -> &Git {

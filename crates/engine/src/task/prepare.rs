@@ -2,6 +2,7 @@
 //!
 //! The same for a first run and for a resume, whose worktree is usually there already. Nothing here trusts the worktree.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -49,9 +50,7 @@ impl Inner {
         let last = AtomicU8::new(u8::MAX);
         let progress = |step: git::Progress| {
             if last.swap(step.percent, Ordering::Relaxed) != step.percent {
-                let progress = Progress { phase: step.phase.as_str().to_owned(), percent: Some(step.percent) };
-                slot.set_progress(Some(progress.clone()));
-                self.feed.publish(FeedEvent::TaskProgress { task_id: slot.id, progress });
+                self.preparation_progressed(slot, &step);
             }
         };
         let path = self.home.layout.worktree(slot.id);
@@ -68,15 +67,32 @@ impl Inner {
         Ok(base)
     }
 
+    fn preparation_progressed(&self, slot: &TaskSlot, step: &git::Progress) {
+        let progress = Progress { phase: step.phase.as_str().to_owned(), percent: Some(step.percent) };
+        slot.set_progress(Some(progress.clone()));
+        self.feed.publish(FeedEvent::TaskProgress { task_id: slot.id, progress });
+    }
+
     /// The commit that the task's ref names now, after a fetch that began after the task was asked for.
     async fn newest_base(&self, mirror: &Mirror, slot: &TaskSlot, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
         let task = slot.record();
         let ticket = slot.asked().unwrap_or_else(|| mirror.fetch_ticket());
-        let fetch = mirror.fetch_since(ticket, self.config.fetch_time_limit, self.cancel.clone());
-        tokio::select! {
-            fetched = fetch => fetched.map_err(|error| fetch_failed(&error))?,
-            () = cancel.cancelled() => return Err(RunError::new("cancelled", "stopped before its worktree was made")),
+        let mut steps = mirror.fetch_progress();
+        let mut fetch = pin!(mirror.fetch_since(ticket, self.config.fetch_time_limit, self.cancel.clone()));
+        let mut last = u8::MAX;
+        loop {
+            tokio::select! {
+                fetched = &mut fetch => break fetched.map_err(|error| fetch_failed(&error))?,
+                () = cancel.cancelled() => return Err(RunError::new("cancelled", "stopped before its worktree was made")),
+                Ok(()) = steps.changed() => {
+                    let step = *steps.borrow_and_update();
+                    if let Some(step) = step.filter(|step| std::mem::replace(&mut last, step.percent) != step.percent) {
+                        self.preparation_progressed(slot, &step);
+                    }
+                }
+            }
         }
+        slot.set_progress(None);
         let unreadable =
             |error: &dyn std::fmt::Display| RunError::new("mirror_unreadable", format!("the mirror cannot be read: {error}"));
         let found = mirror.resolve_ref(task.git_ref.as_str()).await.map_err(|error| unreadable(&error))?;

@@ -3,6 +3,7 @@
 
 use std::cmp::Ordering;
 
+use engine::git::ProgressPhase;
 use maud::{Markup, html};
 use model::api::TaskView;
 use model::queue::{QueuePlace, WaitsFor};
@@ -29,9 +30,7 @@ const ALL: [(Step, &str); 4] = [
 fn step(view: &TaskView, run: &RunFile) -> Option<Step> {
     match run.status {
         RunStatus::Queued => Some(Step::Queued),
-        RunStatus::Preparing if view.progress.is_some() => Some(Step::Worktree),
-        RunStatus::Preparing if view.meta.base_sha.is_none() => Some(Step::Fetching),
-        RunStatus::Preparing => Some(Step::Worktree),
+        RunStatus::Preparing => Some(preparing(view)),
         // The thread is the first that an agent says.
         RunStatus::Running if run.thread_id.is_none() => Some(Step::Starting),
         RunStatus::Running
@@ -41,6 +40,13 @@ fn step(view: &TaskView, run: &RunFile) -> Option<Step> {
         | RunStatus::Stopped
         | RunStatus::Interrupted => None,
     }
+}
+
+/// A task without a commit to start from is on its way to one, until files are written.
+fn preparing(view: &TaskView) -> Step {
+    let phase = view.progress.as_ref().map(|progress| progress.phase.as_str());
+    let writes = [ProgressPhase::Updating, ProgressPhase::Filtering].iter().any(|writing| phase == Some(writing.as_str()));
+    if view.meta.base_sha.is_some() || writes { Step::Worktree } else { Step::Fetching }
 }
 
 /// The steps of a run that has not begun to speak; nothing for any other.
