@@ -113,9 +113,10 @@ fn variables(form: Form<'_>, one: &EnvironmentView) -> Markup {
 }
 
 fn container(form: Form<'_>, defaults: &Defaults) -> Markup {
+    let image = format!("Left empty: {}.", defaults.image);
     html! {
         p.quiet { "How the container of each run is made. These hold for the worker that runs Codex in containers." }
-        (form.field(Field::new("image", "Image", Kind::Code).empty(&defaults.image)))
+        (form.field(Field::new("image", "Image", Kind::Code).empty(&defaults.image).help(&image)))
         (form.field(Field::new("dockerfile", "Or a Dockerfile to build it from", Kind::Code).empty("none").help("An absolute path on the server's machine.")))
         (form.choice("user", "User", "Root can install packages.", &[("root", "root of the container"), ("caller", "the server's own user")]))
         (form.choice("network", "Network", "", &[("open", "open: everything but other containers"), ("none", "none: only the model"), ("allow", "allow: the model and the hosts below")]))
