@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::layout::{self, Place};
 use super::selected;
 use super::session::Signed;
-use super::{Answer, Page};
+use super::{Answer, Page, live};
 use crate::router::Api;
 
 /// So many tasks of a group are on one page.
@@ -83,6 +83,8 @@ impl Asked {
 }
 
 pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Query<Asked>) -> Answer {
+    // Asked before anything is read, so that no change falls between the page and its stream.
+    let live = live::address(&api);
     let parts = asked.groups().into_iter().map(|group| Ok((group, api.engine.tasks(&asked.query(group))?)));
     let parts = parts.collect::<Result<Vec<_>, Problem>>()?;
     let environments = api.engine.environments();
@@ -110,7 +112,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
         @if let Some(group) = TaskGroup::parse(&asked.group) {
             p { a href="/" { "← all tasks" } " · " (name(group)) }
         }
-        div #list data-live="/live" {
+        div #list data-live=(live) {
             @if parts.iter().all(|(_, page)| page.items.is_empty()) {
                 div.empty {
                     @if environments.items.is_empty() {
