@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod bundle;
+pub mod code;
 pub mod codex;
 pub mod container;
 pub mod diff;

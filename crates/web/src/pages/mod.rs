@@ -1,7 +1,7 @@
 //! The pages: hand work over, follow it and review it, from a phone or a desk. Plain links and forms first, made live where a
 //! script runs.
 //!
-//! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`assets`], [`browser`]: what all pages share.
+//! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: what all pages share.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
 //! * [`upload`], [`images`]: images on their way in, and shown.
@@ -14,6 +14,7 @@
 
 mod assets;
 mod browser;
+mod colour;
 mod confirm;
 mod entry;
 mod environment_form;

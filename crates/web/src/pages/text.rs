@@ -4,22 +4,52 @@
 //! https and mail alone; images become links, since a page loads nothing from elsewhere.
 
 use maud::{Markup, PreEscaped, html};
+use model::code::Language;
 use model::codex::printable;
-use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
+use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd};
+
+use super::colour;
 
 /// More of a message than this is shown as it is, without its form.
 const MARKDOWN_LIMIT_BYTES: usize = 200_000;
 
-/// Markdown as people read it.
+/// Markdown as people read it, with its code in colours.
 pub(super) fn markdown(text: &str) -> Markup {
     let text = printable(text);
     if text.len() > MARKDOWN_LIMIT_BYTES {
         return html! { pre.plain { (text) } };
     }
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
+    let mut events = Parser::new_ext(&text, options).map(harmless);
+    let mut shown = vec![];
+    while let Some(event) = events.next() {
+        let language = match &event {
+            Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
+                Language::named(info).map(|language| (language, info.clone()))
+            }
+            _ => None,
+        };
+        let Some((language, info)) = language else {
+            shown.push(event);
+            continue;
+        };
+        let inside = events.by_ref().take_while(|event| !matches!(event, Event::End(TagEnd::CodeBlock)));
+        let code: String =
+            inside.filter_map(|event| if let Event::Text(text) = event { Some(text.into_string()) } else { None }).collect();
+        shown.push(Event::Html(code_block(language, &info, &code).into_string().into()));
+    }
     let mut html_out = String::new();
-    pulldown_cmark::html::push_html(&mut html_out, Parser::new_ext(&text, options).map(harmless));
+    pulldown_cmark::html::push_html(&mut html_out, shown.into_iter());
     html! { div.markdown { (PreEscaped(html_out)) } }
+}
+
+fn code_block(language: &'static Language, info: &str, code: &str) -> Markup {
+    let pieces = colour::colours(language, code.lines());
+    html! {
+        pre { code class={ "language-" (info.split(' ').next().unwrap_or_default()) } {
+            @for (n, line) in code.lines().enumerate() { (colour::line(line, pieces.get(n), &[])) "\n" }
+        } }
+    }
 }
 
 /// HTML becomes text, and addresses become harmless.
@@ -97,6 +127,20 @@ pub(super) fn end_of(text: &str, lines: usize, bytes: usize) -> (&str, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn code_in_markdown_has_colours_and_stays_text() {
+        let html = markdown("a\n\n~~~rust\nlet a = \"<b>\";\n\n// </code><script>\n~~~\n\n*b*").into_string();
+        for part in [
+            "<span class=\"hl-keyword\">let</span>",
+            "&lt;b&gt;",
+            "// &lt;/code&gt;&lt;script&gt;</span>\n</code></pre>",
+            "<em>b</em>",
+        ] {
+            assert!(html.contains(part), "{part}: {html}");
+        }
+        assert!(!html.contains("<script"), "{html}");
+    }
 
     #[test]
     fn markdown_has_its_form() {

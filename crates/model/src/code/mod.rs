@@ -1,0 +1,371 @@
+//! Code as pieces with a meaning: what is a comment, a string, a number, a word of the language. Enough to read by, and no more:
+//! nothing here knows a grammar.
+//!
+//! [`Reader::line`] takes a line at a time and looks at each byte a fixed number of times, whatever is in it: there is nothing to
+//! compile, nothing to keep, and nothing a hostile text could hold up. Invariant: the pieces of a line end where the line ends.
+
+mod languages;
+
+pub use languages::Language;
+use languages::{Form, LANGUAGES, Span};
+
+/// What a piece of code is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Token {
+    /// For people.
+    Comment,
+    /// In quotes.
+    Text,
+    /// A number.
+    Number,
+    /// A word of the language.
+    Keyword,
+    /// What is called.
+    Function,
+    /// A type.
+    Type,
+    /// A key, an attribute, an annotation.
+    Attribute,
+}
+
+/// Where a piece ends, in bytes of its line, and what it is.
+pub type Piece = (usize, Option<Token>);
+
+impl Language {
+    /// The language of a file, by its name.
+    pub fn of_file(path: &str) -> Option<&'static Self> {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let end = name.rsplit_once('.').map(|(_, end)| end);
+        Self::called(name).or_else(|| Self::called(end?))
+    }
+
+    /// A language by what somebody called it, as behind the fence of a block of code.
+    pub fn named(info: &str) -> Option<&'static Self> {
+        Self::called(info.split([' ', ',', '{', '\t']).next()?)
+    }
+
+    fn called(name: &str) -> Option<&'static Self> {
+        let name = name.to_ascii_lowercase();
+        LANGUAGES.iter().find(|language| language.names.split(' ').any(|known| known == name))
+    }
+
+    fn is_keyword(&self, word: &str) -> bool {
+        let is_sql = self.names.starts_with("sql");
+        self.keywords.split_ascii_whitespace().any(|known| if is_sql { known.eq_ignore_ascii_case(word) } else { known == word })
+    }
+}
+
+/// What goes on from one line to the next.
+#[derive(Debug, Clone, Copy)]
+enum Inside {
+    Nothing,
+    Span(Span, Token),
+    Tag,
+}
+
+/// Reads code line by line.
+#[derive(Debug)]
+pub struct Reader {
+    language: &'static Language,
+    inside: Inside,
+}
+
+impl Reader {
+    /// Begins anew.
+    pub fn new(language: &'static Language) -> Self {
+        Self { language, inside: Inside::Nothing }
+    }
+
+    /// The pieces of the next line.
+    pub fn line(&mut self, line: &str) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = vec![];
+        let mut at = 0;
+        while at < line.len() {
+            let (length, token) = self.next(line, at);
+            at += length.max(1);
+            while !line.is_char_boundary(at) {
+                at += 1;
+            }
+            match pieces.last_mut() {
+                Some(last) if last.1 == token => last.0 = at,
+                _ => pieces.push((at, token)),
+            }
+        }
+        if let Inside::Span(Span { goes_on: false, .. }, _) = self.inside {
+            self.inside = Inside::Nothing;
+        }
+        pieces
+    }
+
+    /// How long the piece is that begins here, and what it is.
+    fn next(&mut self, line: &str, at: usize) -> (usize, Option<Token>) {
+        let rest = &line[at..];
+        match self.inside {
+            Inside::Span(span, token) => (self.end_of(span, rest), Some(token)),
+            Inside::Tag => self.in_tag(rest),
+            Inside::Nothing if self.language.form == Form::Markup => self.markup(rest),
+            Inside::Nothing => self.code(line, at),
+        }
+    }
+
+    /// Up to the end of what we are in, which may be in another line.
+    fn end_of(&mut self, span: Span, rest: &str) -> usize {
+        let mut from = 0;
+        while from < rest.len() {
+            if span.escapes && rest.as_bytes()[from] == b'\\' {
+                from += 2;
+            } else if rest.as_bytes()[from..].starts_with(span.close.as_bytes()) {
+                self.inside = Inside::Nothing;
+                return from + span.close.len();
+            } else {
+                from += 1;
+            }
+        }
+        rest.len()
+    }
+
+    fn opened(&mut self, spans: &[Span], token: Token, rest: &str) -> Option<(usize, Option<Token>)> {
+        let span = spans.iter().find(|span| rest.starts_with(span.open))?;
+        self.inside = Inside::Span(*span, token);
+        let inner = self.end_of(*span, &rest[span.open.len()..]);
+        Some((span.open.len() + inner, Some(token)))
+    }
+
+    fn code(&mut self, line: &str, at: usize) -> (usize, Option<Token>) {
+        let (language, rest) = (self.language, &line[at..]);
+        let before = line[..at].chars().next_back();
+        if language.form == Form::Prose && at == 0 && rest.starts_with('#') {
+            return (rest.len(), Some(Token::Keyword));
+        }
+        if let Some(found) = self.opened(language.comments, Token::Comment, rest) {
+            return found;
+        }
+        let is_apart = before.is_none_or(char::is_whitespace);
+        // `$#` and `http://` are no comments.
+        if language.line_comments.iter().any(|open| rest.starts_with(open) && (is_apart || *open == "//" && before != Some(':')))
+        {
+            return (rest.len(), Some(Token::Comment));
+        }
+        let is_word_before = before.is_some_and(is_word);
+        if language.names.starts_with("rust") && rest.starts_with('\'') {
+            return character(rest);
+        }
+        // The end of a word is no prefix of a string.
+        if !(is_word_before && rest.starts_with('r'))
+            && let Some((length, token)) = self.opened(language.strings, Token::Text, rest)
+        {
+            let is_key = language.form == Form::Keys && is_key(&rest[length..]);
+            return (length, if is_key { Some(Token::Attribute) } else { token });
+        }
+        if language.form == Form::Prose {
+            return (1, None);
+        }
+        if let Some(open) = language.attributes.iter().find(|open| rest.starts_with(**open)) {
+            let name = word(&rest[open.len()..], &[':', '.', '-']);
+            return (open.len() + name, Some(Token::Attribute).filter(|_| name > 0 || open.len() > 1));
+        }
+        let first = rest.chars().next().unwrap_or_default();
+        if first.is_ascii_digit() && !is_word_before {
+            return (word(rest, &['.']), Some(Token::Number));
+        }
+        if is_word(first) { self.word(rest) } else { (first.len_utf8(), None) }
+    }
+
+    fn word(&self, rest: &str) -> (usize, Option<Token>) {
+        let language = self.language;
+        let extra: &[char] = if language.form == Form::Keys { &['-', '.'] } else { &[] };
+        let length = word(rest, extra);
+        let (name, behind) = rest.split_at(length);
+        let is_type = language.form == Form::Typed && name.starts_with(|first: char| first.is_uppercase());
+        let token = match () {
+            () if language.form == Form::Keys && is_key(behind) => Some(Token::Attribute),
+            () if language.is_keyword(name) => Some(Token::Keyword),
+            () if behind.starts_with('(') || behind.starts_with("!(") || behind.starts_with("::<") => Some(Token::Function),
+            () if is_type => Some(Token::Type),
+            () => None,
+        };
+        (length, token)
+    }
+
+    fn markup(&mut self, rest: &str) -> (usize, Option<Token>) {
+        if let Some(found) = self.opened(self.language.comments, Token::Comment, rest) {
+            return found;
+        }
+        let name = rest.strip_prefix("</").or_else(|| rest.strip_prefix('<'));
+        match name {
+            Some(name) if name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '!' || first == '?') => {
+                self.inside = Inside::Tag;
+                (rest.len() - name.len() + 1 + word(&name[1..], &['-', ':', '.']), Some(Token::Keyword))
+            }
+            _ => (rest.find('<').filter(|at| *at > 0).unwrap_or(if name.is_some() { 1 } else { rest.len() }), None),
+        }
+    }
+
+    fn in_tag(&mut self, rest: &str) -> (usize, Option<Token>) {
+        if rest.starts_with('>') {
+            self.inside = Inside::Nothing;
+            return (1, Some(Token::Keyword));
+        }
+        for quote in ["\"", "'"] {
+            if let Some(inner) = rest.strip_prefix(quote) {
+                return (1 + inner.find(quote).map_or(inner.len(), |end| end + 1), Some(Token::Text));
+            }
+        }
+        match word(rest, &['-', ':', '@', '.']) {
+            0 => (1, None),
+            length => (length, Some(Token::Attribute)),
+        }
+    }
+}
+
+fn is_word(letter: char) -> bool {
+    letter.is_alphanumeric() || letter == '_'
+}
+
+/// How many bytes of a text are a word, in which some more letters may be.
+fn word(text: &str, extra: &[char]) -> usize {
+    text.find(|letter: char| !is_word(letter) && !extra.contains(&letter)).unwrap_or(text.len())
+}
+
+fn is_key(behind: &str) -> bool {
+    let behind = behind.trim_start_matches([' ', '\t']);
+    (behind.starts_with(':') && !behind.starts_with("::")) || (behind.starts_with('=') && !behind.starts_with("=="))
+}
+
+/// `'a'` is a character, `'a` a lifetime.
+fn character(rest: &str) -> (usize, Option<Token>) {
+    let mut letters = rest.char_indices().skip(1);
+    let closing = match letters.next() {
+        Some((_, '\\')) => rest[2..].char_indices().skip(1).take(12).find(|(_, letter)| *letter == '\'').map(|(at, _)| at + 2),
+        Some(_) => letters.next().filter(|(_, letter)| *letter == '\'').map(|(at, _)| at),
+        None => None,
+    };
+    match closing {
+        Some(at) => (at + 1, Some(Token::Text)),
+        None => (1 + word(&rest[1..], &[]), Some(Token::Attribute)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The pieces that are something, as `Token:text`.
+    fn read(language: &str, text: &str) -> String {
+        let mut reader = Reader::new(Language::named(language).expect("a known language"));
+        let mut found = vec![];
+        for line in text.split('\n') {
+            let mut from = 0;
+            for (end, token) in reader.line(line) {
+                found.extend(token.map(|token| format!("{token:?}:{}", &line[from..end])));
+                from = end;
+            }
+        }
+        found.join(" ")
+    }
+
+    #[test]
+    fn rust_is_read() {
+        let found = read("rust", "// why\n#[test]\nfn f<'a>(x: &'a Str) -> u8 { g(\"a\\\"b\", '\\n', 1.5) } // x");
+        assert_eq!(
+            found,
+            "Comment:// why Attribute:#[test Keyword:fn Attribute:'a Attribute:'a Type:Str Keyword:u8 Function:g \
+             Text:\"a\\\"b\" Text:'\\n' Number:1.5 Comment:// x"
+        );
+        assert_eq!(read("rust", "a(r#\"x \" y\"#); /* a\nb */ c"), "Function:a Text:r#\"x \" y\"# Comment:/* a Comment:b */");
+    }
+
+    #[test]
+    fn other_languages_are_read() {
+        for (language, text, expect) in [
+            (
+                "python",
+                "@a.b\ndef f():\n  \"\"\"x\ny\"\"\" # z",
+                "Attribute:@a.b Keyword:def Function:f Text:\"\"\"x Text:y\"\"\" Comment:# z",
+            ),
+            (
+                "sh",
+                "if [ \"$a\" ]; then echo $b # c\ncurl http://x#y",
+                "Keyword:if Text:\"$a\" Keyword:then Keyword:echo Attribute:$b Comment:# c",
+            ),
+            ("js", "const a = `x\n${y}`; f(null)", "Keyword:const Text:`x Text:${y}` Function:f Keyword:null"),
+            ("json", "{\"a\": [1, true, \"b\"]}", "Attribute:\"a\" Number:1 Keyword:true Text:\"b\""),
+            ("yaml", "a-b: no # c", "Attribute:a-b Keyword:no Comment:# c"),
+            ("toml", "[x]\na = \"b\"", "Attribute:a Text:\"b\""),
+            (
+                "html",
+                "a <b c=\"d\">e</b> <!-- f\ng --> < h",
+                "Keyword:<b Attribute:c Text:\"d\" Keyword:> Keyword:</b> Comment:<!-- f Comment:g -->",
+            ),
+            ("sql", "SELECT a -- b", "Keyword:SELECT Comment:-- b"),
+            ("markdown", "# a\nb `c` d", "Keyword:# a Text:`c`"),
+            ("css", "a { color: red; } /* b */", "Attribute:color Comment:/* b */"),
+        ] {
+            assert_eq!(read(language, text), expect, "{language}");
+        }
+    }
+
+    #[test]
+    fn languages_are_known_by_their_names_and_files() {
+        for path in [
+            "src/a.rs",
+            "a.py",
+            "b/c.ts",
+            "x.TSX",
+            "Makefile",
+            "a/Dockerfile",
+            "Cargo.toml",
+            "Cargo.lock",
+            "a.sh",
+            "A.java",
+            "a.kt",
+            "a.c",
+        ] {
+            assert!(Language::of_file(path).is_some(), "{path}");
+        }
+        for path in ["", "a", "notes.txt", "a/.", "x.<script>", "a.", "rust/x"] {
+            assert!(Language::of_file(path).is_none(), "{path}");
+        }
+        for (info, is_known) in
+            [("rust", true), ("js", true), ("rust,ignore", true), ("sh {x}", true), ("", false), ("text", false)]
+        {
+            assert_eq!(Language::named(info).is_some(), is_known, "{info}");
+        }
+    }
+
+    #[test]
+    fn a_long_and_odd_line_is_read_in_passing() {
+        for language in LANGUAGES {
+            let name = language.names.split(' ').next().expect("a name");
+            for odd in ["\"", "'", "/*", "<", "\\", "r#\"", "#[", "((((", "$", "é", "::<", "<a ", "--[["] {
+                let line = odd.repeat(5_000);
+                assert_eq!(
+                    Reader::new(Language::named(name).expect("known")).line(&line).last().map(|piece| piece.0),
+                    Some(line.len()),
+                    "{name} {odd}"
+                );
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn pieces_follow_each_other_to_the_end_of_their_line(
+            text in "([a-z(){}\\[\\]\"'`/*<>&;:=#$@!\\\\ é\u{1F600}\t\n0-9-]|fn |r#\"|//|/\\*|<!--|\"\"\"){0,120}"
+        ) {
+            for language in LANGUAGES {
+                let mut reader = Reader::new(language);
+                for line in text.split('\n') {
+                    let mut from = 0;
+                    for (end, _) in reader.line(line) {
+                        prop_assert!(end > from && line.is_char_boundary(end));
+                        from = end;
+                    }
+                    prop_assert_eq!(from, line.len());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Syntax colours: lines of code as spans with one of a few classes. The text itself is never changed, and nothing of it becomes a
+//! class. What is too large, or has a line that is too long, stays plain.
+
+use std::ops::Range;
+
+use maud::{Markup, html};
+use model::code::{Language, Piece, Reader, Token};
+
+/// A text of more bytes than this stays plain.
+const TEXT_LIMIT_BYTES: usize = 200_000;
+
+/// A line of more bytes than this ends the colours: nobody reads it, and its spans would be many.
+const LINE_LIMIT_BYTES: usize = 1_000;
+
+/// The pieces of each line of a text that goes on from line to line. Lines from which on there are no colours are missing.
+pub(super) fn colours<'a>(language: &'static Language, lines: impl Iterator<Item = &'a str> + Clone) -> Vec<Vec<Piece>> {
+    if lines.clone().map(str::len).sum::<usize>() > TEXT_LIMIT_BYTES {
+        return vec![];
+    }
+    let mut reader = Reader::new(language);
+    lines.take_while(|line| line.len() <= LINE_LIMIT_BYTES).map(|line| reader.line(line)).collect()
+}
+
+fn class(token: Token) -> &'static str {
+    match token {
+        Token::Comment => "hl-comment",
+        Token::Text => "hl-string",
+        Token::Number => "hl-number",
+        Token::Keyword => "hl-keyword",
+        Token::Function => "hl-function",
+        Token::Type => "hl-type",
+        Token::Attribute => "hl-attribute",
+    }
+}
+
+/// A line with its colours, and with some ranges of it marked besides. Without pieces it is plain.
+pub(super) fn line(text: &str, pieces: Option<&Vec<Piece>>, marked: &[Range<usize>]) -> Markup {
+    let plain = vec![(text.len(), None)];
+    let pieces = pieces.unwrap_or(&plain);
+    let mut parts = vec![];
+    let mut from = 0;
+    for range in marked {
+        parts.extend([(from..range.start, false), (range.clone(), true)]);
+        from = range.end;
+    }
+    parts.push((from..text.len(), false));
+    // Both are in order, so each piece is looked at once for each part that it is in.
+    let mut first = 0;
+    html! {
+        @for (part, is_marked) in parts.into_iter().filter(|(part, _)| !part.is_empty()) {
+            @let () = while pieces.get(first).is_some_and(|(end, _)| *end <= part.start) { first += 1 };
+            @let start = first.checked_sub(1).map_or(0, |before| pieces[before].0);
+            @let spans = spans(text, &part, start, &pieces[first..]);
+            @if is_marked { mark { (spans) } } @else { (spans) }
+        }
+    }
+}
+
+/// A part of a line. `start` is where the first of the pieces begins.
+fn spans(text: &str, part: &Range<usize>, start: usize, pieces: &[Piece]) -> Markup {
+    let starts = std::iter::once(start).chain(pieces.iter().map(|(end, _)| *end));
+    let within = starts.zip(pieces).take_while(|(start, _)| *start < part.end);
+    html! {
+        @for (start, (end, token)) in within {
+            @let shown = &text[start.max(part.start)..(*end).min(part.end)];
+            @if let Some(token) = token { span class=(class(*token)) { (shown) } } @else { (shown) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn shown(language: &str, text: &str) -> String {
+        let pieces = colours(Language::named(language).expect("a known language"), text.split('\n'));
+        let lines = text.split('\n').enumerate().map(|(n, text)| line(text, pieces.get(n), &[]).into_string());
+        lines.collect::<Vec<_>>().join("\n")
+    }
+
+    /// What a reader reads.
+    fn without_tags(html: &str) -> String {
+        let text: String = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+        text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
+    }
+
+    #[test]
+    fn code_has_colours_by_what_it_means() {
+        let html = shown("rust", "// <b>\nlet x = f(\"a\", 3);");
+        assert_eq!(
+            html,
+            "<span class=\"hl-comment\">// &lt;b&gt;</span>\n<span class=\"hl-keyword\">let</span> x = <span class=\"hl-function\">f</span>(\
+             <span class=\"hl-string\">&quot;a&quot;</span>, <span class=\"hl-number\">3</span>);"
+        );
+    }
+
+    #[test]
+    fn what_is_large_stays_plain() {
+        let count = |text: &str| colours(Language::named("rust").expect("known"), text.split('\n')).len();
+        assert_eq!(count("fn a() {}\nfn b() {}"), 2);
+        assert_eq!(count(&format!("fn a() {{}}\n{}\nfn b() {{}}", "x".repeat(2_000))), 1, "a line that is too long ends them");
+        assert_eq!(count(&"fn a() {}\n".repeat(30_000)), 0);
+    }
+
+    #[test]
+    fn marks_and_colours_are_nested_properly() {
+        let text = "let name = \"<b>\";";
+        let pieces = colours(Language::named("rust").expect("known"), std::iter::once(text));
+        let html = line(text, pieces.first(), &[2..13, 15..16]).into_string();
+        assert_eq!(
+            html,
+            "<span class=\"hl-keyword\">le</span><mark><span class=\"hl-keyword\">t</span> name = \
+             <span class=\"hl-string\">&quot;&lt;</span></mark><span class=\"hl-string\">b&gt;</span>\
+             <mark><span class=\"hl-string\">&quot;</span></mark>;"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn the_text_stays_what_it_was(
+            text in "([a-z(){}\"'/*<>&;#=\\\\ é\u{1F600}\t\n]|fn |let |//|/\\*|</script>|<!--){0,80}",
+            cuts in proptest::collection::vec(0_usize..40, 4),
+        ) {
+            for language in ["rust", "html", "markdown", "sh", "js", "python", "yaml"] {
+                prop_assert_eq!(without_tags(&shown(language, &text)), text.clone());
+            }
+            let first = text.split('\n').next().unwrap_or_default();
+            let at = |n: usize| (0..=first.len().min(n)).rev().find(|at| first.is_char_boundary(*at)).unwrap_or(0);
+            let mut cuts: Vec<_> = cuts.into_iter().map(at).collect();
+            cuts.sort_unstable();
+            let pieces = colours(Language::named("html").expect("known"), std::iter::once(first));
+            let html = line(first, pieces.first(), &[cuts[0]..cuts[1], cuts[2]..cuts[3]]).into_string();
+            prop_assert_eq!(without_tags(&html), first);
+            prop_assert_eq!(html.matches("<mark>").count(), html.matches("</mark>").count());
+        }
+    }
+}
