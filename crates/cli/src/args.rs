@@ -461,6 +461,9 @@ pub(crate) enum TaskCommand {
         /// Only what this run changed
         #[arg(long, value_name = "N")]
         run: Option<u32>,
+        /// Only what changed since somebody marked the changes as viewed on the pages
+        #[arg(long, conflicts_with = "run")]
+        since_viewed: bool,
         /// Only which files changed, and by how many lines
         #[arg(long)]
         stat: bool,

@@ -15,7 +15,7 @@ use model::api::{
     CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent, GarbageCollected, Page,
     PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView, TrashItem,
 };
-use model::diff::Diff;
+use model::diff::{Diff, Picture, PictureKind};
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
 use model::image::{self, Image};
 use model::names::{Prompt, Setting};
@@ -29,7 +29,7 @@ use crate::environment::EnvironmentSlot;
 use crate::git::Whitespace;
 pub(crate) use crate::inner::{Inner, blocking};
 use crate::sessions::SessionView;
-use crate::task::TaskSlot;
+use crate::task::{Changes, PictureSide, ReviewState, TaskSlot};
 use crate::times::LineTimes;
 pub use surroundings::RunDefaults;
 
@@ -341,15 +341,41 @@ impl Engine {
         self.inner.disk().await
     }
 
-    /// What the task, or one run of it, changed.
-    pub async fn diff(&self, id: &str, run: Option<RunNumber>, whitespace: Whitespace) -> Result<Diff, Problem> {
-        let patch = self.inner.patch(self.task_slot(id)?.as_ref(), run, whitespace).await?;
+    /// What the task, or a part of its work, changed.
+    pub async fn diff(&self, id: &str, changes: Changes, whitespace: Whitespace) -> Result<Diff, Problem> {
+        let patch = self.inner.patch(self.task_slot(id)?.as_ref(), changes, whitespace).await?;
         Ok(blocking(move || Diff::parse(&patch)).await)
     }
 
     /// The same as a patch that `git apply` takes.
-    pub async fn patch(&self, id: &str, run: Option<RunNumber>) -> Result<Vec<u8>, Problem> {
-        self.inner.patch(self.task_slot(id)?.as_ref(), run, Whitespace::Counts).await
+    pub async fn patch(&self, id: &str, changes: Changes) -> Result<Vec<u8>, Problem> {
+        self.inner.patch(self.task_slot(id)?.as_ref(), changes, Whitespace::Counts).await
+    }
+
+    /// How far the task's changes were looked at.
+    pub async fn review_state(&self, id: &str) -> Result<ReviewState, Problem> {
+        self.inner.review_state(self.task_slot(id)?.as_ref()).await
+    }
+
+    /// Writes down that everything up to a commit of the task's branch was looked at.
+    pub async fn mark_viewed(&self, id: &str, commit: &str) -> Result<(), Problem> {
+        self.inner.mark_viewed(self.task_slot(id)?.as_ref(), commit).await
+    }
+
+    /// The pictures among these changes, by their names.
+    pub async fn changed_pictures(&self, id: &str, changes: Changes) -> Result<Vec<Picture>, Problem> {
+        self.inner.changed_pictures(self.task_slot(id)?.as_ref(), changes).await
+    }
+
+    /// One of them.
+    pub async fn changed_picture(
+        &self,
+        id: &str,
+        changes: Changes,
+        path: &str,
+        side: PictureSide,
+    ) -> Result<(PictureKind, Vec<u8>), Problem> {
+        self.inner.changed_picture(self.task_slot(id)?.as_ref(), changes, path, side).await
     }
 
     /// An image of one of the task's prompts, by the name of its file.

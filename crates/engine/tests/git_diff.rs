@@ -6,7 +6,7 @@ mod git_support;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use engine::git::{DiffError, Git, Mirror, Whitespace};
+use engine::git::{DiffError, Git, Mirror, Standing, Whitespace};
 use git_support::{Bench, base, committed, write};
 use model::ids::ObjectId;
 
@@ -115,4 +115,37 @@ async fn a_commit_that_is_not_there_is_an_error() {
     let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
     assert!(matches!(bench.mirror.patch(&main, &nowhere, Whitespace::Counts, 1000).await, Err(DiffError::Program(_))));
     assert!(bench.mirror.stat(&main, &nowhere).await.is_err());
+}
+
+#[tokio::test]
+async fn contents_are_found_by_their_files_and_read_up_to_a_limit() {
+    let bench = Bench::new().await;
+    let (from, to) = changed(&bench).await;
+    let contents = bench.mirror.changed_contents(&from, &to).await.expect("it can be compared");
+    let of = |path: &str| contents.iter().find(|found| found.path == path).unwrap_or_else(|| panic!("{path} is missing"));
+    assert_eq!((of("link").old.clone(), of("link").new.clone()), (None, None), "a link is no file");
+    assert!(of("gone.txt").new.is_none() && of("renamed \u{e4}.txt").old == of("renamed \u{e4}.txt").new);
+    assert!(of("tab\tquote\".txt").old.is_none());
+    let binary = of("binary.bin").new.clone().expect("it is new");
+    let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
+    let sizes = bench.mirror.content_sizes(&[nowhere.clone(), binary.clone()]).await.expect("they are known");
+    assert_eq!(sizes, [None, Some(6)]);
+    assert_eq!(bench.mirror.content(&binary, 6).await.expect("it is there"), [0, 1, 2, 255, 0, 10]);
+    assert!(matches!(bench.mirror.content(&binary, 5).await, Err(DiffError::TooLarge { max: 5 })));
+    assert!(bench.mirror.content(&to, 1000).await.is_err(), "a commit is no file");
+    assert!(bench.mirror.content(&nowhere, 1000).await.is_err());
+}
+
+#[tokio::test]
+async fn a_commit_stands_before_elsewhere_or_is_gone() {
+    let bench = Bench::new().await;
+    let (from, to) = changed(&bench).await;
+    for (commit, of, expect) in [
+        (&from, &to, Standing::Before),
+        (&to, &to, Standing::Before),
+        (&to, &from, Standing::Elsewhere),
+        (&"1".repeat(40).parse().expect("an id"), &to, Standing::Gone),
+    ] {
+        assert_eq!(bench.mirror.standing(commit, of).await.expect("git knows"), expect, "{commit} of {of}");
+    }
 }

@@ -64,13 +64,18 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Stop { task } => stop(client, task, json).await,
         TaskCommand::Archive { tasks } => archive(client, tasks, "archive", json).await,
         TaskCommand::Unarchive { tasks } => archive(client, tasks, "unarchive", json).await,
-        TaskCommand::Diff { task, run, stat } => {
+        TaskCommand::Diff { task, run, since_viewed, stat } => {
             let form = match (json, stat) {
                 (true, _) => task_diff::Form::Json,
                 (false, true) => task_diff::Form::Figures,
                 (false, false) => task_diff::Form::Patch,
             };
-            task_diff::run(client, task, *run, form).await
+            let part = match run {
+                Some(run) => format!("&run={run}"),
+                None if *since_viewed => "&since_viewed=true".to_owned(),
+                None => String::new(),
+            };
+            task_diff::run(client, task, &part, form).await
         }
         TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,

@@ -22,13 +22,13 @@ pub(super) enum Form {
     Json,
 }
 
-pub(super) async fn run(client: &Client, task: &str, run: Option<u32>, form: Form) -> Result<ExitCode, Problem> {
+/// Prints it. `part` is empty or a further parameter of the query, which says what part of the changes.
+pub(super) async fn run(client: &Client, task: &str, part: &str, form: Form) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let run = run.map(|run| format!("&run={run}")).unwrap_or_default();
     match form {
-        Form::Patch => patch(client, &id, &run).await?,
-        Form::Figures => figures(&client.get(&format!("/api/v1/tasks/{id}/diff?format=json{run}")).await?),
-        Form::Json => printer::json(&client.get::<Diff>(&format!("/api/v1/tasks/{id}/diff?format=json{run}")).await?)?,
+        Form::Patch => patch(client, &id, part).await?,
+        Form::Figures => figures(&client.get(&format!("/api/v1/tasks/{id}/diff?format=json{part}")).await?),
+        Form::Json => printer::json(&client.get::<Diff>(&format!("/api/v1/tasks/{id}/diff?format=json{part}")).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,7 +7,8 @@ use model::ids::ObjectId;
 
 use super::mirror::Mirror;
 use super::program::{LONG, Place, answer};
-use crate::exec::{CommandSpec, RunProgramError, Stdout};
+use super::snapshot::is_ancestor;
+use crate::exec::{CommandSpec, RunProgramError, Stdin, Stdout};
 
 /// Commits could not be compared.
 #[derive(Debug, thiserror::Error)]
@@ -89,7 +90,80 @@ pub enum Whitespace {
     Ignored,
 }
 
+/// A file's contents on both sides of a difference, by the ids of their objects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChangedContent {
+    /// Where it is, or was if it is gone; bytes that are not UTF-8 are replaced.
+    pub path: String,
+    /// What it held; none where it is new, or was no file.
+    pub old: Option<ObjectId>,
+    /// What it holds; none where it is gone, or is no file.
+    pub new: Option<ObjectId>,
+}
+
+impl ChangedContent {
+    /// Reads `--raw -z`: `:mode mode id id status NUL path NUL`, with a second path for a rename.
+    fn parse(listing: &str) -> Vec<Self> {
+        let mut pieces = listing.split('\0');
+        let mut found = vec![];
+        while let Some(piece) = pieces.next() {
+            let fields: Vec<_> = piece.trim_start_matches(':').split(' ').collect();
+            let &[old_mode, new_mode, old, new, status] = &fields[..] else { continue };
+            let mut path = pieces.next().unwrap_or_default();
+            if status.starts_with(['R', 'C']) {
+                path = pieces.next().unwrap_or_default();
+            }
+            // 120000 is a link, 160000 a submodule, 000000 nothing.
+            let content = |mode: &str, id: &str| id.parse().ok().filter(|_| mode.starts_with("100"));
+            found.push(Self { path: path.to_owned(), old: content(old_mode, old), new: content(new_mode, new) });
+        }
+        found
+    }
+}
+
+/// Where a commit stands as seen from another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// The other one was built on it.
+    Before,
+    /// It is there, and the other one was not built on it.
+    Elsewhere,
+    /// The repository has it no more.
+    Gone,
+}
+
 impl Mirror {
+    /// Where a commit stands as seen from another one.
+    pub async fn standing(&self, commit: &ObjectId, of: &ObjectId) -> Result<Standing, RunProgramError> {
+        let command = || self.git().command(Place::Mirror(self.path()));
+        let there = command().args(["cat-file", "-e", &format!("{commit}^{{commit}}")]).run().await?.status.success();
+        Ok(match there {
+            false => Standing::Gone,
+            true if is_ancestor(command(), commit, of).await? => Standing::Before,
+            true => Standing::Elsewhere,
+        })
+    }
+
+    /// What the files that changed from one commit to another held and hold.
+    pub async fn changed_contents(&self, from: &ObjectId, to: &ObjectId) -> Result<Vec<ChangedContent>, DiffError> {
+        let command = self.diff_tree(&["--raw", "-z", "--no-abbrev"]).args([from.as_str(), to.as_str(), "--"]);
+        Ok(ChangedContent::parse(&answer(command).await?))
+    }
+
+    /// How many bytes these contents have, in this order; none for one that is not there.
+    pub async fn content_sizes(&self, contents: &[ObjectId]) -> Result<Vec<Option<u64>>, RunProgramError> {
+        let asked = contents.iter().map(ObjectId::as_str).collect::<Vec<_>>().join("\n") + "\n";
+        let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objectsize)"]);
+        let sizes = answer(command.stdin(Stdin::Bytes(asked.into_bytes()))).await?;
+        Ok(sizes.lines().map(|line| line.parse().ok()).collect())
+    }
+
+    /// A content of at most `max` bytes.
+    pub async fn content(&self, id: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
+        let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "blob", id.as_str()]);
+        Ok(command.stdout(Stdout::Capture { max }).run_ok().await?.stdout)
+    }
+
     /// The patch that leads from one commit to another, of at most `max` bytes.
     pub async fn patch(&self, from: &ObjectId, to: &ObjectId, whitespace: Whitespace, max: usize) -> Result<Vec<u8>, DiffError> {
         let command = self.diff_tree(&["-p", "--full-index", "--binary", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]);
@@ -127,5 +201,26 @@ mod tests {
         assert_eq!(stat.files, expect);
         assert_eq!((stat.added(), stat.removed()), (4, 2));
         assert_eq!(DiffStat::parse(""), DiffStat::default());
+    }
+
+    #[test]
+    fn contents_are_read_with_renames_and_without_links_and_submodules() {
+        let (a, b, none) = ("a".repeat(40), "b".repeat(40), "0".repeat(40));
+        let listing = format!(
+            ":100644 100755 {a} {b} M\0one\0:000000 100644 {none} {b} A\0two\0:100644 100644 {a} {b} R90\0old\0new\0\
+             :120000 100644 {a} {b} T\0link\0:160000 160000 {a} {b} M\0sub\0"
+        );
+        let content = |path: &str, old: Option<&str>, new: Option<&str>| {
+            let id = |id: &str| id.parse().expect("an id");
+            ChangedContent { path: path.to_owned(), old: old.map(id), new: new.map(id) }
+        };
+        let expect = [
+            content("one", Some(&a), Some(&b)),
+            content("two", None, Some(&b)),
+            content("new", Some(&a), Some(&b)),
+            content("link", None, Some(&b)),
+            content("sub", None, None),
+        ];
+        assert_eq!(ChangedContent::parse(&listing), expect);
     }
 }

@@ -35,7 +35,7 @@ mod worktree;
 
 pub(crate) use admin::free_name;
 pub use clone::{CloneError, CloneRequest, Cloned};
-pub use diff::{DiffError, DiffStat, FileStat, Whitespace};
+pub use diff::{ChangedContent, DiffError, DiffStat, FileStat, Standing, Whitespace};
 pub use fetch::FetchError;
 pub use gate::{FetchGate, FetchTicket, LastFetch, WriterGuard};
 pub use import::{ImportError, ImportRequest};

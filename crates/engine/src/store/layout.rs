@@ -68,6 +68,11 @@ impl Layout {
         self.task(id).join("times")
     }
 
+    /// Up to which commit one task's changes were looked at.
+    pub fn reviewed(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("reviewed.json")
+    }
+
     /// One task's repository for an agent in a container, of which the worktree's real one knows nothing.
     pub fn twin(&self, id: TaskId) -> PathBuf {
         self.task(id).join("agent.git")

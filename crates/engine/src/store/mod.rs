@@ -11,6 +11,7 @@ mod images;
 mod layout;
 mod notices;
 mod password;
+mod reviewed;
 mod sessions;
 mod tasks;
 mod trash;

@@ -20,9 +20,11 @@ mod prepare;
 mod publish;
 mod read;
 mod remove;
+mod review;
 mod table;
 mod take_home;
 mod update;
 
+pub use review::{Changes, PictureSide, ReviewState};
 pub(crate) use table::{TaskSlot, TaskTable};
 pub(crate) use update::Updated;

@@ -1,4 +1,4 @@
-//! Reading what a task's runs left: the raw journal, its lines as they come, and the differences between commits.
+//! Reading what a task's runs left: the raw journal, and its lines as they come.
 //! Nothing in here writes, and nothing looks into a worktree.
 
 use std::borrow::Cow;
@@ -18,19 +18,15 @@ use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use super::TaskSlot;
 use crate::engine::{Inner, LogFile, LogWindow, RunLine, blocking};
 use crate::exec::Redactor;
-use crate::git::Whitespace;
 use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::metrics::COUNTED;
-
-/// The largest patch that is answered; a larger one is read with git itself.
-const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// How much of a log is masked at once.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 impl Inner {
-    fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
+    pub(super) fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
         if slot.record().run(run).is_none() {
             let last = slot.record().last_run().number.0;
             let detail = format!("the task {} has no run {}", slot.id, run.0);
@@ -193,32 +189,6 @@ impl Inner {
                     }
                 }
             }
-        })
-    }
-
-    /// What the task or one run of it changed, between commits of the mirror.
-    pub(crate) async fn patch(
-        &self,
-        slot: &TaskSlot,
-        run: Option<RunNumber>,
-        whitespace: Whitespace,
-    ) -> Result<Vec<u8>, Problem> {
-        let task = slot.record();
-        let (from, to) = match run {
-            None => (task.base_sha.as_ref(), task.head()),
-            Some(number) => {
-                self.journal(slot, number)?;
-                let commit = task.run(number).and_then(|run| run.end()?.commit.as_ref());
-                (task.head_before(number), commit)
-            }
-        };
-        let (Some(from), Some(to)) = (from, to) else { return Ok(vec![]) };
-        let mirror = self.mirror_of(task.env_id).map_err(|error| {
-            Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")
-        })?;
-        mirror.patch(from, to, whitespace, PATCH_LIMIT_BYTES).await.map_err(|error| {
-            Problem::new(ProblemKind::Unusable, "diff_unavailable", error.to_string())
-                .hint(format!("look at it in the mirror: git --git-dir {} diff {from} {to}", mirror.path().display()))
         })
     }
 }

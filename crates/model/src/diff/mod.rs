@@ -8,6 +8,9 @@ mod header;
 mod hunk;
 mod parse;
 mod path;
+mod picture;
+
+pub use picture::{Picture, PictureKind};
 
 use serde::{Deserialize, Serialize};
 

@@ -53,6 +53,16 @@ impl ImageKind {
         }
     }
 
+    /// The kind whose files end with this.
+    pub fn of_ending(ending: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.ending() == ending)
+    }
+
+    /// What bytes are by the first of them, whatever they are called. All of an image need not be there.
+    pub fn of_content(bytes: &[u8]) -> Option<Self> {
+        form::kind(bytes)
+    }
+
     /// Its media type.
     pub fn media_type(self) -> &'static str {
         match self {
@@ -106,7 +116,7 @@ impl FromStr for ImageName {
 
     fn from_str(text: &str) -> Result<Self, ImageNameError> {
         let (digits, ending) = text.split_once('.').ok_or(ImageNameError)?;
-        let kind = ImageKind::ALL.into_iter().find(|kind| kind.ending() == ending).ok_or(ImageNameError)?;
+        let kind = ImageKind::of_ending(ending).ok_or(ImageNameError)?;
         let is_ours = digits.len() == 16 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
         let digest = is_ours.then(|| u64::from_str_radix(digits, 16).ok()).flatten().ok_or(ImageNameError)?;
         Ok(Self { digest, kind })

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use engine::Changes;
 use engine::git::Whitespace;
 use model::api::{CreateTask, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
@@ -145,6 +146,8 @@ pub(crate) async fn unarchive(State(api): State<Api>, PathOf(id): PathOf<String>
 pub(crate) struct DiffQuery {
     run: Option<String>,
     #[serde(default)]
+    since_viewed: bool,
+    #[serde(default)]
     format: DiffFormat,
 }
 
@@ -163,6 +166,7 @@ enum DiffFormat {
     params(
         ("task_id" = String, Path, description = "The task's id"),
         ("run" = Option<u32>, Query, minimum = 1, description = "Only what this run changed"),
+        ("since_viewed" = Option<bool>, Query, description = "Only what changed since the changes were marked as viewed on the pages; everything, if they never were"),
         ("format" = Option<String>, Query, description = "`json` (files and hunks) or `patch` (what `git apply` takes); `json` where it is left out"),
     ),
     responses(
@@ -179,11 +183,12 @@ pub(crate) async fn diff(
     PathOf(id): PathOf<String>,
     QueryOf(query): QueryOf<DiffQuery>,
 ) -> Result<Response, ProblemResponse> {
-    let run = query.run.as_deref().map(run_number).transpose()?;
+    let run = query.run.as_deref().map(run_number).transpose()?.map(Changes::Run);
+    let changes = run.unwrap_or(if query.since_viewed { Changes::SinceViewed } else { Changes::All });
     Ok(match query.format {
-        DiffFormat::Json => Json(api.engine.diff(&id, run, Whitespace::Counts).await?).into_response(),
+        DiffFormat::Json => Json(api.engine.diff(&id, changes, Whitespace::Counts).await?).into_response(),
         DiffFormat::Patch => {
-            let patch = api.engine.patch(&id, run).await?;
+            let patch = api.engine.patch(&id, changes).await?;
             ([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], patch).into_response()
         }
     })

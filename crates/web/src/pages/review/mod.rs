@@ -4,6 +4,7 @@
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
+use engine::Changes;
 use engine::git::Whitespace;
 use maud::{Markup, html};
 use model::api::ResumeTask;
@@ -66,7 +67,7 @@ pub(crate) async fn page(
     let view = api.engine.task(&id)?;
     let ignores_space = space.as_deref() == Some("ignore");
     let whitespace = if ignores_space { Whitespace::Ignored } else { Whitespace::Counts };
-    let diff = api.engine.diff(&id, run.map(RunNumber), whitespace).await?;
+    let diff = api.engine.diff(&id, run.map_or(Changes::All, |run| Changes::Run(RunNumber(run))), whitespace).await?;
     let sides = View::of(asked_view.as_deref(), &headers);
     let address = |run: Option<u32>, sides: View, ignores_space: bool| {
         let run = run.map_or_else(String::new, |run| format!("run={run}&"));

@@ -1,0 +1,87 @@
+//! Which files are pictures that a browser shows: by their names to ask for them, by their first bytes to answer.
+//! The type of an answer is one of these, never what somebody called the file.
+
+use crate::image::ImageKind;
+
+/// A picture among the files that changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    /// Where it is, or was if it is gone.
+    pub path: String,
+    /// How large it was; none where it is new.
+    pub old_bytes: Option<u64>,
+    /// How large it is; none where it is gone.
+    pub new_bytes: Option<u64>,
+}
+
+/// The kinds of pictures that every browser shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PictureKind {
+    /// One that could also go along with a prompt.
+    Image(ImageKind),
+    /// `image/svg+xml`
+    Svg,
+}
+
+impl PictureKind {
+    /// What a file is by its name.
+    pub fn of_name(path: &str) -> Option<Self> {
+        let (_, end) = path.rsplit_once('.')?;
+        Some(match end.to_ascii_lowercase().as_str() {
+            "svg" => Self::Svg,
+            "jpeg" => Self::Image(ImageKind::Jpeg),
+            end => Self::Image(ImageKind::of_ending(end)?),
+        })
+    }
+
+    /// What a content is by its first bytes.
+    pub fn of_content(bytes: &[u8]) -> Option<Self> {
+        let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
+        let is_svg = text.starts_with(b"<svg") || (text.starts_with(b"<?xml") && text.windows(4).any(|part| part == b"<svg"));
+        ImageKind::of_content(bytes).map(Self::Image).or(is_svg.then_some(Self::Svg))
+    }
+
+    /// Its media type.
+    pub fn media_type(self) -> &'static str {
+        match self {
+            Self::Image(kind) => kind.media_type(),
+            Self::Svg => "image/svg+xml",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_content_is_what_its_first_bytes_say() {
+        for (bytes, kind) in [
+            (b"\x89PNG\r\n\x1a\n....".as_slice(), Some(PictureKind::Image(ImageKind::Png))),
+            (b"\xff\xd8\xff\xe0", Some(PictureKind::Image(ImageKind::Jpeg))),
+            (b"GIF89a", Some(PictureKind::Image(ImageKind::Gif))),
+            (b"RIFF\x01\x02\x03\x04WEBPVP8 ", Some(PictureKind::Image(ImageKind::Webp))),
+            (b"\xef\xbb\xbf <svg xmlns='x'>", Some(PictureKind::Svg)),
+            (b"<?xml version='1.0'?>\n<svg>", Some(PictureKind::Svg)),
+            (b"<?xml version='1.0'?><html>", None),
+            (b"<html><svg>", None),
+            (b"RIFF", None),
+            (b"", None),
+        ] {
+            assert_eq!(PictureKind::of_content(bytes), kind, "{}", String::from_utf8_lossy(bytes));
+        }
+    }
+
+    #[test]
+    fn a_name_says_whether_to_ask() {
+        for (path, kind) in [
+            ("a/b.PNG", Some("image/png")),
+            ("x.jpeg", Some("image/jpeg")),
+            ("x.svg", Some("image/svg+xml")),
+            ("png", None),
+            ("x.html", None),
+        ] {
+            assert_eq!(PictureKind::of_name(path).map(PictureKind::media_type), kind, "{path}");
+        }
+    }
+}
