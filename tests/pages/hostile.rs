@@ -31,10 +31,28 @@ async fn nothing_that_is_planted_does_anything() {
         item(serde_json::json!({ "id": "item_4", "type": all, "x": message })),
     ]
     .concat();
-    let name = "<img src=x onerror=window.caught=1>.txt";
+    let fenced =
+        format!("~~~html\n{all}\n~~~\n~~~rust\n\"{all}\n/*{all}\n~~~\n~~~\"><script>window.caught=1</script>\n{all}\n~~~");
+    let lines = lines + &item(serde_json::json!({ "id": "item_5", "type": "agent_message", "text": fenced }));
+    let name = "<img src=x onerror=window.caught=1>.html";
     let prompt = format!("begin\n{lines}\ncat > '{name}' <<'FILE'\n{all}\nFILE\nend done\n# {all}");
     let task = stage.task(&prompt).await;
-    for path in ["/".to_owned(), format!("/tasks/{task}"), format!("/tasks/{task}/changes")] {
+    // What a hostile file name is in a comment's box, and in what is kept of it.
+    stage.open(&format!("/tasks/{task}/changes")).await;
+    for n in 0..PLANTED.len() {
+        stage.browser.value(&format!("document.querySelectorAll('.diff tr.add, .diff td.add')[{n}].click()")).await;
+        stage.browser.type_text(&all).await;
+    }
+    assert_eq!(stage.browser.value("document.querySelectorAll('.note').length").await, PLANTED.len());
+    let encoded = "<img+src%3Dx+onerror%3Dwindow.caught%3D1>.html";
+    let pages = [
+        "/".to_owned(),
+        format!("/tasks/{task}"),
+        format!("/tasks/{task}/changes"),
+        format!("/tasks/{task}/changes?view=unified&path={encoded}"),
+        format!("/tasks/{task}/changes?since=viewed&view=%3Cscript%3E"),
+    ];
+    for path in pages {
         stage.open(&path).await;
         stage.browser.until("document.querySelector('main h1')").await;
         assert_eq!(stage.browser.value("window.caught ?? null").await, serde_json::Value::Null, "{path}");

@@ -6,6 +6,7 @@ mod images;
 mod list;
 mod notices;
 mod repositories;
+mod review;
 mod sessions;
 mod story;
 
@@ -50,6 +51,14 @@ impl Stage {
 
     async fn text(&mut self) -> String {
         self.browser.value("document.body.innerText").await.as_str().unwrap_or_default().to_owned()
+    }
+
+    /// Goes on in a task, and waits until that has ended.
+    async fn resume(&self, task: &str, prompt: &str) {
+        let (status, answer) =
+            self.home.post(&format!("/api/v1/tasks/{task}/resume"), &serde_json::json!({ "prompt": prompt })).await;
+        assert_eq!(status, 201, "{answer}");
+        self.home.settled(task).await;
     }
 
     /// Whether people with disabilities can use the page that is open.

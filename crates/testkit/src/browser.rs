@@ -262,9 +262,13 @@ impl Browser {
         self.value(&typed).await;
     }
 
-    /// Presses a key: a letter or a sign, or `Enter`, `Tab`, `Escape`, `Space`; `Control+` before it holds that down.
+    /// Presses a key: a letter or a sign, or `Enter`, `Tab`, `Escape`, `Space`; `Control+` or `Shift+` before it holds that down.
     pub async fn press(&mut self, key: &str) {
-        let (held, key) = key.strip_prefix("Control+").map_or((0, key), |key| (2, key));
+        let (held, key) = match key.rsplit_once('+') {
+            Some(("Control", key)) => (2, key),
+            Some(("Shift", key)) => (8, key),
+            _ => (0, key),
+        };
         let (name, number, text) = match key {
             "Enter" => ("Enter", 13, "\r"),
             "Tab" => ("Tab", 9, ""),
@@ -272,7 +276,7 @@ impl Browser {
             "Space" => (" ", 32, " "),
             sign => (sign, 0, sign),
         };
-        let text = if held == 0 { text } else { "" };
+        let text = if held == 2 { "" } else { text };
         let down = json!({ "type": if text.is_empty() { "rawKeyDown" } else { "keyDown" }, "key": name, "code": name,
             "windowsVirtualKeyCode": number, "text": text, "modifiers": held });
         self.ask("Input.dispatchKeyEvent", down).await;
@@ -281,7 +285,7 @@ impl Browser {
     }
 
     /// Types a text where the cursor is.
-    pub async fn type_in(&mut self, text: &str) {
+    pub async fn type_text(&mut self, text: &str) {
         self.ask("Input.insertText", json!({ "text": text })).await;
     }
 

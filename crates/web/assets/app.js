@@ -38,6 +38,7 @@
   };
   document.addEventListener("keydown", (event) => {
     const field = event.target;
+    if (event.key === "Escape" && field.matches?.("textarea")) field.blur();
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field.matches?.("textarea[data-send]")) {
       event.preventDefault();
       field.form.requestSubmit();
@@ -171,6 +172,7 @@
         list.append(next);
         if (!follows) { unseen += 1; tell(); }
       }
+      htmx.process(next);
       if (follows) toEnd();
     };
     const show = (event) => {
@@ -187,53 +189,93 @@
     const end = follow(() => place, { entry, state: show, gone: () => { end(); location.href = "/"; } });
   };
 
-  // Review: ticks that last as long as a file's changes, and comments on lines.
-  const review = (form) => {
-    const field = one("textarea", form);
-    for (const file of all(".file", form)) {
-      const tick = one("[data-viewed]", file);
-      const mark = "viewed:" + file.dataset.mark;
-      tick.checked = localStorage.getItem(mark) === "1";
-      const details = one("details", file);
-      if (tick.checked) details.open = false;
-      tick.addEventListener("change", () => {
-        if (tick.checked) localStorage.setItem(mark, "1"); else localStorage.removeItem(mark);
-        details.open = !tick.checked;
-      });
-    }
-    form.addEventListener("click", (event) => {
-      const line = event.target.closest("tr[data-path]");
-      if (!line || String(getSelection())) return;
-      const code = all(".code", line).pop().textContent;
-      field.value += `${field.value ? "\n\n" : ""}${line.dataset.path}:${line.dataset.line}\n> ${code}\n`;
-      field.dispatchEvent(new Event("input"));
-      field.focus();
-      field.setSelectionRange(field.value.length, field.value.length);
-    });
-  };
-
-  // Keys: j and k to the next and the one before, x ticks, o opens, / searches, ? tells.
+  // Keys: j and k to the next line and the one before, n and p to the next file or entry, x ticks, c comments, / searches, ? tells.
+  const blocks = "li.task, .file, ol.transcript > li";
+  const lines = blocks + ", .review .diff tr:not(.note)";
   let at = -1;
-  const step = (by) => {
-    const stops = all("li.task, .file, ol.transcript > li");
+  const step = (what, by) => {
+    const stops = all(what).filter((it) => it.checkVisibility());
+    const now = one(".chosen");
     if (!stops.length) return;
-    stops[at]?.classList.remove("chosen");
+    if (now) at = stops.indexOf(now.closest(what));
+    now?.classList.remove("chosen");
     at = Math.min(stops.length - 1, Math.max(0, at + by));
-    stops[at].classList.add("chosen");
-    stops[at].scrollIntoView({ block: "nearest" });
-    one("a, summary", stops[at])?.focus();
+    const next = stops[at];
+    next.classList.add("chosen");
+    next.scrollIntoView({ block: "nearest" });
+    next.tabIndex = -1;
+    (one("a, summary", next) || next).focus();
   };
   const keys = {
-    j: () => step(1), n: () => step(1), k: () => step(-1), p: () => step(-1),
-    x: () => one(".chosen [data-viewed], .chosen .pick input")?.click(),
+    j: () => step(lines, 1), k: () => step(lines, -1), n: () => step(blocks, 1), p: () => step(blocks, -1),
+    x: () => one("[data-viewed], .pick input", one(".chosen")?.closest(blocks) || document.head)?.click(),
     "/": () => one("input[type=search], .composer textarea")?.focus(),
-    "?": () => alert("j, n: next\nk, p: before\nEnter: open\nx: viewed\n/: search or write\nCtrl or ⌘ + Enter: send"),
+    "?": () => one("#keys").showModal(),
   };
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input, textarea, select")) return;
     const deed = keys[event.key];
-    if (deed) { event.preventDefault(); deed(); }
+    if (deed) { event.preventDefault(); deed(event); }
   });
+
+  // Review: ticks that last as long as a file's changes, and comments in boxes below their lines.
+  const review = (form) => {
+    for (const file of all(".file")) {
+      const tick = one("[data-viewed]", file);
+      const mark = "viewed:" + file.dataset.mark;
+      const show = () => { if (tick.checked) one("details", file).open = false; };
+      tick.checked = localStorage.getItem(mark);
+      show();
+      tick.onchange = () => {
+        localStorage[tick.checked ? "setItem" : "removeItem"](mark, 1);
+        show();
+      };
+    }
+    one("[data-all-viewed]")?.addEventListener("submit", () => all("[data-viewed]:not(:checked)").forEach((tick) => tick.click()));
+    // A box holds, in this order: path, side, first line, last line, text.
+    const draft = key(form) + ":lines";
+    const parts = (note) => all("[name]", note);
+    const notes = () => all(".note");
+    const keep = () => {
+      const kept = notes().map((note) => parts(note).map((it) => it.value)).filter((it) => it[4]);
+      localStorage.setItem(draft, JSON.stringify(kept));
+      const n = kept.length;
+      one(".composer button").textContent = (n ? n + (n > 1 ? " comments · " : " comment · ") : "") + "Send to Codex";
+    };
+    const add = (it) => {
+      const [path, side, first, last] = it;
+      const file = all(".file").find((file) => file.dataset.path === path);
+      const row = file && all(".diff tr", file).find((row) => all(".n", row)[+(side == "new")]?.textContent == last);
+      const note = one("#note").content.firstElementChild.cloneNode(true);
+      parts(note).forEach((part, n) => { part.value = it[n]; });
+      one(".where", note).textContent = `${path}:${first}${last > first ? "–" + last : ""}${side == "old" ? " (old)" : ""}`;
+      (row || one(".lost tr")).after(note);
+      return note;
+    };
+    let anchor = [];
+    const comment = (cell, on) => {
+      const row = cell.parentNode;
+      const [was, is] = all(".n", row).map((it) => +it.textContent);
+      const side = !is || (cell.cellIndex < 2 && one(".del", row)) ? "old" : "new";
+      const line = side == "old" ? was : is;
+      const path = row.closest(".file").dataset.path;
+      const from = on && anchor[0] === path && anchor[1] === side ? anchor[2] : line;
+      anchor = [path, side, from];
+      notes().forEach((note) => parts(note)[4].value || note.remove());
+      one("textarea", add([path, side, Math.min(from, line), Math.max(from, line), ""])).focus();
+      keep();
+    };
+    form.onclick = ({ target, shiftKey }) => {
+      const cell = target.closest(".diff td");
+      if (target.matches("[data-drop]")) { target.closest(".note").remove(); keep(); }
+      else if (cell && !cell.closest(".note") && (shiftKey || !String(getSelection()))) comment(cell, shiftKey);
+    };
+    keys.c = keys.C = (event) => { const row = one("tr.chosen"); if (row) comment(row.lastChild, event.shiftKey); };
+    form.oninput = keep;
+    form.onsubmit = () => localStorage.removeItem(draft);
+    JSON.parse(localStorage.getItem(draft) || "[]").forEach(add);
+    keep();
+  };
 
   ages();
   fields();

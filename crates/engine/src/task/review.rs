@@ -68,9 +68,10 @@ impl Inner {
                 .hint("load the page anew")
         };
         let commit: ObjectId = commit.parse().map_err(|_| refused())?;
-        let head = slot.record().head().cloned().ok_or_else(refused)?;
-        let standing = self.mirror_to_compare(slot)?.standing(&commit, &head).await.map_err(|error| unreadable(&error.into()))?;
-        if standing == Standing::Gone {
+        let task = slot.record();
+        let runs = task.runs.iter().filter_map(|run| run.end()?.commit.as_ref());
+        let updates = task.updates.iter().flat_map(|update| [&update.from_base, &update.to_head]);
+        if !runs.chain(updates).chain(&task.base_sha).any(|known| *known == commit) {
             return Err(refused());
         }
         let (home, id) = (std::sync::Arc::clone(&self.home), slot.id);

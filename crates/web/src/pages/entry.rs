@@ -9,6 +9,7 @@ use model::codex::{
 };
 use model::run::{RunFile, RunStatus};
 
+use super::review::{Asked, on_demand};
 use super::text::{end_of, markdown, output};
 use super::timing::{self, Course};
 
@@ -123,6 +124,8 @@ fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Co
 
 fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
     let failed = change.status == ItemStatus::Failed;
+    // A narrow column, wherever it is read.
+    let asked = Asked::of_run(whose.task, whose.run).unified();
     html! {
         div class={ "files" @if failed { " failed" } } {
             @if failed { p.word { "a patch that could not be applied" } }
@@ -134,10 +137,18 @@ fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
                         ChangeKind::Update => ("~", "changed"),
                         ChangeKind::Other(_) => ("?", "touched"),
                     };
-                    li {
-                        span.mark title=(word) { (sign) }
-                        code { (printable_line(below_worktree(&path.path), 300)) }
+                    @let name = printable_line(below_worktree(&path.path), 1_000);
+                    @let head = html! {
+                        span.mark title=(word) { (sign) } " "
+                        code { (printable_line(&name, 300)) }
                         span.visually-hidden { " " (word) }
+                    };
+                    li {
+                        @if failed {
+                            (head)
+                        } @else {
+                            details { summary { (head) } (on_demand(&asked.address("/part", &[("path", &name)]))) }
+                        }
                     }
                 }
             }
@@ -264,6 +275,23 @@ mod tests {
         );
         let html = shown(&line).expect("an entry");
         assert!(html.len() < 40_000 && html.contains("/tasks/t/runs/3/output?at=10"), "{}", html.len());
+    }
+
+    #[test]
+    fn what_changed_in_a_file_comes_when_it_is_opened() {
+        let change = |status: &str| {
+            let line = format!(
+                r#"{{"type":"item.completed","item":{{"id":"a","type":"file_change","changes":[{{"path":"/x/worktree/a b.rs","kind":"update"}}],"status":"{status}"}}}}"#
+            );
+            shown(&line).expect("an entry")
+        };
+        let html = change("completed");
+        assert!(
+            html.contains("<code>a b.rs</code>")
+                && html.contains("href=\"/tasks/t/changes/part?run=3&amp;view=unified&amp;path=a+b.rs\""),
+            "{html}"
+        );
+        assert!(!change("failed").contains("/changes"), "nothing was changed");
     }
 
     #[test]

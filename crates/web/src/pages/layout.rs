@@ -62,7 +62,28 @@ pub(super) fn page(title: &str, place: Place, body: &Markup) -> Markup {
                 }
                 p #connection role="status" hidden {}
                 main #main tabindex="-1" { (body) }
+                (keys())
             }
+        }
+    }
+}
+
+/// What the keys do. Shown by `?`, which takes a script, as the keys do.
+fn keys() -> Markup {
+    let all = [
+        ("j k", "next line or entry, and the one before"),
+        ("n p", "next file or entry, and the one before"),
+        ("Enter", "open"),
+        ("x", "mark a file as viewed"),
+        ("c C", "comment on a line, or on all from the last comment's line to this one"),
+        ("/", "search or write"),
+        ("Ctrl ⌘ + Enter", "send"),
+        ("Esc", "leave a text"),
+    ];
+    html! {
+        dialog #keys aria-label="Keys" {
+            dl { @for (key, words) in all { dt { kbd { (key) } } dd { (words) } } }
+            form method="dialog" { button { "Close" } }
         }
     }
 }

@@ -6,11 +6,9 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use model::codex::printable_line;
 use model::problem::Problem;
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::layout::{self, Place, form_token};
-use super::session::{Signed, SignedForm};
+use super::session::{Signed, SignedFields};
 use super::{Page, PageProblem, see};
 use crate::router::Api;
 
@@ -18,8 +16,7 @@ use crate::router::Api;
 const MOST: usize = 500;
 
 /// What can be done with all that are selected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
     Archive,
     Unarchive,
@@ -28,6 +25,8 @@ enum Deed {
 }
 
 impl Deed {
+    const ALL: [Self; 4] = [Self::Archive, Self::Unarchive, Self::Stop, Self::Remove];
+
     /// What is asked before it is done, if anything.
     fn question(self) -> Option<&'static str> {
         match self {
@@ -47,38 +46,27 @@ impl Deed {
     }
 }
 
-/// What was selected, and what is to be done. The same name comes once for each task.
+/// What was selected, and what is to be done.
 #[derive(Debug, Default)]
-pub(crate) struct Selection {
+struct Selection {
     tasks: Vec<String>,
     deed: Option<Deed>,
     is_sure: bool,
 }
 
-impl<'de> Deserialize<'de> for Selection {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Fields;
-        impl<'de> Visitor<'de> for Fields {
-            type Value = Selection;
-
-            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                formatter.write_str("the fields of a form")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Selection, A::Error> {
-                let mut selection = Selection::default();
-                while let Some(name) = map.next_key::<String>()? {
-                    match name.as_str() {
-                        "task" => selection.tasks.push(map.next_value()?),
-                        "deed" => selection.deed = Some(map.next_value()?),
-                        "sure" => selection.is_sure = map.next_value::<String>()? == "yes",
-                        _ => _ = map.next_value::<String>()?,
-                    }
-                }
-                Ok(selection)
+impl Selection {
+    /// A field with a task comes once for each.
+    fn of(fields: Vec<(String, String)>) -> Self {
+        let mut selection = Self::default();
+        for (name, value) in fields {
+            match name.as_str() {
+                "task" => selection.tasks.push(value),
+                "deed" => selection.deed = Deed::ALL.into_iter().find(|deed| deed.name() == value),
+                "sure" => selection.is_sure = value == "yes",
+                _ => {}
             }
         }
-        deserializer.deserialize_map(Fields)
+        selection
     }
 }
 
@@ -98,10 +86,8 @@ pub(super) fn bar(signed: &Signed, archived: bool) -> Markup {
     }
 }
 
-pub(crate) async fn act(
-    State(api): State<Api>,
-    SignedForm(signed, selection): SignedForm<Selection>,
-) -> Result<Response, PageProblem> {
+pub(crate) async fn act(State(api): State<Api>, SignedFields(signed, fields): SignedFields) -> Result<Response, PageProblem> {
+    let selection = Selection::of(fields);
     let Some(deed) = selection.deed.filter(|_| !selection.tasks.is_empty()) else { return Ok(see("/")) };
     let tasks = &selection.tasks[..selection.tasks.len().min(MOST)];
     if let Some(question) = deed.question().filter(|_| !selection.is_sure) {
@@ -162,27 +148,16 @@ fn told(api: &Api, deed: Deed, all: usize, refused: &[(&String, Problem)]) -> Pa
 
 #[cfg(test)]
 mod tests {
-    use axum::extract::Query;
-
     use super::*;
 
     #[test]
     fn a_form_names_many_tasks() {
-        #[derive(Deserialize)]
-        struct Form {
-            form_token: String,
-            #[serde(flatten)]
-            selection: Selection,
-        }
-        let read = |text: &str| {
-            let address = format!("/?{text}").parse().expect("an address");
-            Query::<Form>::try_from_uri(&address).map(|Query(form)| form)
+        let read = |fields: &[(&str, &str)]| {
+            Selection::of(fields.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
         };
-        let form = read("form_token=t&task=a&task=b&deed=stop&sure=yes&x=1").expect("a form");
-        assert_eq!((form.form_token.as_str(), form.selection.tasks.len()), ("t", 2));
-        assert_eq!((form.selection.deed, form.selection.is_sure), (Some(Deed::Stop), true));
-        assert!(read("form_token=t&deed=explode").is_err());
-        let nothing = read("form_token=t").expect("a form").selection;
-        assert!(nothing.tasks.is_empty() && nothing.deed.is_none() && !nothing.is_sure);
+        let all = read(&[("form_token", "t"), ("task", "a"), ("task", "b"), ("deed", "stop"), ("sure", "yes")]);
+        assert_eq!((all.tasks, all.deed, all.is_sure), (vec!["a".to_owned(), "b".to_owned()], Some(Deed::Stop), true));
+        let odd = read(&[("deed", "explode"), ("sure", "maybe")]);
+        assert!(odd.tasks.is_empty() && odd.deed.is_none() && !odd.is_sure);
     }
 }

@@ -106,6 +106,23 @@ impl<T: DeserializeOwned> FromRequest<Api> for SignedForm<T> {
     }
 }
 
+/// The same with its fields as they came, where a name may come more than once.
+pub(crate) struct SignedFields(pub(crate) Signed, pub(crate) Vec<(String, String)>);
+
+impl FromRequest<Api> for SignedFields {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, api: &Api) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let signed = Signed::from_request_parts(&mut parts, api).await?;
+        let form = Form::<Vec<(String, String)>>::from_request(Request::from_parts(parts, body), api).await;
+        let Form(fields) = form.map_err(|_| form_refused("the form cannot be read").into_response())?;
+        let form_token = fields.iter().find(|(name, _)| name == "form_token").map_or("", |(_, value)| value.as_str());
+        signed.check(form_token).map_err(IntoResponse::into_response)?;
+        Ok(Self(signed, fields))
+    }
+}
+
 /// A form that is not taken.
 pub(super) fn form_refused(detail: &str) -> PageProblem {
     let problem = Problem::new(ProblemKind::Malformed, "form_refused", detail.to_owned());

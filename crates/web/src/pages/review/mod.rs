@@ -1,40 +1,55 @@
-//! Review: what a task or one of its runs changed, file by file, and comments on lines that become the next prompt.
-//! Large files are folded; what was looked at is ticked in the browser, for as long as the file's changes stay the same.
+//! Review: what a task, one of its runs, or the time since somebody looked changed, file by file, and comments on lines that become
+//! the next prompt. What is large comes when it is opened; what was looked at is ticked in the browser, for as long as a file's
+//! changes stay the same.
+
+mod comments;
+mod file;
+mod lines;
 
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderMap, header};
-use axum::response::Response;
-use engine::Changes;
-use engine::git::Whitespace;
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use engine::git::{Standing, Whitespace};
+use engine::{Changes, PictureSide, ReviewState};
 use maud::{Markup, html};
-use model::api::ResumeTask;
-use model::codex::{printable, printable_line};
-use model::diff::{DiffLine, DiffLineKind, FileDiff, FileStatus, Hunk};
+use model::api::{ResumeTask, TaskView};
+use model::codex::printable_line;
+use model::diff::{Diff, FileDiff, Picture, PictureKind};
 use model::ids::RunNumber;
+use model::problem::Problem;
+use model::run::RunFile;
 use serde::Deserialize;
-use similar::{ChangeTag, TextDiff};
+
+pub(super) use file::on_demand;
+use lines::Left;
 
 use super::layout::{self, Place, form_token};
-use super::session::{Signed, SignedForm};
+use super::session::{Signed, SignedFields, SignedForm};
 use super::{Answer, Page, PageProblem, see};
 use crate::router::Api;
 
-/// A file with more changed lines than this is folded.
+/// A file with more changed lines than this comes when it is opened.
 const FOLDED_LINES: u64 = 400;
 
-/// More lines than this are not in the page.
-const MOST_LINES: usize = 20_000;
+/// So many bytes of lines are in a page at first; the files after them come when they are opened.
+const PAGE_BYTES: usize = 200_000;
 
-/// Lines that are longer than this are not compared word by word.
-const WORDS_LIMIT_BYTES: usize = 2_000;
+/// More lines of a file than this are never shown.
+const MOST_LINES: usize = 20_000;
 
 #[derive(Deserialize)]
 pub(crate) struct Which {
     run: Option<u32>,
+    /// `viewed`: what came since the changes were marked as viewed.
+    since: Option<String>,
     /// `split` or `unified`.
     view: Option<String>,
     /// `ignore` leaves out what changed in blanks alone.
     space: Option<String>,
+    /// One file alone.
+    path: Option<String>,
+    /// Which of a picture's two states.
+    side: Option<String>,
 }
 
 /// How the two sides stand.
@@ -57,51 +72,103 @@ impl View {
     }
 }
 
+/// What of which task is looked at, and how.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    task: String,
+    changes: Changes,
+    sides: View,
+    ignores_space: bool,
+}
+
+impl Asked {
+    fn new(task: &str, which: &Which, headers: &HeaderMap) -> Self {
+        let changes = match (which.run, which.since.as_deref()) {
+            (Some(run), _) => Changes::Run(RunNumber(run)),
+            (None, Some("viewed")) => Changes::SinceViewed,
+            (None, _) => Changes::All,
+        };
+        let ignores_space = which.space.as_deref() == Some("ignore");
+        Self { task: task.to_owned(), changes, sides: View::of(which.view.as_deref(), headers), ignores_space }
+    }
+
+    /// One run's changes.
+    pub(super) fn of_run(task: &str, run: u32) -> Self {
+        Self { task: task.to_owned(), changes: Changes::Run(RunNumber(run)), sides: View::Split, ignores_space: false }
+    }
+
+    /// The same, with lines below each other.
+    pub(super) fn unified(self) -> Self {
+        Self { sides: View::Unified, ..self }
+    }
+
+    /// Where a part of it is: a path below the changes, and what else is to be said.
+    pub(super) fn address(&self, below: &str, more: &[(&str, &str)]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        match self.changes {
+            Changes::All => {}
+            Changes::Run(run) => drop(query.append_pair("run", &run.0.to_string())),
+            Changes::SinceViewed => drop(query.append_pair("since", "viewed")),
+        }
+        query.append_pair("view", if self.sides == View::Split { "split" } else { "unified" });
+        if self.ignores_space {
+            query.append_pair("space", "ignore");
+        }
+        query.extend_pairs(more);
+        format!("/tasks/{}/changes{below}?{}", self.task, query.finish())
+    }
+
+    async fn diff(&self, api: &Api) -> Result<Diff, Problem> {
+        let whitespace = if self.ignores_space { Whitespace::Ignored } else { Whitespace::Counts };
+        api.engine.diff(&self.task, self.changes, whitespace).await
+    }
+
+    /// The pictures among these files.
+    async fn images(&self, api: &Api, files: &[FileDiff]) -> Result<Vec<Picture>, Problem> {
+        if files.iter().all(|file| PictureKind::of_name(file.path()).is_none()) {
+            return Ok(vec![]);
+        }
+        api.engine.changed_pictures(&self.task, self.changes).await
+    }
+}
+
+/// A file's path as a page says it, and as a browser sends it back.
+fn shown_path(file: &FileDiff) -> String {
+    printable_line(file.path(), 1_000)
+}
+
 pub(crate) async fn page(
     signed: Signed,
     State(api): State<Api>,
     Path(id): Path<String>,
-    Query(Which { run, view: asked_view, space }): Query<Which>,
+    Query(which): Query<Which>,
     headers: HeaderMap,
 ) -> Answer {
     let view = api.engine.task(&id)?;
-    let ignores_space = space.as_deref() == Some("ignore");
-    let whitespace = if ignores_space { Whitespace::Ignored } else { Whitespace::Counts };
-    let diff = api.engine.diff(&id, run.map_or(Changes::All, |run| Changes::Run(RunNumber(run))), whitespace).await?;
-    let sides = View::of(asked_view.as_deref(), &headers);
-    let address = |run: Option<u32>, sides: View, ignores_space: bool| {
-        let run = run.map_or_else(String::new, |run| format!("run={run}&"));
-        let sides = if sides == View::Split { "split" } else { "unified" };
-        let space = if ignores_space { "&space=ignore" } else { "" };
-        format!("/tasks/{id}/changes?{run}view={sides}{space}")
+    let asked = Asked::new(&id, &which, &headers);
+    let state = api.engine.review_state(&id).await?;
+    let mut diff = asked.diff(&api).await?;
+    if let Some(path) = &which.path {
+        diff.files.retain(|file| shown_path(file) == *path);
+    }
+    let images = asked.images(&api, &diff.files).await?;
+    let head = html! {
+        (head(&view, &asked, &state, &diff))
+        // Who sees one file has not seen them all.
+        @if which.path.is_none() { (mark_all(&asked, &state, &diff, &signed)) }
     };
-    let mut left = MOST_LINES;
+    let files = {
+        let (asked, is_one) = (asked.clone(), which.path.is_some());
+        aside(move || files(&diff, &images, &asked, is_one)).await?
+    };
     let body = html! {
-        p { a href={ "/tasks/" (id) } { "← " (printable_line(view.meta.title.as_str(), 100)) } }
-        h1 { "Changes" }
-        nav.runs aria-label="Which changes" {
-            a href=(address(None, sides, ignores_space)) aria-current=[run.is_none().then_some("true")] { "all" }
-            @for found in &view.meta.runs {
-                @let number = found.number.0;
-                a href=(address(Some(number), sides, ignores_space)) aria-current=[(run == Some(number)).then_some("true")] { "run " (number) }
-            }
-            @if sides == View::Split {
-                a.quiet href=(address(run, View::Unified, ignores_space)) { "one below the other" }
-            } @else {
-                a.quiet href=(address(run, View::Split, ignores_space)) { "side by side" }
-            }
-            a.quiet href=(address(run, sides, !ignores_space)) { @if ignores_space { "with changes of blanks" } @else { "without changes of blanks" } }
-        }
-        p.facts { (diff.stats.files) @if diff.stats.files == 1 { " file" } @else { " files" } ", +" (diff.stats.additions) " −" (diff.stats.deletions) }
-        @if diff.files.is_empty() { p.empty { "Nothing was changed." } }
-        ul.file-list {
-            @for (n, file) in diff.files.iter().enumerate() {
-                li { a href={ "#file-" (n) } { (printable_line(file.path(), 200)) } " " span.plus { "+" (file.additions) } " " span.minus { "−" (file.deletions) } }
-            }
-        }
-        form.review method="post" action={ "/tasks/" (id) "/changes" } data-review data-draft={ (id) "-review" } {
+        (head)
+        form.review method="post" action=(asked.address("", &[])) data-review data-draft={ (id) "-review" } {
             (form_token(&signed))
-            @for (n, file) in diff.files.iter().enumerate() { (file_part(n, file, sides, &mut left)) }
+            @if let Some(head) = &state.head { input type="hidden" name="head" value=(head); }
+            (files)
+            table.diff.lost { tbody { tr hidden { td {} } } }
+            template #note { (note(asked.sides)) }
             div.composer {
                 label.visually-hidden for="comments" { "Comments" }
                 textarea #comments name="comments" rows="2" data-grow data-send placeholder="Tap a line to comment on it, or write here" {}
@@ -112,226 +179,211 @@ pub(crate) async fn page(
     Ok(Page(layout::page("Changes", Place::Tasks, &body)))
 }
 
-fn file_part(n: usize, file: &FileDiff, sides: View, left: &mut usize) -> Markup {
-    let is_large = file.additions + file.deletions > FOLDED_LINES;
-    let name = printable_line(file.path(), 300);
-    html! {
-        div.file id={ "file-" (n) } data-mark=(mark(file)) {
-          label.viewed { input type="checkbox" data-viewed; " viewed" span.visually-hidden { ": " (name) } }
-          details open[!is_large] {
-            summary {
-                code { (name) }
-                @if let (FileStatus::Renamed | FileStatus::Copied, Some(old)) = (file.status, &file.old_path) {
-                    span.word { " from " (printable_line(old, 300)) }
-                }
-                @match file.status {
-                    FileStatus::Added => span.word { "new" },
-                    FileStatus::Deleted => span.word { "deleted" },
-                    _ => {}
-                }
-                span.plus { "+" (file.additions) } span.minus { "−" (file.deletions) }
-            }
-            @if file.binary { p.quiet { "A binary file." } }
-            @for hunk in &file.hunks {
-                table.diff.split[sides == View::Split] {
-                    caption { (printable_line(&hunk.heading, 200)) }
-                    tbody { (hunk_part(file.path(), hunk, sides, left)) }
-                }
-            }
-            @if *left == 0 { p.warning { "There is more than a page can show. The whole patch: codex-orchestrator task diff" } }
-          }
-        }
-    }
-}
-
-/// A line with its number, and the markup of its text.
-struct Line {
-    number: u64,
-    kind: DiffLineKind,
-    text: Markup,
-}
-
-/// What stands in one row: a line of both files, or of one of them, or a removed one beside what took its place.
-type Row = (Option<Line>, Option<Line>);
-
-fn hunk_part(path: &str, hunk: &Hunk, sides: View, left: &mut usize) -> Markup {
-    let shown = hunk.lines.len().min(*left);
-    *left -= shown;
-    let rows = rows(hunk, &hunk.lines[..shown]);
-    html! {
-        @match sides {
-            View::Split => @for (old, new) in &rows { (split_row(path, old.as_ref(), new.as_ref())) },
-            View::Unified => @for block in rows.chunk_by(|a, b| is_context(a) == is_context(b)) { (unified_block(path, block)) },
-        }
-    }
-}
-
-fn is_context((_, new): &Row) -> bool {
-    new.as_ref().is_some_and(|line| line.kind == DiffLineKind::Context)
-}
-
-/// Lines that were removed stand beside those that came in their place.
-fn rows(hunk: &Hunk, lines: &[DiffLine]) -> Vec<Row> {
-    let (mut old, mut new) = (hunk.old_start, hunk.new_start);
-    let mut rows = vec![];
-    for block in lines.chunk_by(|a, b| (a.kind == DiffLineKind::Context) == (b.kind == DiffLineKind::Context)) {
-        if block[0].kind == DiffLineKind::Context {
-            for line in block {
-                let side = |number| Some(Line { number, kind: line.kind, text: html! { (printable(&line.text)) } });
-                rows.push((side(old), side(new)));
-                (old, new) = (old + 1, new + 1);
-            }
-            continue;
-        }
-        let of = |kind: DiffLineKind| block.iter().filter(move |line| line.kind == kind).collect::<Vec<_>>();
-        let (removed, added) = (of(DiffLineKind::Removed), of(DiffLineKind::Added));
-        for n in 0..removed.len().max(added.len()) {
-            let (was, is) = (removed.get(n), added.get(n));
-            let (was_text, is_text) = words(was.map(|line| line.text.as_str()), is.map(|line| line.text.as_str()));
-            let side = |line: Option<&&DiffLine>, next: &mut u64, text: Markup| {
-                line.map(|line| {
-                    *next += 1;
-                    Line { number: *next - 1, kind: line.kind, text }
-                })
-            };
-            rows.push((side(was, &mut old, was_text), side(is, &mut new, is_text)));
-        }
-    }
-    rows
-}
-
-/// Two lines with what differs between them marked, as long as they have something in common.
-fn words(was: Option<&str>, is: Option<&str>) -> (Markup, Markup) {
-    let plain = |text: Option<&str>| html! { (text.map(printable).unwrap_or_default()) };
-    let (Some(old), Some(new)) = (was, is) else { return (plain(was), plain(is)) };
-    if old.len().max(new.len()) > WORDS_LIMIT_BYTES {
-        return (plain(was), plain(is));
-    }
-    let (old, new) = (printable(old), printable(new));
-    let (old, new): (&str, &str) = (&old, &new);
-    let diff = TextDiff::from_words(old, new);
-    if diff.ratio() < 0.4 {
-        return (plain(was), plain(is));
-    }
-    let side = |wanted: ChangeTag| {
-        let parts: Vec<_> =
-            diff.iter_all_changes().filter(|change| matches!(change.tag(), ChangeTag::Equal) || change.tag() == wanted).collect();
-        html! {
-            @for part in &parts {
-                @if part.tag() == ChangeTag::Equal { (part.value()) } @else { mark { (part.value()) } }
-            }
-        }
+/// What stands above the files: which changes, how many, and how far they were looked at.
+fn head(view: &TaskView, asked: &Asked, state: &ReviewState, diff: &Diff) -> Markup {
+    let id = &asked.task;
+    let link = |changes: Changes, words: &str| {
+        let address = Asked { changes, ..asked.clone() }.address("", &[]);
+        html! { a href=(address) aria-current=[(changes == asked.changes).then_some("true")] { (words) } }
     };
-    (side(ChangeTag::Delete), side(ChangeTag::Insert))
-}
-
-fn class(kind: DiffLineKind) -> &'static str {
-    match kind {
-        DiffLineKind::Context => "",
-        DiffLineKind::Added => "add",
-        DiffLineKind::Removed => "del",
+    let other = if asked.sides == View::Split { View::Unified } else { View::Split };
+    let words = if other == View::Split { "side by side" } else { "one below the other" };
+    html! {
+        p { a href={ "/tasks/" (id) } { "← " (printable_line(view.meta.title.as_str(), 100)) } }
+        h1 { "Changes" }
+        nav.runs aria-label="Which changes" {
+            (link(Changes::All, "all"))
+            (link(Changes::SinceViewed, "since I last looked"))
+            @for run in &view.meta.runs { (link(Changes::Run(run.number), &format!("run {}", run.number.0))) }
+            a.quiet href=(Asked { sides: other, ..asked.clone() }.address("", &[])) { (words) }
+            a.quiet href=(Asked { ignores_space: !asked.ignores_space, ..asked.clone() }.address("", &[])) {
+                @if asked.ignores_space { "with changes of blanks" } @else { "without changes of blanks" }
+            }
+        }
+        @if asked.changes == Changes::SinceViewed { (since(state)) }
+        p.facts { (diff.stats.files) @if diff.stats.files == 1 { " file" } @else { " files" } ", +" (diff.stats.additions) " −" (diff.stats.deletions) }
+        @if diff.files.is_empty() { p.empty { (nothing(view, asked.changes)) } }
+        ul.file-list {
+            @for (n, file) in diff.files.iter().enumerate() {
+                li { a href={ "#file-" (n) } { (printable_line(file.path(), 200)) } " " span.plus { "+" (file.additions) } " " span.minus { "−" (file.deletions) } }
+            }
+        }
     }
 }
 
-fn split_row(path: &str, old: Option<&Line>, new: Option<&Line>) -> Markup {
-    let cells = |line: Option<&Line>| {
-        html! {
-            td.n { @if let Some(line) = line { (line.number) } }
-            @if let Some(line) = line {
-                td class={ "code " (class(line.kind)) } { (line.text) }
-            } @else {
-                td.code.none {}
+/// Says that everything that is shown was looked at. One run's changes are not everything.
+fn mark_all(asked: &Asked, state: &ReviewState, diff: &Diff, signed: &Signed) -> Markup {
+    let is_part = diff.files.is_empty() || matches!(asked.changes, Changes::Run(_));
+    html! {
+        @if let (Some(head), false) = (&state.head, is_part) {
+            form.inline method="post" action={ "/tasks/" (asked.task) "/changes/viewed" } data-all-viewed {
+                (form_token(signed))
+                input type="hidden" name="head" value=(head);
+                button type="submit" { "Mark all as viewed" }
             }
         }
-    };
-    let number = new.or(old).map(|line| line.number);
-    html! { tr data-path=(printable_line(path, 300)) data-line=[number] { (cells(old)) (cells(new)) } }
+    }
 }
 
-/// What was removed, then what was added.
-fn unified_block(path: &str, block: &[Row]) -> Markup {
-    let row = |line: &Line, old: Option<u64>, new: Option<u64>| {
-        let sign = match line.kind {
-            DiffLineKind::Context => " ",
-            DiffLineKind::Added => "+",
-            DiffLineKind::Removed => "−",
-        };
-        html! {
-            tr class=(class(line.kind)) data-path=(printable_line(path, 300)) data-line=[new.or(old)] {
-                td.n { @if let Some(n) = old { (n) } }
-                td.n { @if let Some(n) = new { (n) } }
-                td.code { span.sign aria-hidden="true" { (sign) } (line.text) }
+/// What "since I last looked" is measured from.
+fn since(state: &ReviewState) -> Markup {
+    html! {
+        p.quiet {
+            @match state.viewed {
+                None => "You have not marked these changes as viewed yet, so this is all of them.",
+                Some((_, Standing::Before)) => "What came since you marked the changes as viewed, or sent comments on them.",
+                Some((_, Standing::Elsewhere)) => {
+                    "The branch was built anew since you looked. This compares the files as they were then with what they are now, \
+                     so it also shows what came from the base."
+                }
+                Some((_, Standing::Gone)) => "What you looked at is not there any more, so this is all of the changes.",
             }
         }
+    }
+}
+
+/// Why there is nothing to see.
+fn nothing(view: &TaskView, changes: Changes) -> &'static str {
+    let is_under_way = |run: &RunFile| run.finished_at.is_none();
+    let runs = &view.meta.runs;
+    let waits = match changes {
+        Changes::Run(number) => runs.iter().any(|run| run.number == number && is_under_way(run)),
+        Changes::All | Changes::SinceViewed => runs.iter().any(is_under_way),
+    };
+    if waits { "Nothing to see yet: what a run changes is shown here once it has ended." } else { "Nothing was changed." }
+}
+
+fn files(diff: &Diff, images: &[Picture], asked: &Asked, is_one: bool) -> Markup {
+    let (left, mut bytes) = (Left::new(MOST_LINES), PAGE_BYTES);
+    let mut inner = |file: &FileDiff| {
+        if is_one {
+            return Some(file::lines(file, images, asked, &left));
+        }
+        let is_large = bytes == 0 || file.additions + file.deletions > FOLDED_LINES;
+        let lines = (!is_large).then(|| file::lines(file, images, asked, &left))?;
+        let rest = bytes.checked_sub(lines.0.len());
+        bytes = rest.unwrap_or(0);
+        rest.map(|_| lines)
     };
     html! {
-        @if block.first().is_some_and(is_context) {
-            @for (old, new) in block {
-                @if let Some(line) = new { (row(line, old.as_ref().map(|old| old.number), Some(line.number))) }
-            }
-        } @else {
-            @for line in block.iter().filter_map(|(old, _)| old.as_ref()) { (row(line, Some(line.number), None)) }
-            @for line in block.iter().filter_map(|(_, new)| new.as_ref()) { (row(line, None, Some(line.number))) }
+        @for (n, file) in diff.files.iter().enumerate() {
+            @let lines = inner(file);
+            (file::part(n, file, images, asked, lines.as_ref()))
         }
     }
 }
 
-/// What a tick belongs to: another content is another mark.
-fn mark(file: &FileDiff) -> String {
-    let text = serde_json::to_vec(file).unwrap_or_default();
-    let digest = ring::digest::digest(&ring::digest::SHA256, &text);
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+/// A comment's box: the script puts it below its line, and says where it belongs.
+fn note(sides: View) -> Markup {
+    html! {
+        tr.note {
+            td colspan=(if sides == View::Split { 4 } else { 3 }) {
+                @for name in ["path", "side", "first", "last"] { input type="hidden" name=(name); }
+                label { span.where {} textarea name="text" rows="2" data-send {} }
+                button.small type="button" data-drop { "Remove" }
+            }
+        }
+    }
+}
+
+/// A file's lines: a part of a page for a script, else a page of their own.
+pub(crate) async fn part(
+    _: Signed,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response, PageProblem> {
+    let asked = Asked::new(&id, &which, &headers);
+    let path = which.path.unwrap_or_default();
+    if !headers.contains_key("hx-request") {
+        return Ok(see(&asked.address("", &[("path", &path)])));
+    }
+    let view = api.engine.task(&id)?;
+    let mut diff = asked.diff(&api).await?;
+    diff.files.retain(|file| shown_path(file) == path);
+    let images = asked.images(&api, &diff.files).await?;
+    let changes = asked.changes;
+    let lines =
+        aside(move || html! { @for file in &diff.files { (file::lines(file, &images, &asked, &Left::new(MOST_LINES))) } });
+    let lines = lines.await?;
+    Ok(Page(if lines.0.is_empty() {
+        html! { p.quiet { (nothing(&view, changes)) } }
+    } else {
+        lines
+    })
+    .into_response())
+}
+
+/// One picture of a difference. Its type is what its first bytes say, and it can do nothing, also where it is opened by itself.
+pub(crate) async fn image(
+    _: Signed,
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<Response, PageProblem> {
+    let asked = Asked::new(&id, &which, &headers);
+    let side = if which.side.as_deref() == Some("old") { PictureSide::Old } else { PictureSide::New };
+    let (kind, bytes) = api.engine.changed_picture(&id, asked.changes, &which.path.unwrap_or_default(), side).await?;
+    let mut response = bytes.into_response();
+    let fixed = [
+        (header::CONTENT_TYPE, kind.media_type()),
+        (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+        (header::CONTENT_DISPOSITION, "inline"),
+    ];
+    for (name, value) in fixed {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    Ok(response)
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Comments {
-    comments: String,
+pub(crate) struct Viewed {
+    head: String,
 }
 
-/// All comments together are one follow-up.
+/// From here on, "since I last looked" begins at what the page showed.
+pub(crate) async fn viewed(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    SignedForm(_, Viewed { head }): SignedForm<Viewed>,
+) -> Result<Response, PageProblem> {
+    api.engine.mark_viewed(&id, &head).await?;
+    Ok(see(&format!("/tasks/{id}/changes")))
+}
+
+/// All comments together are one follow-up. Who comments on a task's changes has looked at them.
 pub(crate) async fn comment(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedForm(_, Comments { comments }): SignedForm<Comments>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+    SignedFields(_, fields): SignedFields,
 ) -> Result<Response, PageProblem> {
-    let prompt = format!("Comments on your changes. Address each of them.\n\n{}", comments.replace("\r\n", "\n"));
-    let prompt = if comments.trim().is_empty() { String::new() } else { prompt };
+    let value = |name: &str| fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
+    let asked = Asked::new(&id, &which, &headers);
+    let comments = comments::comments(&fields);
+    let diff = if comments.is_empty() { Diff::default() } else { asked.diff(&api).await? };
+    let prompt = comments::prompt(&diff, &comments, value("comments"));
     api.engine.add_follow_up(&id, ResumeTask { prompt, ..ResumeTask::default() }).await?;
+    if !matches!(asked.changes, Changes::Run(_))
+        && let Err(problem) = api.engine.mark_viewed(&id, value("head")).await
+    {
+        tracing::warn!(task = id, %problem, "could not write down that somebody looked at a task's changes");
+    }
     Ok(see(&format!("/tasks/{id}")))
+}
+
+/// Where it holds up nobody else.
+async fn aside(work: impl FnOnce() -> Markup + Send + 'static) -> Result<Markup, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| Problem::internal(format!("could not show the changes: {error}")))
 }
 
 #[cfg(test)]
 mod tests {
-    use model::diff::Diff;
-
     use super::*;
-
-    #[test]
-    fn a_planted_name_or_line_is_text() {
-        let patch = "diff --git a/<b> b/<b>\nindex 0000000..1111111 100644\n--- a/<b>\n+++ b/<b>\n@@ -1 +1 @@\n-x\n+</td><script>alert(1)</script>\u{202e}\n";
-        let diff = Diff::parse(patch.as_bytes());
-        let mut left = 10;
-        let html = file_part(0, &diff.files[0], View::Unified, &mut left).into_string();
-        assert!(!html.contains("<script") && !html.contains("<b>") && !html.contains('\u{202e}'), "{html}");
-        assert!(html.contains("&lt;script&gt;") && html.contains("data-line=\"1\""), "{html}");
-    }
-
-    #[test]
-    fn what_differs_within_a_line_is_marked_on_both_sides() {
-        let patch = "diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1,3 +1,4 @@\n same\n-let x = one(a);\n-gone\n+let x = two(a);\n+<b>\n+more\n";
-        let hunk = &Diff::parse(patch.as_bytes()).files[0].hunks[0];
-        let split = hunk_part("f", hunk, View::Split, &mut 99).into_string();
-        assert!(split.contains("<td class=\"code del\">let x = <mark>one(a);</mark></td>"), "{split}");
-        assert!(
-            split.contains("<td class=\"code add\">let x = <mark>two(a);</mark></td>") && split.contains("&lt;b&gt;"),
-            "{split}"
-        );
-        assert_eq!(split.matches("<tr").count(), 4, "{split}");
-        let unified = hunk_part("f", hunk, View::Unified, &mut 99).into_string();
-        let order: Vec<_> =
-            ["same", "one(a)", "gone", "two(a)", "&lt;b&gt;", "more"].iter().map(|text| unified.find(text)).collect();
-        assert!(order.is_sorted() && order.iter().all(Option::is_some), "{unified}");
-    }
 
     #[test]
     fn beside_each_other_at_a_desk_and_below_each_other_on_a_phone() {
@@ -346,21 +398,25 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_changes_with_the_content() {
-        let of = |line: &str| {
-            let patch = format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -1 +1 @@\n-x\n+{line}\n");
-            mark(&Diff::parse(patch.as_bytes()).files[0])
-        };
-        assert!(of("a") == of("a") && of("a") != of("b"));
+    fn an_address_says_what_is_asked_for() {
+        let asked = Asked { changes: Changes::SinceViewed, ignores_space: true, ..Asked::of_run("t", 1).unified() };
+        assert_eq!(
+            asked.address("/part", &[("path", "a b&c")]),
+            "/tasks/t/changes/part?since=viewed&view=unified&space=ignore&path=a+b%26c"
+        );
+        assert_eq!(Asked { changes: Changes::All, ..Asked::of_run("t", 1) }.address("", &[]), "/tasks/t/changes?view=split");
     }
 
     #[test]
-    fn a_page_does_not_hold_more_lines_than_a_browser_can() {
-        let lines = "+line\n".repeat(100);
-        let patch = format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -0,0 +1,100 @@\n{lines}");
-        let mut left = 10;
-        let html = file_part(0, &Diff::parse(patch.as_bytes()).files[0], View::Unified, &mut left).into_string();
-        assert_eq!(html.matches("<tr").count(), 10);
-        assert!(html.contains("more than a page"));
+    fn twenty_thousand_lines_are_a_small_page_and_come_when_they_are_opened() {
+        let lines = "+let some = line(of, code);\n".repeat(20_000);
+        let one = format!("diff --git a/f.rs b/f.rs\n--- a/f.rs\n+++ b/f.rs\n@@ -0,0 +1,20000 @@\n{lines}");
+        let few = "+let some = line(of, code);\n".repeat(300);
+        let file = |n: u32| format!("diff --git a/{n}.rs b/{n}.rs\n--- a/{n}.rs\n+++ b/{n}.rs\n@@ -0,0 +1,300 @@\n{few}");
+        let many = (0..66).map(file).collect::<Vec<_>>().concat();
+        for patch in [one, many] {
+            let html = files(&Diff::parse(patch.as_bytes()), &[], &Asked::of_run("t", 1), false).into_string();
+            assert!(html.len() < 300_000 && html.contains("hx-get"), "{}", html.len());
+        }
     }
 }

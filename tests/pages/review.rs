@@ -1,0 +1,279 @@
+//! Reviewing: lines with their colours, comments that arrive with their code, what is new since somebody looked, pictures, and large
+//! files that come when they are opened. On a phone, and at a desk by keyboard alone.
+
+use serde_json::{Value, json};
+use testkit::browser::{DESK, PHONE, Screen};
+
+use super::Stage;
+
+/// A picture of two by two, and one of three by three.
+const TWO: &str = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg==";
+const THREE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAIAAADZSiLoAAAAD0lEQVR4nGNg+M8ARVhYAIaXCPjDmz7KAAAAAElFTkSuQmCC";
+
+impl Stage {
+    async fn changes(&mut self, task: &str, query: &str) {
+        self.open(&format!("/tasks/{task}/changes{query}")).await;
+        self.browser.until("document.readyState === 'complete' && document.querySelector('form.review')").await;
+    }
+
+    async fn value(&mut self, expression: &str) -> Value {
+        self.browser.value(expression).await
+    }
+
+    /// Waits for a task's second run, and answers what it was asked.
+    async fn second_prompt(&mut self, task: &str) -> String {
+        self.browser.until("document.querySelectorAll('.run-head').length === 2").await;
+        let task = self.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1].is_object()).await;
+        task["runs"][1]["prompt"].as_str().expect("a prompt").to_owned()
+    }
+}
+
+#[tokio::test]
+async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(PHONE).await;
+    let task = stage.task("begin; printf 'fn one() {}\\nfn two() {}\\nfn three() {}\\n' > work.rs; end done").await;
+    stage.changes(&task, "").await;
+    assert_eq!(stage.value("document.querySelector('tr.add .hl-keyword').textContent").await, "fn");
+    stage.browser.click("tr.add .code").await;
+    assert_eq!(stage.value("document.querySelector('.note .where').textContent").await, "work.rs:1");
+    stage.browser.write(".note textarea", "Why one?").await;
+    stage.value("document.querySelectorAll('tr.add')[1].querySelector('.code').click()").await;
+    assert_eq!(stage.value("document.querySelectorAll('.note').length").await, 2);
+    stage.value("document.querySelectorAll('tr.add')[2].querySelector('.code').click()").await;
+    assert_eq!(stage.value("document.querySelectorAll('.note').length").await, 2, "an empty box makes place for the next");
+    stage.browser.type_text("Three is too many.").await;
+    let words = "document.querySelector('.composer button').textContent";
+    assert_eq!(stage.value(words).await, "2 comments · Send to Codex");
+    stage.changes(&task, "").await;
+    assert_eq!(stage.value(words).await, "2 comments · Send to Codex", "they are kept");
+    assert_eq!(
+        stage.value("document.querySelectorAll('tr.add')[2].nextSibling.querySelector('textarea').value").await,
+        "Three is too many."
+    );
+    let wide = stage.value("document.documentElement.scrollWidth").await;
+    assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
+    stage.browser.click(".composer button").await;
+    assert_eq!(
+        stage.second_prompt(&task).await,
+        "Comments on your changes. Address each of them.\n\nwork.rs, line 1:\n> +fn one() {}\n\nWhy one?\n\n\
+         work.rs, line 3:\n> +fn three() {}\n\nThree is too many."
+    );
+    stage.changes(&task, "").await;
+    assert_eq!(stage.value(words).await, "Send to Codex", "what was sent is no draft any more");
+    stage.content();
+}
+
+#[tokio::test]
+async fn at_a_desk_the_keyboard_is_enough() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(DESK).await;
+    let task = stage.task("begin; printf 'a\\nb\\nc\\n' > one.txt; echo x > two.txt; end done").await;
+    stage.changes(&task, "").await;
+    stage.browser.press("?").await;
+    stage.browser.until("document.querySelector('#keys').open").await;
+    stage.browser.press("Escape").await;
+    stage.browser.until("!document.querySelector('#keys').open").await;
+    stage.browser.press("j").await;
+    assert_eq!(stage.value("document.querySelector('.chosen').dataset.path").await, "one.txt");
+    for key in ["j", "j", "j", "k", "c"] {
+        stage.browser.press(key).await;
+    }
+    assert_eq!(stage.value("document.querySelector('.note .where').textContent").await, "one.txt:2");
+    stage.browser.type_text("j is a letter").await;
+    for key in ["Escape", "j", "Shift+C"] {
+        stage.browser.press(key).await;
+    }
+    assert_eq!(stage.value("document.querySelector('.note:focus-within .where').textContent").await, "one.txt:2–3");
+    stage.browser.type_text("both").await;
+    for key in ["Escape", "n", "x"] {
+        stage.browser.press(key).await;
+    }
+    assert_eq!(
+        stage.value("[...document.querySelectorAll('[data-viewed]')].map((it) => it.checked)").await,
+        json!([false, true])
+    );
+    assert_eq!(stage.value("document.querySelector('#file-1 details').open").await, false);
+    stage.browser.press("/").await;
+    stage.browser.type_text("Thanks").await;
+    stage.browser.press("Control+Enter").await;
+    assert_eq!(
+        stage.second_prompt(&task).await,
+        "Comments on your changes. Address each of them.\n\none.txt, line 2:\n> +b\n\nj is a letter\n\n\
+         one.txt, lines 2 to 3:\n> +b\n> +c\n\nboth\n\nThanks"
+    );
+    stage.content();
+}
+
+#[tokio::test]
+async fn a_line_is_commented_on_by_its_number() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; echo new > README.md; end done").await;
+    stage.changes(&task, "?view=unified").await;
+    stage.browser.click(".by-number summary").await;
+    stage.browser.write(".by-number input[name=first]", "1").await;
+    stage.value("document.querySelector('.by-number select').value = 'old'").await;
+    stage.browser.write(".by-number textarea", "Keep it.").await;
+    stage.browser.click(".composer button").await;
+    let prompt = stage.second_prompt(&task).await;
+    assert!(
+        prompt.contains("README.md, line 1 as it was before your changes:\n> -") && prompt.ends_with("\n\nKeep it."),
+        "{prompt}"
+    );
+    stage.content();
+}
+
+#[tokio::test]
+async fn since_somebody_looked_only_what_is_new_is_shown() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; echo one > one.txt; end done").await;
+    let files = "[...document.querySelectorAll('.file')].map((it) => it.dataset.path)";
+    stage.changes(&task, "?since=viewed").await;
+    assert!(stage.text().await.contains("have not marked"), "nobody looked yet");
+    assert_eq!(stage.value(files).await, json!(["one.txt"]));
+    let head = "document.querySelector('[data-all-viewed] [name=head]').value";
+    stage.value(&format!("{head} = '{}'", "1".repeat(40))).await;
+    stage.browser.click("[data-all-viewed] button").await;
+    stage.browser.until("document.body.innerText.includes('not a commit of this task')").await;
+    stage.browser.complaints.clear();
+    stage.changes(&task, "").await;
+    stage.browser.click("[data-all-viewed] button").await;
+    stage
+        .browser
+        .until("document.readyState === 'complete' && location.search === '' && document.querySelector('[data-viewed]')?.checked")
+        .await;
+    stage.changes(&task, "?since=viewed").await;
+    assert!(stage.text().await.contains("Nothing was changed"));
+    stage.resume(&task, "begin; echo two > two.txt; end done").await;
+    stage.changes(&task, "?since=viewed").await;
+    assert_eq!(stage.value(files).await, json!(["two.txt"]));
+    stage.changes(&task, "").await;
+    assert_eq!(
+        stage.value("[...document.querySelectorAll('[data-viewed]')].map((it) => it.checked)").await,
+        json!([true, false])
+    );
+    let output = stage.home.command(&["task", "diff", "--since-viewed", &task]).output().await.expect("it starts");
+    let patch = String::from_utf8_lossy(&output.stdout);
+    assert!(patch.contains("two.txt") && !patch.contains("one.txt"), "{patch}");
+    stage.upstream.commit("main", &[("other.txt", "x\n")], "elsewhere");
+    let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{task}/update"), &json!({})).await;
+    assert!(status < 300, "{answer}");
+    let newest = stage.upstream.commit_of("main");
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["base_sha"].as_str() == newest.as_deref()).await;
+    stage.changes(&task, "?since=viewed").await;
+    let text = stage.text().await;
+    assert!(text.contains("built anew since you looked"), "{text}");
+    assert_eq!(stage.value(files).await, json!(["other.txt", "two.txt"]), "and what came from the base");
+    stage.content();
+}
+
+#[tokio::test]
+async fn pictures_stand_side_by_side_and_can_do_nothing() {
+    let mut stage = Stage::new().await;
+    let svg = "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"><script>window.caught=1</script></svg>";
+    let task = stage
+        .task(&format!("begin; echo {TWO} | base64 -d > pic.png; echo '<html>' > fake.gif; echo '{svg}' > it.svg; end done"))
+        .await;
+    stage.resume(&task, &format!("begin; echo {THREE} | base64 -d > pic.png; end done")).await;
+    stage.changes(&task, "?run=2").await;
+    stage.browser.until("[...document.images].length === 2 && [...document.images].every((it) => it.complete)").await;
+    assert_eq!(stage.value("[...document.images].map((it) => it.naturalWidth)").await, json!([2, 3]));
+    let captions = stage.value("[...document.querySelectorAll('figcaption')].map((it) => it.textContent)").await;
+    assert_eq!(captions, json!(["before, 73 bytes", "after, 72 bytes"]));
+    let asked = |path: &str, side: &str| {
+        format!(
+            "fetch('/tasks/{task}/changes/image?path=' + encodeURIComponent('{path}') + '&side={side}').then((it) => \
+             [it.status, it.headers.get('content-type'), it.headers.get('content-security-policy')?.split(';')[0], it.headers.get('x-content-type-options')])"
+        )
+    };
+    assert_eq!(stage.value(&asked("pic.png", "new")).await, json!([200, "image/png", "sandbox", "nosniff"]));
+    assert_eq!(stage.value(&asked("it.svg", "new")).await, json!([200, "image/svg+xml", "sandbox", "nosniff"]));
+    for (path, side) in [
+        ("pic.png", "old"),
+        ("fake.gif", "new"),
+        ("../meta.json", "new"),
+        ("/etc/passwd", "new"),
+        ("", "new"),
+        ("README.md", "old"),
+    ] {
+        assert_eq!(stage.value(&asked(path, side)).await[0], 404, "{path}");
+    }
+    let without = format!(
+        "fetch('/tasks/{task}/changes/image?path=pic.png&side=new', {{ credentials: 'omit' }}).then((it) => it.url, () => 'refused')"
+    );
+    let signed_out = stage.value(&without).await;
+    assert!(signed_out == "refused" || signed_out.as_str().is_some_and(|url| url.ends_with("/sign-in")), "{signed_out}");
+    stage.browser.complaints.clear();
+    stage.changes(&task, "?run=1").await;
+    stage.browser.until("document.querySelector('img[alt*=svg]').complete").await;
+    assert_eq!(stage.value("document.querySelector('img[alt*=svg]').naturalWidth").await, 9);
+    assert_eq!(
+        stage.value("document.querySelector('img[alt*=gif]')?.naturalWidth ?? 0").await,
+        0,
+        "it is none, whatever its name"
+    );
+    assert_eq!(stage.value("window.caught ?? null").await, Value::Null);
+}
+
+#[tokio::test]
+async fn a_large_file_comes_when_it_is_opened() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; seq 1 20000 > big.txt; echo x > small.txt; end done").await;
+    stage.changes(&task, "?view=unified").await;
+    let size = stage.value("fetch(location.href).then((it) => it.text()).then((it) => it.length)").await;
+    assert!(size.as_u64().is_some_and(|size| size < 300_000), "{size}");
+    assert_eq!(stage.value("document.querySelectorAll('tr.add').length").await, 1);
+    stage.browser.click("#file-0 summary").await;
+    stage.browser.until("document.querySelectorAll('#file-0 tr.add').length === 20000").await;
+    stage.value("document.querySelectorAll('#file-0 tr.add')[14999].querySelector('.code').click()").await;
+    assert_eq!(stage.value("document.querySelector('.note .where').textContent").await, "big.txt:15000");
+    stage.changes(&task, "/part?view=unified&path=big.txt").await;
+    assert_eq!(stage.value("document.querySelectorAll('#file-0 tr.add').length").await, 20000, "without a script it is a page");
+    stage.content();
+}
+
+#[tokio::test]
+async fn a_transcript_shows_what_changed_in_a_file_when_it_is_opened() {
+    let mut stage = Stage::new().await;
+    let go = stage.home.scratch().join("go");
+    let change = json!({ "type": "item.completed", "item": { "id": "item_1", "type": "file_change", "status": "completed",
+        "changes": [{ "path": "/x/worktree/a b.rs", "kind": "add" }] } });
+    let prompt = format!("begin\ncat <<'LINE'\n{change}\nLINE\necho 'fn a() {{}}' > 'a b.rs'\nawait {}\nend done", go.display());
+    let task = stage.home.task(&stage.env, &prompt).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.click(".files summary").await;
+    stage.browser.until("document.querySelector('.files details')?.innerText.includes('once it has ended')").await;
+    fs_err::write(&go, "").expect("written");
+    stage.home.settled(&task).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.click(".files summary").await;
+    stage.browser.until("document.querySelector('.files tr.add .hl-function')?.textContent === 'a'").await;
+    stage.content();
+}
+
+#[tokio::test]
+async fn a_review_with_colours_is_usable_for_everybody() {
+    let mut stage = Stage::new().await;
+    let code = |word: &str| format!("// {word}\n#[test]\nfn f(a: Str) -> u8 {{ call(\"text\", 42, 'c') }}\nlet {word} = 1;\n");
+    let task = stage.task(&format!("begin; cat > a.rs <<'CODE'\n{}CODE\nend done", code("one"))).await;
+    stage
+        .resume(&task, &format!("begin; cat > a.rs <<'CODE'\n{}CODE\necho {TWO} | base64 -d > pic.png; end done", code("two")))
+        .await;
+    for (screen, view) in [
+        (PHONE, "unified"),
+        (Screen { dark: true, ..DESK }, "split"),
+        (DESK, "split"),
+        (Screen { dark: true, ..PHONE }, "unified"),
+    ] {
+        stage.browser.look(screen).await;
+        stage.changes(&task, &format!("?run=2&view={view}")).await;
+        let coloured = stage.value("['del', 'add'].map((it) => document.querySelector(`.${it} .hl-comment`)?.textContent)").await;
+        assert_eq!(coloured, json!(["// ", "// "]));
+        stage.browser.click(".diff .code").await;
+        stage.value("document.querySelector('.by-number').open = true").await;
+        stage.accessible().await;
+        stage.value("document.querySelector('#keys').showModal()").await;
+        stage.accessible().await;
+    }
+    stage.content();
+}
