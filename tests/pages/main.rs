@@ -9,6 +9,7 @@ mod repositories;
 mod review;
 mod sessions;
 mod story;
+mod whole;
 
 use testkit::TestHome;
 use testkit::browser::Browser;

@@ -147,7 +147,8 @@ mod tests {
     fn our_own_script_is_small_and_a_page_comes_in_sixty_kilobytes() {
         let of_notices = NOTICES.content.len() + WORKER.content.len();
         assert!(of_notices <= 2_000, "{of_notices} bytes");
-        assert!(SCRIPT.content.len() + of_notices < 10_000, "{} bytes", SCRIPT.content.len());
+        // What every page loads. The page of notices and the service worker have theirs besides.
+        assert!(SCRIPT.content.len() < 10_000, "{} bytes", SCRIPT.content.len());
         let sent: usize = [&*STYLE, &*SCRIPT, &*HTMX].iter().map(|asset| asset.compressed.len()).sum();
         assert!(sent < 40_000, "{sent} bytes");
     }
