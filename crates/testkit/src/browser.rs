@@ -26,6 +26,7 @@ pub struct Browser {
     from: BufReader<File>,
     session: String,
     asked: u64,
+    has_scripts: bool,
     /// What pages complained about: violations of their policy, errors of scripts.
     pub complaints: Vec<String>,
     /// The service worker that was registered last.
@@ -87,6 +88,7 @@ impl Browser {
             from: BufReader::new(File::from_std(from)),
             session: String::new(),
             asked: 0,
+            has_scripts: true,
             complaints: vec![],
             registration: None,
         };
@@ -210,9 +212,14 @@ impl Browser {
 
     /// Waits until an expression is true in whatever page is there by then.
     pub async fn until(&mut self, expression: &str) {
+        // Where no script runs, a page has no clock.
+        let clock = if self.has_scripts {
+            "setTimeout(look, 20); }; look(); setTimeout(() => done(false), 500);"
+        } else {
+            "done(false); }; look();"
+        };
         let watched = format!(
-            "new Promise((done) => {{ const look = () => {{ try {{ if ({expression}) return done(true); }} catch {{}} \
-             setTimeout(look, 20); }}; look(); setTimeout(() => done(false), 500); }})"
+            "new Promise((done) => {{ const look = () => {{ try {{ if ({expression}) return done(true); }} catch {{}} {clock} }})"
         );
         let begun = std::time::Instant::now();
         loop {
@@ -221,6 +228,9 @@ impl Browser {
             let answer = self.ask_or_error("Runtime.evaluate", asked).await;
             if answer["result"]["result"]["value"] == true {
                 return;
+            }
+            if !self.has_scripts {
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
             if begun.elapsed() > LIMIT {
                 let page = self.value("location.href + '\\n' + document.body.innerText").await;
@@ -260,6 +270,24 @@ impl Browser {
              field.dispatchEvent(new Event('input', {{ bubbles: true }})); }})()"
         );
         self.value(&typed).await;
+    }
+
+    /// Takes the network away, or gives it back.
+    pub async fn offline(&mut self, is_offline: bool) {
+        let none = json!({ "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
+        self.ask("Network.emulateNetworkConditions", none).await;
+    }
+
+    /// Switches the scripts of pages off, for those that are opened from now on.
+    pub async fn without_scripts(&mut self) {
+        self.ask("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
+        self.has_scripts = false;
+    }
+
+    /// Loads the page anew.
+    pub async fn reload(&mut self) {
+        self.ask("Page.reload", json!({})).await;
+        self.until("document.readyState === 'complete'").await;
     }
 
     /// Presses a key: a letter or a sign, or `Enter`, `Tab`, `Escape`, `Space`; `Control+` or `Shift+` before it holds that down.

@@ -10,10 +10,15 @@
     const [n, unit] = seconds < 60 ? [0, "just now"] : seconds < 3600 ? [seconds / 60, " min ago"]
       : seconds < 86400 ? [seconds / 3600, " h ago"] : [seconds / 86400, " d ago"];
     time.title ||= time.textContent;
-    time.textContent = n ? Math.floor(n) + unit : unit;
+    const text = n ? Math.floor(n) + unit : unit;
+    time.textContent = time.dataset.age ? "for " + text.replace(" ago", "").replace("just now", "a moment") : text;
   };
   const ages = (root = document) => all("time[data-age]", root).forEach(age);
   setInterval(ages, 30000);
+  // The exact time, also where nothing can be pointed at.
+  document.addEventListener("click", ({ target }) => {
+    if (target.matches("time") && !target.closest("a")) target.textContent = target.title;
+  });
 
   // Text fields that grow, keep their drafts, and are sent by Ctrl or Command and Enter.
   const grow = (field) => {

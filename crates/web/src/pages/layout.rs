@@ -128,6 +128,11 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
+/// Since when something goes on: as a time span where a script runs, else in full.
+pub(super) fn since(at: Timestamp) -> Markup {
+    html! { time datetime=(at.to_string()) data-age="for" { "since " (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
+}
+
 /// A moment: as an age where a script runs, else in full.
 pub(super) fn age(at: Timestamp) -> Markup {
     html! { time datetime=(at.to_string()) data-age { (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }

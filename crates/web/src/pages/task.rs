@@ -3,7 +3,7 @@
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use model::api::{PublishTask, ResumeTask, TaskView, UpdateTask};
@@ -114,15 +114,25 @@ pub(crate) struct Before {
     before: Option<u64>,
 }
 
-/// What came before a place, as entries that take the place of the link.
+/// What came before a place: entries that take the place of the link for a script, else a page of their own.
 pub(crate) async fn older(
     _: Signed,
     State(api): State<Api>,
     Path((id, run)): Path<(String, u32)>,
     Query(Before { before }): Query<Before>,
+    headers: HeaderMap,
 ) -> Answer {
     let (entries, start, _) = part(&api, &id, run, before).await?;
-    Ok(Page(html! { @if start > 0 { (older_link(&id, run, start)) } (entries) }))
+    let entries = html! { @if start > 0 { (older_link(&id, run, start)) } (entries) };
+    if headers.contains_key("hx-request") {
+        return Ok(Page(entries));
+    }
+    let body = html! {
+        p { a href={ "/tasks/" (id) } { "← the task" } }
+        h1 { "Run " (run) }
+        ol.transcript { (entries) }
+    };
+    Ok(Page(layout::page("Transcript", Place::Tasks, &body)))
 }
 
 #[derive(Deserialize)]

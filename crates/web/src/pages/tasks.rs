@@ -18,6 +18,9 @@ use crate::router::Api;
 /// So many tasks of a group are on one page.
 const PAGE: usize = 50;
 
+/// So much of a branch's name tells it apart: `codex/`, and what the time gave its id.
+const BRANCH_CHARS: usize = 19;
+
 /// What a list can be narrowed to.
 const STATUSES: [(&str, &str); 6] = [
     ("", "every status"),
@@ -164,7 +167,11 @@ fn row(task: &TaskView) -> Markup {
                 (layout::status(meta.status))
                 span.facts {
                     span title=(meta.branch) { (task.env_name.as_ref().map_or("-", |name| name.as_str())) }
-                    " · " (layout::age(last.map_or(meta.created_at, |run| run.finished_at.or(run.started_at).unwrap_or(run.queued_at))))
+                    " · " code { (meta.branch.as_str().chars().take(BRANCH_CHARS).collect::<String>()) "…" }
+                    " · " @match last {
+                        Some(run) if run.finished_at.is_none() => (layout::since(run.started_at.unwrap_or(run.queued_at))),
+                        _ => (layout::age(last.and_then(|run| run.finished_at).unwrap_or(meta.created_at))),
+                    }
                     @if let Some(place) = &task.queue { " · number " (place.position) " in the queue" }
                     @if let Some(progress) = &task.progress {
                         " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) " %" }

@@ -1,0 +1,127 @@
+//! Pages under odd circumstances: several tabs, a reload in the middle, no network for a while, no script at all.
+//! What was written while a page could not hear of it is there afterwards, each once.
+
+use serde_json::json;
+use testkit::browser::{Browser, DESK, PHONE};
+
+use super::{Stage, sign_in};
+
+const SAID: &str = "[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())";
+
+/// A worker that says something, waits for a file, and so on.
+fn prompt(files: &[&std::path::Path]) -> String {
+    let steps = files.iter().enumerate().map(|(n, file)| format!("say {n}; await {}; ", file.display()));
+    format!("begin; {}end done", steps.collect::<String>())
+}
+
+#[tokio::test]
+async fn two_tabs_and_a_reload_in_the_middle_show_the_same_each_once() {
+    let mut stage = Stage::new().await;
+    let (one, two) = (stage.home.scratch().join("one"), stage.home.scratch().join("two"));
+    let task = stage.home.task(&stage.env, &prompt(&[&one, &two])).await;
+    let mut other = Browser::start().await;
+    sign_in(&stage.home, &mut other).await;
+    let address = format!("{}/tasks/{task}", stage.url);
+    for browser in [&mut stage.browser, &mut other] {
+        browser.open(&address).await;
+        browser.until(&format!("{SAID}.join() === '0'")).await;
+    }
+    fs_err::write(&one, "").expect("written");
+    stage.browser.until(&format!("{SAID}.join() === '0,1'")).await;
+    stage.browser.reload().await;
+    fs_err::write(&two, "").expect("written");
+    for browser in [&mut stage.browser, &mut other] {
+        browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+        assert_eq!(browser.value(SAID).await, json!(["0", "1", "done"]));
+    }
+    // What one tab asks for, the other one sees.
+    other.write("#say", "begin; say more; end \"all of it\"").await;
+    other.click(".composer button.primary").await;
+    stage.browser.until("document.querySelectorAll('.run-head').length === 2").await;
+    stage.browser.until(&format!("{SAID}.at(-1) === 'all of it'")).await;
+    stage.content();
+}
+
+#[tokio::test]
+async fn who_was_offline_is_told_so_and_catches_up() {
+    let mut stage = Stage::new().await;
+    let (one, two) = (stage.home.scratch().join("one"), stage.home.scratch().join("two"));
+    let task = stage.home.task(&stage.env, &prompt(&[&one, &two])).await;
+    stage.browser.look(PHONE).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.until(&format!("{SAID}.join() === '0'")).await;
+    stage.browser.offline(true).await;
+    stage.browser.until("document.querySelector('#connection').innerText.includes('Offline')").await;
+    // A phone that sleeps hears nothing.
+    let sleep = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {hidden} }}); \
+             document.dispatchEvent(new Event('visibilitychange'))"
+        )
+    };
+    stage.browser.value(&sleep(true)).await;
+    fs_err::write(&one, "").expect("written");
+    fs_err::write(&two, "").expect("written");
+    stage.home.settled(&task).await;
+    assert_eq!(stage.browser.value(SAID).await, json!(["0"]));
+    stage.browser.offline(false).await;
+    stage.browser.value(&sleep(false)).await;
+    stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    assert_eq!(stage.browser.value(SAID).await, json!(["0", "1", "done"]), "each once");
+    stage.browser.until("document.querySelector('#connection').hidden").await;
+}
+
+#[tokio::test]
+async fn without_a_script_links_and_forms_do_the_work() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(PHONE).await;
+    stage.browser.without_scripts().await;
+    stage.open("/tasks/new").await;
+    let fill = |field: &str, text: &str| format!("document.querySelector('{field}').value = {}", json!(text));
+    stage.browser.value(&fill("#prompt", "begin; echo one > one.txt; end \"All *done*.\"")).await;
+    stage.browser.click("form button.primary").await;
+    stage.browser.until("document.readyState === 'complete' && location.pathname.startsWith('/tasks/0')").await;
+    let (_, page) = stage.home.get("/api/v1/tasks").await;
+    let task = page["items"][0]["task_id"].as_str().expect("a task").to_owned();
+    stage.home.settled(&task).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    assert_eq!(stage.browser.value("document.querySelector('.agent em').innerText").await, "done");
+    assert_eq!(stage.browser.value("typeof htmx").await, "undefined", "no script runs");
+    stage.browser.value(&fill("#say", "begin; echo two > two.txt; end more")).await;
+    stage.browser.click(".composer button.primary").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1]["status"] == "completed").await;
+    stage.open(&format!("/tasks/{task}")).await;
+    // What happened in the first run is a link away.
+    stage.browser.click("li.older a").await;
+    stage.browser.until("document.readyState === 'complete' && location.pathname.endsWith('/older')").await;
+    assert!(stage.text().await.contains("All done."), "{}", stage.text().await);
+    stage.open(&format!("/tasks/{task}/changes")).await;
+    assert_eq!(stage.browser.value("document.querySelectorAll('.file').length").await, 2);
+    stage.browser.value(&fill("#comments", "begin; end answered")).await;
+    stage.browser.click("form[data-review] .composer button").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][2].is_object()).await;
+    stage.home.settled(&task).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.click("form[action$='/archive'] button").await;
+    stage.browser.until("document.readyState === 'complete' && location.pathname === '/'").await;
+    assert!(stage.text().await.contains("No tasks here"));
+    stage.content();
+}
+
+#[tokio::test]
+async fn pages_stay_where_they_are_while_they_load() {
+    let mut stage = Stage::new().await;
+    let task = stage.task("begin; echo work > work.txt; end \"# All done\"").await;
+    for screen in [PHONE, DESK] {
+        stage.browser.look(screen).await;
+        for path in ["/".to_owned(), format!("/tasks/{task}"), format!("/tasks/{task}/changes"), "/tasks/new".to_owned()] {
+            stage.open(&path).await;
+            let shift = "new Promise((done) => { let sum = 0; new PerformanceObserver((list) => {
+                for (const it of list.getEntries()) if (!it.hadRecentInput) sum += it.value;
+            }).observe({ type: 'layout-shift', buffered: true }); setTimeout(() => done(sum), 300); })";
+            let shift = stage.browser.value(shift).await;
+            // The limit that the field calls good.
+            assert!(shift.as_f64().is_some_and(|shift| shift < 0.1), "{path}: {shift}");
+        }
+    }
+}
