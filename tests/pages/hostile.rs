@@ -107,3 +107,44 @@ async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
     assert_eq!(stage.browser.value("location.pathname").await, format!("/tasks/{task}"), "no other page was loaded");
     stage.content();
 }
+
+#[tokio::test]
+async fn ten_megabytes_in_a_line_are_told_of_and_load_nothing() {
+    let mut stage = Stage::new().await;
+    let long = "head -c 10000000 /dev/zero | tr '\\0' x";
+    let message = format!(
+        "printf '{{\"type\":\"item.completed\",\"item\":{{\"id\":\"a\",\"type\":\"agent_message\",\"text\":\"'; {long}; printf '\"}}}}\\n'"
+    );
+    let output = "printf '{\"type\":\"item.completed\",\"item\":{\"id\":\"b\",\"type\":\"command_execution\",\"command\":\"make\",\"exit_code\":0,\"status\":\"completed\",\"aggregated_output\":\"'; \
+         head -c 6000000 /dev/zero | tr '\\0' y; printf '\"}}\\n'";
+    let escapes = "printf '\\033[2J\\033]0;title\\007\\033[31mred\\n'";
+    let task = stage.task(&format!("begin; {message}; {output}; {escapes}; {long} > long.txt; end \"at last\"")).await;
+    for (path, most) in
+        [("/".to_owned(), 60_000), (format!("/tasks/{task}"), 200_000), (format!("/tasks/{task}/changes"), 200_000)]
+    {
+        stage.open(&path).await;
+        let size = stage.browser.value("performance.getEntriesByType('navigation')[0].decodedBodySize").await;
+        assert!(size.as_u64().is_some_and(|size| size < most), "{path}: {size}");
+        let wide = stage.browser.value("document.documentElement.scrollWidth <= innerWidth").await;
+        assert_eq!(wide, true, "{path} scrolls sideways");
+    }
+    stage.open(&format!("/tasks/{task}")).await;
+    let text = stage.text().await;
+    assert!(text.contains("at last") && !text.contains('\u{1b}'), "{}", text.chars().take(3000).collect::<String>());
+    // What came before is asked for, step by step, and is as small.
+    let mut step = 0;
+    while stage.browser.value("!!document.querySelector('#transcript .older a')").await == true {
+        step += 1;
+        stage.browser.click("#transcript .older a").await;
+        let asked =
+            "performance.getEntriesByType('resource').filter((it) => it.name.includes('/older')).map((it) => it.decodedBodySize)";
+        stage.browser.until(&format!("{asked}.length === {step}")).await;
+        let sizes = stage.browser.value(asked).await;
+        let sizes: Vec<_> = sizes.as_array().expect("sizes").iter().filter_map(serde_json::Value::as_u64).collect();
+        assert!(sizes.iter().all(|size| *size < 300_000), "{sizes:?}");
+        stage.browser.until("!document.querySelector('.htmx-request')").await;
+    }
+    assert!((1..4).contains(&step), "{step} steps");
+    assert!(stage.text().await.contains("bytes more"), "what is left out is a click away");
+    stage.content();
+}

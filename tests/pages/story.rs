@@ -152,24 +152,61 @@ async fn a_command_says_how_long_it_took_as_it_runs_and_later() {
     stage.content();
 }
 
+/// Every page, with something on it.
+async fn every_page(stage: &mut Stage) -> Vec<String> {
+    let removed = stage.task("begin; end removed").await;
+    stage.home.delete(&format!("/api/v1/tasks/{removed}")).await;
+    let archived = stage.task("begin; end archived").await;
+    stage.home.post(&format!("/api/v1/tasks/{archived}/archive"), &json!(null)).await;
+    let failed = stage.task("begin; failed \"out of luck\"").await;
+    let command = r#"{"type":"item.completed","item":{"id":"item_1","type":"command_execution","command":"make","aggregated_output":"out","exit_code":2,"status":"failed"}}"#;
+    let task = stage.task(&format!("begin; echo '{command}'; echo work > work.rs; end \"All **done**.\"")).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    let output = stage.browser.value("document.querySelector('.command a.all')?.getAttribute('href') ?? null").await;
+    assert_eq!(output, json!(null), "a short output is all there");
+    let environment = format!("/environments/{}", stage.env);
+    [
+        "/",
+        "/?archived=only",
+        "/?group=needs_you",
+        "/?q=nothing-has-this",
+        "/tasks/new",
+        "/tasks/01a20000-0000-7000-8000-000000000000",
+        &format!("/tasks/{task}"),
+        &format!("/tasks/{failed}"),
+        &format!("/tasks/{task}/stop"),
+        &format!("/tasks/{task}/remove"),
+        &format!("/tasks/{task}/runs/1/older"),
+        &format!("/tasks/{task}/changes"),
+        &format!("/tasks/{task}/changes?view=unified"),
+        &format!("/tasks/{task}/changes?since=viewed"),
+        "/environments",
+        &environment,
+        &format!("{environment}/remove"),
+        "/settings",
+        "/settings/check",
+        "/settings/notices",
+        "/trash",
+        "/trash/delete",
+        "/sign-in",
+        "/sign-in?code=5ec2e7",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 #[tokio::test]
 async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
     let mut stage = Stage::new().await;
-    let failed = stage.task("begin; failed \"out of luck\"").await;
-    let task = stage.task("begin; echo work > work.txt; end \"All **done**.\"").await;
-    let environment = format!("/environments/{}", stage.env);
-    let pages = [
-        "/".to_owned(),
-        "/tasks/new".to_owned(),
-        format!("/tasks/{task}"),
-        format!("/tasks/{failed}"),
-        format!("/tasks/{task}/changes"),
-        "/environments".to_owned(),
-        environment,
-        "/settings".to_owned(),
-        "/settings/notices".to_owned(),
-    ];
-    for screen in [PHONE, Screen { dark: true, ..DESK }] {
+    stage
+        .home
+        .request(reqwest::Method::PUT, "/api/v1/password")
+        .json(&json!({ "password": "correct horse" }))
+        .send()
+        .await
+        .expect("set");
+    let pages = every_page(&mut stage).await;
+    for screen in [PHONE, Screen { dark: true, ..DESK }, Screen { dark: true, ..PHONE }, DESK] {
         stage.browser.look(screen).await;
         for path in &pages {
             stage.open(path).await;
@@ -181,18 +218,7 @@ async fn every_page_is_usable_for_everybody_in_light_and_in_dark() {
 #[tokio::test]
 async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
     let mut stage = Stage::new().await;
-    let task = stage.task("begin; echo work > work.txt; end done").await;
-    let pages = [
-        "/",
-        "/tasks/new",
-        &format!("/tasks/{task}"),
-        &format!("/tasks/{task}/changes"),
-        "/environments",
-        &format!("/environments/{}", stage.env),
-        "/settings",
-        "/settings/notices",
-    ]
-    .map(str::to_owned);
+    let pages = every_page(&mut stage).await;
     for screen in [testkit::browser::Screen { width: 320, ..PHONE }, DESK] {
         stage.browser.look(screen).await;
         for path in &pages {
@@ -200,16 +226,24 @@ async fn every_page_fits_a_narrow_phone_and_a_desk_and_obeys_its_policy() {
             let wide = stage.browser.value("document.documentElement.scrollWidth").await;
             assert!(wide.as_u64().is_some_and(|wide| wide <= u64::from(screen.width)), "{path} at {}: {wide}", screen.width);
             let small = stage.browser.value(
-                "[...document.querySelectorAll('button:not([hidden]), .button, nav.around a, input:not([type=checkbox]):not([type=hidden]), select')]\
-                 .filter((it) => it.offsetParent && it.getBoundingClientRect().height < 31).map((it) => it.outerHTML)",
+                "[...document.querySelectorAll('button:not([hidden]), .button, nav.around a, input:not([type=checkbox]):not([type=hidden]), select, textarea')]\
+                 .filter((it) => it.checkVisibility() && !it.matches('.visually-hidden') && (it.getBoundingClientRect().height < 44 || parseFloat(getComputedStyle(it).fontSize) < 12))\
+                 .map((it) => it.outerHTML)",
             );
-            assert_eq!(small.await, json!([]), "{path}");
+            assert_eq!(small.await, json!([]), "{path}: too small for a thumb");
+            let tiny = stage.browser.value(
+                "[...document.querySelectorAll('input:not([type=checkbox]):not([type=hidden]), select, textarea')]\
+                 .filter((it) => parseFloat(getComputedStyle(it).fontSize) < 16).map((it) => it.outerHTML)",
+            );
+            assert_eq!(tiny.await, json!([]), "{path}: a phone would zoom in");
             let unnamed = stage.browser.value(
                 "[...document.querySelectorAll('input:not([type=hidden]), select, textarea')].filter((it) => \
-                 !it.labels?.length && !it.ariaLabel).map((it) => it.outerHTML)",
+                 !it.labels?.length && !it.ariaLabel && !it.ariaHidden).map((it) => it.outerHTML)",
             );
             assert_eq!(unnamed.await, json!([]), "{path}");
         }
     }
+    let refused = "Failed to load resource: the server responded with a status of 404";
+    stage.browser.complaints.retain(|complaint| !complaint.contains(refused));
     stage.content();
 }

@@ -10,12 +10,18 @@ use model::codex::{
 use model::run::{RunFile, RunStatus};
 
 use super::review::{Asked, on_demand};
-use super::text::{end_of, markdown, output};
+use super::text::{end_of, head_of, markdown, output};
 use super::timing::{self, Course};
 
 /// So many lines and bytes of an output are in the page; the rest is a click away.
 const OUTPUT_LINES: usize = 200;
 const OUTPUT_BYTES: usize = 16_000;
+
+/// Of a message, a command or another text so many bytes are in the page.
+const LONGEST_BYTES: usize = 64_000;
+
+/// So many files or steps of one entry are in the page.
+const MOST_PARTS: usize = 200;
 
 /// The longest first line of a command, in characters.
 const COMMAND_CHARS: usize = 240;
@@ -44,7 +50,7 @@ pub(super) fn entry(whose: Whose<'_>, offset: u64, event: &CodexEvent, took: Opt
         CodexEvent::TurnCompleted { .. } => return Some(plain(&html! { p.turn { "turn completed" } })),
         CodexEvent::ThreadStarted { .. } | CodexEvent::TurnStarted => return None,
         CodexEvent::TurnFailed { .. } | CodexEvent::Error { .. } | CodexEvent::Unknown(_) | CodexEvent::Note(_) => {
-            return generic(event).map(|html| plain(&html));
+            return generic(whose, offset, event).map(|html| plain(&html));
         }
     };
     let body = of_item(whose, offset, item, if is_over { Course::Over(took) } else { Course::UnderWay }, event)?;
@@ -67,15 +73,30 @@ fn plain_id(id: &str) -> Option<&str> {
 fn of_item(whose: Whose<'_>, offset: u64, item: &Item, course: Course, event: &CodexEvent) -> Option<Markup> {
     let is_over = course != Course::UnderWay;
     Some(match &item.kind {
-        ItemKind::AgentMessage { text } if is_over => html! { div.agent { (markdown(text)) } },
+        ItemKind::AgentMessage { text } if is_over => html! { div.agent { (said(whose, offset, text)) } },
         ItemKind::Reasoning { text } if is_over => {
-            html! { details.reasoning { summary { "Thoughts: " (printable_line(text, 120)) } (markdown(text)) } }
+            html! { details.reasoning { summary { "Thoughts: " (printable_line(text, 120)) } (said(whose, offset, text)) } }
         }
         ItemKind::CommandExecution(found) => command(whose, offset, found, course),
         ItemKind::FileChange(change) if is_over => files(whose, change),
         ItemKind::TodoList { items } => plan(items),
-        _ => return generic(event),
+        _ => return generic(whose, offset, event),
     })
+}
+
+/// A message, as far as a page takes it.
+fn said(whose: Whose<'_>, offset: u64, text: &str) -> Markup {
+    let (shown, left) = head_of(text, LONGEST_BYTES);
+    html! { (markdown(shown)) (rest(whose, offset, left)) }
+}
+
+/// Where what a page does not take is to be had.
+fn rest(whose: Whose<'_>, offset: u64, left: usize) -> Markup {
+    html! {
+        @if left > 0 {
+            p { a.all href={ "/tasks/" (whose.task) "/runs/" (whose.run) "/output?at=" (offset) } { "all of it: " (left) " bytes more" } }
+        }
+    }
 }
 
 fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Course) -> Markup {
@@ -105,7 +126,7 @@ fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Co
                 @if let Course::Over(Some(took)) = course { span.word title="how long it took" { (timing::words(took)) } }
             }
             @if text.trim().contains('\n') {
-                details { summary { "whole command" } pre { (printable(&text)) } }
+                details { summary { "whole command" } pre { (printable(head_of(&text, LONGEST_BYTES).0)) } }
             }
             @if !shown.trim().is_empty() {
                 details open[failed] {
@@ -130,7 +151,7 @@ fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
         div class={ "files" @if failed { " failed" } } {
             @if failed { p.word { "a patch that could not be applied" } }
             ul {
-                @for path in &change.changes {
+                @for path in change.changes.iter().take(MOST_PARTS) {
                     @let (sign, word) = match path.kind {
                         ChangeKind::Add => ("+", "new"),
                         ChangeKind::Delete => ("−", "deleted"),
@@ -152,6 +173,7 @@ fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
                     }
                 }
             }
+            @if change.changes.len() > MOST_PARTS { p.quiet { "and " (change.changes.len() - MOST_PARTS) " more" } }
             @if !failed { a.quiet href={ "/tasks/" (whose.task) "/changes?run=" (whose.run) } { "what changed" } }
         }
     }
@@ -168,7 +190,7 @@ fn plan(items: &[TodoItem]) -> Markup {
         div.plan {
             p.word { "Plan, " (done) " of " (items.len()) " done" }
             ul {
-                @for item in items {
+                @for item in items.iter().take(MOST_PARTS) {
                     li class=[item.completed.then_some("done")] {
                         span.mark aria-hidden="true" { @if item.completed { "☑" } @else { "☐" } }
                         " " (printable_line(&item.text, 400))
@@ -181,8 +203,9 @@ fn plan(items: &[TodoItem]) -> Markup {
 }
 
 /// What has no look of its own: its title, and the rest folded.
-fn generic(event: &CodexEvent) -> Option<Markup> {
+fn generic(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Markup> {
     let found = transcribe(event)?;
+    let (body, left) = head_of(&found.body, LONGEST_BYTES);
     let class = match event {
         CodexEvent::TurnFailed { .. } => "error",
         CodexEvent::Error { .. } | CodexEvent::ItemCompleted(Item { kind: ItemKind::Error { .. }, .. }) => "warning",
@@ -190,11 +213,11 @@ fn generic(event: &CodexEvent) -> Option<Markup> {
     };
     Some(html! {
         div class=(class) role=[(class == "error").then_some("alert")] {
-            @if class == "other" && !found.body.is_empty() {
-                details { summary { (found.title) } pre { (found.body) } }
+            @if class == "other" && !body.is_empty() {
+                details { summary { (found.title) } pre { (body) } (rest(whose, offset, left)) }
             } @else {
                 p { (found.title) }
-                @if !found.body.is_empty() { pre { (found.body) } }
+                @if !body.is_empty() { pre { (body) } (rest(whose, offset, left)) }
             }
         }
     })

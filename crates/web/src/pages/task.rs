@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 use model::api::{PublishTask, ResumeTask, TaskView, UpdateTask};
-use model::codex::{CodexEvent, Item, ItemKind, printable, printable_line};
+use model::codex::{CodexEvent, Item, ItemKind, printable, printable_line, transcribe};
 use model::ids::RunNumber;
 use model::problem::Problem;
 use model::publication::{Publication, PublicationStatus};
@@ -140,7 +140,7 @@ pub(crate) struct At {
     at: u64,
 }
 
-/// All that one command printed.
+/// All that one command printed, or all of a message.
 pub(crate) async fn output(
     _: Signed,
     State(api): State<Api>,
@@ -149,17 +149,22 @@ pub(crate) async fn output(
 ) -> Answer {
     let window = api.engine.log_window(&id, RunNumber(run), Some(at), 1).await?;
     let event = window.lines.last().map(|(_, line)| CodexEvent::parse(line));
-    let command = match event {
-        Some(CodexEvent::ItemCompleted(Item { kind: ItemKind::CommandExecution(command), .. })) => Some(command),
-        Some(_) | None => None,
-    };
-    let body = html! {
-        @if let Some(command) = &command {
+    let body = match &event {
+        Some(CodexEvent::ItemCompleted(Item { kind: ItemKind::CommandExecution(command), .. })) => html! {
             h1 { code { (printable_line(&command.command, 200)) } }
             pre.output { (text::output(&command.aggregated_output)) }
-        } @else {
-            p { "There is no output here." }
-        }
+        },
+        Some(CodexEvent::ItemCompleted(Item {
+            kind: ItemKind::AgentMessage { text } | ItemKind::Reasoning { text }, ..
+        })) => html! {
+            h1 { "A message" }
+            pre { (printable(text)) }
+        },
+        Some(other) => html! {
+            h1 { "An entry" }
+            pre { (transcribe(other).map(|entry| entry.body).unwrap_or_default()) }
+        },
+        None => html! { p { "There is no output here." } },
     };
     let body = html! { p { a href={ "/tasks/" (id) } { "← the task" } } (body) };
     Ok(Page(layout::page("Output", Place::Tasks, &body)))

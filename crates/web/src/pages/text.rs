@@ -112,6 +112,15 @@ fn classes(slice: &cansi::v3::CategorisedSlice<'_>) -> String {
     classes.join(" ")
 }
 
+/// The beginning of a text, and how many bytes are left out behind it.
+pub(super) fn head_of(text: &str, bytes: usize) -> (&str, usize) {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    (&text[..end], text.len() - end)
+}
+
 /// The last lines of an output, and how many bytes are left out before them.
 pub(super) fn end_of(text: &str, lines: usize, bytes: usize) -> (&str, usize) {
     let mut from = text.len().saturating_sub(bytes);
@@ -194,6 +203,12 @@ mod tests {
         for odd in ["\u{1b}[", "\u{1b}[999999999999999999m", "\u{1b}[38;5;m", "\u{1b}", "ä\u{1b}[31", "\u{1b}[;;;m"] {
             assert!(!output(odd).into_string().contains('\u{1b}'), "{odd:?}");
         }
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_shown() {
+        assert_eq!((head_of("abc", 5), head_of("abcdef", 4)), (("abc", 0), ("abcd", 2)));
+        assert_eq!(head_of("ää", 3), ("ä", 2), "no character is cut in two");
     }
 
     #[test]
