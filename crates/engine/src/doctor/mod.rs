@@ -1,7 +1,7 @@
 //! What is needed on this machine, what is missing, and what to do about it: the same words for the command line and the pages.
 //!
 //! Each finding is one line with its remedy. It starts no run and changes nothing.
-//! * [`worker`]: the container engine and its image, or the Codex CLI of this machine, and the login.
+//! * `worker`: the container engine and its image, or the Codex CLI of this machine, and the login.
 
 mod worker;
 
