@@ -289,7 +289,7 @@ fn composer(view: &TaskView, signed: &Signed) -> Markup {
                 (upload::field(&html! { span aria-hidden="true" { "+" } span.visually-hidden { "Add images" } }))
                 label.visually-hidden for="say" { "What next?" }
                 textarea #say name="prompt" rows="1" required data-grow data-send
-                    placeholder=(if view.active { "Say what to do after this run" } else { "Say what to do next" }) {}
+                    placeholder=(if view.active { "And then?" } else { "What next?" }) {}
                 button.primary type="submit" { "Send" }
             }
         } @else {

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::layout::{self, Place};
 use super::selected;
 use super::session::Signed;
-use super::{Answer, Page, live};
+use super::{Answer, Page, live, text};
 use crate::router::Api;
 
 /// So many tasks of a group are on one page.
@@ -193,7 +193,7 @@ fn row(task: &TaskView) -> Markup {
                 } @else if let Some(error) = error {
                     span.said.error { (printable_line(&error.message, 200)) }
                 } @else if let Some(said) = said {
-                    span.said { (printable_line(said, 200)) }
+                    span.said { (text::words_of(said, 200)) }
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use maud::{Markup, PreEscaped, html};
 use model::code::Language;
-use model::codex::printable;
+use model::codex::{printable, printable_line};
 use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd};
 
 use super::colour;
@@ -41,6 +41,19 @@ pub(super) fn markdown(text: &str) -> Markup {
     let mut html_out = String::new();
     pulldown_cmark::html::push_html(&mut html_out, shown.into_iter());
     html! { div.markdown { (PreEscaped(html_out)) } }
+}
+
+/// The words of a message without its form, as far as a line takes them.
+pub(super) fn words_of(text: &str, chars: usize) -> String {
+    let (head, _) = head_of(text, chars * 8);
+    let words = Parser::new(head).filter_map(|event| match event {
+        Event::Text(text) | Event::Code(text) => Some(text.into_string()),
+        Event::SoftBreak | Event::HardBreak | Event::End(TagEnd::Paragraph | TagEnd::Item | TagEnd::Heading(_)) => {
+            Some(" ".to_owned())
+        }
+        _ => None,
+    });
+    printable_line(words.collect::<String>().trim(), chars)
 }
 
 fn code_block(language: &'static Language, info: &str, code: &str) -> Markup {
@@ -203,6 +216,13 @@ mod tests {
         for odd in ["\u{1b}[", "\u{1b}[999999999999999999m", "\u{1b}[38;5;m", "\u{1b}", "ä\u{1b}[31", "\u{1b}[;;;m"] {
             assert!(!output(odd).into_string().contains('\u{1b}'), "{odd:?}");
         }
+    }
+
+    #[test]
+    fn a_message_in_a_line_is_its_words() {
+        assert_eq!(words_of("# Done\n\nIt is **fixed** in `a.rs`:\n\n* one\n* two\n", 80), "Done It is fixed in a.rs: one two");
+        assert_eq!(words_of("a <b>b</b> \u{202e}c", 80), printable_line("a b \u{202e}c", 80));
+        assert_eq!(words_of(&"word ".repeat(100), 10).chars().count(), 10);
     }
 
     #[test]

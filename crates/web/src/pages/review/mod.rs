@@ -171,7 +171,7 @@ pub(crate) async fn page(
             template #note { (note(asked.sides)) }
             div.composer {
                 label.visually-hidden for="comments" { "Comments" }
-                textarea #comments name="comments" rows="2" data-grow data-send placeholder="Tap a line to comment on it, or write here" {}
+                textarea #comments name="comments" rows="2" data-grow data-send placeholder="Tap a line, or write here" {}
                 button.primary type="submit" { "Send to Codex" }
             }
         }
