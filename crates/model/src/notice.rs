@@ -167,7 +167,6 @@ fn needs_somebody(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind
 mod tests {
     use super::*;
     use crate::publication::samples::pull_request;
-    use crate::publication::{Publication, PublicationStatus, Publish};
     use crate::task::samples;
 
     fn told(before: &TaskRecord, after: &TaskRecord) -> Option<NoticeKind> {
@@ -192,21 +191,7 @@ mod tests {
         let published = |change: &dyn Fn(&mut PullRequest)| {
             let mut found = PullRequest { mergeable: Some(true), checks: None, reviews: None, ..pull_request() };
             change(&mut found);
-            let mut task = samples::completed();
-            task.publication = Some(Box::new(Publication {
-                attempt: 1,
-                status: PublicationStatus::Done,
-                asked: Publish::default(),
-                asked_at: samples::now(),
-                error: None,
-                note: None,
-                pushed_sha: None,
-                pushed_at: None,
-                remote_sha: None,
-                compare_url: None,
-                pull_request: Some(found),
-            }));
-            task
+            samples::published(found)
         };
         let fine = published(&|_| {});
         let red = published(&|it| it.checks = pull_request().checks);

@@ -3,6 +3,7 @@
 //! The same for a run that ended a moment ago and for one that ended while no server lived. Doing it twice commits once.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
@@ -25,6 +26,9 @@ use crate::worker::engine_environment;
 
 /// How much of stderr's end is looked at for the reason of a failure.
 const STDERR_TAIL_BYTES: u64 = 16 * 1024;
+
+/// How long is counted how much a task changed.
+const COUNT_LIMIT: Duration = Duration::from_secs(20);
 
 impl Inner {
     pub(super) async fn finish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
@@ -84,8 +88,10 @@ impl Inner {
     async fn size_of_changes(&self, task: &TaskRecord, end: &RunEnd) -> Option<DiffStats> {
         let (base, head) = (task.base_sha.as_ref()?, end.commit.as_ref().or(task.head())?);
         let mirror = self.mirror_of(task.env_id).ok()?;
-        let stat = mirror.stat(base, head).await;
-        let stat = stat.inspect_err(|error| tracing::warn!(task = %task.task_id, %error, "could not count what changed")).ok()?;
+        // What a hostile agent committed may take long to compare, and nobody waits for a figure.
+        let stat = tokio::time::timeout(COUNT_LIMIT, mirror.stat(base, head)).await.map_err(|_| "it took too long".to_owned());
+        let stat = stat.and_then(|stat| stat.map_err(|error| error.to_string()));
+        let stat = stat.inspect_err(|error| tracing::warn!(task = %task.task_id, error, "could not count what changed")).ok()?;
         Some(DiffStats { files: stat.files.len() as u64, additions: stat.added(), deletions: stat.removed() })
     }
 

@@ -69,8 +69,8 @@ fn needs_somebody(task: &TaskRecord) -> bool {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::publication::PullRequest;
     use crate::publication::samples::pull_request;
-    use crate::publication::{Publication, PublicationStatus, Publish, PullRequest};
 
     #[test]
     fn every_phase_has_its_group() {
@@ -105,21 +105,8 @@ mod tests {
                 ..pull_request()
             };
             change(&mut found);
-            let mut task = samples::completed();
+            let mut task = samples::published(found);
             task.seen_run = 1;
-            task.publication = Some(Box::new(Publication {
-                attempt: 1,
-                status: PublicationStatus::Done,
-                asked: Publish::default(),
-                asked_at: samples::now(),
-                error: None,
-                note: None,
-                pushed_sha: None,
-                pushed_at: None,
-                remote_sha: None,
-                compare_url: None,
-                pull_request: Some(found),
-            }));
             TaskGroup::of(&task)
         };
         assert_eq!(with(&|_| {}), TaskGroup::Done);

@@ -8,6 +8,7 @@ use crate::codex::Usage;
 use crate::ids::{EnvironmentId, ObjectId, TaskId, ThreadId};
 use crate::image::{ImageFile, ImageKind, ImageName};
 use crate::names::{Prompt, RefName, RepositoryUrl, Title};
+use crate::publication::{Publication, PublicationStatus, Publish, PullRequest};
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 
 pub(crate) fn now() -> Timestamp {
@@ -115,4 +116,23 @@ pub(crate) fn one_of_each_phase() -> Vec<TaskRecord> {
         ended(RunOutcome::Interrupted(error())),
         removing,
     ]
+}
+
+/// A finished task that was published, with this pull request.
+pub(crate) fn published(pull_request: PullRequest) -> TaskRecord {
+    let mut task = completed();
+    task.publication = Some(Box::new(Publication {
+        attempt: 1,
+        status: PublicationStatus::Done,
+        asked: Publish::default(),
+        asked_at: now(),
+        error: None,
+        note: None,
+        pushed_sha: None,
+        pushed_at: None,
+        remote_sha: None,
+        compare_url: None,
+        pull_request: Some(pull_request),
+    }));
+    task
 }
