@@ -194,10 +194,6 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                 (layout::status(meta.status))
                 " · " (view.env_name.as_ref().map_or("-", |name| name.as_str()))
                 " · " code { (meta.branch) }
-                @if let Some(place) = &view.queue { " · number " (place.position) " in the queue" }
-                @if let Some(progress) = &view.progress {
-                    " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) " %" }
-                }
             }
             (steps::steps(view))
             @for follow_up in &meta.follow_ups {
@@ -266,7 +262,7 @@ fn publish_panel(publication: Option<&Publication>, signed: &Signed, push: &str,
                 label { input type="checkbox" name="pull_request" value="yes" checked; " open or renew a pull request" }
                 label { input type="checkbox" name="draft" value="yes"; " as a draft" }
                 label for="pr-title" { "Title" }
-                input #pr-title name="title" type="text" placeholder="the task's";
+                input #pr-title name="title" type="text" placeholder=(pull_request.map_or("the task's".to_owned(), |found| printable_line(&found.title, 200)));
                 label for="pr-body" { "Text" }
                 textarea #pr-body name="body" rows="3" placeholder="the repository's template, the last message, the runs" data-grow {}
                 @if publication.is_some_and(|publication| publication.remote_sha.is_some()) {
