@@ -31,7 +31,11 @@ async fn two_tabs_and_a_reload_in_the_middle_show_the_same_each_once() {
     stage.browser.reload().await;
     fs_err::write(&two, "").expect("written");
     for browser in [&mut stage.browser, &mut other] {
-        browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+        browser
+            .until(
+                "document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')",
+            )
+            .await;
         assert_eq!(browser.value(SAID).await, json!(["0", "1", "done"]));
     }
     // What one tab asks for, the other one sees.
@@ -66,7 +70,10 @@ async fn who_was_offline_is_told_so_and_catches_up() {
     assert_eq!(stage.browser.value(SAID).await, json!(["0"]));
     stage.browser.offline(false).await;
     stage.browser.value(&sleep(false)).await;
-    stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    stage
+        .browser
+        .until("document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')")
+        .await;
     assert_eq!(stage.browser.value(SAID).await, json!(["0", "1", "done"]), "each once");
     stage.browser.until("document.querySelector('#connection').hidden").await;
 }

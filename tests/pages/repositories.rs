@@ -22,7 +22,10 @@ async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
     stage.browser.write("#name", "The other").await;
     stage.browser.write("#variables", "CI=1").await;
     stage.browser.click("form[action='/environments'] button.primary").await;
-    stage.browser.until("document.querySelector('#list .status')?.innerText.includes('ready')").await;
+    stage
+        .browser
+        .until("document.querySelector('#variables') && document.querySelector('#list .status')?.innerText.includes('ready')")
+        .await;
     assert_eq!(stage.browser.value("document.querySelector('#variables').value").await, "CI=1");
     // A list that is open learns of what somebody else adds.
     stage.open("/environments").await;

@@ -22,7 +22,10 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
         .browser
         .until("[...document.querySelectorAll('#transcript .agent')].some((it) => it.innerText.includes('second'))")
         .await;
-    stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    stage
+        .browser
+        .until("document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')")
+        .await;
     assert_eq!(stage.browser.value("document.querySelector('#transcript .agent em')?.innerText ?? ''").await, "done");
     assert_eq!(stage.browser.value("document.querySelectorAll('#transcript .run-end').length").await, 1);
     stage.browser.write("#say", "begin; echo more > more.txt; end more").await;
@@ -95,7 +98,10 @@ async fn a_page_catches_up_when_its_stream_was_cut() {
     stage.home.set("ORCH_LISTEN", port.trim_start_matches("http://"));
     stage.home.start().await;
     fs_err::write(&two, "").expect("written");
-    stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    stage
+        .browser
+        .until("document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')")
+        .await;
     let said = stage.browser.value("[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())").await;
     assert_eq!(said, json!(["before", "between", "after", "done"]), "each once");
     stage.browser.until("document.querySelector('#connection').innerText.includes('started anew')").await;

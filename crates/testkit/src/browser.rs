@@ -210,7 +210,7 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true in whatever page is there by then.
+    /// Waits until an expression is true in whatever page is there by then, with all that it loads.
     pub async fn until(&mut self, expression: &str) {
         // Where no script runs, a page has no clock.
         let clock = if self.has_scripts {
@@ -219,7 +219,7 @@ impl Browser {
             "done(false); }; look();"
         };
         let watched = format!(
-            "new Promise((done) => {{ const look = () => {{ try {{ if ({expression}) return done(true); }} catch {{}} {clock} }})"
+            "new Promise((done) => {{ const look = () => {{ try {{ if (document.readyState === 'complete' && ({expression})) return done(true); }} catch {{}} {clock} }})"
         );
         let begun = std::time::Instant::now();
         loop {
