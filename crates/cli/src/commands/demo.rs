@@ -89,6 +89,7 @@ fn farewell(home: &Path, took: Duration) {
     let home = home.display();
     printer::line(format!("\nDone in {:.0} s. Look around in what it left (this starts its server again):", took.as_secs_f64()));
     printer::line(format!("  codex-orchestrator --home {home} task list"));
+    printer::line(format!("  codex-orchestrator --home {home} sign-in    (a link to the pages, for a browser)"));
     printer::line(format!("  ls {home}/tasks/*"));
     printer::line("With your own repository and account:");
     printer::line("  codex-orchestrator doctor");
