@@ -33,7 +33,8 @@ async fn an_agent_that_holds_its_init_is_ended_all_the_same() {
 #[tokio::test]
 async fn forks_and_memory_are_bounded() {
     let stage = Stage::with(BINARY, &json!({ "pids": 200, "memory": "256m" })).await;
-    let script = "f() { f 2>/dev/null | f 2>/dev/null & }; f 2>/dev/null; sleep 1; python3 -c 'x = bytearray(2 << 30)' 2>/dev/null || echo BOUNDED; echo x > work";
+    // The forks come last: a shell that can start nothing any more says nothing either.
+    let script = "python3 -c 'x = bytearray(2 << 30)' 2>/dev/null || echo BOUNDED; echo x > work; f() { f 2>/dev/null | f 2>/dev/null & }; f 2>/dev/null; sleep 1";
     let attacked = stage.attack(script).await;
     assert!(attacked.task["status"] == "failed" || attacked.log.contains("BOUNDED"), "{} {}", attacked.task, attacked.log);
     stage.lives_on(&attacked).await;
