@@ -137,11 +137,9 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
     stage.browser.until("document.body.innerText.includes('not a commit of this task')").await;
     stage.browser.complaints.clear();
     stage.changes(&task, "").await;
+    stage.value("window.isBefore = true").await;
     stage.browser.click("[data-all-viewed] button").await;
-    stage
-        .browser
-        .until("document.readyState === 'complete' && location.search === '' && document.querySelector('[data-viewed]')?.checked")
-        .await;
+    stage.browser.until("!window.isBefore && location.search === '' && document.querySelector('[data-viewed]')?.checked").await;
     stage.changes(&task, "?since=viewed").await;
     assert!(stage.text().await.contains("Nothing was changed"));
     stage.resume(&task, "begin; echo two > two.txt; end done").await;

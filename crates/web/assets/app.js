@@ -126,6 +126,12 @@
     return () => source.close();
   };
 
+  // What agents do, also where a list that was asked for before comes after.
+  const done = new Map();
+  const doings = (list) => all("[data-activity]", list).forEach((row) => {
+    row.textContent = done.get(row.dataset.activity) || row.textContent;
+  });
+
   // A list is loaded anew when something of it changed.
   const fresh = async (list) => {
     const answer = await fetch(location.href, { headers: { accept: "text/html" } });
@@ -140,13 +146,15 @@
       if (same) same.checked = true;
     }
     list.replaceChildren(...next.childNodes);
+    doings(list);
+    done.forEach((_, id) => one(`[data-activity="${id}"]`, list) || done.delete(id));
   };
   const followList = (list) => {
     const again = () => fresh(list).catch(() => {});
     // Only a row of its own changes with what an agent does.
     const doing = (event) => {
-      const row = one(`[data-activity="${event.data.slice(0, 36)}"]`, list);
-      if (row) row.textContent = event.data.slice(37);
+      done.set(event.data.slice(0, 36), event.data.slice(37));
+      doings(list);
     };
     follow(() => list.dataset.live, { changed: again, doing }, again);
   };
