@@ -25,6 +25,8 @@ pub struct Browser {
     to: File,
     from: BufReader<File>,
     session: String,
+    /// The session of the page, whatever else is asked in between.
+    page: String,
     asked: u64,
     has_scripts: bool,
     /// What pages complained about: violations of their policy, errors of scripts.
@@ -87,6 +89,7 @@ impl Browser {
             to: File::from_std(to),
             from: BufReader::new(File::from_std(from)),
             session: String::new(),
+            page: String::new(),
             asked: 0,
             has_scripts: true,
             complaints: vec![],
@@ -95,6 +98,7 @@ impl Browser {
         let target = browser.ask("Target.createTarget", json!({ "url": "about:blank" })).await;
         let attached = browser.ask("Target.attachToTarget", json!({ "targetId": target["targetId"], "flatten": true })).await;
         attached["sessionId"].as_str().expect("a session").clone_into(&mut browser.session);
+        browser.page.clone_from(&browser.session);
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.ask(domain, json!({})).await;
         }
@@ -362,7 +366,20 @@ impl Browser {
     /// # Panics
     /// When there is none.
     pub async fn value_in_worker(&mut self, expression: &str) -> Value {
-        let page = std::mem::take(&mut self.session);
+        let begun = std::time::Instant::now();
+        loop {
+            // A worker that was put to sleep meanwhile never answers; the one that wakes does.
+            let asked = tokio::time::timeout(Duration::from_secs(8), self.asked_in_worker(expression)).await;
+            if let Ok(found) = asked {
+                return found;
+            }
+            assert!(begun.elapsed() < LIMIT, "the service worker does not answer");
+        }
+    }
+
+    async fn asked_in_worker(&mut self, expression: &str) -> Value {
+        let page = self.page.clone();
+        self.session = String::new();
         let targets = self.ask("Target.getTargets", json!({})).await;
         let worker = targets["targetInfos"].as_array().and_then(|all| all.iter().find(|it| it["type"] == "service_worker"));
         let id = worker.expect("a service worker")["targetId"].clone();

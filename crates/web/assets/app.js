@@ -147,7 +147,6 @@
     }
     list.replaceChildren(...next.childNodes);
     doings(list);
-    done.forEach((_, id) => one(`[data-activity="${id}"]`, list) || done.delete(id));
   };
   const followList = (list) => {
     const again = () => fresh(list).catch(() => {});
