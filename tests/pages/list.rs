@@ -143,3 +143,29 @@ async fn a_row_says_what_its_agent_does_as_it_does_it() {
     assert_eq!(stage.home.settled(&task).await["activity"], serde_json::Value::Null);
     stage.content();
 }
+
+#[tokio::test]
+async fn an_answer_that_is_late_takes_nothing_away_again() {
+    let mut stage = Stage::new().await;
+    stage.open("/").await;
+    // The first answer comes when somebody lets it through; this page hears for itself what the list hears.
+    let slow = "(async () => { const real = fetch; let asked = 0; window.through = new Promise((done) => { window.let_through = done; }); \
+        window.fetch = async (...what) => { const answer = await real(...what); if (!asked++) { window.held = 1; await through; } \
+        return answer; }; window.looked = () => real(location.href); window.heard = 0; \
+        const source = new EventSource(document.querySelector('#list').dataset.live); \
+        source.addEventListener('changed', () => heard++); \
+        await new Promise((done) => source.addEventListener('server', done)); return true; })()";
+    assert_eq!(stage.browser.value(slow).await, true);
+    stage.home.task(&stage.env, "await /never").await;
+    stage.browser.until("window.held").await;
+    let heard = stage.browser.value("heard").await;
+    stage.home.task(&stage.env, "await /never").await;
+    stage.browser.until(&format!("heard > {heard}")).await;
+    // As long as it takes to look again, had the list looked again by now.
+    stage.browser.value("looked().then(() => let_through())").await;
+    stage.browser.until("document.querySelectorAll('#list li.task').length === 2").await;
+    // What was under way has come: a page that is asked anew says the same.
+    let same = "looked().then((it) => it.text()).then(() => document.querySelectorAll('#list li.task').length)";
+    assert_eq!(stage.browser.value(same).await, 2);
+    stage.content();
+}

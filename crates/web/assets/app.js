@@ -16,7 +16,7 @@
   const ages = (root = document) => all("time[data-age]", root).forEach(age);
   setInterval(ages, 30000);
   // The exact time, also where nothing can be pointed at.
-  document.addEventListener("click", ({ target }) => {
+  addEventListener("click", ({ target }) => {
     if (target.matches("time") && !target.closest("a")) target.textContent = target.title;
   });
 
@@ -41,7 +41,7 @@
       if (field.value) grow(field);
     }
   };
-  document.addEventListener("keydown", (event) => {
+  addEventListener("keydown", (event) => {
     const field = event.target;
     if (event.key === "Escape" && field.matches?.("textarea")) field.blur();
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field.matches?.("textarea[data-send]")) {
@@ -49,7 +49,7 @@
       field.form.requestSubmit();
     }
   });
-  document.addEventListener("submit", (event) => {
+  addEventListener("submit", (event) => {
     const form = event.target;
     if (form.dataset.ask && !confirm(form.dataset.ask)) return event.preventDefault();
     if (form.dataset.draft) localStorage.removeItem(key(form));
@@ -149,7 +149,12 @@
     doings(list);
   };
   const followList = (list) => {
-    const again = () => fresh(list).catch(() => {});
+    // One at a time, so that an older answer never comes after a newer one.
+    let due, turn = Promise.resolve();
+    const again = () => {
+      if (!due) turn = turn.then(() => { due = 0; return fresh(list); }).catch(() => {});
+      due = 1;
+    };
     // Only a row of its own changes with what an agent does.
     const doing = (event) => {
       done.set(event.data.slice(0, 36), event.data.slice(37));
@@ -162,7 +167,7 @@
   const followTask = (list) => {
     const pill = one("#more");
     const atEnd = () => scrollY + innerHeight > document.documentElement.scrollHeight - 160;
-    const toEnd = () => scrollTo(0, document.documentElement.scrollHeight);
+    const toEnd = () => scrollTo(0, 1e9);
     let unseen = 0;
     const tell = () => { pill.hidden = !unseen; pill.textContent = unseen + " new ↓"; };
     pill.addEventListener("click", () => { unseen = 0; tell(); toEnd(); });
@@ -224,7 +229,7 @@
     "/": () => one("input[type=search], .composer textarea")?.focus(),
     "?": () => one("#keys").showModal(),
   };
-  document.addEventListener("keydown", (event) => {
+  addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input, textarea, select")) return;
     const deed = keys[event.key];
     if (deed) { event.preventDefault(); deed(event); }
@@ -292,10 +297,7 @@
   ages();
   fields();
   all("input[name=images]").forEach(images);
-  const list = one("#list[data-live]");
-  if (list) followList(list);
-  const transcript = one("#transcript[data-live]");
-  if (transcript) followTask(transcript);
-  const form = one("form[data-review]");
-  if (form) review(form);
+  all("#list[data-live]").forEach(followList);
+  all("#transcript[data-live]").forEach(followTask);
+  all("form[data-review]").forEach(review);
 })();
