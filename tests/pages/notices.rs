@@ -24,12 +24,14 @@ async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
     stage.browser.value(&stub).await;
 }
 
-/// What the browser shows, once it shows something.
-async fn shown(stage: &mut Stage) -> Value {
-    let looked = "(async () => { for (;;) { const all = await (await navigator.serviceWorker.ready).getNotifications(); \
-        if (all.length) return all.map((it) => [it.title, it.body, it.tag, it.data]); \
-        await new Promise((done) => setTimeout(done, 20)); } })()";
-    stage.browser.value(looked).await
+/// What the browser shows, once its service worker has shown so many. It is looked at once: a Chromium that is asked what it
+/// shows forgets what it is only about to show.
+async fn shown(stage: &mut Stage, count: usize) -> Value {
+    let looked = format!(
+        "(async () => {{ while (shown.length < {count}) await new Promise((done) => setTimeout(done, 20)); await Promise.all(shown); \
+         return (await registration.getNotifications()).map((it) => [it.title, it.body, it.tag, it.data]); }})()"
+    );
+    stage.browser.value_in_worker(&looked).await
 }
 
 #[tokio::test]
@@ -49,26 +51,28 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
 
     let task = stage.task("begin; end \"All done.\"").await;
     let pushed = service.next().await;
-    let watch = "self.refused = []; addEventListener('securitypolicyviolation', (it) => refused.push(it.blockedURI)); 0";
+    let watch = "self.refused = []; addEventListener('securitypolicyviolation', (it) => refused.push(it.blockedURI)); \
+        self.shown = []; const show = registration.showNotification; \
+        registration.showNotification = (...what) => shown[shown.push(show.apply(registration, what)) - 1]; 0";
     stage.browser.value_in_worker(watch).await;
     stage.browser.push(&url, &pushed.message.to_string()).await;
     let title = stage.home.get(&format!("/api/v1/tasks/{task}")).await.1["title"].clone();
     let path = format!("/tasks/{task}");
-    assert_eq!(shown(&mut stage).await, json!([[title, "Run 1 completed.", task, path]]));
-
+    let notice = json!([[title, "Run 1 completed.", task, path]]);
+    assert_eq!(shown(&mut stage, 1).await, notice);
     assert_eq!(stage.browser.value_in_worker("refused").await, json!([]), "its icon is within its policy");
 
     // When the browser itself takes a notice away is its own affair: here it is enough that it was asked to.
     let tap = "(async () => { let went, closed; clients.openWindow = async (url) => { went = 'opens ' + url; }; \
         WindowClient.prototype.focus = async function () { went = 'goes to ' + this.url; }; \
-        const soon = () => new Promise((done) => setTimeout(done, 20)); let notification; \
-        while (!([notification] = await registration.getNotifications())[0]) await soon(); \
+        const [notification] = await registration.getNotifications(); \
         notification.close = () => { closed = Notification.prototype.close.call(notification) ?? 'closes'; }; \
         dispatchEvent(new NotificationEvent('notificationclick', { notification })); \
-        while (!went) await soon(); return [closed, went]; })()";
+        while (!went) await new Promise((done) => setTimeout(done, 20)); return [closed, went]; })()";
     assert_eq!(stage.browser.value_in_worker(tap).await, json!(["closes", format!("opens {url}{path}")]));
     stage.open(&path).await;
     stage.browser.push(&url, &pushed.message.to_string()).await;
+    assert_eq!(shown(&mut stage, 2).await, notice);
     assert_eq!(stage.browser.value_in_worker(tap).await, json!(["closes", format!("goes to {url}{path}")]));
     stage.content();
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
 use crate::TestHome;
@@ -22,8 +22,10 @@ const LIMIT: Duration = Duration::from_secs(40);
 pub struct Browser {
     _process: Child,
     _profile: TempDir,
-    to: File,
-    from: BufReader<File>,
+    to: pipe::Sender,
+    from: BufReader<pipe::Receiver>,
+    /// What was read of a message whose end is still to come.
+    begun: Vec<u8>,
     session: String,
     /// The session of the page, whatever else is asked in between.
     page: String,
@@ -67,8 +69,10 @@ impl Browser {
             assert!(made.success(), "a pipe could not be made");
         }
         // Opened for both, so that neither side waits for the other.
-        let open = |path: &Path| std::fs::File::options().read(true).write(true).open(path).expect("it was just made");
-        let (to, from) = (open(&inward), open(&outward));
+        let mut both = pipe::OpenOptions::new();
+        both.read_write(true);
+        let to = both.open_sender(&inward).expect("it was just made");
+        let from = BufReader::new(both.open_receiver(&outward).expect("it was just made"));
         let process = Command::new("sh")
             .args(["-c", "exec \"$@\" 3<\"$IN\" 4>\"$OUT\"", "sh", "chromium", "--headless=new", "--remote-debugging-pipe"])
             .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"])
@@ -86,8 +90,9 @@ impl Browser {
         let mut browser = Self {
             _process: process,
             _profile: profile,
-            to: File::from_std(to),
-            from: BufReader::new(File::from_std(from)),
+            to,
+            from,
+            begun: vec![],
             session: String::new(),
             page: String::new(),
             asked: 0,
@@ -130,10 +135,11 @@ impl Browser {
 
     /// The next message, with what it complains about noted.
     async fn next(&mut self) -> Value {
-        let mut bytes = vec![];
-        self.from.read_until(0, &mut bytes).await.expect("the browser speaks");
-        bytes.pop();
-        let message: Value = serde_json::from_slice(&bytes).expect("the browser speaks JSON");
+        // Whoever stops waiting in the middle of a message leaves its beginning to the next.
+        self.from.read_until(0, &mut self.begun).await.expect("the browser speaks");
+        self.begun.pop();
+        let message: Value = serde_json::from_slice(&self.begun).expect("the browser speaks JSON");
+        self.begun.clear();
         match message["method"].as_str() {
             Some("Log.entryAdded") if message["params"]["entry"]["level"] == "error" => {
                 self.complaints.push(message["params"]["entry"]["text"].to_string());
@@ -366,18 +372,6 @@ impl Browser {
     /// # Panics
     /// When there is none.
     pub async fn value_in_worker(&mut self, expression: &str) -> Value {
-        let begun = std::time::Instant::now();
-        loop {
-            // A worker that was put to sleep meanwhile never answers; the one that wakes does.
-            let asked = tokio::time::timeout(Duration::from_secs(8), self.asked_in_worker(expression)).await;
-            if let Ok(found) = asked {
-                return found;
-            }
-            assert!(begun.elapsed() < LIMIT, "the service worker does not answer");
-        }
-    }
-
-    async fn asked_in_worker(&mut self, expression: &str) -> Value {
         let page = self.page.clone();
         self.session = String::new();
         let targets = self.ask("Target.getTargets", json!({})).await;
