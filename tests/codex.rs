@@ -147,6 +147,42 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
 }
 
 #[tokio::test]
+async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task() {
+    for codex in versions() {
+        let stage = Stage::new(&codex).await;
+        let version = codex.version_number();
+        let runs = json!({ "runs": { "model": "gpt-5.1-codex", "effort": "low" } });
+        let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
+        assert_eq!(status, 200, "{version}: {answer}");
+        let asked = || {
+            let last = stage.model.requests().into_iter().rev().find(|request| request.method == "POST").expect("it was asked");
+            (last.body["model"].clone(), last.body["reasoning"]["effort"].clone())
+        };
+        let first = stage.run("SCENARIO:plain").await;
+        assert_eq!(asked(), (json!("gpt-5.1-codex"), json!("low")), "{version}: {first}");
+        assert_eq!((&first["runs"][0]["model"], &first["runs"][0]["effort"]), (&json!("gpt-5.1-codex"), &json!("low")));
+
+        // What an environment is set to later is of its later tasks.
+        let runs = json!({ "runs": { "model": null, "effort": null } });
+        stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
+        stage.resume(&first, "SCENARIO:plain").await;
+        assert_eq!(asked(), (json!("gpt-5.1-codex"), json!("low")), "{version}");
+
+        // An effort stays with its model.
+        let id = first["task_id"].as_str().expect("an id");
+        let other = json!({ "prompt": "SCENARIO:plain", "model": "gpt-5.1-codex-mini" });
+        let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &other).await;
+        assert_eq!(status, 201, "{version}: {answer}");
+        let third = stage.home.settled(id).await;
+        assert_eq!(asked().0, json!("gpt-5.1-codex-mini"), "{version}");
+        assert_eq!((&third["runs"][2]["model"], &third["runs"][2]["effort"]), (&json!("gpt-5.1-codex-mini"), &Value::Null));
+
+        let later = stage.run("SCENARIO:plain").await;
+        assert_eq!(later["runs"][0]["model"], Value::Null, "{version}: {later}");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
     for codex in versions() {
         let stage = Stage::new(&codex).await;

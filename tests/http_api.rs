@@ -106,6 +106,11 @@ async fn the_same_key_creates_one_task() {
     assert_eq!((status, &again["task_id"]), (200, &first["task_id"]));
     let (status, other) = create("morning-1", "begin; end b").await;
     assert!(matches!(status, 409 | 422), "another request under the same key: {status} {other}");
+    // What was left out was the environment's at that time, whatever it is now.
+    let (status, answer) = home.patch(&format!("/api/v1/envs/{env_id}"), &json!({ "runs": { "model": "gpt-5.5" } })).await;
+    assert_eq!(status, 200, "{answer}");
+    let (status, again) = create("morning-1", "begin; end a").await;
+    assert_eq!((status, &again["task_id"], &again["runs"][0]["model"]), (200, &first["task_id"], &Value::Null));
     let (status, refused) = create("two words", "begin; end a").await;
     assert_eq!((status, &refused["code"]), (422, &json!("unusable_idempotency_key")));
     let (_, list) = home.get("/api/v1/tasks").await;

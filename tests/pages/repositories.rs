@@ -80,6 +80,8 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
         ("max_runs", "3"),
         ("retries", "2"),
         ("resume_interrupted", "yes"),
+        ("model", "gpt-5.5"),
+        ("effort", "high"),
         ("forge_kind", "forgejo"),
         ("forge_project", "me/app"),
         ("forge_api", "https://git.example/api/v1"),
@@ -119,7 +121,11 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
         json!({ "image": "mine:1", "user": "caller", "network": "allow", "allow_hosts": ["example.com", "*.example.org"],
                 "memory": "4g", "cpus": 1.5, "pids": 256, "token_budget": 5000 })
     );
-    assert_eq!(view["runs"], json!({ "paused": true, "max_parallel_runs": 3, "retries": 2, "resume_interrupted": true }));
+    assert_eq!(
+        view["runs"],
+        json!({ "paused": true, "max_parallel_runs": 3, "retries": 2, "resume_interrupted": true,
+        "model": "gpt-5.5", "effort": "high" })
+    );
     assert_eq!(view["forge"], json!({ "kind": "forgejo", "project": "me/app", "api_url": "https://git.example/api/v1" }));
     assert_eq!(view["has_forge_token"], true);
     let html = stage.browser.value("fetch(location.href).then((it) => it.text())").await.to_string();

@@ -328,6 +328,12 @@ pub(crate) struct RunsArguments {
     /// Whether a run that was cut off is resumed by itself: `on` or `off` [default: as the server is set]
     #[arg(long, value_name = "ON/OFF")]
     pub(crate) resume_interrupted: Option<String>,
+    /// The model of a new task that names none [default: Codex's own choice]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) model: Option<String>,
+    /// The reasoning effort of a new task that names none, as in low, medium or high [default: Codex's own choice]
+    #[arg(long, value_name = "EFFORT")]
+    pub(crate) effort: Option<String>,
 }
 
 /// How to log Codex in.
@@ -356,10 +362,10 @@ pub(crate) struct PromptArguments {
     /// An image to go along: PNG, JPEG, GIF or WebP; can be given more than once
     #[arg(long = "image", value_name = "FILE")]
     pub(crate) images: Vec<PathBuf>,
-    /// The model [default: Codex's own choice]
+    /// The model [default: that of the run before, the environment's, or Codex's own choice]
     #[arg(long, short)]
     pub(crate) model: Option<String>,
-    /// The reasoning effort [default: Codex's own choice]
+    /// The reasoning effort [default: as the model's]
     #[arg(long)]
     pub(crate) effort: Option<String>,
     /// Who goes first in the queue: `low`, `normal` or `high` [default: normal]

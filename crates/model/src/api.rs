@@ -192,10 +192,10 @@ pub struct CreateTask {
     /// One line for people; the prompt's first line where it is left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The model, else Codex's own choice.
+    /// The model, else the environment's, else Codex's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The reasoning effort, else Codex's own choice.
+    /// The reasoning effort, else the environment's where the model is, else Codex's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
     /// Who goes first in the queue: `low`, `normal` or `high`.
@@ -212,10 +212,10 @@ pub struct ResumeTask {
     /// Images that go along, as for a new task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<GivenImage>,
-    /// The model for this run. Codex does not remember the one before.
+    /// The model for this run, else that of the run before it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The reasoning effort for this run.
+    /// The reasoning effort for this run, else that of the run before it where the model is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
     /// Who goes first in the queue: `low`, `normal` or `high`.

@@ -1,8 +1,9 @@
-//! How an environment wants its runs: how many at once, and what is done by itself when one does not end well.
-//! Pure: numbers and switches, checked when a person sets them.
+//! How an environment wants its runs: how many at once, by which model, and what is done by itself when one does not end well.
+//! Pure: numbers, names and switches, checked when a person sets them.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::names::Setting;
 use crate::problem::{Problem, ProblemKind};
 
 /// The most retries that can be asked for: whatever fails more often than that does not pass by itself.
@@ -27,6 +28,12 @@ pub struct RunPolicy {
     /// Whether a run that was cut off is resumed by itself; what the server is set to where it is not set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume_interrupted: Option<bool>,
+    /// The model of a new task that names none; Codex's own choice where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Setting>,
+    /// The reasoning effort of a new task that names none; Codex's own choice where it is not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub effort: Option<Setting>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
@@ -52,6 +59,14 @@ pub struct EditRunPolicy {
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<bool>)]
     pub resume_interrupted: Option<Option<bool>>,
+    /// The model of a new task that names none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub model: Option<Option<String>>,
+    /// The reasoning effort of a new task that names none.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub effort: Option<Option<String>>,
 }
 
 /// Tells null from what is left out.
@@ -83,6 +98,11 @@ impl RunPolicy {
         if let Some(resume) = edit.resume_interrupted {
             self.resume_interrupted = resume;
         }
+        for (setting, edit) in [(&mut self.model, &edit.model), (&mut self.effort, &edit.effort)] {
+            if let Some(word) = edit {
+                *setting = word.as_deref().map(Setting::parse).transpose()?;
+            }
+        }
         Ok(self)
     }
 }
@@ -102,6 +122,11 @@ mod tests {
         assert_eq!((policy.paused, policy.max_parallel_runs, policy.retries), (true, Some(3), 2));
         let policy = edited(r#"{"max_parallel_runs": null, "retries": 0, "resume_interrupted": true}"#).expect("sound");
         assert_eq!((policy.max_parallel_runs, policy.retries, policy.resume_interrupted), (None, 0, Some(true)));
+        let policy = edited(r#"{"model": "gpt-5.5", "effort": "high"}"#).expect("sound");
+        let words = [policy.model.as_ref(), policy.effort.as_ref()].map(|word| word.map(Setting::as_str));
+        assert_eq!(words, [Some("gpt-5.5"), Some("high")]);
+        let policy = policy.edited(&serde_json::from_str(r#"{"model": null}"#).expect("an edit")).expect("sound");
+        assert_eq!((policy.model, policy.effort.is_some()), (None, true));
         assert_eq!(serde_json::to_string(&RunPolicy::default()).expect("JSON"), "{}");
     }
 
@@ -110,6 +135,7 @@ mod tests {
         for json in [r#"{"max_parallel_runs": 0}"#, r#"{"max_parallel_runs": 1001}"#, r#"{"retries": 11}"#] {
             assert_eq!(edited(json).expect_err(json).code, "runs_refused");
         }
+        assert_eq!(edited(r#"{"effort": "-x"}"#).expect_err("an option").code, "setting_refused");
         assert!(serde_json::from_str::<EditRunPolicy>(r#"{"pause": true}"#).is_err());
     }
 }

@@ -107,7 +107,8 @@ pub(super) fn runs(asked: &RunsArguments) -> Result<Option<EditRunPolicy>, Probl
         Some(_) => return Err(refused("runs_refused", "--resume-interrupted is `on`, `off` or `default`")),
     };
     let max_parallel_runs = number("--max-runs", asked.max_runs.as_deref())?;
-    let edit = EditRunPolicy { paused: None, max_parallel_runs, retries: asked.retries, resume_interrupted };
+    let (model, effort) = (word(asked.model.as_deref()), word(asked.effort.as_deref()));
+    let edit = EditRunPolicy { paused: None, max_parallel_runs, retries: asked.retries, resume_interrupted, model, effort };
     Ok(Some(edit).filter(|edit| *edit != EditRunPolicy::default()))
 }
 
@@ -146,6 +147,8 @@ pub(super) fn shown_runs(runs: &RunPolicy) -> Vec<(&'static str, String)> {
         ("paused", runs.paused.then(|| "yes: no run begins".to_owned())),
         ("at once", runs.max_parallel_runs.map(|most| format!("at most {most}"))),
         ("retries", Some(runs.retries.to_string()).filter(|_| runs.retries > 0)),
+        ("model", runs.model.as_ref().map(ToString::to_string)),
+        ("effort", runs.effort.as_ref().map(ToString::to_string)),
         ("cut off", runs.resume_interrupted.map(|on| if on { "resumed by itself" } else { "left as it is" }.to_owned())),
     ];
     rows.into_iter().filter_map(|(name, value)| Some((name, value?))).collect()

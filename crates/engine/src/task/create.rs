@@ -81,9 +81,11 @@ impl Inner {
         let environment = self.environments.get(new.env_id).ok_or_else(|| Problem::not_found("environment", new.env_id))?;
         // A removal lists the tasks after it took this turn, so it cannot miss one that is being made.
         let _turn = environment.turn.lock().await;
-        if environment.record().status != EnvironmentStatus::Ready {
-            return Err(not_ready(&environment.record()));
+        let settings = environment.record();
+        if settings.status != EnvironmentStatus::Ready {
+            return Err(not_ready(&settings));
         }
+        let new = NewTask { run: new.run.or(settings.runs.model.as_ref(), settings.runs.effort.as_ref()), ..new };
         let id = TaskId::from_uuid(uuid::Uuid::now_v7());
         let task = TaskRecord::new(id, new, Timestamp::now());
         let (home, written) = (Arc::clone(&self.home), task.clone());
@@ -95,15 +97,15 @@ impl Inner {
     }
 }
 
-/// A key that comes again must come with the same request.
+/// A key that comes again must come with the same request. What it left out was the environment's at that time.
 fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
     let first = &task.runs[0];
     let same = task.env_id == asked.env_id
         && task.title == asked.title
         && first.prompt == asked.run.prompt
         && first.images == asked.run.images
-        && first.model == asked.run.model
-        && first.effort == asked.run.effort;
+        && (asked.run.model.is_none() || first.model == asked.run.model)
+        && (asked.run.effort.is_none() || first.effort == asked.run.effort);
     if same {
         return Ok(());
     }

@@ -23,12 +23,23 @@ pub struct NewRun {
     pub prompt: Prompt,
     /// The images that go along.
     pub images: Vec<ImageFile>,
-    /// The model, else Codex's own choice.
+    /// The model, else that of the run before it; of the first, the environment's, else Codex's own choice.
     pub model: Option<Setting>,
-    /// The reasoning effort, else Codex's own choice.
+    /// The reasoning effort, in the same way.
     pub effort: Option<Setting>,
     /// Who goes first in the queue.
     pub priority: Priority,
+}
+
+impl NewRun {
+    /// With this model and this effort where it names none. An effort stays with its model: not every model knows it.
+    #[must_use]
+    pub fn or(self, model: Option<&Setting>, effort: Option<&Setting>) -> Self {
+        if self.model.is_some() && self.model.as_ref() != model {
+            return self;
+        }
+        Self { model: model.cloned(), effort: self.effort.or_else(|| effort.cloned()), ..self }
+    }
 }
 
 /// A prompt that waits for the runs before it to end.
@@ -174,6 +185,7 @@ impl TaskRecord {
     /// Appends a queued run that continues the thread, or starts afresh where no turn ever began.
     pub(super) fn queue(&mut self, new: NewRun, cause: RunCause, now: Timestamp) {
         let last = self.last_run();
+        let new = new.or(last.model.as_ref(), last.effort.as_ref());
         let resumes =
             self.thread_id.filter(|thread| self.runs.iter().any(|run| run.turn_started && run.thread_id == Some(*thread)));
         let run = queued(last.number.next(), last.attempt.next(), new, cause, resumes, now);
@@ -458,6 +470,22 @@ mod tests {
             let file: TaskFile = serde_json::from_str(&text).expect("what was written can be read");
             assert_eq!(TaskRecord::try_from(file), Ok(record));
         }
+    }
+
+    #[test]
+    fn what_is_not_named_is_as_before_and_an_effort_stays_with_its_model() {
+        let word = |text: &str| Setting::parse(text).expect("a word");
+        let run = |model: Option<&str>, effort: Option<&str>| {
+            let new = NewRun { model: model.map(word), effort: effort.map(word), ..samples::new_run("a") };
+            let new = new.or(Some(&word("gpt")), Some(&word("high")));
+            (new.model.map(|model| model.to_string()), new.effort.map(|effort| effort.to_string()))
+        };
+        let owned = |model: &str, effort: Option<&str>| (Some(model.to_owned()), effort.map(str::to_owned));
+        assert_eq!(run(None, None), owned("gpt", Some("high")));
+        assert_eq!(run(None, Some("low")), owned("gpt", Some("low")));
+        assert_eq!(run(Some("gpt"), None), owned("gpt", Some("high")));
+        assert_eq!(run(Some("other"), None), owned("other", None));
+        assert_eq!(run(Some("other"), Some("low")), owned("other", Some("low")));
     }
 
     #[test]

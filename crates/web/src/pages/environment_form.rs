@@ -22,7 +22,7 @@ const FORGET: &str = "forget:";
 
 const VARIABLES: &[&str] = &["variables", "secret_name", "secret_value"];
 const CONTAINER: &[&str] = &["image", "dockerfile", "user", "network", "allow_hosts", "memory", "cpus", "pids", "token_budget"];
-const RUNS: &[&str] = &["max_runs", "retries", "resume_interrupted"];
+const RUNS: &[&str] = &["max_runs", "retries", "resume_interrupted", "model", "effort"];
 const FORGE: &[&str] = &["forge_kind", "forge_project", "forge_api", "forge_token"];
 
 /// The form as it stands when nothing was typed yet.
@@ -47,6 +47,8 @@ pub(super) fn filled(one: &EnvironmentView) -> Typed {
     typed.set("max_runs", number(one.runs.max_parallel_runs.map(|most| most.to_string())));
     typed.set("retries", one.runs.retries.to_string());
     typed.set("resume_interrupted", one.runs.resume_interrupted.map_or("", yes_or_no));
+    typed.set("model", one.runs.model.as_ref().map_or("", |model| model.as_str()));
+    typed.set("effort", one.runs.effort.as_ref().map_or("", |effort| effort.as_str()));
     typed.set("forge_kind", one.forge.kind.map_or("", model::forge::ForgeKind::as_str));
     typed.set("forge_project", one.forge.project.as_ref().map_or("", |project| project.as_str()));
     typed.set("forge_api", one.forge.api_url.as_ref().map_or("", |url| url.as_str()));
@@ -95,6 +97,8 @@ pub(super) fn fields(form: Form<'_>, one: &EnvironmentView, defaults: &Defaults,
                 .help("0 to 10. The network, an overloaded model, a rate limit.")))
             (form.choice("resume_interrupted", "Resume a run that was cut off", "After a restart of the machine, for example.",
                 &[("", &defaults.resume), ("yes", "yes"), ("no", "no")]))
+            (form.field(Field::new("model", "Model", Kind::Code).empty("Codex's own choice").help("Of a new task that names none.")))
+            (form.field(Field::new("effort", "Reasoning effort", Kind::Code).empty("Codex's own choice").help("As in low, medium or high.")))
         }))
         (group("Forge", form.wrong.any(FORGE), &forge(form, one)))
     }
@@ -260,10 +264,14 @@ fn read_runs(typed: &Typed, wrong: &mut Wrong) -> EditRunPolicy {
         max_parallel_runs: Some(number(typed, wrong, "max_runs")),
         retries: Some(number(typed, wrong, "retries").unwrap_or(0)),
         resume_interrupted: Some(typed.given("resume_interrupted").map(|word| word == "yes")),
+        model: Some(typed.given("model")),
+        effort: Some(typed.given("effort")),
     };
     let one = EditRunPolicy::default;
     wrong.check("max_runs", RunPolicy::default().edited(&EditRunPolicy { max_parallel_runs: edit.max_parallel_runs, ..one() }));
     wrong.check("retries", RunPolicy::default().edited(&EditRunPolicy { retries: edit.retries, ..one() }));
+    wrong.check("model", RunPolicy::default().edited(&EditRunPolicy { model: edit.model.clone(), ..one() }));
+    wrong.check("effort", RunPolicy::default().edited(&EditRunPolicy { effort: edit.effort.clone(), ..one() }));
     edit
 }
 
@@ -325,6 +333,8 @@ mod tests {
             ("token_budget", "0"),
             ("max_runs", "0"),
             ("retries", "99"),
+            ("model", "-m"),
+            ("effort", "two words"),
             ("forge_kind", "sourceforge"),
             ("forge_project", "alone"),
             ("forge_api", "ftp://x"),

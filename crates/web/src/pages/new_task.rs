@@ -67,10 +67,10 @@ async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
                 details.group open[form.wrong.any(MORE)] {
                     summary { "More" }
                     (form.field(Field::new("title", "Title", Kind::Words).empty("the first line of what you ask")))
-                    (form.field(Field::new("model", "Model", Kind::Code).empty("Codex's own choice").list("models")))
+                    (form.field(Field::new("model", "Model", Kind::Code).empty("the repository's, else Codex's own choice").list("models")))
                     datalist #models { @for model in models(api) { option value=(model) {} } }
                     (form.choice("effort", "Reasoning effort", "",
-                        &[("", "Codex's own choice"), ("low", "low"), ("medium", "medium"), ("high", "high"), ("xhigh", "very high")]))
+                        &[("", "the repository's, else Codex's own choice"), ("low", "low"), ("medium", "medium"), ("high", "high"), ("xhigh", "very high")]))
                     (form.choice("priority", "Priority in the queue", "", &[("", "normal"), ("high", "high"), ("low", "low")]))
                 }
                 button.primary type="submit" { "Hand it over" }
