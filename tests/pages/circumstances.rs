@@ -78,6 +78,57 @@ async fn who_was_offline_is_told_so_and_catches_up() {
     stage.browser.until("document.querySelector('#connection').hidden").await;
 }
 
+/// Where a browser says that it reached nobody.
+const NOWHERE: &str = "location.protocol === 'chrome-error:'";
+
+#[tokio::test]
+async fn what_could_not_be_sent_is_still_there_and_what_was_sent_is_not() {
+    let mut stage = Stage::new().await;
+    stage.browser.look(PHONE).await;
+    let task = stage.task("begin; printf 'a\\nb\\n' > file.txt; end done").await;
+    let page = format!("/tasks/{task}");
+    let drafts = "Object.keys(localStorage).filter((key) => key.startsWith('draft:')).length";
+
+    stage.open(&page).await;
+    stage.browser.write("#say", "begin; end again").await;
+    stage.browser.offline(true).await;
+    stage.browser.click(".composer button.primary").await;
+    stage.browser.until(NOWHERE).await;
+    stage.browser.offline(false).await;
+    stage.open(&page).await;
+    assert_eq!(stage.browser.value("document.querySelector('#say').value").await, "begin; end again");
+    stage.browser.click(".composer button.primary").await;
+    stage.browser.until("document.querySelectorAll('.run-end').length === 2").await;
+    assert_eq!(stage.browser.value("document.querySelector('#say').value").await, "");
+    assert_eq!(stage.browser.value(drafts).await, 0);
+
+    // What the server does not take was not sent either.
+    stage.open("/tasks/new").await;
+    stage.browser.write("#prompt", "What do I do?").await;
+    stage.browser.write("#ref", "nowhere").await;
+    stage.browser.click("form button.primary").await;
+    stage.browser.until("document.querySelector('#ref-wrong')").await;
+    assert_eq!(stage.browser.value(drafts).await, 1);
+    stage.open("/tasks/new").await;
+    assert_eq!(stage.browser.value("document.querySelector('#prompt').value").await, "What do I do?");
+    stage.browser.click("form button.primary").await;
+    stage.browser.until("location.pathname.startsWith('/tasks/0')").await;
+    assert_eq!(stage.browser.value(drafts).await, 0);
+
+    stage.open(&format!("{page}/changes")).await;
+    stage.browser.click("tr.add .code").await;
+    stage.browser.type_text("Why?").await;
+    stage.browser.offline(true).await;
+    stage.browser.click(".composer button").await;
+    stage.browser.until(NOWHERE).await;
+    stage.browser.offline(false).await;
+    stage.open(&format!("{page}/changes")).await;
+    assert_eq!(stage.browser.value("document.querySelector('.note textarea').value").await, "Why?");
+    stage.browser.click(".composer button").await;
+    stage.browser.until("document.querySelectorAll('.run-head').length === 3").await;
+    assert_eq!(stage.browser.value(drafts).await, 0);
+}
+
 #[tokio::test]
 async fn without_a_script_links_and_forms_do_the_work() {
     let mut stage = Stage::new().await;

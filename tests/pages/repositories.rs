@@ -24,7 +24,10 @@ async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
     stage.browser.click("form[action='/environments'] button.primary").await;
     stage
         .browser
-        .until("document.querySelector('#variables') && document.querySelector('#list .status')?.innerText.includes('ready')")
+        .until(
+            "location.pathname.startsWith('/environments/') && document.querySelector('#variables') \
+             && document.querySelector('#list .status')?.innerText.includes('ready')",
+        )
         .await;
     assert_eq!(stage.browser.value("document.querySelector('#variables').value").await, "CI=1");
     // A list that is open learns of what somebody else adds.

@@ -65,6 +65,54 @@ async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
 }
 
 #[tokio::test]
+async fn what_is_selected_is_commented_on_as_a_whole() {
+    let mut stage = Stage::new().await;
+    stage.upstream.commit("main", &[("work.txt", "one\ntwo\nthree\nfour\n")], "work");
+    let task = stage.task("begin; printf 'one\n2\n3\nfour\nfive\n' > work.txt; echo x > other.txt; end done").await;
+    // The letters from the beginning of one line's text into another's.
+    let select = |from: &str, to: &str| {
+        format!(
+            "(() => {{ const text = (words) => {{ const code = [...document.querySelectorAll('.diff .code')] \
+             .find((it) => it.textContent.replace(/^[-−+ ]/, '') === words); \
+             return document.createTreeWalker(code, NodeFilter.SHOW_TEXT).nextNode(); }}; \
+             document.activeElement.blur(); getSelection().setBaseAndExtent(text('{from}'), 0, text('{to}'), 1); }})()"
+        )
+    };
+    let pill = "!document.querySelector('#selected').hidden";
+    let place = "document.querySelector('.note:focus-within .where').textContent";
+    for (screen, query) in [(PHONE, ""), (DESK, "?view=split")] {
+        stage.browser.look(screen).await;
+        stage.changes(&task, query).await;
+        assert_eq!(stage.value(pill).await, false, "nothing is selected");
+        for (from, to, expected) in [
+            ("2", "five", "work.txt:2–5"),
+            ("two", "three", "work.txt:2–3 (old)"),
+            ("one", "3", "work.txt:1–3"),
+            ("x", "x", "other.txt:1"),
+        ] {
+            stage.value(&select(from, to)).await;
+            stage.browser.until(pill).await;
+            let tap = "document.querySelector('#selected').dispatchEvent(new PointerEvent('pointerdown', { cancelable: true }))";
+            assert_eq!(stage.value(tap).await, false, "the tap does nothing else");
+            assert_eq!(stage.value(place).await, expected, "{query} {from} to {to}");
+            stage.browser.until(&format!("!({pill})")).await;
+        }
+    }
+    // With a keyboard it is the key for a comment; text that is no line of a file is nothing to comment on.
+    stage.value(&select("one", "four")).await;
+    stage.browser.until(pill).await;
+    stage.browser.press("c").await;
+    assert_eq!(stage.value(place).await, "work.txt:1–4");
+    stage.browser.press("Escape").await;
+    stage.value("getSelection().selectAllChildren(document.querySelector('h1'))").await;
+    assert_eq!(
+        stage.value("new Promise((done) => setTimeout(done, 50)).then(() => document.querySelector('#selected').hidden)").await,
+        true
+    );
+    stage.content();
+}
+
+#[tokio::test]
 async fn at_a_desk_the_keyboard_is_enough() {
     let mut stage = Stage::new().await;
     stage.browser.look(DESK).await;

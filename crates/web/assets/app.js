@@ -1,303 +1,210 @@
 // What a page does beyond links and forms: it follows what happens, keeps drafts, and knows a few keys.
+// The scripts of single pages come after it, and use what is named here.
 "use strict";
-(() => {
-  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
-  const one = (selector, root = document) => root.querySelector(selector);
+const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+const one = (selector, root = document) => root.querySelector(selector);
 
-  // Ages, in words that stay true.
-  const age = (time) => {
-    const seconds = Math.max(0, (Date.now() - Date.parse(time.dateTime)) / 1000);
-    const [n, unit] = seconds < 60 ? [0, "just now"] : seconds < 3600 ? [seconds / 60, " min ago"]
-      : seconds < 86400 ? [seconds / 3600, " h ago"] : [seconds / 86400, " d ago"];
-    time.title ||= time.textContent;
-    const text = n ? Math.floor(n) + unit : unit;
-    time.textContent = time.dataset.age ? "for " + text.replace(" ago", "").replace("just now", "a moment") : text;
-  };
-  const ages = (root = document) => all("time[data-age]", root).forEach(age);
-  setInterval(ages, 30000);
-  // The exact time, also where nothing can be pointed at.
-  addEventListener("click", ({ target }) => {
-    if (target.matches("time") && !target.closest("a")) target.textContent = target.title;
-  });
+// Ages, in words that stay true.
+const age = (time) => {
+  const seconds = Math.max(0, (Date.now() - Date.parse(time.dateTime)) / 1000);
+  const [n, unit] = seconds < 60 ? [0, "just now"] : seconds < 3600 ? [seconds / 60, " min ago"]
+    : seconds < 86400 ? [seconds / 3600, " h ago"] : [seconds / 86400, " d ago"];
+  time.title ||= time.textContent;
+  const text = n ? Math.floor(n) + unit : unit;
+  time.textContent = time.dataset.age ? "for " + text.replace(" ago", "").replace("just now", "a moment") : text;
+};
+const ages = (root = document) => all("time[data-age]", root).forEach(age);
+setInterval(ages, 30000);
+// The exact time, also where nothing can be pointed at.
+addEventListener("click", ({ target }) => {
+  if (target.matches("time") && !target.closest("a")) target.textContent = target.title;
+});
 
-  // Text fields that grow, keep their drafts, and are sent by Ctrl or Command and Enter.
-  const grow = (field) => {
-    field.style.height = "auto";
-    field.style.height = field.scrollHeight + 2 + "px";
-  };
-  const key = (form) => "draft:" + form.dataset.draft;
-  const fields = () => {
-    for (const form of all("form[data-draft]")) {
-      const field = one("textarea", form);
-      if (field.dataset.ready) continue;
-      field.dataset.ready = "1";
-      field.value ||= localStorage.getItem(key(form)) || "";
-      field.addEventListener("input", () => localStorage.setItem(key(form), field.value));
-    }
-    for (const field of all("textarea[data-grow]")) {
-      if (field.dataset.grows) continue;
-      field.dataset.grows = "1";
-      field.addEventListener("input", () => grow(field));
-      if (field.value) grow(field);
-    }
-  };
-  addEventListener("keydown", (event) => {
-    const field = event.target;
-    if (event.key === "Escape" && field.matches?.("textarea")) field.blur();
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field.matches?.("textarea[data-send]")) {
-      event.preventDefault();
-      field.form.requestSubmit();
-    }
-  });
-  addEventListener("submit", (event) => {
-    const form = event.target;
-    if (form.dataset.ask && !confirm(form.dataset.ask)) return event.preventDefault();
-    if (form.dataset.draft) localStorage.removeItem(key(form));
-    // A double tap sends it once.
-    setTimeout(() => all("button[type=submit]", form).forEach((button) => { button.disabled = true; }));
-  });
-  addEventListener("pageshow", () => all("button[disabled]").forEach((button) => { button.disabled = false; }));
+// A draft is forgotten once the server says that it took what was sent.
+const key = (name) => "draft:" + name;
+const sent = /\bsent=([\w-]+)/.exec(document.cookie);
+if (sent) {
+  for (const end of ["", ":lines"]) localStorage.removeItem(key(sent[1]) + end);
+  document.cookie = "sent=; path=/; max-age=0";
+}
 
-  // Whether what is seen can be believed.
-  const connection = one("#connection");
-  const say = (text) => { if (connection) { connection.hidden = !text; connection.textContent = text; } };
-  addEventListener("offline", () => say("Offline: what you see may be old."));
-  addEventListener("online", () => say(""));
+// Text fields that grow, keep their drafts, and are sent by Ctrl or Command and Enter.
+const grow = (field) => {
+  field.style.height = "auto";
+  field.style.height = field.scrollHeight + 2 + "px";
+};
+const fields = () => {
+  for (const form of all("form[data-draft]")) {
+    const field = one("textarea", form);
+    const draft = key(form.dataset.draft);
+    if (field.dataset.ready) continue;
+    field.dataset.ready = "1";
+    field.value ||= localStorage.getItem(draft) || "";
+    field.addEventListener("input", () => localStorage.setItem(draft, field.value));
+  }
+  for (const field of all("textarea[data-grow]")) {
+    if (field.dataset.grows) continue;
+    field.dataset.grows = "1";
+    field.addEventListener("input", () => grow(field));
+    if (field.value) grow(field);
+  }
+};
+addEventListener("keydown", (event) => {
+  const field = event.target;
+  if (event.key === "Escape" && field.matches?.("textarea")) field.blur();
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && field.matches?.("textarea[data-send]")) {
+    event.preventDefault();
+    field.form.requestSubmit();
+  }
+});
+addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.dataset.ask && !confirm(form.dataset.ask)) return event.preventDefault();
+  // A double tap sends it once.
+  setTimeout(() => all("button[type=submit]", form).forEach((button) => { button.disabled = true; }));
+});
+addEventListener("pageshow", () => all("button[disabled]").forEach((button) => { button.disabled = false; }));
 
-  // Images that were chosen, pasted or dropped: all are in the form's own field, and each can be taken out again.
-  const images = (field) => {
-    const form = field.form;
-    let kept = [];
-    const keep = (files) => {
-      kept = files;
-      const data = new DataTransfer();
-      let size = 0;
-      for (const file of kept) { data.items.add(file); size += file.size; }
-      field.files = data.files;
-      field.setCustomValidity(size > 20 << 20 || kept[8] ? "8 images, 20 MiB at most" : "");
-      one(".images", form).replaceChildren(...kept.map((file) => {
-        const [item, img, out] = ["li", "img", "button"].map((tag) => document.createElement(tag));
-        img.src = URL.createObjectURL(file);
-        img.alt = "";
-        out.type = "button";
-        out.textContent = "✕";
-        out.ariaLabel = "Remove " + file.name;
-        out.onclick = () => { keep(kept.filter((other) => other !== file)); field.focus(); };
-        item.append(img, file.name, out);
-        return item;
-      }));
-    };
-    const add = (event) => {
-      const pasted = event.clipboardData;
-      const files = [...(pasted || event.dataTransfer).files].filter((file) => /^image/.test(file.type));
-      // What is text too, such as a part of a table, is pasted as text.
-      if (!files[0] || pasted?.types.includes("text/plain")) return;
-      event.preventDefault();
-      keep([...kept, ...files]);
-    };
-    field.className = "visually-hidden";
-    field.onchange = () => keep([...kept, ...field.files]);
-    form.onpaste = form.ondrop = add;
-    form.ondragover = (event) => event.preventDefault();
-    keep([...field.files]);
-  };
+// Whether what is seen can be believed.
+const connection = one("#connection");
+const say = (text) => { if (connection) { connection.hidden = !text; connection.textContent = text; } };
+addEventListener("offline", () => say("Offline: what you see may be old."));
+addEventListener("online", () => say(""));
 
-  // A stream that rests while nobody looks: browsers have few connections for one server, and a phone sleeps.
-  const follow = (address, handlers, back) => {
-    let source, server;
-    const open = () => {
-      source = new EventSource(address());
-      source.addEventListener("server", (event) => {
-        say(server && server !== event.data ? "The server was started anew; this page goes on." : "");
-        server = event.data;
-      });
-      source.onerror = () => {
-        say("Not connected: what you see may be old. Trying again…");
-        if (source.readyState === 2) setTimeout(open, 3000);
-      };
-      for (const [name, deed] of Object.entries(handlers)) source.addEventListener(name, deed);
-    };
-    document.addEventListener("visibilitychange", () => {
-      if (document.hidden) return source.close();
-      back?.();
-      open();
+// A stream that rests while nobody looks: browsers have few connections for one server, and a phone sleeps.
+const follow = (address, handlers, back) => {
+  let source, server;
+  const open = () => {
+    source = new EventSource(address());
+    source.addEventListener("server", (event) => {
+      say(server && server !== event.data ? "The server was started anew; this page goes on." : "");
+      server = event.data;
     });
-    open();
-    return () => source.close();
+    source.onerror = () => {
+      say("Not connected: what you see may be old. Trying again…");
+      if (source.readyState === 2) setTimeout(open, 3000);
+    };
+    for (const [name, deed] of Object.entries(handlers)) source.addEventListener(name, deed);
   };
-
-  // What agents do, also where a list that was asked for before comes after.
-  const done = new Map();
-  const doings = (list) => all("[data-activity]", list).forEach((row) => {
-    row.textContent = done.get(row.dataset.activity) || row.textContent;
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return source.close();
+    back?.();
+    open();
   });
+  open();
+  return () => source.close();
+};
 
-  // A list is loaded anew when something of it changed.
-  const fresh = async (list) => {
-    const answer = await fetch(location.href, { headers: { accept: "text/html" } });
-    if (answer.redirected || !answer.ok) return location.reload();
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const next = one("#list", page);
-    if (!next) return;
-    ages(next);
-    // What is ticked stays ticked.
-    for (const tick of all("input:checked", list)) {
-      const same = one(`input[value="${tick.value}"]`, next);
-      if (same) same.checked = true;
-    }
-    list.replaceChildren(...next.childNodes);
+// What agents do, also where a list that was asked for before comes after.
+const done = new Map();
+const doings = (list) => all("[data-activity]", list).forEach((row) => {
+  row.textContent = done.get(row.dataset.activity) || row.textContent;
+});
+
+// A list is loaded anew when something of it changed.
+const fresh = async (list) => {
+  const answer = await fetch(location.href, { headers: { accept: "text/html" } });
+  if (answer.redirected || !answer.ok) return location.reload();
+  const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+  const next = one("#list", page);
+  if (!next) return;
+  ages(next);
+  // What is ticked stays ticked.
+  for (const tick of all("input:checked", list)) {
+    const same = one(`input[value="${tick.value}"]`, next);
+    if (same) same.checked = true;
+  }
+  list.replaceChildren(...next.childNodes);
+  doings(list);
+};
+const followList = (list) => {
+  // One at a time, so that an older answer never comes after a newer one.
+  let due, turn = Promise.resolve();
+  const again = () => {
+    if (!due) turn = turn.then(() => { due = 0; return fresh(list); }).catch(() => {});
+    due = 1;
+  };
+  // Only a row of its own changes with what an agent does.
+  const doing = (event) => {
+    done.set(event.data.slice(0, 36), event.data.slice(37));
     doings(list);
   };
-  const followList = (list) => {
-    // One at a time, so that an older answer never comes after a newer one.
-    let due, turn = Promise.resolve();
-    const again = () => {
-      if (!due) turn = turn.then(() => { due = 0; return fresh(list); }).catch(() => {});
-      due = 1;
-    };
-    // Only a row of its own changes with what an agent does.
-    const doing = (event) => {
-      done.set(event.data.slice(0, 36), event.data.slice(37));
-      doings(list);
-    };
-    follow(() => list.dataset.live, { changed: again, doing }, again);
-  };
+  follow(() => list.dataset.live, { changed: again, doing }, again);
+};
 
-  // A transcript goes on at its end; who reads further up is only told.
-  const followTask = (list) => {
-    const pill = one("#more");
-    const atEnd = () => scrollY + innerHeight > document.documentElement.scrollHeight - 160;
-    const toEnd = () => scrollTo(0, 1e9);
-    let unseen = 0;
-    const tell = () => { pill.hidden = !unseen; pill.textContent = unseen + " new ↓"; };
-    pill.addEventListener("click", () => { unseen = 0; tell(); toEnd(); });
-    addEventListener("scroll", () => { if (atEnd() && unseen) { unseen = 0; tell(); } }, { passive: true });
-    toEnd();
-    let place = list.dataset.live;
-    const entry = (event) => {
-      const [run, offset] = event.lastEventId.split(":");
-      if (offset) place = place.replace(/run=.*/, `run=${run}&offset=${offset}`);
-      const part = document.createElement("template");
-      part.innerHTML = event.data;
-      const next = part.content.firstElementChild;
-      if (!next) return;
-      ages(next);
-      const follows = atEnd();
-      const known = next.id && document.getElementById(next.id);
-      if (known && (known.dataset.open !== undefined || /^(end|run)-/.test(next.id))) known.replaceWith(next);
-      else {
-        list.append(next);
-        if (!follows) { unseen += 1; tell(); }
-      }
-      htmx.process(next);
-      if (follows) toEnd();
-    };
-    const show = (event) => {
-      const state = one("#state");
-      if (state.contains(document.activeElement) && document.activeElement.matches("input, textarea")) return;
-      const part = document.createElement("template");
-      part.innerHTML = event.data;
-      const open = one("details.publish", state)?.open;
-      const next = part.content.firstElementChild;
-      if (open !== undefined && one("details.publish", next)) one("details.publish", next).open = open;
-      ages(next);
-      state.replaceWith(next);
-    };
-    const end = follow(() => place, { entry, state: show, gone: () => { end(); location.href = "/"; } });
-  };
-
-  // Keys: j and k to the next line and the one before, n and p to the next file or entry, x ticks, c comments, / searches, ? tells.
-  const blocks = "li.task, .file, ol.transcript > li";
-  const lines = blocks + ", .review .diff tr:not(.note)";
-  let at = -1;
-  const step = (what, by) => {
-    const stops = all(what).filter((it) => it.checkVisibility());
-    const now = one(".chosen");
-    if (!stops.length) return;
-    if (now) at = stops.indexOf(now.closest(what));
-    now?.classList.remove("chosen");
-    at = Math.min(stops.length - 1, Math.max(0, at + by));
-    const next = stops[at];
-    next.classList.add("chosen");
-    next.scrollIntoView({ block: "nearest" });
-    next.tabIndex = -1;
-    (one("a, summary", next) || next).focus();
-  };
-  const keys = {
-    j: () => step(lines, 1), k: () => step(lines, -1), n: () => step(blocks, 1), p: () => step(blocks, -1),
-    x: () => one("[data-viewed], .pick input", one(".chosen")?.closest(blocks) || document.head)?.click(),
-    "/": () => one("input[type=search], .composer textarea")?.focus(),
-    "?": () => one("#keys").showModal(),
-  };
-  addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input, textarea, select")) return;
-    const deed = keys[event.key];
-    if (deed) { event.preventDefault(); deed(event); }
-  });
-
-  // Review: ticks that last as long as a file's changes, and comments in boxes below their lines.
-  const review = (form) => {
-    for (const file of all(".file")) {
-      const tick = one("[data-viewed]", file);
-      const mark = "viewed:" + file.dataset.mark;
-      const show = () => { if (tick.checked) one("details", file).open = false; };
-      tick.checked = localStorage.getItem(mark);
-      show();
-      tick.onchange = () => {
-        localStorage[tick.checked ? "setItem" : "removeItem"](mark, 1);
-        show();
-      };
+// A transcript goes on at its end; who reads further up is only told.
+const followTask = (list) => {
+  const pill = one("#more");
+  const atEnd = () => scrollY + innerHeight > document.documentElement.scrollHeight - 160;
+  const toEnd = () => scrollTo(0, 1e9);
+  let unseen = 0;
+  const tell = () => { pill.hidden = !unseen; pill.textContent = unseen + " new ↓"; };
+  pill.addEventListener("click", () => { unseen = 0; tell(); toEnd(); });
+  addEventListener("scroll", () => { if (atEnd() && unseen) { unseen = 0; tell(); } }, { passive: true });
+  toEnd();
+  let place = list.dataset.live;
+  const entry = (event) => {
+    const [run, offset] = event.lastEventId.split(":");
+    if (offset) place = place.replace(/run=.*/, `run=${run}&offset=${offset}`);
+    const part = document.createElement("template");
+    part.innerHTML = event.data;
+    const next = part.content.firstElementChild;
+    if (!next) return;
+    ages(next);
+    const follows = atEnd();
+    const known = next.id && document.getElementById(next.id);
+    if (known && (known.dataset.open !== undefined || /^(end|run)-/.test(next.id))) known.replaceWith(next);
+    else {
+      list.append(next);
+      if (!follows) { unseen += 1; tell(); }
     }
-    one("[data-all-viewed]")?.addEventListener("submit", () => all("[data-viewed]:not(:checked)").forEach((tick) => tick.click()));
-    // A box holds, in this order: path, side, first line, last line, text.
-    const draft = key(form) + ":lines";
-    const parts = (note) => all("[name]", note);
-    const notes = () => all(".note");
-    const keep = () => {
-      const kept = notes().map((note) => parts(note).map((it) => it.value)).filter((it) => it[4]);
-      localStorage.setItem(draft, JSON.stringify(kept));
-      const n = kept.length;
-      one(".composer button").textContent = (n ? n + (n > 1 ? " comments · " : " comment · ") : "") + "Send to Codex";
-    };
-    const add = (it) => {
-      const [path, side, first, last] = it;
-      const file = all(".file").find((file) => file.dataset.path === path);
-      const row = file && all(".diff tr", file).find((row) => all(".n", row)[+(side == "new")]?.textContent == last);
-      const note = one("#note").content.firstElementChild.cloneNode(true);
-      parts(note).forEach((part, n) => { part.value = it[n]; });
-      one(".where", note).textContent = `${path}:${first}${last > first ? "–" + last : ""}${side == "old" ? " (old)" : ""}`;
-      (row || one(".lost tr")).after(note);
-      return note;
-    };
-    let anchor = [];
-    const comment = (cell, on) => {
-      const row = cell.parentNode;
-      const [was, is] = all(".n", row).map((it) => +it.textContent);
-      const side = !is || (cell.cellIndex < 2 && one(".del", row)) ? "old" : "new";
-      const line = side == "old" ? was : is;
-      const path = row.closest(".file").dataset.path;
-      const from = on && anchor[0] === path && anchor[1] === side ? anchor[2] : line;
-      anchor = [path, side, from];
-      notes().forEach((note) => parts(note)[4].value || note.remove());
-      one("textarea", add([path, side, Math.min(from, line), Math.max(from, line), ""])).focus();
-      keep();
-    };
-    form.onclick = ({ target, shiftKey }) => {
-      const cell = target.closest(".diff td");
-      if (target.matches("[data-drop]")) { target.closest(".note").remove(); keep(); }
-      else if (cell && !cell.closest(".note") && (shiftKey || !String(getSelection()))) comment(cell, shiftKey);
-    };
-    keys.c = keys.C = (event) => { const row = one("tr.chosen"); if (row) comment(row.lastChild, event.shiftKey); };
-    form.oninput = keep;
-    form.onsubmit = () => localStorage.removeItem(draft);
-    JSON.parse(localStorage.getItem(draft) || "[]").forEach(add);
-    keep();
+    htmx.process(next);
+    if (follows) toEnd();
   };
+  const show = (event) => {
+    const state = one("#state");
+    if (state.contains(document.activeElement) && document.activeElement.matches("input, textarea")) return;
+    const part = document.createElement("template");
+    part.innerHTML = event.data;
+    const open = one("details.publish", state)?.open;
+    const next = part.content.firstElementChild;
+    if (open !== undefined && one("details.publish", next)) one("details.publish", next).open = open;
+    ages(next);
+    state.replaceWith(next);
+  };
+  const end = follow(() => place, { entry, state: show, gone: () => { end(); location.href = "/"; } });
+};
 
-  ages();
-  fields();
-  all("input[name=images]").forEach(images);
-  all("#list[data-live]").forEach(followList);
-  all("#transcript[data-live]").forEach(followTask);
-  all("form[data-review]").forEach(review);
-})();
+// Keys: j and k to the next line and the one before, n and p to the next file or entry, x ticks, c comments, / searches, ? tells.
+const blocks = "li.task, .file, ol.transcript > li";
+const lines = blocks + ", .review .diff tr:not(.note)";
+let at = -1;
+const step = (what, by) => {
+  const stops = all(what).filter((it) => it.checkVisibility());
+  const now = one(".chosen");
+  if (!stops.length) return;
+  if (now) at = stops.indexOf(now.closest(what));
+  now?.classList.remove("chosen");
+  at = Math.min(stops.length - 1, Math.max(0, at + by));
+  const next = stops[at];
+  next.classList.add("chosen");
+  next.scrollIntoView({ block: "nearest" });
+  next.tabIndex = -1;
+  (one("a, summary", next) || next).focus();
+};
+const keys = {
+  j: () => step(lines, 1), k: () => step(lines, -1), n: () => step(blocks, 1), p: () => step(blocks, -1),
+  x: () => one("[data-viewed], .pick input", one(".chosen")?.closest(blocks) || document.head)?.click(),
+  "/": () => one("input[type=search], .composer textarea")?.focus(),
+  "?": () => one("#keys").showModal(),
+};
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("input, textarea, select")) return;
+  const deed = keys[event.key];
+  if (deed) { event.preventDefault(); deed(event); }
+});
+
+ages();
+fields();
+all("#list[data-live]").forEach(followList);
+all("#transcript[data-live]").forEach(followTask);

@@ -160,3 +160,10 @@ type Answer = Result<Page, PageProblem>;
 fn see(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, path.to_owned())]).into_response()
 }
+
+/// After a form whose draft a browser keeps: its script reads from a cookie that what was sent was taken. `draft` is the form's
+/// `data-draft`: letters, digits and hyphens.
+fn see_sent(path: &str, draft: &str) -> Response {
+    let cookie = format!("sent={draft}; Path=/; Max-Age=60; SameSite=Strict");
+    ([(header::SET_COOKIE, cookie)], see(path)).into_response()
+}

@@ -13,7 +13,7 @@ use super::form::{self, Field, Form, Kind, Typed, Wrong};
 use super::layout::{self, Place, form_token};
 use super::session::Signed;
 use super::upload::{self, SignedUpload};
-use super::{Answer, Page, PageProblem, refs, see};
+use super::{Answer, Page, PageProblem, assets, refs, see_sent};
 use crate::router::Api;
 
 /// How many tasks are looked through for models that were used.
@@ -81,7 +81,7 @@ async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
             a.button.primary href="/environments" { "Repositories" }
         }
     };
-    layout::page("New task", Place::New, &body)
+    layout::page_with_script(&assets::images_script(), "New task", Place::New, &body)
 }
 
 /// The models that the newest tasks asked for, each once.
@@ -114,7 +114,7 @@ pub(crate) async fn create(
         priority: typed.given("priority"),
     };
     match handed_over(&api, new, typed.given("key")).await {
-        Ok(path) => Ok(see(&path)),
+        Ok(path) => Ok(see_sent(&path, "new")),
         Err(problem) if problem.kind == ProblemKind::Unusable => {
             let mut wrong = Wrong::default();
             let field = field_of(&problem);

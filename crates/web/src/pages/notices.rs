@@ -42,9 +42,8 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
         }
         h2 #settings { "Settings" }
         (form(&signed, &view))
-        script src=(assets::notices_script()) defer {}
     };
-    Ok(Page(layout::page("Notices", Place::Settings, &body)))
+    Ok(Page(layout::page_with_script(&assets::notices_script(), "Notices", Place::Settings, &body)))
 }
 
 fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Problem> {

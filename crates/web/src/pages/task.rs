@@ -21,7 +21,7 @@ use super::layout::{self, Place, button_form, form_token};
 use super::session::{Signed, SignedForm};
 use super::timing::Timing;
 use super::upload::{self, SignedUpload};
-use super::{Answer, Page, PageProblem, see, steps, text};
+use super::{Answer, Page, PageProblem, assets, see, see_sent, steps, text};
 use crate::router::Api;
 
 /// About so many bytes of a run's log are in the page at first, and at each step back.
@@ -55,7 +55,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
         button #more.pill type="button" hidden { "new below" }
         (composer(&view, &signed))
     };
-    Ok(Page(layout::page(&title, Place::Tasks, &body)))
+    Ok(Page(layout::page_with_script(&assets::images_script(), &title, Place::Tasks, &body)))
 }
 
 /// The end of a run's transcript, and the offset behind it.
@@ -307,7 +307,7 @@ pub(crate) async fn say(
 ) -> Result<Response, PageProblem> {
     let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), images, ..ResumeTask::default() };
     api.engine.add_follow_up(&id, asked).await?;
-    Ok(see(&format!("/tasks/{id}")))
+    Ok(see_sent(&format!("/tasks/{id}"), &id))
 }
 
 pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {

@@ -97,7 +97,8 @@ async fn read(mut parts: Multipart) -> Result<(Map<String, Value>, Vec<GivenImag
     Ok((fields, images))
 }
 
-/// The field that takes images. Where a script runs, they can be pasted and dropped too, and what was chosen is listed.
+/// The field that takes images. Where `assets::images_script` runs, they can be pasted and dropped too, and what was
+/// chosen is listed.
 pub(super) fn field(words: &Markup) -> Markup {
     html! {
         label.button.attach {

@@ -25,7 +25,7 @@ use lines::Left;
 
 use super::layout::{self, Place, form_token};
 use super::session::{Signed, SignedFields, SignedForm};
-use super::{Answer, Page, PageProblem, see};
+use super::{Answer, Page, PageProblem, assets, see, see_sent};
 use crate::router::Api;
 
 /// A file with more changed lines than this comes when it is opened.
@@ -175,8 +175,9 @@ pub(crate) async fn page(
                 button.primary type="submit" { "Send to Codex" }
             }
         }
+        button #selected.pill type="button" hidden { "Comment on what is selected" }
     };
-    Ok(Page(layout::page("Changes", Place::Tasks, &body)))
+    Ok(Page(layout::page_with_script(&assets::review_script(), "Changes", Place::Tasks, &body)))
 }
 
 /// What stands above the files: which changes, how many, and how far they were looked at.
@@ -372,7 +373,7 @@ pub(crate) async fn comment(
     {
         tracing::warn!(task = id, %problem, "could not write down that somebody looked at a task's changes");
     }
-    Ok(see(&format!("/tasks/{id}")))
+    Ok(see_sent(&format!("/tasks/{id}"), &format!("{id}-review")))
 }
 
 /// Where it holds up nobody else.

@@ -1,0 +1,38 @@
+// Images that were chosen, pasted or dropped: all are in the form's own field, and each can be taken out again.
+"use strict";
+all("input[name=images]").forEach((field) => {
+  const form = field.form;
+  let kept = [];
+  const keep = (files) => {
+    kept = files;
+    const data = new DataTransfer();
+    let size = 0;
+    for (const file of kept) { data.items.add(file); size += file.size; }
+    field.files = data.files;
+    field.setCustomValidity(size > 20 << 20 || kept[8] ? "8 images, 20 MiB at most" : "");
+    one(".images", form).replaceChildren(...kept.map((file) => {
+      const [item, img, out] = ["li", "img", "button"].map((tag) => document.createElement(tag));
+      img.src = URL.createObjectURL(file);
+      img.alt = "";
+      out.type = "button";
+      out.textContent = "✕";
+      out.ariaLabel = "Remove " + file.name;
+      out.onclick = () => { keep(kept.filter((other) => other !== file)); field.focus(); };
+      item.append(img, file.name, out);
+      return item;
+    }));
+  };
+  const add = (event) => {
+    const pasted = event.clipboardData;
+    const files = [...(pasted || event.dataTransfer).files].filter((file) => /^image/.test(file.type));
+    // What is text too, such as a part of a table, is pasted as text.
+    if (!files[0] || pasted?.types.includes("text/plain")) return;
+    event.preventDefault();
+    keep([...kept, ...files]);
+  };
+  field.className = "visually-hidden";
+  field.onchange = () => keep([...kept, ...field.files]);
+  form.onpaste = form.ondrop = add;
+  form.ondragover = (event) => event.preventDefault();
+  keep([...field.files]);
+});
