@@ -76,6 +76,27 @@ async fn a_push_service_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
     assert_eq!((service.asked(), devices(&pages).await), (4, 1));
 }
 
+#[tokio::test]
+async fn a_push_service_that_asks_for_patience_gets_it() {
+    let (_upstream, home, env, mut service) = started().await;
+    let pages = device(&home, &service, "phone").await;
+    service.refuse_for(429, 4);
+    let task = home.task(&env, "begin; end done").await;
+    home.settled(&task).await;
+    let begun = std::time::Instant::now();
+    assert_eq!(service.next().await.message["tag"], task);
+    assert!(begun.elapsed().as_secs() >= 3, "it came after {:?}", begun.elapsed());
+    assert_eq!(service.asked(), 2);
+    // What would come an hour later is worth nothing any more.
+    service.refuse_for(503, 3600);
+    let task = home.task(&env, "begin; end done").await;
+    home.settled(&task).await;
+    while !pages.get(PAGE).await.1.contains("503 Service Unavailable, for 3600 s") {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(service.asked(), 3);
+}
+
 async fn device_id(pages: &Pages) -> String {
     let (_, text) = pages.get(PAGE).await;
     let rest = text.split_once("/settings/notices/devices/").and_then(|(_, rest)| rest.split_once("/test\""));

@@ -12,7 +12,9 @@ use aes_gcm::{Aes128Gcm, Nonce};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
+use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::post;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -62,7 +64,7 @@ struct Browser {
 #[derive(Default)]
 struct Known {
     browsers: HashMap<String, Browser>,
-    refusals: Vec<u16>,
+    refusals: Vec<(u16, u64)>,
     asked: u32,
 }
 
@@ -120,7 +122,12 @@ impl PushService {
 
     /// Answers the next messages with these errors, one each.
     pub fn refuse(&self, statuses: &[u16]) {
-        self.counter.known().refusals = statuses.iter().rev().copied().collect();
+        self.counter.known().refusals = statuses.iter().rev().map(|status| (*status, 0)).collect();
+    }
+
+    /// Answers the next message with this error, and asks to be left alone for so many seconds.
+    pub fn refuse_for(&self, status: u16, seconds: u64) {
+        self.counter.known().refusals = vec![(status, seconds)];
     }
 
     /// How many messages came, refused ones too.
@@ -143,20 +150,22 @@ impl PushService {
     }
 }
 
-async fn take(State(counter): State<Counter>, Path(device): Path<String>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn take(State(counter): State<Counter>, Path(device): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
     let mut known = counter.known();
     known.asked += 1;
-    if let Some(status) = known.refusals.pop() {
-        return StatusCode::from_u16(status).expect("a status");
+    if let Some((status, seconds)) = known.refusals.pop() {
+        let status = StatusCode::from_u16(status).expect("a status");
+        let patience = (seconds > 0).then(|| [(RETRY_AFTER, seconds.to_string())]);
+        return patience.map_or_else(|| status.into_response(), |patience| (status, patience).into_response());
     }
-    let Some(browser) = known.browsers.get(&device) else { return StatusCode::NOT_FOUND };
+    let Some(browser) = known.browsers.get(&device) else { return StatusCode::NOT_FOUND.into_response() };
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers: HashMap<_, _> = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     let pushed = opened(&counter.origin, browser, &headers, &body);
     let pushed = pushed.map(|(message, claims)| Pushed { device, message, claims, headers });
     let status = if pushed.is_ok() { StatusCode::CREATED } else { StatusCode::BAD_REQUEST };
     // Whoever listened may be gone at the end of a test.
-    if counter.heard.send(pushed).is_err() { StatusCode::SERVICE_UNAVAILABLE } else { status }
+    if counter.heard.send(pushed).is_err() { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { status.into_response() }
 }
 
 /// The message and the claims, or what is wrong with them.

@@ -8,6 +8,7 @@ use model::notice::{Notice, NoticeKind, NoticeSettings, PushMessage, PushTerms};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 
 use super::book::browser_keys;
 use super::seal::seal;
@@ -22,6 +23,9 @@ pub(super) const ONCE: u32 = 1;
 
 /// How long is waited after the first try; three times as long after the next.
 const PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest that is waited because a receiver asks for it. A notice that comes much later is worth little.
+const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
 /// How long a receiver may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -123,12 +127,16 @@ async fn tried(whom: &str, request: reqwest::RequestBuilder, most: u32) -> Resul
     let mut tries = 1;
     loop {
         let again = request.try_clone().ok_or_else(|| Problem::internal("a request cannot be sent twice"))?;
+        let mut wanted = Duration::ZERO;
         let (passes, is_gone, detail) = match again.send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
             Ok(answer) => {
                 let status = answer.status();
                 let is_gone = [StatusCode::NOT_FOUND, StatusCode::GONE].contains(&status);
-                (may_pass(status), is_gone, format!("{whom} answered {status}"))
+                wanted = patience_asked_for(answer.headers());
+                let passes = may_pass(status) && wanted <= LONGEST_PAUSE;
+                let until = if wanted.is_zero() { String::new() } else { format!(", for {} s", wanted.as_secs()) };
+                (passes, is_gone, format!("{whom} answered {status}{until}"))
             }
             // Its address may have a secret in it.
             Err(error) => (true, false, format!("{whom} could not be told: {}", why(&error.without_url()))),
@@ -138,9 +146,15 @@ async fn tried(whom: &str, request: reqwest::RequestBuilder, most: u32) -> Resul
                 Problem::new(ProblemKind::Unavailable, "not_told", detail).hint("is its address right, and reachable from here?");
             return Err(NotTold { problem, is_gone });
         }
-        tokio::time::sleep(pause).await;
+        tokio::time::sleep(pause.max(wanted)).await;
         (tries, pause) = (tries + 1, pause * 3);
     }
+}
+
+/// How long to leave a receiver alone, where it says so in seconds. Some say a date, which needs its clock to be ours.
+fn patience_asked_for(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    seconds.map_or(Duration::ZERO, Duration::from_secs)
 }
 
 fn may_pass(status: StatusCode) -> bool {
