@@ -18,7 +18,7 @@ pub struct Account {
     pub runs: BTreeMap<String, u32>,
     /// Lines of logs that were looked at.
     pub lines: u64,
-    /// What was acknowledged: prompts, and stops.
+    /// What was acknowledged: prompts, stops, and what went into the archive or out of it.
     pub acknowledged: u32,
     /// How long it took, in seconds.
     pub seconds: f64,

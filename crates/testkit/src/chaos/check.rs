@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::containers::Containers;
 use super::world::{World, folders};
+use crate::pictures;
 
 impl World {
     /// Looks at everything, and notes what is wrong.
@@ -73,12 +74,35 @@ impl World {
                     wrong.push(format!("the prompt {name} of the task {id} was acknowledged and is gone"));
                 }
             }
+            if told.archived.is_some_and(|archived| archived != task["archived_at"].is_string()) {
+                wrong.push(format!("that {id} was archived ({:?}) was acknowledged, and it is not so", told.archived));
+            }
+            self.images_are_whole(task, &told.images, wrong);
             for run in task["runs"].as_array().into_iter().flatten() {
                 let number = run["number"].as_u64().unwrap_or_default();
                 let status = run["status"].as_str().unwrap_or_default();
                 if told.stopped.contains(&number) && !matches!(status, "stopped" | "interrupted" | "completed" | "failed") {
                     wrong.push(format!("the stop of run {number} of {id} was acknowledged, and it is {status}"));
                 }
+            }
+        }
+    }
+
+    /// Every image that is named is there as it was given, and every prompt that came with one still names it.
+    fn images_are_whole(&self, task: &Value, acknowledged: &BTreeSet<String>, wrong: &mut Vec<String>) {
+        let id = task["task_id"].as_str().unwrap_or_default();
+        let asked = [&task["runs"], &task["follow_ups"]].into_iter().filter_map(Value::as_array).flatten();
+        let images: Vec<&Value> = asked.filter_map(|asked| asked["images"].as_array()).flatten().collect();
+        for image in &images {
+            let path = self.home.path().join("tasks").join(id).join("images").join(image["file"].as_str().unwrap_or_default());
+            let size = image["bytes"].as_u64().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+            if std::fs::read(&path).ok() != Some(pictures::png_of(size)) {
+                wrong.push(format!("the image {} is not what was given", path.display()));
+            }
+        }
+        for name in acknowledged {
+            if !images.iter().any(|image| image["name"] == name.as_str()) {
+                wrong.push(format!("the image of {name} in {id} was acknowledged and is gone"));
             }
         }
     }

@@ -15,6 +15,7 @@ use super::containers::Containers;
 use super::troubles::Remotes;
 use super::{Account, Agent, Storm};
 use crate::TestHome;
+use crate::pictures;
 use crate::small_disk::SmallDisk;
 use crate::upstream::Upstream;
 use crate::worker::scripted_worker;
@@ -41,6 +42,10 @@ pub(super) struct Told {
     pub(super) prompts: BTreeSet<String>,
     /// The runs that were told to stop, and said that they would.
     pub(super) stopped: BTreeSet<u64>,
+    /// The names of the prompts among them that had an image, which is called the same.
+    pub(super) images: BTreeSet<String>,
+    /// Whether it was put into the archive, or taken out of it; unknown once somebody asked for anything that takes it out.
+    pub(super) archived: Option<bool>,
     /// Follow-ups that somebody asked to forget, acknowledged or not.
     pub(super) removed: bool,
 }
@@ -118,7 +123,8 @@ impl World {
             36..44 => self.resume("follow-ups").await,
             44..52 => self.stop().await,
             52..56 => self.remove().await,
-            56..60 => self.restore().await,
+            56..58 => self.restore().await,
+            58..60 => self.archive().await,
             60..69 => self.kill_server().await,
             69..78 => self.kill_held("keeper"),
             78..87 => self.kill_held("worker"),
@@ -143,7 +149,8 @@ impl World {
             46..54 => self.resume("follow-ups").await,
             54..60 => self.stop().await,
             60..63 => self.remove().await,
-            63..66 => self.restore().await,
+            63..65 => self.restore().await,
+            65..66 => self.archive().await,
             66..73 => self.kill_server().await,
             73..75 => self.kill_engine().await,
             75..81 => self.kill_held("keeper"),
@@ -236,14 +243,46 @@ impl World {
             return;
         }
         let (name, prompt) = self.prompt();
+        let images = self.images(&name);
         let env = self.random.choice(&self.envs).cloned().unwrap_or_default();
         self.account.did("ask for a task");
-        let answer = self.ask(Method::POST, "/api/v1/tasks", &json!({ "env_id": env, "prompt": prompt })).await;
+        let answer = self.ask(Method::POST, "/api/v1/tasks", &json!({ "env_id": env, "prompt": prompt, "images": images })).await;
         if let Some((201, view)) = answer
             && let Some(id) = view["task_id"].as_str()
         {
+            self.acknowledged(id, name, &images);
+        }
+    }
+
+    /// An image for some prompts, of a size that no other has.
+    fn images(&mut self, name: &str) -> Vec<Value> {
+        let has_one = self.random.u32(..4) == 0;
+        let size = pictures::PNG.len() + self.prompts as usize;
+        has_one.then(|| pictures::given(name, &pictures::png_of(size))).into_iter().collect()
+    }
+
+    fn acknowledged(&mut self, task: &str, prompt: String, images: &[Value]) {
+        self.account.acknowledged += 1;
+        let told = self.told.entry(task.to_owned()).or_default();
+        if !images.is_empty() {
+            told.images.insert(prompt.clone());
+        }
+        told.prompts.insert(prompt);
+    }
+
+    /// Puts a task that has ended into the archive, or takes it out again.
+    async fn archive(&mut self) {
+        let Some(id) = self.any(|task| task["active"] == false).await else { return };
+        let Some((200, view)) = self.ask(Method::GET, &format!("/api/v1/tasks/{id}"), &Value::Null).await else { return };
+        let goes_in = view["archived_at"].is_null();
+        self.account.did("ask to archive");
+        let deed = if goes_in { "archive" } else { "unarchive" };
+        let told = self.told.entry(id.clone()).or_default();
+        told.archived = None;
+        let answer = self.ask(Method::POST, &format!("/api/v1/tasks/{id}/{deed}"), &json!({})).await;
+        if let Some((200, _)) = answer {
             self.account.acknowledged += 1;
-            self.told.entry(id.to_owned()).or_default().prompts.insert(name);
+            self.told.entry(id).or_default().archived = Some(goes_in);
         }
     }
 
@@ -251,11 +290,13 @@ impl World {
         let wants_active = how == "follow-ups";
         let Some(id) = self.any(|task| task["active"] == wants_active && task["thread_id"].is_string()).await else { return };
         let (name, prompt) = self.prompt();
+        let images = self.images(&name);
+        self.told.entry(id.clone()).or_default().archived = None;
         self.account.did(if wants_active { "ask for a follow-up" } else { "ask to go on" });
-        let answer = self.ask(Method::POST, &format!("/api/v1/tasks/{id}/{how}"), &json!({ "prompt": prompt })).await;
+        let answer =
+            self.ask(Method::POST, &format!("/api/v1/tasks/{id}/{how}"), &json!({ "prompt": prompt, "images": images })).await;
         if let Some((201, _)) = answer {
-            self.account.acknowledged += 1;
-            self.told.entry(id).or_default().prompts.insert(name);
+            self.acknowledged(&id, name, &images);
         }
     }
 
