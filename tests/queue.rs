@@ -205,6 +205,41 @@ async fn after_a_stop_follow_ups_wait_until_somebody_says_go_on() {
 }
 
 #[tokio::test]
+async fn what_is_sent_again_under_its_key_is_done_once_also_after_a_restart() {
+    let mut stage = Stage::new(10).await;
+    let task = stage.task("a").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    let sent = async |stage: &Stage, how: &str, key: &str, prompt: &str| {
+        let request = stage.home.request(reqwest::Method::POST, &format!("/api/v1/tasks/{task}/{how}"));
+        let answer = request.header("Idempotency-Key", key).json(&json!({ "prompt": prompt })).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json::<Value>().await.expect("JSON"))
+    };
+    let (b, c) = (stage.prompt("b"), stage.prompt("c"));
+    for _ in 0..2 {
+        let (status, view) = sent(&stage, "follow-ups", "k1", &b).await;
+        assert_eq!((status, view["follow_ups"].as_array().map(Vec::len)), (201, Some(1)), "it waits, once: {view}");
+    }
+    let (status, problem) = sent(&stage, "follow-ups", "k1", &c).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("idempotency_key_reused")));
+    stage.home.kill().await;
+    stage.home.start().await;
+    let (status, view) = sent(&stage, "follow-ups", "k1", &b).await;
+    assert_eq!((status, view["follow_ups"].as_array().map(Vec::len)), (201, Some(1)), "{view}");
+    stage.end("a");
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1]["turn_started"] == true).await;
+    sent(&stage, "follow-ups", "k1", &b).await;
+    // Also while the run that it asked for is under way, when to resume is refused.
+    let (status, view) = sent(&stage, "resume", "k1", &b).await;
+    assert_eq!((status, view["runs"].as_array().map(Vec::len)), (201, Some(2)), "{view}");
+    assert_eq!(sent(&stage, "resume", "k2", &c).await.0, 409);
+    stage.end("b");
+    let done = stage.home.settled(&task).await;
+    assert_eq!((done["runs"].as_array().map(Vec::len), &done["runs"][1]["idempotency_key"]), (Some(2), &json!("k1")));
+    assert_eq!(stage.order(), ["a", "b"]);
+}
+
+#[tokio::test]
 async fn what_fails_for_a_passing_reason_is_tried_again_as_a_run_of_its_own() {
     let stage = Stage::new(10).await;
     stage.edit(json!({ "retries": 1 })).await;

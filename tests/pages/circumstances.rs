@@ -1,7 +1,7 @@
 //! Pages under odd circumstances: several tabs, a reload in the middle, no network for a while, no script at all.
 //! What was written while a page could not hear of it is there afterwards, each once.
 
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::browser::{Browser, DESK, PHONE};
 
 use super::{Stage, sign_in};
@@ -76,6 +76,36 @@ async fn who_was_offline_is_told_so_and_catches_up() {
         .await;
     assert_eq!(stage.browser.value(SAID).await, json!(["0", "1", "done"]), "each once");
     stage.browser.until("document.querySelector('#connection').hidden").await;
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_again_does_it_once_and_a_changed_one_is_something_new() {
+    let mut stage = Stage::new().await;
+    // As a browser does whose answer was lost on the way, or that kept the page for the way back.
+    let sent = |form: &str, prompts: [&str; 3]| {
+        format!(
+            "(async () => {{ const form = document.querySelector('{form}'); const seen = []; \
+             for (const prompt of {}) {{ form.prompt.value = prompt; \
+             seen.push((await fetch(form.action, {{ method: 'POST', body: new FormData(form) }})).url); }} return seen; }})()",
+            json!(prompts)
+        )
+    };
+    stage.open("/tasks/new").await;
+    let seen = stage.browser.value(&sent("form.stack", ["begin; end one", "begin; end one", "begin; end two"])).await;
+    assert!(seen[0] == seen[1] && seen[1] != seen[2], "{seen}");
+    let (_, list) = stage.home.get("/api/v1/tasks").await;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(2), "{list}");
+
+    let task = seen[2].as_str().and_then(|url| url.rsplit('/').next()).expect("a task").to_owned();
+    stage.home.settled(&task).await;
+    stage.open(&format!("/tasks/{task}")).await;
+    stage.browser.value(&sent("form.composer", ["begin; end again", "begin; end again", "begin; end more"])).await;
+    let prompts = |task: &Value| {
+        let runs = task["runs"].as_array().into_iter().flatten().chain(task["follow_ups"].as_array().into_iter().flatten());
+        runs.filter_map(|run| run["prompt"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let told = prompts(&stage.home.get(&format!("/api/v1/tasks/{task}")).await.1);
+    assert_eq!(told, ["begin; end two", "begin; end again", "begin; end more"]);
 }
 
 /// Where a browser says that it reached nobody.

@@ -211,19 +211,20 @@ impl Engine {
         Ok(self.inner.task_view(&slot))
     }
 
-    /// Goes on in the task's thread.
-    pub async fn resume_task(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
+    /// Goes on in the task's thread. The same request under the same key is granted once.
+    pub async fn resume_task(&self, id: &str, asked: ResumeTask, key: Option<String>) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        let (run, images) = new_run(asked)?;
+        let (run, images) = new_run(asked, key)?;
         self.ready_to_go_on(&slot).await?;
         self.inner.ask_with(&slot, TaskRequest::Resume(run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
 
-    /// Adds a prompt that runs when the runs before it have ended well; at once if none is active.
-    pub async fn add_follow_up(&self, id: &str, asked: ResumeTask) -> Result<TaskView, Problem> {
+    /// Adds a prompt that runs when the runs before it have ended well; at once if none is active. The same request under the same
+    /// key is granted once.
+    pub async fn add_follow_up(&self, id: &str, asked: ResumeTask, key: Option<String>) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        let (run, images) = new_run(asked)?;
+        let (run, images) = new_run(asked, key)?;
         self.ready_to_go_on(&slot).await?;
         self.inner.ask_with(&slot, TaskRequest::FollowUp(run), images).await?;
         Ok(self.inner.task_view(&slot))
@@ -232,7 +233,7 @@ impl Engine {
     /// Puts something else in the place of a follow-up that waits.
     pub async fn edit_follow_up(&self, id: &str, number: u32, asked: ResumeTask) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
-        let (run, images) = new_run(asked)?;
+        let (run, images) = new_run(asked, None)?;
         self.inner.ask_with(&slot, TaskRequest::EditFollowUp(number, run), images).await?;
         Ok(self.inner.task_view(&slot))
     }
@@ -500,7 +501,7 @@ impl Engine {
     }
 }
 
-fn new_run(asked: ResumeTask) -> Result<(NewRun, Vec<Image>), Problem> {
+fn new_run(asked: ResumeTask, idempotency_key: Option<String>) -> Result<(NewRun, Vec<Image>), Problem> {
     let images = image::parse_all(asked.images)?;
     let run = NewRun {
         prompt: Prompt::parse(&asked.prompt)?,
@@ -508,6 +509,7 @@ fn new_run(asked: ResumeTask) -> Result<(NewRun, Vec<Image>), Problem> {
         model: asked.model.as_deref().map(Setting::parse).transpose()?,
         effort: asked.effort.as_deref().map(Setting::parse).transpose()?,
         priority: asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default(),
+        idempotency_key,
     };
     Ok((run, images))
 }

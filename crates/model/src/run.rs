@@ -144,6 +144,8 @@ pub struct RunRecord {
     pub effort: Option<Setting>,
     /// Who goes first in the queue.
     pub priority: Priority,
+    /// The key that it was asked for under; that of a task's first run is the task's.
+    pub idempotency_key: Option<String>,
     /// Why there is this run.
     pub cause: RunCause,
     /// When it was asked for.
@@ -285,6 +287,9 @@ pub struct RunFile {
     /// Who goes first in the queue.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
+    /// The key that it was asked for under; that of a task's first run is the task's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// Why there is this run.
     #[serde(default, skip_serializing_if = "RunCause::is_asked")]
     pub cause: RunCause,
@@ -335,6 +340,7 @@ impl From<&RunRecord> for RunFile {
             usage_total: end.and_then(|end| end.usage_total),
             notes: end.map(|end| end.notes.clone()).unwrap_or_default(),
             priority: run.priority,
+            idempotency_key: run.idempotency_key.clone(),
             cause: run.cause,
             not_before: run.not_before,
             changes: end.and_then(|end| end.changes),
@@ -390,6 +396,7 @@ impl TryFrom<RunFile> for RunRecord {
             model: file.model,
             effort: file.effort,
             priority: file.priority,
+            idempotency_key: file.idempotency_key,
             cause: file.cause,
             queued_at: file.queued_at,
             not_before: file.not_before,

@@ -32,7 +32,7 @@ impl Engine {
             Updated::Conflicts { base, conflicts } if asked.hand_over => {
                 self.ready_to_go_on(&slot).await?;
                 let prompt = hand_over_prompt(&base.name, &base.commit, &conflicts);
-                let (run, _) = new_run(ResumeTask { prompt, ..ResumeTask::default() })?;
+                let (run, _) = new_run(ResumeTask { prompt, ..ResumeTask::default() }, None)?;
                 self.inner.ask(&slot, TaskRequest::FollowUp(run)).await?;
                 (UpdateOutcome::HandedOver, base, 0, conflicts)
             }

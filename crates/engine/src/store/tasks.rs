@@ -129,6 +129,7 @@ mod tests {
                 model: None,
                 effort: None,
                 priority: model::queue::Priority::Normal,
+                idempotency_key: None,
             },
             idempotency_key: None,
         };

@@ -71,7 +71,7 @@ impl Inner {
             repo_url: environment.repo_url.clone(),
             git_ref: git_ref.ok_or_else(|| not_ready(&environment))?,
             title,
-            run: NewRun { prompt, images: image::files(&images), model, effort, priority },
+            run: NewRun { prompt, images: image::files(&images), model, effort, priority, idempotency_key: None },
             idempotency_key: None,
         };
         Ok((new, images))

@@ -145,6 +145,7 @@ mod tests {
                     model: None,
                     effort: None,
                     priority: model::queue::Priority::Normal,
+                    idempotency_key: None,
                 },
                 idempotency_key: None,
             };
@@ -216,6 +217,7 @@ mod tests {
                 model: None,
                 effort: None,
                 priority: model::queue::Priority::Normal,
+                idempotency_key: None,
             },
             idempotency_key: Some("key".to_owned()),
         };

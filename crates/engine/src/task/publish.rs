@@ -106,7 +106,8 @@ impl Inner {
             return Err(wrong("no_feedback", "no comment is open and no check has failed"));
         }
         let prompt = Prompt::parse(&redactor.mask(&feedback.prompt(&pull_request.url)))?;
-        let run = NewRun { prompt, images: vec![], model: None, effort: None, priority: model::queue::Priority::Normal };
+        let priority = model::queue::Priority::Normal;
+        let run = NewRun { prompt, images: vec![], model: None, effort: None, priority, idempotency_key: None };
         self.ask(slot, TaskRequest::FollowUp(run)).await.map(drop)
     }
 

@@ -86,7 +86,7 @@ fn again(task: &mut TaskRecord, cause: RunCause, what: &str, not_before: Option<
         Ok(note) if began => (note, vec![]),
         Ok(_) | Err(_) => (prompt, images),
     };
-    task.queue(NewRun { prompt, images, model, effort, priority }, cause, now);
+    task.queue(NewRun { prompt, images, model, effort, priority, idempotency_key: None }, cause, now);
     task.last_run_mut().not_before = not_before;
 }
 
@@ -240,6 +240,7 @@ mod tests {
             model: None,
             effort: None,
             priority: crate::queue::Priority::High,
+            idempotency_key: None,
             asked_at: samples::now(),
         };
         let with = |outcome| {

@@ -29,6 +29,8 @@ pub struct NewRun {
     pub effort: Option<Setting>,
     /// Who goes first in the queue.
     pub priority: Priority,
+    /// The same request under the same key is granted once.
+    pub idempotency_key: Option<String>,
 }
 
 impl NewRun {
@@ -61,6 +63,9 @@ pub struct FollowUp {
     /// Who goes first in the queue, once it is there.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
+    /// The key that it was asked for under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
     /// When it was asked for.
     #[schema(value_type = String, format = DateTime)]
     pub asked_at: Timestamp,
@@ -199,8 +204,8 @@ impl TaskRecord {
         if self.follow_ups.is_empty() {
             return;
         }
-        let FollowUp { prompt, images, model, effort, priority, .. } = self.follow_ups.remove(0);
-        self.queue(NewRun { prompt, images, model, effort, priority }, RunCause::FollowUp, now);
+        let FollowUp { prompt, images, model, effort, priority, idempotency_key, .. } = self.follow_ups.remove(0);
+        self.queue(NewRun { prompt, images, model, effort, priority, idempotency_key }, RunCause::FollowUp, now);
     }
 
     /// The image of this name, where a run or a follow-up of the task has it.
@@ -238,6 +243,7 @@ fn queued(
         model: new.model,
         effort: new.effort,
         priority: new.priority,
+        idempotency_key: new.idempotency_key,
         cause,
         queued_at: now,
         not_before: None,

@@ -57,6 +57,8 @@ pub enum Refusal {
     NoFollowUp,
     /// There are as many follow-ups as a task may have.
     TooManyFollowUps,
+    /// Something else was asked under this key.
+    KeyReused,
     /// No run of the task changed anything.
     NothingToPublish,
     /// There is no branch yet.
@@ -76,6 +78,10 @@ impl From<Refusal> for Problem {
                 .hint("`codex-orchestrator task show` lists what waits"),
             Refusal::TooManyFollowUps => conflict("too_many_follow_ups", "this task has as many follow-ups as it may")
                 .hint("wait until some have run, or put them into one prompt"),
+            Refusal::KeyReused => {
+                let detail = "the idempotency key was used for another request to this task";
+                Problem::new(ProblemKind::Unusable, "idempotency_key_reused", detail).hint("use a new key for a new request")
+            }
             Refusal::NothingToPublish => conflict("nothing_to_publish", "no run of this task has changed anything"),
             Refusal::NoBranch => conflict("no_branch", "this task has no branch and no worktree yet")
                 .hint("its first run ended before they were made; resume it, or create a new task"),
@@ -85,6 +91,11 @@ impl From<Refusal> for Problem {
 
 /// Grants or refuses a request.
 pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<Decision, Refusal> {
+    if let TaskRequest::Resume(run) | TaskRequest::FollowUp(run) = &asked
+        && is_granted_already(task, run)?
+    {
+        return Ok(Decision { record: task.clone(), effects: vec![] });
+    }
     match asked {
         TaskRequest::Resume(run) => resume(task, run, now),
         TaskRequest::FollowUp(run) => follow_up(task, run, now),
@@ -99,6 +110,23 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::Stop => Ok(stop(task, now)),
         TaskRequest::Remove => Ok(remove(task, now)),
     }
+}
+
+/// Whether the same was asked under the same key before. What was left out is as it was then.
+fn is_granted_already(task: &TaskRecord, run: &NewRun) -> Result<bool, Refusal> {
+    if run.idempotency_key.is_none() {
+        return Ok(false);
+    }
+    let runs = task.runs.iter().map(|it| (&it.idempotency_key, &it.prompt, &it.images, &it.model, &it.effort));
+    let waiting = task.follow_ups.iter().map(|it| (&it.idempotency_key, &it.prompt, &it.images, &it.model, &it.effort));
+    let Some((_, prompt, images, model, effort)) = runs.chain(waiting).find(|(key, ..)| **key == run.idempotency_key) else {
+        return Ok(false);
+    };
+    let is_same = *prompt == run.prompt
+        && *images == run.images
+        && (run.model.is_none() || *model == run.model)
+        && (run.effort.is_none() || *effort == run.effort);
+    if is_same { Ok(true) } else { Err(Refusal::KeyReused) }
 }
 
 fn resume(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
@@ -130,10 +158,10 @@ fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision,
         return Err(Refusal::TooManyFollowUps);
     }
     let mut record = task.clone();
-    let NewRun { prompt, images, model, effort, priority } = run;
+    let NewRun { prompt, images, model, effort, priority, idempotency_key } = run;
     record.follow_ups_made = record.follow_ups_made.saturating_add(1);
     let number = record.follow_ups_made;
-    record.follow_ups.push(FollowUp { number, prompt, images, model, effort, priority, asked_at: now });
+    record.follow_ups.push(FollowUp { number, prompt, images, model, effort, priority, idempotency_key, asked_at: now });
     if !record.last_run().is_active() {
         record.begin_follow_up(now);
     }
@@ -143,7 +171,7 @@ fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision,
 fn edit_follow_up(task: &TaskRecord, number: u32, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
     let mut record = task.clone();
     let found = record.follow_ups.iter_mut().find(|follow_up| follow_up.number == number).ok_or(Refusal::NoFollowUp)?;
-    let NewRun { prompt, images, model, effort, priority } = run;
+    let NewRun { prompt, images, model, effort, priority, .. } = run;
     *found = FollowUp { prompt, images, model, effort, priority, ..found.clone() };
     Ok(Decision::changed(record, now, vec![]))
 }
@@ -359,6 +387,27 @@ mod tests {
         task.follow_ups = waiting.follow_ups;
         let begun = asked(&task, TaskRequest::Continue).expect("granted").record;
         assert_eq!((begun.last_run().prompt.as_str(), begun.follow_ups.len()), ("more", 0));
+    }
+
+    #[test]
+    fn the_same_under_the_same_key_is_granted_once_and_something_else_is_not() {
+        let under = |key: &str, prompt: &str| NewRun { idempotency_key: Some(key.to_owned()), ..samples::new_run(prompt) };
+        let once = asked(&samples::running(), TaskRequest::FollowUp(under("k", "more"))).expect("granted").record;
+        let twice = asked(&once, TaskRequest::FollowUp(under("k", "more"))).expect("granted");
+        assert_eq!(twice, Decision { record: once.clone(), effects: vec![] });
+        assert_eq!(asked(&once, TaskRequest::FollowUp(under("k", "less"))), Err(Refusal::KeyReused));
+        assert_eq!(asked(&once, TaskRequest::FollowUp(under("l", "more"))).expect("granted").record.follow_ups.len(), 2);
+        let keyless = asked(&once, TaskRequest::FollowUp(samples::new_run("more"))).expect("granted");
+        assert_eq!(keyless.record.follow_ups.len(), 2, "without a key it is asked for again");
+
+        let resumed = asked(&samples::completed(), TaskRequest::Resume(under("k", "more"))).expect("granted").record;
+        let again =
+            asked(&resumed, TaskRequest::Resume(under("k", "more"))).expect("it is not refused, though its run is active");
+        assert_eq!(again.record.runs.len(), 2);
+        let file = serde_json::to_value(crate::task::TaskFile::from(&resumed)).expect("JSON");
+        assert_eq!(file["runs"][1]["idempotency_key"], "k");
+        let read: crate::task::TaskFile = serde_json::from_value(file).expect("the same");
+        assert_eq!(TaskRecord::try_from(read), Ok(resumed));
     }
 
     #[test]

@@ -39,6 +39,7 @@ pub(crate) fn new_run(prompt: &str) -> NewRun {
         model: None,
         effort: None,
         priority: crate::queue::Priority::Normal,
+        idempotency_key: None,
     }
 }
 

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use model::api::{ProblemView, QueueView, ResumeTask, TaskView};
 
-use crate::extract::{JsonBody, PathOf};
+use crate::extract::{IdempotencyKey, JsonBody, PathOf};
 use crate::openapi::{BadBody, NotThere, Refused};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
@@ -25,10 +25,11 @@ pub(crate) async fn show(State(api): State<Api>) -> Json<QueueView> {
 ///
 /// A prompt that runs when the runs before it have ended well; at once if none is active. Answers as soon as it is recorded.
 #[utoipa::path(post, path = "/tasks/{task_id}/follow-ups", operation_id = "add_follow_up", tag = "queue",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(("task_id" = String, Path, description = "The task's id"), ("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 200 visible ASCII characters. The same key with the same request adds one follow-up.")),
     request_body = ResumeTask,
     responses(
-        (status = 201, description = "It is recorded, as the last one of `follow_ups` or as a run", body = TaskView),
+        (status = 201, description = "It is recorded, as one of `follow_ups` or as a run, or was under this key", body = TaskView),
         (status = 409, description = "There is no thread to go on in, or there are too many follow-ups", body = ProblemView,
             content_type = "application/problem+json"),
         (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
@@ -37,9 +38,10 @@ pub(crate) async fn show(State(api): State<Api>) -> Json<QueueView> {
 pub(crate) async fn add_follow_up(
     State(api): State<Api>,
     PathOf(id): PathOf<String>,
+    IdempotencyKey(key): IdempotencyKey,
     JsonBody(asked): JsonBody<ResumeTask>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::CREATED, Json(api.engine.add_follow_up(&id, asked).await?)))
+    Ok((StatusCode::CREATED, Json(api.engine.add_follow_up(&id, asked, key).await?)))
 }
 
 /// Replace a follow-up

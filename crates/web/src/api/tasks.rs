@@ -91,10 +91,11 @@ pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -
 ///
 /// Adds a run that goes on in the task's thread. Answers as soon as it is recorded.
 #[utoipa::path(post, path = "/tasks/{task_id}/resume", operation_id = "resume_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(("task_id" = String, Path, description = "The task's id"), ("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 200 visible ASCII characters. The same key with the same request adds one run.")),
     request_body = ResumeTask,
     responses(
-        (status = 201, description = "The run is recorded, as the last one of the task", body = TaskView),
+        (status = 201, description = "The run is recorded, as the last one of the task, or was under this key", body = TaskView),
         (status = 409, description = "A run is active, or there is no thread to go on in", body = ProblemView,
             content_type = "application/problem+json"),
         (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
@@ -103,9 +104,10 @@ pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -
 pub(crate) async fn resume(
     State(api): State<Api>,
     PathOf(id): PathOf<String>,
+    IdempotencyKey(key): IdempotencyKey,
     JsonBody(asked): JsonBody<ResumeTask>,
 ) -> Result<impl IntoResponse, ProblemResponse> {
-    Ok((StatusCode::CREATED, Json(api.engine.resume_task(&id, asked).await?)))
+    Ok((StatusCode::CREATED, Json(api.engine.resume_task(&id, asked, key).await?)))
 }
 
 /// Stop a task

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use maud::{Markup, html};
 use model::problem::Problem;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::html_response;
 
@@ -47,6 +47,22 @@ impl Typed {
     pub(super) fn set(&mut self, name: &str, text: impl Into<String>) {
         self.0.insert(name.to_owned(), text.into());
     }
+}
+
+/// What a form has as its hidden `key`.
+pub(super) fn new_key() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+/// The key of a request that a form makes, out of the form's own and all that is asked: sent twice it is one request, and changed
+/// after a way back it is another.
+pub(super) fn request_key(form_key: &str, asked: &impl Serialize) -> Result<Option<String>, Problem> {
+    if form_key.is_empty() {
+        return Ok(None);
+    }
+    let asked = serde_json::to_vec(&(form_key, asked)).map_err(Problem::internal)?;
+    let digest = ring::digest::digest(&ring::digest::SHA256, &asked);
+    Ok(Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()))
 }
 
 /// What is wrong, by the names of fields; an empty name is the form as a whole.

@@ -33,7 +33,7 @@ pub(crate) struct Preset {
 pub(crate) async fn page(signed: Signed, State(api): State<Api>, Query(preset): Query<Preset>) -> Answer {
     let mut typed = Typed::default();
     typed.set("env_id", preset.env.unwrap_or_default());
-    typed.set("key", uuid::Uuid::new_v4().to_string());
+    typed.set("key", form::new_key());
     Ok(Page(with_form(&signed, &api, Form { typed: &typed, wrong: &Wrong::default() }).await))
 }
 
@@ -113,7 +113,8 @@ pub(crate) async fn create(
         effort: typed.given("effort"),
         priority: typed.given("priority"),
     };
-    match handed_over(&api, new, typed.given("key")).await {
+    let key = form::request_key(typed.text("key"), &new)?;
+    match handed_over(&api, new, key).await {
         Ok(path) => Ok(see_sent(&path, "new")),
         Err(problem) if problem.kind == ProblemKind::Unusable => {
             let mut wrong = Wrong::default();

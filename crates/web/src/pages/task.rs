@@ -17,6 +17,7 @@ use tokio_util::io::ReaderStream;
 
 use super::confirm::{self, Question};
 use super::entry::{self, Entry, Whose};
+use super::form;
 use super::layout::{self, Place, button_form, form_token};
 use super::session::{Signed, SignedForm};
 use super::timing::Timing;
@@ -282,6 +283,7 @@ fn composer(view: &TaskView, signed: &Signed) -> Markup {
         @if can_speak {
             form.composer method="post" action={ "/tasks/" (id) "/say" } enctype="multipart/form-data" data-draft=(id) {
                 (form_token(signed))
+                input type="hidden" name="key" value=(form::new_key());
                 (upload::field(&html! { span aria-hidden="true" { "+" } span.visually-hidden { "Add images" } }))
                 label.visually-hidden for="say" { "What next?" }
                 textarea #say name="prompt" rows="1" required data-grow data-send
@@ -297,16 +299,19 @@ fn composer(view: &TaskView, signed: &Signed) -> Markup {
 #[derive(Deserialize)]
 pub(crate) struct Say {
     prompt: String,
+    #[serde(default)]
+    key: String,
 }
 
 /// Goes on with it: at once, or when the run that is under way has ended well.
 pub(crate) async fn say(
     State(api): State<Api>,
     Path(id): Path<String>,
-    SignedUpload(_, Say { prompt }, images): SignedUpload<Say>,
+    SignedUpload(_, Say { prompt, key }, images): SignedUpload<Say>,
 ) -> Result<Response, PageProblem> {
     let asked = ResumeTask { prompt: prompt.replace("\r\n", "\n"), images, ..ResumeTask::default() };
-    api.engine.add_follow_up(&id, asked).await?;
+    let key = form::request_key(&key, &asked)?;
+    api.engine.add_follow_up(&id, asked, key).await?;
     Ok(see_sent(&format!("/tasks/{id}"), &id))
 }
 
@@ -346,7 +351,7 @@ pub(crate) async fn go_on(State(api): State<Api>, Path(id): Path<String>, _: Sig
 pub(crate) async fn edit(
     State(api): State<Api>,
     Path((id, number)): Path<(String, u32)>,
-    SignedForm(_, Say { prompt }): SignedForm<Say>,
+    SignedForm(_, Say { prompt, .. }): SignedForm<Say>,
 ) -> Result<Response, PageProblem> {
     api.engine.reword_follow_up(&id, number, &prompt.replace("\r\n", "\n")).await?;
     Ok(see(&format!("/tasks/{id}")))

@@ -25,7 +25,7 @@ use lines::Left;
 
 use super::layout::{self, Place, form_token};
 use super::session::{Signed, SignedFields, SignedForm};
-use super::{Answer, Page, PageProblem, assets, see, see_sent};
+use super::{Answer, Page, PageProblem, assets, form, see, see_sent};
 use crate::router::Api;
 
 /// A file with more changed lines than this comes when it is opened.
@@ -165,6 +165,7 @@ pub(crate) async fn page(
         (head)
         form.review method="post" action=(asked.address("", &[])) data-review data-draft={ (id) "-review" } {
             (form_token(&signed))
+            input type="hidden" name="key" value=(form::new_key());
             @if let Some(head) = &state.head { input type="hidden" name="head" value=(head); }
             (files)
             table.diff.lost { tbody { tr hidden { td {} } } }
@@ -367,7 +368,9 @@ pub(crate) async fn comment(
     let comments = comments::comments(&fields);
     let diff = if comments.is_empty() { Diff::default() } else { asked.diff(&api).await? };
     let prompt = comments::prompt(&diff, &comments, value("comments"));
-    api.engine.add_follow_up(&id, ResumeTask { prompt, ..ResumeTask::default() }).await?;
+    let follow_up = ResumeTask { prompt, ..ResumeTask::default() };
+    let key = form::request_key(value("key"), &follow_up)?;
+    api.engine.add_follow_up(&id, follow_up, key).await?;
     if !matches!(asked.changes, Changes::Run(_))
         && let Err(problem) = api.engine.mark_viewed(&id, value("head")).await
     {
