@@ -148,12 +148,14 @@ async fn what_could_not_be_sent_is_still_there_and_what_was_sent_is_not() {
     stage.open(&format!("{page}/changes")).await;
     stage.browser.click("tr.add .code").await;
     stage.browser.type_text("Why?").await;
+    stage.browser.write("#comments", "All in all").await;
     stage.browser.offline(true).await;
     stage.browser.click(".composer button").await;
     stage.browser.until(NOWHERE).await;
     stage.browser.offline(false).await;
     stage.open(&format!("{page}/changes")).await;
     assert_eq!(stage.browser.value("document.querySelector('.note textarea').value").await, "Why?");
+    assert_eq!(stage.browser.value("document.querySelector('#comments').value").await, "All in all");
     stage.browser.click(".composer button").await;
     stage.browser.until("document.querySelectorAll('.run-head').length === 3").await;
     assert_eq!(stage.browser.value(drafts).await, 0);

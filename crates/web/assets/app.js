@@ -22,10 +22,10 @@ addEventListener("click", ({ target }) => {
 
 // A draft is forgotten once the server says that it took what was sent.
 const key = (name) => "draft:" + name;
-const sent = /\bsent=([\w-]+)/.exec(document.cookie);
+const sent = /\borch_sent=([\w-]+)/.exec(document.cookie);
 if (sent) {
   for (const end of ["", ":lines"]) localStorage.removeItem(key(sent[1]) + end);
-  document.cookie = "sent=; path=/; max-age=0";
+  document.cookie = "orch_sent=; path=/; max-age=0";
 }
 
 // Text fields that grow, keep their drafts, and are sent by Ctrl or Command and Enter.
@@ -35,7 +35,7 @@ const grow = (field) => {
 };
 const fields = () => {
   for (const form of all("form[data-draft]")) {
-    const field = one("textarea", form);
+    const field = one("textarea[data-grow]", form);
     const draft = key(form.dataset.draft);
     if (field.dataset.ready) continue;
     field.dataset.ready = "1";

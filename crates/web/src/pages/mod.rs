@@ -164,6 +164,6 @@ fn see(path: &str) -> Response {
 /// After a form whose draft a browser keeps: its script reads from a cookie that what was sent was taken. `draft` is the form's
 /// `data-draft`: letters, digits and hyphens.
 fn see_sent(path: &str, draft: &str) -> Response {
-    let cookie = format!("sent={draft}; Path=/; Max-Age=60; SameSite=Strict");
+    let cookie = format!("orch_sent={draft}; Path=/; Max-Age=3600; SameSite=Strict");
     ([(header::SET_COOKIE, cookie)], see(path)).into_response()
 }
