@@ -208,7 +208,8 @@ async fn without_a_script_a_form_with_images_is_sent_and_is_under_the_same_check
     let place = created.1["location"].to_str().expect("text").to_owned();
     // A double tap.
     assert_eq!(plain.send("/tasks", &fields, &files).await.1["location"], place);
-    assert_eq!(plain.send("/tasks", &fields, &files[..1]).await.0, 422, "the same key with other images");
+    let other = plain.send("/tasks", &fields, &files[..1]).await;
+    assert!(other.0 == 303 && other.1["location"] != place.as_str(), "with other images it is something else: {}", text(&other));
     let id = place.strip_prefix("/tasks/").expect("a task");
     let task = home.settled(id).await;
     assert_eq!((&task["runs"][0]["prompt"], &task["title"]), (&json!("begin; end x\n# two"), &json!("begin; end x")));

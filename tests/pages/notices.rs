@@ -74,6 +74,11 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
     stage.browser.push(&url, &pushed.message.to_string()).await;
     assert_eq!(shown(&mut stage, 2).await, notice);
     assert_eq!(stage.browser.value_in_worker(tap).await, json!(["closes", format!("goes to {url}{path}")]));
+
+    // A browser whose address changed says so itself.
+    stage.browser.value_in_worker("dispatchEvent(new ExtendableEvent('pushsubscriptionchange')); 0").await;
+    let again = json!(["This browser gets no more notices", "Tap to subscribe this browser again.", "again", PAGE]);
+    assert!(shown(&mut stage, 3).await.as_array().is_some_and(|all| all.contains(&again)));
     stage.content();
 }
 
