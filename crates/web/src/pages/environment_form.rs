@@ -135,9 +135,9 @@ fn container(form: Form<'_>, defaults: &Defaults) -> Markup {
 fn forge(form: Form<'_>, one: &EnvironmentView) -> Markup {
     let token = if one.has_forge_token { "There is one. Left empty, it stays." } else { "There is none." };
     html! {
-        (form.choice("forge_kind", "Its make", "", &[("", "what the address says"), ("github", "GitHub"), ("gitlab", "GitLab"), ("forgejo", "Forgejo")]))
-        (form.field(Field::new("forge_project", "Name on the forge", Kind::Code).empty("what the address says").help("owner/name")))
-        (form.field(Field::new("forge_api", "Address of its API", Kind::Code).empty("that of the forge's make")))
+        (form.choice("forge_kind", "Kind of forge", "", &[("", "what the address says"), ("github", "GitHub"), ("gitlab", "GitLab"), ("forgejo", "Forgejo")]))
+        (form.field(Field::new("forge_project", "Project", Kind::Code).empty("what the address says").help("owner/name")))
+        (form.field(Field::new("forge_api", "Address of its API", Kind::Code).empty("that of its kind")))
         (form.field(Field::new("forge_token", "Token", Kind::Password).help(token)))
         @if one.has_forge_token { (form.tick("forget_token", &html! { "forget the token" })) }
     }

@@ -44,7 +44,7 @@ pub(crate) struct Which {
     since: Option<String>,
     /// `split` or `unified`.
     view: Option<String>,
-    /// `ignore` leaves out what changed in blanks alone.
+    /// `ignore` leaves out what changed in whitespace alone.
     space: Option<String>,
     /// One file alone.
     path: Option<String>,
@@ -189,7 +189,7 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, diff: &Diff) -> Mar
         html! { a href=(address) aria-current=[(changes == asked.changes).then_some("true")] { (words) } }
     };
     let other = if asked.sides == View::Split { View::Unified } else { View::Split };
-    let words = if other == View::Split { "side by side" } else { "one below the other" };
+    let words = if other == View::Split { "side by side" } else { "unified" };
     html! {
         p { a href={ "/tasks/" (id) } { "← " (printable_line(view.meta.title.as_str(), 100)) } }
         h1 { "Changes" }
@@ -199,7 +199,7 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, diff: &Diff) -> Mar
             @for run in &view.meta.runs { (link(Changes::Run(run.number), &format!("run {}", run.number.0))) }
             a.quiet href=(Asked { sides: other, ..asked.clone() }.address("", &[])) { (words) }
             a.quiet href=(Asked { ignores_space: !asked.ignores_space, ..asked.clone() }.address("", &[])) {
-                @if asked.ignores_space { "with changes of blanks" } @else { "without changes of blanks" }
+                @if asked.ignores_space { "show whitespace changes" } @else { "hide whitespace changes" }
             }
         }
         @if asked.changes == Changes::SinceViewed { (since(state)) }
