@@ -15,6 +15,10 @@ use model::problem::{Problem, ProblemKind};
 
 use crate::problem::{ProblemResponse, shown};
 
+/// What a reverse proxy must do, for whoever set one up that does not.
+const PASS_HOST_ON: &str =
+    "a reverse proxy has to pass `Host` on as the browser sent it: in nginx, `proxy_set_header Host $http_host;`";
+
 /// Which listener a connection came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
@@ -81,8 +85,16 @@ impl Guard {
             )
             .hint("add the name to `allowed_hosts` in ORCH_HOME/config.toml if it is meant to be"));
         }
-        check_origin(&host, headers)?;
+        check_origin(&host, headers)
+            .map_err(|refused| if self.came_by_an_allowed_name(headers) { refused.hint(PASS_HOST_ON) } else { refused })?;
         check_fetch_site(method, headers)
+    }
+
+    /// Whether the browser asked for one of the names that were allowed: then something in between changed the `Host`.
+    fn came_by_an_allowed_name(&self, headers: &HeaderMap) -> bool {
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()?.split_once("://"));
+        let origin = origin.and_then(|(_, host)| HostName::parse(host));
+        origin.is_some_and(|origin| self.more.iter().any(|more| more.name == origin.name))
     }
 
     fn answers_to(&self, host: &HostName) -> bool {
@@ -176,12 +188,16 @@ mod tests {
 
     const TCP: Door = Door::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
 
+    fn guard(door: Door) -> Guard {
+        Guard::new(door, &["box.example".to_owned(), "proxy.example:8443".to_owned(), "not a name".to_owned()])
+    }
+
     fn ask(door: Door, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), &'static str> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).expect("a header's value"));
         }
-        let guard = Guard::new(door, &["box.example".to_owned(), "proxy.example:8443".to_owned(), "not a name".to_owned()]);
+        let guard = guard(door);
         let method = method.parse().expect("a method");
         match guard.check(&method, &target.parse().expect("a target"), &headers) {
             Ok(()) => Ok(()),
@@ -289,6 +305,17 @@ mod tests {
         ] {
             assert_eq!(origin(foreign), Err("bad_origin"), "{foreign}");
         }
+    }
+
+    #[test]
+    fn who_set_up_a_proxy_that_changes_the_host_is_told_what_to_do() {
+        let hints = |origin: &'static str| {
+            let headers = [(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, origin)];
+            let headers = headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
+            guard(TCP).check(&Method::POST, &Uri::from_static("/"), &headers).expect_err("it is another origin").hints
+        };
+        assert!(hints("https://box.example").iter().any(|hint| hint == PASS_HOST_ON));
+        assert!(!hints("https://evil.example").iter().any(|hint| hint == PASS_HOST_ON));
     }
 
     #[test]
