@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::problem::{Problem, ProblemKind};
 
+use crate::pages::PageProblem;
 use crate::problem::{ProblemResponse, shown};
 
 /// What a reverse proxy must do, for whoever set one up that does not.
@@ -122,8 +123,15 @@ fn is_own_name(name: &str, address: SocketAddr) -> bool {
 pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard.check(request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
+        Err(problem) if is_for_a_page(&request) => PageProblem::from(problem).into_response(),
         Err(problem) => ProblemResponse::from(problem).into_response(),
     }
+}
+
+/// Whether a person sees the answer as it is.
+fn is_for_a_page(request: &Request) -> bool {
+    let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    accepts.is_some_and(|accepts| accepts.contains("text/html")) && !request.uri().path().starts_with("/api/")
 }
 
 fn asked_host(uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
@@ -316,6 +324,17 @@ mod tests {
         };
         assert!(hints("https://box.example").iter().any(|hint| hint == PASS_HOST_ON));
         assert!(!hints("https://evil.example").iter().any(|hint| hint == PASS_HOST_ON));
+    }
+
+    #[test]
+    fn a_browser_is_told_on_a_page_and_a_program_in_json() {
+        let is_page = |path: &str, accepts: &str| {
+            let request = Request::builder().uri(path).header(header::ACCEPT, accepts).body(axum::body::Body::empty());
+            is_for_a_page(&request.expect("a request"))
+        };
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        assert!(is_page("/sign-in", browser));
+        assert!(!is_page("/sign-in", "*/*") && !is_page("/api/v1/tasks", browser));
     }
 
     #[test]

@@ -171,6 +171,14 @@ mod tests {
         }
         let rebound = ask(Door::Unix, "GET", "/things", &[("host", "evil.example")], "").await;
         assert_eq!(problem(rebound).await.status, 403);
+        // A person reads what is wrong on a page.
+        let page = ask(TCP, "GET", "/nothing", &[("host", "evil.example"), ("accept", "text/html,*/*;q=0.8")], "").await;
+        assert_eq!(
+            (page.status().as_u16(), &page.headers()[header::CONTENT_TYPE]),
+            (403, &"text/html; charset=utf-8".parse().expect("a value"))
+        );
+        let page = axum::body::to_bytes(page.into_body(), 1 << 16).await.expect("a body in memory");
+        assert!(String::from_utf8_lossy(&page).contains("→ add the name to `allowed_hosts`"), "{page:?}");
     }
 
     #[tokio::test]
