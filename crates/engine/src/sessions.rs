@@ -50,11 +50,7 @@ pub struct SessionView {
 
 /// SHA-256 in hexadecimal digits.
 fn hash(text: &str) -> String {
-    use std::fmt::Write as _;
-    digest(&SHA256, text.as_bytes()).as_ref().iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").expect("a string takes all");
-        hex
-    })
+    hex::encode(digest(&SHA256, text.as_bytes()))
 }
 
 /// 128 random bits and more, from the system's generator.

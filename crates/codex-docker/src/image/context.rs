@@ -22,8 +22,7 @@ const END: &str = "-----END CERTIFICATE-----";
 
 /// A hash of a Dockerfile, to tell whether it changed.
 pub(super) fn fingerprint(dockerfile: &str) -> String {
-    let hash = ring::digest::digest(&ring::digest::SHA256, dockerfile.as_bytes());
-    hash.as_ref().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    hex::encode(ring::digest::digest(&ring::digest::SHA256, dockerfile.as_bytes()))
 }
 
 /// The certificates in a PEM file, each by itself.

@@ -100,8 +100,7 @@ fn client() -> Result<reqwest::Client, Problem> {
 /// HMAC-SHA256 in hexadecimal digits.
 fn signature(secret: &Secret, body: &[u8]) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.expose().as_bytes());
-    let tag = ring::hmac::sign(&key, body);
-    tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+    hex::encode(ring::hmac::sign(&key, body))
 }
 
 /// What a header takes; ntfy reads UTF-8 there as RFC 2047 writes it, and plain ASCII needs nothing.

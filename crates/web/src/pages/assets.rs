@@ -21,7 +21,7 @@ impl Asset {
     fn new(stem: &str, end: &str, kind: &'static str, content: impl Into<Cow<'static, [u8]>>) -> Self {
         let content = content.into();
         let digest = ring::digest::digest(&ring::digest::SHA256, &content);
-        let hash: String = digest.as_ref().iter().take(6).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
+        let hash = hex::encode(&digest.as_ref()[..6]);
         let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
         let compressed = encoder.write_all(&content).and_then(|()| encoder.finish()).expect("memory takes all");
         Self { name: format!("{stem}-{hash}.{end}"), kind, content, compressed }

@@ -61,8 +61,7 @@ pub(super) fn request_key(form_key: &str, asked: &impl Serialize) -> Result<Opti
         return Ok(None);
     }
     let asked = serde_json::to_vec(&(form_key, asked)).map_err(Problem::internal)?;
-    let digest = ring::digest::digest(&ring::digest::SHA256, &asked);
-    Ok(Some(digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()))
+    Ok(Some(hex::encode(ring::digest::digest(&ring::digest::SHA256, &asked))))
 }
 
 /// What is wrong, by the names of fields; an empty name is the form as a whole.

@@ -109,7 +109,7 @@ fn mark(file: &FileDiff, image: Option<&Picture>) -> String {
     let sizes = image.map(|image| (image.old_bytes, image.new_bytes));
     let text = serde_json::to_vec(&(file, sizes)).unwrap_or_default();
     let digest = ring::digest::digest(&ring::digest::SHA256, &text);
-    digest.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
+    hex::encode(&digest.as_ref()[..8])
 }
 
 #[cfg(test)]
