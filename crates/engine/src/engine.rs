@@ -101,8 +101,10 @@ impl Engine {
         self.inner.cancel.cancel();
         self.inner.tracker.close();
         if tokio::time::timeout(SHUTDOWN_PATIENCE, self.inner.tracker.wait()).await.is_err() {
-            tracing::warn!("something did not end in time; the next server goes on with it");
+            tracing::warn!("something did not end in time; the next server continues it");
         }
+        let inner = Arc::clone(&self.inner);
+        blocking(move || inner.end_boot()).await;
     }
 
     /// What this server is and how it is.

@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::crash;
 use crate::environment::{EnvironmentSlot, EnvironmentTable};
 use crate::exec::Redactor;
+use crate::exec::process::{boot_id, pretend_boot};
 use crate::feed::Feed;
 use crate::forge::{Following, Forges};
 use crate::git::{Git, Mirror};
@@ -26,7 +27,7 @@ use crate::notify::Notices;
 use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
-use crate::store::{CodexHome, Home};
+use crate::store::{CodexHome, Home, UncleanStop};
 use crate::task::{TaskSlot, TaskTable};
 use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 
@@ -60,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) trash_turn: tokio::sync::Mutex<()>,
     /// What a person must see to, as it was seen last.
     pub(crate) troubles: Mutex<Vec<Hold>>,
+    /// The last unclean stop of the machine: worktrees from before it are checked once.
+    pub(crate) unclean_stop: Option<UncleanStop>,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
 }
@@ -79,11 +82,16 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 impl Inner {
     pub(crate) async fn start(config: Config) -> Result<Arc<Self>, Problem> {
         let path = config.home.clone();
-        crash::arm(|name| config.environment.get(std::ffi::OsStr::new(name))?.to_str().map(str::to_owned));
+        let variable = |name: &str| config.environment.get(std::ffi::OsStr::new(name))?.to_str().map(str::to_owned);
+        crash::arm(variable);
+        pretend_boot(variable);
         let home = Arc::new(blocking(move || Home::open(&path)).await?);
         let git = Git::discover(config.base_environment.clone(), None).await.map_err(|error| {
             Problem::new(ProblemKind::Unavailable, "git_unusable", error.to_string()).hint("install git 2.39 or newer")
         })?;
+        let writer = Arc::clone(&home);
+        let boot = blocking(move || Ok::<_, std::io::Error>(writer.begin_boot(boot_id()?, Timestamp::now())));
+        let unclean_stop = boot.await.map_err(Problem::internal)??;
         let reader = Arc::clone(&home);
         let (environments, tasks) =
             blocking(move || Ok::<_, Problem>((reader.read_environments()?, reader.read_tasks()?))).await?;
@@ -121,6 +129,7 @@ impl Inner {
             keys: tokio::sync::Mutex::default(),
             trash_turn: tokio::sync::Mutex::default(),
             troubles: Mutex::default(),
+            unclean_stop,
             started_at,
             listen: Mutex::default(),
             config,
@@ -139,12 +148,22 @@ impl Inner {
         inner.recover().await;
         inner.finish_environment_removals();
         inner.keep_recovering();
+        inner.keep_checking_worktrees();
         inner.hear_of_the_engine().await;
         inner.look_for_troubles().await;
         inner.keep_admitting();
         inner.keep_following();
         inner.keep_telling_what_was_held();
         Ok(inner)
+    }
+
+    /// Puts the home on the disk and writes down that this server has ended in order. Blocks.
+    pub(crate) fn end_boot(&self) {
+        let ended = boot_id().map_err(Problem::internal);
+        let ended = ended.and_then(|boot_id| Ok(self.home.end_boot(boot_id, self.unclean_stop.clone())?));
+        if let Err(problem) = ended {
+            tracing::warn!(%problem, "could not write down that the server ended in order");
+        }
     }
 
     /// The complete mirror of an environment.

@@ -7,6 +7,7 @@
 pub mod config;
 mod crash;
 pub mod doctor;
+mod durable;
 mod engine;
 mod environment;
 pub mod exec;

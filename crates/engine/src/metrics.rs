@@ -75,6 +75,8 @@ impl Counted {
             TaskEvent::TurnStarted { .. } => "turn_started",
             TaskEvent::KeeperGone { .. } => "keeper_gone",
             TaskEvent::RunFinished { .. } => "run_finished",
+            TaskEvent::SessionLost { .. } => "session_lost",
+            TaskEvent::WorktreeChecked { .. } => "worktree_checked",
             TaskEvent::Updated(_) => "updated",
             TaskEvent::RemovalLeft => "removal_left",
             TaskEvent::Publication(_) => "publication_left",

@@ -61,6 +61,7 @@ impl Inner {
             )
             .hint("nothing was lost: it is still in the trash")
         })?;
+        mirror.sync().await.map_err(Problem::internal)?;
         crash::point(CrashPoint::BranchRestored);
         task.removing = false;
         task.updated_at = Timestamp::now();

@@ -156,6 +156,8 @@ pub struct RunRecord {
     pub started_at: Option<Timestamp>,
     /// The thread that it continues; a first run and a fresh start continue none.
     pub resumes: Option<ThreadId>,
+    /// The thread that it should have continued, but whose session was missing: it started a new one with a summary.
+    pub lost_thread: Option<ThreadId>,
     /// The thread that Codex reported.
     pub thread_id: Option<ThreadId>,
     /// Whether Codex reported a started turn: from then on the thread can be resumed.
@@ -275,6 +277,9 @@ pub struct RunFile {
     /// The thread that it continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumes: Option<ThreadId>,
+    /// The thread that it should have continued, but whose session was missing: it started a new one with a summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_thread: Option<ThreadId>,
     /// Whether Codex reported a started turn.
     #[serde(default)]
     pub turn_started: bool,
@@ -336,6 +341,7 @@ impl From<&RunRecord> for RunFile {
             error,
             attempt: run.attempt,
             resumes: run.resumes,
+            lost_thread: run.lost_thread,
             turn_started: run.turn_started,
             usage_total: end.and_then(|end| end.usage_total),
             notes: end.map(|end| end.notes.clone()).unwrap_or_default(),
@@ -402,6 +408,7 @@ impl TryFrom<RunFile> for RunRecord {
             not_before: file.not_before,
             started_at: file.started_at,
             resumes: file.resumes,
+            lost_thread: file.lost_thread,
             thread_id: file.thread_id,
             turn_started: file.turn_started,
             phase,

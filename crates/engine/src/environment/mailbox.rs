@@ -192,6 +192,17 @@ impl Inner {
                     Ok(recovered) => tracing::info!(environment = %slot.id, removed = ?recovered.removed, "removed stale locks"),
                     Err(error) => tracing::warn!(environment = %slot.id, %error, "a mirror may still be locked"),
                 }
+                if self.unclean_stop.is_some() {
+                    match mirror.remove_blank_files().await {
+                        Ok(removed) if removed.is_empty() => {}
+                        Ok(removed) => {
+                            tracing::warn!(environment = %slot.id, ?removed, "removed files that a power cut had left empty");
+                        }
+                        Err(error) => {
+                            tracing::error!(environment = %slot.id, %error, "could not look for empty files in a mirror");
+                        }
+                    }
+                }
                 slot.set_mirror(mirror);
             }
             Err(error) => tracing::error!(environment = %slot.id, %error, "an environment has no usable mirror"),

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use model::ids::ObjectId;
 
 use super::program::with_suffix;
+use crate::store::atomic::write_atomically;
 
 /// Says that a worktree was checked out completely, and from which commit.
-const READY: &str = "codex-orchestrator-ready";
+pub(super) const READY: &str = "codex-orchestrator-ready";
 
 /// Where git keeps the administrations.
 const WORKTREES: &str = "worktrees";
@@ -101,21 +102,26 @@ pub(super) fn ready(admin: &Path) -> io::Result<Option<ObjectId>> {
     Ok(line.and_then(|line| line.to_str()?.parse().ok()))
 }
 
+/// Whether the first line of a file is this text.
+pub(super) fn names(file: &Path, text: &str) -> io::Result<bool> {
+    Ok(read_line(file)?.is_some_and(|line| line == text))
+}
+
 /// Marks a worktree as complete. The last step of making one.
 pub(super) fn mark_ready(admin: &Path, base: &ObjectId) -> io::Result<()> {
-    let half = admin.join(format!("{READY}.new"));
-    fs_err::write(&half, format!("{base}\n"))?;
-    fs_err::rename(half, admin.join(READY))
+    write_atomically(&admin.join(READY), format!("{base}\n").as_bytes())
 }
 
 /// Keeps a list of texts about a worktree.
 pub(super) fn put_list(admin: &Path, name: &str, texts: &[String]) -> io::Result<()> {
-    fs_err::write(admin.join(name), serde_json::to_vec(texts)?)
+    write_atomically(&admin.join(name), &serde_json::to_vec(texts)?)
 }
 
 /// A list that was kept; empty if none was.
 pub(super) fn list(admin: &Path, name: &str) -> io::Result<Vec<String>> {
     match fs_err::read(admin.join(name)) {
+        // A power cut emptied it.
+        Ok(bytes) if bytes.is_empty() => Ok(Vec::new()),
         Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),

@@ -15,6 +15,7 @@ use super::mirror::{BranchMissing, Mirror, OpenMirrorError, VerifyBranchError, i
 use super::program::{ANSWER_LIMIT_BYTES, ENDING, Git, MARK, Place, answer, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
+use crate::durable;
 use crate::exec::process::{kill_all, processes_with_environment};
 use crate::exec::{RunProgramError, Stderr, Stdin, Stdout};
 
@@ -94,7 +95,7 @@ impl Git {
         let branches = self.remote_branches(&request).await?;
         let default_branch = branches.choose(request.default_branch)?;
         end_leftovers(request.into).await?;
-        let partial = PartialFolder::new(with_suffix(request.into, ".partial")).await?;
+        let mut partial = PartialFolder::new(with_suffix(request.into, ".partial")).await?;
         self.download(&request, partial.path()).await?;
         self.set_up(partial.path(), &default_branch).await?;
         Mirror::open(self, partial.path())?.verify_branch(&default_branch).await.map_err(|error| match error {
@@ -104,7 +105,9 @@ impl Git {
         if request.cancel.is_cancelled() {
             return Err(FetchError::Cancelled.into());
         }
-        partial.complete(request.into)?;
+        let into = request.into.to_owned();
+        let completed = tokio::task::spawn_blocking(move || partial.complete(&into));
+        completed.await.map_err(io::Error::other)??;
         Ok(Cloned { mirror: Mirror::open(self, request.into)?, default_branch })
     }
 
@@ -223,8 +226,10 @@ impl PartialFolder {
         &self.path
     }
 
-    fn complete(mut self, into: &Path) -> io::Result<()> {
-        fs_err::rename(&self.path, into)?;
+    /// Gives the folder its name once all of it is on the disk. Blocks.
+    fn complete(&mut self, into: &Path) -> io::Result<()> {
+        durable::sync_tree(&self.path)?;
+        durable::rename(&self.path, into)?;
         self.completed = true;
         Ok(())
     }

@@ -10,11 +10,12 @@ use std::path::Path;
 
 use model::bundle::{BundleHeader, HEADER_LIMIT_BYTES, HarvestReport, REPORT_LIMIT_BYTES};
 use model::ids::ObjectId;
-use rustix::fs::{CWD, Mode, OFlags, open, openat};
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::admin;
 use super::import::ImportError;
+use crate::durable;
 use crate::exec::CommandSpec;
 
 /// The report of a harvest.
@@ -132,7 +133,6 @@ impl Quarantine {
                 fs_err::rename(from, to)?;
             }
         }
-        let folder = open(&packs, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Ok(rustix::fs::fsync(folder)?)
+        durable::sync_folder(&packs)
     }
 }

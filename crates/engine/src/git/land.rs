@@ -19,11 +19,12 @@ use super::twin::base_ref;
 use super::worktree::Worktree;
 use crate::crash::{self, CrashPoint};
 use crate::exec::{RunProgramError, Stdin, Stdout};
+use crate::store::atomic::write_atomically;
 
 /// What is to be done, beside the worktree's administration.
 const INTENT: &str = "codex-orchestrator-landing";
 
-/// How many files an error names.
+/// How many files are named.
 const FILES_NAMED: usize = 20;
 
 /// A move of a branch.
@@ -73,7 +74,8 @@ pub enum LandError {
     Files(#[from] io::Error),
 }
 
-fn named(files: &[String]) -> String {
+/// Files for an error or a note: the first of them, and how many more there are.
+pub(crate) fn named(files: &[String]) -> String {
     let few: Vec<_> = files.iter().take(FILES_NAMED).map(|file| format!("`{file}`")).collect();
     match files.len().saturating_sub(FILES_NAMED) {
         0 => few.join(", "),
@@ -143,11 +145,7 @@ impl Worktree {
     }
 
     fn put_intent(&self, landing: &Landing) -> io::Result<()> {
-        let half = self.admin.join(format!("{INTENT}.new"));
-        let file = fs_err::File::create(&half)?;
-        serde_json::to_writer(&file, landing)?;
-        file.sync_all()?;
-        fs_err::rename(half, self.admin.join(INTENT))
+        write_atomically(&self.admin.join(INTENT), &serde_json::to_vec(landing)?)
     }
 
     /// What lies in the worktree, and what is to change. An error, if something that is not committed would be lost.

@@ -89,10 +89,11 @@ impl Taking {
 
     fn take(&mut self, at: &OwnedFd, name: &str) -> io::Result<()> {
         let target = self.to.join("objects").join(&name[..2]).join(&name[2..4]).join(name);
-        if target.exists() {
+        let size = u64::try_from(statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size).unwrap_or(u64::MAX);
+        // One of another length was cut off by a power cut, unless it is the agent's that lies.
+        if fs_err::symlink_metadata(&target).is_ok_and(|found| found.len() == size) {
             return Ok(());
         }
-        let size = u64::try_from(statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size).unwrap_or(u64::MAX);
         self.objects += 1;
         self.bytes = self.bytes.saturating_add(size);
         let Some(file) = plain_file(at, name)?.filter(|_| self.objects <= LIMIT_OBJECTS && self.bytes <= LIMIT_BYTES) else {

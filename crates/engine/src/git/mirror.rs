@@ -10,9 +10,11 @@ use std::sync::Arc;
 use model::ids::ObjectId;
 use tokio::sync::watch;
 
+use super::admin;
 use super::gate::{FetchGate, WriterGuard};
 use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
 use super::progress::Progress;
+use crate::durable::ChangedTree;
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// How many branches an error names.
@@ -88,6 +90,8 @@ struct Inner {
     gate: FetchGate,
     /// How far the fetch is that is under way.
     fetching: watch::Sender<Option<Progress>>,
+    /// What of it is on the disk.
+    on_disk: ChangedTree,
 }
 
 impl Mirror {
@@ -99,8 +103,25 @@ impl Mirror {
             return Err(OpenMirrorError::NotAMirror { path: path.display().to_string() });
         }
         Ok(Self {
-            inner: Arc::new(Inner { git: git.clone(), path, gate: FetchGate::default(), fetching: watch::Sender::default() }),
+            inner: Arc::new(Inner {
+                git: git.clone(),
+                path,
+                gate: FetchGate::default(),
+                fetching: watch::Sender::default(),
+                on_disk: ChangedTree::default(),
+            }),
         })
+    }
+
+    /// Puts everything on the disk that has changed: objects, large files, refs, the administration of worktrees. Git syncs the data
+    /// of most of them, but no folder. A record that names a commit or a worktree is written after this.
+    pub async fn sync(&self) -> io::Result<()> {
+        let mirror = self.clone();
+        let synced = tokio::task::spawn_blocking(move || {
+            let trash = admin::trash(mirror.path());
+            mirror.inner.on_disk.sync(mirror.path(), |folder| folder == trash)
+        });
+        synced.await.map_err(io::Error::other)?
     }
 
     /// Where it is.

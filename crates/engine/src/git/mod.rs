@@ -5,6 +5,7 @@
 //! filter but git-lfs. Invariant: no commit that a task branch ever had becomes unreachable through this room.
 
 mod admin;
+mod blank;
 mod changes;
 mod clone;
 mod commit_object;
@@ -22,6 +23,7 @@ mod outgoing;
 mod program;
 mod progress;
 mod push;
+mod rebuild;
 mod refs;
 mod remove_tree;
 mod replay;
@@ -30,6 +32,7 @@ mod settings;
 mod snapshot;
 mod staging;
 mod submodules;
+mod torn;
 mod twin;
 mod worktree;
 
@@ -39,6 +42,7 @@ pub use diff::{ChangedContent, DiffError, DiffStat, FileStat, Standing, Whitespa
 pub use fetch::FetchError;
 pub use gate::{FetchGate, FetchTicket, LastFetch, WriterGuard};
 pub use import::{ImportError, ImportRequest};
+pub(crate) use land::named;
 pub use land::{LandError, Landing};
 pub use locks::{RecoverMirrorError, Recovered};
 pub use message::{CommitMessage, RunTrailers};
@@ -51,5 +55,6 @@ pub use remove_tree::{RemoveTreeError, remove_tree};
 pub use replay::{ReplayError, ReplayRequest, Replayed};
 pub use retire::Retired;
 pub use snapshot::{Signature, Snapshot, SnapshotError, SnapshotRequest};
+pub use torn::{Compared, Work};
 pub use twin::{TwinError, TwinSpec};
 pub use worktree::{RemovedWorktree, Worktree, WorktreeError, WorktreeSpec};

@@ -14,6 +14,7 @@ use super::program::{LONG, Place, branch_ref};
 use super::remove_tree::remove_tree_aside;
 use super::twin::base_ref;
 use super::worktree::WorktreeError;
+use crate::durable;
 use crate::exec::{RunProgramError, Stdin};
 
 /// The administration, in the folder that a retired worktree is kept in.
@@ -49,7 +50,7 @@ impl Mirror {
         if let Some(discarded) = discarded {
             let kept = retired.folder.join(ADMINISTRATION);
             remove_tree_aside(kept.clone()).await?;
-            fs_err::rename(discarded, kept)?;
+            durable::rename(&discarded, &kept)?;
         }
         Ok(())
     }
@@ -117,7 +118,8 @@ impl Mirror {
         }
         let half = retired.folder.join(format!("{BUNDLE}.new"));
         self.bundle_into(&half, retired.branch, base).run_ok().await?;
-        Ok(fs_err::rename(half, path)?)
+        durable::sync_file(&half)?;
+        Ok(durable::rename(&half, &path)?)
     }
 
     async fn unbundle(&self, retired: Retired<'_>) -> Result<(), WorktreeError> {

@@ -21,6 +21,9 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("fetch.recurseSubmodules", "false"),
     ("diff.ignoreSubmodules", "all"),
     ("advice.addEmbeddedRepo", "false"),
+    // A record names a commit only once its objects and its ref are on the disk. By default git syncs neither loose objects nor refs.
+    ("core.fsync", "all"),
+    ("core.fsyncMethod", "fsync"),
     // Nothing is tidied away behind the back of a task.
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),

@@ -21,6 +21,9 @@ use crate::exec::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 /// The mode of a submodule in a tree or an index.
 const GITLINK: &[u8] = b"160000";
 
+/// An address at which nobody answers: the discard port of this machine.
+const NOWHERE: &str = "http://127.0.0.1:9/";
+
 /// How many things that could not be read are named.
 const NAMED_LIMIT: usize = 20;
 
@@ -65,6 +68,39 @@ impl<'w> Staging<'w> {
             staging.command().args(["read-tree", commit.as_str()]).run_ok().await?;
         }
         Ok(staging)
+    }
+
+    /// Starts from a commit, with an index that knows nothing of the files in the worktree, and has no submodule.
+    pub(super) async fn from_commit(worktree: &'w Worktree, commit: &ObjectId) -> Result<Self, SnapshotError> {
+        let mut settings = worktree.mirror.git().filters(worktree.place()).await?;
+        // Large files that are not on this machine are not asked for.
+        settings.push(("lfs.url".to_owned(), NOWHERE.to_owned()));
+        let staging = Self { worktree, index: worktree.admin.join("codex-orchestrator-comparison"), settings };
+        admin::ignore_missing(fs_err::remove_file(staging.index.with_extension("lock")))?;
+        admin::ignore_missing(fs_err::remove_file(&staging.index))?;
+        staging.command().args(["read-tree", "--reset", commit.as_str()]).run_ok().await?;
+        let listing = staging.list(&[]).await?;
+        staging.edit(listing.gitlinks.keys().map(|path| (path, None))).await?;
+        Ok(staging)
+    }
+
+    /// The files whose content is not what the index says, by their paths. Reads all of them.
+    pub(super) async fn differing_files(&self) -> Result<Vec<Vec<u8>>, RunProgramError> {
+        let refreshed = self.command().args(["update-index", "-q", "--really-refresh"]).run().await?;
+        // A 1 says that some files differ.
+        if !matches!(refreshed.status.code(), Some(0 | 1)) {
+            let program = self.worktree.mirror.git().tool().to_string();
+            return Err(RunProgramError::Failed { program, status: refreshed.status, stderr_tail: refreshed.stderr_tail });
+        }
+        let mut differing = Vec::new();
+        let command = self.command().args(["diff-files", "--name-only", "--no-renames", "-z"]);
+        command.stdout(Stdout::Records(Box::new(|record| differing.push(record.to_vec())))).run_ok().await?;
+        Ok(differing)
+    }
+
+    /// Removes the index.
+    pub(super) fn discard(self) -> io::Result<()> {
+        fs_err::remove_file(&self.index)
     }
 
     /// Looks at every file that is there, also where the worktree's index says that git need not.

@@ -13,6 +13,7 @@ use super::admin;
 use super::program::{LONG, Place, answer};
 use super::staging::gitlinks_in;
 use super::worktree::{Worktree, WorktreeError};
+use crate::durable;
 use crate::exec::{RunProgramError, Stdout};
 
 /// The list of those whose files are there.
@@ -64,6 +65,10 @@ impl Worktree {
             }
         }
         admin::put_list(&self.admin, LIST, &fetched)?;
+        // No commit of the mirror has these files: they could not be restored.
+        let folders: Vec<_> = fetched.iter().map(|path| self.tree.join(path)).collect();
+        let synced = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|folder| durable::sync_tree(folder)));
+        synced.await.map_err(std::io::Error::other)??;
         Ok(notes)
     }
 

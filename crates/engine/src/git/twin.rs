@@ -14,6 +14,7 @@ use super::remove_tree::{RemoveTreeError, remove_tree_aside};
 use super::snapshot::Signature;
 use super::staging::copy_index;
 use super::worktree::Worktree;
+use crate::durable;
 use crate::exec::RunProgramError;
 
 /// Where the remote's branches are in the agent's repository.
@@ -84,7 +85,7 @@ impl Worktree {
         let path = path.to_owned();
         let moved = tokio::task::spawn_blocking(move || {
             let free = free_name(&with_suffix(&path, ".aside"))?;
-            match fs_err::rename(&path, &free) {
+            match durable::rename(&path, &free) {
                 Ok(()) => Ok(Some(free)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
                 Err(error) => Err(error),
@@ -193,7 +194,7 @@ fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Writes all of it beside its place and moves it there. It survives a power failure from then on.
+/// Writes all of it beside its place, puts it on the disk and moves it there.
 fn write_completely(partial: &Path, files: &TwinFiles, index: &Path, path: &Path) -> io::Result<()> {
     for folder in ["objects/pack", "refs/tags"] {
         fs_err::create_dir_all(partial.join(folder))?;
@@ -201,15 +202,11 @@ fn write_completely(partial: &Path, files: &TwinFiles, index: &Path, path: &Path
     for (name, content) in &files.0 {
         let file = partial.join(name);
         fs_err::create_dir_all(file.parent().ok_or(io::ErrorKind::InvalidInput)?)?;
-        let mut file = fs_err::File::create_new(file)?;
-        file.write_all(content)?;
-        file.sync_all()?;
+        fs_err::File::create_new(file)?.write_all(content)?;
     }
-    let copy = partial.join("index");
-    copy_index(index, &copy)?;
-    fs_err::File::open(copy)?.sync_all()?;
-    fs_err::rename(partial, path)?;
-    fs_err::File::open(path.parent().ok_or(io::ErrorKind::InvalidInput)?)?.sync_all()
+    copy_index(index, &partial.join("index"))?;
+    durable::sync_tree(partial)?;
+    durable::rename(partial, path)
 }
 
 #[cfg(test)]

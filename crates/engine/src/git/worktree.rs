@@ -16,6 +16,7 @@ use super::program::{LONG, Place, branch_ref, with_suffix};
 use super::progress::{OnProgress, Progress};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
 use crate::crash::{self, CrashPoint};
+use crate::durable;
 use crate::exec::{RunProgramError, Stderr};
 
 /// A worktree as it should be.
@@ -171,7 +172,7 @@ impl Mirror {
             if fs_err::symlink_metadata(tree).is_ok() && !empty {
                 let aside = admin::free_name(&with_suffix(tree, ".found"))?;
                 tracing::warn!(from = %tree.display(), to = %aside.display(), "a folder was in the way of a worktree; put aside");
-                fs_err::rename(tree, aside)?;
+                durable::rename(tree, &aside)?;
             }
             return Ok(());
         };

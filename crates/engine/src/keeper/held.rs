@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep_until};
 
 use super::files::RunFiles;
+use super::on_disk::Syncing;
 use super::record::{Ending, Order};
 use super::turn::TurnWatch;
 use crate::exec::RunningProgram;
@@ -80,6 +81,7 @@ pub(super) struct Held {
     patience: Instant,
     reason: Option<Reason>,
     asked: bool,
+    syncing: Syncing,
 }
 
 impl Held {
@@ -96,6 +98,7 @@ impl Held {
             patience: now + NEVER,
             reason: None,
             asked: false,
+            syncing: Syncing::new(order, files),
         }
     }
 
@@ -114,6 +117,7 @@ impl Held {
                 _ = signals.hang_up.recv() => {}
                 _ = signals.child.recv() => pass_over("could not bury an orphan", self.bury_orphans()),
                 ended = self.turn.change() => self.lingering = ended.then(|| Instant::now() + self.turn_end_grace),
+                () = self.syncing.due() => self.syncing.start(self.turn.thread()),
                 () = sleep_until(self.limit), if working => self.end(Reason::TimeLimit),
                 () = sleep_until(lingering), if working => self.end(Reason::Grace),
                 () = sleep_until(self.patience), if !working => self.go_on_ending().await,

@@ -17,10 +17,11 @@ use tokio::time::Instant;
 use super::cleanup::clean_up;
 use super::files::RunFiles;
 use super::held::{Held, Signals};
+use super::on_disk::sync_all;
 use super::record::{Ending, ExitRecord, KeeperRecord, Order, read, write};
 use crate::config::process_environment;
 use crate::crash::{self, CrashPoint};
-use crate::exec::process::ProcessIdentity;
+use crate::exec::process::{ProcessIdentity, pretend_boot};
 use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
 
 /// How long the exit record is tried to be written when the disk is full. The verdict can also be found without it.
@@ -53,7 +54,10 @@ fn run(path: &Path) -> io::Result<()> {
         return Ok(());
     };
     let variables = process_environment();
-    crash::arm(|name| variables.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().map(str::to_owned)));
+    let variable =
+        |name: &str| variables.iter().find(|(known, _)| known == name).and_then(|(_, value)| value.to_str().map(str::to_owned));
+    crash::arm(variable);
+    pretend_boot(variable);
     let order = read::<Order>(path)?.ok_or_else(missing)?;
     if has_begun(&files, &order)? {
         tracing::info!("another keeper has held this try of the run before");
@@ -115,6 +119,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
     if let Some(cleanup) = &order.cleanup {
         clean_up(cleanup, process_environment()).await;
     }
+    let work_on_disk = sync_all(files).await;
     let exit = ExitRecord {
         schema: model::SCHEMA,
         attempt: order.attempt,
@@ -122,6 +127,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
         finished_at: Timestamp::now(),
         ending,
         stop_requested,
+        work_on_disk,
     };
     write_patiently(files, &exit).await
 }

@@ -16,6 +16,7 @@ use super::files::RunFiles;
 use super::observe::{KeeperState, end_leftovers, observe};
 use super::record::{KeeperRecord, Order, read, write};
 use crate::crash::{self, CrashPoint};
+use crate::exec::process::pretended_boot;
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 use crate::journal::FolderWatch;
 
@@ -61,6 +62,7 @@ pub(crate) async fn launch(
         .arg("keeper")
         .arg(files.order())
         .envs(environment.iter().map(|(name, value)| (name, value)))
+        .envs(pretended_boot())
         .stderr(Stderr::File(complaints.into()))
         .in_inherited_group()
         .start_detached()?;
@@ -151,6 +153,7 @@ mod tests {
                 turn_end_grace_ms: 1,
                 stop_grace_ms: 1,
                 cleanup: None,
+                sessions: None,
             };
             Self { folder, files, order }
         }
@@ -225,7 +228,8 @@ mod tests {
         let ended = Bench::new();
         let finished_at = Timestamp::UNIX_EPOCH;
         let (attempt, ending) = (Attempt(2), Ending::Code { code: 0 });
-        let exit = ExitRecord { schema: 1, attempt, started_at: None, finished_at, ending, stop_requested: false };
+        let exit =
+            ExitRecord { schema: 1, attempt, started_at: None, finished_at, ending, stop_requested: false, work_on_disk: false };
         write(&ended.files.exit(), &exit).expect("written");
         ended.launch(&ended.keeper("")).await.expect("it has ended already");
         assert!(!held.was_started() && !ended.was_started());

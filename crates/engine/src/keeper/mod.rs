@@ -13,6 +13,7 @@ mod held;
 mod hold;
 mod launch;
 mod observe;
+mod on_disk;
 mod record;
 mod turn;
 
@@ -20,6 +21,6 @@ pub use files::RunFiles;
 pub use hold::main;
 pub use launch::LaunchError;
 pub(crate) use launch::launch;
-pub(crate) use observe::was_contained;
 pub use observe::{KeeperState, end_leftovers, observe, request_stop, until_gone};
+pub(crate) use observe::{is_of_another_boot, was_contained};
 pub use record::{Ending, ExitRecord, KeeperRecord, Order};

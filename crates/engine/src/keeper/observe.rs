@@ -155,6 +155,12 @@ fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<Proces
     Ok(found.into_iter().collect())
 }
 
+/// Whether the last keeper of a run is of an earlier boot of the machine.
+pub(crate) fn is_of_another_boot(files: &RunFiles) -> io::Result<bool> {
+    let boot = ProcessIdentity::current()?.boot_id;
+    Ok(read::<KeeperRecord>(&files.keeper())?.is_some_and(|record| record.keeper.boot_id != boot))
+}
+
 /// Whether the session or group of this number can still be the one that this process led: not in another boot, and not once
 /// the number was given to somebody else, which happens only when nobody of the session or group is left.
 fn still_its_own(leader: &ProcessIdentity) -> io::Result<bool> {

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::exec::process::ProcessIdentity;
 use crate::store::atomic::write_atomically;
-use crate::worker::{Cleanup, WorkerCall};
+use crate::worker::{Cleanup, SessionFolder, WorkerCall};
 
 /// What a keeper is to do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,9 @@ pub struct Order {
     pub turn_end_grace_ms: u64,
     /// How long a stopped worker may take after SIGINT, and again after SIGTERM, in milliseconds.
     pub stop_grace_ms: u64,
+    /// Where Codex keeps its sessions, as far as that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<SessionFolder>,
     /// What ends what the worker may leave behind where no signal reaches it. An order that has one is for a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<Cleanup>,
@@ -64,6 +67,7 @@ impl Order {
             time_limit_ms: milliseconds(config.run_time_limit),
             turn_end_grace_ms: milliseconds(config.turn_end_grace),
             stop_grace_ms: milliseconds(config.stop_grace),
+            sessions: call.sessions.clone(),
             cleanup: call.cleanup.clone(),
         }
     }
@@ -124,6 +128,9 @@ pub struct ExitRecord {
     pub ending: Ending,
     /// Whether the keeper had been asked to stop.
     pub stop_requested: bool,
+    /// Whether the log, the session and the work were on the disk before this was written. Earlier versions did not say.
+    #[serde(default)]
+    pub work_on_disk: bool,
 }
 
 impl ExitRecord {
@@ -147,9 +154,11 @@ impl ExitRecord {
     }
 }
 
-/// Reads a record. A file that is not there is none; one that cannot be understood is an error of kind `InvalidData`.
+/// Reads a record. A file that is not there, or that a power cut has left without content, is none; one that cannot be understood is
+/// an error of kind `InvalidData`.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs_err::read(path) {
+        Ok(text) if text.iter().all(|&byte| byte == 0) => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
             let what = format!("`{}` cannot be understood: {error}", path.display());
             io::Error::new(io::ErrorKind::InvalidData, what)
@@ -170,7 +179,15 @@ mod tests {
 
     fn exit(ending: Ending) -> ExitRecord {
         let finished_at = "2026-01-02T03:04:05Z".parse().expect("a time");
-        ExitRecord { schema: 1, attempt: Attempt::FIRST, started_at: None, finished_at, ending, stop_requested: true }
+        ExitRecord {
+            schema: 1,
+            attempt: Attempt::FIRST,
+            started_at: None,
+            finished_at,
+            ending,
+            stop_requested: true,
+            work_on_disk: true,
+        }
     }
 
     #[test]
@@ -194,7 +211,7 @@ mod tests {
     #[test]
     fn the_form_of_an_exit_record_stays_what_it_is() {
         let text = serde_json::to_string(&exit(Ending::Code { code: 3 })).expect("it has a form");
-        let expected = r#"{"schema":1,"attempt":1,"started_at":null,"finished_at":"2026-01-02T03:04:05Z","ending":{"kind":"code","code":3},"stop_requested":true}"#;
+        let expected = r#"{"schema":1,"attempt":1,"started_at":null,"finished_at":"2026-01-02T03:04:05Z","ending":{"kind":"code","code":3},"stop_requested":true,"work_on_disk":true}"#;
         assert_eq!(text, expected);
     }
 
@@ -203,6 +220,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run-001.exit.json");
         assert_eq!(read::<ExitRecord>(&path).expect("nothing to read"), None);
+        for blank in ["", "\0\0\0"] {
+            fs_err::write(&path, blank).expect("written");
+            assert_eq!(read::<ExitRecord>(&path).expect("without content"), None);
+        }
         fs_err::write(&path, "{\"schema\":1,").expect("written");
         let error = read::<ExitRecord>(&path).expect_err("torn");
         assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("run-001.exit.json"), "{error}");

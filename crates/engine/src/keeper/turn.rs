@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::codex::CodexEvent;
+use model::ids::ThreadId;
 
 use crate::journal::{FolderWatch, Interest, Tail};
 
@@ -17,6 +18,7 @@ pub(super) struct TurnWatch {
     interest: Interest,
     /// What the last line about a turn said, until it was handed on.
     news: Option<TurnState>,
+    thread: Option<ThreadId>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +30,12 @@ enum TurnState {
 impl TurnWatch {
     pub(super) fn new(journal: PathBuf, folder: &Path) -> Self {
         let watch: Arc<FolderWatch> = FolderWatch::new();
-        Self { interest: watch.watch(folder), tail: Some(Tail::from(journal, 0)), news: None }
+        Self { interest: watch.watch(folder), tail: Some(Tail::from(journal, 0)), news: None, thread: None }
+    }
+
+    /// The thread that Codex has reported.
+    pub(super) fn thread(&self) -> Option<ThreadId> {
+        self.thread
     }
 
     /// Waits until a turn began or ended; true if it ended. Cancel-safe: what was read is kept until it is handed on.
@@ -50,13 +57,13 @@ impl TurnWatch {
 
     async fn read_on(&mut self) -> io::Result<()> {
         let Some(tail) = &mut self.tail else { return Ok(()) };
-        let news = &mut self.news;
+        let (news, thread) = (&mut self.news, &mut self.thread);
         while tail
             .read(|line| match line.event() {
                 CodexEvent::TurnCompleted { .. } | CodexEvent::TurnFailed { .. } => *news = Some(TurnState::Ended),
                 CodexEvent::TurnStarted => *news = Some(TurnState::Working),
-                CodexEvent::ThreadStarted { .. }
-                | CodexEvent::Error { .. }
+                CodexEvent::ThreadStarted { thread_id } => *thread = thread_id.parse().ok(),
+                CodexEvent::Error { .. }
                 | CodexEvent::ItemStarted(_)
                 | CodexEvent::ItemUpdated(_)
                 | CodexEvent::ItemCompleted(_)

@@ -2,9 +2,10 @@
 //!
 //! A temporary file in the same folder, fsync, rename, fsync of the folder. Mode 0600.
 
-use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
+
+use crate::durable;
 
 /// Replaces the contents of `path`. On an error the old contents are still there.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
@@ -13,7 +14,7 @@ pub fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     temporary.write_all(contents)?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
+    durable::sync_folder(folder)
 }
 
 #[cfg(test)]

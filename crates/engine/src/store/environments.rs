@@ -18,12 +18,13 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_atomically;
 use super::tasks::schema_of;
 use super::{Found, Home, StoreError, damaged};
+use crate::durable;
 
 impl Home {
     /// Writes an environment, making its folder where there is none.
     pub fn write_environment(&self, environment: &EnvironmentRecord) -> Result<(), StoreError> {
         let folder = self.layout.environment(environment.env_id);
-        fs::create_dir_all(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
+        durable::create_folder(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
         write_line(&folder.join("repo.url"), environment.repo_url.as_str())?;
         if let Some(branch) = &environment.default_branch {
             write_line(&folder.join("default_branch"), branch.as_str())?;
@@ -77,6 +78,7 @@ fn write_secrets(path: &Path, environment: &EnvironmentRecord) -> Result<(), Sto
     if secrets.is_empty() && former.is_empty() && forge_token.is_none() {
         return match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            // Its folder is synced when `env.json` is written.
             Ok(()) | Err(_) => Ok(()),
         };
     }

@@ -4,7 +4,7 @@
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -13,6 +13,7 @@ use model::problem::{Problem, ProblemKind};
 use super::StoreError;
 use super::atomic::write_atomically;
 use super::layout::Layout;
+use crate::durable;
 
 /// A home that is open and locked.
 #[derive(Debug)]
@@ -109,7 +110,7 @@ impl Home {
 
 /// Makes a folder for the owner only; one that exists keeps what the owner gave it, but loses the others' permissions.
 pub(super) fn private_folder(path: &Path) -> io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    durable::create_private_folder(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {
         fs::set_permissions(path, Permissions::from_mode(mode & 0o700))?;

@@ -26,10 +26,7 @@ impl Home {
             let path = folder.join(image.file.file.to_string());
             write_atomically(&path, &image.bytes).map_err(|error| StoreError::new("write", &path, error))?;
         }
-        // So that the folder itself is there too after the machine lost its power.
-        let above = self.layout.task(task);
-        let synced = fs::File::open(&above).and_then(|folder| folder.sync_all());
-        synced.map_err(|error| StoreError::new("write", &above, error))
+        Ok(())
     }
 
     /// Reads an image of a task, and checks that it is the one that its name says.

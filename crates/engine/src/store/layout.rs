@@ -153,6 +153,11 @@ impl Layout {
         self.home.join("held-notices.json")
     }
 
+    /// Whether the machine was stopped in order.
+    pub fn boot(&self) -> PathBuf {
+        self.home.join("boot.json")
+    }
+
     /// The lock that makes a server the only one of its home; it names its holder.
     pub fn lock(&self) -> PathBuf {
         self.home.join("lock")

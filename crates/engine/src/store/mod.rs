@@ -4,6 +4,7 @@
 //! It decides nothing. A file that cannot be understood is reported as [`Damaged`] and left as it is.
 
 pub mod atomic;
+mod boot;
 mod codex_home;
 mod environments;
 mod home;
@@ -17,6 +18,7 @@ mod tasks;
 mod trash;
 mod usage;
 
+pub use boot::UncleanStop;
 pub use codex_home::{CodexHome, read_plain_file};
 pub use home::{Home, OpenHomeError};
 pub use layout::Layout;

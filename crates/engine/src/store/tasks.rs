@@ -15,12 +15,13 @@ use super::atomic::write_atomically;
 use super::home::private_folder;
 use super::{Found, Home, StoreError, damaged};
 use crate::crash::{self, CrashPoint};
+use crate::durable;
 
 impl Home {
     /// Makes a new task's folder with its images, its record and its journals' folder.
     pub fn create_task(&self, task: &TaskRecord, images: &[Image]) -> Result<(), StoreError> {
         let logs = self.layout.logs(task.task_id);
-        fs::create_dir_all(&logs).map_err(|error| StoreError::new("make", &logs, error))?;
+        durable::create_folder(&logs).map_err(|error| StoreError::new("make", &logs, error))?;
         let written = self.write_images(task.task_id, images).and_then(|()| {
             crash::point(CrashPoint::TaskFolderMade);
             self.write_task(task)

@@ -11,9 +11,11 @@ use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::task::TaskRecord;
 
+use super::atomic::write_atomically;
 use super::environments::read_environment;
 use super::tasks::read_task;
 use super::{Home, StoreError};
+use crate::durable;
 use crate::git::{free_name, remove_tree};
 
 /// Says of a task in the trash that nothing else knows of it any more.
@@ -80,16 +82,18 @@ impl Home {
     /// Writes down that nothing else knows of a task any more.
     pub fn mark_removed(&self, id: TaskId) -> Result<(), StoreError> {
         let path = self.trashed_task(id).join(FINISHED);
-        fs::write(&path, "").map_err(|error| StoreError::new("write", &path, error))
+        write_atomically(&path, b"").map_err(|error| StoreError::new("write", &path, error))
     }
 
     /// Takes that back: somebody is about to know of it again.
     pub fn unmark_removed(&self, id: TaskId) -> Result<(), StoreError> {
         let path = self.trashed_task(id).join(FINISHED);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new("remove", &path, error)),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        let removed = match fs::remove_file(&path) {
+            Ok(()) => durable::sync_folder(&self.trashed_task(id)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+        };
+        removed.map_err(|error| StoreError::new("remove", &path, error))
     }
 
     /// Puts a task back where tasks are, with this record. The rename is the moment from which it is there.
@@ -166,7 +170,7 @@ fn children(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
 }
 
 fn move_away(from: &Path, to: &Path) -> Result<(), StoreError> {
-    match std::fs::rename(from, to) {
+    match durable::rename(from, to) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(StoreError::new("remove", from, error)),
@@ -174,5 +178,5 @@ fn move_away(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    std::fs::rename(from, to).map_err(|error| StoreError::new("bring back", to, error))
+    durable::rename(from, to).map_err(|error| StoreError::new("bring back", to, error))
 }

@@ -208,10 +208,7 @@ impl Inner {
         message: CommitMessage<'_>,
     ) -> Result<Snapshot, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
-        let path = self.home.layout.worktree(task.task_id);
-        let branch = BranchName::of_task(task.task_id);
-        let found = mirror.find_worktree(&path, branch.as_str()).map_err(|error| failed(&error))?;
-        let worktree = found.ok_or_else(|| failed(&"the worktree is gone"))?;
+        let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
         let since = task.head_before(task.last_run().number).ok_or_else(|| failed(&"the task has no base"))?;
         let why = match self.harvested(task, &worktree, HarvestMode::Work, since, &message).await {
             Err(error) if error.is_refusal() => error.to_string(),

@@ -15,7 +15,9 @@ use model::task::{TaskEvent, TaskRecord};
 use super::TaskSlot;
 use super::contained::{refused_hosts, was_contained};
 use super::follow::event_of;
+use super::session::NEW_THREAD;
 use crate::crash::{self, CrashPoint};
+use crate::durable;
 use crate::engine::Inner;
 use crate::exec::Redactor;
 use crate::git::{CommitMessage, RunTrailers, Snapshot};
@@ -59,9 +61,13 @@ impl Inner {
         let outcome = judge(run, exit.as_ref(), &summary, &stderr, &redactor);
         let last_message = summary.last_message.as_deref().map(|message| redactor.mask(message).into_owned());
         let contained = was_contained(files).await?;
+        let is_torn = is_from_another_boot(files, exit.as_ref()).await?;
+        let outcome = if is_torn { without_power(outcome) } else { outcome };
         let refused = if contained { refused_hosts(files, &redactor).await? } else { vec![] };
+        let checked = if is_torn { self.check_cut_off(&task).await } else { vec![] };
         let snapshot = self.snapshot(&task, run, last_message.as_deref(), contained).await;
         crash::point(CrashPoint::Committed);
+        self.put_on_disk(slot, &task, files).await?;
         let before = task.usage_before(run.number).copied();
         let report = summary.usage();
         let mut end = RunEnd {
@@ -73,7 +79,7 @@ impl Inner {
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: [self.notes_on_worktree(&task), refused].concat(),
+            notes: [self.notes_on_worktree(&task), new_thread(run), refused, checked].concat(),
             changes: None,
         };
         match snapshot {
@@ -82,6 +88,23 @@ impl Inner {
         }
         end.changes = self.size_of_changes(&task, &end).await;
         Ok(end)
+    }
+
+    /// Puts everything on the disk that the record of the run's end will refer to: its log, its session, its commit and its ref.
+    async fn put_on_disk(&self, slot: &TaskSlot, task: &TaskRecord, files: &RunFiles) -> std::io::Result<()> {
+        let of_run = files.clone();
+        crate::engine::blocking(move || {
+            durable::sync_file_if_there(&of_run.journal())?;
+            durable::sync_file_if_there(&of_run.stderr())?;
+            durable::sync_folder(of_run.folder())
+        })
+        .await?;
+        self.sync_session(slot, task.last_run().thread_id.or(task.thread_id)).await?;
+        match self.mirror_of(task.env_id) {
+            Ok(mirror) => mirror.sync().await,
+            // Then there is no commit either.
+            Err(_) => Ok(()),
+        }
     }
 
     /// How much the branch differs from its base now; none where git cannot say it, as a list can do without.
@@ -166,6 +189,32 @@ fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, s
             RunOutcome::Interrupted(RunError { code: "interrupted".to_owned(), message: said(&message), hints })
         }
     }
+}
+
+/// Whether the run ended, or was cut off, in an earlier boot of the machine without its work being on the disk for certain.
+async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> std::io::Result<bool> {
+    if exit.is_some_and(|exit| exit.work_on_disk) {
+        return Ok(false);
+    }
+    let files = files.clone();
+    crate::engine::blocking(move || keeper::is_of_another_boot(&files)).await
+}
+
+/// A run may have reported its end, and its work be lost all the same.
+fn without_power(outcome: RunOutcome) -> RunOutcome {
+    match outcome {
+        RunOutcome::Completed => RunOutcome::Interrupted(RunError {
+            code: "interrupted".to_owned(),
+            message: "the machine stopped before the work of this run was on the disk; files that it wrote last may be missing"
+                .to_owned(),
+            hints: vec!["review the changes, then resume the task".to_owned()],
+        }),
+        RunOutcome::Failed(_) | RunOutcome::Stopped | RunOutcome::Interrupted(_) => outcome,
+    }
+}
+
+fn new_thread(run: &RunRecord) -> Vec<String> {
+    run.lost_thread.map(|_| NEW_THREAD.to_owned()).into_iter().collect()
 }
 
 fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {

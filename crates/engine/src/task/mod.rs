@@ -21,8 +21,10 @@ mod publish;
 mod read;
 mod remove;
 mod review;
+mod session;
 mod table;
 mod take_home;
+mod unclean;
 mod update;
 
 pub use review::{Changes, PictureSide, ReviewState};

@@ -10,7 +10,7 @@ use model::api::{FeedEvent, Progress};
 use model::ids::{Attempt, ObjectId};
 use model::names::BranchName;
 use model::run::RunError;
-use model::task::{TaskEvent, TaskRecord};
+use model::task::{TaskEvent, TaskRecord, with_summary};
 use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
@@ -40,8 +40,12 @@ impl Inner {
 
     async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
         let mirror = self.mirror_of(slot.env_id)?;
+        self.check_ended(slot).await;
         self.finish_update(slot).await?;
+        self.check_session(slot).await?;
         let task = slot.record();
+        // An administration that is damaged is rebuilt: the worktree may have work that is nowhere else.
+        self.worktree_of(&mirror, &task).await?;
         let base = match &task.base_sha {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,
@@ -64,6 +68,10 @@ impl Inner {
         }
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
+        mirror.sync().await.map_err(|error| {
+            RunError::new("worktree_failed", format!("the mirror could not be written to the disk: {error}"))
+                .hint("check the disk of the home, then resume the task")
+        })?;
         Ok(base)
     }
 
@@ -119,7 +127,7 @@ impl Inner {
     async fn write_prompt(&self, task: &TaskRecord) -> Result<(), RunError> {
         let run = task.last_run();
         let path = RunFiles::new(&self.home.layout.logs(task.task_id), run.number).prompt();
-        let prompt = run.prompt.as_str().to_owned();
+        let prompt = if run.lost_thread.is_some() { with_summary(task) } else { run.prompt.as_str().to_owned() };
         let written = blocking(move || crate::store::atomic::write_atomically(&path, prompt.as_bytes())).await;
         written.map_err(|error| RunError::new("home_not_writable", format!("the prompt could not be written: {error}")))
     }
@@ -132,9 +140,7 @@ impl Inner {
         message: CommitMessage<'_>,
     ) -> Result<Snapshot, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
-        let path = self.home.layout.worktree(task.task_id);
-        let found = mirror.find_worktree(&path, BranchName::of_task(task.task_id).as_str());
-        let worktree = found.map_err(|error| failed(&error))?.ok_or_else(|| failed(&"the worktree is gone"))?;
+        let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
         let request = SnapshotRequest { message, author: &Signature::default() };
         worktree.snapshot(request).await.map_err(|error| failed(&error))
     }

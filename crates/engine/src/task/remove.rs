@@ -61,11 +61,15 @@ impl Inner {
         }
         let (branch, folder) = (BranchName::of_task(id), self.home.trashed_task(id));
         let retired = Retired { branch: branch.as_str(), keep_as: &id.to_string(), folder: &folder };
-        if let Some(mirror) = self.environments.get(env_id).and_then(|environment| environment.mirror())
-            && let Err(error) = mirror.retire_worktree(&self.home.layout.worktree(id), retired).await
-        {
-            tracing::error!(task = %id, %error, "could not clear a removed task's worktree out of its mirror");
-            return;
+        if let Some(mirror) = self.environments.get(env_id).and_then(|environment| environment.mirror()) {
+            if let Err(error) = mirror.retire_worktree(&self.home.layout.worktree(id), retired).await {
+                tracing::error!(task = %id, %error, "could not clear a removed task's worktree out of its mirror");
+                return;
+            }
+            if let Err(error) = mirror.sync().await {
+                tracing::error!(task = %id, %error, "could not write a mirror to the disk; the next start tries again");
+                return;
+            }
         }
         crash::point(CrashPoint::WorktreeRetired);
         let home = Arc::clone(&self.home);

@@ -28,6 +28,8 @@ pub(crate) struct TaskSlot {
     working: AtomicUsize,
     /// When it was asked for, in the life of its mirror. Unknown after a restart.
     asked: OnceLock<FetchTicket>,
+    /// One check of its worktree at a time.
+    pub(super) checking: tokio::sync::Mutex<()>,
     /// One step of its publication at a time.
     pub(super) publishing: tokio::sync::Mutex<()>,
     preparation: Mutex<Option<(Attempt, CancellationToken)>>,
@@ -61,6 +63,7 @@ impl TaskSlot {
             turn: tokio::sync::Mutex::default(),
             working: AtomicUsize::new(0),
             asked: OnceLock::new(),
+            checking: tokio::sync::Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
             preparation: Mutex::default(),
             gone: watch::Sender::new(false),

@@ -59,6 +59,7 @@ impl Inner {
         onto_remote: bool,
     ) -> Result<Updated, Problem> {
         slot.record().can_update()?;
+        self.check_ended(slot).await;
         let mirror = self.mirror_for(&slot.record())?;
         let pushed = if onto_remote {
             Some(self.pushed_base(&mirror, slot).await?)
@@ -168,7 +169,7 @@ impl Inner {
         if *task.can_update()? != update.from_base || task.last_run().number != update.after_run {
             return Ok(false);
         }
-        let worktree = self.worktree_of(mirror, &task)?.ok_or(Problem::from(Refusal::NoBranch))?;
+        let worktree = self.readable_worktree(mirror, &task).await?.ok_or(Problem::from(Refusal::NoBranch))?;
         let landing = Landing {
             task: task.task_id.to_string(),
             from: update.from_head.clone(),
@@ -182,6 +183,7 @@ impl Inner {
             Err(error) => return Err(not_landed(&error)),
         }
         crash::point(CrashPoint::Landed);
+        mirror.sync().await.map_err(Problem::internal)?;
         self.write_down(slot, &worktree, update.clone()).await?;
         Ok(true)
     }
@@ -191,10 +193,11 @@ impl Inner {
         let _turn = slot.turn.lock().await;
         let task = slot.record();
         let mirror = self.mirror_for(&task)?;
-        let Some(worktree) = self.worktree_of(&mirror, &task)? else { return Ok(()) };
+        let Some(worktree) = self.readable_worktree(&mirror, &task).await? else { return Ok(()) };
         let Some(note) = worktree.finish_landing().await.map_err(|error| not_landed(&error))? else { return Ok(()) };
         let update: Update = serde_json::from_value(note).map_err(Problem::internal)?;
         tracing::info!(task = %slot.id, head = %update.to_head, "finished an update that was cut off");
+        mirror.sync().await.map_err(Problem::internal)?;
         self.write_down(slot, &worktree, update).await
     }
 
@@ -224,9 +227,8 @@ impl Inner {
         worktree.landed().map_err(Problem::internal)
     }
 
-    fn worktree_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, Problem> {
-        let path = self.home.layout.worktree(task.task_id);
-        mirror.find_worktree(&path, task.branch().as_str()).map_err(|error| unreadable(&error))
+    async fn readable_worktree(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, Problem> {
+        self.worktree_of(mirror, task).await.map_err(|error| error.into_problem(ProblemKind::Internal))
     }
 
     /// What a task is based on: the branch that it was asked to start from, or else the environment's default branch.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use model::ids::{Attempt, RunNumber, TaskId, ThreadId};
 use model::image::ImageFile;
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::ContainerRun;
 use super::find::{Worker, WorkerKind};
+use super::session::SessionFolder;
 use crate::config::{Broker, Config};
 
 /// The variable by which everything that belongs to a run can be told: `<task_id>/<run>/<attempt>`.
@@ -74,6 +75,8 @@ pub struct WorkerCall {
     pub environment: Vec<(OsString, OsString)>,
     /// What ends what the worker may leave behind where no signal reaches it.
     pub cleanup: Option<Cleanup>,
+    /// Where Codex keeps its sessions, as far as that is known.
+    pub sessions: Option<SessionFolder>,
 }
 
 /// A program that ends what is left of one try of a run. Running it twice is harmless.
@@ -130,6 +133,16 @@ impl Worker {
                 let args = self.prefix.iter().cloned().chain(words).chain(labels).collect();
                 Cleanup { program: self.program.clone(), args }
             }),
+            sessions: self.sessions(call.container.as_ref().map(|container| container.folders.sessions.as_path())),
+        }
+    }
+
+    /// Where Codex keeps the sessions of a task whose containers have them in `of_task`. A custom worker does not say.
+    pub fn sessions(&self, of_task: Option<&Path>) -> Option<SessionFolder> {
+        match self.kind {
+            WorkerKind::Container => of_task.map(|folder| SessionFolder::OfTask(folder.to_owned())),
+            WorkerKind::Host => self.codex_home.as_ref().map(|home| SessionFolder::Shared(home.join("sessions"))),
+            WorkerKind::Custom => None,
         }
     }
 

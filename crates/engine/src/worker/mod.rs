@@ -10,6 +10,7 @@ mod container;
 mod find;
 mod harvest;
 mod login;
+mod session;
 
 pub use call::{Cleanup, RunCall, WorkerCall, engine_environment};
 pub(crate) use call::{RUN_MARK, run_mark};
@@ -20,3 +21,4 @@ pub(crate) use container::{home_label, task_labels, unreachable_model};
 pub use find::{Worker, WorkerKind, WorkerProblem};
 pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, emptied, own_image};
 pub use login::Login;
+pub use session::{Session, SessionFolder};

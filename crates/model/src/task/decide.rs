@@ -40,6 +40,18 @@ pub enum TaskEvent {
         /// The try this is about.
         attempt: Attempt,
     },
+    /// The session of the thread that the run was to continue is missing: it starts a new thread with a summary.
+    SessionLost {
+        /// The try this is about.
+        attempt: Attempt,
+    },
+    /// The worktree of a run that has ended was compared with its commit after a power cut. Another run may be active by now.
+    WorktreeChecked {
+        /// The try of the run that has ended.
+        attempt: Attempt,
+        /// What a person should know.
+        notes: Vec<String>,
+    },
     /// A keeper holds the run: just started, or found alive after a restart.
     Launched {
         /// The try this is about.
@@ -170,6 +182,17 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
                 enter(&mut record, RunPhase::Preparing, vec![TaskEffect::Prepare { attempt: again }])
             }
         },
+        TaskEvent::SessionLost { attempt } if fits(attempt) && record.last_run().resumes.is_some() => {
+            let run = record.last_run_mut();
+            run.lost_thread = run.resumes.take();
+            vec![]
+        }
+        TaskEvent::WorktreeChecked { attempt, notes } if !notes.is_empty() => {
+            let Some(run) = record.runs.iter_mut().find(|run| run.attempt == attempt) else { return nothing };
+            let RunPhase::Ended(end) = &mut run.phase else { return nothing };
+            end.notes.extend(notes);
+            vec![]
+        }
         TaskEvent::Launched { attempt, started_at } if fits(attempt) => launched(&mut record, attempt, started_at),
         TaskEvent::ThreadStarted { attempt, thread_id } if fits(attempt) => thread_started(&mut record, attempt, thread_id),
         TaskEvent::TurnStarted { attempt } if fits(attempt) => {
@@ -194,6 +217,8 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         | TaskEvent::Prepared { .. }
         | TaskEvent::PreparationFailed { .. }
         | TaskEvent::PreparationLost { .. }
+        | TaskEvent::SessionLost { .. }
+        | TaskEvent::WorktreeChecked { .. }
         | TaskEvent::Launched { .. }
         | TaskEvent::ThreadStarted { .. }
         | TaskEvent::TurnStarted { .. }
@@ -331,6 +356,33 @@ mod tests {
         assert_eq!(decision.record.thread_id, Some(samples::thread(1)));
         assert_eq!(decision.record.last_run().thread_id, Some(samples::thread(2)));
         assert_eq!(decision.effects, vec![TaskEffect::StopRun { attempt: FIRST }]);
+    }
+
+    #[test]
+    fn a_run_whose_session_is_missing_starts_a_new_thread_and_the_task_continues_that_one() {
+        let mut task = samples::running();
+        task.thread_id = Some(samples::thread(1));
+        task.runs[0].resumes = Some(samples::thread(1));
+        let lost = after(&task, TaskEvent::SessionLost { attempt: FIRST }).record;
+        assert_eq!((lost.last_run().resumes, lost.last_run().lost_thread), (None, Some(samples::thread(1))));
+        let again = after(&lost, TaskEvent::SessionLost { attempt: FIRST });
+        assert_eq!(again.record, lost, "twice is harmless");
+        let started = after(&lost, TaskEvent::ThreadStarted { attempt: FIRST, thread_id: samples::thread(2) });
+        assert_eq!((started.record.thread_id, started.effects), (Some(samples::thread(2)), vec![]));
+    }
+
+    #[test]
+    fn what_a_check_of_the_worktree_found_is_noted_in_the_run_that_has_ended() {
+        let task = samples::completed();
+        let attempt = task.last_run().attempt;
+        let checked = after(&task, TaskEvent::WorktreeChecked { attempt, notes: vec!["restored `a`".to_owned()] });
+        let notes = |task: &TaskRecord| task.last_run().end().map(|end| end.notes.clone()).unwrap_or_default();
+        assert_eq!(notes(&checked.record).last().map(String::as_str), Some("restored `a`"));
+        let nothing = after(&task, TaskEvent::WorktreeChecked { attempt, notes: vec![] });
+        assert_eq!(nothing, Decision { record: task.clone(), effects: vec![] });
+        let running = samples::running();
+        let dropped = after(&running, TaskEvent::WorktreeChecked { attempt: FIRST, notes: vec!["x".to_owned()] });
+        assert_eq!(dropped.record, running, "a run that has begun meanwhile has other notes");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! * [`decide()`]: what follows from something that happened.
 //! * `group`: what a task is to people, in lists.
 //! * `publish`: the same two for what leaves the machine: a push, and a pull request.
+//! * `summary`: what a new thread has to know of the one before, whose session was lost.
 //! * `update`: what brought the branch up to its base, and what follows from it for what a run changed.
 //! * [`reconcile()`]: what must have happened, seen from the world after a restart.
 //!
@@ -17,6 +18,7 @@ mod publish;
 mod reconcile;
 mod record;
 mod request;
+mod summary;
 mod update;
 
 pub use decide::{Decision, TaskEffect, TaskEvent, decide};
@@ -25,6 +27,7 @@ pub use publish::PublicationEvent;
 pub use reconcile::{Holder, Observation, reconcile};
 pub use record::{FollowUp, NewRun, NewTask, TaskFile, TaskFileError, TaskRecord, TaskStatus};
 pub use request::{Refusal, TaskRequest, request};
+pub use summary::with_summary;
 pub use update::{Update, UpdateStrategy, hand_over_prompt};
 
 #[cfg(test)]

@@ -193,8 +193,10 @@ impl TaskRecord {
         let new = new.or(last.model.as_ref(), last.effort.as_ref());
         let resumes =
             self.thread_id.filter(|thread| self.runs.iter().any(|run| run.turn_started && run.thread_id == Some(*thread)));
+        // Until a turn of the new thread has begun, there is nothing but the summary.
+        let lost_thread = last.lost_thread.filter(|_| resumes.is_none());
         let run = queued(last.number.next(), last.attempt.next(), new, cause, resumes, now);
-        self.runs.push(run);
+        self.runs.push(RunRecord { lost_thread, ..run });
         // What goes on is back on the table.
         self.archived_at = None;
     }
@@ -249,6 +251,7 @@ fn queued(
         not_before: None,
         started_at: None,
         resumes,
+        lost_thread: None,
         thread_id: None,
         turn_started: false,
         phase: RunPhase::Queued,

@@ -68,10 +68,30 @@ pub(super) fn pids() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
+/// Lets tests pretend that the machine was started again. Builds for use ignore it.
+const BOOT_VARIABLE: &str = "ORCH_TEST_BOOT_ID";
+
+static BOOT_ID: OnceLock<String> = OnceLock::new();
+
+static PRETENDED_BOOT_ID: OnceLock<String> = OnceLock::new();
+
+/// Takes another boot ID than the kernel's from a variable, in builds for tests. To be called before any process is looked at.
+pub(crate) fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
+    if cfg!(debug_assertions)
+        && let Some(id) = variable(BOOT_VARIABLE).filter(|id| !id.is_empty())
+    {
+        PRETENDED_BOOT_ID.get_or_init(|| id);
+    }
+}
+
+/// The variable that lets another process pretend the same boot as this one, if it does.
+pub(crate) fn pretended_boot() -> Option<(&'static str, &'static str)> {
+    PRETENDED_BOOT_ID.get().map(|id| (BOOT_VARIABLE, id.as_str()))
+}
+
 /// Which boot of the machine this is.
-pub(super) fn boot_id() -> io::Result<&'static str> {
-    static BOOT_ID: OnceLock<String> = OnceLock::new();
-    if let Some(id) = BOOT_ID.get() {
+pub(crate) fn boot_id() -> io::Result<&'static str> {
+    if let Some(id) = PRETENDED_BOOT_ID.get().or(BOOT_ID.get()) {
         return Ok(id);
     }
     let id = fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?;

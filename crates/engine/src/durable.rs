@@ -1,0 +1,299 @@
+//! Puts files and folders on the disk, so that a record may refer to them: after a power cut they are there, whole.
+//!
+//! Closing or renaming a file does not do that. A file's data is on the disk after `fsync` on the file, and its name after `fsync`
+//! on its folder. What this process may not open is put there by `syncfs`, which takes the whole file system. No link is followed.
+//! Everything here blocks.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, fsync, openat, syncfs};
+use rustix::io::Errno;
+
+/// From this many entries on, one `syncfs` is used for a folder with everything below it: an agent may have made any number of them.
+const ENTRIES: usize = 1000;
+
+/// A folder whose newest change is younger than this may change again without a new time: file systems count in steps of up to 2 s.
+const COARSEST_STEP: Duration = Duration::from_secs(2);
+
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// Puts a file's data on the disk. A missing file is an error; anything but a plain file is left alone.
+pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
+    match sync_plain_file(CWD, path) {
+        Err(Errno::ACCESS) => sync_file_system(path),
+        Err(error) => Err(at(path, error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// The same for a file that may be missing.
+pub(crate) fn sync_file_if_there(path: &Path) -> io::Result<()> {
+    match sync_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Puts a folder's list of names on the disk.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    match openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()).and_then(fsync) {
+        Err(Errno::ACCESS) => sync_file_system(path),
+        Err(error) => Err(at(path, error)),
+        Ok(()) => Ok(()),
+    }
+}
+
+/// Puts a folder with everything below it on the disk. A missing folder is fine.
+pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
+    let root = match openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT) => return Ok(()),
+        Err(Errno::ACCESS) => return sync_file_system(path),
+        Err(error) => return Err(at(path, error)),
+    };
+    match sync_below(&root, &mut 0) {
+        Ok(Below::Synced) => Ok(()),
+        Ok(Below::TooMany) | Err(Errno::ACCESS) => sync_file_system(path),
+        Err(error) => Err(at(path, error)),
+    }
+}
+
+/// Puts everything on the disk that the path's file system has.
+pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
+    // The nearest folder that this process may open. It is on the same file system: nothing is mounted below a home.
+    for folder in path.ancestors() {
+        match openat(CWD, folder, READ | OFlags::DIRECTORY, Mode::empty()) {
+            Ok(folder) => return syncfs(folder).map_err(|error| at(path, error)),
+            Err(Errno::ACCESS | Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+            Err(error) => return Err(at(path, error)),
+        }
+    }
+    Err(at(path, Errno::ACCESS))
+}
+
+/// Makes a folder and those above it that are missing, and puts their names on the disk.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    create(path, 0o777)
+}
+
+/// The same for folders that only their owner may open.
+pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
+    create(path, 0o700)
+}
+
+fn create(path: &Path, mode: u32) -> io::Result<()> {
+    let missing: Vec<_> = path.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists()).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
+    let above = missing.iter().filter_map(|folder| folder.parent()).filter(|above| !above.as_os_str().is_empty());
+    above.into_iter().try_for_each(sync_folder)
+}
+
+/// Moves a file or folder, and puts both its names on the disk: the new one first.
+pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    fs_err::rename(from, to)?;
+    let (old, new) = (from.parent().unwrap_or(from), to.parent().unwrap_or(to));
+    sync_folder(new)?;
+    if old == new { Ok(()) } else { sync_folder(old) }
+}
+
+fn at(path: &Path, error: Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("could not sync `{}`: {error}", path.display()))
+}
+
+fn sync_plain_file(folder: impl AsFd, name: impl rustix::path::Arg) -> Result<(), Errno> {
+    match openat(folder, name, READ, Mode::empty()) {
+        Ok(file) if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile => fsync(file),
+        // A folder, a FIFO; a link or a socket.
+        Ok(_) | Err(Errno::LOOP | Errno::NXIO) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+enum Below {
+    Synced,
+    TooMany,
+}
+
+/// Puts what is below an open folder on the disk, and then the folder itself. Nothing is opened that is not a file or a folder.
+fn sync_below(folder: &OwnedFd, seen: &mut usize) -> Result<Below, Errno> {
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        *seen += 1;
+        if *seen > ENTRIES {
+            return Ok(Below::TooMany);
+        }
+        let kind = match entry.file_type() {
+            FileType::Unknown => match rustix::fs::statat(folder, name, rustix::fs::AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) => FileType::from_raw_mode(found.st_mode),
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error),
+            },
+            kind => kind,
+        };
+        let synced = match kind {
+            FileType::RegularFile => sync_plain_file(folder, name).map(|()| Below::Synced),
+            FileType::Directory => {
+                openat(folder, name, READ | OFlags::DIRECTORY, Mode::empty()).and_then(|below| sync_below(&below, seen))
+            }
+            _ => Ok(Below::Synced),
+        };
+        match synced {
+            Ok(Below::TooMany) => return Ok(Below::TooMany),
+            // Removed meanwhile.
+            Ok(Below::Synced) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    fsync(folder)?;
+    Ok(Below::Synced)
+}
+
+/// A folder of which only what has changed since the last time is put on the disk: a mirror, in which git writes new files and
+/// renames them into place, but never changes one.
+#[derive(Debug, Default)]
+pub(crate) struct ChangedTree {
+    /// What is on the disk. None until the first time, which takes the whole file system.
+    known: Mutex<Option<HashMap<PathBuf, Known>>>,
+}
+
+/// A folder that is on the disk as it was at this time.
+#[derive(Debug, Clone)]
+struct Known {
+    changed: SystemTime,
+    /// Whether another change would show as another time.
+    is_settled: bool,
+    folders: Vec<PathBuf>,
+}
+
+impl ChangedTree {
+    /// Puts on the disk what has changed below `root`. Folders for which `skip` is true are left out.
+    pub(crate) fn sync(&self, root: &Path, skip: impl Fn(&Path) -> bool) -> io::Result<()> {
+        // Only one at a time: whoever waited finds little left to do.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = known.is_none();
+        let before = known.take().unwrap_or_default();
+        let mut after = HashMap::with_capacity(before.len());
+        let mut changed = Vec::new();
+        look(root, &before, &skip, &mut after, &mut changed)?;
+        if is_first {
+            sync_file_system(root)?;
+        } else {
+            // The deepest first: a name is put on the disk after what it stands for.
+            for folder in changed.iter().rev() {
+                let since = before.get(folder).and_then(|known| known.changed.checked_sub(COARSEST_STEP));
+                sync_changed_files(folder, since)?;
+                sync_folder_if_there(folder)?;
+            }
+        }
+        *known = Some(after);
+        Ok(())
+    }
+}
+
+/// Collects the folders that have changed, each before those below it, and what is to be known of all of them afterwards.
+fn look(
+    folder: &Path,
+    before: &HashMap<PathBuf, Known>,
+    skip: &impl Fn(&Path) -> bool,
+    after: &mut HashMap<PathBuf, Known>,
+    changed: &mut Vec<PathBuf>,
+) -> io::Result<()> {
+    let found = match fs_err::symlink_metadata(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?.modified()?,
+    };
+    let folders = if let Some(known) = before.get(folder).filter(|known| known.is_settled && known.changed == found) {
+        known.folders.clone()
+    } else {
+        changed.push(folder.to_owned());
+        folders_in(folder, skip)?
+    };
+    for below in &folders {
+        look(below, before, skip, after, changed)?;
+    }
+    after.insert(folder.to_owned(), Known { changed: found, is_settled: is_settled(found), folders });
+    Ok(())
+}
+
+/// Whether this time is so long ago that another change would show as another time.
+#[expect(clippy::disallowed_methods, reason = "it is compared with the times that the file system gives")]
+fn is_settled(changed: SystemTime) -> bool {
+    SystemTime::now().duration_since(changed).is_ok_and(|age| age > COARSEST_STEP)
+}
+
+fn folders_in(folder: &Path, skip: &impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
+    let mut folders = Vec::new();
+    for entry in entries(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && !skip(&entry.path()) {
+            folders.push(entry.path());
+        }
+    }
+    Ok(folders)
+}
+
+/// Puts the plain files of one folder on the disk that have changed since a time, or all of them.
+fn sync_changed_files(folder: &Path, since: Option<SystemTime>) -> io::Result<()> {
+    for entry in entries(folder)? {
+        let entry = entry?;
+        // Git's own halves: it syncs them before it gives them their names.
+        if !entry.file_type()?.is_file() || entry.file_name().as_encoded_bytes().starts_with(b"tmp_") {
+            continue;
+        }
+        let found = match entry.metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            found => found?,
+        };
+        if since.is_none_or(|since| found.modified().is_ok_and(|changed| changed >= since)) {
+            sync_file_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn entries(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<fs_err::DirEntry>>> {
+    match fs_err::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
+        entries => Ok(Some(entries?).into_iter().flatten()),
+    }
+}
+
+fn sync_folder_if_there(folder: &Path) -> io::Result<()> {
+    match sync_folder(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Which part of a growing file is on the disk already.
+#[derive(Debug, Default)]
+pub(crate) struct SyncedLength(u64);
+
+impl SyncedLength {
+    /// Puts what was written since the last call on the disk, and says whether there was anything. A missing file is fine.
+    pub(crate) fn sync(&mut self, path: &Path) -> io::Result<bool> {
+        let file = match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        let length = file.metadata()?.len();
+        let has_grown = length != self.0;
+        if has_grown {
+            file.sync_data()?;
+            self.0 = length;
+        }
+        Ok(has_grown)
+    }
+}

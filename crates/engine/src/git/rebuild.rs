@@ -1,0 +1,111 @@
+//! The administration of a worktree, rebuilt from the task's record where a power cut has emptied or torn its files.
+//!
+//! Git writes these files without syncing them, and the worktree may hold work that is nowhere else. So one whose record says that it
+//! was complete is never made again: what is missing is written as git would write it. Invariant: what is sound is left as it is.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use model::ids::ObjectId;
+
+use super::admin;
+use super::mirror::Mirror;
+use super::program::{Place, branch_ref};
+use super::worktree::{Worktree, WorktreeError, WorktreeSpec};
+use crate::store::atomic::write_atomically;
+
+/// How every index of git begins.
+const INDEX: &[u8] = b"DIRC";
+
+impl Mirror {
+    /// The worktree at this path, with its administration rebuilt where that is damaged. None where there is none, or one that was
+    /// only half made. For worktrees that are complete by the task's record, and when no process of the task runs.
+    pub async fn find_or_rebuild_worktree(&self, spec: WorktreeSpec<'_>) -> Result<Option<Worktree>, WorktreeError> {
+        let is_folder = fs_err::symlink_metadata(spec.path).is_ok_and(|found| found.is_dir());
+        if !is_folder {
+            return Ok(None);
+        }
+        let tree = admin::real_path(spec.path)?;
+        let branch = branch_ref(spec.branch);
+        let Some(admin) = find(self.path(), &tree, &branch)? else { return Ok(None) };
+        let rebuilt = rebuild(&admin, &tree, &branch, spec.base)?;
+        let worktree = self.find_worktree(spec.path, spec.branch)?;
+        if let Some(worktree) = &worktree
+            && !has_sound_index(&admin)?
+        {
+            admin::ignore_missing(fs_err::remove_file(admin.join("index")))?;
+            let command = self.git().command(Place::Worktree { mirror: self.path(), admin: &admin, tree: &tree });
+            command.args(["read-tree", "HEAD"]).run_ok().await?;
+            tracing::warn!(tree = %worktree.path().display(), "the index of a worktree was damaged; made again from its branch");
+        }
+        if rebuilt {
+            tracing::warn!(tree = %tree.display(), "the administration of a worktree was damaged; rebuilt from the task's record");
+        }
+        Ok(worktree)
+    }
+}
+
+/// The administration of the worktree at this real path: the one that names it, or else the one whose name is damaged and that is on
+/// the task's branch, or that the worktree itself names.
+fn find(mirror: &Path, tree: &Path, branch: &str) -> io::Result<Option<PathBuf>> {
+    if let Some(found) = admin::find(mirror, tree)? {
+        return Ok(Some(found));
+    }
+    let named = fs_err::read_to_string(tree.join(".git")).unwrap_or_default();
+    let named = named.strip_prefix("gitdir: ").map(str::trim_end).map(Path::new);
+    for damaged in admin::all(mirror)? {
+        if !is_blank(&damaged.join("gitdir"))? {
+            continue;
+        }
+        let is_on_branch = admin::head(&damaged)? == format!("ref: {branch}");
+        if is_on_branch || named == Some(damaged.as_path()) {
+            return Ok(Some(damaged));
+        }
+    }
+    Ok(None)
+}
+
+/// Writes what a power cut has emptied. Says whether anything was.
+fn rebuild(admin: &Path, tree: &Path, branch: &str, base: &ObjectId) -> io::Result<bool> {
+    let mut rebuilt = false;
+    let mut restore = |name: &str, content: String| {
+        rebuilt = true;
+        write_atomically(&admin.join(name), content.as_bytes())
+    };
+    if is_blank(&admin.join("gitdir"))? {
+        restore("gitdir", format!("{}\n", tree.join(".git").display()))?;
+    }
+    if is_blank(&admin.join("commondir"))? {
+        restore("commondir", "../..\n".to_owned())?;
+    }
+    if is_blank(&admin.join("HEAD"))? {
+        restore("HEAD", format!("ref: {branch}\n"))?;
+    }
+    // One that was never there is that of a worktree that is only half made.
+    let ready = admin.join(admin::READY);
+    if ready.exists() && admin::ready(admin)?.is_none() {
+        restore(admin::READY, format!("{base}\n"))?;
+    }
+    Ok(rebuilt)
+}
+
+/// Whether a file is missing, empty, or begins with a zero byte: none of git's small files does.
+fn is_blank(file: &Path) -> io::Result<bool> {
+    match fs_err::read(file) {
+        Ok(bytes) => Ok(bytes.trim_ascii().is_empty() || bytes.starts_with(&[0])),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn has_sound_index(admin: &Path) -> io::Result<bool> {
+    use std::io::Read as _;
+    let mut start = Vec::new();
+    match fs_err::File::open(admin.join("index")) {
+        Ok(file) => file.take(INDEX.len() as u64).read_to_end(&mut start)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(start == INDEX)
+}

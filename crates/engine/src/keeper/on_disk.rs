@@ -1,0 +1,110 @@
+//! What a run writes, put on the disk: its log and session every few seconds, and everything before its end is recorded.
+//!
+//! A slow disk never holds the keeper up: what blocks runs beside it. A sync that fails is logged and tried again; only the exit
+//! record says whether the last one succeeded.
+
+use std::io;
+use std::time::Duration;
+
+use model::ids::ThreadId;
+use tokio::task::JoinHandle;
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use super::files::RunFiles;
+use super::record::Order;
+use crate::durable::{self, SyncedLength};
+use crate::worker::SessionFolder;
+
+/// How often the log and the session of a run are synced: a power cut costs at most 5 s of them, the sync itself included.
+const PERIOD: Duration = Duration::from_secs(3);
+
+/// How long the last sync may take. A disk that needs longer holds no run up; its exit record says that the work may not be there.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Syncs what a run has written so far.
+pub(super) struct Syncing {
+    due: Interval,
+    /// None while a sync is under way.
+    written: Option<Written>,
+    under_way: Option<JoinHandle<Written>>,
+}
+
+/// How much of a run's files is on the disk.
+struct Written {
+    files: RunFiles,
+    sessions: Option<SessionFolder>,
+    journal: SyncedLength,
+    stderr: SyncedLength,
+}
+
+impl Syncing {
+    pub(super) fn new(order: &Order, files: &RunFiles) -> Self {
+        let mut due = interval(PERIOD);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let written = Written {
+            files: files.clone(),
+            sessions: order.sessions.clone(),
+            journal: SyncedLength::default(),
+            stderr: SyncedLength::default(),
+        };
+        Self { due, written: Some(written), under_way: None }
+    }
+
+    /// Waits until it is time to sync. Cancel-safe.
+    pub(super) async fn due(&mut self) {
+        self.due.tick().await;
+        if let Some(under_way) = &mut self.under_way {
+            match under_way.await {
+                Ok(written) => self.written = Some(written),
+                Err(error) => tracing::error!(%error, "a sync of the run's files ended unexpectedly"),
+            }
+            self.under_way = None;
+        }
+    }
+
+    /// Starts to sync what was written since the last time.
+    pub(super) fn start(&mut self, thread: Option<ThreadId>) {
+        let Some(mut written) = self.written.take() else { return };
+        self.under_way = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = written.sync(thread) {
+                tracing::warn!(%error, "could not write a run's log and session to the disk; trying again");
+            }
+            written
+        }));
+    }
+}
+
+impl Written {
+    fn sync(&mut self, thread: Option<ThreadId>) -> io::Result<()> {
+        let has_news = self.journal.sync(&self.files.journal())?;
+        self.stderr.sync(&self.files.stderr())?;
+        // Codex writes to its session when it writes to the log.
+        match &self.sessions {
+            Some(sessions) if has_news => sessions.sync(thread),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Puts everything on the disk that a run has left: its log, its session, and its work, whose files nobody has listed and some of
+/// which this process may not open. Says whether that was done in time.
+pub(super) async fn sync_all(files: &RunFiles) -> bool {
+    // The task's folder has all of it.
+    let folder = files.folder().to_owned();
+    let synced = tokio::task::spawn_blocking(move || durable::sync_file_system(&folder));
+    match tokio::time::timeout(PATIENCE, synced).await {
+        Ok(Ok(Ok(()))) => true,
+        Ok(Ok(Err(error))) => {
+            tracing::error!(%error, "could not write the run's work to the disk");
+            false
+        }
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a sync of the run's work ended unexpectedly");
+            false
+        }
+        Err(_) => {
+            tracing::warn!("the disk is slow: the run's work may not be on it yet");
+            false
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The session of a thread before it is resumed: cut where a power cut has torn it, or given up where it is gone.
+//!
+//! A run whose session is gone starts a new thread, with a summary of what was said before, and says so.
+
+use std::sync::Arc;
+
+use model::ids::ThreadId;
+use model::run::RunError;
+use model::task::TaskEvent;
+
+use super::TaskSlot;
+use crate::engine::{Inner, blocking};
+use crate::worker::{Session, SessionFolder};
+
+/// What a run says that started a new thread.
+pub(super) const NEW_THREAD: &str =
+    "the Codex session of this task was missing, so this run started a new thread with a summary of the earlier runs";
+
+impl Inner {
+    /// Where Codex keeps the sessions of a task. None if only the worker knows.
+    pub(super) fn sessions_of(&self, slot: &TaskSlot) -> Option<SessionFolder> {
+        let of_task = self.home.layout.sessions(slot.id);
+        self.worker.as_ref().ok()?.sessions(Some(&of_task))
+    }
+
+    /// Makes sure that the thread that the task's run is to resume can be resumed, or that the run knows that it cannot.
+    pub(super) async fn check_session(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), RunError> {
+        let task = slot.record();
+        let run = task.last_run();
+        let (Some(thread), Some(sessions)) = (run.resumes, self.sessions_of(slot)) else { return Ok(()) };
+        let session = blocking(move || sessions.repair(thread)).await.map_err(|error| {
+            RunError::new("session_unreadable", format!("the Codex session of the thread {thread} cannot be read: {error}"))
+                .hint("check the permissions and the disk of the home, then resume the task")
+        })?;
+        match session {
+            Session::Intact | Session::Unreadable => {}
+            Session::Cut(bytes) => {
+                tracing::warn!(task = %slot.id, %thread, bytes, "a session was torn; cut behind its last complete line");
+            }
+            Session::Missing => {
+                tracing::warn!(task = %slot.id, %thread, "a session is missing; the run starts a new thread with a summary");
+                self.post(slot, TaskEvent::SessionLost { attempt: run.attempt }).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the session of a run that has ended on the disk.
+    pub(super) async fn sync_session(&self, slot: &TaskSlot, thread: Option<ThreadId>) -> std::io::Result<()> {
+        match self.sessions_of(slot) {
+            Some(sessions) => blocking(move || sessions.sync(thread)).await,
+            None => Ok(()),
+        }
+    }
+}

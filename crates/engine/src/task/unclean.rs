@@ -1,0 +1,134 @@
+//! After an unclean stop of the machine: the worktrees of tasks are compared with their commits, each once.
+//!
+//! It happens in the background, or before a task is used next, whichever comes first; no answer of the server waits for it.
+//! What was done becomes a note in the task's last run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use model::names::BranchName;
+use model::run::RunError;
+use model::task::{TaskEvent, TaskRecord};
+
+use super::TaskSlot;
+use crate::engine::{Inner, blocking};
+use crate::git::{Compared, Mirror, Work, Worktree, WorktreeSpec, named};
+
+impl Inner {
+    /// Checks the worktrees of all tasks that were not used since the last unclean stop, one after the other.
+    pub(crate) fn keep_checking_worktrees(self: &Arc<Self>) {
+        if self.unclean_stop.is_none() {
+            return;
+        }
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move {
+            let check_all = async {
+                for slot in inner.tasks.all() {
+                    if !slot.record().last_run().is_active() {
+                        inner.check_ended(&slot).await;
+                    }
+                }
+            };
+            inner.cancel.run_until_cancelled(check_all).await;
+        });
+    }
+
+    /// Checks the worktree of a task whose work is committed, if that was not done yet. What cannot be checked is left as it is, and
+    /// checked at the next occasion.
+    pub(super) async fn check_ended(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
+        let _checking = slot.checking.lock().await;
+        let task = slot.record();
+        let Some(ended) = task.runs.iter().rev().find(|run| !run.is_active()) else { return };
+        match self.check_worktree(&task, Work::Committed).await {
+            Ok(notes) if notes.is_empty() => {}
+            Ok(notes) => self.post(slot, TaskEvent::WorktreeChecked { attempt: ended.attempt, notes }).await,
+            Err(error) => {
+                tracing::warn!(task = %slot.id, error = error.message, "could not check a worktree after an unclean stop");
+            }
+        }
+    }
+
+    /// Checks the worktree of a run that was cut off, before its work is committed. Returns what a person should know.
+    pub(super) async fn check_cut_off(&self, task: &TaskRecord) -> Vec<String> {
+        self.check_worktree(task, Work::Uncommitted).await.unwrap_or_else(|error| {
+            // The work is committed as it is found.
+            vec![format!("the worktree could not be checked after the machine stopped unexpectedly: {}", error.message)]
+        })
+    }
+
+    /// Compares a task's worktree with its branch, if it is older than the last unclean stop and was not compared since. Returns what
+    /// a person should know.
+    async fn check_worktree(&self, task: &TaskRecord, work: Work) -> Result<Vec<String>, RunError> {
+        let Some(stop) = self.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else { return Ok(vec![]) };
+        let failed = |error: &dyn std::fmt::Display| RunError::new("worktree_failed", error.to_string());
+        let mirror = self.mirror_of(task.env_id)?;
+        let Some(worktree) = self.worktree_of(&mirror, task).await? else { return Ok(vec![]) };
+        if worktree.is_checked_after(&stop.boot_id).map_err(|error| failed(&error))? {
+            return Ok(vec![]);
+        }
+        let aside = self.home.layout.task(task.task_id).join(format!("replaced-{}", stop.boot_id));
+        let compared = worktree.restore_torn_files(work, aside).await.map_err(|error| failed(&error))?;
+        let notes = notes(&compared);
+        for note in &notes {
+            tracing::warn!(task = %task.task_id, note, "checked a worktree after an unclean stop");
+        }
+        let marked = blocking({
+            let stop = stop.boot_id.clone();
+            move || worktree.mark_checked_after(&stop)
+        });
+        marked.await.map_err(|error| failed(&error))?;
+        Ok(notes)
+    }
+
+    /// The worktree of a task, with its administration rebuilt from the record where a power cut has damaged it. None if there is none.
+    pub(super) async fn worktree_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, RunError> {
+        let path = self.home.layout.worktree(task.task_id);
+        let branch = BranchName::of_task(task.task_id);
+        let found = match &task.base_sha {
+            Some(base) => {
+                if self.unclean_stop.is_some() {
+                    let tip = task.head().unwrap_or(base);
+                    mirror.ensure_branch(branch.as_str(), tip).await.map_err(|error| unreadable(&error))?;
+                }
+                find_or_rebuild(mirror, &path, &branch, base).await
+            }
+            None => mirror.find_worktree(&path, branch.as_str()).map_err(|error| error.to_string()),
+        };
+        found.map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> RunError {
+    RunError::new("worktree_failed", format!("the worktree could not be read: {error}"))
+}
+
+async fn find_or_rebuild(
+    mirror: &Mirror,
+    path: &Path,
+    branch: &BranchName,
+    base: &model::ids::ObjectId,
+) -> Result<Option<Worktree>, String> {
+    let spec = WorktreeSpec { path, branch: branch.as_str(), base };
+    mirror.find_or_rebuild_worktree(spec).await.map_err(|error| error.to_string())
+}
+
+fn notes(compared: &Compared) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !compared.restored.is_empty() {
+        let kept = compared
+            .replaced
+            .as_ref()
+            .map_or_else(String::new, |folder| format!("; what was left of them is in `{}`", folder.display()));
+        notes.push(format!(
+            "the machine stopped unexpectedly and left files empty or incomplete; restored from the last commit: {}{kept}",
+            named(&compared.restored)
+        ));
+    }
+    if !compared.edited.is_empty() {
+        notes.push(format!("differs from the last commit and was left as it is: {}", named(&compared.edited)));
+    }
+    if !compared.failed.is_empty() {
+        notes.push(format!("damaged when the machine stopped unexpectedly, and not restored: {}", named(&compared.failed)));
+    }
+    notes
+}
