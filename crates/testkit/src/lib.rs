@@ -14,6 +14,7 @@ pub mod own_engine;
 pub mod own_podman;
 pub mod pages;
 pub mod pictures;
+pub mod power_disk;
 pub mod push;
 pub mod receiver;
 pub mod shell_agent;
