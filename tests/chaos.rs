@@ -2,6 +2,7 @@
 //! `cargo xtask chaos` is the long one; `docs/reliability.md` has its figures.
 
 use testkit::chaos::{Agent, Storm};
+use testkit::power_disk::FileSystem;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
@@ -12,7 +13,22 @@ async fn survives(seed: u64, kills: u32) {
         agent: Agent::Script,
         kills,
         kills_a_round: kills,
+        power: None,
         with_disk: true,
+        own_engine: false,
+    })
+    .await;
+}
+
+async fn survives_power_cuts(kind: FileSystem, cuts: u32) {
+    rages(Storm {
+        binary: BINARY.to_owned(),
+        seed: 1,
+        agent: Agent::Script,
+        kills: cuts,
+        kills_a_round: cuts,
+        power: Some(kind),
+        with_disk: false,
         own_engine: false,
     })
     .await;
@@ -21,7 +37,9 @@ async fn survives(seed: u64, kills: u32) {
 async fn rages(storm: Storm) {
     let account = storm.rage().await;
     assert!(account.violations.is_empty(), "{account}");
-    assert!(account.kills() >= storm.kills && account.runs.values().sum::<u32>() > 0, "it was no storm: {account}");
+    let done = if storm.power.is_some() { account.cuts() } else { account.kills() };
+    assert!(done >= storm.kills && account.runs.values().sum::<u32>() > 0, "it was no storm: {account}");
+    assert!(storm.power.is_none() || account.after_cuts > 0, "no run had ended before a cut: {account}");
 }
 
 #[tokio::test]
@@ -36,7 +54,31 @@ async fn a_short_storm_that_nobody_has_seen_before_loses_nothing() {
 }
 
 #[tokio::test]
+async fn power_cuts_on_ext4_lose_nothing_that_was_recorded() {
+    survives_power_cuts(FileSystem::Ext4, 8).await;
+}
+
+#[tokio::test]
+async fn power_cuts_on_xfs_lose_nothing_that_was_recorded() {
+    survives_power_cuts(FileSystem::Xfs, 3).await;
+}
+
+#[tokio::test]
+async fn power_cuts_on_btrfs_lose_nothing_that_was_recorded() {
+    survives_power_cuts(FileSystem::Btrfs, 2).await;
+}
+
+#[tokio::test]
 async fn a_short_storm_over_the_real_codex_in_real_containers_loses_nothing() {
-    let binary = BINARY.to_owned();
-    rages(Storm { binary, seed: 1, agent: Agent::Codex, kills: 8, kills_a_round: 8, with_disk: false, own_engine: false }).await;
+    rages(Storm {
+        binary: BINARY.to_owned(),
+        seed: 1,
+        agent: Agent::Codex,
+        kills: 8,
+        kills_a_round: 8,
+        power: None,
+        with_disk: false,
+        own_engine: false,
+    })
+    .await;
 }

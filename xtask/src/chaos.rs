@@ -8,38 +8,128 @@ use crate::ChoreError;
 use crate::console::{self, StepError};
 use crate::tools::{cargo, target_folder};
 
-/// So many kills where nobody says.
+/// The number of kills if none is given.
 const KILLS: u64 = 250;
+
+/// The number of power cuts on each file system if none is given.
+const CUTS: u64 = 200;
 
 /// Asks for the real Codex CLI in real containers.
 const CONTAINERS: &str = "--containers";
 
-/// Builds the program and lets the storm rage.
-pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), ChoreError> {
-    let (with_containers, arguments) = match arguments {
-        [flag, rest @ ..] if flag == CONTAINERS => (true, rest),
-        others => (false, others),
-    };
-    let mut numbers = arguments.iter().map(|text| text.parse::<u64>().map_err(|_| ChoreError::NoNumber(text.clone())));
-    let seed = numbers.next().transpose()?.unwrap_or_else(new_seed);
-    let kills = numbers.next().transpose()?.unwrap_or(KILLS);
-    if let Some(more) = numbers.next() {
-        return Err(ChoreError::OneTooMany(more?));
-    }
-    rage(root, seed, kills, with_containers).map_err(ChoreError::Chaos)
+/// Asks for power cuts.
+const POWER: &str = "--power";
+
+/// Names the file system of the disk whose power is cut.
+const FILE_SYSTEM: &str = "--fs";
+
+/// The file systems that power is cut on, one after the other, if none is named.
+const FILE_SYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
+
+/// What a storm does besides killing servers, keepers and workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Kind {
+    Script,
+    Containers,
+    Power(Vec<String>),
 }
 
-fn rage(root: &Path, seed: u64, kills: u64, with_containers: bool) -> Result<(), StepError> {
-    console::run(cargo(root).args(["build", "--release", "--package", "codex-orchestrator"]))?;
-    let binary = target_folder(root).join("release/codex-orchestrator");
-    let flag = if with_containers { format!(" {CONTAINERS}") } else { String::new() };
-    console::say(&format!("==> a storm with seed {seed}; again: cargo xtask chaos{flag} {seed} {kills}"));
-    let storm = ["run", "--quiet", "--package", "testkit", "--example", "chaos", "--"];
-    let word = with_containers.then_some("containers");
-    console::run(cargo(root).args(storm).arg(binary).args([seed.to_string(), kills.to_string()]).args(word))
+/// Builds the program and lets the storm rage.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), ChoreError> {
+    let (kind, numbers) = parse(arguments)?;
+    let seed = numbers.first().copied().unwrap_or_else(new_seed);
+    let default = if matches!(kind, Kind::Power(_)) { CUTS } else { KILLS };
+    let kills = numbers.get(1).copied().unwrap_or(default);
+    rage(root, seed, kills, &kind).map_err(ChoreError::Chaos)
+}
+
+/// The kind of storm, and at most a seed and a number of kills or cuts.
+fn parse(arguments: &[String]) -> Result<(Kind, Vec<u64>), ChoreError> {
+    let all = || FILE_SYSTEMS.map(str::to_owned).to_vec();
+    let (kind, numbers) = match arguments {
+        [flag, rest @ ..] if flag == CONTAINERS => (Kind::Containers, rest),
+        [flag, option, name, rest @ ..] if flag == POWER && option == FILE_SYSTEM => {
+            if !FILE_SYSTEMS.contains(&name.as_str()) {
+                return Err(ChoreError::UnknownFileSystem(name.clone()));
+            }
+            (Kind::Power(vec![name.clone()]), rest)
+        }
+        [flag, rest @ ..] if flag == POWER => (Kind::Power(all()), rest),
+        others => (Kind::Script, others),
+    };
+    let numbers: Result<Vec<u64>, _> =
+        numbers.iter().map(|text| text.parse().map_err(|_| ChoreError::NoNumber(text.clone()))).collect();
+    let numbers = numbers?;
+    match numbers.get(2) {
+        Some(more) => Err(ChoreError::OneTooMany(*more)),
+        None => Ok((kind, numbers)),
+    }
+}
+
+fn rage(root: &Path, seed: u64, kills: u64, kind: &Kind) -> Result<(), StepError> {
+    match kind {
+        Kind::Script => {
+            build(root, "release")?;
+            storm(root, "release", "", seed, kills, None)
+        }
+        Kind::Containers => {
+            build(root, "release")?;
+            storm(root, "release", CONTAINERS, seed, kills, Some("containers"))
+        }
+        // The simulated reboot, `ORCH_TEST_BOOT_ID`, exists in debug builds only.
+        Kind::Power(file_systems) => {
+            build(root, "dev")?;
+            file_systems
+                .iter()
+                .try_for_each(|name| storm(root, "debug", &format!("{POWER} {FILE_SYSTEM} {name}"), seed, kills, Some(name)))
+        }
+    }
+}
+
+fn build(root: &Path, profile: &str) -> Result<(), StepError> {
+    console::run(cargo(root).args(["build", "--profile", profile, "--package", "codex-orchestrator"]))
+}
+
+fn storm(root: &Path, folder: &str, flags: &str, seed: u64, kills: u64, word: Option<&str>) -> Result<(), StepError> {
+    let binary = target_folder(root).join(folder).join("codex-orchestrator");
+    let separator = if flags.is_empty() { "" } else { " " };
+    console::say(&format!("==> a storm with seed {seed}; again: cargo xtask chaos{separator}{flags} {seed} {kills}"));
+    let example = ["run", "--quiet", "--package", "testkit", "--example", "chaos", "--"];
+    console::run(cargo(root).args(example).arg(binary).args([seed.to_string(), kills.to_string()]).args(word))
 }
 
 /// Another one each second.
 fn new_seed() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, kind: &Kind, numbers: &[u64]) {
+        let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let parsed = parse(&arguments).expect("it is a valid line");
+        assert_eq!((&parsed.0, &parsed.1[..]), (kind, numbers), "{line}");
+    }
+
+    #[test]
+    fn a_storm_is_chosen_by_flags_and_two_numbers() {
+        let power = |names: &[&str]| Kind::Power(names.iter().map(|&name| name.to_owned()).collect());
+        check("", &Kind::Script, &[]);
+        check("5 250", &Kind::Script, &[5, 250]);
+        check("--containers 5", &Kind::Containers, &[5]);
+        check("--power", &power(&FILE_SYSTEMS), &[]);
+        check("--power 5 200", &power(&FILE_SYSTEMS), &[5, 200]);
+        check("--power --fs xfs 5", &power(&["xfs"]), &[5]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        for (line, named) in [("--power --fs ntfs", "ntfs"), ("x", "x"), ("1 2 3", "3")] {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            let error = parse(&arguments).expect_err("it is not a valid line");
+            assert!(error.to_string().contains(&format!("`{named}`")), "{error}");
+        }
+    }
 }

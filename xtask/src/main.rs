@@ -26,6 +26,9 @@ Chores of this project. Usage: cargo xtask <chore>
   chaos --containers [SEED] [KILLS]
                           the same with the real Codex CLI in real containers, of which some are killed too, in an engine of its
                           own, which is killed as well
+  chaos --power [--fs ext4|xfs|btrfs] [SEED] [CUTS]
+                          cut the power of the home's disk at random moments, on one file system or on all three in turn
+                          (200 cuts on each if no number is given); needs root
   screenshots             take pictures of the main pages for the README, in a real Chromium
   tidy                    check the project's own rules about its files
   openapi                 write docs/openapi.json anew from the code
@@ -40,6 +43,8 @@ enum ChoreError {
     Chaos(console::StepError),
     #[error("a seed and a number of kills are numbers, and `{0}` is none")]
     NoNumber(String),
+    #[error("invalid file system `{0}`\nhint: use ext4, xfs or btrfs")]
+    UnknownFileSystem(String),
     #[error("a storm takes a seed and a number of kills, and `{0}` is one too many")]
     OneTooMany(u64),
     #[error("docs/openapi.json was not written: {0}")]
@@ -71,7 +76,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
         [chore] if chore == "test" => test::run(root(), &[])?,
         [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
-        [chore, rest @ ..] if chore == "chaos" && rest.len() <= 3 => chaos::run(root(), rest)?,
+        [chore, rest @ ..] if chore == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
         [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,
         [chore] if chore == "tidy" => tidy::run(root())?,

@@ -1,5 +1,6 @@
-//! A storm by hand: `chaos BINARY SEED KILLS [containers]`. It prints its account, and fails when something is wrong.
-//! `cargo xtask chaos` builds the program first, and chooses a seed where none is given.
+//! A storm by hand: `chaos BINARY SEED KILLS [containers]`, or `chaos BINARY SEED CUTS ext4|xfs|btrfs` for one with power cuts. It
+//! prints its account, and fails when something is wrong. `cargo xtask chaos` builds the program first, and chooses a seed where none
+//! is given.
 
 use std::process::ExitCode;
 
@@ -9,11 +10,18 @@ use testkit::chaos::{Agent, Storm};
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "a person called it and reads what it prints")]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (binary, seed, kills, agent) = match &arguments[..] {
-        [binary, seed, kills] => (binary, seed, kills, Agent::Script),
-        [binary, seed, kills, word] if word == "containers" => (binary, seed, kills, Agent::Codex),
+    let (binary, seed, kills, agent, power) = match &arguments[..] {
+        [binary, seed, kills] => (binary, seed, kills, Agent::Script, None),
+        [binary, seed, kills, word] if word == "containers" => (binary, seed, kills, Agent::Codex, None),
+        [binary, seed, kills, word] => match word.parse() {
+            Ok(kind) => (binary, seed, kills, Agent::Script, Some(kind)),
+            Err(error) => {
+                eprintln!("{error}");
+                return ExitCode::from(2);
+            }
+        },
         _ => {
-            eprintln!("usage: chaos BINARY SEED KILLS [containers]");
+            eprintln!("usage: chaos BINARY SEED KILLS [containers|ext4|xfs|btrfs]");
             return ExitCode::from(2);
         }
     };
@@ -22,10 +30,14 @@ async fn main() -> ExitCode {
         return ExitCode::from(2);
     };
     let is_root = rustix::process::geteuid().is_root();
-    let with_disk = agent == Agent::Script && is_root;
+    let with_disk = agent == Agent::Script && power.is_none() && is_root;
     let own_engine = agent == Agent::Codex && is_root;
-    let kills_a_round = if agent == Agent::Script { 50 } else { 15 };
-    let storm = Storm { binary: binary.clone(), seed, agent, kills, kills_a_round, with_disk, own_engine };
+    let kills_a_round = match (agent, power) {
+        (Agent::Script, None) => 50,
+        (Agent::Script, Some(_)) => 10,
+        (Agent::Codex, _) => 15,
+    };
+    let storm = Storm { binary: binary.clone(), seed, agent, kills, kills_a_round, power, with_disk, own_engine };
     let account = storm.rage().await;
     println!("{account}");
     if account.violations.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

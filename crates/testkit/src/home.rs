@@ -237,6 +237,22 @@ impl TestHome {
         }
     }
 
+    /// Kills the server and every keeper, worker and git of the home at once, as a power cut does.
+    ///
+    /// # Panics
+    /// If the server does not end.
+    pub async fn power_off(&mut self) {
+        self.kill_everything();
+        if let Some(mut server) = self.server.take() {
+            within("the server's end", server.wait()).await.expect("our own child can be waited for");
+        }
+    }
+
+    /// Kills every process of the home, and does not wait for its end.
+    pub(crate) fn kill_everything(&self) {
+        leftovers::end(self.folder.path());
+    }
+
     /// `DELETE`.
     pub async fn delete(&self, path: &str) -> (u16, Value) {
         answer(self.request(Method::DELETE, path)).await

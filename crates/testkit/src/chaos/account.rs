@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+/// What a power cut is called among the deeds.
+pub(super) const CUT: &str = "cut the power";
+
 /// The account of a storm.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
@@ -20,6 +23,8 @@ pub struct Account {
     pub lines: u64,
     /// What was acknowledged: prompts, stops, and what went into the archive or out of it.
     pub acknowledged: u32,
+    /// Runs whose records were checked on the disk right after a power cut, before a server started.
+    pub after_cuts: u32,
     /// How long it took, in seconds.
     pub seconds: f64,
     /// What is wrong.
@@ -34,6 +39,11 @@ impl Account {
         *self.deeds.entry(deed).or_default() += 1;
     }
 
+    /// How often the power was cut.
+    pub fn cuts(&self) -> u32 {
+        self.deeds.get(CUT).copied().unwrap_or_default()
+    }
+
     /// How often something was killed.
     pub fn kills(&self) -> u32 {
         self.deeds.iter().filter(|(deed, _)| deed.starts_with("kill")).map(|(_, times)| times).sum()
@@ -45,6 +55,9 @@ impl fmt::Display for Account {
         writeln!(f, "seed {}: {} kills in {} rounds, {:.0} s", self.seed, self.kills(), self.rounds, self.seconds)?;
         for (deed, times) in &self.deeds {
             writeln!(f, "  {times:>6}  {deed}")?;
+        }
+        if self.cuts() > 0 {
+            writeln!(f, "{} power cuts; {} ended runs checked on the disk right after one", self.cuts(), self.after_cuts)?;
         }
         let runs: u32 = self.runs.values().sum();
         writeln!(f, "{runs} runs, {} lines of logs, {} acknowledgements looked at", self.lines, self.acknowledged)?;

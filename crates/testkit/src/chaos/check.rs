@@ -116,34 +116,26 @@ impl World {
             let path = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
             let log = std::fs::read_to_string(&path).unwrap_or_default();
             let complete = &log[..log.rfind('\n').map_or(0, |at| at + 1)];
+            let status = run["status"].as_str().unwrap_or_default();
             self.account.lines += if self.containers.is_some() {
                 codex_wrote_it(&path, complete, wrong)
             } else {
-                self.script_wrote_it(&path, complete, name, wrong)
+                // A power cut takes the last lines of a run that it interrupts.
+                let must_be_whole = self.power.is_none() || status == "completed";
+                let written = if must_be_whole { self.counted_by(name) } else { 0 };
+                script_wrote_it(&path, complete, name, written, wrong)
             };
             let over = complete.lines().any(|line| line.contains("\"turn.completed\""));
-            let status = run["status"].as_str().unwrap_or_default();
             if status == "completed" && !over {
                 wrong.push(format!("run {} of {id} is completed, and its turn is not", run["number"]));
             }
         }
     }
 
-    fn script_wrote_it(&self, path: &Path, log: &str, name: &str, wrong: &mut Vec<String>) -> u64 {
-        let mut expected = 0_u64;
-        for line in log.lines().filter(|line| line.contains(&format!("\"{name} "))) {
-            expected += 1;
-            if !line.contains(&format!("\"{name} {expected}\"")) {
-                wrong.push(format!("{}: line {expected} of {name} is `{line}`", path.display()));
-                break;
-            }
-        }
+    /// How many lines the worker of a prompt says that it wrote.
+    fn counted_by(&self, name: &str) -> u64 {
         let count = std::fs::read_to_string(self.home.scratch().join("counts").join(name)).unwrap_or_default();
-        let count = count.trim().parse().unwrap_or(0);
-        if expected < count {
-            wrong.push(format!("{}: {expected} lines of {name}, and its worker wrote {count}", path.display()));
-        }
-        expected
+        count.trim().parse().unwrap_or(0)
     }
 
     fn committed_once(&self, task: &Value, wrong: &mut Vec<String>) {
@@ -235,6 +227,22 @@ fn name_in(prompt: &str) -> Option<&str> {
     prompt.rsplit(' ').next().map(|name| name.trim_end_matches('.')).filter(|name| name.starts_with('p'))
 }
 
+/// The numbered lines are there in order, and at least as many as the worker wrote. Returns how many there are.
+fn script_wrote_it(path: &Path, log: &str, name: &str, written: u64, wrong: &mut Vec<String>) -> u64 {
+    let mut expected = 0_u64;
+    for line in log.lines().filter(|line| line.contains(&format!("\"{name} "))) {
+        expected += 1;
+        if !line.contains(&format!("\"{name} {expected}\"")) {
+            wrong.push(format!("{}: line {expected} of {name} is `{line}`", path.display()));
+            break;
+        }
+    }
+    if expected < written {
+        wrong.push(format!("{}: {expected} lines of {name}, and its worker wrote {written}", path.display()));
+    }
+    expected
+}
+
 /// Every line is JSON, and nothing that happens once is said twice. Returns how many lines there are.
 fn codex_wrote_it(path: &Path, log: &str, wrong: &mut Vec<String>) -> u64 {
     let mut said = BTreeSet::new();
@@ -252,7 +260,7 @@ fn codex_wrote_it(path: &Path, log: &str, wrong: &mut Vec<String>) -> u64 {
     log.lines().count() as u64
 }
 
-fn git(mirror: &Path, arguments: &[&str]) -> Result<String, String> {
+pub(super) fn git(mirror: &Path, arguments: &[&str]) -> Result<String, String> {
     let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output();
     let done = done.map_err(|error| error.to_string())?;
     if done.status.success() {

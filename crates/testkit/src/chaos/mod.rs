@@ -1,6 +1,6 @@
 //! A storm: many tasks, and random kills of servers, keepers and workers at random moments, disks that are full or read-only,
 //! remotes that go away, hang or break off, clocks that are wrong, and clients that vanish or read slowly. After each round all must
-//! be calm, and nothing that was acknowledged may be lost.
+//! be calm, and nothing that was acknowledged may be lost. A storm with power cuts also cuts the power of the home's disk.
 //!
 //! What is done is drawn from a seed. When it happens also depends on the machine, so the same seed is the same storm, not the same
 //! instant. Everything is real but the agent; or, in a smaller storm with containers, everything but the model.
@@ -8,6 +8,8 @@
 mod account;
 mod check;
 mod containers;
+mod power;
+mod records;
 mod troubles;
 mod world;
 
@@ -16,6 +18,7 @@ pub use account::Account;
 use std::time::Duration;
 
 use self::world::World;
+use crate::power_disk::FileSystem;
 
 /// Who does the work in a storm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +38,12 @@ pub struct Storm {
     pub seed: u64,
     /// Who does the work.
     pub agent: Agent,
-    /// It goes on for at least so many kills.
+    /// It goes on for at least so many kills; with power cuts, for at least so many of those.
     pub kills: u32,
     /// So many of them are in a round, after which all must be calm.
     pub kills_a_round: u32,
+    /// Cuts the power of the home's disk, which has this file system. Only for a scripted agent. Needs root.
+    pub power: Option<FileSystem>,
     /// Whether the home is a small disk that gets full. Needs root.
     pub with_disk: bool,
     /// Whether containers are in an engine of the storm's own, which is killed too. Needs root.
@@ -62,10 +67,14 @@ impl Storm {
             Agent::Codex => LONGEST_PAUSE_WITH_CONTAINERS,
         };
         let mut world = World::new(self).await;
-        while world.account.kills() < self.kills && world.account.violations.is_empty() {
-            let before = world.account.kills();
-            while world.account.kills() < before + self.kills_a_round {
+        while self.progress(&world) < self.kills && world.account.violations.is_empty() {
+            let before = self.progress(&world);
+            while self.progress(&world) < before + self.kills_a_round {
                 world.deed().await;
+                if self.power.is_some() && !world.account.violations.is_empty() {
+                    // What a cut destroyed would only lead to more of the same.
+                    return world.end().await;
+                }
                 let pause = world.random.u64(..longest_pause);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }
@@ -74,5 +83,10 @@ impl Storm {
             world.account.rounds += 1;
         }
         world.end().await
+    }
+
+    /// How far the storm is: kills or, with power cuts, cuts.
+    fn progress(&self, world: &World) -> u32 {
+        if self.power.is_some() { world.account.cuts() } else { world.account.kills() }
     }
 }

@@ -12,10 +12,12 @@ use rustix::process::{Pid, Signal};
 use serde_json::{Value, json};
 
 use super::containers::Containers;
+use super::records::Seen;
 use super::troubles::Remotes;
 use super::{Account, Agent, Storm};
 use crate::TestHome;
 use crate::pictures;
+use crate::power_disk::PowerDisk;
 use crate::small_disk::SmallDisk;
 use crate::upstream::Upstream;
 use crate::worker::scripted_worker;
@@ -35,6 +37,11 @@ pub(super) const ANSWER: Duration = Duration::from_secs(30);
 /// How long it may take until all is calm.
 const CALM: Duration = Duration::from_mins(3);
 
+/// Writes a session file where Codex would, in the script of a prompt.
+const SESSION: &str = "mkdir -p $CODEX_HOME/sessions/2026/01/01; \
+                       session=$CODEX_HOME/sessions/2026/01/01/rollout-2026-01-01T00-00-00-$thread_id.jsonl; \
+                       echo '{}' >> $session; ";
+
 /// What was acknowledged of a task.
 #[derive(Debug, Default)]
 pub(super) struct Told {
@@ -51,6 +58,8 @@ pub(super) struct Told {
 }
 
 pub(super) struct World {
+    /// The disk of a storm with power cuts. It is unmounted before the home is deleted.
+    pub(super) power: Option<PowerDisk>,
     pub(super) home: TestHome,
     pub(super) random: fastrand::Rng,
     pub(super) account: Account,
@@ -65,6 +74,8 @@ pub(super) struct World {
     pub(super) ballast: Option<PathBuf>,
     pub(super) away: Option<usize>,
     pub(super) slow: Vec<reqwest::Response>,
+    /// The runs whose records were checked after an earlier power cut.
+    pub(super) seen: Seen,
     prompts: u32,
     begun: Instant,
 }
@@ -73,7 +84,8 @@ impl World {
     pub(super) async fn new(storm: &Storm) -> Self {
         let upstreams = vec![Upstream::new(), Upstream::new()];
         let mut home = TestHome::new(&storm.binary);
-        let disk = storm.with_disk.then(|| SmallDisk::mount(&home.path(), DISK));
+        let power = storm.power.map(|kind| PowerDisk::mount(kind, home.scratch(), &home.path()));
+        let disk = (storm.with_disk && power.is_none()).then(|| SmallDisk::mount(&home.path(), DISK));
         for folder in ["counts", "ran"] {
             fs_err::create_dir(home.scratch().join(folder)).expect("a storm's folder can be written");
         }
@@ -88,12 +100,18 @@ impl World {
         };
         home.set("ORCH_MAX_PARALLEL_RUNS", running);
         fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"2s\"\n").expect("written");
+        if let Some(power) = &power {
+            home.set("CODEX_HOME", codex_home(&home));
+            // A person wrote the settings long before the first cut.
+            power.sync();
+        }
         home.start().await;
         let mut envs = vec![];
         for upstream in &upstreams {
             envs.push(home.environment(&upstream.url()).await);
         }
         Self {
+            power,
             home,
             random,
             account: Account { seed: storm.seed, ..Account::default() },
@@ -107,6 +125,7 @@ impl World {
             ballast: None,
             away: None,
             slow: vec![],
+            seen: Seen::default(),
             prompts: 0,
             begun: Instant::now(),
         }
@@ -116,6 +135,9 @@ impl World {
     pub(super) async fn deed(&mut self) {
         if self.containers.is_some() {
             return self.deed_with_containers().await;
+        }
+        if self.power.is_some() {
+            return self.deed_with_power_cuts().await;
         }
         match self.random.u32(..100) {
             0..26 => self.create().await,
@@ -218,16 +240,17 @@ impl World {
             _ => ":",
         };
         let (lines, pause) = (self.random.u32(1..40), self.random.u32(1..6));
+        let (session, closing) = if self.power.is_some() { (SESSION, "echo '{}' >> $session; ") } else { ("", "") };
         let prompt = format!(
-            "begin; echo x >> {ran}; {manner}; i=0; while [ $i -lt {lines} ]; do i=$((i+1)); say \"{name} $i\" || exit 1; \
-             echo $i > {count}; sleep 0.0{pause}; done; echo {name} > {name}.txt || exit 1; end {name}",
+            "begin; {session}echo x >> {ran}; {manner}; i=0; while [ $i -lt {lines} ]; do i=$((i+1)); say \"{name} $i\" || exit 1; \
+             echo $i > {count}; sleep 0.0{pause}; done; echo {name} > {name}.txt || exit 1; {closing}end {name}",
             ran = ran.display(),
             count = count.display()
         );
         (name, prompt)
     }
 
-    async fn tasks(&mut self) -> Vec<Value> {
+    pub(super) async fn tasks(&mut self) -> Vec<Value> {
         let page = self.ask(Method::GET, "/api/v1/tasks?limit=200&archived=any", &Value::Null).await;
         page.and_then(|(_, page)| page["items"].as_array().cloned()).unwrap_or_default()
     }
@@ -271,7 +294,7 @@ impl World {
     }
 
     /// Puts a task that has ended into the archive, or takes it out again.
-    async fn archive(&mut self) {
+    pub(super) async fn archive(&mut self) {
         let Some(id) = self.any(|task| task["active"] == false).await else { return };
         let Some((200, view)) = self.ask(Method::GET, &format!("/api/v1/tasks/{id}"), &Value::Null).await else { return };
         let goes_in = view["archived_at"].is_null();
@@ -313,7 +336,7 @@ impl World {
         }
     }
 
-    async fn remove(&mut self) {
+    pub(super) async fn remove(&mut self) {
         let Some(id) = self.any(|_| true).await else { return };
         self.account.did("ask to remove");
         // Whether it is answered or not, it may be gone from now on.
@@ -321,7 +344,7 @@ impl World {
         self.ask(Method::DELETE, &format!("/api/v1/tasks/{id}"), &json!({})).await;
     }
 
-    async fn restore(&mut self) {
+    pub(super) async fn restore(&mut self) {
         let Some((_, page)) = self.ask(Method::GET, "/api/v1/trash", &Value::Null).await else { return };
         let items = page["items"].as_array().cloned().unwrap_or_default();
         let Some(id) = self.random.choice(&items).and_then(|item| item["id"].as_str().map(str::to_owned)) else { return };
@@ -347,16 +370,23 @@ impl World {
     }
 
     async fn start(&mut self) {
-        if !self.home.try_start().await {
-            // On a disk that is full or cannot be written it may refuse.
-            self.account.did("a server refused a troubled disk");
-            self.ease_the_disk();
-            self.home.start().await;
+        if self.home.try_start().await {
+            return;
+        }
+        // It may refuse a disk that is full or read-only.
+        self.account.did("a server refused a troubled disk");
+        self.ease_the_disk();
+        let begun = Instant::now();
+        while !self.home.try_start().await {
+            // A child that the killed server was just starting holds the home's lock until it runs its own program.
+            let locked = self.home.log().trim_end().lines().rev().take(2).any(|line| line.contains("already serves"));
+            assert!(locked && begun.elapsed() < ANSWER, "no server starts: {}", self.home.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// Kills whoever holds a run, or what it holds.
-    fn kill_held(&mut self, who: &'static str) {
+    pub(super) fn kill_held(&mut self, who: &'static str) {
         let mut held = vec![];
         for task in folders(&self.home.path().join("tasks")) {
             for file in folders(&task.join("logs")) {
@@ -412,22 +442,32 @@ impl World {
         }
     }
 
+    /// Copies the home, so that somebody can look at what is wrong with it.
+    pub(super) fn keep(&mut self) {
+        let kept = std::env::temp_dir().join(format!("codex-orchestrator-storm-{}", self.account.seed));
+        let copied = std::process::Command::new("cp")
+            .args(["--archive", "--no-target-directory"])
+            .arg(self.home.path())
+            .arg(&kept)
+            .status();
+        self.account.kept = copied.is_ok_and(|status| status.success()).then_some(kept);
+    }
+
     pub(super) async fn end(mut self) -> Account {
         self.account.seconds = self.begun.elapsed().as_secs_f64();
-        if !self.account.violations.is_empty() {
-            let kept = std::env::temp_dir().join(format!("codex-orchestrator-storm-{}", self.account.seed));
-            let copied = std::process::Command::new("cp")
-                .args(["--archive", "--no-target-directory"])
-                .arg(self.home.path())
-                .arg(&kept)
-                .status();
-            self.account.kept = copied.is_ok_and(|status| status.success()).then_some(kept);
+        if !self.account.violations.is_empty() && self.account.kept.is_none() {
+            self.keep();
         }
         if !self.home.has_ended() {
             self.home.stop().await;
         }
         self.account
     }
+}
+
+/// Codex's own folder in a storm with power cuts, on the disk that loses its power.
+pub(super) fn codex_home(home: &TestHome) -> PathBuf {
+    home.path().join("codex")
 }
 
 /// What the nth prompt is called.

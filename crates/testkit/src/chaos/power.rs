@@ -1,0 +1,125 @@
+//! Power cuts in a storm: the disk stops, everything of the home dies, the disk comes back, and the next server starts.
+//!
+//! A cut comes at a random moment, or just after a run was seen to end; half of the time a request is on its way. What is on the disk
+//! is checked before the next server can repair anything.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::account::CUT;
+use super::records::Ended;
+use super::world::World;
+
+/// The longest time between a request and the cut, in milliseconds.
+const LONGEST_LEAD: u64 = 80;
+
+/// How long a cut waits for a run's end, and how often it looks.
+const AN_END: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+impl World {
+    /// One deed of a storm with power cuts.
+    pub(super) async fn deed_with_power_cuts(&mut self) {
+        match self.random.u32(..100) {
+            0..36 => self.create().await,
+            36..48 => self.resume("resume").await,
+            48..56 => self.resume("follow-ups").await,
+            56..62 => self.stop().await,
+            62..66 => self.remove().await,
+            66..69 => self.restore().await,
+            69..72 => self.archive().await,
+            72..76 => self.kill_server().await,
+            76..80 => self.kill_held("keeper"),
+            80..84 => self.kill_held("worker"),
+            84..86 => self.read_a_little().await,
+            86..88 => self.move_a_remote(),
+            88..90 => self.trouble_the_remotes().await,
+            90..91 => self.change_the_clock().await,
+            _ => self.cut_the_power().await,
+        }
+    }
+
+    /// Cuts the power, checks what the disk has, and starts the next server.
+    pub(super) async fn cut_the_power(&mut self) {
+        if self.home.has_ended() {
+            self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
+            return;
+        }
+        if self.random.bool() {
+            self.a_run_ends().await;
+        }
+        let before = self.ended_runs().await;
+        let Some(mut disk) = self.power.take() else { return };
+        self.account.did(CUT);
+        let lead = Duration::from_millis(self.random.u64(..LONGEST_LEAD));
+        let cut = tokio::spawn(async move {
+            tokio::time::sleep(lead).await;
+            // The disk first: what is written from now on is lost, whoever still lives.
+            tokio::task::spawn_blocking(move || {
+                disk.cut();
+                disk
+            })
+            .await
+        });
+        self.request_something().await;
+        disk = cut.await.and_then(std::convert::identity).expect("the disk can be cut");
+        self.home.power_off().await;
+        self.slow.clear();
+        disk.power_on(|| self.home.kill_everything());
+        self.power = Some(disk);
+        self.check_records(&before);
+        if !self.account.violations.is_empty() {
+            self.keep();
+        }
+        // The machine has booted again: nobody may trust the process ids of an earlier boot.
+        self.home.set("ORCH_TEST_BOOT_ID", format!("after-cut-{}", self.account.cuts()));
+        if !self.home.try_start().await {
+            self.account.violations.push(format!("no server starts after a power cut: {}", self.home.log()));
+        }
+    }
+
+    /// A request that the cut may interrupt, or none.
+    async fn request_something(&mut self) {
+        match self.random.u32(..10) {
+            0 => self.create().await,
+            1 => self.resume("resume").await,
+            2 => self.resume("follow-ups").await,
+            3 => self.stop().await,
+            4 => self.remove().await,
+            5 => self.restore().await,
+            6 => self.archive().await,
+            _ => {}
+        }
+    }
+
+    /// Waits until one more run has ended, if one does soon.
+    async fn a_run_ends(&mut self) {
+        let (before, begun) = (self.ended_runs().await.len(), Instant::now());
+        while begun.elapsed() < AN_END && self.ended_runs().await.len() <= before {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// The runs that the server says have ended.
+    async fn ended_runs(&mut self) -> BTreeMap<(String, u64), Ended> {
+        let mut ended = BTreeMap::new();
+        for task in self.tasks().await {
+            let id = task["task_id"].as_str().unwrap_or_default();
+            for run in task["runs"].as_array().into_iter().flatten().filter(|run| has_ended(run)) {
+                let number = run["number"].as_u64().unwrap_or_default();
+                let log = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
+                let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
+                let text = |field: &str| run[field].as_str().map(str::to_owned);
+                ended.insert((id.to_owned(), number), Ended { status: text("status"), commit: text("commit"), log_bytes });
+            }
+        }
+        ended
+    }
+}
+
+/// Whether a run has ended, by its record.
+pub(super) fn has_ended(run: &Value) -> bool {
+    matches!(run["status"].as_str(), Some("completed" | "failed" | "stopped" | "interrupted"))
+}

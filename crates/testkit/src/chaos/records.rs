@@ -1,0 +1,196 @@
+//! What must be on the disk right after a power cut, before a server starts: whatever a record refers to.
+//!
+//! It reads files and asks git. Nothing is changed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::check::git;
+use super::power::has_ended;
+use super::world::{World, codex_home, folders};
+
+/// The runs and commits that were found whole after an earlier cut. What was whole after one cut was synced.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    runs: BTreeSet<(String, u64)>,
+    commits: BTreeSet<String>,
+}
+
+/// A run that had ended before a cut, as the server showed it.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) status: Option<String>,
+    pub(super) commit: Option<String>,
+    pub(super) log_bytes: u64,
+}
+
+impl World {
+    /// Notes everything that a record refers to and that the disk does not have. `before` is what the server showed before the cut.
+    pub(super) fn check_records(&mut self, before: &BTreeMap<(String, u64), Ended>) {
+        let mut wrong = vec![];
+        self.state_files_are_whole(&mut wrong);
+        self.ready_mirrors_are_there(&mut wrong);
+        let mut found = BTreeSet::new();
+        for folder in folders(&self.home.path().join("tasks")) {
+            let Some(task) = read_json(&folder.join("meta.json")) else { continue };
+            let id = task["task_id"].as_str().unwrap_or_default();
+            let mirror = self.home.path().join("envs").join(task["env_id"].as_str().unwrap_or_default()).join("mirror");
+            if let Some(base) = task["base_sha"].as_str() {
+                self.commit_is_there(&mirror, base, &format!("the base of the task {id}"), &mut wrong);
+            }
+            for run in task["runs"].as_array().into_iter().flatten() {
+                let number = run["number"].as_u64().unwrap_or_default();
+                found.insert((id.to_owned(), number));
+                let shown = before.get(&(id.to_owned(), number));
+                let name = format!("run {number} of the task {id}, recorded as {}", run["status"]);
+                if let Some(shown) = shown
+                    && (shown.status.as_deref() != run["status"].as_str() || shown.commit.as_deref() != run["commit"].as_str())
+                {
+                    wrong.push(format!("{name} with the commit {}, was shown before the cut as {shown:?}", run["commit"]));
+                }
+                if has_ended(run) && !self.seen.runs.contains(&(id.to_owned(), number)) {
+                    self.account.after_cuts += 1;
+                    let complaints = wrong.len();
+                    self.log_is_complete(&folder, run, shown, &name, &mut wrong);
+                    self.session_is_there(run, &name, &mut wrong);
+                    self.commit_is_on_the_branch(&mirror, &task, run, &name, &mut wrong);
+                    if wrong.len() == complaints {
+                        self.seen.runs.insert((id.to_owned(), number));
+                    }
+                }
+            }
+        }
+        for (id, number) in before.keys().filter(|run| !found.contains(run)) {
+            if !self.told.get(id).is_some_and(|told| told.removed) {
+                wrong.push(format!("run {number} of the task {id} was shown before the cut, and has no record after it"));
+            }
+        }
+        let cuts = self.account.cuts();
+        self.account.violations.extend(wrong.into_iter().map(|what| format!("after cut {cuts}: {what}")));
+    }
+
+    /// No file of the home's state is empty or full of zeros, and every record is JSON.
+    fn state_files_are_whole(&self, wrong: &mut Vec<String>) {
+        let mut waiting = vec![self.home.path()];
+        while let Some(folder) = waiting.pop() {
+            for path in folders(&folder) {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if path.is_symlink() || name.starts_with(".new-") {
+                    continue;
+                }
+                if path.is_dir() {
+                    // Git's own files are checked by git; a worktree may be damaged, and is restored from the branch.
+                    if !matches!(name.as_str(), "mirror" | "worktree" | "agent.git" | "codex") {
+                        waiting.push(path);
+                    }
+                    continue;
+                }
+                let is_record = path.extension().is_some_and(|extension| extension == "json");
+                if !is_record && !matches!(name.as_str(), "token" | "repo.url" | "default_branch") {
+                    continue;
+                }
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                let is_json = || serde_json::from_slice::<Value>(&bytes).is_ok();
+                if bytes.iter().all(|byte| *byte == 0) {
+                    wrong.push(format!("{} is empty: {} bytes, all of them zero", self.name_of(&path), bytes.len()));
+                } else if is_record && !is_json() {
+                    wrong.push(format!("{} is not JSON", self.name_of(&path)));
+                }
+            }
+        }
+    }
+
+    /// The mirror of a repository that is recorded as ready is a git repository whose default branch leads to a commit.
+    fn ready_mirrors_are_there(&self, wrong: &mut Vec<String>) {
+        for folder in folders(&self.home.path().join("envs")) {
+            let record = read_json(&folder.join("env.json"));
+            if record.is_none_or(|record| record["status"] != "ready") {
+                continue;
+            }
+            if let Err(words) = git(&folder.join("mirror"), &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]) {
+                wrong.push(format!(
+                    "{} is recorded as ready, and has no usable mirror: {}",
+                    self.name_of(&folder),
+                    words.trim_end()
+                ));
+            }
+        }
+    }
+
+    /// A completed run's log ends with a newline and contains the end of its turn. Any other log is as long as it was.
+    fn log_is_complete(&self, folder: &Path, run: &Value, shown: Option<&Ended>, name: &str, wrong: &mut Vec<String>) {
+        let path = folder.join(run["log"].as_str().unwrap_or_default());
+        let log = std::fs::read(&path).unwrap_or_default();
+        let text = String::from_utf8_lossy(&log);
+        if let Some(shown) = shown.filter(|shown| shown.log_bytes != log.len() as u64) {
+            wrong.push(format!("{name}: its log had {} bytes before the cut, and has {}", shown.log_bytes, log.len()));
+        }
+        if log.contains(&0) {
+            wrong.push(format!("{name}: its log contains zeros: {}", self.name_of(&path)));
+        }
+        if run["status"] == "completed" && !(text.ends_with('\n') && text.contains("\"turn.completed\"")) {
+            wrong.push(format!("{name}: its log is not complete: {} ({} bytes)", self.name_of(&path), log.len()));
+        }
+    }
+
+    /// A completed run can be resumed: Codex's session file has both lines of each of its turns.
+    fn session_is_there(&self, run: &Value, name: &str, wrong: &mut Vec<String>) {
+        let (Some(thread), true) = (run["thread_id"].as_str(), run["status"] == "completed") else { return };
+        let folder = codex_home(&self.home).join("sessions/2026/01/01");
+        let path = folder.join(format!("rollout-2026-01-01T00-00-00-{thread}.jsonl"));
+        let session = std::fs::read_to_string(&path).unwrap_or_default();
+        if session.lines().filter(|line| *line == "{}").count() < 2 || !session.ends_with('\n') {
+            wrong.push(format!(
+                "{name}: the session of its thread is not complete: {} ({} bytes)",
+                self.name_of(&path),
+                session.len()
+            ));
+        }
+    }
+
+    fn commit_is_there(&mut self, mirror: &Path, commit: &str, what: &str, wrong: &mut Vec<String>) -> bool {
+        if self.seen.commits.contains(commit) {
+            return true;
+        }
+        // With its history, its trees and its files.
+        let reads = git(mirror, &["rev-list", "--objects", "--quiet", commit]);
+        match reads {
+            Ok(_) => {
+                self.seen.commits.insert(commit.to_owned());
+                true
+            }
+            Err(words) => {
+                wrong.push(format!("{what}: its commit {commit} is lost: {}", words.trim_end()));
+                false
+            }
+        }
+    }
+
+    fn commit_is_on_the_branch(&mut self, mirror: &Path, task: &Value, run: &Value, name: &str, wrong: &mut Vec<String>) {
+        let Some(commit) = run["commit"].as_str() else { return };
+        if !self.commit_is_there(mirror, commit, name, wrong) {
+            return;
+        }
+        // A task that is being removed or restored has its branch under the one name or the other.
+        let refs = ["heads/codex", "orchestrator/removed"]
+            .map(|kind| format!("refs/{kind}/{}", task["task_id"].as_str().unwrap_or_default()));
+        let mut words = vec![];
+        for reference in refs {
+            match git(mirror, &["merge-base", "--is-ancestor", commit, &reference]) {
+                Ok(_) => return,
+                Err(error) => words.push(format!("{reference}: {}", error.trim_end())),
+            }
+        }
+        wrong.push(format!("{name}: its commit {commit} is not on the task's branch: {}", words.join("; ")));
+    }
+
+    fn name_of(&self, path: &Path) -> String {
+        path.strip_prefix(self.home.path()).map_or_else(|_| path.to_owned(), Path::to_owned).display().to_string()
+    }
+}
+
+fn read_json(path: &PathBuf) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
