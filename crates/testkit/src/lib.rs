@@ -19,6 +19,7 @@ pub mod push;
 pub mod receiver;
 pub mod shell_agent;
 pub mod small_disk;
+pub mod syscalls;
 pub mod upstream;
 pub mod worker;
 

@@ -1,0 +1,254 @@
+//! The rules: what must be on the disk before what.
+//!
+//! 1. A state file's data is synced before the file is renamed into place, so that a cut leaves the old contents or the new ones.
+//! 2. The thread that renamed a state file syncs its folder before it answers a client or renames the next one.
+//! 3. A record is renamed into place after everything that it refers to: a run's end after its log, its stderr, its exit record, the
+//!    session of its thread, and the objects and refs of the mirror; a base commit and a ready mirror after the mirror's files.
+//! 4. A client hears that something was created (201) after its record and all folders above it were synced.
+//! 5. A task comes out of the trash after the refs of its mirror were synced.
+//! 6. At the end of the trace every state file would survive.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::disk::{Disk, Effect};
+
+pub(super) struct Rules {
+    home: PathBuf,
+    disk: Disk,
+    /// State files that a thread has renamed into place, and whose folder is not known to be synced.
+    renamed: Vec<(u32, PathBuf)>,
+    /// The last version of each task's record, by the task's id.
+    tasks: BTreeMap<String, Value>,
+    /// Repositories whose record says that they are ready.
+    ready: BTreeSet<PathBuf>,
+    /// Records of which some version would survive.
+    survive: BTreeSet<PathBuf>,
+    violations: Vec<String>,
+}
+
+impl Rules {
+    pub(super) fn new(home: &Path) -> Self {
+        Self {
+            home: home.to_owned(),
+            disk: Disk::new(home),
+            renamed: vec![],
+            tasks: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            survive: BTreeSet::new(),
+            violations: vec![],
+        }
+    }
+
+    /// A call begins: what it relies on must be on the disk.
+    pub(super) fn begins(&mut self, pid: u32, effect: &Effect, line: usize) {
+        match effect {
+            Effect::Rename { from, to } => {
+                if self.is_state_file(to) && !self.disk.is_folder(from) {
+                    self.folders_are_synced_by(pid, line);
+                }
+                self.data_is_synced(from, to, line);
+                self.what_it_refers_to_is_synced(from, to, line);
+            }
+            Effect::Link { from, to } => self.data_is_synced(from, to, line),
+            Effect::Send(bytes) if bytes.starts_with(b"HTTP/1.1 ") => {
+                self.folders_are_synced_by(pid, line);
+                if bytes.starts_with(b"HTTP/1.1 201") {
+                    self.created_survives(&String::from_utf8_lossy(bytes), line);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A call has ended: its effect counts.
+    pub(super) fn ends(&mut self, pid: u32, effect: &Effect, begun: usize, ended: usize) {
+        self.disk.apply(effect, begun, ended);
+        match effect {
+            Effect::Rename { to, .. } if self.is_state_file(to) && !self.disk.is_folder(to) => {
+                self.renamed.push((pid, to.clone()));
+                self.notes_record(to);
+            }
+            Effect::Sync(_) | Effect::SyncAll => {
+                let disk = &self.disk;
+                let (synced, rest) =
+                    std::mem::take(&mut self.renamed).into_iter().partition(|(_, path)| disk.unsynced_name(path).is_none());
+                self.renamed = rest;
+                let synced: Vec<(u32, PathBuf)> = synced;
+                self.survive.extend(synced.into_iter().map(|(_, path)| path));
+            }
+            _ => {}
+        }
+    }
+
+    /// The violations, each once.
+    pub(super) fn finish(mut self) -> Vec<String> {
+        let state: Vec<PathBuf> =
+            self.disk.files(&self.home).filter(|path| self.is_state_file(path)).map(Path::to_owned).collect();
+        for path in state {
+            for missing in self.disk.missing(&path) {
+                self.violations.push(format!("at the end, {} would not survive a power cut: {missing}", self.disk.name(&path)));
+            }
+        }
+        let mut said = BTreeSet::new();
+        self.violations.retain(|violation| said.insert(violation.clone()));
+        self.violations
+    }
+
+    /// Rule 1.
+    fn data_is_synced(&mut self, from: &Path, to: &Path, line: usize) {
+        // A clone that is not finished is made again; a finished one is checked by rule 3.
+        let is_ready = |mirror: &Path| mirror.parent().is_some_and(|folder| self.ready.contains(folder));
+        let is_git_state = self.mirror_of(to).is_some_and(|mirror| is_ready(&mirror) && is_git_state(&mirror, to));
+        if (is_git_state || self.is_state_file(to))
+            && let Some(written) = self.disk.unsynced_data(from)
+        {
+            let name = self.disk.name(to);
+            self.violations
+                .push(format!("line {line} renames {name} into place; no fsync of its data after the write on line {written}"));
+        }
+    }
+
+    /// Rule 2.
+    fn folders_are_synced_by(&mut self, pid: u32, line: usize) {
+        let (own, others) = std::mem::take(&mut self.renamed).into_iter().partition(|(thread, _)| *thread == pid);
+        self.renamed = others;
+        let own: Vec<(u32, PathBuf)> = own;
+        for (_, path) in own {
+            if let (Some(made), Some(folder)) = (self.disk.unsynced_name(&path), path.parent()) {
+                let (folder, name) = (self.disk.name(folder), self.disk.name(&path));
+                self.violations.push(format!(
+                    "the thread that renamed {name} into place on line {made} did not fsync {folder} before it went on (line {line})"
+                ));
+            }
+        }
+    }
+
+    /// Rules 3 and 5.
+    fn what_it_refers_to_is_synced(&mut self, from: &Path, to: &Path, line: usize) {
+        let folder = to.parent().unwrap_or(Path::new(""));
+        let record = || serde_json::from_slice::<Value>(self.disk.content(from)).unwrap_or_default();
+        if to.ends_with("env.json") && folder.parent() == Some(&self.home.join("envs")) {
+            if record()["status"] == "ready" && !self.ready.contains(folder) {
+                let needed = self.git_state(&folder.join("mirror"));
+                self.require(&needed, line, &format!("{} says that the repository is ready", self.disk.name(to)));
+            }
+        } else if to.ends_with("meta.json") && folder.parent() == Some(&self.home.join("tasks")) {
+            let (now, id) = (record(), folder.file_name().unwrap_or_default().to_string_lossy().into_owned());
+            let before = self.tasks.get(&id).cloned().unwrap_or_default();
+            let mirror = self.home.join("envs").join(now["env_id"].as_str().unwrap_or_default()).join("mirror");
+            if now["base_sha"].is_string() && now["base_sha"] != before["base_sha"] {
+                self.require(&self.git_state(&mirror), line, &format!("{} names its base commit", self.disk.name(to)));
+            }
+            for (number, run) in now["runs"].as_array().into_iter().flatten().enumerate() {
+                if has_ended(run) && !has_ended(&before["runs"][number]) {
+                    let needed = self.files_of_run(folder, run, &mirror);
+                    let what = format!("{} says that run {} is {}", self.disk.name(to), run["number"], run["status"]);
+                    self.require(&needed, line, &what);
+                }
+            }
+        } else if from.starts_with(self.home.join("trash")) && to.parent() == Some(&self.home.join("tasks")) {
+            let record: Value = serde_json::from_slice(self.disk.content(&from.join("meta.json"))).unwrap_or_default();
+            let mirror = self.home.join("envs").join(record["env_id"].as_str().unwrap_or_default()).join("mirror");
+            self.require(&self.git_state(&mirror), line, &format!("{} comes out of the trash", self.disk.name(to)));
+        }
+    }
+
+    /// Rule 4.
+    fn created_survives(&mut self, answer: &str, line: usize) {
+        let records: Vec<PathBuf> = self.disk.files(&self.home).filter(|path| is_record(path)).map(Path::to_owned).collect();
+        for record in records {
+            let folder = record.parent().unwrap_or(Path::new(""));
+            let id = folder.file_name().unwrap_or_default().to_string_lossy();
+            // The answer may name a task's repository too; only what is new is looked at.
+            if !answer.contains(&*id) {
+                continue;
+            }
+            let name = self.disk.name(&record);
+            if !self.survive.contains(&record) {
+                self.violations.push(format!("line {line} answers 201, and no version of {name} was synced with its folder"));
+            }
+            for missing in self.disk.missing(folder) {
+                self.violations.push(format!("line {line} answers 201 for {name}: {missing}"));
+            }
+        }
+    }
+
+    fn require(&mut self, needed: &[PathBuf], line: usize, what: &str) {
+        for path in needed {
+            for missing in self.disk.missing(path) {
+                self.violations.push(format!("{what} (line {line}): {missing}"));
+            }
+        }
+    }
+
+    fn notes_record(&mut self, path: &Path) {
+        let record: Value = serde_json::from_slice(self.disk.content(path)).unwrap_or_default();
+        if let Some(folder) = path.parent().filter(|_| path.ends_with("env.json") && record["status"] == "ready") {
+            self.ready.insert(folder.to_owned());
+        }
+        if let Some(id) = record["task_id"].as_str().filter(|_| path.ends_with("meta.json")) {
+            self.tasks.insert(id.to_owned(), record.clone());
+        }
+    }
+
+    fn files_of_run(&self, task: &Path, run: &Value, mirror: &Path) -> Vec<PathBuf> {
+        let log = task.join(run["log"].as_str().unwrap_or_default());
+        let mut needed: Vec<PathBuf> = ["jsonl", "stderr", "exit.json"].map(|ending| log.with_extension(ending)).to_vec();
+        if let Some(thread) = run["thread_id"].as_str() {
+            let is_its_session = |path: &&Path| {
+                path.components().any(|part| part.as_os_str() == "sessions")
+                    && path.to_string_lossy().ends_with(&format!("{thread}.jsonl"))
+            };
+            needed.extend(self.disk.files(&self.home).filter(is_its_session).map(Path::to_owned));
+        }
+        if run["commit"].is_string() {
+            needed.extend(self.git_state(mirror));
+        }
+        needed
+    }
+
+    /// The files of a mirror that a power cut must not take.
+    fn git_state(&self, mirror: &Path) -> Vec<PathBuf> {
+        self.disk.files(mirror).filter(|path| is_git_state(mirror, path)).map(Path::to_owned).collect()
+    }
+
+    fn mirror_of(&self, path: &Path) -> Option<PathBuf> {
+        let mut parts = path.strip_prefix(self.home.join("envs")).ok()?.components();
+        let environment = parts.next()?;
+        (parts.next()?.as_os_str() == "mirror").then(|| self.home.join("envs").join(environment).join("mirror"))
+    }
+
+    /// A file of the product's own state. Times of log lines may be lost, and so may whatever an agent works on.
+    fn is_state_file(&self, path: &Path) -> bool {
+        let Ok(inside) = path.strip_prefix(&self.home) else { return false };
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let elsewhere = |part: &std::ffi::OsStr| {
+            ["mirror", "worktree", "agent.git", "times", "codex", "sessions", "container", "harvest"]
+                .iter()
+                .any(|folder| part == *folder)
+        };
+        let has_ending = path.extension().is_some_and(|ending| ending == "json" || ending == "bundle");
+        !name.starts_with('.')
+            && (has_ending || matches!(&*name, "token" | "repo.url" | "default_branch"))
+            && !inside.components().any(|part| elsewhere(part.as_os_str()))
+    }
+}
+
+fn is_record(path: &Path) -> bool {
+    path.ends_with("meta.json") || path.ends_with("env.json")
+}
+
+fn has_ended(run: &Value) -> bool {
+    matches!(run["status"].as_str(), Some("completed" | "failed" | "stopped" | "interrupted"))
+}
+
+fn is_git_state(mirror: &Path, path: &Path) -> bool {
+    let Ok(inside) = path.strip_prefix(mirror) else { return false };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let is_temporary = name.starts_with("tmp_") || path.extension().is_some_and(|ending| ending == "lock" || ending == "keep");
+    let first = inside.components().next().map(|first| first.as_os_str().to_string_lossy().into_owned()).unwrap_or_default();
+    !is_temporary && matches!(first.as_str(), "objects" | "refs" | "packed-refs" | "HEAD" | "config" | "shallow")
+}

@@ -1,0 +1,58 @@
+//! A server under strace: the trace of its system calls, and of every program that it starts.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::TRACED;
+
+/// Longer than strace needs to write its last lines.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Stands in for a server's binary, and starts it under strace. Needs the right to trace, as root has it.
+#[derive(Debug)]
+pub struct TracedServer {
+    folder: TempDir,
+}
+
+impl TracedServer {
+    /// `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
+    ///
+    /// # Panics
+    /// If no temporary folder can be written.
+    pub fn of(binary: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let this = Self { folder };
+        // The tracer is a grandchild, so that the server keeps the process id that the test knows.
+        let script = format!(
+            "#!/bin/sh\nexec strace -D -f -y -s 1000000 -o {} -e trace={TRACED} -- {binary} \"$@\"\n",
+            this.trace_path().display()
+        );
+        fs_err::write(this.program(), script).expect("a test's folder can be written");
+        let executable = std::fs::Permissions::from_mode(0o755);
+        fs_err::set_permissions(this.program(), executable).expect("it is our own file");
+        this
+    }
+
+    /// What a [`crate::TestHome`] starts as its server.
+    pub fn program(&self) -> PathBuf {
+        self.folder.path().join("traced-server")
+    }
+
+    /// The whole trace, once the server with this process id has ended.
+    ///
+    /// # Panics
+    /// If strace did not write the server's end.
+    pub fn trace(&self, server: u32) -> String {
+        let read = || String::from_utf8_lossy(&fs_err::read(self.trace_path()).unwrap_or_default()).into_owned();
+        let end = format!("{server} +++ exited");
+        crate::until(LIMIT, "strace has written the server's end", || read().lines().any(|line| line.starts_with(&end)));
+        read()
+    }
+
+    fn trace_path(&self) -> PathBuf {
+        self.folder.path().join("trace")
+    }
+}

@@ -1,0 +1,44 @@
+//! The order in which a server, its keepers and its git put things on the disk, by their real system calls.
+//!
+//! A power cut on ext4 can hide a folder that is not synced, since the next sync of anything commits it too; the trace cannot.
+
+use reqwest::Method;
+use serde_json::json;
+use testkit::TestHome;
+use testkit::syscalls::{self, TracedServer};
+use testkit::upstream::Upstream;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// What the agent does: it writes its session where Codex does, changes a file, and ends its turn.
+const WORK: &str = "begin; mkdir -p $CODEX_HOME/sessions/2026/01/01; \
+    echo '{}' >> $CODEX_HOME/sessions/2026/01/01/rollout-2026-01-01T00-00-00-$thread_id.jsonl; echo work >> work.txt; end done";
+
+#[tokio::test]
+async fn everything_that_a_record_refers_to_is_synced_before_the_record() {
+    let upstream = Upstream::new();
+    let traced = TracedServer::of(BINARY);
+    let mut home = TestHome::new(traced.program().to_str().expect("a temporary path is text"));
+    home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
+    home.set("CODEX_HOME", home.path().join("codex"));
+    home.start().await;
+    let server = home.server_pid();
+
+    let env = home.environment(&upstream.url()).await;
+    let task = home.task(&env, WORK).await;
+    assert_eq!(home.settled(&task).await["status"], "completed");
+    let (status, resumed) = home.post(&format!("/api/v1/tasks/{task}/resume"), &json!({ "prompt": WORK })).await;
+    assert_eq!(status, 201, "{resumed}");
+    let settled = home.settled(&task).await;
+    assert_eq!((settled["status"].as_str(), settled["runs"][1]["commit"].is_string()), (Some("completed"), true), "{settled}");
+    let (status, _) = home.delete(&format!("/api/v1/tasks/{task}")).await;
+    assert_eq!(status, 204);
+    let (status, restored) = home.post(&format!("/api/v1/tasks/{task}/restore"), &json!({})).await;
+    assert_eq!(status, 200, "{restored}");
+    let answer = home.request(Method::GET, &format!("/api/v1/tasks/{task}")).send().await.expect("the server answers");
+    assert_eq!(answer.status(), 200);
+    home.stop().await;
+
+    let violations = syscalls::check(&traced.trace(server), &home.path(), home.scratch());
+    assert!(violations.is_empty(), "{} places where a power cut loses something:\n{}", violations.len(), violations.join("\n"));
+}
