@@ -40,5 +40,11 @@ async fn everything_that_a_record_refers_to_is_synced_before_the_record() {
     home.stop().await;
 
     let violations = syscalls::check(&traced.trace(server), &home.path(), home.scratch());
-    assert!(violations.is_empty(), "{} places where a power cut loses something:\n{}", violations.len(), violations.join("\n"));
+    assert!(
+        violations.is_empty(),
+        "{} places where a power cut loses something; the trace is kept in {}:\n{}",
+        violations.len(),
+        traced.keep().display(),
+        violations.join("\n")
+    );
 }

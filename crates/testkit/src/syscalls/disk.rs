@@ -37,6 +37,9 @@ pub(super) enum Effect {
     Send(Vec<u8>),
 }
 
+/// The length of an id.
+const ID: usize = 36;
+
 #[derive(Debug, Clone, Default)]
 struct Node {
     /// The line on which it was last written, if that is not synced.
@@ -72,7 +75,7 @@ impl Disk {
                 if !self.entries.contains_key(path) {
                     self.make(path, Node::default(), ended);
                 } else if *truncates {
-                    self.write(path, ended, |content| content.clear());
+                    self.write(path, ended, Vec::clear);
                 }
             }
             Effect::Write { path, bytes } => self.write(path, ended, |content| content.extend(bytes)),
@@ -179,12 +182,17 @@ impl Disk {
         missing
     }
 
-    /// A path for people: relative to the root.
+    /// A path for people: relative to the root, with the last characters of each id.
     pub(super) fn name(&self, path: &Path) -> String {
-        match path.strip_prefix(&self.root) {
-            Ok(rest) if rest.as_os_str().is_empty() => "the home".to_owned(),
-            Ok(rest) => format!("`{}`", rest.display()),
-            Err(_) => format!("`{}`", path.display()),
+        let Ok(inside) = path.strip_prefix(&self.root) else { return format!("`{}`", path.display()) };
+        if inside.as_os_str().is_empty() {
+            return "of the home".to_owned();
         }
+        let parts = inside.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+        let parts = parts.map(|part| match part.get(ID - 4..) {
+            Some(end) if part.len() == ID && part.bytes().filter(|byte| *byte == b'-').count() == 4 => format!("…{end}"),
+            _ => part,
+        });
+        format!("`{}`", parts.collect::<Vec<_>>().join("/"))
     }
 }

@@ -1,4 +1,5 @@
-//! Lines of `strace -f -y -o FILE` as system calls. Only successful calls are kept; what is not a call is skipped.
+//! Lines of `strace -f -y -o FILE` as system calls.
+//! Calls that failed and lines that are not calls are skipped.
 
 use std::collections::HashMap;
 

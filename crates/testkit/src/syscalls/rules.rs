@@ -27,6 +27,8 @@ pub(super) struct Rules {
     /// Records of which some version would survive.
     survive: BTreeSet<PathBuf>,
     violations: Vec<String>,
+    /// Missing syncs that were reported. Each is reported for the first record that it endangers.
+    reported: BTreeSet<String>,
 }
 
 impl Rules {
@@ -39,6 +41,7 @@ impl Rules {
             ready: BTreeSet::new(),
             survive: BTreeSet::new(),
             violations: vec![],
+            reported: BTreeSet::new(),
         }
     }
 
@@ -83,17 +86,13 @@ impl Rules {
         }
     }
 
-    /// The violations, each once.
+    /// The violations.
     pub(super) fn finish(mut self) -> Vec<String> {
         let state: Vec<PathBuf> =
             self.disk.files(&self.home).filter(|path| self.is_state_file(path)).map(Path::to_owned).collect();
         for path in state {
-            for missing in self.disk.missing(&path) {
-                self.violations.push(format!("at the end, {} would not survive a power cut: {missing}", self.disk.name(&path)));
-            }
+            self.report(&path, &format!("at the end, {} would not survive a power cut", self.disk.name(&path)));
         }
-        let mut said = BTreeSet::new();
-        self.violations.retain(|violation| said.insert(violation.clone()));
         self.violations
     }
 
@@ -170,16 +169,20 @@ impl Rules {
             if !self.survive.contains(&record) {
                 self.violations.push(format!("line {line} answers 201, and no version of {name} was synced with its folder"));
             }
-            for missing in self.disk.missing(folder) {
-                self.violations.push(format!("line {line} answers 201 for {name}: {missing}"));
-            }
+            self.report(folder, &format!("line {line} answers 201 for {name}"));
         }
     }
 
     fn require(&mut self, needed: &[PathBuf], line: usize, what: &str) {
         for path in needed {
-            for missing in self.disk.missing(path) {
-                self.violations.push(format!("{what} (line {line}): {missing}"));
+            self.report(path, &format!("line {line}: {what}"));
+        }
+    }
+
+    fn report(&mut self, path: &Path, what: &str) {
+        for missing in self.disk.missing(path) {
+            if self.reported.insert(missing.clone()) {
+                self.violations.push(format!("{what}: {missing}"));
             }
         }
     }
@@ -230,7 +233,8 @@ impl Rules {
                 .iter()
                 .any(|folder| part == *folder)
         };
-        let has_ending = path.extension().is_some_and(|ending| ending == "json" || ending == "bundle");
+        let is_in_trash = inside.starts_with("trash");
+        let has_ending = path.extension().is_some_and(|ending| ending == "json" || (ending == "bundle" && is_in_trash));
         !name.starts_with('.')
             && (has_ending || matches!(&*name, "token" | "repo.url" | "default_branch"))
             && !inside.components().any(|part| elsewhere(part.as_os_str()))

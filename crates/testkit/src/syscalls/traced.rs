@@ -1,4 +1,5 @@
 //! A server under strace: the trace of its system calls, and of every program that it starts.
+//! The trace is deleted with its value, unless somebody keeps a copy.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -47,9 +48,21 @@ impl TracedServer {
     /// If strace did not write the server's end.
     pub fn trace(&self, server: u32) -> String {
         let read = || String::from_utf8_lossy(&fs_err::read(self.trace_path()).unwrap_or_default()).into_owned();
-        let end = format!("{server} +++ exited");
-        crate::until(LIMIT, "strace has written the server's end", || read().lines().any(|line| line.starts_with(&end)));
+        let server = server.to_string();
+        let is_its_end =
+            |line: &str| line.split_once(' ').is_some_and(|(pid, rest)| pid == server && rest.trim_start().starts_with("+++ "));
+        crate::until(LIMIT, "strace has written the server's end", || read().lines().any(is_its_end));
         read()
+    }
+
+    /// Copies the trace to where it outlives the test, for somebody who looks up the lines of a violation.
+    ///
+    /// # Panics
+    /// If it cannot be copied.
+    pub fn keep(&self) -> PathBuf {
+        let kept = std::env::temp_dir().join(format!("codex-orchestrator-trace-{}", std::process::id()));
+        fs_err::copy(self.trace_path(), &kept).expect("a trace can be copied");
+        kept
     }
 
     fn trace_path(&self) -> PathBuf {
