@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 impl World {
     /// One deed of a storm with power cuts.
     pub(super) async fn deed_with_power_cuts(&mut self) {
+        if self.away.is_some() && self.random.u32(..4) == 0 {
+            return self.move_a_remote();
+        }
         match self.random.u32(..100) {
             0..36 => self.create().await,
             36..48 => self.resume("resume").await,
@@ -96,8 +99,9 @@ impl World {
 
     /// Waits until one more run has ended, if one does soon.
     async fn a_run_ends(&mut self) {
-        let (before, begun) = (self.ended_runs().await.len(), Instant::now());
-        while begun.elapsed() < AN_END && self.ended_runs().await.len() <= before {
+        let count = |tasks: &[Value]| tasks.iter().flat_map(runs_of).filter(|run| has_ended(run)).count();
+        let (before, begun) = (count(&self.tasks().await), Instant::now());
+        while begun.elapsed() < AN_END && count(&self.tasks().await) <= before {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -107,16 +111,21 @@ impl World {
         let mut ended = BTreeMap::new();
         for task in self.tasks().await {
             let id = task["task_id"].as_str().unwrap_or_default();
-            for run in task["runs"].as_array().into_iter().flatten().filter(|run| has_ended(run)) {
+            for run in runs_of(&task).filter(|run| has_ended(run)) {
                 let number = run["number"].as_u64().unwrap_or_default();
-                let log = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
-                let log_bytes = std::fs::metadata(log).map_or(0, |log| log.len());
+                let path = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
+                // A run that never began has none, and the task may be on its way to the trash.
+                let log = if self.seen.has(id, number) { None } else { std::fs::read(path).ok() };
                 let text = |field: &str| run[field].as_str().map(str::to_owned);
-                ended.insert((id.to_owned(), number), Ended { status: text("status"), commit: text("commit"), log_bytes });
+                ended.insert((id.to_owned(), number), Ended { status: text("status"), commit: text("commit"), log });
             }
         }
         ended
     }
+}
+
+fn runs_of(task: &Value) -> impl Iterator<Item = &Value> {
+    task["runs"].as_array().into_iter().flatten()
 }
 
 /// Whether a run has ended, by its record.

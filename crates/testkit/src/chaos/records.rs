@@ -19,11 +19,18 @@ pub(super) struct Seen {
 }
 
 /// A run that had ended before a cut, as the server showed it.
-#[derive(Debug)]
 pub(super) struct Ended {
     pub(super) status: Option<String>,
     pub(super) commit: Option<String>,
-    pub(super) log_bytes: u64,
+    /// Its log, unless the run was found whole after an earlier cut.
+    pub(super) log: Option<Vec<u8>>,
+}
+
+impl Seen {
+    /// Whether a run was found whole after an earlier cut.
+    pub(super) fn has(&self, task: &str, number: u64) -> bool {
+        self.runs.contains(&(task.to_owned(), number))
+    }
 }
 
 impl World {
@@ -48,9 +55,13 @@ impl World {
                 if let Some(shown) = shown
                     && (shown.status.as_deref() != run["status"].as_str() || shown.commit.as_deref() != run["commit"].as_str())
                 {
-                    wrong.push(format!("{name} with the commit {}, was shown before the cut as {shown:?}", run["commit"]));
+                    let (status, commit) = (&shown.status, &shown.commit);
+                    wrong.push(format!(
+                        "{name} with the commit {}, was shown before the cut as {status:?} with {commit:?}",
+                        run["commit"]
+                    ));
                 }
-                if has_ended(run) && !self.seen.runs.contains(&(id.to_owned(), number)) {
+                if has_ended(run) && !self.seen.has(id, number) {
                     self.account.after_cuts += 1;
                     let complaints = wrong.len();
                     self.log_is_complete(&folder, run, shown, &name, &mut wrong);
@@ -119,18 +130,20 @@ impl World {
         }
     }
 
-    /// A completed run's log ends with a newline and contains the end of its turn. Any other log is as long as it was.
+    /// A completed run's log ends with a newline and contains the end of its turn. Any log that was complete before the cut is the
+    /// same. A run that the cut interrupted may have zeros after its last newline, as ext4 makes a file longer before it has its bytes.
     fn log_is_complete(&self, folder: &Path, run: &Value, shown: Option<&Ended>, name: &str, wrong: &mut Vec<String>) {
         let path = folder.join(run["log"].as_str().unwrap_or_default());
         let log = std::fs::read(&path).unwrap_or_default();
-        let text = String::from_utf8_lossy(&log);
-        if let Some(shown) = shown.filter(|shown| shown.log_bytes != log.len() as u64) {
-            wrong.push(format!("{name}: its log had {} bytes before the cut, and has {}", shown.log_bytes, log.len()));
+        let complete = &log[..log.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)];
+        if let Some(before) = shown.and_then(|shown| shown.log.as_ref()).filter(|before| **before != log) {
+            wrong.push(format!("{name}: its log is not as before the cut: {} bytes then, {} bytes now", before.len(), log.len()));
         }
-        if log.contains(&0) {
+        if complete.contains(&0) {
             wrong.push(format!("{name}: its log contains zeros: {}", self.name_of(&path)));
         }
-        if run["status"] == "completed" && !(text.ends_with('\n') && text.contains("\"turn.completed\"")) {
+        let ends_its_turn = String::from_utf8_lossy(complete).contains("\"turn.completed\"");
+        if run["status"] == "completed" && !(ends_its_turn && complete.len() == log.len()) {
             wrong.push(format!("{name}: its log is not complete: {} ({} bytes)", self.name_of(&path), log.len()));
         }
     }

@@ -78,6 +78,8 @@ pub(super) struct World {
     pub(super) seen: Seen,
     prompts: u32,
     begun: Instant,
+    /// The file system whose power is cut, with a hyphen behind it.
+    name: String,
 }
 
 impl World {
@@ -128,6 +130,7 @@ impl World {
             seen: Seen::default(),
             prompts: 0,
             begun: Instant::now(),
+            name: storm.power.map(|kind| format!("{kind}-")).unwrap_or_default(),
         }
     }
 
@@ -444,7 +447,8 @@ impl World {
 
     /// Copies the home, so that somebody can look at what is wrong with it.
     pub(super) fn keep(&mut self) {
-        let kept = std::env::temp_dir().join(format!("codex-orchestrator-storm-{}", self.account.seed));
+        let name = format!("codex-orchestrator-storm-{}{}", self.name, self.account.seed);
+        let kept = std::env::temp_dir().join(name);
         let copied = std::process::Command::new("cp")
             .args(["--archive", "--no-target-directory"])
             .arg(self.home.path())
