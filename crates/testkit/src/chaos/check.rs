@@ -121,7 +121,7 @@ impl World {
                 codex_wrote_it(&path, complete, wrong)
             } else {
                 // A power cut takes the last lines of a run that it interrupts.
-                let must_be_whole = self.power.is_none() || status == "completed";
+                let must_be_whole = self.cut.is_none() || status == "completed";
                 let written = if must_be_whole { self.counted_by(name) } else { 0 };
                 script_wrote_it(&path, complete, name, written, wrong)
             };

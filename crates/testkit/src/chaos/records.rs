@@ -153,13 +153,11 @@ impl World {
         let (Some(thread), true) = (run["thread_id"].as_str(), run["status"] == "completed") else { return };
         let folder = codex_home(&self.home).join("sessions/2026/01/01");
         let path = folder.join(format!("rollout-2026-01-01T00-00-00-{thread}.jsonl"));
-        let session = std::fs::read_to_string(&path).unwrap_or_default();
-        if session.lines().filter(|line| *line == "{}").count() < 2 || !session.ends_with('\n') {
-            wrong.push(format!(
-                "{name}: the session of its thread is not complete: {} ({} bytes)",
-                self.name_of(&path),
-                session.len()
-            ));
+        let session = std::fs::read_to_string(&path);
+        let is_complete = |session: &str| session.lines().filter(|line| *line == "{}").count() >= 2 && session.ends_with('\n');
+        if !session.as_deref().is_ok_and(is_complete) {
+            let found = session.map_or_else(|error| error.to_string(), |session| format!("{} bytes", session.len()));
+            wrong.push(format!("{name}: the session of its thread is not complete: {} ({found})", self.name_of(&path)));
         }
     }
 

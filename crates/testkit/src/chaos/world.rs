@@ -17,7 +17,7 @@ use super::troubles::Remotes;
 use super::{Account, Agent, Storm};
 use crate::TestHome;
 use crate::pictures;
-use crate::power_disk::PowerDisk;
+use crate::power_disk::{FileSystem, PowerDisk};
 use crate::small_disk::SmallDisk;
 use crate::upstream::Upstream;
 use crate::worker::scripted_worker;
@@ -58,7 +58,7 @@ pub(super) struct Told {
 }
 
 pub(super) struct World {
-    /// The disk of a storm with power cuts. It is unmounted before the home is deleted.
+    /// The disk of a storm with power cuts; none during a cut. It is unmounted before the home is deleted.
     pub(super) power: Option<PowerDisk>,
     pub(super) home: TestHome,
     pub(super) random: fastrand::Rng,
@@ -78,8 +78,8 @@ pub(super) struct World {
     pub(super) seen: Seen,
     prompts: u32,
     begun: Instant,
-    /// The file system whose power is cut, with a hyphen behind it.
-    name: String,
+    /// The file system whose power is cut.
+    pub(super) cut: Option<FileSystem>,
 }
 
 impl World {
@@ -130,7 +130,7 @@ impl World {
             seen: Seen::default(),
             prompts: 0,
             begun: Instant::now(),
-            name: storm.power.map(|kind| format!("{kind}-")).unwrap_or_default(),
+            cut: storm.power,
         }
     }
 
@@ -139,7 +139,7 @@ impl World {
         if self.containers.is_some() {
             return self.deed_with_containers().await;
         }
-        if self.power.is_some() {
+        if self.cut.is_some() {
             return self.deed_with_power_cuts().await;
         }
         match self.random.u32(..100) {
@@ -243,7 +243,7 @@ impl World {
             _ => ":",
         };
         let (lines, pause) = (self.random.u32(1..40), self.random.u32(1..6));
-        let (session, closing) = if self.power.is_some() { (SESSION, "echo '{}' >> $session; ") } else { ("", "") };
+        let (session, closing) = if self.cut.is_some() { (SESSION, "echo '{}' >> $session; ") } else { ("", "") };
         let prompt = format!(
             "begin; {session}echo x >> {ran}; {manner}; i=0; while [ $i -lt {lines} ]; do i=$((i+1)); say \"{name} $i\" || exit 1; \
              echo $i > {count}; sleep 0.0{pause}; done; echo {name} > {name}.txt || exit 1; {closing}end {name}",
@@ -447,7 +447,8 @@ impl World {
 
     /// Copies the home, so that somebody can look at what is wrong with it.
     pub(super) fn keep(&mut self) {
-        let name = format!("codex-orchestrator-storm-{}{}", self.name, self.account.seed);
+        let kind = self.cut.map(|kind| format!("{kind}-")).unwrap_or_default();
+        let name = format!("codex-orchestrator-storm-{kind}{}", self.account.seed);
         let kept = std::env::temp_dir().join(name);
         let copied = std::process::Command::new("cp")
             .args(["--archive", "--no-target-directory"])
