@@ -1,9 +1,9 @@
 //! A disk that can lose its power: an image file with a real file system, mounted through a loop device. Needs root.
 //!
 //! A cut stops every write at once, while the programs that use the disk still run: the file system is shut down with the ioctl that
-//! xfstests calls *godown*, without flushing its log. Everything that was not synced is lost. btrfs has no such ioctl before Linux
-//! 6.19, so its image is stored on a second file system, the carrier, and the carrier is shut down: btrfs then sees a disk that fails
-//! every write and that has lost whatever it had not flushed. The mount never outlives its value.
+//! xfstests calls *godown*, without flushing its log. Everything that was not synced is lost. btrfs has no such ioctl in Linux 6.18, so
+//! its image is stored on a second file system, the carrier, and the carrier is shut down: btrfs then sees a disk that fails every
+//! write and that has lost whatever it had not flushed. The mount never outlives its value.
 
 use std::fmt;
 use std::path::{Path, PathBuf};

@@ -120,7 +120,7 @@ impl World {
             if record.is_none_or(|record| record["status"] != "ready") {
                 continue;
             }
-            if let Err(words) = git(&folder.join("mirror"), &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"]) {
+            if let Err(words) = git(&folder.join("mirror"), &["rev-parse", "--verify", "HEAD^{commit}"]) {
                 wrong.push(format!(
                     "{} is recorded as ready, and has no usable mirror: {}",
                     self.name_of(&folder),
