@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
+use engine::store::holder;
 use futures_util::future::join_all;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
@@ -209,6 +210,44 @@ async fn a_home_with_a_long_path_works_like_any_other() {
     assert!(said(&home, &["status"]).await.contains(&long.display().to_string()));
     let again = said(&home, &["up"]).await;
     assert!(again.contains("is running"), "the first server is found again: {again}");
+}
+
+#[tokio::test]
+async fn down_stops_the_server_and_the_next_command_finds_its_tasks_still_running() {
+    let (upstream, home) = (Upstream::new(), home());
+    said(&home, &["env", "add", &upstream.url(), "--name", "app"]).await;
+    let go = home.scratch().join("go");
+    let prompt = format!("begin; say one; await '{}'; end two", go.display());
+    let id = said(&home, &["task", "create", "--env", "app", &prompt]).await;
+    home.wait_for(&format!("/api/v1/tasks/{}", id.trim()), |task| task["status"] == "running").await;
+    let server = holder(&home.path()).expect("the lock can be read").expect("a server runs");
+    let stopped = said(&home, &["down"]).await;
+    assert!(!server.is_alive().expect("/proc can be read"), "it has exited when the command ends");
+    assert!(stopped.contains(&format!("(process {})", server.pid)), "{stopped}");
+    assert!(stopped.contains("1 running task continues under its keeper"), "{stopped}");
+
+    assert_eq!(said(&home, &["down"]).await, "No server is running.\n");
+    let again: Value = serde_json::from_str(&said(&home, &["down", "--json"]).await).expect("JSON");
+    assert_eq!((&again["stopped"], &again["pid"]), (&Value::Bool(false), &Value::Null));
+    assert_eq!(holder(&home.path()).expect("the lock can be read"), None, "it starts no server");
+
+    fs_err::write(&go, "").expect("written");
+    let ended = run(&home, &["task", "logs", "--follow", id.trim()]).await;
+    assert_eq!(ended.status.code(), Some(0), "{ended:?}");
+    let stopped: Value = serde_json::from_str(&said(&home, &["down", "--json"]).await).expect("JSON");
+    assert_eq!((&stopped["stopped"], &stopped["running_tasks"]), (&Value::Bool(true), &Value::from(0)));
+}
+
+#[tokio::test]
+async fn down_never_signals_a_process_that_was_given_the_servers_number() {
+    let home = home();
+    said(&home, &["up"]).await;
+    said(&home, &["down"]).await;
+    let mut stranger = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
+    let pid = stranger.id().expect("it runs");
+    fs_err::write(home.path().join("lock"), format!("process {pid}\n")).expect("written");
+    assert_eq!(said(&home, &["down"]).await, "No server is running.\n");
+    assert_eq!(stranger.try_wait().expect("our own child"), None, "it lives on");
 }
 
 #[tokio::test]

@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Build the image if it is missing, start the server in the background if none runs, and say where it is
     Up,
+    /// Stop the server; running tasks continue, and the next command starts a server again
+    Down,
     /// Show a link that signs one browser in to the pages, and a picture of it for a phone
     SignIn {
         /// How the browser reaches the server, where that is not the address it listens on: a name, or a URL

@@ -1,7 +1,7 @@
 //! `codex-orchestrator`: hand coding tasks to the Codex CLI and walk away.
 //!
-//! Every command but `serve`, `demo`, `doctor` and `completions` is a client of the HTTP API over the home's socket, and starts
-//! a server where none runs. A keeper is this program too, and so is `codex-docker`: both are dispatched before anything else,
+//! Every command but `serve`, `demo`, `doctor`, `down` and `completions` is a client of the HTTP API over the home's socket, and
+//! starts a server where none runs. A keeper is this program too, and so is `codex-docker`: both are dispatched before anything else,
 //! so that they stay small.
 
 mod args;

@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use engine::exec::process::ProcessIdentity;
-use engine::store::Layout;
+use engine::exec::process::{ProcessIdentity, Signal};
+use engine::store::holder;
 use engine::{Config, Overrides};
 use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
@@ -99,9 +99,7 @@ async fn take_turn(home: &Path) -> Result<File, Problem> {
 
 /// Waits until the server that holds the home answers (it is starting) or is gone (it is stopping).
 pub(crate) async fn holder_settles(home: &Path, client: &Client) -> io::Result<()> {
-    let said = std::fs::read_to_string(Layout::new(home).lock())?;
-    let Some(pid) = said.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()) else { return Ok(()) };
-    let Some(holder) = ProcessIdentity::of(pid)? else { return Ok(()) };
+    let Some(holder) = holder(home)? else { return Ok(()) };
     let settled = async {
         tokio::select! {
             gone = holder.wait_until_gone() => gone,
@@ -109,6 +107,12 @@ pub(crate) async fn holder_settles(home: &Path, client: &Client) -> io::Result<(
         }
     };
     tokio::time::timeout(HOLDER_PATIENCE, settled).await.map_err(io::Error::from)?
+}
+
+/// Asks a server to exit and waits until it has. Its runs continue under their keepers. One that is gone already is fine.
+pub(crate) async fn end(server: &ProcessIdentity) -> io::Result<()> {
+    server.signal(Signal::TERM)?;
+    tokio::time::timeout(HOLDER_PATIENCE, server.wait_until_gone()).await?
 }
 
 async fn until_it_answers(client: &Client) {
@@ -169,6 +173,8 @@ fn without_a_word(log: &Path, from: u64, status: std::process::ExitStatus) -> Pr
 #[cfg(test)]
 mod tests {
     use std::os::unix::process::ExitStatusExt as _;
+
+    use engine::store::Layout;
 
     use super::*;
 

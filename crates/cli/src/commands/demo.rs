@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use engine::Config;
-use engine::exec::process::{ProcessIdentity, Signal};
+use engine::exec::process::ProcessIdentity;
 use engine::exec::{CommandSpec, Tool};
 use model::api::{CreateEnvironment, CreateTask, EnvironmentView, Page, ResumeTask, ServerStatus, TaskView};
 use model::problem::Problem;
@@ -32,9 +32,6 @@ const TEST: &str = "#!/bin/sh\n# Fails unless the greeting is right.\nexpected=\
 
 /// How long the scripted model takes to "think", so that a person can read along.
 const PACE: Duration = Duration::from_millis(250);
-
-/// How long the demo's server may take to end; more than its shutdown takes.
-const SERVER_END_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long git may take for a repository of two files.
 const GIT_LIMIT: Duration = Duration::from_mins(1);
@@ -248,9 +245,8 @@ async fn clear_away(home: &Path) -> Result<(), Problem> {
     }
     let status: ServerStatus = client.get("/api/v1/status").await?;
     if let Some(identity) = ProcessIdentity::of(status.pid).map_err(Problem::internal)? {
-        identity.signal(Signal::TERM).map_err(Problem::internal)?;
-        let gone = tokio::time::timeout(SERVER_END_LIMIT, identity.wait_until_gone()).await;
-        gone.map_err(|_| Problem::internal("the demo's server does not end"))?.map_err(Problem::internal)?;
+        let ended = server::end(&identity).await;
+        ended.map_err(|error| Problem::internal(format!("the demo's server did not exit: {error}")))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 mod demo;
 mod demo_codex;
 mod doctor;
+mod down;
 mod env;
 mod env_values;
 mod image;
@@ -49,6 +50,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Demo(demo) => demo::run(&arguments, demo).await,
+        Command::Down => down::run(&config(&arguments)?, arguments.json).await,
         Command::Doctor => doctor::run(&config(&arguments)?, arguments.json).await,
         Command::Login(login) => login::login(&config(&arguments)?, login, arguments.json).await,
         Command::Logout => login::logout(&config(&arguments)?, arguments.json),

@@ -14,6 +14,7 @@ use super::StoreError;
 use super::atomic::write_atomically;
 use super::layout::Layout;
 use crate::durable;
+use crate::exec::process::ProcessIdentity;
 
 /// A home that is open and locked.
 #[derive(Debug)]
@@ -108,6 +109,21 @@ impl Home {
     }
 }
 
+/// The server that holds a home now, if one does.
+///
+/// The lock file names it. A process that has been given the number since does not have that file open, and is not returned.
+pub fn holder(home: &Path) -> io::Result<Option<ProcessIdentity>> {
+    let lock = Layout::new(home).lock();
+    let named = match fs::read_to_string(&lock) {
+        Ok(named) => named,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let Some(pid) = named.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()) else { return Ok(None) };
+    let Some(holder) = ProcessIdentity::of(pid)? else { return Ok(None) };
+    Ok(holder.has_open(&lock)?.then_some(holder))
+}
+
 /// Makes a folder for the owner only; one that exists keeps what the owner gave it, but loses the others' permissions.
 pub(super) fn private_folder(path: &Path) -> io::Result<()> {
     durable::create_private_folder(path)?;
@@ -167,6 +183,18 @@ mod tests {
         let token = first.token.clone();
         drop(first);
         assert_eq!(Home::open(folder.path()).expect("free again").token, token);
+    }
+
+    #[test]
+    fn the_holder_is_the_process_that_has_the_lock_open_and_no_other_of_its_number() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert_eq!(holder(folder.path()).expect("no lock yet"), None);
+        let home = Home::open(folder.path()).expect("it can be made");
+        let me = ProcessIdentity::current().expect("/proc can be read");
+        assert_eq!(holder(folder.path()).expect("it can be read"), Some(me));
+        drop(home);
+        // The number is still in the file and still in use, as it is after it was given to another process.
+        assert_eq!(holder(folder.path()).expect("it can be read"), None);
     }
 
     #[test]

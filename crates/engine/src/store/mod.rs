@@ -20,7 +20,7 @@ mod usage;
 
 pub use boot::UncleanStop;
 pub use codex_home::{CodexHome, read_plain_file};
-pub use home::{Home, OpenHomeError};
+pub use home::{Home, OpenHomeError, holder};
 pub use layout::Layout;
 pub use notices::{DeviceRecord, Devices, Read};
 pub use sessions::SessionRecord;

@@ -11,7 +11,7 @@ mod unit;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use engine::exec::process::{ProcessIdentity, Signal};
+use engine::exec::process::ProcessIdentity;
 use engine::{Config, Overrides};
 use model::api::ServerStatus;
 use model::problem::{Problem, ProblemKind};
@@ -23,7 +23,7 @@ use self::unit::{NAME, Scope, Unit};
 use crate::args::{Arguments, InstallArguments, ServiceCommand};
 use crate::client::Client;
 use crate::printer;
-use crate::server::{self, HOLDER_PATIENCE};
+use crate::server;
 
 /// Where systemd notes whose services run without a login.
 const LINGER: &str = "/var/lib/systemd/linger";
@@ -156,16 +156,56 @@ async fn end_background_server(home: &Path) -> Result<(), Problem> {
     }
     let pid = client.get::<ServerStatus>("/api/v1/status").await?.pid;
     printer::remark(format!("A server runs in the background (process {pid}). It is ended; its runs go on."));
-    end(pid).await.map_err(|error| {
+    let ended = async {
+        match ProcessIdentity::of(pid)? {
+            Some(background) => server::end(&background).await,
+            None => Ok(()),
+        }
+    };
+    ended.await.map_err(|error| {
         Problem::new(ProblemKind::WrongState, "server_in_the_way", format!("the process {pid} cannot be ended: {error}"))
             .hint(format!("end it with `kill {pid}`, then try again"))
     })
 }
 
-async fn end(pid: u32) -> std::io::Result<()> {
-    let Some(server) = ProcessIdentity::of(pid)? else { return Ok(()) };
-    server.signal(Signal::TERM)?;
-    tokio::time::timeout(HOLDER_PATIENCE, server.wait_until_gone()).await?
+/// Stops the service that serves a home, if one does. Returns the command that starts it again.
+pub(super) async fn stop(config: &Config, server: Option<&ProcessIdentity>) -> Result<Option<String>, Problem> {
+    for system in [false, true] {
+        // A machine without systemd has no service.
+        let Ok(systemd) = find(config, system) else { continue };
+        if stopped(&systemd, &config.home, server).await? {
+            return Ok(Some(systemd.spoken(&format!("start {NAME}"))));
+        }
+    }
+    Ok(None)
+}
+
+/// Has systemd stop the unit if it serves the home: systemd could start a server again that only got a signal.
+async fn stopped(systemd: &Systemd, home: &Path, server: Option<&ProcessIdentity>) -> Result<bool, Problem> {
+    if !systemd.unit.exists() {
+        return Ok(false);
+    }
+    // A unit that somebody else wrote is recognized by its process only.
+    let is_for_home = systemd.installed().is_ok_and(|text| text.is_some_and(|text| unit::is_for_home(&text, home)));
+    let state = match systemd.state().await {
+        Ok(state) => state,
+        Err(problem) if is_for_home => return Err(problem),
+        Err(problem) => {
+            tracing::debug!(%problem, "systemd does not answer for a unit of another home");
+            return Ok(false);
+        }
+    };
+    let is_running = !matches!(state.active.as_str(), "inactive" | "failed");
+    let is_server = server.is_some_and(|server| state.pid == Some(server.pid));
+    let serves_home = is_server || (is_for_home && is_running);
+    if !serves_home {
+        return Ok(false);
+    }
+    systemd.tell(&["stop", NAME]).await.map_err(|problem| match systemd.manager() {
+        Manager::User => problem,
+        Manager::System => problem.hint(format!("stop it as root: sudo systemctl stop {NAME}")),
+    })?;
+    Ok(true)
 }
 
 /// Stops the server and removes the unit. Says whether there was one.
@@ -237,6 +277,7 @@ mod tests {
 
     use super::stage::Stage;
     use super::*;
+    use crate::server::HOLDER_PATIENCE;
 
     const ACTIVE: &str =
         "case \"$*\" in *ActiveState*) printf 'ActiveState=active\\nUnitFileState=enabled\\nMainPID=42\\nNRestarts=2\\n';; esac";
@@ -317,6 +358,33 @@ mod tests {
         assert!(done.expect("it is installed"));
         assert_eq!(ended.expect("it ended").signal(), Some(15));
         door.abort();
+    }
+
+    #[tokio::test]
+    async fn stopping_a_home_stops_the_unit_that_serves_it_and_no_other() {
+        let stage = Stage::new(ACTIVE);
+        let home = stage.home();
+        let stopped = async |home: &Path, server: Option<&ProcessIdentity>| {
+            stage.forget_calls();
+            let stopped = stopped(&stage.systemd, home, server).await.expect("systemd answers");
+            assert_eq!(deeds(&stage).iter().any(|call| call == "--user stop codex-orchestrator.service"), stopped);
+            stopped
+        };
+        assert!(!stopped(&home, None).await, "no unit is installed");
+        installed(&stage.systemd, &unit(home.clone())).await.expect("it is installed");
+        assert!(stopped(&home, None).await);
+        let other = Path::new("/another/home");
+        assert!(!stopped(other, None).await, "the unit serves another home");
+        let with_pid = |pid| ProcessIdentity { pid, ..ProcessIdentity::current().expect("/proc can be read") };
+        assert!(!stopped(other, Some(&with_pid(41))).await);
+        assert!(stopped(other, Some(&with_pid(42))).await, "the server is the unit's process");
+    }
+
+    #[tokio::test]
+    async fn a_unit_that_does_not_run_is_not_stopped() {
+        let stage = Stage::new(INACTIVE);
+        installed(&stage.systemd, &unit(stage.home())).await.expect("it is installed");
+        assert!(!stopped(&stage.systemd, &stage.home(), None).await.expect("systemd answers"));
     }
 
     #[tokio::test]

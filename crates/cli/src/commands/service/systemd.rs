@@ -66,6 +66,11 @@ impl Systemd {
         Self { systemctl, manager, unit: units.join(NAME) }
     }
 
+    /// Whose it is.
+    pub(super) fn manager(&self) -> Manager {
+        self.manager
+    }
+
     /// The command that a person would type.
     pub(super) fn spoken(&self, words: &str) -> String {
         match self.manager {

@@ -63,7 +63,7 @@ impl Unit {
         for argument in std::iter::once("serve").chain(self.arguments.iter().map(String::as_str)) {
             write!(command, " {}", quoted(&checked(argument)?.replace('$', "$$"))).expect("a string takes all");
         }
-        let mut environment = format!("Environment={}", quoted(&format!("ORCH_HOME={home}")));
+        let mut environment = home_line(home);
         if let Some(path) = &self.path {
             write!(environment, "\nEnvironment={}", quoted(&format!("PATH={}", checked(path)?))).expect("a string takes all");
         }
@@ -118,6 +118,15 @@ impl Unit {
         let is_inside = PROTECTED.iter().any(|folder| self.home.starts_with(folder));
         if is_inside { "ProtectSystem=no" } else { "ProtectSystem=full" }
     }
+}
+
+/// Whether a unit that this program wrote serves this home.
+pub(super) fn is_for_home(text: &str, home: &Path) -> bool {
+    plain(home).is_ok_and(|home| text.lines().any(|line| line == home_line(home)))
+}
+
+fn home_line(home: &str) -> String {
+    format!("Environment={}", quoted(&format!("ORCH_HOME={home}")))
 }
 
 /// A path as text that a unit can hold.
@@ -222,6 +231,15 @@ mod tests {
         assert_eq!(line("Environment="), r#"Environment="ORCH_HOME=/srv/it's \"100%%\" back\\slash""#);
         assert_eq!(line("EnvironmentFile="), r#"EnvironmentFile=-/srv/it's "100%%" back\slash/service.env"#);
         assert_eq!(line("RequiresMountsFor="), r#"RequiresMountsFor="/srv/it's \"100%%\" back\\slash""#);
+    }
+
+    #[test]
+    fn a_unit_is_recognized_by_the_home_it_serves() {
+        for home in ["/home/me/.codex-orchestrator", r#"/srv/it's "100%" back\slash"#] {
+            let text = Unit { home: home.into(), ..unit(Scope::User) }.text().expect("it can be written");
+            assert!(is_for_home(&text, Path::new(home)), "{text}");
+            assert!(!is_for_home(&text, Path::new("/home/me")) && !is_for_home(&text, Path::new("/srv/a\n")), "{text}");
+        }
     }
 
     #[test]

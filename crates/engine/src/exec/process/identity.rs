@@ -5,6 +5,8 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open, pidfd_send_signal};
@@ -73,6 +75,23 @@ impl ProcessIdentity {
             Some(pidfd) => watch_pidfd(pidfd)?.readable().await.map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Whether it runs and has this file open, whatever name it opened it by.
+    ///
+    /// Fails for a living process of another user, whose open files the kernel does not show.
+    pub fn has_open(&self, file: &Path) -> io::Result<bool> {
+        let wanted = std::fs::metadata(file)?;
+        let open = match std::fs::read_dir(format!("/proc/{}/fd", self.pid)) {
+            Ok(open) => open,
+            // The kernel refuses to show what an ended process had open, too.
+            Err(error) => return if stat::is_gone(&error) || !self.is_alive()? { Ok(false) } else { Err(error) },
+        };
+        // A file that was closed in the meantime is not open.
+        let mut open = open.flatten().filter_map(|entry| std::fs::metadata(entry.path()).ok());
+        let is_open = open.any(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()));
+        // Compared after looking: what was seen may have been a successor's.
+        Ok(is_open && self.is_alive()?)
     }
 
     /// A handle on this very process, if it still runs.
