@@ -2,6 +2,7 @@
 //! Invariant: what several ids begin with is an error that names them, never a guess.
 
 use model::api::{EnvironmentView, Page, TaskView};
+use model::near::near;
 use model::problem::{Problem, ProblemKind};
 
 use crate::client::Client;
@@ -15,54 +16,86 @@ const SHOWN: usize = 13;
 
 /// The full id of a task.
 pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem> {
-    if text.len() == 36 {
-        return Ok(checked(text)?.to_owned());
+    if is_id(text) {
+        return Ok(text.to_owned());
     }
-    let prefix = checked(text)?;
     let mut found = vec![];
-    let mut cursor = String::new();
-    loop {
-        let page: Page<TaskView> = client.get(&format!("/api/v1/tasks?limit=200&archived=any&q={prefix}{cursor}")).await?;
-        found.extend(page.items.iter().map(|task| task.meta.task_id.to_string()).filter(|id| id.starts_with(prefix)));
-        match page.next_cursor {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return only("task", prefix, found),
-        }
+    // Text that no id starts with is not worth a request.
+    let mut cursor = is_prefix(text).then(String::new);
+    while let Some(from) = cursor {
+        let page: Page<TaskView> = client.get(&format!("/api/v1/tasks?limit=200&archived=any&q={text}{from}")).await?;
+        found.extend(page.items.iter().map(|task| task.meta.task_id.to_string()).filter(|id| id.starts_with(text)));
+        cursor = page.next_cursor.map(|next| format!("&cursor={next}"));
     }
+    only("task", text, found)?.ok_or_else(|| unknown_task(text))
 }
 
 /// The full id of an environment.
 pub(crate) async fn environment(client: &Client, text: &str) -> Result<String, Problem> {
     let page: Page<EnvironmentView> = client.get("/api/v1/envs").await?;
-    let named: Vec<_> = page.items.iter().filter(|env| env.name.as_str() == text).map(|env| env.env_id.to_string()).collect();
-    if !named.is_empty() {
-        return only("environment", text, named);
+    let ids = |is_meant: &dyn Fn(&EnvironmentView) -> bool| -> Vec<String> {
+        page.items.iter().filter(|env| is_meant(env)).map(|env| env.env_id.to_string()).collect()
+    };
+    if let Some(named) = only("repository", text, ids(&|env| env.name.as_str() == text))? {
+        return Ok(named);
     }
-    if text.len() == 36 {
-        return Ok(checked(text)?.to_owned());
+    if is_id(text) {
+        return Ok(text.to_owned());
     }
-    let prefix = checked(text)?;
-    let found = page.items.iter().map(|env| env.env_id.to_string()).filter(|id| id.starts_with(prefix)).collect();
-    only("environment", prefix, found)
+    let found = if is_prefix(text) { ids(&|env| env.env_id.to_string().starts_with(text)) } else { vec![] };
+    let names: Vec<_> = page.items.iter().map(|env| env.name.as_str()).collect();
+    only("repository", text, found)?.ok_or_else(|| unknown_environment(text, &names))
 }
 
-fn checked(text: &str) -> Result<&str, Problem> {
-    let plain = text.chars().all(|c| c.is_ascii_hexdigit() && !c.is_ascii_uppercase() || c == '-');
-    if plain && text.len() >= SHORTEST && text.len() <= 36 {
-        return Ok(text);
-    }
-    let shown: String = text.chars().filter(|c| !c.is_control()).take(60).collect();
-    let detail = format!("`{shown}` is no id, nor the first {SHORTEST} or more characters of one");
-    Err(Problem::new(ProblemKind::Malformed, "malformed_id", detail).hint("`task list` and `env list` show the ids"))
+fn is_id(text: &str) -> bool {
+    text.len() == 36 && is_prefix(text)
 }
 
-fn only(what: &'static str, text: &str, mut found: Vec<String>) -> Result<String, Problem> {
+/// Whether an id can start with this.
+fn is_prefix(text: &str) -> bool {
+    let is_plain = text.chars().all(|c| c.is_ascii_hexdigit() && !c.is_ascii_uppercase() || c == '-');
+    is_plain && (SHORTEST..=36).contains(&text.len())
+}
+
+/// What was typed, for a message.
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// Nothing has this name or an id that starts with it. `names` are those that may have been meant.
+pub(crate) fn unknown_environment(text: &str, names: &[&str]) -> Problem {
+    let detail = format!("no repository named `{}`, and no ID that starts with it", shown(text));
+    let problem = Problem::new(ProblemKind::NotFound, "environment_not_found", detail);
+    let problem = match near(text, names.iter().copied(), 1).first() {
+        Some(name) => problem.hint(format!("did you mean `{name}`?")),
+        None => problem,
+    };
+    let problem = if names.is_empty() { problem } else { problem.hint("list the repositories: codex-orchestrator env list") };
+    short(text, problem.hint("add a repository: codex-orchestrator env add URL"))
+}
+
+fn unknown_task(text: &str) -> Problem {
+    let detail = format!("no task has an ID that starts with `{}`", shown(text));
+    let problem = Problem::new(ProblemKind::NotFound, "task_not_found", detail);
+    short(text, problem.hint("list the tasks: codex-orchestrator task list").hint("list removed tasks: codex-orchestrator trash"))
+}
+
+/// A prefix of three characters may well be right, and is refused only for its length.
+fn short(text: &str, problem: Problem) -> Problem {
+    let is_too_short = !text.is_empty() && text.len() < SHORTEST && text.chars().all(|c| c.is_ascii_hexdigit());
+    if is_too_short { problem.hint(format!("an ID can be shortened to {SHORTEST} characters or more")) } else { problem }
+}
+
+/// The one that was found, if any was. Several are an error that names them.
+fn only(what: &str, text: &str, mut found: Vec<String>) -> Result<Option<String>, Problem> {
     if found.len() > 1 {
-        let detail = format!("`{text}` could be any of {} {what}s", found.len());
-        let problem = Problem::new(ProblemKind::Unusable, "ambiguous_id", detail).hint("give more characters");
+        let several = if what == "repository" { "repositories" } else { "tasks" };
+        let detail = format!("`{text}` matches {} {several}", found.len());
+        let problem =
+            Problem::new(ProblemKind::Unusable, "ambiguous_id", detail).hint("give more characters of one of these IDs:");
         return Err(found.iter().take(5).fold(problem, |problem, id| problem.hint(id.clone())));
     }
-    found.pop().ok_or_else(|| Problem::not_found(what, text))
+    Ok(found.pop())
 }
 
 /// How many characters tell all these ids apart.
@@ -78,18 +111,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_beginning_of_an_id_is_refused() {
+    fn only_what_an_id_can_start_with_is_looked_up() {
         for text in ["", "abc", "../etc", "ABCD", "zzzz", "01a2\n", &"a".repeat(37)] {
-            assert_eq!(checked(text).expect_err("no id").code, "malformed_id");
+            assert!(!is_prefix(text), "{text:?}");
         }
-        assert_eq!(checked("01a2"), Ok("01a2"));
+        assert!(is_prefix("01a2") && !is_id("01a2"));
+        assert!(is_id("01a20685-f510-7660-94a2-000000000000"));
     }
 
     #[test]
     fn an_ambiguous_beginning_names_the_candidates() {
         let problem = only("task", "01a2", vec!["01a2b".to_owned(), "01a2c".to_owned()]).expect_err("two");
-        assert!(problem.code == "ambiguous_id" && problem.hints.contains(&"01a2c".to_owned()), "{problem:?}");
-        assert_eq!(only("task", "01a2", vec![]).expect_err("none").code, "task_not_found");
+        assert_eq!((problem.code.as_ref(), problem.detail.as_str()), ("ambiguous_id", "`01a2` matches 2 tasks"));
+        assert!(problem.hints.contains(&"01a2c".to_owned()), "{problem:?}");
+        assert_eq!(only("task", "01a2", vec![]), Ok(None));
+    }
+
+    #[test]
+    fn an_unknown_repository_is_refused_with_the_nearest_name() {
+        let problem = unknown_environment("appp", &["app", "website"]);
+        assert_eq!(problem.detail, "no repository named `appp`, and no ID that starts with it");
+        assert_eq!(
+            problem.hints,
+            [
+                "did you mean `app`?",
+                "list the repositories: codex-orchestrator env list",
+                "add a repository: codex-orchestrator env add URL",
+            ]
+        );
+        assert_eq!(unknown_environment("nope", &["app"]).hints.len(), 2, "no name is like it");
+        assert_eq!(unknown_environment("nope", &[]).hints, ["add a repository: codex-orchestrator env add URL"]);
+        assert!(unknown_environment("abc", &[]).hints[1].contains("4 characters"), "it could be an id");
+    }
+
+    #[test]
+    fn an_unknown_task_is_refused_without_its_control_characters() {
+        let problem = unknown_task("zz\u{1b}[2J");
+        assert_eq!(
+            (problem.code.as_ref(), problem.detail.as_str()),
+            ("task_not_found", "no task has an ID that starts with `zz[2J`")
+        );
+        assert!(problem.hints[0].contains("task list"), "{problem:?}");
     }
 
     #[test]

@@ -14,9 +14,10 @@ pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usi
             let last = lower.rsplit('/').next().unwrap_or(&lower);
             let alike = strsim::normalized_damerau_levenshtein(&asked, &lower)
                 .max(strsim::normalized_damerau_levenshtein(&asked, last) * 0.95);
-            // A part of a name is meant for it.
+            // A part of a name is meant for it, and so is a short name with one slip.
             let part = asked.len() >= 3 && lower.contains(&asked);
-            let alike = if part { alike.max(ALIKE) } else { alike };
+            let slip = asked.len() >= 3 && strsim::damerau_levenshtein(&asked, &lower) == 1;
+            let alike = if part || slip { alike.max(ALIKE) } else { alike };
             (alike >= ALIKE).then_some((alike, name))
         })
         .collect();
@@ -34,6 +35,8 @@ mod tests {
         let check = |asked: &str, expect: &[&str]| assert_eq!(near(asked, names, 2), expect, "{asked}");
         check("mian", &["main"]);
         check("Main", &["main"]);
+        check("fxi", &["fix"]);
+        check("fx", &[]);
         check("realease/2.1", &["release/2.1", "release/2.0"]);
         check("login-form", &["feature/login-form"]);
         check("login", &["feature/login-form"]);

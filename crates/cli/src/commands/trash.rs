@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use model::api::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, TaskView, TrashItem, TrashKind};
 use model::codex::printable_line;
+use model::near::near;
 use model::problem::{Problem, ProblemKind};
 use reqwest::Method;
 
@@ -70,9 +71,19 @@ async fn find(client: &Client, wanted: &str, kind: TrashKind) -> Result<String, 
             Err(Problem::new(ProblemKind::Unusable, "ambiguous_id", format!("`{wanted}` is the beginning of several"))
                 .hint("`codex-orchestrator trash` lists what can be brought back; give more of the id"))
         }
-        // It may be there already: the server knows.
-        (None, _) => Ok(wanted.to_owned()),
+        (None, _) => restored_already(client, wanted, kind, &items).await,
     }
+}
+
+/// What is not in the trash may have been restored before, which is fine.
+async fn restored_already(client: &Client, wanted: &str, kind: TrashKind, items: &[TrashItem]) -> Result<String, Problem> {
+    let found = if kind == TrashKind::Task { ids::task(client, wanted).await } else { ids::environment(client, wanted).await };
+    found.map_err(|mut problem| {
+        let names =
+            items.iter().filter(|item| item.kind == kind && kind == TrashKind::Environment).map(|item| item.name.as_str());
+        problem.hints = near(wanted, names, 1).into_iter().map(|name| format!("did you mean `{name}`?")).collect();
+        problem.hint("list what can be restored: codex-orchestrator trash")
+    })
 }
 
 pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> Result<ExitCode, Problem> {
