@@ -155,6 +155,50 @@ async fn doctor_needs_no_server_and_starts_none() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("ORCH_WORKER"));
 }
 
+/// The finding of one check, with its level.
+async fn finding(doctor: &mut tokio::process::Command, check: &str) -> (String, String) {
+    let output = doctor.output().await.expect("the binary can be started");
+    let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let finding = found.as_array().into_iter().flatten().find(|finding| finding["check"] == check);
+    let text = |field: &str| finding.and_then(|finding| finding[field].as_str()).unwrap_or_default().to_owned();
+    (text("level"), text("found"))
+}
+
+#[tokio::test]
+async fn doctor_asks_the_running_server_and_looks_in_its_own_shell_only_without_one() {
+    let mut home = demo_home();
+    home.set("ORCH_WORKER", "host");
+    let without_key = home.command(&["doctor", "--json"]);
+    home.set("CODEX_API_KEY", "sk-test-1234");
+    let with_key = home.command(&["doctor", "--json"]);
+    let (mut without_key, mut with_key) = (without_key, with_key);
+    assert_eq!(finding(&mut without_key, "login").await.0, "warning", "no server, and no key in this shell");
+    assert_eq!(finding(&mut with_key, "login").await.0, "ok", "no server, and a key in this shell");
+    assert!(finding(&mut without_key, "server").await.1.contains("used the environment of this shell"));
+
+    said(&home, &["up"]).await;
+    let (level, found) = finding(&mut without_key, "login").await;
+    assert!(level == "ok" && found.contains("CODEX_API_KEY"), "the server has the key: {found}");
+    let (level, found) = finding(&mut without_key, "server").await;
+    assert!(level == "ok" && found.contains("the server made these checks"), "{found}");
+
+    said(&home, &["down"]).await;
+    home.set("CODEX_API_KEY", "");
+    let mut up = home.command(&["up"]);
+    assert!(up.env_remove("CODEX_API_KEY").status().await.expect("it runs").success());
+    assert_eq!(finding(&mut with_key, "login").await.0, "warning", "a key in this shell is not the server's");
+}
+
+#[tokio::test]
+async fn up_fails_when_no_task_could_start() {
+    let mut home = home();
+    assert!(said(&home, &["up"]).await.contains("Next: "));
+    said(&home, &["down"]).await;
+    home.set("ORCH_WORKER", "/no/such/worker");
+    let (code, said) = refused(&home, &["up"]).await;
+    assert!(code == Some(1) && said.contains("no task can start") && said.contains("ORCH_WORKER"), "{said}");
+}
+
 #[tokio::test]
 async fn without_a_worker_no_task_is_started() {
     let (upstream, mut home) = (Upstream::new(), home());

@@ -130,12 +130,18 @@ async fn doctor_shows_the_engine_the_image_and_the_login() {
 }
 
 #[tokio::test]
-async fn up_builds_the_image_that_is_missing_and_starts_the_server_all_the_same() {
+async fn up_builds_the_image_that_is_missing_and_fails_while_no_task_could_start() {
     let home = TestHome::new(BINARY);
     let containers = ScriptedContainers::install(&home);
     containers.answers(r#"{"usable":false,"engine":{"version":"27"},"image":null,"problem":{"code":"x","detail":"no image","hints":["build it"]}}"#);
     let up = run(&home, &["up"], "").await;
-    assert!(up.success && up.stdout.contains("none: no image"), "{} {}", up.stdout, up.stderr);
-    assert!(up.stderr.contains("There is no image"), "{}", up.stderr);
+    assert!(!up.success && up.stdout.contains("none: no image"), "{} {}", up.stdout, up.stderr);
+    assert!(up.stderr.contains("no task can start: no image") && up.stderr.contains("hint:  build it"), "{}", up.stderr);
     assert!(containers.calls().contains(&"codex-docker image build".to_owned()), "{:?}", containers.calls());
+    let scripted = run(&home, &["up", "--json"], "").await;
+    assert!(!scripted.success && scripted.json()["worker"]["problem"] == "no image", "{}", scripted.stdout);
+    containers.answers(r#"{"usable":true,"engine":{"version":"27"},"image":{"name":"x:1"}}"#);
+    assert!(run(&home, &["down"], "").await.success, "the next server asks the engine again");
+    let ready = run(&home, &["up"], "").await;
+    assert!(ready.success && ready.stdout.contains("Next: "), "{} {}", ready.stdout, ready.stderr);
 }

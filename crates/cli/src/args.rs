@@ -29,7 +29,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     /// Show what this is for: a real run of the real Codex CLI with a scripted model, in under a minute
     Demo(DemoArguments),
-    /// Build the image if it is missing, start the server in the background if none runs, and say where it is
+    /// Build the image if it is missing and start the server in the background; fails if no task could start
     Up,
     /// Stop the server; running tasks continue, and the next command starts a server again
     Down,

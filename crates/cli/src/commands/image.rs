@@ -48,7 +48,7 @@ fn build(config: &Config) -> std::io::Result<Command> {
 
 fn said(why: &str) {
     printer::remark(format!("The image could not be built: {why}"));
-    printer::hint("`codex-orchestrator codex-docker image build` tries it again; until then no task can be started");
+    printer::hint("to try again: codex-orchestrator codex-docker image build");
 }
 
 #[cfg(test)]
