@@ -3,6 +3,7 @@
 //! Requests hold plain text as it came; they are parsed into [`crate::names`] by the engine, so that a bad value becomes a
 //! [`Problem`] with a hint and not a parser's complaint.
 
+mod doctor;
 mod publish;
 mod queue;
 mod refs;
@@ -27,6 +28,7 @@ use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
 use crate::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
 
+pub use doctor::{Finding, Level};
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsQuery, RefsView};

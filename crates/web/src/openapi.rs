@@ -135,6 +135,7 @@ mod tests {
         delete /api/v1/tasks/{task_id}
         delete /api/v1/tasks/{task_id}/follow-ups/{number}
         get /api/v1/disk
+        get /api/v1/doctor
         get /api/v1/envs
         get /api/v1/envs/{env_id}
         get /api/v1/envs/{env_id}/refs

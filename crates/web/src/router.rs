@@ -74,6 +74,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(sign_in::create))
         .routes(routes!(sign_in::set_password, sign_in::remove_password))
         .routes(routes!(status::status))
+        .routes(routes!(status::doctor))
         .routes(routes!(status::contract));
     OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics)).nest("/api/v1", api)
 }

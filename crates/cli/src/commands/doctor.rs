@@ -1,11 +1,13 @@
 //! `doctor`: what is needed on this machine, what is missing, and what to do about it. Needs no server, and starts none.
-//! Each finding is one line with its remedy; only a failure changes the exit code.
+//!
+//! A running server checks with its own settings and environment, which are those of its tasks. Only without one does this command
+//! check with the environment of the shell. The finding `server` says which of the two it was. Only a failure changes the exit code.
 
 use std::process::ExitCode;
 
 use engine::Config;
-use engine::doctor::{Finding, Level, findings, running};
-use model::api::ServerStatus;
+use engine::doctor::{Finding, Level, findings};
+use model::api::Page;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 
@@ -13,8 +15,7 @@ use crate::client::Client;
 use crate::printer;
 
 pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem> {
-    let mut findings = findings(config).await;
-    findings.push(server(config).await?);
+    let findings = checked(config).await?;
     if json {
         printer::json(&findings)?;
     } else {
@@ -22,6 +23,22 @@ pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem
     }
     let failed = findings.iter().any(|finding| finding.level == Level::Failure);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+async fn checked(config: &Config) -> Result<Vec<Finding>, Problem> {
+    let client = Client::of(&config.home).await?;
+    let server = if client.answers().await {
+        match client.get::<Page<Finding>>("/api/v1/doctor").await {
+            Ok(page) => return Ok(page.items),
+            Err(problem) if problem.code == "no_such_route" => older(),
+            Err(problem) => return Err(problem),
+        }
+    } else {
+        not_running(config)
+    };
+    let mut findings = findings(config).await;
+    findings.push(server);
+    Ok(findings)
 }
 
 fn print(finding: &Finding) {
@@ -36,18 +53,20 @@ fn print(finding: &Finding) {
     }
 }
 
-async fn server(config: &Config) -> Result<Finding, Problem> {
-    let client = Client::of(&config.home).await?;
-    if client.answers().await {
-        let status: ServerStatus = client.get("/api/v1/status").await?;
-        return Ok(running(&status));
-    }
+/// A server from before an upgrade of this program.
+fn older() -> Finding {
+    let found = "running, but it is an older version that cannot check itself; these checks used the environment of this shell";
+    Finding::new("server", Level::Warning, found).hint("restart it: codex-orchestrator down, then codex-orchestrator up")
+}
+
+fn not_running(config: &Config) -> Finding {
+    let checked_here = "not running; these checks used the environment of this shell";
     let Some(address) = config.listen else {
-        return Ok(Finding::new("server", Level::Ok, "it is not running; any command starts it"));
+        return Finding::new("server", Level::Ok, format!("{checked_here}; any command starts a server"));
     };
-    Ok(match std::net::TcpListener::bind(address) {
-        Ok(_) => Finding::new("server", Level::Ok, format!("it is not running; {address} is free, and any command starts it")),
-        Err(error) => Finding::new("server", Level::Failure, format!("it is not running, and {address} cannot be used: {error}"))
+    match std::net::TcpListener::bind(address) {
+        Ok(_) => Finding::new("server", Level::Ok, format!("{checked_here}; {address} is free, and any command starts a server")),
+        Err(error) => Finding::new("server", Level::Failure, format!("{checked_here}; cannot listen on {address}: {error}"))
             .hint("set ORCH_LISTEN to another address, or to `off`"),
-    })
+    }
 }

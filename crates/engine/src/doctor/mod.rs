@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use model::api::ServerStatus;
+pub use model::api::{Finding, Level};
 use rustix::fs::{Access, access};
-use serde::Serialize;
 
 use crate::config::Config;
 use crate::engine::blocking;
@@ -22,50 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(45);
 /// Below this much free space a clone or a run is likely to fail.
 const LOW_SPACE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Level {
-    /// All is well.
-    Ok,
-    /// Something may go wrong.
-    Warning,
-    /// No task can run.
-    Failure,
-}
-
-/// What was found of one thing.
-#[derive(Debug, Clone, Serialize)]
-pub struct Finding {
-    /// What was looked at.
-    pub check: &'static str,
-    /// How bad it is.
-    pub level: Level,
-    /// What was found, in a line.
-    pub found: String,
-    /// What to do about it.
-    pub hints: Vec<String>,
-}
-
-impl Finding {
-    /// A finding without a remedy.
-    pub fn new(check: &'static str, level: Level, found: impl Into<String>) -> Self {
-        Self { check, level, found: found.into(), hints: vec![] }
-    }
-
-    /// Adds what to do next.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
-        self
-    }
-
-    /// Adds what to do next, where anything is to be done.
-    pub fn hint_unless_ok(self, hint: &str) -> Self {
-        if self.level == Level::Ok { self } else { self.hint(hint) }
-    }
-}
-
-/// What is found without a server. `config` is what the asking program was started with.
+/// What this process finds, with the settings and the environment that it was started with.
 pub async fn findings(config: &Config) -> Vec<Finding> {
     let (at, below) = (config.home.clone(), config.home.clone());
     let mut findings = vec![git(config).await, blocking(move || home(&at)).await, blocking(move || space(&below)).await];
@@ -145,15 +102,16 @@ fn space(home: &Path) -> Finding {
     }
 }
 
-/// A server says itself what a person must see to.
+/// What a running server says of itself. It is the one that made the other findings.
 pub fn running(status: &ServerStatus) -> Finding {
+    let server = format!("running (process {}); the server made these checks, with its own settings and environment", status.pid);
     let all: Vec<_> = status.troubles.iter().chain(&status.hold).collect();
-    let mut told: Vec<_> = all.iter().map(|trouble| trouble.detail.as_str()).collect();
-    told.dedup();
-    if told.is_empty() {
-        return Finding::new("server", Level::Ok, "it is running");
+    let mut reported: Vec<_> = all.iter().map(|trouble| trouble.detail.as_str()).collect();
+    reported.dedup();
+    if reported.is_empty() {
+        return Finding::new("server", Level::Ok, server);
     }
-    let finding = Finding::new("server", Level::Warning, format!("it is running, and says: {}", told.join("; ")));
+    let finding = Finding::new("server", Level::Warning, format!("{server}; it reports: {}", reported.join("; ")));
     all.iter().flat_map(|trouble| &trouble.hints).fold(finding, |finding, hint| finding.hint(hint.clone()))
 }
 

@@ -98,7 +98,7 @@ fn stored_login(config: &Config) -> Finding {
 
 fn key_of_the_environment(config: &Config) -> Option<Finding> {
     let name = KEYS.into_iter().find(|name| config.environment.contains_key(OsStr::new(name)))?;
-    Some(Finding::new("login", Level::Ok, format!("Codex has {name}, in the environment of this program")))
+    Some(Finding::new("login", Level::Ok, format!("Codex uses {name} from the environment")))
 }
 
 async fn codex(worker: &Worker) -> Finding {

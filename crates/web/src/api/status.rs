@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
-use model::api::{ProblemView, ServerStatus};
+use model::api::{Finding, Page, ProblemView, ServerStatus};
 use model::problem::{Problem, ProblemKind};
 
 use crate::openapi::{Refused, openapi};
@@ -63,6 +63,15 @@ pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse,
     responses((status = 200, description = "What this server is and how it is", body = ServerStatus), Refused))]
 pub(crate) async fn status(State(api): State<Api>) -> Json<ServerStatus> {
     Json(api.engine.status())
+}
+
+/// Check what tasks need
+///
+/// Checks git, the home, the disk, the worker and the login with the server's own settings and environment. Takes up to a minute.
+#[utoipa::path(get, path = "/doctor", operation_id = "run_doctor", tag = "server",
+    responses((status = 200, description = "One finding per check, as one page", body = Page<Finding>), Refused))]
+pub(crate) async fn doctor(State(api): State<Api>) -> Json<Page<Finding>> {
+    Json(Page { items: api.engine.doctor().await, next_cursor: None, damaged: vec![] })
 }
 
 /// This contract
