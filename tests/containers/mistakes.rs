@@ -1,6 +1,7 @@
 //! What goes wrong before Codex is reached: each says what is wrong and what to do, and leaves nothing.
 //! No story here starts a container.
 
+use codex_docker::image::DEFAULT_IMAGE;
 use testkit::docker::{base_image, docker};
 
 use crate::hand::Hand;
@@ -10,7 +11,7 @@ fn each_mistake_says_what_is_wrong_and_what_to_do() {
     for (name, value, said) in [
         ("DOCKER_HOST", "unix:///nowhere/docker.sock", "no container engine"),
         ("DOCKER_HOST", "ssh://me@host", "no address of an engine"),
-        ("IMAGE_NAME", "nobody/made-this:1", "no image `nobody/made-this:1`"),
+        ("IMAGE_NAME", "nobody/made-this:1", "image `nobody/made-this:1` not found"),
         ("CODEX_MOUNT_PATHS", "/nowhere/at/all", "`/nowhere/at/all` is not there"),
         ("CODEX_WORKSPACE_DIR", "/nowhere/at/all", "`/nowhere/at/all` is not there"),
         ("CONTAINER_NAME", "-x", "CONTAINER_NAME"),
@@ -25,6 +26,15 @@ fn each_mistake_says_what_is_wrong_and_what_to_do() {
         assert!(failed.stderr.starts_with("error: ") && failed.stderr.contains(said), "{name}={value}: {}", failed.stderr);
         assert!(failed.stderr.contains("hint: "), "{name}={value}: {}", failed.stderr);
     }
+}
+
+#[test]
+fn the_default_image_is_never_pulled_because_nobody_publishes_it() {
+    let failed =
+        Hand::new().with("DOCKER_HOST", "unix:///nowhere/docker.sock").with("IMAGE_NAME", DEFAULT_IMAGE).run(["image", "pull"]);
+    assert_eq!(failed.code, Some(125));
+    assert!(failed.stderr.contains("no image of this project is published"), "no engine was asked: {}", failed.stderr);
+    assert!(failed.stderr.contains("hint: build it: codex-orchestrator codex-docker image build"), "{}", failed.stderr);
 }
 
 #[test]

@@ -72,6 +72,6 @@ async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut
     checked.image = image::status(&docker, image).await?;
     match &checked.image {
         Some(_) => Ok(()),
-        None => Err(crate::run::image_missing(image)),
+        None => Err(image::missing(image)),
     }
 }

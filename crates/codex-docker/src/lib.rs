@@ -98,7 +98,10 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
             return Ok(u8::from(!checked.usable));
         }
         Verb::Harvest(arguments) => return harvest::harvest(&environment, &arguments).await,
-        Verb::Image { command } => image::run(&connect(&environment).await?, command).await?,
+        Verb::Image { command } => {
+            command.check()?;
+            image::run(&connect(&environment).await?, command).await?;
+        }
     }
     Ok(0)
 }

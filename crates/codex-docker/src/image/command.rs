@@ -20,11 +20,11 @@ use crate::failure::Failure;
 pub enum ImageCommand {
     /// Build it here: a Debian with git, ripgrep, build tools and the Codex CLI.
     Build(Box<BuildArguments>),
-    /// Fetch one that somebody else built.
+    /// Pull an image that somebody else built and published.
     Pull {
-        /// Its name.
-        #[arg(env = "IMAGE_NAME", default_value = DEFAULT_IMAGE)]
-        name: String,
+        /// The image to pull, e.g. registry.example.com/team/codex:1. No image of this project is published: build that one.
+        #[arg(env = "IMAGE_NAME", value_name = "REFERENCE")]
+        name: Option<String>,
     },
     /// Say what the image is, and whether it is old.
     Status {
@@ -84,6 +84,25 @@ impl BuildArguments {
     }
 }
 
+impl ImageCommand {
+    /// Refuses what no container engine could do, before one is asked.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        match self {
+            Self::Pull { name } => published(name.as_deref()).map(drop),
+            Self::Build(_) | Self::Status { .. } => Ok(()),
+        }
+    }
+}
+
+/// The image to pull. The default one is only ever built: no registry has it, and whatever a registry has by its name is not ours.
+fn published(name: Option<&str>) -> Result<&str, Failure> {
+    name.filter(|name| *name != DEFAULT_IMAGE).ok_or_else(|| {
+        Failure::new("image_not_published", format!("cannot pull `{DEFAULT_IMAGE}`: no image of this project is published"))
+            .hint("build it: codex-orchestrator codex-docker image build")
+            .hint("or pull another image: codex-orchestrator codex-docker image pull REFERENCE, or set IMAGE_NAME")
+    })
+}
+
 /// Does it, and says on stdout what came of it.
 pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> {
     let mut printer = Printer::stderr();
@@ -101,10 +120,11 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
             crate::answer(&built.name);
         }
         ImageCommand::Pull { name } => {
-            crate::say(&format!("fetching `{name}`"));
-            let fetched = pull(docker, &name, |progress| printer.show(progress)).await?;
+            let name = published(name.as_deref())?;
+            crate::say(&format!("pulling `{name}`"));
+            let fetched = pull(docker, name, |progress| printer.show(progress)).await?;
             drop(printer);
-            crate::say(&format!("fetched `{name}`, {}: {}", spoken_size(fetched.size), judged(&fetched)));
+            crate::say(&format!("pulled `{name}`, {}: {}", spoken_size(fetched.size), judged(&fetched)));
             crate::answer(&fetched.name);
         }
         ImageCommand::Status { name, json } => {
@@ -130,15 +150,14 @@ async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> 
 }
 
 /// What to do without an image.
-fn missing(name: &str) -> Failure {
-    let failure = Failure::new("image_missing", format!("there is no image `{name}`"));
+pub(crate) fn missing(name: &str) -> Failure {
+    let failure = Failure::new("image_missing", format!("image `{name}` not found"));
     if name == names::DEFAULT_IMAGE {
-        failure.hint("build it: codex-docker image build")
-    } else {
-        failure
-            .hint(format!("build it: codex-docker image build --tag {name}"))
-            .hint(format!("or fetch it: codex-docker image pull {name}"))
+        return failure.hint("build it: codex-orchestrator codex-docker image build");
     }
+    failure
+        .hint(format!("pull it: codex-orchestrator codex-docker image pull {name}"))
+        .hint(format!("or build it: codex-orchestrator codex-docker image build --tag {name}"))
 }
 
 fn describe(image: &ImageStatus) -> [String; 6] {
@@ -191,6 +210,24 @@ mod tests {
         assert_eq!(asked(&["--codex-version", "0.75.0", "--tag", "x:1"]).expect("read").tag, "x:1");
         assert_eq!(asked(&["--name", "x:2"]).expect("read").tag, "x:2");
         assert_eq!(asked(&["--npm-registry", "http://mirror/"]).expect("read").registry, "http://mirror");
+    }
+
+    #[test]
+    fn the_default_image_is_built_and_never_pulled() {
+        let pull = |name: Option<&str>| ImageCommand::Pull { name: name.map(str::to_owned) }.check();
+        for name in [None, Some(DEFAULT_IMAGE)] {
+            let failure = pull(name).expect_err("no registry has it");
+            assert_eq!(failure.code, "image_not_published");
+            assert!(failure.hints[0].contains("image build") && failure.hints[1].contains("REFERENCE"), "{failure:?}");
+        }
+        pull(Some("registry.example.com/team/codex:1")).expect("somebody may have published it");
+    }
+
+    #[test]
+    fn only_an_image_that_can_be_pulled_is_recommended_to_be() {
+        let hints = |name: &str| missing(name).hints.join("; ");
+        assert!(!hints(DEFAULT_IMAGE).contains("pull"), "{}", hints(DEFAULT_IMAGE));
+        assert!(hints("registry.example.com/codex:1").contains("image pull registry.example.com/codex:1"));
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod status;
 mod trouble;
 
 pub use build::{Build, build};
+pub(crate) use command::missing;
 pub use command::{ImageCommand, run};
 pub use names::{CODEX_VERSION, DEFAULT_BASE, DEFAULT_IMAGE, DEFAULT_REGISTRY};
 pub use progress::{Printer, Progress};

@@ -28,7 +28,7 @@ use bollard::query_parameters::{
 };
 
 use self::prepare::Prepared;
-pub(crate) use self::prepare::{check_image, image_missing, machine};
+pub(crate) use self::prepare::{check_image, machine};
 pub(crate) use self::watch::{End, Watch};
 use crate::connect::{connect, refused, status_of};
 use crate::failure::Failure;

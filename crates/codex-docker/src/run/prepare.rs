@@ -14,6 +14,7 @@ use crate::connect::{refused, status_of};
 use crate::disk;
 use crate::failure::Failure;
 use crate::folder::{Outputs, RunFolder, Stdin, private_folder};
+use crate::image;
 use crate::inside;
 use crate::proxy::allow::{AllowProxy, Refusal};
 use crate::proxy::broker::{Broker, BrokerSettings, new_token};
@@ -69,16 +70,9 @@ pub(crate) async fn machine(docker: &Docker) -> Result<Machine, Failure> {
 pub(crate) async fn check_image(docker: &Docker, image: &str) -> Result<(), Failure> {
     match docker.inspect_image(image).await {
         Ok(_) => Ok(()),
-        Err(error) if status_of(&error) == Some(404) => Err(image_missing(image)),
+        Err(error) if status_of(&error) == Some(404) => Err(image::missing(image)),
         Err(error) => Err(refused("engine_failed", "the image could not be looked at", &error)),
     }
-}
-
-/// What to do without an image.
-pub(crate) fn image_missing(image: &str) -> Failure {
-    Failure::new("image_missing", format!("there is no image `{image}`"))
-        .hint("build it: codex-docker image build")
-        .hint("or fetch it: codex-docker image pull; or name another one with IMAGE_NAME")
 }
 
 /// Where the locks lie that all processes of a user share.
