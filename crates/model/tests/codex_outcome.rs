@@ -132,7 +132,7 @@ fn a_failed_turn_is_known_by_its_message() {
         run(&[THREAD, TURN, &failed_turn(message)], Exit::Code(1)).fails(code, message);
     }
     let hints = run(&[THREAD, TURN, &failed_turn("401 Unauthorized")], Exit::Code(1)).fails("unauthorized", "401");
-    assert!(hints[0].contains("codex login") && hints[0].contains("CODEX_API_KEY"), "{hints:?}");
+    assert!(hints[0].contains("`codex-orchestrator login`") && hints[0].contains("CODEX_API_KEY"), "{hints:?}");
 }
 
 #[test]
