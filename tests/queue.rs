@@ -104,6 +104,11 @@ async fn no_more_run_than_may_and_the_first_in_is_the_first_out_across_restarts(
     assert_eq!((&queue["running"], &queue["max_parallel_runs"]), (&json!(1), &json!(1)));
     let listed: Vec<_> = queue["items"].as_array().expect("a list").iter().map(|item| item["task_id"].as_str()).collect();
     assert_eq!(listed, [Some(urgent.as_str()), Some(second.as_str()), Some(third.as_str())]);
+    let list = stage.home.get("/api/v1/tasks?group=queued").await.1;
+    let listed = list["items"].as_array().expect("a list").iter();
+    let listed: Vec<_> = listed.map(|task| (task["task_id"].as_str(), task["queue"]["position"].as_u64())).collect();
+    let in_order = [(urgent.as_str(), 1), (second.as_str(), 2), (third.as_str(), 3)];
+    assert_eq!(listed, in_order.map(|(task, place)| (Some(task), Some(place))), "lists agree with the places they show");
     // One that is stopped leaves the queue, and the others move up.
     let (_, stopped) = stage.home.post(&format!("/api/v1/tasks/{second}/stop"), &json!({})).await;
     assert_eq!(stopped["status"], "stopped");

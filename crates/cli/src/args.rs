@@ -395,7 +395,7 @@ pub(crate) enum TaskCommand {
         #[command(flatten)]
         run: PromptArguments,
     },
-    /// List the tasks, newest first
+    /// List the tasks, newest first; with `--group queued`, in the order in which they will start
     List {
         /// Only those of this environment
         #[arg(long, short)]

@@ -175,9 +175,9 @@ impl Engine {
         Ok((self.inner.task_view(&slot), created))
     }
 
-    /// One page of tasks, newest first.
+    /// One page of tasks, newest first. The group `queued` is listed in the order of the queue.
     pub fn tasks(&self, query: &TaskQuery) -> Result<Page<TaskView>, Problem> {
-        let mut page = self.inner.tasks.page(query, |slot| self.inner.task_view(slot))?;
+        let mut page = self.inner.tasks.page(query, &self.inner.queue.order(), |slot| self.inner.task_view(slot))?;
         if query.cursor.is_none() {
             page.damaged.clone_from(&self.inner.damaged_tasks);
         }

@@ -49,6 +49,11 @@ impl Queue {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).places.get(&task).cloned()
     }
 
+    /// The tasks whose runs wait, the next one first.
+    pub(crate) fn order(&self) -> Vec<TaskId> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).order.clone()
+    }
+
     /// Why no run may begin.
     pub(crate) fn hold(&self) -> Option<Hold> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).hold.clone()

@@ -1,6 +1,7 @@
 //! Who runs next. Pure: from the runs that wait, those that are under way and the limits, the ones that may begin.
 //!
 //! First in, first out within a priority; a run that must wait for its environment or its time holds up nobody behind it.
+//! Invariant: runs that wait are listed in the order in which they are expected to start, and their positions count that order.
 
 use std::collections::BTreeMap;
 
@@ -132,9 +133,25 @@ pub struct Plan {
     pub look_again: Option<Timestamp>,
 }
 
+/// When a run is expected to start, compared with others: as soon as there is room, at a known time, or not before somebody
+/// unpauses its environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Start {
+    WhenThereIsRoom,
+    At(Timestamp),
+    WhenUnpaused,
+}
+
 /// Decides who begins.
 pub fn plan(mut waiting: Vec<Waiting>, mut room: Room, now: Timestamp) -> Plan {
-    waiting.sort_by_key(|run| (std::cmp::Reverse(run.priority), run.queued_at, run.task_id));
+    waiting.sort_by_cached_key(|run| {
+        let start = match run.not_before {
+            _ if room.limits.get(&run.env_id).is_some_and(|limit| limit.paused) => Start::WhenUnpaused,
+            Some(time) if time > now => Start::At(time),
+            Some(_) | None => Start::WhenThereIsRoom,
+        };
+        (start, std::cmp::Reverse(run.priority), run.queued_at, run.task_id)
+    });
     let mut total: usize = room.running.values().sum();
     let mut plan = Plan::default();
     for run in waiting {
@@ -240,7 +257,7 @@ mod tests {
         room.limits.insert(env(2), EnvironmentLimit { paused: false, most: Some(1) });
         let plan = plan(vec![run(1, 1, 1), run(2, 2, 2), run(3, 2, 3), run(4, 3, 4)], room, at(9));
         assert_eq!(plan.begin, [id(2), id(4)]);
-        assert_eq!(places(&plan), [(1, 1, WaitsFor::EnvironmentPaused), (3, 2, WaitsFor::EnvironmentLimit)]);
+        assert_eq!(places(&plan), [(3, 1, WaitsFor::EnvironmentLimit), (1, 2, WaitsFor::EnvironmentPaused)]);
     }
 
     #[test]
@@ -248,7 +265,23 @@ mod tests {
         let later = |n, second| Waiting { not_before: Some(at(second)), ..run(n, 1, 1) };
         let plan = plan(vec![later(1, 50), later(2, 40), later(3, 10)], room(10), at(10));
         assert_eq!((plan.begin.clone(), plan.look_again), (vec![id(3)], Some(at(40))));
-        assert_eq!(plan.wait[0].1.not_before, Some(at(50)));
+        assert_eq!(plan.wait.iter().map(|(_, place)| place.not_before).collect::<Vec<_>>(), [Some(at(40)), Some(at(50))]);
+    }
+
+    #[test]
+    fn runs_wait_in_the_order_in_which_they_will_start() {
+        let mut room = room(0);
+        room.limits.insert(env(2), EnvironmentLimit { paused: true, most: None });
+        let later = |n, time| Waiting { not_before: Some(at(time)), ..run(n, 1, 1) };
+        let urgent = Waiting { priority: Priority::High, ..run(6, 1, 30) };
+        let all = vec![run(1, 2, 1), later(2, 60), later(3, 50), run(4, 1, 20), run(5, 1, 10), urgent];
+        let order = [6, 5, 4, 3, 2, 1];
+        let plan = plan(all.clone(), room.clone(), at(40));
+        assert_eq!(places(&plan).iter().map(|place| place.0).collect::<Vec<_>>(), order);
+        assert_eq!(plan.wait.iter().map(|(_, place)| place.position).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        room.hold = Some(Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec![] });
+        let held = super::plan(all, room, at(40));
+        assert_eq!(places(&held).iter().map(|place| place.0).collect::<Vec<_>>(), order, "a hold changes no order");
     }
 
     #[test]

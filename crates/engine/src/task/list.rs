@@ -1,7 +1,9 @@
-//! Pages of tasks: filtered and cut from memory, newest first.
+//! Pages of tasks: filtered and cut from memory, newest first, and those of the queue in its order.
 //!
-//! A cursor is the age of the last task on the page, so that tasks made meanwhile neither repeat nor hide others.
+//! A cursor is the age of the last task on the page, so that tasks made meanwhile neither repeat nor hide others. A cursor of the
+//! queue is the last task itself: where that has started meanwhile, so have those before it, and the page begins at the front.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use model::api::{Page, TaskQuery, TaskView};
@@ -18,20 +20,48 @@ const DEFAULT_LIMIT: usize = 50;
 /// The most tasks per page.
 const MAX_LIMIT: usize = 200;
 
+/// How a cursor of the queue begins.
+const QUEUE_CURSOR: &str = "queue_";
+
 impl TaskTable {
-    /// One page of what the query asks for.
-    pub(crate) fn page(&self, query: &TaskQuery, view: impl Fn(&Arc<TaskSlot>) -> TaskView) -> Result<Page<TaskView>, Problem> {
+    /// One page of what the query asks for. `queue` has the tasks that wait, the next one first.
+    pub(crate) fn page(
+        &self,
+        query: &TaskQuery,
+        queue: &[TaskId],
+        view: impl Fn(&Arc<TaskSlot>) -> TaskView,
+    ) -> Result<Page<TaskView>, Problem> {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         if limit == 0 || limit > MAX_LIMIT {
             return Err(unusable("limit", format!("the limit {limit} is not between 1 and {MAX_LIMIT}")));
         }
         let filter = Filter::parse(query)?;
-        let before = query.cursor.as_deref().map(parse_cursor).transpose()?;
-        let mut found = self.newest(before).into_iter().filter(|slot| filter.takes(slot));
+        let in_order_of_queue = filter.group == Some(TaskGroup::Queued);
+        let candidates = match query.cursor.as_deref() {
+            cursor if in_order_of_queue => self.queued(queue, cursor.map(parse_queue_cursor).transpose()?),
+            cursor => self.newest(cursor.map(parse_cursor).transpose()?),
+        };
+        let mut found = candidates.into_iter().filter(|slot| filter.takes(slot));
         let slots: Vec<_> = found.by_ref().take(limit).collect();
         let more = found.next().is_some();
-        let next_cursor = slots.last().filter(|_| more).map(|slot| write_cursor(slot.age()));
+        let next_cursor = slots.last().filter(|_| more).map(|slot| match filter.group {
+            Some(TaskGroup::Queued) => format!("{QUEUE_CURSOR}{}", slot.id),
+            Some(TaskGroup::NeedsYou | TaskGroup::Running | TaskGroup::Done) | None => write_cursor(slot.age()),
+        });
         Ok(Page { items: slots.iter().map(view).collect(), next_cursor, damaged: vec![] })
+    }
+}
+
+impl TaskTable {
+    /// All tasks in the order of the queue, after one of them. A run that was queued a moment ago has no place yet and comes last.
+    fn queued(&self, queue: &[TaskId], after: Option<TaskId>) -> Vec<Arc<TaskSlot>> {
+        let placed: HashSet<_> = queue.iter().collect();
+        let without_place = self.newest(None).into_iter().rev().filter(|slot| !placed.contains(&slot.id));
+        let mut all: Vec<_> = queue.iter().filter_map(|id| self.get(*id)).chain(without_place).collect();
+        if let Some(last) = after.and_then(|after| all.iter().position(|slot| slot.id == after)) {
+            all.drain(..=last);
+        }
+        all
     }
 }
 
@@ -115,6 +145,12 @@ fn write_cursor((created_at, id): Age) -> String {
     format!("{}_{id}", created_at.as_nanosecond())
 }
 
+fn parse_queue_cursor(text: &str) -> Result<TaskId, Problem> {
+    let parsed = text.strip_prefix(QUEUE_CURSOR).and_then(|id| id.parse().ok());
+    parsed
+        .ok_or_else(|| unusable("cursor", "the cursor is not one of the queue".to_owned()).hint("send `next_cursor` as it came"))
+}
+
 fn parse_cursor(text: &str) -> Result<Age, Problem> {
     let parsed = text.split_once('_').and_then(|(time, id)| {
         let time = jiff::Timestamp::from_nanosecond(time.parse().ok()?).ok()?;
@@ -156,7 +192,7 @@ mod tests {
     }
 
     fn titles(table: &TaskTable, query: &TaskQuery) -> (Vec<String>, Option<String>) {
-        let page = table.page(query, |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
+        let page = table.page(query, &[], |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
         (page.items.iter().map(|task| task.meta.title.to_string()).collect(), page.next_cursor)
     }
 
@@ -177,6 +213,32 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_is_listed_in_its_own_order_without_gaps() {
+        let table = table(&["a", "b", "c", "d", "new"]);
+        let id = |n: u128| TaskId::from_uuid(uuid::Uuid::from_u128(n));
+        let page = |queue: &[TaskId], cursor: Option<String>| {
+            let query = TaskQuery { limit: Some(2), group: Some("queued".to_owned()), cursor, ..TaskQuery::default() };
+            let page = table.page(&query, queue, |slot| TaskView::new(&slot.record(), None, None, None)).expect("a page");
+            let titles: Vec<_> = page.items.iter().map(|task| task.meta.title.to_string()).collect();
+            (titles.join(" "), page.next_cursor)
+        };
+        let queue = [id(1), id(0), id(3), id(2)];
+        let (first, cursor) = page(&queue, None);
+        let (second, next) = page(&queue, cursor.clone());
+        assert_eq!((first.as_str(), second.as_str()), ("b a", "d c"));
+        assert_eq!(page(&queue, next), ("new".to_owned(), None));
+        // The first page has started meanwhile, and left the queue.
+        for gone in [id(0), id(1)] {
+            table.remove(&table.get(gone).expect("there"));
+        }
+        assert_eq!(page(&[id(3), id(2)], cursor.clone()).0, "d c");
+        let wrong = TaskQuery { cursor, ..TaskQuery::default() };
+        let refused =
+            table.page(&wrong, &queue, |slot| TaskView::new(&slot.record(), None, None, None)).expect_err("another list's");
+        assert_eq!(refused.code, "cursor_refused");
+    }
+
+    #[test]
     fn a_filter_takes_environment_status_and_text() {
         let table = table(&["Fix the parser", "Write docs", "fix the build"]);
         let text = TaskQuery { q: Some("FIX".to_owned()), ..TaskQuery::default() };
@@ -192,7 +254,7 @@ mod tests {
     fn a_query_that_makes_no_sense_is_refused() {
         let table = table(&["a"]);
         let refused = |query: TaskQuery| {
-            table.page(&query, |slot| TaskView::new(&slot.record(), None, None, None)).expect_err("it makes no sense").code
+            table.page(&query, &[], |slot| TaskView::new(&slot.record(), None, None, None)).expect_err("it makes no sense").code
         };
         assert_eq!(refused(TaskQuery { limit: Some(0), ..TaskQuery::default() }), "limit_refused");
         assert_eq!(refused(TaskQuery { limit: Some(201), ..TaskQuery::default() }), "limit_refused");

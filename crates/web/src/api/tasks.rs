@@ -45,7 +45,7 @@ pub(crate) async fn create(
 
 /// List tasks
 ///
-/// One page, newest first.
+/// One page, newest first. `group=queued` lists the tasks in the order in which they will start.
 #[utoipa::path(get, path = "/tasks", operation_id = "list_tasks", tag = "tasks",
     params(
         ("env" = Option<String>, Query, description = "Only tasks of this environment"),
