@@ -15,6 +15,7 @@ pub mod own_podman;
 pub mod pages;
 pub mod pictures;
 pub mod power_disk;
+pub mod process;
 pub mod push;
 pub mod receiver;
 pub mod shell_agent;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::process::has_ended;
 use crate::until;
 
 /// How long an engine may take to answer.
@@ -51,11 +52,8 @@ impl Place {
     fn bury_containerd(&self) {
         let file = self.path("exec/containerd/containerd.pid");
         let pid = fs_err::read_to_string(&file).expect("the engine started it");
-        let is_dead = || {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
-            stat.is_empty() || stat.contains(") Z ")
-        };
-        until(START_LIMIT, "the engine's containerd is dead", is_dead);
+        let pid = pid.trim().parse().expect("a process's number");
+        until(START_LIMIT, "the engine's containerd is dead", || has_ended(pid));
         fs_err::remove_file(file).expect("a test's folder can be written");
     }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::containers::Containers;
 use super::world::{World, folders};
 use crate::pictures;
+use crate::process::has_ended;
 
 impl World {
     /// Looks at everything, and notes what is wrong.
@@ -187,6 +188,10 @@ impl World {
         let worktrees = self.home.path().join("tasks");
         let mut left = vec![];
         for process in folders(Path::new("/proc")) {
+            let number = process.file_name().and_then(|name| name.to_str()?.parse().ok());
+            if number.is_none_or(has_ended) {
+                continue;
+            }
             let Ok(environment) = std::fs::read(process.join("environ")) else { continue };
             let is_a_runs = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"ORCH_RUN="));
             let is_here = std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&worktrees))

@@ -7,6 +7,8 @@ use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::process::has_ended;
+
 /// A worker that starts others while it is ended loses this race at some point.
 const ROUNDS: usize = 20;
 
@@ -24,12 +26,11 @@ pub(super) fn end(folder: &Path) {
     }
 }
 
-/// Ended processes that nobody has waited for have neither folder nor arguments, and are not found.
 fn belonging_to(folder: &Path) -> Vec<Pid> {
     let Ok(entries) = fs_err::read_dir("/proc") else { return Vec::new() };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|&pid| pid != std::process::id())
+        .filter(|&pid| pid != std::process::id() && !has_ended(pid))
         .filter(|pid| belongs(*pid, folder))
         .filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
         .collect()

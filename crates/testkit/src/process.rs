@@ -1,0 +1,38 @@
+//! Whether a process still runs, for tests that only know its number.
+//!
+//! A process that has exited stays in `/proc`, and takes signals, until its parent reaps it. An orphan's new parent may take its time,
+//! or never do it, as in a container whose first process is not an init. Such a zombie is gone for every purpose of a test.
+
+/// Whether the process has exited, reaped or not.
+pub fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state follows the name, which is in parentheses and may contain anything.
+    let after_name = stat.iter().rposition(|byte| *byte == b')').and_then(|end| stat.get(end + 2));
+    after_name.is_none_or(|state| matches!(state, b'Z' | b'X' | b'x'))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use rustix::process::{Pid, test_kill_process};
+
+    use super::*;
+
+    #[test]
+    fn a_zombie_has_ended() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("it starts");
+        assert!(!has_ended(child.id()));
+        drop(child.stdin.take());
+        crate::until(std::time::Duration::from_mins(1), "it has exited", || has_ended(child.id()));
+        test_kill_process(Pid::from_child(&child)).expect("nobody has reaped it, so that it still takes signals");
+        assert!(child.wait().expect("our own child").success());
+        assert!(has_ended(child.id()));
+    }
+
+    #[test]
+    fn a_number_that_nobody_has_is_nobody_that_runs() {
+        assert!(has_ended(u32::MAX));
+        assert!(!has_ended(std::process::id()));
+    }
+}
