@@ -71,6 +71,24 @@ async fn one_that_cannot_be_archived_holds_up_no_other_and_is_named() {
 }
 
 #[tokio::test]
+async fn queued_tasks_are_listed_in_the_order_of_the_places_they_show() {
+    let mut stage = Stage::new().await;
+    let paused = serde_json::json!({ "runs": { "paused": true } });
+    assert_eq!(stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &paused).await.0, 200);
+    for (title, priority) in [("second", "normal"), ("third", "normal"), ("last", "low"), ("first", "high")] {
+        let new = serde_json::json!({ "env_id": stage.env, "prompt": "begin", "title": title, "priority": priority });
+        assert_eq!(stage.home.post("/api/v1/tasks", &new).await.0, 201);
+    }
+    stage.home.wait_for("/api/v1/queue", |queue| queue["items"].as_array().map(Vec::len) == Some(4)).await;
+    stage.open("/").await;
+    assert_eq!(titles(&mut stage, "Queued").await, ["first", "second", "third", "last"]);
+    let text = stage.text().await;
+    let places: Vec<_> = (1..=4).map(|place| text.find(&format!("number {place} in the queue")).expect("it is shown")).collect();
+    assert!(places.is_sorted(), "{text}");
+    stage.content();
+}
+
+#[tokio::test]
 async fn an_old_task_that_needs_somebody_is_on_the_first_page() {
     let mut stage = Stage::new().await;
     let old = stage.task("begin; failed \"out of luck\"").await;
