@@ -1,6 +1,7 @@
 //! Processes told apart, signalled and ended: with real ones.
 //! Real programs in temporary folders, awaited by their own words and never by the clock.
 
+use std::path::Path;
 use std::time::Duration;
 
 use engine::exec::process::{
@@ -46,6 +47,7 @@ async fn a_zombie_is_dead_and_an_old_number_is_nobody() {
     // Ended and not reaped: the number is still there, the process is not.
     assert_eq!(ProcessIdentity::of(identity.pid).expect("/proc can be read"), Some(identity.clone()));
     assert!(!identity.is_alive().expect("/proc can be read"));
+    assert!(!identity.has_open(Path::new("/dev/null")).expect("what it had open is closed, and not a secret"));
     assert_eq!(identity.signal(Signal::KILL).expect("nobody is there"), SignalOutcome::AlreadyGone);
     running.reap().await.expect("it is our child");
     assert_eq!(ProcessIdentity::of(identity.pid).expect("/proc can be read"), None);
