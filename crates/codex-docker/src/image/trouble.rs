@@ -69,7 +69,7 @@ const TROUBLES: &[Trouble] = &[
         ],
         what: "a server's certificate is not trusted, as in networks that intercept TLS",
         hints: &[
-            "name your network's certificates: codex-docker image build --ca-file /etc/ssl/certs/ca-certificates.crt",
+            "name your network's certificates: codex-orchestrator codex-docker image build --ca-file /etc/ssl/certs/ca-certificates.crt",
             "if fetching the base failed, the engine itself must trust them: add them to its machine and restart it",
         ],
     },
