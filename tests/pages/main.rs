@@ -1,6 +1,7 @@
 //! The pages as people use them: in a real Chromium, on a phone's screen and a desk's, with a real server behind.
 //! What the browser complains about, such as a violation of a page's policy, fails a test.
 
+mod burst;
 mod circumstances;
 mod hostile;
 mod images;

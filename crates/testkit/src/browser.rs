@@ -294,6 +294,11 @@ impl Browser {
         self.has_scripts = false;
     }
 
+    /// Makes the processor so many times slower for the page.
+    pub async fn slow_down(&mut self, times: u32) {
+        self.ask("Emulation.setCPUThrottlingRate", json!({ "rate": times })).await;
+    }
+
     /// Loads the page anew.
     pub async fn reload(&mut self) {
         self.ask("Page.reload", json!({})).await;

@@ -132,49 +132,6 @@ const followList = (list) => {
   follow(() => list.dataset.live, { changed: again, doing }, again);
 };
 
-// A transcript goes on at its end; who reads further up is only told.
-const followTask = (list) => {
-  const pill = one("#more");
-  const atEnd = () => scrollY + innerHeight > document.documentElement.scrollHeight - 160;
-  const toEnd = () => scrollTo(0, 1e9);
-  let unseen = 0;
-  const tell = () => { pill.hidden = !unseen; pill.textContent = unseen + " new ↓"; };
-  pill.addEventListener("click", () => { unseen = 0; tell(); toEnd(); });
-  addEventListener("scroll", () => { if (atEnd() && unseen) { unseen = 0; tell(); } }, { passive: true });
-  toEnd();
-  let place = list.dataset.live;
-  const entry = (event) => {
-    const [run, offset] = event.lastEventId.split(":");
-    if (offset) place = place.replace(/run=.*/, `run=${run}&offset=${offset}`);
-    const part = document.createElement("template");
-    part.innerHTML = event.data;
-    const next = part.content.firstElementChild;
-    if (!next) return;
-    ages(next);
-    const follows = atEnd();
-    const known = next.id && document.getElementById(next.id);
-    if (known && (known.dataset.open !== undefined || /^(end|run)-/.test(next.id))) known.replaceWith(next);
-    else {
-      list.append(next);
-      if (!follows) { unseen += 1; tell(); }
-    }
-    htmx.process(next);
-    if (follows) toEnd();
-  };
-  const show = (event) => {
-    const state = one("#state");
-    if (state.contains(document.activeElement) && document.activeElement.matches("input, textarea")) return;
-    const part = document.createElement("template");
-    part.innerHTML = event.data;
-    const open = one("details.publish", state)?.open;
-    const next = part.content.firstElementChild;
-    if (open !== undefined && one("details.publish", next)) one("details.publish", next).open = open;
-    ages(next);
-    state.replaceWith(next);
-  };
-  const end = follow(() => place, { entry, state: show, gone: () => { end(); location.href = "/"; } });
-};
-
 // Keys: j and k to the next line and the one before, n and p to the next file or entry, x ticks, c comments, / searches, ? tells.
 const blocks = "li.task, .file, ol.transcript > li";
 const lines = blocks + ", .review .diff tr:not(.note)";
@@ -207,4 +164,3 @@ addEventListener("keydown", (event) => {
 ages();
 fields();
 all("#list[data-live]").forEach(followList);
-all("#transcript[data-live]").forEach(followTask);

@@ -33,12 +33,72 @@ pub(super) struct Whose<'a> {
     pub(super) run: u32,
 }
 
-/// An entry, and the id by which it replaces an earlier one.
+/// An entry of the transcript.
 pub(super) struct Entry {
-    pub(super) id: Option<String>,
-    /// Whether a later word about the same piece of work takes its place.
-    pub(super) is_open: bool,
-    pub(super) html: Markup,
+    /// The id of the piece of work that it shows. A later event about the same work replaces it.
+    id: Option<String>,
+    /// Whether the work is still going on.
+    is_open: bool,
+    /// The offsets behind the first and the last line that it was made from.
+    lines: (u64, u64),
+    body: Markup,
+}
+
+impl Entry {
+    /// The entry as an item of the list. `data-lines` names the lines that it was made from, so that a script can tell
+    /// where an entry is in the log and whether it shows the same lines as another one.
+    fn html(&self, run: u32) -> Markup {
+        let (first, last) = self.lines;
+        html! {
+            li.entry id=[self.id.as_deref()] data-open[self.is_open] data-lines={
+                (run) ":" (first) @if last != first { " " (run) ":" (last) }
+            } { (self.body) }
+        }
+    }
+}
+
+/// Entries of one run in the order in which they first appeared.
+#[derive(Default)]
+pub(super) struct Entries(Vec<Entry>);
+
+impl Entries {
+    /// Appends an entry, or puts it in place of the one about the same work.
+    pub(super) fn push(&mut self, found: Entry) {
+        match self.open(&found) {
+            Some(known) => *known = Entry { lines: (known.lines.0, found.lines.1), ..found },
+            None => self.0.push(found),
+        }
+    }
+
+    /// Updates an entry whose work was still going on. Entries about other work are ignored.
+    pub(super) fn update(&mut self, found: Entry) {
+        if let Some(known) = self.open(&found) {
+            *known = Entry { lines: (known.lines.0, found.lines.1), ..found };
+        }
+    }
+
+    fn open(&mut self, found: &Entry) -> Option<&mut Entry> {
+        found.id.as_ref()?;
+        self.0.iter_mut().rev().find(|known| known.is_open && known.id == found.id)
+    }
+
+    /// Whether some work was still going on.
+    pub(super) fn has_open(&self) -> bool {
+        self.0.iter().any(|entry| entry.is_open)
+    }
+
+    /// The size of their markup in bytes, without the items around it.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|entry| entry.body.0.len()).sum()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn html(&self, run: u32) -> Markup {
+        html! { @for entry in &self.0 { (entry.html(run)) } }
+    }
 }
 
 /// What an event looks like; none for one that tells a reader nothing. `offset` is the one behind its line, and `took` how long the
@@ -47,21 +107,20 @@ pub(super) fn entry(whose: Whose<'_>, offset: u64, event: &CodexEvent, took: Opt
     let (item, is_over) = match event {
         CodexEvent::ItemStarted(item) | CodexEvent::ItemUpdated(item) => (item, false),
         CodexEvent::ItemCompleted(item) => (item, true),
-        CodexEvent::TurnCompleted { .. } => return Some(plain(&html! { p.turn { "turn completed" } })),
+        CodexEvent::TurnCompleted { .. } => return Some(plain(offset, html! { p.turn { "turn completed" } })),
         CodexEvent::ThreadStarted { .. } | CodexEvent::TurnStarted => return None,
         CodexEvent::TurnFailed { .. } | CodexEvent::Error { .. } | CodexEvent::Unknown(_) | CodexEvent::Note(_) => {
-            return generic(whose, offset, event).map(|html| plain(&html));
+            return generic(whose, offset, event).map(|body| plain(offset, body));
         }
     };
     let body = of_item(whose, offset, item, if is_over { Course::Over(took) } else { Course::UnderWay }, event)?;
     // Ids are counted anew in each process, so the run's number belongs to them.
     let id = plain_id(&item.id).map(|id| format!("r{}-{id}", whose.run));
-    let html = html! { li.entry id=[id.as_deref()] data-open[!is_over] { (body) } };
-    Some(Entry { id, is_open: !is_over, html })
+    Some(Entry { id, is_open: !is_over, lines: (offset, offset), body })
 }
 
-fn plain(body: &Markup) -> Entry {
-    Entry { id: None, is_open: false, html: html! { li.entry { (body) } } }
+fn plain(offset: u64, body: Markup) -> Entry {
+    Entry { id: None, is_open: false, lines: (offset, offset), body }
 }
 
 /// An id as Codex counts them. Another one is a stranger's word and no id of a page.
@@ -277,7 +336,28 @@ mod tests {
 
     fn shown(line: &str) -> Option<String> {
         let event = CodexEvent::parse(line.as_bytes());
-        entry(Whose { task: "t", run: 3 }, 10, &event, None).map(|entry| entry.html.into_string())
+        entry(Whose { task: "t", run: 3 }, 10, &event, None).map(|entry| entry.html(3).into_string())
+    }
+
+    #[test]
+    fn later_events_about_open_work_replace_its_entry_and_both_lines_are_named() {
+        let command = |kind: &str, id: &str, offset| {
+            let line = format!(
+                r#"{{"type":"item.{kind}","item":{{"id":"{id}","type":"command_execution","command":"{kind} {id}","status":"completed","exit_code":0}}}}"#
+            );
+            entry(Whose { task: "t", run: 3 }, offset, &CodexEvent::parse(line.as_bytes()), None).expect("an entry")
+        };
+        let mut entries = Entries::default();
+        for (kind, id, offset) in [("started", "a", 10), ("started", "b", 20), ("completed", "a", 30)] {
+            entries.push(command(kind, id, offset));
+        }
+        let html = entries.html(3).into_string();
+        assert!(html.starts_with("<li class=\"entry\" id=\"r3-a\" data-lines=\"3:10 3:30\">"), "{html}");
+        assert!(html.contains("completed a") && !html.contains("started a") && entries.has_open(), "{html}");
+        entries.update(command("completed", "b", 40));
+        entries.update(command("completed", "c", 50));
+        let html = entries.html(3).into_string();
+        assert!(html.contains("data-lines=\"3:20 3:40\"") && !html.contains("r3-c") && !entries.has_open(), "{html}");
     }
 
     #[test]

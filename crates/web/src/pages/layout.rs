@@ -43,15 +43,15 @@ pub(super) fn bare(title: &str, body: &Markup) -> Markup {
 
 /// A page. `body` is its main part.
 pub(super) fn page(title: &str, place: Place, body: &Markup) -> Markup {
-    page_with(None, title, place, body)
+    page_with(&[], title, place, body)
 }
 
-/// A page that has a script of its own, by its address, besides what every page has.
-pub(super) fn page_with_script(script: &str, title: &str, place: Place, body: &Markup) -> Markup {
-    page_with(Some(script), title, place, body)
+/// A page that loads scripts besides the ones that every page loads, by their addresses.
+pub(super) fn page_with_scripts(scripts: &[String], title: &str, place: Place, body: &Markup) -> Markup {
+    page_with(scripts, title, place, body)
 }
 
-fn page_with(script: Option<&str>, title: &str, place: Place, body: &Markup) -> Markup {
+fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Markup {
     let link = |to: Place, href: &str, sign: &str, words: &str| {
         html! {
             a href=(href) aria-current=[(to == place).then_some("page")] { span.sign aria-hidden="true" { (sign) } span { (words) } }
@@ -62,7 +62,7 @@ fn page_with(script: Option<&str>, title: &str, place: Place, body: &Markup) -> 
         html lang="en" {
             head {
                 (head(title))
-                @if let Some(script) = script { script src=(script) defer {} }
+                @for script in scripts { script src=(script) defer {} }
             }
             body {
                 a.skip href="#main" { "To the content" }

@@ -21,11 +21,17 @@ use model::ids::RunNumber;
 use model::problem::Problem;
 use serde::Deserialize;
 
-use super::entry::{self, Whose};
+use super::entry::{self, Entries, Whose};
 use super::session::Signed;
 use super::{PageProblem, task};
 use crate::router::Api;
 use crate::sse;
+
+/// How many lines of a log are read into one message at most.
+const BATCH_LINES: usize = 64;
+
+/// How large the entries of one message may get before the next one is started, in bytes.
+const BATCH_BYTES: usize = 16 * 1024;
 
 /// How long changes are gathered before a list is told.
 const GATHER: Duration = Duration::from_millis(300);
@@ -121,39 +127,52 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
         yield state(&view, &signed);
         loop {
             let Ok(lines) = api.engine.follow(&name, RunNumber(run), offset) else { return };
-            let mut lines = pin!(lines);
+            // Lines that were written at once travel in one message: a burst would otherwise cost a page more than it can do.
+            let mut lines = pin!(lines.ready_chunks(BATCH_LINES));
             let Ok(mut timing) = task::timing_at(&api, &name, run, offset).await else { return };
             let mut ended = false;
-            loop {
+            'run: loop {
                 tokio::select! {
-                    line = lines.next(), if !ended => match line {
-                        // Who was signed out hears no more.
-                        _ if !signed.is_open(&api) => return,
-                        Some(Ok(RunLine::Line { offset: behind, text })) => {
-                            offset = behind;
-                            let whose = Whose { task: &name, run };
-                            let event = CodexEvent::parse(&text);
-                            let took = timing.took(behind, &event, Some(Timestamp::now()));
-                            if let Some(entry) = entry::entry(whose, behind, &event, took) {
-                                yield with_html("entry", &entry.html).id(format!("{run}:{behind}"));
+                    found = lines.next(), if !ended => {
+                        let Some(found) = found.filter(|_| signed.is_open(&api)) else { return };
+                        let mut entries = Entries::default();
+                        for line in found {
+                            match line {
+                                Ok(RunLine::Line { offset: behind, text }) => {
+                                    offset = behind;
+                                    let event = CodexEvent::parse(&text);
+                                    let took = timing.took(behind, &event, Some(Timestamp::now()));
+                                    if let Some(found) = entry::entry(Whose { task: &name, run }, behind, &event, took) {
+                                        entries.push(found);
+                                    }
+                                    if entries.bytes() > BATCH_BYTES {
+                                        yield batch(&std::mem::take(&mut entries), run, offset);
+                                    }
+                                }
+                                Ok(RunLine::Ended(_)) => {
+                                    ended = true;
+                                    if !entries.is_empty() {
+                                        yield batch(&std::mem::take(&mut entries), run, offset);
+                                    }
+                                    if let Ok(view) = api.engine.task(&name) {
+                                        if let Some(found) = view.meta.runs.iter().find(|found| found.number.0 == run) {
+                                            yield with_html("entry", &entry::run_end(found)).id(format!("{run}:{offset}"));
+                                        }
+                                        yield state(&view, &signed);
+                                        if let Some(next) = next_run(&view, run) {
+                                            yield with_html("entry", &entry::run_head(&name, next));
+                                            (run, offset) = (next.number.0, 0);
+                                            break 'run;
+                                        }
+                                    }
+                                }
+                                Err(_) => return,
                             }
                         }
-                        Some(Ok(RunLine::Ended(_))) => {
-                            ended = true;
-                            if let Ok(view) = api.engine.task(&name) {
-                                if let Some(found) = view.meta.runs.iter().find(|found| found.number.0 == run) {
-                                    yield with_html("entry", &entry::run_end(found)).id(format!("{run}:{offset}"));
-                                }
-                                yield state(&view, &signed);
-                                if let Some(next) = next_run(&view, run) {
-                                    yield with_html("entry", &entry::run_head(&name, next));
-                                    (run, offset) = (next.number.0, 0);
-                                    break;
-                                }
-                            }
+                        if !entries.is_empty() {
+                            yield batch(&entries, run, offset);
                         }
-                        Some(Err(_)) | None => return,
-                    },
+                    }
                     event = feed.next() => {
                         let Some((_, event)) = event.filter(|_| signed.is_open(&api)) else { return };
                         let is_ours = match &event {
@@ -173,13 +192,18 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
                         if ended && let Some(next) = next_run(&view, run) {
                             yield with_html("entry", &entry::run_head(&name, next));
                             (run, offset) = (next.number.0, 0);
-                            break;
+                            break 'run;
                         }
                     }
                 }
             }
         }
     }
+}
+
+/// Entries of one run in one message. Its id is the place behind all of them.
+fn batch(entries: &Entries, run: u32, offset: u64) -> Event {
+    with_html("entry", &entries.html(run)).id(format!("{run}:{offset}"))
 }
 
 /// What an agent does, for its row alone.

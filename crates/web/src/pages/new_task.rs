@@ -81,7 +81,7 @@ async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
             a.button.primary href="/environments" { "Repositories" }
         }
     };
-    layout::page_with_script(&assets::images_script(), "New task", Place::New, &body)
+    layout::page_with_scripts(&[assets::images_script()], "New task", Place::New, &body)
 }
 
 /// The models that the newest tasks asked for, each once.

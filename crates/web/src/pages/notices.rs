@@ -43,7 +43,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
         h2 #settings { "Settings" }
         (form(&signed, &view))
     };
-    Ok(Page(layout::page_with_script(&assets::notices_script(), "Notices", Place::Settings, &body)))
+    Ok(Page(layout::page_with_scripts(&[assets::notices_script()], "Notices", Place::Settings, &body)))
 }
 
 fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Problem> {

@@ -16,7 +16,7 @@ use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
 
 use super::confirm::{self, Question};
-use super::entry::{self, Entry, Whose};
+use super::entry::{self, Entries, Whose};
 use super::form;
 use super::layout::{self, Place, button_form, form_token};
 use super::session::{Signed, SignedForm};
@@ -46,7 +46,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
                     @for run in &view.meta.runs[..view.meta.runs.len() - 1] {
                         (entry::run_head(&id, run))
                         li.entry.older { a.button href={ "/tasks/" (id) "/runs/" (run.number.0) "/older" }
-                            hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Show what happened" } }
+                            hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Load events" } }
                         (entry::run_end(run))
                     }
                 }
@@ -56,7 +56,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
         button #more.pill type="button" hidden { "new below" }
         (composer(&view, &signed))
     };
-    Ok(Page(layout::page_with_script(&assets::images_script(), &title, Place::Tasks, &body)))
+    Ok(Page(layout::page_with_scripts(&[assets::images_script(), assets::transcript_script()], &title, Place::Tasks, &body)))
 }
 
 /// The end of a run's transcript, and the offset behind it.
@@ -75,7 +75,7 @@ async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64
 
 fn older_link(id: &str, run: u32, before: u64) -> Markup {
     let href = format!("/tasks/{id}/runs/{run}/older?before={before}");
-    html! { li.entry.older { a.button href=(href) hx-get=(href) hx-target="closest li" hx-swap="outerHTML" { "Show what came before" } } }
+    html! { li.entry.older { a.button href=(href) hx-get=(href) hx-target="closest li" hx-swap="outerHTML" { "Load earlier events" } } }
 }
 
 /// What was under way in a run at this place of its log, and since when.
@@ -94,20 +94,29 @@ async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<(Mar
     let window = api.engine.log_window(id, RunNumber(run), before, WINDOW_BYTES).await?;
     let whose = Whose { task: id, run };
     let mut timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
-    let mut entries: Vec<Entry> = vec![];
-    for (offset, line) in &window.lines {
+    let mut entries = Entries::default();
+    let mut shown = |offset, line: &[u8]| {
         let event = CodexEvent::parse(line);
-        let took = timing.took(*offset, &event, None);
-        let Some(found) = entry::entry(whose, *offset, &event, took) else { continue };
-        // The newest word about a piece of work takes the place of the older ones.
-        let same =
-            found.id.as_ref().and_then(|id| entries.iter().rposition(|known| known.is_open && known.id.as_ref() == Some(id)));
-        match same {
-            Some(at) => entries[at] = found,
-            None => entries.push(found),
+        let took = timing.took(offset, &event, None);
+        entry::entry(whose, offset, &event, took)
+    };
+    for (offset, line) in &window.lines {
+        if let Some(found) = shown(*offset, line) {
+            entries.push(found);
         }
     }
-    Ok((html! { @for entry in &entries { (entry.html) } }, window.start, window.end))
+    // Work that was still going on at the end of an earlier part: its result is in the part behind it.
+    if let Some(before) = before
+        && entries.has_open()
+    {
+        let next = api.engine.log_window(id, RunNumber(run), Some(before.saturating_add(WINDOW_BYTES)), WINDOW_BYTES).await?;
+        for (offset, line) in next.lines.iter().filter(|(offset, _)| *offset > before) {
+            if let Some(found) = shown(*offset, line) {
+                entries.update(found);
+            }
+        }
+    }
+    Ok((entries.html(run), window.start, window.end))
 }
 
 #[derive(Deserialize)]

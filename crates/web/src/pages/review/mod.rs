@@ -178,7 +178,7 @@ pub(crate) async fn page(
         }
         button #selected.pill type="button" hidden { "Comment on what is selected" }
     };
-    Ok(Page(layout::page_with_script(&assets::review_script(), "Changes", Place::Tasks, &body)))
+    Ok(Page(layout::page_with_scripts(&[assets::review_script()], "Changes", Place::Tasks, &body)))
 }
 
 /// What stands above the files: which changes, how many, and how far they were looked at.

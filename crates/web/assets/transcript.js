@@ -1,0 +1,106 @@
+// The transcript of a task. It follows the end, tells readers further up that there is more, and stays small and smooth however
+// much an agent writes.
+"use strict";
+(() => {
+  const list = one("#transcript[data-live]");
+  const pill = one("#more");
+  // How many entries are kept, and how much is added per frame: characters of markup, and milliseconds.
+  const MOST = 500, FRAME_SIZE = 24e3, FRAME_TIME = 8;
+  const atEnd = () => scrollY + innerHeight > document.documentElement.scrollHeight - 160;
+  const toEnd = () => scrollTo(0, 1e9);
+  const parsed = (html) => {
+    const part = document.createElement("template");
+    part.innerHTML = html;
+    ages(part.content);
+    return part.content;
+  };
+  let place = list.dataset.live, unseen = 0, visit = 0, queue = [], news, frame;
+  const tell = () => { pill.hidden = !unseen; pill.textContent = unseen + " new ↓"; };
+  const seen = () => { unseen = 0; tell(); };
+  pill.addEventListener("click", () => { seen(); toEnd(); });
+  addEventListener("scroll", () => { if (unseen && atEnd()) seen(); }, { passive: true });
+  toEnd();
+
+  const words = (it) => it.dataset.lines?.split(" ") || [];
+  const older = (it) => it?.matches(".older");
+  // The link that loads dropped entries.
+  const link = (word) => {
+    const [run, before] = word.split(":");
+    const href = location.pathname + `/runs/${run}/older?before=${before}`;
+    return one("li", parsed(`<li class="entry older"><a class="button" href="${href}" hx-get="${href}" hx-target="closest li" hx-swap="outerHTML">Load earlier events</a></li>`));
+  };
+  const drop = (entries) => entries.forEach((it, n) => {
+    const [before, after] = [it.previousElementSibling, it.nextElementSibling];
+    if (older(before)) before.remove();
+    // The last one in a row is replaced by the link.
+    if (older(after) || after && after === entries[n + 1]) return it.remove();
+    const left = link(words(it)[0]);
+    it.replaceWith(left);
+    htmx.process(left);
+  });
+
+  const add = (next, out, follows) => {
+    const known = next.id && (document.getElementById(next.id) || out.getElementById(next.id));
+    if (known && (known.dataset.open !== undefined || /^(end|run)-/.test(next.id))) {
+      if (next.dataset.lines) next.dataset.lines = words(known)[0] + " " + words(next).pop();
+      next.visit = known.visit;
+      known.replaceWith(next);
+    } else {
+      next.visit = follows ? 0 : visit;
+      if (!follows) unseen += 1;
+      out.append(next);
+    }
+  };
+  const show = (html) => {
+    const state = one("#state");
+    if (state.contains(document.activeElement) && document.activeElement.matches("input, textarea")) return;
+    const next = parsed(html).firstElementChild;
+    const open = one("details.publish", state)?.open;
+    if (open !== undefined && one("details.publish", next)) one("details.publish", next).open = open;
+    state.replaceWith(next);
+  };
+  // Runs once per frame: reads the layout before the first change, and writes it after the last.
+  const flush = () => {
+    const follows = atEnd(), out = document.createDocumentFragment(), live = [];
+    const until = performance.now() + FRAME_TIME;
+    for (let size = 0; queue.length && size < FRAME_SIZE && performance.now() < until;) {
+      const html = queue.shift();
+      size += html.length;
+      for (const next of [...parsed(html).children]) {
+        add(next, out, follows);
+        if (one("[hx-get]", next)) live.push(next);
+      }
+    }
+    list.append(out);
+    live.forEach((it) => htmx.process(it));
+    // While somebody reads further up, only entries that came since then are dropped.
+    if (follows) visit += 1;
+    drop([...list.children].filter((it) => it.dataset.lines && (follows || it.visit === visit)).slice(0, -MOST));
+    if (news) { show(news); news = ""; }
+    if (follows) toEnd();
+    if (unseen) tell();
+    frame = 0;
+    if (queue.length) later();
+  };
+  const later = () => { frame ||= requestAnimationFrame(flush); };
+  const entry = (event) => {
+    const [run, offset] = event.lastEventId.split(":");
+    if (offset) place = place.replace(/run=.*/, `run=${run}&offset=${offset}`);
+    queue.push(event.data);
+    later();
+  };
+  const state = (event) => { news = event.data; later(); };
+  const end = follow(() => place, { entry, state, gone: () => { end(); location.href = "/"; } });
+
+  // Loaded entries can overlap with those that are there: show each line of the log once.
+  document.addEventListener("htmx:after:swap", () => {
+    const known = new Set(), ends = {};
+    for (const it of [...list.children]) {
+      const [, run, before] = older(it) && /(\d+)\/older\?before=(\d+)/.exec(it.firstChild.href) || [];
+      if (run && ends[run] >= +before || words(it).some((word) => known.has(word))) { it.remove(); continue; }
+      words(it).forEach((word) => known.add(word));
+      const [own, first] = (words(it)[0] || "").split(":");
+      if (own) ends[own] = +first;
+    }
+  });
+})();
