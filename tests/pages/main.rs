@@ -6,6 +6,7 @@ mod circumstances;
 mod hostile;
 mod images;
 mod list;
+mod lost;
 mod notices;
 mod repositories;
 mod review;

@@ -123,15 +123,15 @@ fn is_own_name(name: &str, address: SocketAddr) -> bool {
 pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
     match guard.check(request.method(), request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
-        Err(problem) if is_for_a_page(&request) => PageProblem::from(problem).into_response(),
+        Err(problem) if wants_page(request.headers(), request.uri().path()) => PageProblem::from(problem).into_response(),
         Err(problem) => ProblemResponse::from(problem).into_response(),
     }
 }
 
-/// Whether a person sees the answer as it is.
-fn is_for_a_page(request: &Request) -> bool {
-    let accepts = request.headers().get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
-    accepts.is_some_and(|accepts| accepts.contains("text/html")) && !request.uri().path().starts_with("/api/")
+/// Whether a person will see the answer as it is.
+pub(crate) fn wants_page(headers: &HeaderMap, path: &str) -> bool {
+    let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
+    accepts.is_some_and(|accepts| accepts.contains("text/html")) && path != "/api" && !path.starts_with("/api/")
 }
 
 fn asked_host(uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
@@ -330,7 +330,7 @@ mod tests {
     fn a_browser_is_told_on_a_page_and_a_program_in_json() {
         let is_page = |path: &str, accepts: &str| {
             let request = Request::builder().uri(path).header(header::ACCEPT, accepts).body(axum::body::Body::empty());
-            is_for_a_page(&request.expect("a request"))
+            wants_page(request.expect("a request").headers(), path)
         };
         let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
         assert!(is_page("/sign-in", browser));

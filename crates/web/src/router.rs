@@ -83,23 +83,38 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
 pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
     let token = Token::new(api.engine.token());
     let work = api.work.clone();
-    let mut open: Router = open_routes().with_state(api.clone()).into();
-    if let Door::Tcp(_) = door {
-        // They ask for a session themselves.
-        open = open.merge(pages::routes().with_state(api.clone()));
+    let open: Router = open_routes().with_state(api.clone()).into();
+    let closed: Router = closed_routes().with_state(api.clone()).into();
+    let guard = Guard::new(door, allowed_hosts);
+    match door {
+        Door::Unix => guarded(open, closed, token, guard, work),
+        Door::Tcp(_) => {
+            // Pages ask for a session themselves.
+            let open = open.merge(pages::routes().with_state(api.clone()));
+            let lost = from_fn_with_state(api, pages::lost::no_route);
+            let open = open.method_not_allowed_fallback(problem::no_method);
+            layered(open.merge(checked(closed, token, &guard).layer(lost)), guard, work)
+        }
     }
-    let closed: Router = closed_routes().with_state(api).into();
-    guarded(open, closed, token, Guard::new(door, allowed_hosts), work)
 }
 
+/// The routes and the layers of a listener without pages.
 fn guarded(open: Router, closed: Router, token: Token, guard: Guard, work: TaskTracker) -> Router {
-    let open = open.method_not_allowed_fallback(problem::no_method);
+    let closed = checked(closed, token, &guard);
+    layered(open.method_not_allowed_fallback(problem::no_method).merge(closed), guard, work)
+}
+
+/// The routes that need a token over TCP, and the answer to paths that no route has.
+fn checked(closed: Router, token: Token, guard: &Guard) -> Router {
     let closed = closed.fallback(problem::no_route).method_not_allowed_fallback(problem::no_method);
-    let closed = match guard.door() {
+    match guard.door() {
         Door::Unix => closed,
         Door::Tcp(_) => closed.layer(from_fn_with_state(token, auth::require)),
-    };
-    open.merge(closed)
+    }
+}
+
+fn layered(routes: Router, guard: Guard, work: TaskTracker) -> Router {
+    routes
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(work, finish))

@@ -15,6 +15,8 @@ pub(super) enum Place {
     New,
     Environments,
     Settings,
+    /// Nowhere in particular, such as a page about an error.
+    Elsewhere,
 }
 
 fn head(title: &str) -> Markup {

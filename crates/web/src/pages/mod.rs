@@ -1,7 +1,7 @@
 //! The pages: hand work over, follow it and review it, from a phone or a desk. Plain links and forms first, made live where a
 //! script runs.
 //!
-//! * [`session`]: signing in, and what every form carries. [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: what all pages share.
+//! * [`session`], [`back`]: signing in, what every form carries, and where a browser goes then. [`lost`]: addresses that lead to no page. [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: what all pages share.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
 //! * [`upload`], [`images`]: images on their way in, and shown.
@@ -13,6 +13,7 @@
 //! attribute's name, a link that runs something, or a style.
 
 mod assets;
+mod back;
 mod browser;
 mod colour;
 mod confirm;
@@ -23,6 +24,7 @@ mod form;
 mod images;
 mod layout;
 mod live;
+pub(crate) mod lost;
 mod new_task;
 mod notices;
 mod refs;
@@ -41,13 +43,15 @@ mod upload;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::{Markup, html};
 use model::api::ProblemView;
-use model::problem::Problem;
+use model::problem::{Problem, ProblemKind};
 use tower_http::compression::CompressionLayer;
 
+use self::layout::Place;
 use crate::router::Api;
 
 /// What a page may load and do: our own files, and nothing that stands in the page itself. A blob is an image that somebody chose
@@ -106,6 +110,8 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/manifest.webmanifest", get(assets::manifest))
         .route("/sw.js", get(assets::service_worker))
         .route("/assets/{name}", get(assets::file))
+        .method_not_allowed_fallback(lost::no_method)
+        .layer(from_fn(lost::as_page))
         // Event streams are left alone by it, and so is what is compressed already.
         .layer(CompressionLayer::new())
 }
@@ -134,7 +140,9 @@ pub(crate) struct PageProblem(Problem);
 
 impl From<Problem> for PageProblem {
     fn from(problem: Problem) -> Self {
-        Self(problem)
+        // In the address of a page, an id that cannot be read is one that does not exist.
+        let kind = if problem.code == "malformed_id" { ProblemKind::NotFound } else { problem.kind };
+        Self(Problem { kind, ..problem })
     }
 }
 
@@ -150,7 +158,18 @@ impl IntoResponse for PageProblem {
                 p { a.button href="/" { "All tasks" } }
             }
         };
-        html_response(status, layout::bare(&view.title, &body))
+        // People who are not let in have no way around.
+        let page = match self.0.kind {
+            ProblemKind::Unauthenticated | ProblemKind::Forbidden | ProblemKind::TooMany => layout::bare(&view.title, &body),
+            ProblemKind::Malformed
+            | ProblemKind::NotFound
+            | ProblemKind::WrongState
+            | ProblemKind::TooLarge
+            | ProblemKind::Unusable
+            | ProblemKind::Unavailable
+            | ProblemKind::Internal => layout::page(&view.title, Place::Elsewhere, &body),
+        };
+        html_response(status, page)
     }
 }
 

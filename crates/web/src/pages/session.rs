@@ -5,7 +5,7 @@
 
 use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use engine::PushSubscription;
 use maud::html;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 
-use super::{Answer, Page, PageProblem, layout, see};
+use super::{Page, PageProblem, back, layout, see};
 use crate::router::Api;
 
 /// The cookie's name.
@@ -47,6 +47,11 @@ impl Signed {
         Err(form_refused("the form is not of this session"))
     }
 
+    /// The session of a request, where it has an open one.
+    pub(super) fn of(api: &Api, headers: &HeaderMap) -> Option<Self> {
+        cookie(headers).filter(|secret| api.engine.is_signed_in(secret)).map(|secret| Self { secret })
+    }
+
     /// Whether the session still holds: a page may be open for longer.
     pub(crate) fn is_open(&self, api: &Api) -> bool {
         api.engine.is_signed_in(&self.secret)
@@ -67,10 +72,7 @@ impl FromRequestParts<Api> for Signed {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
-        match cookie(&parts.headers).filter(|secret| api.engine.is_signed_in(secret)) {
-            Some(secret) => Ok(Self { secret }),
-            None => Err(see("/sign-in")),
-        }
+        Self::of(api, &parts.headers).ok_or_else(|| back::to_sign_in(&parts.method, &parts.uri))
     }
 }
 
@@ -130,21 +132,25 @@ pub(super) fn form_refused(detail: &str) -> PageProblem {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct Code {
+pub(crate) struct Asked {
     #[serde(default)]
     code: String,
+    next: Option<String>,
 }
 
-/// What the form of the sign-in page sends: a code, or a password.
+/// What the form of the sign-in page sends: a code or a password, and where to go then.
 #[derive(Deserialize)]
 pub(crate) struct SignIn {
     #[serde(default)]
     code: String,
     password: Option<Secret>,
+    next: Option<String>,
 }
 
 /// A code is redeemed by a tap, not by the link alone: whatever looks at links before people do would use it up.
-pub(crate) async fn page(State(api): State<Api>, Query(Code { code }): Query<Code>) -> Answer {
+pub(crate) async fn page(State(api): State<Api>, Query(Asked { code, next }): Query<Asked>) -> Response {
+    let next = next.as_deref().map(back::local);
+    let then = html! { @if let Some(next) = next { input type="hidden" name="next" value=(next); } };
     let has_password = api.engine.has_password().await;
     let body = html! {
         main.narrow {
@@ -152,6 +158,7 @@ pub(crate) async fn page(State(api): State<Api>, Query(Code { code }): Query<Cod
             @if code.is_empty() {
                 @if has_password {
                     form.stack method="post" action="/sign-in" {
+                        (then)
                         // Password managers want somebody's name.
                         input.visually-hidden type="text" name="username" value="codex-orchestrator" autocomplete="username" tabindex="-1" aria-hidden="true" readonly;
                         label for="password" { "Password" }
@@ -165,6 +172,7 @@ pub(crate) async fn page(State(api): State<Api>, Query(Code { code }): Query<Cod
                 p { "It shows a link and a picture of it for a phone, good for one browser and ten minutes." }
             } @else {
                 form method="post" action="/sign-in" {
+                    (then)
                     input type="hidden" name="code" value=(code);
                     p { "Stay signed in on this browser for 90 days?" }
                     button.primary type="submit" { "Sign in" }
@@ -172,13 +180,15 @@ pub(crate) async fn page(State(api): State<Api>, Query(Code { code }): Query<Cod
             }
         }
     };
-    Ok(Page(layout::bare("Sign in", &body)))
+    let page = Page(layout::bare("Sign in", &body)).into_response();
+    // A link from the terminal knows nothing of the page that was asked for.
+    with_cookies(page, next.map(back::remembering))
 }
 
 pub(crate) async fn sign_in(
     State(api): State<Api>,
     headers: HeaderMap,
-    Form(SignIn { code, password }): Form<SignIn>,
+    Form(SignIn { code, password, next }): Form<SignIn>,
 ) -> Result<Response, PageProblem> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let label = text(header::USER_AGENT);
@@ -198,19 +208,21 @@ pub(crate) async fn sign_in(
     // A browser says by which scheme it came, also through a proxy that ends TLS.
     let secure = if text(header::ORIGIN).starts_with("https://") { "; Secure" } else { "" };
     let cookie = format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={LIFE_SECONDS}{secure}");
-    Ok(with_cookie(&cookie))
+    let next = next.or_else(|| back::remembered(&headers)).unwrap_or_default();
+    Ok(with_cookies(see(back::local(&next)), [cookie, back::forgetting()]))
 }
 
 pub(crate) async fn sign_out(State(api): State<Api>, SignedForm(signed, ()): SignedForm<()>) -> Result<Response, PageProblem> {
     api.engine.sign_out(&signed.id(&api))?;
-    Ok(with_cookie(&format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")))
+    Ok(with_cookies(see("/"), [format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")]))
 }
 
-fn with_cookie(cookie: &str) -> Response {
-    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, "/")]).into_response();
-    let mut value = HeaderValue::from_str(cookie).expect("digits and our own words are a header's value");
-    value.set_sensitive(true);
-    response.headers_mut().insert(header::SET_COOKIE, value);
+fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = String>) -> Response {
+    for cookie in cookies {
+        let mut value = HeaderValue::from_str(&cookie).expect("digits and our own words are a header's value");
+        value.set_sensitive(true);
+        response.headers_mut().append(header::SET_COOKIE, value);
+    }
     response
 }
 

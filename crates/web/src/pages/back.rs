@@ -1,0 +1,140 @@
+//! Where a browser goes once it has signed in: to the page that it asked for.
+//!
+//! The address travels in the sign-in page's own address and form, and in a short-lived cookie for browsers that sign in with a
+//! link. Invariant: only a path on this server is followed, whoever wrote it.
+
+use axum::http::{HeaderMap, Method, Uri, header};
+use axum::response::Response;
+
+use super::{lost, see};
+
+/// Remembers the page between the sign-in page and the one-time link, which is opened on its own.
+const COOKIE: &str = "orch_next";
+
+/// How long that is, in seconds. A link is valid for ten minutes.
+const LIFE_SECONDS: u32 = 1800;
+
+/// The longest address that is followed.
+const LONGEST: usize = 2000;
+
+/// An address on this server, as a path with its query. Everything else is the list of tasks.
+pub(super) fn local(address: &str) -> &str {
+    // Browsers read `//` and `/\` as the start of another host, and ignore tabs and line ends wherever they are.
+    let is_local = address.starts_with('/')
+        && !address.starts_with("//")
+        && address.len() <= LONGEST
+        && address.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+    if is_local { address } else { "/" }
+}
+
+/// Sends a browser to sign in, and from there to what it asked for; from a form, to the page that the form is on.
+pub(super) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
+    let asked = match (method, uri.path()) {
+        (&Method::GET | &Method::HEAD, path) => uri.path_and_query().map_or(path, |asked| asked.as_str()).to_owned(),
+        // A browser has kept the draft of a new task.
+        (_, "/tasks") => "/tasks/new".to_owned(),
+        (_, path) => lost::page_of(path),
+    };
+    match local(&asked) {
+        "/" => see("/sign-in"),
+        asked => see(&format!("/sign-in?next={}", encoded(asked))),
+    }
+}
+
+/// The value of a `Set-Cookie` header that remembers an address.
+pub(super) fn remembering(address: &str) -> String {
+    format!("{COOKIE}={}; Path=/sign-in; HttpOnly; SameSite=Strict; Max-Age={LIFE_SECONDS}", encoded(address))
+}
+
+/// The value of a `Set-Cookie` header that forgets it.
+pub(super) fn forgetting() -> String {
+    format!("{COOKIE}=; Path=/sign-in; HttpOnly; SameSite=Strict; Max-Age=0")
+}
+
+/// The address that a browser remembers.
+pub(super) fn remembered(headers: &HeaderMap) -> Option<String> {
+    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut values =
+        all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    let pair = format!("next={}", values.next()?);
+    form_urlencoded::parse(pair.as_bytes()).next().map(|(_, address)| address.into_owned())
+}
+
+fn encoded(address: &str) -> String {
+    form_urlencoded::byte_serialize(address.as_bytes()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_a_path_on_this_server_is_followed() {
+        for fine in [
+            "/",
+            "/tasks/01a2",
+            "/tasks/01a2/changes?run=2&view=split",
+            "/?q=a+b%20c&status=failed",
+            "/tasks/1?x=//y",
+            "/%2F/evil",
+        ] {
+            assert_eq!(local(fine), fine);
+        }
+        let long = format!("/{}", "a".repeat(LONGEST));
+        for hostile in [
+            "",
+            "tasks",
+            "//evil.example",
+            "///evil.example",
+            "/\\evil.example",
+            "\\\\evil.example",
+            "/tasks\\..\\evil",
+            "http://evil.example",
+            "https:evil.example",
+            "http:",
+            "javascript:alert(1)",
+            "data:text/html,x",
+            " /tasks",
+            "/\t/evil.example",
+            "/\n/evil.example",
+            "/\r\nSet-Cookie: a=b",
+            "/tasks\0",
+            "/tasks\u{7f}",
+            "/t\u{e4}sks",
+            "/ /evil.example",
+            "@evil.example",
+            "?next=/",
+            &long,
+        ] {
+            assert_eq!(local(hostile), "/", "{hostile:?}");
+        }
+    }
+
+    #[test]
+    fn a_form_leads_back_to_its_page_and_a_page_to_itself_with_its_query() {
+        let sent_to = |method: Method, uri: &str| {
+            let response = to_sign_in(&method, &uri.parse().expect("an address"));
+            response.headers()[header::LOCATION].to_str().expect("text").to_owned()
+        };
+        assert_eq!(sent_to(Method::GET, "/"), "/sign-in");
+        assert_eq!(sent_to(Method::GET, "/tasks/01a2?a=b&c=%20"), "/sign-in?next=%2Ftasks%2F01a2%3Fa%3Db%26c%3D%2520");
+        assert_eq!(sent_to(Method::HEAD, "/settings"), "/sign-in?next=%2Fsettings");
+        assert_eq!(sent_to(Method::POST, "/tasks/01a2/push"), "/sign-in?next=%2Ftasks%2F01a2");
+        assert_eq!(sent_to(Method::POST, "/tasks"), "/sign-in?next=%2Ftasks%2Fnew");
+        assert_eq!(sent_to(Method::POST, "/tasks/selected"), "/sign-in");
+        assert_eq!(sent_to(Method::GET, "//evil.example"), "/sign-in");
+    }
+
+    #[test]
+    fn what_a_browser_remembers_is_what_it_asked_for() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(remembered(&headers), None);
+        let asked = "/tasks/01a2?a=b&c=%20d;e";
+        let cookie = remembering(asked);
+        let pair = cookie.split(';').next().expect("a pair");
+        headers.insert(header::COOKIE, HeaderValue::from_str(&format!("a=b; {pair}")).expect("a value"));
+        assert_eq!(remembered(&headers).as_deref(), Some(asked));
+    }
+}
