@@ -34,7 +34,10 @@ async fn the_address_of_a_form_opens_the_page_that_the_form_is_on() {
     let forms = [
         vec![("/tasks".to_owned(), "/".to_owned()), ("/tasks/selected".to_owned(), "/".to_owned())],
         vec![("/sign-out".to_owned(), "/".to_owned())],
-        below(&task, &["say", "continue", "archive", "push", "update", "feedback", "follow-ups/1", "follow-ups/1/remove"]),
+        below(
+            &task,
+            &["say", "continue", "retry", "archive", "push", "update", "feedback", "follow-ups/1", "follow-ups/1/remove"],
+        ),
         below(&format!("{task}/changes"), &["viewed"]),
         below(&environment, &["fetch", "retry"]),
         below("/settings/notices", &["ntfy/test", "devices", "devices/1/test", "devices/1/remove"]),

@@ -9,6 +9,7 @@ mod list;
 mod lost;
 mod notices;
 mod repositories;
+mod retry;
 mod review;
 mod sessions;
 mod story;

@@ -442,6 +442,16 @@ pub(crate) enum TaskCommand {
         #[command(flatten)]
         run: PromptArguments,
     },
+    /// Retry a task that failed or was interrupted
+    ///
+    /// Continues the thread. If Codex never started one, runs the same prompt again.
+    Retry {
+        /// Task ID or a unique prefix
+        task: String,
+        /// Stream the transcript; the exit code is the run's outcome (0 completed, 1 failed, 130 stopped)
+        #[arg(long, short)]
+        follow: bool,
+    },
     /// Prompts that wait until the task's run has ended well
     #[command(subcommand)]
     FollowUp(FollowUpCommand),

@@ -262,6 +262,14 @@ impl Engine {
         Ok(self.inner.task_view(&slot))
     }
 
+    /// Runs again what failed or was interrupted. The same request under the same key is granted once.
+    pub async fn retry_task(&self, id: &str, key: Option<String>) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.ready_to_go_on(&slot).await?;
+        self.inner.ask(&slot, TaskRequest::Retry(key)).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
     /// Pushes the task's branch, and opens or renews its pull request where that is asked for. Answers at once; how it goes is in
     /// the task. Asking twice is fine.
     pub async fn publish_task(&self, id: &str, asked: PublishTask) -> Result<TaskView, Problem> {

@@ -114,7 +114,7 @@ pub enum RunCause {
     Asked,
     /// It was asked for while the run before was under way.
     FollowUp,
-    /// The run before failed for a passing reason.
+    /// The run before it failed, and is retried: automatically for a temporary reason, or because somebody asked for that.
     Retry,
     /// The run before was cut off.
     Interruption,

@@ -165,7 +165,7 @@ fn a_run_whose_end_nobody_saw_is_interrupted() {
     for lines in [&[][..], &[THREAD], &[THREAD, TURN]] {
         let verdict = run(lines, Exit::Lost).verdict();
         let Verdict::Interrupted { message, hints } = verdict else { panic!("{verdict:?}") };
-        assert!(message.contains("left no end") && hints[0].contains("resume"), "{message} {hints:?}");
+        assert!(message.contains("left no end") && hints[0].contains("retry"), "{message} {hints:?}");
     }
 }
 

@@ -171,6 +171,7 @@ mod tests {
         post /api/v1/tasks/{task_id}/push
         post /api/v1/tasks/{task_id}/restore
         post /api/v1/tasks/{task_id}/resume
+        post /api/v1/tasks/{task_id}/retry
         post /api/v1/tasks/{task_id}/stop
         post /api/v1/tasks/{task_id}/unarchive
         post /api/v1/tasks/{task_id}/update

@@ -48,6 +48,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(environments::refs))
         .routes(routes!(tasks::show, tasks::remove))
         .routes(routes!(tasks::resume).layer(images))
+        .routes(routes!(tasks::retry))
         .routes(routes!(tasks::stop))
         .routes(routes!(tasks::archive))
         .routes(routes!(tasks::unarchive))

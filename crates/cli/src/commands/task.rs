@@ -39,6 +39,11 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked(run)?).await?;
             begun(client, &resumed, run.follow, json).await
         }
+        TaskCommand::Retry { task, follow } => {
+            let id = ids::task(client, task).await?;
+            let retried: TaskView = client.post(&format!("/api/v1/tasks/{id}/retry")).await?;
+            begun(client, &retried, *follow, json).await
+        }
         TaskCommand::List { env, status, group, archived, query, limit } => {
             let env = match env {
                 Some(env) => Some(ids::environment(client, env).await?),

@@ -46,6 +46,7 @@ impl Inner {
                 | TaskRequest::EditFollowUp(..)
                 | TaskRequest::RemoveFollowUp(_)
                 | TaskRequest::Continue
+                | TaskRequest::Retry(_)
                 | TaskRequest::Publish(..)
                 | TaskRequest::See
                 | TaskRequest::Archive

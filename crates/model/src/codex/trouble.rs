@@ -82,20 +82,20 @@ pub(super) fn code_of(message: &str) -> Option<&'static str> {
 pub(super) fn hints_for(code: &str) -> Vec<String> {
     let hints: &[&str] = match code {
         "unauthorized" => {
-            &["log in with `codex-orchestrator login`, or set CODEX_API_KEY for the server", "then resume the task"]
+            &["log in with `codex-orchestrator login`, or set CODEX_API_KEY for the server", "then retry the task"]
         }
         "forbidden" => &["the account may not do this: check its plan, region and permissions, or use another one"],
-        "usage_limit" => &["wait for the limit to reset, buy more credits, or use another account; then resume the task"],
-        "rate_limited" => &["wait a minute and resume the task; fewer tasks at once help"],
+        "usage_limit" => &["wait for the limit to reset, buy more credits, or use another account; then retry the task"],
+        "rate_limited" => &["wait a minute and retry the task; fewer tasks at once help"],
         "context_window" => &["the thread is full: create a new task that starts from this task's branch"],
         "model_not_found" => &["resume with another model, or leave the model out to use Codex's default"],
-        "overloaded" => &["wait a minute and resume the task, or choose another model"],
-        "network" => &["check the network, a proxy, and that the model provider can be reached; then resume the task"],
+        "overloaded" => &["wait a minute and retry the task, or choose another model"],
+        "network" => &["check the network, a proxy, and that the model provider can be reached; then retry the task"],
         "unknown_thread" => &[
             "Codex no longer has this thread: check that CODEX_HOME is the one of the earlier runs and still holds `sessions/`",
             "or create a new task that starts from this task's branch",
         ],
-        "thread_busy" => &["another Codex still works on this thread: end it, then resume the task"],
+        "thread_busy" => &["another Codex still works on this thread: end it, then retry the task"],
         "thread_changed" => &[
             "the agent did not see the earlier conversation: check that CODEX_HOME is the one of the earlier runs",
             "what it changed is on the task's branch all the same",
@@ -106,17 +106,19 @@ pub(super) fn hints_for(code: &str) -> Vec<String> {
         "nothing_ran" => {
             &["the worker ended at once without a turn: run it by hand to see what it does", "look at the run's stderr"]
         }
-        "time_limit" => &["raise the time limit, or give the task in smaller pieces", "resume the task to go on where it was"],
+        "time_limit" => {
+            &["raise the time limit, or give the task in smaller pieces", "retry the task to continue where it stopped"]
+        }
         "worker_missing" => {
             &["install the worker, or name it with ORCH_WORKER", "`codex-orchestrator doctor` shows what is there"]
         }
-        "worker_killed" => &["resume the task to go on where it was"],
+        "worker_killed" => &["retry the task to continue where it stopped"],
         "container_engine" => {
             &["start the container engine, and see that this user may use it", "`codex-orchestrator doctor` checks it"]
         }
-        "ended_without_result" => &["look at the run's stderr", "resume the task to go on where it was"],
-        "interrupted" => &["what was done is kept: resume the task to go on where it was"],
-        _ => &["look at the run's log and stderr, then resume the task"],
+        "ended_without_result" => &["look at the run's stderr", "retry the task to continue where it stopped"],
+        "interrupted" => &["what was done is kept: retry the task to continue where it stopped"],
+        _ => &["look at the run's log and stderr, then retry the task"],
     };
     hints.iter().map(|hint| (*hint).to_owned()).collect()
 }

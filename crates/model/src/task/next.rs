@@ -34,7 +34,7 @@ pub(super) fn go_on(task: &mut TaskRecord, policy: &RunPolicy, now: Timestamp) {
         RunOutcome::Failed(error) => retry(task, &error.clone(), policy, now),
         RunOutcome::Interrupted(_) if policy.resume_interrupted == Some(true) => {
             if in_a_row(task, RunCause::Interruption) < RESUMPTIONS {
-                again(task, RunCause::Interruption, "cut off", None, now);
+                again(task, RunCause::Interruption, &interrupted(None), None, now);
             }
         }
         RunOutcome::Completed | RunOutcome::Stopped | RunOutcome::Interrupted(_) => {}
@@ -61,7 +61,27 @@ fn retry(task: &mut TaskRecord, error: &RunError, policy: &RunPolicy, now: Times
         return;
     }
     let not_before = now.checked_add(wait).ok();
-    again(task, RunCause::Retry, &format!("broken off ({})", error.code), not_before, now);
+    again(task, RunCause::Retry, &interrupted(Some(&error.code)), None, now);
+    task.last_run_mut().not_before = not_before;
+}
+
+/// Queues a retry that a person asked for. Returns whether there is something to retry: the last run failed or was interrupted.
+pub(super) fn retry_now(task: &mut TaskRecord, idempotency_key: Option<String>, now: Timestamp) -> bool {
+    let note = match task.last_run().end().map(|end| &end.outcome) {
+        Some(RunOutcome::Failed(error)) => interrupted(Some(&error.code)),
+        Some(RunOutcome::Interrupted(_)) => interrupted(None),
+        Some(RunOutcome::Completed | RunOutcome::Stopped) | None => return false,
+    };
+    again(task, RunCause::Retry, &note, idempotency_key, now);
+    true
+}
+
+/// What an agent is told about the turn that it should continue. The thread has the rest.
+fn interrupted(code: Option<&str>) -> String {
+    let reason = code.map(|code| format!(" ({})", code.replace('_', " "))).unwrap_or_default();
+    format!(
+        "Your previous turn was interrupted{reason} before it finished. Review the current state of the working tree, then continue the original task."
+    )
 }
 
 fn backoff(before: usize) -> Duration {
@@ -74,20 +94,17 @@ fn in_a_row(task: &TaskRecord, cause: RunCause) -> usize {
     task.runs.iter().rev().take_while(|run| run.cause == cause).count()
 }
 
-/// Queues another run for the same prompt: the prompt itself and its images where no turn of the thread began, else a note to go on,
-/// since the thread has them.
-fn again(task: &mut TaskRecord, cause: RunCause, what: &str, not_before: Option<Timestamp>, now: Timestamp) {
+/// Queues another run for the same prompt. If the thread has the prompt already, the new run only gets a note to continue;
+/// otherwise it gets the prompt and its images again.
+fn again(task: &mut TaskRecord, cause: RunCause, note: &str, idempotency_key: Option<String>, now: Timestamp) {
     let asked = task.runs.iter().rev().find(|run| matches!(run.cause, RunCause::Asked | RunCause::FollowUp));
     let RunRecord { prompt, images, model, effort, priority, number, .. } = asked.unwrap_or(task.last_run()).clone();
     let began = task.thread_id.is_some() && task.runs.iter().any(|run| run.number >= number && run.turn_started);
-    let note =
-        format!("Your last turn was {what} before it was done. Look at what is there already, and go on with what was asked.");
-    let (prompt, images) = match Prompt::parse(&note) {
+    let (prompt, images) = match Prompt::parse(note) {
         Ok(note) if began => (note, vec![]),
         Ok(_) | Err(_) => (prompt, images),
     };
-    task.queue(NewRun { prompt, images, model, effort, priority, idempotency_key: None }, cause, now);
-    task.last_run_mut().not_before = not_before;
+    task.queue(NewRun { prompt, images, model, effort, priority, idempotency_key }, cause, now);
 }
 
 /// The time in words such as `try again in 1m30s`, `in 6 hours 5 minutes` or `in 0.2s`, where a message says when to try again.
@@ -161,7 +178,7 @@ mod tests {
         for wait in [30, 60, 120] {
             go_on(&mut task, &policy(3), samples::later());
             assert_eq!((seconds_to_wait(&task), task.last_run().cause), (Some(wait), RunCause::Retry));
-            assert!(task.last_run().prompt.as_str().contains("go on with what was asked"));
+            assert!(task.last_run().prompt.as_str().ends_with("then continue the original task."));
             end(&mut task, failed("network", "stream disconnected"));
         }
         go_on(&mut task, &policy(3), samples::later());

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::decide::{Decision, TaskEffect};
+use super::next;
 use super::publish::publish;
 use super::record::{FollowUp, NewRun, TaskRecord};
 use crate::names::Prompt;
@@ -30,6 +31,9 @@ pub enum TaskRequest {
     RemoveFollowUp(u32),
     /// Begin the next follow-up, which waits because the last run did not end well.
     Continue,
+    /// Run again what failed or was interrupted: continue the thread, or start over with the same prompt where there is none.
+    /// The key makes asking twice harmless.
+    Retry(Option<String>),
     /// Push the branch, and open a pull request where that is asked for.
     Publish(Box<Publish>, Option<String>),
     /// Note that somebody looked at how it ended.
@@ -51,6 +55,8 @@ pub enum Refusal {
     RunActive,
     /// Codex never reported a thread, so there is nothing to go on with.
     NoThread,
+    /// The last run did not fail.
+    NotFailed,
     /// The task is being removed.
     Removing,
     /// There is no such follow-up, or it has begun.
@@ -72,7 +78,9 @@ impl From<Refusal> for Problem {
             Refusal::RunActive => conflict("run_active", "a run of this task is still under way")
                 .hint("wait for its end, or end it with `codex-orchestrator task stop`"),
             Refusal::NoThread => conflict("no_thread", "this task has no Codex thread to go on with")
-                .hint("its first run failed before Codex started a thread; create a new task with the same prompt"),
+                .hint("its first run failed before Codex started a thread; run it again with `codex-orchestrator task retry`"),
+            Refusal::NotFailed => conflict("not_failed", "the last run of this task did not fail, so there is nothing to retry")
+                .hint("continue with another prompt: `codex-orchestrator task resume`"),
             Refusal::Removing => conflict("task_removing", "this task is being removed"),
             Refusal::NoFollowUp => conflict("no_follow_up", "this task has no such follow-up: it has begun, or was removed")
                 .hint("`codex-orchestrator task show` lists what waits"),
@@ -84,7 +92,7 @@ impl From<Refusal> for Problem {
             }
             Refusal::NothingToPublish => conflict("nothing_to_publish", "no run of this task has changed anything"),
             Refusal::NoBranch => conflict("no_branch", "this task has no branch and no worktree yet")
-                .hint("its first run ended before they were made; resume it, or create a new task"),
+                .hint("its first run ended before they were made; retry it, or create a new task"),
         }
     }
 }
@@ -103,6 +111,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::RewordFollowUp(number, prompt) => reword_follow_up(task, number, prompt, now),
         TaskRequest::RemoveFollowUp(number) => Ok(remove_follow_up(task, number, now)),
         TaskRequest::Continue => go_on(task, now),
+        TaskRequest::Retry(key) => retry(task, key, now),
         TaskRequest::Publish(asked, compare_url) => publish(task, *asked, compare_url, now),
         TaskRequest::See => Ok(see(task)),
         TaskRequest::Archive => archive(task, now),
@@ -197,6 +206,19 @@ fn go_on(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
     let mut record = task.clone();
     record.begin_follow_up(now);
     Ok(Decision::changed(record, now, vec![]))
+}
+
+fn retry(task: &TaskRecord, key: Option<String>, now: Timestamp) -> Result<Decision, Refusal> {
+    if let Some(run) = task.runs.iter().find(|run| key.is_some() && run.idempotency_key == key) {
+        let is_same = run.cause == RunCause::Retry;
+        return if is_same { Ok(Decision { record: task.clone(), effects: vec![] }) } else { Err(Refusal::KeyReused) };
+    }
+    match can_go_on(task) {
+        Ok(()) | Err(Refusal::NoThread) => {}
+        Err(refusal) => return Err(refusal),
+    }
+    let mut record = task.clone();
+    if next::retry_now(&mut record, key, now) { Ok(Decision::changed(record, now, vec![])) } else { Err(Refusal::NotFailed) }
 }
 
 /// Looking is no change of the task: its time stays as it is.
@@ -387,6 +409,46 @@ mod tests {
         task.follow_ups = waiting.follow_ups;
         let begun = asked(&task, TaskRequest::Continue).expect("granted").record;
         assert_eq!((begun.last_run().prompt.as_str(), begun.follow_ups.len()), ("more", 0));
+    }
+
+    fn failed(code: &'static str) -> TaskRecord {
+        let mut task = samples::completed();
+        if let RunPhase::Ended(end) = &mut task.runs[0].phase {
+            end.outcome = RunOutcome::Failed(crate::run::RunError::new(code, "x"));
+        }
+        task
+    }
+
+    #[test]
+    fn a_failed_task_is_retried_in_its_thread_or_from_the_start() {
+        let retried = |task: &TaskRecord| asked(task, TaskRequest::Retry(None)).expect("granted").record;
+        let task = failed("usage_limit");
+        let run = retried(&task).last_run().clone();
+        assert_eq!((run.resumes, run.cause, run.status()), (task.thread_id, RunCause::Retry, RunStatus::Queued));
+        assert_eq!(
+            run.prompt.as_str(),
+            "Your previous turn was interrupted (usage limit) before it finished. Review the current state of the working tree, then \
+             continue the original task."
+        );
+        let mut threadless = failed("login_expired");
+        threadless.thread_id = None;
+        (threadless.runs[0].thread_id, threadless.runs[0].turn_started) = (None, false);
+        threadless.runs[0].images = vec![samples::image("a.png")];
+        let run = retried(&threadless).last_run().clone();
+        assert_eq!((&run.prompt, &run.images, run.resumes), (&threadless.runs[0].prompt, &threadless.runs[0].images, None));
+    }
+
+    #[test]
+    fn a_retry_is_for_what_failed_and_asking_twice_under_one_key_is_harmless() {
+        let key = || TaskRequest::Retry(Some("k".to_owned()));
+        assert_eq!(asked(&samples::completed(), key()), Err(Refusal::NotFailed));
+        assert_eq!(asked(&samples::running(), key()), Err(Refusal::RunActive));
+        let once = asked(&failed("network"), key()).expect("granted").record;
+        assert_eq!(asked(&once, key()), Ok(Decision { record: once.clone(), effects: vec![] }));
+        assert_eq!(asked(&once, TaskRequest::Retry(Some("l".to_owned()))), Err(Refusal::RunActive));
+        let run = NewRun { idempotency_key: Some("k".to_owned()), ..samples::new_run("more") };
+        let other = asked(&failed("network"), TaskRequest::Resume(run)).expect("granted").record;
+        assert_eq!(asked(&other, key()), Err(Refusal::KeyReused));
     }
 
     #[test]

@@ -110,6 +110,29 @@ pub(crate) async fn resume(
     Ok((StatusCode::CREATED, Json(api.engine.resume_task(&id, asked, key).await?)))
 }
 
+/// Retry a task
+///
+/// Adds a run to a task whose last run failed or was interrupted. The run continues the thread; if Codex never started one, the
+/// run gets the same prompt and images again.
+#[utoipa::path(post, path = "/tasks/{task_id}/retry", operation_id = "retry_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id"), ("Idempotency-Key" = Option<String>, Header,
+        description = "1 to 200 visible ASCII characters. The same key adds one run.")),
+    responses(
+        (status = 201, description = "The run is recorded, as the last one of the task, or was under this key", body = TaskView),
+        (status = 409, description = "A run is active, or the last run did not fail", body = ProblemView,
+            content_type = "application/problem+json"),
+        (status = 422, description = "The key was used for another request", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere,
+    ))]
+pub(crate) async fn retry(
+    State(api): State<Api>,
+    PathOf(id): PathOf<String>,
+    IdempotencyKey(key): IdempotencyKey,
+) -> Result<impl IntoResponse, ProblemResponse> {
+    Ok((StatusCode::CREATED, Json(api.engine.retry_task(&id, key).await?)))
+}
+
 /// Stop a task
 ///
 /// Ends the active run. Answers at once, with the status `stopping` or what it is; doing it twice is harmless.

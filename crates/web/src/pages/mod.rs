@@ -79,6 +79,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/images/{name}", get(images::file))
         .route("/tasks/{id}/stop", get(task::ask_stop).post(task::stop))
         .route("/tasks/{id}/continue", post(task::go_on))
+        .route("/tasks/{id}/retry", post(task::retry))
         .route("/tasks/{id}/follow-ups/{number}", post(task::edit))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))

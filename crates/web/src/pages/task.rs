@@ -11,6 +11,7 @@ use model::codex::{CodexEvent, Item, ItemKind, printable, printable_line, transc
 use model::ids::RunNumber;
 use model::problem::Problem;
 use model::publication::{Publication, PublicationStatus};
+use model::task::TaskStatus;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
 use tokio_util::io::ReaderStream;
@@ -224,6 +225,13 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                 @if view.active {
                     a.button.danger href=(path("stop")) { "Stop" }
                 }
+                @if !view.active && matches!(meta.status, TaskStatus::Failed | TaskStatus::Interrupted) {
+                    form.inline method="post" action=(path("retry")) {
+                        (form_token(signed))
+                        input type="hidden" name="key" value=(form::new_key());
+                        button.primary type="submit" { "Retry" }
+                    }
+                }
                 @if !view.active && !meta.follow_ups.is_empty() {
                     (button_form(signed, &path("continue"), "Go on with the next", "", None))
                 }
@@ -300,7 +308,10 @@ fn composer(view: &TaskView, signed: &Signed) -> Markup {
                 button.primary type="submit" { "Send" }
             }
         } @else {
-            p.quiet { "There is no thread to go on with: Codex never began one. Hand the work over anew." }
+            p.quiet {
+                "Codex never started a thread for this task. "
+                @if view.meta.status == TaskStatus::Stopped { "Create a new task to start over." } @else { "Retry runs the same prompt again." }
+            }
         }
     }
 }
@@ -353,6 +364,22 @@ pub(crate) async fn stop(State(api): State<Api>, Path(id): Path<String>, _: Sign
 
 pub(crate) async fn go_on(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
     api.engine.continue_task(&id).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}
+
+#[derive(Deserialize)]
+pub(crate) struct RetryForm {
+    #[serde(default)]
+    key: String,
+}
+
+pub(crate) async fn retry(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    SignedForm(_, RetryForm { key }): SignedForm<RetryForm>,
+) -> Result<Response, PageProblem> {
+    let key = form::request_key(&key, &"retry")?;
+    api.engine.retry_task(&id, key).await?;
     Ok(see(&format!("/tasks/{id}")))
 }
 
