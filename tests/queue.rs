@@ -25,8 +25,12 @@ impl Stage {
 
     /// With lines of `config.toml`.
     async fn with(limit: usize, config: &str) -> Self {
+        Self::in_home(TestHome::new(BINARY), limit, config).await
+    }
+
+    /// In a home that has no server yet.
+    async fn in_home(mut home: TestHome, limit: usize, config: &str) -> Self {
         let upstream = Upstream::new();
-        let mut home = TestHome::new(BINARY);
         home.set("ORCH_WORKER", scripted_worker(home.scratch()));
         home.set("ORCH_MAX_PARALLEL_RUNS", limit.to_string());
         fs_err::write(home.path().join("config.toml"), config).expect("a test's home can be written");
@@ -281,6 +285,37 @@ async fn a_run_that_was_cut_off_goes_on_by_itself_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn waiting_runs_are_not_counted_as_running() {
+    let mut home = TestHome::new(BINARY);
+    home.set("ORCH_LISTEN", "127.0.0.1:0");
+    let stage = Stage::in_home(home, 1, "").await;
+    let first = stage.task("first").await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{first}"), |task| task["status"] == "running").await;
+    let (second, third) = (stage.task("second").await, stage.task("third").await);
+    let (_, status) = stage.home.get("/api/v1/status").await;
+    assert_eq!((&status["active_runs"], &status["queued_runs"]), (&json!(1), &json!(2)), "{status}");
+    let output = stage.home.command(&["status"]).output().await.expect("it starts");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 running, 2 waiting"), "{output:?}");
+    let (_, page) = testkit::pages::Pages::sign_in(&stage.home).await.get("/settings").await;
+    assert!(page.contains("1 running, 2 waiting"), "{page}");
+    let metrics = stage.home.text("/metrics").await;
+    for line in [
+        "codex_orchestrator_queue_length 2",
+        "codex_orchestrator_runs{status=\"running\"} 1",
+        "codex_orchestrator_runs{status=\"queued\"} 2",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    stage.end("first");
+    for (task, name) in [(&second, "second"), (&third, "third")] {
+        stage.end(name);
+        stage.home.settled(task).await;
+    }
+    let (_, status) = stage.home.get("/api/v1/status").await;
+    assert_eq!((&status["active_runs"], &status["queued_runs"]), (&json!(0), &json!(0)), "{status}");
+}
+
+#[tokio::test]
 async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
     let stage = Stage::new(8).await;
     let all = stage.file("all");
@@ -291,7 +326,7 @@ async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
     }
     stage.home.wait_for("/api/v1/queue", |queue| queue["items"].as_array().map(Vec::len) == Some(1000)).await;
     let (_, status) = stage.home.get("/api/v1/status").await;
-    assert_eq!((status["queued_runs"].as_u64(), status["active_runs"].as_u64()), (Some(1000), Some(1000)));
+    assert_eq!((status["queued_runs"].as_u64(), status["active_runs"].as_u64()), (Some(1000), Some(0)));
     assert!(!all.exists(), "nothing has begun");
     // The last ones only: a thousand worktrees take long, and say no more.
     let (_, page) = stage.home.get("/api/v1/tasks?limit=200").await;

@@ -181,6 +181,8 @@ impl Inner {
 
     pub(crate) fn status(self: &Arc<Self>) -> ServerStatus {
         let tasks = self.tasks.all();
+        let unfinished: Vec<_> = tasks.iter().map(|slot| slot.record()).filter(|record| record.last_run().is_active()).collect();
+        let queued = unfinished.iter().filter(|record| record.last_run().phase == model::run::RunPhase::Queued).count();
         ServerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
@@ -191,8 +193,8 @@ impl Inner {
             listen: self.listen.lock().unwrap_or_else(PoisonError::into_inner).map(|address| address.to_string()),
             environments: self.environments.all().len(),
             tasks: tasks.len(),
-            active_runs: tasks.iter().filter(|slot| slot.record().last_run().is_active()).count(),
-            queued_runs: tasks.iter().filter(|slot| slot.record().last_run().phase == model::run::RunPhase::Queued).count(),
+            active_runs: unfinished.len() - queued,
+            queued_runs: queued,
             hold: self.queue.hold(),
             troubles: self.troubles.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }

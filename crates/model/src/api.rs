@@ -405,9 +405,9 @@ pub struct ServerStatus {
     pub environments: usize,
     /// How many tasks there are.
     pub tasks: usize,
-    /// How many tasks have an active run.
+    /// Number of runs in progress: preparing, running or stopping.
     pub active_runs: usize,
-    /// How many of these wait in the queue.
+    /// Number of runs that wait in the queue. They are not counted as active.
     #[serde(default)]
     pub queued_runs: usize,
     /// Why no run may begin.

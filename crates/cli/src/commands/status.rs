@@ -85,7 +85,7 @@ fn table(status: &ServerStatus) {
         (
             "tasks",
             format!(
-                "{} in {} environments, {} active, {} in the queue",
+                "{} in {} environments, {} running, {} waiting",
                 status.tasks, status.environments, status.active_runs, status.queued_runs
             ),
         ),

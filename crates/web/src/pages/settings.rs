@@ -44,7 +44,7 @@ async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answ
             dt { "worker" } dd { (status.worker.name) }
             dt { "git" } dd { (status.git) }
             dt { "running since" } dd { (age(status.started_at)) }
-            dt { "runs" } dd { (status.active_runs) " active, " (status.queued_runs) " waiting" }
+            dt { "runs" } dd { (status.active_runs) " running, " (status.queued_runs) " waiting" }
         }
         h2 #check { "Check" }
         @if let Some(findings) = findings { (found(findings)) }
