@@ -53,6 +53,7 @@ impl Bench {
             turn_end_grace_ms: milliseconds(LONG),
             stop_grace_ms: milliseconds(STOP_GRACE),
             cleanup: None,
+            sessions: None,
         };
         Self { folder, files, order }
     }

@@ -27,7 +27,7 @@ use crate::notify::Notices;
 use crate::password::Password;
 use crate::queue::Queue;
 use crate::sessions::Sessions;
-use crate::store::{CodexHome, Home, UncleanStop};
+use crate::store::{Boot, CodexHome, Home};
 use crate::task::{TaskSlot, TaskTable};
 use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 
@@ -61,8 +61,8 @@ pub(crate) struct Inner {
     pub(crate) trash_turn: tokio::sync::Mutex<()>,
     /// What a person must see to, as it was seen last.
     pub(crate) troubles: Mutex<Vec<Hold>>,
-    /// The last unclean stop of the machine: worktrees from before it are checked once.
-    pub(crate) unclean_stop: Option<UncleanStop>,
+    /// Which boot of the machine this is, and how the one before it ended.
+    pub(crate) boot: Boot,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
 }
@@ -89,9 +89,7 @@ impl Inner {
         let git = Git::discover(config.base_environment.clone(), None).await.map_err(|error| {
             Problem::new(ProblemKind::Unavailable, "git_unusable", error.to_string()).hint("install git 2.39 or newer")
         })?;
-        let writer = Arc::clone(&home);
-        let boot = blocking(move || Ok::<_, std::io::Error>(writer.begin_boot(boot_id()?, Timestamp::now())));
-        let unclean_stop = boot.await.map_err(Problem::internal)??;
+        let boot = home.read_boot(boot_id().map_err(Problem::internal)?, Timestamp::now())?;
         let reader = Arc::clone(&home);
         let (environments, tasks) =
             blocking(move || Ok::<_, Problem>((reader.read_environments()?, reader.read_tasks()?))).await?;
@@ -129,7 +127,7 @@ impl Inner {
             keys: tokio::sync::Mutex::default(),
             trash_turn: tokio::sync::Mutex::default(),
             troubles: Mutex::default(),
-            unclean_stop,
+            boot,
             started_at,
             listen: Mutex::default(),
             config,
@@ -147,6 +145,7 @@ impl Inner {
         inner.finish_updates().await;
         inner.recover().await;
         inner.finish_environment_removals();
+        inner.begin_boot();
         inner.keep_recovering();
         inner.keep_checking_worktrees();
         inner.hear_of_the_engine().await;
@@ -159,10 +158,17 @@ impl Inner {
 
     /// Puts the home on the disk and writes down that this server has ended in order. Blocks.
     pub(crate) fn end_boot(&self) {
-        let ended = boot_id().map_err(Problem::internal);
-        let ended = ended.and_then(|boot_id| Ok(self.home.end_boot(boot_id, self.unclean_stop.clone())?));
-        if let Err(problem) = ended {
-            tracing::warn!(%problem, "could not write down that the server ended in order");
+        if let Err(error) = self.home.end_boot(&self.boot) {
+            tracing::warn!(%error, "could not write down that the server ended in order");
+        }
+    }
+
+    /// Writes down that a server runs in this boot, after everything that only the first one in a boot may do, and before anything is
+    /// started.
+    fn begin_boot(&self) {
+        if let Err(error) = self.home.begin_boot(&self.boot) {
+            // A server starts on a full disk too.
+            tracing::warn!(%error, "could not write down that a server runs in this boot");
         }
     }
 

@@ -20,7 +20,7 @@ use super::EnvironmentSlot;
 use super::values::{change_forge, change_secrets, check_variables, parse_variables};
 use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
-use crate::git::{Mirror, VerifyBranchError};
+use crate::git::{Mirror, VerifyBranchError, WorktreeError};
 use crate::store::StoreError;
 
 impl Inner {
@@ -192,21 +192,34 @@ impl Inner {
                     Ok(recovered) => tracing::info!(environment = %slot.id, removed = ?recovered.removed, "removed stale locks"),
                     Err(error) => tracing::warn!(environment = %slot.id, %error, "a mirror may still be locked"),
                 }
-                if self.unclean_stop.is_some() {
-                    match mirror.remove_blank_files().await {
-                        Ok(removed) if removed.is_empty() => {}
-                        Ok(removed) => {
-                            tracing::warn!(environment = %slot.id, ?removed, "removed files that a power cut had left empty");
-                        }
-                        Err(error) => {
-                            tracing::error!(environment = %slot.id, %error, "could not look for empty files in a mirror");
-                        }
-                    }
+                if self.boot.is_first_start
+                    && let Err(error) = self.clear_after_reboot(&mirror).await
+                {
+                    tracing::error!(environment = %slot.id, %error, "could not clear up a mirror after a reboot");
                 }
                 slot.set_mirror(mirror);
             }
             Err(error) => tracing::error!(environment = %slot.id, %error, "an environment has no usable mirror"),
         }
+    }
+
+    /// Clears what no process of an earlier boot can need any more, and what a power cut has left without content.
+    async fn clear_after_reboot(&self, mirror: &Mirror) -> Result<(), WorktreeError> {
+        let locks = mirror.remove_all_locks().await?;
+        let is_unclean = self.boot.unclean_stop.as_ref().is_some_and(|stop| stop.boot_id == self.boot.boot_id);
+        if is_unclean {
+            let removed = mirror.remove_blank_files().await?;
+            let discarded = mirror.discard_torn_administrations().await?;
+            let broken = mirror.delete_broken_refs().await?;
+            if !removed.is_empty() || discarded > 0 || !broken.is_empty() {
+                let path = mirror.path().display();
+                tracing::warn!(mirror = %path, ?removed, discarded, ?broken, "removed what a power cut had left without content");
+            }
+        }
+        if !locks.is_empty() {
+            tracing::info!(mirror = %mirror.path().display(), ?locks, "removed locks of an earlier boot");
+        }
+        Ok(())
     }
 
     /// Finishes removals that an earlier server began.

@@ -102,6 +102,16 @@ pub(super) fn ready(admin: &Path) -> io::Result<Option<ObjectId>> {
     Ok(line.and_then(|line| line.to_str()?.parse().ok()))
 }
 
+/// Whether a file is missing, empty, or begins with a zero byte: none of git's small files does.
+pub(super) fn is_blank(file: &Path) -> io::Result<bool> {
+    match fs_err::read(file) {
+        Ok(bytes) => Ok(bytes.trim_ascii().is_empty() || bytes.starts_with(&[0])),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 /// Whether the first line of a file is this text.
 pub(super) fn names(file: &Path, text: &str) -> io::Result<bool> {
     Ok(read_line(file)?.is_some_and(|line| line == text))
@@ -165,6 +175,11 @@ pub(super) fn clear_locks(mirror: &Path, admin: &Path, branch: &str) -> io::Resu
             ignore_missing(fs_err::remove_file(path))?;
         }
     }
+    clear_branch_lock(mirror, branch)
+}
+
+/// Removes the lock file of a task's branch. For when no process of the task runs.
+pub(super) fn clear_branch_lock(mirror: &Path, branch: &str) -> io::Result<()> {
     ignore_missing(fs_err::remove_file(mirror.join("refs/heads").join(format!("{branch}.lock"))))
 }
 

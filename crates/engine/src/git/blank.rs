@@ -1,35 +1,85 @@
-//! Files of a mirror that a power cut has left empty or filled with zeros: loose objects, refs and large files.
+//! What a reboot leaves of a mirror: locks that nobody holds any more, and after a power cut files without content and refs that lead
+//! nowhere.
 //!
-//! Ours are on the disk before a record names them, but an agent on the host uses its own git, which syncs neither. Such a file says
-//! nothing, and git and git-lfs stop at it: without it they fetch or write the content again. For the start of a server, before
-//! anything else uses the mirror. Invariant: a file with anything in it stays.
+//! What a record names is on the disk before the record is. But a cut can come in the middle, and an agent on the host uses its own git,
+//! which syncs little. Git and git-lfs stop at a file without content: without it they fetch or write it again. For the first start of
+//! a server in a boot, before anything else uses the mirror. Invariant: a file with anything in it stays, but for locks.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use model::ids::ObjectId;
 
+use super::admin;
 use super::mirror::Mirror;
-use super::program::{Place, branch_ref};
-use crate::exec::RunProgramError;
+use super::program::{Place, answer, branch_ref};
+use super::remove_tree::remove_tree_aside;
+use super::worktree::WorktreeError;
+use crate::exec::{RunProgramError, Stdin};
 
 /// As much of a large file as is read: a file system writes at least this much at once, or nothing.
 const BLOCK: u64 = 512;
 
 impl Mirror {
+    /// Removes every lock file: no process that could hold one has survived a reboot.
+    pub async fn remove_all_locks(&self) -> io::Result<Vec<PathBuf>> {
+        let mirror = self.path().to_owned();
+        let removed = tokio::task::spawn_blocking(move || {
+            let mut removed = Vec::new();
+            for folder in ["refs/heads/codex", "worktrees"] {
+                remove_where(&mirror.join(folder), &|file| Ok(file.extension().is_some_and(|end| end == "lock")), &mut removed)?;
+            }
+            io::Result::Ok(removed)
+        });
+        removed.await.map_err(io::Error::other)?
+    }
+
+    /// Takes administrations away from git that were only half made when the power was cut: it stumbles over them.
+    pub async fn discard_torn_administrations(&self) -> Result<usize, WorktreeError> {
+        let mut discarded = 0;
+        for admin in admin::all(self.path())? {
+            let is_torn = ["gitdir", "commondir", "HEAD"].iter().any(|name| admin::is_blank(&admin.join(name)).unwrap_or(false));
+            // One that was complete is rebuilt from its task's record.
+            if admin.is_dir() && is_torn && !admin.join(admin::READY).exists() {
+                remove_tree_aside(admin::discard(self.path(), &admin)?).await?;
+                discarded += 1;
+            }
+        }
+        Ok(discarded)
+    }
+
+    /// Deletes refs whose commits are not there, and says which. The next fetch, or a task's record, brings them back.
+    pub async fn delete_broken_refs(&self) -> Result<Vec<String>, RunProgramError> {
+        let listing = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(objectname) %(refname)"]);
+        let listing = answer(listing).await?;
+        let refs: Vec<_> = listing.lines().filter_map(|line| line.split_once(' ')).collect();
+        let asked: String = refs.iter().map(|(id, _)| format!("{id}\n")).collect();
+        let check = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype)"]);
+        let told = answer(check.stdin(Stdin::Bytes(asked.into_bytes()))).await?;
+        let is_missing = |told: &str| told.ends_with(" missing");
+        let broken: Vec<_> =
+            refs.iter().zip(told.lines()).filter(|(_, told)| is_missing(told)).map(|(found, _)| *found).collect();
+        if !broken.is_empty() {
+            let moves: String = broken.iter().map(|(_, name)| format!("delete {name}\n")).collect();
+            let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--no-deref", "--stdin"]);
+            command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await?;
+        }
+        Ok(broken.into_iter().map(|(_, name)| name.to_owned()).collect())
+    }
+
     /// Removes what a power cut has left without content, and says which files those were.
     pub async fn remove_blank_files(&self) -> io::Result<Vec<PathBuf>> {
         let mirror = self.path().to_owned();
         let removed = tokio::task::spawn_blocking(move || {
             let mut removed = Vec::new();
             for folder in ["refs", "lfs/objects"] {
-                remove_blank(&mirror.join(folder), &mut removed)?;
+                remove_where(&mirror.join(folder), &is_blank_and_finished, &mut removed)?;
             }
             for entry in fs_err::read_dir(mirror.join("objects"))? {
                 let entry = entry?;
                 // Packs are synced by git, and have a checksum.
                 if entry.file_name().len() == 2 && entry.file_type()?.is_dir() {
-                    remove_blank(&entry.path(), &mut removed)?;
+                    remove_where(&entry.path(), &is_blank_and_finished, &mut removed)?;
                 }
             }
             io::Result::Ok(removed)
@@ -49,7 +99,7 @@ impl Mirror {
     }
 }
 
-fn remove_blank(folder: &Path, removed: &mut Vec<PathBuf>) -> io::Result<()> {
+fn remove_where(folder: &Path, is_to_go: &impl Fn(&Path) -> io::Result<bool>, removed: &mut Vec<PathBuf>) -> io::Result<()> {
     let entries = match fs_err::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         entries => entries?,
@@ -58,8 +108,8 @@ fn remove_blank(folder: &Path, removed: &mut Vec<PathBuf>) -> io::Result<()> {
         let entry = entry?;
         let kind = entry.file_type()?;
         if kind.is_dir() {
-            remove_blank(&entry.path(), removed)?;
-        } else if kind.is_file() && !is_being_written(&entry.path()) && is_blank(&entry.path())? {
+            remove_where(&entry.path(), is_to_go, removed)?;
+        } else if kind.is_file() && is_to_go(&entry.path())? {
             fs_err::remove_file(entry.path())?;
             removed.push(entry.path());
         }
@@ -67,13 +117,12 @@ fn remove_blank(folder: &Path, removed: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Git's own name for a file that it has not finished: an agent may be at work by now.
-fn is_being_written(file: &Path) -> bool {
+/// Files that git has not finished have names of their own, and are cleared away elsewhere.
+fn is_blank_and_finished(file: &Path) -> io::Result<bool> {
     let name = file.file_name().unwrap_or_default().as_encoded_bytes();
-    name.starts_with(b"tmp_") || name.ends_with(b".lock")
-}
-
-fn is_blank(file: &Path) -> io::Result<bool> {
+    if name.starts_with(b"tmp_") || name.ends_with(b".lock") {
+        return Ok(false);
+    }
     let mut start = Vec::new();
     fs_err::File::open(file)?.take(BLOCK).read_to_end(&mut start)?;
     Ok(start.iter().all(|&byte| byte == 0))

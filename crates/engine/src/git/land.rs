@@ -95,6 +95,7 @@ impl Worktree {
             return Err(LandError::Unsettled { why: format!("it stands on `{head}`") });
         }
         let ready = if landing.from == landing.to { None } else { Some(self.look(landing).await?) };
+        self.mirror.sync().await?;
         self.put_intent(landing)?;
         if let Err(error) = self.move_refs(landing).await {
             self.landed()?;

@@ -54,7 +54,7 @@ fn find(mirror: &Path, tree: &Path, branch: &str) -> io::Result<Option<PathBuf>>
     let named = fs_err::read_to_string(tree.join(".git")).unwrap_or_default();
     let named = named.strip_prefix("gitdir: ").map(str::trim_end).map(Path::new);
     for damaged in admin::all(mirror)? {
-        if !is_blank(&damaged.join("gitdir"))? {
+        if !admin::is_blank(&damaged.join("gitdir"))? {
             continue;
         }
         let is_on_branch = admin::head(&damaged)? == format!("ref: {branch}");
@@ -72,13 +72,13 @@ fn rebuild(admin: &Path, tree: &Path, branch: &str, base: &ObjectId) -> io::Resu
         rebuilt = true;
         write_atomically(&admin.join(name), content.as_bytes())
     };
-    if is_blank(&admin.join("gitdir"))? {
+    if admin::is_blank(&admin.join("gitdir"))? {
         restore("gitdir", format!("{}\n", tree.join(".git").display()))?;
     }
-    if is_blank(&admin.join("commondir"))? {
+    if admin::is_blank(&admin.join("commondir"))? {
         restore("commondir", "../..\n".to_owned())?;
     }
-    if is_blank(&admin.join("HEAD"))? {
+    if admin::is_blank(&admin.join("HEAD"))? {
         restore("HEAD", format!("ref: {branch}\n"))?;
     }
     // One that was never there is that of a worktree that is only half made.
@@ -87,16 +87,6 @@ fn rebuild(admin: &Path, tree: &Path, branch: &str, base: &ObjectId) -> io::Resu
         restore(admin::READY, format!("{base}\n"))?;
     }
     Ok(rebuilt)
-}
-
-/// Whether a file is missing, empty, or begins with a zero byte: none of git's small files does.
-fn is_blank(file: &Path) -> io::Result<bool> {
-    match fs_err::read(file) {
-        Ok(bytes) => Ok(bytes.trim_ascii().is_empty() || bytes.starts_with(&[0])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 fn has_sound_index(admin: &Path) -> io::Result<bool> {

@@ -24,6 +24,8 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     // A record names a commit only once its objects and its ref are on the disk. By default git syncs neither loose objects nor refs.
     ("core.fsync", "all"),
     ("core.fsyncMethod", "fsync"),
+    // What a fetch brings is one pack, not many files: it is on the disk as a whole or not at all.
+    ("transfer.unpackLimit", "1"),
     // Nothing is tidied away behind the back of a task.
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),

@@ -107,6 +107,8 @@ impl Worktree {
 
         let (commit, head) = self.commit(&ground, &tree, &request).await?;
         if ground.branch.as_ref() != Some(&head) {
+            // A branch never leads to what a power cut can take away.
+            self.mirror.sync().await?;
             self.move_branch(&head, ground.branch.as_ref()).await?;
         }
         self.stand_on_branch().await?;

@@ -139,7 +139,7 @@ impl Mirror {
             let writer = cancel.run_until_cancelled(self.writer()).await;
             let _writer = writer.ok_or_else(|| RunProgramError::Cancelled { program: self.git().tool().to_string() })?;
             let tree = admin::real_path(spec.path)?;
-            self.clear_the_way(&tree).await?;
+            self.clear_the_way(&tree, spec.branch).await?;
             self.add_worktree(&tree, spec).await?
         };
         crash::point(CrashPoint::WorktreeAdded);
@@ -165,7 +165,8 @@ impl Mirror {
     }
 
     /// Removes a worktree that is half made, or whose files are gone. The caller holds the writer's lock.
-    async fn clear_the_way(&self, tree: &Path) -> Result<(), WorktreeError> {
+    async fn clear_the_way(&self, tree: &Path, branch: &str) -> Result<(), WorktreeError> {
+        admin::clear_branch_lock(self.path(), branch)?;
         let Some(admin) = admin::find(self.path(), tree)? else {
             // Nothing says that this was only half made: it may be somebody's work.
             let empty = fs_err::read_dir(tree).is_ok_and(|mut entries| entries.next().is_none());

@@ -11,6 +11,17 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
+/// What the home knows of the machine's boots.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Boot {
+    /// The boot that runs.
+    pub boot_id: String,
+    /// Whether no server has started in this boot before. Then no process of an earlier one lives.
+    pub is_first_start: bool,
+    /// The last unclean stop of the machine, as far as it is known.
+    pub unclean_stop: Option<UncleanStop>,
+}
+
 /// An unclean stop of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncleanStop {
@@ -33,33 +44,35 @@ struct BootFile {
 }
 
 impl Home {
-    /// Writes down that a server runs in this boot. Returns the last unclean stop of the machine, as far as it is known.
-    pub fn begin_boot(&self, boot_id: &str, now: Timestamp) -> Result<Option<UncleanStop>, StoreError> {
+    /// Looks at what the servers before this one wrote down. Nothing is written: until [`Home::begin_boot`], another server that
+    /// starts would find the same.
+    pub fn read_boot(&self, boot_id: &str, now: Timestamp) -> Result<Boot, StoreError> {
         let path = self.layout.boot();
         let failed = |error| StoreError::new("read", &path, error);
-        let noticed = || Some(UncleanStop { boot_id: boot_id.to_owned(), noticed_at: now });
-        let unclean_stop = match fs_err::read(&path) {
+        let boot = |is_first_start, unclean_stop| Boot { boot_id: boot_id.to_owned(), is_first_start, unclean_stop };
+        let text = match fs_err::read(&path) {
             // A new home, or one of a version that did not write this.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            text => match serde_json::from_slice::<BootFile>(&text.map_err(failed)?) {
-                Ok(last) if last.boot_id == boot_id || last.is_clean => last.unclean_stop,
-                Ok(_) | Err(_) => noticed(),
-            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(boot(true, None)),
+            text => text.map_err(failed)?,
         };
-        let running =
-            BootFile { schema: model::SCHEMA, boot_id: boot_id.to_owned(), is_clean: false, unclean_stop: unclean_stop.clone() };
-        if let Err(error) = self.write_boot(&running) {
-            // A server starts on a full disk too.
-            tracing::warn!(%error, "could not write down that a server runs in this boot");
-        }
-        Ok(unclean_stop)
+        let unclean = || Some(UncleanStop { boot_id: boot_id.to_owned(), noticed_at: now });
+        Ok(match serde_json::from_slice::<BootFile>(&text) {
+            Ok(last) if last.boot_id == boot_id => boot(false, last.unclean_stop),
+            Ok(last) if last.is_clean => boot(true, last.unclean_stop),
+            Ok(_) | Err(_) => boot(true, unclean()),
+        })
+    }
+
+    /// Writes down that a server runs in this boot.
+    pub fn begin_boot(&self, boot: &Boot) -> Result<(), StoreError> {
+        self.write_boot(&BootFile::new(boot, false))
     }
 
     /// Puts the whole home on the disk and writes down that the server has ended in order.
-    pub fn end_boot(&self, boot_id: &str, unclean_stop: Option<UncleanStop>) -> Result<(), StoreError> {
+    pub fn end_boot(&self, boot: &Boot) -> Result<(), StoreError> {
         let folder = self.layout.home();
         crate::durable::sync_file_system(folder).map_err(|error| StoreError::new("sync", folder, error))?;
-        self.write_boot(&BootFile { schema: model::SCHEMA, boot_id: boot_id.to_owned(), is_clean: true, unclean_stop })
+        self.write_boot(&BootFile::new(boot, true))
     }
 
     fn write_boot(&self, file: &BootFile) -> Result<(), StoreError> {
@@ -67,6 +80,13 @@ impl Home {
         let failed = |error| StoreError::new("write", &path, error);
         let text = serde_json::to_vec_pretty(file).map_err(|error| failed(error.into()))?;
         write_atomically(&path, &text).map_err(failed)
+    }
+}
+
+impl BootFile {
+    fn new(boot: &Boot, is_clean: bool) -> Self {
+        let Boot { boot_id, unclean_stop, .. } = boot.clone();
+        Self { schema: model::SCHEMA, boot_id, is_clean, unclean_stop }
     }
 }
 
@@ -78,20 +98,43 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
+    /// A server that starts: whether it is the first one in its boot, and the unclean stop that it knows of.
+    fn start(home: &Home, boot: &str, second: i64) -> (Boot, bool, Option<UncleanStop>) {
+        let boot = home.read_boot(boot, time(second)).expect("readable");
+        home.begin_boot(&boot).expect("written");
+        (boot.clone(), boot.is_first_start, boot.unclean_stop)
+    }
+
     #[test]
     fn only_another_boot_without_an_end_in_order_is_an_unclean_stop() {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::open(folder.path()).expect("a home");
-        let begin = |boot: &str, second| home.begin_boot(boot, time(second)).expect("written");
-        assert_eq!(begin("a", 1), None, "a new home");
-        assert_eq!(begin("a", 2), None, "the server was killed, the machine runs on");
-        home.end_boot("a", None).expect("written");
-        assert_eq!(begin("b", 3), None, "stopped in order");
-        let stop = UncleanStop { boot_id: "c".to_owned(), noticed_at: time(4) };
-        assert_eq!(begin("c", 4), Some(stop.clone()));
-        assert_eq!(begin("c", 5), Some(stop.clone()), "a server that starts again knows of it");
-        home.end_boot("c", Some(stop.clone())).expect("written");
-        assert_eq!(begin("d", 6), Some(stop), "what was not checked yet is not forgotten");
+        let (a, is_first, stop) = start(&home, "a", 1);
+        assert_eq!((is_first, stop), (true, None), "a new home");
+        let (_, is_first, stop) = start(&home, "a", 2);
+        assert_eq!((is_first, stop), (false, None), "the server was killed, the machine runs on");
+        home.end_boot(&a).expect("written");
+        let (_, is_first, stop) = start(&home, "b", 3);
+        assert_eq!((is_first, stop), (true, None), "stopped in order");
+        let unclean = Some(UncleanStop { boot_id: "c".to_owned(), noticed_at: time(4) });
+        let (c, is_first, stop) = start(&home, "c", 4);
+        assert_eq!((is_first, &stop), (true, &unclean));
+        let (_, is_first, stop) = start(&home, "c", 5);
+        assert_eq!((is_first, &stop), (false, &unclean), "a server that starts again knows of it");
+        home.end_boot(&c).expect("written");
+        let (_, is_first, stop) = start(&home, "d", 6);
+        assert_eq!((is_first, stop), (true, unclean), "what was not checked yet is not forgotten");
+    }
+
+    #[test]
+    fn a_server_that_dies_before_it_wrote_anything_down_changes_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        start(&home, "a", 1);
+        let first = home.read_boot("b", time(2)).expect("readable");
+        assert!(first.is_first_start && first.unclean_stop.is_some());
+        let second = home.read_boot("b", time(2)).expect("readable");
+        assert_eq!(first, second);
     }
 
     #[test]
@@ -100,7 +143,7 @@ mod tests {
         let home = Home::open(folder.path()).expect("a home");
         for text in ["", "\0\0\0\0", "{"] {
             fs_err::write(home.layout.boot(), text).expect("written");
-            assert!(home.begin_boot("a", time(1)).expect("written").is_some(), "{text:?}");
+            assert!(home.read_boot("a", time(1)).expect("readable").unclean_stop.is_some(), "{text:?}");
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use model::problem::{Problem, ProblemKind};
@@ -15,6 +16,12 @@ use super::atomic::write_atomically;
 use super::layout::Layout;
 use crate::durable;
 use crate::exec::process::ProcessIdentity;
+
+/// How long a lock is waited for whose holder is gone.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// How soon it is tried again.
+const LOCK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A home that is open and locked.
 #[derive(Debug)]
@@ -94,14 +101,21 @@ impl Home {
         let unusable = |source| OpenHomeError::Unusable { home: layout.home().to_owned(), source };
         let open = File::options().read(true).write(true).create(true).truncate(false).open(layout.lock());
         let mut file = open.map_err(unusable)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
+        let give_up = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(source)) => return Err(unusable(source)),
+            }
+            if Instant::now() > give_up || holder(layout.home()).map_err(unusable)?.is_some() {
                 let mut holder = String::new();
                 file.read_to_string(&mut holder).map_err(unusable)?;
                 return Err(OpenHomeError::Held { home: layout.home().to_owned(), holder: holder.trim().to_owned() });
             }
-            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+            // The server that is named is gone. A program that it was just starting has the lock until that program runs, and a
+            // lock that becomes free sends no event with a limit.
+            std::thread::sleep(LOCK_AGAIN);
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(unusable)?;
         writeln!(file, "process {}", std::process::id()).map_err(unusable)?;

@@ -18,7 +18,7 @@ mod tasks;
 mod trash;
 mod usage;
 
-pub use boot::UncleanStop;
+pub use boot::{Boot, UncleanStop};
 pub use codex_home::{CodexHome, read_plain_file};
 pub use home::{Home, OpenHomeError, holder};
 pub use layout::Layout;

@@ -2,6 +2,7 @@
 //!
 //! The same for a run that ended a moment ago and for one that ended while no server lived. Doing it twice commits once.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ impl Inner {
         let last_message = summary.last_message.as_deref().map(|message| redactor.mask(message).into_owned());
         let contained = was_contained(files).await?;
         let is_torn = is_from_another_boot(files, exit.as_ref()).await?;
+        if is_torn {
+            let journal = files.journal();
+            crate::engine::blocking(move || cut_zeros(&journal)).await?;
+        }
         let outcome = if is_torn { without_power(outcome) } else { outcome };
         let refused = if contained { refused_hosts(files, &redactor).await? } else { vec![] };
         let checked = if is_torn { self.check_cut_off(&task).await } else { vec![] };
@@ -200,6 +205,19 @@ async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> st
     crate::engine::blocking(move || keeper::is_of_another_boot(&files)).await
 }
 
+/// Cuts off the zeros at a log's end: a file system may make a file longer before it has its bytes. Readers leave half a line out.
+fn cut_zeros(journal: &Path) -> std::io::Result<()> {
+    let log = match fs_err::read(journal) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        log => log?,
+    };
+    let length = log.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    if length < log.len() {
+        fs_err::OpenOptions::new().write(true).open(journal)?.set_len(length as u64)?;
+    }
+    Ok(())
+}
+
 /// A run may have reported its end, and its work be lost all the same.
 fn without_power(outcome: RunOutcome) -> RunOutcome {
     match outcome {
@@ -207,7 +225,7 @@ fn without_power(outcome: RunOutcome) -> RunOutcome {
             code: "interrupted".to_owned(),
             message: "the machine stopped before the work of this run was on the disk; files that it wrote last may be missing"
                 .to_owned(),
-            hints: vec!["review the changes, then resume the task".to_owned()],
+            hints: vec!["review the changes, then retry the task".to_owned()],
         }),
         RunOutcome::Failed(_) | RunOutcome::Stopped | RunOutcome::Interrupted(_) => outcome,
     }

@@ -50,6 +50,8 @@ impl Inner {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,
         };
+        // The branch must not lead to what a power cut can take away.
+        mirror.sync().await.map_err(|error| not_synced(&error))?;
         let branch = BranchName::of_task(task.task_id);
         let last = AtomicU8::new(u8::MAX);
         let progress = |step: git::Progress| {
@@ -68,10 +70,7 @@ impl Inner {
         }
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
-        mirror.sync().await.map_err(|error| {
-            RunError::new("worktree_failed", format!("the mirror could not be written to the disk: {error}"))
-                .hint("check the disk of the home, then resume the task")
-        })?;
+        mirror.sync().await.map_err(|error| not_synced(&error))?;
         Ok(base)
     }
 
@@ -144,4 +143,9 @@ impl Inner {
         let request = SnapshotRequest { message, author: &Signature::default() };
         worktree.snapshot(request).await.map_err(|error| failed(&error))
     }
+}
+
+fn not_synced(error: &std::io::Error) -> RunError {
+    RunError::new("worktree_failed", format!("the mirror could not be written to the disk: {error}"))
+        .hint("check the disk of the home, then retry the task")
 }

@@ -30,7 +30,7 @@ impl Inner {
         let (Some(thread), Some(sessions)) = (run.resumes, self.sessions_of(slot)) else { return Ok(()) };
         let session = blocking(move || sessions.repair(thread)).await.map_err(|error| {
             RunError::new("session_unreadable", format!("the Codex session of the thread {thread} cannot be read: {error}"))
-                .hint("check the permissions and the disk of the home, then resume the task")
+                .hint("check the permissions and the disk of the home, then retry the task")
         })?;
         match session {
             Session::Intact | Session::Unreadable => {}

@@ -17,7 +17,7 @@ use crate::git::{Compared, Mirror, Work, Worktree, WorktreeSpec, named};
 impl Inner {
     /// Checks the worktrees of all tasks that were not used since the last unclean stop, one after the other.
     pub(crate) fn keep_checking_worktrees(self: &Arc<Self>) {
-        if self.unclean_stop.is_none() {
+        if self.boot.unclean_stop.is_none() {
             return;
         }
         let inner = Arc::clone(self);
@@ -59,7 +59,9 @@ impl Inner {
     /// Compares a task's worktree with its branch, if it is older than the last unclean stop and was not compared since. Returns what
     /// a person should know.
     async fn check_worktree(&self, task: &TaskRecord, work: Work) -> Result<Vec<String>, RunError> {
-        let Some(stop) = self.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else { return Ok(vec![]) };
+        let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else {
+            return Ok(vec![]);
+        };
         let failed = |error: &dyn std::fmt::Display| RunError::new("worktree_failed", error.to_string());
         let mirror = self.mirror_of(task.env_id)?;
         let Some(worktree) = self.worktree_of(&mirror, task).await? else { return Ok(vec![]) };
@@ -86,7 +88,7 @@ impl Inner {
         let branch = BranchName::of_task(task.task_id);
         let found = match &task.base_sha {
             Some(base) => {
-                if self.unclean_stop.is_some() {
+                if self.boot.unclean_stop.is_some() {
                     let tip = task.head().unwrap_or(base);
                     mirror.ensure_branch(branch.as_str(), tip).await.map_err(|error| unreadable(&error))?;
                 }
@@ -125,10 +127,13 @@ fn notes(compared: &Compared) -> Vec<String> {
         ));
     }
     if !compared.edited.is_empty() {
-        notes.push(format!("differs from the last commit and was left as it is: {}", named(&compared.edited)));
+        notes.push(format!("these files differ from the last commit and were left unchanged: {}", named(&compared.edited)));
     }
     if !compared.failed.is_empty() {
-        notes.push(format!("damaged when the machine stopped unexpectedly, and not restored: {}", named(&compared.failed)));
+        notes.push(format!(
+            "the machine stopped unexpectedly and left files empty or incomplete; could not restore {}",
+            named(&compared.failed)
+        ));
     }
     notes
 }

@@ -81,9 +81,7 @@ pub(super) fn code_of(message: &str) -> Option<&'static str> {
 /// What to do next, most useful first.
 pub(super) fn hints_for(code: &str) -> Vec<String> {
     let hints: &[&str] = match code {
-        "unauthorized" => {
-            &["log in with `codex-orchestrator login`, or set CODEX_API_KEY for the server", "then retry the task"]
-        }
+        "unauthorized" => &["log in with `codex-orchestrator login`, or set CODEX_API_KEY for the server", "then retry the task"],
         "forbidden" => &["the account may not do this: check its plan, region and permissions, or use another one"],
         "usage_limit" => &["wait for the limit to reset, buy more credits, or use another account; then retry the task"],
         "rate_limited" => &["wait a minute and retry the task; fewer tasks at once help"],

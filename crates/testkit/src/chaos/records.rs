@@ -47,6 +47,7 @@ impl World {
             if let Some(base) = task["base_sha"].as_str() {
                 self.commit_is_there(&mirror, base, &format!("the base of the task {id}"), &mut wrong);
             }
+            let last = task["runs"].as_array().map_or(0, Vec::len) as u64;
             for run in task["runs"].as_array().into_iter().flatten() {
                 let number = run["number"].as_u64().unwrap_or_default();
                 found.insert((id.to_owned(), number));
@@ -65,7 +66,7 @@ impl World {
                     self.account.after_cuts += 1;
                     let complaints = wrong.len();
                     self.log_is_complete(&folder, run, shown, &name, &mut wrong);
-                    self.session_is_there(run, &name, &mut wrong);
+                    self.session_is_there(run, number == last, &name, &mut wrong);
                     self.commit_is_on_the_branch(&mirror, &task, run, &name, &mut wrong);
                     if wrong.len() == complaints {
                         self.seen.runs.insert((id.to_owned(), number));
@@ -148,13 +149,18 @@ impl World {
         }
     }
 
-    /// A completed run can be resumed: Codex's session file has both lines of each of its turns.
-    fn session_is_there(&self, run: &Value, name: &str, wrong: &mut Vec<String>) {
+    /// A completed run can be resumed: Codex's session file has both lines of its turn. Where the next run of the thread was at work,
+    /// it may end in zeros or in half a line, which the product cuts off.
+    fn session_is_there(&self, run: &Value, is_last: bool, name: &str, wrong: &mut Vec<String>) {
         let (Some(thread), true) = (run["thread_id"].as_str(), run["status"] == "completed") else { return };
         let folder = codex_home(&self.home).join("sessions/2026/01/01");
         let path = folder.join(format!("rollout-2026-01-01T00-00-00-{thread}.jsonl"));
         let session = std::fs::read_to_string(&path);
-        let is_complete = |session: &str| session.lines().filter(|line| *line == "{}").count() >= 2 && session.ends_with('\n');
+        let is_complete = |session: &str| {
+            let complete = &session[..session.rfind('\n').map_or(0, |newline| newline + 1)];
+            let turns = complete.lines().filter(|line| *line == "{}").count();
+            turns >= 2 && (complete.len() == session.len() || !is_last)
+        };
         if !session.as_deref().is_ok_and(is_complete) {
             let found = session.map_or_else(|error| error.to_string(), |session| format!("{} bytes", session.len()));
             wrong.push(format!("{name}: the session of its thread is not complete: {} ({found})", self.name_of(&path)));

@@ -1,0 +1,197 @@
+//! After the power was cut: a server that starts in another boot of the machine finds what a cut leaves, and nothing recorded is lost.
+//!
+//! Here the cut is played: files are written as a cut leaves them, and the next server is told that the machine was started again.
+//! `chaos` cuts the power of a real file system.
+
+use std::path::{Path, PathBuf};
+
+use scripted_model::{CodexConfig, Script, ScriptedModel};
+use serde_json::{Value, json};
+use testkit::TestHome;
+use testkit::codex::{CodexCli, CodexHome};
+use testkit::upstream::Upstream;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+const LONG: &str = "one two three four five six seven eight";
+
+/// A home whose first server runs in the boot `first`.
+async fn started() -> (TestHome, String, Upstream) {
+    let upstream = Upstream::new();
+    let mut home = TestHome::new(BINARY);
+    home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
+    home.set("ORCH_TEST_BOOT_ID", "first");
+    home.start().await;
+    let env = home.environment(&upstream.url()).await;
+    (home, env, upstream)
+}
+
+/// Starts the next server as after a reboot.
+async fn reboot(home: &mut TestHome) {
+    home.set("ORCH_TEST_BOOT_ID", "second");
+    home.start().await;
+}
+
+fn worktree(home: &TestHome, task: &str) -> PathBuf {
+    home.path().join("tasks").join(task).join("worktree")
+}
+
+fn notes(task: &Value, run: usize) -> String {
+    task["runs"][run]["notes"].to_string()
+}
+
+async fn noted(home: &TestHome, task: &str, words: &str) -> Value {
+    home.wait_for(&format!("/api/v1/tasks/{task}"), |task| notes(task, 0).contains(words)).await
+}
+
+async fn resume(home: &TestHome, task: &str, prompt: &str) -> Value {
+    let (status, answer) = home.post(&format!("/api/v1/tasks/{task}/resume"), &json!({ "prompt": prompt })).await;
+    assert_eq!(status, 201, "{answer}");
+    home.settled(task).await
+}
+
+fn read(path: &Path) -> String {
+    fs_err::read_to_string(path).expect("it is there")
+}
+
+#[tokio::test]
+async fn after_a_cut_torn_files_of_an_ended_run_are_restored_and_edits_stay() {
+    let (mut home, env, _upstream) = started().await;
+    let task = home.task(&env, &format!("begin; echo {LONG} > torn; echo {LONG} > edited; end done")).await;
+    home.settled(&task).await;
+    home.kill().await;
+    let tree = worktree(&home, &task);
+    fs_err::write(tree.join("torn"), "").expect("written");
+    fs_err::write(tree.join("edited"), format!("{LONG} nine\n")).expect("written");
+    reboot(&mut home).await;
+    let checked = noted(&home, &task, "restored from the last commit: `torn`").await;
+    assert!(notes(&checked, 0).contains("left unchanged: `edited`"), "{checked}");
+    assert_eq!(read(&tree.join("torn")), format!("{LONG}\n"));
+    assert_eq!(read(&tree.join("edited")), format!("{LONG} nine\n"));
+    // It is done once: a file that a person empties now stays empty.
+    fs_err::write(tree.join("torn"), "").expect("written");
+    home.kill().await;
+    home.start().await;
+    let resumed = resume(&home, &task, "begin; end again").await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    assert_eq!(read(&tree.join("torn")), "");
+}
+
+#[tokio::test]
+async fn a_server_that_is_only_restarted_or_a_machine_that_was_stopped_in_order_checks_nothing() {
+    let (mut home, env, _upstream) = started().await;
+    let task = home.task(&env, &format!("begin; echo {LONG} > file; end done")).await;
+    home.settled(&task).await;
+    let file = worktree(&home, &task).join("file");
+    fs_err::write(&file, "").expect("written");
+    home.kill().await;
+    home.start().await;
+    home.stop().await;
+    reboot(&mut home).await;
+    let resumed = resume(&home, &task, "begin; end again").await;
+    assert_eq!((notes(&resumed, 0).contains("unexpectedly"), read(&file)), (false, String::new()), "{resumed}");
+}
+
+#[tokio::test]
+async fn a_run_that_the_cut_ended_is_interrupted_and_commits_no_emptied_files() {
+    let (mut home, env, upstream) = started().await;
+    upstream.commit("main", &[("base", &format!("{LONG}\n"))], "more");
+    let never = home.scratch().join("never");
+    let task = home.task(&env, &format!("begin; echo work > work; say ready; await {}; end done", never.display())).await;
+    let log = home.path().join("tasks").join(&task).join("logs/run-001.jsonl");
+    home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
+    home.wait_for(&format!("/api/v1/tasks/{task}"), |_| read(&log).contains("ready")).await;
+    home.power_off().await;
+    // What the cut left: an emptied file of the base, and a log that reports an end and breaks off.
+    fs_err::write(worktree(&home, &task).join("base"), "").expect("written");
+    let torn = format!("{}{{\"type\":\"turn.completed\",\"usage\":{{}}}}\n{{\"type\":\"it", read(&log));
+    fs_err::write(&log, torn).expect("written");
+    reboot(&mut home).await;
+    let ended = home.settled(&task).await;
+    assert_eq!(ended["status"], "interrupted", "{ended}");
+    assert!(notes(&ended, 0).contains("restored from the last commit: `base`"), "{ended}");
+    let diff = home.get(&format!("/api/v1/tasks/{task}/diff")).await.1;
+    let files: Vec<_> = diff["files"].as_array().expect("files").iter().map(|file| file["new_path"].clone()).collect();
+    assert_eq!(files, ["work"], "{diff}");
+}
+
+#[tokio::test]
+async fn a_worktree_whose_administration_was_emptied_keeps_work_that_is_not_committed() {
+    let (mut home, env, _upstream) = started().await;
+    let task = home.task(&env, "begin; echo one > one; end done").await;
+    home.settled(&task).await;
+    home.kill().await;
+    let tree = worktree(&home, &task);
+    fs_err::write(tree.join("by-hand"), "mine\n").expect("written");
+    let admin = home.path().join("envs").join(&env).join("mirror/worktrees/worktree");
+    for name in ["HEAD", "gitdir", "commondir", "index", "codex-orchestrator-ready"] {
+        fs_err::write(admin.join(name), "").expect("written");
+    }
+    reboot(&mut home).await;
+    let resumed = resume(&home, &task, "begin; cat by-hand > copy; end again").await;
+    assert_eq!(resumed["status"], "completed", "{resumed}");
+    assert_eq!(read(&tree.join("copy")), "mine\n");
+    assert!(!tree.with_file_name("worktree.found").exists());
+}
+
+/// A task of the real Codex on the host that has ended its first run, and its session.
+async fn with_session(prompt: &str) -> (TestHome, Value, PathBuf, ScriptedModel, CodexHome) {
+    let codex = CodexCli::pinned();
+    let model = ScriptedModel::start(Script::new()).expect("a model that plays scenarios");
+    let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
+    let upstream = Upstream::new();
+    let mut home = TestHome::new(BINARY);
+    let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
+    home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+    home.set("ORCH_WORKER", "host");
+    home.set("CODEX_HOME", codex_home.path());
+    home.set("ORCH_TEST_BOOT_ID", "first");
+    home.start().await;
+    let env = home.environment(&upstream.url()).await;
+    let task = home.task(&env, prompt).await;
+    let first = home.settled(&task).await;
+    assert_eq!(first["status"], "completed", "{first}");
+    let thread = first["thread_id"].as_str().expect("a thread").to_owned();
+    let session = find(&codex_home.path().join("sessions"), &thread).expect("Codex has written a session");
+    (home, first, session, model, codex_home)
+}
+
+fn find(folder: &Path, thread: &str) -> Option<PathBuf> {
+    let entries = fs_err::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries.into_iter().find_map(|path| {
+        if path.is_dir() { find(&path, thread) } else { path.to_string_lossy().contains(thread).then_some(path) }
+    })
+}
+
+#[tokio::test]
+async fn a_torn_session_is_cut_at_its_last_line_and_the_thread_continues() {
+    let (mut home, first, session, _model, _codex_home) = with_session("SCENARIO:plain").await;
+    home.kill().await;
+    let whole = fs_err::read(&session).expect("there");
+    fs_err::write(&session, [&whole[..], b"{\"timestamp\":\"2026", &[0; 512]].concat()).expect("written");
+    reboot(&mut home).await;
+    let task = first["task_id"].as_str().expect("an id");
+    let second = resume(&home, task, "SCENARIO:plain").await;
+    assert_eq!((&second["status"], &second["thread_id"]), (&json!("completed"), &first["thread_id"]), "{second}");
+    let after = fs_err::read(&session).expect("there");
+    assert!(after.starts_with(&whole) && !after.contains(&0), "Codex has continued behind the last whole line");
+}
+
+#[tokio::test]
+async fn a_thread_whose_session_is_gone_becomes_a_new_one_with_a_summary_and_says_so() {
+    let (mut home, first, session, model, _codex_home) = with_session("SCENARIO:plain").await;
+    home.kill().await;
+    fs_err::remove_file(&session).expect("there");
+    reboot(&mut home).await;
+    let task = first["task_id"].as_str().expect("an id");
+    let second = resume(&home, task, "SCENARIO:plain again").await;
+    assert_eq!(second["status"], "completed", "{second}");
+    assert_ne!(second["thread_id"], first["thread_id"], "{second}");
+    assert_eq!(second["runs"][1]["lost_thread"], first["thread_id"], "{second}");
+    assert!(notes(&second, 1).contains("started a new thread with a summary"), "{second}");
+    assert_eq!(second["runs"][1]["prompt"], "SCENARIO:plain again", "the record has what was asked");
+    let asked = model.requests().last().expect("a request").body.to_string();
+    assert!(asked.contains("Hello from the scripted model.") && asked.contains("## Current request"), "{asked}");
+    let third = resume(&home, task, "SCENARIO:plain").await;
+    assert_eq!((&third["thread_id"], &third["runs"][2]["lost_thread"]), (&second["thread_id"], &Value::Null), "{third}");
+}
