@@ -48,9 +48,23 @@ fn commands(folder: &Path) -> PathBuf {
     path
 }
 
-/// Opens a task, and lets its worker print everything at once. Returns how long the longest frame and the longest task took.
-async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str) -> (f64, f64) {
-    let (go, log) = (stage.home.scratch().join("go"), commands(stage.home.scratch()));
+/// Opens a task, lets its worker print everything at once, and checks that no frame and no task of the page took longer than the
+/// limit in milliseconds. Whatever else the machine does can only make a measurement longer, so the best of three counts.
+async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str, limit: f64) {
+    let mut measured = vec![];
+    for n in 0..3 {
+        let longest = measure(stage, screen, slower, before, n).await;
+        measured.push(longest);
+        if longest <= limit {
+            return;
+        }
+    }
+    panic!("longest frames and tasks: {measured:?} ms");
+}
+
+/// How long the longest frame or task took.
+async fn measure(stage: &mut Stage, screen: Screen, slower: u32, before: &str, n: usize) -> f64 {
+    let (go, log) = (stage.home.scratch().join(format!("go-{n}")), commands(stage.home.scratch()));
     let prompt = format!("begin; await {}; cat {}; say \"that was all\"; complete", go.display(), log.display());
     let task = stage.home.task(&stage.env, &prompt).await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["thread_id"].is_string()).await;
@@ -62,8 +76,7 @@ async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str) -> 
     fs_err::write(&go, "").expect("written");
     stage.browser.until(ENDED).await;
     stage.browser.slow_down(1).await;
-    let longest = stage.browser.value("longest").await;
-    (longest["frame"].as_f64().expect("a number"), longest["task"].as_f64().expect("a number"))
+    stage.browser.value("Math.max(longest.frame, longest.task)").await.as_f64().expect("a number")
 }
 
 /// Loads what the page dropped, step by step, until every command is there.
@@ -88,8 +101,7 @@ async fn each_once(stage: &mut Stage) {
 #[tokio::test]
 async fn five_thousand_commands_at_once_do_not_freeze_an_open_page() {
     let mut stage = Stage::new().await;
-    let (frame, task) = burst(&mut stage, DESK, 1, "0").await;
-    assert!(frame <= 250.0 && task <= 250.0, "frame {frame} ms, task {task} ms");
+    burst(&mut stage, DESK, 1, "0", 250.0).await;
     let last = "[...document.querySelectorAll('#transcript .agent')].pop().innerText.trim()";
     assert_eq!(stage.browser.value(last).await, "that was all");
     let gap = "document.documentElement.scrollHeight - innerHeight - scrollY";
@@ -102,8 +114,7 @@ async fn five_thousand_commands_at_once_do_not_freeze_an_open_page() {
 #[tokio::test]
 async fn a_slow_phone_keeps_up_with_five_thousand_commands() {
     let mut stage = Stage::new().await;
-    let (frame, task) = burst(&mut stage, PHONE, 4, "0").await;
-    assert!(frame <= 1000.0 && task <= 1000.0, "frame {frame} ms, task {task} ms");
+    burst(&mut stage, PHONE, 4, "0", 1000.0).await;
     assert!(stage.browser.value(ENTRIES).await.as_u64().is_some_and(|count| count < MOST_ENTRIES));
     stage.content();
 }
@@ -113,8 +124,7 @@ async fn a_reader_further_up_stays_there_and_finds_everything() {
     let mut stage = Stage::new().await;
     let small = Screen { height: 120, ..PHONE };
     // The prompt alone is longer than this screen.
-    let (frame, _) = burst(&mut stage, small, 1, "scrollTo(0, 0)").await;
-    assert!(frame <= 250.0, "frame {frame} ms");
+    burst(&mut stage, small, 1, "scrollTo(0, 0)", 250.0).await;
     assert_eq!(stage.browser.value("scrollY").await, 0);
     let pill = stage.browser.value("document.querySelector('#more').innerText").await;
     assert!(pill.as_str().is_some_and(|pill| pill.starts_with("500")), "{pill}");
