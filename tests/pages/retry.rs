@@ -1,4 +1,5 @@
 //! Retrying a task that failed: with the button on its page, on the command line and over HTTP.
+//! Without a thread the prompt runs again; with one, the agent gets a note to continue. Sending a form twice retries once.
 
 use reqwest::Method;
 use serde_json::{Value, json};
