@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, WeakShared};
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
+use tokio_util::sync::CancellationToken;
 
 use super::fetch::FetchError;
 
@@ -32,6 +33,8 @@ pub struct FetchTicket(u64);
 pub struct FetchGate {
     writer: Arc<tokio::sync::Mutex<()>>,
     fetches: Arc<Mutex<Fetches>>,
+    /// Cancels the work of a writer that gives way to others.
+    yielding: Arc<Mutex<CancellationToken>>,
 }
 
 type Joined = WeakShared<BoxFuture<'static, Outcome>>;
@@ -60,6 +63,10 @@ pub struct LastFetch {
     pub error: Option<Arc<FetchError>>,
 }
 
+fn ask_to_yield(yielding: &Mutex<CancellationToken>) {
+    yielding.lock().unwrap_or_else(PoisonError::into_inner).cancel();
+}
+
 fn locked(fetches: &Mutex<Fetches>) -> MutexGuard<'_, Fetches> {
     // What is guarded here is whole after every statement, whoever panicked.
     fetches.lock().unwrap_or_else(PoisonError::into_inner)
@@ -68,7 +75,17 @@ fn locked(fetches: &Mutex<Fetches>) -> MutexGuard<'_, Fetches> {
 impl FetchGate {
     /// Waits for the right to write.
     pub async fn writer(&self) -> WriterGuard {
+        ask_to_yield(&self.yielding);
         WriterGuard { _guard: self.writer.clone().lock_owned().await }
+    }
+
+    /// Waits for the right to write, for work that can be repeated later. The token is cancelled as soon as another writer waits;
+    /// the holder must then stop and drop the guard.
+    pub async fn yielding_writer(&self) -> (WriterGuard, CancellationToken) {
+        let token = CancellationToken::new();
+        // Before the lock is requested, so that no writer can queue up unnoticed.
+        *self.yielding.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
+        (WriterGuard { _guard: self.writer.clone().lock_owned().await }, token)
     }
 
     /// This moment.
@@ -118,8 +135,9 @@ impl FetchGate {
     where
         F: Future<Output = Result<(), FetchError>> + Send + 'static,
     {
-        let (writer, fetches) = (self.writer.clone(), self.fetches.clone());
+        let (writer, fetches, yielding) = (self.writer.clone(), self.fetches.clone(), self.yielding.clone());
         async move {
+            ask_to_yield(&yielding);
             let _writer = writer.lock_owned().await;
             let number = {
                 let mut fetches = locked(&fetches);
@@ -295,5 +313,39 @@ mod tests {
         first.await.expect("it works");
         second.await.expect("it works");
         assert_eq!(remote.count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_writer_or_fetch_makes_a_yielding_writer_stop() {
+        let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
+        let (guard, token) = gate.yielding_writer().await;
+        assert!(!token.is_cancelled(), "nobody waits yet");
+        let mut writer = Box::pin(gate.writer());
+        assert!(poll_immediate(&mut writer).await.is_none());
+        assert!(token.is_cancelled());
+        drop(guard);
+        drop(writer.await);
+        let (guard, token) = gate.yielding_writer().await;
+        assert!(!token.is_cancelled(), "an earlier request does not count");
+        let mut fetch = Box::pin(gate.fresh(remote.fetch()));
+        assert!(poll_immediate(&mut fetch).await.is_none());
+        assert!(token.is_cancelled());
+        drop(guard);
+        assert!(fetch.await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_writer_that_queues_behind_a_yielding_one_is_noticed() {
+        let gate = FetchGate::default();
+        let first = gate.writer().await;
+        let mut yielding = Box::pin(gate.yielding_writer());
+        assert!(poll_immediate(&mut yielding).await.is_none());
+        let mut second = Box::pin(gate.writer());
+        assert!(poll_immediate(&mut second).await.is_none());
+        drop(first);
+        let (guard, token) = yielding.await;
+        assert!(token.is_cancelled(), "the second writer already waits");
+        drop(guard);
+        drop(second.await);
     }
 }

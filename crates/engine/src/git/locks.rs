@@ -99,12 +99,14 @@ fn locks_in(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<Vec<PathBuf
     Ok(locks)
 }
 
-/// Packs that were being received when git was killed. They can be as large as the repository.
-fn half_packs(mirror: &Path) -> io::Result<Vec<PathBuf>> {
+/// Packs that git was receiving or repacking when it was killed. They can be as large as the repository.
+pub(super) fn half_packs(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(mirror.join("objects/pack"))? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("tmp_") && entry.file_type()?.is_file() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // `git repack` uses the second prefix.
+        if (name.starts_with("tmp_") || name.starts_with(".tmp-")) && entry.file_type()?.is_file() {
             found.push(entry.path());
         }
     }

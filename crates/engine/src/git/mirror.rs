@@ -5,13 +5,15 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use model::ids::ObjectId;
 use tokio::sync::watch;
 
 use super::admin;
 use super::gate::{FetchGate, WriterGuard};
+use super::objects::Unreachable;
 use super::program::{ANSWER_LIMIT_BYTES, Git, Place, answer, branch_ref};
 use super::progress::Progress;
 use crate::durable::ChangedTree;
@@ -92,6 +94,10 @@ struct Inner {
     fetching: watch::Sender<Option<Progress>>,
     /// What of it is on the disk.
     on_disk: ChangedTree,
+    /// One repack at a time.
+    repack_turn: tokio::sync::Mutex<()>,
+    /// The last count of unreachable objects, and when it was made.
+    unreachable: Mutex<Option<(Instant, Unreachable)>>,
 }
 
 impl Mirror {
@@ -102,15 +108,16 @@ impl Mirror {
         if !path.join("HEAD").is_file() || !path.join("objects").is_dir() {
             return Err(OpenMirrorError::NotAMirror { path: path.display().to_string() });
         }
-        Ok(Self {
-            inner: Arc::new(Inner {
-                git: git.clone(),
-                path,
-                gate: FetchGate::default(),
-                fetching: watch::Sender::default(),
-                on_disk: ChangedTree::default(),
-            }),
-        })
+        let inner = Inner {
+            git: git.clone(),
+            path,
+            gate: FetchGate::default(),
+            fetching: watch::Sender::default(),
+            on_disk: ChangedTree::default(),
+            repack_turn: tokio::sync::Mutex::default(),
+            unreachable: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Puts everything on the disk that has changed: objects, large files, refs, the administration of worktrees. Git syncs the data
@@ -140,6 +147,14 @@ impl Mirror {
 
     pub(super) fn fetching(&self) -> &watch::Sender<Option<Progress>> {
         &self.inner.fetching
+    }
+
+    pub(super) fn repack_turn(&self) -> &tokio::sync::Mutex<()> {
+        &self.inner.repack_turn
+    }
+
+    pub(super) fn last_count(&self) -> &Mutex<Option<(Instant, Unreachable)>> {
+        &self.inner.unreachable
     }
 
     pub(super) fn git(&self) -> &Git {

@@ -18,7 +18,7 @@ use crate::durable;
 use crate::exec::{RunProgramError, Stdin};
 
 /// The administration, in the folder that a retired worktree is kept in.
-const ADMINISTRATION: &str = "worktree-administration";
+pub const ADMINISTRATION: &str = "worktree-administration";
 
 /// The task's own commits, in the same folder: for whoever wants them without the mirror.
 const BUNDLE: &str = "branch.bundle";
@@ -137,6 +137,6 @@ impl Mirror {
 }
 
 /// Where a retired branch is.
-fn removed_ref(keep_as: &str) -> String {
+pub(super) fn removed_ref(keep_as: &str) -> String {
     format!("refs/orchestrator/removed/{keep_as}")
 }

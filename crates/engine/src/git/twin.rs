@@ -4,6 +4,7 @@
 //! in it. It borrows the mirror's objects under the path that the container sees them at. Invariant: it appears under its name
 //! only when it is complete, and one that is there is left as it is.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -16,9 +17,14 @@ use super::staging::copy_index;
 use super::worktree::Worktree;
 use crate::durable;
 use crate::exec::RunProgramError;
+use crate::store::atomic::write_atomically;
 
 /// Where the remote's branches are in the agent's repository.
 const ORIGIN: &str = "refs/remotes/origin/";
+
+/// The list of the mirror's objects that an agent's repository was made with, beside it, where no agent can write. The mirror
+/// keeps them for as long as the list is there, even if its own branches and tags move on.
+pub(crate) const BORROWED: &str = ".borrowed";
 
 /// The agent's repository as it should be.
 #[derive(Debug, Clone, Copy)]
@@ -73,9 +79,14 @@ impl Worktree {
         }
         let partial = with_suffix(spec.path, ".partial");
         remove_tree_aside(partial.clone()).await?;
-        let files = self.twin_files(&spec).await?;
+        let (files, borrowed) = self.twin_files(&spec).await?;
+        let list = with_suffix(spec.path, BORROWED);
         let (index, path) = (self.admin.join("index"), spec.path.to_owned());
-        let written = tokio::task::spawn_blocking(move || write_completely(&partial, &files, &index, &path)).await;
+        let written = tokio::task::spawn_blocking(move || {
+            add_to_list(&list, borrowed)?;
+            write_completely(&partial, &files, &index, &path)
+        });
+        let written = written.await;
         Ok(written.map_err(io::Error::other)??)
     }
 
@@ -101,8 +112,8 @@ impl Worktree {
         Ok(())
     }
 
-    /// What the repository consists of, beside the index.
-    async fn twin_files(&self, spec: &TwinSpec<'_>) -> Result<TwinFiles, TwinError> {
+    /// What the repository consists of, beside the index; and the ids of the mirror's objects that its refs name.
+    async fn twin_files(&self, spec: &TwinSpec<'_>) -> Result<(TwinFiles, BTreeSet<String>), TwinError> {
         let mirror = self.mirror.path();
         if read_if_there(&mirror.join("objects/info/alternates"))?.is_some_and(|borrowed| !borrowed.trim_ascii().is_empty()) {
             return Err(TwinError::MirrorBorrows { mirror: mirror.display().to_string() });
@@ -112,6 +123,8 @@ impl Worktree {
         let listed = answer(listed.args(["--format=%(objectname) %(refname)", "refs/heads/", "refs/tags/"])).await?;
         let refs = Refs::read(&listed, &branch);
         let tip = refs.tip.unwrap_or_else(|| self.base.to_string());
+        let mut borrowed = BTreeSet::from([tip.clone(), self.base.to_string()]);
+        borrowed.extend(refs.packed.lines().skip(1).filter_map(|line| Some(line.split_once(' ')?.0.to_owned())));
         let mut files = TwinFiles(vec![
             ("HEAD".to_owned(), format!("ref: {branch}\n").into_bytes()),
             ("config".to_owned(), config(spec, self.base.as_str().len()).into_bytes()),
@@ -128,7 +141,7 @@ impl Worktree {
         if let Some(shallow) = read_if_there(&mirror.join("shallow"))? {
             files.0.push(("shallow".into(), shallow));
         }
-        Ok(files)
+        Ok((files, borrowed))
     }
 }
 
@@ -192,6 +205,14 @@ fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         read => read.map(Some),
     }
+}
+
+/// Adds ids to the list, whole and synced. An earlier repository of the task may have been put aside, so its ids stay.
+fn add_to_list(list: &Path, mut ids: BTreeSet<String>) -> io::Result<()> {
+    let known = read_if_there(list)?.unwrap_or_default();
+    ids.extend(String::from_utf8_lossy(&known).lines().map(str::to_owned));
+    let lines: Vec<u8> = ids.iter().flat_map(|id| [id.as_bytes(), b"\n"].concat()).collect();
+    write_atomically(list, &lines)
 }
 
 /// Writes all of it beside its place, puts it on the disk and moves it there.

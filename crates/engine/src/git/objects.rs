@@ -1,0 +1,185 @@
+//! How many bytes a mirror's objects take, and how many of them no ref needs any more.
+//!
+//! It only reads. Unreachable objects are in cruft packs after a repack; a `.mtimes` file says since when. Invariant: an object
+//! that git still counts as reachable is never counted here as unreachable.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::mirror::Mirror;
+use super::program::{ANSWER_LIMIT_BYTES, Place, answer};
+use crate::exec::{RunProgramError, Stdin, Stdout};
+
+/// How long a count is shown before objects are counted again.
+const SHOWN: Duration = Duration::from_mins(1);
+
+/// How long counting may take. In a large repository git has to walk millions of objects.
+const COUNTING: Duration = Duration::from_secs(10);
+
+/// What a pack has besides objects: a header of 12 bytes and a checksum of at least 20.
+const PACK_FRAME_BYTES: u64 = 32;
+
+/// How a `.mtimes` file starts: its signature, its version and the kind of hash, 4 bytes each.
+const MTIMES_HEADER_BYTES: usize = 12;
+
+/// Objects of a mirror that no ref needs, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Unreachable {
+    /// All of them. A repack frees these bytes, now or when their grace period is over.
+    pub bytes: u64,
+    /// Those whose grace period is over.
+    pub expired: u64,
+}
+
+/// Objects could not be counted.
+#[derive(Debug, thiserror::Error)]
+pub enum CountObjectsError {
+    /// Git could not say.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+    /// Files could not be read.
+    #[error("could not read the mirror's objects: {0}")]
+    Files(#[from] io::Error),
+}
+
+/// The files below a mirror's `objects`.
+#[derive(Debug, Default)]
+pub(super) struct ObjectFiles {
+    /// Packs of objects that were reachable when they were written.
+    pub(super) packs: Vec<PathBuf>,
+    /// Packs of unreachable objects.
+    pub(super) cruft: Vec<PathBuf>,
+    /// Loose objects.
+    pub(super) loose: Vec<PathBuf>,
+    /// Everything that is an object: packs and loose ones.
+    pub(super) bytes: u64,
+}
+
+impl ObjectFiles {
+    /// Lists them. Files that disappear meanwhile are left out.
+    pub(super) fn list(mirror: &Path) -> io::Result<Self> {
+        let mut found = Self::default();
+        for entry in fs_err::read_dir(mirror.join("objects"))? {
+            let folder = entry?.path();
+            let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_fan_out = name.len() == 2 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            if name != "pack" && !is_fan_out {
+                continue;
+            }
+            for entry in fs_err::read_dir(&folder)? {
+                let entry = entry?;
+                let path = entry.path();
+                let is_temporary = entry.file_name().as_encoded_bytes().first() == Some(&b'.')
+                    || entry.file_name().as_encoded_bytes().starts_with(b"tmp_");
+                let is_object = if is_fan_out { true } else { path.extension().is_some_and(|extension| extension == "pack") };
+                if is_temporary || !is_object {
+                    continue;
+                }
+                match entry.metadata() {
+                    Ok(metadata) => found.bytes += metadata.len(),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                }
+                let kind = match (is_fan_out, path.with_extension("mtimes").exists()) {
+                    (true, _) => &mut found.loose,
+                    (false, true) => &mut found.cruft,
+                    (false, false) => &mut found.packs,
+                };
+                kind.push(path);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Mirror {
+    /// Counts the objects that no ref needs. `cutoff` is the start of the grace period.
+    pub async fn unreachable(&self, cutoff: SystemTime) -> Result<Unreachable, CountObjectsError> {
+        let files = self.object_files().await?;
+        let walk = self.git().command(Place::Mirror(self.path())).args(["rev-list", "--objects", "--disk-usage"]);
+        let walk = walk.args(["--all", "--reflog", "--indexed-objects"]).deadline(COUNTING);
+        let reachable: u64 = answer(walk).await?.trim().parse().unwrap_or(u64::MAX);
+        let frames = PACK_FRAME_BYTES * (files.packs.len() + files.cruft.len()) as u64;
+        let bytes = files.bytes.saturating_sub(reachable.saturating_add(frames));
+        let counted = Unreachable { bytes, expired: self.expired(&files, cutoff).await?.min(bytes) };
+        *self.last_count().lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), counted));
+        Ok(counted)
+    }
+
+    /// The same, or a count that is at most a minute old.
+    pub async fn recent_unreachable(&self, cutoff: SystemTime) -> Result<Unreachable, CountObjectsError> {
+        let last = *self.last_count().lock().unwrap_or_else(PoisonError::into_inner);
+        match last {
+            Some((at, counted)) if at.elapsed() < SHOWN => Ok(counted),
+            Some(_) | None => self.unreachable(cutoff).await,
+        }
+    }
+
+    /// The bytes of all objects.
+    pub async fn object_bytes(&self) -> io::Result<u64> {
+        Ok(self.object_files().await?.bytes)
+    }
+
+    /// Whether all reachable objects are in one pack.
+    pub async fn is_packed(&self) -> io::Result<bool> {
+        let files = self.object_files().await?;
+        Ok(files.packs.len() <= 1 && files.loose.is_empty())
+    }
+
+    /// Forgets the last count, because objects or refs have changed.
+    pub fn forget_count(&self) {
+        *self.last_count().lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    pub(super) async fn object_files(&self) -> io::Result<ObjectFiles> {
+        let mirror = self.path().to_owned();
+        tokio::task::spawn_blocking(move || ObjectFiles::list(&mirror)).await.map_err(io::Error::other)?
+    }
+
+    /// The bytes of objects in cruft packs that became unreachable before the cutoff.
+    pub(super) async fn expired(&self, files: &ObjectFiles, cutoff: SystemTime) -> Result<u64, CountObjectsError> {
+        let mut bytes = 0;
+        for pack in &files.cruft {
+            let index = File::open(pack.with_extension("idx"))?;
+            let command = self.git().command(Place::Mirror(self.path())).arg("show-index").stdin(Stdin::File(index));
+            let listed = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run_ok().await?.text();
+            let mtimes = fs_err::read(pack.with_extension("mtimes"))?;
+            bytes += expired_in(&listed, &mtimes, fs_err::metadata(pack)?.len(), cutoff);
+        }
+        Ok(bytes)
+    }
+}
+
+/// Sums the sizes of objects that are older than the cutoff. `listed` has a line `offset id …` for each object, in the order of
+/// the times in `mtimes`.
+fn expired_in(listed: &str, mtimes: &[u8], pack_bytes: u64, cutoff: SystemTime) -> u64 {
+    let cutoff = cutoff.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let times = mtimes.get(MTIMES_HEADER_BYTES..).unwrap_or_default();
+    let times = times.chunks_exact(4).map(|bytes| u64::from(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
+    let offsets = listed.lines().filter_map(|line| line.split(' ').next()?.parse::<u64>().ok());
+    let mut objects: Vec<(u64, u64)> = offsets.zip(times).collect();
+    objects.sort_unstable();
+    let ends = objects.iter().skip(1).map(|(offset, _)| *offset).chain([pack_bytes.saturating_sub(PACK_FRAME_BYTES - 12)]);
+    objects.iter().zip(ends).filter(|((_, time), _)| *time < cutoff).map(|((offset, _), end)| end.saturating_sub(*offset)).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_past_the_cutoff_are_counted_by_their_size_in_the_pack() {
+        let listed = "112 aaaa (1)\n12 bbbb (2)\n62 cccc (3)\n";
+        let mut mtimes = b"MTME\0\0\0\x01\0\0\0\x01".to_vec();
+        for time in [100_u32, 300, 200] {
+            mtimes.extend(time.to_be_bytes());
+        }
+        mtimes.extend([0; 40]);
+        let expired = |cutoff| expired_in(listed, &mtimes, 220, SystemTime::UNIX_EPOCH + Duration::from_secs(cutoff));
+        assert_eq!([expired(100), expired(101), expired(201), expired(301)], [0, 88, 138, 188]);
+        assert_eq!(expired_in("", &[], 32, SystemTime::UNIX_EPOCH), 0);
+    }
+}

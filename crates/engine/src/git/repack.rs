@@ -1,0 +1,317 @@
+//! Repacks a mirror: its packs and loose objects become one pack, and objects that nothing needs are deleted after a grace period.
+//!
+//! The long part writes new packs, deletes no object and needs no lock, so that fetches and new worktrees go on. Deleting is done
+//! under the writer's lock and gives way: as soon as another writer waits, git is ended, and nothing has changed. Invariant: an
+//! object is deleted only if every repack of a whole grace period found it unreachable.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+
+use super::admin::ignore_missing;
+use super::locks::half_packs;
+use super::mirror::Mirror;
+use super::needed::Needs;
+use super::objects::{CountObjectsError, ObjectFiles};
+use super::program::{GitVersion, Place};
+use crate::exec::process::is_open;
+use crate::exec::{CommandSpec, RunProgramError};
+
+/// The oldest git that keeps unreachable objects in a pack of their own, with the time of each.
+const CRUFT_PACKS: GitVersion = GitVersion { major: 2, minor: 37 };
+
+/// The longest that one step may take.
+const LIMIT: Duration = Duration::from_hours(4);
+
+/// How often deleting is tried again after it gave way.
+const ATTEMPTS: usize = 3;
+
+/// Says when the last repack started: its own time.
+const REPACKED: &str = "codex-orchestrator-repacked";
+
+/// From so many packs on, git looks things up noticeably slower.
+const MANY_PACKS: usize = 20;
+
+/// From so many loose objects on, a repack is worth its time.
+const MANY_LOOSE: usize = 4000;
+
+/// How long objects that a fetch has dropped may wait for a repack, if nothing else asks for one.
+const OVERDUE: Duration = Duration::from_hours(7 * 24);
+
+/// Settings for a repack: git leaves a processor to the runs, and writes nothing that only servers of clones need.
+const SETTINGS: [(&str, &str); 2] = [("pack.threads", "1"), ("repack.writeBitmaps", "false")];
+
+/// How unreachable objects are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unpacked {
+    /// In a cruft pack.
+    Cruft,
+    /// As loose objects, for git before 2.37.
+    Loose,
+}
+
+/// Collects what needs objects. It is called again just before objects are deleted.
+pub type CollectNeeds = Arc<dyn Fn() -> io::Result<Needs> + Send + Sync>;
+
+/// What to do.
+#[derive(Clone)]
+pub struct RepackRequest {
+    /// The time.
+    pub now: SystemTime,
+    /// How long an object must have been unreachable before it is deleted.
+    pub grace: Duration,
+    /// What needs objects besides the mirror's refs and worktrees.
+    pub needs: CollectNeeds,
+    /// How unreachable objects are kept; by the version of git if it is not given.
+    pub unpacked: Option<Unpacked>,
+    /// Ends it early. Nothing is lost.
+    pub cancel: CancellationToken,
+}
+
+/// What became of objects whose grace period is over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pruning {
+    /// There were none.
+    NothingExpired,
+    /// They were deleted.
+    Done,
+    /// They are still there, because other work on the mirror was waiting.
+    GaveWay,
+    /// They are still there: this repository borrows objects, and nobody knows which.
+    Withheld(PathBuf),
+}
+
+/// A mirror that was repacked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repacked {
+    /// The bytes of its objects before.
+    pub before: u64,
+    /// The bytes of its objects after.
+    pub after: u64,
+    /// What became of objects whose grace period is over.
+    pub pruning: Pruning,
+}
+
+/// A mirror was not repacked. No object was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum RepackError {
+    /// Git could not do its part.
+    #[error(transparent)]
+    Program(#[from] RunProgramError),
+    /// Files could not be read or written.
+    #[error("could not repack the mirror: {0}")]
+    Files(#[from] io::Error),
+}
+
+impl From<CountObjectsError> for RepackError {
+    fn from(error: CountObjectsError) -> Self {
+        match error {
+            CountObjectsError::Program(error) => Self::Program(error),
+            CountObjectsError::Files(error) => Self::Files(error),
+        }
+    }
+}
+
+/// What is done under the writer's lock.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Objects that are needed get refs.
+    Name,
+    /// The same, and objects whose grace period is over are deleted.
+    Prune { unpacked: Unpacked, cutoff: SystemTime },
+}
+
+impl Mirror {
+    /// Repacks. Doing it twice is harmless; calls wait for each other.
+    pub async fn repack(&self, request: &RepackRequest) -> Result<Repacked, RepackError> {
+        let _turn = self.repack_turn().lock().await;
+        let by_version = if self.git().version() >= CRUFT_PACKS { Unpacked::Cruft } else { Unpacked::Loose };
+        let unpacked = request.unpacked.unwrap_or(by_version);
+        let cutoff = request.now.checked_sub(request.grace).unwrap_or(SystemTime::UNIX_EPOCH);
+        let before = self.object_files().await?.bytes;
+        // Refs for needs that have ended are deleted first, so that the grace period of their objects starts now. If this gives
+        // way, it starts with the next repack.
+        self.locked(request, Step::Name).await?;
+        let known = half_packs(self.path())?;
+        if let Err(error) = self.gather(request, unpacked).await {
+            let _writer = self.writer().await;
+            self.remove_half_packs(known).await;
+            return Err(error);
+        }
+        let mut pruning = Pruning::GaveWay;
+        for _ in 0..ATTEMPTS {
+            pruning = self.locked(request, Step::Prune { unpacked, cutoff }).await?;
+            if pruning != Pruning::GaveWay || request.cancel.is_cancelled() {
+                break;
+            }
+        }
+        self.forget_count();
+        Ok(Repacked { before, after: self.object_files().await?.bytes, pruning })
+    }
+
+    /// Whether a repack is worth its time: many packs or loose objects, objects whose grace period is over, or a week since the
+    /// last one in which something changed.
+    pub async fn wants_repack(&self, now: SystemTime, grace: Duration) -> Result<bool, RepackError> {
+        let cutoff = now.checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
+        let files = self.object_files().await?;
+        if files.packs.len() >= MANY_PACKS || files.loose.len() >= MANY_LOOSE || self.expired(&files, cutoff).await? > 0 {
+            return Ok(true);
+        }
+        let changed = |name: &str| fs_err::metadata(self.path().join(name)).and_then(|found| found.modified()).ok();
+        let Some(repacked) = changed(REPACKED).or_else(|| changed("config")) else { return Ok(false) };
+        let is_overdue = now.duration_since(repacked).is_ok_and(|since| since >= OVERDUE);
+        let is_newer = |name: &&str| changed(name).is_some_and(|time| time > repacked);
+        let is_changed = !files.loose.is_empty() || ["packed-refs", "refs/heads", "objects/pack"].iter().any(is_newer);
+        Ok(is_overdue && is_changed)
+    }
+
+    /// Writes one pack of all that is reachable, and moves the rest aside. Deletes no object, so it needs no lock.
+    async fn gather(&self, request: &RepackRequest, unpacked: Unpacked) -> Result<(), RepackError> {
+        let (mirror, now) = (self.path().to_owned(), request.now);
+        let marker = mirror.join(format!("{REPACKED}.new"));
+        let half = marker.clone();
+        let touched = tokio::task::spawn_blocking(move || {
+            File::create(&half)?.set_modified(now)?;
+            touch(&mirror, now)
+        });
+        touched.await.map_err(io::Error::other)??;
+        let how: &[&str] = match unpacked {
+            Unpacked::Cruft => &["-a", "-d", "--cruft"],
+            Unpacked::Loose => &["-A", "-d"],
+        };
+        self.repack_command(&["repack", "--quiet"]).args(how).cancel(request.cancel.clone()).run_ok().await?;
+        fs_err::rename(marker, self.path().join(REPACKED))?;
+        Ok(())
+    }
+
+    /// Does a step under the writer's lock, unless another writer waits for it.
+    async fn locked(&self, request: &RepackRequest, step: Step) -> Result<Pruning, RepackError> {
+        // No ref is moved and no worktree is made or removed while this is held.
+        let (_writer, other_waits) = self.gate().yielding_writer().await;
+        let known = half_packs(self.path())?;
+        let cancel = request.cancel.child_token();
+        let performed = self.perform(request, step, &cancel);
+        let mut performed = std::pin::pin!(performed);
+        let ended = tokio::select! {
+            ended = &mut performed => ended,
+            () = other_waits.cancelled() => {
+                cancel.cancel();
+                performed.await
+            }
+        };
+        if !matches!(ended, Ok(Pruning::NothingExpired | Pruning::Done)) {
+            self.remove_half_packs(known).await;
+        }
+        match ended {
+            Err(RepackError::Program(RunProgramError::Cancelled { .. })) if !request.cancel.is_cancelled() => {
+                Ok(Pruning::GaveWay)
+            }
+            ended => ended,
+        }
+    }
+
+    /// Removes what a git of ours left that was ended: it can be as large as the repository. The caller holds the writer's lock; an
+    /// agent's own git may still be writing.
+    async fn remove_half_packs(&self, known: Vec<PathBuf>) {
+        let mirror = self.path().to_owned();
+        let removed = tokio::task::spawn_blocking(move || {
+            for half in half_packs(&mirror)?.into_iter().filter(|half| !known.contains(half)) {
+                if !is_open(&half)? {
+                    ignore_missing(fs_err::remove_file(half))?;
+                }
+            }
+            Ok::<_, io::Error>(())
+        });
+        if let Err(error) = removed.await.map_err(io::Error::other).flatten() {
+            tracing::warn!(mirror = %self.path().display(), %error, "temporary packs stay until the next start");
+        }
+    }
+
+    /// Names what is needed, then deletes objects whose grace period is over.
+    async fn perform(&self, request: &RepackRequest, step: Step, cancel: &CancellationToken) -> Result<Pruning, RepackError> {
+        let collect = Arc::clone(&request.needs);
+        let collected = cancel.run_until_cancelled(tokio::task::spawn_blocking(move || collect())).await;
+        let Some(collected) = collected else { return Ok(Pruning::GaveWay) };
+        let mut needs = collected.map_err(io::Error::other)??;
+        let unlisted = needs.unlisted.take();
+        self.name_needed(needs, cancel).await?;
+        let Step::Prune { unpacked, cutoff } = step else { return Ok(Pruning::NothingExpired) };
+        let files = self.object_files().await?;
+        let has_expired = match unpacked {
+            Unpacked::Cruft => self.expired(&files, cutoff).await? > 0,
+            Unpacked::Loose => has_older(&files, cutoff)?,
+        };
+        match (has_expired, unlisted) {
+            (false, _) => return Ok(Pruning::NothingExpired),
+            (true, Some(unlisted)) => return Ok(Pruning::Withheld(unlisted)),
+            (true, None) => {}
+        }
+        let seconds = cutoff.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        let date = format!("@{seconds} +0000");
+        let command = match unpacked {
+            Unpacked::Cruft => {
+                let command = self.repack_command(&["repack", "--quiet", "-a", "-d", "--cruft"]);
+                let kept = files.packs.iter().filter_map(|pack| pack.file_name()).map(|name| {
+                    let mut option = OsString::from("--keep-pack=");
+                    option.push(name);
+                    option
+                });
+                command.arg(format!("--cruft-expiration={date}")).args(kept)
+            }
+            Unpacked::Loose => self.repack_command(&["prune"]).arg(format!("--expire={date}")),
+        };
+        command.cancel(cancel.clone()).run_ok().await?;
+        Ok(Pruning::Done)
+    }
+
+    fn repack_command<'a>(&self, arguments: &[&str]) -> CommandSpec<'a> {
+        let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.git().command_with(Place::Mirror(self.path()), &settings).args(arguments).deadline(LIMIT)
+    }
+}
+
+/// Gives all objects the present time, but not those that an earlier repack has found unreachable. Git takes this time as the
+/// start of their grace period if it finds them unreachable now: without it, that would be the time at which they were written.
+fn touch(mirror: &Path, now: SystemTime) -> io::Result<()> {
+    let files = ObjectFiles::list(mirror)?;
+    let last = fs_err::metadata(mirror.join(REPACKED)).and_then(|marker| marker.modified()).ok();
+    let is_new = |path: &Path| -> io::Result<bool> {
+        let Some(last) = last else { return Ok(true) };
+        Ok(fs_err::metadata(path)?.modified()? > last)
+    };
+    for path in &files.packs {
+        give_time(path, now)?;
+    }
+    for path in &files.loose {
+        match is_new(path) {
+            Ok(true) => give_time(path, now)?,
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// A file that disappears meanwhile is fine.
+fn give_time(path: &Path, now: SystemTime) -> io::Result<()> {
+    // Objects are read-only, but their owner may set their times.
+    ignore_missing(File::open(path).and_then(|file| file.set_modified(now)))
+}
+
+fn has_older(files: &ObjectFiles, cutoff: SystemTime) -> io::Result<bool> {
+    for path in &files.loose {
+        match fs_err::metadata(path).and_then(|found| found.modified()) {
+            Ok(time) if time < cutoff => return Ok(true),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
