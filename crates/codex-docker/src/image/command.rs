@@ -12,6 +12,7 @@ use super::names::{CODEX_VERSION, DEFAULT_BASE, DEFAULT_IMAGE, DEFAULT_REGISTRY,
 use super::progress::{Printer, spoken_size};
 use super::pull::pull;
 use super::status::{ImageStatus, Origin, exists, status};
+use super::usage::{remove_unused, usage};
 use super::{context, names};
 use crate::failure::Failure;
 
@@ -25,6 +26,21 @@ pub enum ImageCommand {
         /// The image to pull, e.g. registry.example.com/team/codex:1. No image of this project is published: build that one.
         #[arg(env = "IMAGE_NAME", value_name = "REFERENCE")]
         name: Option<String>,
+    },
+    /// Show what uses images, as JSON (for the orchestrator).
+    #[command(hide = true)]
+    Usage {
+        /// Their IDs.
+        ids: Vec<String>,
+    },
+    /// Remove an image by its ID, unless a container uses it (for the orchestrator).
+    #[command(hide = true)]
+    Remove {
+        /// Its ID.
+        id: String,
+        /// A name that it may have. An image with any other name is kept.
+        #[arg(long = "name", value_name = "NAME")]
+        names: Vec<String>,
     },
     /// Say what the image is, and whether it is old.
     Status {
@@ -62,6 +78,9 @@ pub struct BuildArguments {
     /// Begin from nothing.
     #[arg(long)]
     no_cache: bool,
+    /// Print the image as JSON, with its ID.
+    #[arg(long)]
+    json: bool,
 }
 
 impl BuildArguments {
@@ -108,7 +127,7 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
     let mut printer = Printer::stderr();
     match command {
         ImageCommand::Build(arguments) => {
-            let wanted = arguments.build()?;
+            let (wanted, json) = (arguments.build()?, arguments.json);
             if let Some(ours) = wanted.needs_first()
                 && !exists(docker, &ours.tag).await?
             {
@@ -117,7 +136,12 @@ pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> 
             let built = build_aloud(docker, &wanted, &mut printer).await?;
             drop(printer);
             crate::say(&format!("built `{}`, {}", built.name, spoken_size(built.size)));
-            crate::answer(&built.name);
+            crate::answer(&if json { crate::json_of(&built)? } else { built.name });
+        }
+        ImageCommand::Usage { ids } => crate::answer(&crate::json_of(&usage(docker, &ids).await?)?),
+        ImageCommand::Remove { id, names } => {
+            let removed = remove_unused(docker, &id, &names).await?;
+            crate::answer(if removed { "removed" } else { "kept" });
         }
         ImageCommand::Pull { name } => {
             let name = published(name.as_deref())?;

@@ -12,6 +12,7 @@ mod pull;
 mod registry;
 mod status;
 mod trouble;
+mod usage;
 
 pub use build::{Build, build};
 pub(crate) use command::missing;
@@ -20,3 +21,4 @@ pub use names::{CODEX_VERSION, DEFAULT_BASE, DEFAULT_IMAGE, DEFAULT_REGISTRY};
 pub use progress::{Printer, Progress};
 pub use pull::pull;
 pub use status::{ImageStatus, Origin, exists, status};
+pub use usage::{remove_unused, usage};

@@ -3,8 +3,10 @@
 
 mod check;
 mod host;
+mod image;
 mod settings;
 
 pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus};
 pub use host::HostPattern;
+pub use image::ImageUsage;
 pub use settings::{ContainerNetwork, ContainerSettings, ContainerUser, EditContainer};
