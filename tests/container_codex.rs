@@ -285,3 +285,52 @@ async fn ten_tasks_at_once_each_end_on_their_own_branch() {
     assert_eq!(commits.len(), 10);
     assert!(stage.containers().is_empty());
 }
+
+#[tokio::test]
+async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_it_and_no_other_image_does() {
+    let sandbox = docker::Sandbox::new();
+    let stage = Stage::with(Script::new(), docker::codex_image(), &json!({})).await;
+    let dockerfile = stage.home.scratch().join("Dockerfile");
+    let write = |tool: &str| {
+        let text = format!("FROM {}\nRUN echo {tool} {} > /tool\n", docker::codex_image(), sandbox.label());
+        fs_err::write(&dockerfile, text).expect("written");
+    };
+    let edit = async |container: Value| {
+        let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "container": container })).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    let images = async || stage.home.get("/api/v1/disk").await.1["images"].as_array().expect("a list").clone();
+    let collect = async |body: Value| stage.home.post("/api/v1/gc", &body).await.1["images"].as_array().expect("a list").clone();
+    let exists = |name: &str| docker::try_docker(&["image", "inspect", name]).status.success();
+    assert!(images().await.is_empty(), "the image of Codex was not built by this home");
+    edit(json!({ "dockerfile": dockerfile })).await;
+    write("first");
+    completed(&stage.run("SCENARIO:plain").await);
+    let built = images().await;
+    assert_eq!(
+        (built.len(), &built[0]["used_by"], &built[0]["env_id"]),
+        (1, &json!("repository"), &json!(stage.env)),
+        "{built:?}"
+    );
+    let first = built[0]["image_id"].as_str().expect("an id").to_owned();
+    assert!(built[0]["bytes"].as_u64() > Some(0) && exists(&first));
+    // It has a name by hand, so it stays when another one is built in its place.
+    let by_hand = sandbox.image("by-hand");
+    docker::docker(&["tag", &first, &by_hand]);
+    write("second");
+    completed(&stage.run("SCENARIO:plain").await);
+    let built = images().await;
+    let uses: Vec<_> = built.iter().map(|image| image["used_by"].as_str().expect("a word")).collect();
+    assert_eq!(uses, ["repository", "other_name"], "{built:?}");
+    let second = built[0]["image_id"].as_str().expect("an id").to_owned();
+    assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "both are used");
+    edit(json!({ "dockerfile": null })).await;
+    let said = collect(json!({ "dry_run": true })).await;
+    assert_eq!((said.len(), &said[0]["image_id"]), (1, &json!(second)), "{said:?}");
+    assert!(exists(&second), "it was only said");
+    assert_eq!(collect(json!({})).await, said);
+    assert!(!exists(&second) && exists(&first) && exists(&docker::codex_image()));
+    docker::docker(&["rmi", &by_hand]);
+    assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "it went with its last name");
+    assert!(images().await.is_empty());
+}

@@ -204,3 +204,65 @@ async fn one_thing_is_deleted_for_good_and_the_others_stay() {
     assert_eq!(none["items"], json!([]), "doing it twice is harmless");
     assert_eq!(home.post(&format!("/api/v1/tasks/{second}/restore"), &json!({})).await.0, 200, "the other one is whole");
 }
+
+/// Sets the time at which a repack found objects of a mirror unreachable back by so many days.
+fn age(mirror: &std::path::Path, days: u32) {
+    for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        if path.extension().is_none_or(|extension| extension != "mtimes") {
+            continue;
+        }
+        let mut bytes = fs_err::read(&path).expect("it can be read");
+        let end = bytes.len() - 40;
+        for time in bytes[12..end].chunks_exact_mut(4) {
+            let seconds = u32::from_be_bytes(time.try_into().expect("4 bytes")) - days * 24 * 60 * 60;
+            time.copy_from_slice(&seconds.to_be_bytes());
+        }
+        fs_err::remove_file(&path).expect("it is ours");
+        fs_err::write(&path, bytes).expect("written");
+    }
+}
+
+#[tokio::test]
+async fn a_mirror_shrinks_two_weeks_after_a_task_was_deleted() {
+    const BIG: u64 = 4_000_000;
+    let (upstream, home, env) = stage().await;
+    let task = home.task(&env, &format!("begin; head -c {BIG} /dev/urandom > big.bin; end done")).await;
+    let kept = home.task(&env, "begin; echo kept > kept.txt; end done").await;
+    for task in [&task, &kept] {
+        assert_eq!(home.settled(task).await["status"], "completed");
+    }
+    let mirror = home.path().join("envs").join(&env).join("mirror");
+    let collect = async |body: Value| {
+        let (status, answer) = home.post("/api/v1/gc", &body).await;
+        assert_eq!(status, 200, "{answer}");
+        answer
+    };
+    let disk = async || home.get("/api/v1/disk").await.1;
+    removed(&home, &format!("/api/v1/tasks/{task}")).await;
+    let done = collect(json!({})).await;
+    assert_eq!(done["mirrors"][0]["unreachable"], json!(0), "it can still be restored: {done}");
+    let said = collect(json!({ "older_than_days": 0, "dry_run": true })).await;
+    assert_eq!(said["mirrors"], json!([]), "there is nothing to repack yet: {said}");
+    let done = collect(json!({ "older_than_days": 0 })).await;
+    let view = &done["mirrors"][0];
+    assert_eq!((&view["state"], &view["env_id"]), (&json!("done"), &json!(env)), "{done}");
+    assert!(view["unreachable"].as_u64() > Some(BIG) && view["after"].as_u64() > Some(BIG), "{done}");
+    let shown = disk().await;
+    assert!(
+        shown["unreachable"].as_u64() > Some(BIG) && shown["environments"][0]["unreachable"] == shown["unreachable"],
+        "{shown}"
+    );
+    age(&mirror, 13);
+    assert!(collect(json!({})).await["mirrors"][0]["after"].as_u64() > Some(BIG), "not yet");
+    age(&mirror, 1);
+    let said = collect(json!({ "dry_run": true })).await;
+    assert_eq!(said["mirrors"][0]["state"], "planned", "{said}");
+    let done = collect(json!({})).await;
+    assert!(done["mirrors"][0]["after"].as_u64().is_some_and(|after| after < BIG / 10), "{done}");
+    assert_eq!(disk().await["unreachable"], json!(0));
+    upstream.git_in(&mirror, &["fsck", "--strict", "--no-dangling"]);
+    assert_eq!(upstream.git_in(&mirror, &["show", &format!("codex/{kept}:kept.txt")]), "kept");
+    let another = home.task(&env, WORK).await;
+    assert_eq!(home.settled(&another).await["status"], "completed");
+}

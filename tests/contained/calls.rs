@@ -199,7 +199,7 @@ async fn an_environments_own_dockerfile_is_built_before_the_run_and_used_for_it(
     stage.edit(json!({ "container": { "dockerfile": "/srv/Dockerfile" } })).await;
     let task = stage.run("end done").await;
     let image = format!("codex-orchestrator-env:{}", stage.env);
-    assert_eq!(stage.calls("image"), [format!("codex-docker image build --tag {image} --dockerfile /srv/Dockerfile")]);
+    assert_eq!(stage.calls("image"), [format!("codex-docker image build --json --tag {image} --dockerfile /srv/Dockerfile")]);
     assert_eq!(stage.containers.variable("IMAGE_NAME").as_deref(), Some(image.as_str()), "{task}");
     assert!(stage.calls("harvest")[0].contains(&format!("--image {image}")));
 }

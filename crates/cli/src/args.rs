@@ -73,9 +73,9 @@ pub(crate) enum Command {
     Queue,
     /// List what was removed and can come back: `task restore`, `env restore`
     Trash,
-    /// Delete for good what was removed long enough ago
+    /// Free disk space: permanently delete expired trash, repack mirrors, remove unused images
     Gc(GcArguments),
-    /// Show what takes how much of the disk
+    /// Show disk usage by kind, repository and task
     Disk,
     /// Print the completions for a shell
     Completions {

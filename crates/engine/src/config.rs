@@ -59,6 +59,8 @@ pub struct Config {
     pub free_space_floor: u64,
     /// How long what was removed stays in the trash.
     pub trash_time: Duration,
+    /// How long an object of a mirror must have been unreachable before it is deleted.
+    pub prune_time: Duration,
     /// Whether a run that was cut off is resumed by itself, where its environment does not say.
     pub resume_interrupted: bool,
     /// The longest that one run may take.
@@ -126,6 +128,7 @@ struct ConfigFile {
     free_space_floor: Option<String>,
     resume_interrupted: Option<bool>,
     trash_days: Option<u32>,
+    prune_days: Option<u32>,
     run_time_limit: Option<String>,
     turn_end_grace: Option<String>,
     stop_grace: Option<String>,
@@ -140,6 +143,9 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 const HOUR: Duration = Duration::from_hours(1);
 
 const DAY: Duration = Duration::from_hours(24);
+
+/// The shortest grace period of unreachable objects, in days. Git's own default is two weeks as well.
+const LEAST_PRUNE_DAYS: u32 = 14;
 
 impl Config {
     /// The defaults for a home, with nothing of this process's environment.
@@ -165,6 +171,7 @@ impl Config {
             free_space_floor: 1 << 30,
             resume_interrupted: false,
             trash_time: 30 * DAY,
+            prune_time: LEAST_PRUNE_DAYS * DAY,
             run_time_limit: 2 * HOUR,
             turn_end_grace: Duration::from_secs(10),
             stop_grace: Duration::from_secs(10),
@@ -208,6 +215,7 @@ impl Config {
         config.pass_environment = file.pass_environment.unwrap_or_default();
         config.resume_interrupted = file.resume_interrupted.unwrap_or_default();
         config.trash_time = file.trash_days.map_or(config.trash_time, |days| days * DAY);
+        config.prune_time = checked_prune_days(file.prune_days.unwrap_or(LEAST_PRUNE_DAYS))? * DAY;
         let most = text("ORCH_MAX_PARALLEL_RUNS").map(|text| parse_count(&text)).transpose()?.or(file.max_parallel_runs);
         if let Some(most) = most {
             config.max_parallel_runs = checked_count(most)?;
@@ -304,6 +312,13 @@ fn checked_count(most: usize) -> Result<usize, Problem> {
     Err(unusable(format!("{most} is no number of runs at once")).hint("`max_parallel_runs` is 1 to 10000"))
 }
 
+fn checked_prune_days(days: u32) -> Result<u32, Problem> {
+    if days >= LEAST_PRUNE_DAYS {
+        return Ok(days);
+    }
+    Err(unusable(format!("invalid value {days} for `prune_days`")).hint(format!("use {LEAST_PRUNE_DAYS} or more days")))
+}
+
 /// `90s`, `10m`, `2h`, `250ms`.
 fn parse_duration(name: &str, text: &str) -> Result<Duration, Problem> {
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
@@ -362,6 +377,7 @@ mod tests {
             ("listen = \"8080\"", "8080"),
             ("max_parallel_runs = 0", "0"),
             ("free_space_floor = \"some\"", "free_space_floor"),
+            ("prune_days = 13", "prune_days"),
             ("listen = ", "config.toml"),
             ("[notify]\nntfy_url = \"ntfy.sh/topic\"", "ntfy_url"),
             ("[notify]\ntell = [\"all\"]", "all"),

@@ -340,11 +340,10 @@ impl Engine {
         self.environment(id)
     }
 
-    /// Deletes for good what has been in the trash for longer than is asked, or than things are kept.
-    pub async fn collect_garbage(&self, asked: CollectGarbage) -> Result<GarbageCollected, Problem> {
-        let kept = self.inner.config.trash_time;
-        let older_than = asked.older_than_days.map_or(kept, |days| Duration::from_hours(24) * days);
-        self.inner.collect_garbage(older_than, asked.id.as_deref(), asked.dry_run).await
+    /// Permanently deletes what has been in the trash for longer than is asked, or than things are kept; repacks mirrors, and
+    /// removes images that no repository uses. Answers after `patience` even if mirrors are still being repacked.
+    pub async fn collect_garbage(&self, asked: &CollectGarbage, patience: Duration) -> Result<GarbageCollected, Problem> {
+        self.inner.free_space(asked, patience).await
     }
 
     /// What takes how much of the disk. Reads the whole home.

@@ -59,6 +59,10 @@ pub(crate) struct Inner {
     pub(crate) keys: tokio::sync::Mutex<()>,
     /// One at a time moves things out of the trash, or deletes them.
     pub(crate) trash_turn: tokio::sync::Mutex<()>,
+    /// One mirror at a time is repacked.
+    pub(crate) repack_turn: tokio::sync::Mutex<()>,
+    /// One at a time changes the list of built images.
+    pub(crate) images_turn: tokio::sync::Mutex<()>,
     /// What a person must see to, as it was seen last.
     pub(crate) troubles: Mutex<Vec<Hold>>,
     /// Which boot of the machine this is, and how the one before it ended.
@@ -126,6 +130,8 @@ impl Inner {
             cancel: CancellationToken::new(),
             keys: tokio::sync::Mutex::default(),
             trash_turn: tokio::sync::Mutex::default(),
+            repack_turn: tokio::sync::Mutex::default(),
+            images_turn: tokio::sync::Mutex::default(),
             troubles: Mutex::default(),
             boot,
             started_at,

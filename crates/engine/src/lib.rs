@@ -4,6 +4,7 @@
 //! `store` touches state files, `exec` starts programs, `git` knows git's words, `keeper` holds one run, `worker` knows how a
 //! worker is called, `forge` speaks to forges, `task` and `environment` are the mailboxes that decide, record and perform.
 
+mod built_images;
 pub mod config;
 mod crash;
 pub mod doctor;
@@ -24,6 +25,7 @@ mod queue;
 mod readiness;
 mod recovery;
 mod sessions;
+mod shrink;
 pub mod store;
 mod task;
 mod times;

@@ -73,10 +73,20 @@ impl Inner {
                         inner.look_for_troubles().await;
                     }
                     _ = sweep.tick() => inner.sweep(),
-                    _ = trash.tick() => inner.delete_expired().await,
+                    _ = trash.tick() => {
+                        inner.delete_expired().await;
+                        // It may take minutes; what died meanwhile must not wait for it.
+                        inner.tidy_when_idle();
+                    }
                 }
             }
         });
+    }
+
+    /// Repacks mirrors in the background, for which it is worth it.
+    fn tidy_when_idle(self: &Arc<Self>) {
+        let inner = Arc::clone(self);
+        self.tracker.spawn(async move { inner.shrink_when_idle().await });
     }
 
     /// Ends the containers of this home that nobody holds. One of a run that goes on is held.

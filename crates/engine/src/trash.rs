@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::api::{DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
+use model::api::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
@@ -113,7 +113,7 @@ impl Inner {
         let _turn = self.trash_turn.lock().await;
         let home = Arc::clone(&self.home);
         let now = Timestamp::now();
-        let mut done = GarbageCollected { items: vec![], bytes: 0, free: 0 };
+        let mut done = GarbageCollected { items: vec![], bytes: 0, mirrors: vec![], images: vec![], free: 0 };
         for found in blocking(move || home.trashed()).await? {
             // A clock that went back makes nothing older.
             let age = Duration::try_from(now.duration_since(found.removed_at)).unwrap_or_default();
@@ -135,10 +135,39 @@ impl Inner {
                 self.delete_for_good(found).await?;
             }
         }
-        let folder = self.home.layout.home().to_owned();
-        done.free = blocking(move || free_bytes(&folder)).await.unwrap_or_default();
+        done.free = self.free_bytes().await;
         self.queue.look();
         Ok(done)
+    }
+
+    /// Also repacks mirrors and removes images that no repository uses. Waits no longer than `patience` for the mirrors.
+    pub(crate) async fn free_space(
+        self: &Arc<Self>,
+        asked: &CollectGarbage,
+        patience: Duration,
+    ) -> Result<GarbageCollected, Problem> {
+        let older_than = asked.older_than_days.map_or(self.config.trash_time, |days| Duration::from_hours(24) * days);
+        let mut done = self.collect_garbage(older_than, asked.id.as_deref(), asked.dry_run).await?;
+        let only = asked.id.as_ref().map(|_| affected(&done.items));
+        let with_images = only.is_none() || done.items.iter().any(|item| item.kind == TrashKind::Environment);
+        if asked.dry_run {
+            if only.is_none() {
+                self.would_shrink(&mut done).await;
+            }
+        } else {
+            self.shrink(&mut done, only.as_deref(), patience).await;
+        }
+        if with_images {
+            done.images =
+                if asked.dry_run { self.unused_images(&done.items).await? } else { self.remove_unused_images().await? };
+        }
+        done.free = self.free_bytes().await;
+        Ok(done)
+    }
+
+    async fn free_bytes(&self) -> u64 {
+        let folder = self.home.layout.home().to_owned();
+        blocking(move || free_bytes(&folder)).await.unwrap_or_default()
     }
 
     async fn delete_for_good(&self, found: Trashed) -> Result<(), StoreError> {
@@ -147,10 +176,11 @@ impl Inner {
                 self.finish_removal(task.task_id, task.env_id).await;
             }
             let mirror = self.environments.get(task.env_id).and_then(|environment| environment.mirror());
-            if let Some(mirror) = mirror
-                && let Err(error) = mirror.forget(&task.task_id.to_string()).await
-            {
-                tracing::warn!(task = %task.task_id, %error, "a removed branch is still kept in its mirror");
+            if let Some(mirror) = mirror {
+                if let Err(error) = mirror.forget(&task.task_id.to_string()).await {
+                    tracing::warn!(task = %task.task_id, %error, "a removed branch is still kept in its mirror");
+                }
+                mirror.forget_count();
             }
         }
         let home = Arc::clone(&self.home);
@@ -158,11 +188,12 @@ impl Inner {
     }
 
     /// Deletes what has been in the trash for as long as it is kept.
-    pub(crate) async fn delete_expired(&self) {
+    pub(crate) async fn delete_expired(self: &Arc<Self>) {
         match self.collect_garbage(self.config.trash_time, None, false).await {
             Ok(done) if done.items.is_empty() => {}
             Ok(done) => {
                 tracing::info!(items = done.items.len(), bytes = done.bytes, "emptied the trash");
+                self.shrink_later(affected(&done.items));
             }
             Err(problem) => tracing::error!(%problem, "could not empty the trash; it is tried again"),
         }
@@ -174,6 +205,14 @@ impl Inner {
         let environments: Vec<_> = self.environments.all().iter().map(|slot| slot.record()).collect();
         let tasks: Vec<_> = self.tasks.all().iter().map(|slot| slot.record()).collect();
         let floor = self.config.free_space_floor;
+        let unreachable = self.unreachable().await;
+        let images = match self.built_images().await {
+            Ok(images) => images,
+            Err(problem) => {
+                tracing::warn!(%problem, "the built images cannot be listed");
+                vec![]
+            }
+        };
         blocking(move || {
             let mut tasks: Vec<_> = tasks.iter().map(|task| task_disk(&home, task.task_id, task.env_id, &task.title)).collect();
             tasks.sort_by_key(|task| std::cmp::Reverse(task.bytes));
@@ -184,6 +223,7 @@ impl Inner {
                     env_id: environment.env_id,
                     name: environment.name.clone(),
                     mirror: disk_usage(&home.layout.environment(environment.env_id)),
+                    unreachable: unreachable.iter().find(|(id, _)| *id == environment.env_id).and_then(|(_, bytes)| *bytes),
                     tasks: of(environment.env_id),
                 })
                 .collect();
@@ -192,6 +232,8 @@ impl Inner {
                 free: free_bytes(home.layout.home()).unwrap_or_default(),
                 floor,
                 mirrors: environments.iter().map(|environment| environment.mirror).sum(),
+                unreachable: environments.iter().filter_map(|environment| environment.unreachable).sum(),
+                images,
                 worktrees: tasks.iter().map(|task| task.worktree).sum(),
                 logs: tasks.iter().map(|task| task.logs).sum(),
                 other: tasks.iter().map(|task| task.bytes - task.worktree - task.logs).sum(),
@@ -202,6 +244,14 @@ impl Inner {
         })
         .await
     }
+}
+
+/// The environments whose mirrors have objects of these things.
+fn affected(items: &[TrashItem]) -> Vec<EnvironmentId> {
+    let mut environments: Vec<_> = items.iter().filter_map(|item| item.env_id).collect();
+    environments.sort_unstable();
+    environments.dedup();
+    environments
 }
 
 fn task_disk(home: &Home, id: TaskId, env_id: EnvironmentId, title: &model::names::Title) -> TaskDisk {

@@ -32,7 +32,10 @@ pub use doctor::{Finding, Level};
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use queue::{QueueItem, QueueView};
 pub use refs::{FetchView, RefItem, RefKind, RefsQuery, RefsView};
-pub use trash::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
+pub use trash::{
+    BuiltImage, CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, ImageUse, MirrorRepack, RepackState, TaskDisk,
+    TrashItem, TrashKind,
+};
 pub use update::{Base, ConflictsView, TaskConflicts, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
 /// `POST /api/v1/envs`.

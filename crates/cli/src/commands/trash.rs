@@ -3,7 +3,10 @@
 
 use std::process::ExitCode;
 
-use model::api::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, TaskView, TrashItem, TrashKind};
+use model::api::{
+    BuiltImage, CollectGarbage, DiskView, EnvironmentView, GarbageCollected, ImageUse, MirrorRepack, Page, RepackState, TaskView,
+    TrashItem, TrashKind,
+};
 use model::codex::printable_line;
 use model::near::near;
 use model::problem::{Problem, ProblemKind};
@@ -119,8 +122,47 @@ pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) ->
         table(&done.items);
     }
     let did = if asked.dry_run { "Would delete" } else { "Deleted" };
-    printer::line(format!("{did} {}, {}; {} are free", plural(done.items.len(), "thing"), size(done.bytes), size(done.free)));
+    printer::line(format!("{did} {} ({})", plural(done.items.len(), "item"), size(done.bytes)));
+    for mirror in &done.mirrors {
+        printer::line(repacked(mirror));
+    }
+    let did = if asked.dry_run { "Would remove" } else { "Removed" };
+    for image in &done.images {
+        printer::line(format!("{did} the image {} ({})", printable_line(&image.name, NAME), image_size(image)));
+    }
+    printer::line(format!("Free: {}", size(done.free)));
     Ok(ExitCode::SUCCESS)
+}
+
+fn repacked(mirror: &MirrorRepack) -> String {
+    let name = printable_line(mirror.name.as_str(), NAME);
+    let kept = mirror.unreachable.filter(|bytes| *bytes > 0).map(size);
+    match (mirror.state, mirror.after) {
+        (RepackState::Planned, _) => {
+            let kept = kept.map(|kept| format!(", of which nothing refers to {kept}")).unwrap_or_default();
+            format!("Would repack the mirror of {name}: {}{kept}", size(mirror.before))
+        }
+        (RepackState::Running, _) => format!("Repacking the mirror of {name} in the background"),
+        (RepackState::Failed, _) => format!("Could not repack the mirror of {name}; see the server's log"),
+        (RepackState::Done, after) => {
+            let kept = kept.map(|kept| format!("; nothing refers to {kept}, which are kept for now")).unwrap_or_default();
+            format!("Repacked the mirror of {name}: {} → {}{kept}", size(mirror.before), size(after.unwrap_or(mirror.before)))
+        }
+    }
+}
+
+fn image_size(image: &BuiltImage) -> String {
+    image.bytes.map_or_else(|| "unknown size".to_owned(), size)
+}
+
+fn used_by(used_by: ImageUse) -> &'static str {
+    match used_by {
+        ImageUse::Repository => "repository",
+        ImageUse::Container => "container",
+        ImageUse::OtherName => "other name",
+        ImageUse::Nothing => "nothing",
+        ImageUse::Unknown => "unknown",
+    }
 }
 
 pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Problem> {
@@ -131,23 +173,33 @@ pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Proble
     }
     for (name, bytes) in [
         ("mirrors", disk.mirrors),
+        ("unreachable", disk.unreachable),
         ("worktrees", disk.worktrees),
         ("logs", disk.logs),
         ("other", disk.other),
         ("trash", disk.trash),
         ("free", disk.free),
     ] {
-        printer::line(format!("{name:<10} {:>10}", size(bytes)));
+        printer::line(format!("{name:<11} {:>10}", size(bytes)));
     }
     printer::line(format!("\nNo run begins while less than {} are free.\n", size(disk.floor)));
     let rows = disk.environments.iter().map(|environment| {
         vec![
             Cell::plain(printable_line(environment.name.as_str(), NAME)),
             Cell::plain(size(environment.mirror)),
+            Cell::plain(environment.unreachable.map_or_else(|| "?".to_owned(), size)),
             Cell::plain(size(environment.tasks)),
         ]
     });
-    printer::table(&["env", "mirror", "tasks"], &rows.collect::<Vec<_>>());
+    printer::table(&["env", "mirror", "unreachable", "tasks"], &rows.collect::<Vec<_>>());
+    if !disk.images.is_empty() {
+        let rows = disk.images.iter().map(|image| {
+            let name = printable_line(&image.name, 2 * NAME);
+            vec![Cell::plain(name), Cell::plain(image_size(image)), Cell::plain(used_by(image.used_by))]
+        });
+        printer::line("");
+        printer::table(&["image", "size", "used by"], &rows.collect::<Vec<_>>());
+    }
     let all: Vec<_> = disk.tasks.iter().map(|task| task.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
     let rows = disk.tasks.iter().take(LARGEST).map(|task| {

@@ -143,6 +143,11 @@ impl Layout {
         self.home.join("notices.json")
     }
 
+    /// The container images that this home built.
+    pub fn built_images(&self) -> PathBuf {
+        self.home.join("built-images.json")
+    }
+
     /// Browsers that get pushes, and the key that they know us by.
     pub fn devices(&self) -> PathBuf {
         self.home.join("devices.json")

@@ -5,6 +5,7 @@
 
 pub mod atomic;
 mod boot;
+mod built_images;
 mod codex_home;
 mod environments;
 mod home;
@@ -19,6 +20,7 @@ mod trash;
 mod usage;
 
 pub use boot::{Boot, UncleanStop};
+pub use built_images::BuiltImageRecord;
 pub use codex_home::{CodexHome, read_plain_file};
 pub use home::{Home, OpenHomeError, holder};
 pub use layout::Layout;

@@ -125,6 +125,22 @@ impl Home {
         if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
     }
 
+    /// The folders of all tasks, removed ones too, and the environment of each, if its record can be read. A task that is removed or
+    /// restored meanwhile is listed too, perhaps twice.
+    pub fn task_folders(&self) -> Result<Vec<(PathBuf, Option<EnvironmentId>)>, StoreError> {
+        let (tasks, trash) = (self.layout.tasks(), self.layout.trash());
+        let mut names = std::collections::BTreeSet::new();
+        // A folder that moves from one place to the other between two lists would be in neither.
+        for place in [&tasks, &trash, &tasks] {
+            names.extend(children(place)?.iter().filter_map(|path| path.file_name().map(std::ffi::OsStr::to_owned)));
+        }
+        let folders = names.iter().flat_map(|name| [tasks.join(name), trash.join(name)]).filter(|folder| folder.is_dir());
+        Ok(folders
+            .map(|folder| (read_task(&folder).ok().flatten().map(|task| task.env_id), folder))
+            .map(|(env, folder)| (folder, env))
+            .collect())
+    }
+
     /// Deletes something in the trash for good.
     pub fn delete_trashed(&self, path: &Path) -> Result<(), StoreError> {
         remove_tree(path).map_err(|error| StoreError::new("delete", path, error.source))

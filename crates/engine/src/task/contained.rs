@@ -125,10 +125,15 @@ impl Inner {
         if let Some(dockerfile) = &settings.dockerfile {
             let (housekeeping, image) = (self.housekeeping(task.env_id), own_image(task.env_id));
             let built = housekeeping.build(Path::new(dockerfile), &image, cancel.clone()).await;
-            built.map_err(|error| {
+            let built = built.map_err(|error| {
                 RunError::new("image_failed", format!("the environment's image could not be built: {error}"))
                     .hint(format!("mend `{dockerfile}`, then create the task anew, or resume it"))
             })?;
+            if let Some(id) = built
+                && let Err(error) = self.record_image(task.env_id, &image, id).await
+            {
+                tracing::warn!(image, %error, "an image was built and could not be recorded; `gc` will not remove it");
+            }
         }
         let failed = |error: &dyn std::fmt::Display| {
             RunError::new("worktree_failed", format!("the agent's own repository could not be made: {error}"))

@@ -3,17 +3,20 @@
 //!
 //! Nothing of what comes out is believed in this room. Invariant: these calls get the way to the engine, and no secret.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::container::ImageUsage;
 use model::ids::ObjectId;
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use super::call::engine_environment;
 use super::container::ContainerFolders;
 use crate::config::Config;
-use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Tool};
+use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdout, Tool};
 
 /// Longer than the container of a harvest may take.
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);
@@ -27,6 +30,18 @@ const BUILD_LIMIT: Duration = Duration::from_mins(30);
 
 /// Sweeping up is a few calls to the engine.
 const REAP_LIMIT: Duration = Duration::from_secs(30);
+
+/// Looking at images and removing one are a few calls to the engine as well.
+const IMAGE_LIMIT: Duration = Duration::from_secs(30);
+
+/// More than any answer about images has.
+const ANSWER_LIMIT_BYTES: usize = 4 << 20;
+
+/// The part of `image build --json` that is used here.
+#[derive(Deserialize)]
+struct Built {
+    id: String,
+}
 
 /// What a harvest is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,10 +152,36 @@ impl Housekeeping {
         }
     }
 
-    /// Builds an environment's own image. Cheap where nothing changed.
-    pub(crate) async fn build(&self, dockerfile: &Path, image: &str, cancel: CancellationToken) -> Result<(), RunProgramError> {
-        let command = self.command().args(["image", "build", "--tag", image, "--dockerfile"]).arg(dockerfile);
-        command.deadline(BUILD_LIMIT).cancel(cancel).run_ok().await.map(drop)
+    /// Builds an environment's own image, and returns its ID if the program says it. Cheap where nothing changed.
+    pub(crate) async fn build(
+        &self,
+        dockerfile: &Path,
+        image: &str,
+        cancel: CancellationToken,
+    ) -> Result<Option<String>, RunProgramError> {
+        let command = self.command().args(["image", "build", "--json", "--tag", image, "--dockerfile"]).arg(dockerfile);
+        let command = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES });
+        let built = command.deadline(BUILD_LIMIT).cancel(cancel).run_ok().await?;
+        Ok(serde_json::from_slice::<Built>(&built.stdout).ok().map(|built| built.id))
+    }
+
+    /// What uses these images. Those that the engine does not have are left out.
+    pub(crate) async fn image_usage(&self, ids: &BTreeSet<String>) -> Result<Vec<ImageUsage>, RunProgramError> {
+        let command = self.command().args(["image", "usage"]).args(ids);
+        let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
+        serde_json::from_slice(&asked.stdout).map_err(|_| RunProgramError::Failed {
+            program: self.program.first().cloned().unwrap_or_default(),
+            status: asked.status,
+            stderr_tail: "the answer of `image usage` cannot be read".to_owned(),
+        })
+    }
+
+    /// Removes an image, unless a container uses it or it has another name than these. Returns whether it is gone.
+    pub(crate) async fn remove_image(&self, id: &str, names: &BTreeSet<String>) -> Result<bool, RunProgramError> {
+        let names = names.iter().flat_map(|name| ["--name", name.as_str()]);
+        let command = self.command().args(["image", "remove", id]).args(names);
+        let done = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
+        Ok(done.text().trim() == "removed")
     }
 
     /// Ends and removes every container with these labels that nobody holds.
@@ -264,8 +305,30 @@ mod tests {
     async fn an_environments_own_image_is_built_from_its_dockerfile() {
         let folder = tempfile::tempdir().expect("a folder");
         let image = own_image(ID.parse().expect("an id"));
-        housekeeping(folder.path(), "").build(Path::new("/D"), &image, CancellationToken::new()).await.expect("it works");
-        assert_eq!(told(folder.path()), format!("codex-docker image build --tag codex-orchestrator-env:{ID} --dockerfile /D "));
+        let build = async |script: &str| {
+            let housekeeping = housekeeping(folder.path(), script);
+            housekeeping.build(Path::new("/D"), &image, CancellationToken::new()).await.expect("it works")
+        };
+        assert_eq!(build(r#"echo '{"name":"x","id":"sha256:1"}'"#).await.as_deref(), Some("sha256:1"));
+        let expected = format!("codex-docker image build --json --tag codex-orchestrator-env:{ID} --dockerfile /D ");
+        assert_eq!(told(folder.path()), expected);
+        assert_eq!(build("echo built").await, None, "without an ID the image is used and never removed");
+    }
+
+    #[tokio::test]
+    async fn an_image_is_removed_by_its_id_and_only_with_names_that_are_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = BTreeSet::from(["a:1".to_owned(), "b:1".to_owned()]);
+        let remove = async |script: &str| housekeeping(folder.path(), script).remove_image("sha256:1", &names).await;
+        assert!(remove("echo removed").await.expect("it works"));
+        assert_eq!(told(folder.path()), "codex-docker image remove sha256:1 --name a:1 --name b:1 ");
+        assert!(!remove("echo kept").await.expect("it works"));
+        assert!(remove("exit 1").await.is_err());
+        let ids = BTreeSet::from(["sha256:1".to_owned()]);
+        let usage = r#"echo '[{"id":"sha256:1","size":7,"names":["a:1"],"containers":true}]'"#;
+        let found = housekeeping(folder.path(), usage).image_usage(&ids).await.expect("it works");
+        assert_eq!((found[0].size, found[0].containers), (7, true));
+        assert_eq!(told(folder.path()), "codex-docker image usage sha256:1 ");
     }
 
     #[test]

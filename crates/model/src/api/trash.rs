@@ -1,4 +1,5 @@
-//! The words of undo and of room: what was removed, deleting it for good, and what takes how much of the disk.
+//! The words of the trash and of disk usage: removed things, deleting them permanently, repacked mirrors, built images, and what
+//! takes how much of the disk.
 //! Sizes are in bytes.
 
 use jiff::Timestamp;
@@ -56,15 +57,87 @@ pub struct CollectGarbage {
     pub dry_run: bool,
 }
 
-/// What was deleted for good, or would be.
+/// What was deleted permanently, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GarbageCollected {
     /// What it was.
     pub items: Vec<TrashItem>,
     /// What it took of the disk, in bytes.
     pub bytes: u64,
+    /// The mirrors that are repacked to free objects that nothing refers to.
+    #[serde(default)]
+    pub mirrors: Vec<MirrorRepack>,
+    /// The container images that were removed: this server built them, and no repository and no container uses them.
+    #[serde(default)]
+    pub images: Vec<BuiltImage>,
     /// What is free now where the home lies, in bytes.
     pub free: u64,
+}
+
+/// How far the repack of a mirror is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RepackState {
+    /// It would be repacked.
+    Planned,
+    /// It is still being repacked, in the background.
+    Running,
+    /// It was repacked.
+    Done,
+    /// It could not be repacked; the server's log says why. No object was lost.
+    Failed,
+}
+
+/// A mirror that is repacked: its objects become one pack, and those that nothing has referred to for `prune_days` are deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct MirrorRepack {
+    /// Its environment.
+    pub env_id: EnvironmentId,
+    /// The environment's name.
+    pub name: Title,
+    /// How far it is.
+    pub state: RepackState,
+    /// The bytes of its objects before.
+    pub before: u64,
+    /// The bytes of its objects after. None until it is done.
+    pub after: Option<u64>,
+    /// The bytes of objects that nothing refers to and that are kept until their grace period is over. None if they could not be
+    /// counted in time.
+    pub unreachable: Option<u64>,
+}
+
+/// What uses an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ImageUse {
+    /// A repository's runs start from it. A repository in the trash counts too.
+    Repository,
+    /// A container was made from it.
+    Container,
+    /// It has a name that this server did not give it, so somebody else may use it.
+    OtherName,
+    /// Nothing. `gc` removes it.
+    Nothing,
+    /// The container engine does not answer.
+    Unknown,
+}
+
+/// A container image that this server built for a repository with its own Dockerfile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct BuiltImage {
+    /// The container engine's ID of it.
+    pub image_id: String,
+    /// The name that it was given.
+    pub name: String,
+    /// The environment that it was built for.
+    pub env_id: EnvironmentId,
+    /// Its size in bytes, with layers that it shares with other images. None while the container engine does not answer.
+    pub bytes: Option<u64>,
+    /// When it was built.
+    #[schema(value_type = String, format = DateTime)]
+    pub built_at: Timestamp,
+    /// What uses it.
+    pub used_by: ImageUse,
 }
 
 /// `GET /api/v1/disk`: what takes how much of the disk, in bytes.
@@ -77,6 +150,9 @@ pub struct DiskView {
     pub floor: u64,
     /// All mirrors.
     pub mirrors: u64,
+    /// The part of the mirrors that nothing refers to: a repack frees it, now or when its grace period is over.
+    #[serde(default)]
+    pub unreachable: u64,
     /// All worktrees.
     pub worktrees: u64,
     /// All logs.
@@ -85,6 +161,9 @@ pub struct DiskView {
     pub other: u64,
     /// What was removed.
     pub trash: u64,
+    /// The container images that this server built. They are stored by the container engine, outside the home.
+    #[serde(default)]
+    pub images: Vec<BuiltImage>,
     /// By environment, the largest first.
     pub environments: Vec<EnvironmentDisk>,
     /// By task, the largest first.
@@ -100,6 +179,9 @@ pub struct EnvironmentDisk {
     pub name: Title,
     /// Its mirror.
     pub mirror: u64,
+    /// The part of its mirror that nothing refers to. None if it could not be counted in time.
+    #[serde(default)]
+    pub unreachable: Option<u64>,
     /// All of its tasks.
     pub tasks: u64,
 }

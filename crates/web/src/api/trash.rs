@@ -1,6 +1,8 @@
 //! Undo and room: what was removed, bringing it back, deleting it for good, and what takes how much of the disk.
 //! One function per route; every decision is the engine's.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::State;
 use model::api::{CollectGarbage, DiskView, EnvironmentView, GarbageCollected, Page, ProblemView, TaskView, TrashItem};
@@ -9,6 +11,9 @@ use crate::extract::{JsonBody, PathOf};
 use crate::openapi::{BadBody, NotThere, Refused};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
+
+/// How long a request waits for mirrors to be repacked.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// List the trash
 ///
@@ -46,17 +51,19 @@ pub(crate) async fn restore_environment(
     Ok(Json(api.engine.restore_environment(&id).await?))
 }
 
-/// Delete for good
+/// Free disk space
 ///
-/// Deletes what has been in the trash for longer than is asked. It cannot be brought back after that.
+/// Permanently deletes items that have been in the trash for long enough; they can no longer be restored. Repacks mirrors, and removes
+/// container images that this server built and that no repository uses. Answers after 30 seconds at most: mirrors that are still
+/// being repacked then have the state `running`.
 #[utoipa::path(post, path = "/gc", operation_id = "collect_garbage", tag = "trash",
     request_body = CollectGarbage,
-    responses((status = 200, description = "What was deleted, or would be", body = GarbageCollected), Refused, BadBody))]
+    responses((status = 200, description = "What was deleted, repacked and removed, or would be", body = GarbageCollected), Refused, BadBody))]
 pub(crate) async fn collect(
     State(api): State<Api>,
     JsonBody(asked): JsonBody<CollectGarbage>,
 ) -> Result<Json<GarbageCollected>, ProblemResponse> {
-    Ok(Json(api.engine.collect_garbage(asked).await?))
+    Ok(Json(api.engine.collect_garbage(&asked, PATIENCE).await?))
 }
 
 /// Show the disk

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use engine::doctor::{Finding, Level};
 use maud::{Markup, html};
-use model::api::DiskView;
+use model::api::{DiskView, ImageUse};
 use model::codex::printable_line;
 
 use super::layout::{self, Place, age, button_form, size};
@@ -104,22 +104,50 @@ fn found(findings: &[Finding]) -> Markup {
     }
 }
 
+fn used_by(used_by: ImageUse) -> &'static str {
+    match used_by {
+        ImageUse::Repository => "used by a repository",
+        ImageUse::Container => "used by a container",
+        ImageUse::OtherName => "also has a name from somebody else",
+        ImageUse::Nothing => "not used",
+        ImageUse::Unknown => "the container engine does not answer",
+    }
+}
+
 /// What takes how much of the disk: in all, by repository, and the largest tasks.
 fn taken(disk: &DiskView) -> Markup {
     html! {
         dl {
             dt { "free" } dd { (size(disk.free)) @if disk.free < disk.floor { span.error { ", less than the floor of " (size(disk.floor)) ": no run begins" } } }
-            dt { "mirrors" } dd { (size(disk.mirrors)) }
+            dt { "mirrors" } dd { (size(disk.mirrors)) @if disk.unreachable > 0 { ", of which nothing refers to " (size(disk.unreachable)) } }
             dt { "worktrees" } dd { (size(disk.worktrees)) }
             dt { "logs" } dd { (size(disk.logs)) }
             dt { "other" } dd { (size(disk.other)) }
             dt { "trash" } dd { (size(disk.trash)) " · " a href="/trash" { "what is in it" } }
         }
+        @if disk.unreachable > 0 {
+            p.quiet { "Objects that nothing refers to are deleted some weeks after a repack found them. " code { "codex-orchestrator gc" } " repacks now." }
+        }
+        @if !disk.images.is_empty() {
+            h3 { "Container images" }
+            ul.plain {
+                @for image in &disk.images {
+                    li {
+                        code { (printable_line(&image.name, 120)) } ": "
+                        @if let Some(bytes) = image.bytes { (size(bytes)) ", " }
+                        (used_by(image.used_by))
+                    }
+                }
+            }
+            p.quiet { "Sizes include layers that images share. " code { "codex-orchestrator gc" } " removes images that nothing uses." }
+        }
         @if !disk.environments.is_empty() {
             h3 { "By repository" }
             ul.plain {
                 @for one in &disk.environments {
-                    li { a href={ "/environments/" (one.env_id) } { (printable_line(one.name.as_str(), 120)) } ": " (size(one.mirror)) " in its mirror, " (size(one.tasks)) " in tasks" }
+                    li { a href={ "/environments/" (one.env_id) } { (printable_line(one.name.as_str(), 120)) } ": " (size(one.mirror)) " in its mirror"
+                        @if let Some(bytes) = one.unreachable.filter(|bytes| *bytes > 0) { " (nothing refers to " (size(bytes)) ")" }
+                        ", " (size(one.tasks)) " in tasks" }
                 }
             }
         }

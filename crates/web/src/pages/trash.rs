@@ -1,6 +1,8 @@
 //! The trash: what was removed, bringing it back, and deleting it for good, which is asked twice.
 //! Nothing leaves it by looking.
 
+use std::time::Duration;
+
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
@@ -14,6 +16,9 @@ use super::layout::{self, Place, age, button_form, size};
 use super::session::{Signed, SignedForm};
 use super::{Answer, Page, PageProblem, see};
 use crate::router::Api;
+
+/// How long the page waits for mirrors to be repacked. The rest is done in the background.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
     let items = api.engine.trash().await?;
@@ -115,6 +120,7 @@ pub(crate) async fn delete(
     Query(What { id }): Query<What>,
     _: SignedForm<()>,
 ) -> Result<Response, PageProblem> {
-    api.engine.collect_garbage(CollectGarbage { older_than_days: Some(0), id, dry_run: false }).await?;
+    let asked = CollectGarbage { older_than_days: Some(0), id, dry_run: false };
+    api.engine.collect_garbage(&asked, PATIENCE).await?;
     Ok(see("/trash"))
 }

@@ -1,0 +1,257 @@
+//! The container images that this server built for repositories with their own Dockerfile: recorded, listed, and removed when no
+//! repository and no container uses them.
+//!
+//! Invariant: an image is removed by its recorded ID only, and only if every name it has was given by this server.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use model::api::{BuiltImage, ImageUse, TrashItem, TrashKind};
+use model::container::ImageUsage;
+use model::environment::EnvironmentRecord;
+use model::ids::EnvironmentId;
+use model::problem::Problem;
+
+use crate::engine::{Inner, blocking};
+use crate::exec::Redactor;
+use crate::store::{BuiltImageRecord, StoreError, TrashedThing};
+use crate::worker::Housekeeping;
+
+/// The shortest part of an image's ID that counts as a reference to it.
+const SHORTEST_ID: usize = 12;
+
+impl Inner {
+    /// Records an image that was just built. The newest image of an environment is the last one of it in the list.
+    pub(crate) async fn record_image(&self, env_id: EnvironmentId, name: &str, image_id: String) -> Result<(), StoreError> {
+        let _turn = self.images_turn.lock().await;
+        let home = Arc::clone(&self.home);
+        let name = name.to_owned();
+        blocking(move || {
+            let mut images = home.read_built_images()?;
+            let is_known = |image: &BuiltImageRecord| image.image_id == image_id && image.env_id == env_id;
+            if images.iter().rfind(|image| image.env_id == env_id).is_some_and(is_known) {
+                return Ok(());
+            }
+            let built_at = images.iter().find(|image| is_known(image)).map_or_else(Timestamp::now, |image| image.built_at);
+            images.retain(|image| !is_known(image));
+            images.push(BuiltImageRecord { image_id: image_id.clone(), name, env_id, built_at });
+            home.write_built_images(&images)
+        })
+        .await
+    }
+
+    /// The images that this server built and that still exist, and what uses each.
+    pub(crate) async fn built_images(&self) -> Result<Vec<BuiltImage>, Problem> {
+        self.images_without(&BTreeSet::new()).await
+    }
+
+    /// The images that nothing would use once these things are deleted.
+    pub(crate) async fn unused_images(&self, deleted: &[TrashItem]) -> Result<Vec<BuiltImage>, Problem> {
+        let environments = deleted.iter().filter(|item| item.kind == TrashKind::Environment).map(|item| item.id.clone());
+        let mut images = self.images_without(&environments.collect()).await?;
+        images.retain(|image| image.used_by == ImageUse::Nothing);
+        Ok(images)
+    }
+
+    /// Removes the images that nothing uses. Returns those that are gone.
+    pub(crate) async fn remove_unused_images(&self) -> Result<Vec<BuiltImage>, Problem> {
+        let unused = self.unused_images(&[]).await?;
+        let mut removed = vec![];
+        for image in unused {
+            let names = self.recorded().await?.into_iter().map(|record| record.name).collect::<BTreeSet<_>>();
+            match self.image_housekeeping().remove_image(&image.image_id, &names).await {
+                Ok(true) => removed.push(image),
+                // Somebody has started to use it since.
+                Ok(false) => {}
+                Err(error) => tracing::warn!(image = image.image_id, %error, "an image that nothing uses could not be removed"),
+            }
+        }
+        if !removed.is_empty() {
+            self.forget_images(&removed).await?;
+        }
+        Ok(removed)
+    }
+
+    async fn forget_images(&self, gone: &[BuiltImage]) -> Result<(), StoreError> {
+        let _turn = self.images_turn.lock().await;
+        let (home, gone) = (Arc::clone(&self.home), gone.iter().map(|image| image.image_id.clone()).collect::<BTreeSet<_>>());
+        blocking(move || {
+            let mut images = home.read_built_images()?;
+            images.retain(|image| !gone.contains(&image.image_id));
+            home.write_built_images(&images)
+        })
+        .await
+    }
+
+    async fn recorded(&self) -> Result<Vec<BuiltImageRecord>, StoreError> {
+        let home = Arc::clone(&self.home);
+        blocking(move || home.read_built_images()).await
+    }
+
+    fn image_housekeeping(&self) -> Housekeeping {
+        Housekeeping::new(&self.config, Redactor::default())
+    }
+
+    /// As if these environments were not in the trash any more.
+    async fn images_without(&self, deleted: &BTreeSet<String>) -> Result<Vec<BuiltImage>, Problem> {
+        let recorded = self.recorded().await?;
+        if recorded.is_empty() {
+            return Ok(vec![]);
+        }
+        let home = Arc::clone(&self.home);
+        let mut environments: Vec<_> =
+            self.environments.all().iter().map(|slot| EnvironmentRecord::clone(&slot.record())).collect();
+        for found in blocking(move || home.trashed()).await? {
+            let id = found.id();
+            if let TrashedThing::Environment(record) = found.what
+                && !deleted.contains(&id)
+            {
+                environments.push(*record);
+            }
+        }
+        let ids: BTreeSet<_> = recorded.iter().map(|record| record.image_id.clone()).collect();
+        let usage = match self.image_housekeeping().image_usage(&ids).await {
+            Ok(usage) => Some(usage),
+            Err(error) => {
+                tracing::debug!(%error, "the container engine does not say what uses images");
+                None
+            }
+        };
+        Ok(judged(&recorded, &environments, self.config.image.as_deref(), usage.as_deref()))
+    }
+}
+
+/// What uses each recorded image, the newest record of it. Images that the engine no longer has are left out.
+fn judged(
+    recorded: &[BuiltImageRecord],
+    environments: &[EnvironmentRecord],
+    default_image: Option<&str>,
+    usage: Option<&[ImageUsage]>,
+) -> Vec<BuiltImage> {
+    let ours: BTreeSet<&str> = recorded.iter().map(|record| record.name.as_str()).collect();
+    let built = environments.iter().filter(|environment| environment.container.dockerfile.is_some());
+    let current: BTreeSet<&str> = built
+        .filter_map(|environment| recorded.iter().rfind(|record| record.env_id == environment.env_id))
+        .map(|record| record.image_id.as_str())
+        .collect();
+    let named: Vec<&str> =
+        environments.iter().filter_map(|environment| environment.container.image.as_deref()).chain(default_image).collect();
+    let mut images: Vec<BuiltImage> = vec![];
+    for record in recorded.iter().rev() {
+        if images.iter().any(|image| image.image_id == record.image_id) {
+            continue;
+        }
+        let found = usage.map(|usage| usage.iter().find(|found| found.id == record.image_id));
+        let (bytes, used_by) = match found {
+            Some(None) => continue,
+            None => (None, ImageUse::Unknown),
+            Some(Some(found)) => {
+                let is_named = named.iter().any(|name| refers(name, found));
+                let used_by = if current.contains(record.image_id.as_str()) || is_named {
+                    ImageUse::Repository
+                } else if found.containers {
+                    ImageUse::Container
+                } else if found.names.iter().any(|name| !ours.contains(name.as_str())) {
+                    ImageUse::OtherName
+                } else {
+                    ImageUse::Nothing
+                };
+                (Some(found.size), used_by)
+            }
+        };
+        let BuiltImageRecord { image_id, name, env_id, built_at } = record.clone();
+        images.push(BuiltImage { image_id, name, env_id, bytes, built_at, used_by });
+    }
+    images
+}
+
+/// Whether this is a name of the image, or its ID or the start of it.
+fn refers(name: &str, image: &ImageUsage) -> bool {
+    let digits = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
+    let is_id = name.len() >= SHORTEST_ID && (digits.starts_with(name) || image.id.starts_with(name));
+    is_id || image.names.iter().any(|known| known == name || known.strip_suffix(":latest") == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use model::container::ContainerSettings;
+    use model::environment::EnvironmentStatus;
+    use model::forge::ForgeSettings;
+    use model::names::{RepositoryUrl, Title};
+    use model::policy::RunPolicy;
+
+    use super::*;
+
+    const FIRST: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
+    const SECOND: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c651";
+
+    fn record(id: char, env: &str) -> BuiltImageRecord {
+        let image_id = format!("sha256:{}", id.to_string().repeat(64));
+        let env_id = env.parse().expect("an id");
+        BuiltImageRecord { image_id, name: format!("codex-orchestrator-env:{env}"), env_id, built_at: Timestamp::UNIX_EPOCH }
+    }
+
+    fn usage(record: &BuiltImageRecord, names: &[&str], containers: bool) -> ImageUsage {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        ImageUsage { id: record.image_id.clone(), size: 7, names, containers }
+    }
+
+    fn environment(id: &str, dockerfile: Option<&str>, image: Option<&str>) -> EnvironmentRecord {
+        let container = ContainerSettings {
+            dockerfile: dockerfile.map(str::to_owned),
+            image: image.map(str::to_owned),
+            ..ContainerSettings::default()
+        };
+        EnvironmentRecord {
+            env_id: id.parse().expect("an id"),
+            name: Title::parse("x").expect("a name"),
+            repo_url: RepositoryUrl::parse("https://example.org/x.git").expect("a URL"),
+            default_branch: None,
+            status: EnvironmentStatus::Ready,
+            error: None,
+            variables: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            former_secrets: vec![],
+            container,
+            runs: RunPolicy::default(),
+            forge: ForgeSettings::default(),
+            forge_token: None,
+            created_at: Timestamp::UNIX_EPOCH,
+            updated_at: Timestamp::UNIX_EPOCH,
+            extra: serde_json::Map::new(),
+        }
+    }
+
+    fn uses(recorded: &[BuiltImageRecord], environments: &[EnvironmentRecord], usage: &[ImageUsage]) -> Vec<ImageUse> {
+        judged(recorded, environments, None, Some(usage)).iter().map(|image| image.used_by).collect()
+    }
+
+    #[test]
+    fn only_the_newest_image_of_a_repository_with_a_dockerfile_is_used_by_it() {
+        let (old, new) = (record('a', FIRST), record('b', FIRST));
+        let (recorded, found) = ([old.clone(), new.clone()], [usage(&old, &[], false), usage(&new, &[&new.name], false)]);
+        let with = |dockerfile, image| uses(&recorded, &[environment(FIRST, dockerfile, image)], &found);
+        assert_eq!(with(Some("/D"), None), [ImageUse::Repository, ImageUse::Nothing]);
+        assert_eq!(with(None, None), [ImageUse::Nothing, ImageUse::Nothing]);
+        assert_eq!(with(None, Some("aaaaaaaaaaaa")), [ImageUse::Nothing, ImageUse::Repository], "named by its id");
+        assert_eq!(uses(&recorded, &[environment(SECOND, None, Some(&new.name))], &found)[0], ImageUse::Repository);
+        assert_eq!(uses(&recorded, &[], &found), [ImageUse::Nothing, ImageUse::Nothing]);
+    }
+
+    #[test]
+    fn an_image_with_a_container_or_a_name_of_somebody_elses_stays() {
+        let image = record('a', FIRST);
+        let recorded = [image.clone()];
+        assert_eq!(uses(&recorded, &[], &[usage(&image, &[&image.name], true)]), [ImageUse::Container]);
+        assert_eq!(uses(&recorded, &[], &[usage(&image, &[&image.name, "mine:1"], false)]), [ImageUse::OtherName]);
+        assert_eq!(uses(&recorded, &[], &[]), [], "the engine does not have it any more");
+        assert_eq!(judged(&recorded, &[], None, None)[0].used_by, ImageUse::Unknown);
+        let again = [image.clone(), record('a', SECOND)];
+        let with_second = environment(SECOND, Some("/D"), None);
+        let found = [usage(&image, &[&image.name, &again[1].name], false)];
+        assert_eq!(uses(&again, &[with_second], &found), [ImageUse::Repository], "two repositories, one image");
+    }
+}
