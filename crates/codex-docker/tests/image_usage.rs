@@ -1,4 +1,5 @@
 //! What uses an image, and removing one that nothing uses, asked of a real engine.
+//! Each test works on images of its own.
 
 use bollard::Docker;
 use codex_docker::connect::connect;

@@ -384,7 +384,6 @@ async fn a_new_task_does_not_wait_for_a_repack() {
     until_git_is_at(&bench.mirror, "--cruft-expiration").await;
     let pruning = new_task(&bench, "e").await;
     let repacked = repack.await.expect("no panic").expect("it can be repacked");
-    eprintln!("alone {alone:?}, while packing {packing:?}, while pruning {pruning:?}: {repacked:?}");
     assert_eq!(repacked.pruning, Pruning::Done, "it is tried again");
     assert!(repacked.after > 200 << 20, "the large ones are not past their grace period");
     for waited in [packing, pruning] {

@@ -43,8 +43,9 @@ const MANY_LOOSE: usize = 4000;
 /// How long objects that a fetch has dropped may wait for a repack, if nothing else asks for one.
 const OVERDUE: Duration = Duration::from_hours(7 * 24);
 
-/// Settings for a repack: git leaves a processor to the runs, and writes nothing that only servers of clones need.
-const SETTINGS: [(&str, &str); 2] = [("pack.threads", "1"), ("repack.writeBitmaps", "false")];
+/// Settings for a repack: git leaves processors to the runs, writes nothing that only servers of clones need, and does not search for
+/// deltas of large files, which takes minutes and much memory and rarely finds any.
+const SETTINGS: [(&str, &str); 3] = [("pack.threads", "1"), ("repack.writeBitmaps", "false"), ("core.bigFileThreshold", "8m")];
 
 /// How unreachable objects are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

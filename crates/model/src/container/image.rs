@@ -1,4 +1,5 @@
-//! What uses a container image: the answer of `codex-docker image usage`, shared by the program that gives it and the one that asks.
+//! What uses a container image: the answer of `codex-docker image usage`, shared by the program that gives it and the one that asks,
+//! so that they cannot disagree.
 
 use serde::{Deserialize, Serialize};
 

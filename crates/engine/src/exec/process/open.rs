@@ -1,4 +1,5 @@
 //! Whether a process still has a file open. It only looks into `/proc`.
+//! Processes of other users are not seen.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
