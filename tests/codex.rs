@@ -1,4 +1,5 @@
-//! The real Codex CLI, both versions, through the whole product: server, keeper, worktree, commit. Only the model is scripted.
+//! The real Codex CLI, in every tested version, through the whole product: server, keeper, worktree, commit. Only the model is
+//! scripted.
 //!
 //! The scenarios are the scripted model's; the worker is `host`, so Codex runs inside its own sandbox.
 
@@ -47,13 +48,9 @@ impl Stage {
     }
 }
 
-fn versions() -> [CodexCli; 2] {
-    [CodexCli::pinned(), CodexCli::oldest()]
-}
-
 #[tokio::test]
 async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
-    for codex in versions() {
+    for codex in CodexCli::tested() {
         let version = codex.version_number().to_owned();
         let stage = Stage::new(&codex).await;
         let plain = stage.run("SCENARIO:plain").await;
@@ -81,8 +78,8 @@ async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
 }
 
 #[tokio::test]
-async fn usage_of_a_resumed_run_is_its_own_in_both_versions() {
-    for codex in versions() {
+async fn usage_of_a_resumed_run_is_its_own_in_every_version() {
+    for codex in CodexCli::tested() {
         let stage = Stage::new(&codex).await;
         let first = stage.run("SCENARIO:plain").await;
         let second = stage.resume(&first, "SCENARIO:plain").await;
@@ -95,7 +92,7 @@ async fn usage_of_a_resumed_run_is_its_own_in_both_versions() {
 
 #[tokio::test]
 async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
-    for codex in versions() {
+    for codex in CodexCli::tested() {
         let stage = Stage::new(&codex).await;
         let version = codex.version_number();
         let refused = stage.run("SCENARIO:e401").await;
@@ -113,7 +110,7 @@ async fn failures_of_the_model_are_failures_of_the_run_with_a_reason() {
 
 #[tokio::test]
 async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thread_goes_on() {
-    for codex in versions() {
+    for codex in CodexCli::tested() {
         let stage = Stage::new(&codex).await;
         let version = codex.version_number();
         let images = [given("a.png", PNG), given("b, c.jpg", JPEG), given("d.webp", WEBP), given("e.gif", GIF)];
@@ -148,7 +145,7 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
 
 #[tokio::test]
 async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task() {
-    for codex in versions() {
+    for codex in CodexCli::tested() {
         let stage = Stage::new(&codex).await;
         let version = codex.version_number();
         let runs = json!({ "runs": { "model": "gpt-5.1-codex", "effort": "low" } });
@@ -184,7 +181,7 @@ async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task
 
 #[tokio::test]
 async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
-    for codex in versions() {
+    for codex in CodexCli::tested() {
         let stage = Stage::new(&codex).await;
         let id = stage.home.task(&stage.env, "SCENARIO:cmd_sleep").await;
         let path = format!("/api/v1/tasks/{id}/runs/1/events");

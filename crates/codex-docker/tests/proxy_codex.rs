@@ -1,5 +1,5 @@
-//! The real Codex CLI, both versions, with the broker between it and a scripted model. What forwards to the broker's socket in a
-//! container is a task of the test here.
+//! The real Codex CLI, in every tested version, with the broker between it and a scripted model. A task of the test forwards
+//! connections to the broker's socket, as `socat` does in a container.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -59,17 +59,13 @@ async fn forward(socket: PathBuf) -> u16 {
     port
 }
 
-fn versions() -> [CodexCli; 2] {
-    [CodexCli::pinned(), CodexCli::oldest()]
-}
-
 fn two_steps() -> Script {
     Script::new().turn(Turn::containing("work").step([Item::shell("echo worked")]).says("done"))
 }
 
 #[tokio::test]
 async fn codex_asks_for_nothing_that_is_refused_and_never_sees_the_key() {
-    for codex in versions() {
+    for codex in CodexCli::tested() {
         let version = codex.version_number();
         let stage = Stage::new(two_steps(), None).await;
         let outcome = stage.run(&codex, "work").await;
@@ -86,7 +82,7 @@ async fn codex_asks_for_nothing_that_is_refused_and_never_sees_the_key() {
 
 #[tokio::test]
 async fn codex_gives_up_at_once_and_says_that_the_budget_is_used_up() {
-    for codex in versions() {
+    for codex in CodexCli::tested() {
         let version = codex.version_number();
         let stage = Stage::new(two_steps(), Some(1)).await;
         let outcome = stage.run(&codex, "work").await;

@@ -28,8 +28,12 @@ pub mod submodule;
 pub mod task;
 pub mod tries;
 
-/// The Codex CLI version that the product pins: installed by `demo`, driven by the tests.
-pub const CODEX_VERSION: &str = "0.169.0";
+/// The pinned version of the Codex CLI. This is the only place that names it: `demo` installs it, images contain it, `doctor`
+/// recommends it, and the tests run it.
+pub const CODEX_VERSION: &str = "0.171.0";
+
+/// The oldest version of the Codex CLI whose output and sessions are understood.
+pub const OLDEST_CODEX_VERSION: &str = "0.75.0";
 
 /// The exit code of a worker whose run was cut off from outside: its container is gone, or its engine was restarted. As
 /// `EX_TEMPFAIL` of sysexits(3): try again.

@@ -1,7 +1,7 @@
 //! The Codex configuration that points Codex at a scripted model and at nothing else.
 //!
-//! Understood by Codex 0.75.0 and 0.169.0 alike: each ignores the keys of the other. With it Codex makes no connection but
-//! the one to the model: no update check, no analytics, no plugin catalogue. It needs no key and no login.
+//! Every tested version of Codex accepts it and ignores keys that it does not know. With this configuration, Codex connects only
+//! to the model: no update check, no analytics, no plugin catalogue. It needs no key and no login.
 
 use std::fmt::Write;
 use std::time::Duration;

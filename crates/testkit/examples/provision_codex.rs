@@ -6,10 +6,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use testkit::codex::{CodexCli, OLDEST_CODEX_VERSION};
+use testkit::codex::{CodexCli, TESTED_CODEX_VERSIONS};
 
 fn main() -> io::Result<ExitCode> {
-    for version in [model::CODEX_VERSION, OLDEST_CODEX_VERSION] {
+    for version in TESTED_CODEX_VERSIONS {
         match CodexCli::provision(version) {
             Ok(codex) => writeln!(io::stdout(), "Codex {version}: {}", codex.program().display())?,
             Err(error) => {

@@ -8,12 +8,12 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use testkit::codex::OLDEST_CODEX_VERSION;
+use testkit::codex::TESTED_CODEX_VERSIONS;
 use testkit::docker::{BASE_IMAGE, CERTIFICATES, codex_image_of, docker};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let program = std::env::args_os().nth(1).ok_or("name the program `codex-orchestrator` that is to build the images")?;
-    for version in [model::CODEX_VERSION, OLDEST_CODEX_VERSION] {
+    for version in TESTED_CODEX_VERSIONS {
         let began = Instant::now();
         let image = codex_image_of(version);
         let mut command = Command::new(&program);

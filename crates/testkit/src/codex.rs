@@ -1,7 +1,9 @@
-//! The real Codex CLI, in the versions that the tests pin: found or installed, given a home, driven, and read.
+//! The real Codex CLI in the versions that the tests use: install it, give it a home, run it, and read its output.
 //!
-//! It never uses a Codex of this machine, nor its login: the program comes from npm into the build's own folder, once, and
-//! every home is temporary. The model it talks to is a scripted one.
+//! It never uses a Codex installed on this machine, nor its login: the program comes from npm into the build's folder, once, and
+//! every home is temporary. The model is scripted.
+//!
+//! If `CODEX_UNDER_TEST` names a version, the tests run that version instead of the usual ones (`cargo xtask codex`).
 
 mod home;
 mod install;
@@ -17,8 +19,16 @@ use tokio::process::Command;
 
 pub use crate::npm::InstallError;
 
-/// The oldest version that the product understands.
-pub const OLDEST_CODEX_VERSION: &str = "0.75.0";
+pub use model::OLDEST_CODEX_VERSION;
+
+/// The version that was pinned before.
+pub const PREVIOUS_CODEX_VERSION: &str = "0.169.0";
+
+/// The versions that the tests run, newest first.
+pub const TESTED_CODEX_VERSIONS: [&str; 3] = [model::CODEX_VERSION, PREVIOUS_CODEX_VERSION, OLDEST_CODEX_VERSION];
+
+/// The variable that names another version to test.
+pub const UNDER_TEST: &str = "CODEX_UNDER_TEST";
 
 /// One installed version of the Codex CLI.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,30 +38,49 @@ pub struct CodexCli {
 }
 
 impl CodexCli {
-    /// The version that the product pins.
+    /// The pinned version, or the one that `CODEX_UNDER_TEST` names.
     ///
     /// # Panics
-    /// When it is neither installed nor to be had with npm.
+    /// If it is not installed and npm cannot install it.
     pub fn pinned() -> Self {
-        Self::version(model::CODEX_VERSION)
+        Self::version(under_test().as_deref().unwrap_or(model::CODEX_VERSION))
     }
 
-    /// The oldest version that the product understands.
+    /// The version that was pinned before.
     ///
     /// # Panics
-    /// When it is neither installed nor to be had with npm.
+    /// If it is not installed and npm cannot install it.
+    pub fn previous() -> Self {
+        Self::version(PREVIOUS_CODEX_VERSION)
+    }
+
+    /// All versions that the tests run, newest first, or only the one that `CODEX_UNDER_TEST` names.
+    ///
+    /// # Panics
+    /// If one is not installed and npm cannot install it.
+    pub fn tested() -> Vec<Self> {
+        match under_test() {
+            Some(version) => vec![Self::version(&version)],
+            None => TESTED_CODEX_VERSIONS.map(Self::version).to_vec(),
+        }
+    }
+
+    /// The oldest supported version.
+    ///
+    /// # Panics
+    /// If it is not installed and npm cannot install it.
     pub fn oldest() -> Self {
         Self::version(OLDEST_CODEX_VERSION)
     }
 
-    /// Codex of this version, installed now if it is not there.
+    /// This version of Codex, installed now if necessary.
     ///
     /// # Panics
-    /// When it is neither installed nor to be had with npm.
+    /// If it is not installed and npm cannot install it.
     pub fn version(version: &str) -> Self {
         match Self::provision(version) {
             Ok(cli) => cli,
-            Err(error) => panic!("Codex {version} is needed by this test: {error}"),
+            Err(error) => panic!("this test needs Codex {version}: {error}"),
         }
     }
 
@@ -97,4 +126,8 @@ impl CodexCli {
             .envs(home.environment());
         RunningCodex::spawn(command, prompt).await
     }
+}
+
+fn under_test() -> Option<String> {
+    std::env::var(UNDER_TEST).ok().filter(|version| !version.is_empty())
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use uuid::Uuid;
 
-use crate::codex::OLDEST_CODEX_VERSION;
+use crate::codex::{OLDEST_CODEX_VERSION, TESTED_CODEX_VERSIONS};
 
 /// A small Debian, to build images on. `cargo xtask test` makes it.
 pub const BASE_IMAGE: &str = "codex-docker-test/base:1";
@@ -26,12 +26,20 @@ pub fn codex_image() -> String {
     provisioned(codex_image_of(model::CODEX_VERSION))
 }
 
-/// The image with the oldest version of Codex that the product understands.
+/// The image with the oldest supported version of Codex.
 ///
 /// # Panics
-/// When there is none.
+/// If it does not exist.
 pub fn oldest_codex_image() -> String {
     provisioned(codex_image_of(OLDEST_CODEX_VERSION))
+}
+
+/// An image for each tested version of Codex, newest first.
+///
+/// # Panics
+/// If one of them does not exist.
+pub fn codex_images() -> [String; 3] {
+    TESTED_CODEX_VERSIONS.map(|version| provisioned(codex_image_of(version)))
 }
 
 /// The image to build images on.

@@ -1,7 +1,7 @@
-//! The real Codex CLI, newest and oldest, against the scripted model: proof that the server and the program fit.
+//! Contract tests: the real Codex CLI, in every tested version, against the scripted model.
 //!
-//! Every test runs for both versions by itself; what differs between them is written out where it does. What the product
-//! makes of the output is tested elsewhere.
+//! Each story is one test per version. `cargo xtask codex VERSION` runs the stories of `pinned` with any other version. Other
+//! tests check what the product does with the output.
 
 use scripted_model::{CodexConfig, Item, PlanStatus, Script, ScriptedModel, Turn, Usage};
 use serde_json::json;
@@ -36,19 +36,26 @@ impl Rig {
     }
 }
 
-/// Declares a story as a test of each version.
-macro_rules! with_both_versions {
-    ($($story:ident),* $(,)?) => {
-        mod pinned {
-            $(#[tokio::test] async fn $story() { super::$story(testkit::codex::CodexCli::pinned()).await; })*
-        }
-        mod oldest {
-            $(#[tokio::test] async fn $story() { super::$story(testkit::codex::CodexCli::oldest()).await; })*
+/// Declares each story as a test in a module that is named after the version.
+macro_rules! stories {
+    ($version:ident: $($story:ident),* $(,)?) => {
+        mod $version {
+            $(#[tokio::test] async fn $story() { super::$story(testkit::codex::CodexCli::$version()).await; })*
         }
     };
 }
 
-with_both_versions![
+/// Declares the stories of every version, and after `newer` those that do not hold for the oldest version.
+macro_rules! with_every_version {
+    ($($story:ident),*; newer: $($newer:ident),*; oldest: $($oldest:ident),* $(;)?) => {
+        stories!(pinned: $($story,)* $($newer,)*);
+        stories!(previous: $($story,)* $($newer,)*);
+        stories!(oldest: $($story,)* $($oldest,)*);
+    };
+}
+
+with_every_version![
+    it_reports_its_version,
     a_plain_prompt_is_answered,
     a_command_is_run_and_its_output_goes_back,
     a_failing_command_does_not_fail_the_turn,
@@ -60,7 +67,9 @@ with_both_versions![
     two_server_errors_are_overcome,
     a_stream_that_is_always_cut_fails_the_turn,
     a_misspelt_scenario_is_seen_at_once,
-    usage_is_what_the_script_says,
+    usage_is_what_the_script_says;
+    newer: an_unknown_thread_is_refused, a_model_that_is_reached_through_code_is_driven_too;
+    oldest: an_unknown_thread_silently_becomes_another;
 ];
 
 async fn a_plain_prompt_is_answered(codex: CodexCli) {
@@ -179,40 +188,34 @@ async fn usage_is_what_the_script_says(codex: CodexCli) {
     assert_eq!((usage("input_tokens"), usage("cached_input_tokens"), usage("output_tokens")), both_requests);
 }
 
-#[tokio::test]
-async fn the_pinned_codex_refuses_an_unknown_thread() {
-    let rig = Rig::new(CodexCli::pinned(), Script::new());
+async fn an_unknown_thread_is_refused(codex: CodexCli) {
+    let rig = Rig::new(codex, Script::new());
     let outcome = rig.resume("0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee", "go on").await;
     assert_eq!((outcome.exit_code, outcome.stdout.as_str()), (Some(1), ""));
     assert!(outcome.stderr.contains("no rollout found"), "{}", outcome.stderr);
 }
 
-#[tokio::test]
-async fn the_oldest_codex_silently_begins_another_thread() {
+async fn an_unknown_thread_silently_becomes_another(codex: CodexCli) {
     let unknown = "0199aaaa-bbbb-7ccc-8ddd-eeeeeeeeeeee";
-    let rig = Rig::new(CodexCli::oldest(), Script::new());
+    let rig = Rig::new(codex, Script::new());
     let outcome = rig.resume(unknown, "go on").await;
     assert_eq!(outcome.exit_code, Some(0));
     assert!(outcome.thread_id().is_some_and(|thread_id| thread_id != unknown), "{outcome:?}");
 }
 
-#[tokio::test]
-async fn a_model_that_is_reached_through_code_is_driven_too() {
+async fn a_model_that_is_reached_through_code_is_driven_too(codex: CodexCli) {
     let model = ScriptedModel::start(Script::new()).expect("a free port");
     let home = CodexHome::with_config(&CodexConfig::new(model.url()).model("gpt-6-sol"));
     let worktree = tempfile::tempdir().expect("a temporary folder");
-    let outcome = CodexCli::pinned().exec(&home, worktree.path(), "SCENARIO:patch").await;
+    let outcome = codex.exec(&home, worktree.path(), "SCENARIO:patch").await;
     assert_eq!(outcome.messages(), ["patched"], "{outcome:?}");
     assert!(worktree.path().join("hello.txt").is_file());
     let tools = model.requests()[0].body["input"][0]["type"].clone();
     assert_eq!(tools, "additional_tools", "this model gets one tool that runs code");
 }
 
-#[tokio::test]
-async fn both_versions_are_what_they_say() {
-    for codex in [CodexCli::pinned(), CodexCli::oldest()] {
-        let output = tokio::process::Command::new(codex.program()).arg("--version").output().await;
-        let said = String::from_utf8(output.expect("Codex starts").stdout).expect("a version is text");
-        assert_eq!(said.trim(), format!("codex-cli {}", codex.version_number()));
-    }
+async fn it_reports_its_version(codex: CodexCli) {
+    let output = tokio::process::Command::new(codex.program()).arg("--version").output().await;
+    let said = String::from_utf8(output.expect("Codex starts").stdout).expect("a version is text");
+    assert_eq!(said.trim(), format!("codex-cli {}", codex.version_number()));
 }

@@ -2,6 +2,7 @@
 //!
 //! Rules about a source file are in `source.rs`, rules about who may depend on whom in `walls.rs`. It reads and never mends.
 
+mod pin;
 mod source;
 mod walls;
 
@@ -12,6 +13,9 @@ use crate::console;
 
 /// Folders that are not ours to judge.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
+
+/// Documents that must not repeat the pinned Codex version, because nobody would remember to update it there.
+const PINLESS: [&str; 3] = ["README.md", "CONTRIBUTING.md", "docs/codex-docker.md"];
 
 /// Why the repository is not tidy.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,8 @@ pub(crate) enum TidyError {
     },
     #[error("could not ask cargo which crate depends on which: {0}")]
     Metadata(String),
+    #[error("{} does not define `CODEX_VERSION`", pin::PLACE)]
+    NoPin,
     #[error("{}", .0.join("\n"))]
     Untidy(Vec<String>),
 }
@@ -31,13 +37,20 @@ pub(crate) enum TidyError {
 /// Checks every rule and names each place that breaks one.
 pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     let files = rust_files(root)?;
+    let model = read(&root.join(pin::PLACE))?;
+    let Some(pinned) = pin::version(&model) else { return Err(TidyError::NoPin) };
     let mut complaints = Vec::new();
     let mut lengths = Vec::new();
     for file in &files {
         let text = read(file)?;
         let name = file.strip_prefix(root).unwrap_or(file).display().to_string();
         lengths.push(text.lines().count());
-        complaints.extend(source::complaints(&text).into_iter().map(|complaint| format!("{name}{complaint}")));
+        let pins = if name == pin::PLACE { vec![] } else { pin::complaints(&text, pinned) };
+        complaints.extend(source::complaints(&text).into_iter().chain(pins).map(|complaint| format!("{name}{complaint}")));
+    }
+    for name in PINLESS {
+        let pins = pin::complaints(&read(&root.join(name))?, pinned);
+        complaints.extend(pins.into_iter().map(|complaint| format!("{name}{complaint}")));
     }
     complaints.extend(walls::complaints(root)?);
     complaints.extend(changelog_complaints(root));

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use engine::Config;
 use engine::exec::{CommandSpec, RunProgramError, Tool};
-use model::CODEX_VERSION;
 use model::problem::{Problem, ProblemKind};
+use model::{CODEX_VERSION, OLDEST_CODEX_VERSION};
 
 use crate::printer;
-use model::codex::{CodexVersion, OLDEST_CODEX};
+use model::codex::CodexVersion;
 
 /// How long npm may take to fetch Codex over a slow line.
 const INSTALL_LIMIT: Duration = Duration::from_mins(15);
@@ -43,11 +43,12 @@ async fn usable_on_path(config: &Config) -> Option<PathBuf> {
             path.parent().map(Path::to_owned)
         }
         Some(version) => {
-            printer::remark(format!("  the Codex CLI at {} is {version}, older than {OLDEST_CODEX}: left alone", path.display()));
+            let path = path.display();
+            printer::remark(format!("  ignoring the Codex CLI at {path}: {version} is older than {OLDEST_CODEX_VERSION}"));
             None
         }
         None => {
-            printer::remark(format!("  the Codex CLI at {} does not say its version: left alone", path.display()));
+            printer::remark(format!("  ignoring the Codex CLI at {}: it does not report its version", path.display()));
             None
         }
     }

@@ -29,8 +29,8 @@ pub(super) async fn check_version(registry: &str, version: &str, certificates: &
 /// What to do about a version that is not there.
 pub(super) fn unknown_version(registry: &str, version: &str) -> Failure {
     Failure::new("codex_version_unknown", format!("there is no Codex `{version}` at {registry}"))
-        .hint("`npm view @openai/codex versions` lists those there are; a version looks like 0.169.0")
-        .hint(format!("without --codex-version it is {}, which this program was made for", model::CODEX_VERSION))
+        .hint("list the published versions: npm view @openai/codex versions")
+        .hint(format!("omit --codex-version to use {}, the tested version", model::CODEX_VERSION))
 }
 
 /// Refuses an address that nobody should read later in the image's history.

@@ -4,7 +4,8 @@
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use model::codex::{CodexVersion, OLDEST_CODEX, printable_line};
+use model::OLDEST_CODEX_VERSION;
+use model::codex::{CodexVersion, printable_line};
 use model::container::{ContainerCheck, ContainerImage};
 
 use super::{Finding, Level};
@@ -102,7 +103,7 @@ fn key_of_the_environment(config: &Config) -> Option<Finding> {
 }
 
 async fn codex(worker: &Worker) -> Finding {
-    let mend = format!("install it anew: npm install -g @openai/codex@{}", model::CODEX_VERSION);
+    let mend = format!("reinstall it: npm install -g @openai/codex@{}", model::CODEX_VERSION);
     match worker.codex_version().await {
         Ok(said) => version(said.as_deref().unwrap_or_default()).hint_unless_ok(&mend),
         Err(error) => Finding::new("codex", Level::Failure, error.to_string()).hint(mend),
@@ -115,7 +116,7 @@ fn version(said: &str) -> Finding {
         Some(version) => Finding::new(
             "codex",
             Level::Failure,
-            format!("Codex {version} is older than {OLDEST_CODEX}, the oldest that can be used"),
+            format!("Codex {version} is too old: {OLDEST_CODEX_VERSION} or newer is required"),
         ),
         None => Finding::new(
             "codex",

@@ -28,4 +28,4 @@ pub use printable::{printable, printable_line};
 pub use shell::unwrap_shell;
 pub use transcript::{EntryKind, TranscriptEntry, activity, transcribe};
 pub use usage::{Usage, UsageReport, UsageScope};
-pub use version::{CodexVersion, OLDEST_CODEX};
+pub use version::CodexVersion;

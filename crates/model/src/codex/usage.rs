@@ -1,7 +1,7 @@
 //! How many tokens a run took.
 //!
-//! Codex 0.169.0 reports the total of the whole thread at the end of each turn, 0.75.0 that of its process. A report knows
-//! which of the two it is; [`UsageReport::of_run`] is the only place where the difference matters.
+//! At the end of each turn, current versions of Codex report the total of the whole thread, and 0.75.0 reports that of its process.
+//! A report knows which of the two it is; [`UsageReport::of_run`] is the only place where the difference matters.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

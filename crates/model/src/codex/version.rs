@@ -3,9 +3,6 @@
 
 use std::fmt;
 
-/// The oldest Codex CLI whose output and sessions are understood.
-pub const OLDEST_CODEX: CodexVersion = CodexVersion([0, 75, 0]);
-
 /// A released version, such as 0.169.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CodexVersion([u32; 3]);
@@ -22,7 +19,7 @@ impl CodexVersion {
 
     /// Whether its output and sessions are understood.
     pub fn is_usable(self) -> bool {
-        self >= OLDEST_CODEX
+        Self::parse(crate::OLDEST_CODEX_VERSION).is_some_and(|oldest| self >= oldest)
     }
 }
 

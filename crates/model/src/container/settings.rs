@@ -205,7 +205,7 @@ fn image_name(text: &str) -> Result<String, Problem> {
         Ok(text.to_owned())
     } else {
         Err(refused(format!("`{}` is not the name of an image", shown(text)))
-            .hint("as in `codex-docker:0.169.0` or `registry/name:tag`"))
+            .hint(format!("use a form like `codex-docker:{}` or `registry/name:tag`", crate::CODEX_VERSION)))
     }
 }
 
