@@ -216,6 +216,47 @@ async fn without_a_network_codex_still_reaches_its_model_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn commands_have_the_path_of_the_image() {
+    let script = || {
+        let commands = Item::shell("mytool && ls / > /dev/null && echo \"PATH=$PATH\"");
+        Script::new().turn(Turn::containing("use the tool").step([commands]).says("done"))
+    };
+    let sandbox = docker::Sandbox::new();
+    for (number, image) in docker::codex_images().into_iter().enumerate() {
+        let dockerfile = format!(
+            "FROM {image}\nRUN mkdir -p /opt/tool/bin && printf '#!/bin/sh\\necho my tool works\\n' > /opt/tool/bin/mytool \\\n\
+             && chmod +x /opt/tool/bin/mytool\nENV PATH=/opt/tool/bin:$PATH\n"
+        );
+        let own = sandbox.build(&format!("path-{number}"), &dockerfile);
+        for user in ["root", "caller"] {
+            let stage = Stage::with(script(), own.clone(), &json!({ "user": user })).await;
+            let task = stage.run("use the tool").await;
+            let log = stage.log(completed(&task), 1).await;
+            assert!(log.contains("my tool works") && log.contains("\"exit_code\":0"), "{image} {user}: {log}");
+            assert!(log.contains("/opt/tool/bin:/usr/local/sbin:"), "{image} {user}: {log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_image_without_a_path_of_its_own_keeps_the_usual_one_and_what_its_profile_adds() {
+    let sandbox = docker::Sandbox::new();
+    let with_profile =
+        format!("FROM {}\nRUN echo 'PATH=/opt/front:$PATH:/opt/back' > /etc/profile.d/additions.sh\n", docker::codex_image());
+    let usual = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    for (image, expected) in [
+        (docker::codex_image(), usual.to_owned()),
+        (sandbox.build("additions", &with_profile), format!("/opt/front:{usual}:/opt/back")),
+    ] {
+        let show = Item::shell("echo \"PATH=<$PATH>\"; command -v ls git rg");
+        let stage = Stage::with(Script::new().turn(Turn::containing("look").step([show]).says("done")), image, &json!({})).await;
+        let task = stage.run("look at the path").await;
+        let log = stage.log(completed(&task), 1).await;
+        assert!(log.contains(&format!("{expected}>")) && log.contains("\"exit_code\":0"), "{expected}: {log}");
+    }
+}
+
+#[tokio::test]
 async fn a_budget_that_is_used_up_ends_the_turn_with_the_reason() {
     let script =
         Script::new().turn(Turn::containing("spend").step([Item::shell("echo 1")]).step([Item::shell("echo 2")]).says("done"));

@@ -5,6 +5,9 @@ in=/codex-docker/in
 out=/codex-docker/out
 . "$in/variables"
 
+# Codex runs commands in login shells, whose profile replaces PATH. profile.sh reads this and restores it.
+printf '%s\n' "$PATH" > /run/codex-docker-path
+
 if ! command -v codex > /dev/null; then
     echo "error: there is no codex in this image; build one that has it: codex-docker image build" >&2
     exit 127

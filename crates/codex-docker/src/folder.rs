@@ -18,6 +18,9 @@ use crate::inside;
 /// The script that every container runs.
 const ENTRY_SCRIPT: &str = include_str!("entry.sh");
 
+/// The script that login shells in the container run.
+const PROFILE_SCRIPT: &str = include_str!("profile.sh");
+
 /// The most that is taken from a file on stdin: four times what Codex takes as a prompt.
 const STDIN_LIMIT: u64 = 4 << 20;
 
@@ -98,6 +101,7 @@ impl RunFolder {
             private_folder(&self.path.join(name))?;
         }
         private_folder(&self.input("sockets"))?;
+        fs_err::write(self.input(inside::PROFILE), PROFILE_SCRIPT)?;
         fs_err::write(self.input(inside::ENTRY), ENTRY_SCRIPT)
     }
 

@@ -31,6 +31,12 @@ pub(crate) const PROXY_PORT: u16 = 8318;
 /// Below [`IN`]: the script that the container runs.
 pub(crate) const ENTRY: &str = "entry.sh";
 
+/// Below [`IN`]: the script that restores the image's PATH in login shells.
+pub(crate) const PROFILE: &str = "profile.sh";
+
+/// Where login shells look for [`PROFILE`]. They read the scripts of this folder in order, and this one last.
+pub(crate) const PROFILE_SCRIPT: &str = "/etc/profile.d/zz-codex-docker.sh";
+
 /// Below [`IN`]: the variables, as shell words.
 pub(crate) const VARIABLES: &str = "variables";
 

@@ -152,6 +152,7 @@ fn mounts(settings: &Settings) -> Vec<Mount> {
         bind(&settings.folder, &settings.inside, false),
         bind(&state.join("in"), inside::IN, true),
         bind(&state.join("out"), inside::OUT, false),
+        bind(&state.join("in").join(inside::PROFILE), inside::PROFILE_SCRIPT, true),
     ];
     if let Some(twin) = &settings.twin {
         mounts.push(bind(&state.join("in").join(inside::GIT_FILE), &format!("{}/.git", settings.inside), true));
@@ -280,6 +281,7 @@ mod tests {
             read_only,
             [
                 "/codex-docker/in",
+                "/etc/profile.d/zz-codex-docker.sh",
                 "/workspace/app/.git",
                 "/git/objects",
                 "/git/objects-1",

@@ -3,6 +3,7 @@
 //! The engine is asked through Docker's own client, not through the product. What a test leaves behind is removed when its
 //! [`Sandbox`] is dropped, whatever became of the test; nothing else of the engine is touched.
 
+use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use uuid::Uuid;
@@ -112,6 +113,25 @@ impl Sandbox {
     /// A name for a container that goes with this. It need not carry the label.
     pub fn container(&self, name: &str) -> String {
         format!("test-{}-{name}", self.id)
+    }
+
+    /// Builds an image from a Dockerfile without a context, and returns its name.
+    ///
+    /// # Panics
+    /// If it cannot be built.
+    #[track_caller]
+    pub fn build(&self, tag: &str, dockerfile: &str) -> String {
+        let image = self.image(tag);
+        let mut command = Command::new("docker");
+        command.env("DOCKER_BUILDKIT", "0").args(["build", "--quiet", "--tag", &image, "-"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("docker is installed");
+        let mut stdin = child.stdin.take().expect("stdin is a pipe");
+        stdin.write_all(dockerfile.as_bytes()).expect("docker reads the Dockerfile");
+        drop(stdin);
+        let built = child.wait_with_output().expect("docker can be waited for");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        image
     }
 
     /// The ids of the containers in it, whether they run or not.

@@ -1,0 +1,34 @@
+# Login shells source this last, from /etc/profile.d. Codex runs commands in login shells, and the /etc/profile of most images
+# replaces PATH: this puts the PATH back that the container was started with, which is the image's unless the caller set one.
+#
+# Entries that the profile added are kept: those in front stay in front, and the others follow.
+if [ -r /run/codex-docker-path ]; then
+    IFS= read -r codex_docker_path < /run/codex-docker-path
+    codex_docker_front=
+    codex_docker_back=
+    codex_docker_met=
+    codex_docker_rest=$PATH:
+    while [ -n "$codex_docker_rest" ]; do
+        codex_docker_entry=${codex_docker_rest%%:*}
+        codex_docker_rest=${codex_docker_rest#*:}
+        case ":$codex_docker_path:" in
+            *":$codex_docker_entry:"*)
+                codex_docker_met=yes
+                ;;
+            *)
+                # The usual folders of a system never go in front of what the image chose.
+                case $codex_docker_entry in
+                    /usr/local/sbin | /usr/local/bin | /usr/sbin | /usr/bin | /sbin | /bin) codex_docker_met=yes ;;
+                esac
+                if [ -n "$codex_docker_met" ]; then
+                    codex_docker_back=$codex_docker_back:$codex_docker_entry
+                else
+                    codex_docker_front=$codex_docker_front$codex_docker_entry:
+                fi
+                ;;
+        esac
+    done
+    PATH=$codex_docker_front$codex_docker_path$codex_docker_back
+    export PATH
+    unset codex_docker_path codex_docker_front codex_docker_back codex_docker_met codex_docker_rest codex_docker_entry
+fi
