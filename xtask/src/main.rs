@@ -4,6 +4,7 @@
 //! depends on it.
 
 mod chaos;
+mod codex;
 mod console;
 mod docker;
 mod openapi;
@@ -17,40 +18,47 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-Chores of this project. Usage: cargo xtask <chore>
+Run a chore of this project.
 
-  test [-- <arguments>]   install what the tests need, run every check and every test;
-                          the arguments go to the test runner (`-- -p engine keeper`)
-  chaos [SEED] [KILLS]    let a storm rage over a real server: random kills, troubled disks, remotes, clocks; its account says
-                          what was lost (a new seed and 250 kills where they are not given)
+Usage: cargo xtask <chore>
+
+  test [-- ARGUMENTS]     Install what the tests need, then run all checks and tests
+                          ARGUMENTS go to the test runner, e.g. `-- -p engine keeper`
+  codex VERSION           Run the contract tests with any published version of the Codex CLI,
+                          and list how it differs from the pinned version
+  chaos [SEED] [KILLS]    Put a server under random kills and faults (disk, network, clock), then report what was lost
+                          Defaults: a new seed, 250 kills
   chaos --containers [SEED] [KILLS]
-                          the same with the real Codex CLI in real containers, of which some are killed too, in an engine of its
-                          own, which is killed as well
+                          Run the same test with the real Codex CLI in containers, and kill those and their engine too
   chaos --power [--fs ext4|xfs|btrfs] [SEED] [CUTS]
-                          cut the power of the home's disk at random moments, on one file system or on all three in turn
-                          (200 cuts on each if no number is given); needs root
-  screenshots             take pictures of the main pages for the README, in a real Chromium
-  tidy                    check the project's own rules about its files
-  openapi                 write docs/openapi.json anew from the code
+                          Cut the power of the disk at random moments, on one file system or on all three in turn
+                          Defaults: a new seed, 200 cuts on each; needs root
+  screenshots             Take the screenshots for the README, in Chromium
+  tidy                    Check the project's own rules for source files and documents
+  openapi                 Regenerate docs/openapi.json
 ";
 
 /// Why a chore was not done.
 #[derive(Debug, thiserror::Error)]
 enum ChoreError {
-    #[error("there is no chore `{0}`\n\n{USAGE}")]
+    #[error("unknown chore `{0}`\n\n{USAGE}")]
     Unknown(String),
-    #[error("the storm lost something, or could not begin: {0}")]
+    #[error("the chaos test failed or could not start: {0}")]
     Chaos(console::StepError),
-    #[error("a seed and a number of kills are numbers, and `{0}` is none")]
+    #[error("invalid number `{0}`\nhint: the seed and the number of kills must be whole numbers")]
     NoNumber(String),
     #[error("invalid file system `{0}`\nhint: use ext4, xfs or btrfs")]
     UnknownFileSystem(String),
-    #[error("a storm takes a seed and a number of kills, and `{0}` is one too many")]
+    #[error("unexpected argument `{0}`\nhint: `chaos` accepts a seed and a number of kills or cuts")]
     OneTooMany(u64),
-    #[error("docs/openapi.json was not written: {0}")]
+    #[error("could not write docs/openapi.json: {0}")]
     OpenApi(#[from] console::StepError),
-    #[error("the pictures were not taken: {0}")]
+    #[error("could not take the screenshots: {0}")]
     Screenshots(console::StepError),
+    #[error("specify a version of Codex\nhint: cargo xtask codex 0.75.0")]
+    NoVersion,
+    #[error(transparent)]
+    Codex(#[from] codex::CodexError),
     #[error(transparent)]
     Packages(#[from] packages::PackagesError),
     #[error(transparent)]
@@ -76,6 +84,8 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
         [chore] if chore == "test" => test::run(root(), &[])?,
         [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
+        [chore] if chore == "codex" => return Err(ChoreError::NoVersion),
+        [chore, version] if chore == "codex" => codex::run(root(), version)?,
         [chore, rest @ ..] if chore == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
         [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,

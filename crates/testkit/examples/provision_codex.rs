@@ -1,7 +1,7 @@
-//! Installs the versions of Codex that the tests drive, and what else they need of npm, ahead of the tests, and says where
-//! they are.
+//! Installs the tested versions of Codex and the other npm packages that tests need, and prints where they are.
 //!
-//! `cargo run --package testkit --example provision_codex`. It installs nothing that is there already.
+//! `cargo run --package testkit --example provision_codex [VERSION]...`. Versions on the command line replace the tested ones.
+//! Packages that are already installed are kept.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -9,11 +9,13 @@ use std::process::ExitCode;
 use testkit::codex::{CodexCli, TESTED_CODEX_VERSIONS};
 
 fn main() -> io::Result<ExitCode> {
-    for version in TESTED_CODEX_VERSIONS {
+    let named: Vec<String> = std::env::args().skip(1).collect();
+    let versions = if named.is_empty() { TESTED_CODEX_VERSIONS.map(str::to_owned).to_vec() } else { named };
+    for version in &versions {
         match CodexCli::provision(version) {
             Ok(codex) => writeln!(io::stdout(), "Codex {version}: {}", codex.program().display())?,
             Err(error) => {
-                writeln!(io::stderr(), "error: could not get Codex {version}: {error}")?;
+                writeln!(io::stderr(), "error: could not install Codex {version}: {error}")?;
                 return Ok(ExitCode::FAILURE);
             }
         }

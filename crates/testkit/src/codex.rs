@@ -9,12 +9,14 @@ mod home;
 mod install;
 mod outcome;
 mod running;
+mod survey;
 
 use std::path::{Path, PathBuf};
 
 pub use home::CodexHome;
 pub use outcome::Outcome;
 pub use running::RunningCodex;
+pub use survey::{Comparison, Survey};
 use tokio::process::Command;
 
 pub use crate::npm::InstallError;

@@ -17,6 +17,12 @@ pub enum InstallError {
     /// npm is not there.
     #[error("could not start npm to install it (`apt-get install npm` brings it)")]
     NpmMissing(#[source] io::Error),
+    /// The registry does not have it.
+    #[error("npm has no {package}\nhint: list the published versions: npm view @openai/codex versions")]
+    NotPublished {
+        /// The package and its version.
+        package: String,
+    },
     /// npm tried and failed.
     #[error("`npm install {package}` failed: {stderr}")]
     Npm {
@@ -85,14 +91,22 @@ fn install(package: &str, tools: &Path, home: &Path) -> Result<(), InstallError>
         .output()
         .map_err(InstallError::NpmMissing)?;
     if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-        return Err(InstallError::Npm { package: package.to_owned(), stderr });
+        return Err(failure(package, String::from_utf8_lossy(&output.stderr).trim()));
     }
     if home.exists() {
         fs_err::remove_dir_all(home)?;
     }
     fs_err::rename(half.keep(), home)?;
     Ok(())
+}
+
+fn failure(package: &str, stderr: &str) -> InstallError {
+    let package = package.to_owned();
+    if ["code ETARGET", "code E404"].iter().any(|code| stderr.contains(code)) {
+        InstallError::NotPublished { package }
+    } else {
+        InstallError::Npm { package, stderr: stderr.to_owned() }
+    }
 }
 
 /// What finds pages that people with disabilities cannot use: `axe-core`, as one script.
@@ -107,6 +121,13 @@ pub fn accessibility_rules() -> Result<PathBuf, InstallError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_that_is_not_published_is_told_from_other_failures() {
+        let said = "npm error code ETARGET\nnpm error notarget No matching version found for @openai/codex@9.9.9.";
+        assert!(matches!(failure("@openai/codex@9.9.9", said), InstallError::NotPublished { .. }));
+        assert!(matches!(failure("@openai/codex@9.9.9", "npm error code ECONNREFUSED"), InstallError::Npm { .. }));
+    }
 
     #[test]
     fn the_target_folder_is_the_one_this_test_was_built_into() {
