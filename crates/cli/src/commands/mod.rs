@@ -27,7 +27,9 @@ use std::process::ExitCode;
 
 use clap::CommandFactory as _;
 use model::problem::Problem;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::args::{Arguments, Command};
 use crate::printer;
@@ -72,8 +74,40 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
     }
 }
 
-/// Warnings on stderr, as lines; `ORCH_LOG` asks for more.
+/// Logs warnings to stderr as plain lines. `ORCH_LOG` can ask for more.
 pub(crate) fn log_plainly() {
-    let filter = EnvFilter::try_from_env("ORCH_LOG").unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false).init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
+    tracing_subscriber::registry().with(log_filter(LevelFilter::WARN)).with(lines).init();
+}
+
+/// What `ORCH_LOG` asks for, e.g. `debug` or `info,engine=trace`. If it is unset or invalid, the default level.
+pub(crate) fn log_filter(default: LevelFilter) -> Targets {
+    filter_from(std::env::var("ORCH_LOG").ok().as_deref(), default)
+}
+
+fn filter_from(wanted: Option<&str>, default: LevelFilter) -> Targets {
+    let wanted = wanted.filter(|text| !text.is_empty()).and_then(|text| text.parse().ok());
+    wanted.unwrap_or_else(|| Targets::new().with_default(default))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::*;
+
+    #[test]
+    fn a_log_level_may_differ_by_crate_and_falls_back_to_the_default() {
+        let check = |wanted, target, level, expect| {
+            let filter = filter_from(wanted, LevelFilter::WARN);
+            assert_eq!(filter.would_enable(target, &level), expect, "{wanted:?} {target} {level}");
+        };
+        check(Some("debug"), "engine", Level::DEBUG, true);
+        check(Some("info,engine=trace"), "engine::queue", Level::TRACE, true);
+        check(Some("info,engine=trace"), "web", Level::DEBUG, false);
+        for unusable in [None, Some(""), Some("engine=loud")] {
+            check(unusable, "engine", Level::WARN, true);
+            check(unusable, "engine", Level::INFO, false);
+        }
+    }
 }

@@ -9,9 +9,11 @@ use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::USAGE;
+use super::{USAGE, log_filter};
 use crate::args::{Arguments, LogFormat, ServeArguments};
 use crate::printer;
 use crate::supervisor::Supervisor;
@@ -81,12 +83,12 @@ fn chosen_format() -> Result<LogFormat, Problem> {
 }
 
 fn log(format: LogFormat) {
-    let filter = EnvFilter::try_from_env("ORCH_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
+    let filter = log_filter(LevelFilter::INFO);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     match format {
-        LogFormat::Text => log.init(),
+        LogFormat::Text => tracing_subscriber::registry().with(filter).with(lines).init(),
         LogFormat::Json => {
-            log.json().flatten_event(true).init();
+            tracing_subscriber::registry().with(filter).with(lines.json().flatten_event(true)).init();
             // A panic's own words are no JSON.
             std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         }
