@@ -1,7 +1,7 @@
 //! What containers cost: to Codex's first line beside the engine's own client, and bringing work out after a run.
 //!
-//! `cargo bench -p codex-orchestrator --bench containers` prints a table. The real engine and the image of the tests; a shell
-//! stands in for Codex, so that only the way to it is measured.
+//! `cargo bench -p codex-orchestrator --profile dist --bench containers` prints a table. It uses the real engine
+//! and the image of the tests. A shell stands in for Codex, so that only the way to it is measured.
 #![expect(clippy::print_stdout, reason = "the table is the answer")]
 
 use std::io::{BufRead as _, BufReader};

@@ -1,6 +1,7 @@
 //! What the orchestrator costs: from a request to the worker's start, listing, starting, and memory.
 //!
-//! `cargo bench -p codex-orchestrator` prints a table. Real servers, the real git; the worker only writes down when it started.
+//! `cargo bench -p codex-orchestrator --profile dist` prints a table. It uses real servers and the real git; the worker only
+//! records when it started.
 #![expect(clippy::print_stdout, reason = "the table is the answer")]
 
 use std::path::{Path, PathBuf};

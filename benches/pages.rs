@@ -1,6 +1,7 @@
 //! What the pages cost: bytes over the wire, time to the first paint, from a worker's line to its text on the page, and memory.
 //!
-//! `cargo bench -p codex-orchestrator --bench pages` prints a table. A real server, a real Chromium, over the loopback.
+//! `cargo bench -p codex-orchestrator --profile dist --bench pages` prints a table. It uses a real server and a real Chromium,
+//! over the loopback.
 #![expect(clippy::print_stdout, reason = "the table is the answer")]
 
 use std::time::Duration;

@@ -15,7 +15,7 @@ use crate::{docker, packages, tidy};
 pub(crate) enum TestError {
     #[error(transparent)]
     Packages(#[from] packages::PackagesError),
-    #[error("could not get the versions of Codex that the tests drive: {0}")]
+    #[error("could not install the tested versions of Codex: {0}")]
     Codex(#[source] StepError),
     #[error(transparent)]
     Docker(#[from] docker::DockerError),
@@ -26,7 +26,8 @@ pub(crate) enum TestError {
 /// Runs every check and every test; `runner_arguments` go to the test runner.
 pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
     packages::ensure()?;
-    console::timed("the pinned versions of Codex", || console::run(&mut provision_codex(root))).map_err(TestError::Codex)?;
+    console::timed("install the tested versions of Codex", || console::run(&mut provision_codex(root)))
+        .map_err(TestError::Codex)?;
     // It ends with this function, where it was not there before.
     let engine = if needs_containers(runner_arguments) { Some(container_engine(root)?) } else { None };
     let mut failed = Vec::new();
