@@ -297,3 +297,86 @@ impl SyncedLength {
         Ok(has_grown)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    //! Whether the right calls are made, in the right order, is checked from outside: `tests/durability.rs` traces them.
+
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+
+    use super::*;
+
+    #[test]
+    fn folders_are_made_with_those_above_them_and_for_their_owner_only_where_asked() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").permissions().mode() & 0o777;
+        create_private_folder(&folder.path().join("a/b")).expect("made");
+        assert_eq!((mode(&folder.path().join("a")), mode(&folder.path().join("a/b"))), (0o700, 0o700));
+        create_folder(&folder.path().join("a/b/c")).expect("made");
+        create_folder(&folder.path().join("a/b/c")).expect("twice is fine");
+    }
+
+    #[test]
+    fn a_file_is_moved_between_folders_and_a_missing_one_is_an_error() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (from, to) = (folder.path().join("from"), folder.path().join("below/to"));
+        create_folder(&folder.path().join("below")).expect("made");
+        std::fs::write(&from, "x").expect("written");
+        rename(&from, &to).expect("moved");
+        assert_eq!(std::fs::read(&to).expect("there"), b"x");
+        assert_eq!(rename(&from, &to).expect_err("gone").kind(), io::ErrorKind::NotFound);
+        assert_eq!(sync_file(&from).expect_err("gone").kind(), io::ErrorKind::NotFound);
+        sync_file_if_there(&from).expect("fine");
+    }
+
+    #[test]
+    fn nothing_an_agent_leaves_in_a_folder_stops_a_sync_and_no_link_is_followed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tree = folder.path().join("tree");
+        create_folder(&tree.join("below")).expect("made");
+        symlink("/", tree.join("root")).expect("a link");
+        symlink("loop", tree.join("loop")).expect("a link");
+        rustix::fs::mknodat(CWD, tree.join("fifo"), FileType::Fifo, 0o600.into(), 0).expect("a FIFO");
+        let _socket = std::os::unix::net::UnixListener::bind(tree.join("socket")).expect("a socket");
+        sync_tree(&tree).expect("synced");
+        for name in ["root", "loop", "fifo", "socket", "below"] {
+            sync_file(&tree.join(name)).expect("left alone");
+        }
+        for number in 0..=ENTRIES {
+            std::fs::write(tree.join(format!("below/{number}")), "").expect("written");
+        }
+        sync_tree(&tree).expect("synced as a whole");
+        sync_tree(&folder.path().join("nothing")).expect("a missing folder is fine");
+    }
+
+    #[test]
+    fn only_what_has_changed_is_synced_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+        let settle = |path: &Path| File::open(path).and_then(|file| file.set_modified(long_ago)).expect("set");
+        for name in ["old", "new", "skipped"] {
+            std::fs::create_dir(folder.path().join(name)).expect("made");
+        }
+        for path in [folder.path().join("old"), folder.path().join("new"), folder.path().to_owned()] {
+            settle(&path);
+        }
+        let skip = |path: &Path| path.ends_with("skipped");
+        let (mut after, mut changed) = (HashMap::new(), Vec::new());
+        look(folder.path(), &HashMap::new(), &skip, &mut after, &mut changed).expect("looked");
+        assert_eq!(changed.len(), 3, "all but the one that is skipped: {changed:?}");
+        std::fs::write(folder.path().join("new/file"), "x").expect("written");
+        let (before, mut changed) = (after, Vec::new());
+        look(folder.path(), &before, &skip, &mut HashMap::new(), &mut changed).expect("looked");
+        assert_eq!(changed, [folder.path().join("new")]);
+    }
+
+    #[test]
+    fn a_growing_file_is_synced_when_it_has_grown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("log");
+        let mut length = SyncedLength::default();
+        assert!(!length.sync(&path).expect("a missing one is fine"));
+        std::fs::write(&path, "one\n").expect("written");
+        assert!(length.sync(&path).expect("synced") && !length.sync(&path).expect("nothing new"));
+    }
+}

@@ -202,3 +202,47 @@ async fn everything_new_in_a_mirror_is_synced_and_what_vanishes_meanwhile_is_no_
     std::fs::remove_dir(folder).expect("removed");
     bench.mirror.sync().await.expect("synced");
 }
+
+#[tokio::test]
+async fn refs_that_lead_nowhere_are_deleted_and_a_fetch_brings_the_remotes_back() {
+    let (bench, _worktree) = committed_run().await;
+    let mirror = bench.mirror.path();
+    let main = bench.commit_of("refs/heads/main");
+    let nowhere = "ab".repeat(20);
+    for name in ["refs/heads/main", "refs/heads/codex/two", "refs/orchestrator/base/two"] {
+        let path = mirror.join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        std::fs::write(path, format!("{nowhere}\n")).expect("written");
+    }
+    let mut broken = bench.mirror.delete_broken_refs().await.expect("deleted");
+    broken.sort();
+    assert_eq!(broken, ["refs/heads/codex/two", "refs/heads/main", "refs/orchestrator/base/two"]);
+    assert!(bench.mirror.delete_broken_refs().await.expect("twice").is_empty());
+    bench.fetch().await;
+    assert_eq!(bench.commit_of("refs/heads/main"), main);
+}
+
+#[tokio::test]
+async fn locks_of_an_earlier_boot_and_half_made_administrations_are_cleared_away() {
+    let (bench, worktree) = committed_run().await;
+    let mirror = bench.mirror.path();
+    let own = admin(&bench, &worktree);
+    let half = mirror.join("worktrees/half");
+    std::fs::create_dir_all(&half).expect("made");
+    for file in ["HEAD", "gitdir", "commondir"] {
+        std::fs::write(half.join(file), "").expect("written");
+    }
+    let locks = [mirror.join("refs/heads/codex/two.lock"), own.join("index.lock"), half.join("index.lock")];
+    for lock in &locks {
+        std::fs::write(lock, "").expect("written");
+    }
+    let mut removed = bench.mirror.remove_all_locks().await.expect("removed");
+    removed.sort();
+    let mut expected = locks.to_vec();
+    expected.sort();
+    assert_eq!(removed, expected);
+    assert_eq!(bench.mirror.discard_torn_administrations().await.expect("discarded"), 1);
+    assert!(!half.exists() && own.exists());
+    let second = bench.worktree("two").await;
+    assert_eq!(bench.by_hand(second.path(), &["status", "--porcelain"]), "");
+}

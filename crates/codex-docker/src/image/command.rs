@@ -108,7 +108,7 @@ impl ImageCommand {
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self {
             Self::Pull { name } => published(name.as_deref()).map(drop),
-            Self::Build(_) | Self::Status { .. } => Ok(()),
+            Self::Build(_) | Self::Usage { .. } | Self::Remove { .. } | Self::Status { .. } => Ok(()),
         }
     }
 }

@@ -53,16 +53,16 @@ impl Mirror {
         let listing = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(objectname) %(refname)"]);
         let listing = answer(listing).await?;
         let refs: Vec<_> = listing.lines().filter_map(|line| line.split_once(' ')).collect();
-        let asked: String = refs.iter().map(|(id, _)| format!("{id}\n")).collect();
+        let asked: Vec<_> = refs.iter().map(|(id, _)| format!("{id}\n")).collect();
         let check = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype)"]);
-        let told = answer(check.stdin(Stdin::Bytes(asked.into_bytes()))).await?;
+        let told = answer(check.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
         let is_missing = |told: &str| told.ends_with(" missing");
         let broken: Vec<_> =
             refs.iter().zip(told.lines()).filter(|(_, told)| is_missing(told)).map(|(found, _)| *found).collect();
         if !broken.is_empty() {
-            let moves: String = broken.iter().map(|(_, name)| format!("delete {name}\n")).collect();
+            let moves: Vec<_> = broken.iter().map(|(_, name)| format!("delete {name}\n")).collect();
             let command = self.git().command(Place::Mirror(self.path())).args(["update-ref", "--no-deref", "--stdin"]);
-            command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await?;
+            command.stdin(Stdin::Bytes(moves.concat().into_bytes())).run_ok().await?;
         }
         Ok(broken.into_iter().map(|(_, name)| name.to_owned()).collect())
     }

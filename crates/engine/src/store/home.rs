@@ -6,7 +6,7 @@ use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fs_err as fs;
 use model::problem::{Problem, ProblemKind};
@@ -19,9 +19,6 @@ use crate::exec::process::ProcessIdentity;
 
 /// How long a lock is waited for whose holder is gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How soon it is tried again.
-const LOCK_AGAIN: Duration = Duration::from_millis(5);
 
 /// A home that is open and locked.
 #[derive(Debug)]
@@ -101,25 +98,35 @@ impl Home {
         let unusable = |source| OpenHomeError::Unusable { home: layout.home().to_owned(), source };
         let open = File::options().read(true).write(true).create(true).truncate(false).open(layout.lock());
         let mut file = open.map_err(unusable)?;
-        let give_up = Instant::now() + LOCK_PATIENCE;
-        loop {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        let is_ours = match file.try_lock() {
+            Ok(()) => true,
+            // The server that is named is gone. A program that it was just starting has the lock until that program runs.
+            Err(TryLockError::WouldBlock) if holder(layout.home()).map_err(unusable)?.is_none() => {
+                wait_for(&file).map_err(unusable)?
             }
-            if Instant::now() > give_up || holder(layout.home()).map_err(unusable)?.is_some() {
-                let mut holder = String::new();
-                file.read_to_string(&mut holder).map_err(unusable)?;
-                return Err(OpenHomeError::Held { home: layout.home().to_owned(), holder: holder.trim().to_owned() });
-            }
-            // The server that is named is gone. A program that it was just starting has the lock until that program runs, and a
-            // lock that becomes free sends no event with a limit.
-            std::thread::sleep(LOCK_AGAIN);
+            Err(TryLockError::WouldBlock) => false,
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        };
+        if !is_ours {
+            let mut holder = String::new();
+            file.read_to_string(&mut holder).map_err(unusable)?;
+            return Err(OpenHomeError::Held { home: layout.home().to_owned(), holder: holder.trim().to_owned() });
         }
         file.set_len(0).and_then(|()| file.rewind()).map_err(unusable)?;
         writeln!(file, "process {}", std::process::id()).map_err(unusable)?;
         Ok(file)
+    }
+}
+
+/// Waits until a lock is free, and takes it. False if that takes too long.
+fn wait_for(file: &File) -> io::Result<bool> {
+    // Both are the same open file, so what the thread gets is ours. One that waits in vain ends with this process.
+    let waiting = file.try_clone()?;
+    let (sender, locked) = std::sync::mpsc::channel();
+    std::thread::spawn(move || sender.send(waiting.lock()));
+    match locked.recv_timeout(LOCK_PATIENCE) {
+        Ok(locked) => locked.map(|()| true),
+        Err(_) => Ok(false),
     }
 }
 
@@ -209,6 +216,26 @@ mod tests {
         drop(home);
         // The number is still in the file and still in use, as it is after it was given to another process.
         assert_eq!(holder(folder.path()).expect("it can be read"), None);
+    }
+
+    #[test]
+    fn a_lock_whose_holder_is_gone_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(Home::open(folder.path()).expect("the first one opens"));
+        let lock = Layout::new(folder.path()).lock();
+        // As a program that a killed server was just starting has it.
+        let inherited = File::options().write(true).open(&lock).expect("it is there");
+        inherited.lock().expect("free");
+        fs::write(&lock, "process 4194305\n").expect("written");
+        let (opening, opened) = std::sync::mpsc::channel();
+        let path = folder.path().to_owned();
+        let waiting = std::thread::spawn(move || {
+            opening.send(()).expect("the test listens");
+            Home::open(&path).map(drop)
+        });
+        opened.recv().expect("it is about to wait");
+        drop(inherited);
+        waiting.join().expect("it does not panic").expect("it gets the lock");
     }
 
     #[test]
