@@ -230,7 +230,8 @@ async fn without_a_script_a_form_with_images_is_sent_and_is_under_the_same_check
     assert!(refused.0 == 400 && text(&refused).contains("cannot be read"), "no prompt: {}", text(&refused));
     let nobody = Plain { cookie: "orch_session=x".to_owned(), client: plain.client.clone(), url: plain.url.clone() };
     let refused = nobody.send(&say, &fields, &[("a.png", PNG)]).await;
-    assert_eq!((refused.0, refused.1["location"].to_str().ok()), (303, Some("/sign-in")));
+    let sign_in = format!("/sign-in?next=%2Ftasks%2F{id}");
+    assert_eq!((refused.0, refused.1["location"].to_str().ok()), (303, Some(sign_in.as_str())));
     assert_eq!(home.settled(id).await["runs"].as_array().map(Vec::len), Some(2));
 }
 

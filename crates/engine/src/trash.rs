@@ -180,6 +180,10 @@ impl Inner {
                 if let Err(error) = mirror.forget(&task.task_id.to_string()).await {
                     tracing::warn!(task = %task.task_id, %error, "a removed branch is still kept in its mirror");
                 }
+                // Once the folder is gone, nothing would delete these refs again.
+                if let Err(error) = mirror.sync().await {
+                    tracing::warn!(task = %task.task_id, %error, "a mirror could not be synced; a power cut may bring a removed branch back");
+                }
                 mirror.forget_count();
             }
         }

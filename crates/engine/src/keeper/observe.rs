@@ -155,10 +155,14 @@ fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<Proces
     Ok(found.into_iter().collect())
 }
 
-/// Whether the last keeper of a run is of an earlier boot of the machine.
+/// Whether the last keeper of a run is of an earlier boot of the machine, or may be.
 pub(crate) fn is_of_another_boot(files: &RunFiles) -> io::Result<bool> {
     let boot = ProcessIdentity::current()?.boot_id;
-    Ok(read::<KeeperRecord>(&files.keeper())?.is_some_and(|record| record.keeper.boot_id != boot))
+    Ok(match or_damaged(read(&files.keeper()), |_: &KeeperRecord| true)? {
+        Found::Whole(record) => record.keeper.boot_id != boot,
+        Found::Damaged => true,
+        Found::Missing => false,
+    })
 }
 
 /// Whether the session or group of this number can still be the one that this process led: not in another boot, and not once

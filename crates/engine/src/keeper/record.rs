@@ -154,11 +154,9 @@ impl ExitRecord {
     }
 }
 
-/// Reads a record. A file that is not there, or that a power cut has left without content, is none; one that cannot be understood is
-/// an error of kind `InvalidData`.
+/// Reads a record. A file that is not there is none; one that cannot be understood is an error of kind `InvalidData`.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs_err::read(path) {
-        Ok(text) if text.iter().all(|&byte| byte == 0) => Ok(None),
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
             let what = format!("`{}` cannot be understood: {error}", path.display());
             io::Error::new(io::ErrorKind::InvalidData, what)
@@ -220,10 +218,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run-001.exit.json");
         assert_eq!(read::<ExitRecord>(&path).expect("nothing to read"), None);
-        for blank in ["", "\0\0\0"] {
-            fs_err::write(&path, blank).expect("written");
-            assert_eq!(read::<ExitRecord>(&path).expect("without content"), None);
-        }
         fs_err::write(&path, "{\"schema\":1,").expect("written");
         let error = read::<ExitRecord>(&path).expect_err("torn");
         assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("run-001.exit.json"), "{error}");

@@ -1,11 +1,11 @@
-//! The session of a thread before it is resumed: cut where a power cut has torn it, or given up where it is gone.
+//! The session of a thread that is older than a power cut, before it is resumed: cut where it is torn, or given up where it is gone.
 //!
 //! A run whose session is gone starts a new thread, with a summary of what was said before, and says so.
 
 use std::sync::Arc;
 
 use model::ids::ThreadId;
-use model::run::RunError;
+use model::run::{RunError, RunRecord};
 use model::task::TaskEvent;
 
 use super::TaskSlot;
@@ -27,7 +27,13 @@ impl Inner {
     pub(super) async fn check_session(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), RunError> {
         let task = slot.record();
         let run = task.last_run();
+        // Otherwise Codex says best what is wrong: another CODEX_HOME, say.
+        let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else { return Ok(()) };
         let (Some(thread), Some(sessions)) = (run.resumes, self.sessions_of(slot)) else { return Ok(()) };
+        let is_older = |earlier: &RunRecord| earlier.thread_id == Some(thread) && earlier.queued_at < stop.noticed_at;
+        if !task.runs.iter().any(is_older) {
+            return Ok(());
+        }
         let session = blocking(move || sessions.repair(thread)).await.map_err(|error| {
             RunError::new("session_unreadable", format!("the Codex session of the thread {thread} cannot be read: {error}"))
                 .hint("check the permissions and the disk of the home, then retry the task")
