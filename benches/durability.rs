@@ -24,7 +24,7 @@ const CHANGED: usize = 100;
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
-        let upstream = repository();
+        let upstream = Upstream::with_files(FILES);
         let programs: Vec<_> = [Some(BINARY.to_owned()), std::env::var("COMPARE_WITH").ok()].into_iter().flatten().collect();
         let mut homes = vec![];
         for program in &programs {
@@ -45,14 +45,6 @@ fn main() {
             row(program, "from a repository's record to `ready`, 2,000 files", &clones[1..]);
         }
     });
-}
-
-fn repository() -> Upstream {
-    let upstream = Upstream::new();
-    let names: Vec<_> = (0..FILES).map(|n| (format!("src/{}/file{n}.txt", n % 50), format!("line {n}\n").repeat(40))).collect();
-    let files: Vec<_> = names.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    upstream.commit("main", &files, "many files");
-    upstream
 }
 
 fn row(program: &str, what: &str, times: &[Duration]) {

@@ -25,7 +25,7 @@ const TASKS: usize = 10_000;
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
-        let upstream = repository();
+        let upstream = Upstream::with_files(FILES);
         println!("| what | median | min–max |\n|---|---|---|");
         let (ours, by_hand) = from_request_to_worker(&upstream).await;
         row("`POST /tasks` to the worker's start", &ours);
@@ -33,14 +33,6 @@ fn main() {
         println!("| ratio of the medians | {:.2} | |", median(&ours).as_secs_f64() / median(&by_hand).as_secs_f64());
         many_tasks(&upstream).await;
     });
-}
-
-fn repository() -> Upstream {
-    let upstream = Upstream::new();
-    let names: Vec<_> = (0..FILES).map(|n| (format!("src/{}/file{n}.txt", n % 50), format!("line {n}\n").repeat(40))).collect();
-    let files: Vec<_> = names.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
-    upstream.commit("main", &files, "many files");
-    upstream
 }
 
 fn median(times: &[Duration]) -> Duration {

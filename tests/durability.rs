@@ -2,11 +2,16 @@
 //!
 //! A power cut on ext4 can hide a folder that is not synced, since the next sync of anything commits it too; the trace cannot.
 
+use std::time::{Duration, Instant};
+
 use reqwest::Method;
 use serde_json::json;
 use testkit::TestHome;
 use testkit::syscalls::{self, TracedServer};
 use testkit::upstream::Upstream;
+
+/// What a power cut may cost of the log of a running run.
+const AT_MOST: Duration = Duration::from_secs(5);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
@@ -47,4 +52,25 @@ async fn everything_that_a_record_refers_to_is_synced_before_the_record() {
         traced.keep().display(),
         violations.join("\n")
     );
+}
+
+#[tokio::test]
+async fn the_log_of_a_running_run_is_synced_every_few_seconds() {
+    let upstream = Upstream::new();
+    let traced = TracedServer::of(BINARY);
+    let mut home = TestHome::new(traced.program().to_str().expect("a temporary path is text"));
+    home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
+    home.start().await;
+    let env = home.environment(&upstream.url()).await;
+    let (more, end) = (home.scratch().join("more"), home.scratch().join("end"));
+    let task = home.task(&env, &format!("begin; await {}; say more; await {}; end done", more.display(), end.display())).await;
+    let is_sync = |line: &str| line.contains("fdatasync(") && line.contains("run-001.jsonl>");
+    let syncs = || traced.trace_so_far().lines().filter(|line| is_sync(line)).count();
+    testkit::until(2 * AT_MOST, "the first lines are synced", || syncs() > 0);
+    let (before, written) = (syncs(), Instant::now());
+    fs_err::write(more, "").expect("written");
+    testkit::until(2 * AT_MOST, "the next line is synced", || syncs() > before);
+    assert!(written.elapsed() < AT_MOST, "{:?}", written.elapsed());
+    fs_err::write(end, "").expect("written");
+    assert_eq!(home.settled(&task).await["status"], "completed");
 }

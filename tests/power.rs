@@ -1,6 +1,6 @@
 //! After the power was cut: a server that starts in another boot of the machine finds what a cut leaves, and nothing recorded is lost.
 //!
-//! Here the cut is played: files are written as a cut leaves them, and the next server is told that the machine was started again.
+//! Here the cut is played: files are written as a cut leaves them, and the next server sees another boot.
 //! `chaos` cuts the power of a real file system.
 
 use std::path::{Path, PathBuf};

@@ -86,7 +86,7 @@ impl Inner {
     /// Repacks mirrors in the background, for which it is worth it.
     fn tidy_when_idle(self: &Arc<Self>) {
         let inner = Arc::clone(self);
-        self.tracker.spawn(async move { inner.shrink_when_idle().await });
+        self.tracker.spawn(async move { inner.shrink_when_worth_it().await });
     }
 
     /// Ends the containers of this home that nobody holds. One of a run that goes on is held.

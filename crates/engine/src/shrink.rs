@@ -1,7 +1,7 @@
 //! Which mirrors are repacked and when, and what of them must stay. How that is done is `git`'s own matter.
 //!
-//! A mirror is repacked after something was deleted permanently, and when it is worth it while nothing runs or waits. One at a
-//! time. Invariant: everything that a task's folder mentions stays, whether the task is in the trash or not.
+//! A mirror is repacked after something was deleted permanently, when it is worth it while nothing runs or waits, and while tasks run
+//! if it has very many packs. One at a time. Invariant: everything that a task's folder mentions stays, whether the task is in the trash or not.
 
 use std::io;
 use std::path::Path;
@@ -83,14 +83,16 @@ impl Inner {
         (unreachable != Some(0) || !is_packed).then_some(view)
     }
 
-    /// Repacks the mirrors for which it is worth it, if nothing runs or waits.
-    pub(crate) async fn shrink_when_idle(self: &Arc<Self>) {
+    /// Repacks the mirrors for which it is worth it. While something runs or waits, those are the ones that slow git down.
+    pub(crate) async fn shrink_when_worth_it(self: &Arc<Self>) {
         for slot in self.environments.all() {
-            if self.is_busy() {
-                return;
-            }
             let Some(mirror) = slot.mirror() else { continue };
-            match mirror.wants_repack(SystemTime::from(Timestamp::now()), self.config.prune_time).await {
+            let wanted = if self.is_busy() {
+                mirror.has_very_many_packs().await
+            } else {
+                mirror.wants_repack(SystemTime::from(Timestamp::now()), self.config.prune_time).await
+            };
+            match wanted {
                 Ok(true) => drop(self.repack(&slot).await),
                 Ok(false) => {}
                 Err(error) => tracing::warn!(environment = %slot.id, %error, "could not look at a mirror's objects"),

@@ -419,3 +419,13 @@ async fn what_a_killed_repack_leaves_is_removed_and_nothing_is_lost() {
     assert_eq!(before, after);
     clock.repack(&bench, 20).await;
 }
+
+#[tokio::test]
+async fn a_mirror_that_is_never_at_rest_is_repacked_when_it_has_very_many_packs() {
+    let bench = Bench::new().await;
+    assert!(!bench.mirror.has_very_many_packs().await.expect("counted"));
+    for number in 0..100 {
+        std::fs::write(bench.mirror.path().join(format!("objects/pack/pack-{number}.pack")), "").expect("written");
+    }
+    assert!(bench.mirror.has_very_many_packs().await.expect("counted"));
+}

@@ -15,7 +15,7 @@ pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usi
             let alike = strsim::normalized_damerau_levenshtein(&asked, &lower)
                 .max(strsim::normalized_damerau_levenshtein(&asked, last) * 0.95);
             // A part of a name is meant for it, and so is a short name with one slip.
-            let part = asked.len() >= 3 && lower.contains(&asked);
+            let part = asked.len() >= 3 && lower.contains(&asked) || asked.len() == 2 && lower.starts_with(&asked);
             let slip = asked.len() >= 3 && strsim::damerau_levenshtein(&asked, &lower) == 1;
             let alike = if part || slip { alike.max(ALIKE) } else { alike };
             (alike >= ALIKE).then_some((alike, name))
@@ -37,6 +37,8 @@ mod tests {
         check("Main", &["main"]);
         check("fxi", &["fix"]);
         check("fx", &[]);
+        check("fi", &["fix"]);
+        check("i", &[]);
         check("realease/2.1", &["release/2.1", "release/2.0"]);
         check("login-form", &["feature/login-form"]);
         check("login", &["feature/login-form"]);

@@ -29,6 +29,16 @@ impl Upstream {
         upstream
     }
 
+    /// With so many text files of 40 lines below `src/`, for what takes longer in a large repository.
+    pub fn with_files(count: usize) -> Self {
+        let upstream = Self::new();
+        let text = |n: usize| (format!("src/{}/file{n}.txt", n % 50), format!("line {n}\n").repeat(40));
+        let files: Vec<_> = (0..count).map(text).collect();
+        let files: Vec<_> = files.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        upstream.commit("main", &files, "many files");
+        upstream
+    }
+
     /// With no commit at all, HEAD on `main`.
     pub fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");

@@ -37,6 +37,9 @@ const REPACKED: &str = "codex-orchestrator-repacked";
 /// From so many packs on, git looks things up noticeably slower.
 const MANY_PACKS: usize = 20;
 
+/// From so many packs on, a repack does not wait until nothing runs: every run leaves one, and a busy server may never rest.
+const VERY_MANY_PACKS: usize = 100;
+
 /// From so many loose objects on, a repack is worth its time.
 const MANY_LOOSE: usize = 4000;
 
@@ -169,6 +172,11 @@ impl Mirror {
         let is_newer = |name: &&str| changed(name).is_some_and(|time| time > repacked);
         let is_changed = !files.loose.is_empty() || ["packed-refs", "refs/heads", "objects/pack"].iter().any(is_newer);
         Ok(is_overdue && is_changed)
+    }
+
+    /// Whether it has so many packs that every git on it is slow.
+    pub async fn has_very_many_packs(&self) -> Result<bool, RepackError> {
+        Ok(self.object_files().await?.packs.len() >= VERY_MANY_PACKS)
     }
 
     /// Writes one pack of all that is reachable, and moves the rest aside. Deletes no object, so it needs no lock.

@@ -218,7 +218,7 @@ fn cut_zeros(journal: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A run may have reported its end, and its work be lost all the same.
+/// A run may have reported its end before its work was on the disk.
 fn without_power(outcome: RunOutcome) -> RunOutcome {
     match outcome {
         RunOutcome::Completed => RunOutcome::Interrupted(RunError {

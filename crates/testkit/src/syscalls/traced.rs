@@ -47,12 +47,17 @@ impl TracedServer {
     /// # Panics
     /// If strace did not write the server's end.
     pub fn trace(&self, server: u32) -> String {
-        let read = || String::from_utf8_lossy(&fs_err::read(self.trace_path()).unwrap_or_default()).into_owned();
+        let read = || self.trace_so_far();
         let server = server.to_string();
         let is_its_end =
             |line: &str| line.split_once(' ').is_some_and(|(pid, rest)| pid == server && rest.trim_start().starts_with("+++ "));
         crate::until(LIMIT, "strace has written the server's end", || read().lines().any(is_its_end));
         read()
+    }
+
+    /// What strace has written so far.
+    pub fn trace_so_far(&self) -> String {
+        String::from_utf8_lossy(&fs_err::read(self.trace_path()).unwrap_or_default()).into_owned()
     }
 
     /// Copies the trace to where it outlives the test, for somebody who looks up the lines of a violation.
