@@ -19,8 +19,15 @@ use rustix::io::Errno;
 /// From this many entries on, one `syncfs` is used for a folder with everything below it: an agent may have made any number of them.
 const ENTRIES: usize = 1000;
 
-/// A folder whose newest change is younger than this may change again without a new time: file systems count in steps of up to 2 s.
+/// From this many changed folders on, one `syncfs` is used for all of them: a commit of 100 files makes as many folders of objects.
+const MANY_FOLDERS: usize = 32;
+
+/// A folder whose newest change is younger than this may change again without a new time: old file systems count in whole seconds, or in
+/// steps of two.
 const COARSEST_STEP: Duration = Duration::from_secs(2);
+
+/// The same for a file system that counts nanoseconds: it reads a clock that advances with every tick of the kernel.
+const TICK: Duration = Duration::from_millis(20);
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
@@ -187,7 +194,7 @@ impl ChangedTree {
         let mut after = HashMap::with_capacity(before.len());
         let mut changed = Vec::new();
         look(root, &before, &skip, &mut after, &mut changed)?;
-        if is_first {
+        if is_first || changed.len() > MANY_FOLDERS {
             sync_file_system(root)?;
         } else {
             // The deepest first: a name is put on the disk after what it stands for.
@@ -230,7 +237,9 @@ fn look(
 /// Whether this time is so long ago that another change would show as another time.
 #[expect(clippy::disallowed_methods, reason = "it is compared with the times that the file system gives")]
 fn is_settled(changed: SystemTime) -> bool {
-    SystemTime::now().duration_since(changed).is_ok_and(|age| age > COARSEST_STEP)
+    let since_1970 = changed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let step = if since_1970.subsec_nanos() == 0 { COARSEST_STEP } else { TICK };
+    SystemTime::now().duration_since(changed).is_ok_and(|age| age > step)
 }
 
 fn folders_in(folder: &Path, skip: &impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
