@@ -16,7 +16,7 @@ use super::{Home, StoreError};
 pub struct Boot {
     /// The boot that runs.
     pub boot_id: String,
-    /// Whether no server has started in this boot before. Then no process of an earlier one lives.
+    /// Whether it is certain that no server has started in this boot before. Then no process of an earlier one lives.
     pub is_first_start: bool,
     /// The last unclean stop of the machine, as far as it is known.
     pub unclean_stop: Option<UncleanStop>,
@@ -51,8 +51,8 @@ impl Home {
         let failed = |error| StoreError::new("read", &path, error);
         let boot = |is_first_start, unclean_stop| Boot { boot_id: boot_id.to_owned(), is_first_start, unclean_stop };
         let text = match fs_err::read(&path) {
-            // A new home, or one of a version that did not write this.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(boot(true, None)),
+            // A new home, or one of a version that did not write this, whose runs may still be at work.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(boot(false, None)),
             text => text.map_err(failed)?,
         };
         let unclean = || Some(UncleanStop { boot_id: boot_id.to_owned(), noticed_at: now });
@@ -110,7 +110,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::open(folder.path()).expect("a home");
         let (a, is_first, stop) = start(&home, "a", 1);
-        assert_eq!((is_first, stop), (true, None), "a new home");
+        assert_eq!((is_first, stop), (false, None), "a new home");
         let (_, is_first, stop) = start(&home, "a", 2);
         assert_eq!((is_first, stop), (false, None), "the server was killed, the machine runs on");
         home.end_boot(&a).expect("written");
