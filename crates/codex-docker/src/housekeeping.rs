@@ -4,12 +4,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
 };
+use futures_util::StreamExt as _;
 use serde::Serialize;
 
 use crate::connect::{refused, status_of};
@@ -19,6 +22,12 @@ use crate::labels;
 
 /// How long a container may take to end after SIGINT, in seconds.
 const STOP_SECONDS: i32 = 8;
+
+/// How often a container's removal is asked for.
+const REMOVALS: u32 = 4;
+
+/// How long another removal of the same container is waited for before the next try.
+const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A container of ours, as `list --json` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -96,13 +105,7 @@ pub(crate) async fn reap(docker: &Docker, wanted: &BTreeMap<String, String>) -> 
         {
             crate::say(&failure.to_string());
         }
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match docker.remove_container(&orphan.id, Some(options)).await {
-            Ok(()) => {}
-            // Somebody else removes it, or has.
-            Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
-            Err(error) => return Err(refused("engine_failed", &format!("`{}` could not be removed", orphan.name), &error)),
-        }
+        remove(docker, &orphan).await?;
         if let Some(folder) = orphan.folder.filter(|folder| folder.is_dir()) {
             match RunFolder::hold(&folder) {
                 Ok(held) => clear(held),
@@ -113,6 +116,26 @@ pub(crate) async fn reap(docker: &Docker, wanted: &BTreeMap<String, String>) -> 
         reaped.push(orphan.name);
     }
     Ok(reaped)
+}
+
+/// Removes a container for certain. A codex-docker that was just killed may have begun to, and an engine that is busy can leave a
+/// container behind whose removal it has begun: then it is asked again.
+async fn remove(docker: &Docker, orphan: &Listed) -> Result<(), Failure> {
+    let failed = |error| refused("engine_failed", &format!("`{}` could not be removed", orphan.name), error);
+    for attempt in 1.. {
+        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        match docker.remove_container(&orphan.id, Some(options)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if status_of(&error) == Some(404) => return Ok(()),
+            Err(error) if attempt == REMOVALS => return Err(failed(&error)),
+            Err(_) => {}
+        }
+        let options = WaitContainerOptionsBuilder::new().condition("removed").build();
+        let mut removed = docker.wait_container(&orphan.id, Some(options));
+        // Whatever it answers, and even if it does not, the next try says whether the container is gone.
+        drop(tokio::time::timeout(REMOVAL_PATIENCE, removed.next()).await);
+    }
+    Ok(())
 }
 
 /// Removes a run's files. What cannot be removed is said, and is in nobody's way.
