@@ -19,6 +19,9 @@ use rustix::io::Errno;
 /// From this many entries on, one `syncfs` is used for a folder with everything below it: an agent may have made any number of them.
 const ENTRIES: usize = 1000;
 
+/// The same from this depth on: each folder on the way is held open.
+const DEPTH: usize = 16;
+
 /// From this many changed folders on, one `syncfs` is used for all of them: a commit of 100 files makes as many folders of objects.
 const MANY_FOLDERS: usize = 32;
 
@@ -65,7 +68,7 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
         Err(Errno::ACCESS) => return sync_file_system(path),
         Err(error) => return Err(at(path, error)),
     };
-    match sync_below(&root, &mut 0) {
+    match sync_below(&root, &mut 0, DEPTH) {
         Ok(Below::Synced) => Ok(()),
         Ok(Below::TooMany) | Err(Errno::ACCESS) => sync_file_system(path),
         Err(error) => Err(at(path, error)),
@@ -130,7 +133,7 @@ enum Below {
 }
 
 /// Puts what is below an open folder on the disk, and then the folder itself. Nothing is opened that is not a file or a folder.
-fn sync_below(folder: &OwnedFd, seen: &mut usize) -> Result<Below, Errno> {
+fn sync_below(folder: &OwnedFd, seen: &mut usize, depth: usize) -> Result<Below, Errno> {
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
         let name = entry.file_name();
@@ -138,7 +141,7 @@ fn sync_below(folder: &OwnedFd, seen: &mut usize) -> Result<Below, Errno> {
             continue;
         }
         *seen += 1;
-        if *seen > ENTRIES {
+        if *seen > ENTRIES || depth == 0 {
             return Ok(Below::TooMany);
         }
         let kind = match entry.file_type() {
@@ -151,9 +154,8 @@ fn sync_below(folder: &OwnedFd, seen: &mut usize) -> Result<Below, Errno> {
         };
         let synced = match kind {
             FileType::RegularFile => sync_plain_file(folder, name).map(|()| Below::Synced),
-            FileType::Directory => {
-                openat(folder, name, READ | OFlags::DIRECTORY, Mode::empty()).and_then(|below| sync_below(&below, seen))
-            }
+            FileType::Directory => openat(folder, name, READ | OFlags::DIRECTORY, Mode::empty())
+                .and_then(|below| sync_below(&below, seen, depth - 1)),
             _ => Ok(Below::Synced),
         };
         match synced {
@@ -355,6 +357,9 @@ mod tests {
             std::fs::write(tree.join(format!("below/{number}")), "").expect("written");
         }
         sync_tree(&tree).expect("synced as a whole");
+        let deep: PathBuf = std::iter::repeat_n("d", 1500).collect();
+        std::fs::create_dir_all(tree.join("deep").join(&deep)).expect("made");
+        sync_tree(&tree.join("deep")).expect("not followed to its end");
         sync_tree(&folder.path().join("nothing")).expect("a missing folder is fine");
     }
 

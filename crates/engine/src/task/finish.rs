@@ -2,6 +2,7 @@
 //!
 //! The same for a run that ended a moment ago and for one that ended while no server lived. Doing it twice commits once.
 
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,15 +208,25 @@ async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> st
 
 /// Cuts off the zeros at a log's end: a file system may make a file longer before it has its bytes. Readers leave half a line out.
 fn cut_zeros(journal: &Path) -> std::io::Result<()> {
-    let log = match fs_err::read(journal) {
+    let log = match fs_err::OpenOptions::new().read(true).write(true).open(journal) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        log => log?,
+        log => log?.into_parts().0,
     };
-    let length = log.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-    if length < log.len() {
-        fs_err::OpenOptions::new().write(true).open(journal)?.set_len(length as u64)?;
+    let length = log.metadata()?.len();
+    let mut kept = length;
+    let mut piece = vec![0; 64 << 10];
+    // From the end, piece by piece: a log can be larger than the memory.
+    while kept > 0 {
+        let start = kept.saturating_sub(piece.len() as u64);
+        let read = &mut piece[..usize::try_from(kept - start).map_err(std::io::Error::other)?];
+        log.read_exact_at(read, start)?;
+        if let Some(last) = read.iter().rposition(|&byte| byte != 0) {
+            kept = start + last as u64 + 1;
+            break;
+        }
+        kept = start;
     }
-    Ok(())
+    if kept < length { log.set_len(kept) } else { Ok(()) }
 }
 
 /// A run may have reported its end before its work was on the disk.
@@ -285,4 +296,30 @@ async fn tail_of(path: std::path::PathBuf) -> std::io::Result<String> {
     let mut bytes = vec![];
     file.take(STDERR_TAIL_BYTES).read_to_end(&mut bytes).await?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_zeros_at_the_end_of_a_log_are_cut_off() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let journal = folder.path().join("log");
+        cut_zeros(&journal).expect("a missing log is fine");
+        let long = vec![b'x'; 100_000];
+        for (before, after) in [
+            (&b"one\n"[..], &b"one\n"[..]),
+            (b"one\n{\"t", b"one\n{\"t"),
+            (b"one\n\0\0\0", b"one\n"),
+            (b"one\n\0\0two\n\0", b"one\n\0\0two\n"),
+            (b"\0\0", b""),
+            (b"", b""),
+            (&[long.clone(), vec![0; 200_000]].concat(), &long),
+        ] {
+            fs_err::write(&journal, before).expect("written");
+            cut_zeros(&journal).expect("cut");
+            assert_eq!(fs_err::read(&journal).expect("there"), after);
+        }
+    }
 }
