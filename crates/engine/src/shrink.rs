@@ -22,7 +22,7 @@ use crate::store::Home;
 const TWIN: &str = "agent.git";
 
 impl Inner {
-    /// Repacks mirrors after something was deleted, and says how far that is after `patience`. The rest goes on in the background.
+    /// Repacks mirrors after something was deleted, and says how far that is after `patience`. The rest continues in the background.
     pub(crate) async fn shrink(
         self: &Arc<Self>,
         done: &mut GarbageCollected,

@@ -270,7 +270,7 @@ async fn a_worktree_keeps_what_is_staged_or_under_way_and_comes_back_whole_from_
     }
 }
 
-/// Runs git in an agent's repository over and over, until it is told to stop. Returns how often.
+/// Runs git in an agent's repository repeatedly until it is asked to stop. Returns how often.
 async fn read_on(bench: &Bench, twin: PathBuf, mut stop: tokio::sync::oneshot::Receiver<()>) -> usize {
     let base = base(bench.folder.path());
     let git = Tool::find("git", &base).expect("git is installed");

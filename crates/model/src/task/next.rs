@@ -76,7 +76,7 @@ pub(super) fn retry_now(task: &mut TaskRecord, idempotency_key: Option<String>, 
     true
 }
 
-/// What an agent is told about the turn that it should continue. The thread has the rest.
+/// The note to the agent about the turn that it should continue. The thread has the rest.
 fn interrupted(code: Option<&str>) -> String {
     let reason = code.map(|code| format!(" ({})", code.replace('_', " "))).unwrap_or_default();
     format!(

@@ -38,7 +38,7 @@ pub struct Storm {
     pub seed: u64,
     /// Who does the work.
     pub agent: Agent,
-    /// It goes on for at least so many kills; with power cuts, for at least so many of those.
+    /// It continues for at least so many kills or, with power cuts, so many cuts.
     pub kills: u32,
     /// So many of them are in a round, after which all must be calm.
     pub kills_a_round: u32,
