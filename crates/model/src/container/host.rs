@@ -2,6 +2,7 @@
 //! Nothing in here resolves a name. Invariant: no pattern has a comma, a space or a scheme in it.
 
 use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
 
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -9,7 +10,7 @@ use super::settings::refused;
 use crate::names::shown;
 use crate::problem::Problem;
 
-/// A host that a container may reach: `example.com`, `*.example.org`, `example.net:8443`.
+/// A host that a container may reach: `example.com`, `*.example.org`, `example.net:8443`, `10.0.0.5:4873`, `[fd00::5]:4873`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct HostPattern(String);
@@ -18,21 +19,31 @@ impl HostPattern {
     /// Takes a name, a name behind `*.`, or an address, each with a port or without.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let lower = text.trim().to_ascii_lowercase();
-        let (host, port) = match lower.rsplit_once(':') {
+        // The colons of an IPv6 address are in brackets, or there is no port.
+        let bare = lower.parse::<Ipv6Addr>().is_ok() || lower.ends_with(']');
+        let (host, port) = match lower.rsplit_once(':').filter(|_| !bare) {
             Some((host, port)) => (host, Some(port)),
             None => (lower.as_str(), None),
         };
         let name = host.strip_prefix("*.").unwrap_or(host);
+        let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_address = match in_brackets {
+            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+            None => host.parse::<IpAddr>().is_ok(),
+        };
+        // `127.1` and the like are other spellings of addresses, and would not be compared as such.
+        let looks_like_address = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
         let label = |label: &str| {
             let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
             plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
         };
         let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
-        if name.len() <= 253 && name.split('.').all(label) && is_port {
+        let is_name = name.len() <= 253 && name.split('.').all(label) && !looks_like_address;
+        if (is_name || is_address) && is_port {
             Ok(Self(lower))
         } else {
             Err(refused(format!("`{}` is no host that could be allowed", shown(text)))
-                .hint("write a host without a scheme: example.com, *.example.org or example.net:8443"))
+                .hint("write a host without a scheme: example.com, *.example.org example.net:8443, or an address such as 10.0.0.5:4873 or [fd00::5]:4873"))
         }
     }
 
@@ -61,10 +72,25 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        for host in ["example.com", "*.example.org", "10.0.0.1:8443", "localhost:1"] {
+        for host in
+            ["example.com", "*.example.org", "10.0.0.1:8443", "10.0.0.1", "localhost:1", "[fd00::5]:4873", "[fd00::5]", "fd00::5"]
+        {
             assert_eq!(HostPattern::parse(&host.to_uppercase()).expect(host).as_str(), host);
         }
-        for host in ["", "*", "*.", "https://x", "a/b", "a..b", "-a.com", "a.com:0", "a.com:x", "a,b", "a b", "ex*mple.com"] {
+        for host in ["", "*", "*.", "https://x", "a/b", "a..b", "-a.com", "a.com:0", "a.com:x", "a,b", "a b", "ex*mple.com"]
+            .into_iter()
+            .chain([
+                "127.1",
+                "2130706433",
+                "1.2.3.4.5",
+                "*.1",
+                "[fd00::5",
+                "[10.0.0.1]:80",
+                "[fd00::5]:0",
+                "[fd00::5]x:80",
+                "::1%lo",
+            ])
+        {
             assert!(HostPattern::parse(host).is_err(), "{host:?} was taken");
         }
     }

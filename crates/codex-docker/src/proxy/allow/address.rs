@@ -28,21 +28,24 @@ fn is_v4_of_the_world(address: Ipv4Addr) -> bool {
 }
 
 fn is_v6_of_the_world(address: Ipv6Addr) -> bool {
-    let segments = address.segments();
-    let [first, second, third, ..] = segments;
-    let embedded = match segments {
-        // What a translator of networks makes of an address of the older kind. Those that a network chose for itself are its own.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => Some((high, low)),
-        // The older kind in the newer, by the way of 6to4.
-        [0x2002, ..] => Some((second, third)),
-        _ => None,
-    };
-    if let Some((high, low)) = embedded {
-        let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
-        return is_v4_of_the_world(Ipv4Addr::new(a, b, c, d));
+    let [first, second, ..] = address.segments();
+    if let Some(older) = embedded(address) {
+        return is_v4_of_the_world(older);
     }
     // Only this part was ever given out for the internet; tunnels of Teredo are in it, and lead anywhere.
     first & 0xe000 == 0x2000 && (first, second) != (0x2001, 0)
+}
+
+/// The address of the older kind that a packet to this one ends up at, because a translator or a tunnel turns it into that.
+pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+    match address.segments() {
+        // NAT64, whose other prefixes cannot be told from other addresses; 6to4; ISATAP.
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [.., 0 | 0x200, 0x5efe, high, low] => {
+            let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
+            Some(Ipv4Addr::new(a, b, c, d))
+        }
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +85,8 @@ mod tests {
             "2002:a00:1::1",
             "2001:0:4136:e378:8000:63bf:3fff:fdd2",
             "::127.0.0.1",
+            "2606:4700::5efe:7f00:1",
+            "2606:4700::200:5efe:a00:5",
         ] {
             assert!(!is_of_the_world(address.parse().expect(address)), "{address}");
         }
@@ -98,6 +103,7 @@ mod tests {
             "::ffff:1.1.1.1",
             "64:ff9b::101:101",
             "2002:101:101::",
+            "2606:4700::5efe:101:101",
         ] {
             assert!(is_of_the_world(address.parse().expect(address)), "{address}");
         }

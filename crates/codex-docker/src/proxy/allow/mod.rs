@@ -1,10 +1,15 @@
 //! A proxy that knows a list of hosts and refuses all others.
 //!
 //! It takes `CONNECT` for what is encrypted and whole URLs for what is not, looks names up itself, and connects to exactly the
-//! address that it looked at. Invariant: nothing of this machine or of its own network is reached, unless its address is listed.
+//! address that it checked. Invariant: no connection goes to this machine or to a network that it is on, private or not, unless
+//! that very address and port are listed.
 
 mod address;
 mod list;
+mod names;
+mod route;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::io;
@@ -23,6 +28,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 pub use self::list::{AllowList, ListError};
+use self::names::Names;
+use self::route::Way;
 pub use self::told::Refusal;
 use self::told::Told;
 use super::serve::{Body, Serving, Silence, respond, serve, strip_hop_by_hop, whole};
@@ -36,6 +43,12 @@ const ADDRESS_LIMIT: Duration = Duration::from_secs(6);
 /// Tunnels at once. A container that opens more is told so.
 const TUNNELS: usize = 256;
 
+/// Why an address of the neighbourhood is refused.
+const NEAR: &str = "its address is on this machine or its network, and that address and port are not listed";
+
+/// Why an address is refused that nothing is known of.
+const UNKNOWN: &str = "it is not known whether its address is on this machine or its network";
+
 /// The longest name of a host, with the brackets of an address.
 const HOST_BYTES: usize = 255;
 
@@ -47,6 +60,7 @@ pub struct AllowProxy {
 
 struct Shared {
     list: AllowList,
+    names: Names,
     tunnels: Arc<Semaphore>,
     told: Mutex<Told>,
     tell: Box<dyn Fn(&Refusal) + Send + Sync>,
@@ -61,8 +75,17 @@ enum NotConnected {
 impl AllowProxy {
     /// Starts one. Each host that is refused is told of once. Needs a Tokio runtime.
     pub fn start(socket: &Path, list: AllowList, tell: impl Fn(&Refusal) + Send + Sync + 'static) -> io::Result<Self> {
-        let shared =
-            Arc::new(Shared { list, tunnels: Arc::new(Semaphore::new(TUNNELS)), told: Mutex::default(), tell: Box::new(tell) });
+        Self::with_names(socket, list, Names::new(names::ask_system), tell)
+    }
+
+    fn with_names(
+        socket: &Path,
+        list: AllowList,
+        names: Names,
+        tell: impl Fn(&Refusal) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let tunnels = Arc::new(Semaphore::new(TUNNELS));
+        let shared = Arc::new(Shared { list, names, tunnels, told: Mutex::default(), tell: Box::new(tell) });
         let serving = serve(socket, Silence::Listens, move |request, end| answer(Arc::clone(&shared), request, end))?;
         Ok(Self { _serving: serving })
     }
@@ -123,14 +146,14 @@ impl Shared {
             return Err(refused("not on the list of allowed hosts"));
         }
         let connect = async {
-            let found =
-                tokio::net::lookup_host((host, port)).await.map_err(|error| NotConnected::Unreachable(error.to_string()))?;
+            let found = self.names.find(host).await.map_err(NotConnected::Unreachable)?;
             let mut last = NotConnected::Unreachable("it has no address".to_owned());
-            for address in found {
-                if !self.may_reach(address, port) {
-                    last = refused("its address is of this machine or of its own network");
+            for address in found.into_iter().map(|address| address.to_canonical()) {
+                if let Err(reason) = self.check(address, port) {
+                    last = refused(reason);
                     continue;
                 }
+                let address = SocketAddr::new(address, port);
                 match tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address)).await {
                     Ok(Ok(stream)) => return Ok(stream),
                     Ok(Err(error)) => last = NotConnected::Unreachable(error.to_string()),
@@ -144,10 +167,30 @@ impl Shared {
             .unwrap_or_else(|_| Err(NotConnected::Unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()))))
     }
 
-    /// Whether the address is one of the world, or is listed itself.
-    fn may_reach(&self, address: SocketAddr, port: u16) -> bool {
-        let ip: IpAddr = address.ip().to_canonical();
-        address::is_of_the_world(ip) || self.list.has_address(ip, port)
+    /// Why this address may not be reached, if it may not. Addresses and routes change, so this is asked for each connection.
+    fn check(&self, address: IpAddr, port: u16) -> Result<(), &'static str> {
+        if self.list.has_address(address, port) {
+            return Ok(());
+        }
+        if !address::is_of_the_world(address) {
+            return Err(NEAR);
+        }
+        let inner = match address {
+            IpAddr::V6(address) => address::embedded(address).map(IpAddr::V4),
+            IpAddr::V4(_) => None,
+        };
+        for address in [Some(address), inner].into_iter().flatten() {
+            match route::way_to(address) {
+                // Connecting to what has no route fails, and says so.
+                Ok(Way::Beyond | Way::Nowhere) => {}
+                Ok(Way::Near) => return Err(NEAR),
+                Err(error) => {
+                    tracing::warn!(%error, "the kernel did not say which network an address is on");
+                    return Err(UNKNOWN);
+                }
+            }
+        }
+        Ok(())
     }
 
     fn tell(&self, refusal: &Refusal) {
