@@ -18,39 +18,56 @@ pub struct HostPattern(String);
 impl HostPattern {
     /// Takes a name, a name behind `*.`, or an address, each with a port or without.
     pub fn parse(text: &str) -> Result<Self, Problem> {
-        let lower = text.trim().to_ascii_lowercase();
-        // The colons of an IPv6 address are in brackets, or there is no port.
-        let bare = lower.parse::<Ipv6Addr>().is_ok() || lower.ends_with(']');
-        let (host, port) = match lower.rsplit_once(':').filter(|_| !bare) {
-            Some((host, port)) => (host, Some(port)),
-            None => (lower.as_str(), None),
-        };
-        let name = host.strip_prefix("*.").unwrap_or(host);
-        let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-        let is_address = match in_brackets {
-            Some(address) => address.parse::<Ipv6Addr>().is_ok(),
-            None => host.parse::<IpAddr>().is_ok(),
-        };
+        let pattern = Self::read(text)?;
         // `127.1` and the like are other spellings of addresses, and would not be compared as such.
-        let looks_like_address = name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
-        let label = |label: &str| {
-            let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
-            plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
-        };
+        let (host, _) = parts(&pattern.0);
+        let ends_like_address = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
+        if ends_like_address && !is_address(host) { Err(unusable(text)) } else { Ok(pattern) }
+    }
+
+    /// Also takes what an earlier version took, so that no record becomes unreadable.
+    fn read(text: &str) -> Result<Self, Problem> {
+        let lower = text.trim().to_ascii_lowercase();
+        let (host, port) = parts(&lower);
         let is_port = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
-        let is_name = name.len() <= 253 && name.split('.').all(label) && !looks_like_address;
-        if (is_name || is_address) && is_port {
-            Ok(Self(lower))
-        } else {
-            Err(refused(format!("`{}` is no host that could be allowed", shown(text)))
-                .hint("write a host without a scheme: example.com, *.example.org example.net:8443, or an address such as 10.0.0.5:4873 or [fd00::5]:4873"))
-        }
+        if (is_name(host) || is_address(host)) && is_port { Ok(Self(lower)) } else { Err(unusable(text)) }
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The host and the port. The colons of an IPv6 address are in brackets, or there is no port.
+fn parts(pattern: &str) -> (&str, Option<&str>) {
+    let is_bare = pattern.parse::<Ipv6Addr>().is_ok() || pattern.ends_with(']');
+    match pattern.rsplit_once(':').filter(|_| !is_bare) {
+        Some((host, port)) => (host, Some(port)),
+        None => (pattern, None),
+    }
+}
+
+fn is_address(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => host.parse::<IpAddr>().is_ok(),
+    }
+}
+
+fn is_name(host: &str) -> bool {
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let label = |label: &str| {
+        let plain = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        plain && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
+    };
+    name.len() <= 253 && name.split('.').all(label)
+}
+
+fn unusable(text: &str) -> Problem {
+    refused(format!("`{}` is no host that could be allowed", shown(text)))
+        .hint("write a host without a scheme: example.com, *.example.org or example.net:8443")
+        .hint("or an address, with a port unless it is 80 or 443: 10.0.0.5:4873 or [fd00::5]:4873")
 }
 
 impl fmt::Display for HostPattern {
@@ -62,7 +79,7 @@ impl fmt::Display for HostPattern {
 impl<'de> Deserialize<'de> for HostPattern {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).map_err(serde::de::Error::custom)
+        Self::read(&text).map_err(serde::de::Error::custom)
     }
 }
 
@@ -93,5 +110,7 @@ mod tests {
         {
             assert!(HostPattern::parse(host).is_err(), "{host:?} was taken");
         }
+        let old: HostPattern = serde_json::from_str("\"127.1\"").expect("a record of an earlier version");
+        assert_eq!(old.as_str(), "127.1");
     }
 }
