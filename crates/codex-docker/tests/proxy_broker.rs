@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use model::container::HostedTools;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
@@ -24,17 +25,18 @@ const LIMIT: Duration = Duration::from_secs(20);
 async fn the_token_is_swapped_for_the_key_and_nothing_of_it_comes_back() {
     let headers = [("content-type", "text/event-stream"), ("set-cookie", "a=b"), ("x-theirs", "kept"), ("x-echo", KEY)];
     let stage = Stage::new(vec![whole(200, &headers, COMPLETED)], None).await;
-    let response = ask(&stage.socket, "POST /v1/responses?x=1", &stage.token, "the prompt").await;
+    let response = ask(&stage.socket, "POST /v1/responses?api-version=1&x=1&api-version=/..", &stage.token, "the prompt").await;
     assert_eq!((response.status().as_u16(), &response.headers()["x-theirs"]), (200, &"kept".parse().expect("a value")));
     assert!(response.headers().get("set-cookie").is_none(), "{:?}", response.headers());
     assert!(!format!("{:?}", response.headers()).contains(KEY), "{:?}", response.headers());
     assert_eq!(text(response).await, COMPLETED);
     let asked = stage.model.asked.lock().expect("sound");
     let headers = &asked[0].headers;
-    assert_eq!((asked[0].what.as_str(), asked[0].body.as_ref()), ("POST /v1/responses?x=1", &b"the prompt"[..]));
+    assert_eq!((asked[0].what.as_str(), asked[0].body.as_ref()), ("POST /v1/responses?api-version=1", &b"the prompt"[..]));
     assert_eq!(headers["authorization"], format!("Bearer {KEY}"));
-    assert_eq!((&headers["x-mine"], &headers["content-length"]), (&"kept".parse().expect("a value"), &10.into()));
-    for gone in ["x-hop", "proxy-anything", "transfer-encoding"] {
+    assert_eq!((&headers["x-codex-mine"], &headers["content-length"]), (&"kept".parse().expect("a value"), &10.into()));
+    assert_eq!(headers["accept-encoding"], "identity");
+    for gone in ["x-hop", "proxy-anything", "transfer-encoding", "openai-organization", "cookie"] {
         assert!(headers.get(gone).is_none(), "{gone}: {headers:?}");
     }
     assert!(!headers["host"].to_str().expect("text").contains("8317"), "{headers:?}");
@@ -200,8 +202,15 @@ async fn an_address_that_is_none_is_refused_at_the_start() {
     for upstream in ["", "api.openai.com", "ftp://x/v1", "file:///etc/passwd"] {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("broker");
-        let settings =
-            BrokerSettings { socket, upstream: upstream.to_owned(), api_key: KEY.to_owned(), token: new_token(), budget: None };
+        let settings = BrokerSettings {
+            socket,
+            upstream: upstream.to_owned(),
+            api_key: KEY.to_owned(),
+            token: new_token(),
+            budget: None,
+            hosted_tools: HostedTools::Allow,
+            tell_removed: Box::new(|_| {}),
+        };
         let error = Broker::start(settings).expect_err(upstream);
         assert!(!error.to_string().contains(KEY), "{error}");
     }

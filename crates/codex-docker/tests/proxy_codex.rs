@@ -3,39 +3,56 @@
 
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
 use codex_docker::proxy::broker::{Broker, BrokerAccount, BrokerSettings, new_token};
-use scripted_model::{Item, Script, ScriptedModel, Turn};
+use model::container::HostedTools;
+use scripted_model::{CodexConfig, Item, Script, ScriptedModel, Turn};
 use testkit::codex::{CodexCli, CodexHome, Outcome};
 use tokio::net::{TcpListener, UnixStream};
 
 const KEY: &str = "sk-the-real-key";
 
+/// A model with plain tools, and one that newer versions give its tools in the conversation, with code to call them.
+const MODEL: &str = "gpt-5.5";
+const CODE_MODEL: &str = "gpt-6.2-sol";
+
 struct Stage {
     broker: Broker,
     model: ScriptedModel,
     home: CodexHome,
+    removed: Arc<Mutex<Vec<String>>>,
     folder: tempfile::TempDir,
 }
 
 impl Stage {
-    async fn new(script: Script, budget: Option<u64>) -> Self {
+    async fn new(script: Script, budget: Option<u64>, hosted_tools: HostedTools) -> Self {
+        Self::asking(MODEL, script, budget, hosted_tools).await
+    }
+
+    /// With Codex asking for this model.
+    async fn asking(name: &str, script: Script, budget: Option<u64>, hosted_tools: HostedTools) -> Self {
         let model = ScriptedModel::start(script).expect("a model that plays a script");
         let folder = tempfile::tempdir().expect("a folder");
         let (socket, token) = (folder.path().join("broker"), new_token());
+        let removed: Arc<Mutex<Vec<String>>> = Arc::default();
+        let told = Arc::clone(&removed);
         let settings = BrokerSettings {
             socket: socket.clone(),
             upstream: model.url(),
             api_key: KEY.to_owned(),
             token: token.clone(),
             budget,
+            hosted_tools,
+            tell_removed: Box::new(move |what| told.lock().expect("sound").push(what.to_owned())),
         };
         let broker = Broker::start(settings).expect("it starts");
-        let home = CodexHome::for_model(&format!("http://127.0.0.1:{}/v1", forward(socket).await));
+        let home =
+            CodexHome::with_config(&CodexConfig::new(format!("http://127.0.0.1:{}/v1", forward(socket).await)).model(name));
         let mut config = std::fs::OpenOptions::new().append(true).open(home.path().join("config.toml")).expect("it is there");
         // The provider's table is the last one.
         writeln!(config, "experimental_bearer_token = \"{token}\"").expect("written");
-        Self { broker, model, home, folder }
+        Self { broker, model, home, removed, folder }
     }
 
     async fn run(&self, codex: &CodexCli, prompt: &str) -> Outcome {
@@ -67,7 +84,7 @@ fn two_steps() -> Script {
 async fn codex_asks_for_nothing_that_is_refused_and_never_sees_the_key() {
     for codex in CodexCli::tested() {
         let version = codex.version_number();
-        let stage = Stage::new(two_steps(), None).await;
+        let stage = Stage::new(two_steps(), None, HostedTools::Allow).await;
         let outcome = stage.run(&codex, "work").await;
         assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version}: {outcome:?}");
         let BrokerAccount { requests, refused, input_tokens, output_tokens } = stage.broker.account();
@@ -81,10 +98,30 @@ async fn codex_asks_for_nothing_that_is_refused_and_never_sees_the_key() {
 }
 
 #[tokio::test]
+async fn codex_works_where_hosted_tools_are_denied_and_nothing_else_of_its_requests_is_removed() {
+    for (codex, name) in CodexCli::tested().into_iter().flat_map(|codex| [(codex.clone(), MODEL), (codex, CODE_MODEL)]) {
+        let version = format!("{} {name}", codex.version_number());
+        let stage = Stage::asking(name, two_steps(), None, HostedTools::Deny).await;
+        let outcome = stage.run(&codex, "work").await;
+        assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version}: {outcome:?}");
+        let BrokerAccount { requests, refused, input_tokens, .. } = stage.broker.account();
+        assert!(requests >= 2 && refused == 0 && input_tokens > 0, "{version}");
+        let bodies: Vec<_> = stage.model.requests().into_iter().filter(|request| request.method == "POST").collect();
+        assert!(bodies.iter().all(|request| !request.body.to_string().contains("\"web_search\"")), "{version}");
+        assert!(bodies.iter().any(|request| request.body.to_string().contains("worked")), "{version}: what the tool said passes");
+        // These settings do not switch the search off, as a container's do.
+        let removed = stage.removed.lock().expect("sound").clone();
+        assert!(removed.iter().all(|what| what == "the hosted tool `web_search`"), "{version}: {removed:?}");
+        let searches = codex.version_number() == model::CODEX_VERSION && name == MODEL;
+        assert!(!searches || removed.len() == 1, "{version}: {removed:?}");
+    }
+}
+
+#[tokio::test]
 async fn codex_gives_up_at_once_and_says_that_the_budget_is_used_up() {
     for codex in CodexCli::tested() {
         let version = codex.version_number();
-        let stage = Stage::new(two_steps(), Some(1)).await;
+        let stage = Stage::new(two_steps(), Some(1), HostedTools::Deny).await;
         let outcome = stage.run(&codex, "work").await;
         let failure = outcome.failure().unwrap_or_else(|| panic!("{version}: {outcome:?}"));
         assert!(failure.contains("budget of 1 tokens is used up"), "{version}: {failure}");

@@ -89,6 +89,7 @@ pub(super) fn container(asked: &ContainerArguments) -> Result<Option<EditContain
             [only] if only == DEFAULT => Some(None),
             hosts => Some(Some(hosts.to_vec())),
         },
+        hosted_tools: word(asked.hosted_tools.as_deref()),
         memory: word(asked.memory.as_deref()),
         cpus: number("--cpus", asked.cpus.as_deref())?,
         pids: number("--pids", asked.pids.as_deref())?,
@@ -189,6 +190,7 @@ pub(super) fn shown(container: &ContainerSettings) -> Vec<(&'static str, String)
         ("dockerfile", container.dockerfile.clone()),
         ("user", Some(container.user.as_str().to_owned()).filter(|_| container.user != default.user)),
         ("network", Some(network).filter(|_| container.network != default.network)),
+        ("hosted tools", container.hosted_tools.map(|wish| wish.as_str().to_owned())),
         ("memory", container.memory.clone()),
         ("cpus", container.cpus.map(|cpus| cpus.to_string())),
         ("pids", container.pids.map(|pids| pids.to_string())),
@@ -244,11 +246,13 @@ mod tests {
         let edit = ContainerArguments {
             network: Some("allow".to_owned()),
             allow_hosts: vec!["a.com".to_owned()],
+            hosted_tools: Some("allow".to_owned()),
             memory: Some("4g".to_owned()),
             ..ContainerArguments::default()
         };
         let edit = container(&edit).expect("sound").expect("something");
         let settings = ContainerSettings::default().edited(edit).expect("sound");
-        assert_eq!(shown(&settings), [("network", "allow a.com".to_owned()), ("memory", "4g".to_owned())]);
+        let expected = [("network", "allow a.com"), ("hosted tools", "allow"), ("memory", "4g")];
+        assert_eq!(shown(&settings), expected.map(|(name, value)| (name, value.to_owned())));
     }
 }

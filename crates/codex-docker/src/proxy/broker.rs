@@ -1,7 +1,8 @@
 //! The broker: a run's container has a token of its own, and never the key of the model's API.
 //!
-//! It passes on what Codex needs to speak to a model and nothing else, swaps the token for the key, streams both ways, counts
-//! what the run uses, and refuses more than its budget. Invariant: the key goes to the model's API and nowhere else.
+//! It passes on what Codex needs to speak to a model and nothing else, swaps the token for the key, counts what the run uses, and
+//! refuses more than its budget. For a run without an open network it also takes out of requests what the API would do elsewhere
+//! (`hosted`). Invariant: the key goes to the model's API and nowhere else.
 
 use std::io;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
+use model::container::HostedTools;
 use reqwest::Url;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
@@ -18,6 +20,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::hosted::Notes;
 use super::secret::Secret;
 use super::serve::{Body, Serving, Silence, respond, serve};
 use super::usage::Cost;
@@ -28,6 +31,9 @@ const PASSED: &[(&str, &str)] = &[("POST", "/v1/responses"), ("POST", "/v1/respo
 /// Requests that are with the model at once; more wait. It is also by how many a budget can be overshot, since what an answer
 /// costs is known at its end.
 const AT_ONCE: usize = 32;
+
+/// How many mebibytes requests may have together that are read as a whole; more wait.
+const ROOM: usize = 256;
 
 /// How long the model's API may take to be reached.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
@@ -44,6 +50,10 @@ pub struct BrokerSettings {
     pub token: String,
     /// How many tokens the run may use. Requests that have begun when it is used up come to their end.
     pub budget: Option<u64>,
+    /// Whether requests may ask the API to act elsewhere, such as to search the web or to fetch an address.
+    pub hosted_tools: HostedTools,
+    /// Called with what was taken out of requests, once for each kind.
+    pub tell_removed: Box<dyn Fn(&str) + Send + Sync>,
 }
 
 /// A broker at work. It ends, with all that goes through it, when this is dropped.
@@ -74,6 +84,12 @@ pub(super) struct Shared {
     pub(super) key: Secret,
     pub(super) budget: Option<u64>,
     pub(super) places: Arc<Semaphore>,
+    pub(super) hosted_tools: HostedTools,
+    pub(super) notes: Notes,
+    /// Mebibytes for requests that are read as a whole.
+    pub(super) room: Arc<Semaphore>,
+    /// Held while a request is taken apart, which needs several times its size.
+    pub(super) checking: Arc<Semaphore>,
     token: Token,
     requests: AtomicU64,
     refused: AtomicU64,
@@ -113,6 +129,10 @@ impl Broker {
             key,
             budget: settings.budget,
             places: Arc::new(Semaphore::new(AT_ONCE)),
+            hosted_tools: settings.hosted_tools,
+            notes: Notes::new(settings.tell_removed),
+            room: Arc::new(Semaphore::new(ROOM)),
+            checking: Arc::new(Semaphore::new(1)),
             token: Token(settings.token),
             requests: AtomicU64::new(0),
             refused: AtomicU64::new(0),

@@ -1,7 +1,8 @@
 //! One exchange with the model's API: from a request that may pass to the last byte of its answer.
 //!
-//! Both ways are streamed. An answer is read to its end although nobody listens any more when the run has a budget: the model
-//! says only there what it cost. Invariant: what goes back to the container went past the one who hides the key.
+//! Answers are streamed, and so are requests that need no check. An answer is read to its end although nobody listens any more when
+//! the run has a budget: the model says only there what it cost. Invariant: what goes back to the container went past the veil that
+//! hides the key, and was not encoded when it did.
 
 use std::error::Error;
 use std::future::Future;
@@ -13,16 +14,29 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
+use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
-use tokio::sync::{mpsc, oneshot};
+use model::container::HostedTools;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::broker::{Shared, refusal};
-use super::serve::{Body, strip_hop_by_hop, whole};
+use super::hosted::{self, Unchecked};
+use super::secret::Veil;
+use super::serve::{Body, whole};
 use super::usage::{Cost, Reader};
 
 /// The longest request. Codex sends the whole conversation each time, with its images.
 const REQUEST_BYTES: usize = 128 << 20;
+
+/// The longest request that is read as a whole.
+const CHECKED_BYTES: usize = 64 << 20;
+
+/// How long such a request may take to come.
+const BODY_LIMIT: Duration = Duration::from_mins(1);
+
+/// The parts of a query that pass.
+const QUERY: &[&str] = &["client_version", "api-version"];
 
 /// The longest answer of the API that says what is wrong. It is short, and is looked through for the key.
 const ERROR_BYTES: usize = 256 << 10;
@@ -38,11 +52,17 @@ const READ_ON: Duration = Duration::from_mins(15);
 
 type Piece = Result<Frame<Bytes>, io::Error>;
 
+/// A request that is ready to be sent, and the room that its body takes until it was.
+struct Asked {
+    request: reqwest::RequestBuilder,
+    room: Option<OwnedSemaphorePermit>,
+}
+
 impl Shared {
     /// Passes a request on. The exchange is a task of its own, so that it can outlive the one who asked.
     pub(super) async fn pass_on(self: Arc<Self>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
         if request.body().size_hint().lower() > REQUEST_BYTES as u64 {
-            return self.refused(too_long());
+            return self.refused(too_long(REQUEST_BYTES));
         }
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return over() };
         // What others have used while this one waited counts.
@@ -59,13 +79,25 @@ impl Shared {
 
     async fn exchange(self: Arc<Self>, request: Request<Incoming>, mut answered: oneshot::Sender<Response<Body>>) {
         let is_counted = request.method() == Method::POST;
-        let asked = self.request(request);
+        let asked = tokio::select! {
+            asked = self.request(request) => asked,
+            () = answered.closed() => return,
+        };
+        let Asked { request, room } = match asked {
+            Ok(asked) => asked,
+            Err(refused) => {
+                let _listening = answered.send(self.refused(refused));
+                return;
+            }
+        };
         self.count_request();
         let sent = tokio::select! {
-            sent = asked.send() => sent,
+            sent = request.send() => sent,
             () = self.abandoned(answered.closed()) => return,
         };
+        drop(room);
         let (response, streamed) = match sent {
+            Ok(response) if is_encoded(response.headers()) => (encoded(), None),
             Ok(response) if response.status().is_success() => {
                 let (pieces, receiver) = mpsc::channel(PIECES);
                 (self.head(&response, stream(receiver)), Some((response, pieces)))
@@ -80,21 +112,73 @@ impl Shared {
         }
     }
 
-    fn request(&self, request: Request<Incoming>) -> reqwest::RequestBuilder {
+    /// The request to the model's API, or a refusal of ours.
+    async fn request(&self, request: Request<Incoming>) -> Result<Asked, Response<Body>> {
         let (head, body) = request.into_parts();
         let mut url = self.upstream.clone();
         let below = head.uri.path().strip_prefix("/v1").unwrap_or_default();
         url.set_path(&format!("{}{below}", self.upstream.path().trim_end_matches('/')));
-        url.set_query(head.uri.query());
-        let mut headers = head.headers;
-        strip_hop_by_hop(&mut headers);
-        // The length is that of the body, which is known again where it is passed on; packed answers could not be counted.
-        for name in [header::HOST, header::CONTENT_LENGTH, header::ACCEPT_ENCODING] {
-            headers.remove(name);
-        }
+        let query: Vec<_> = head.uri.query().unwrap_or_default().split('&').filter(|pair| passes_in_query(pair)).collect();
+        url.set_query(Some(query.join("&")).filter(|query| !query.is_empty()).as_deref());
+        let mut headers = super::headers::of_request(head.headers.clone());
         headers.insert(header::AUTHORIZATION, self.key.bearer());
-        let body = reqwest::Body::wrap(Limited::new(body, REQUEST_BYTES));
-        self.client.request(head.method, url).headers(headers).body(body)
+        // What is encoded could neither be counted nor looked through for the key.
+        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+        let (body, room) = match (&head.method, self.hosted_tools) {
+            (&Method::POST, HostedTools::Deny) => {
+                let (body, room) = self.checked(&head.headers, head.uri.path(), body).await?;
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+                (Some(body.into()), Some(room))
+            }
+            (&Method::POST, HostedTools::Allow) => {
+                for encoding in head.headers.get_all(header::CONTENT_ENCODING) {
+                    headers.append(header::CONTENT_ENCODING, encoding.clone());
+                }
+                (Some(reqwest::Body::wrap(Limited::new(body, REQUEST_BYTES))), None)
+            }
+            // Nothing else that passes has a body.
+            _ => (None, None),
+        };
+        let mut request = self.client.request(head.method, url).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        Ok(Asked { request, room })
+    }
+
+    /// Reads a whole request, and takes out what the API would do elsewhere.
+    async fn checked(
+        &self,
+        headers: &HeaderMap,
+        path: &str,
+        body: Incoming,
+    ) -> Result<(Vec<u8>, OwnedSemaphorePermit), Response<Body>> {
+        hosted::check_headers(headers).map_err(|why| unchecked(&why))?;
+        let size = body.size_hint().exact().and_then(|size| usize::try_from(size).ok()).unwrap_or(CHECKED_BYTES);
+        if size > CHECKED_BYTES {
+            return Err(too_long(CHECKED_BYTES));
+        }
+        let mebibytes = u32::try_from(size.div_ceil(1 << 20).max(1)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(mebibytes).await.map_err(|_| over())?;
+        let read = tokio::time::timeout(BODY_LIMIT, Limited::new(body, CHECKED_BYTES).collect()).await;
+        let body = match read {
+            Ok(Ok(body)) => body.to_bytes(),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_long(CHECKED_BYTES)),
+            Ok(Err(_)) => return Err(broken_off()),
+            Err(_) => return Err(refusal(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time")),
+        };
+        let turn = Arc::clone(&self.checking).acquire_owned().await.map_err(|_| over())?;
+        let path = path.to_owned();
+        // Whoever asked may be gone before this ends. The memory is in use until then, so both permits go along.
+        let checking = tokio::task::spawn_blocking(move || {
+            let checked = hosted::check(&path, &body);
+            drop(turn);
+            (checked, room)
+        });
+        let (checked, room) = checking.await.map_err(|_| over())?;
+        let checked = checked.map_err(|why| unchecked(&why))?;
+        self.notes.note(checked.removed);
+        Ok((checked.body, room))
     }
 
     /// Passes the answer on piece by piece, and reads along for what it cost.
@@ -102,6 +186,7 @@ impl Shared {
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut reader = Reader::new(content_type);
         let mut counted = !is_counted;
+        let mut veil = Some(self.key.veil());
         let mut abandoned = pin!(self.abandoned(pieces.closed()));
         loop {
             let piece = tokio::select! {
@@ -109,7 +194,13 @@ impl Shared {
                 () = &mut abandoned => break,
             };
             let passed = match piece {
-                Ok(None) => break,
+                Ok(None) => {
+                    let rest = veil.take().map(Veil::end).unwrap_or_default();
+                    if !rest.is_empty() {
+                        let _taken = pieces.send(Ok(Frame::data(rest))).await;
+                    }
+                    break;
+                }
                 Ok(Some(piece)) => {
                     reader.read(&piece);
                     // Before it is passed on: what is asked next must meet the budget as it is now.
@@ -117,7 +208,11 @@ impl Shared {
                         self.count(reader.found());
                         counted = true;
                     }
-                    Ok(Frame::data(piece))
+                    let shown = veil.as_mut().map(|veil| veil.pass(piece)).unwrap_or_default();
+                    if shown.is_empty() {
+                        continue;
+                    }
+                    Ok(Frame::data(shown))
                 }
                 Err(error) => Err(io::Error::other(error.without_url())),
             };
@@ -148,10 +243,8 @@ impl Shared {
         passed
     }
 
-    fn headers(&self, mut headers: HeaderMap) -> HeaderMap {
-        strip_hop_by_hop(&mut headers);
-        headers.remove(header::SET_COOKIE);
-        headers.remove(header::CONTENT_LENGTH);
+    fn headers(&self, headers: HeaderMap) -> HeaderMap {
+        let mut headers = super::headers::of_answer(headers);
         self.key.hide_in_headers(&mut headers);
         headers
     }
@@ -159,24 +252,29 @@ impl Shared {
     /// What the API has to say against the request, which may quote the key.
     async fn error(&self, mut response: reqwest::Response) -> Response<Body> {
         let mut said = Vec::new();
+        let mut veil = self.key.veil();
         let reading = async {
-            while said.len() < ERROR_BYTES
-                && let Ok(Some(piece)) = response.chunk().await
-            {
-                said.extend_from_slice(&piece);
+            while said.len() < ERROR_BYTES {
+                match response.chunk().await {
+                    Ok(Some(piece)) => said.extend_from_slice(&veil.pass(piece)),
+                    Ok(None) => return Some(()),
+                    Err(_) => return None,
+                }
             }
+            None
         };
-        // What came until then says enough.
-        let _in_time = tokio::time::timeout(ERROR_LIMIT, reading).await;
-        said.truncate(ERROR_BYTES);
-        self.head(&response, whole(self.key.hide_in(&said)))
+        // What came until then says enough. Where it broke off, what can be the beginning of the key stays here.
+        if let Ok(Some(())) = tokio::time::timeout(ERROR_LIMIT, reading).await {
+            said.extend_from_slice(&veil.end());
+        }
+        self.head(&response, whole(said))
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Response<Body> {
         // The address is no secret; whatever else the error knows stays here.
         let error = error.without_url();
         if is_too_long(&error) {
-            return self.refused(too_long());
+            return self.refused(too_long(REQUEST_BYTES));
         }
         tracing::warn!(%error, "the model's API could not be asked");
         let host = self.upstream.host_str().unwrap_or_default();
@@ -193,8 +291,32 @@ fn is_too_long(error: &reqwest::Error) -> bool {
     std::iter::successors(error.source(), |&cause| cause.source()).any(<dyn Error>::is::<LengthLimitError>)
 }
 
-fn too_long() -> Response<Body> {
-    let message = format!("the request has more than {} MiB", REQUEST_BYTES >> 20);
+/// Whether an answer is packed although nobody asked for that.
+fn is_encoded(headers: &HeaderMap) -> bool {
+    headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+fn encoded() -> Response<Body> {
+    let message = "the model's API sent an encoded answer, which was not asked for and cannot be checked";
+    refusal(StatusCode::BAD_GATEWAY, "model_answer_encoded", message)
+}
+
+/// Whether a `name=value` of a query is Codex's.
+fn passes_in_query(pair: &str) -> bool {
+    let plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    pair.split_once('=').is_some_and(|(name, value)| QUERY.contains(&name) && plain(value))
+}
+
+fn unchecked(why: &Unchecked) -> Response<Body> {
+    refusal(why.status(), why.code(), &why.to_string())
+}
+
+fn broken_off() -> Response<Body> {
+    refusal(StatusCode::BAD_REQUEST, "request_broken_off", "the request broke off")
+}
+
+fn too_long(limit: usize) -> Response<Body> {
+    let message = format!("the request has more than {} MiB", limit >> 20);
     refusal(StatusCode::PAYLOAD_TOO_LARGE, "request_too_long", &message)
 }
 

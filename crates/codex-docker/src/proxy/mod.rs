@@ -7,6 +7,8 @@ pub mod allow;
 mod bind;
 pub mod broker;
 mod exchange;
+mod headers;
+mod hosted;
 mod secret;
 mod serve;
 mod usage;

@@ -1,8 +1,9 @@
 //! The key of the model's API, and keeping it from those who must not see it.
-//! Invariant: it is shown by no `Debug`, and found in nothing that was hidden from.
+//! Invariant: it is shown by no `Debug`, and found in nothing that went past a [`Veil`], however that was cut into pieces.
 
+use bytes::Bytes;
 use hyper::HeaderMap;
-use hyper::header::{HeaderValue, InvalidHeaderValue};
+use hyper::header::{HeaderName, HeaderValue, InvalidHeaderValue};
 
 /// What stands where the key was.
 const HIDDEN: &[u8] = b"[hidden]";
@@ -33,31 +34,66 @@ impl Secret {
         self.bearer.clone()
     }
 
-    /// Removes the headers that have the key in them.
+    /// Removes the headers that have the key in them, or in their names, which have no capitals.
     pub(super) fn hide_in_headers(&self, headers: &mut HeaderMap) {
-        let telling = headers.iter().filter(|(_, value)| self.find(value.as_bytes()).is_some());
+        let lower = Self { key: self.key.to_ascii_lowercase(), bearer: self.bearer.clone() };
+        let tells = |name: &HeaderName, value: &HeaderValue| {
+            self.find(value.as_bytes()).is_some() || lower.find(name.as_str().as_bytes()).is_some()
+        };
+        let telling = headers.iter().filter(|(name, value)| tells(name, value));
         let telling: Vec<_> = telling.map(|(name, _)| name.clone()).collect();
         for name in telling {
             headers.remove(name);
         }
     }
 
-    /// The same text, with something else wherever the key is.
-    pub(super) fn hide_in(&self, text: &[u8]) -> Vec<u8> {
-        let (mut hidden, mut rest) = (Vec::with_capacity(text.len()), text);
-        while let Some(at) = self.find(rest) {
-            hidden.extend_from_slice(&rest[..at]);
-            hidden.extend_from_slice(HIDDEN);
-            rest = &rest[at + self.key.len()..];
-        }
-        hidden.extend_from_slice(rest);
-        hidden
+    /// Hides the key in a text that comes in pieces.
+    pub(super) fn veil(&self) -> Veil<'_> {
+        Veil { secret: self, held: Vec::new() }
     }
 
     fn find(&self, text: &[u8]) -> Option<usize> {
         // An API without a key has nothing to hide.
         let window = Some(self.key.len()).filter(|length| *length > 0)?;
         text.windows(window).position(|window| window == self.key)
+    }
+
+    /// How much of the end of a text can be the beginning of the key.
+    fn begun(&self, text: &[u8]) -> usize {
+        let longest = self.key.len().saturating_sub(1).min(text.len());
+        (1..=longest).rev().find(|length| self.key.starts_with(&text[text.len() - length..])).unwrap_or(0)
+    }
+}
+
+/// What a text in pieces goes past. It holds back only what can be the beginning of the key.
+pub(super) struct Veil<'a> {
+    secret: &'a Secret,
+    held: Vec<u8>,
+}
+
+impl Veil<'_> {
+    /// What can be shown after this piece.
+    pub(super) fn pass(&mut self, piece: Bytes) -> Bytes {
+        let whole =
+            if self.held.is_empty() { piece } else { [std::mem::take(&mut self.held).as_slice(), &piece].concat().into() };
+        let (mut hidden, mut rest) = (Vec::new(), whole.clone());
+        while let Some(at) = self.secret.find(&rest) {
+            hidden.extend_from_slice(&rest[..at]);
+            hidden.extend_from_slice(HIDDEN);
+            rest = rest.slice(at + self.secret.key.len()..);
+        }
+        let shown = rest.len() - self.secret.begun(&rest);
+        self.held = rest[shown..].to_vec();
+        if hidden.is_empty() {
+            return rest.slice(..shown);
+        }
+        hidden.extend_from_slice(&rest[..shown]);
+        hidden.into()
+    }
+
+    /// What was held back and is not the key, since the text has ended. A text that breaks off has no such end.
+    pub(super) fn end(self) -> Bytes {
+        self.held.into()
     }
 }
 
@@ -69,22 +105,52 @@ mod tests {
         Secret::new("sk-1").expect("it can be sent")
     }
 
+    /// What is shown of a text in these pieces.
+    fn shown(secret: &Secret, pieces: &[&[u8]]) -> String {
+        let mut veil = secret.veil();
+        let mut shown: Vec<u8> = pieces.iter().flat_map(|piece| veil.pass(Bytes::copy_from_slice(piece))).collect();
+        shown.extend(veil.end());
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
     #[test]
-    fn the_key_is_hidden_wherever_it_stands_and_nothing_else_is() {
-        for (text, expected) in [
-            ("", ""),
-            ("nothing of it, sk-", "nothing of it, sk-"),
-            ("sk-1", "[hidden]"),
-            ("a sk-1sk-1 b sk-", "a [hidden][hidden] b sk-"),
+    fn the_key_is_hidden_wherever_it_stands_and_however_it_is_cut_and_nothing_else_is() {
+        let repeated = Secret::new("aab-aab").expect("it can be sent");
+        for (secret, text, expected) in [
+            (&secret(), "", ""),
+            (&secret(), "nothing of it, sk-", "nothing of it, sk-"),
+            (&secret(), "sk-1", "[hidden]"),
+            (&secret(), "a sk-1sk-1 b sk-", "a [hidden][hidden] b sk-"),
+            (&secret(), "sk-sk-sk-1-1", "sk-sk-[hidden]-1"),
+            (&repeated, "aaab-aab-aab aab-aa", "a[hidden]-aab aab-aa"),
         ] {
-            assert_eq!(String::from_utf8_lossy(&secret().hide_in(text.as_bytes())), expected, "{text}");
+            let bytes = text.as_bytes();
+            for first in 0..=bytes.len() {
+                for second in first..=bytes.len() {
+                    let pieces = [&bytes[..first], &bytes[first..second], &bytes[second..]];
+                    assert_eq!(shown(secret, &pieces), expected, "{text} cut at {first} and {second}");
+                }
+            }
+            let each: Vec<&[u8]> = bytes.chunks(1).collect();
+            assert_eq!(shown(secret, &each), expected, "{text} byte by byte");
         }
+    }
+
+    #[test]
+    fn a_piece_that_does_not_end_like_the_key_begins_is_shown_at_once() {
+        let secret = secret();
+        let mut veil = secret.veil();
+        assert_eq!(veil.pass(Bytes::from_static(b"data: first\n\n")), "data: first\n\n");
+        assert_eq!(veil.pass(Bytes::from_static(b"data: sk-")), "data: ");
+        assert_eq!(veil.pass(Bytes::from_static(b"1\n")), "[hidden]\n");
     }
 
     #[test]
     fn headers_that_tell_the_key_are_gone() {
         let mut headers = HeaderMap::new();
-        for (name, value) in [("x-echo", "Bearer sk-1"), ("x-fine", "sk-2"), ("x-both", "fine"), ("x-both", "sk-1")] {
+        for (name, value) in
+            [("x-echo", "Bearer sk-1"), ("x-fine", "sk-2"), ("x-both", "fine"), ("x-both", "sk-1"), ("x-sk-1", "")]
+        {
             headers.append(name, HeaderValue::from_static(value));
         }
         secret().hide_in_headers(&mut headers);
@@ -93,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_empty_key_hides_nothing_and_no_debug_shows_one() {
-        assert_eq!(Secret::new("").expect("empty").hide_in(b"text"), b"text");
+        assert_eq!(shown(&Secret::new("").expect("empty"), &[b"te", b"xt"]), "text");
         assert!(!format!("{:?} {:?}", secret(), secret().bearer()).contains("sk-1"));
         assert!(Secret::new("sk\n1").is_err());
     }

@@ -110,6 +110,8 @@ impl Prepared {
                     api_key: wish.api_key.clone(),
                     token: self.token.clone(),
                     budget: wish.token_budget,
+                    hosted_tools: settings.hosted_tools,
+                    tell_removed: Box::new(say_removed),
                 })
                 .map_err(failed)?,
             ),
@@ -138,7 +140,7 @@ impl Prepared {
                 private_folder(path).map_err(unusable)?;
             }
             let base = config.as_ref().map(fs_err::read_to_string).transpose().map_err(unusable)?;
-            let text = codex_config::config(base.as_deref(), settings.broker.is_some())?;
+            let text = codex_config::config(base.as_deref(), settings.broker.is_some(), settings.hosted_tools)?;
             folder.put(inside::CONFIG, text.as_bytes())?;
         }
         if stdin == Stdin::File {
@@ -174,6 +176,11 @@ impl Prepared {
 /// A person finds out from the run what its agent asked for.
 fn say_refused(refusal: &Refusal) {
     crate::say(&format!("refused {}:{} ({})", refusal.host, refusal.port, refusal.reason));
+}
+
+/// A person finds out that a request was changed, and what to set if it should not be.
+fn say_removed(what: &str) {
+    crate::say(&format!("removed {what} from requests to the model (hosted tools are not allowed)"));
 }
 
 /// How much of the output an earlier codex-docker has handed on: the length of the file that is our stdout, if it is one.

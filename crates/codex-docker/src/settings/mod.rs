@@ -8,6 +8,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use model::container::HostedTools;
 use uuid::Uuid;
 
 use self::values::{absolute, bytes, count, cpus, labels, list, mapped};
@@ -149,6 +150,8 @@ pub struct Settings {
     pub caller: Caller,
     /// What it sees of the network.
     pub network: Network,
+    /// Whether the model's API may act elsewhere for it.
+    pub hosted_tools: HostedTools,
     /// What it may use.
     pub limits: Limits,
     /// Codex's own folder; none where there is none to share.
@@ -182,6 +185,7 @@ impl Settings {
             default.map(CodexHome::Shared)
         });
         let broker = broker(&get, codex_home.as_ref())?;
+        let network = network(&get)?;
         Ok(Self {
             image: get("IMAGE_NAME").unwrap_or(DEFAULT_IMAGE).to_owned(),
             labels: labels("CODEX_DOCKER_LABELS", get("CODEX_DOCKER_LABELS").unwrap_or_default())?,
@@ -190,7 +194,8 @@ impl Settings {
                 Some("caller") => ContainerUser::Caller,
                 Some(other) => return Err(values::unusable("CODEX_DOCKER_USER", other, "`root` or `caller`")),
             },
-            network: network(&get)?,
+            hosted_tools: hosted_tools(&get, &network)?,
+            network,
             limits: Limits {
                 memory: get("CODEX_DOCKER_MEMORY").map(|text| bytes("CODEX_DOCKER_MEMORY", text)).transpose()?,
                 cpus: get("CODEX_DOCKER_CPUS").map(|text| cpus("CODEX_DOCKER_CPUS", text)).transpose()?,
@@ -296,6 +301,15 @@ fn network<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Network, Failur
                 .hint("set CODEX_DOCKER_NETWORK=allow, or leave the list out"))
         }
         (Some(other), _) => Err(values::unusable("CODEX_DOCKER_NETWORK", other, "`open`, `none` or `allow`")),
+    }
+}
+
+/// Unless it is said, what has no open network of its own does not get one by way of the model's API.
+fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -> Result<HostedTools, Failure> {
+    match (get("CODEX_DOCKER_HOSTED_TOOLS"), network) {
+        (Some("allow"), _) | (None, Network::Open) => Ok(HostedTools::Allow),
+        (Some("deny"), _) | (None, Network::None | Network::Allow(_)) => Ok(HostedTools::Deny),
+        (Some(other), _) => Err(values::unusable("CODEX_DOCKER_HOSTED_TOOLS", other, "`allow` or `deny`")),
     }
 }
 

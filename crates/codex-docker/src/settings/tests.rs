@@ -110,12 +110,27 @@ fn sizes_and_counts_have_their_usual_forms() {
 }
 
 #[test]
+fn hosted_tools_are_denied_without_an_open_network_unless_they_are_allowed() {
+    for (network, said, expected) in [
+        ("open", "", HostedTools::Allow),
+        ("none", "", HostedTools::Deny),
+        ("allow", "", HostedTools::Deny),
+        ("none", "allow", HostedTools::Allow),
+        ("open", "deny", HostedTools::Deny),
+    ] {
+        let settings = read(&[("CODEX_DOCKER_NETWORK", network), ("CODEX_DOCKER_HOSTED_TOOLS", said)]).expect("sound");
+        assert_eq!(settings.hosted_tools, expected, "{network} {said}");
+    }
+}
+
+#[test]
 fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
     for (name, value) in [
         ("CONTAINER_NAME", "-x"),
         ("CONTAINER_NAME", "a b"),
         ("CODEX_DOCKER_USER", "somebody"),
         ("CODEX_DOCKER_NETWORK", "some"),
+        ("CODEX_DOCKER_HOSTED_TOOLS", "some"),
         ("CODEX_DOCKER_MEMORY", "lots"),
         ("CODEX_DOCKER_MEMORY", "1k"),
         ("CODEX_DOCKER_MEMORY", "99999999999t"),

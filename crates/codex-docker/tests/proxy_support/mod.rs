@@ -13,6 +13,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Request, Response};
 use hyper_util::rt::TokioIo;
+use model::container::HostedTools;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::mpsc;
 
@@ -140,9 +141,28 @@ impl Stage {
 
     /// A broker whose model is said to be at this address.
     pub(crate) fn before(model: Model, upstream: String, budget: Option<u64>) -> Self {
+        Self::with(model, upstream, budget, HostedTools::Allow, |_| {})
+    }
+
+    /// A broker whose settings are all chosen.
+    pub(crate) fn with(
+        model: Model,
+        upstream: String,
+        budget: Option<u64>,
+        hosted_tools: HostedTools,
+        tell_removed: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (socket, token) = (folder.path().join("broker"), new_token());
-        let settings = BrokerSettings { socket: socket.clone(), upstream, api_key: KEY.to_owned(), token: token.clone(), budget };
+        let settings = BrokerSettings {
+            socket: socket.clone(),
+            upstream,
+            api_key: KEY.to_owned(),
+            token: token.clone(),
+            budget,
+            hosted_tools,
+            tell_removed: Box::new(tell_removed),
+        };
         Self { broker: Broker::start(settings).expect("it starts"), model, token, socket, _folder: folder }
     }
 
@@ -158,8 +178,10 @@ pub(crate) async fn ask(socket: &Path, what: &str, token: &str, body: &str) -> R
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     tokio::spawn(connection);
     let (method, path) = what.split_once(' ').expect("a method and a path");
-    let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:8317").header("x-mine", "kept");
+    let request = Request::builder().method(method).uri(path).header("host", "127.0.0.1:8317").header("x-codex-mine", "kept");
     let request = request.header("authorization", format!("Bearer {token}")).header("accept-encoding", "gzip");
+    let request =
+        request.header("content-type", "application/json").header("openai-organization", "org-evil").header("cookie", "a=b");
     let request = request.header("connection", "x-hop").header("x-hop", "dropped").header("proxy-anything", "dropped");
     sender.send_request(request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("sound")).await.expect("answered")
 }

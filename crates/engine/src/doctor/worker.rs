@@ -9,13 +9,17 @@ use model::codex::{CodexVersion, printable_line};
 use model::container::{ContainerCheck, ContainerImage};
 
 use super::{Finding, Level};
-use crate::config::Config;
+use crate::config::{Broker, Config};
 use crate::exec::{CommandSpec, Tool};
 use crate::store::{CodexHome, Layout};
 use crate::worker::{self, Login, Worker, WorkerKind};
 
 /// Variables that log Codex in without a login.
 const KEYS: [&str; 2] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
+
+/// What cannot be done where Codex speaks to the model without a broker.
+const NOT_ENFORCED: &str = "without an API key and the broker, the server cannot stop an agent from using web search and other tools of \
+                            the model's provider, whatever the network setting; `login --with-api-key` enforces it";
 
 /// How long Codex may take to say whether it is logged in.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -86,14 +90,32 @@ fn image(image: &ContainerImage) -> Finding {
 /// The login that runs in containers use.
 fn stored_login(config: &Config) -> Finding {
     if let Some(finding) = key_of_the_environment(config) {
-        return finding;
+        return if config.environment.contains_key(OsStr::new(KEYS[0])) {
+            behind_broker(finding, config)
+        } else {
+            finding.hint(NOT_ENFORCED)
+        };
     }
     match Login::stored(&CodexHome::at(&Layout::new(&config.home))) {
-        Ok(Some(login)) => Finding::new("login", Level::Ok, format!("Codex is logged in with {}", login.describe())),
+        Ok(Some(login)) => {
+            let finding = Finding::new("login", Level::Ok, format!("Codex is logged in with {}", login.describe()));
+            match login {
+                Login::ApiKey(_) => behind_broker(finding, config),
+                Login::Account { .. } => finding.hint(NOT_ENFORCED),
+            }
+        }
         Ok(None) => Finding::new("login", Level::Warning, "Codex is not logged in")
             .hint("`codex-orchestrator login`, or set CODEX_API_KEY where the server is started"),
         Err(error) => Finding::new("login", Level::Failure, format!("the stored login cannot be read: {error}"))
             .hint("log in again: codex-orchestrator login"),
+    }
+}
+
+/// A key stays behind the broker, unless that is switched off.
+fn behind_broker(finding: Finding, config: &Config) -> Finding {
+    match config.broker {
+        Broker::On => finding,
+        Broker::Off => finding.hint(NOT_ENFORCED),
     }
 }
 
@@ -203,6 +225,9 @@ mod tests {
         Login::store_key(&home, "sk-test-1234").expect("stored");
         let finding = stored_login(&config);
         assert!(finding.level == Level::Ok && !finding.found.contains("sk-test"), "{finding:?}");
+        assert!(finding.hints.is_empty(), "behind a broker, all that is set is enforced: {finding:?}");
+        let without_broker = Config { broker: Broker::Off, ..config.clone() };
+        assert_eq!(stored_login(&without_broker).hints, [NOT_ENFORCED]);
         home.write_login(b"{").expect("written");
         assert_eq!(stored_login(&config).level, Level::Failure);
     }

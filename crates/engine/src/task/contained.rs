@@ -41,7 +41,10 @@ const BUNDLE_LIMIT_BYTES: u64 = 1 << 30;
 /// How codex-docker begins the line on stderr about a host that was refused.
 const REFUSED: &[u8] = b"codex-docker: refused ";
 
-/// How many refused hosts a run's notes name.
+/// How codex-docker begins the line on stderr about something that was taken out of requests to the model.
+const REMOVED: &[u8] = b"codex-docker: removed ";
+
+/// How many refused hosts, and how many things that were removed, a run's notes name.
 const MAX_REFUSED: usize = 20;
 
 /// How many of them are told apart at all: an agent can think of as many as it likes.
@@ -319,27 +322,46 @@ fn before(task: &TaskRecord) -> Option<&model::run::RunRecord> {
     task.runs.iter().rev().nth(1)
 }
 
-/// The hosts that a run was refused, as notes.
-pub(super) async fn refused_hosts(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
-    let mut refused = BTreeSet::new();
-    let mut first = Vec::new();
+/// What a run was refused, as notes: hosts, and what its requests to the model may not ask for.
+pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
+    let (mut hosts, mut removed) = (Told::default(), Told::default());
     let mut tail = Tail::from(files.stderr(), 0);
     while tail
         .read(|line| {
             let LineContent::Whole(line) = line.content else { return };
-            let Some(rest) = line.strip_prefix(REFUSED).filter(|_| refused.len() < MAX_TOLD_APART) else { return };
-            let said = printable_line(&redactor.mask(&String::from_utf8_lossy(rest)), REFUSED_LENGTH);
-            if refused.insert(said.clone()) && first.len() < MAX_REFUSED {
-                first.push(format!("the network refused {said}"));
+            if let Some(rest) = line.strip_prefix(REFUSED) {
+                hosts.tell("the network refused", rest, redactor);
+            } else if let Some(rest) = line.strip_prefix(REMOVED) {
+                removed.tell("codex-docker removed", rest, redactor);
             }
         })
         .await?
     {}
-    let more = refused.len() - first.len();
-    if more > 0 {
-        first.push(format!("the network refused {more} more hosts"));
+    let more = hosts.more().map(|more| format!("the network refused {more} more hosts"));
+    Ok([hosts.first, more.into_iter().collect(), removed.first].concat())
+}
+
+/// Lines of one kind, each told once.
+#[derive(Default)]
+struct Told {
+    all: BTreeSet<String>,
+    first: Vec<String>,
+}
+
+impl Told {
+    fn tell(&mut self, how: &str, rest: &[u8], redactor: &Redactor) {
+        if self.all.len() >= MAX_TOLD_APART {
+            return;
+        }
+        let said = printable_line(&redactor.mask(&String::from_utf8_lossy(rest)), REFUSED_LENGTH);
+        if self.all.insert(said.clone()) && self.first.len() < MAX_REFUSED {
+            self.first.push(format!("{how} {said}"));
+        }
     }
-    Ok(first)
+
+    fn more(&self) -> Option<usize> {
+        Some(self.all.len() - self.first.len()).filter(|more| *more > 0)
+    }
 }
 
 /// Whether a run's work lies in a container's repository.
@@ -358,7 +380,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let files = RunFiles::new(folder.path(), RunNumber::FIRST);
         fs_err::write(files.stderr(), stderr).expect("written");
-        refused_hosts(&files, &Redactor::new(["hunter2".to_owned()])).await.expect("readable")
+        refusals(&files, &Redactor::new(["hunter2".to_owned()])).await.expect("readable")
     }
 
     #[tokio::test]
@@ -369,6 +391,14 @@ mod tests {
             ["the network refused evil.example:443 (not on the list of allowed hosts)", "the network refused ***.example:80"];
         assert_eq!(refused(&stderr).await, expected);
         assert!(refused("").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_was_removed_from_requests_to_the_model_is_noted_too() {
+        let stderr = "codex-docker: removed the hosted tool `web_search` from requests to the model\ncodex-docker: refused a.example:443\n";
+        let expected =
+            ["the network refused a.example:443", "codex-docker removed the hosted tool `web_search` from requests to the model"];
+        assert_eq!(refused(&stderr.repeat(2)).await, expected);
     }
 
     #[tokio::test]

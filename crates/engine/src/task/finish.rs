@@ -15,7 +15,7 @@ use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
 
 use super::TaskSlot;
-use super::contained::{refused_hosts, was_contained};
+use super::contained::{refusals, was_contained};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
 use crate::crash::{self, CrashPoint};
@@ -69,7 +69,7 @@ impl Inner {
             crate::engine::blocking(move || cut_zeros(&journal)).await?;
         }
         let outcome = if is_torn { without_power(outcome) } else { outcome };
-        let refused = if contained { refused_hosts(files, &redactor).await? } else { vec![] };
+        let refused = if contained { refusals(files, &redactor).await? } else { vec![] };
         let checked = if is_torn { self.check_cut_off(&task).await } else { vec![] };
         let snapshot = self.snapshot(&task, run, last_message.as_deref(), contained).await;
         crash::point(CrashPoint::Committed);

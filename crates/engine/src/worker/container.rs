@@ -143,6 +143,7 @@ impl ContainerRun<'_> {
         set("CODEX_DOCKER_NETWORK", settings.network.as_str().into());
         for (name, value) in [
             ("IMAGE_NAME", self.image.map(str::to_owned)),
+            ("CODEX_DOCKER_HOSTED_TOOLS", settings.hosted_tools.map(|wish| wish.as_str().to_owned())),
             ("CODEX_DOCKER_MODEL_URL", self.model_url.map(str::to_owned)),
             ("CODEX_DOCKER_MEMORY", settings.memory.clone()),
             ("CODEX_DOCKER_CPUS", settings.cpus.map(|cpus| cpus.to_string())),

@@ -9,4 +9,4 @@ mod settings;
 pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus};
 pub use host::HostPattern;
 pub use image::ImageUsage;
-pub use settings::{ContainerNetwork, ContainerSettings, ContainerUser, EditContainer};
+pub use settings::{ContainerNetwork, ContainerSettings, ContainerUser, EditContainer, HostedTools};

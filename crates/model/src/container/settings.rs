@@ -67,6 +67,26 @@ impl ContainerNetwork {
     }
 }
 
+/// Whether the model's API may act elsewhere for a run: search the web, fetch addresses, reach MCP servers, run containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum HostedTools {
+    /// Requests to the model pass unchanged.
+    Allow,
+    /// Codex does not offer such tools, and the broker removes them from requests.
+    Deny,
+}
+
+impl HostedTools {
+    /// The word of the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
 /// How an environment's container is made. What is left out is the server's default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerSettings {
@@ -85,6 +105,9 @@ pub struct ContainerSettings {
     /// The hosts that it may reach, where the network is `allow`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allow_hosts: Vec<HostPattern>,
+    /// Whether the model's API may act elsewhere; if omitted, only where the network is `open`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosted_tools: Option<HostedTools>,
     /// The memory that it may use, such as `4g`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory: Option<String>,
@@ -123,6 +146,10 @@ pub struct EditContainer {
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
     pub allow_hosts: Option<Option<Vec<String>>>,
+    /// `allow` or `deny`; if null, hosted tools are allowed only where the network is `open`.
+    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub hosted_tools: Option<Option<String>>,
     /// A size such as `512m` or `4g`.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -166,6 +193,9 @@ impl ContainerSettings {
         }
         if let Some(hosts) = edit.allow_hosts {
             self.allow_hosts = hosts_of(&hosts.unwrap_or_default())?;
+        }
+        if let Some(hosted_tools) = edit.hosted_tools {
+            self.hosted_tools = hosted_tools.as_deref().map(hosted_tools_of).transpose()?;
         }
         if let Some(memory) = edit.memory {
             self.memory = memory.as_deref().map(memory_size).transpose()?;
@@ -233,6 +263,14 @@ fn network_of(text: &str) -> Result<ContainerNetwork, Problem> {
         other => {
             Err(refused(format!("`{}` is no network for a container", shown(other))).hint("it takes `open`, `none` or `allow`"))
         }
+    }
+}
+
+fn hosted_tools_of(text: &str) -> Result<HostedTools, Problem> {
+    match text {
+        "allow" => Ok(HostedTools::Allow),
+        "deny" => Ok(HostedTools::Deny),
+        other => Err(refused(format!("invalid value `{}` for hosted tools", shown(other))).hint("use `allow` or `deny`")),
     }
 }
 
@@ -311,6 +349,15 @@ mod tests {
     }
 
     #[test]
+    fn hosted_tools_depend_on_the_network_unless_they_are_set() {
+        let unset = edited(&ContainerSettings::default(), json!({ "network": "none" })).expect("sound");
+        assert_eq!(unset.hosted_tools, None);
+        let allowed = edited(&unset, json!({ "hosted_tools": "allow" })).expect("sound");
+        assert_eq!(allowed.hosted_tools, Some(HostedTools::Allow));
+        assert_eq!(edited(&allowed, json!({ "hosted_tools": null })).expect("sound"), unset);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_the_form_it_should_have() {
         for edit in [
             json!({ "image": "-v" }),
@@ -319,6 +366,7 @@ mod tests {
             json!({ "image": "a", "dockerfile": "/d" }),
             json!({ "user": "somebody" }),
             json!({ "network": "some" }),
+            json!({ "hosted_tools": "some" }),
             json!({ "memory": "lots" }),
             json!({ "memory": "16m" }),
             json!({ "memory": "99999999999t" }),

@@ -21,7 +21,8 @@ use super::form::{Field, Form, Kind, Typed, Wrong};
 const FORGET: &str = "forget:";
 
 const VARIABLES: &[&str] = &["variables", "secret_name", "secret_value"];
-const CONTAINER: &[&str] = &["image", "dockerfile", "user", "network", "allow_hosts", "memory", "cpus", "pids", "token_budget"];
+const CONTAINER: &[&str] =
+    &["image", "dockerfile", "user", "network", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget"];
 const RUNS: &[&str] = &["max_runs", "retries", "resume_interrupted", "model", "effort"];
 const FORGE: &[&str] = &["forge_kind", "forge_project", "forge_api", "forge_token"];
 
@@ -39,6 +40,7 @@ pub(super) fn filled(one: &EnvironmentView) -> Typed {
     typed.set("user", container.user.as_str());
     typed.set("network", container.network.as_str());
     typed.set("allow_hosts", lines(container.allow_hosts.iter().map(|host| host.as_str().to_owned()).collect()));
+    typed.set("hosted_tools", container.hosted_tools.map_or("", model::container::HostedTools::as_str));
     typed.set("memory", container.memory.clone().unwrap_or_default());
     typed.set("cpus", number(container.cpus.map(|cpus| cpus.to_string())));
     typed.set("pids", number(container.pids.map(|pids| pids.to_string())));
@@ -124,7 +126,8 @@ fn container(form: Form<'_>, defaults: &Defaults) -> Markup {
         (form.field(Field::new("dockerfile", "Or a Dockerfile to build it from", Kind::Code).empty("none").help("An absolute path on the server's machine.")))
         (form.choice("user", "User", "Root can install packages.", &[("root", "root of the container"), ("caller", "the server's own user")]))
         (form.choice("network", "Network", "", &[("open", "open: everything but other containers"), ("none", "none: only the model"), ("allow", "allow: the model and the hosts below")]))
-        (form.field(Field::new("allow_hosts", "Hosts that it may reach", Kind::Lines).empty("example.com").help("One on a line, where the network is “allow”: example.com, *.example.org, example.net:8443")))
+        (form.field(Field::new("allow_hosts", "Hosts that it may reach", Kind::Lines).empty("example.com").help("One on a line, where the network is “allow”: example.com, *.example.org, example.net:8443. A host on the server's own networks also needs its address and port: 10.0.0.5:4873")))
+        (form.choice("hosted_tools", "The model's own tools", "Web search, fetching URLs and other tools that run at the model's provider. With an account login, the server cannot enforce “deny”.", &[("", "allowed only if the network is open"), ("allow", "allow"), ("deny", "deny")]))
         (form.field(Field::new("memory", "Memory", Kind::Code).empty("half of the machine's").help("As in 512m or 4g.")))
         (form.field(Field::new("cpus", "Processors", Kind::Code).empty("all").help("As in 2 or 0.5.")))
         (form.field(Field::new("pids", "Processes and threads", Kind::Number).empty("4096").help("At least 64.")))
@@ -224,6 +227,7 @@ fn read_container(typed: &Typed, wrong: &mut Wrong) -> EditContainer {
         user: Some(typed.given("user")),
         network: Some(typed.given("network")),
         allow_hosts: Some(Some(hosts.clone())),
+        hosted_tools: Some(typed.given("hosted_tools")),
         memory: Some(typed.given("memory")),
         cpus: Some(number(typed, wrong, "cpus")),
         pids: Some(number(typed, wrong, "pids")),
@@ -235,6 +239,7 @@ fn read_container(typed: &Typed, wrong: &mut Wrong) -> EditContainer {
         ("dockerfile", EditContainer { dockerfile: edit.dockerfile.clone(), ..one() }),
         ("user", EditContainer { user: edit.user.clone(), ..one() }),
         ("network", EditContainer { network: edit.network.clone(), ..one() }),
+        ("hosted_tools", EditContainer { hosted_tools: edit.hosted_tools.clone(), ..one() }),
         ("memory", EditContainer { memory: edit.memory.clone(), ..one() }),
         ("cpus", EditContainer { cpus: edit.cpus, ..one() }),
         ("pids", EditContainer { pids: edit.pids, ..one() }),
@@ -326,6 +331,7 @@ mod tests {
             ("user", "nobody"),
             ("network", "some"),
             ("allow_hosts", "example.com"),
+            ("hosted_tools", "some"),
             ("memory", "lots"),
             ("cpus", "two"),
             ("cpus", "0"),

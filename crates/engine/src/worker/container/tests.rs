@@ -88,6 +88,7 @@ fn the_tasks_folders_and_the_environments_limits_are_said_by_variables() {
     stage.settings.memory = Some("4g".to_owned());
     stage.settings.cpus = Some(1.5);
     stage.settings.token_budget = Some(1000);
+    stage.settings.hosted_tools = Some(model::container::HostedTools::Deny);
     stage.settings.image = Some("mine:1".to_owned());
     for (name, expected) in [
         ("CODEX_DOCKER_LABELS", format!("home=/h/o%2Cx,task={TASK},run=2/3")),
@@ -102,6 +103,7 @@ fn the_tasks_folders_and_the_environments_limits_are_said_by_variables() {
         ("CODEX_DOCKER_CPUS", "1.5".to_owned()),
         ("CODEX_DOCKER_PIDS", "300".to_owned()),
         ("CODEX_DOCKER_TOKEN_BUDGET", "1000".to_owned()),
+        ("CODEX_DOCKER_HOSTED_TOOLS", "deny".to_owned()),
         ("IMAGE_NAME", "mine:1".to_owned()),
         ("DOCKER_HOST", "unix:///d".to_owned()),
     ] {

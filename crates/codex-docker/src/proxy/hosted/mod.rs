@@ -1,0 +1,87 @@
+//! What a request may ask of the model's API when the network of its run is closed.
+//!
+//! The API can do more than think: it fetches addresses, searches the web, speaks to MCP servers, runs containers and keeps files.
+//! For a run without a network all of that would be one. Invariant: what leaves here was parsed and written again, offers only
+//! tools that run in the container, and names no address and nothing stored elsewhere. Lists say what passes, not what is removed.
+
+mod json;
+mod policy;
+mod removed;
+
+use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use hyper::{HeaderMap, StatusCode};
+
+use self::json::Json;
+use self::policy::Policy;
+pub(super) use self::removed::{Notes, Removed};
+
+/// A request that cannot be checked, and why.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unchecked {
+    #[error("requests with a Content-Encoding are not accepted: send the body uncompressed")]
+    Encoded,
+    #[error("requests need the Content-Type application/json")]
+    NotJson,
+    #[error("the request is not an object in JSON that can be checked: {0}")]
+    Unreadable(String),
+    #[error("models that search the web are not allowed by this repository's settings")]
+    SearchModel,
+}
+
+impl Unchecked {
+    /// The status of the answer.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Encoded | Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Unreadable(_) => StatusCode::BAD_REQUEST,
+            Self::SearchModel => StatusCode::FORBIDDEN,
+        }
+    }
+
+    /// Stable, for programs.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Encoded | Self::NotJson | Self::Unreadable(_) => "request_not_checked",
+            Self::SearchModel => "hosted_tools_denied",
+        }
+    }
+}
+
+/// A request that was checked.
+#[derive(Debug)]
+pub(super) struct Checked {
+    /// What is sent instead.
+    pub(super) body: Vec<u8>,
+    /// What it no longer has.
+    pub(super) removed: Vec<Removed>,
+}
+
+/// Whether the headers announce something that can be checked.
+pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unchecked> {
+    let encodings = headers.get_all(CONTENT_ENCODING).iter();
+    if encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Unchecked::Encoded);
+    }
+    let mut types = headers.get_all(CONTENT_TYPE).iter().map(|kind| kind.to_str().unwrap_or_default().to_ascii_lowercase());
+    let kind = types.next().unwrap_or_default();
+    let (kind, parameter) = kind.split_once(';').unwrap_or((&kind, ""));
+    let is_json = kind.trim() == "application/json" && matches!(parameter.trim(), "" | "charset=utf-8" | "charset=\"utf-8\"");
+    if is_json && types.next().is_none() { Ok(()) } else { Err(Unchecked::NotJson) }
+}
+
+/// Takes out of a request whatever the API would do or look up elsewhere. `path` is that of the request.
+pub(super) fn check(path: &str, body: &[u8]) -> Result<Checked, Unchecked> {
+    let json = Json::parse(body).map_err(|error| Unchecked::Unreadable(error.to_string()))?;
+    let Json::Object(request) = json else { return Err(Unchecked::Unreadable("it is something else".to_owned())) };
+    let model = request.get("model").and_then(Json::as_text).unwrap_or_default();
+    if model.to_ascii_lowercase().contains("search") {
+        return Err(Unchecked::SearchModel);
+    }
+    let mut policy = Policy::default();
+    let request = policy.request(request, path);
+    let body = serde_json::to_vec(&Json::Object(request)).map_err(|error| Unchecked::Unreadable(error.to_string()))?;
+    Ok(Checked { body, removed: policy.removed() })
+}
+
+#[cfg(test)]
+mod tests;
