@@ -44,11 +44,15 @@ async fn over_tcp_a_client_needs_the_token() {
 async fn another_sites_page_gets_nowhere() {
     let home = TestHome::started(BINARY).await;
     let address = home.tcp_address().await;
+    let port = address.rsplit_once(':').expect("a port").1;
     let token = format!("Authorization: Bearer {}\r\nConnection: close", home.token());
     let ask = async |line: &str, lines: &str| raw(&address, &format!("{line} HTTP/1.1\r\n{token}{lines}")).await;
     assert_eq!(ask("GET /api/v1/status", &format!("\r\nHost: {address}")).await, 200);
     for (lines, expect) in [
         ("\r\nHost: evil.example".to_owned(), 403),
+        (format!("\r\nHost: [::1]x:{port}"), 400),
+        (format!("\r\nHost: 127.0.0.1:0{port}"), 400),
+        (format!("\r\nHost: localhost:+{port}"), 400),
         (format!("\r\nHost: {address}\r\nOrigin: null"), 403),
         (format!("\r\nHost: {address}\r\nOrigin: http://evil.example"), 403),
         (format!("\r\nHost: {address}\r\nHost: {address}"), 400),
@@ -66,7 +70,7 @@ async fn another_sites_page_gets_nowhere() {
 #[tokio::test]
 async fn the_socket_and_the_token_are_for_their_owner_alone() {
     let home = TestHome::started(BINARY).await;
-    for file in [home.socket(), home.path().join("token")] {
+    for file in [home.socket(), home.path().join("token"), home.path().join("pages-host")] {
         let mode = fs_err::metadata(&file).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());
     }

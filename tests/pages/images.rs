@@ -253,9 +253,9 @@ async fn what_cannot_be_taken_is_said_on_a_page_however_much_it_is() {
         assert!(!said.contains("<b>x"), "{said}");
     }
     // A client that reads nothing before it has sent everything is answered too.
-    let address = plain.url.strip_prefix("http://").expect("no https here");
+    let (host, address) = (plain.url.strip_prefix("http://").expect("no https here"), home.tcp_address().await);
     let head = format!(
-        "POST /tasks HTTP/1.1\r\nHost: {address}\r\nCookie: {}\r\nContent-Type: multipart/form-data; boundary=b\r\n\
+        "POST /tasks HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nContent-Type: multipart/form-data; boundary=b\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n",
         plain.cookie,
         huge.len()

@@ -8,6 +8,7 @@ mod images;
 mod list;
 mod lost;
 mod notices;
+mod own_name;
 mod repositories;
 mod retry;
 mod review;

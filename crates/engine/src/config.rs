@@ -242,6 +242,23 @@ impl Config {
         Ok(config)
     }
 
+    /// The names at which other programs could get the session cookies of the pages: browsers send a cookie to every port of the
+    /// name that set it. The pages' own name on this machine is none of them, since nobody else knows it.
+    pub fn names_for_every_port(&self) -> Vec<String> {
+        let address = self.listen.map(|listen| listen.ip().to_canonical());
+        let address = address.filter(|address| !address.is_loopback() && !address.is_unspecified());
+        let public = self.notices.public_url.as_deref().and_then(|url| url.strip_prefix("https://"));
+        let public = public.and_then(|rest| rest.split(['/', ':']).next()).unwrap_or_default();
+        let is_local = |name: &str| matches!(name, "localhost" | "127.0.0.1" | "[::1]") || name.ends_with(".localhost");
+        let without_port = |host: &'_ String| match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name.to_owned(),
+            Some(_) | None => host.clone(),
+        };
+        let names = self.allowed_hosts.iter().map(without_port);
+        let names = names.filter(|name| !is_local(name) && !name.eq_ignore_ascii_case(public));
+        address.map(|address| address.to_string()).into_iter().chain(names).collect()
+    }
+
     /// Values that must not be shown.
     pub fn secret_values(&self) -> Vec<String> {
         let known = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN", "OPENAI_API_KEY"].into_iter().map(OsString::from);
@@ -358,6 +375,24 @@ mod tests {
         let flag = Overrides { worker: Some("flag".to_owned()), listen: Some("off".to_owned()), home: None };
         let flagged = load(folder.path(), toml, &[("ORCH_WORKER", "variable")], &flag).expect("sound");
         assert_eq!((flagged.worker.as_deref(), flagged.listen), (Some("flag"), None));
+    }
+
+    #[test]
+    fn names_whose_cookies_other_ports_get_are_known() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let names = |toml: &str| load(folder.path(), toml, &[], &Overrides::default()).expect("sound").names_for_every_port();
+        assert_eq!(names(""), [""; 0]);
+        assert_eq!(
+            names("listen = \"0.0.0.0:80\"\nallowed_hosts = [\"localhost:9000\", \"[::1]:9000\", \"a.localhost\"]"),
+            [""; 0]
+        );
+        assert_eq!(
+            names("listen = \"10.0.0.7:8080\"\nallowed_hosts = [\"box.lan:8080\", \"[fd00::1]\"]"),
+            ["10.0.0.7", "box.lan", "[fd00::1]"]
+        );
+        let public = "allowed_hosts = [\"Box.example\", \"b.example\"]\n[notify]\npublic_url = \"https://box.example:8443/x\"";
+        assert_eq!(names(public), ["b.example"]);
+        assert_eq!(names("allowed_hosts = [\"box.lan\"]\n[notify]\npublic_url = \"http://box.lan\""), ["box.lan"]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::config::Config;
 use crate::environment::EnvironmentSlot;
 use crate::git::Whitespace;
 pub(crate) use crate::inner::{Inner, blocking};
-use crate::sessions::SessionView;
+use crate::sessions::{Browser, SessionView};
 use crate::task::{Changes, PictureSide, ReviewState, TaskSlot};
 use crate::times::LineTimes;
 pub use surroundings::RunDefaults;
@@ -433,17 +433,32 @@ impl Engine {
         self.inner.sessions.code()
     }
 
-    /// Signs a browser in: the secret that it holds from then on, if the code is good.
-    pub fn sign_in(&self, code: &str, label: &str) -> Result<Option<String>, Problem> {
-        Ok(self.inner.sessions.redeem(&self.inner.home, code, label, jiff::Timestamp::now())?)
+    /// Whether this code would sign a browser in. The code stays valid.
+    pub fn is_sign_in_code(&self, code: &str) -> bool {
+        self.inner.sessions.is_code(code)
     }
 
-    /// Signs a browser in by the password: the secret that it holds from then on, if the password is right.
-    pub async fn sign_in_with_password(&self, password: Secret, label: &str) -> Result<Option<String>, Problem> {
-        if !self.inner.password.is(password).await? {
-            return Ok(None);
-        }
-        Ok(Some(self.inner.sessions.open_one(&self.inner.home, label, jiff::Timestamp::now())?))
+    /// Signs in a browser that calls itself `label` and came to the pages at `host`: the secret that it holds from then on, if the
+    /// code is good. The session is valid only at that host name.
+    pub fn sign_in(&self, code: &str, label: &str, host: &str) -> Result<Option<String>, Problem> {
+        let browser = Browser { label, host, now: jiff::Timestamp::now() };
+        Ok(self.inner.sessions.redeem(&self.inner.home, code, &browser)?)
+    }
+
+    /// Whether this is the password that signs browsers in.
+    pub async fn is_password(&self, password: Secret) -> Result<bool, Problem> {
+        self.inner.password.is(password).await
+    }
+
+    /// Signs in a browser that has shown otherwise that it may be, as [`Engine::sign_in`] does with a code.
+    pub fn begin_session(&self, label: &str, host: &str) -> Result<String, Problem> {
+        let browser = Browser { label, host, now: jiff::Timestamp::now() };
+        Ok(self.inner.sessions.open_one(&self.inner.home, &browser)?)
+    }
+
+    /// The host name of the pages on this machine, which only the owner of the home knows.
+    pub fn pages_host(&self) -> &str {
+        &self.inner.home.pages_host
     }
 
     /// Whether a password signs in.
@@ -456,9 +471,9 @@ impl Engine {
         self.inner.password.set(&self.inner.home, password).await
     }
 
-    /// Whether a browser with this secret is signed in.
-    pub fn is_signed_in(&self, secret: &str) -> bool {
-        self.inner.sessions.is_open(secret, jiff::Timestamp::now())
+    /// Whether a browser with this secret is signed in at this host name.
+    pub fn is_signed_in(&self, secret: &str, host: &str) -> bool {
+        self.inner.sessions.is_open(secret, host, jiff::Timestamp::now())
     }
 
     /// The browsers that are signed in, the newest first.

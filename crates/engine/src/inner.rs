@@ -191,7 +191,19 @@ impl Inner {
         *self.listen.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
+    /// Where browsers on this machine reach the pages of a server that listens on `address`.
+    fn pages(&self, address: SocketAddr) -> String {
+        let ip = address.ip().to_canonical();
+        if ip.is_loopback() || ip.is_unspecified() {
+            format!("http://{}:{}", self.home.pages_host, address.port())
+        } else {
+            // The name leads to the loopback, where this server does not listen.
+            format!("http://{address}")
+        }
+    }
+
     pub(crate) fn status(self: &Arc<Self>) -> ServerStatus {
+        let listen = *self.listen.lock().unwrap_or_else(PoisonError::into_inner);
         let tasks = self.tasks.all();
         let unfinished: Vec<_> = tasks.iter().map(|slot| slot.record()).filter(|record| record.last_run().is_active()).collect();
         let queued = unfinished.iter().filter(|record| record.last_run().phase == model::run::RunPhase::Queued).count();
@@ -202,7 +214,8 @@ impl Inner {
             worker: self.worker_status(),
             git: format!("{} ({})", self.git.version(), self.git.tool().path().display()),
             started_at: self.started_at,
-            listen: self.listen.lock().unwrap_or_else(PoisonError::into_inner).map(|address| address.to_string()),
+            listen: listen.map(|address| address.to_string()),
+            pages: listen.map(|address| self.pages(address)),
             environments: self.environments.all().len(),
             tasks: tasks.len(),
             active_runs: unfinished.len() - queued,

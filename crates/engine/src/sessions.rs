@@ -1,7 +1,7 @@
 //! Signing in to the pages: one-time codes that a terminal shows, and the sessions of browsers.
 //!
 //! A code is good for one browser and a few minutes, and dies with the server. A session lasts until it is revoked or 90 days are
-//! over. Invariant: neither a code nor a session's secret is kept; only their hashes are compared.
+//! over, and is valid only at the host name where it began. Invariant: neither a code nor a session's secret is kept; only their hashes are compared.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -48,6 +48,17 @@ pub struct SessionView {
     pub created_at: Timestamp,
 }
 
+/// A browser that signs in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Browser<'a> {
+    /// What it calls itself.
+    pub(crate) label: &'a str,
+    /// The host name that it signs in at, without a port.
+    pub(crate) host: &'a str,
+    /// When it signs in.
+    pub(crate) now: Timestamp,
+}
+
 /// SHA-256 in hexadecimal digits.
 fn hash(text: &str) -> String {
     hex::encode(digest(&SHA256, text.as_bytes()))
@@ -84,26 +95,32 @@ impl Sessions {
         code
     }
 
+    /// Whether a code is valid, without using it up.
+    pub(crate) fn is_code(&self, code: &str) -> bool {
+        let code = hash(code);
+        self.locked().codes.iter().any(|(known, made)| *known == code && made.elapsed() < CODE_LIFE)
+    }
+
     /// The secret of a new session, if the code is good. It is not good a second time.
-    pub(crate) fn redeem(&self, home: &Home, code: &str, label: &str, now: Timestamp) -> Result<Option<String>, StoreError> {
+    pub(crate) fn redeem(&self, home: &Home, code: &str, browser: &Browser<'_>) -> Result<Option<String>, StoreError> {
         let mut state = self.locked();
         state.codes.retain(|(_, made)| made.elapsed() < CODE_LIFE);
         let code = hash(code);
         let Some(at) = state.codes.iter().position(|(known, _)| *known == code) else { return Ok(None) };
         state.codes.remove(at);
-        Self::begin(&mut state, home, label, now).map(Some)
+        Self::begin(&mut state, home, browser).map(Some)
     }
 
     /// The secret of a new session, for who showed otherwise that it may have one.
-    pub(crate) fn open_one(&self, home: &Home, label: &str, now: Timestamp) -> Result<String, StoreError> {
-        Self::begin(&mut self.locked(), home, label, now)
+    pub(crate) fn open_one(&self, home: &Home, browser: &Browser<'_>) -> Result<String, StoreError> {
+        Self::begin(&mut self.locked(), home, browser)
     }
 
-    fn begin(state: &mut State, home: &Home, label: &str, now: Timestamp) -> Result<String, StoreError> {
-        let secret = secret();
-        let label = label.chars().filter(|c| !c.is_control()).take(LABEL_CHARS).collect();
+    fn begin(state: &mut State, home: &Home, browser: &Browser<'_>) -> Result<String, StoreError> {
+        let (secret, now) = (secret(), browser.now);
+        let label = browser.label.chars().filter(|c| !c.is_control()).take(LABEL_CHARS).collect();
         let mut sessions: Vec<_> = state.sessions.iter().filter(|session| is_fresh(session, now)).cloned().collect();
-        sessions.push(SessionRecord { hash: hash(&secret), label, created_at: now });
+        sessions.push(SessionRecord { hash: hash(&secret), label, created_at: now, host: browser.host.to_owned() });
         let surplus = sessions.len().saturating_sub(MOST_SESSIONS);
         sessions.drain(..surplus);
         home.write_sessions(&sessions)?;
@@ -111,10 +128,11 @@ impl Sessions {
         Ok(secret)
     }
 
-    /// Whether this is the secret of a session that was not revoked.
-    pub(crate) fn is_open(&self, secret: &str, now: Timestamp) -> bool {
+    /// Whether this is the secret of a session that is valid at this host name.
+    pub(crate) fn is_open(&self, secret: &str, host: &str, now: Timestamp) -> bool {
         let hash = hash(secret);
-        self.locked().sessions.iter().any(|session| session.hash == hash && is_fresh(session, now))
+        let fits = |session: &SessionRecord| session.hash == hash && session.host == host && is_fresh(session, now);
+        self.locked().sessions.iter().any(fits)
     }
 
     /// Whether the session of this id, as in the list, holds.
@@ -152,8 +170,14 @@ impl Sessions {
 mod tests {
     use super::*;
 
+    const HOST: &str = "box.example";
+
     fn now() -> Timestamp {
         "2026-01-02T03:04:05Z".parse().expect("a time")
+    }
+
+    fn browser(label: &str) -> Browser<'_> {
+        Browser { label, host: HOST, now: now() }
     }
 
     #[test]
@@ -162,11 +186,12 @@ mod tests {
         let home = Home::open(folder.path()).expect("a home");
         let sessions = Sessions::open(&home).expect("none yet");
         let code = sessions.code();
-        let secret = sessions.redeem(&home, &code, "Firefox\n", now()).expect("written").expect("a good code");
-        assert!(sessions.is_open(&secret, now()));
-        assert_eq!(sessions.redeem(&home, &code, "again", now()).expect("read"), None);
-        assert_eq!(sessions.redeem(&home, "guessed", "x", now()).expect("read"), None);
-        assert!(!sessions.is_open(&code, now()) && !sessions.is_open("", now()));
+        assert!(sessions.is_code(&code) && sessions.is_code(&code) && !sessions.is_code("guessed"));
+        let secret = sessions.redeem(&home, &code, &browser("Firefox\n")).expect("written").expect("a good code");
+        assert!(sessions.is_open(&secret, HOST, now()) && !sessions.is_code(&code));
+        assert_eq!(sessions.redeem(&home, &code, &browser("again")).expect("read"), None);
+        assert_eq!(sessions.redeem(&home, "guessed", &browser("x")).expect("read"), None);
+        assert!(!sessions.is_open(&code, HOST, now()) && !sessions.is_open("", HOST, now()));
         let text = std::fs::read_to_string(home.layout.page_sessions()).expect("written");
         assert!(text.contains("Firefox") && !text.contains(&secret) && !text.contains(&code));
     }
@@ -176,17 +201,44 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::open(folder.path()).expect("a home");
         let first = Sessions::open(&home).expect("none yet");
-        let secret = first.redeem(&home, &first.code(), "phone", now()).expect("written").expect("good");
+        let secret = first.redeem(&home, &first.code(), &browser("phone")).expect("written").expect("good");
         let sessions = Sessions::open(&home).expect("read");
-        assert!(sessions.is_open(&secret, now()) && sessions.holds(&Sessions::id_of(&secret), now()));
+        assert!(sessions.is_open(&secret, HOST, now()) && sessions.holds(&Sessions::id_of(&secret), now()));
         let late = now() + SignedDuration::from_hours(24 * 91);
         assert!(
-            !sessions.is_open(&secret, late) && !sessions.holds(&Sessions::id_of(&secret), late) && !sessions.holds("", now())
+            !sessions.is_open(&secret, HOST, late)
+                && !sessions.holds(&Sessions::id_of(&secret), late)
+                && !sessions.holds("", now())
         );
         assert_eq!(sessions.list()[0].id, Sessions::id_of(&secret));
         sessions.revoke(&home, "").expect("nobody is meant");
-        assert!(sessions.is_open(&secret, now()));
+        assert!(sessions.is_open(&secret, HOST, now()));
         sessions.revoke(&home, &Sessions::id_of(&secret)).expect("written");
-        assert!(!sessions.is_open(&secret, now()) && sessions.list().is_empty());
+        assert!(!sessions.is_open(&secret, HOST, now()) && sessions.list().is_empty());
+    }
+
+    #[test]
+    fn a_session_is_valid_only_at_the_name_where_it_began() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        let sessions = Sessions::open(&home).expect("none yet");
+        let secret = sessions.open_one(&home, &browser("phone")).expect("written");
+        assert!(sessions.is_open(&secret, HOST, now()));
+        for other in ["", "localhost", "127.0.0.1", "box.example.evil.example", "BOX.example"] {
+            assert!(!sessions.is_open(&secret, other, now()), "{other}");
+        }
+    }
+
+    #[test]
+    fn sessions_of_earlier_versions_have_no_name_and_are_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("a home");
+        let former = serde_json::json!({ "schema": 1, "sessions": [
+            { "hash": hash("5ec2e7"), "label": "phone", "created_at": now() },
+        ] });
+        fs_err::write(home.layout.page_sessions(), former.to_string()).expect("written");
+        let sessions = Sessions::open(&home).expect("read");
+        assert!(sessions.list().is_empty());
+        assert!(!sessions.is_open("5ec2e7", "", now()) && !sessions.is_open("5ec2e7", "localhost", now()));
     }
 }

@@ -404,6 +404,9 @@ pub struct ServerStatus {
     pub started_at: Timestamp,
     /// The TCP address it listens on.
     pub listen: Option<String>,
+    /// The address of the pages, for browsers on the server's machine. The host name in it is known to the owner only.
+    #[serde(default)]
+    pub pages: Option<String>,
     /// How many environments there are.
     pub environments: usize,
     /// How many tasks there are.
@@ -428,6 +431,9 @@ pub struct SignInLink {
     pub path: String,
     /// The TCP address that serves the pages.
     pub listen: Option<String>,
+    /// The address of the pages, for browsers on the server's machine. The path is to be appended to it.
+    #[serde(default)]
+    pub pages: Option<String>,
     /// How long it is good for.
     pub expires_in_seconds: u32,
 }

@@ -77,7 +77,7 @@ impl Browser {
             .args(["-c", "exec \"$@\" 3<\"$IN\" 4>\"$OUT\"", "sh", "chromium", "--headless=new", "--remote-debugging-pipe"])
             .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"])
             .args(["--disable-background-networking", "--disable-component-update", "--mute-audio", "--hide-scrollbars"])
-            .args(["--proxy-server=http://127.0.0.1:9", "--proxy-bypass-list=127.0.0.1;localhost"])
+            .args(["--proxy-server=http://127.0.0.1:9", "--proxy-bypass-list=127.0.0.1;localhost;*.localhost"])
             .arg(format!("--user-data-dir={}", profile.path().join("profile").display()))
             .env("IN", &inward)
             .env("OUT", &outward)

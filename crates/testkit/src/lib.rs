@@ -24,13 +24,33 @@ pub mod syscalls;
 pub mod upstream;
 pub mod worker;
 
-pub use home::TestHome;
+use std::net::SocketAddr;
 
-/// An HTTP client, to be set up further. It speaks TLS with the same provider as the product.
+pub use home::TestHome;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+
+/// An HTTP client, to be set up further. It speaks TLS with the same provider as the product, and finds names below `localhost` on
+/// this machine, as browsers do.
 pub fn http_client() -> reqwest::ClientBuilder {
     // Whoever comes first decides, and all decide alike.
     drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder().no_proxy()
+    reqwest::Client::builder().no_proxy().dns_resolver(BrowserNames)
+}
+
+struct BrowserNames;
+
+impl Resolve for BrowserNames {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = if name.as_str().ends_with(".localhost") {
+                vec![SocketAddr::from(([127, 0, 0, 1], 0))]
+            } else {
+                tokio::net::lookup_host((name.as_str(), 0)).await?.collect()
+            };
+            let addresses: Addrs = Box::new(addresses.into_iter());
+            Ok(addresses)
+        })
+    }
 }
 
 /// A process's resident memory in MiB, shared pages of its program included, as Linux says it.

@@ -1,4 +1,5 @@
-//! Whose request is this: it must be meant for this server (`Host`), and no other site's page may have caused it.
+//! Whose request is this: it must be meant for this server (`Host`), and no other site's page may have caused it. What a request
+//! over TCP came to is noted in it as its [`Site`].
 //!
 //! A page of another site can make a browser send requests to 127.0.0.1, and can point its own name there (DNS rebinding). It
 //! can forge neither `Host` nor `Origin` nor `Sec-Fetch-Site`. Checked on every route of every listener, before anything else.
@@ -7,12 +8,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::uri::Authority;
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use model::problem::{Problem, ProblemKind};
 
+use crate::host::{HostName, NameKind, Site};
 use crate::pages::PageProblem;
 use crate::problem::{ProblemResponse, shown};
 
@@ -29,38 +30,18 @@ pub(crate) enum Door {
     Tcp(SocketAddr),
 }
 
-/// A host as `Host` and `Origin` spell it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct HostName {
-    /// In lower case; an IPv6 address keeps its brackets.
-    name: String,
-    port: Option<u16>,
-}
-
-impl HostName {
-    /// Strict: no user, no empty or overlong port, nothing behind it.
-    fn parse(text: &str) -> Option<Self> {
-        let authority: Authority = text.parse().ok()?;
-        let (name, port) = (authority.host(), authority.port_u16());
-        let unread = port.is_none() && name.len() != text.len();
-        (!unread && !text.contains('@')).then(|| Self { name: name.to_ascii_lowercase(), port })
-    }
-
-    fn is_same(&self, other: &Self, default_port: u16) -> bool {
-        self.name == other.name && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
-    }
-}
-
 /// The names under which one listener answers.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     door: Door,
+    own: Arc<str>,
     more: Arc<[HostName]>,
 }
 
 impl Guard {
-    /// A guard for a door; `allowed_hosts` (with a port, or for every port) go beyond the loopback's names.
-    pub(crate) fn new(door: Door, allowed_hosts: &[String]) -> Self {
+    /// A guard for a door; `own` is the pages' own name, and `allowed_hosts` (with a port, or for every port) go beyond the
+    /// loopback's names.
+    pub(crate) fn new(door: Door, own: &str, allowed_hosts: &[String]) -> Self {
         let more = allowed_hosts.iter().filter_map(|host| {
             let parsed = HostName::parse(host);
             if parsed.is_none() {
@@ -68,7 +49,7 @@ impl Guard {
             }
             parsed
         });
-        Self { door, more: more.collect() }
+        Self { door, own: own.into(), more: more.collect() }
     }
 
     /// The door that it guards.
@@ -76,19 +57,26 @@ impl Guard {
         self.door
     }
 
-    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    fn check(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
         let host = asked_host(uri, headers)?;
         if !self.answers_to(&host) {
-            return Err(Problem::new(
-                ProblemKind::Forbidden,
-                "bad_host",
-                format!("this server is not called {}", shown(&host.name)),
-            )
-            .hint("add the name to `allowed_hosts` in ORCH_HOME/config.toml if it is meant to be"));
+            return Err(bad_host(&host));
         }
         check_origin(&host, headers)
             .map_err(|refused| if self.came_by_an_allowed_name(headers) { refused.hint(PASS_HOST_ON) } else { refused })?;
-        check_fetch_site(method, headers)
+        check_fetch_site(method, headers)?;
+        Ok(host)
+    }
+
+    /// What a request to this host came to; over the unix socket there are no pages.
+    fn site(&self, host: HostName) -> Option<Site> {
+        let kind = match self.door {
+            Door::Unix => return None,
+            Door::Tcp(_) if *host.name == *self.own => NameKind::Own,
+            Door::Tcp(_) if host.is_loopback() => NameKind::Shared,
+            Door::Tcp(_) => NameKind::Configured,
+        };
+        Some(Site { kind, host })
     }
 
     /// Whether the browser asked for one of the names that were allowed: then something in between changed the `Host`.
@@ -103,7 +91,9 @@ impl Guard {
             Door::Unix => host.name == "localhost" && host.port.is_none(),
             Door::Tcp(address) => {
                 let own_port = host.port.is_none_or(|port| port == address.port());
-                own_port && is_own_name(&host.name, address)
+                // A name that nobody can guess cannot be rebound, so a tunnel may lead to it from any port.
+                *host.name == *self.own
+                    || own_port && is_own_name(&host.name, address)
                     || self.more.iter().any(|more| more.name == host.name && (more.port.is_none() || more.port == host.port))
             }
         }
@@ -120,12 +110,32 @@ fn is_own_name(name: &str, address: SocketAddr) -> bool {
 }
 
 /// Lets requests pass that are meant for this server.
-pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+pub(crate) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match guard.check(request.method(), request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(host) => {
+            if let Some(site) = guard.site(host) {
+                request.extensions_mut().insert(site);
+            }
+            next.run(request).await
+        }
         Err(problem) if wants_page(request.headers(), request.uri().path()) => PageProblem::from(problem).into_response(),
         Err(problem) => ProblemResponse::from(problem).into_response(),
     }
+}
+
+/// The answer to a name that is not this server's. It never says the pages' own name.
+fn bad_host(host: &HostName) -> Problem {
+    let detail = format!("this server does not answer to {}", shown(&host.to_string()));
+    let problem = Problem::new(ProblemKind::Forbidden, "bad_host", detail);
+    if host.is_loopback() {
+        return problem
+            .hint(format!(
+                "for a tunnel from another port, run `codex-orchestrator sign-in --address http://{}`",
+                shown(&host.to_string())
+            ))
+            .hint("run it on the server's machine, and open the link that it prints");
+    }
+    problem.hint("add the name to `allowed_hosts` in ORCH_HOME/config.toml and restart the server, if it should")
 }
 
 /// Whether a person will see the answer as it is.
@@ -196,8 +206,11 @@ mod tests {
 
     const TCP: Door = Door::Tcp(SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
 
+    const OWN: &str = "codex-0123456789abcdef0123456789abcdef.localhost";
+
     fn guard(door: Door) -> Guard {
-        Guard::new(door, &["box.example".to_owned(), "proxy.example:8443".to_owned(), "not a name".to_owned()])
+        let allowed = ["box.example", "proxy.example:8443", "not a name", "localhost:9000", "orch.localhost"];
+        Guard::new(door, OWN, &allowed.map(str::to_owned))
     }
 
     fn ask(door: Door, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), &'static str> {
@@ -208,7 +221,7 @@ mod tests {
         let guard = guard(door);
         let method = method.parse().expect("a method");
         match guard.check(&method, &target.parse().expect("a target"), &headers) {
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
             Err(problem) => match problem.code.as_ref() {
                 "bad_host" => Err("bad_host"),
                 "malformed_host" => Err("malformed_host"),
@@ -241,6 +254,44 @@ mod tests {
     }
 
     #[test]
+    fn the_pages_own_name_is_answered_at_every_port_and_nothing_like_it() {
+        for port in ["", ":8080", ":9000", ":1"] {
+            assert_eq!(host(TCP, &format!("{OWN}{port}")), Ok(()), "{port}");
+        }
+        for like in
+            [OWN.replace("codex-0", "codex-1"), OWN.replace(".localhost", ""), format!("a.{OWN}"), format!("{OWN}.example")]
+        {
+            assert_eq!(host(TCP, &like), Err("bad_host"), "{like}");
+        }
+        assert_eq!(host(Door::Unix, OWN), Err("bad_host"));
+    }
+
+    #[test]
+    fn only_names_that_no_other_program_serves_pages_at_have_sessions() {
+        let kind = |name: &str| guard(TCP).site(HostName::parse(name).expect("a host")).expect("over TCP").kind;
+        assert_eq!((kind(OWN), kind(&format!("{OWN}:9000"))), (NameKind::Own, NameKind::Own));
+        for shared in ["localhost:8080", "127.0.0.1", "[::1]:8080", "localhost:9000", "orch.localhost", "127.0.0.2:8080"] {
+            assert_eq!(kind(shared), NameKind::Shared, "{shared}");
+        }
+        assert_eq!((kind("box.example"), kind("10.0.0.7:8080")), (NameKind::Configured, NameKind::Configured));
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_do_and_never_the_pages_name() {
+        let refusal = |name: &'static str| {
+            let headers = HeaderMap::from_iter([(header::HOST, HeaderValue::from_static(name))]);
+            guard(TCP).check(&Method::GET, &Uri::from_static("/"), &headers).expect_err("refused")
+        };
+        let tunnel = refusal("localhost:9999");
+        assert!(tunnel.hints[0].contains("sign-in --address http://localhost:9999"), "{:?}", tunnel.hints);
+        assert!(refusal("evil.example").hints[0].contains("allowed_hosts"));
+        for name in ["localhost:9999", "evil.example", "codex-1.localhost", "localhost:08080"] {
+            let said = format!("{:?}", refusal(name));
+            assert!(!said.contains(OWN), "{said}");
+        }
+    }
+
+    #[test]
     fn a_rebound_name_is_refused() {
         for name in [
             "evil.example",
@@ -260,7 +311,17 @@ mod tests {
 
     #[test]
     fn a_host_that_is_none_is_malformed() {
-        for name in ["", "localhost:", "localhost:99999", "me@localhost:8080", "localhost:8080/x", "a b", "::1"] {
+        for name in [
+            "",
+            "localhost:",
+            "localhost:99999",
+            "me@localhost:8080",
+            "localhost:8080/x",
+            "a b",
+            "::1",
+            "[::1]x:8080",
+            "127.0.0.1:08080",
+        ] {
             assert_eq!(host(TCP, name), Err("malformed_host"), "{name}");
         }
         assert_eq!(ask(TCP, "GET", "/", &[]), Err("malformed_host"));

@@ -12,6 +12,7 @@ mod extract;
 mod finish;
 mod guard;
 mod headers;
+mod host;
 mod listen;
 mod openapi;
 mod pages;

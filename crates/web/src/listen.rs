@@ -4,7 +4,7 @@
 //! socket is ever removed.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -15,13 +15,23 @@ use tokio::net::{TcpListener, UnixListener};
 /// The longest path that the system takes for a unix socket, in bytes.
 const LONGEST_SOCKET_PATH: usize = 107;
 
+/// How often a free port is looked for.
+const TRIES: u8 = 16;
+
 /// What the server listens on.
 #[derive(Debug)]
 pub struct Listeners {
     /// The unix socket.
     pub unix: UnixListener,
-    /// The TCP address, where TCP is on.
-    pub tcp: Option<TcpListener>,
+    /// The TCP addresses, where TCP is on: the one that was asked for, and the other ones of the loopback.
+    pub tcp: Vec<TcpListener>,
+}
+
+impl Listeners {
+    /// The TCP address that was asked for.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.tcp.first()?.local_addr().ok()
+    }
 }
 
 /// Why a listener could not be had.
@@ -74,11 +84,14 @@ impl BindError {
 }
 
 /// Binds the unix socket (mode 0600), and the TCP address if there is one.
+///
+/// Browsers look for the pages' own name at `127.0.0.1` and at `::1`, so a listener of the loopback takes its port at both. Otherwise
+/// another program could listen at the other one, and would get what browsers send to the pages.
 pub async fn bind(socket: &Path, tcp: Option<SocketAddr>) -> Result<Listeners, BindError> {
     // TCP first: it is what is taken in practice, and then no socket lies around.
     let tcp = match tcp {
-        Some(address) => Some(bind_tcp(address).await?),
-        None => None,
+        Some(address) => bind_with_siblings(address).await?,
+        None => vec![],
     };
     Ok(Listeners { unix: bind_unix(socket).await?, tcp })
 }
@@ -87,6 +100,44 @@ pub async fn bind(socket: &Path, tcp: Option<SocketAddr>) -> Result<Listeners, B
 pub(crate) async fn unbind(socket: &Path) {
     if let Err(error) = remove_stale(socket).await {
         tracing::debug!(%error, "the socket's file stays; the next start replaces it");
+    }
+}
+
+async fn bind_with_siblings(address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
+    for _ in 1..TRIES {
+        match bind_all(address).await {
+            // The system chose a port that is taken at another address.
+            Err(BindError::Taken { .. }) if address.port() == 0 => {}
+            bound => return bound,
+        }
+    }
+    bind_all(address).await
+}
+
+async fn bind_all(address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
+    let main = bind_tcp(address).await?;
+    let port = main.local_addr().map_err(|source| BindError::Tcp { address, source })?.port();
+    let mut all = vec![main];
+    for sibling in siblings(address.ip()) {
+        match bind_tcp(SocketAddr::new(sibling, port)).await {
+            Ok(listener) => all.push(listener),
+            Err(taken @ BindError::Taken { .. }) => return Err(taken),
+            // A machine without IPv6: no other program can listen there either.
+            Err(error) => tracing::debug!(%error, "listening without this address"),
+        }
+    }
+    Ok(all)
+}
+
+/// Where else browsers look for what listens at an address of the loopback.
+fn siblings(address: IpAddr) -> Vec<IpAddr> {
+    let [four, six] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    match address {
+        // Both are in it.
+        IpAddr::V6(address) if address.is_unspecified() => vec![],
+        IpAddr::V4(address) if address.is_unspecified() => vec![six],
+        address if address.is_loopback() => [four, six].into_iter().filter(|sibling| *sibling != address).collect(),
+        _ => vec![],
     }
 }
 
@@ -166,7 +217,7 @@ mod tests {
         let listeners = bind(&socket, None).await.expect("a free path");
         let mode = tokio::fs::metadata(&socket).await.expect("the socket").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert!(listeners.tcp.is_none());
+        assert!(listeners.tcp.is_empty() && listeners.address().is_none());
         assert!(connects(&socket).await);
     }
 
@@ -211,6 +262,36 @@ mod tests {
         assert_eq!(error.to_string(), format!("{taken} is in use by another program"));
         assert!(error.hints().iter().any(|hint| hint.contains("ORCH_LISTEN")), "{:?}", error.hints());
         assert!(!socket.exists());
+    }
+
+    #[tokio::test]
+    async fn the_port_is_ours_at_every_address_where_browsers_look_for_the_pages() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("orchestrator.sock");
+        let has_six = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_ok();
+        for address in
+            ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.2:0", "[::1]:0", "[::]:0"].into_iter().take(if has_six { 5 } else { 3 })
+        {
+            let listeners = bind(&socket, Some(address.parse().expect("an address"))).await.expect("a free port");
+            let port = listeners.address().expect("one").port();
+            for loopback in ["127.0.0.1", "[::1]"].into_iter().take(if has_six { 2 } else { 1 }) {
+                let address: SocketAddr = format!("{loopback}:{port}").parse().expect("an address");
+                let error = TcpListener::bind(address).await.expect_err("nobody else gets it");
+                assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{address}");
+                tokio::net::TcpStream::connect(address).await.expect("we listen there");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn another_program_at_the_other_loopback_address_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let socket = folder.path().join("orchestrator.sock");
+        let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else { return };
+        let port = other.local_addr().expect("its address").port();
+        let error =
+            bind(&socket, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))).await.expect_err("it would get our cookies");
+        assert_eq!(error.to_string(), format!("[::1]:{port} is in use by another program"));
     }
 
     #[tokio::test]

@@ -86,7 +86,7 @@ pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
     let work = api.work.clone();
     let open: Router = open_routes().with_state(api.clone()).into();
     let closed: Router = closed_routes().with_state(api.clone()).into();
-    let guard = Guard::new(door, allowed_hosts);
+    let guard = Guard::new(door, api.engine.pages_host(), allowed_hosts);
     match door {
         Door::Unix => guarded(open, closed, token, guard, work),
         Door::Tcp(_) => {
@@ -143,7 +143,7 @@ mod tests {
         let closed = Router::new()
             .route("/things", get(async || "things").post(async |_: JsonBody<CreateTask>| StatusCode::CREATED))
             .route("/panics", post(async || -> () { panic!("a defect") }));
-        guarded(open, closed, Token::new("5ec2e7"), Guard::new(door, &[]), TaskTracker::new())
+        guarded(open, closed, Token::new("5ec2e7"), Guard::new(door, "codex-0.localhost", &[]), TaskTracker::new())
     }
 
     async fn ask(door: Door, method: &str, path: &str, lines: &[(&str, &str)], body: impl Into<Body>) -> Response<Body> {

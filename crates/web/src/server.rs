@@ -1,4 +1,4 @@
-//! The life of the server: accept on both listeners, hold each connection, and end all of them when told to.
+//! The life of the server: accept on all listeners, hold each connection, and end all of them when told to.
 //!
 //! A client may be slow, silent or gone; it costs one task and is bounded: headers must come within a limit, and when the
 //! server closes, event streams end at once and the rest gets a short grace.
@@ -10,11 +10,12 @@ use std::time::Duration;
 use axum::Router;
 use axum::serve::{Listener, ListenerExt};
 use engine::Engine;
-use futures_util::future::{Either, select};
+use futures_util::future::{Either, join_all, select};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,19 +40,19 @@ pub struct ServeOptions {
 pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, shutdown: CancellationToken) -> io::Result<()> {
     let connections = TaskTracker::new();
     let api = Api { engine: engine.clone(), closing: shutdown.clone(), work: connections.clone() };
-    let tcp = match listeners.tcp {
-        Some(listener) => {
-            let address = listener.local_addr()?;
+    let tcp = match listeners.address() {
+        Some(address) => {
             engine.set_listen(address);
             tracing::info!(%address, "listening");
-            Some((listener.tap_io(send_at_once), router::app(api.clone(), Door::Tcp(address), &options.allowed_hosts)))
+            Some(router::app(api.clone(), Door::Tcp(address), &options.allowed_hosts))
         }
         None => None,
     };
     let unix = router::app(api, Door::Unix, &options.allowed_hosts);
     let over_tcp = async {
-        if let Some((listener, app)) = tcp {
-            accept(listener, &app, &shutdown, &connections).await;
+        if let Some(app) = &tcp {
+            let accept = |listener: TcpListener| accept(listener.tap_io(send_at_once), app, &shutdown, &connections);
+            join_all(listeners.tcp.into_iter().map(accept)).await;
         }
     };
     tokio::join!(accept(listeners.unix, &unix, &shutdown, &connections), over_tcp);

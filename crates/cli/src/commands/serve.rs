@@ -48,8 +48,11 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
         let problem = Problem::new(ProblemKind::Unavailable, "cannot_listen", error.to_string());
         error.hints().into_iter().fold(problem, Problem::hint)
     })?;
-    if let Some(address) = listeners.tcp.as_ref().and_then(|tcp| tcp.local_addr().ok()) {
+    if let Some(address) = listeners.address() {
         engine.set_listen(address);
+    }
+    for name in config.names_for_every_port() {
+        tracing::warn!(name, "browsers send the session cookie of this name to every port of it; docs/https.md says what to do");
     }
     let listen = announce(&engine, serve.announce);
     let supervisor = Supervisor::of(&config);

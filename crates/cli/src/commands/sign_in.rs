@@ -25,17 +25,20 @@ pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> R
     }
     printer::line(&url);
     printer::remark(format!("good for one browser and {} minutes", link.expires_in_seconds / 60));
-    if address.is_none() && url.contains("//127.0.0.1") {
+    if address.is_none() && url.contains(".localhost:") {
         printer::remark("for a phone: make the server reachable (a VPN, or a proxy with https), then --address https://NAME");
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn url(link: &SignInLink, address: Option<&str>) -> Result<String, Problem> {
-    let base = match (address, &link.listen) {
-        (Some(address), _) if address.contains("://") => address.trim_end_matches('/').to_owned(),
-        (Some(address), _) => format!("https://{}", address.trim_end_matches('/')),
-        (None, Some(listen)) => format!("http://{listen}"),
+    let base = match (address, &link.pages) {
+        (Some(address), pages) => match pages.as_deref().and_then(|pages| tunnelled(address, pages)) {
+            Some(base) => base,
+            None if address.contains("://") => address.trim_end_matches('/').to_owned(),
+            None => format!("https://{}", address.trim_end_matches('/')),
+        },
+        (None, Some(pages)) => pages.clone(),
         (None, None) => {
             return Err(Problem::new(
                 ProblemKind::WrongState,
@@ -46,6 +49,18 @@ fn url(link: &SignInLink, address: Option<&str>) -> Result<String, Problem> {
         }
     };
     Ok(format!("{base}{}", link.path))
+}
+
+/// The pages' own address with the port of a tunnel, if `address` is one: a name of the loopback, such as `localhost:9000`.
+fn tunnelled(address: &str, pages: &str) -> Option<String> {
+    let own = pages.strip_prefix("http://")?.rsplit_once(':')?.0;
+    let host = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (name, format!(":{port}")),
+        Some(_) | None => (host, String::new()),
+    };
+    let is_loopback = matches!(name, "localhost" | "127.0.0.1" | "[::1]") || name.ends_with(".localhost");
+    (is_loopback && own.ends_with(".localhost")).then(|| format!("http://{own}{port}"))
 }
 
 fn picture(url: &str) -> Result<String, Problem> {
@@ -59,15 +74,22 @@ mod tests {
 
     #[test]
     fn a_link_leads_to_where_the_browser_reaches_the_server() {
-        let link = |listen: Option<&str>| SignInLink {
+        let link = |pages: Option<&str>| SignInLink {
             path: "/sign-in?code=1".to_owned(),
-            listen: listen.map(str::to_owned),
+            listen: pages.map(|_| "127.0.0.1:8080".to_owned()),
+            pages: pages.map(str::to_owned),
             expires_in_seconds: 600,
         };
-        let here = link(Some("127.0.0.1:8080"));
-        assert_eq!(url(&here, None).expect("a URL"), "http://127.0.0.1:8080/sign-in?code=1");
+        let here = link(Some("http://codex-5ec2e7.localhost:8080"));
+        assert_eq!(url(&here, None).expect("a URL"), "http://codex-5ec2e7.localhost:8080/sign-in?code=1");
         assert_eq!(url(&here, Some("box.tail.example/")).expect("a URL"), "https://box.tail.example/sign-in?code=1");
         assert_eq!(url(&here, Some("http://10.0.0.7:8080")).expect("a URL"), "http://10.0.0.7:8080/sign-in?code=1");
+        // At the other end of a tunnel, the pages have the same name and another port.
+        for tunnel in ["localhost:9000", "http://localhost:9000/", "127.0.0.1:9000", "[::1]:9000", "codex-5ec2e7.localhost:9000"]
+        {
+            let expect = "http://codex-5ec2e7.localhost:9000/sign-in?code=1";
+            assert_eq!(url(&here, Some(tunnel)).expect("a URL"), expect, "{tunnel}");
+        }
         assert_eq!(url(&link(None), None).expect_err("no pages").code, "no_pages");
     }
 

@@ -24,7 +24,7 @@ pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem>
     printer::line(if started { "The server was started in the background." } else { "The server is running." });
     table(&status);
     ready(&status)?;
-    printer::line("\nPages: codex-orchestrator sign-in");
+    printer::line("\nOpen the pages: codex-orchestrator sign-in");
     printer::line("Next: codex-orchestrator env add https://host/owner/repo.git");
     printer::line("then: codex-orchestrator task create --env NAME --follow \"What the agent should do\"");
     Ok(ExitCode::SUCCESS)
@@ -76,10 +76,12 @@ fn table(status: &ServerStatus) {
     let worker = worker(&status.worker);
     let token = |address: &String| format!("http://{address} (token in {}/token)", status.home);
     let listen = status.listen.as_ref().map_or_else(|| "off".to_owned(), token);
+    let pages = status.pages.clone().unwrap_or_else(|| "off".to_owned());
     for (name, value) in [
         ("server", format!("{} (process {})", status.version, status.pid)),
         ("home", status.home.clone()),
         ("api", listen),
+        ("pages", pages),
         ("worker", worker),
         ("git", status.git.clone()),
         (

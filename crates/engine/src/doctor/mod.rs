@@ -26,6 +26,7 @@ const LOW_SPACE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 pub async fn findings(config: &Config) -> Vec<Finding> {
     let (at, below) = (config.home.clone(), config.home.clone());
     let mut findings = vec![git(config).await, blocking(move || home(&at)).await, blocking(move || space(&below)).await];
+    findings.extend(names(config));
     match tokio::time::timeout(PATIENCE, worker::findings(config)).await {
         Ok(found) => findings.extend(found),
         Err(_) => findings.push(
@@ -34,6 +35,17 @@ pub async fn findings(config: &Config) -> Vec<Finding> {
         ),
     }
     findings
+}
+
+/// Nothing where all is well: most servers have no other names.
+fn names(config: &Config) -> Option<Finding> {
+    let names = config.names_for_every_port();
+    let detail = format!("browsers send the session cookie of {} to programs on every other port there", names.join(" and "));
+    (!names.is_empty()).then(|| {
+        Finding::new("pages", Level::Warning, detail)
+            .hint("serve nothing else at that name, and put https in front of it: docs/https.md")
+            .hint("then set `public_url = \"https://NAME\"` under `[notify]` in config.toml")
+    })
 }
 
 async fn git(config: &Config) -> Finding {

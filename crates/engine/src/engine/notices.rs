@@ -19,6 +19,11 @@ impl Engine {
         self.inner.notices.has_receivers()
     }
 
+    /// The address of the pages that notifications link to, if one is set.
+    pub fn public_url(&self) -> Option<String> {
+        self.inner.notices.settings().public_url
+    }
+
     /// Changes what the page sets. It takes effect at once; what `config.toml` says stays above it.
     pub fn edit_notices(&self, edit: impl FnOnce(&NoticeSettings) -> NoticeSettings) -> Result<(), Problem> {
         self.inner.notices.edit(&self.inner.home, edit)

@@ -60,7 +60,7 @@ impl Notices {
     }
 
     /// What holds: the file's word, and the page's where the file has none.
-    pub(super) fn settings(&self) -> NoticeSettings {
+    pub(crate) fn settings(&self) -> NoticeSettings {
         self.fixed.over(&self.locked().page)
     }
 

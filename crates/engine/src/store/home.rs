@@ -27,6 +27,8 @@ pub struct Home {
     pub layout: Layout,
     /// The token of the API, 64 hexadecimal digits.
     pub token: String,
+    /// The host name of the pages on this machine: `codex-<32 hexadecimal digits>.localhost`.
+    pub pages_host: String,
     _lock: File,
 }
 
@@ -81,7 +83,7 @@ impl Home {
         written.and(removed).map_err(|error| StoreError::new("write", self.layout.home(), error))
     }
 
-    /// Makes what is missing, takes the lock, and reads or makes the token.
+    /// Makes what is missing, takes the lock, and reads or makes the token and the name of the pages.
     pub fn open(path: &Path) -> Result<Self, OpenHomeError> {
         let unusable = |source| OpenHomeError::Unusable { home: path.to_owned(), source };
         let layout = Layout::new(path);
@@ -91,7 +93,8 @@ impl Home {
             private_folder(&folder).map_err(unusable)?;
         }
         let token = read_or_make_token(&layout.token()).map_err(unusable)?;
-        Ok(Self { layout, token, _lock: lock })
+        let pages_host = read_or_make_pages_host(&layout.pages_host()).map_err(unusable)?;
+        Ok(Self { layout, token, pages_host, _lock: lock })
     }
 
     fn take_lock(layout: &Layout) -> Result<File, OpenHomeError> {
@@ -162,11 +165,37 @@ fn read_or_make_token(path: &Path) -> io::Result<String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    let mut random = [[0_u8; 16]; 2];
-    File::open("/dev/urandom")?.read_exact(random.as_flattened_mut())?;
-    let token = format!("{:032x}{:032x}", u128::from_be_bytes(random[0]), u128::from_be_bytes(random[1]));
+    let token = format!("{}{}", random_digits()?, random_digits()?);
     write_atomically(path, format!("{token}\n").as_bytes())?;
     Ok(token)
+}
+
+/// Reads the host name of the pages, or makes one that nobody can guess.
+///
+/// Browsers resolve every name below `localhost` to the loopback, and send a cookie to every port of the name that set it. No other
+/// program on the machine knows this name, so none can serve a page there.
+fn read_or_make_pages_host(path: &Path) -> io::Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) if is_pages_host(text.trim()) => return Ok(text.trim().to_owned()),
+        Ok(_) => {}
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let host = format!("codex-{}.localhost", random_digits()?);
+    write_atomically(path, format!("{host}\n").as_bytes())?;
+    Ok(host)
+}
+
+fn is_pages_host(text: &str) -> bool {
+    let digits = text.strip_prefix("codex-").and_then(|rest| rest.strip_suffix(".localhost"));
+    digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+}
+
+/// 128 random bits as hexadecimal digits.
+fn random_digits() -> io::Result<String> {
+    let mut random = [0_u8; 16];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(format!("{:032x}", u128::from_be_bytes(random)))
 }
 
 #[cfg(test)]
@@ -184,6 +213,23 @@ mod tests {
         let home = Home::open(&path).expect("it can be made");
         assert_eq!((mode(&path), mode(&home.layout.tasks()), mode(&home.layout.token())), (0o700, 0o700, 0o600));
         assert_eq!(home.token.len(), 64);
+    }
+
+    #[test]
+    fn the_pages_have_a_name_that_stays_and_that_only_the_owner_can_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::open(folder.path()).expect("it can be made");
+        let (name, file) = (home.pages_host.clone(), home.layout.pages_host());
+        assert!(is_pages_host(&name), "{name}");
+        assert_eq!(mode(&file), 0o600);
+        drop(home);
+        assert_eq!(Home::open(folder.path()).expect("it can be opened").pages_host, name);
+        // Something else in the file could be a name that others know.
+        for bad in ["", "localhost", "codex-0.localhost", "codex-0123456789abcdef0123456789ABCDEF.localhost", "codex.example"] {
+            fs::write(&file, bad).expect("written");
+            let made = Home::open(folder.path()).expect("it can be opened").pages_host.clone();
+            assert!(is_pages_host(&made) && made != name, "{bad}: {made}");
+        }
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl Layout {
         self.home.join("token")
     }
 
+    /// The host name of the pages on this machine.
+    pub fn pages_host(&self) -> PathBuf {
+        self.home.join("pages-host")
+    }
+
     /// Who is signed in to the pages.
     pub fn page_sessions(&self) -> PathBuf {
         self.home.join("sessions.json")

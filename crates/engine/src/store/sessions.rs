@@ -19,6 +19,9 @@ pub struct SessionRecord {
     pub label: String,
     /// When it signed in.
     pub created_at: Timestamp,
+    /// The host name that it signed in at, the only one where the session is valid. Earlier versions recorded none.
+    #[serde(default)]
+    pub host: String,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -28,12 +31,12 @@ struct SessionsFile {
 }
 
 impl Home {
-    /// Reads who is signed in. A file that cannot be understood signs everybody out and is left as it is until somebody signs in.
+    /// Reads who is signed in, without the sessions of earlier versions, which were valid at every name. A file that cannot be understood signs everybody out and is left as it is until somebody signs in.
     pub fn read_sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
         let path = self.layout.page_sessions();
         match fs::read(&path) {
             Ok(text) => match serde_json::from_slice::<SessionsFile>(&text) {
-                Ok(file) => Ok(file.sessions),
+                Ok(file) => Ok(file.sessions.into_iter().filter(|session| !session.host.is_empty()).collect()),
                 Err(error) => {
                     tracing::error!(path = %path.display(), %error, "the sessions cannot be read; everybody has to sign in again");
                     Ok(vec![])

@@ -5,7 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
-use model::api::{SetPassword, SignInLink};
+use model::api::{ServerStatus, SetPassword, SignInLink};
 
 use crate::extract::JsonBody;
 use crate::openapi::{BadBody, Refused};
@@ -22,7 +22,8 @@ const LIFE_SECONDS: u32 = 600;
     responses((status = 201, description = "The link", body = SignInLink), Refused))]
 pub(crate) async fn create(State(api): State<Api>) -> impl IntoResponse {
     let path = format!("/sign-in?code={}", api.engine.sign_in_code());
-    (StatusCode::CREATED, Json(SignInLink { path, listen: api.engine.status().listen, expires_in_seconds: LIFE_SECONDS }))
+    let ServerStatus { listen, pages, .. } = api.engine.status();
+    (StatusCode::CREATED, Json(SignInLink { path, listen, pages, expires_in_seconds: LIFE_SECONDS }))
 }
 
 /// Set the password

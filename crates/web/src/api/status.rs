@@ -102,6 +102,7 @@ mod tests {
             git: "git version 2.47.3".to_owned(),
             started_at: "2026-01-01T00:00:00Z".parse().expect("a time"),
             listen: None,
+            pages: None,
             environments: 2,
             tasks: 30,
             active_runs: 4,

@@ -60,7 +60,7 @@ pub(super) fn remembered(headers: &HeaderMap) -> Option<String> {
     form_urlencoded::parse(pair.as_bytes()).next().map(|(_, address)| address.into_owned())
 }
 
-fn encoded(address: &str) -> String {
+pub(super) fn encoded(address: &str) -> String {
     form_urlencoded::byte_serialize(address.as_bytes()).collect()
 }
 

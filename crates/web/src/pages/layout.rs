@@ -29,7 +29,6 @@ fn head(title: &str) -> Markup {
         link rel="stylesheet" href=(assets::style());
         link rel="icon" href=(assets::icon()) type="image/svg+xml";
         link rel="apple-touch-icon" href=(assets::touch_icon());
-        link rel="manifest" href="/manifest.webmanifest" crossorigin="use-credentials";
         script src=(assets::htmx()) defer {}
         script src=(assets::script()) defer {}
     }
@@ -64,6 +63,8 @@ fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Ma
         html lang="en" {
             head {
                 (head(title))
+                // Only where somebody is signed in: elsewhere the address may not be the one to install.
+                link rel="manifest" href="/manifest.webmanifest" crossorigin="use-credentials";
                 @for script in scripts { script src=(script) defer {} }
             }
             body {

@@ -46,7 +46,7 @@ pub(crate) async fn no_route(State(api): State<Api>, request: Request, next: Nex
     if is_known || !is_visit(request.method()) || !wants_page(request.headers(), request.uri().path()) {
         return next.run(request).await;
     }
-    match Signed::of(&api, request.headers()) {
+    match Signed::of(&api, request.extensions(), request.headers()) {
         Some(_) => not_found(request.uri()).into_response(),
         None => back::to_sign_in(request.method(), request.uri()),
     }

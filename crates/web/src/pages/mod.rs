@@ -1,7 +1,7 @@
 //! The pages: hand work over, follow it and review it, from a phone or a desk. Plain links and forms first, made live where a
 //! script runs.
 //!
-//! * [`session`], [`back`]: signing in, what every form carries, and where a browser goes then. [`lost`]: addresses that lead to no page. [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: what all pages share.
+//! * [`session`], [`cookie`], [`back`]: signing in, what every form carries, and where a browser goes then. [`lost`]: addresses that lead to no page. [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: what all pages share.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
 //! * [`upload`], [`images`]: images on their way in, and shown.
@@ -17,6 +17,7 @@ mod back;
 mod browser;
 mod colour;
 mod confirm;
+mod cookie;
 mod entry;
 mod environment_form;
 mod environments;

@@ -67,7 +67,7 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
             output {}
         }
         noscript { p.quiet { "To subscribe this browser takes a script." } }
-        p #why-https .quiet hidden { "This browser cannot subscribe: browsers allow notices on https, or on localhost, alone." }
+        p #why-https .quiet hidden { "This browser cannot subscribe: browsers allow notifications only over https, or on the same machine." }
         p #why-home .quiet hidden { "On iPhone and iPad: Share → Add to Home Screen, and open it from there. Then notices can be had." }
         p #why-push .quiet hidden { "This browser has no Web Push." }
         p #why-denied .quiet hidden { "Notices are blocked here: allow them for this site in the browser's settings." }

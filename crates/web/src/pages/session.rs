@@ -1,33 +1,32 @@
 //! Signing in: a one-time code from the terminal, or the password where there is one, becomes a cookie that only this server's own requests carry.
 //!
-//! Every form carries a value that is derived from the cookie, beside the checks of `Host`, `Origin` and `SameSite`. Invariant: no
-//! secret stands in a URL after the first hop, in a page, or in a log.
+//! Every form carries a value that is derived from the cookie, beside the checks of `Host`, `Origin` and `SameSite`. At `localhost` and
+//! the like, whose cookies go to every program of this machine that serves pages, a browser is sent to the pages' own name instead.
+//! Invariant: no secret stands in a URL after the first hop, in a page, or in a log, and only a request with a valid code or the right
+//! password learns the pages' own name.
 
-use axum::extract::{Form, FromRequest, FromRequestParts, Query, Request, State};
+use axum::extract::{Extension, Form, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use engine::PushSubscription;
-use maud::html;
+use maud::{Markup, html};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use subtle::ConstantTimeEq as _;
 
-use super::{Page, PageProblem, back, layout, see};
+use super::{POLICY, Page, PageProblem, back, cookie, layout, see};
+use crate::host::{NameKind, Site};
 use crate::router::Api;
-
-/// The cookie's name.
-const COOKIE: &str = "orch_session";
-
-/// How long a browser keeps it, in seconds: as long as the session lasts.
-const LIFE_SECONDS: u32 = 90 * 24 * 3600;
 
 /// A request of a browser that is signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Signed {
     secret: String,
+    /// The host name that its requests come to.
+    host: String,
 }
 
 impl Signed {
@@ -48,13 +47,13 @@ impl Signed {
     }
 
     /// The session of a request, where it has an open one.
-    pub(super) fn of(api: &Api, headers: &HeaderMap) -> Option<Self> {
-        cookie(headers).filter(|secret| api.engine.is_signed_in(secret)).map(|secret| Self { secret })
+    pub(crate) fn of(api: &Api, extensions: &Extensions, headers: &HeaderMap) -> Option<Self> {
+        cookie::open_session(api, extensions, headers).map(|(secret, host)| Self { secret, host })
     }
 
     /// Whether the session still holds: a page may be open for longer.
     pub(crate) fn is_open(&self, api: &Api) -> bool {
-        api.engine.is_signed_in(&self.secret)
+        api.engine.is_signed_in(&self.secret, &self.host)
     }
 
     /// What this session is called in the list of sessions.
@@ -72,16 +71,8 @@ impl FromRequestParts<Api> for Signed {
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, Response> {
-        Self::of(api, &parts.headers).ok_or_else(|| back::to_sign_in(&parts.method, &parts.uri))
+        Self::of(api, &parts.extensions, &parts.headers).ok_or_else(|| back::to_sign_in(&parts.method, &parts.uri))
     }
-}
-
-/// The only cookie of ours; none where there are several.
-fn cookie(headers: &HeaderMap) -> Option<String> {
-    let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut ours = all.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
-    let found = ours.next()?;
-    ours.next().is_none().then(|| found.to_owned())
 }
 
 /// A form of a page that this session was shown.
@@ -148,8 +139,20 @@ pub(crate) struct SignIn {
 }
 
 /// A code is redeemed by a tap, not by the link alone: whatever looks at links before people do would use it up.
-pub(crate) async fn page(State(api): State<Api>, Query(Asked { code, next }): Query<Asked>) -> Response {
+pub(crate) async fn page(
+    State(api): State<Api>,
+    Extension(site): Extension<Site>,
+    headers: HeaderMap,
+    Query(Asked { code, next }): Query<Asked>,
+) -> Result<Response, PageProblem> {
     let next = next.as_deref().map(back::local);
+    if site.kind == NameKind::Shared && !code.is_empty() {
+        return if api.engine.is_sign_in_code(&code) {
+            Ok(to_own_name(&api, &site, &code, next))
+        } else {
+            Err(code_refused().into())
+        };
+    }
     let then = html! { @if let Some(next) = next { input type="hidden" name="next" value=(next); } };
     let has_password = api.engine.has_password().await;
     let body = html! {
@@ -165,11 +168,12 @@ pub(crate) async fn page(State(api): State<Api>, Query(Asked { code, next }): Qu
                         input #password name="password" type="password" required autocomplete="current-password" autofocus;
                         button.primary type="submit" { "Sign in" }
                     }
-                    h2 { "Or by a link" }
+                    h2 { "Or use a link" }
                 }
-                p { "This browser is not signed in. In a terminal on the server's machine:" }
+                p { "This browser is not signed in. In a terminal on the server's machine, run:" }
                 pre { "codex-orchestrator sign-in" }
-                p { "It shows a link and a picture of it for a phone, good for one browser and ten minutes." }
+                p { "It prints a one-time link and its QR code. The link signs in one browser and is valid for ten minutes." }
+                (what_changed(&site, &headers))
             } @else {
                 form method="post" action="/sign-in" {
                     (then)
@@ -180,41 +184,95 @@ pub(crate) async fn page(State(api): State<Api>, Query(Asked { code, next }): Qu
             }
         }
     };
-    let page = Page(layout::bare("Sign in", &body)).into_response();
+    let mut page = Page(layout::bare("Sign in", &body)).into_response();
+    if site.kind == NameKind::Shared {
+        // The form leads to the pages' own name, which this page must not say, and cookies would go to other programs too.
+        let policy = HeaderValue::from_str(&POLICY.replace("form-action 'self'", "form-action 'self' http://*.localhost:*"));
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.expect("our own words are a header's value"));
+        return Ok(page);
+    }
     // A link from the terminal knows nothing of the page that was asked for.
-    with_cookies(page, next.map(back::remembering))
+    Ok(with_cookies(page, next.map(back::remembering)))
+}
+
+/// What browsers that were signed in with an earlier version have to do again.
+fn what_changed(site: &Site, headers: &HeaderMap) -> Markup {
+    let was_signed_in = cookie::has_plain(headers);
+    html! {
+        @match site.kind {
+            NameKind::Shared => {
+                p.quiet {
+                    "The pages have their own address, so that other programs on this machine do not receive your session. "
+                    "The link opens it. Bookmark it there."
+                }
+                @if was_signed_in {
+                    p.quiet {
+                        "This browser was signed in here with an earlier version. After you sign in at the new address, install the "
+                        "app and turn on notifications again from there. Drafts that were saved at this address are not moved."
+                    }
+                }
+            }
+            NameKind::Own | NameKind::Configured => @if was_signed_in {
+                p.quiet { "The session of this browser has ended. After you sign in, turn on notifications for this device again." }
+            }
+        }
+    }
+}
+
+/// Sends a browser to the pages' own name with a code that is still valid. It came by another name of the same machine, so the port
+/// leads here as well.
+fn to_own_name(api: &Api, site: &Site, code: &str, next: Option<&str>) -> Response {
+    let port = site.host.port.map_or_else(String::new, |port| format!(":{port}"));
+    let next = next.map_or_else(String::new, |next| format!("&next={}", back::encoded(next)));
+    see(&format!("http://{}{port}/sign-in?code={}{next}", api.engine.pages_host(), back::encoded(code)))
+}
+
+fn password_refused() -> Problem {
+    Problem::new(ProblemKind::Unauthenticated, "password_refused", "this is not the password")
+        .hint("go back and type it again; `codex-orchestrator sign-in` makes a link that needs none")
+}
+
+fn code_refused() -> Problem {
+    Problem::new(ProblemKind::Unauthenticated, "code_refused", "this link was used already, or is too old")
+        .hint("ask for a new one: `codex-orchestrator sign-in`")
 }
 
 pub(crate) async fn sign_in(
     State(api): State<Api>,
+    Extension(site): Extension<Site>,
     headers: HeaderMap,
     Form(SignIn { code, password, next }): Form<SignIn>,
 ) -> Result<Response, PageProblem> {
-    let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let label = text(header::USER_AGENT);
-    let secret = match password {
-        Some(password) => {
-            let secret = api.engine.sign_in_with_password(password, label).await?;
-            secret.ok_or_else(|| {
-                Problem::new(ProblemKind::Unauthenticated, "password_refused", "this is not the password")
-                    .hint("go back and type it again; `codex-orchestrator sign-in` makes a link that needs none")
-            })?
-        }
-        None => api.engine.sign_in(&code, label)?.ok_or_else(|| {
-            Problem::new(ProblemKind::Unauthenticated, "code_refused", "this link was used already, or is too old")
-                .hint("ask for a new one: `codex-orchestrator sign-in`")
-        })?,
+    let label = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let has_password = match password {
+        Some(password) => api.engine.is_password(password).await?.then_some(true).ok_or_else(password_refused)?,
+        None => false,
     };
-    // A browser says by which scheme it came, also through a proxy that ends TLS.
-    let secure = if text(header::ORIGIN).starts_with("https://") { "; Secure" } else { "" };
-    let cookie = format!("{COOKIE}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={LIFE_SECONDS}{secure}");
+    let host = &site.host.name;
+    let secret = match site.kind {
+        NameKind::Shared if has_password => {
+            return Ok(to_own_name(&api, &site, &api.engine.sign_in_code(), next.as_deref().map(back::local)));
+        }
+        NameKind::Shared if api.engine.is_sign_in_code(&code) => {
+            return Ok(to_own_name(&api, &site, &code, next.as_deref().map(back::local)));
+        }
+        NameKind::Shared => None,
+        NameKind::Own | NameKind::Configured if has_password => Some(api.engine.begin_session(label, host)?),
+        NameKind::Own | NameKind::Configured => api.engine.sign_in(&code, label, host)?,
+    };
+    let secret = secret.ok_or_else(code_refused)?;
     let next = next.or_else(|| back::remembered(&headers)).unwrap_or_default();
-    Ok(with_cookies(see(back::local(&next)), [cookie, back::forgetting()]))
+    let given = cookie::given(&api, &site, &headers, &secret);
+    Ok(with_cookies(see(back::local(&next)), given.into_iter().chain([back::forgetting()])))
 }
 
-pub(crate) async fn sign_out(State(api): State<Api>, SignedForm(signed, ()): SignedForm<()>) -> Result<Response, PageProblem> {
+pub(crate) async fn sign_out(
+    State(api): State<Api>,
+    Extension(site): Extension<Site>,
+    SignedForm(signed, ()): SignedForm<()>,
+) -> Result<Response, PageProblem> {
     api.engine.sign_out(&signed.id(&api))?;
-    Ok(with_cookies(see("/"), [format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0")]))
+    Ok(with_cookies(see("/"), cookie::taken(&api, &site)))
 }
 
 fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = String>) -> Response {
@@ -231,23 +289,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_one_cookie_of_ours_counts() {
-        let of = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append(header::COOKIE, HeaderValue::from_static(value));
-            }
-            cookie(&headers)
-        };
-        assert_eq!(of(&["a=b; orch_session=5ec2e7; c=d"]).as_deref(), Some("5ec2e7"));
-        assert_eq!(of(&["orch_session=1", "orch_session=2"]), None);
-        assert_eq!(of(&["orch_session_other=1"]), None);
-        assert_eq!(of(&[]), None);
-    }
-
-    #[test]
     fn a_forms_token_does_not_tell_the_secret() {
-        let token = |secret: &str| Signed { secret: secret.to_owned() }.form_token();
+        let token = |secret: &str| Signed { secret: secret.to_owned(), host: String::new() }.form_token();
         assert_eq!(token("a").len(), 32);
         assert!(token("a") == token("a") && token("a") != token("b"));
     }
