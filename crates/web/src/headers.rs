@@ -1,17 +1,20 @@
 //! The headers that every answer carries, whoever wrote it.
 //!
-//! Answers are data: they are never framed, sniffed, stored by caches, or allowed to load or run anything. There is no CORS
-//! header anywhere in this crate, so no other origin can read an answer.
+//! Answers are data: they are never framed, sniffed, stored by caches, or allowed to load or run anything. Pages of other origins
+//! can neither embed them nor hold on to their windows. There is no CORS header anywhere in this crate, so no other origin can read
+//! an answer.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
 
-const ALWAYS: [(HeaderName, &str); 5] = [
+const ALWAYS: [(HeaderName, &str); 7] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::CACHE_CONTROL, "no-store"),
     (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
     (header::REFERRER_POLICY, "no-referrer"),
     (header::X_FRAME_OPTIONS, "DENY"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
 /// Puts them on an answer.

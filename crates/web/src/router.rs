@@ -218,6 +218,8 @@ mod tests {
             assert_eq!(headers[header::CACHE_CONTROL], "no-store", "{path}");
             assert_eq!(headers[header::X_FRAME_OPTIONS], "DENY", "{path}");
             assert_eq!(headers[header::REFERRER_POLICY], "no-referrer", "{path}");
+            assert_eq!(headers["cross-origin-opener-policy"], "same-origin", "{path}");
+            assert_eq!(headers["cross-origin-resource-policy"], "same-origin", "{path}");
             assert!(headers[header::CONTENT_SECURITY_POLICY].as_bytes().starts_with(b"default-src 'none'"), "{path}");
         }
     }
