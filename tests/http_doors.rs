@@ -1,11 +1,14 @@
 //! The two doors from outside: who may come in over the socket and over TCP, and what is in the way of opening them.
 //!
-//! Requests that a well-behaved client cannot send are written byte by byte.
+//! Requests that a well-behaved client cannot send are written byte by byte, and more of them than any client sends.
 
 use std::os::unix::fs::PermissionsExt;
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 use serde_json::Value;
 use testkit::TestHome;
+use testkit::pages::Pages;
+use testkit::upstream::Upstream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
@@ -65,6 +68,110 @@ async fn another_sites_page_gets_nowhere() {
     assert_eq!(ask("GET http://evil.example/api/v1/status", &format!("\r\nHost: {address}")).await, 400);
     let form = format!("\r\nHost: {address}\r\nSec-Fetch-Site: same-site\r\nContent-Length: 0");
     assert_eq!(ask("POST /api/v1/tasks", &form).await, 403);
+}
+
+/// The number of files that a process has open.
+fn open_files(pid: u32) -> usize {
+    fs_err::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+}
+
+/// Sends so many requests at once whose ends never come, and keeps their connections.
+async fn flood(address: &str, request: &str, count: usize) -> Vec<Option<TcpStream>> {
+    let one = async || {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        // The server may have closed it already.
+        stream.write_all(request.as_bytes()).await.ok();
+        Some(stream)
+    };
+    futures_util::future::join_all((0..count).map(|_| one())).await
+}
+
+/// Asks on a connection that stays open. None if the server has closed it.
+async fn ask_again(stream: &mut TcpStream, request: &str) -> Option<String> {
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    let mut bytes = [0; 4096];
+    while !answer.contains("\r\n\r\n") {
+        let length = stream.read(&mut bytes).await.ok().filter(|length| *length > 0)?;
+        answer.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    Some(answer)
+}
+
+#[tokio::test]
+async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
+    // As a login shell starts a server: 1024 open files, which it may raise.
+    let ours = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(1024), ..ours }).expect("lowering is allowed");
+    let upstream = Upstream::new();
+    let home = TestHome::started(BINARY).await;
+    setrlimit(Resource::Nofile, ours).expect("it was so before");
+    let pid = home.server_pid();
+    let server = Pid::from_raw(i32::try_from(pid).expect("a process id"));
+    let raised = prlimit(server, Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) }).expect("our own child");
+    assert!(ours.maximum.is_some_and(|hard| hard <= 1024) || raised.current > Some(1024), "{raised:?}");
+
+    let env = home.environment(&upstream.url()).await;
+    let go = home.scratch().join("go");
+    let task = home.task(&env, &format!("begin; await {}; end done", go.display())).await;
+    let address = home.tcp_address().await;
+    let phone = Pages::sign_in(&home).await;
+    let client = testkit::http_client().build().expect("a client");
+    let (url, cookie) = phone.session();
+    // A stream that was open before stays open.
+    let mut stream = client.get(format!("{url}/live")).header("cookie", cookie).send().await.expect("an answer");
+    assert_eq!(stream.status(), 200);
+    stream.chunk().await.expect("it is open").expect("it begins with something");
+    // So do one that waits for its next request, if its last one had the token, and not one of a stranger.
+    let request = |more: &str| format!("HEAD /healthz HTTP/1.1\r\nHost: {address}\r\n{more}\r\n");
+    let (known, unknown) = (request(&format!("Authorization: Bearer {}\r\n", home.token())), request(""));
+    let mut known_stream = TcpStream::connect(&address).await.expect("the server listens");
+    let mut unknown_stream = TcpStream::connect(&address).await.expect("the server listens");
+    assert!(ask_again(&mut known_stream, &known).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
+    assert!(ask_again(&mut unknown_stream, &unknown).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
+    let (before, files) = (testkit::resident_mib(pid), open_files(pid));
+    let half =
+        |head: &str, body: usize| format!("{head}\r\nHost: {address}\r\nContent-Length: 8000000\r\n\r\n{}", "x".repeat(body));
+    let form = "\r\nContent-Type: application/x-www-form-urlencoded";
+    let mut held = vec![];
+    for request in [
+        half(&format!("POST /sign-in HTTP/1.1{form}"), 6000),
+        half("POST /api/v1/tasks HTTP/1.1\r\nContent-Type: application/json", 6000),
+        format!("GET /sign-in HTTP/1.1\r\nHost: {address}\r\nX: {}", "x".repeat(30_000)),
+        "G".to_owned(),
+    ] {
+        held.push(flood(&address, &request, 500).await);
+        assert!(ask_again(&mut known_stream, &known).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
+        assert!(ask_again(&mut unknown_stream, &unknown).await.is_none(), "it had been idle for longest");
+        let more = open_files(pid).saturating_sub(files);
+        assert!(more < 200, "{more} more files are open");
+        // Over the socket, and for whoever is signed in, all is as it was.
+        let status = home.command(&["status"]).output().await.expect("it starts");
+        assert!(status.status.success(), "{status:?}");
+        assert_eq!(phone.get("/").await.0, 200);
+    }
+    let grown = testkit::resident_mib(pid) - before;
+    assert!(grown < 100.0, "{grown} MiB for 2000 half-sent requests");
+    // Another phone can still sign in, and the task ends as it should.
+    let other = Pages::sign_in(&home).await;
+    assert_eq!(other.get("/tasks/new").await.0, 200);
+    fs_err::write(&go, "").expect("written");
+    let settled = home.settled(&task).await;
+    assert_eq!(settled["status"], "completed", "{settled}");
+    stream.chunk().await.expect("it is still open").expect("it says that something changed");
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_small_form_is_small_for_everybody() {
+    let home = TestHome::started(BINARY).await;
+    let address = home.tcp_address().await;
+    let client = testkit::http_client().build().expect("a client");
+    let form = client.post(format!("http://{address}/sign-in")).header("content-type", "application/x-www-form-urlencoded");
+    let answer = form.body(format!("code={}", "x".repeat(9 << 10))).send().await.expect("an answer");
+    assert!(answer.status().is_client_error(), "{}", answer.status());
+    let (status, problem) = home.put("/api/v1/password", &serde_json::json!({ "password": "x".repeat(65 << 10) })).await;
+    assert_eq!((status, problem["code"].as_str()), (413, Some("body_too_large")));
 }
 
 #[tokio::test]

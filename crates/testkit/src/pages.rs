@@ -30,6 +30,11 @@ impl Pages {
         pages
     }
 
+    /// The address of the pages, and the cookie that signs in to them.
+    pub fn session(&self) -> (&str, &str) {
+        (&self.url, &self.cookie)
+    }
+
     /// A page's status and text.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let request = self.client.request(Method::GET, format!("{}{path}", self.url)).header(header::COOKIE, &self.cookie);

@@ -11,7 +11,10 @@ use axum::response::{IntoResponse, Response};
 use model::problem::{Problem, ProblemKind};
 use subtle::ConstantTimeEq;
 
+use crate::connection::Caller;
+use crate::pages::session::Signed;
 use crate::problem::ProblemResponse;
+use crate::router::Api;
 
 /// The token that clients over TCP must send.
 #[derive(Clone)]
@@ -42,6 +45,15 @@ pub(crate) async fn require(State(token): State<Token>, request: Request, next: 
         .hint("send `Authorization: Bearer <token>` with the content of ORCH_HOME/token")
         .hint("the socket ORCH_HOME/orchestrator.sock needs none");
     ProblemResponse::from(problem).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")).into_response()
+}
+
+/// Notes on a request's connection whether it carries a valid token or session.
+pub(crate) async fn recognise(State((api, token)): State<(Api, Token)>, request: Request, next: Next) -> Response {
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        let headers = request.headers();
+        caller.trust(token.admits(headers) || Signed::of(&api, request.extensions(), headers).is_some());
+    }
+    next.run(request).await
 }
 
 /// The credentials of `Authorization: Bearer …`; none where there are several such headers.

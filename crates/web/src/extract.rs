@@ -15,11 +15,14 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::{ProblemResponse, shown};
 
-/// The largest body: a prompt of 1 MiB of which every byte was escaped (`\u0001`), and room for the rest.
-pub(crate) const BODY_LIMIT: usize = 8 << 20;
+/// The largest body of most routes.
+pub(crate) const SMALL_BODY_LIMIT: usize = 64 << 10;
+
+/// The largest body with long texts: a prompt of 1 MiB of which every byte was escaped (`\u0001`), and room for the rest.
+pub(crate) const TEXT_BODY_LIMIT: usize = 8 << 20;
 
 /// The largest body where images go along with a prompt: all of them in Base64, which makes four bytes of three.
-pub(crate) const IMAGES_BODY_LIMIT: usize = BODY_LIMIT + IMAGES_LIMIT_BYTES.div_ceil(3) * 4;
+pub(crate) const IMAGES_BODY_LIMIT: usize = TEXT_BODY_LIMIT + IMAGES_LIMIT_BYTES.div_ceil(3) * 4;
 
 /// The longest idempotency key, in characters.
 const KEY_LIMIT: usize = 200;

@@ -1,6 +1,6 @@
 //! The HTTP door: the API over a unix socket and over TCP, and nothing behind it.
 //!
-//! * [`bind`] and [`serve`]: the listeners and the life of a connection.
+//! * [`bind`] and [`serve`]: the listeners and the life of a connection. `connection`: how many there may be. `body`: how long a request may take.
 //! * `router`: every route, and the layers around them: `guard` (whose request is this), `auth` (who asks), `headers`.
 //! * `pages`: what people see. `api`: one file per resource. `problem`: how a refusal is answered. `openapi`: the contract, held to the code by a test.
 //!
@@ -8,6 +8,8 @@
 
 mod api;
 mod auth;
+mod body;
+mod connection;
 mod extract;
 mod finish;
 mod guard;

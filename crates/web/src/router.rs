@@ -1,10 +1,11 @@
-//! Every route, and the layers around them, from the outside in: headers, guard, finish, panics, body limit, token.
+//! Every route, and the layers around them, from the outside in: headers, guard, the time of bodies, finish,
+//! panics, body limit, and over TCP whether the caller is known, and the token.
 //!
 //! The layers know nothing of the routes: they also stand before paths that do not exist, so an outsider learns nothing there.
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use engine::Engine;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,10 +15,10 @@ use utoipa_axum::routes;
 
 use crate::api::{environments, feed, publish, queue, runs, sign_in, status, take_home, tasks, trash, update};
 use crate::auth::{self, Token};
-use crate::extract::{BODY_LIMIT, IMAGES_BODY_LIMIT};
+use crate::extract::{IMAGES_BODY_LIMIT, SMALL_BODY_LIMIT, TEXT_BODY_LIMIT};
 use crate::finish::finish;
 use crate::guard::{self, Door, Guard};
-use crate::{headers, pages, problem};
+use crate::{body, headers, pages, problem};
 
 /// What every handler has.
 #[derive(Clone)]
@@ -39,9 +40,10 @@ pub(crate) fn open_routes() -> OpenApiRouter<Api> {
 pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
     // Images go along with a prompt, and with nothing else.
     let images = DefaultBodyLimit::max(IMAGES_BODY_LIMIT);
+    let texts = DefaultBodyLimit::max(TEXT_BODY_LIMIT);
     let api = OpenApiRouter::new()
-        .routes(routes!(environments::create, environments::list))
-        .routes(routes!(environments::show, environments::edit, environments::remove))
+        .routes(routes!(environments::create, environments::list).layer(texts))
+        .routes(routes!(environments::show, environments::edit, environments::remove).layer(texts))
         .routes(routes!(tasks::create, tasks::list).layer(images))
         .routes(routes!(environments::fetch))
         .routes(routes!(environments::retry))
@@ -66,7 +68,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
         .routes(routes!(queue::add_follow_up).layer(images))
         .routes(routes!(queue::replace_follow_up, queue::remove_follow_up).layer(images))
         .routes(routes!(queue::continue_task))
-        .routes(routes!(publish::push))
+        .routes(routes!(publish::push).layer(texts))
         .routes(routes!(publish::show))
         .routes(routes!(publish::feedback))
         .routes(routes!(runs::log))
@@ -92,9 +94,10 @@ pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
         Door::Tcp(_) => {
             // Pages ask for a session themselves.
             let open = open.merge(pages::routes().with_state(api.clone()));
-            let lost = from_fn_with_state(api, pages::lost::no_route);
+            let lost = from_fn_with_state(api.clone(), pages::lost::no_route);
             let open = open.method_not_allowed_fallback(problem::no_method);
-            layered(open.merge(checked(closed, token, &guard).layer(lost)), guard, work)
+            let routes = open.merge(checked(closed, token.clone(), &guard).layer(lost));
+            layered(routes.layer(from_fn_with_state((api, token), auth::recognise)), guard, work)
         }
     }
 }
@@ -116,9 +119,10 @@ fn checked(closed: Router, token: Token, guard: &Guard) -> Router {
 
 fn layered(routes: Router, guard: Guard, work: TaskTracker) -> Router {
     routes
-        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(DefaultBodyLimit::max(SMALL_BODY_LIMIT))
         .layer(CatchPanicLayer::custom(problem::panicked))
         .layer(from_fn_with_state(work, finish))
+        .layer(from_fn(body::in_time))
         .layer(from_fn_with_state(guard, guard::check))
         .layer(map_response(headers::harden))
 }
@@ -142,6 +146,10 @@ mod tests {
         let open = Router::new().route("/healthz", get(async || "ok"));
         let closed = Router::new()
             .route("/things", get(async || "things").post(async |_: JsonBody<CreateTask>| StatusCode::CREATED))
+            .route(
+                "/texts",
+                post(async |_: JsonBody<CreateTask>| StatusCode::CREATED).layer(DefaultBodyLimit::max(TEXT_BODY_LIMIT)),
+            )
             .route("/panics", post(async || -> () { panic!("a defect") }));
         guarded(open, closed, Token::new("5ec2e7"), Guard::new(door, "codex-0.localhost", &[]), TaskTracker::new())
     }
@@ -248,8 +256,12 @@ mod tests {
     async fn a_prompt_of_one_mebibyte_of_escapes_fits_and_a_larger_body_does_not() {
         let lines = [("host", "localhost"), ("content-type", "application/json")];
         let body = |prompt: usize| format!(r#"{{"env_id":"x","prompt":"{}"}}"#, "\\u0001".repeat(prompt));
-        assert_eq!(ask(Door::Unix, "POST", "/things", &lines, body(1 << 20)).await.status(), 201);
-        let refused = problem(ask(Door::Unix, "POST", "/things", &lines, body(3 << 19)).await).await;
-        assert_eq!((refused.status, refused.code.as_str()), (413, "body_too_large"));
+        assert_eq!(ask(Door::Unix, "POST", "/texts", &lines, body(1 << 20)).await.status(), 201);
+        assert_eq!(ask(Door::Unix, "POST", "/things", &lines, body(1 << 13)).await.status(), 201);
+        // Where no long text is expected, much less is too large.
+        for (path, prompt) in [("/texts", 3 << 19), ("/things", 1 << 14)] {
+            let refused = problem(ask(Door::Unix, "POST", path, &lines, body(prompt)).await).await;
+            assert_eq!((refused.status, refused.code.as_str()), (413, "body_too_large"), "{path}");
+        }
     }
 }

@@ -1,45 +1,66 @@
 //! The life of the server: accept on all listeners, hold each connection, and end all of them when told to.
 //!
-//! A client may be slow, silent or gone; it costs one task and is bounded: headers must come within a limit, and when the
-//! server closes, event streams end at once and the rest gets a short grace.
+//! A client may be slow, silent or gone; it costs one task and is bounded: requests must come within limits, connections over TCP are
+//! counted, and when the server closes, event streams end at once and the rest gets a short grace.
 
 use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::{Listener, ListenerExt};
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use axum::serve::Listener;
 use engine::Engine;
 use futures_util::future::{Either, join_all, select};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower::{Service, ServiceExt as _};
 
+use crate::connection::stall::Stalling;
+use crate::connection::{Answer, Connection, Connections, Limits};
 use crate::guard::Door;
 use crate::listen::{self, Listeners};
 use crate::router::{self, Api};
 
-/// The longest that a client may take to send a request's headers, the first one after connecting included.
-const HEADER_LIMIT: Duration = Duration::from_secs(30);
+/// The longest that a client may take to send a request's headers, after connecting and after the last answer.
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+
+/// The most bytes of a request's headers.
+const HEADER_LIMIT_BYTES: usize = 32 << 10;
 
 /// The longest that an answer may still take once the server closes.
 const CLOSING_GRACE: Duration = Duration::from_secs(3);
 
+/// The most TCP connections where nothing else is said.
+const MOST_CONNECTIONS: usize = 512;
+
 /// What can be set about serving.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct ServeOptions {
     /// More names under which the API may be reached over TCP, each with a port or for every port.
     pub allowed_hosts: Vec<String>,
+    /// The most TCP connections at once. A quarter of them may be of clients that have shown neither a session nor the token.
+    pub most_connections: usize,
+}
+
+impl Default for ServeOptions {
+    fn default() -> Self {
+        Self { allowed_hosts: vec![], most_connections: MOST_CONNECTIONS }
+    }
 }
 
 /// Serves the API until `shutdown`, and returns when the last connection has ended.
 pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, shutdown: CancellationToken) -> io::Result<()> {
-    let connections = TaskTracker::new();
-    let api = Api { engine: engine.clone(), closing: shutdown.clone(), work: connections.clone() };
+    let tasks = TaskTracker::new();
+    let api = Api { engine: engine.clone(), closing: shutdown.clone(), work: tasks.clone() };
     let tcp = match listeners.address() {
         Some(address) => {
             engine.set_listen(address);
@@ -49,39 +70,80 @@ pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, 
         None => None,
     };
     let unix = router::app(api, Door::Unix, &options.allowed_hosts);
+    let connections = Connections::new(Limits::of(options.most_connections));
     let over_tcp = async {
         if let Some(app) = &tcp {
-            let accept = |listener: TcpListener| accept(listener.tap_io(send_at_once), app, &shutdown, &connections);
+            let accept = |listener| accept_tcp(listener, app, &shutdown, &tasks, &connections);
             join_all(listeners.tcp.into_iter().map(accept)).await;
         }
     };
-    tokio::join!(accept(listeners.unix, &unix, &shutdown, &connections), over_tcp);
+    tokio::join!(accept_unix(listeners.unix, &unix, &shutdown, &tasks), over_tcp);
     listen::unbind(&engine.socket_path()).await;
-    connections.close();
-    if tokio::time::timeout(2 * CLOSING_GRACE, connections.wait()).await.is_err() {
+    tasks.close();
+    if tokio::time::timeout(2 * CLOSING_GRACE, tasks.wait()).await.is_err() {
         tracing::info!("closing before every request was answered; what was recorded goes on with the next start");
     }
     Ok(())
 }
 
 /// Events are small and must not wait for company.
-fn send_at_once(stream: &mut tokio::net::TcpStream) {
+fn send_at_once(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "a connection keeps the system's delay");
     }
 }
 
-async fn accept<L: Listener>(mut listener: L, app: &Router, closing: &CancellationToken, connections: &TaskTracker) {
-    while let Some((stream, _)) = closing.run_until_cancelled(listener.accept()).await {
-        connections.spawn(converse(stream, app.clone(), closing.clone()));
+/// Whoever can open the socket's file may have as many connections as the system gives.
+async fn accept_unix(mut listener: UnixListener, app: &Router, closing: &CancellationToken, tasks: &TaskTracker) {
+    while let Some((stream, _)) = closing.run_until_cancelled(Listener::accept(&mut listener)).await {
+        tasks.spawn(converse(stream, app.clone(), closing.clone()));
     }
 }
 
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send, app: Router, closing: CancellationToken) {
+async fn accept_tcp(
+    mut listener: TcpListener,
+    app: &Router,
+    closing: &CancellationToken,
+    tasks: &TaskTracker,
+    connections: &Connections,
+) {
+    while let Some((stream, _)) = closing.run_until_cancelled(Listener::accept(&mut listener)).await {
+        send_at_once(&stream);
+        match closing.run_until_cancelled(connections.admit()).await {
+            Some(Some(connection)) => drop(tasks.spawn(converse_over_tcp(stream, app.clone(), closing.clone(), connection))),
+            Some(None) => tracing::debug!("a connection was refused: all are in use"),
+            None => return,
+        }
+    }
+}
+
+async fn converse_over_tcp(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send,
+    app: Router,
+    closing: CancellationToken,
+    connection: Connection,
+) {
+    let caller = connection.caller();
+    let stream = Stalling::new(stream, caller.clone());
+    let asked = caller.clone();
+    let app = app
+        .map_request(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(asked.clone());
+            request
+        })
+        .map_response(move |response: Response| response.map(|body| Answer::of(body, caller.clone())));
+    connection.hold(converse(stream, app, closing)).await;
+}
+
+async fn converse<S>(stream: impl AsyncRead + AsyncWrite + Unpin + Send, app: S, closing: CancellationToken)
+where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = std::convert::Infallible> + Clone,
+{
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEADER_LIMIT)
+            .max_buf_size(HEADER_LIMIT_BYTES)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app))
     );
     let ended = match select(connection.as_mut(), pin!(closing.cancelled())).await {
@@ -131,6 +193,61 @@ mod tests {
         let (mut client, _closing, connection) = connect(Router::new());
         client.write_all(b"GET / HTTP/1.1\r\nHost: lo").await.expect("the pipe takes it");
         connection.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_waits_for_its_next_request_is_cut_off() {
+        let (mut client, _closing, connection) = connect(Router::new().route("/", get(async || "hello")));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe takes it");
+        let begun = tokio::time::Instant::now();
+        connection.await.expect("no panic");
+        assert_eq!(begun.elapsed().as_secs(), HEADER_LIMIT.as_secs());
+        assert!(rest(client).await.ends_with("hello"), "it was answered first");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn headers_that_never_end_are_cut_off_by_their_size_and_by_their_time() {
+        let (mut client, _closing, connection) = connect(Router::new());
+        client.write_all(b"GET / HTTP/1.1\r\n").await.expect("the pipe takes it");
+        let line = [b"x: ".as_slice(), &[b'y'; 1000], b"\r\n"].concat();
+        let mut sent = 0;
+        // Fails once the other end is gone.
+        while client.write_all(&line).await.is_ok() {
+            sent += line.len();
+            assert!(sent < 4 * HEADER_LIMIT_BYTES, "the server keeps reading");
+        }
+        connection.await.expect("no panic");
+        let (mut client, _closing, connection) = connect(Router::new());
+        let begun = tokio::time::Instant::now();
+        while client.write_all(b"x").await.is_ok() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        assert!(begun.elapsed() < HEADER_LIMIT + Duration::from_secs(3), "{:?}", begun.elapsed());
+        connection.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_half_sent_request_gives_way_to_a_new_connection_and_a_half_answered_one_does_not() {
+        let app = Router::new()
+            .route("/", axum::routing::post(async |body: axum::body::Bytes| body.len().to_string()))
+            .route("/slow", get(async || std::future::pending::<()>().await))
+            .layer(axum::middleware::from_fn(crate::body::in_time));
+        let all = Connections::new(Limits { all: 8, strangers: 2 });
+        let open = async |head: &'static [u8]| {
+            let (mut client, server) = duplex(1 << 16);
+            let connection = all.admit().await.expect("there is room");
+            let task = tokio::spawn(converse_over_tcp(server, app.clone(), CancellationToken::new(), connection));
+            client.write_all(head).await.expect("the pipe takes it");
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            (client, task)
+        };
+        let (_slow_client, slow) = open(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+        let (_half_client, half) = open(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf").await;
+        let (_client, third) = open(b"").await;
+        half.await.expect("no panic");
+        assert!(!slow.is_finished() && !third.is_finished());
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,6 +7,7 @@ use clap::ValueEnum as _;
 use engine::{Config, Engine, Overrides};
 use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::filter::LevelFilter;
@@ -17,6 +18,9 @@ use super::{USAGE, log_filter};
 use crate::args::{Arguments, LogFormat, ServeArguments};
 use crate::printer;
 use crate::supervisor::Supervisor;
+
+/// As many open files as the server and its children may have; the same as in the service's unit.
+const MOST_OPEN_FILES: u64 = 65_536;
 
 pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
     let format = serve.log_format.map_or_else(chosen_format, Ok)?;
@@ -41,6 +45,7 @@ pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result
 async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
     let config =
         Config::load(&Overrides { home: arguments.home.clone(), listen: serve.listen.clone(), worker: serve.worker.clone() })?;
+    let open_files = raise_open_files();
     let shutdown = CancellationToken::new();
     stop_on_signals(&shutdown)?;
     let engine = Engine::start(config.clone()).await.map_err(|error| error.problem)?;
@@ -57,7 +62,9 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     let listen = announce(&engine, serve.announce);
     let supervisor = Supervisor::of(&config);
     supervisor.ready(&format!("serving on {listen}"));
-    let options = web::ServeOptions { allowed_hosts: config.allowed_hosts.clone() };
+    let options = web::ServeOptions { allowed_hosts: config.allowed_hosts.clone(), ..web::ServeOptions::default() };
+    // Connections leave room for what the server itself opens, such as the pipes of git.
+    let options = web::ServeOptions { most_connections: options.most_connections.min(open_files / 2), ..options };
     let serving = async {
         let served = web::serve(engine.clone(), listeners, options, shutdown.clone()).await;
         shutdown.cancel();
@@ -72,6 +79,27 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     engine.shutdown().await;
     served.map_err(|error| Problem::internal(format!("could not go on serving: {error}")))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Raises this process's limit of open files, as far as the system lets it. Returns the limit.
+///
+/// A login shell often has a limit of 1024, which a server with many connections and runs can reach. Children inherit the limit that
+/// the service has too (docs/service.md): it does not harm those that use `select`, unless they open more than 1024 files themselves.
+fn raise_open_files() -> usize {
+    let limits = getrlimit(Resource::Nofile);
+    let possible = limits.maximum.map_or(MOST_OPEN_FILES, |hard| hard.min(MOST_OPEN_FILES));
+    // None is no limit.
+    let now = limits.current.unwrap_or(u64::MAX);
+    if now >= possible {
+        return usize::try_from(now).unwrap_or(usize::MAX);
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(possible), ..limits }) {
+        Ok(()) => usize::try_from(possible).unwrap_or(usize::MAX),
+        Err(error) => {
+            tracing::warn!(%error, limit = now, "the limit of open files could not be raised");
+            usize::try_from(now).unwrap_or(usize::MAX)
+        }
+    }
 }
 
 /// What `ORCH_LOG_FORMAT` says. An empty variable is none.

@@ -31,7 +31,7 @@ mod notices;
 mod refs;
 mod review;
 mod selected;
-mod session;
+pub(crate) mod session;
 mod settings;
 mod steps;
 mod task;
@@ -53,6 +53,7 @@ use model::problem::{Problem, ProblemKind};
 use tower_http::compression::CompressionLayer;
 
 use self::layout::Place;
+use crate::extract::TEXT_BODY_LIMIT;
 use crate::router::Api;
 
 /// What a page may load and do: our own files, and nothing that stands in the page itself. A blob is an image that somebody chose
@@ -62,15 +63,16 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
 
 /// Every page. They ask for a session themselves.
 pub(crate) fn routes() -> Router<Api> {
+    let texts = DefaultBodyLimit::max(TEXT_BODY_LIMIT);
     Router::new()
         .route("/", get(tasks::list))
         .route("/live", get(live::list))
-        .route("/sign-in", get(session::page).post(session::sign_in))
+        .route("/sign-in", get(session::page).post(session::sign_in).layer(DefaultBodyLimit::max(session::FORM_LIMIT)))
         .route("/sign-out", post(session::sign_out))
         .route("/tasks/new", get(new_task::page))
         .route("/tasks/new/refs", get(refs::list))
         .route("/tasks", post(new_task::create).layer(DefaultBodyLimit::max(upload::FORM_LIMIT)))
-        .route("/tasks/selected", post(selected::act))
+        .route("/tasks/selected", post(selected::act).layer(texts))
         .route("/tasks/{id}", get(task::page))
         .route("/tasks/{id}/live", get(live::task))
         .route("/tasks/{id}/runs/{n}/older", get(task::older))
@@ -81,19 +83,19 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/stop", get(task::ask_stop).post(task::stop))
         .route("/tasks/{id}/continue", post(task::go_on))
         .route("/tasks/{id}/retry", post(task::retry))
-        .route("/tasks/{id}/follow-ups/{number}", post(task::edit))
+        .route("/tasks/{id}/follow-ups/{number}", post(task::edit).layer(texts))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))
         .route("/tasks/{id}/remove", get(task::ask_remove).post(task::remove))
-        .route("/tasks/{id}/push", post(task::push))
+        .route("/tasks/{id}/push", post(task::push).layer(texts))
         .route("/tasks/{id}/update", post(task::update))
         .route("/tasks/{id}/feedback", post(task::feedback))
-        .route("/tasks/{id}/changes", get(review::page).post(review::comment))
+        .route("/tasks/{id}/changes", get(review::page).post(review::comment).layer(texts))
         .route("/tasks/{id}/changes/part", get(review::part))
         .route("/tasks/{id}/changes/image", get(review::image))
         .route("/tasks/{id}/changes/viewed", post(review::viewed))
-        .route("/environments", get(environments::list).post(environments::add))
-        .route("/environments/{id}", get(environments::show).post(environments::edit))
+        .route("/environments", get(environments::list).post(environments::add).layer(texts))
+        .route("/environments/{id}", get(environments::show).post(environments::edit).layer(texts))
         .route("/environments/{id}/fetch", post(environments::fetch))
         .route("/environments/{id}/retry", post(environments::retry))
         .route("/environments/{id}/remove", get(environments::ask_remove).post(environments::remove))

@@ -21,6 +21,9 @@ use super::{POLICY, Page, PageProblem, back, cookie, layout, see};
 use crate::host::{NameKind, Site};
 use crate::router::Api;
 
+/// The largest form of the sign-in page. Anybody can send it.
+pub(super) const FORM_LIMIT: usize = 8 << 10;
+
 /// A request of a browser that is signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Signed {

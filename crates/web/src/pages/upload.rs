@@ -17,11 +17,11 @@ use serde_json::{Map, Value};
 
 use super::PageProblem;
 use super::session::{Signed, SignedForm, form_refused};
-use crate::extract::BODY_LIMIT;
+use crate::extract::TEXT_BODY_LIMIT;
 use crate::router::Api;
 
 /// The largest form: a prompt, its images, and room for the rest.
-pub(crate) const FORM_LIMIT: usize = BODY_LIMIT + IMAGES_LIMIT_BYTES;
+pub(crate) const FORM_LIMIT: usize = TEXT_BODY_LIMIT + IMAGES_LIMIT_BYTES;
 
 /// So much of a form that is too large is still read.
 const READ_ON_LIMIT: usize = 256 << 20;

@@ -1,0 +1,350 @@
+//! Which TCP connections are open, and which one is closed when there are too many.
+//!
+//! A connection is trusted while the latest request on it carried a valid session or token; all others are strangers, which have a
+//! smaller share. A new connection takes the place of the stranger that has been idle for longest. Waiting for a request or for the
+//! rest of one is idle, so half-sent requests give way first. Invariant: a trusted connection is never closed for another one, and
+//! there are never more connections than the limits allow.
+//!
+//! * [`stall`]: a stranger that does not read its answer. The unix socket has no part in any of this.
+
+pub(crate) mod stall;
+
+use std::collections::BTreeMap;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// A stranger that has been answered for so long may be closed for a new connection.
+const LONGEST_ANSWER: Duration = Duration::from_secs(10);
+
+/// How many connections there may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// In all.
+    pub(crate) all: usize,
+    /// Of strangers.
+    pub(crate) strangers: usize,
+}
+
+impl Limits {
+    /// A quarter of all may be strangers.
+    pub(crate) fn of(all: usize) -> Self {
+        let all = all.max(8);
+        Self { all, strangers: all / 4 }
+    }
+
+    fn trusted(self) -> usize {
+        self.all - self.strangers
+    }
+}
+
+/// The open TCP connections of all listeners.
+#[derive(Clone)]
+pub(crate) struct Connections(Arc<Inner>);
+
+struct Inner {
+    limits: Limits,
+    state: Mutex<State>,
+    /// A connection was closed.
+    closed: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    opened: u64,
+    entries: BTreeMap<u64, Entry>,
+}
+
+struct Entry {
+    is_trusted: bool,
+    doing: Doing,
+    evicted: CancellationToken,
+}
+
+/// What a connection does, and since when.
+#[derive(Debug, Clone, Copy)]
+enum Doing {
+    /// It waits for a request, or for the rest of one.
+    Idle(Instant),
+    /// A whole request is answered.
+    Answering(Instant),
+}
+
+impl State {
+    fn count(&self, is_trusted: bool) -> usize {
+        self.entries.values().filter(|entry| entry.is_trusted == is_trusted).count()
+    }
+
+    /// The stranger that gives way: the one that has been idle for longest, else one whose answer takes too long.
+    fn victim(&self, now: Instant) -> Option<&Entry> {
+        let strangers = || self.entries.values().filter(|entry| !entry.is_trusted && !entry.evicted.is_cancelled());
+        let idle = strangers().filter_map(|entry| match entry.doing {
+            Doing::Idle(since) => Some((since, entry)),
+            Doing::Answering(_) => None,
+        });
+        let slow = strangers().filter_map(|entry| match entry.doing {
+            Doing::Answering(since) if now.duration_since(since) > LONGEST_ANSWER => Some((since, entry)),
+            Doing::Answering(_) | Doing::Idle(_) => None,
+        });
+        idle.min_by_key(|(since, _)| *since).or_else(|| slow.min_by_key(|(since, _)| *since)).map(|(_, entry)| entry)
+    }
+}
+
+/// What became of a new connection.
+enum Admission {
+    Open(Connection),
+    /// Another one was told to close.
+    Wait,
+    /// All are in use.
+    Refused,
+}
+
+impl Connections {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self(Arc::new(Inner { limits, state: Mutex::default(), closed: Notify::new() }))
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        // Every statement leaves the state whole, whichever thread panicked.
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a new connection in, once another one is closed if there are too many. None if none may be closed.
+    pub(crate) async fn admit(&self) -> Option<Connection> {
+        loop {
+            let mut closed = pin!(self.0.closed.notified());
+            closed.as_mut().enable();
+            match self.try_admit() {
+                Admission::Open(connection) => return Some(connection),
+                Admission::Wait => closed.await,
+                Admission::Refused => return None,
+            }
+        }
+    }
+
+    fn try_admit(&self) -> Admission {
+        let mut state = self.locked();
+        let now = Instant::now();
+        let limits = self.0.limits;
+        if state.count(false) < limits.strangers && state.entries.len() < limits.all {
+            state.opened += 1;
+            let (id, evicted) = (state.opened, CancellationToken::new());
+            state.entries.insert(id, Entry { is_trusted: false, doing: Doing::Idle(now), evicted: evicted.clone() });
+            return Admission::Open(Connection { caller: Caller { all: self.clone(), id }, evicted });
+        }
+        // One at a time, so that no more are closed than have to be.
+        if state.entries.values().any(|entry| entry.evicted.is_cancelled()) {
+            return Admission::Wait;
+        }
+        match state.victim(now) {
+            Some(victim) => {
+                victim.evicted.cancel();
+                Admission::Wait
+            }
+            None => Admission::Refused,
+        }
+    }
+}
+
+/// A connection that was taken in. Dropping it makes room.
+pub(crate) struct Connection {
+    caller: Caller,
+    evicted: CancellationToken,
+}
+
+impl Connection {
+    /// Who is at its other end, for what answers requests.
+    pub(crate) fn caller(&self) -> Caller {
+        self.caller.clone()
+    }
+
+    /// Works on it until that is done, or until another connection takes its place.
+    pub(crate) async fn hold(self, work: impl Future<Output = ()>) {
+        // The work has the stream, and is dropped before the room is given back.
+        self.evicted.run_until_cancelled(work).await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.caller.all.locked().entries.remove(&self.caller.id);
+        self.caller.all.0.closed.notify_waiters();
+    }
+}
+
+/// The client of a TCP connection. Requests carry it along.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    all: Connections,
+    id: u64,
+}
+
+impl Caller {
+    fn edit(&self, edit: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.all.locked().entries.get_mut(&self.id) {
+            edit(entry);
+        }
+    }
+
+    /// Notes whether the latest request carried a valid session or token.
+    pub(crate) fn trust(&self, is_trusted: bool) {
+        let mut state = self.all.locked();
+        // More trusted ones than their share stay strangers, so that there is always room for both.
+        let has_room = state.count(true) < self.all.0.limits.trusted();
+        if let Some(entry) = state.entries.get_mut(&self.id) {
+            entry.is_trusted = is_trusted && (entry.is_trusted || has_room);
+        }
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.all.locked().entries.get(&self.id).is_some_and(|entry| entry.is_trusted)
+    }
+
+    /// Notes that a whole request has come.
+    pub(crate) fn asked(&self) {
+        self.edit(|entry| entry.doing = Doing::Answering(Instant::now()));
+    }
+
+    fn answered(&self) {
+        self.edit(|entry| entry.doing = Doing::Idle(Instant::now()));
+    }
+}
+
+/// The body of an answer, which notes its own end.
+pub(crate) struct Answer {
+    body: Body,
+    caller: Caller,
+}
+
+impl Answer {
+    pub(crate) fn of(body: Body, caller: Caller) -> Body {
+        Body::new(Self { body, caller })
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.caller.answered();
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    fn connections(all: usize, strangers: usize) -> Connections {
+        Connections::new(Limits { all, strangers })
+    }
+
+    /// Opens a connection at once.
+    fn open(all: &Connections) -> Connection {
+        all.admit().now_or_never().flatten().expect("there is room")
+    }
+
+    /// A connection that ends when it is told to.
+    fn held(connection: Connection) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(connection.hold(std::future::pending()))
+    }
+
+    async fn tick() {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_stranger_that_has_been_idle_for_longest_gives_way() {
+        let all = connections(8, 3);
+        let (first, second, third) = (open(&all), open(&all), open(&all));
+        let first_caller = first.caller();
+        tick().await;
+        // The first one has been answered since, so the second one has waited for longest.
+        first_caller.asked();
+        first_caller.answered();
+        let (first, second, third) = (held(first), held(second), held(third));
+        let fourth = all.admit().await.expect("one gives way");
+        second.await.expect("no panic");
+        assert!(!first.is_finished() && !third.is_finished());
+        assert_eq!(all.locked().entries.len(), 3);
+        drop(fourth);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn trusted_connections_never_give_way_and_strangers_never_take_their_share() {
+        let all = connections(8, 2);
+        let trusted: Vec<_> = (0..6).map(|_| open(&all)).inspect(|one| one.caller().trust(true)).map(held).collect();
+        for _ in 0..1000 {
+            held(all.admit().await.expect("a stranger gives way"));
+        }
+        let counts = |state: &State| (state.count(true), state.count(false));
+        assert_eq!(counts(&all.locked()), (6, 2));
+        assert!(trusted.iter().all(|one| !one.is_finished()));
+        // More than their share is a stranger, so that a stranger can still sign in.
+        let surplus = all.admit().await.expect("a stranger gives way");
+        surplus.caller().trust(true);
+        assert!(!surplus.caller().is_trusted());
+        drop(trusted);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_is_answered_does_not_give_way_unless_it_takes_too_long() {
+        let all = connections(8, 2);
+        let (first, second) = (open(&all), open(&all));
+        let callers = [first.caller(), second.caller()];
+        callers.iter().for_each(Caller::asked);
+        let (first, second) = (held(first), held(second));
+        assert!(all.admit().now_or_never().expect("at once").is_none(), "both are answered");
+        tokio::time::advance(LONGEST_ANSWER + Duration::from_secs(1)).await;
+        callers[1].asked();
+        assert!(all.admit().await.is_some());
+        first.await.expect("no panic");
+        assert!(!second.is_finished());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_trusted_only_while_its_latest_request_was() {
+        let all = connections(8, 2);
+        let one = open(&all);
+        one.caller().trust(true);
+        assert!(one.caller().is_trusted());
+        // A proxy sends the requests of strangers over the same connection.
+        one.caller().trust(false);
+        assert!(!one.caller().is_trusted());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_over_when_its_body_is_gone() {
+        let all = connections(8, 2);
+        let one = open(&all);
+        one.caller().asked();
+        let body = Answer::of(Body::from("hello"), one.caller());
+        assert_eq!(body.size_hint().exact(), Some(5));
+        assert!(matches!(all.locked().entries[&1].doing, Doing::Answering(_)));
+        drop(body);
+        assert!(matches!(all.locked().entries[&1].doing, Doing::Idle(_)));
+    }
+}

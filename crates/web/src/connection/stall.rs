@@ -1,0 +1,106 @@
+//! A stream that breaks when a stranger takes nothing of its answer for too long.
+//!
+//! What a client does not read fills the system's buffers, and then the server's. Connections that are trusted may take their time:
+//! a phone sleeps, a download is paused.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::Caller;
+
+/// So long may a stranger take nothing.
+const LIMIT: Duration = Duration::from_secs(30);
+
+pub(crate) struct Stalling<S> {
+    stream: S,
+    caller: Caller,
+    /// Runs while nothing can be written.
+    limit: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: Unpin> Stalling<S> {
+    pub(crate) fn new(stream: S, caller: Caller) -> Self {
+        Self { stream, caller, limit: None }
+    }
+
+    fn watch(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.limit = None;
+            return written;
+        }
+        let limit = self.limit.get_or_insert_with(|| Box::pin(sleep(LIMIT)));
+        loop {
+            ready!(limit.as_mut().poll(context));
+            if !self.caller.is_trusted() {
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")));
+            }
+            limit.as_mut().reset(Instant::now() + LIMIT);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Stalling<S> {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stalling<S> {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.watch(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex};
+
+    use super::super::{Connections, Limits};
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stranger_that_does_not_read_is_cut_off_and_one_who_is_trusted_is_not() {
+        let all = Connections::new(Limits::of(8));
+        let connection = all.admit().await.expect("there is room");
+        let (mut client, server) = duplex(4);
+        let mut server = Stalling::new(server, connection.caller());
+        server.write_all(b"full").await.expect("it fits");
+        let begun = Instant::now();
+        let error = server.write_all(b"more").await.expect_err("nobody reads");
+        assert_eq!((error.kind(), begun.elapsed()), (io::ErrorKind::TimedOut, LIMIT));
+        connection.caller().trust(true);
+        let written = tokio::spawn(async move { server.write_all(b"more").await });
+        tokio::time::sleep(10 * LIMIT).await;
+        let mut all = [0; 8];
+        client.read_exact(&mut all).await.expect("it was only slow");
+        written.await.expect("no panic").expect("written");
+        assert_eq!(&all, b"fullmore");
+    }
+}
