@@ -4,6 +4,7 @@
 //! runs its first argument. What a test waits for is a line, a file, or the end of a process.
 
 mod by_hand;
+mod contract;
 mod endings;
 mod engine;
 mod hand;

@@ -6,11 +6,13 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use bollard::models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, ResourcesUlimits};
+use bollard::models::{
+    ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, ResourcesUlimits,
+};
 
 use crate::inside;
 use crate::labels;
-use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings};
+use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings, VolumeWish};
 
 /// The network that containers with an open network share, without seeing each other.
 pub(crate) const NETWORK: &str = "codex-docker";
@@ -134,11 +136,11 @@ fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
     ];
     match &settings.codex_home {
         Some(CodexHome::Private { .. }) => plain.push(format!("CODEX_HOME={}", inside::CODEX_HOME)),
-        Some(CodexHome::Shared(path)) => plain.push(format!("CODEX_HOME={}", path.display())),
+        Some(CodexHome::Shared { inside, .. } | CodexHome::Missing { inside }) => plain.push(format!("CODEX_HOME={inside}")),
         None => {}
     }
     if settings.user == ContainerUser::Caller {
-        plain.push("HOME=/home/agent".to_owned());
+        plain.push(format!("HOME={}", settings.user.home()));
     }
     if let Talk::Terminal(rows, columns) = talk {
         plain.push(format!("CODEX_DOCKER_TERMINAL={rows} {columns}"));
@@ -148,12 +150,12 @@ fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
 
 fn mounts(settings: &Settings) -> Vec<Mount> {
     let state = &settings.state;
-    let mut mounts = vec![
-        bind(&settings.folder, &settings.inside, false),
+    let mut mounts: Vec<_> = settings.folder.iter().map(|folder| bind(folder, &settings.inside, false)).collect();
+    mounts.extend([
         bind(&state.join("in"), inside::IN, true),
         bind(&state.join("out"), inside::OUT, false),
         bind(&state.join("in").join(inside::PROFILE), inside::PROFILE_SCRIPT, true),
-    ];
+    ]);
     if let Some(twin) = &settings.twin {
         mounts.push(bind(&state.join("in").join(inside::GIT_FILE), &format!("{}/.git", settings.inside), true));
         mounts.push(bind(&twin.git_dir, inside::GIT_DIR, false));
@@ -165,12 +167,27 @@ fn mounts(settings: &Settings) -> Vec<Mount> {
             mounts.push(bind(&state.join("in").join(inside::CONFIG), &format!("{}/config.toml", inside::CODEX_HOME), true));
             mounts.extend(auth.iter().map(|path| bind(path, inside::AUTH, false)));
         }
-        Some(CodexHome::Shared(path)) => mounts.push(bind(path, &path.to_string_lossy(), false)),
-        None => {}
+        Some(CodexHome::Shared { folder, inside }) => mounts.push(bind(folder, inside, false)),
+        Some(CodexHome::Missing { .. }) | None => {}
     }
     mounts.extend(settings.images.iter().map(|path| bind(path, inside::IMAGES, true)));
     mounts.extend(settings.mounts.iter().map(|wish| bind(&wish.source, &wish.target, wish.read_only)));
+    mounts.extend(settings.volumes.iter().map(volume));
     mounts
+}
+
+fn volume(wish: &VolumeWish) -> Mount {
+    Mount {
+        typ: Some(MountType::VOLUME),
+        source: Some(wish.volume.clone()),
+        target: Some(wish.target.clone()),
+        read_only: Some(wish.read_only),
+        volume_options: wish
+            .folder
+            .clone()
+            .map(|folder| MountVolumeOptions { subpath: Some(folder), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    }
 }
 
 /// Where the objects of the n-th repository to borrow from are, inside.
@@ -197,7 +214,7 @@ fn tmpfs(settings: &Settings, machine: &Machine) -> HashMap<String, String> {
     }
     if settings.user == ContainerUser::Caller {
         tmpfs.insert("/tmp".to_owned(), format!("{TMPFS},mode=1777"));
-        tmpfs.insert("/home/agent".to_owned(), format!("{TMPFS},mode=0700,uid={owner}"));
+        tmpfs.insert(settings.user.home().to_owned(), format!("{TMPFS},mode=0700,uid={owner}"));
     }
     tmpfs
 }
@@ -289,6 +306,28 @@ mod tests {
                 "/codex-docker/images"
             ]
         );
+    }
+
+    #[test]
+    fn a_named_volume_is_mounted_as_a_volume_and_never_as_a_folder_of_the_host() {
+        let body = body(&[("CODEX_VOLUME_MOUNTS", "cache=/var/cache/x,state/a/b=/workspace/state:ro")], &MACHINE);
+        let mounts = body.host_config.and_then(|host| host.mounts).expect("set");
+        let volumes: Vec<_> = mounts.into_iter().filter(|mount| mount.typ == Some(MountType::VOLUME)).collect();
+        let subpath = |mount: &Mount| mount.volume_options.clone().and_then(|options| options.subpath);
+        assert_eq!(
+            (volumes[0].source.as_deref(), volumes[0].read_only, subpath(&volumes[0])),
+            (Some("cache"), Some(false), None)
+        );
+        assert_eq!((volumes[1].source.as_deref(), volumes[1].read_only), (Some("state"), Some(true)));
+        assert_eq!(subpath(&volumes[1]).as_deref(), Some("a/b"));
+    }
+
+    #[test]
+    fn a_named_workspace_is_a_folder_of_the_container_and_mounts_nothing() {
+        let body = body(&[("CODEX_WORKSPACE_DIR", "/srv/app")], &MACHINE);
+        assert_eq!(body.working_dir.as_deref(), Some("/srv/app"));
+        let mounts = body.host_config.and_then(|host| host.mounts).expect("set");
+        assert!(!mounts.iter().any(|mount| mount.source.as_deref() == Some("/home/me/app")), "{mounts:?}");
     }
 
     #[test]

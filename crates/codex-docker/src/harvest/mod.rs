@@ -165,11 +165,13 @@ pub(crate) async fn give_back(docker: &Docker, settings: &Settings, machine: &Ma
     if settings.user == ContainerUser::Caller || machine.rootless || settings.caller.uid == 0 {
         return Ok(());
     }
-    let mut targets = vec![(settings.folder.as_path(), "/given/folder"), (settings.state.as_path(), "/given/state")];
+    let mut targets = vec![(settings.state.as_path(), "/given/state")];
+    targets.extend(settings.folder.iter().map(|folder| (folder.as_path(), "/given/folder")));
     match &settings.codex_home {
-        Some(CodexHome::Shared(path)) => targets.push((path, "/given/codex")),
-        Some(CodexHome::Private { sessions, .. }) => targets.push((sessions, "/given/codex")),
-        None => {}
+        Some(CodexHome::Shared { folder: path, .. } | CodexHome::Private { sessions: path, .. }) => {
+            targets.push((path, "/given/codex"));
+        }
+        Some(CodexHome::Missing { .. }) | None => {}
     }
     let owner = format!("{}:{}", settings.caller.uid, settings.caller.gid);
     let mounts = targets.iter().map(|(path, target)| bind(path, target, false)).collect();

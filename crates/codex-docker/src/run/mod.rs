@@ -42,10 +42,11 @@ use rustix::termios::tcgetwinsize;
 
 /// Runs Codex with these arguments; returns its exit code.
 pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, arguments: &[String]) -> Result<u8, Failure> {
-    let settings = Settings::read(environment, caller)?;
+    let mut settings = Settings::read(environment, caller)?;
     let (stdin, talk) = how_to_talk();
-    prepare::check(&settings)?;
+    prepare::check(&mut settings)?;
     let docker = connect(environment).await?;
+    prepare::check_volumes(&docker, &settings)?;
     let machine = machine(&docker).await?;
     check_image(&docker, &settings.image).await?;
     let prepared = Prepared::hold(&settings)?;

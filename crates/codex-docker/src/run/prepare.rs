@@ -2,7 +2,7 @@
 //! Nothing is made before all that can be looked for was found.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bollard::Docker;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum};
@@ -27,6 +27,9 @@ const MANY_FILES: u64 = 65_536;
 /// More processes than one user has, and the most that some engines allow themselves.
 const MANY_PROCESSES: u64 = 32_768;
 
+/// The first API that mounts a folder of a volume (Docker 26).
+const VOLUME_FOLDERS: (usize, usize) = (1, 45);
+
 /// A run's folder, and the run's own token.
 pub(crate) struct Prepared {
     folder: RunFolder,
@@ -39,20 +42,60 @@ pub(crate) struct Servers {
     _proxy: Option<AllowProxy>,
 }
 
-/// Looks for what must be there, before anything is made.
-pub(super) fn check(settings: &Settings) -> Result<(), Failure> {
-    let missing = |what: &str, path: &std::path::Path| {
+/// Checks what must exist before anything is created. Like the public script, it leaves out other mounts whose source is missing.
+pub(super) fn check(settings: &mut Settings) -> Result<(), Failure> {
+    let missing = |what: &str, path: &Path| {
         Failure::new("mount_missing", format!("{what} `{}` is not there", path.display())).hint("make it, or name another one")
     };
-    if !settings.folder.is_dir() {
-        return Err(missing("the folder to work in", &settings.folder));
+    if let Some(folder) = settings.folder.iter().find(|folder| !folder.is_dir()) {
+        return Err(missing("the folder to work in", folder));
     }
-    let named = settings.mounts.iter().map(|mount| &mount.source);
     let twin = settings.twin.iter().flat_map(|twin| twin.objects.iter().chain([&twin.git_dir]));
-    if let Some(path) = named.chain(twin).chain(&settings.images).find(|path| !path.exists()) {
+    if let Some(path) = twin.chain(&settings.images).find(|path| !path.exists()) {
         return Err(missing("what is to be mounted,", path));
     }
+    if let Some(CodexHome::Shared { folder, inside }) = &settings.codex_home
+        && !folder.is_dir()
+    {
+        crate::say(&format!("warning: CODEX_HOME `{}` not found; Codex runs without it", folder.display()));
+        settings.codex_home = Some(CodexHome::Missing { inside: inside.clone() });
+    }
+    let mut warned = Vec::new();
+    settings.mounts.retain(|wish| {
+        let found = wish.source.exists();
+        if !found && !warned.contains(&wish.source) {
+            crate::say(&format!("warning: `{}` in {} not found; it is not mounted", wish.source.display(), wish.variable));
+            warned.push(wish.source.clone());
+        }
+        found
+    });
+    if settings.folder.is_none() && !is_mounted(settings) {
+        crate::say(&format!(
+            "warning: nothing is mounted at `{}`: CODEX_WORKSPACE_DIR only sets the working directory; mount a folder there with \
+             CODEX_MOUNT_MAPS or CODEX_VOLUME_MOUNTS",
+            settings.inside
+        ));
+    }
     Ok(())
+}
+
+/// Whether the caller mounts something at the working directory, above it or below it.
+fn is_mounted(settings: &Settings) -> bool {
+    let mut targets =
+        settings.mounts.iter().map(|wish| &wish.target).chain(settings.volumes.iter().map(|wish| &wish.target)).map(Path::new);
+    let inside = Path::new(&settings.inside);
+    targets.any(|target| inside.starts_with(target) || target.starts_with(inside))
+}
+
+/// A folder in a volume is mounted by newer engines only. Older ones mount the whole volume instead, without an error.
+pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), Failure> {
+    let Some(wish) = settings.volumes.iter().find(|wish| wish.folder.is_some()) else { return Ok(()) };
+    let version = docker.client_version();
+    if (version.major_version, version.minor_version) >= VOLUME_FOLDERS {
+        return Ok(());
+    }
+    let detail = format!("this container engine cannot mount a folder of the volume `{}`: its API is {version}", wish.volume);
+    Err(Failure::new("engine_too_old", detail).hint("use Docker 26 or newer, or mount the whole volume in CODEX_VOLUME_MOUNTS"))
 }
 
 /// What the engine's machine is like.

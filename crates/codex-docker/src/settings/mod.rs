@@ -3,6 +3,7 @@
 //! Pure: from a map of variables, a folder and a user to [`Settings`]. The first half of the contract is that of the public
 //! helper script of the same name; what begins with `CODEX_DOCKER_` is ours. A value that makes no sense is named and refused.
 
+mod mounts;
 mod values;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +12,8 @@ use std::path::{Path, PathBuf};
 use model::container::HostedTools;
 use uuid::Uuid;
 
-use self::values::{absolute, bytes, count, cpus, labels, list, mapped};
+pub use self::mounts::{MountWish, VolumeWish};
+use self::values::{absolute, bytes, count, cpus, labels, list};
 use crate::failure::Failure;
 use crate::image::DEFAULT_IMAGE;
 use crate::proxy::allow::AllowList;
@@ -35,6 +37,16 @@ pub enum ContainerUser {
     Root,
     /// The caller's own user and group.
     Caller,
+}
+
+impl ContainerUser {
+    /// The home of this user in the container.
+    pub(crate) fn home(self) -> &'static str {
+        match self {
+            Self::Root => "/root",
+            Self::Caller => "/home/agent",
+        }
+    }
 }
 
 /// What of the network a container sees.
@@ -64,8 +76,18 @@ pub struct Limits {
 /// Where Codex keeps its settings, its login and its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodexHome {
-    /// A folder of the caller's, mounted whole at the same path.
-    Shared(PathBuf),
+    /// A folder of the caller's, mounted whole.
+    Shared {
+        /// On the host.
+        folder: PathBuf,
+        /// In the container.
+        inside: String,
+    },
+    /// A folder of the container that is not mounted, because the caller's does not exist.
+    Missing {
+        /// In the container.
+        inside: String,
+    },
     /// The container's own, with only the sessions outliving it.
     Private {
         /// Where the sessions are kept.
@@ -84,17 +106,6 @@ pub struct Twin {
     pub git_dir: PathBuf,
     /// Where it borrows objects, read-only.
     pub objects: Vec<PathBuf>,
-}
-
-/// A folder or file of the host in the container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MountWish {
-    /// On the host.
-    pub source: PathBuf,
-    /// In the container.
-    pub target: String,
-    /// Whether the container may only read it.
-    pub read_only: bool,
 }
 
 /// The model behind the broker, and the key that the container never sees.
@@ -136,9 +147,9 @@ pub struct Settings {
     pub name: String,
     /// The image.
     pub image: String,
-    /// The folder that Codex works in.
-    pub folder: PathBuf,
-    /// Where that is in the container.
+    /// The folder that is mounted for Codex to work in; none if the caller mounts something else there.
+    pub folder: Option<PathBuf>,
+    /// Where Codex works in the container.
     pub inside: String,
     /// Where files of this run lie.
     pub state: PathBuf,
@@ -162,6 +173,8 @@ pub struct Settings {
     pub images: Option<PathBuf>,
     /// More folders.
     pub mounts: Vec<MountWish>,
+    /// Named volumes.
+    pub volumes: Vec<VolumeWish>,
     /// Variables of the container.
     pub variables: BTreeMap<String, String>,
     /// The broker, if there is one.
@@ -173,27 +186,27 @@ impl Settings {
     pub fn read(environment: &BTreeMap<String, String>, caller: Caller) -> Result<Self, Failure> {
         let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let folder_of = |name: &'static str| get(name).map(|path| absolute(name, path, &caller.folder)).transpose();
-        let (folder, inside) = workspace(folder_of("CODEX_WORKSPACE_DIR")?, &caller.folder);
+        let (folder, inside) = workspace(get("CODEX_WORKSPACE_DIR"), &caller.folder)?;
         let name = get("CONTAINER_NAME").map_or_else(|| format!("codex-{}", Uuid::now_v7().simple()), str::to_owned);
         values::container_name(&name)?;
         let state = match folder_of("CODEX_DOCKER_STATE")? {
             Some(state) => state,
             None => default_state(environment)?.join(&name),
         };
+        let user = match get("CODEX_DOCKER_USER") {
+            None | Some("root") => ContainerUser::Root,
+            Some("caller") => ContainerUser::Caller,
+            Some(other) => return Err(values::unusable("CODEX_DOCKER_USER", other, "`root` or `caller`")),
+        };
         let codex_home = codex_home(&folder_of)?.or_else(|| {
             let default = get("HOME").map(|home| Path::new(home).join(".codex")).filter(|path| path.is_dir());
-            default.map(CodexHome::Shared)
+            default.map(|folder| CodexHome::Shared { folder, inside: format!("{}/.codex", user.home()) })
         });
         let broker = broker(&get, codex_home.as_ref())?;
         let network = network(&get)?;
         Ok(Self {
             image: get("IMAGE_NAME").unwrap_or(DEFAULT_IMAGE).to_owned(),
             labels: labels("CODEX_DOCKER_LABELS", get("CODEX_DOCKER_LABELS").unwrap_or_default())?,
-            user: match get("CODEX_DOCKER_USER") {
-                None | Some("root") => ContainerUser::Root,
-                Some("caller") => ContainerUser::Caller,
-                Some(other) => return Err(values::unusable("CODEX_DOCKER_USER", other, "`root` or `caller`")),
-            },
             hosted_tools: hosted_tools(&get, &network)?,
             network,
             limits: Limits {
@@ -211,9 +224,11 @@ impl Settings {
                 })
                 .transpose()?,
             images: folder_of("CODEX_DOCKER_IMAGES")?,
-            mounts: mounts(&get, &caller.folder, folder_of("CODEX_ARTIFACTS_DIR")?)?,
+            mounts: mounts::mounts(&get, &caller.folder, user.home())?,
+            volumes: mounts::volumes(&get)?,
             variables: variables(environment, broker.is_some()),
             name,
+            user,
             folder,
             inside,
             state,
@@ -229,13 +244,17 @@ pub(crate) fn label_argument(text: &str) -> Result<(String, String), String> {
     values::label("--label", text).map_err(|failure| failure.hints.join("; "))
 }
 
-/// The folder Codex works in: the caller's under its own name, or the one that was named.
-fn workspace(named: Option<PathBuf>, folder: &Path) -> (PathBuf, String) {
-    if let Some(named) = named {
-        return (named, "/workspace".to_owned());
+/// What Codex works in: the caller's folder under its own name, or a folder of the container, which is not mounted.
+fn workspace(named: Option<&str>, folder: &Path) -> Result<(Option<PathBuf>, String), Failure> {
+    let variable = "CODEX_WORKSPACE_DIR";
+    match named {
+        Some(path) if path.starts_with('/') => Ok((None, path.to_owned())),
+        Some(path) => Err(values::unusable(variable, path, "an absolute path in the container")),
+        None => {
+            let name = folder.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
+            Ok((Some(folder.to_owned()), format!("/workspace/{name}")))
+        }
     }
-    let name = folder.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
-    (folder.to_owned(), format!("/workspace/{name}"))
 }
 
 /// Where the files of runs lie by default.
@@ -254,7 +273,8 @@ fn codex_home(folder_of: &impl Fn(&'static str) -> Result<Option<PathBuf>, Failu
         let (auth, config) = (folder_of("CODEX_DOCKER_AUTH")?, folder_of("CODEX_DOCKER_CONFIG")?);
         return Ok(Some(CodexHome::Private { sessions, auth, config }));
     }
-    Ok(folder_of("CODEX_HOME")?.map(CodexHome::Shared))
+    let shared = |folder: PathBuf| CodexHome::Shared { inside: folder.to_string_lossy().into_owned(), folder };
+    Ok(folder_of("CODEX_HOME")?.map(shared))
 }
 
 fn broker<'a>(get: &impl Fn(&str) -> Option<&'a str>, home: Option<&CodexHome>) -> Result<Option<BrokerWish>, Failure> {
@@ -311,29 +331,6 @@ fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -
         (Some("deny"), _) | (None, Network::None | Network::Allow(_)) => Ok(HostedTools::Deny),
         (Some(other), _) => Err(values::unusable("CODEX_DOCKER_HOSTED_TOOLS", other, "`allow` or `deny`")),
     }
-}
-
-fn mounts<'a>(
-    get: &impl Fn(&str) -> Option<&'a str>,
-    base: &Path,
-    artifacts: Option<PathBuf>,
-) -> Result<Vec<MountWish>, Failure> {
-    let mut mounts = Vec::new();
-    for (name, read_only) in [("CODEX_MOUNT_PATHS", false), ("CODEX_MOUNT_PATHS_RO", true)] {
-        for path in get(name).unwrap_or_default().split(':').filter(|path| !path.is_empty()) {
-            let source = absolute(name, path, base)?;
-            mounts.push(MountWish { target: source.to_string_lossy().into_owned(), source, read_only });
-        }
-    }
-    for (name, read_only) in [("CODEX_MOUNT_MAPS", false), ("CODEX_MOUNT_MAPS_RO", true)] {
-        for (source, target) in mapped(name, get(name).unwrap_or_default(), base)? {
-            mounts.push(MountWish { source, target, read_only });
-        }
-    }
-    if let Some(source) = artifacts {
-        mounts.push(MountWish { target: source.to_string_lossy().into_owned(), source, read_only: false });
-    }
-    Ok(mounts)
 }
 
 /// What the container gets of the caller's variables: the common ones, those that were named (or else a login), and those that

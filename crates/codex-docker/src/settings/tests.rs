@@ -17,7 +17,7 @@ fn read(pairs: &[(&str, &str)]) -> Result<Settings, Failure> {
 #[test]
 fn by_hand_the_folder_is_mounted_under_its_name_with_nothing_of_the_callers_environment() {
     let settings = read(&[("AWS_SECRET_ACCESS_KEY", "x"), ("TERM", "xterm"), ("CODEX_API_KEY", "k")]).expect("sound");
-    assert_eq!((settings.folder.as_path(), settings.inside.as_str()), (Path::new("/home/me/app"), "/workspace/app"));
+    assert_eq!((settings.folder.as_deref(), settings.inside.as_str()), (Some(Path::new("/home/me/app")), "/workspace/app"));
     assert_eq!(settings.variables.keys().collect::<Vec<_>>(), ["CODEX_API_KEY", "TERM"]);
     assert_eq!((settings.network, settings.user, settings.codex_home), (Network::Open, ContainerUser::Root, None));
     assert!(settings.name.starts_with("codex-") && settings.state.starts_with("/home/nobody-there/.local/state/codex-docker"));
@@ -47,7 +47,7 @@ fn the_public_half_of_the_contract_is_understood() {
     ])
     .expect("sound");
     assert_eq!((settings.name.as_str(), settings.image.as_str()), ("codex-t-run-001", "mine:1"));
-    assert_eq!(settings.codex_home, Some(CodexHome::Shared("/c".into())));
+    assert_eq!(settings.codex_home, Some(CodexHome::Shared { folder: "/c".into(), inside: "/c".to_owned() }));
     let mounts: Vec<_> =
         settings.mounts.iter().map(|mount| format!("{}:{}:{}", mount.source.display(), mount.target, mount.read_only)).collect();
     assert_eq!(
@@ -59,6 +59,7 @@ fn the_public_half_of_the_contract_is_understood() {
             "/x:/y:false",
             "/home/me/app/z:/w:false",
             "/p:/q:true",
+            "/art:/root/.artifacts:false",
             "/art:/art:false"
         ]
     );
@@ -67,9 +68,34 @@ fn the_public_half_of_the_contract_is_understood() {
 }
 
 #[test]
-fn a_named_workspace_stands_in_for_the_folder() {
-    let settings = read(&[("CODEX_WORKSPACE_DIR", "/other")]).expect("sound");
-    assert_eq!((settings.folder.as_path(), settings.inside.as_str()), (Path::new("/other"), "/workspace"));
+fn a_named_workspace_is_a_folder_of_the_container_and_the_callers_own_is_not_mounted() {
+    let settings = read(&[("CODEX_WORKSPACE_DIR", "/srv/app")]).expect("sound");
+    assert_eq!((settings.folder, settings.inside.as_str()), (None, "/srv/app"));
+}
+
+#[test]
+fn the_callers_own_codex_home_is_where_the_user_of_the_container_has_it() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join(".codex");
+    fs_err::create_dir(&folder).expect("made");
+    for (user, inside) in [("root", "/root/.codex"), ("caller", "/home/agent/.codex")] {
+        let settings = read(&[("HOME", &home.path().display().to_string()), ("CODEX_DOCKER_USER", user)]).expect("sound");
+        assert_eq!(settings.codex_home, Some(CodexHome::Shared { folder: folder.clone(), inside: inside.to_owned() }));
+    }
+}
+
+#[test]
+fn volumes_have_a_name_perhaps_a_folder_and_a_path_in_the_container() {
+    let settings = read(&[("CODEX_VOLUME_MOUNTS", "cache=/var/cache/x,,repo/a/b=/state:ro,whole/=/w")]).expect("sound");
+    let found: Vec<_> = settings
+        .volumes
+        .iter()
+        .map(|wish| (wish.volume.as_str(), wish.folder.as_deref(), wish.target.as_str(), wish.read_only))
+        .collect();
+    assert_eq!(
+        found,
+        [("cache", None, "/var/cache/x", false), ("repo", Some("a/b"), "/state", true), ("whole", None, "/w", false)]
+    );
 }
 
 #[test]
@@ -141,6 +167,11 @@ fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
         ("CODEX_DOCKER_BROKER", "maybe"),
         ("CODEX_MOUNT_MAPS", "/a"),
         ("CODEX_MOUNT_MAPS", "/a=b"),
+        ("CODEX_VOLUME_MOUNTS", "cache"),
+        ("CODEX_VOLUME_MOUNTS", "=/x"),
+        ("CODEX_VOLUME_MOUNTS", "/host=/x"),
+        ("CODEX_VOLUME_MOUNTS", "cache=x:ro"),
+        ("CODEX_WORKSPACE_DIR", "here"),
         ("CODEX_DOCKER_ALLOW_HOSTS", "https://x/y"),
     ] {
         let failure = read(&[(name, value)]).expect_err(value);
