@@ -130,9 +130,8 @@ fn user(settings: &Settings, machine: &Machine) -> String {
 fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
     let mut plain = vec![
         // Files of other users are no danger here: whoever owns them, it is the agent's own container.
-        "GIT_CONFIG_COUNT=1".to_owned(),
-        "GIT_CONFIG_KEY_0=safe.directory".to_owned(),
-        "GIT_CONFIG_VALUE_0=*".to_owned(),
+        // Codex 0.75.0 takes variables with `KEY` in their names from commands, so these are not GIT_CONFIG_COUNT and its companions.
+        "GIT_CONFIG_PARAMETERS='safe.directory=*'".to_owned(),
     ];
     match &settings.codex_home {
         Some(CodexHome::Private { .. }) => plain.push(format!("CODEX_HOME={}", inside::CODEX_HOME)),
