@@ -49,6 +49,9 @@ pub(crate) enum Verb {
     Stop {
         /// Its name.
         name: String,
+        /// Also end and remove a container that another program made, if it has this variable.
+        #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = label_argument)]
+        variable: Option<(String, String)>,
     },
     /// End and remove the containers whose codex-docker was killed, and their files.
     Reap {

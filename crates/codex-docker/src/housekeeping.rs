@@ -9,8 +9,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
-    InspectContainerOptions, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, StopContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
+    StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures_util::StreamExt as _;
 use serde::Serialize;
@@ -22,6 +22,9 @@ use crate::labels;
 
 /// How long a container may take to end after SIGINT, in seconds.
 const STOP_SECONDS: i32 = 8;
+
+/// How long a container that another program made may take to end after SIGINT.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
 /// How often a container's removal is asked for.
 const REMOVALS: u32 = 4;
@@ -94,6 +97,34 @@ pub(crate) async fn stop(docker: &Docker, name: &str) -> Result<bool, Failure> {
     }
 }
 
+/// Ends and removes a container that another program made for a run, and that has the run's own variable. Returns whether there
+/// was one. A name alone proves nothing: containers of that name without the variable are left as they are.
+pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str) -> Result<bool, Failure> {
+    let found = match docker.inspect_container(name, None::<InspectContainerOptions>).await {
+        Ok(found) => found,
+        Err(error) if status_of(&error) == Some(404) => return Ok(false),
+        Err(error) => return Err(refused("engine_failed", &format!("the container `{name}` could not be looked at"), &error)),
+    };
+    let has = found.config.and_then(|config| config.env).is_some_and(|all| all.iter().any(|one| one == variable));
+    let Some(id) = found.id.filter(|_| has) else {
+        return Err(Failure::new("not_ours", format!("the container `{name}` does not have this variable"))
+            .hint("`docker inspect` shows the variables of a container"));
+    };
+    // Codex is asked first, so that its session is complete. It takes SIGINT as a request, and nothing else.
+    let options = KillContainerOptionsBuilder::new().signal("SIGINT").build();
+    match docker.kill_container(&id, Some(options)).await {
+        Ok(()) => {
+            let mut ended = docker.wait_container(&id, Some(WaitContainerOptionsBuilder::new().condition("not-running").build()));
+            // Whatever it answers, and even if it does not, what is left is removed next.
+            drop(tokio::time::timeout(STOP_PATIENCE, ended.next()).await);
+        }
+        Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
+        Err(error) => crate::say(&format!("the container `{name}` could not be sent SIGINT: {error}")),
+    }
+    remove(docker, &id, name).await?;
+    Ok(true)
+}
+
 /// Ends and removes every orphan with these labels, and its files. Returns their names.
 pub(crate) async fn reap(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<String>, Failure> {
     let orphans = list(docker, wanted).await?.into_iter().filter(|listed| listed.orphaned);
@@ -105,7 +136,7 @@ pub(crate) async fn reap(docker: &Docker, wanted: &BTreeMap<String, String>) -> 
         {
             crate::say(&failure.to_string());
         }
-        remove(docker, &orphan).await?;
+        remove(docker, &orphan.id, &orphan.name).await?;
         if let Some(folder) = orphan.folder.filter(|folder| folder.is_dir()) {
             match RunFolder::hold(&folder) {
                 Ok(held) => clear(held),
@@ -120,18 +151,18 @@ pub(crate) async fn reap(docker: &Docker, wanted: &BTreeMap<String, String>) -> 
 
 /// Removes a container for certain. A codex-docker that was just killed may have begun to, and an engine that is busy can leave a
 /// container behind whose removal it has begun: then it is asked again.
-async fn remove(docker: &Docker, orphan: &Listed) -> Result<(), Failure> {
-    let failed = |error| refused("engine_failed", &format!("`{}` could not be removed", orphan.name), error);
+async fn remove(docker: &Docker, id: &str, name: &str) -> Result<(), Failure> {
+    let failed = |error| refused("engine_failed", &format!("`{name}` could not be removed"), error);
     for attempt in 1.. {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match docker.remove_container(&orphan.id, Some(options)).await {
+        match docker.remove_container(id, Some(options)).await {
             Ok(()) => return Ok(()),
             Err(error) if status_of(&error) == Some(404) => return Ok(()),
             Err(error) if attempt == REMOVALS => return Err(failed(&error)),
             Err(_) => {}
         }
         let options = WaitContainerOptionsBuilder::new().condition("removed").build();
-        let mut removed = docker.wait_container(&orphan.id, Some(options));
+        let mut removed = docker.wait_container(id, Some(options));
         // Whatever it answers, and even if it does not, the next try says whether the container is gone.
         drop(tokio::time::timeout(REMOVAL_PATIENCE, removed.next()).await);
     }

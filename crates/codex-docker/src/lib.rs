@@ -71,8 +71,13 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
                 }
             }
         }
-        Verb::Stop { name } => {
-            if !housekeeping::stop(&connect(&environment).await?, &name).await? {
+        Verb::Stop { name, variable } => {
+            let docker = connect(&environment).await?;
+            let ended = match variable {
+                None => housekeeping::stop(&docker, &name).await?,
+                Some((key, value)) => housekeeping::end_by_variable(&docker, &name, &format!("{key}={value}")).await?,
+            };
+            if !ended {
                 say(&format!("there is no container `{name}`: nothing to do"));
             }
         }
