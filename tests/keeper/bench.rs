@@ -54,6 +54,7 @@ impl Bench {
             stop_grace_ms: milliseconds(STOP_GRACE),
             cleanup: None,
             sessions: None,
+            notes: vec![],
         };
         Self { folder, files, order }
     }

@@ -12,7 +12,7 @@ use model::queue::Hold;
 
 use crate::engine::{Inner, blocking};
 use crate::store::free_bytes;
-use crate::worker::{Worker, WorkerKind, WorkerProblem, problem, told, unreachable_model};
+use crate::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 
 /// How long a server that starts waits for a container engine that may be asleep or hang.
 const START_PATIENCE: Duration = Duration::from_secs(3);
@@ -28,6 +28,7 @@ impl Inner {
         let worker = self.worker.as_ref().map_err(WorkerProblem::to_problem)?;
         match worker.kind() {
             WorkerKind::Host | WorkerKind::Custom => return Ok(worker),
+            WorkerKind::Script => return environment.and_then(open_network_only).map_or(Ok(worker), Err),
             WorkerKind::Container => {}
         }
         let image = environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment));
@@ -103,7 +104,7 @@ impl Inner {
             }
         };
         match worker.kind() {
-            WorkerKind::Host | WorkerKind::Custom => worker.status(),
+            WorkerKind::Host | WorkerKind::Script | WorkerKind::Custom => worker.status(),
             WorkerKind::Container => {
                 let last = self.checks.last(self.config.image.as_deref());
                 if !last.as_ref().is_some_and(|(_, fresh)| *fresh) {

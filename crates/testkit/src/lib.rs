@@ -18,6 +18,7 @@ pub mod power_disk;
 pub mod process;
 pub mod push;
 pub mod receiver;
+pub mod script;
 pub mod shell_agent;
 pub mod small_disk;
 pub mod syscalls;

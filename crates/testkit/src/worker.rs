@@ -120,7 +120,7 @@ impl ScriptedContainers {
     }
 }
 
-fn program(path: &Path, script: &str) {
+pub(crate) fn program(path: &Path, script: &str) {
     fs_err::write(path, script).expect("a test's folder can be written");
     fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a test's file is its own");
 }

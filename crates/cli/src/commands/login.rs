@@ -62,8 +62,10 @@ fn refuse_what_has_no_effect(config: &Config, worker: &Result<Worker, WorkerProb
         (Ok(WorkerKind::Host), Some(home)) => Err(unused(format!("the worker `host` uses the Codex home {}", home.display()))
             .hint(format!("log in there: CODEX_HOME={} codex login", home.display()))
             .hint("or unset CODEX_HOME and `codex_home`, to use the orchestrator's own")),
-        (Ok(WorkerKind::Custom), _) => Err(unused("the worker is a program of its own, and knows how to log in".to_owned())
-            .hint("log in with it, or set CODEX_API_KEY where the server is started")),
+        (Ok(WorkerKind::Script | WorkerKind::Custom), _) => {
+            Err(unused("the worker is a program of its own, and knows how to log in".to_owned())
+                .hint("log in with it, or set CODEX_API_KEY where the server is started"))
+        }
         (Ok(WorkerKind::Host | WorkerKind::Container) | Err(_), _) => Ok(()),
     }
 }
@@ -119,7 +121,7 @@ async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Resu
                 .env("CODEX_DOCKER_STATE", folder.path().join("container"));
             command
         }
-        WorkerKind::Host | WorkerKind::Custom => {
+        WorkerKind::Host | WorkerKind::Script | WorkerKind::Custom => {
             let mut command = Command::new(worker.program());
             command.env_clear();
             command

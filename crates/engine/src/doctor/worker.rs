@@ -2,6 +2,7 @@
 //! It asks the programs themselves, and starts no run.
 
 use std::ffi::OsStr;
+use std::path::Path;
 use std::time::Duration;
 
 use model::OLDEST_CODEX_VERSION;
@@ -43,12 +44,71 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
             findings
         }
         WorkerKind::Host => vec![called(&name, &worker), codex(&worker).await, login(config, &worker).await],
-        WorkerKind::Custom => vec![called(&name, &worker)],
+        WorkerKind::Script | WorkerKind::Custom => match worker.script() {
+            Some(script) => {
+                let check = worker::check_for_harvest(config, script).await;
+                let home = script.home().mounted;
+                vec![
+                    called_script(&name, &worker),
+                    harvest(&check),
+                    isolation(home.as_deref()),
+                    script_login(config, home.as_deref()),
+                ]
+            }
+            None => vec![called(&name, &worker)],
+        },
     }
 }
 
 fn called(name: &str, worker: &Worker) -> Finding {
     Finding::new("worker", Level::Ok, format!("{name} ({})", worker.program().display()))
+}
+
+fn called_script(name: &str, worker: &Worker) -> Finding {
+    let found = format!("{name} ({}), a `codex-docker` script that runs Codex in its own containers", worker.program().display());
+    Finding::new("worker", Level::Ok, found)
+}
+
+/// Whether the commits of an agent in the script's container can be brought out.
+fn harvest(check: &ContainerCheck) -> Finding {
+    let Some(problem) = worker::problem(check) else {
+        let image = check.status.image.as_ref().map_or("the image", |image| image.name.as_str());
+        return Finding::new(
+            "commits",
+            Level::Ok,
+            format!("git works in the containers; {image} brings out the agents' commits"),
+        );
+    };
+    let found = format!("agents' own commits cannot be brought out, only their files: {}", problem.detail);
+    let finding = Finding::new("commits", Level::Warning, found);
+    finding.hint("set IMAGE_NAME to the image that the script uses, and pull it, or build the image of the built-in worker")
+}
+
+/// What the script does not do, and the built-in worker does.
+fn isolation(home: Option<&Path>) -> Finding {
+    let found = "there is no broker: an API key is in the containers' environment, where agents and users of the container \
+        engine can read it; the network is always open; the repositories' memory, CPU, process and token limits are not applied; \
+        agents run as root with the engine's default privileges";
+    let home_too = home.map_or_else(String::new, |home| format!("; agents can read and change `{}`", home.display()));
+    let finding = Finding::new("limits", Level::Warning, format!("{found}{home_too}"));
+    let finding = finding.hint("the built-in worker does all of this: set ORCH_WORKER to `codex-docker`");
+    if home.is_some() { finding.hint("set CODEX_HOME to a folder that only this server uses") } else { finding }
+}
+
+/// The login that the script's containers use.
+fn script_login(config: &Config, home: Option<&Path>) -> Finding {
+    if let Some(finding) = key_of_the_environment(config) {
+        return finding;
+    }
+    let stored = match home {
+        Some(home) => home.join("auth.json").exists(),
+        None => matches!(Login::stored(&CodexHome::at(&Layout::new(&config.home))), Ok(Some(Login::ApiKey(_)))),
+    };
+    if stored {
+        return Finding::new("login", Level::Ok, "Codex is logged in");
+    }
+    Finding::new("login", Level::Warning, "Codex is not logged in")
+        .hint("set CODEX_API_KEY where the server is started, or CODEX_HOME to the folder of a Codex that is logged in")
 }
 
 /// The engine, the image, and why they cannot be used.
@@ -191,6 +251,37 @@ mod tests {
         config.codex_home = None;
         config.environment.insert("CODEX_API_KEY".into(), "k".into());
         assert_eq!(login(&config, &worker).await.level, Level::Ok);
+    }
+
+    #[tokio::test]
+    async fn the_public_script_is_reported_with_what_it_does_not_do() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (script, codex) = (folder.path().join("script"), folder.path().join("codex-home"));
+        let text = "#!/bin/bash\n: \"${IMAGE_NAME:-some/image:1}\" \"$CODEX_MOUNT_MAPS\"\n";
+        let checks = "#!/bin/sh\n[ \"$4\" = some/image:1 ] && echo '{\"usable\":true}' || echo '{\"usable\":false}'\n";
+        for (name, text) in [("script", text), ("checks", checks)] {
+            std::fs::write(folder.path().join(name), text).expect("written");
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(folder.path().join(name), mode).expect("ours");
+        }
+        let base = crate::exec::BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
+        let mut config = Config {
+            worker: Some(script.display().to_string()),
+            base_environment: base,
+            container_program: vec![folder.path().join("checks").display().to_string()],
+            ..Config::for_home(folder.path())
+        };
+        let levels = |found: &[Finding]| found.iter().map(|finding| finding.level).collect::<Vec<_>>();
+        let found = findings(&config).await;
+        assert_eq!(levels(&found), [Level::Ok, Level::Ok, Level::Warning, Level::Warning], "{found:?}");
+        assert!(found[2].found.contains("no broker") && found[2].found.contains("always open"), "{found:?}");
+        std::fs::create_dir(&codex).expect("made");
+        config.codex_home = Some(codex.clone());
+        config.image = Some("missing:1".to_owned());
+        config.environment.insert("CODEX_API_KEY".into(), "k".into());
+        let found = findings(&config).await;
+        assert_eq!(levels(&found), [Level::Ok, Level::Warning, Level::Warning, Level::Ok], "{found:?}");
+        assert!(found[2].found.contains(&codex.display().to_string()), "{found:?}");
     }
 
     fn told(text: &str) -> Vec<(Level, String)> {

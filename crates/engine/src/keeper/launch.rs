@@ -154,6 +154,7 @@ mod tests {
                 stop_grace_ms: 1,
                 cleanup: None,
                 sessions: None,
+                notes: vec![],
             };
             Self { folder, files, order }
         }

@@ -22,5 +22,5 @@ pub use hold::main;
 pub use launch::LaunchError;
 pub(crate) use launch::launch;
 pub use observe::{KeeperState, end_leftovers, observe, request_stop, until_gone};
-pub(crate) use observe::{is_of_another_boot, was_contained};
+pub(crate) use observe::{is_of_another_boot, notes_on_worker, was_contained};
 pub use record::{Ending, ExitRecord, KeeperRecord, Order};

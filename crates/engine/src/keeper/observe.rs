@@ -137,6 +137,11 @@ pub(crate) fn was_contained(files: &RunFiles) -> io::Result<bool> {
     Ok(read::<Order>(&files.order())?.is_some_and(|order| order.cleanup.is_some()))
 }
 
+/// What the last order of a run says of its worker, for readers.
+pub(crate) fn notes_on_worker(files: &RunFiles) -> io::Result<Vec<String>> {
+    Ok(read::<Order>(&files.order())?.map(|order| order.notes).unwrap_or_default())
+}
+
 fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<ProcessIdentity>> {
     let mut found: HashSet<_> = processes_with_environment(RUN_MARK, mark)?.into_iter().collect();
     if let Some(record) = record {

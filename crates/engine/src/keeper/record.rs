@@ -47,6 +47,9 @@ pub struct Order {
     /// What ends what the worker may leave behind where no signal reaches it. An order that has one is for a container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<Cleanup>,
+    /// What readers of the run should know of the worker.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 fn milliseconds(duration: Duration) -> u64 {
@@ -69,6 +72,7 @@ impl Order {
             stop_grace_ms: milliseconds(config.stop_grace),
             sessions: call.sessions.clone(),
             cleanup: call.cleanup.clone(),
+            notes: call.notes.clone(),
         }
     }
 }

@@ -88,6 +88,11 @@ impl Layout {
         self.task(id).join("container")
     }
 
+    /// Files that are mounted over those of one task's worktree and Codex home. No agent can write here.
+    pub fn overlays(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("overlays")
+    }
+
     /// The images of one task's prompts. No agent can write here.
     pub fn images(&self, id: TaskId) -> PathBuf {
         self.task(id).join("images")

@@ -97,9 +97,12 @@ impl Inner {
     /// The image of a task's runs, where it is not the pinned one.
     pub(super) fn container_image(&self, environment: Option<&EnvironmentRecord>) -> Option<String> {
         let built = environment.filter(|environment| environment.container.dockerfile.is_some());
-        let named =
-            || environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment)).map(str::to_owned);
-        built.map(|environment| own_image(environment.env_id)).or_else(named)
+        built.map(|environment| own_image(environment.env_id)).or_else(|| self.named_image(environment).map(str::to_owned))
+    }
+
+    /// The image that the environment or the server names.
+    pub(super) fn named_image<'a>(&'a self, environment: Option<&'a EnvironmentRecord>) -> Option<&'a str> {
+        environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment))
     }
 
     /// How Codex is logged in by what is stored.
@@ -138,6 +141,11 @@ impl Inner {
                 tracing::warn!(image, %error, "an image was built and could not be recorded; `gc` will not remove it");
             }
         }
+        self.prepare_twin(task, worktree).await
+    }
+
+    /// Makes the agent's own repository, and the folders of the task's containers.
+    pub(super) async fn prepare_twin(&self, task: &TaskRecord, worktree: &Worktree) -> Result<(), RunError> {
         let failed = |error: &dyn std::fmt::Display| {
             RunError::new("worktree_failed", format!("the agent's own repository could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
@@ -217,6 +225,9 @@ impl Inner {
     ) -> Result<Snapshot, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
         let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
+        if let Err(problem) = self.harvest_image(task).await {
+            return self.commit_without_harvest(mirror, task, message, &problem).await;
+        }
         let since = task.head_before(task.last_run().number).ok_or_else(|| failed(&"the task has no base"))?;
         let why = match self.harvested(task, &worktree, HarvestMode::Work, since, &message).await {
             Err(error) if error.is_refusal() => error.to_string(),
@@ -291,7 +302,10 @@ impl Inner {
         })
         .await?;
         let environment = self.environments.get(task.env_id).map(|environment| environment.record());
-        let image = self.container_image(environment.as_deref());
+        let image = match self.worker.as_ref().ok().and_then(|worker| worker.script()) {
+            Some(_) => self.harvest_image(task).await.unwrap_or_default(),
+            None => self.container_image(environment.as_deref()),
+        };
         let (branch, worktree_path) = (BranchName::of_task(task.task_id), self.home.layout.worktree(task.task_id));
         let harvest = Harvest {
             mode,

@@ -71,6 +71,7 @@ impl Inner {
         let outcome = if is_torn { without_power(outcome) } else { outcome };
         let refused = if contained { refusals(files, &redactor).await? } else { vec![] };
         let checked = if is_torn { self.check_cut_off(&task).await } else { vec![] };
+        let of_worker = self.notes_on_worker(files, contained, &redactor).await?;
         let snapshot = self.snapshot(&task, run, last_message.as_deref(), contained).await;
         crash::point(CrashPoint::Committed);
         self.put_on_disk(slot, &task, files).await?;
@@ -85,12 +86,15 @@ impl Inner {
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: [self.notes_on_worktree(&task), new_thread(run), refused, checked].concat(),
+            notes: [self.notes_on_worktree(&task), new_thread(run), of_worker, refused, checked].concat(),
             changes: None,
         };
         match snapshot {
             Ok(snapshot) => committed(&task, &mut end, &snapshot),
             Err(error) => uncommitted(&mut end, error),
+        }
+        if end.outcome == RunOutcome::Completed && end.commit.is_none() {
+            end.notes.extend(self.note_on_sandbox(slot).await);
         }
         end.changes = self.size_of_changes(&task, &end).await;
         Ok(end)

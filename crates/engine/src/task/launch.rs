@@ -32,11 +32,15 @@ impl Inner {
         let environment = environment.as_deref();
         let (no_variables, no_secrets) = (BTreeMap::new(), BTreeMap::new());
         let settings = Self::container_settings(environment);
-        let image = self.container_image(environment);
+        let image = match worker.kind() {
+            // It cannot run an image that is built for the built-in worker.
+            WorkerKind::Script => self.named_image(environment).map(str::to_owned),
+            WorkerKind::Host | WorkerKind::Container | WorkerKind::Custom => self.container_image(environment),
+        };
         let login = self.login().await?;
         let container = match worker.kind() {
             WorkerKind::Host | WorkerKind::Custom => None,
-            WorkerKind::Container => {
+            WorkerKind::Container | WorkerKind::Script => {
                 let mirror = self.mirror_of(task.env_id)?;
                 let to_read = self.to_read(&mirror, &task).map_err(|error| {
                     RunError::new("worktree_failed", format!("what the mirror knows of the worktree cannot be read: {error}"))

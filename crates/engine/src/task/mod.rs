@@ -21,6 +21,7 @@ mod publish;
 mod read;
 mod remove;
 mod review;
+mod script;
 mod session;
 mod table;
 mod take_home;

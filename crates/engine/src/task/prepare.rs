@@ -19,7 +19,6 @@ use crate::engine::{Inner, blocking};
 use crate::environment::fetch_failed;
 use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
 use crate::keeper::RunFiles;
-use crate::worker::WorkerKind;
 
 impl Inner {
     pub(super) async fn prepare(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
@@ -65,8 +64,11 @@ impl Inner {
             RunError::new("worktree_failed", format!("the worktree could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
         })?;
-        if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
-            self.prepare_container(&task, &worktree, cancel).await?;
+        if let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_containers()) {
+            match worker.script() {
+                Some(script) => self.prepare_script(script, &task, &worktree).await?,
+                None => self.prepare_container(&task, &worktree, cancel).await?,
+            }
         }
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;

@@ -13,7 +13,7 @@ use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::git::Retired;
 use crate::store::TrashedThing;
-use crate::worker::WorkerKind;
+use crate::worker::Worker;
 
 impl Inner {
     pub(super) async fn remove(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
@@ -56,7 +56,7 @@ impl Inner {
 
     /// Ensures that nothing but the trash knows of a task any more.
     pub(crate) async fn finish_removal(&self, id: TaskId, env_id: EnvironmentId) {
-        if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
+        if self.worker.as_ref().is_ok_and(Worker::uses_containers) {
             self.reap_containers(id, env_id).await;
         }
         let (branch, folder) = (BranchName::of_task(id), self.home.trashed_task(id));

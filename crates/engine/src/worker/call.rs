@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::ContainerRun;
 use super::find::{Worker, WorkerKind};
+use super::script;
 use super::session::SessionFolder;
 use crate::config::{Broker, Config};
 
@@ -29,7 +30,7 @@ const ENGINE_NAMES: &[&str] =
     &["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "XDG_RUNTIME_DIR"];
 
 /// Where the container worker has the images of a task.
-const IMAGES_INSIDE: &str = "/codex-docker/images";
+pub(super) const IMAGES_INSIDE: &str = "/codex-docker/images";
 
 /// A key of the model's API.
 pub(super) const API_KEY: &str = "CODEX_API_KEY";
@@ -60,7 +61,7 @@ pub struct RunCall<'a> {
     pub variables: &'a BTreeMap<VariableName, String>,
     /// Those that nobody may see.
     pub secrets: &'a BTreeMap<VariableName, Secret>,
-    /// What the built-in worker is told besides.
+    /// What a worker that uses containers is told besides.
     pub container: Option<ContainerRun<'a>>,
 }
 
@@ -77,6 +78,8 @@ pub struct WorkerCall {
     pub cleanup: Option<Cleanup>,
     /// Where Codex keeps its sessions, as far as that is known.
     pub sessions: Option<SessionFolder>,
+    /// What readers of the run should know of the worker.
+    pub notes: Vec<String>,
 }
 
 /// A program that ends what is left of one try of a run. Running it twice is harmless.
@@ -120,6 +123,11 @@ pub(crate) fn run_mark(task_id: TaskId, run: RunNumber, attempt: Attempt) -> Str
     format!("{task_id}/{}/{}", run.0, attempt.0)
 }
 
+/// The name of the container of a run.
+fn container_name(call: &RunCall<'_>) -> String {
+    format!("codex-{}-run-{}", call.task_id, call.run)
+}
+
 impl Worker {
     /// How this worker is called for a run.
     pub fn call(&self, call: &RunCall<'_>) -> WorkerCall {
@@ -127,14 +135,23 @@ impl Worker {
             program: self.program.clone(),
             args: self.arguments(call),
             environment: self.environment(call),
-            cleanup: call.container.as_ref().map(|container| {
-                let labels = container.labels(call).into_iter().flat_map(|label| ["--label".to_owned(), label]);
-                let words = ["reap", "--if-reachable"].map(str::to_owned);
-                let args = self.prefix.iter().cloned().chain(words).chain(labels).collect();
-                Cleanup { program: self.program.clone(), args }
-            }),
+            cleanup: call.container.as_ref().and_then(|container| self.cleanup(container, call)),
             sessions: self.sessions(call.container.as_ref().map(|container| container.folders.sessions.as_path())),
+            notes: match (&self.script, &call.container) {
+                (Some(_), Some(container)) => script::notes(container.settings),
+                (Some(_) | None, _) => vec![],
+            },
         }
+    }
+
+    fn cleanup(&self, container: &ContainerRun<'_>, call: &RunCall<'_>) -> Option<Cleanup> {
+        if let Some(script) = &self.script {
+            return script.cleanup(call, &container_name(call));
+        }
+        let labels = container.labels(call).into_iter().flat_map(|label| ["--label".to_owned(), label]);
+        let words = ["reap", "--if-reachable"].map(str::to_owned);
+        let args = self.prefix.iter().cloned().chain(words).chain(labels).collect();
+        Some(Cleanup { program: self.program.clone(), args })
     }
 
     /// Where Codex keeps the sessions of a task whose containers have them in `of_task`. A custom worker does not say.
@@ -142,7 +159,22 @@ impl Worker {
         match self.kind {
             WorkerKind::Container => of_task.map(|folder| SessionFolder::OfTask(folder.to_owned())),
             WorkerKind::Host => self.codex_home.as_ref().map(|home| SessionFolder::Shared(home.join("sessions"))),
+            // The script's own Codex home may be somebody else's too.
+            WorkerKind::Script => {
+                let folder = of_task.filter(|_| self.script.as_ref().is_some_and(|script| script.home().mounted.is_none()))?;
+                Some(SessionFolder::OfTask(folder.to_owned()))
+            }
             WorkerKind::Custom => None,
+        }
+    }
+
+    /// Where the sessions of a task are, whoever else uses the folder. Only good for a look.
+    pub(crate) fn session_folder(&self, of_task: &Path) -> Option<PathBuf> {
+        let shared = |home: PathBuf| home.join("sessions");
+        match self.kind {
+            WorkerKind::Container => Some(of_task.to_owned()),
+            WorkerKind::Script => Some(self.script.as_ref()?.home().mounted.map_or_else(|| of_task.to_owned(), shared)),
+            WorkerKind::Host | WorkerKind::Custom => self.codex_home.clone().map(shared),
         }
     }
 
@@ -153,7 +185,7 @@ impl Worker {
             WorkerKind::Host => args.extend(["-s".to_owned(), "workspace-write".to_owned()]),
             // The container is the sandbox; Codex's own one does not work within it.
             WorkerKind::Container => args.push("--dangerously-bypass-approvals-and-sandbox".to_owned()),
-            WorkerKind::Custom => {}
+            WorkerKind::Script | WorkerKind::Custom => {}
         }
         if let Some(model) = call.model {
             args.extend(["-m".to_owned(), model.to_string()]);
@@ -174,7 +206,7 @@ impl Worker {
     /// worktree, in which a worker on the host starts, or from where a container has its images.
     fn image_path(&self, call: &RunCall<'_>, image: &ImageFile) -> String {
         let folder = match (self.kind, &call.images_folder) {
-            (WorkerKind::Container, _) => IMAGES_INSIDE.to_owned(),
+            (WorkerKind::Container | WorkerKind::Script, _) => IMAGES_INSIDE.to_owned(),
             (WorkerKind::Custom, Some(folder)) => folder.to_string_lossy().into_owned(),
             (WorkerKind::Host, _) | (WorkerKind::Custom, None) => "../images".to_owned(),
         };
@@ -184,9 +216,16 @@ impl Worker {
     fn environment(&self, call: &RunCall<'_>) -> Vec<(OsString, OsString)> {
         let mut environment: BTreeMap<OsString, OsString> = self.passed.iter().cloned().collect();
         let mut set = |name: String, value: OsString| environment.insert(name.into(), value);
-        let plain = call.variables.iter().map(|(name, value)| (name, value.as_str()));
-        for (name, value) in plain.chain(call.secrets.iter().map(|(name, secret)| (name, secret.expose()))) {
-            if self.kind != WorkerKind::Container {
+        let mut passed = self.passed_names.clone();
+        let plain = call.variables.iter().map(|(name, value)| (name, value.as_str(), false));
+        for (name, value, is_secret) in plain.chain(call.secrets.iter().map(|(name, secret)| (name, secret.expose(), true))) {
+            if is_secret && self.script.is_some() && script::passes_by_name(name.as_str()) {
+                // The script puts other values on a command line, which every user of the machine can read.
+                set(name.to_string(), value.into());
+                passed.push(name.to_string());
+                continue;
+            }
+            if !self.uses_containers() {
                 set(name.to_string(), value.into());
             }
             set(format!("CODEX_CONTAINER_ENV_{name}"), value.into());
@@ -198,10 +237,14 @@ impl Worker {
             // The public helper script mounts what is named here, at the same path.
             set("CODEX_MOUNT_PATHS_RO".to_owned(), folder.into());
         }
-        set("CONTAINER_NAME".to_owned(), format!("codex-{}-run-{}", call.task_id, call.run).into());
+        set("CONTAINER_NAME".to_owned(), container_name(call).into());
         set(RUN_MARK.to_owned(), run_mark(call.task_id, call.run, call.attempt).into());
-        let mut passed = self.passed_names.clone();
-        if let Some(container) = &call.container {
+        if let (Some(script), Some(container)) = (&self.script, &call.container) {
+            script.write(container, call, &mut environment);
+            if environment.contains_key(&OsString::from(API_KEY)) && !passed.iter().any(|name| name == API_KEY) {
+                passed.insert(0, API_KEY.to_owned());
+            }
+        } else if let Some(container) = &call.container {
             container.write(call, &mut environment);
             // Behind the broker the key stays outside.
             passed.retain(|name| name != API_KEY);

@@ -13,6 +13,7 @@ use model::container::{ContainerCheck, ContainerProblem};
 use model::problem::{Problem, ProblemKind};
 
 use super::call::engine_environment;
+use super::script::Script;
 use crate::config::Config;
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
 
@@ -111,6 +112,13 @@ async fn check_containers(
 /// The same question by whoever has no server: `doctor` and `up`.
 pub async fn check(config: &Config) -> ContainerCheck {
     ContainerChecks::new(config).fresh(config.image.as_deref()).await
+}
+
+/// The same question about the image that brings out the work of the public script.
+pub(crate) async fn check_for_harvest(config: &Config, script: &Script) -> ContainerCheck {
+    let checks = ContainerChecks::new(config);
+    let used = checks.fresh(config.image.as_deref().or(script.default_image())).await;
+    if used.usable { used } else { Some(checks.fresh(None).await).filter(|check| check.usable).unwrap_or(used) }
 }
 
 /// What an answer means for the worker's status.

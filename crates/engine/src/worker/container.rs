@@ -37,6 +37,8 @@ pub struct ContainerFolders {
     pub objects: Vec<PathBuf>,
     /// The login of an account.
     pub auth: PathBuf,
+    /// What is mounted over files of the worktree and of Codex's home.
+    pub overlays: PathBuf,
 }
 
 /// What the built-in worker is told of a run.
@@ -71,6 +73,12 @@ pub struct ToRead {
     pub inside: String,
 }
 
+impl ToRead {
+    pub(super) fn new(path: &Path, inside: &str) -> Self {
+        Self { path: path.to_owned(), inside: inside.to_owned() }
+    }
+}
+
 impl ContainerFolders {
     /// The folders of a task whose mirror is at `mirror`.
     pub fn new(layout: &Layout, task: TaskId, mirror: &Path) -> Self {
@@ -80,6 +88,7 @@ impl ContainerFolders {
             twin: layout.twin(task),
             objects: vec![mirror.join("objects")],
             auth: layout.codex_auth(),
+            overlays: layout.overlays(task),
         }
     }
 }
@@ -196,7 +205,7 @@ impl ContainerRun<'_> {
 }
 
 /// `host=container`, with `:` between them. What has one of these signs in its name cannot be said so, and is left out.
-fn mount_maps(folders: &[ToRead]) -> Option<OsString> {
+pub(super) fn mount_maps(folders: &[ToRead]) -> Option<OsString> {
     let is_plain = |path: &Path| !path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b':' | b'='));
     let plain = folders.iter().filter(|folder| is_plain(&folder.path) && is_plain(Path::new(&folder.inside)));
     let maps = plain.map(|folder| {

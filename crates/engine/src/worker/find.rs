@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use model::api::WorkerStatus;
 use model::problem::{Problem, ProblemKind};
 
+use super::script::Script;
 use crate::config::Config;
 use crate::exec::{BaseEnvironment, RunProgramError, Tool};
 use crate::store::Layout;
@@ -17,6 +18,8 @@ pub enum WorkerKind {
     Container,
     /// Codex as a process of this machine, inside Codex's own sandbox.
     Host,
+    /// The public `codex-docker` script, or a program with its interface: Codex in containers that this server does not make.
+    Script,
     /// Any program that honours the contract.
     Custom,
 }
@@ -31,6 +34,7 @@ pub struct Worker {
     pub(super) codex_home: Option<PathBuf>,
     pub(super) passed: Vec<(std::ffi::OsString, std::ffi::OsString)>,
     pub(super) passed_names: Vec<String>,
+    pub(super) script: Option<Script>,
     name: String,
 }
 
@@ -64,6 +68,7 @@ impl Worker {
     /// Finds the worker that the configuration asks for.
     pub fn find(config: &Config) -> Result<Self, WorkerProblem> {
         let find = |name: &str| Tool::find(name, &config.base_environment).map(|tool| tool.path().to_owned());
+        let mut script = None;
         let (kind, name, program, prefix) = match config.worker.as_deref() {
             None | Some("codex-docker") => {
                 let (program, prefix) = config.container_program.split_first().ok_or(WorkerProblem::NotFound(String::new()))?;
@@ -75,23 +80,34 @@ impl Worker {
             }
             Some(asked) => {
                 let program = find(asked).map_err(|_| WorkerProblem::NotFound(asked.to_owned()))?;
-                (WorkerKind::Custom, asked, program, vec![])
+                script = Script::recognize(&program, config);
+                (if script.is_some() { WorkerKind::Script } else { WorkerKind::Custom }, asked, program, vec![])
             }
         };
         let codex_home = match kind {
             // A home of the run's own is made in the container.
-            WorkerKind::Container => None,
+            WorkerKind::Container | WorkerKind::Script => None,
             // Never the one that the owner of this machine uses by hand, unless that is asked for.
             WorkerKind::Host => Some(config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex())),
             WorkerKind::Custom => config.codex_home.clone(),
         };
         let (passed, passed_names) = super::call::passed(config, kind);
-        Ok(Self { kind, program, prefix, codex_home, passed, passed_names, name: name.to_owned() })
+        Ok(Self { kind, program, prefix, codex_home, passed, passed_names, script, name: name.to_owned() })
     }
 
     /// What kind it is.
     pub fn kind(&self) -> WorkerKind {
         self.kind
+    }
+
+    /// Whether its runs are in containers, with a repository of their own from which the work is brought out.
+    pub fn uses_containers(&self) -> bool {
+        matches!(self.kind, WorkerKind::Container | WorkerKind::Script)
+    }
+
+    /// What is known of it if it is the public script.
+    pub fn script(&self) -> Option<&Script> {
+        self.script.as_ref()
     }
 
     /// The program that is started.
@@ -113,7 +129,7 @@ impl Worker {
                 let tool = Tool::at(&self.program).ask_version(&["--version"], &base).await?;
                 Ok(tool.version().map(str::to_owned))
             }
-            WorkerKind::Container | WorkerKind::Custom => Ok(None),
+            WorkerKind::Container | WorkerKind::Script | WorkerKind::Custom => Ok(None),
         }
     }
 }
@@ -162,8 +178,11 @@ mod tests {
             assert_eq!((found.prefix, found.codex_home), (vec!["codex-docker".to_owned()], None));
         }
         let by_path = bin.path().join("codex-docker").display().to_string();
-        let other = Worker::find(&config(bin.path(), Some(&by_path))).expect("a program that is there");
-        assert_eq!((other.kind, other.name), (WorkerKind::Custom, by_path));
+        for (text, kind) in [("#!/bin/sh\n", WorkerKind::Custom), ("#!/bin/bash\n: $CODEX_MOUNT_MAPS\n", WorkerKind::Script)] {
+            fs_err::write(&by_path, text).expect("written");
+            let other = Worker::find(&config(bin.path(), Some(&by_path))).expect("a program that is there");
+            assert_eq!((other.kind, other.name.as_str()), (kind, by_path.as_str()));
+        }
     }
 
     #[test]

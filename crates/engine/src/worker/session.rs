@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::durable;
 
 /// Codex sorts sessions into folders by year, month and day.
-const DEPTH: usize = 4;
+pub(super) const DEPTH: usize = 4;
 
 /// Where Codex keeps the sessions of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl SessionFolder {
 }
 
 /// The session of a thread, below this folder.
-fn find(folder: &Path, thread: ThreadId, depth: usize) -> io::Result<Option<PathBuf>> {
+pub(super) fn find(folder: &Path, thread: ThreadId, depth: usize) -> io::Result<Option<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         entries => entries?,

@@ -1,0 +1,82 @@
+//! Whether Codex ran a thread's last turn in a read-only sandbox, by what it wrote to its session.
+//!
+//! Agents can write there too, so what is found is good for a note and for nothing else. Everything here blocks.
+
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::Path;
+
+use fs_err as fs;
+use fs_err::os::unix::fs::OpenOptionsExt as _;
+use model::ids::ThreadId;
+use rustix::fs::OFlags;
+use serde::Deserialize;
+
+use super::session::{DEPTH, find};
+
+/// How much of a session's end is read: more than a turn that changes nothing has.
+const TAIL_BYTES: u64 = 4 << 20;
+
+/// What Codex writes at the start of a turn. The rest is left out.
+#[derive(Deserialize)]
+struct Line {
+    payload: TurnContext,
+}
+
+#[derive(Deserialize)]
+struct TurnContext {
+    sandbox_policy: SandboxPolicy,
+}
+
+#[derive(Deserialize)]
+struct SandboxPolicy {
+    #[serde(rename = "type")]
+    kind: String,
+}
+
+/// Looks for the last turn in the thread's session, which is somewhere below the folder.
+pub(crate) fn was_read_only(folder: &Path, thread: ThreadId) -> io::Result<bool> {
+    let Some(path) = find(folder, thread, DEPTH)? else { return Ok(false) };
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).map_err(io::Error::other)?;
+    let mut file = fs::File::options().read(true).custom_flags(flags).open(path)?;
+    let length = file.metadata().map(|found| if found.is_file() { found.len() } else { 0 })?;
+    if length == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut tail = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut tail)?;
+    let mut turns = tail.split(|&byte| byte == b'\n').rev().filter_map(|line| serde_json::from_slice::<Line>(line).ok());
+    Ok(turns.next().is_some_and(|line| line.payload.sandbox_policy.kind == "read-only"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const THREAD: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
+
+    fn looked(lines: &[&str]) -> bool {
+        let folder = tempfile::tempdir().expect("a folder");
+        let day = folder.path().join("2026/11/28");
+        fs::create_dir_all(&day).expect("made");
+        fs::write(day.join(format!("rollout-x-{THREAD}.jsonl")), lines.join("\n")).expect("written");
+        was_read_only(folder.path(), THREAD.parse().expect("an id")).expect("readable")
+    }
+
+    #[test]
+    fn the_last_turn_says_in_which_sandbox_it_ran() {
+        // As 0.75.0 and 0.169.0 write them, without fields that nobody reads.
+        let read_only = r#"{"type":"turn_context","payload":{"cwd":"/w","sandbox_policy":{"type":"read-only"},"model":"m"}}"#;
+        let full =
+            r#"{"ordinal":5,"type":"turn_context","payload":{"turn_id":"x","sandbox_policy":{"type":"danger-full-access"}}}"#;
+        let other = r#"{"type":"response_item","payload":{"type":"message","content":"sandbox_policy read-only"}}"#;
+        assert!(looked(&[full, read_only, other]) && looked(&[read_only, "torn {"]));
+        assert!(!looked(&[read_only, full, other]) && !looked(&[other]) && !looked(&[]));
+    }
+
+    #[test]
+    fn a_thread_without_a_session_was_not_read_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        assert!(!was_read_only(folder.path(), THREAD.parse().expect("an id")).expect("nothing to read"));
+    }
+}

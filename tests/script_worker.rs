@@ -1,0 +1,344 @@
+//! The public `codex-docker` script as a worker, unchanged: the real Codex CLI in containers that this server does not make.
+//!
+//! Unless `CODEX_DOCKER_SCRIPT` names the real one, a script with the same interface stands in for it. The scripted model listens
+//! where the containers of the engine's usual network reach it.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use rustix::process::Signal;
+use scripted_model::{Item, Script, ScriptedModel, Turn, codex_config};
+use serde_json::{Value, json};
+use testkit::docker::{self, Sandbox};
+use testkit::script::{script_image, script_worker};
+use testkit::upstream::Upstream;
+use testkit::{TestHome, until};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
+
+/// Where the Codex home of a story is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CodexHome {
+    /// Nowhere: the container has its own.
+    None,
+    /// A folder that the server is told.
+    Named,
+    /// That of the user who starts the script.
+    Users,
+}
+
+struct Stage {
+    home: TestHome,
+    env: String,
+    model: ScriptedModel,
+    sandbox: Sandbox,
+    _upstream: Upstream,
+}
+
+impl Stage {
+    async fn new(script: Script) -> Self {
+        Self::with(script, &docker::codex_image(), CodexHome::None).await
+    }
+
+    async fn with(script: Script, image: &str, codex_home: CodexHome) -> Self {
+        let gateway = docker::docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
+        let gateway: IpAddr = gateway.trim().parse().expect("the address of this machine in the engine's usual network");
+        let model = ScriptedModel::start_on(SocketAddr::new(gateway, 0), script).expect("a model that plays scenarios");
+        let (sandbox, upstream) = (Sandbox::new(), Upstream::new());
+        let mut home = TestHome::new(BINARY);
+        home.set("ORCH_WORKER", script_worker(home.scratch()));
+        home.set("IMAGE_NAME", script_image(&sandbox, "script", image));
+        home.set("CODEX_API_KEY", "sk-test-0123456789");
+        let settings = codex_config(&model.url());
+        match codex_home {
+            CodexHome::None => {
+                fs_err::write(home.path().join("codex.toml"), settings).expect("a test's home can be written");
+                // Codex resumes a thread only with the model provider that it was started with, and a broker is another one.
+                let config = "broker = false\ncodex_config = \"codex.toml\"\n";
+                fs_err::write(home.path().join("config.toml"), config).expect("written");
+            }
+            CodexHome::Named | CodexHome::Users => {
+                let folder = home.scratch().join(if codex_home == CodexHome::Named { "named" } else { "user/.codex" });
+                fs_err::create_dir_all(&folder).expect("made");
+                // As a careful user has it, who also runs Codex outside containers.
+                fs_err::write(folder.join("config.toml"), format!("sandbox_mode = \"read-only\"\n{settings}")).expect("written");
+                if codex_home == CodexHome::Named {
+                    home.set("CODEX_HOME", folder);
+                }
+            }
+        }
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        Self { home, env, model, sandbox, _upstream: upstream }
+    }
+
+    async fn run(&self, prompt: &str) -> Value {
+        let task = self.home.task(&self.env, prompt).await;
+        self.home.settled(&task).await
+    }
+
+    async fn resume(&self, task: &Value, prompt: &str) -> Value {
+        let id = id_of(task);
+        let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
+        assert_eq!(status, 201, "{answer}");
+        self.home.settled(&id).await
+    }
+
+    async fn log(&self, task: &Value, run: u32) -> String {
+        self.home.text(&format!("/api/v1/tasks/{}/runs/{run}/log", id_of(task))).await
+    }
+
+    fn folder(&self, task: &str) -> PathBuf {
+        self.home.path().join("tasks").join(task)
+    }
+
+    /// Git in the mirror.
+    fn git(&self, arguments: &[&str]) -> String {
+        let mirror = self.home.path().join("envs").join(&self.env).join("mirror");
+        let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output().expect("git is there");
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    }
+
+    /// The containers of a task, whatever they do.
+    fn containers(task: &str) -> String {
+        docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &format!("name=codex-{task}-")])
+    }
+
+    /// Starts a task whose command does not end, and waits until it runs.
+    async fn long(&self) -> String {
+        let task = self.home.task(&self.env, "take long").await;
+        let begun = self.folder(&task).join("worktree/begun");
+        until(LIMIT, "the command runs", || begun.exists());
+        task
+    }
+}
+
+fn id_of(task: &Value) -> String {
+    task["task_id"].as_str().expect("an id").to_owned()
+}
+
+#[track_caller]
+fn completed(task: &Value) -> &Value {
+    assert_eq!(task["status"], "completed", "{task}");
+    task
+}
+
+/// A turn that works in the repository as agents do, and one that looks at what it finds later.
+fn with_git() -> Script {
+    let work = "set -e; git status --short; git log --oneline -1; git describe --always; echo one > one; git add one; \
+        git commit -qm 'my own commit'; git diff HEAD~1 --stat; echo two > two; echo all went well";
+    let look = "git log --format=%s -3; git status --short; echo looked";
+    Script::new()
+        .turn(Turn::containing("work here").step([Item::shell(work)]).says("done"))
+        .turn(Turn::containing("look again").step([Item::shell(look)]).says("done"))
+}
+
+fn that_takes_long() -> Script {
+    let long = Item::shell("echo half > half; git add half; git commit -qm 'half of it'; touch begun; sleep 1000000");
+    Script::new()
+        .turn(Turn::containing("take long").step([long]).says("never"))
+        .turn(Turn::containing("continue").step([Item::shell("git log --format=%s -2; echo rest > rest")]).says("went on"))
+}
+
+#[tokio::test]
+async fn files_are_written_and_the_agents_own_commits_arrive_with_every_codex() {
+    for image in docker::codex_images() {
+        let stage = Stage::with(with_git(), &image, CodexHome::None).await;
+        let task = stage.run("work here").await;
+        let log = stage.log(completed(&task), 1).await;
+        assert!(log.contains("\"exit_code\":0") && log.contains("went well\\n"), "{image}: {log}");
+        assert_eq!(stage.git(&["show", &format!("codex/{}:two", id_of(&task))]), "two\n", "{image}");
+        let subjects = stage.git(&["log", "--format=%s", "-2", &format!("codex/{}", id_of(&task))]);
+        assert_eq!(subjects, "work here\nmy own commit\n", "{image}");
+        assert_eq!(
+            stage.git(&["log", "-1", "--format=%(trailers:key=Run,valueonly)", &format!("codex/{}", id_of(&task))]).trim(),
+            "1"
+        );
+
+        let again = stage.resume(&task, "look again").await;
+        let log = stage.log(completed(&again), 2).await;
+        assert_eq!(again["thread_id"], task["thread_id"], "{image}");
+        assert!(log.contains("work here\\nmy own commit\\n") && log.contains("looked"), "{image}: {log}");
+        assert_eq!(again["runs"][1]["notes"], Value::Null, "nothing is missing: {again}");
+        assert_eq!(Stage::containers(&id_of(&task)), "", "{image}");
+    }
+}
+
+#[tokio::test]
+async fn a_codex_home_of_the_user_lets_codex_write_and_stays_as_it_is() {
+    for (place, folder) in [(CodexHome::Named, "named"), (CodexHome::Users, "user/.codex")] {
+        let stage = Stage::with(with_git(), &docker::oldest_codex_image(), place).await;
+        let settings = stage.home.scratch().join(folder).join("config.toml");
+        let before = fs_err::read_to_string(&settings).expect("there");
+        let task = stage.run("work here").await;
+        let log = stage.log(completed(&task), 1).await;
+        assert!(log.contains("\"exit_code\":0") && log.contains("went well\\n"), "{place:?}: {log}");
+        assert!(task["runs"][0]["commit"].is_string(), "{place:?}: {task}");
+        assert_eq!(fs_err::read_to_string(&settings).expect("there"), before, "{place:?}: outside, Codex still has its sandbox");
+        let again = stage.resume(&task, "look again").await;
+        assert_eq!(completed(&again)["thread_id"], task["thread_id"], "{place:?}: sessions are in the home");
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_could_not_write_says_so() {
+    let mut stage = Stage::with(with_git(), &docker::oldest_codex_image(), CodexHome::Named).await;
+    // A worker of the user's own that calls the script, which nobody can know.
+    let wrapper = stage.home.scratch().join("wrapper");
+    let text = format!("#!/bin/sh\nexec {} \"$@\"\n", script_worker(stage.home.scratch()).display());
+    fs_err::write(&wrapper, text).expect("written");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs_err::set_permissions(&wrapper, mode).expect("ours");
+    stage.home.stop().await;
+    stage.home.set("ORCH_WORKER", wrapper);
+    stage.home.start().await;
+    let task = stage.run("work here").await;
+    assert_eq!(completed(&task)["runs"][0]["commit"], Value::Null, "{task}");
+    assert!(task["runs"][0]["notes"].to_string().contains("read-only sandbox"), "{task}");
+}
+
+#[tokio::test]
+async fn stopped_in_the_middle_and_resumed() {
+    let stage = Stage::new(that_takes_long()).await;
+    let task = stage.long().await;
+    stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
+    let stopped = stage.home.settled(&task).await;
+    assert_eq!(stopped["status"], "stopped", "{stopped}");
+    assert_eq!(stage.git(&["show", &format!("codex/{task}:half")]), "half\n");
+    assert_eq!(Stage::containers(&task), "");
+    let resumed = stage.resume(&stopped, "continue").await;
+    assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on");
+    assert_eq!(stage.git(&["show", &format!("codex/{task}:rest")]), "rest\n");
+}
+
+#[tokio::test]
+async fn a_killed_server_finds_its_run_again() {
+    let mut stage = Stage::new(that_takes_long()).await;
+    let task = stage.long().await;
+    stage.home.kill().await;
+    stage.home.start().await;
+    let (_, running) = stage.home.get(&format!("/api/v1/tasks/{task}")).await;
+    assert_eq!(running["status"], "running", "{running}");
+    stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
+    let stopped = stage.home.settled(&task).await;
+    assert!(stopped["runs"][0]["commit"].is_string(), "{stopped}");
+    assert_eq!(Stage::containers(&task), "");
+}
+
+#[tokio::test]
+async fn a_killed_keeper_or_script_leaves_no_container_and_loses_no_work() {
+    for who in ["keeper", "worker"] {
+        let stage = Stage::new(that_takes_long()).await;
+        let task = stage.long().await;
+        let record = fs_err::read(stage.folder(&task).join("logs/run-001.keeper.json")).expect("a keeper says who it is");
+        let record: Value = serde_json::from_slice(&record).expect("JSON");
+        let pid = i32::try_from(record[who]["pid"].as_u64().expect("a pid")).expect("a pid");
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("it runs");
+        let ended = stage.home.settled(&task).await;
+        assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
+        assert_eq!(Stage::containers(&task), "", "{who}");
+        assert_eq!(stage.git(&["show", &format!("codex/{task}:half")]), "half\n", "{who}");
+        let resumed = stage.resume(&ended, "continue").await;
+        assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{who}: {resumed}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_of_the_same_name_that_is_not_of_the_run_is_left_alone() {
+    let sandbox = Sandbox::new();
+    let name = sandbox.container("foreign");
+    docker::docker(&[
+        "run",
+        "--detach",
+        "--init",
+        "--name",
+        &name,
+        "--env",
+        "ORCH_RUN=other",
+        &docker::base_image(),
+        "sleep",
+        "1000000",
+    ]);
+    let stop = |variable: &str| {
+        let mut command = std::process::Command::new(BINARY);
+        command
+            .args(["codex-docker", "stop", "--variable", variable, &name])
+            .env_remove("DOCKER_HOST")
+            .output()
+            .expect("it starts")
+    };
+    let refused = stop("ORCH_RUN=mine");
+    assert!(!refused.status.success(), "{refused:?}");
+    assert_eq!(docker::docker(&["inspect", "--format", "{{.State.Running}}", &name]).trim(), "true");
+    assert!(stop("ORCH_RUN=other").status.success());
+    assert!(sandbox.containers().is_empty());
+    assert!(stop("ORCH_RUN=other").status.success(), "stopping twice is harmless");
+}
+
+#[tokio::test]
+async fn without_an_image_that_brings_commits_out_the_files_are_committed_and_the_run_says_why() {
+    // The engine has no image of this name, and the script does not care: it names its own.
+    let script = "#!/usr/bin/env bash\n: ${CODEX_MOUNT_MAPS:-}\ncat > /dev/null; echo x > made\n\
+        printf '{\"type\":\"thread.started\",\"thread_id\":\"%s\"}\\n{\"type\":\"turn.started\"}\\n' $(cat /proc/sys/kernel/random/uuid)\n\
+        echo '{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1,\"cached_input_tokens\":0,\"output_tokens\":1}}'\n";
+    let upstream = Upstream::new();
+    let mut home = TestHome::new(BINARY);
+    let worker = home.scratch().join("worker");
+    fs_err::write(&worker, script).expect("written");
+    fs_err::set_permissions(&worker, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("ours");
+    home.set("ORCH_WORKER", worker);
+    home.set("DOCKER_HOST", "unix:///nowhere/docker.sock");
+    home.start().await;
+    let env = home.environment(&upstream.url()).await;
+    let task = home.task(&env, "make a file").await;
+    let task = home.settled(&task).await;
+    assert!(completed(&task)["runs"][0]["commit"].is_string(), "{task}");
+    let notes = task["runs"][0]["notes"].to_string();
+    assert!(notes.contains("without the agent's own commits") && notes.contains("container engine"), "{notes}");
+}
+
+#[tokio::test]
+async fn a_repository_with_a_closed_network_is_refused_and_limits_that_do_not_apply_are_noted() {
+    let stage = Stage::new(with_git()).await;
+    let edit = async |container: Value| {
+        let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &json!({ "container": container })).await;
+        assert_eq!(status, 200, "{answer}");
+    };
+    edit(json!({ "network": "none" })).await;
+    let (status, refused) = stage.home.post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": "work here" })).await;
+    assert_eq!((status, refused["code"].as_str()), (409, Some("network_not_closed")), "{refused}");
+    edit(json!({ "network": "open", "memory": "1g", "pids": 500 })).await;
+    let task = stage.run("work here").await;
+    let notes = completed(&task)["runs"][0]["notes"].to_string();
+    assert!(notes.contains("does not apply these settings: `memory`, `pids`"), "{notes}");
+    assert!(stage.sandbox.containers().is_empty() && !stage.model.requests().is_empty());
+}
+
+#[tokio::test]
+async fn the_built_in_worker_can_replace_the_script_and_the_other_way_round() {
+    let mut stage = Stage::new(with_git()).await;
+    let link = stage.home.scratch().join("codex-docker");
+    std::os::unix::fs::symlink(BINARY, &link).expect("linked");
+    let script = script_worker(stage.home.scratch());
+    // This program, called by its path as the script is; then the script; then this program as the built-in worker.
+    let mut first: Option<Value> = None;
+    for worker in [link, script, "codex-docker".into()] {
+        stage.home.stop().await;
+        stage.home.set("ORCH_WORKER", worker.clone());
+        stage.home.start().await;
+        let Some(begun) = &first else {
+            let task = stage.run("work here").await;
+            completed(&task);
+            first = Some(task);
+            continue;
+        };
+        let task = stage.resume(begun, "look again").await;
+        let runs = completed(&task)["runs"].as_array().expect("runs").len();
+        let log = stage.log(&task, u32::try_from(runs).expect("a few")).await;
+        assert!(log.contains("my own commit\\n") && log.contains("looked\\n"), "{}: {log}", worker.display());
+        assert_eq!(task["thread_id"], begun["thread_id"], "{}", worker.display());
+    }
+}
