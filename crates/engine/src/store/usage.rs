@@ -6,11 +6,17 @@ use std::path::Path;
 
 /// The bytes that a file or folder takes on the disk, with everything below it. What cannot be looked at takes nothing.
 pub fn disk_usage(path: &Path) -> u64 {
-    let Ok(found) = std::fs::symlink_metadata(path) else { return 0 };
-    let mut bytes = found.blocks() * 512;
-    if found.is_dir() {
-        let Ok(entries) = std::fs::read_dir(path) else { return bytes };
-        bytes += entries.flatten().map(|entry| disk_usage(&entry.path())).sum::<u64>();
+    let mut bytes = 0;
+    // One folder is open at a time, however deep they are.
+    let mut left = vec![path.to_owned()];
+    while let Some(path) = left.pop() {
+        let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
+        bytes += found.blocks() * 512;
+        if found.is_dir()
+            && let Ok(entries) = std::fs::read_dir(&path)
+        {
+            left.extend(entries.flatten().map(|entry| entry.path()));
+        }
     }
     bytes
 }
@@ -31,5 +37,14 @@ mod tests {
         let grown = disk_usage(folder.path()) - before;
         assert!((100_000..200_000).contains(&grown), "{grown}");
         assert_eq!(disk_usage(Path::new("/no/such/thing")), 0);
+    }
+
+    #[test]
+    fn a_deep_folder_takes_neither_the_stack_nor_the_open_files() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deep: std::path::PathBuf = std::iter::once(folder.path().to_owned()).chain((0..1500).map(|_| "d".into())).collect();
+        fs_err::create_dir_all(&deep).expect("made");
+        fs_err::write(deep.join("file"), vec![1; 100_000]).expect("written");
+        assert!(disk_usage(folder.path()) >= 100_000);
     }
 }

@@ -1,0 +1,206 @@
+//! Removes a folder whose content somebody hostile may have written.
+//!
+//! It never follows a symbolic link, copes with read-only folders and with any depth, and never holds more than a few files
+//! open: what lies deep is moved up and emptied there. A folder that is gone is fine.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, openat, renameat, unlinkat};
+use rustix::io::Errno;
+
+/// A folder could not be removed.
+#[derive(Debug, thiserror::Error)]
+#[error("could not remove {}: {source}", path.display())]
+pub struct RemoveTreeError {
+    /// The folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+/// Removes whatever is at `path`: a file, a symbolic link itself, or a folder with all it contains.
+pub fn remove_tree(path: &Path) -> Result<(), RemoveTreeError> {
+    let failed = |errno: Errno| RemoveTreeError { path: path.to_owned(), source: errno.into() };
+    match unlinkat(CWD, path, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => return Ok(()),
+        // What Linux and POSIX say of a folder.
+        Err(Errno::ISDIR | Errno::PERM) => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| failed(Errno::INVAL))?;
+    let root = open_folder(CWD, &name).map_err(failed)?;
+    empty_root(&root).map_err(failed)?;
+    unlinkat(CWD, path, AtFlags::REMOVEDIR).map_err(failed)
+}
+
+/// Empties the root round by round: emptying a folder moves its folders up into the root, where the next round finds them.
+fn empty_root(root: &OwnedFd) -> Result<(), Errno> {
+    let mut moved = 0_u64;
+    loop {
+        let names = names_in(root)?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        for name in names {
+            if unlink_or_find_folder(root, &name)? == Entry::Folder {
+                let folder = open_folder(root, &name)?;
+                empty_into(&folder, root, &mut moved)?;
+                unlinkat(root, &name, AtFlags::REMOVEDIR)?;
+            }
+        }
+    }
+}
+
+/// Removes the files of a folder and moves its folders into the root.
+fn empty_into(folder: &OwnedFd, root: &OwnedFd, moved: &mut u64) -> Result<(), Errno> {
+    for name in names_in(folder)? {
+        if unlink_or_find_folder(folder, &name)? == Entry::Gone {
+            continue;
+        }
+        loop {
+            *moved += 1;
+            match renameat(folder, &name, root, format!("removed-{moved}")) {
+                Ok(()) => break,
+                // The tree may contain a name like ours.
+                Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
+                // A folder that is moved must itself be writable: its `..` changes.
+                Err(Errno::ACCESS) => make_writable(folder, &name)?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(())
+}
+
+#[derive(PartialEq, Eq)]
+enum Entry {
+    Gone,
+    Folder,
+}
+
+fn unlink_or_find_folder(folder: &OwnedFd, name: &CStr) -> Result<Entry, Errno> {
+    match unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(Entry::Gone),
+        Err(Errno::ISDIR) => Ok(Entry::Folder),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens a folder, never through a symbolic link, and makes sure that it can be emptied.
+fn open_folder(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = match openat(&parent, name, flags, Mode::empty()) {
+        Err(Errno::ACCESS) => {
+            make_writable(&parent, name)?;
+            openat(&parent, name, flags, Mode::empty())?
+        }
+        opened => opened?,
+    };
+    let mode = Mode::from_raw_mode(rustix::fs::fstat(&folder)?.st_mode);
+    if !mode.contains(Mode::RWXU) {
+        rustix::fs::fchmod(&folder, Mode::RWXU)?;
+    }
+    Ok(folder)
+}
+
+/// Gives its owner all rights on a folder that may not even be readable, and on nothing a link of its name points to.
+fn make_writable(parent: impl AsFd, name: &CStr) -> Result<(), Errno> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = openat(parent, name, flags, Mode::empty())?;
+    chmod(format!("/proc/self/fd/{}", folder.as_raw_fd()), Mode::RWXU)
+}
+
+fn names_in(folder: &OwnedFd) -> Result<Vec<CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tree = folder.path().join("tree");
+        fs_err::create_dir(&tree).expect("a folder");
+        (folder, tree)
+    }
+
+    fn removed(tree: &Path) {
+        remove_tree(tree).expect("it can be removed");
+        assert!(fs_err::symlink_metadata(tree).is_err());
+    }
+
+    #[test]
+    fn what_a_link_points_to_stays() {
+        let (folder, tree) = folder();
+        let precious = folder.path().join("precious");
+        fs_err::create_dir(&precious).expect("a folder");
+        fs_err::write(precious.join("file"), "kept").expect("a file");
+        symlink(&precious, tree.join("link")).expect("a link");
+        symlink(precious.join("file"), tree.join("file-link")).expect("a link");
+        removed(&tree);
+        assert_eq!(fs_err::read_to_string(precious.join("file")).expect("it stays"), "kept");
+        symlink(&precious, &tree).expect("a link where the folder was");
+        removed(&tree);
+        assert!(precious.join("file").exists());
+    }
+
+    #[test]
+    fn read_only_and_unreadable_folders_go_too() {
+        let (_folder, tree) = folder();
+        fs_err::create_dir_all(tree.join("a/b/c")).expect("folders");
+        fs_err::write(tree.join("a/b/c/file"), "x").expect("a file");
+        for (path, mode) in [("a/b/c", 0o000), ("a/b", 0o500), ("a", 0o555)] {
+            fs_err::set_permissions(tree.join(path), std::fs::Permissions::from_mode(mode)).expect("it is ours");
+        }
+        removed(&tree);
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_goes_too() {
+        let (_folder, tree) = folder();
+        let mut here = openat(CWD, &tree, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("it is there");
+        let name = "d".repeat(200);
+        for _ in 0..500 {
+            rustix::fs::mkdirat(&here, &name, Mode::RWXU).expect("a folder");
+            here = openat(&here, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("it was just made");
+        }
+        removed(&tree);
+    }
+
+    #[test]
+    fn names_that_are_ours_and_odd_files_are_no_trouble() {
+        let (_folder, tree) = folder();
+        for path in ["removed-1", "removed-2/removed-1/x", "a/removed-3/removed-1", "-rf", "a\nb"] {
+            fs_err::create_dir_all(tree.join(path)).expect("a folder");
+            fs_err::write(tree.join(path).join("removed-1x"), "x").expect("a file");
+        }
+        fs_err::write(tree.join("removed-4"), "x").expect("a file");
+        std::os::unix::net::UnixListener::bind(tree.join("socket")).expect("a socket");
+        rustix::fs::mknodat(CWD, tree.join("fifo"), rustix::fs::FileType::Fifo, Mode::RWXU, 0).expect("a fifo");
+        removed(&tree);
+    }
+
+    #[test]
+    fn what_is_gone_is_removed_already() {
+        let (folder, tree) = folder();
+        removed(&tree);
+        removed(&tree);
+        let file = folder.path().join("file");
+        fs_err::write(&file, "x").expect("a file");
+        removed(&file);
+    }
+}
