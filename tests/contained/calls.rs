@@ -21,7 +21,7 @@ async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
     let mirror = stage.home.path().join("envs").join(&stage.env).join("mirror/objects");
     for (name, expected) in [
         ("CONTAINER_NAME", format!("codex-{id}-run-001")),
-        ("CODEX_DOCKER_STATE", path("container")),
+        ("CODEX_DOCKER_STATE", stage.home.path().join("containers").display().to_string()),
         ("CODEX_DOCKER_SESSIONS", path("sessions")),
         ("CODEX_DOCKER_GIT_DIR", path("agent.git")),
         ("CODEX_DOCKER_GIT_OBJECTS", mirror.display().to_string()),
@@ -41,9 +41,9 @@ async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
     for absent in ["AWS_SECRET_ACCESS_KEY", "CODEX_HOME", "RUST_LOG"] {
         assert_eq!(stage.containers.variable(absent), None, "{absent}");
     }
-    for name in ["sessions", "container"] {
-        let mode = fs_err::metadata(folder.join(name)).expect("made before the run").permissions().mode();
-        assert_eq!(mode & 0o777, 0o700, "{name}");
+    for path in [folder.join("sessions"), stage.home.path().join("containers")] {
+        let mode = fs_err::metadata(&path).expect("made before the run").permissions().mode();
+        assert_eq!(mode & 0o777, 0o700, "{}", path.display());
     }
 }
 

@@ -62,7 +62,11 @@ fn podman_behind_dockers_api_does_as_well() {
     assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (Some(3), "out\n", "err\n"));
     let mut running = hand.start("trap 'echo goodbye; exit 5' INT; echo begun; while :; do sleep 1; done");
     running.line();
-    assert_eq!(hand.containers().len(), 1);
+    let containers = hand.containers();
+    assert_eq!(containers.len(), 1);
+    let inspect = ["--host", &podman.host(), "inspect", "--format", "{{json .HostConfig.SecurityOpt}}", &containers[0]];
+    let profile = testkit::docker::docker(&inspect);
+    assert!(profile.contains("seccomp.json"), "our profile, from its file: {profile}");
     running.signal(rustix::process::Signal::INT);
     let said = running.end();
     assert_eq!((said.code, said.stdout.as_str()), (Some(130), "goodbye\n"), "{said:?}");

@@ -16,6 +16,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 /// The script that stands in for Codex.
 const SHELL_FOR_CODEX: &str = "#!/bin/sh\nexec /bin/sh -c \"$1\"\n";
 
+/// A user without rights on the machine.
+pub(crate) const USER: u32 = 54321;
+
 /// A person at work.
 pub(crate) struct Hand {
     folder: tempfile::TempDir,
@@ -97,6 +100,36 @@ impl Hand {
         Running::of(child.expect("the program is there"))
     }
 
+    /// Builds an image that goes with this person.
+    pub(crate) fn build(&self, tag: &str, dockerfile: &str) -> String {
+        self.sandbox.build(tag, dockerfile)
+    }
+
+    /// Starts a run and kills its `codex-docker`, so that nobody holds it. Returns the container's name.
+    pub(crate) fn orphan(&self) -> String {
+        let before = self.containers();
+        let mut orphan = self.start("echo begun; sleep 1000000");
+        orphan.line();
+        orphan.signal(rustix::process::Signal::KILL);
+        orphan.end();
+        self.containers().into_iter().find(|name| !before.contains(name)).expect("it runs on")
+    }
+
+    /// Runs it as the user 54321, who owns all folders and may use the engine.
+    pub(crate) fn run_as_plain_user<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
+        for path in [self.root(), &self.work(), &self.home()] {
+            rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(USER)), Some(rustix::fs::Gid::from_raw(USER)))
+                .expect("tests run as root");
+        }
+        let command = self.command(arguments);
+        let mut as_user = Command::new("setpriv");
+        let user = USER.to_string();
+        as_user.args(["--reuid", &user, "--regid", &user, "--groups", &docker::socket_group(), "--"]);
+        as_user.arg(command.get_program()).args(command.get_args()).current_dir(self.work()).env_clear();
+        as_user.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Said::of(&as_user.output().expect("setpriv is part of Debian"))
+    }
+
     /// What this person's containers are found by. The engine may have those of others.
     pub(crate) fn label(&self) -> String {
         self.sandbox.label()
@@ -109,9 +142,14 @@ impl Hand {
         listed.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect()
     }
 
+    /// Where the files of runs are, unless a test chooses another place.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.home().join(".local/state/codex-docker")
+    }
+
     /// What is left of earlier runs.
     pub(crate) fn folders(&self) -> Vec<String> {
-        let Ok(found) = fs_err::read_dir(self.home().join(".local/state/codex-docker")) else { return vec![] };
+        let Ok(found) = fs_err::read_dir(self.state()) else { return vec![] };
         let names = found.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
         names.filter(|name| name != "locks").collect()
     }

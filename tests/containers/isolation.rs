@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use testkit::small_disk::SmallDisk;
 
-use crate::hand::Hand;
+use crate::hand::{Hand, USER};
 
 #[test]
 fn root_in_the_container_has_what_a_package_manager_needs_and_no_more() {
@@ -20,21 +20,11 @@ fn root_in_the_container_has_what_a_package_manager_needs_and_no_more() {
 #[test]
 fn what_root_makes_is_the_callers_in_the_end_and_no_setuid_bit_is_left() {
     let hand = Hand::with_shell();
-    for path in [hand.root().to_owned(), hand.work(), hand.home()] {
-        rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(54321)), Some(rustix::fs::Gid::from_raw(54321)))
-            .expect("tests run as root");
-    }
     let script = "mkdir -p a/b; echo x > a/b/c; ln -s /etc/shadow link; cp /bin/true suid; chmod 6755 suid; touch \"$(printf 'odd\\nname')\"";
-    let command = hand.command([script]);
-    let mut as_caller = std::process::Command::new("setpriv");
-    as_caller.args(["--reuid", "54321", "--regid", "54321", "--groups", &socket_group(), "--"]);
-    as_caller.arg(command.get_program()).args(command.get_args()).current_dir(hand.work()).env_clear();
-    as_caller.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = as_caller.output().expect("setpriv is part of Debian");
-    assert!(output.status.success(), "{output:?}");
+    hand.run_as_plain_user([script]).well();
     for name in ["a", "a/b", "a/b/c", "link", "suid", "odd\nname"] {
         let found = fs_err::symlink_metadata(hand.work().join(name)).expect("made");
-        assert_eq!((found.uid(), found.gid(), found.mode() & 0o6000), (54321, 54321, 0), "{name}");
+        assert_eq!((found.uid(), found.gid(), found.mode() & 0o6000), (USER, USER, 0), "{name}");
     }
     assert_eq!(fs_err::metadata("/etc/shadow").expect("there").uid(), 0, "no link was followed");
     assert!(hand.folders().is_empty());
@@ -97,9 +87,4 @@ fn a_full_disk_ends_the_run_before_the_machine_is_full() {
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("the run is ended: only"), "{}", said.stderr);
     assert!(hand.containers().is_empty());
-}
-
-/// The group that may use the engine's socket.
-fn socket_group() -> String {
-    fs_err::metadata("/var/run/docker.sock").expect("the engine runs").gid().to_string()
 }

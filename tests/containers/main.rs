@@ -9,4 +9,7 @@ mod endings;
 mod engine;
 mod hand;
 mod isolation;
+mod kernel;
+mod ledger;
 mod mistakes;
+mod ownership;

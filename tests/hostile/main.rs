@@ -5,7 +5,9 @@
 
 mod files;
 mod git;
+mod labels;
 mod machine;
+mod ownership;
 mod siblings;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");

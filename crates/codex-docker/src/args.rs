@@ -6,12 +6,14 @@ use std::ffi::OsString;
 
 use clap::{Parser, Subcommand};
 
+use crate::give_back::GiveBackArguments;
 use crate::harvest::HarvestArguments;
 use crate::image::ImageCommand;
 use crate::settings::label_argument;
 
 /// Words that are ours when they come first.
-const VERBS: &[&str] = &["list", "stop", "reap", "check", "harvest", "image", "help", "--help", "-h", "--version", "-V"];
+const VERBS: &[&str] =
+    &["list", "stop", "reap", "check", "harvest", "give-back", "image", "help", "--help", "-h", "--version", "-V"];
 
 /// Codex in a container.
 ///
@@ -45,7 +47,7 @@ pub(crate) enum Verb {
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_argument)]
         labels: Vec<(String, String)>,
     },
-    /// End a container: SIGINT, and SIGKILL if that does not help. One that is gone is fine.
+    /// End a container of codex-docker: SIGINT, and SIGKILL if that does not help. One that is gone is fine.
     Stop {
         /// Its name.
         name: String,
@@ -73,6 +75,9 @@ pub(crate) enum Verb {
     },
     /// Bring an agent's work out of its repository, as a bundle (for the orchestrator).
     Harvest(Box<HarvestArguments>),
+    /// Make you the owner of a folder that a container's root wrote to (for the orchestrator).
+    #[command(hide = true)]
+    GiveBack(GiveBackArguments),
     /// Build, fetch or look at the image.
     Image {
         #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! The folder of a run: what goes into the container, what comes out, and the lock that says who holds the run.
+//! The folder of a run: what goes into the container, what comes out, the marker, and the lock that says who holds the run.
 //!
 //! `in/` is written here and mounted read-only. `out/` is the agent's to write, so what is read there is opened before the
 //! container starts and never again by its name. Whoever holds the lock owns the container; when nobody does, it is an orphan.
@@ -10,16 +10,22 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use remove_tree::remove_tree;
 use rustix::fs::OFlags;
 
 use crate::failure::Failure;
 use crate::inside;
+use crate::ledger::{Marker, open_plain};
+use crate::seccomp;
 
 /// The script that every container runs.
 const ENTRY_SCRIPT: &str = include_str!("entry.sh");
 
 /// The script that login shells in the container run.
 const PROFILE_SCRIPT: &str = include_str!("profile.sh");
+
+/// The file whose lock says who holds the run.
+const LOCK: &str = "lock";
 
 /// The most that is taken from a file on stdin: four times what Codex takes as a prompt.
 const STDIN_LIMIT: u64 = 4 << 20;
@@ -36,6 +42,13 @@ pub(crate) struct RunFolder {
 pub(crate) struct Outputs {
     pub(crate) stdout: File,
     pub(crate) stderr: File,
+}
+
+/// What became of taking a lock.
+enum Locked {
+    Ours(RunFolder),
+    Held,
+    Removed,
 }
 
 /// What Codex reads.
@@ -55,28 +68,72 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 }
 
 impl RunFolder {
-    /// Makes the folder and takes its lock.
-    pub(crate) fn hold(path: &Path) -> Result<Self, Failure> {
-        let lock = private_folder(path).and_then(|()| {
-            let file = fs_err::File::options().create(true).truncate(false).write(true).mode(0o600).open(path.join("lock"))?;
-            Ok(file.into_parts().0)
-        });
-        let lock = lock.map_err(|error| failed(path, &error))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => {
-                let message = format!("another codex-docker holds the run of `{}`", path.display());
-                Err(Failure::new("run_is_held", message).hint("set another CONTAINER_NAME, or wait until that run has ended"))
+    /// Makes the folder of a container in a state folder, takes its lock, and writes its marker.
+    pub(crate) fn hold(root: &Path, marker: &Marker) -> Result<Self, Failure> {
+        let path = root.join(&marker.container);
+        let unusable = |error: io::Error| failed(&path, &error);
+        private_folder(root).map_err(unusable)?;
+        // The engine reports the source of a mount as it was given, so that path has no links.
+        let path = fs_err::canonicalize(root).map_err(unusable)?.join(&marker.container);
+        let held = loop {
+            private_folder(&path).map_err(unusable)?;
+            match Self::lock(&path).map_err(unusable)? {
+                Locked::Ours(held) => break held,
+                // It was removed before it was locked.
+                Locked::Removed => {}
+                Locked::Held => {
+                    let message = format!("another codex-docker holds the run of `{}`", path.display());
+                    return Err(
+                        Failure::new("run_is_held", message).hint("set another CONTAINER_NAME, or wait until that run has ended")
+                    );
+                }
             }
-            Err(TryLockError::Error(error)) => Err(failed(path, &error)),
+        };
+        marker.write(&held.path).map_err(unusable)?;
+        Ok(held)
+    }
+
+    /// Takes a run that nobody holds. None if somebody does, or if it is gone.
+    pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
+        match Self::lock(path)? {
+            Locked::Ours(held) => Ok(Some(held)),
+            Locked::Held | Locked::Removed => Ok(None),
         }
     }
 
-    /// Whether nobody holds the run in this folder.
-    pub(crate) fn is_orphaned(path: &Path) -> bool {
-        match File::open(path.join("lock")) {
-            Ok(lock) => lock.try_lock().is_ok(),
-            Err(error) => error.kind() == io::ErrorKind::NotFound,
+    fn lock(path: &Path) -> io::Result<Locked> {
+        if !fs_err::symlink_metadata(path).is_ok_and(|found| found.is_dir()) {
+            return match fs_err::symlink_metadata(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Locked::Removed),
+                Err(error) => Err(error),
+                Ok(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder")),
+            };
+        }
+        let file = path.join(LOCK);
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut options = fs_err::File::options();
+        options.create(true).truncate(false).write(true).mode(0o600).custom_flags(flags);
+        let lock = match options.open(&file) {
+            Ok(lock) => lock.into_parts().0,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Locked::Removed),
+            Err(error) => return Err(error),
+        };
+        match lock.try_lock() {
+            Err(TryLockError::WouldBlock) => return Ok(Locked::Held),
+            Err(TryLockError::Error(error)) => return Err(error),
+            Ok(()) => {}
+        }
+        // Whoever held it before may have removed the folder: then this lock says nothing.
+        let is_there = fs_err::symlink_metadata(&file).is_ok_and(|found| is_same(&found, &lock));
+        Ok(if is_there { Locked::Ours(Self { path: path.to_owned(), _lock: lock }) } else { Locked::Removed })
+    }
+
+    /// Whether somebody holds the run in this folder. A lock that cannot be read is taken for a held one.
+    pub(crate) fn is_held(path: &Path) -> bool {
+        match open_plain(&path.join(LOCK)) {
+            Ok(Some(lock)) => lock.try_lock().is_err(),
+            Ok(None) => false,
+            Err(_) => true,
         }
     }
 
@@ -97,10 +154,11 @@ impl RunFolder {
 
     fn try_clear(&self) -> io::Result<()> {
         for name in ["in", "out"] {
-            remove_folder(&self.path.join(name))?;
+            remove_tree(&self.path.join(name)).map_err(|error| error.source)?;
             private_folder(&self.path.join(name))?;
         }
         private_folder(&self.input("sockets"))?;
+        fs_err::write(self.path.join(seccomp::FILE), seccomp::PROFILE)?;
         fs_err::write(self.input(inside::PROFILE), PROFILE_SCRIPT)?;
         fs_err::write(self.input(inside::ENTRY), ENTRY_SCRIPT)
     }
@@ -162,18 +220,18 @@ impl RunFolder {
         Ok(Outputs { stdout: one("stdout")?, stderr: one("stderr")? })
     }
 
-    /// Removes all of it. For when the container is gone.
-    pub(crate) fn remove(self) -> io::Result<()> {
-        remove_folder(&self.path)
+    /// Removes all of it, for when the container is gone. The marker goes last, so that what cannot be removed is tried again.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        for name in ["in", "out"] {
+            remove_tree(&self.path.join(name)).map_err(|error| error.source)?;
+        }
+        remove_tree(&self.path).map_err(|error| error.source)
     }
 }
 
-/// Removes a folder, following no link in it. One that is gone is fine.
-pub(crate) fn remove_folder(path: &Path) -> io::Result<()> {
-    match fs_err::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
-    }
+fn is_same(found: &std::fs::Metadata, file: &File) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (found.dev(), found.ino()))
 }
 
 /// A folder that only its owner can enter.
@@ -191,23 +249,63 @@ fn quoted(value: &str) -> String {
 mod tests {
     use super::*;
 
+    fn marker() -> Marker {
+        Marker { container: "run".to_owned(), image: "i:1".to_owned(), labels: BTreeMap::new() }
+    }
+
+    fn run(root: &Path) -> RunFolder {
+        RunFolder::hold(root, &marker()).expect("free")
+    }
+
     #[test]
     fn a_run_has_one_holder_and_is_an_orphan_without_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run");
-        assert!(RunFolder::is_orphaned(&path), "there is none yet");
-        let held = RunFolder::hold(&path).expect("free");
-        assert!(!RunFolder::is_orphaned(&path));
-        assert_eq!(RunFolder::hold(&path).expect_err("held").code, "run_is_held");
+        assert!(!RunFolder::is_held(&path), "there is none yet");
+        let held = run(folder.path());
+        assert!(RunFolder::is_held(&path) && RunFolder::take(&path).expect("there").is_none());
+        assert_eq!(RunFolder::hold(folder.path(), &marker()).expect_err("held").code, "run_is_held");
         drop(held);
-        assert!(RunFolder::is_orphaned(&path));
+        assert!(!RunFolder::is_held(&path));
+        let taken = RunFolder::take(&path).expect("there").expect("free");
+        taken.remove().expect("removed");
+        assert!(!path.exists() && RunFolder::take(&path).expect("readable").is_none());
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_runs_folder_or_lock_leads_nowhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (root, precious) = (folder.path().join("state"), folder.path().join("precious"));
+        for path in [&root, &precious] {
+            fs_err::create_dir(path).expect("made");
+        }
+        std::os::unix::fs::symlink(&precious, root.join("run")).expect("linked");
+        assert_eq!(RunFolder::hold(&root, &marker()).expect_err("a link").code, "state_folder");
+        assert!(RunFolder::take(&root.join("run")).is_err());
+        fs_err::remove_file(root.join("run")).expect("removed");
+        fs_err::create_dir(root.join("run")).expect("made");
+        std::os::unix::fs::symlink(precious.join("lock"), root.join("run/lock")).expect("linked");
+        assert_eq!(RunFolder::hold(&root, &marker()).expect_err("a link").code, "state_folder");
+        assert_eq!(fs_err::read_dir(&precious).expect("there").count(), 0, "nothing was written or locked behind a link");
+    }
+
+    #[test]
+    fn the_marker_is_there_before_anything_else_and_goes_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let held = run(folder.path());
+        assert_eq!(Marker::read(held.path()).expect("readable"), Some(marker()));
+        held.clear().expect("made");
+        assert!(held.input(inside::ENTRY).exists());
+        assert!(!held.path().join("in/run.json").exists() && !held.path().join("out/run.json").exists(), "no mount has it");
+        held.remove().expect("removed");
+        assert!(!held.path().exists());
     }
 
     #[test]
     #[expect(clippy::disallowed_methods, reason = "a shell says what it read")]
     fn variables_reach_a_shell_as_they_are() {
         let folder = tempfile::tempdir().expect("a folder");
-        let run = RunFolder::hold(folder.path()).expect("free");
+        let run = run(folder.path());
         run.clear().expect("made");
         let value = "it's \"a\" $HOME `x`\\ line\nand \u{e9}";
         run.put_variables(&BTreeMap::from([("V".to_owned(), value.to_owned())])).expect("written");
@@ -219,10 +317,10 @@ mod tests {
     #[test]
     fn what_an_agent_put_in_place_of_its_output_is_not_read() {
         let folder = tempfile::tempdir().expect("a folder");
-        let run = RunFolder::hold(folder.path()).expect("free");
+        let run = run(folder.path());
         run.clear().expect("made");
         drop(run.make_outputs().expect("made"));
-        let stdout = folder.path().join("out/stdout");
+        let stdout = folder.path().join("run/out/stdout");
         fs_err::remove_file(&stdout).expect("there");
         std::os::unix::fs::symlink("/etc/passwd", &stdout).expect("made");
         assert_eq!(run.open_outputs().expect_err("a link").code, "state_folder");
@@ -234,7 +332,7 @@ mod tests {
     #[test]
     fn a_file_on_stdin_is_kept_up_to_its_limit() {
         let folder = tempfile::tempdir().expect("a folder");
-        let run = RunFolder::hold(folder.path()).expect("free");
+        let run = run(folder.path());
         run.clear().expect("made");
         let prompt = folder.path().join("prompt");
         fs_err::write(&prompt, "fix it").expect("written");

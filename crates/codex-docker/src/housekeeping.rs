@@ -1,13 +1,15 @@
-//! What is there, ending it, and sweeping up what a killed codex-docker left behind.
+//! Lists our containers, ends them, and sweeps up what a killed codex-docker left behind.
 //!
-//! A container is an orphan when nobody holds the lock in its folder. Everything here is idempotent: what is gone is fine.
+//! What is swept up follows from the markers in the state folder (see [`crate::ledger`]). A run is an orphan when nobody holds the lock
+//! in its folder. Everything here is idempotent: what is gone is fine.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::Docker;
-use bollard::models::{ContainerSummary, ContainerSummaryStateEnum};
+use bollard::models::{ContainerInspectResponse, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
     InspectContainerOptions, KillContainerOptionsBuilder, ListContainersOptionsBuilder, RemoveContainerOptionsBuilder,
     StopContainerOptionsBuilder, WaitContainerOptionsBuilder,
@@ -18,7 +20,10 @@ use serde::Serialize;
 use crate::connect::{refused, status_of};
 use crate::failure::Failure;
 use crate::folder::RunFolder;
-use crate::labels;
+use crate::ledger::{self, Marker, folder_of, marked};
+use crate::run::machine;
+use crate::spec::Machine;
+use crate::{give_back, labels, settings};
 
 /// How long a container may take to end after SIGINT, in seconds.
 const STOP_SECONDS: i32 = 8;
@@ -29,10 +34,13 @@ const STOP_PATIENCE: Duration = Duration::from_secs(8);
 /// How often a container's removal is asked for.
 const REMOVALS: u32 = 4;
 
+/// The variable with the folder in which an older server kept the files of runs.
+const FORMER_STATE: &str = "CODEX_DOCKER_FORMER_STATE";
+
 /// How long another removal of the same container is waited for before the next try.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A container of ours, as `list --json` shows it.
+/// A container with our labels, as `list --json` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Listed {
     /// Its name.
@@ -45,54 +53,93 @@ pub(crate) struct Listed {
     pub(crate) image: String,
     /// When it was made, in seconds since 1970.
     pub(crate) created: i64,
-    /// Whether nobody holds it.
+    /// Whether it belongs to this state folder. Others have our labels from their image, or belong to another state folder.
+    pub(crate) ours: bool,
+    /// Whether it is ours and nobody holds it.
     pub(crate) orphaned: bool,
     /// What its caller finds it by.
     pub(crate) labels: BTreeMap<String, String>,
-    /// Where its files are.
+    /// Where its files are, if it is ours.
     pub(crate) folder: Option<PathBuf>,
 }
 
-/// All of ours that have these labels.
-pub(crate) async fn list(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<Listed>, Failure> {
-    let options = ListContainersOptionsBuilder::new().all(true).filters(&labels::filter(wanted)).build();
-    let found = docker.list_containers(Some(options)).await;
-    let found = found.map_err(|error| refused("engine_failed", "the containers could not be listed", &error))?;
-    Ok(found.into_iter().map(listed).collect())
+impl Listed {
+    /// Who holds it, in a word.
+    pub(crate) fn holder(&self) -> &'static str {
+        match (self.ours, self.orphaned) {
+            (false, _) => "elsewhere",
+            (true, false) => "held",
+            (true, true) => "orphaned",
+        }
+    }
 }
 
-fn listed(summary: ContainerSummary) -> Listed {
-    let all: HashMap<String, String> = summary.labels.unwrap_or_default();
-    let folder = all.get(labels::STATE).map(PathBuf::from);
-    let name = summary.names.unwrap_or_default().into_iter().next().unwrap_or_default();
+/// All containers with our labels and these.
+pub(crate) async fn list(docker: &Docker, root: &Path, wanted: &BTreeMap<String, String>) -> Result<Vec<Listed>, Failure> {
+    let marked = marked(root).map_err(|error| unreadable(root, &error))?;
+    let mut listed = Vec::new();
+    for summary in labelled(docker, wanted).await? {
+        let folder = inspect(docker, summary.id.as_deref().unwrap_or_default()).await?.as_ref().and_then(folder_of);
+        listed.push(describe(summary, folder.filter(|folder| marked.iter().any(|(path, _)| path == folder))));
+    }
+    Ok(listed)
+}
+
+fn describe(summary: ContainerSummary, folder: Option<PathBuf>) -> Listed {
     Listed {
-        name: name.trim_start_matches('/').to_owned(),
+        name: name_of(&summary),
         id: summary.id.unwrap_or_default(),
         state: summary.state.unwrap_or(ContainerSummaryStateEnum::EMPTY).to_string(),
         image: summary.image.unwrap_or_default(),
         created: summary.created.unwrap_or_default(),
-        orphaned: folder.as_deref().is_none_or(RunFolder::is_orphaned),
-        labels: labels::callers(&all),
+        ours: folder.is_some(),
+        orphaned: folder.as_deref().is_some_and(|folder| !RunFolder::is_held(folder)),
+        labels: labels::callers(&summary.labels.unwrap_or_default()),
         folder,
     }
 }
 
-/// Ends a container of ours: SIGINT, then SIGKILL. Returns whether there was one.
+fn name_of(summary: &ContainerSummary) -> String {
+    summary.names.iter().flatten().next().map_or_else(String::new, |name| name.trim_start_matches('/').to_owned())
+}
+
+fn unreadable(root: &Path, error: &std::io::Error) -> Failure {
+    Failure::new("state_folder", format!("cannot read the state folder `{}`: {error}", root.display()))
+        .hint("CODEX_DOCKER_STATE names another one")
+}
+
+/// The containers with our labels and these. Any image can carry such labels.
+async fn labelled(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<ContainerSummary>, Failure> {
+    let filters: HashMap<_, _> = labels::filter(wanted);
+    let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+    let found = docker.list_containers(Some(options)).await;
+    found.map_err(|error| refused("engine_failed", "the containers could not be listed", &error))
+}
+
+async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
+    match docker.inspect_container(name, None::<InspectContainerOptions>).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if status_of(&error) == Some(404) => Ok(None),
+        Err(error) => Err(refused("engine_failed", &format!("the container `{name}` could not be looked at"), &error)),
+    }
+}
+
+/// Ends a container of codex-docker: SIGINT, then SIGKILL. Returns whether there was one.
 pub(crate) async fn stop(docker: &Docker, name: &str) -> Result<bool, Failure> {
-    let found = match docker.inspect_container(name, None::<InspectContainerOptions>).await {
-        Ok(found) => found,
-        Err(error) if status_of(&error) == Some(404) => return Ok(false),
-        Err(error) => return Err(refused("engine_failed", &format!("the container `{name}` could not be looked at"), &error)),
-    };
-    let ours = found.config.and_then(|config| config.labels).is_some_and(|labels| labels.contains_key(labels::MANAGED));
-    if !ours {
+    let Some(found) = inspect(docker, name).await? else { return Ok(false) };
+    if folder_of(&found).is_none() {
         return Err(Failure::new("not_ours", format!("the container `{name}` was not made by codex-docker"))
             .hint("`codex-docker list` shows those that were; `docker stop` ends any other"));
     }
+    end(docker, name).await?;
+    Ok(true)
+}
+
+async fn end(docker: &Docker, name: &str) -> Result<(), Failure> {
     let options = StopContainerOptionsBuilder::new().t(STOP_SECONDS).build();
     match docker.stop_container(name, Some(options)).await {
-        Ok(()) => Ok(true),
-        Err(error) if matches!(status_of(&error), Some(304 | 404)) => Ok(true),
+        Ok(()) => Ok(()),
+        Err(error) if matches!(status_of(&error), Some(304 | 404)) => Ok(()),
         Err(error) => Err(refused("engine_failed", &format!("the container `{name}` could not be ended"), &error)),
     }
 }
@@ -121,38 +168,105 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
         Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
         Err(error) => crate::say(&format!("the container `{name}` could not be sent SIGINT: {error}")),
     }
-    remove(docker, &id, name).await?;
+    remove(docker, &id).await?;
     Ok(true)
 }
 
-/// Ends and removes every orphan with these labels, and its files. Returns their names.
-pub(crate) async fn reap(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<String>, Failure> {
-    let orphans = list(docker, wanted).await?.into_iter().filter(|listed| listed.orphaned);
-    let mut reaped = Vec::new();
-    for orphan in orphans {
-        // Codex is asked first, so that what it keeps of its session is whole.
-        if orphan.state == "running"
-            && let Err(failure) = stop(docker, &orphan.id).await
-        {
-            crate::say(&failure.to_string());
+/// Ends and removes every orphan with these labels, and its files, and prints their names. One that cannot be removed stops no other.
+pub(crate) async fn reap(
+    docker: &Docker,
+    environment: &BTreeMap<String, String>,
+    wanted: &BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let root = settings::state_root(environment)?;
+    let machine = machine(docker, environment).await?;
+    let mut failed = None;
+    for (path, marker) in marked(&root).map_err(|error| unreadable(&root, &error))? {
+        if !marker.has(wanted) {
+            continue;
         }
-        remove(docker, &orphan.id, &orphan.name).await?;
-        if let Some(folder) = orphan.folder.filter(|folder| folder.is_dir()) {
-            match RunFolder::hold(&folder) {
-                Ok(held) => clear(held),
-                // Somebody began a run of this name in the meantime: it is theirs now.
-                Err(failure) => tracing::debug!(%failure, "a folder was not cleared"),
-            }
+        match reap_one(docker, &machine, &path).await {
+            Ok(true) => crate::answer(&marker.container),
+            Ok(false) => {}
+            Err(failure) => keep_first(&mut failed, failure),
         }
-        reaped.push(orphan.name);
     }
-    Ok(reaped)
+    let former = former_folders(&root, environment).map_err(|error| unreadable(&root, &error))?;
+    for summary in labelled(docker, wanted).await? {
+        match reap_unmarked(docker, summary.id.as_deref().unwrap_or_default(), &former).await {
+            Ok(true) => crate::answer(&name_of(&summary)),
+            Ok(false) => {}
+            Err(failure) => keep_first(&mut failed, failure),
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn keep_first(failed: &mut Option<Failure>, failure: Failure) {
+    if failed.is_some() {
+        crate::say(&failure.to_string());
+    } else {
+        *failed = Some(failure);
+    }
+}
+
+/// Ends a run that nobody holds. It is held meanwhile, so that nobody starts it again.
+async fn reap_one(docker: &Docker, machine: &Machine, path: &Path) -> Result<bool, Failure> {
+    let unusable = |error: std::io::Error| unreadable(path, &error);
+    let Some(held) = RunFolder::take(path).map_err(unusable)? else { return Ok(false) };
+    let Some(marker) = Marker::read(path).map_err(unusable)? else { return Ok(false) };
+    // Another container of this name is somebody else's.
+    let container =
+        inspect(docker, &marker.container).await?.filter(|found| folder_of(found).is_some_and(|folder| folder == path));
+    if let Some(container) = container {
+        end_and_remove(docker, &container).await?;
+    }
+    clear(docker, machine, &held).await;
+    Ok(true)
+}
+
+/// Where versions without markers kept the files of runs: in the state folder, and a server in its tasks.
+fn former_folders(root: &Path, environment: &BTreeMap<String, String>) -> std::io::Result<Vec<PathBuf>> {
+    let named = environment.get(FORMER_STATE).filter(|path| !path.is_empty()).map(Path::new);
+    [Some(root), named].into_iter().flatten().filter_map(|folder| ledger::real(folder).transpose()).collect()
+}
+
+/// Ends a container that a codex-docker without markers made, if nobody holds it. Its folder stays: nothing says what is in there.
+async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<bool, Failure> {
+    let Some(container) = inspect(docker, id).await? else { return Ok(false) };
+    let Some(folder) = folder_of(&container) else { return Ok(false) };
+    // Those elsewhere, and those that this user may not look for, are another home's.
+    if !ledger::real(&folder).unwrap_or_default().is_some_and(|real| former.iter().any(|former| real.starts_with(former))) {
+        return Ok(false);
+    }
+    // A marker, or a folder that this user may not look into: it is in somebody else's state folder.
+    if !matches!(Marker::read(&folder), Ok(None)) || ledger::has_any(&folder) || RunFolder::is_held(&folder) {
+        return Ok(false);
+    }
+    end_and_remove(docker, &container).await?;
+    if folder.is_dir() {
+        crate::say(&format!(
+            "`{}` was left in place: an older codex-docker made it; delete it if you need nothing in it",
+            folder.display()
+        ));
+    }
+    Ok(true)
+}
+
+async fn end_and_remove(docker: &Docker, container: &ContainerInspectResponse) -> Result<(), Failure> {
+    let id = container.id.as_deref().unwrap_or_default();
+    let is_running = container.state.as_ref().is_some_and(|state| state.running == Some(true));
+    // Codex is asked first, so that what it keeps of its session is whole.
+    if is_running && let Err(failure) = end(docker, id).await {
+        crate::say(&failure.to_string());
+    }
+    remove(docker, id).await
 }
 
 /// Removes a container for certain. A codex-docker that was just killed may have begun to, and an engine that is busy can leave a
 /// container behind whose removal it has begun: then it is asked again.
-async fn remove(docker: &Docker, id: &str, name: &str) -> Result<(), Failure> {
-    let failed = |error| refused("engine_failed", &format!("`{name}` could not be removed"), error);
+async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
+    let failed = |error| refused("engine_failed", &format!("`{id}` could not be removed"), error);
     for attempt in 1.. {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match docker.remove_container(id, Some(options)).await {
@@ -169,14 +283,27 @@ async fn remove(docker: &Docker, id: &str, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Removes a run's files. What cannot be removed is said, and is in nobody's way.
-pub(crate) fn clear(folder: RunFolder) {
-    let path: PathBuf = folder.path().to_owned();
-    if let Err(error) = folder.remove() {
-        say_left(&path, &error);
+/// Removes a run's files, including those that the container's root made. What cannot be removed is reported and does not matter now.
+pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder) {
+    match folder.remove() {
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            if let Err(failure) = give_back::outputs(docker, machine, folder).await {
+                crate::say(&failure.to_string());
+            }
+            remove_files(folder);
+        }
+        Err(error) => say_left(folder, &error),
+        Ok(()) => {}
     }
 }
 
-fn say_left(path: &Path, error: &std::io::Error) {
-    crate::say(&format!("`{}` could not be removed: {error}", path.display()));
+/// Removes a run's files as this user can.
+pub(crate) fn remove_files(folder: &RunFolder) {
+    if let Err(error) = folder.remove() {
+        say_left(folder, &error);
+    }
+}
+
+fn say_left(folder: &RunFolder, error: &std::io::Error) {
+    crate::say(&format!("`{}` could not be removed: {error}", folder.path().display()));
 }

@@ -1,12 +1,14 @@
-//! The labels by which our containers are found, and nothing else is.
-//! Pure. Invariant: a label of a caller can never be taken for one of ours.
+//! The labels of our containers, for people and for filters. Pure.
+//!
+//! They prove nothing, since any image can carry them: which containers are ours is for [`crate::ledger`] to say.
+//! Invariant: a label of a caller can never be taken for one of ours.
 
 use std::collections::{BTreeMap, HashMap};
 
 /// Marks every container of ours.
 pub(crate) const MANAGED: &str = "codex-docker.managed";
 
-/// The folder with the files of a container's run. Whoever holds the lock in it owns the container.
+/// The folder with the files of a container's run.
 pub(crate) const STATE: &str = "codex-docker.state";
 
 /// What a caller's own labels are put behind.

@@ -10,14 +10,17 @@ pub mod connect;
 mod disk;
 pub mod failure;
 mod folder;
+mod give_back;
 mod harvest;
 mod housekeeping;
 pub mod image;
 mod inside;
 mod labels;
+mod ledger;
 mod network;
 pub mod proxy;
 mod run;
+mod seccomp;
 pub mod settings;
 mod slots;
 mod spec;
@@ -61,13 +64,13 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
     };
     match own.verb {
         Verb::List { json, labels } => {
-            let found = housekeeping::list(&connect(&environment).await?, &labels.into_iter().collect()).await?;
+            let root = settings::state_root(&environment)?;
+            let found = housekeeping::list(&connect(&environment).await?, &root, &labels.into_iter().collect()).await?;
             if json {
                 answer(&json_of(&found)?);
             } else {
                 for listed in found {
-                    let held = if listed.orphaned { "orphaned" } else { "held" };
-                    answer(&format!("{}\t{}\t{held}\t{}", listed.name, listed.state, listed.image));
+                    answer(&format!("{}\t{}\t{}\t{}", listed.name, listed.state, listed.holder(), listed.image));
                 }
             }
         }
@@ -89,9 +92,7 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
                 }
                 connected => connected?,
             };
-            for name in housekeeping::reap(&docker, &labels.into_iter().collect()).await? {
-                answer(&name);
-            }
+            housekeeping::reap(&docker, &environment, &labels.into_iter().collect()).await?;
         }
         Verb::Check { json, image } => {
             let checked = check::check(&environment, &image).await;
@@ -102,6 +103,7 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
             }
             return Ok(u8::from(!checked.usable));
         }
+        Verb::GiveBack(arguments) => give_back::folder(&environment, &caller()?, &arguments).await?,
         Verb::Harvest(arguments) => return harvest::harvest(&environment, &arguments).await,
         Verb::Image { command } => {
             command.check()?;

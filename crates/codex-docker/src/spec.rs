@@ -12,6 +12,7 @@ use bollard::models::{
 
 use crate::inside;
 use crate::labels;
+use crate::seccomp::Seccomp;
 use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings, VolumeWish};
 
 /// The network that containers with an open network share, without seeing each other.
@@ -34,6 +35,8 @@ pub(crate) struct Machine {
     pub(crate) processes: Option<u64>,
     /// Whether root of a container is the engine's own plain user.
     pub(crate) rootless: bool,
+    /// Where the seccomp profile of containers comes from.
+    pub(crate) seccomp: Seccomp,
 }
 
 /// How Codex talks to its caller.
@@ -72,14 +75,14 @@ pub(crate) fn container(settings: &Settings, machine: &Machine, talk: Talk, argu
             tmpfs: Some(tmpfs(settings, machine)),
             network_mode: Some(if settings.network == Network::Open { NETWORK.to_owned() } else { "none".to_owned() }),
             readonly_rootfs: Some(settings.user == ContainerUser::Caller),
-            ..isolated(&settings.limits, settings.user, machine)
+            ..isolated(&settings.limits, settings.user, machine, &settings.state)
         }),
         ..ContainerCreateBody::default()
     }
 }
 
-/// What holds for every container of ours: no privilege that is not needed, and bounds on what it uses.
-pub(crate) fn isolated(limits: &Limits, user: ContainerUser, machine: &Machine) -> HostConfig {
+/// What holds for every container of ours: no privilege that is not needed, and bounds on what it uses. Its files are in `folder`.
+pub(crate) fn isolated(limits: &Limits, user: ContainerUser, machine: &Machine, folder: &Path) -> HostConfig {
     let capabilities = match user {
         ContainerUser::Root => ROOT_CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
         ContainerUser::Caller => vec![],
@@ -91,7 +94,7 @@ pub(crate) fn isolated(limits: &Limits, user: ContainerUser, machine: &Machine) 
         log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
         cap_drop: Some(vec!["ALL".to_owned()]),
         cap_add: Some(capabilities),
-        security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        security_opt: Some(["no-new-privileges".to_owned()].into_iter().chain(machine.seccomp.option(folder)).collect()),
         pids_limit: Some(limits.pids.into()),
         memory: Some(memory),
         memory_swap: Some(memory),
@@ -226,10 +229,11 @@ mod tests {
     use super::*;
     use crate::settings::Caller;
 
-    const MACHINE: Machine = Machine { memory: 16 << 30, open_files: 1024, processes: None, rootless: false };
+    const MACHINE: Machine =
+        Machine { memory: 16 << 30, open_files: 1024, processes: None, rootless: false, seccomp: Seccomp::Engine };
 
     fn settings(pairs: &[(&str, &str)]) -> Settings {
-        let fixed = [("HOME", "/home/nobody-there"), ("CONTAINER_NAME", "c"), ("CODEX_DOCKER_STATE", "/s")];
+        let fixed = [("HOME", "/home/nobody-there"), ("CONTAINER_NAME", "c"), ("CODEX_DOCKER_STATE", "/state")];
         let environment: BTreeMap<String, String> =
             fixed.iter().chain(pairs).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let caller = Caller { folder: PathBuf::from("/home/me/app"), uid: 1000, gid: 100 };
@@ -256,6 +260,19 @@ mod tests {
         let allowed = host.cap_add.expect("root needs some");
         for dangerous in ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "DAC_READ_SEARCH", "SYS_MODULE"] {
             assert!(!allowed.iter().any(|capability| capability == dangerous), "{dangerous}");
+        }
+    }
+
+    #[test]
+    fn our_seccomp_profile_goes_along_as_the_engine_wants_it() {
+        for (seccomp, expected) in [
+            (Seccomp::Inline, Some(format!("seccomp={}", crate::seccomp::PROFILE))),
+            (Seccomp::File, Some("seccomp=/state/c/seccomp.json".to_owned())),
+            (Seccomp::Engine, None),
+        ] {
+            let host = body(&[], &Machine { seccomp, ..MACHINE }).host_config.expect("set");
+            let options = host.security_opt.expect("set");
+            assert_eq!((options[0].as_str(), options.get(1)), ("no-new-privileges", expected.as_ref()), "{seccomp:?}");
         }
     }
 

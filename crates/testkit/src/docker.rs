@@ -66,6 +66,14 @@ fn provisioned(image: String) -> String {
     image
 }
 
+/// The group that may use the engine's socket.
+///
+/// # Panics
+/// If no engine runs.
+pub fn socket_group() -> String {
+    std::os::unix::fs::MetadataExt::gid(&fs_err::metadata("/var/run/docker.sock").expect("the engine runs")).to_string()
+}
+
 /// Runs Docker's own client and returns its stdout.
 ///
 /// # Panics

@@ -115,10 +115,7 @@ async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Resu
             let (program, prefix) = config.container_program.split_first().ok_or_else(|| Problem::internal("no program"))?;
             let mut command = Command::new(program);
             command.args(prefix).env_clear();
-            command
-                .env("CODEX_DOCKER_USER", "caller")
-                .env("CODEX_PASSTHROUGH_ENV", "TERM")
-                .env("CODEX_DOCKER_STATE", folder.path().join("container"));
+            command.env("CODEX_DOCKER_USER", "caller").env("CODEX_PASSTHROUGH_ENV", "TERM");
             command
         }
         WorkerKind::Host | WorkerKind::Script | WorkerKind::Custom => {

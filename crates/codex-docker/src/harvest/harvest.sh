@@ -25,6 +25,8 @@ sessions=${HARVEST_SESSIONS:-}
 mode=${HARVEST_MODE:-harvest}
 borrowed=${HARVEST_OBJECTS:-$(printf '%s:' /git/objects*)}
 remarks_limit=1000
+# find accepts -execdir only with a PATH that is the same in every folder.
+system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 say() { echo "harvest: $*" >&2; }
 fail() { code=$1; shift; say "$*"; exit "$code"; }
@@ -67,10 +69,13 @@ repair() {
     for folder in "$worktree" "$twin" "$sessions"; do
         [ -n "$folder" ] && plain_folder "$folder" && cd -- "$folder" || continue
         if [ -n "$owner" ]; then
-            find . -xdev -path ./.git ! -type d -o \( ! -user "${owner%:*}" -o ! -group "${owner#*:}" \) -exec chown -h -- "$owner" {} + \
+            # From within each folder: no path may be longer than 4 kB. The first folder that is not the owner's takes along all below it.
+            chown -h -- "$owner" . && PATH=$system_path find . -mindepth 1 -xdev -path ./.git ! -type d \
+                -o \( ! -user "${owner%:*}" -o ! -group "${owner#*:}" \) -execdir chown -R -h -- "$owner" {} + -prune 2> /dev/null \
                 || remark 'note some files could not be given back to their owner'
         fi
-        find . -xdev ! -type l ! -path ./.git -perm /6000 -exec chmod ug-s -- {} + \
+        set -- . -xdev ! -type l ! -path ./.git -perm /6000
+        find "$@" -exec chmod ug-s -- {} + 2> /dev/null || PATH=$system_path find "$@" -execdir chmod ug-s -- {} + \
             || remark 'note some files keep rights that they should not have'
     done
     cd /

@@ -1,7 +1,7 @@
 //! Bringing work out: a one-shot container without network, without secrets, in which the agent's repository is used one last time.
 //!
 //! Whatever an agent planted in its repository runs in there, where there is nothing to take and nothing to reach. What comes
-//! out is a bundle that the caller checks; nothing of it is believed here. Also gives files that root made back to the caller.
+//! out is a bundle that the caller checks; nothing of it is believed here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
@@ -19,8 +19,9 @@ use uuid::Uuid;
 use crate::connect::{connect, refused};
 use crate::failure::Failure;
 use crate::folder::{RunFolder, private_folder};
+use crate::ledger::Marker;
 use crate::run::{End, Watch, check_image, machine};
-use crate::settings::{CodexHome, ContainerUser, Limits, Settings};
+use crate::settings::{ContainerUser, Limits};
 use crate::spec::{Machine, bind, isolated, objects_inside};
 use crate::{image, inside, labels, settings};
 
@@ -93,15 +94,15 @@ pub(crate) struct HarvestArguments {
 pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &HarvestArguments) -> Result<u8, Failure> {
     let docker = connect(environment).await?;
     check_image(&docker, &arguments.image).await?;
-    let machine = machine(&docker).await?;
+    let machine = machine(&docker, environment).await?;
     let unwritable = |error: std::io::Error| {
         Failure::new("out_folder", format!("`{}` cannot be used: {error}", arguments.out.display()))
             .hint("name a folder that you may write")
     };
     private_folder(&arguments.out).map_err(unwritable)?;
     let name = format!("codex-harvest-{}", Uuid::now_v7().simple());
-    let state = arguments.out.with_file_name(format!(".{name}"));
-    let folder = RunFolder::hold(&state)?;
+    let (image, labels) = (arguments.image.clone(), arguments.labels.iter().cloned().collect());
+    let folder = RunFolder::hold(&settings::state_root(environment)?, &Marker { container: name.clone(), image, labels })?;
     folder.clear()?;
     folder.put("script", HARVEST_SCRIPT.as_bytes())?;
     let message = fs_err::read(&arguments.message)
@@ -110,16 +111,16 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     let submodules: String = arguments.submodules.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
     folder.put("submodules", submodules.as_bytes())?;
     folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
-    let labels = labels::of_container(&state.to_string_lossy(), &arguments.labels.iter().cloned().collect());
+    let labels = labels::of_container(&folder.path().to_string_lossy(), &arguments.labels.iter().cloned().collect());
     let body = ContainerCreateBody {
         env: Some(arguments.environment()),
-        host_config: Some(HostConfig { mounts: Some(arguments.mounts(&folder)), ..one_shot(&machine) }),
+        host_config: Some(HostConfig { mounts: Some(arguments.mounts(&folder)), ..one_shot(&machine, folder.path()) }),
         labels: Some(labels),
         ..script_body(&arguments.image)
     };
     let ended = run_to_end(&docker, &name, body).await;
     say_what_it_said(&arguments.out);
-    crate::housekeeping::clear(folder);
+    crate::housekeeping::clear(&docker, &machine, &folder).await;
     ended
 }
 
@@ -160,38 +161,7 @@ impl HarvestArguments {
 /// Where the sessions are in the one-shot container.
 const SESSIONS_INSIDE: &str = "/sessions";
 
-/// Files that Codex made as root become the caller's. Where root is the caller, they are already.
-pub(crate) async fn give_back(docker: &Docker, settings: &Settings, machine: &Machine) -> Result<(), Failure> {
-    if settings.user == ContainerUser::Caller || machine.rootless || settings.caller.uid == 0 {
-        return Ok(());
-    }
-    let mut targets = vec![(settings.state.as_path(), "/given/state")];
-    targets.extend(settings.folder.iter().map(|folder| (folder.as_path(), "/given/folder")));
-    match &settings.codex_home {
-        Some(CodexHome::Shared { folder: path, .. } | CodexHome::Private { sessions: path, .. }) => {
-            targets.push((path, "/given/codex"));
-        }
-        Some(CodexHome::Missing { .. }) | None => {}
-    }
-    let owner = format!("{}:{}", settings.caller.uid, settings.caller.gid);
-    let mounts = targets.iter().map(|(path, target)| bind(path, target, false)).collect();
-    let give = format!(
-        "find /given/* -xdev -user 0 -exec chown -h {owner} {{}} + && find /given/* -xdev -type f -perm /6000 -exec chmod ug-s {{}} +"
-    );
-    let body = ContainerCreateBody {
-        entrypoint: Some(vec!["/bin/sh".to_owned(), "-c".to_owned(), give]),
-        host_config: Some(HostConfig { mounts: Some(mounts), ..one_shot(machine) }),
-        labels: Some(labels::of_container(&settings.state.to_string_lossy(), &settings.labels)),
-        ..script_body(&settings.image)
-    };
-    let name = format!("codex-give-back-{}", Uuid::now_v7().simple());
-    match run_to_end(docker, &name, body).await? {
-        0 => Ok(()),
-        code => Err(Failure::new("give_back", format!("the container for it ended with exit code {code}"))),
-    }
-}
-
-fn script_body(image: &str) -> ContainerCreateBody {
+pub(crate) fn script_body(image: &str) -> ContainerCreateBody {
     ContainerCreateBody {
         image: Some(image.to_owned()),
         entrypoint: Some(vec![
@@ -206,12 +176,12 @@ fn script_body(image: &str) -> ContainerCreateBody {
 }
 
 /// No network, nothing to write but what is mounted.
-fn one_shot(machine: &Machine) -> HostConfig {
+pub(crate) fn one_shot(machine: &Machine, folder: &Path) -> HostConfig {
     HostConfig {
         network_mode: Some("none".to_owned()),
         readonly_rootfs: Some(true),
         tmpfs: Some(HashMap::from([("/tmp".to_owned(), "rw,nosuid,nodev,size=1g,mode=1777".to_owned())])),
-        ..isolated(&LIMITS, ContainerUser::Root, machine)
+        ..isolated(&LIMITS, ContainerUser::Root, machine, folder)
     }
 }
 
@@ -228,7 +198,7 @@ fn say_what_it_said(out: &Path) {
     }
 }
 
-async fn run_to_end(docker: &Docker, name: &str, body: ContainerCreateBody) -> Result<u8, Failure> {
+pub(crate) async fn run_to_end(docker: &Docker, name: &str, body: ContainerCreateBody) -> Result<u8, Failure> {
     let options = CreateContainerOptionsBuilder::new().name(name).build();
     let failed =
         |error: &bollard::errors::Error| refused("container_failed", &format!("the container `{name}` could not be run"), error);

@@ -11,7 +11,7 @@ use super::watch::End;
 use crate::connect::status_of;
 use crate::settings::Settings;
 use crate::spec::Machine;
-use crate::{harvest, housekeeping};
+use crate::{give_back, housekeeping};
 
 /// The exit code of an end. What was cut off from outside has a code of its own, so that nobody takes it for Codex's failure.
 pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) -> u8 {
@@ -52,9 +52,9 @@ pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine
         )),
     }
     if settings.twin.is_none()
-        && let Err(failure) = harvest::give_back(docker, settings, machine).await
+        && let Err(failure) = give_back::after_run(docker, settings, machine).await
     {
         crate::say(&format!("files that Codex made as root could not be made yours: {failure}"));
     }
-    housekeeping::clear(prepared.into_folder());
+    housekeeping::clear(docker, machine, &prepared.into_folder()).await;
 }

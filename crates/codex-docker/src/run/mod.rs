@@ -34,6 +34,7 @@ use crate::connect::{connect, refused, status_of};
 use crate::failure::Failure;
 use crate::folder::{Outputs, Stdin};
 use crate::labels;
+use crate::ledger;
 use crate::network;
 use crate::settings::{Caller, Network, Settings};
 use crate::slots;
@@ -47,9 +48,10 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
     prepare::check(&mut settings)?;
     let docker = connect(environment).await?;
     prepare::check_volumes(&docker, &settings)?;
-    let machine = machine(&docker).await?;
+    let machine = machine(&docker, environment).await?;
     check_image(&docker, &settings.image).await?;
     let prepared = Prepared::hold(&settings)?;
+    prepared.path().clone_into(&mut settings.state);
     let found = find(&docker, &settings).await?;
     let begun = match found {
         Some(found) => prepared.go_on(&found)?,
@@ -120,8 +122,9 @@ async fn find(docker: &Docker, settings: &Settings) -> Result<Option<ContainerIn
         Err(error) => return Err(refused("engine_failed", "the container could not be looked at", &error)),
     };
     let has = found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default();
-    let ours = labels::of_container(&settings.state.to_string_lossy(), &settings.labels);
-    if ours.iter().all(|(key, value)| has.get(key) == Some(value)) {
+    let wanted = labels::of_container(&settings.state.to_string_lossy(), &settings.labels);
+    let is_ours = ledger::folder_of(&found).is_some_and(|folder| folder == settings.state);
+    if is_ours && wanted.iter().all(|(key, value)| has.get(key) == Some(value)) {
         return Ok(Some(found));
     }
     Err(Failure::new("name_taken", format!("there is a container `{}` already, and it is not this run's", settings.name))

@@ -16,8 +16,10 @@ use crate::failure::Failure;
 use crate::folder::{Outputs, RunFolder, Stdin, private_folder};
 use crate::image;
 use crate::inside;
+use crate::ledger::Marker;
 use crate::proxy::allow::{AllowProxy, Refusal};
 use crate::proxy::broker::{Broker, BrokerSettings, new_token};
+use crate::seccomp::{self, Seccomp};
 use crate::settings::{CodexHome, Network, Settings, default_state};
 use crate::spec::Machine;
 
@@ -98,15 +100,19 @@ pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), 
     Err(Failure::new("engine_too_old", detail).hint("use Docker 26 or newer, or mount the whole volume in CODEX_VOLUME_MOUNTS"))
 }
 
-/// What the engine's machine is like.
-pub(crate) async fn machine(docker: &Docker) -> Result<Machine, Failure> {
-    let info = docker.info().await.map_err(|error| refused("engine_failed", "the engine does not say what it is", &error))?;
+/// What the engine's machine is like, and which seccomp profile the user wants.
+pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, String>) -> Result<Machine, Failure> {
+    let failed = |error| refused("engine_failed", "the engine does not say what it is", &error);
+    let (info, version) = (docker.info().await.map_err(failed)?, docker.version().await.map_err(failed)?);
+    let is_podman = version.components.iter().flatten().any(|component| component.name.contains("Podman"));
+    let seccomp = Seccomp::choose(environment.get(seccomp::VARIABLE).map(String::as_str), &info, is_podman)?;
     let options = info.security_options.unwrap_or_default();
     let memory = info.mem_total.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(2 << 30);
     let most = |resource| rustix::process::getrlimit(resource).maximum;
     let open_files = most(Resource::Nofile).unwrap_or(u64::MAX).min(MANY_FILES);
     let processes = most(Resource::Nproc).map(|most| most.min(MANY_PROCESSES));
-    Ok(Machine { memory, open_files, processes, rootless: options.iter().any(|option| option.contains("name=rootless")) })
+    let rootless = options.iter().any(|option| option.contains("name=rootless"));
+    Ok(Machine { memory, open_files, processes, rootless, seccomp })
 }
 
 /// The image must be there: an engine would otherwise fetch whatever a registry has under its name.
@@ -127,10 +133,16 @@ pub(super) fn locks(settings: &Settings, environment: &BTreeMap<String, String>)
 impl Prepared {
     /// Takes the run.
     pub(super) fn hold(settings: &Settings) -> Result<Self, Failure> {
-        let folder = RunFolder::hold(&settings.state)?;
-        disk::check(&settings.state, settings.limits.free_disk)?;
+        let (container, image, labels) = (settings.name.clone(), settings.image.clone(), settings.labels.clone());
+        let folder = RunFolder::hold(&settings.root, &Marker { container, image, labels })?;
+        disk::check(folder.path(), settings.limits.free_disk)?;
         let kept = fs_err::read_to_string(folder.path().join("token")).ok().filter(|token| token.len() >= 32);
         Ok(Self { folder, token: kept.unwrap_or_else(new_token) })
+    }
+
+    /// Where the run's folder is.
+    pub(super) fn path(&self) -> &Path {
+        self.folder.path()
     }
 
     /// The run's folder.

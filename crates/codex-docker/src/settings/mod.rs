@@ -24,6 +24,9 @@ const COMMON: &[&str] = &["TERM", "LANG", "LC_ALL", "TZ", "NO_COLOR", "COLORTERM
 /// The variable with a key of the model's API.
 const API_KEY: &str = "CODEX_API_KEY";
 
+/// The variable with the folder for the files of runs.
+const STATE: &str = "CODEX_DOCKER_STATE";
+
 /// The logins that go along by name where nothing was said about it.
 const LOGINS: &[&str] = &[API_KEY, "CODEX_ACCESS_TOKEN"];
 
@@ -151,7 +154,9 @@ pub struct Settings {
     pub folder: Option<PathBuf>,
     /// Where Codex works in the container.
     pub inside: String,
-    /// Where files of this run lie.
+    /// The folder with the files of all runs.
+    pub root: PathBuf,
+    /// The folder with the files of this run, which is named after the container.
     pub state: PathBuf,
     /// What the container can be found by.
     pub labels: BTreeMap<String, String>,
@@ -189,9 +194,9 @@ impl Settings {
         let (folder, inside) = workspace(get("CODEX_WORKSPACE_DIR"), &caller.folder)?;
         let name = get("CONTAINER_NAME").map_or_else(|| format!("codex-{}", Uuid::now_v7().simple()), str::to_owned);
         values::container_name(&name)?;
-        let state = match folder_of("CODEX_DOCKER_STATE")? {
-            Some(state) => state,
-            None => default_state(environment)?.join(&name),
+        let root = match folder_of(STATE)? {
+            Some(root) => root,
+            None => default_state(environment)?,
         };
         let user = match get("CODEX_DOCKER_USER") {
             None | Some("root") => ContainerUser::Root,
@@ -227,11 +232,12 @@ impl Settings {
             mounts: mounts::mounts(&get, &caller.folder, user.home())?,
             volumes: mounts::volumes(&get)?,
             variables: variables(environment, broker.is_some()),
+            state: root.join(&name),
+            root,
             name,
             user,
             folder,
             inside,
-            state,
             codex_home,
             broker,
             caller,
@@ -254,6 +260,17 @@ fn workspace(named: Option<&str>, folder: &Path) -> Result<(Option<PathBuf>, Str
             let name = folder.file_name().map_or_else(|| "root".to_owned(), |name| name.to_string_lossy().into_owned());
             Ok((Some(folder.to_owned()), format!("/workspace/{name}")))
         }
+    }
+}
+
+/// The folder with the files of runs, for verbs that read no other settings.
+pub(crate) fn state_root(environment: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
+    match environment.get(STATE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()) {
+        Some(root) => std::path::absolute(root).map_err(|error| {
+            Failure::new("no_state_folder", format!("cannot find the folder in {STATE}: {error}"))
+                .hint("set it to an absolute path")
+        }),
+        None => default_state(environment),
     }
 }
 

@@ -83,9 +83,9 @@ impl Layout {
         self.task(id).join("sessions")
     }
 
-    /// What a container of one task needs on disk while it runs.
-    pub fn container(&self, id: TaskId) -> PathBuf {
-        self.task(id).join("container")
+    /// The folder of codex-docker's own: what each container of this home needs on disk while it exists.
+    pub fn containers(&self) -> PathBuf {
+        self.home.join("containers")
     }
 
     /// Files that are mounted over those of one task's worktree and Codex home. No agent can write here.

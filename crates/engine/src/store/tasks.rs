@@ -37,7 +37,7 @@ impl Home {
 
     /// Makes the folders that a task's containers need besides its worktree.
     pub fn make_container_folders(&self, id: TaskId) -> Result<(), StoreError> {
-        for folder in [self.layout.sessions(id), self.layout.container(id)] {
+        for folder in [self.layout.sessions(id), self.layout.containers()] {
             private_folder(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
         }
         Ok(())

@@ -18,6 +18,7 @@ use super::find::{Worker, WorkerKind};
 use super::script;
 use super::session::SessionFolder;
 use crate::config::{Broker, Config};
+use crate::store::Layout;
 
 /// The variable by which everything that belongs to a run can be told: `<task_id>/<run>/<attempt>`.
 pub(crate) const RUN_MARK: &str = "ORCH_RUN";
@@ -25,9 +26,16 @@ pub(crate) const RUN_MARK: &str = "ORCH_RUN";
 /// What a worker needs of the server's environment besides the common names.
 const WORKER_NAMES: &[&str] = &["LANG", "LC_ALL", "TZ", "TERM", "IMAGE_NAME"];
 
-/// What leads to the container engine.
-const ENGINE_NAMES: &[&str] =
-    &["DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "XDG_RUNTIME_DIR"];
+/// What leads to the container engine, and what holds for every container.
+const ENGINE_NAMES: &[&str] = &[
+    "DOCKER_HOST",
+    "DOCKER_CONTEXT",
+    "DOCKER_CONFIG",
+    "DOCKER_CERT_PATH",
+    "DOCKER_TLS_VERIFY",
+    "XDG_RUNTIME_DIR",
+    "CODEX_DOCKER_SECCOMP",
+];
 
 /// Where the container worker has the images of a task.
 pub(super) const IMAGES_INSIDE: &str = "/codex-docker/images";
@@ -105,7 +113,12 @@ pub(super) fn passed(config: &Config, kind: WorkerKind) -> (Vec<(OsString, OsStr
 
 /// What the container worker needs where it runs nothing for an agent: no key, no variable of an environment.
 pub fn engine_environment(config: &Config) -> Vec<(OsString, OsString)> {
-    picked(config, ENGINE_NAMES.iter().map(|name| (*name).to_owned())).into_iter().collect()
+    let mut environment = picked(config, ENGINE_NAMES.iter().map(|name| (*name).to_owned()));
+    let layout = Layout::new(&config.home);
+    environment.insert("CODEX_DOCKER_STATE".into(), layout.containers().into());
+    // Older versions kept the files of containers in the folders of tasks.
+    environment.insert("CODEX_DOCKER_FORMER_STATE".into(), layout.tasks().into());
+    environment.into_iter().collect()
 }
 
 fn picked(config: &Config, names: impl Iterator<Item = String>) -> BTreeMap<OsString, OsString> {

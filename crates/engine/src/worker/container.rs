@@ -27,7 +27,7 @@ const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
 /// The folders of a task that its container gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerFolders {
-    /// The run's own files.
+    /// Where codex-docker keeps the files of all containers.
     pub state: PathBuf,
     /// Codex's sessions.
     pub sessions: PathBuf,
@@ -83,7 +83,7 @@ impl ContainerFolders {
     /// The folders of a task whose mirror is at `mirror`.
     pub fn new(layout: &Layout, task: TaskId, mirror: &Path) -> Self {
         Self {
-            state: layout.container(task),
+            state: layout.containers(),
             sessions: layout.sessions(task),
             twin: layout.twin(task),
             objects: vec![mirror.join("objects")],

@@ -184,6 +184,13 @@ impl Housekeeping {
         Ok(done.text().trim() == "removed")
     }
 
+    /// Makes this server's user the owner of a folder that a container's root wrote to.
+    pub(crate) async fn give_back(&self, folder: &Path, image: Option<&str>, label: &str) -> Result<(), RunProgramError> {
+        let command = self.command().arg("give-back").arg(folder).args(["--label", label]);
+        let command = command.args(image.iter().flat_map(|image| ["--image", image]));
+        command.deadline(HARVEST_LIMIT).run_ok().await.map(drop)
+    }
+
     /// Ends and removes every container with these labels that nobody holds.
     pub(crate) async fn reap(&self, labels: &[String]) -> Result<(), RunProgramError> {
         let command = self.command().args(["reap", "--if-reachable"]).args(labels.iter().flat_map(|label| ["--label", label]));

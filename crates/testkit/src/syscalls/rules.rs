@@ -229,7 +229,7 @@ impl Rules {
         let Ok(inside) = path.strip_prefix(&self.home) else { return false };
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let elsewhere = |part: &std::ffi::OsStr| {
-            ["mirror", "worktree", "agent.git", "times", "codex", "sessions", "container", "harvest"]
+            ["mirror", "worktree", "agent.git", "times", "codex", "sessions", "containers", "harvest"]
                 .iter()
                 .any(|folder| part == *folder)
         };

@@ -130,5 +130,5 @@ fn housekeeping_gets_the_way_to_the_engine_and_no_key() {
     }
     config.pass_environment = vec!["MY_TOKEN".to_owned()];
     let names: Vec<_> = engine_environment(&config).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["DOCKER_HOST", "PATH"]);
+    assert_eq!(names, ["CODEX_DOCKER_FORMER_STATE", "CODEX_DOCKER_STATE", "DOCKER_HOST", "PATH"]);
 }

@@ -92,7 +92,7 @@ fn the_tasks_folders_and_the_environments_limits_are_said_by_variables() {
     stage.settings.image = Some("mine:1".to_owned());
     for (name, expected) in [
         ("CODEX_DOCKER_LABELS", format!("home=/h/o%2Cx,task={TASK},run=2/3")),
-        ("CODEX_DOCKER_STATE", format!("/h/o,x/tasks/{TASK}/container")),
+        ("CODEX_DOCKER_STATE", "/h/o,x/containers".to_owned()),
         ("CODEX_DOCKER_SESSIONS", format!("/h/o,x/tasks/{TASK}/sessions")),
         ("CODEX_DOCKER_GIT_DIR", format!("/h/o,x/tasks/{TASK}/agent.git")),
         ("CODEX_DOCKER_GIT_OBJECTS", "/m/objects".to_owned()),

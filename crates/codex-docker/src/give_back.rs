@@ -1,0 +1,137 @@
+//! Gives files that a container's root made to the caller, who could neither change nor delete them: in a one-shot container whose
+//! root owns them already.
+//!
+//! Invariant: no link is followed, no other file system is entered, and folders that lie deeper than any path can say are reached too.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use clap::Args;
+use uuid::Uuid;
+
+use crate::connect::connect;
+use crate::failure::Failure;
+use crate::folder::RunFolder;
+use crate::harvest::{one_shot, run_to_end, script_body};
+use crate::ledger::Marker;
+use crate::run::{check_image, machine};
+use crate::settings::{Caller, CodexHome, ContainerUser, Settings};
+use crate::spec::{Machine, bind};
+use crate::{housekeeping, image, inside, labels, settings};
+
+/// Called with the new owner and the current one, or `any`.
+const SCRIPT: &str = include_str!("give_back.sh");
+
+/// Whose files are given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    /// Those of root: the caller's folder may hold files of others.
+    Root,
+    /// All files, in a folder that only the caller and his containers write to.
+    Anyone,
+}
+
+/// What to give back.
+struct Gift<'a> {
+    root: &'a Path,
+    image: &'a str,
+    labels: &'a BTreeMap<String, String>,
+    owner: String,
+    from: From,
+    folders: Vec<&'a Path>,
+}
+
+/// Gives back what Codex made as root. Where root is the caller, the files are the caller's already.
+pub(crate) async fn after_run(docker: &Docker, settings: &Settings, machine: &Machine) -> Result<(), Failure> {
+    if settings.user == ContainerUser::Caller || settings.caller.uid == 0 {
+        return Ok(());
+    }
+    let mut folders: Vec<&Path> = settings.folder.iter().map(PathBuf::as_path).collect();
+    match &settings.codex_home {
+        Some(CodexHome::Shared { folder: path, .. } | CodexHome::Private { sessions: path, .. }) => folders.push(path),
+        Some(CodexHome::Missing { .. }) | None => {}
+    }
+    let owner = format!("{}:{}", settings.caller.uid, settings.caller.gid);
+    let (root, image, labels) = (settings.root.as_path(), settings.image.as_str(), &settings.labels);
+    give(docker, machine, Gift { root, image, labels, owner, from: From::Root, folders }).await
+}
+
+/// Gives back everything in a run's own output folder.
+pub(crate) async fn outputs(docker: &Docker, machine: &Machine, folder: &RunFolder) -> Result<(), Failure> {
+    let marker = Marker::read(folder.path()).map_err(|error| unusable(folder.path(), &error))?;
+    let (Some(marker), Some(root)) = (marker, folder.path().parent()) else { return Ok(()) };
+    let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
+    let (out, owner) = (folder.path().join("out"), format!("{uid}:{gid}"));
+    let (image, labels) = (marker.image.as_str(), &marker.labels);
+    give(docker, machine, Gift { root, image, labels, owner, from: From::Anyone, folders: vec![&out] }).await
+}
+
+/// Which folder to give back, and by which container.
+#[derive(Debug, Args)]
+pub(crate) struct GiveBackArguments {
+    /// The folder.
+    folder: PathBuf,
+    /// The image of the container that does it.
+    #[arg(long, env = "IMAGE_NAME", default_value = image::DEFAULT_IMAGE)]
+    image: String,
+    /// What the container can be found by.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = settings::label_argument)]
+    labels: Vec<(String, String)>,
+}
+
+/// Gives back everything in a folder.
+pub(crate) async fn folder(
+    environment: &BTreeMap<String, String>,
+    caller: &Caller,
+    arguments: &GiveBackArguments,
+) -> Result<(), Failure> {
+    let folder = arguments.folder.as_path();
+    let real = fs_err::canonicalize(folder).map_err(|error| unusable(folder, &error))?;
+    if real != folder || !real.is_dir() {
+        return Err(unusable(folder, &"it is not the absolute path of a folder without links"));
+    }
+    let docker = connect(environment).await?;
+    check_image(&docker, &arguments.image).await?;
+    let machine = machine(&docker, environment).await?;
+    let (root, owner) = (settings::state_root(environment)?, format!("{}:{}", caller.uid, caller.gid));
+    let labels = arguments.labels.iter().cloned().collect();
+    let gift =
+        Gift { root: &root, image: &arguments.image, labels: &labels, owner, from: From::Anyone, folders: vec![real.as_path()] };
+    give(&docker, &machine, gift).await
+}
+
+fn unusable(folder: &Path, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new("give_back", format!("cannot give back `{}`: {why}", folder.display()))
+}
+
+async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), Failure> {
+    if machine.rootless {
+        return Ok(());
+    }
+    let name = format!("codex-give-back-{}", Uuid::now_v7().simple());
+    let marker = Marker { container: name.clone(), image: gift.image.to_owned(), labels: gift.labels.clone() };
+    let run = RunFolder::hold(gift.root, &marker)?;
+    run.clear()?;
+    run.put("script", SCRIPT.as_bytes())?;
+    let mut mounts = vec![bind(&run.path().join("in"), inside::IN, true)];
+    mounts.extend(gift.folders.iter().enumerate().map(|(n, path)| bind(path, &format!("/given/{n}"), false)));
+    let from = match gift.from {
+        From::Root => "root",
+        From::Anyone => "anyone",
+    };
+    let words = ["/bin/sh".to_owned(), format!("{}/script", inside::IN), gift.owner, from.to_owned()];
+    let body = ContainerCreateBody {
+        entrypoint: Some(words.to_vec()),
+        host_config: Some(HostConfig { mounts: Some(mounts), ..one_shot(machine, run.path()) }),
+        labels: Some(labels::of_container(&run.path().to_string_lossy(), gift.labels)),
+        ..script_body(gift.image)
+    };
+    let ended = run_to_end(docker, &name, body).await;
+    housekeeping::remove_files(&run);
+    match ended? {
+        0 => Ok(()),
+        code => Err(Failure::new("give_back", format!("the container for it ended with exit code {code}"))),
+    }
+}
