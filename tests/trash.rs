@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 use testkit::TestHome;
+use testkit::small_disk::SmallDisk;
 use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
@@ -141,6 +142,29 @@ async fn an_environment_comes_back_with_the_tasks_that_went_with_it() {
     restored(&home, &format!("/api/v1/tasks/{earlier}")).await;
     let (more, _) = done(&home, &env).await;
     assert_eq!(home.get(&format!("/api/v1/tasks/{more}")).await.0, 200);
+}
+
+#[tokio::test]
+async fn what_cannot_be_deleted_is_named_and_keeps_nothing_else_back() {
+    let (_upstream, home, env) = stage().await;
+    let mut tasks = vec![];
+    for _ in 0..3 {
+        let (task, _) = done(&home, &env).await;
+        removed(&home, &format!("/api/v1/tasks/{task}")).await;
+        tasks.push(task);
+    }
+    tasks.sort();
+    // A file system that is mounted there cannot be deleted, not even by root.
+    let disk = SmallDisk::mount(&home.path().join("trash").join(&tasks[0]).join("busy"), 1);
+    let (status, done) = home.post("/api/v1/gc", &json!({ "older_than_days": 0 })).await;
+    assert_eq!((status, done["items"].as_array().map(Vec::len)), (200, Some(2)), "{done}");
+    assert_eq!((done["failed"].as_array().map(Vec::len), &done["failed"][0]["id"]), (Some(1), &json!(tasks[0])), "{done}");
+    assert!(done["failed"][0]["detail"].as_str().is_some_and(|detail| detail.len() < 300), "{done}");
+    let (status, answer) = home.post("/api/v1/gc", &json!({ "older_than_days": 0, "id": tasks[0] })).await;
+    assert_eq!(status, 500, "a thing that was named and cannot be deleted is an error: {answer}");
+    drop(disk);
+    let (_, done) = home.post("/api/v1/gc", &json!({ "older_than_days": 0 })).await;
+    assert_eq!((done["items"].as_array().map(Vec::len), &done["failed"]), (Some(1), &json!(null)), "{done}");
 }
 
 #[tokio::test]

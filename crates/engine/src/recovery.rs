@@ -12,7 +12,7 @@ use crate::engine::Inner;
 use crate::exec::Redactor;
 use crate::keeper::{KeeperState, RunFiles, observe};
 use crate::task::TaskSlot;
-use crate::worker::{Housekeeping, Worker, home_label};
+use crate::worker::{Housekeeping, home_label};
 
 /// How often the world is looked at besides the events that it sends: soon enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
@@ -91,7 +91,7 @@ impl Inner {
 
     /// Ends the containers of this home that nobody holds. One of a run that goes on is held.
     fn sweep(self: &Arc<Self>) {
-        if !self.worker.as_ref().is_ok_and(Worker::uses_containers) {
+        if !self.runs_containers() {
             return;
         }
         let inner = Arc::clone(self);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::api::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, TaskDisk, TrashItem, TrashKind};
+use model::api::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
@@ -15,9 +15,11 @@ use model::problem::{Problem, ProblemKind};
 
 use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
+use crate::exec::Redactor;
 use crate::git::Retired;
 use crate::store::{Home, StoreError, Trashed, TrashedThing, disk_usage, free_bytes};
 use crate::task::TaskSlot;
+use crate::worker::{Housekeeping, Worker, home_label};
 
 impl Inner {
     /// What is in the trash, newest first.
@@ -113,7 +115,7 @@ impl Inner {
         let _turn = self.trash_turn.lock().await;
         let home = Arc::clone(&self.home);
         let now = Timestamp::now();
-        let mut done = GarbageCollected { items: vec![], bytes: 0, mirrors: vec![], images: vec![], free: 0 };
+        let mut done = GarbageCollected { items: vec![], bytes: 0, failed: vec![], mirrors: vec![], images: vec![], free: 0 };
         for found in blocking(move || home.trashed()).await? {
             // A clock that went back makes nothing older.
             let age = Duration::try_from(now.duration_since(found.removed_at)).unwrap_or_default();
@@ -129,11 +131,16 @@ impl Inner {
                 (found, item)
             })
             .await;
+            if !only_say && let Err(error) = self.delete_for_good(found).await {
+                if id.is_some() {
+                    return Err(error.into());
+                }
+                tracing::warn!(id = item.id, %error, "something in the trash could not be deleted; the rest still is");
+                done.failed.push(NotDeleted { id: item.id, name: item.name, detail: error.to_string() });
+                continue;
+            }
             done.bytes += item.bytes;
             done.items.push(item);
-            if !only_say {
-                self.delete_for_good(found).await?;
-            }
         }
         done.free = self.free_bytes().await;
         self.queue.look();
@@ -187,13 +194,34 @@ impl Inner {
                 mirror.forget_count();
             }
         }
-        let home = Arc::clone(&self.home);
-        blocking(move || home.delete_trashed(&found.path)).await
+        match self.delete_folder(&found).await {
+            Err(error) if error.is_permission_denied() && self.runs_containers() => {
+                // Root of a container owns folders that an older version, or a harvest that was cut off, did not give back.
+                let (image, label) = (self.config.image.as_deref(), home_label(self.home.layout.home()));
+                let housekeeping = Housekeeping::new(&self.config, Redactor::default());
+                if let Err(error) = housekeeping.give_back(&found.path, image, &label).await {
+                    tracing::warn!(id = found.id(), %error, "files of a container could not be made this server's");
+                }
+                self.delete_folder(&found).await
+            }
+            deleted => deleted,
+        }
+    }
+
+    async fn delete_folder(&self, found: &Trashed) -> Result<(), StoreError> {
+        let (home, path) = (Arc::clone(&self.home), found.path.clone());
+        blocking(move || home.delete_trashed(&path)).await
+    }
+
+    /// Whether runs of this server are in containers of the built-in worker.
+    pub(crate) fn runs_containers(&self) -> bool {
+        self.worker.as_ref().is_ok_and(Worker::uses_containers)
     }
 
     /// Deletes what has been in the trash for as long as it is kept.
     pub(crate) async fn delete_expired(self: &Arc<Self>) {
         match self.collect_garbage(self.config.trash_time, None, false).await {
+            // What failed is in the log already.
             Ok(done) if done.items.is_empty() => {}
             Ok(done) => {
                 tracing::info!(items = done.items.len(), bytes = done.bytes, "emptied the trash");

@@ -116,13 +116,16 @@ pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) ->
     let done: GarbageCollected = client.send(Method::POST, "/api/v1/gc", &body).await?;
     if json {
         printer::json(&done)?;
-        return Ok(ExitCode::SUCCESS);
+        return Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     if !done.items.is_empty() {
         table(&done.items);
     }
     let did = if asked.dry_run { "Would delete" } else { "Deleted" };
     printer::line(format!("{did} {} ({})", plural(done.items.len(), "item"), size(done.bytes)));
+    for failed in &done.failed {
+        printer::line(format!("Could not delete {} ({}): {}", printable_line(&failed.name, NAME), failed.id, failed.detail));
+    }
     for mirror in &done.mirrors {
         printer::line(repacked(mirror));
     }
@@ -131,7 +134,7 @@ pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) ->
         printer::line(format!("{did} the image {} ({})", printable_line(&image.name, NAME), image_size(image)));
     }
     printer::line(format!("Free: {}", size(done.free)));
-    Ok(ExitCode::SUCCESS)
+    Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn repacked(mirror: &MirrorRepack) -> String {

@@ -54,6 +54,11 @@ impl StoreError {
     fn new(act: &'static str, path: &Path, source: io::Error) -> Self {
         Self { act, path: path.to_owned(), source }
     }
+
+    /// Whether this server's user may not do that.
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        self.source.kind() == io::ErrorKind::PermissionDenied
+    }
 }
 
 impl From<StoreError> for Problem {

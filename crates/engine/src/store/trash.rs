@@ -156,8 +156,10 @@ impl Home {
             }
         }
         for found in self.trashed()? {
-            if matches!(&found.what, TrashedThing::Environment(record) if record.status == EnvironmentStatus::Cloning) {
-                self.delete_trashed(&found.path)?;
+            if matches!(&found.what, TrashedThing::Environment(record) if record.status == EnvironmentStatus::Cloning)
+                && let Err(error) = self.delete_trashed(&found.path)
+            {
+                tracing::warn!(%error, "a clone that never became complete stays in the trash");
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
+use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify, printable_line};
 use model::diff::DiffStats;
 use model::ids::Attempt;
 use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
@@ -33,6 +33,9 @@ const STDERR_TAIL_BYTES: u64 = 16 * 1024;
 
 /// How long is counted how much a task changed.
 const COUNT_LIMIT: Duration = Duration::from_secs(20);
+
+/// The longest note, in characters. Agents choose the names in it.
+const NOTE_LENGTH: usize = 300;
 
 impl Inner {
     pub(super) async fn finish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
@@ -256,7 +259,8 @@ fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {
     let nested =
         snapshot.dropped_gitlinks.iter().map(|path| format!("left out of the commit: `{path}` is a repository of its own"));
     let unreadable = snapshot.unreadable.iter().map(|words| format!("not committed: {words}"));
-    end.notes.extend(snapshot.notes.iter().cloned().chain(nested).chain(unreadable));
+    let notes = snapshot.notes.iter().cloned().chain(nested).chain(unreadable);
+    end.notes.extend(notes.map(|note| printable_line(&note, NOTE_LENGTH)));
 }
 
 /// What could not be committed is still in the worktree, and the next run's commit takes it along.

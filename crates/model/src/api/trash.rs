@@ -57,6 +57,17 @@ pub struct CollectGarbage {
     pub dry_run: bool,
 }
 
+/// Something in the trash that could not be deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct NotDeleted {
+    /// Its ID, as in the trash.
+    pub id: String,
+    /// What it is called.
+    pub name: String,
+    /// Why it could not be deleted.
+    pub detail: String,
+}
+
 /// What was deleted permanently, or would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GarbageCollected {
@@ -64,6 +75,9 @@ pub struct GarbageCollected {
     pub items: Vec<TrashItem>,
     /// What it took of the disk, in bytes.
     pub bytes: u64,
+    /// What could not be deleted. It is still in the trash.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<NotDeleted>,
     /// The mirrors that are repacked to free objects that nothing refers to.
     #[serde(default)]
     pub mirrors: Vec<MirrorRepack>,
