@@ -106,6 +106,10 @@ impl RepositoryUrl {
         if host.is_empty() && scheme != "file" {
             return Err(refused("has no host"));
         }
+        // Programs disagree about where a host ends at these, so that a check here would be about another host than a request.
+        if authority.contains(['?', '#', '\\', '"', '<', '>', '`']) || host.contains(['%', ' ']) {
+            return Err(refused("has characters before its path that no host has"));
+        }
         let secret = user.is_some_and(|user| user.contains(':') || (scheme.starts_with("http") && looks_like_token(user)));
         if secret {
             // The URL itself must not be repeated: it carries the secret.
@@ -365,6 +369,10 @@ mod tests {
             "https:///repo",
             "https://host",
             "https://host/a\nb",
+            "https://evil.example?@host/repo",
+            "https://evil.example#@host/repo",
+            "https://evil.example\\@host/repo",
+            "https://host%2eevil.example/repo",
         ] {
             assert!(RepositoryUrl::parse(url).is_err(), "{url} was taken");
         }
