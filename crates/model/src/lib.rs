@@ -13,6 +13,7 @@ pub mod environment;
 pub mod forge;
 pub mod ids;
 pub mod image;
+pub mod lfs;
 pub mod merge;
 pub mod names;
 pub mod near;

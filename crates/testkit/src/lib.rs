@@ -9,6 +9,7 @@ pub mod codex;
 pub mod docker;
 pub mod forge;
 mod home;
+pub mod lfs_server;
 pub mod npm;
 pub mod own_engine;
 pub mod own_podman;

@@ -101,6 +101,7 @@ impl Inner {
             self.write_environment(&record).await?;
         }
         slot.replace(record);
+        slot.follow_default_branch().await.map_err(Problem::internal)?;
         self.publish_environment(slot);
         self.queue.look();
         Ok(())
@@ -198,6 +199,9 @@ impl Inner {
                     tracing::error!(environment = %slot.id, %error, "could not clear up a mirror after a reboot");
                 }
                 slot.set_mirror(mirror);
+                if let Err(error) = slot.follow_default_branch().await {
+                    tracing::error!(environment = %slot.id, %error, "could not set the default branch in a mirror");
+                }
             }
             Err(error) => tracing::error!(environment = %slot.id, %error, "an environment has no usable mirror"),
         }

@@ -10,6 +10,7 @@ use model::ids::EnvironmentId;
 use tokio_util::sync::CancellationToken;
 
 use super::cloning::fetch_failed;
+use crate::exec::RunProgramError;
 use crate::git::Mirror;
 
 /// One environment in memory.
@@ -55,6 +56,14 @@ impl EnvironmentSlot {
 
     pub(super) fn set_mirror(&self, mirror: Mirror) {
         *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
+    }
+
+    /// Makes sure that the mirror knows the default branch, once there is a mirror.
+    pub(crate) async fn follow_default_branch(&self) -> Result<(), RunProgramError> {
+        match (self.mirror(), self.record().default_branch.clone()) {
+            (Some(mirror), Some(branch)) => mirror.follow_default_branch(branch.as_str()).await,
+            (_, _) => Ok(()),
+        }
     }
 
     /// How fresh the mirror is.

@@ -154,6 +154,17 @@ impl Git {
     }
 }
 
+impl Mirror {
+    /// Makes sure that HEAD names the default branch as its owner set it: what is trusted in a mirror is read from there.
+    pub async fn follow_default_branch(&self, branch: &str) -> Result<(), RunProgramError> {
+        if self.default_branch().await.is_ok_and(|known| known == branch) {
+            return Ok(());
+        }
+        let command = self.git().command(Place::Mirror(self.path())).args(["symbolic-ref", "HEAD", &branch_ref(branch)]);
+        command.run_ok().await.map(drop)
+    }
+}
+
 /// Ends the clone into this folder that a killed server may have left running: two would write into one folder.
 async fn end_leftovers(into: &Path) -> io::Result<()> {
     let mark = into.display().to_string();

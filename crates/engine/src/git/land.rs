@@ -8,6 +8,7 @@ use std::io;
 
 use model::ids::ObjectId;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::changes::{Change, Changes, in_the_way};
@@ -228,7 +229,12 @@ impl Worktree {
         to: &ObjectId,
     ) -> Result<(), LandError> {
         let wanted = self.with_changes(&staging, changes).await?;
-        let command = staging.network_command().await?.args(["read-tree", "-m", "-u", "--no-recurse-submodules"]);
+        // Large files that could not be downloaded stay pointers.
+        let missing = self.mirror.fetch_large_files(to, &CancellationToken::new()).await?;
+        if let Some(missing) = missing {
+            tracing::warn!(tree = %self.tree.display(), missing, "a branch was updated without all of its large files");
+        }
+        let command = staging.command().args(["read-tree", "-m", "-u", "--no-recurse-submodules"]);
         command.args([content.as_str(), wanted.as_str()]).run_ok().await?;
         crash::point(CrashPoint::FilesMoved);
         staging.command().args(["read-tree", "--reset", to.as_str()]).run_ok().await?;

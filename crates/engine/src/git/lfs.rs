@@ -1,4 +1,4 @@
-//! Large files (git-lfs): real files in worktrees where it is installed, and the objects of new ones taken in from containers.
+//! Large files (git-lfs) that an agent made in its container: their objects are taken into the mirror.
 //!
 //! Objects that a container left were written by an agent: a name is a hash, and what does not have it is not taken. No link is
 //! followed on the way. Invariant: what is below the mirror's `lfs/objects` is what its name says.
@@ -12,40 +12,11 @@ use ring::digest::{Context, SHA256};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
-use super::program::answer;
-use super::worktree::Worktree;
-use crate::exec::RunProgramError;
-
 /// The most bytes that one run's new objects may have together.
 const LIMIT_BYTES: u64 = 16 << 30;
 
 /// The most objects that are taken from one run.
 const LIMIT_OBJECTS: usize = 100_000;
-
-/// How git-lfs marks a file that is still a pointer in `ls-files`.
-const POINTER: &str = " - ";
-
-impl Worktree {
-    /// What a reader should know of the worktree's large files. For when it was just made.
-    pub(super) async fn missing_large_files(&self) -> Result<Option<String>, RunProgramError> {
-        let git = self.mirror.git();
-        let attributes = format!("{}:.gitattributes", self.base);
-        let attributes = git.command(self.place()).args(["cat-file", "blob", &attributes]);
-        // A repository without them has no large files.
-        let Ok(attributes) = answer(attributes).await else { return Ok(None) };
-        if !attributes.contains("filter=lfs") {
-            return Ok(None);
-        }
-        if !git.has_lfs() {
-            let note = "large files are pointers: git-lfs is not installed on this machine; install it and create the task anew";
-            return Ok(Some(note.to_owned()));
-        }
-        let listed = answer(git.command(self.place()).args(["lfs", "ls-files"])).await?;
-        let pointers = listed.lines().filter(|line| line.contains(POINTER)).count();
-        let note = || format!("{pointers} large files are pointers: git-lfs could not download them");
-        Ok((pointers > 0).then(note))
-    }
-}
 
 /// Takes the objects in `from` that the mirror does not have yet. Returns what was not taken, for people to read.
 pub(super) fn take_objects(from: &Path, mirror: &Path) -> io::Result<Vec<String>> {

@@ -15,6 +15,7 @@ mod gate;
 mod import;
 mod incoming;
 mod land;
+mod large_files;
 mod lfs;
 mod locks;
 mod message;

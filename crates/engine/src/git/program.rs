@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::settings::{LFS, NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
+use super::large_files::{self, OFFLINE};
+use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolNotFound};
 
 /// The oldest git that knows every option that is used: `add --sparse` is the youngest.
@@ -107,6 +108,8 @@ pub(super) enum Place<'p> {
     Mirror(&'p Path),
     /// A worktree of a mirror, with the administration that the mirror keeps for it. Its own `.git` is not asked.
     Worktree { mirror: &'p Path, admin: &'p Path, tree: &'p Path },
+    /// The place in a mirror where git-lfs may use the network: the mirror, without any commit's `.lfsconfig`.
+    LargeFiles { mirror: &'p Path, home: &'p Path },
 }
 
 impl Git {
@@ -132,7 +135,7 @@ impl Git {
         &self.inner.tool
     }
 
-    /// A command on a repository of this machine. It may use no network.
+    /// A command on a repository of this machine. It may use no network, and neither may a git-lfs that it starts.
     pub(super) fn command<'a>(&self, place: Place<'_>) -> CommandSpec<'a> {
         self.command_with(place, &[])
     }
@@ -143,6 +146,7 @@ impl Git {
             Place::Nowhere => Path::new("/"),
             Place::Mirror(mirror) => mirror,
             Place::Worktree { admin, .. } => admin,
+            Place::LargeFiles { home, .. } => home,
         };
         let command = CommandSpec::new(&self.inner.tool, &self.inner.base, directory)
             .envs(self.inner.base.with_credentials())
@@ -150,11 +154,18 @@ impl Git {
             .env("GIT_ALLOW_PROTOCOL", NO_PROTOCOLS)
             .env("GIT_NO_LAZY_FETCH", "1")
             .deadline(QUICK);
-        let command = configured(command, settings);
+        if let Place::LargeFiles { mirror, home } = place {
+            let command = configured(command, settings).env(large_files::HOME_VARIABLE, home);
+            return command.env("GIT_DIR", home).env("GIT_WORK_TREE", home).env(MARK, mirror);
+        }
+        let offline = OFFLINE.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let settings: Vec<_> = offline.chain(settings.iter().cloned()).collect();
+        let command = configured(command, &settings);
         match place {
-            Place::Nowhere => command,
+            Place::Nowhere | Place::LargeFiles { .. } => command,
             Place::Mirror(mirror) => command.env("GIT_DIR", mirror).env("GIT_COMMON_DIR", mirror).env(MARK, mirror),
             Place::Worktree { mirror, admin, tree } => {
+                let command = command.env(large_files::HOME_VARIABLE, large_files::home_of(mirror));
                 command.env("GIT_DIR", admin).env("GIT_COMMON_DIR", mirror).env("GIT_WORK_TREE", tree).env(MARK, mirror)
             }
         }
@@ -189,29 +200,6 @@ impl Git {
     /// Whether git-lfs is installed, so that large files are real files.
     pub(super) fn has_lfs(&self) -> bool {
         self.inner.has_lfs
-    }
-
-    /// Settings that turn off every filter but git-lfs, which is as the user set it up, and on where it is merely installed. The
-    /// names are free, so they are read from the configuration; a worktree's `.gitattributes` chooses among them, and the agent
-    /// writes that file.
-    pub(super) async fn filters(&self, place: Place<'_>) -> Result<Vec<(String, String)>, RunProgramError> {
-        let listing = self.command(place).args(["config", "-z", "--name-only", "--get-regexp", r"^filter\."]);
-        let listed = listing.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run().await?;
-        let mut settings = vec![("lfs.skipDownloadErrors".to_owned(), "true".to_owned())];
-        let mut has_set_up_lfs = false;
-        for key in listed.text().split('\0') {
-            let Some((driver, _)) = key.strip_prefix("filter.").and_then(|key| key.rsplit_once('.')) else { continue };
-            if driver == "lfs" {
-                has_set_up_lfs = true;
-            } else {
-                let off = |what: &str, value: &str| (format!("filter.{driver}.{what}"), value.to_owned());
-                settings.extend([off("clean", ""), off("smudge", ""), off("process", ""), off("required", "false")]);
-            }
-        }
-        if self.has_lfs() && !has_set_up_lfs {
-            settings.extend(LFS.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
-        }
-        Ok(settings)
     }
 }
 

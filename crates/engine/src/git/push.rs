@@ -11,9 +11,10 @@ use model::secret::Secret;
 use tokio_util::sync::CancellationToken;
 
 use super::fetch::{FetchError, run_network};
+use super::large_files;
 use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer, branch_ref};
-use crate::exec::{CommandSpec, Redactor, RunProgramError, Stdin, Stdout};
+use crate::exec::{CommandSpec, Redactor, RunProgramError, Stdout};
 
 /// The variable that the helper reads.
 const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_GIT_TOKEN";
@@ -21,9 +22,6 @@ const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_GIT_TOKEN";
 /// Answers git's question with the token. It has no part that changes, and stores nothing.
 const HELPER: &str =
     "!f() { test \"$1\" = get && printf 'username=x-access-token\\npassword=%s\\n' \"$CODEX_ORCHESTRATOR_GIT_TOKEN\"; }; f";
-
-/// A pointer of git-lfs is shorter than this.
-const POINTER_LIMIT_BYTES: u64 = 1024;
 
 /// So many of a remote's own lines are repeated.
 const WORDS_LIMIT_LINES: usize = 20;
@@ -111,7 +109,7 @@ impl Mirror {
         let ask = async |arguments: &[&str]| {
             let command = match token {
                 None => self.git().network_command(Place::Mirror(self.path())).await?,
-                Some((token, root)) => with_token(self.git(), self, token, root).await?,
+                Some((token, root)) => with_token(self.git(), Place::Mirror(self.path()), &[], token, root).await?,
             };
             let command = command.args(arguments).deadline(deadline).cancel(cancel.clone());
             run_network(command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })).await
@@ -172,12 +170,19 @@ impl Mirror {
             return Ok(());
         }
         let names = self.large_files(request.base, request.sha).await?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let rejected = |words: String| PushError::Rejected { words };
+        let settings =
+            self.large_files_settings().await?.map_err(|why| rejected(format!("large files were not uploaded: {why}")))?;
+        let home = large_files::ensure_home(self.git(), self.path())?;
+        let place = Place::LargeFiles { mirror: self.path(), home: &home };
         for names in names.into_iter().collect::<Vec<_>>().chunks(500) {
-            let command = self.remote_command(request).await?.args(["lfs", "push", "--object-id", "origin"]);
+            let command = self.remote_command_at(place, request, &settings).await?.args(["lfs", "push", "--object-id", "origin"]);
             let finished = command.args(names).run().await?;
             if !finished.status.success() {
-                let words = words_of_remote(&finished.stderr_tail, "large files could not be uploaded");
-                return Err(PushError::Rejected { words });
+                return Err(rejected(words_of_remote(&finished.stderr_tail, "large files could not be uploaded")));
             }
         }
         Ok(())
@@ -192,38 +197,43 @@ impl Mirror {
         if blobs.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let asked = blobs.into_iter().collect::<Vec<_>>().join("\n") + "\n";
-        let sizes =
-            self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objectname) %(objectsize)"]);
-        let sizes = answer(sizes.stdin(Stdin::Bytes(asked.into_bytes())).deadline(LONG)).await?;
-        let small = sizes.lines().filter_map(|line| line.split_once(' '));
-        let small = small.filter(|(_, size)| size.parse().is_ok_and(|size: u64| size < POINTER_LIMIT_BYTES));
-        let small = small.map(|(blob, _)| blob).collect::<Vec<_>>().join("\n") + "\n";
-        let contents = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch"]);
-        let contents = answer(contents.stdin(Stdin::Bytes(small.into_bytes())).deadline(LONG)).await?;
-        let is_here = |name: &&str| {
-            name.len() == 64
-                && name.bytes().all(|byte| byte.is_ascii_hexdigit())
-                && self.path().join("lfs/objects").join(&name[..2]).join(&name[2..4]).join(name).is_file()
-        };
-        Ok(contents.lines().filter_map(|line| line.strip_prefix("oid sha256:")).filter(is_here).map(str::to_owned).collect())
+        let blobs = blobs.into_iter().map(str::to_owned).collect();
+        let pointers = large_files::pointers_in(self.git(), self.path(), blobs).await?;
+        let here = pointers.into_iter().filter(|(_, pointer)| pointer.is_here(self.path()));
+        Ok(here.map(|(_, pointer)| pointer.oid).collect())
     }
 
     async fn remote_command<'a>(&self, request: &PushRequest<'_>) -> Result<CommandSpec<'a>, RunProgramError> {
+        self.remote_command_at(Place::Mirror(self.path()), request, &[]).await
+    }
+
+    async fn remote_command_at<'a>(
+        &self,
+        place: Place<'_>,
+        request: &PushRequest<'_>,
+        settings: &[(String, String)],
+    ) -> Result<CommandSpec<'a>, RunProgramError> {
         let (deadline, cancel) = (request.deadline, request.cancel.clone());
         let command = match request.token {
-            None => self.git().network_command(Place::Mirror(self.path())).await?,
-            Some((token, root)) => with_token(self.git(), self, token, root).await?,
+            None => self.git().network_command_with(place, settings).await?,
+            Some((token, root)) => with_token(self.git(), place, settings, token, root).await?,
         };
         Ok(command.deadline(deadline).cancel(cancel))
     }
 }
 
 /// The user's own helpers are not asked for these remotes, so that none of them keeps the token.
-async fn with_token<'a>(git: &Git, mirror: &Mirror, token: &Secret, root: &str) -> Result<CommandSpec<'a>, RunProgramError> {
+async fn with_token<'a>(
+    git: &Git,
+    place: Place<'_>,
+    settings: &[(String, String)],
+    token: &Secret,
+    root: &str,
+) -> Result<CommandSpec<'a>, RunProgramError> {
     let key = format!("credential.{root}.helper");
-    let settings = [(key.clone(), String::new()), (key, HELPER.to_owned())];
-    let command = git.network_command_with(Place::Mirror(mirror.path()), &settings).await?;
+    let helper = [(key.clone(), String::new()), (key, HELPER.to_owned())];
+    let settings: Vec<_> = settings.iter().cloned().chain(helper).collect();
+    let command = git.network_command_with(place, &settings).await?;
     Ok(command.env(TOKEN_VARIABLE, token.expose()).redact(Redactor::new([token.expose().to_owned()])))
 }
 

@@ -40,14 +40,6 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("safe.bareRepository", "all"),
 ];
 
-/// Lets git-lfs do its part, as `git lfs install` sets it up.
-pub(super) const LFS: &[(&str, &str)] = &[
-    ("filter.lfs.clean", "git-lfs clean -- %f"),
-    ("filter.lfs.smudge", "git-lfs smudge -- %f"),
-    ("filter.lfs.process", "git-lfs filter-process"),
-    ("filter.lfs.required", "true"),
-];
-
 /// Variables that every git gets.
 pub(super) const VARIABLES: &[(&str, &str)] = &[
     ("LC_ALL", "C"),

@@ -21,9 +21,6 @@ use crate::exec::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 /// The mode of a submodule in a tree or an index.
 const GITLINK: &[u8] = b"160000";
 
-/// An address at which nobody answers: the discard port of this machine.
-const NOWHERE: &str = "http://127.0.0.1:9/";
-
 /// How many things that could not be read are named.
 const NAMED_LIMIT: usize = 20;
 
@@ -72,9 +69,7 @@ impl<'w> Staging<'w> {
 
     /// Starts from a commit, with an index that knows nothing of the files in the worktree, and has no submodule.
     pub(super) async fn from_commit(worktree: &'w Worktree, commit: &ObjectId) -> Result<Self, SnapshotError> {
-        let mut settings = worktree.mirror.git().filters(worktree.place()).await?;
-        // Large files that are not on this machine are not asked for.
-        settings.push(("lfs.url".to_owned(), NOWHERE.to_owned()));
+        let settings = worktree.mirror.git().filters(worktree.place()).await?;
         let staging = Self { worktree, index: worktree.admin.join("codex-orchestrator-comparison"), settings };
         admin::ignore_missing(fs_err::remove_file(staging.index.with_extension("lock")))?;
         admin::ignore_missing(fs_err::remove_file(&staging.index))?;
@@ -153,16 +148,6 @@ impl<'w> Staging<'w> {
         let tree = answer(self.command().arg("write-tree")).await?;
         let tree = tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree })?;
         Ok(Staged { tree, dropped, unreadable, had_conflicts: before.has_conflicts })
-    }
-
-    /// A command on this index and the worktree, for what else is to be done with them.
-    pub(super) async fn network_command<'a>(&self) -> Result<CommandSpec<'a>, RunProgramError> {
-        let git = self.worktree.mirror.git();
-        if !git.has_lfs() {
-            return Ok(self.command());
-        }
-        let command = git.network_command_with(self.worktree.place(), &self.settings).await?;
-        Ok(command.env("GIT_INDEX_FILE", &self.index).deadline(LONG))
     }
 
     /// Where the index is.

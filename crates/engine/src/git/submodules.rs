@@ -10,6 +10,7 @@ use model::submodule::{Submodule, submodules};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
+use super::large_files::download;
 use super::program::{LONG, Place, answer};
 use super::staging::gitlinks_in;
 use super::worktree::{Worktree, WorktreeError};
@@ -113,9 +114,14 @@ impl Worktree {
         } else {
             only_it?;
         }
+        if let Ok(commit) = commit.parse() {
+            // Its own large files are where it is from, whatever it says itself.
+            let origin = [("remote.origin.url".to_owned(), url.as_str().to_owned())];
+            download(git, repository, &commit, &origin, cancel).await?;
+        }
         let place = Place::Worktree { mirror: repository, admin: repository, tree: target };
         let settings = git.filters(place).await?;
-        let command = git.network_command_with(place, &settings).await?;
+        let command = git.command_with(place, &settings);
         let command = command.args(["read-tree", "--reset", "-u", "--no-recurse-submodules", commit]);
         command.deadline(LONG).cancel(cancel.clone()).run_ok().await.map(drop)
     }

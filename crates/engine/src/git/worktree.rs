@@ -100,7 +100,7 @@ impl Worktree {
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)
     }
 
-    /// Writes the files. Needs no lock of the mirror.
+    /// Writes the files, and large ones as far as their objects are in the mirror. Needs no lock of the mirror and no network.
     async fn check_out(&self, progress: OnProgress<'_>, cancel: CancellationToken) -> Result<(), RunProgramError> {
         let tell = |piece: &str| {
             if let Some(step) = Progress::parse(piece) {
@@ -109,12 +109,7 @@ impl Worktree {
         };
         let git = self.mirror.git();
         let settings = git.filters(self.place()).await?;
-        // Large files are downloaded on the way.
-        let command = if git.has_lfs() {
-            git.network_command_with(self.place(), &settings).await?
-        } else {
-            git.command_with(self.place(), &settings)
-        };
+        let command = git.command_with(self.place(), &settings);
         let command = command.env("GIT_PROGRESS_DELAY", "0");
         let command = command.args(["read-tree", "-v", "--reset", "-u", "--no-recurse-submodules", "HEAD"]);
         command.stderr(Stderr::Progress(Box::new(tell))).deadline(LONG).cancel(cancel).run_ok().await?;
@@ -143,9 +138,11 @@ impl Mirror {
             self.add_worktree(&tree, spec).await?
         };
         crash::point(CrashPoint::WorktreeAdded);
+        let tip = self.resolve_branch(spec.branch).await?;
+        let large_files = self.fetch_large_files(tip.as_ref().unwrap_or(spec.base), &cancel).await?;
         worktree.check_out(progress, cancel.clone()).await?;
         let mut notes = worktree.fetch_submodules(&cancel).await?;
-        notes.extend(worktree.missing_large_files().await?);
+        notes.extend(large_files);
         admin::put_list(&worktree.admin, NOTES, &notes)?;
         crash::point(CrashPoint::WorktreeCheckedOut);
         admin::mark_ready(&worktree.admin, spec.base)?;

@@ -55,9 +55,18 @@ impl Bench {
     }
 
     pub(crate) async fn try_worktree(&self, task: &str) -> Result<Worktree, WorktreeError> {
+        self.try_worktree_from(task, "main").await
+    }
+
+    /// The worktree of a task, on `codex/<task>`, from a branch.
+    pub(crate) async fn worktree_from(&self, task: &str, start: &str) -> Worktree {
+        self.try_worktree_from(task, start).await.expect("a worktree can be made")
+    }
+
+    async fn try_worktree_from(&self, task: &str, start: &str) -> Result<Worktree, WorktreeError> {
         let path = self.tree(task);
         std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
-        let base = self.mirror.resolve_ref("main").await.expect("git answers").expect("there is a main");
+        let base = self.mirror.resolve_ref(start).await.expect("git answers").expect("there is such a branch");
         let branch = branch(task);
         let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
         self.mirror.ensure_worktree(spec, &quiet, CancellationToken::new()).await

@@ -1,0 +1,183 @@
+//! Large files: which server the host asks for them, whatever a branch says about that.
+//!
+//! git and git-lfs are the machine's; a server on the loopback records every request.
+
+mod git_support;
+
+use engine::git::{Landing, PushRequest, Worktree};
+use git_support::{Bench, PATIENCE, snapshot, write};
+use testkit::lfs_server::LfsServer;
+use testkit::upstream::Upstream;
+use tokio_util::sync::CancellationToken;
+
+/// SHA-256 of `large\n`.
+const LARGE: &str = "9bfce334a37bd1bc1d36b0370195b31fe9a9389dd43d0873891a3544ef1140a1";
+
+/// SHA-256 of `larger\n`.
+const LARGER: &str = "ca549af1b3c36fa36639fa240b9c178aec56118d8f24726e667b6f89068e9278";
+
+const ATTRIBUTES: &str = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
+
+fn pointer(oid: &str, size: usize) -> String {
+    format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n")
+}
+
+/// Everything that sends git-lfs elsewhere, if it obeys.
+fn hostile(url: &str) -> String {
+    format!(
+        "[lfs]\n\turl = {url}/url\n\tpushurl = {url}/pushurl\n\tgitprotocol = http\n\tstandalonetransferagent = evil\n\
+         \tallowincompletepush = true\n\tskipdownloaderrors = true\n\tfetchinclude = *\n\
+         [lfs \"{url}/url\"]\n\taccess = basic\n\
+         [lfs \"customtransfer.evil\"]\n\tpath = touch\n\targs = ran\n\
+         [lfs \"extension.evil\"]\n\tclean = touch ran\n\tsmudge = touch ran\n\tpriority = 0\n\
+         [remote]\n\tlfsdefault = evil.x\n\tlfspushdefault = evil.x\n\
+         [remote \"origin\"]\n\tlfsurl = {url}/lfsurl\n\tlfspushurl = {url}/lfspushurl\n\turl = {url}/r.git\n\
+         [remote \"evil.x\"]\n\turl = {url}/r.git\n\tlfsurl = {url}/other\n\
+         [branch \"main\"]\n\tremote = evil.x\n\
+         [http]\n\tproxy = {url}\n[url \"{url}/\"]\n\tinsteadOf = /\n\tinsteadOf = file://\n\
+         [credential]\n\thelper = \"!touch ran\"\n[core]\n\tsshCommand = touch ran\n"
+    )
+}
+
+/// Puts an object where git-lfs looks for it in a repository of this machine.
+fn keep(upstream: &Upstream, oid: &str, content: &str) {
+    let folder = upstream.path().join("lfs/objects").join(&oid[..2]).join(&oid[2..4]);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(oid), content).expect("a file");
+}
+
+fn content(worktree: &Worktree, path: &str) -> String {
+    std::fs::read_to_string(worktree.path().join(path)).expect("it is there")
+}
+
+/// A mirror of an upstream with one large file, whose own store has it.
+async fn bench() -> Bench {
+    let upstream = Upstream::new();
+    upstream.commit("main", &[(".gitattributes", ATTRIBUTES), ("a.bin", &pointer(LARGE, 6))], "large");
+    keep(&upstream, LARGE, "large\n");
+    Bench::of(upstream).await
+}
+
+#[tokio::test]
+async fn a_branch_that_names_another_server_gets_its_files_from_the_right_one() {
+    let (bench, evil) = (bench().await, LfsServer::start().await);
+    evil.put(LARGER, "wrong!\n");
+    keep(&bench.upstream, LARGER, "larger\n");
+    let files = [(".lfsconfig", hostile(evil.url())), ("b.bin", pointer(LARGER, 7)), ("gone.bin", pointer(&"0".repeat(64), 9))];
+    let files: Vec<_> = files.iter().map(|(path, text)| (*path, text.as_str())).collect();
+    bench.upstream.commit("agent", &files, "a branch of an agent's");
+    bench.fetch().await;
+    let worktree = bench.worktree_from("one", "agent").await;
+    assert_eq!((content(&worktree, "a.bin"), content(&worktree, "b.bin")), ("large\n".to_owned(), "larger\n".to_owned()));
+    assert_eq!(content(&worktree, "gone.bin"), pointer(&"0".repeat(64), 9));
+    let notes = worktree.notes().expect("readable");
+    assert!(notes.iter().any(|note| note.starts_with("1 large files are pointers")), "{notes:?}");
+    // The end of a run looks at all of it, and cleans what is new.
+    write(&worktree, "c.bin", "larger\n");
+    std::fs::remove_file(worktree.path().join(".lfsconfig")).expect("it is there");
+    write(&worktree, ".lfsconfig", &hostile(evil.url()));
+    let taken = snapshot(&worktree, "1").await;
+    assert_eq!(bench.content_of(taken.head.as_str(), "c.bin"), pointer(LARGER, 7).trim_end());
+    // Up to its base, which has another large file.
+    let fresh = bench.upstream.commit("main", &[("d.bin", &pointer(LARGER, 7))], "more");
+    bench.fetch().await;
+    std::fs::remove_dir_all(bench.mirror.path().join("lfs/objects")).expect("nothing is here already");
+    let merge = bench.by_hand(bench.mirror.path(), &["merge-tree", "--write-tree", taken.head.as_str(), &fresh]);
+    let commit = ["commit-tree", "-p", taken.head.as_str(), "-p", &fresh, "-m", "merge", merge.as_str()];
+    let merge = bench.by_hand(bench.mirror.path(), &commit);
+    let landing = Landing {
+        task: "one".to_owned(),
+        from: taken.head.clone(),
+        to: merge.parse().expect("an id"),
+        base: fresh.parse().expect("an id"),
+        note: serde_json::Value::Null,
+    };
+    worktree.land(&landing).await.expect("it lands");
+    assert_eq!(content(&worktree, "d.bin"), "larger\n");
+    assert_eq!(evil.requests(), Vec::<String>::new());
+    assert!(!worktree.path().join("ran").exists() && !bench.mirror.path().join("ran").exists());
+}
+
+#[tokio::test]
+async fn uploads_go_to_the_right_server_too() {
+    let (bench, evil) = (bench().await, LfsServer::start().await);
+    let worktree = bench.worktree("one").await;
+    write(&worktree, "b.bin", "larger\n");
+    write(&worktree, ".lfsconfig", &hostile(evil.url()));
+    let taken = snapshot(&worktree, "1").await;
+    let request = PushRequest {
+        branch: worktree.branch(),
+        sha: &taken.head,
+        base: worktree.base(),
+        pushed: None,
+        replace: None,
+        token: None,
+        deadline: PATIENCE,
+        cancel: CancellationToken::new(),
+    };
+    bench.mirror.push(&request).await.expect("it is pushed");
+    let object = bench.upstream.path().join("lfs/objects").join(&LARGER[..2]).join(&LARGER[2..4]).join(LARGER);
+    assert_eq!(std::fs::read_to_string(object).expect("it was uploaded"), "larger\n");
+    assert_eq!(evil.requests(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_default_branch_decides_and_other_hosts_of_this_machine_are_not_asked() {
+    // The repository is a path of this machine: a server on the loopback is somebody else.
+    let (bench, server) = (bench().await, LfsServer::start().await);
+    let config = format!("[lfs]\n\turl = {}/lfs\n", server.url());
+    bench.upstream.commit("main", &[(".lfsconfig", &config)], "another server");
+    bench.fetch().await;
+    let worktree = bench.worktree("one").await;
+    assert_eq!(content(&worktree, "a.bin"), pointer(LARGE, 6));
+    let notes = worktree.notes().expect("readable");
+    assert!(notes.iter().any(|note| note.contains("`.lfsconfig` names an endpoint that is not used")), "{notes:?}");
+    assert_eq!(server.requests(), Vec::<String>::new());
+    // Its owner chooses another default branch, which names a place that may be used.
+    let store = Upstream::new();
+    keep(&store, LARGE, "large\n");
+    let config = format!("[lfs]\n\turl = {}\n", store.file_url());
+    bench.upstream.commit("stable", &[(".lfsconfig", &config)], "a store");
+    bench.fetch().await;
+    bench.mirror.follow_default_branch("stable").await.expect("it is there");
+    std::fs::remove_dir_all(bench.upstream.path().join("lfs")).expect("it is there");
+    let worktree = bench.worktree("two").await;
+    assert_eq!(content(&worktree, "a.bin"), "large\n", "{:?}", worktree.notes());
+}
+
+#[tokio::test]
+async fn a_config_that_includes_a_pipe_holds_up_nobody() {
+    let bench = bench().await;
+    let pipe = bench.path("pipe");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a pipe");
+    let config = format!("[include]\n\tpath = {}\n", pipe.display());
+    bench.upstream.commit("main", &[(".lfsconfig", &config), ("b.bin", &pointer(LARGE, 6))], "a pipe");
+    bench.fetch().await;
+    let worktree = tokio::time::timeout(PATIENCE, bench.worktree("one")).await.expect("in time");
+    assert_eq!(content(&worktree, "b.bin"), "large\n");
+    write(&worktree, "c.bin", "larger\n");
+    tokio::time::timeout(PATIENCE, snapshot(&worktree, "1")).await.expect("in time");
+}
+
+#[tokio::test]
+async fn a_repository_served_over_http_has_its_large_files_there() {
+    let upstream = Upstream::new();
+    upstream.commit("main", &[(".gitattributes", ATTRIBUTES), ("a.bin", &pointer(LARGE, 6))], "large");
+    let (server, evil) = (LfsServer::start().await, LfsServer::start().await);
+    server.put(LARGE, "large\n");
+    upstream.commit("main", &[(".lfsconfig", &hostile(evil.url()).replace("url", "x"))], "nothing of use");
+    let bench = Bench::of(upstream).await;
+    bench.by_hand(bench.mirror.path(), &["config", "remote.origin.url", &format!("{}/o/r.git", server.url())]);
+    let worktree = bench.worktree("one").await;
+    assert_eq!(content(&worktree, "a.bin"), "large\n", "{:?}", worktree.notes());
+    assert_eq!(server.requests(), ["POST /o/r.git/info/lfs/objects/batch", &format!("GET /content/{LARGE}")]);
+    assert_eq!(evil.requests(), Vec::<String>::new());
+    // The same host may have them elsewhere, if the default branch says so.
+    let config = format!("[lfs]\n\turl = {}/store\n", server.url());
+    let commit = bench.upstream.commit("main", &[(".lfsconfig", &config)], "a store");
+    bench.by_hand(bench.mirror.path(), &["fetch", "--quiet", &bench.upstream.url(), &format!("+{commit}:refs/heads/main")]);
+    std::fs::remove_dir_all(bench.mirror.path().join("lfs/objects")).expect("nothing is here already");
+    let worktree = bench.worktree("two").await;
+    assert_eq!(content(&worktree, "a.bin"), "large\n", "{:?}", worktree.notes());
+    assert_eq!(server.requests()[2], "POST /store/objects/batch");
+}
