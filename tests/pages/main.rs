@@ -9,6 +9,7 @@ mod list;
 mod lost;
 mod notices;
 mod own_name;
+mod question;
 mod repositories;
 mod retry;
 mod review;

@@ -3,6 +3,7 @@
 
 mod container;
 mod publish;
+mod sources;
 
 use std::path::PathBuf;
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub(crate) use self::container::ContainerArguments;
 pub(crate) use self::publish::{ForgeArguments, PushArguments};
+pub(crate) use self::sources::{AnswerArguments, AnswerWord, SourcesArguments};
 
 /// Hand coding tasks to the Codex CLI and walk away.
 ///
@@ -200,6 +202,8 @@ pub(crate) enum EnvCommand {
         runs: RunsArguments,
         #[command(flatten)]
         forge: ForgeArguments,
+        #[command(flatten)]
+        sources: Box<SourcesArguments>,
     },
     /// List the environments
     List,
@@ -232,6 +236,8 @@ pub(crate) enum EnvCommand {
         runs: RunsArguments,
         #[command(flatten)]
         forge: ForgeArguments,
+        #[command(flatten)]
+        sources: Box<SourcesArguments>,
     },
     /// Ask an environment's remote for what is new
     Fetch {
@@ -424,6 +430,8 @@ pub(crate) enum TaskCommand {
     /// Prompts that wait until the task's run has ended well
     #[command(subcommand)]
     FollowUp(FollowUpCommand),
+    /// Answer what a task asks before its run can start
+    Answer(AnswerArguments),
     /// End a task's run, and wait until it has ended
     Stop {
         /// Its id, or the first characters of it

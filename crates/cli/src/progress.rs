@@ -13,6 +13,7 @@ use model::problem::Problem;
 use model::run::RunStatus;
 
 use crate::client::Client;
+use crate::commands::task_answer;
 use crate::{printer, sse};
 
 /// What is shown while something is waited for.
@@ -63,10 +64,15 @@ pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result
     let answer = client.stream("/api/v1/events").await?;
     let mut changes = pin!(sse::events(answer.bytes_stream()));
     let meter = Meter::new();
+    let mut asked = None;
     loop {
         let now: TaskView = client.get(&path).await?;
         if !is_waiting(&now, run) {
             return Ok(());
+        }
+        let question = now.meta.question.as_ref();
+        if let Some(question) = question.filter(|question| asked.replace(question.number) != Some(question.number)) {
+            task_answer::lines(question, task).iter().for_each(printer::remark);
         }
         now.progress.iter().for_each(|progress| meter.show(progress));
         if !matches!(changes.next().await, Some(Ok(_))) {

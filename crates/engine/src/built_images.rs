@@ -218,6 +218,7 @@ mod tests {
             container,
             runs: RunPolicy::default(),
             forge: ForgeSettings::default(),
+            sources: model::sources::SourceSettings::default(),
             forge_token: None,
             created_at: Timestamp::UNIX_EPOCH,
             updated_at: Timestamp::UNIX_EPOCH,

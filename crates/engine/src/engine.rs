@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use model::api::{
-    CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent, GarbageCollected, Page,
-    PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView, TrashItem,
+    AnswerTask, CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent,
+    GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView,
+    TrashItem,
 };
 use model::diff::{Diff, Picture, PictureKind};
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
@@ -259,6 +260,13 @@ impl Engine {
         let slot = self.task_slot(id)?;
         self.ready_to_go_on(&slot).await?;
         self.inner.ask(&slot, TaskRequest::Continue).await?;
+        Ok(self.inner.task_view(&slot))
+    }
+
+    /// Answers what the task asks before its run can start.
+    pub async fn answer_task(&self, id: &str, asked: &AnswerTask) -> Result<TaskView, Problem> {
+        let slot = self.task_slot(id)?;
+        self.inner.answer(&slot, asked.question, asked.answer).await?;
         Ok(self.inner.task_view(&slot))
     }
 

@@ -68,6 +68,7 @@ impl Counted {
         let word = match event {
             TaskEvent::Dequeued { .. } => "dequeued",
             TaskEvent::Prepared { .. } => "prepared",
+            TaskEvent::Asked { .. } => "asked",
             TaskEvent::PreparationFailed { .. } => "preparation_failed",
             TaskEvent::PreparationLost { .. } => "preparation_lost",
             TaskEvent::Launched { .. } => "adopted",

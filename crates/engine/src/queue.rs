@@ -102,7 +102,8 @@ impl Inner {
                 *running.entry(slot.env_id).or_default() += 1;
             } else if run.phase == RunPhase::Queued && !record.removing {
                 let (priority, queued_at, not_before) = (run.priority, run.queued_at, run.not_before);
-                waiting.push(Waiting { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before });
+                let asks = record.question.is_some();
+                waiting.push(Waiting { task_id: slot.id, env_id: slot.env_id, priority, queued_at, not_before, asks });
             }
         }
         let hold = if waiting.is_empty() { None } else { self.hold().await };

@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use engine::git::{Progress, ProgressPhase, WorktreeSpec};
 use futures_util::future::{join_all, poll_immediate};
 use git_support::{Bench, branch, committed, quiet, snapshot, write};
+use model::submodule::Sources;
 use tokio_util::sync::CancellationToken;
 
 fn read(path: &std::path::Path) -> String {
@@ -122,7 +123,7 @@ async fn progress_of_the_checkout_is_told() {
     let seen = Mutex::new(Vec::new());
     let progress = |step: Progress| seen.lock().expect("nobody panicked").push(step);
     let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base };
-    bench.mirror.ensure_worktree(spec, &progress, CancellationToken::new()).await.expect("it can be made");
+    bench.mirror.ensure_worktree(spec, &Sources::default(), &progress, CancellationToken::new()).await.expect("it can be made");
     let seen = seen.into_inner().expect("nobody panicked");
     assert!(seen.iter().any(|step| step.phase == ProgressPhase::Updating && step.percent == 100), "{seen:?}");
 }
@@ -136,7 +137,7 @@ async fn a_cancelled_checkout_is_half_made_and_can_be_made_anew() {
     let cancel = CancellationToken::new();
     cancel.cancel();
     let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base };
-    bench.mirror.ensure_worktree(spec, &quiet, cancel).await.expect_err("it was cancelled");
+    bench.mirror.ensure_worktree(spec, &Sources::default(), &quiet, cancel).await.expect_err("it was cancelled");
     assert!(bench.mirror.find_worktree(&path, "codex/one").expect("it can be read").is_none());
     let worktree = bench.worktree("one").await;
     assert_eq!(read(&worktree.path().join("README.md")), "hello\n");
@@ -151,7 +152,8 @@ async fn who_is_cancelled_does_not_wait_for_the_writer() {
     let base = bench.mirror.resolve_ref("main").await.expect("git answers").expect("there is a main");
     let cancel = CancellationToken::new();
     let spec = WorktreeSpec { path: &path, branch: "codex/one", base: &base };
-    let mut making = Box::pin(bench.mirror.ensure_worktree(spec, &quiet, cancel.clone()));
+    let sources = Sources::default();
+    let mut making = Box::pin(bench.mirror.ensure_worktree(spec, &sources, &quiet, cancel.clone()));
     assert!(poll_immediate(&mut making).await.is_none(), "the writer is busy");
     cancel.cancel();
     making.await.expect_err("it was cancelled");

@@ -3,6 +3,7 @@
 //! Requests hold plain text as it came; they are parsed into [`crate::names`] by the engine, so that a bad value becomes a
 //! [`Problem`] with a hint and not a parser's complaint.
 
+mod answer;
 mod doctor;
 mod publish;
 mod queue;
@@ -26,8 +27,10 @@ use crate::problem::{Problem, ProblemKind};
 use crate::queue::{Hold, QueuePlace};
 use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
+use crate::sources::{EditSources, SourceSettings};
 use crate::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
 
+pub use answer::AnswerTask;
 pub use doctor::{Finding, Level};
 pub use publish::{ForgeView, PublicationView, PublishTask};
 pub use queue::{QueueItem, QueueView};
@@ -66,6 +69,9 @@ pub struct CreateEnvironment {
     /// Its forge, where the URL does not say it, and the token for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
+    /// Which submodules the host fetches without asking, besides those of the default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<EditSources>,
 }
 
 /// `PATCH /api/v1/envs/{env_id}`: what is left out stays.
@@ -94,6 +100,9 @@ pub struct EditEnvironment {
     /// Its forge, where the URL does not say it, and the token for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
+    /// Which submodules the host fetches without asking, besides those of the default branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sources: Option<EditSources>,
 }
 
 /// How far a clone or a checkout has come.
@@ -139,6 +148,9 @@ pub struct EnvironmentView {
     /// How its forge is reached, where the URL does not say it.
     #[serde(default)]
     pub forge: ForgeSettings,
+    /// Which submodules the host fetches without asking, besides those of the default branch.
+    #[serde(default)]
+    pub sources: SourceSettings,
     /// Whether it has a token for its forge. The token itself is never answered.
     #[serde(default)]
     pub has_forge_token: bool,
@@ -171,6 +183,7 @@ impl EnvironmentView {
             container: record.container.clone(),
             runs: record.runs.clone(),
             forge: record.forge.clone(),
+            sources: record.sources.clone(),
             has_forge_token: record.forge_token.is_some(),
             fetch,
             tasks,

@@ -16,6 +16,7 @@ use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::RunPolicy;
 use crate::run::RunError;
 use crate::secret::Secret;
+use crate::sources::SourceSettings;
 
 /// Where an environment is in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -70,6 +71,8 @@ pub struct EnvironmentRecord {
     pub runs: RunPolicy,
     /// How its forge is reached, where the URL does not say it.
     pub forge: ForgeSettings,
+    /// Which submodules the host fetches without asking, besides those of the default branch.
+    pub sources: SourceSettings,
     /// The token for its forge. It lies with the secrets.
     pub forge_token: Option<Secret>,
     /// When it was created.
@@ -103,6 +106,9 @@ pub struct EnvironmentFile {
     /// How its forge is reached, where the URL does not say it.
     #[serde(default)]
     pub forge: ForgeSettings,
+    /// Which submodules the host fetches without asking, besides those of the default branch.
+    #[serde(default)]
+    pub sources: SourceSettings,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -123,6 +129,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
             container: record.container.clone(),
             runs: record.runs.clone(),
             forge: record.forge.clone(),
+            sources: record.sources.clone(),
             created_at: record.created_at,
             updated_at: record.updated_at,
             extra: record.extra.clone(),
@@ -146,6 +153,7 @@ impl EnvironmentFile {
             container: self.container,
             runs: self.runs,
             forge: self.forge,
+            sources: self.sources,
             forge_token: None,
             created_at: self.created_at,
             updated_at: self.updated_at,

@@ -25,6 +25,7 @@ pub mod queue;
 pub mod run;
 pub mod secret;
 pub mod size;
+pub mod sources;
 pub mod submodule;
 pub mod task;
 pub mod tries;

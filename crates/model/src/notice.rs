@@ -25,7 +25,7 @@ pub enum NoticeKind {
     Failed,
     /// It was cut off.
     Interrupted,
-    /// Checks of its pull request failed, it has conflicts, or a reviewer wants changes.
+    /// It asks something, checks of its pull request failed, it has conflicts, or a reviewer wants changes.
     NeedsYou,
     /// Several of these came in quiet hours.
     Summary,
@@ -41,7 +41,7 @@ pub enum NoticeGroup {
     Finished,
     /// It failed or was cut off.
     Failed,
-    /// Its pull request needs somebody.
+    /// It asks something, or its pull request needs somebody.
     NeedsYou,
 }
 
@@ -147,6 +147,9 @@ fn ended(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)
 }
 
 fn needs_somebody(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
+    if before.question != after.question && after.question.is_some() {
+        return Some((NoticeKind::NeedsYou, "It asks whether to fetch submodules before it starts.".to_owned()));
+    }
     let of = |task: &TaskRecord| task.publication.as_ref().and_then(|publication| publication.pull_request.clone());
     let now = of(after)?;
     let then = of(before);
@@ -184,6 +187,15 @@ mod tests {
         let all = samples::one_of_each_phase();
         let events: Vec<_> = all.iter().filter_map(|after| told(&running, after)).collect();
         assert_eq!(events, [NoticeKind::Finished, NoticeKind::Failed, NoticeKind::Interrupted]);
+    }
+
+    #[test]
+    fn a_question_is_told_once() {
+        let mut asking = samples::queued();
+        let urls = vec![crate::names::RepositoryUrl::parse("/srv/other").expect("a URL")];
+        asking.question = Some(crate::task::Question { number: 2, urls, asked_at: samples::now() });
+        assert_eq!(told(&samples::preparing(), &asking), Some(NoticeKind::NeedsYou));
+        assert_eq!((told(&asking, &asking), told(&asking, &samples::queued())), (None, None));
     }
 
     #[test]

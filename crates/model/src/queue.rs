@@ -54,6 +54,8 @@ pub struct Waiting {
     pub queued_at: Timestamp,
     /// When it may begin at the earliest.
     pub not_before: Option<Timestamp>,
+    /// Whether its task asks something first.
+    pub asks: bool,
 }
 
 /// What an environment lets begin.
@@ -104,6 +106,8 @@ pub enum WaitsFor {
     Time,
     /// Whatever holds the whole queue.
     Hold,
+    /// Somebody to answer the task's question.
+    Answer,
 }
 
 /// Where a run is in the queue.
@@ -134,18 +138,20 @@ pub struct Plan {
 }
 
 /// When a run is expected to start, compared with others: as soon as there is room, at a known time, or not before somebody
-/// unpauses its environment.
+/// unpauses its environment or answers its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Start {
     WhenThereIsRoom,
     At(Timestamp),
     WhenUnpaused,
+    WhenAnswered,
 }
 
 /// Decides who begins.
 pub fn plan(mut waiting: Vec<Waiting>, mut room: Room, now: Timestamp) -> Plan {
     waiting.sort_by_cached_key(|run| {
         let start = match run.not_before {
+            _ if run.asks => Start::WhenAnswered,
             _ if room.limits.get(&run.env_id).is_some_and(|limit| limit.paused) => Start::WhenUnpaused,
             Some(time) if time > now => Start::At(time),
             Some(_) | None => Start::WhenThereIsRoom,
@@ -157,8 +163,10 @@ pub fn plan(mut waiting: Vec<Waiting>, mut room: Room, now: Timestamp) -> Plan {
     for run in waiting {
         let limit = room.limits.get(&run.env_id).copied().unwrap_or_default();
         let of_environment = room.running.entry(run.env_id).or_default();
-        let later = run.not_before.filter(|time| *time > now);
-        let waits_for = if let Some(time) = later {
+        let later = run.not_before.filter(|time| *time > now && !run.asks);
+        let waits_for = if run.asks {
+            Some(WaitsFor::Answer)
+        } else if let Some(time) = later {
             plan.look_again = Some(plan.look_again.map_or(time, |earliest| earliest.min(time)));
             Some(WaitsFor::Time)
         } else if room.hold.is_some() {
@@ -210,7 +218,7 @@ mod tests {
 
     fn run(n: u128, environment: u128, second: i64) -> Waiting {
         let (task_id, env_id) = (id(n), env(environment));
-        Waiting { task_id, env_id, priority: Priority::Normal, queued_at: at(second), not_before: None }
+        Waiting { task_id, env_id, priority: Priority::Normal, queued_at: at(second), not_before: None, asks: false }
     }
 
     fn room(most: usize) -> Room {
@@ -296,5 +304,16 @@ mod tests {
     fn priorities_are_words() {
         assert_eq!(Priority::parse("high"), Ok(Priority::High));
         assert_eq!(Priority::parse("urgent").expect_err("unknown").code, "priority_refused");
+    }
+
+    #[test]
+    fn a_run_whose_task_asks_waits_last_and_holds_up_nobody() {
+        let asking = Waiting { asks: true, priority: Priority::High, ..run(1, 1, 1) };
+        let room = Room { most: 1, ..Room::default() };
+        let plan = plan(vec![asking, run(2, 1, 2), run(3, 1, 3)], room, at(100));
+        assert_eq!(plan.begin, [id(2)]);
+        let waiting: Vec<_> = plan.wait.iter().map(|(task, place)| (number(*task), place.position, place.waits_for)).collect();
+        assert_eq!(waiting, [(3, 1, WaitsFor::Turn), (1, 2, WaitsFor::Answer)]);
+        assert_eq!(plan.look_again, None);
     }
 }

@@ -1,7 +1,8 @@
 //! Which submodules of a commit the host fetches, and from where. Pure.
 //!
 //! Whoever wrote the commit chose the addresses, and the host fetches with its owner's credentials: so only what is on the host of
-//! the environment's own repository is fetched, by the same transport. Everything else is left empty, with the reason.
+//! the environment's own repository is fetched, by the same transport, and only from URLs that the owner trusts ([`Sources`]).
+//! Everything else is left empty, with the reason.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,81 @@ use crate::names::RepositoryUrl;
 
 /// More than repositories have. The rest is left empty.
 const MOST: usize = 64;
+
+/// URLs that the owner trusts: those in the `.gitmodules` of trusted branches, and those that a person allowed.
+///
+/// What is compared is what a URL means, and what is fetched is the URL as it was trusted: another spelling of it decides nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sources(BTreeMap<String, RepositoryUrl>);
+
+impl Sources {
+    /// Trusts every URL of a `.gitmodules`. `config` and `origin` are as for [`submodules`].
+    pub fn trust_all(&mut self, config: &str, origin: &RepositoryUrl) {
+        for url in urls_by_path(config).into_values() {
+            if let Ok(url) = resolve(origin, url) {
+                self.trust(url);
+            }
+        }
+    }
+
+    /// Trusts a URL.
+    pub fn trust(&mut self, url: RepositoryUrl) {
+        self.0.entry(canonical(&url)).or_insert(url);
+    }
+
+    /// The trusted URL that means the same.
+    pub fn get(&self, url: &RepositoryUrl) -> Option<&RepositoryUrl> {
+        self.0.get(&canonical(url))
+    }
+}
+
+/// A form of a URL that is the same for URLs that mean the same: the scheme and the host in lower case, no default port, no `.` and
+/// `..`, no slash or `.git` at the end.
+pub fn canonical(url: &RepositoryUrl) -> String {
+    let text = url.as_str();
+    let (head, path) = match text.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+            let scheme = scheme.to_ascii_lowercase();
+            let host = host.to_ascii_lowercase();
+            let port = match scheme.as_str() {
+                "https" => ":443",
+                "http" => ":80",
+                "git" => ":9418",
+                "ssh" | "git+ssh" | "ssh+git" => ":22",
+                _ => "",
+            };
+            let host = if port.is_empty() { &host } else { host.strip_suffix(port).unwrap_or(&host) };
+            if scheme == "file" { (String::new(), path) } else { (format!("{scheme}://{user}@{host}"), path) }
+        }
+        None if text.starts_with('/') => (String::new(), text),
+        None => {
+            let (authority, path) = text.split_once(':').unwrap_or((text, ""));
+            let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
+            // A path from the home of the user, unless it begins with a slash.
+            let from = if path.starts_with('/') { "" } else { "~" };
+            (format!("{user}@{}:{from}", host.to_ascii_lowercase()), path)
+        }
+    };
+    let mut parts: Vec<&str> = vec![];
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    let path = parts.join("/");
+    format!("{head}/{}", path.strip_suffix(".git").filter(|name| !name.is_empty() && !name.ends_with('/')).unwrap_or(&path))
+}
+
+/// A URL that a stranger chose, as people are shown it: what is neither a letter, a digit nor a mark of ASCII is named by its code.
+pub fn visible(url: &RepositoryUrl) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ';
+    let shown = url.as_str().chars().map(|c| if is_plain(c) { c.to_string() } else { format!("<U+{:04X}>", u32::from(c)) });
+    shown.collect()
+}
 
 /// A submodule of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +210,54 @@ mod tests {
         ] {
             assert_eq!(source(origin, url).as_deref(), Ok(expected), "{origin} {url}");
         }
+    }
+
+    #[test]
+    fn urls_that_mean_the_same_are_the_same() {
+        let canonical = |text: &str| canonical(&RepositoryUrl::parse(text).expect(text));
+        for (one, other) in [
+            ("https://x.org/o/r.git", "https://X.ORG:443/o/./r/"),
+            ("https://x.org/o/r", "https://x.org/o/p/../r.git"),
+            ("http://x.org/r", "http://x.org:80//r"),
+            ("ssh://git@x.org/r", "ssh://git@x.org:22/r.git"),
+            ("git@x.org:o/r", "git@X.org:o/r.git/"),
+            ("/srv/r", "/srv/x/../r.git/"),
+            ("/srv/r", "file:///srv/r"),
+        ] {
+            assert_eq!(canonical(one), canonical(other), "{one} {other}");
+        }
+        for (one, other) in [
+            ("https://x.org/o/r", "https://x.org/o/R"),
+            ("https://x.org/o/r", "https://x.org:8443/o/r"),
+            ("https://x.org/o/r", "http://x.org/o/r"),
+            ("https://x.org/o/r", "https://me@x.org/o/r"),
+            ("https://x.org/o/r", "https://x.org/o/%72"),
+            ("https://x.org/o/r", "https://x.org/o/r2"),
+            ("https://x.org/o/r", "https://x.org/o/../r"),
+            ("git@x.org:o/r", "git@x.org:/o/r"),
+            ("git@x.org:o/r", "ssh://git@x.org/o/r"),
+            ("/srv/r", "/srv/r/.git"),
+        ] {
+            assert_ne!(canonical(one), canonical(other), "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn what_is_fetched_is_spelled_as_it_was_trusted() {
+        let url = |text: &str| RepositoryUrl::parse(text).expect("a URL");
+        let mut sources = Sources::default();
+        sources.trust_all(
+            "submodule.a.path\nlibs/a\0submodule.a.url\n../s.git\0submodule.b.path\nb\0submodule.b.url\nhttps://y.org/x\0",
+            &url("/srv/r"),
+        );
+        assert_eq!(sources.get(&url("/srv/link/../s")), Some(&url("/srv/s.git")));
+        assert_eq!((sources.get(&url("/srv/t")), sources.get(&url("https://y.org/x"))), (None, None));
+    }
+
+    #[test]
+    fn a_url_of_a_stranger_hides_nothing() {
+        let url = RepositoryUrl::parse("/srv/a\u{202e}b\u{200b} \u{e4}").expect("a URL");
+        assert_eq!(visible(&url), "/srv/a<U+202E>b<U+200B> \u{e4}");
     }
 
     #[test]

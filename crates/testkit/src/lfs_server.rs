@@ -1,4 +1,5 @@
 //! A git-lfs server on the loopback that records every request: to prove which one was asked, and that another was not.
+//! It checks no credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -164,6 +164,7 @@ mod tests {
         post /api/v1/gc
         post /api/v1/sign-in-links
         post /api/v1/tasks
+        post /api/v1/tasks/{task_id}/answer
         post /api/v1/tasks/{task_id}/archive
         post /api/v1/tasks/{task_id}/continue
         post /api/v1/tasks/{task_id}/feedback

@@ -22,7 +22,7 @@ use crate::{ids, printer, sse};
 
 pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
     match command {
-        EnvCommand::Add { url, default_branch, name, variables, secrets, container, runs, forge } => {
+        EnvCommand::Add { url, default_branch, name, variables, secrets, container, runs, forge, sources } => {
             let new = CreateEnvironment {
                 repo_url: absolute(url),
                 default_branch: default_branch.clone(),
@@ -32,6 +32,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
                 container: env_values::container(container)?,
                 runs: env_values::runs(runs)?,
                 forge: env_values::forge(forge)?,
+                sources: env_values::sources(sources),
             };
             let added = add(client, &new).await?;
             if json {
@@ -45,7 +46,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
             let id = ids::environment(client, env).await?;
             show(&client.get(&format!("/api/v1/envs/{id}")).await?, json)?;
         }
-        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container, runs, forge } => {
+        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container, runs, forge, sources } => {
             let id = ids::environment(client, env).await?;
             let mut changed: BTreeMap<_, _> = forgotten.iter().map(|name| (name.clone(), None)).collect();
             changed.extend(env_values::secrets(secrets)?.into_iter().map(|(name, value)| (name, Some(value))));
@@ -57,6 +58,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
                 container: env_values::container(container)?,
                 runs: env_values::runs(runs)?,
                 forge: env_values::forge(forge)?,
+                sources: env_values::sources(sources),
             };
             show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
         }
@@ -199,8 +201,11 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
     for name in &env.secrets {
         printer::line(format!("{:<11} {name} (secret)", "variable"));
     }
+    let sources = env_values::shown_sources(&env.sources);
     let forge = env_values::shown_forge(&env.forge, env.has_forge_token);
-    for (name, value) in env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)).chain(forge) {
+    for (name, value) in
+        env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)).chain(forge).chain(sources)
+    {
         printer::line(format!("{name:<11} {value}"));
     }
     if let Some(at) = env.fetch.ended_at {

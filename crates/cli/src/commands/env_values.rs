@@ -11,9 +11,11 @@ use model::forge::{EditForge, ForgeSettings};
 use model::policy::{EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
+use model::sources::{EditSources, SourceSettings};
+use model::submodule::visible;
 
 use super::USAGE;
-use crate::args::{ContainerArguments, ForgeArguments, RunsArguments, SecretArguments};
+use crate::args::{ContainerArguments, ForgeArguments, RunsArguments, SecretArguments, SourcesArguments};
 
 /// The word that takes back what was set before.
 const DEFAULT: &str = "default";
@@ -129,6 +131,23 @@ pub(super) fn forge(asked: &ForgeArguments) -> Result<Option<EditForge>, Problem
         token,
     };
     Ok(Some(edit).filter(|edit| *edit != EditForge::default()))
+}
+
+/// What is to be changed of the submodules that are fetched without asking, if anything is.
+pub(super) fn sources(asked: &SourcesArguments) -> Option<EditSources> {
+    let all = |texts: &[String]| match texts {
+        [] => None,
+        [only] if only == DEFAULT => Some(vec![]),
+        texts => Some(texts.to_vec()),
+    };
+    let edit = EditSources { trusted_branches: all(&asked.trusted_branches), allowed_urls: all(&asked.allowed_urls) };
+    Some(edit).filter(|edit| *edit != EditSources::default())
+}
+
+/// Which submodules are fetched without asking besides those of the default branch, for people.
+pub(super) fn shown_sources(sources: &SourceSettings) -> Vec<(&'static str, String)> {
+    let branches = sources.trusted_branches.iter().map(|branch| ("trusted", format!("submodules of {}", branch.as_str())));
+    branches.chain(sources.allowed_urls.iter().map(|url| ("allowed", format!("submodules from {}", visible(url))))).collect()
 }
 
 /// What an environment says of its forge besides the defaults, for people.

@@ -16,6 +16,7 @@ mod service;
 mod sign_in;
 mod status;
 mod task;
+pub(crate) mod task_answer;
 mod task_diff;
 mod task_home;
 mod task_publish;

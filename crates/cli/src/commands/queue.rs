@@ -52,6 +52,7 @@ pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem
 /// What a run waits for, for people.
 pub(super) fn reason(place: &QueuePlace) -> String {
     match place.waits_for {
+        WaitsFor::Answer => "your answer".to_owned(),
         WaitsFor::Turn => "its turn".to_owned(),
         WaitsFor::EnvironmentLimit => "another run of its environment".to_owned(),
         WaitsFor::EnvironmentPaused => "its environment, which is paused".to_owned(),

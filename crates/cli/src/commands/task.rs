@@ -12,7 +12,7 @@ use model::problem::{Problem, ProblemKind};
 use model::task::UpdateStrategy;
 use reqwest::Method;
 
-use super::{USAGE, queue, task_diff, task_home, task_publish, task_show, task_update, trash};
+use super::{USAGE, queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
 use crate::args::{PromptArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
@@ -66,6 +66,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         }
         TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, json).await,
+        TaskCommand::Answer(asked) => task_answer::answer(client, asked, json).await,
         TaskCommand::Stop { task } => stop(client, task, json).await,
         TaskCommand::Archive { tasks } => archive(client, tasks, "archive", json).await,
         TaskCommand::Unarchive { tasks } => archive(client, tasks, "unarchive", json).await,
@@ -105,7 +106,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
     }
 }
 
-async fn view(client: &Client, id: &str) -> Result<TaskView, Problem> {
+pub(super) async fn view(client: &Client, id: &str) -> Result<TaskView, Problem> {
     client.get(&format!("/api/v1/tasks/{id}")).await
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn list(
     let rows = page.items.iter().map(|task| {
         let mut row = vec![
             Cell::plain(&task.meta.task_id.to_string()[..length]),
-            Cell::status(task.meta.status.as_str()),
+            if task.meta.question.is_some() { Cell::plain("needs answer") } else { Cell::status(task.meta.status.as_str()) },
             Cell::plain(task.env_name.as_ref().map_or("-", |name| name.as_str())),
             Cell::plain(task.meta.runs.len().to_string()),
             Cell::plain(task.meta.created_at.strftime("%Y-%m-%d %H:%M").to_string()),
@@ -109,7 +109,9 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
         let (from, to) = (update.from_base.short(), update.to_base.short());
         printer::line(format!("{:<8} after run {}: {word}, from {from} to {to}", "updated", update.after_run.0));
     }
-    if let Some(place) = &task.queue {
+    if let Some(question) = &meta.question {
+        super::task_answer::lines(question, &id.to_string()).iter().for_each(printer::line);
+    } else if let Some(place) = &task.queue {
         printer::line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));
     }
     if let Some(activity) = &task.activity {

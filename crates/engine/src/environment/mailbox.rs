@@ -14,6 +14,7 @@ use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, Title};
 use model::policy::RunPolicy;
 use model::problem::{Problem, ProblemKind};
+use model::sources::SourceSettings;
 use model::task::TaskRequest;
 
 use super::EnvironmentSlot;
@@ -46,6 +47,7 @@ impl Inner {
             container: ContainerSettings::default().edited(new.container.unwrap_or_default())?,
             runs: RunPolicy::default().edited(&new.runs.unwrap_or_default())?,
             forge: ForgeSettings::default(),
+            sources: SourceSettings::default().edited(&new.sources.unwrap_or_default())?,
             forge_token: None,
             created_at: now,
             updated_at: now,
@@ -87,6 +89,9 @@ impl Inner {
         if let Some(forge) = edit.forge {
             change_forge(&mut record, forge)?;
         }
+        if let Some(sources) = edit.sources {
+            record.sources = std::mem::take(&mut record.sources).edited(&sources)?;
+        }
         if let Some(branch) = edit.default_branch {
             let branch = BranchName::parse(&branch)?;
             // What was never cloned is told by the next try.
@@ -104,6 +109,18 @@ impl Inner {
         slot.follow_default_branch().await.map_err(Problem::internal)?;
         self.publish_environment(slot);
         self.queue.look();
+        Ok(())
+    }
+
+    /// Remembers that submodules may be fetched from these URLs.
+    pub(crate) async fn allow_sources(&self, slot: &EnvironmentSlot, urls: &[RepositoryUrl]) -> Result<(), Problem> {
+        let _turn = slot.turn.lock().await;
+        let mut record = EnvironmentRecord::clone(&slot.record());
+        record.sources.allow(urls);
+        record.updated_at = Timestamp::now();
+        self.write_environment(&record).await?;
+        slot.replace(record);
+        self.publish_environment(slot);
         Ok(())
     }
 

@@ -93,6 +93,7 @@ mod tests {
             container: ContainerSettings::default(),
             runs: model::policy::RunPolicy::default(),
             forge: model::forge::ForgeSettings::default(),
+            sources: model::sources::SourceSettings::default(),
             forge_token: None,
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,

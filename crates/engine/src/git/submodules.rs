@@ -1,27 +1,118 @@
 //! Submodules in a new worktree: their files are there to read, where the host may fetch them.
 //!
+//! Anyone who can push a branch, and every agent, can name any URL in a `.gitmodules`. Invariant: nothing is fetched from a URL that is
+//! neither in a branch that the owner trusts nor was allowed by a person.
+//!
 //! Each is fetched into a repository of its own that is thrown away, and its files are written without one, so that no git ever
 //! finds a repository in a worktree. For when the worktree is being made and no agent has seen it yet.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use model::ids::ObjectId;
 use model::names::RepositoryUrl;
-use model::submodule::{Submodule, submodules};
+use model::sources::SourceSettings;
+use model::submodule::{Sources, Submodule, canonical, submodules, visible};
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
 use super::large_files::download;
-use super::program::{LONG, Place, answer};
+use super::mirror::{Mirror, is_task_branch};
+use super::program::{LONG, Place, answer, branch_ref};
 use super::staging::gitlinks_in;
 use super::worktree::{Worktree, WorktreeError};
 use crate::durable;
-use crate::exec::{RunProgramError, Stdout};
+use crate::exec::{RunProgramError, Stdin, Stdout};
 
 /// The list of those whose files are there.
 const LIST: &str = "codex-orchestrator-submodules";
 
 /// More than a `.gitmodules` has.
 const CONFIG_LIMIT_BYTES: usize = 1 << 20;
+
+/// The most different `.gitmodules` of trusted branches that are read.
+const MOST_CONFIGS: usize = 100;
+
+/// The submodules of a commit, each with the commit that is recorded for it.
+type Found = Vec<(Submodule, String)>;
+
+fn not_allowed(url: &RepositoryUrl) -> String {
+    format!("`{}` is in no trusted branch's `.gitmodules`, and nobody allowed it", visible(url))
+}
+
+impl Mirror {
+    /// The URLs that submodules are fetched from without asking: those of the default branch, those of the branches that the owner
+    /// trusts, and those that somebody allowed.
+    pub async fn trusted_sources(&self, settings: &SourceSettings) -> Result<Sources, RunProgramError> {
+        let mut sources = Sources::default();
+        let Some(origin) = self.origin().await? else { return Ok(sources) };
+        let listed = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(refname)", "refs/heads/"]);
+        let listed = answer(listed).await?;
+        let is_trusted = |name: &&str| {
+            let branch = name.strip_prefix("refs/heads/").unwrap_or_default();
+            !is_task_branch(branch) && settings.trusted_branches.iter().any(|pattern| pattern.matches(branch))
+        };
+        let default = branch_ref(&self.default_branch().await?);
+        let branches = std::iter::once(default.as_str()).chain(listed.lines().filter(is_trusted));
+        let asked: Vec<_> = branches.map(|branch| format!("{branch}:.gitmodules\n")).collect();
+        let blobs =
+            self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objecttype) %(objectname)"]);
+        let blobs = answer(blobs.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
+        let mut seen = BTreeSet::new();
+        for blob in blobs.lines().filter_map(|line| line.strip_prefix("blob ")) {
+            if seen.insert(blob) && seen.len() <= MOST_CONFIGS {
+                match self.gitmodules(blob).await {
+                    Ok(config) => sources.trust_all(&config, &origin),
+                    Err(error) => tracing::warn!(%error, "a `.gitmodules` of a trusted branch cannot be read"),
+                }
+            }
+        }
+        settings.allowed_urls.iter().cloned().for_each(|url| sources.trust(url));
+        Ok(sources)
+    }
+
+    /// The URLs of a commit's submodules that could be fetched, and that nobody trusts yet.
+    pub async fn untrusted_urls(&self, commit: &ObjectId, sources: &Sources) -> Result<Vec<RepositoryUrl>, RunProgramError> {
+        let Ok(found) = self.submodules_of(commit).await? else { return Ok(vec![]) };
+        let urls = found.into_iter().filter_map(|(submodule, _)| submodule.source.ok()).filter(|url| sources.get(url).is_none());
+        let urls: BTreeMap<_, _> = urls.map(|url| (canonical(&url), url)).collect();
+        Ok(urls.into_values().collect())
+    }
+
+    /// The submodules of a commit. The inner error says why they cannot be known.
+    async fn submodules_of(&self, commit: &ObjectId) -> Result<Result<Found, String>, RunProgramError> {
+        let place = || Place::Mirror(self.path());
+        let modules = format!("{commit}:.gitmodules");
+        if !self.git().command(place()).args(["cat-file", "-e", &modules]).run().await?.status.success() {
+            return Ok(Ok(vec![]));
+        }
+        let config = match self.gitmodules(&modules).await {
+            Ok(config) => config,
+            Err(error) => return Ok(Err(format!("`.gitmodules` cannot be read: {error}"))),
+        };
+        let Some(origin) = self.origin().await? else { return Ok(Ok(vec![])) };
+        let listed = self.git().command(place()).args(["ls-tree", "-r", "-z", "--full-tree", commit.as_str()]);
+        let gitlinks = gitlinks_in(listed).await?;
+        let found = submodules(&config, &origin, gitlinks.keys().map(String::as_str));
+        let with_commit = |submodule: Submodule| {
+            let commit = gitlinks.get(&submodule.path).cloned().unwrap_or_default();
+            (submodule, commit)
+        };
+        Ok(Ok(found.into_iter().map(with_commit).collect()))
+    }
+
+    /// The settings in a `.gitmodules`. It includes no other file.
+    async fn gitmodules(&self, blob: &str) -> Result<String, RunProgramError> {
+        let config = self.git().command(Place::Mirror(self.path()));
+        let config = config.args(["config", "--blob", blob, "--no-includes", "-z", "--list"]);
+        Ok(config.stdout(Stdout::Capture { max: CONFIG_LIMIT_BYTES }).run_ok().await?.text())
+    }
+
+    async fn origin(&self) -> Result<Option<RepositoryUrl>, RunProgramError> {
+        let origin = self.git().command(Place::Mirror(self.path())).args(["config", "--get", "remote.origin.url"]);
+        Ok(RepositoryUrl::parse(&answer(origin).await?).ok())
+    }
+}
 
 impl Worktree {
     /// The submodules whose files the host put there.
@@ -30,32 +121,27 @@ impl Worktree {
     }
 
     /// Fetches what may be fetched. Returns what a reader should know; none of it fails the worktree but being cancelled.
-    pub(super) async fn fetch_submodules(&self, cancel: &CancellationToken) -> Result<Vec<String>, WorktreeError> {
-        let git = self.mirror.git();
-        let modules = format!("{}:.gitmodules", self.base);
-        let place = || Place::Mirror(self.mirror.path());
-        if !git.command(place()).args(["cat-file", "-e", &modules]).run().await?.status.success() {
+    pub(super) async fn fetch_submodules(
+        &self,
+        sources: &Sources,
+        cancel: &CancellationToken,
+    ) -> Result<Vec<String>, WorktreeError> {
+        let found = match self.mirror.submodules_of(&self.base).await? {
+            Ok(found) => found,
+            Err(why) => return Ok(vec![format!("submodules are empty: {why}")]),
+        };
+        if found.is_empty() {
             return Ok(vec![]);
         }
-        let config = git.command(place()).args(["config", "--blob", &modules, "-z", "--list"]);
-        let config = config.stdout(Stdout::Capture { max: CONFIG_LIMIT_BYTES }).run_ok().await;
-        let config = match config {
-            Ok(config) => config.text(),
-            Err(error) => return Ok(vec![format!("submodules are empty: `.gitmodules` cannot be read: {error}")]),
-        };
-        let origin = answer(git.command(place()).args(["config", "--get", "remote.origin.url"])).await?;
-        let Ok(origin) = RepositoryUrl::parse(&origin) else { return Ok(vec![]) };
-        let listed = git.command(place()).args(["ls-tree", "-r", "-z", "--full-tree", self.base.as_str()]);
-        let gitlinks = gitlinks_in(listed).await?;
         let (mut notes, mut fetched) = (vec![], vec![]);
-        for Submodule { path, source } in submodules(&config, &origin, gitlinks.keys().map(String::as_str)) {
-            let commit = gitlinks.get(&path).map(String::as_str).unwrap_or_default();
-            let outcome = match source {
-                Ok(url) => self.fetch_submodule(&path, &url, commit, cancel).await,
+        for (Submodule { path, source }, commit) in found {
+            let trusted = source.and_then(|url| sources.get(&url).cloned().ok_or_else(|| not_allowed(&url)));
+            let outcome = match trusted {
+                Ok(url) => self.fetch_submodule(&path, &url, &commit, cancel).await,
                 Err(why) => Err(why),
             };
             if cancel.is_cancelled() {
-                return Err(RunProgramError::Cancelled { program: git.tool().to_string() }.into());
+                return Err(RunProgramError::Cancelled { program: self.mirror.git().tool().to_string() }.into());
             }
             match outcome {
                 Ok(()) => {

@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use model::ids::ObjectId;
+use model::submodule::Sources;
 use tokio_util::sync::CancellationToken;
 
 use super::admin;
@@ -119,9 +120,11 @@ impl Worktree {
 
 impl Mirror {
     /// Makes sure that there is a complete worktree: one that is complete is put in order, one that is half made is made anew.
+    /// Submodules are fetched from `sources`, and others stay empty.
     pub async fn ensure_worktree(
         &self,
         spec: WorktreeSpec<'_>,
+        sources: &Sources,
         progress: OnProgress<'_>,
         cancel: CancellationToken,
     ) -> Result<Worktree, WorktreeError> {
@@ -141,7 +144,7 @@ impl Mirror {
         let tip = self.resolve_branch(spec.branch).await?;
         let large_files = self.fetch_large_files(tip.as_ref().unwrap_or(spec.base), &cancel).await?;
         worktree.check_out(progress, cancel.clone()).await?;
-        let mut notes = worktree.fetch_submodules(&cancel).await?;
+        let mut notes = worktree.fetch_submodules(sources, &cancel).await?;
         notes.extend(large_files);
         admin::put_list(&worktree.admin, NOTES, &notes)?;
         crash::point(CrashPoint::WorktreeCheckedOut);

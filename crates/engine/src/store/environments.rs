@@ -157,6 +157,7 @@ mod tests {
             container: ContainerSettings { memory: Some("4g".to_owned()), ..ContainerSettings::default() },
             runs: model::policy::RunPolicy { retries: 2, ..Default::default() },
             forge: model::forge::ForgeSettings { kind: Some(model::forge::ForgeKind::GitLab), ..Default::default() },
+            sources: model::sources::SourceSettings::default(),
             forge_token: Some(Secret::new("glpat-hunter")),
             created_at: jiff::Timestamp::UNIX_EPOCH,
             updated_at: jiff::Timestamp::UNIX_EPOCH,

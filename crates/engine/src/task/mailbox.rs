@@ -47,6 +47,7 @@ impl Inner {
                 | TaskRequest::RemoveFollowUp(_)
                 | TaskRequest::Continue
                 | TaskRequest::Retry(_)
+                | TaskRequest::Answer(..)
                 | TaskRequest::Publish(..)
                 | TaskRequest::See
                 | TaskRequest::Archive

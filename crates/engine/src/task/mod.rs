@@ -4,11 +4,13 @@
 //! * [`mailbox`]: decide → record → effects, one event of a task at a time.
 //! * [`create`], [`list`], [`read`], [`take_home`]: what the API asks besides.
 //! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects, each an *ensure*; results come back as events.
+//! * [`answer`]: what a task asks before its run can start, and what a person answers.
 //! * [`update`]: the branch is brought up to its base between two runs.
 //!
 //! Invariant: no effect is performed that the record on disk does not already account for.
 
 mod activity;
+mod answer;
 mod contained;
 mod create;
 mod finish;

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use model::api::{FeedEvent, Progress};
 use model::ids::{Attempt, ObjectId};
-use model::names::BranchName;
+use model::names::{BranchName, RepositoryUrl};
 use model::run::RunError;
+use model::submodule::{Sources, canonical};
 use model::task::{TaskEvent, TaskRecord, with_summary};
 use tokio_util::sync::CancellationToken;
 
@@ -19,6 +20,14 @@ use crate::engine::{Inner, blocking};
 use crate::environment::fetch_failed;
 use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
 use crate::keeper::RunFiles;
+
+/// What came of a preparation.
+enum Prepared {
+    /// The worktree stands at this commit.
+    Ready(ObjectId),
+    /// It would have submodules from URLs that nobody trusts yet.
+    Asks(Vec<RepositoryUrl>),
+}
 
 impl Inner {
     pub(super) async fn prepare(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
@@ -31,13 +40,14 @@ impl Inner {
         }
         crash::point(CrashPoint::Prepared);
         let event = match prepared {
-            Ok(base_sha) => TaskEvent::Prepared { attempt, base_sha },
+            Ok(Prepared::Ready(base_sha)) => TaskEvent::Prepared { attempt, base_sha },
+            Ok(Prepared::Asks(urls)) => TaskEvent::Asked { attempt, urls },
             Err(error) => TaskEvent::PreparationFailed { attempt, error },
         };
         self.post(slot, event).await;
     }
 
-    async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
+    async fn prepared(self: &Arc<Self>, slot: &Arc<TaskSlot>, cancel: &CancellationToken) -> Result<Prepared, RunError> {
         let mirror = self.mirror_of(slot.env_id)?;
         self.check_ended(slot).await;
         self.finish_update(slot).await?;
@@ -60,7 +70,15 @@ impl Inner {
         };
         let path = self.home.layout.worktree(slot.id);
         let spec = WorktreeSpec { path: &path, branch: branch.as_str(), base: &base };
-        let worktree = mirror.ensure_worktree(spec, &progress, cancel.clone()).await.map_err(|error| {
+        let sources = self.sources_of(&mirror, slot).await?;
+        if mirror.find_worktree(spec.path, spec.branch).map_err(|error| unreadable(&error))?.is_none() {
+            let mut urls = mirror.untrusted_urls(&base, &sources).await.map_err(|error| unreadable(&error))?;
+            urls.retain(|url| !task.skipped_urls.iter().any(|skipped| canonical(skipped) == canonical(url)));
+            if !urls.is_empty() {
+                return Ok(Prepared::Asks(urls));
+            }
+        }
+        let worktree = mirror.ensure_worktree(spec, &sources, &progress, cancel.clone()).await.map_err(|error| {
             RunError::new("worktree_failed", format!("the worktree could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
         })?;
@@ -73,7 +91,14 @@ impl Inner {
         self.check_images(&task).await?;
         self.write_prompt(&task).await?;
         mirror.sync().await.map_err(|error| not_synced(&error))?;
-        Ok(base)
+        Ok(Prepared::Ready(base))
+    }
+
+    /// From where submodules are fetched without asking, as the environment and its mirror are now.
+    async fn sources_of(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Sources, RunError> {
+        let Some(environment) = self.environments.get(slot.env_id) else { return Ok(Sources::default()) };
+        environment.follow_default_branch().await.map_err(|error| unreadable(&error))?;
+        mirror.trusted_sources(&environment.record().sources).await.map_err(|error| unreadable(&error))
     }
 
     fn preparation_progressed(&self, slot: &TaskSlot, step: &git::Progress) {
@@ -85,7 +110,9 @@ impl Inner {
     /// The commit that the task's ref names now, after a fetch that began after the task was asked for.
     async fn newest_base(&self, mirror: &Mirror, slot: &TaskSlot, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
         let task = slot.record();
-        let ticket = slot.asked().unwrap_or_else(|| mirror.fetch_ticket());
+        // What was put back into the queue may have waited there for days.
+        let asked = slot.asked().filter(|_| task.last_run().attempt == Attempt::FIRST);
+        let ticket = asked.unwrap_or_else(|| mirror.fetch_ticket());
         let mut steps = mirror.fetch_progress();
         let mut fetch = pin!(mirror.fetch_since(ticket, self.config.fetch_time_limit, self.cancel.clone()));
         let mut last = u8::MAX;
@@ -102,8 +129,6 @@ impl Inner {
             }
         }
         slot.set_progress(None);
-        let unreadable =
-            |error: &dyn std::fmt::Display| RunError::new("mirror_unreadable", format!("the mirror cannot be read: {error}"));
         let found = mirror.resolve_ref(task.git_ref.as_str()).await.map_err(|error| unreadable(&error))?;
         if let Some(found) = found {
             return Ok(found);
@@ -145,6 +170,10 @@ impl Inner {
         let request = SnapshotRequest { message, author: &Signature::default() };
         worktree.snapshot(request).await.map_err(|error| failed(&error))
     }
+}
+
+fn unreadable(error: &dyn std::fmt::Display) -> RunError {
+    RunError::new("mirror_unreadable", format!("the mirror cannot be read: {error}"))
 }
 
 fn not_synced(error: &std::io::Error) -> RunError {

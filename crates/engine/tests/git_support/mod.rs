@@ -16,6 +16,7 @@ use engine::git::{
     SnapshotRequest, Worktree, WorktreeError, WorktreeSpec,
 };
 use model::ids::ObjectId;
+use model::submodule::Sources;
 use testkit::upstream::{Upstream, environment};
 use tokio_util::sync::CancellationToken;
 
@@ -69,7 +70,7 @@ impl Bench {
         let base = self.mirror.resolve_ref(start).await.expect("git answers").expect("there is such a branch");
         let branch = branch(task);
         let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
-        self.mirror.ensure_worktree(spec, &quiet, CancellationToken::new()).await
+        self.mirror.ensure_worktree(spec, &Sources::default(), &quiet, CancellationToken::new()).await
     }
 
     /// The worktree of a task, on `codex/<task>`, from `main`.

@@ -6,10 +6,12 @@ use jiff::Timestamp;
 
 use super::next::go_on;
 use super::publish::{PublicationEvent, published};
+use super::question::ask;
 use super::record::TaskRecord;
 use super::request::never_ran;
 use super::update::Update;
 use crate::ids::{Attempt, ObjectId, ThreadId};
+use crate::names::RepositoryUrl;
 use crate::policy::RunPolicy;
 use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 
@@ -27,6 +29,13 @@ pub enum TaskEvent {
         attempt: Attempt,
         /// The commit the task starts from.
         base_sha: ObjectId,
+    },
+    /// The worktree would have submodules that nobody allowed to fetch yet.
+    Asked {
+        /// The try this is about.
+        attempt: Attempt,
+        /// From where.
+        urls: Vec<RepositoryUrl>,
     },
     /// The worktree or the worker could not be made ready, or it was stopped meanwhile.
     PreparationFailed {
@@ -168,6 +177,11 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
                 RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return nothing,
             }
         }
+        TaskEvent::Asked { attempt, urls } if fits(attempt) => match record.last_run().phase {
+            RunPhase::Preparing => ask(&mut record, urls, now),
+            RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
+            RunPhase::Queued | RunPhase::Running | RunPhase::Ended(_) => return nothing,
+        },
         TaskEvent::PreparationFailed { attempt, error } if fits(attempt) => match record.last_run().phase {
             RunPhase::Stopping => end(&mut record, never_ran(now), policy, now),
             RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Ended(_) => {
@@ -215,6 +229,7 @@ pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Time
         }
         TaskEvent::Dequeued { .. }
         | TaskEvent::Prepared { .. }
+        | TaskEvent::Asked { .. }
         | TaskEvent::PreparationFailed { .. }
         | TaskEvent::PreparationLost { .. }
         | TaskEvent::SessionLost { .. }

@@ -3,14 +3,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{TaskRecord, TaskStatus};
+use super::record::TaskRecord;
+use super::status::TaskStatus;
 use crate::publication::PullRequestState;
 
 /// What a task is to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskGroup {
-    /// It failed or was cut off, finished unseen, could not be published, or its pull request has red checks, conflicts or
+    /// It asks something, failed or was cut off, finished unseen, could not be published, or its pull request has red checks, conflicts or
     /// wishes for changes.
     NeedsYou,
     /// A run is under way, or the task is on its way out.
@@ -28,6 +29,7 @@ impl TaskGroup {
     /// Where this task is.
     pub fn of(task: &TaskRecord) -> Self {
         match task.status() {
+            TaskStatus::Queued if task.question.is_some() => Self::NeedsYou,
             TaskStatus::Queued => Self::Queued,
             TaskStatus::Preparing | TaskStatus::Running | TaskStatus::Stopping | TaskStatus::Removing => Self::Running,
             TaskStatus::Failed | TaskStatus::Interrupted => Self::NeedsYou,

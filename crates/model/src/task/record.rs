@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::question::Question;
+use super::status::TaskStatus;
 use super::update::Update;
 use crate::codex::Usage;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
@@ -14,7 +16,7 @@ use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
 use crate::policy::is_zero;
 use crate::publication::Publication;
 use crate::queue::Priority;
-use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord, RunStatus};
+use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord};
 
 /// What is asked of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +127,10 @@ pub struct TaskRecord {
     pub archived_at: Option<Timestamp>,
     /// When its branch was brought up to its base, oldest first.
     pub updates: Vec<Update>,
+    /// What it asks before its run can start.
+    pub question: Option<Question>,
+    /// Submodule URLs that a person decided not to fetch for it.
+    pub skipped_urls: Vec<RepositoryUrl>,
     /// The key under which its creation may be asked for again.
     pub idempotency_key: Option<String>,
     /// Fields that another version wrote.
@@ -153,6 +159,8 @@ impl TaskRecord {
             seen_run: 0,
             archived_at: None,
             updates: vec![],
+            question: None,
+            skipped_urls: vec![],
             idempotency_key: new.idempotency_key,
             extra: Map::new(),
         }
@@ -259,62 +267,6 @@ fn queued(
     }
 }
 
-/// The status of a task.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the contract's own and defined there")]
-pub enum TaskStatus {
-    Queued,
-    Preparing,
-    Running,
-    Stopping,
-    Completed,
-    Failed,
-    Stopped,
-    Interrupted,
-    Removing,
-}
-
-impl TaskStatus {
-    /// Whether a run of the task is under way or about to be.
-    pub fn is_active(self) -> bool {
-        match self {
-            Self::Queued | Self::Preparing | Self::Running | Self::Stopping => true,
-            Self::Completed | Self::Failed | Self::Stopped | Self::Interrupted | Self::Removing => false,
-        }
-    }
-
-    /// The word of the contract.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Queued => "queued",
-            Self::Preparing => "preparing",
-            Self::Running => "running",
-            Self::Stopping => "stopping",
-            Self::Completed => "completed",
-            Self::Failed => "failed",
-            Self::Stopped => "stopped",
-            Self::Interrupted => "interrupted",
-            Self::Removing => "removing",
-        }
-    }
-}
-
-impl From<RunStatus> for TaskStatus {
-    fn from(status: RunStatus) -> Self {
-        match status {
-            RunStatus::Queued => Self::Queued,
-            RunStatus::Preparing => Self::Preparing,
-            RunStatus::Running => Self::Running,
-            RunStatus::Stopping => Self::Stopping,
-            RunStatus::Completed => Self::Completed,
-            RunStatus::Failed => Self::Failed,
-            RunStatus::Stopped => Self::Stopped,
-            RunStatus::Interrupted => Self::Interrupted,
-        }
-    }
-}
-
 /// A task as `meta.json` and the API spell it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = TaskMeta)]
@@ -369,6 +321,13 @@ pub struct TaskFile {
     /// When its branch was brought up to its base, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<Update>,
+    /// What it asks before its run can start. Answer with `POST /api/v1/tasks/{task_id}/answer`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub question: Option<Question>,
+    /// Submodule URLs that a person decided not to fetch for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub skipped_urls: Vec<RepositoryUrl>,
     /// The key under which its creation may be asked for again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -400,6 +359,8 @@ impl From<&TaskRecord> for TaskFile {
             seen_run: task.seen_run,
             archived_at: task.archived_at,
             updates: task.updates.clone(),
+            question: task.question.clone(),
+            skipped_urls: task.skipped_urls.clone(),
             idempotency_key: task.idempotency_key.clone(),
             extra: task.extra.clone(),
         }
@@ -461,6 +422,8 @@ impl TryFrom<TaskFile> for TaskRecord {
             seen_run: file.seen_run,
             archived_at: file.archived_at,
             updates: file.updates,
+            question: file.question,
+            skipped_urls: file.skipped_urls,
             idempotency_key: file.idempotency_key,
             extra: file.extra,
         })

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::decide::{Decision, TaskEffect};
 use super::next;
 use super::publish::publish;
+use super::question::{Answer, answer};
 use super::record::{FollowUp, NewRun, TaskRecord};
 use crate::names::Prompt;
 use crate::problem::{Problem, ProblemKind};
@@ -42,6 +43,8 @@ pub enum TaskRequest {
     Archive,
     /// Back into the lists.
     Unarchive,
+    /// Answer the open question, if it has this number.
+    Answer(Option<u32>, Answer),
     /// End the active run.
     Stop,
     /// Remove the task, stopping its run first.
@@ -69,6 +72,10 @@ pub enum Refusal {
     NothingToPublish,
     /// There is no branch yet.
     NoBranch,
+    /// It asks nothing.
+    NoQuestion,
+    /// It asks something else than what was answered.
+    QuestionChanged,
 }
 
 impl From<Refusal> for Problem {
@@ -90,6 +97,11 @@ impl From<Refusal> for Problem {
                 let detail = "the idempotency key was used for another request to this task";
                 Problem::new(ProblemKind::Unusable, "idempotency_key_reused", detail).hint("use a new key for a new request")
             }
+            Refusal::NoQuestion => {
+                conflict("no_question", "this task asks nothing: its question was answered, or its run was stopped")
+            }
+            Refusal::QuestionChanged => conflict("question_changed", "this task asks something else by now")
+                .hint("read the new question with `codex-orchestrator task show`, then answer it"),
             Refusal::NothingToPublish => conflict("nothing_to_publish", "no run of this task has changed anything"),
             Refusal::NoBranch => conflict("no_branch", "this task has no branch and no worktree yet")
                 .hint("its first run ended before they were made; retry it, or create a new task"),
@@ -116,6 +128,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
         TaskRequest::See => Ok(see(task)),
         TaskRequest::Archive => archive(task, now),
         TaskRequest::Unarchive => Ok(unarchive(task, now)),
+        TaskRequest::Answer(number, given) => answer(task, number, given, now),
         TaskRequest::Stop => Ok(stop(task, now)),
         TaskRequest::Remove => Ok(remove(task, now)),
     }
@@ -257,6 +270,7 @@ fn stop(task: &TaskRecord, now: Timestamp) -> Decision {
     let attempt = record.last_run().attempt;
     match record.last_run().phase {
         RunPhase::Queued => {
+            record.question = None;
             record.last_run_mut().phase = RunPhase::Ended(Box::new(never_ran(now)));
             Decision::changed(record, now, vec![])
         }

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Changes;
 use engine::git::Whitespace;
-use model::api::{CreateTask, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
+use model::api::{AnswerTask, CreateTask, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
 use serde::Deserialize;
 
@@ -131,6 +131,26 @@ pub(crate) async fn retry(
     IdempotencyKey(key): IdempotencyKey,
 ) -> Result<impl IntoResponse, ProblemResponse> {
     Ok((StatusCode::CREATED, Json(api.engine.retry_task(&id, key).await?)))
+}
+
+/// Answer a task's question
+///
+/// A task asks before its run starts if its branch has submodules from URLs that nobody trusts yet. `fetch` allows them for every task
+/// of the repository, `skip` leaves them empty.
+#[utoipa::path(post, path = "/tasks/{task_id}/answer", operation_id = "answer_task", tag = "tasks",
+    params(("task_id" = String, Path, description = "The task's id")),
+    request_body = AnswerTask,
+    responses(
+        (status = 200, description = "The task as it is now", body = TaskView),
+        (status = 409, description = "The task asks nothing, or something else", body = ProblemView, content_type = "application/problem+json"),
+        Refused, NotThere, BadBody,
+    ))]
+pub(crate) async fn answer(
+    State(api): State<Api>,
+    PathOf(id): PathOf<String>,
+    JsonBody(asked): JsonBody<AnswerTask>,
+) -> Result<Json<TaskView>, ProblemResponse> {
+    Ok(Json(api.engine.answer_task(&id, &asked).await?))
 }
 
 /// Stop a task

@@ -10,10 +10,11 @@ use maud::{Markup, html};
 use model::api::{EditEnvironment, EnvironmentView, ServerStatus};
 use model::container::{ContainerNetwork, ContainerSettings, EditContainer, HostPattern};
 use model::forge::{EditForge, ForgeSettings};
-use model::names::{BranchName, Title, VariableName};
+use model::names::{BranchName, RepositoryUrl, Title, VariableName};
 use model::policy::{EditRunPolicy, RunPolicy};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
+use model::sources::{BranchPattern, EditSources};
 
 use super::form::{Field, Form, Kind, Typed, Wrong};
 
@@ -24,6 +25,7 @@ const VARIABLES: &[&str] = &["variables", "secret_name", "secret_value"];
 const CONTAINER: &[&str] =
     &["image", "dockerfile", "user", "network", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget"];
 const RUNS: &[&str] = &["max_runs", "retries", "resume_interrupted", "model", "effort"];
+const SOURCES: &[&str] = &["trusted_branches", "allowed_urls"];
 const FORGE: &[&str] = &["forge_kind", "forge_project", "forge_api", "forge_token"];
 
 /// The form as it stands when nothing was typed yet.
@@ -51,6 +53,8 @@ pub(super) fn filled(one: &EnvironmentView) -> Typed {
     typed.set("resume_interrupted", one.runs.resume_interrupted.map_or("", yes_or_no));
     typed.set("model", one.runs.model.as_ref().map_or("", |model| model.as_str()));
     typed.set("effort", one.runs.effort.as_ref().map_or("", |effort| effort.as_str()));
+    typed.set("trusted_branches", lines(one.sources.trusted_branches.iter().map(|branch| branch.as_str().to_owned()).collect()));
+    typed.set("allowed_urls", lines(one.sources.allowed_urls.iter().map(ToString::to_string).collect()));
     typed.set("forge_kind", one.forge.kind.map_or("", model::forge::ForgeKind::as_str));
     typed.set("forge_project", one.forge.project.as_ref().map_or("", |project| project.as_str()));
     typed.set("forge_api", one.forge.api_url.as_ref().map_or("", |url| url.as_str()));
@@ -101,6 +105,13 @@ pub(super) fn fields(form: Form<'_>, one: &EnvironmentView, defaults: &Defaults,
                 &[("", &defaults.resume), ("yes", "yes"), ("no", "no")]))
             (form.field(Field::new("model", "Model", Kind::Code).empty("Codex's own choice").help("Of a new task that names none.")))
             (form.field(Field::new("effort", "Reasoning effort", Kind::Code).empty("Codex's own choice").help("As in low, medium or high.")))
+        }))
+        (group("Submodules", form.wrong.any(SOURCES), &html! {
+            p.quiet { "Submodules that the default branch names are fetched without asking. For other URLs, a task asks first." }
+            (form.field(Field::new("trusted_branches", "Branches to trust like the default branch", Kind::Lines).empty("release/*")
+                .help("One per line. * stands for any characters except a slash.")))
+            (form.field(Field::new("allowed_urls", "URLs to fetch for any branch", Kind::Lines).empty("https://example.com/owner/library.git")
+                .help("One per line. Answering a task's question with “Fetch and start” adds its URLs here.")))
         }))
         (group("Forge", form.wrong.any(FORGE), &forge(form, one)))
     }
@@ -171,7 +182,22 @@ pub(super) fn read(typed: &Typed, wrong: &mut Wrong) -> EditEnvironment {
         container: Some(read_container(typed, wrong)),
         runs: Some(read_runs(typed, wrong)),
         forge: Some(forge),
+        sources: Some(read_sources(typed, wrong)),
     }
+}
+
+fn read_sources(typed: &Typed, wrong: &mut Wrong) -> EditSources {
+    let lines = |field: &str| -> Vec<String> {
+        typed.exact(field).lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
+    };
+    let (branches, urls) = (lines("trusted_branches"), lines("allowed_urls"));
+    for branch in &branches {
+        wrong.check("trusted_branches", BranchPattern::parse(branch));
+    }
+    for url in &urls {
+        wrong.check("allowed_urls", RepositoryUrl::parse(url));
+    }
+    EditSources { trusted_branches: Some(branches), allowed_urls: Some(urls) }
 }
 
 /// `NAME=VALUE` on a line.
@@ -344,6 +370,8 @@ mod tests {
             ("forge_kind", "sourceforge"),
             ("forge_project", "alone"),
             ("forge_api", "ftp://x"),
+            ("trusted_branches", "two words"),
+            ("allowed_urls", "ext::sh"),
         ] {
             let (_, summary) = wrong(&[(field, text)]);
             let expect = if field == "secret_name" { "secret_value" } else { field };

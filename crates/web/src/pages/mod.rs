@@ -28,6 +28,7 @@ mod live;
 pub(crate) mod lost;
 mod new_task;
 mod notices;
+mod question;
 mod refs;
 mod review;
 mod selected;
@@ -83,6 +84,7 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/tasks/{id}/stop", get(task::ask_stop).post(task::stop))
         .route("/tasks/{id}/continue", post(task::go_on))
         .route("/tasks/{id}/retry", post(task::retry))
+        .route("/tasks/{id}/answer", post(question::answer))
         .route("/tasks/{id}/follow-ups/{number}", post(task::edit).layer(texts))
         .route("/tasks/{id}/follow-ups/{number}/remove", post(task::forget))
         .route("/tasks/{id}/archive", post(task::archive))

@@ -88,6 +88,7 @@ fn waits(place: &QueuePlace) -> Markup {
     html! {
         "number " (place.position) ", "
         @match place.waits_for {
+            WaitsFor::Answer => "until you answer",
             WaitsFor::Turn => "until another run has ended",
             WaitsFor::EnvironmentLimit => "until another run of this repository has ended",
             WaitsFor::EnvironmentPaused => "until its repository is no longer paused",

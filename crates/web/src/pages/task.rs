@@ -23,7 +23,7 @@ use super::layout::{self, Place, button_form, form_token};
 use super::session::{Signed, SignedForm};
 use super::timing::Timing;
 use super::upload::{self, SignedUpload};
-use super::{Answer, Page, PageProblem, assets, see, see_sent, steps, text};
+use super::{Answer, Page, PageProblem, assets, question, see, see_sent, steps, text};
 use crate::router::Api;
 
 /// About so many bytes of a run's log are in the page at first, and at each step back.
@@ -206,6 +206,7 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                 " · " (view.env_name.as_ref().map_or("-", |name| name.as_str()))
                 " · " code { (meta.branch) }
             }
+            (question::question(view, signed))
             (steps::steps(view))
             @for follow_up in &meta.follow_ups {
                 div.to-come {

@@ -172,7 +172,8 @@ fn row(task: &TaskView) -> Markup {
                         Some(run) if run.finished_at.is_none() => (layout::since(run.started_at.unwrap_or(run.queued_at))),
                         _ => (layout::age(last.and_then(|run| run.finished_at).unwrap_or(meta.created_at))),
                     }
-                    @if let Some(place) = &task.queue { " · number " (place.position) " in the queue" }
+                    @if meta.question.is_some() { " · needs your answer" }
+                    @else if let Some(place) = &task.queue { " · number " (place.position) " in the queue" }
                     @if let Some(progress) = &task.progress {
                         " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) " %" }
                     }

@@ -1,0 +1,48 @@
+//! What a person answers to a task's question: an allowance is remembered by the environment before the task's run may start.
+//! Invariant: an answer allows only the URLs of the question that it names.
+
+use std::sync::Arc;
+
+use model::problem::Problem;
+use model::submodule::Sources;
+use model::task::{Answer, TaskRequest};
+
+use super::TaskSlot;
+use crate::engine::Inner;
+
+impl Inner {
+    /// Takes the answer to the open question, if it has this number.
+    pub(crate) async fn answer(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        number: Option<u32>,
+        answer: Answer,
+    ) -> Result<(), Problem> {
+        let question = slot.record().question(number)?.clone();
+        if answer == Answer::Fetch {
+            let environment = self.environments.get(slot.env_id).ok_or_else(|| Problem::not_found("environment", slot.env_id))?;
+            self.allow_sources(&environment, &question.urls).await?;
+        }
+        self.ask(slot, TaskRequest::Answer(Some(question.number), answer)).await?;
+        if answer == Answer::Fetch {
+            self.answer_others(slot).await;
+        }
+        Ok(())
+    }
+
+    /// Lets other tasks of the environment go on that ask only about URLs which are allowed by now.
+    async fn answer_others(self: &Arc<Self>, slot: &TaskSlot) {
+        let Some(environment) = self.environments.get(slot.env_id) else { return };
+        let mut allowed = Sources::default();
+        environment.record().sources.allowed_urls.iter().cloned().for_each(|url| allowed.trust(url));
+        for other in self.tasks.of_environment(slot.env_id) {
+            let Some(question) = other.record().question.clone() else { continue };
+            if question.urls.iter().all(|url| allowed.get(url).is_some())
+                && let Err(problem) = self.ask(&other, TaskRequest::Answer(Some(question.number), Answer::Fetch)).await
+            {
+                // It was answered, stopped or removed meanwhile.
+                tracing::debug!(task = %other.id, code = %problem.code, "a question was gone before it could be answered");
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! From where the host fetches submodules without asking: what an owner trusts besides the default branch. Pure.
+//! Invariant: no pattern matches the branch of a task.
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{BranchName, RepositoryUrl};
+use crate::problem::{Problem, ProblemKind};
+use crate::submodule::canonical;
+
+/// The most patterns of branches.
+const MAX_PATTERNS: usize = 50;
+
+/// The most URLs that are remembered.
+const MAX_URLS: usize = 500;
+
+/// A branch by its name, in which `*` stands for any characters but `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String)]
+pub struct BranchPattern(String);
+
+impl BranchPattern {
+    /// Takes a branch name that may have `*` in it.
+    pub fn parse(text: &str) -> Result<Self, Problem> {
+        let text = text.trim();
+        let name = text.strip_prefix("refs/heads/").unwrap_or(text);
+        if name.is_empty() || BranchName::parse(&name.replace('*', "x")).is_err() {
+            let shown = crate::codex::printable_line(text, 100);
+            let detail = format!("`{shown}` is not a pattern for branches");
+            return Err(Problem::new(ProblemKind::Unusable, "branch_pattern_refused", detail)
+                .hint("use a form like release or release/*"));
+        }
+        Ok(Self(name.to_owned()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether a branch has such a name. Branches of tasks never have.
+    pub fn matches(&self, branch: &str) -> bool {
+        if branch == "codex" || branch.starts_with("codex/") {
+            return false;
+        }
+        let (pattern, branch) = (self.0.split('/'), branch.split('/'));
+        pattern.clone().count() == branch.clone().count()
+            && pattern.zip(branch).all(|(pattern, part)| part_matches(pattern, part))
+    }
+}
+
+/// Whether a part of a name between slashes matches.
+fn part_matches(pattern: &str, part: &str) -> bool {
+    let mut pieces = pattern.split('*');
+    let Some(mut rest) = pieces.next().and_then(|first| part.strip_prefix(first)) else { return false };
+    let mut pieces = pieces.peekable();
+    if pieces.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(piece) = pieces.next() {
+        if pieces.peek().is_none() {
+            return rest.ends_with(piece);
+        }
+        let Some(at) = rest.find(piece) else { return false };
+        rest = &rest[at + piece.len()..];
+    }
+    true
+}
+
+impl TryFrom<String> for BranchPattern {
+    type Error = Problem;
+
+    fn try_from(text: String) -> Result<Self, Problem> {
+        Self::parse(&text)
+    }
+}
+
+impl From<BranchPattern> for String {
+    fn from(pattern: BranchPattern) -> Self {
+        pattern.0
+    }
+}
+
+/// What an owner trusts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(default)]
+pub struct SourceSettings {
+    /// Branches whose `.gitmodules` is trusted like that of the default branch, such as `release/*`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_branches: Vec<BranchPattern>,
+    /// URLs that somebody allowed: submodules are fetched from there for any branch.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<String>)]
+    pub allowed_urls: Vec<RepositoryUrl>,
+}
+
+/// What to change of [`SourceSettings`]: what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EditSources {
+    /// All trusted branches; in a name, `*` stands for any characters but `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trusted_branches: Option<Vec<String>>,
+    /// All URLs that submodules are fetched from for any branch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed_urls: Option<Vec<String>>,
+}
+
+impl SourceSettings {
+    /// These settings with what a person wants to have changed.
+    pub fn edited(mut self, edit: &EditSources) -> Result<Self, Problem> {
+        let too_many = |what: &str, most: usize| {
+            Problem::new(ProblemKind::Unusable, "sources_refused", format!("too many {what}: at most {most} are accepted"))
+        };
+        if let Some(patterns) = &edit.trusted_branches {
+            self.trusted_branches = patterns.iter().map(|text| BranchPattern::parse(text)).collect::<Result<_, _>>()?;
+            if self.trusted_branches.len() > MAX_PATTERNS {
+                return Err(too_many("trusted branches", MAX_PATTERNS));
+            }
+        }
+        if let Some(urls) = &edit.allowed_urls {
+            self.allowed_urls = urls.iter().map(|text| RepositoryUrl::parse(text)).collect::<Result<_, _>>()?;
+            if self.allowed_urls.len() > MAX_URLS {
+                return Err(too_many("submodule URLs", MAX_URLS));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Remembers URLs that somebody allowed. The oldest are forgotten when there are too many.
+    pub fn allow(&mut self, urls: &[RepositoryUrl]) {
+        for url in urls {
+            if !self.allowed_urls.iter().any(|known| canonical(known) == canonical(url)) {
+                self.allowed_urls.push(url.clone());
+            }
+        }
+        let surplus = self.allowed_urls.len().saturating_sub(MAX_URLS);
+        self.allowed_urls.drain(..surplus);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_matches_within_a_part_of_a_name_and_no_branch_of_a_task() {
+        let matches = |pattern: &str, branch: &str| BranchPattern::parse(pattern).expect(pattern).matches(branch);
+        for (pattern, branch) in [
+            ("release", "release"),
+            ("release/*", "release/1.2"),
+            ("*", "main"),
+            ("v*.x", "v1.x"),
+            ("v*.*", "v1.2"),
+            ("a*b*c", "a--b--c"),
+        ] {
+            assert!(matches(pattern, branch), "{pattern} {branch}");
+        }
+        for (pattern, branch) in [
+            ("release", "release/1"),
+            ("release", "release2"),
+            ("release/*", "release"),
+            ("release/*", "release/1/evil"),
+            ("release/*", "x/release/1"),
+            ("*", "a/b"),
+            ("codex/*", "codex/01a2"),
+            ("*/*", "codex/01a2"),
+            ("*", "codex"),
+            ("a*a", "a"),
+        ] {
+            assert!(!matches(pattern, branch), "{pattern} {branch}");
+        }
+        for text in ["", "a b", "-x", "a..b", "a~1", "refs/heads/", "a?", "a["] {
+            assert!(BranchPattern::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn urls_are_remembered_once_and_can_be_forgotten() {
+        let url = |text: &str| RepositoryUrl::parse(text).expect("a URL");
+        let mut settings = SourceSettings::default();
+        settings.allow(&[url("https://x.org/a.git"), url("https://X.org/a/"), url("https://x.org/b")]);
+        assert_eq!(settings.allowed_urls, [url("https://x.org/a.git"), url("https://x.org/b")]);
+        let edit = EditSources { allowed_urls: Some(vec![]), trusted_branches: Some(vec!["release/*".to_owned()]) };
+        let settings = settings.edited(&edit).expect("sound");
+        assert_eq!((settings.allowed_urls.len(), settings.trusted_branches[0].as_str()), (0, "release/*"));
+        let refused = EditSources { allowed_urls: Some(vec!["ext::sh".to_owned()]), ..EditSources::default() };
+        assert!(settings.edited(&refused).is_err());
+        assert_eq!(serde_json::to_string(&SourceSettings::default()).expect("JSON"), "{}");
+    }
+}

@@ -1,0 +1,61 @@
+//! What a task asks before its run can start, with its two answers.
+//! The URLs come from whoever wrote the branch, so that nothing in them may hide.
+
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use model::api::{AnswerTask, TaskView};
+use model::problem::{Problem, ProblemKind};
+use model::submodule::visible;
+use model::task::Answer;
+use serde::Deserialize;
+
+use super::layout::form_token;
+use super::session::{Signed, SignedForm};
+use super::{PageProblem, see};
+use crate::router::Api;
+
+/// The open question, if there is one.
+pub(super) fn question(view: &TaskView, signed: &Signed) -> Markup {
+    html! {
+        @if let Some(question) = &view.meta.question {
+            section.note aria-labelledby="question" {
+                h2 #question { @if question.urls.len() == 1 { "Fetch this submodule?" } @else { "Fetch these submodules?" } }
+                p { "The branch has submodules from URLs that neither the default branch nor a trusted branch names. The server would fetch them with "
+                    "your credentials, and Codex could read them." }
+                ul { @for url in &question.urls { li { code { (visible(url)) } } } }
+                div.actions {
+                    @for (answer, class, words) in [("fetch", "", "Fetch and start"), ("skip", "primary", "Start without")] {
+                        form.inline method="post" action={ "/tasks/" (view.meta.task_id) "/answer" } {
+                            (form_token(signed))
+                            input type="hidden" name="question" value=(question.number);
+                            input type="hidden" name="answer" value=(answer);
+                            button class=(class) type="submit" { (words) }
+                        }
+                    }
+                }
+                p.quiet { "“Fetch and start” also allows these URLs for later tasks of this repository." }
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(crate) struct Answered {
+    question: String,
+    answer: String,
+}
+
+pub(crate) async fn answer(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    SignedForm(_, form): SignedForm<Answered>,
+) -> Result<Response, PageProblem> {
+    let unreadable = |_: std::num::ParseIntError| {
+        Problem::new(ProblemKind::Malformed, "form_refused", "the number of the question cannot be read")
+    };
+    let question = form.question.parse().map_err(unreadable)?;
+    let asked = AnswerTask { answer: Answer::parse(&form.answer)?, question: Some(question) };
+    api.engine.answer_task(&id, &asked).await?;
+    Ok(see(&format!("/tasks/{id}")))
+}

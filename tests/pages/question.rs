@@ -1,0 +1,63 @@
+//! A task that asks whether to fetch submodules: on its page, in the list, with and without a script, and the settings behind it.
+//! The browser and the repositories are real.
+
+use serde_json::json;
+use testkit::upstream::Upstream;
+
+use super::Stage;
+
+/// A branch with a submodule from a private repository, whose URL tries to look like another.
+fn branch(stage: &Stage, private: &Upstream) -> String {
+    let url = format!("{}/\u{202e}\u{200b}<b>x", private.url());
+    let config =
+        format!("[submodule \"x\"]\n\tpath = x\n\turl = {}\n[submodule \"y\"]\n\tpath = y\n\turl = \"{url}\"\n", private.url());
+    stage.upstream.commit("agent", &[(".gitmodules", &config)], "submodules");
+    let commit = private.commit_of("main").expect("it has a branch");
+    stage.upstream.submodule("agent", "x", &commit);
+    stage.upstream.submodule("agent", "y", &commit);
+    url
+}
+
+async fn asking(stage: &Stage) -> String {
+    let body = json!({ "env_id": stage.env, "prompt": "begin; end", "ref": "agent" });
+    let (status, task) = stage.home.post("/api/v1/tasks", &body).await;
+    assert_eq!(status, 201, "{task}");
+    let id = task["task_id"].as_str().expect("an id").to_owned();
+    stage.home.wait_for(&format!("/api/v1/tasks/{id}"), |task| task["question"].is_object()).await;
+    id
+}
+
+#[tokio::test]
+async fn a_task_asks_on_its_page_and_starts_when_it_is_answered() {
+    let mut stage = Stage::new().await;
+    let private = Upstream::new();
+    let url = branch(&stage, &private);
+    let id = asking(&stage).await;
+    stage.open("/").await;
+    let list = stage.text().await;
+    assert!(list.contains("needs your answer") && list.to_lowercase().contains("needs you"), "{list}");
+    stage.open(&format!("/tasks/{id}")).await;
+    let text = stage.text().await;
+    assert!(text.contains("Fetch these submodules?") && text.contains(&private.url()), "{text}");
+    assert!(text.contains("<U+202E><U+200B><b>x") && !text.contains(&url), "{text}");
+    stage.accessible().await;
+    stage.browser.click("[name=answer][value=skip] + button").await;
+    let done = stage.home.settled(&id).await;
+    assert_eq!(done["status"], "completed", "{done}");
+    let folder = stage.home.path().join("tasks").join(&id).join("worktree/x");
+    assert!(!folder.join("README.md").exists(), "nothing was fetched");
+    // Without a script, and the other way.
+    let id = asking(&stage).await;
+    stage.browser.without_scripts().await;
+    stage.open(&format!("/tasks/{id}")).await;
+    stage.browser.click("[name=answer][value=fetch] + button").await;
+    let done = stage.home.settled(&id).await;
+    assert_eq!(done["status"], "completed", "{done}");
+    let folder = stage.home.path().join("tasks").join(&id).join("worktree/x");
+    assert!(folder.join("README.md").exists(), "{done}");
+    // What was allowed is in the settings, where it can be taken back.
+    stage.open(&format!("/environments/{}", stage.env)).await;
+    let allowed = stage.browser.value("document.querySelector('[name=allowed_urls]').value").await;
+    assert!(allowed.as_str().is_some_and(|urls| urls.contains(&private.url())), "{allowed}");
+    stage.content();
+}
