@@ -210,8 +210,10 @@ async fn without_a_network_an_account_cannot_reach_the_model_and_the_task_is_ref
     stage.edit(json!({ "container": { "network": "none" } })).await;
     let (status, problem) = stage.home.post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": "end done" })).await;
     assert_eq!((status, &problem["code"]), (409, &json!("network_needs_key")), "{problem}");
-    let auth = stage.home.path().join("codex/auth/auth.json");
+    let auth = stage.home.scratch().join("auth.json");
     fs_err::write(&auth, r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-stored-key"}"#).expect("written");
+    let words = ["login", "--import", &auth.display().to_string()];
+    assert!(stage.home.command(&words).status().await.expect("it runs").success());
     stage.run("end done").await;
     assert_eq!(stage.containers.variable("CODEX_API_KEY").as_deref(), Some("sk-stored-key"));
 }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod commands;
+mod login;
 mod readiness;
 mod secrets;
 

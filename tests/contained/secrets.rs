@@ -80,8 +80,10 @@ async fn an_error_that_repeats_a_secret_is_masked() {
 #[tokio::test]
 async fn the_servers_own_keys_are_masked_too() {
     let stage = Stage::with(&[("CODEX_API_KEY", "k-server-key")]).await;
-    let auth = stage.home.path().join("codex/auth/auth.json");
+    let auth = stage.home.scratch().join("auth.json");
     fs_err::write(&auth, r#"{"tokens":{"access_token":"a-stored-token"}}"#).expect("written");
+    let words = ["login", "--import", &auth.display().to_string()];
+    assert!(stage.home.command(&words).status().await.expect("it runs").success());
     let task = stage.run("end 'k-server-key and a-stored-token'").await;
     assert_eq!(task["runs"][0]["last_message"], "*** and ***", "{task}");
 }

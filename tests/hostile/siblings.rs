@@ -3,6 +3,7 @@
 
 use serde_json::json;
 
+use testkit::login::account;
 use testkit::shell_agent::{Stage, id_of};
 
 use crate::BINARY;
@@ -62,4 +63,36 @@ async fn another_runs_folders_sockets_and_containers_are_not_there() {
     assert_eq!(attacked.said("SOCKETS"), "", "those of its own run are in a mount of their own: {}", attacked.log);
     assert!(!attacked.log.contains("WENT") && attacked.log.contains("No such file"), "{}", attacked.log);
     stage.lives_on(&attacked).await;
+}
+
+#[tokio::test]
+async fn the_login_that_an_agent_changes_is_its_own_copy() {
+    let stage = Stage::new(BINARY).await;
+    let own = account("acc-1", "r-1", 5);
+    let file = stage.home.scratch().join("auth.json");
+    fs_err::write(&file, own.to_string()).expect("written");
+    let path = file.display().to_string();
+    assert!(stage.home.command(&["login", "--import", &path]).status().await.expect("it runs").success());
+    for plant in [
+        r#"echo '{"OPENAI_API_KEY":"sk-evil"}' > auth.json"#,
+        "rm auth.json; ln -s /etc/passwd auth.json",
+        "rm auth.json; mkfifo auth.json; chmod 0 .",
+        "mkdir -p a/b; echo x > a/b/c; chown -R 0:0 .; chmod 700 .",
+    ] {
+        let script = format!("umask 077; cat $CODEX_HOME/auth.json; cd /codex-auth && ls -A; {plant}");
+        let attacked = stage.attack(&script).await;
+        attacked.completed();
+        assert!(attacked.log.contains("r-1") && !attacked.log.contains("evil"), "{plant}: {}", attacked.log);
+        let notes = attacked.task["runs"][0]["notes"].to_string();
+        assert!(notes.contains("changed its copy of the Codex login"), "{plant}: {}", attacked.task);
+        assert!(!stage.folder(&attacked.task).join("auth").exists(), "{plant}");
+        assert!(stage.home.path().join("login.json").exists());
+    }
+    let renewed = account("acc-1", "r-2", 15).to_string();
+    // As Codex does: a new file in the place of the old one, and its locks.
+    let script = format!("cd /codex-auth; touch auth.lock auth.json.lock; umask 077; echo '{renewed}' > new; mv new auth.json");
+    let attacked = stage.attack(&script).await;
+    assert!(!attacked.completed().task["runs"][0]["notes"].to_string().contains("login"), "{}", attacked.task);
+    let attacked = stage.attack("cat $CODEX_HOME/auth.json").await;
+    assert!(attacked.log.contains("r-2"), "{}", attacked.log);
 }

@@ -32,7 +32,7 @@ forward() {
     done
 }
 
-# A login that is shared by all containers: Codex replaces the file and locks beside it, so both names lead to the shared folder.
+# A login that outlives the container: Codex replaces the file and locks beside it, so both names lead to the mounted folder.
 if [ -d /codex-auth ]; then
     for name in auth.json auth.lock; do
         ln -sf "/codex-auth/$name" "$CODEX_HOME/$name"

@@ -50,7 +50,10 @@ pub(crate) async fn after_run(docker: &Docker, settings: &Settings, machine: &Ma
     }
     let mut folders: Vec<&Path> = settings.folder.iter().map(PathBuf::as_path).collect();
     match &settings.codex_home {
-        Some(CodexHome::Shared { folder: path, .. } | CodexHome::Private { sessions: path, .. }) => folders.push(path),
+        Some(CodexHome::Shared { folder, .. }) => folders.push(folder),
+        Some(CodexHome::Private { sessions, auth, .. }) => {
+            folders.extend([Some(sessions), auth.as_ref()].into_iter().flatten().map(PathBuf::as_path))
+        }
         Some(CodexHome::Missing { .. }) | None => {}
     }
     let owner = format!("{}:{}", settings.caller.uid, settings.caller.gid);

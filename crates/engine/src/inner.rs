@@ -100,7 +100,8 @@ impl Inner {
         let started_at = Timestamp::now();
         let worker = Worker::find(&config);
         let layout = home.layout.clone();
-        let codex_home = blocking(move || CodexHome::open(&layout)).await.map_err(|error| {
+        let codex_home = blocking(move || CodexHome::open(&layout).and_then(|home| Self::adopt_login(&home).map(|()| home)));
+        let codex_home = codex_home.await.map_err(|error| {
             Problem::new(ProblemKind::Unavailable, "home_unusable", format!("Codex's folder in the home cannot be made: {error}"))
                 .hint("make the home writable for this user, or choose another with ORCH_HOME")
         })?;
@@ -151,6 +152,8 @@ impl Inner {
         inner.finish_updates().await;
         inner.recover().await;
         inner.finish_environment_removals();
+        let old = Arc::clone(&inner);
+        blocking(move || old.remove_shared_login()).await;
         inner.begin_boot();
         inner.keep_recovering();
         inner.keep_checking_worktrees();

@@ -10,6 +10,7 @@ pub mod docker;
 pub mod forge;
 mod home;
 pub mod lfs_server;
+pub mod login;
 pub mod npm;
 pub mod own_engine;
 pub mod own_podman;

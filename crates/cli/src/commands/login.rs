@@ -203,7 +203,7 @@ mod tests {
             .expect("there")
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
-        assert_eq!(names.len(), 2, "auth and the link to it: {names:?}");
+        assert_eq!(names, ["auth.json"], "the copy for a Codex on the host");
     }
 
     #[tokio::test]
@@ -226,7 +226,7 @@ mod tests {
         std::fs::write(folder.path().join("auth.json"), ACCOUNT).expect("written");
         login(&config, &LoginArguments { import: Some(folder.path().to_owned()), ..asked() }, true).await.expect("imported");
         assert_eq!(stored(&config).map(|login| login.describe()), Some("a ChatGPT account"));
-        assert_eq!(std::fs::read_to_string(folder.path().join("auth.json")).expect("there"), ACCOUNT, "a copy");
+        assert_eq!(std::fs::read_to_string(folder.path().join("auth.json")).expect("there"), ACCOUNT, "it is left as it was");
         for path in ["/no/such/file", "/etc/passwd", "/dev/zero"] {
             let problem = login(&config, &LoginArguments { import: Some(path.into()), ..asked() }, true).await.expect_err(path);
             assert!(!problem.hints.is_empty(), "{problem:?}");

@@ -41,9 +41,13 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
             let mut findings = containers(&worker::check(config).await);
             findings.insert(0, Finding::new("worker", Level::Ok, format!("{name}, which is built in")));
             findings.push(stored_login(config));
+            findings.extend(refused_login(config));
             findings
         }
-        WorkerKind::Host => vec![called(&name, &worker), codex(&worker).await, login(config, &worker).await],
+        WorkerKind::Host => {
+            let findings = [called(&name, &worker), codex(&worker).await, login(config, &worker).await];
+            findings.into_iter().chain(refused_login(config)).collect()
+        }
         WorkerKind::Script | WorkerKind::Custom => match worker.script() {
             Some(script) => {
                 let check = worker::check_for_harvest(config, script).await;
@@ -179,6 +183,26 @@ fn behind_broker(finding: Finding, config: &Config) -> Finding {
     }
 }
 
+/// A run that changed its copy of the login.
+fn refused_login(config: &Config) -> Option<Finding> {
+    let refused = match CodexHome::at(&Layout::new(&config.home)).refused_copy() {
+        Ok(refused) => refused?,
+        Err(error) => {
+            return Some(Finding::new("login", Level::Warning, format!("`login-refused.json` cannot be read: {error}")));
+        }
+    };
+    let who = match (refused.task_id, refused.run) {
+        (Some(task), Some(run)) => format!("run {run} of the task {task}"),
+        (Some(_) | None, _) => "something".to_owned(),
+    };
+    let found = format!("{who} changed a copy of the login of Codex: {}; the login is as it was", refused.why);
+    Some(
+        Finding::new("login", Level::Warning, found)
+            .hint(format!("the changed copy is kept as `{}`", refused.kept.display()))
+            .hint("to clear this warning, log in again: codex-orchestrator login"),
+    )
+}
+
 fn key_of_the_environment(config: &Config) -> Option<Finding> {
     let name = KEYS.into_iter().find(|name| config.environment.contains_key(OsStr::new(name)))?;
     Some(Finding::new("login", Level::Ok, format!("Codex uses {name} from the environment")))
@@ -228,6 +252,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+    use crate::store::RefusedCopy;
 
     #[test]
     fn an_old_codex_is_a_failure_and_an_unknown_one_a_warning() {
@@ -319,7 +344,19 @@ mod tests {
         assert!(finding.hints.is_empty(), "behind a broker, all that is set is enforced: {finding:?}");
         let without_broker = Config { broker: Broker::Off, ..config.clone() };
         assert_eq!(stored_login(&without_broker).hints, [NOT_ENFORCED]);
+        assert!(refused_login(&config).is_none());
+        let refused = RefusedCopy {
+            at: jiff::Timestamp::UNIX_EPOCH,
+            task_id: None,
+            run: None,
+            why: "it has another API key".to_owned(),
+            kept: "/kept/here".into(),
+        };
+        home.report_refused_copy(&refused).expect("written");
+        let finding = refused_login(&config).expect("told");
+        assert!(finding.level == Level::Warning && finding.found.contains("another API key"), "{finding:?}");
         home.write_login(b"{").expect("written");
         assert_eq!(stored_login(&config).level, Level::Failure);
+        assert!(refused_login(&config).is_none(), "another login settles it");
     }
 }

@@ -1,47 +1,74 @@
-//! The orchestrator's own Codex home, `ORCH_HOME/codex`: for its owner only, and never the one that its owner uses by hand.
+//! The orchestrator's own Codex home, `ORCH_HOME/codex`, and the login of Codex, `ORCH_HOME/login.json`.
 //!
-//! `codex/auth/` holds the login and nothing else, so that it can be shared with containers; `codex/auth.json` leads there for
-//! a Codex that runs on the host. An agent may have written into `auth/`, so what is read there is a plain file or nothing.
+//! The login is never mounted into a container and is written only here. Codex works with copies of it: a run in a container has
+//! one in its task's folder, and a Codex on the host has `codex/auth.json`. Whatever happens to a copy, the login stays.
 
+use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use jiff::Timestamp;
+use model::ids::{RunNumber, TaskId};
 use rustix::fs::OFlags;
+use serde::{Deserialize, Serialize};
 
 use super::atomic::write_atomically;
 use super::home::private_folder;
 use super::layout::Layout;
+use super::login_copy::LoginCopy;
 
 /// Far more than a login has.
 const LOGIN_LIMIT_BYTES: u64 = 256 * 1024;
 
-/// The folder.
+/// The record when Codex is logged out. Without it, a file in the folder of an older version could pass for a login.
+const LOGGED_OUT: &[u8] = b"{}";
+
+/// The folder, and the login.
 #[derive(Debug, Clone)]
 pub struct CodexHome {
     folder: PathBuf,
-    auth: PathBuf,
+    shared: PathBuf,
+    login: PathBuf,
+    lock: PathBuf,
+    refused: PathBuf,
+}
+
+/// A copy of the login that was not what Codex leaves behind, and was put aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedCopy {
+    /// When.
+    pub at: Timestamp,
+    /// The task whose run had it. None for the copy of a Codex on the host.
+    pub task_id: Option<TaskId>,
+    /// The run.
+    pub run: Option<RunNumber>,
+    /// What is wrong with it.
+    pub why: String,
+    /// Where it is kept.
+    pub kept: PathBuf,
 }
 
 impl CodexHome {
-    /// The folder as it is, which may be not at all.
+    /// The folder as it is, even if it does not exist.
     pub fn at(layout: &Layout) -> Self {
-        Self { folder: layout.codex(), auth: layout.codex_auth() }
+        Self {
+            folder: layout.codex(),
+            shared: layout.shared_login(),
+            login: layout.login(),
+            lock: layout.login_lock(),
+            refused: layout.refused_login(),
+        }
     }
 
-    /// Makes what is missing of it.
+    /// Makes the folder if it is missing.
     pub fn open(layout: &Layout) -> io::Result<Self> {
         let home = Self::at(layout);
         private_folder(layout.home())?;
         private_folder(&home.folder)?;
-        private_folder(&home.auth)?;
-        match symlink(Path::new("auth/auth.json"), home.folder.join("auth.json")) {
-            Ok(()) => Ok(home),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(home),
-            Err(error) => Err(error),
-        }
+        Ok(home)
     }
 
     /// The folder itself.
@@ -49,52 +76,113 @@ impl CodexHome {
         &self.folder
     }
 
-    /// The folder with the login.
-    pub fn auth_folder(&self) -> &Path {
-        &self.auth
+    /// The copy that a Codex on the host works with.
+    pub fn host_copy(&self) -> LoginCopy {
+        LoginCopy::file(self.folder.join("auth.json"))
     }
 
-    fn auth_file(&self) -> PathBuf {
-        self.auth.join("auth.json")
+    /// The folder that older versions shared between all containers.
+    pub fn shared_copy(&self) -> LoginCopy {
+        LoginCopy::folder(self.shared.clone())
     }
 
-    /// The login as Codex wrote it, if there is one.
+    /// Whether it was ever recorded if Codex is logged in.
+    pub fn has_record(&self) -> bool {
+        fs::symlink_metadata(&self.login).is_ok()
+    }
+
+    /// The login, if there is one.
     pub fn read_login(&self) -> io::Result<Option<Vec<u8>>> {
-        match read_plain_file(&self.auth_file()) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            read => read.map(Some),
-        }
-    }
-
-    /// Replaces the login.
-    pub fn write_login(&self, login: &[u8]) -> io::Result<()> {
-        // Codex, or its container, may have replaced the link by a file of its own.
-        let link = self.folder.join("auth.json");
-        if fs::symlink_metadata(&link).is_ok_and(|found| !found.is_symlink()) {
-            fs::remove_file(&link)?;
-            symlink(Path::new("auth/auth.json"), &link)?;
-        }
-        write_atomically(&self.auth_file(), login)
-    }
-
-    /// Forgets the login. Says whether there was one.
-    pub fn remove_login(&self) -> io::Result<bool> {
-        match fs::remove_file(self.auth_file()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        match read_plain_file(&self.login) {
+            Ok(login) => Ok((login.trim_ascii() != LOGGED_OUT).then_some(login)),
+            // A home that no server of this version has opened yet.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.shared_copy().read(),
             Err(error) => Err(error),
         }
+    }
+
+    /// Replaces the login. What was reported about copies of an earlier one is settled.
+    pub fn write_login(&self, login: &[u8]) -> io::Result<()> {
+        let _lock = self.lock()?;
+        self.record(login)?;
+        self.forget_copies()?;
+        self.host_copy().put(login)
+    }
+
+    /// Replaces the login if it still is `known`. Returns whether it was.
+    pub fn renew_login(&self, known: &[u8], login: &[u8]) -> io::Result<bool> {
+        let _lock = self.lock()?;
+        if self.read_login()?.as_deref() != Some(known) {
+            return Ok(false);
+        }
+        self.record(login)?;
+        self.host_copy().put(login)?;
+        Ok(true)
+    }
+
+    /// Records the login of an older version, or that there is none. Copies stay where they are.
+    pub fn adopt_login(&self, login: Option<&[u8]>) -> io::Result<()> {
+        let _lock = self.lock()?;
+        self.record(login.unwrap_or(LOGGED_OUT))?;
+        match login {
+            Some(login) => self.host_copy().put(login),
+            None => Ok(()),
+        }
+    }
+
+    /// Forgets the login. Returns whether there was one.
+    pub fn remove_login(&self) -> io::Result<bool> {
+        let _lock = self.lock()?;
+        // One that cannot be read is forgotten too.
+        let was_there = self.read_login().map_or(true, |login| login.is_some());
+        self.record(LOGGED_OUT)?;
+        self.forget_copies()?;
+        Ok(was_there)
+    }
+
+    /// The last copy that was put aside since the last login.
+    pub fn refused_copy(&self) -> io::Result<Option<RefusedCopy>> {
+        match read_plain_file(&self.refused) {
+            Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::from),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Records that a copy was put aside.
+    pub fn report_refused_copy(&self, refused: &RefusedCopy) -> io::Result<()> {
+        write_atomically(&self.refused, &serde_json::to_vec(refused)?)
+    }
+
+    fn record(&self, login: &[u8]) -> io::Result<()> {
+        write_atomically(&self.login, login)
+    }
+
+    fn forget_copies(&self) -> io::Result<()> {
+        self.host_copy().remove()?;
+        self.shared_copy().remove_or_put_aside()?;
+        match fs::remove_file(&self.refused) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Held while the login is replaced: the server and `login` may do so at the same time.
+    fn lock(&self) -> io::Result<File> {
+        let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&self.lock)?;
+        lock.lock()?;
+        Ok(lock)
     }
 }
 
 /// Reads a small file, and nothing that only looks like one: no link is followed, and nothing that could block is opened.
 pub fn read_plain_file(path: &Path) -> io::Result<Vec<u8>> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
     let file = fs::File::options().read(true).custom_flags(flags).open(path)?;
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.len() > LOGIN_LIMIT_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is no plain small file", path.display())));
+        return Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not a small plain file", path.display())));
     }
     let mut bytes = Vec::new();
     file.take(LOGIN_LIMIT_BYTES).read_to_end(&mut bytes)?;
@@ -103,45 +191,72 @@ pub fn read_plain_file(path: &Path) -> io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
 
+    fn stage() -> (tempfile::TempDir, CodexHome) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
+        (folder, home)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").permissions().mode() & 0o777
+    }
+
     #[test]
     fn the_home_is_for_its_owner_and_opening_it_twice_is_harmless() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let layout = Layout::new(folder.path());
-        let home = CodexHome::open(&layout).and_then(|_| CodexHome::open(&layout)).expect("made");
-        for path in [home.folder(), home.auth_folder()] {
-            assert_eq!(fs::metadata(path).expect("there").permissions().mode() & 0o777, 0o700);
-        }
-        assert_eq!(fs::read_link(home.folder().join("auth.json")).expect("a link"), Path::new("auth/auth.json"));
+        let (folder, _) = stage();
+        let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
+        assert_eq!(mode(home.folder()), 0o700);
+        assert!(!home.has_record());
     }
 
     #[test]
-    fn a_login_is_written_read_through_the_link_and_forgotten() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
+    fn a_login_is_written_for_its_owner_and_forgotten_with_its_copies() {
+        let (folder, home) = stage();
         assert!(home.read_login().expect("nothing").is_none() && !home.remove_login().expect("nothing"));
-        home.write_login(b"{}").expect("written");
-        assert_eq!(fs::read(home.folder().join("auth.json")).expect("through the link"), b"{}");
-        assert_eq!(fs::metadata(home.auth_file()).expect("there").permissions().mode() & 0o777, 0o600);
-        assert_eq!(home.read_login().expect("there").as_deref(), Some(&b"{}"[..]));
-        assert!(home.remove_login().expect("removed") && home.read_login().expect("nothing").is_none());
+        home.write_login(b"{\"a\":1}").expect("written");
+        let (login, copy) = (folder.path().join("login.json"), home.folder().join("auth.json"));
+        assert_eq!((mode(&login), mode(&copy)), (0o600, 0o600));
+        assert_eq!(fs::read(&copy).expect("for a Codex on the host"), b"{\"a\":1}");
+        assert_eq!(home.read_login().expect("there").as_deref(), Some(&b"{\"a\":1}"[..]));
+        assert!(home.remove_login().expect("removed") && home.read_login().expect("nothing").is_none() && !copy.exists());
     }
 
     #[test]
-    fn what_an_agent_may_have_put_in_place_of_the_login_is_not_followed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
+    fn a_login_is_renewed_only_if_it_was_not_replaced_meanwhile() {
+        let (_folder, home) = stage();
+        home.write_login(b"{\"a\":1}").expect("written");
+        assert!(home.renew_login(b"{\"a\":1}", b"{\"a\":2}").expect("written"));
+        assert!(!home.renew_login(b"{\"a\":1}", b"{\"a\":3}").expect("read"), "another login came first");
+        assert_eq!(home.read_login().expect("there").as_deref(), Some(&b"{\"a\":2}"[..]));
+        home.remove_login().expect("removed");
+        assert!(!home.renew_login(b"{\"a\":2}", b"{\"a\":3}").expect("read"), "a logout stays one");
+    }
+
+    #[test]
+    fn the_folder_that_containers_shared_is_no_login_once_there_is_a_record() {
+        let (_folder, home) = stage();
+        home.remove_login().expect("recorded");
+        home.shared_copy().put(b"{\"planted\":1}").expect("written");
+        assert_eq!(home.read_login().expect("read"), None);
+    }
+
+    #[test]
+    fn a_login_that_is_a_link_or_a_fifo_is_not_followed() {
+        let (folder, home) = stage();
         let outside = folder.path().join("outside");
         fs::write(&outside, "secret of the host").expect("written");
-        symlink(&outside, home.auth_file()).expect("linked");
+        symlink(&outside, folder.path().join("login.json")).expect("linked");
         assert!(home.read_login().is_err(), "a link");
-        home.write_login(b"{}").expect("written");
-        assert_eq!(fs::read_to_string(&outside).expect("there"), "secret of the host", "the link was replaced, not followed");
-        home.remove_login().expect("removed");
-        rustix::fs::mknodat(rustix::fs::CWD, home.auth_file(), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a fifo");
+        symlink(&outside, home.folder().join("auth.json")).expect("linked");
+        home.write_login(b"{\"a\":1}").expect("written");
+        assert_eq!(fs::read_to_string(&outside).expect("there"), "secret of the host", "links were replaced, not followed");
+        fs::remove_file(folder.path().join("login.json")).expect("removed");
+        let fifo = folder.path().join("login.json");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("a fifo");
         assert!(home.read_login().is_err(), "a fifo, and nobody waited for a writer");
     }
 }

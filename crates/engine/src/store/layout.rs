@@ -108,9 +108,29 @@ impl Layout {
         self.home.join("codex")
     }
 
-    /// The folder with the login of Codex, which containers may share.
-    pub fn codex_auth(&self) -> PathBuf {
+    /// The login of Codex. No container sees it.
+    pub fn login(&self) -> PathBuf {
+        self.home.join("login.json")
+    }
+
+    /// Held while the login is replaced.
+    pub fn login_lock(&self) -> PathBuf {
+        self.home.join("login.lock")
+    }
+
+    /// The last copy of the login that was put aside.
+    pub fn refused_login(&self) -> PathBuf {
+        self.home.join("login-refused.json")
+    }
+
+    /// Where older versions kept the login, in a folder that all containers shared.
+    pub fn shared_login(&self) -> PathBuf {
         self.codex().join("auth")
+    }
+
+    /// The folder with the copy of the login that a container of one task works with.
+    pub fn task_login(&self, id: TaskId) -> PathBuf {
+        self.task(id).join("auth")
     }
 
     /// One environment's secret variables.
@@ -198,7 +218,8 @@ mod tests {
             (layout.sessions(task), format!("tasks/{id}/sessions")),
             (layout.images(task), format!("tasks/{id}/images")),
             (layout.secrets(environment), format!("envs/{id}/secrets.json")),
-            (layout.codex_auth(), "codex/auth".to_owned()),
+            (layout.login(), "login.json".to_owned()),
+            (layout.task_login(task), format!("tasks/{id}/auth")),
             (layout.socket(), "orchestrator.sock".to_owned()),
         ] {
             assert_eq!(path, layout.home().join(expected));

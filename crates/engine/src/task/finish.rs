@@ -72,6 +72,7 @@ impl Inner {
             crate::engine::blocking(move || cut_zeros(&journal)).await?;
         }
         let outcome = if is_torn { without_power(outcome) } else { outcome };
+        let login = self.take_login_back(&task).await;
         let refused = if contained { refusals(files, &redactor).await? } else { vec![] };
         let checked = if is_torn { self.check_cut_off(&task).await } else { vec![] };
         let of_worker = self.notes_on_worker(files, contained, &redactor).await?;
@@ -89,7 +90,7 @@ impl Inner {
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: [self.notes_on_worktree(&task), new_thread(run), of_worker, refused, checked].concat(),
+            notes: [self.notes_on_worktree(&task), new_thread(run), of_worker, login, refused, checked].concat(),
             changes: None,
         };
         match snapshot {

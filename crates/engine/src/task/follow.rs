@@ -29,11 +29,13 @@ impl Inner {
         let mut glance = Glance::new();
         slot.set_activity(None);
         let gone = keeper::until_gone(&files, attempt);
-        tokio::pin!(gone);
+        let login = self.keep_login_current(slot);
+        tokio::pin!(gone, login);
         loop {
             self.read_on(slot, attempt, &mut tail).await;
             tokio::select! {
                 () = self.cancel.cancelled() => return,
+                () = &mut login => {}
                 result = &mut gone => {
                     if let Err(error) = result {
                         tracing::warn!(task = %slot.id, %error, "could not wait for a keeper; recovery looks again");

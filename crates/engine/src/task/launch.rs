@@ -71,6 +71,7 @@ impl Inner {
             secrets: environment.map_or(&no_secrets, |environment| &environment.secrets),
             container,
         });
+        self.lend_login(slot.id, &call).await?;
         let order = Order::new(slot.id, run.number, attempt, &call, &worktree, &self.config);
         let files = RunFiles::new(&self.home.layout.logs(slot.id), run.number);
         let launched = keeper::launch(&self.config.keeper_program, &files, &order, &call.environment, &self.watch).await;

@@ -17,6 +17,7 @@ mod finish;
 mod follow;
 mod launch;
 mod list;
+mod login;
 mod mailbox;
 mod prepare;
 mod publish;

@@ -21,6 +21,9 @@ use crate::store::Layout;
 pub(super) const DEFAULTS: &[&str] =
     &["CODEX_DOCKER_MEMORY", "CODEX_DOCKER_CPUS", "CODEX_DOCKER_PIDS", "CODEX_DOCKER_FREE_DISK", "CODEX_DOCKER_CONFIG"];
 
+/// The variable with the folder of a run's copy of the login.
+pub(crate) const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
+
 /// Where Codex reaches the model and renews its login, when it is logged in with an account.
 const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
 
@@ -35,7 +38,7 @@ pub struct ContainerFolders {
     pub twin: PathBuf,
     /// Where that borrows objects.
     pub objects: Vec<PathBuf>,
-    /// The login of an account.
+    /// The run's copy of the login of an account.
     pub auth: PathBuf,
     /// What is mounted over files of the worktree and of Codex's home.
     pub overlays: PathBuf,
@@ -87,7 +90,7 @@ impl ContainerFolders {
             sessions: layout.sessions(task),
             twin: layout.twin(task),
             objects: vec![mirror.join("objects")],
-            auth: layout.codex_auth(),
+            auth: layout.task_login(task),
             overlays: layout.overlays(task),
         }
     }
@@ -192,7 +195,7 @@ impl ContainerRun<'_> {
                 environment.entry(key.clone()).or_insert_with(|| stored.expose().into());
             }
             Some(Login::Account { .. }) if !environment.contains_key(&key) => {
-                environment.insert("CODEX_DOCKER_AUTH".into(), (&self.folders.auth).into());
+                environment.insert(LOGIN_FOLDER.into(), (&self.folders.auth).into());
             }
             Some(Login::Account { .. }) | None => {}
         }

@@ -1,13 +1,20 @@
-//! How Codex is logged in, where it runs with the orchestrator's own Codex home: a stored API key, or an account.
-//! Only what Codex itself wrote, or would have written, is stored. No value of it is ever shown.
+//! How Codex is logged in, where it runs with the orchestrator's own Codex home: with an API key, or with an account.
+//!
+//! Codex works with copies of an account's login and renews the tokens in them. Only renewed tokens of the same account find their
+//! way back into the login. No value of it is ever shown.
+
+mod account;
 
 use std::io;
+use std::path::PathBuf;
 
+use account::{Copied, TOKENS};
+use jiff::Timestamp;
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use serde_json::{Value, json};
 
-use crate::store::CodexHome;
+use crate::store::{CodexHome, FoundCopy, LoginCopy};
 
 /// Longer than any key.
 const KEY_LIMIT_BYTES: usize = 4096;
@@ -17,11 +24,20 @@ const KEY_LIMIT_BYTES: usize = 4096;
 pub enum Login {
     /// A key of the model's API.
     ApiKey(Secret),
-    /// An account, whose tokens Codex renews by itself.
+    /// An account, whose tokens Codex renews.
     Account {
         /// The tokens, to be masked.
         tokens: Vec<Secret>,
     },
+}
+
+/// A copy of the login that was put aside.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    /// What was wrong with it.
+    pub(crate) why: String,
+    /// Where it is kept.
+    pub(crate) kept: PathBuf,
 }
 
 impl Login {
@@ -34,9 +50,8 @@ impl Login {
     pub fn parse(text: &[u8]) -> Option<Self> {
         let file: Value = serde_json::from_slice(text).ok()?;
         let named = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(Secret::new);
-        let tokens = ["id_token", "access_token", "refresh_token"].iter().filter_map(|name| named(&file["tokens"][name]));
-        let tokens: Vec<_> = tokens.collect();
-        if !tokens.is_empty() {
+        let tokens: Vec<_> = TOKENS.iter().filter_map(|name| named(&file["tokens"][name])).collect();
+        if !tokens.is_empty() && file["auth_mode"] != "apikey" {
             return Some(Self::Account { tokens });
         }
         named(&file["OPENAI_API_KEY"]).map(Self::ApiKey)
@@ -50,18 +65,103 @@ impl Login {
             return Err(Problem::new(ProblemKind::Unusable, "key_unusable", "what came on stdin is no API key")
                 .hint("it is one word, as in: printenv OPENAI_API_KEY | codex-orchestrator login --with-api-key"));
         }
-        let file = json!({ "auth_mode": "apikey", "OPENAI_API_KEY": key });
-        home.write_login(file.to_string().as_bytes()).map_err(|error| not_stored(&error))
+        home.write_login(in_a_file(key).to_string().as_bytes()).map_err(|error| not_stored(&error))
     }
 
-    /// Stores a copy of what Codex keeps elsewhere.
+    /// Stores a copy of what Codex keeps elsewhere. An account's login is stored without the API key that some versions of Codex
+    /// keep beside it, which nothing uses.
     pub fn store_copy(home: &CodexHome, text: &[u8]) -> Result<Self, Problem> {
-        let login = Self::parse(text).ok_or_else(|| {
+        let (login, file) = Self::in_its_form(text).ok_or_else(|| {
             Problem::new(ProblemKind::Unusable, "login_unusable", "that is no login of Codex")
                 .hint("name the `auth.json` in the folder of a Codex that is logged in, or that folder")
         })?;
-        home.write_login(text).map_err(|error| not_stored(&error))?;
+        home.write_login(&file).map_err(|error| not_stored(&error))?;
         Ok(login)
+    }
+
+    /// A login, and the file that it is stored as.
+    fn in_its_form(text: &[u8]) -> Option<(Self, Vec<u8>)> {
+        let login = Self::parse(text)?;
+        let file = match &login {
+            Self::ApiKey(key) => in_a_file(key.expose()),
+            Self::Account { .. } => {
+                let mut file: Value = serde_json::from_slice(text).ok()?;
+                file["OPENAI_API_KEY"] = Value::Null;
+                file
+            }
+        };
+        Some((login, file.to_string().into_bytes()))
+    }
+
+    /// Takes over the login of a version that shared it between containers, once. From then on nothing in that folder is believed
+    /// but renewed tokens of the same account. Returns what was taken over.
+    pub(crate) fn adopt(home: &CodexHome, now: Timestamp) -> io::Result<Option<Self>> {
+        let shared = home.shared_copy();
+        if home.has_record() {
+            Self::renew(home, &shared, now)?;
+            return Ok(None);
+        }
+        let found = match shared.look()? {
+            FoundCopy::File(text) => Self::in_its_form(&text),
+            FoundCopy::Nothing => None,
+            FoundCopy::Foreign(why) => {
+                tracing::warn!(why, "the login of an older version is not one; log in again: codex-orchestrator login");
+                None
+            }
+        };
+        home.adopt_login(found.as_ref().map(|(_, file)| file.as_slice()))?;
+        Ok(found.map(|(login, _)| login))
+    }
+
+    /// Gives a Codex that is about to start a copy of the login. Whatever else is in its place is put aside.
+    pub(crate) fn lend(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
+        let refused = Self::settle(home, copy, now)?;
+        if let Some(login) = home.read_login()? {
+            copy.put(&login)?;
+        }
+        Ok(refused)
+    }
+
+    /// Takes renewed tokens out of the copy that a Codex had, now that it has ended, and removes the copy. One that is not what
+    /// Codex leaves behind is put aside.
+    pub(crate) fn take_back(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
+        let refused = Self::settle(home, copy, now)?;
+        copy.remove_or_put_aside()?;
+        Ok(refused)
+    }
+
+    /// Takes renewed tokens out of a copy, or puts them into it, while a Codex works with it. Anything else is left for the end.
+    pub(crate) fn renew(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<()> {
+        let (Some(login), Ok(Some(found))) = (home.read_login()?, copy.read()) else { return Ok(()) };
+        match compared(&login, &found, now) {
+            Ok(Copied::Newer(newer)) => home.renew_login(&login, newer.to_string().as_bytes()).map(drop),
+            Ok(Copied::Older) => copy.put(&login),
+            Ok(Copied::Same) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Leaves nothing at the place of a copy but a sound one.
+    fn settle(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
+        let Some(login) = home.read_login()? else { return Ok(None) };
+        let why = match copy.look()? {
+            FoundCopy::Nothing => return Ok(None),
+            FoundCopy::Foreign(why) => why,
+            FoundCopy::File(found) => {
+                // Somebody may have logged in with another account since, which is not the copy's fault.
+                let lent = copy.lent()?.unwrap_or_else(|| login.clone());
+                match compared(&lent, &found, now) {
+                    Ok(Copied::Same | Copied::Older) => return Ok(None),
+                    Ok(Copied::Newer(_)) => {
+                        if let Ok(Copied::Newer(newer)) = compared(&login, &found, now) {
+                            home.renew_login(&login, newer.to_string().as_bytes())?;
+                        }
+                        return Ok(None);
+                    }
+                    Err(why) => why.to_owned(),
+                }
+            }
+        };
+        Ok(Some(Refused { why, kept: copy.put_aside()? }))
     }
 
     /// Every value of it that must not be shown.
@@ -81,55 +181,21 @@ impl Login {
     }
 }
 
+/// A key as Codex stores it.
+fn in_a_file(key: &str) -> Value {
+    json!({ "auth_mode": "apikey", "OPENAI_API_KEY": key })
+}
+
+fn compared(login: &[u8], copy: &[u8], now: Timestamp) -> Result<Copied, &'static str> {
+    let login = serde_json::from_slice(login).map_err(|_| "the login cannot be read")?;
+    let copy = serde_json::from_slice(copy).map_err(|_| "it is not a login")?;
+    account::compare(&login, &copy, now)
+}
+
 fn not_stored(error: &io::Error) -> Problem {
     Problem::new(ProblemKind::Unavailable, "login_not_stored", format!("the login could not be stored: {error}"))
         .hint("the home must be writable and have room")
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::store::Layout;
-
-    fn home() -> (tempfile::TempDir, CodexHome) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
-        (folder, home)
-    }
-
-    #[test]
-    fn a_key_is_stored_in_the_form_that_codex_reads() {
-        let (_folder, home) = home();
-        assert_eq!(Login::stored(&home).expect("nothing"), None);
-        Login::store_key(&home, "sk-test-1234\n").expect("a key");
-        let stored = Login::stored(&home).expect("readable").expect("there");
-        assert_eq!(stored, Login::ApiKey(Secret::new("sk-test-1234")));
-        assert_eq!(stored.describe(), "an API key");
-        let file: Value = serde_json::from_slice(&home.read_login().expect("read").expect("there")).expect("JSON");
-        assert_eq!(file, json!({ "auth_mode": "apikey", "OPENAI_API_KEY": "sk-test-1234" }));
-    }
-
-    #[test]
-    fn what_is_no_key_is_refused_and_not_repeated() {
-        let (_folder, home) = home();
-        for text in ["", "abc", "two words", "a\u{7}bcdef", &"x".repeat(KEY_LIMIT_BYTES + 1)] {
-            let problem = Login::store_key(&home, text).expect_err("no key");
-            assert!(!problem.hints.is_empty() && (text.is_empty() || !problem.detail.contains(text)), "{problem:?}");
-        }
-        assert_eq!(Login::stored(&home).expect("nothing"), None);
-    }
-
-    #[test]
-    fn an_account_is_told_from_a_key_and_its_tokens_are_known_to_be_secret() {
-        let (_folder, home) = home();
-        let text = br#"{"auth_mode":"chatgpt","OPENAI_API_KEY":null,"tokens":{"id_token":"i-1","access_token":"a-1","refresh_token":"r-1","account_id":"x"}}"#;
-        let login = Login::store_copy(&home, text).expect("a login");
-        assert_eq!(login.secrets().iter().map(Secret::expose).collect::<Vec<_>>(), ["i-1", "a-1", "r-1"]);
-        assert!(!format!("{login:?}").contains("a-1"), "{login:?}");
-        assert_eq!(home.read_login().expect("read").as_deref(), Some(&text[..]), "byte for byte");
-        for other in [&b"{}"[..], b"[]", b"not JSON", br#"{"OPENAI_API_KEY":null}"#] {
-            assert!(Login::store_copy(&home, other).is_err());
-        }
-        assert_eq!(home.read_login().expect("read").as_deref(), Some(&text[..]), "what was there stays");
-    }
-}
+mod tests;

@@ -130,7 +130,10 @@ fn behind_the_broker_the_key_is_for_codex_docker_alone() {
 fn a_key_goes_before_an_account_and_the_nearest_key_wins() {
     let mut stage = Stage::new(&[]);
     stage.login = Some(account());
-    assert_eq!((stage.value("CODEX_API_KEY"), stage.value("CODEX_DOCKER_AUTH")), (None, Some("/h/o,x/codex/auth".to_owned())));
+    assert_eq!(
+        (stage.value("CODEX_API_KEY"), stage.value("CODEX_DOCKER_AUTH")),
+        (None, Some(format!("/h/o,x/tasks/{TASK}/auth")))
+    );
     assert_eq!(stage.value("CODEX_DOCKER_BROKER").as_deref(), Some("off"), "there is no key to keep outside");
     stage.login = Some(key("k-stored"));
     assert_eq!((stage.value("CODEX_API_KEY").as_deref(), stage.value("CODEX_DOCKER_AUTH")), (Some("k-stored"), None));

@@ -1,0 +1,247 @@
+//! A copy of the login that a Codex works with: alone in the folder that a container gets, or as a file on the host.
+//!
+//! An agent in a container can do anything inside that folder, so nothing in it is followed, opened for long or deleted by its
+//! name, except for the one plain file that belongs there. Invariant: nothing here writes the login itself.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+
+use super::atomic::write_atomically;
+use super::codex_home::read_plain_file;
+use super::home::private_folder;
+
+/// What Codex calls its login.
+const FILE: &str = "auth.json";
+
+/// What Codex holds while it renews the tokens or replaces the file, in the same folder. Nothing is in these files.
+const LOCKS: [&str; 2] = ["auth.lock", "auth.json.lock"];
+
+/// How many folders that were put aside are kept beside the place of a copy.
+const MOST_ASIDE: u32 = 1000;
+
+/// Where a copy is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoginCopy {
+    place: Place,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Place {
+    /// The file in a folder that contains nothing else.
+    Folder(PathBuf),
+    /// A file among others.
+    File(PathBuf),
+}
+
+/// What is at the place of a copy.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// One plain file of a sensible size.
+    File(Vec<u8>),
+    /// Something that Codex does not leave behind: what is wrong with it.
+    Foreign(String),
+}
+
+impl LoginCopy {
+    /// The copy in a folder of its own.
+    pub fn folder(folder: PathBuf) -> Self {
+        Self { place: Place::Folder(folder) }
+    }
+
+    /// The copy in a folder with other files.
+    pub fn file(file: PathBuf) -> Self {
+        Self { place: Place::File(file) }
+    }
+
+    /// What moves when it is put aside.
+    pub fn path(&self) -> &Path {
+        match &self.place {
+            Place::Folder(path) | Place::File(path) => path,
+        }
+    }
+
+    fn login_file(&self) -> PathBuf {
+        match &self.place {
+            Place::Folder(folder) => folder.join(FILE),
+            Place::File(file) => file.clone(),
+        }
+    }
+
+    /// The file with what was put there, where no container can change it.
+    fn lent_file(&self) -> PathBuf {
+        self.path().with_extension("lent")
+    }
+
+    /// The copy, if a plain file is there. For a look while Codex may be writing it.
+    pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
+        found(read_plain_file(&self.login_file()))
+    }
+
+    /// What was put there last, if this is known.
+    pub fn lent(&self) -> io::Result<Option<Vec<u8>>> {
+        match &self.place {
+            Place::Folder(_) => found(read_plain_file(&self.lent_file())),
+            Place::File(_) => Ok(None),
+        }
+    }
+
+    /// Looks at everything at this place.
+    pub fn look(&self) -> io::Result<Found> {
+        if let Place::Folder(folder) = &self.place {
+            let entries = match fs::read_dir(folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+                Err(error) => return Ok(Found::Foreign(format!("the folder cannot be read ({})", error.kind()))),
+            };
+            for entry in entries {
+                let entry = entry?;
+                let is_lock = LOCKS.iter().any(|lock| entry.file_name() == *lock) && entry.file_type()?.is_file();
+                if entry.file_name() != FILE && !is_lock {
+                    return Ok(Found::Foreign("there are other files beside it".to_owned()));
+                }
+            }
+        }
+        Ok(match read_plain_file(&self.login_file()) {
+            Ok(bytes) => Found::File(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Found::Nothing,
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Found::Foreign("the server cannot read it".to_owned())
+            }
+            Err(_) => Found::Foreign("it is not a small plain file".to_owned()),
+        })
+    }
+
+    /// Puts a login there. A reader sees the old file or the new one; a link is replaced and not followed.
+    pub fn put(&self, login: &[u8]) -> io::Result<()> {
+        match &self.place {
+            Place::File(file) => write_atomically(file, login),
+            Place::Folder(folder) => {
+                private_folder(folder)?;
+                // Written beside the folder: a container sees nothing there but the finished file.
+                let lent = self.lent_file();
+                write_atomically(&lent, login)?;
+                let new = folder.with_extension("new");
+                write_atomically(&new, login)?;
+                fs::rename(new, folder.join(FILE))
+            }
+        }
+    }
+
+    /// Moves everything at this place aside, where no container sees it. Returns where it is now.
+    pub fn put_aside(&self) -> io::Result<PathBuf> {
+        let path = self.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        for n in 1..=MOST_ASIDE {
+            let aside = path.with_file_name(format!("{name}-refused-{n}"));
+            if fs::symlink_metadata(&aside).is_ok() {
+                continue;
+            }
+            fs::rename(path, &aside)?;
+            return Ok(aside);
+        }
+        Err(io::Error::other(format!("{MOST_ASIDE} refused logins are kept beside `{}`", path.display())))
+    }
+
+    /// Removes a copy that was looked at and found sound.
+    pub fn remove(&self) -> io::Result<()> {
+        there(fs::remove_file(self.login_file()))?;
+        if let Place::Folder(folder) = &self.place {
+            for lock in LOCKS {
+                there(fs::remove_file(folder.join(lock)))?;
+            }
+            there(fs::remove_file(self.lent_file()))?;
+            there(fs::remove_dir(folder))?;
+        }
+        Ok(())
+    }
+
+    /// Removes a sound copy, and moves anything else aside.
+    pub fn remove_or_put_aside(&self) -> io::Result<()> {
+        match self.look()? {
+            Found::Nothing | Found::File(_) => self.remove(),
+            Found::Foreign(_) => self.put_aside().map(drop),
+        }
+    }
+}
+
+fn found(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        read => read.map(Some),
+    }
+}
+
+/// What is missing already need not be removed.
+fn there(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn stage() -> (tempfile::TempDir, PathBuf, LoginCopy) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let auth = folder.path().join("auth");
+        let copy = LoginCopy::folder(auth.clone());
+        copy.put(b"{}").expect("put");
+        (folder, auth, copy)
+    }
+
+    #[test]
+    fn a_container_sees_one_file_and_nothing_is_left_when_it_is_gone() {
+        let (folder, auth, copy) = stage();
+        copy.put(b"{\"a\":1}").expect("put again");
+        assert_eq!(fs::read_dir(&auth).expect("there").count(), 1);
+        assert_eq!(copy.look().expect("looked"), Found::File(b"{\"a\":1}".to_vec()));
+        assert_eq!(copy.lent().expect("read").as_deref(), Some(&b"{\"a\":1}"[..]));
+        for lock in LOCKS {
+            fs::write(auth.join(lock), "").expect("as Codex makes it");
+        }
+        assert!(matches!(copy.look().expect("looked"), Found::File(_)));
+        copy.remove().expect("removed");
+        copy.remove().expect("twice is harmless");
+        assert_eq!(fs::read_dir(folder.path()).expect("there").count(), 0);
+        assert_eq!(copy.look().expect("looked"), Found::Nothing);
+    }
+
+    #[test]
+    fn anything_but_one_plain_file_is_foreign_and_is_moved_aside_as_it_is() {
+        type Plant = fn(&Path);
+        let plant: [(&str, Plant); 6] = [
+            ("a link", |auth| symlink("/etc/passwd", auth.join(FILE)).expect("linked")),
+            ("a fifo", |auth| {
+                rustix::fs::mknodat(rustix::fs::CWD, auth.join(FILE), rustix::fs::FileType::Fifo, 0o600.into(), 0).expect("made");
+            }),
+            ("a folder", |auth| fs::create_dir_all(auth.join(FILE).join("deep")).expect("made")),
+            ("a huge file", |auth| fs::File::create(auth.join(FILE)).expect("made").set_len(3 << 40).expect("sparse")),
+            ("a lock that is a link", |auth| {
+                fs::write(auth.join(FILE), "{}").expect("written");
+                symlink("/etc/passwd", auth.join(LOCKS[0])).expect("linked");
+            }),
+            ("another file", |auth| {
+                fs::write(auth.join(FILE), "{}").expect("written");
+                fs::write(auth.join("config.toml"), "").expect("written");
+            }),
+        ];
+        let (_folder, auth, copy) = stage();
+        for (n, (what, plant)) in plant.into_iter().enumerate() {
+            copy.put(b"{}").expect("put");
+            fs::remove_file(auth.join(FILE)).expect("removed");
+            plant(&auth);
+            assert!(matches!(copy.look().expect("looked"), Found::Foreign(_)), "{what}");
+            let aside = copy.put_aside().expect("moved");
+            assert_eq!(aside, auth.with_file_name(format!("auth-refused-{}", n + 1)), "{what}");
+            assert!(!auth.exists() && aside.exists(), "{what}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! The copy of the login of Codex that a run works with: given before it starts, kept current while it runs, taken back at its end.
+//!
+//! An agent can write to its own copy and to no other. Whatever it makes of it, the login and all other runs keep the account that
+//! `login` recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use model::ids::{RunNumber, TaskId};
+use model::run::RunError;
+use model::task::TaskRecord;
+
+use super::TaskSlot;
+use crate::engine::{Inner, blocking};
+use crate::store::{CodexHome, LoginCopy, RefusedCopy};
+use crate::worker::{LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
+
+/// The shortest time between two looks at the copy of a run.
+const PAUSE: Duration = Duration::from_millis(500);
+
+impl Inner {
+    /// The place of a run's copy. None if its worker has a login of its own.
+    fn login_copy(&self, task: TaskId) -> Option<LoginCopy> {
+        match self.worker.as_ref().ok()?.kind() {
+            WorkerKind::Container => Some(LoginCopy::folder(self.home.layout.task_login(task))),
+            WorkerKind::Host => self.config.codex_home.is_none().then(|| self.codex_home.host_copy()),
+            WorkerKind::Script | WorkerKind::Custom => None,
+        }
+    }
+
+    /// Gives a run that is about to start its copy of the login.
+    pub(super) async fn lend_login(&self, task: TaskId, call: &WorkerCall) -> Result<(), RunError> {
+        let Some(copy) = self.login_copy(task) else { return Ok(()) };
+        // With a key, a container gets no copy.
+        if copy != self.codex_home.host_copy() && !call.environment.iter().any(|(name, _)| name == LOGIN_FOLDER) {
+            return Ok(());
+        }
+        let home = self.codex_home.clone();
+        blocking(move || {
+            if let Some(refused) = Login::lend(&home, &copy, Timestamp::now())? {
+                report(&home, &refused, None);
+            }
+            Ok(())
+        })
+        .await
+        .map_err(|error: std::io::Error| {
+            RunError::new("login_unusable", format!("the run could not be given the login of Codex: {error}"))
+                .hint("the home must be writable and have room; then retry the task")
+        })
+    }
+
+    /// Takes the copy back from a run that has ended. Returns what its readers should know.
+    pub(super) async fn take_login_back(&self, task: &TaskRecord) -> Vec<String> {
+        let (id, run) = (task.task_id, task.last_run().number);
+        let home = self.codex_home.clone();
+        let of_run = LoginCopy::folder(self.home.layout.task_login(id));
+        let of_host = self.login_copy(id).filter(|copy| *copy == home.host_copy());
+        let taken = blocking(move || {
+            let now = Timestamp::now();
+            // A container that an older version started may still be running.
+            Login::renew(&home, &home.shared_copy(), now)?;
+            let mut refused = Login::take_back(&home, &of_run, now)?;
+            if let Some(copy) = of_host {
+                refused = Login::lend(&home, &copy, now)?.or(refused);
+            }
+            if let Some(refused) = refused {
+                report(&home, &refused, Some((id, run)));
+            }
+            home.refused_copy()
+        });
+        match taken.await {
+            // The end of a run may be worked out twice.
+            Ok(refused) => refused.filter(|it| (it.task_id, it.run) == (Some(id), Some(run))).iter().map(note).collect(),
+            Err(error) => {
+                tracing::warn!(task = %id, %error, "the copy of the login that a run had could not be taken back");
+                vec![]
+            }
+        }
+    }
+
+    /// Passes renewed tokens from a run to the login, and from the login to the run, for as long as this is polled.
+    pub(super) async fn keep_login_current(&self, slot: &Arc<TaskSlot>) {
+        let Some(copy) = self.login_copy(slot.id).filter(|copy| copy.path().exists()) else {
+            return std::future::pending().await;
+        };
+        let of_copy = if copy.path().is_dir() { copy.path() } else { self.codex_home.folder() };
+        let mut from_run = self.watch.watch(of_copy);
+        let mut from_others = self.watch.watch(self.home.layout.home());
+        loop {
+            let (home, copy) = (self.codex_home.clone(), copy.clone());
+            if let Err(error) = blocking(move || Login::renew(&home, &copy, Timestamp::now())).await {
+                tracing::warn!(task = %slot.id, %error, "the copy of the login of a run could not be compared with the login");
+            }
+            // An agent may write to its copy all the time.
+            tokio::time::sleep(PAUSE).await;
+            tokio::select! {
+                () = from_run.changed() => {}
+                () = from_others.changed() => {}
+            }
+        }
+    }
+
+    /// Takes over the login of an older version. Blocks.
+    pub(crate) fn adopt_login(home: &CodexHome) -> std::io::Result<()> {
+        if let Some(login) = Login::adopt(home, Timestamp::now())? {
+            tracing::warn!(
+                login = login.describe(),
+                "the login of Codex was recorded as it was found; if you are not sure that it is yours, log in again: codex-orchestrator login"
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes the folder that an older version shared between containers, once none of its containers can be left. Blocks.
+    pub(crate) fn remove_shared_login(&self) {
+        if self.tasks.all().iter().any(|slot| slot.record().last_run().is_active()) {
+            return;
+        }
+        if let Err(error) = self.codex_home.shared_copy().remove_or_put_aside() {
+            tracing::warn!(%error, "the folder in which an older version kept the login could not be removed");
+        }
+    }
+}
+
+fn report(home: &CodexHome, refused: &Refused, run: Option<(TaskId, RunNumber)>) {
+    let Refused { why, kept } = refused;
+    let (task_id, run) = run.unzip();
+    tracing::warn!(task = ?task_id, why, kept = %kept.display(), "a run changed its copy of the login of Codex; the login was not affected");
+    let refused = RefusedCopy { at: Timestamp::now(), task_id, run, why: why.clone(), kept: kept.clone() };
+    if let Err(error) = home.report_refused_copy(&refused) {
+        tracing::warn!(%error, "could not record that a copy of the login was refused");
+    }
+}
+
+fn note(refused: &RefusedCopy) -> String {
+    let RefusedCopy { why, kept, .. } = refused;
+    format!(
+        "this run changed its copy of the Codex login ({why}); the change was discarded, other runs are not affected, and the copy is kept as `{}`",
+        kept.display()
+    )
+}

@@ -1,0 +1,123 @@
+//! The login of an account that all runs use, and agents that change the copy they work with.
+
+use serde_json::{Value, json};
+use testkit::login::account;
+use testkit::upstream::Upstream;
+
+use super::{Stage, id_of};
+
+/// Logs Codex in with an account, as `login --import` does.
+async fn log_in(stage: &Stage, login: &Value) {
+    let file = stage.home.scratch().join("auth.json");
+    fs_err::write(&file, login.to_string()).expect("written");
+    let path = file.display().to_string();
+    let output = stage.home.command(&["login", "--import", &path]).output().await.expect("it runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Runs a task in another repository, and returns the login that it worked with and whether it was given a key.
+async fn seen_elsewhere(stage: &Stage) -> (Value, Option<String>) {
+    let other = Upstream::new();
+    let env = stage.home.environment(&other.url()).await;
+    let seen = stage.home.scratch().join("seen.json");
+    let prompt = format!(
+        "cp \"$CODEX_DOCKER_AUTH/auth.json\" {}; [ $(ls -A \"$CODEX_DOCKER_AUTH\") = auth.json ] && end done",
+        seen.display()
+    );
+    let task = stage.home.task(&env, &prompt).await;
+    let task = stage.home.settled(&task).await;
+    assert_eq!(task["runs"][0]["last_message"], "done", "{task}");
+    let login = serde_json::from_slice(&fs_err::read(&seen).expect("copied")).expect("JSON");
+    (login, stage.containers.variable("CODEX_API_KEY"))
+}
+
+#[tokio::test]
+async fn an_agent_that_replaces_its_login_changes_nothing_for_other_repositories() {
+    let stage = Stage::new().await;
+    let own = account("acc-1", "r-1", 5);
+    log_in(&stage, &own).await;
+    let evil = stage.home.scratch().join("evil.json");
+    fs_err::write(&evil, account("acc-evil", "r-evil", 20).to_string()).expect("written");
+    let mut swapped = own.clone();
+    swapped["tokens"]["refresh_token"] = json!("r-evil");
+    let swapped_file = stage.home.scratch().join("swapped.json");
+    fs_err::write(&swapped_file, swapped.to_string()).expect("written");
+    let (evil, swapped) = (evil.display(), swapped_file.display());
+    for plant in [
+        r#"echo '{"OPENAI_API_KEY":"sk-evil"}' > auth.json"#.to_owned(),
+        r#"echo '{"auth_mode":"apikey","OPENAI_API_KEY":"sk-evil"}' > new; mv new auth.json"#.to_owned(),
+        format!("cp {evil} auth.json"),
+        format!("cp {swapped} auth.json"),
+        "rm auth.json; ln -s /etc/passwd auth.json".to_owned(),
+        format!("rm auth.json; ln -s {evil} auth.json"),
+        "rm auth.json; mkfifo auth.json".to_owned(),
+        "rm auth.json; mkdir -p auth.json/deep".to_owned(),
+        "truncate -s 3T auth.json".to_owned(),
+        "echo x > config.toml".to_owned(),
+        "mkdir ..evil; mkfifo ..evil/x".to_owned(),
+        "echo garbage > auth.json".to_owned(),
+    ] {
+        let task = stage.run(&format!("begin; (cd \"$CODEX_DOCKER_AUTH\"; {plant}); end done")).await;
+        let notes = task["runs"][0]["notes"].to_string();
+        assert!(notes.contains("changed its copy of the Codex login"), "{plant}: {task}");
+        assert_eq!(seen_elsewhere(&stage).await, (own.clone(), None), "{plant}");
+    }
+    let output = stage.home.command(&["doctor"]).output().await.expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("changed a copy of the login") && !said.contains("sk-evil"), "{said}");
+    assert!(!stage.home.log().contains("sk-evil") && !stage.home.log().contains("r-evil"));
+}
+
+#[tokio::test]
+async fn an_agent_that_keeps_writing_to_its_login_reaches_no_run_that_starts_meanwhile() {
+    let stage = Stage::new().await;
+    let own = account("acc-1", "r-1", 5);
+    log_in(&stage, &own).await;
+    let (ready, stop) = (stage.home.scratch().join("ready"), stage.home.scratch().join("stop"));
+    let prompt = format!(
+        "begin; while [ ! -e {1} ]; do echo '{{\"OPENAI_API_KEY\":\"sk-evil\"}}' > \"$CODEX_DOCKER_AUTH/auth.json\"; touch {0}; done; end done",
+        ready.display(),
+        stop.display()
+    );
+    let task = stage.home.task(&stage.env, &prompt).await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |_| ready.exists()).await;
+    assert_eq!(seen_elsewhere(&stage).await, (own, None));
+    fs_err::write(&stop, "").expect("written");
+    stage.home.settled(&task).await;
+}
+
+#[tokio::test]
+async fn tokens_that_a_run_renews_reach_runs_under_way_and_those_after_it() {
+    let stage = Stage::new().await;
+    log_in(&stage, &account("acc-1", "r-1", 5)).await;
+    let waiting = "begin; while ! grep -q r-2 \"$CODEX_DOCKER_AUTH/auth.json\"; do sleep 0.02; done; end renewed";
+    let other = stage.home.task(&stage.env, waiting).await;
+    let renewed = stage.home.scratch().join("renewed.json");
+    fs_err::write(&renewed, account("acc-1", "r-2", 15).to_string()).expect("written");
+    let task = stage.run(&format!("begin; cat {} > \"$CODEX_DOCKER_AUTH/auth.json\"; end done", renewed.display())).await;
+    assert!(!task["runs"][0]["notes"].to_string().contains("login"), "{task}");
+    assert_eq!(stage.home.settled(&other).await["runs"][0]["last_message"], "renewed");
+    let (login, _) = seen_elsewhere(&stage).await;
+    assert_eq!(login["tokens"]["refresh_token"], "r-2");
+    let folder = stage.home.path().join(format!("tasks/{}/auth", id_of(&task)));
+    assert!(!folder.exists(), "no token is left with a task that is not running");
+}
+
+#[tokio::test]
+async fn a_login_of_an_older_version_is_recorded_at_the_first_start_and_not_looked_for_again() {
+    let mut stage = Stage::new().await;
+    stage.home.stop().await;
+    let shared = stage.home.path().join("codex/auth");
+    fs_err::create_dir_all(&shared).expect("made");
+    fs_err::remove_file(stage.home.path().join("login.json")).expect("as before the upgrade");
+    let own = account("acc-1", "r-1", 5);
+    fs_err::write(shared.join("auth.json"), own.to_string()).expect("written");
+    stage.home.start().await;
+    assert_eq!(seen_elsewhere(&stage).await, (own.clone(), None));
+    assert!(!shared.exists(), "nothing shares it any more");
+    stage.home.stop().await;
+    fs_err::create_dir_all(&shared).expect("made");
+    fs_err::write(shared.join("auth.json"), r#"{"OPENAI_API_KEY":"sk-evil"}"#).expect("written");
+    stage.home.start().await;
+    assert_eq!(seen_elsewhere(&stage).await, (own, None));
+}
