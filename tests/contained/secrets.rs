@@ -58,6 +58,30 @@ async fn what_the_agent_says_is_masked_for_readers_and_the_raw_log_keeps_it() {
 }
 
 #[tokio::test]
+async fn a_key_is_masked_line_by_line_and_however_json_writes_it() {
+    let stage = Stage::new().await;
+    let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\n-----END KEY-----\n";
+    stage.edit(json!({ "secrets": { "TOKEN": "hunter2-and-more", "KEY": key } })).await;
+    let said = [
+        r#"{"type":"item.completed","item":{"id":"item_0","type":"agent_message","text":"\u0068unter2-\u0061nd-more"}}"#,
+        r#"{"type":"item.completed","item":{"id":"item_1","type":"agent_message","text":"  MIIEvQIBADANBgkqhkiG\r\n"}}"#,
+        r#"{"type":"item.completed","item":{"id":"item_2","type":"agent_message","text":"aHVudGVyMi1hbmQtbW9yZQ== ?t=hunter2%2dand%2Dmore"}}"#,
+        r#"{"type":"item.completed","item":{"id":"item_3","type":"agent_message","text":"9w0BAQEFAASCBKcwggSj"}}"#,
+    ];
+    let task = stage.run(&format!("begin\ncat <<'EOF'\n{}\nEOF\ncomplete", said.join("\n"))).await;
+    let id = id_of(&task);
+    assert_eq!(task["runs"][0]["last_message"], "***", "{task}");
+    let masked = stage.home.text(&format!("/api/v1/tasks/{id}/runs/1/log?masked=true")).await;
+    let events = stage.home.text(&format!("/api/v1/tasks/{id}/runs/1/events")).await;
+    for text in [&masked, &events] {
+        for part in ["unter2-", "MIIEvQ", "9w0BAQ", "aHVudGVyMi1hbmQtbW9y"] {
+            assert!(!text.contains(part), "{part}: {text}");
+        }
+        assert!(text.contains(r#""text":"***""#) && text.contains(r#""text":"  ***\r\n""#), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_was_a_secret_once_stays_masked() {
     let stage = Stage::new().await;
     stage.edit(json!({ "secrets": { "TOKEN": "first-secret" } })).await;

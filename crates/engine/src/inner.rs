@@ -2,6 +2,7 @@
 //!
 //! Invariant: records in memory are those on disk; nothing is concluded about a task before the world was observed.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,6 +32,9 @@ use crate::store::{Boot, CodexHome, Home};
 use crate::task::{TaskSlot, TaskTable};
 use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 
+/// How many lists of secrets are remembered with what masks them.
+const MOST_REDACTORS: usize = 16;
+
 /// Everything that the mailboxes share.
 pub(crate) struct Inner {
     pub(crate) config: Config,
@@ -41,6 +45,8 @@ pub(crate) struct Inner {
     pub(crate) codex_home: CodexHome,
     /// Values that no reader may see, whatever the environment.
     secrets: Vec<String>,
+    /// What masks these and those of an environment. Kept because making one takes a while if there are many.
+    redactors: Mutex<VecDeque<(Vec<String>, Redactor)>>,
     pub(crate) tasks: TaskTable,
     pub(crate) environments: EnvironmentTable,
     pub(crate) damaged_tasks: Vec<Damaged>,
@@ -115,6 +121,7 @@ impl Inner {
             checks,
             codex_home,
             secrets,
+            redactors: Mutex::default(),
             tasks: TaskTable::default(),
             environments: EnvironmentTable::default(),
             damaged_tasks: tasks.damaged,
@@ -238,9 +245,16 @@ impl Inner {
         if let Some(environment) = self.environments.get(env_id) {
             secrets.extend(environment.record().secret_values().map(str::to_owned));
         }
-        // In a line of JSON a secret stands as JSON writes it.
-        let escaped: Vec<_> = secrets.iter().map(|secret| in_json(secret)).filter(|text| !secrets.contains(text)).collect();
-        Redactor::new(secrets.into_iter().chain(escaped))
+        let mut known = self.redactors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, redactor)) = known.iter().find(|(of, _)| *of == secrets) {
+            return redactor.clone();
+        }
+        let redactor = Redactor::new(secrets.iter().cloned());
+        if known.len() >= MOST_REDACTORS {
+            known.pop_front();
+        }
+        known.push_back((secrets, redactor.clone()));
+        redactor
     }
 
     /// How the runs of an environment go, with what the server is set to.
@@ -261,10 +275,4 @@ impl Inner {
         let activity = slot.activity().filter(|_| record.last_run().is_active());
         TaskView { activity, ..TaskView::new(&record, name, slot.progress(), place) }
     }
-}
-
-/// A text between the quotes of JSON.
-fn in_json(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    quoted[1..quoted.len() - 1].to_owned()
 }

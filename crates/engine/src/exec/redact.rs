@@ -3,8 +3,13 @@
 //! Git repeats URLs in its errors, and a URL may carry a password or a token as its user. Nothing in here decides whether a
 //! text is shown; it only makes sure that a shown one has no secret of the kinds it knows.
 
+mod masks;
+
 use std::borrow::Cow;
 use std::fmt;
+
+use masks::Masks;
+use model::codex::printable;
 
 /// Stands where a secret was.
 const MASK: &str = "***";
@@ -15,43 +20,41 @@ const SHORTEST_SECRET: usize = 4;
 /// Removes URL credentials and the given secret values.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    secrets: Vec<String>,
+    count: usize,
+    masks: Masks,
 }
 
 impl Redactor {
     /// Knows these values beside what every URL may carry.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
-        let mut secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
-        // The longest first, so that a secret that is part of another does not leave the other's rest behind.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        Self { secrets }
+        let secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
+        Self { count: secrets.len(), masks: Masks::new(&secrets) }
     }
 
-    /// The text without what must not be read.
+    /// What a program said, without what must not be read: secrets, credentials in URLs, and what would act on a terminal.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let text = self.mask(text);
-        match redact_credentials(&text) {
-            Cow::Borrowed(_) => text,
-            Cow::Owned(redacted) => Cow::Owned(redacted),
-        }
+        let text = then(self.mask(text), redact_credentials);
+        then(text, printable)
     }
 
     /// The text without the given values. For an agent's own words, in which a URL is no credential of ours.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut text = Cow::Borrowed(text);
-        for secret in &self.secrets {
-            if text.contains(secret.as_str()) {
-                text = Cow::Owned(text.replace(secret.as_str(), MASK));
-            }
-        }
-        text
+        self.masks.mask(text)
+    }
+}
+
+/// Changes a text once more, if there is something to change.
+fn then(text: Cow<'_, str>, change: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, str> {
+    match change(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(changed) => Cow::Owned(changed),
     }
 }
 
 /// How many secrets there are, never which.
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Redactor({} secrets)", self.secrets.len())
+        write!(f, "Redactor({} secrets)", self.count)
     }
 }
 
@@ -149,6 +152,7 @@ mod tests {
         assert_eq!(redactor.redact("x=hunter2-and-more y=hunter2 a"), "x=*** y=*** a");
         assert_eq!(redactor.redact("https://t:hunter2@h/"), "https://***@h/");
         assert_eq!(redactor.mask("https://t:x@h/ hunter2"), "https://t:x@h/ ***");
+        assert_eq!(redactor.redact("remote: \u{1b}]0;title\u{7}\u{1b}[2Jno hunter2\r\n"), "remote: no ***\n");
         assert!(!format!("{redactor:?}").contains("hunter2"));
     }
 }

@@ -1,0 +1,332 @@
+//! Finds secret values in a text, in the forms in which they usually appear there.
+//!
+//! A value is found as it is, line by line, in a string of JSON (also inside another such string), percent-encoded, and in Base64.
+//! Any other form hides it: reversed, in hexadecimal digits, cut in two. Invariant: the time and memory for a text depend on its length
+//! and not on how many secrets there are.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::Arc;
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
+
+use super::{MASK, SHORTEST_SECRET};
+
+/// A shorter line of a secret, or a shorter part of its encoded form, is also part of other texts.
+const SHORTEST_PART: usize = 8;
+
+/// So much of a value is searched for. Behind it, whatever else of the value follows is masked too.
+const SEARCHED_BYTES: usize = 64;
+
+/// How many values and forms of them are searched for at most, the values first.
+const MOST_FORMS: usize = 20_000;
+
+/// How often strings of JSON are opened that are inside other strings of JSON.
+const MOST_LEVELS: usize = 3;
+
+/// The lengths of lines into which programs break Base64.
+const LINES_OF_BASE64: [usize; 2] = [76, 64];
+
+/// Values to find.
+#[derive(Clone, Default)]
+pub(super) struct Masks(Option<Arc<Finder>>);
+
+struct Finder {
+    forms: Vec<String>,
+    search: AhoCorasick,
+}
+
+impl Masks {
+    pub(super) fn new(secrets: &[String]) -> Self {
+        let forms = forms(secrets);
+        if forms.is_empty() {
+            return Self(None);
+        }
+        let searched = forms.iter().map(|form| &form.as_bytes()[..form.len().min(SEARCHED_BYTES)]);
+        let search = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(searched);
+        let search = search.expect("so many forms of so few bytes are no more than a search can have");
+        Self(Some(Arc::new(Finder { forms, search })))
+    }
+
+    /// The text without the values.
+    pub(super) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let Some(finder) = &self.0 else { return Cow::Borrowed(text) };
+        let found = finder.find(text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut masked = String::with_capacity(text.len());
+        let mut behind = 0;
+        for range in found {
+            masked.push_str(&text[behind..text.floor_char_boundary(range.start)]);
+            masked.push_str(MASK);
+            behind = text.ceil_char_boundary(range.end);
+        }
+        masked.push_str(&text[behind..]);
+        Cow::Owned(masked)
+    }
+}
+
+impl Finder {
+    /// Where values are, in order and apart from each other.
+    fn find(&self, text: &str) -> Vec<Range<usize>> {
+        let mut found = vec![];
+        self.find_in(text.as_bytes(), |range| found.push(range));
+        let mut opened: Vec<Opened> = vec![];
+        for _ in 0..MOST_LEVELS {
+            let Some(next) = Opened::new(opened.last().map_or(text.as_bytes(), |outer| &outer.bytes)) else { break };
+            opened.push(next);
+            let outside = |at: usize| opened.iter().rev().fold(at, |at, opened| opened.outside(at));
+            let inside = opened.last().map_or(&[][..], |opened| &opened.bytes);
+            self.find_in(inside, |range| found.push(outside(range.start)..outside(range.end)));
+        }
+        found.sort_unstable_by_key(|range| range.start);
+        let mut apart: Vec<Range<usize>> = vec![];
+        for range in found {
+            add(&mut apart, range);
+        }
+        apart
+    }
+
+    /// Values that overlap are one range.
+    fn find_in(&self, text: &[u8], on_range: impl FnMut(Range<usize>)) {
+        let mut ranges: Vec<Range<usize>> = vec![];
+        for found in self.search.find_overlapping_iter(text) {
+            let form = self.forms[found.pattern()].as_bytes();
+            let (rest, of_form) = (&text[found.end()..], &form[found.len()..]);
+            let more = rest.iter().zip(of_form).take_while(|(one, other)| one == other).count();
+            add(&mut ranges, found.start()..found.end() + more);
+        }
+        ranges.into_iter().for_each(on_range);
+    }
+}
+
+/// Adds a range that ends behind all others, or is within the last.
+fn add(ranges: &mut Vec<Range<usize>>, mut range: Range<usize>) {
+    while let Some(last) = ranges.last()
+        && last.end >= range.start
+    {
+        range = range.start.min(last.start)..range.end.max(last.end);
+        ranges.pop();
+    }
+    ranges.push(range);
+}
+
+/// The forms in which values are searched for. Those of all values come first, so that no number of lines leaves one out.
+fn forms(secrets: &[String]) -> Vec<String> {
+    let whole = || secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET);
+    let mut forms: Vec<String> = whole().cloned().collect();
+    for secret in whole() {
+        let opened = Opened::new(secret.as_bytes()).map(|opened| String::from_utf8_lossy(&opened.bytes).into_owned());
+        for text in std::iter::once(secret).chain(&opened) {
+            if text.lines().nth(1).is_some() {
+                forms.extend(text.lines().map(|line| line.trim().to_owned()).filter(|line| line.len() >= SHORTEST_PART));
+            }
+        }
+    }
+    for secret in whole() {
+        let percent = |hex: fn(u8) -> String, space: &str| -> String {
+            let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~".contains(byte);
+            let one = |byte: &u8| match byte {
+                b' ' => space.to_owned(),
+                byte if plain(byte) => char::from(*byte).to_string(),
+                byte => hex(*byte),
+            };
+            secret.as_bytes().iter().map(one).collect()
+        };
+        let (upper, lower) = (|byte| format!("%{byte:02X}"), |byte| format!("%{byte:02x}"));
+        forms.extend([percent(upper, "%20"), percent(lower, "%20"), percent(upper, "+"), percent(lower, "+")]);
+        for bytes_before in 0..3 {
+            forms.extend(in_base64(secret, bytes_before));
+        }
+    }
+    let mut known = std::collections::HashSet::new();
+    forms.retain(|form| known.insert(form.clone()));
+    forms.truncate(MOST_FORMS);
+    forms
+}
+
+/// What a value looks like in Base64 behind so many other bytes, without the characters that depend on what is around it.
+fn in_base64(secret: &str, bytes_before: usize) -> Vec<String> {
+    let bytes = [&[0; 2][..bytes_before], secret.as_bytes()].concat();
+    let whole_groups = bytes.len() / 3 * 4;
+    let depend = [0, 2, 3][bytes_before];
+    let mut forms = vec![];
+    for text in [BASE64_STANDARD_NO_PAD.encode(&bytes), BASE64_URL_SAFE_NO_PAD.encode(&bytes)] {
+        let Some(form) = text.get(depend..whole_groups).filter(|form| form.len() >= SHORTEST_PART) else { continue };
+        forms.push(form.to_owned());
+        if bytes_before == 0 {
+            for length in LINES_OF_BASE64.into_iter().filter(|length| *length < form.len()) {
+                let lines = form.as_bytes().chunks(length).filter(|line| line.len() >= SHORTEST_PART);
+                forms.extend(lines.map(|line| String::from_utf8_lossy(line).into_owned()));
+            }
+        }
+    }
+    forms
+}
+
+/// A text whose escapes of JSON strings were replaced by what they stand for.
+struct Opened {
+    bytes: Vec<u8>,
+    /// Behind each escape: the place in `bytes`, and the place in the original text.
+    behind: Vec<(u32, u32)>,
+}
+
+impl Opened {
+    /// None if there is no escape.
+    fn new(text: &[u8]) -> Option<Self> {
+        let first = text.iter().position(|byte| *byte == b'\\')?;
+        let mut opened = Self { bytes: Vec::with_capacity(text.len()), behind: vec![] };
+        opened.bytes.extend_from_slice(&text[..first]);
+        let mut at = first;
+        while at < text.len() {
+            if text[at] != b'\\' {
+                opened.bytes.push(text[at]);
+                at += 1;
+                continue;
+            }
+            let (character, length) = escape(&text[at..]);
+            let mut utf8 = [0; 4];
+            opened.bytes.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
+            at += length;
+            // No text here has 4 GiB: lines are bounded.
+            if let (Ok(inside), Ok(outside)) = (u32::try_from(opened.bytes.len()), u32::try_from(at)) {
+                opened.behind.push((inside, outside));
+            }
+        }
+        Some(opened)
+    }
+
+    /// The place in the original text.
+    fn outside(&self, inside: usize) -> usize {
+        let known = self.behind.partition_point(|(behind, _)| *behind as usize <= inside);
+        match known.checked_sub(1).map(|last| self.behind[last]) {
+            Some((behind, outside)) => outside as usize + (inside - behind as usize),
+            None => inside,
+        }
+    }
+}
+
+/// What an escape at the beginning of a text stands for, and its length. A backslash that begins none stands for itself.
+fn escape(text: &[u8]) -> (char, usize) {
+    let Some(letter) = text.get(1) else { return ('\\', 1) };
+    let simple = match letter {
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'"' | b'\\' | b'/' => char::from(*letter),
+        b'u' => return unicode_escape(text),
+        _ => return ('\\', 1),
+    };
+    (simple, 2)
+}
+
+fn unicode_escape(text: &[u8]) -> (char, usize) {
+    let digits = |from: usize| {
+        let digits = text.get(from..from + 4).filter(|digits| digits.iter().all(u8::is_ascii_hexdigit))?;
+        u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let Some(first) = digits(2) else { return ('\\', 1) };
+    if (0xd800..0xdc00).contains(&first)
+        && text.get(6..8) == Some(b"\\u")
+        && let Some(second) = digits(8).filter(|second| (0xdc00..0xe000).contains(second))
+        && let Some(character) = char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+    {
+        return (character, 12);
+    }
+    (char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER), 6)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    fn check(secret: &str, text: &str, expect: &str) {
+        assert_eq!(Masks::new(&[secret.to_owned()]).mask(text), expect);
+    }
+
+    const KEY: &str = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG\n9w0BAQEFAASCBKcwggSj\nab==\n-----END KEY-----\n";
+
+    #[test]
+    fn a_value_is_found_in_strings_of_json_however_they_are_written() {
+        check("hunter2", r#"{"text":"h\u0075nter2 \u0068\u0075\u006e\u0074\u0065\u0072\u0032"}"#, r#"{"text":"*** ***"}"#);
+        check("a/b \"c\" \u{e4}", r#"{"x":"a\/b \"c\" \u00e4"}"#, r#"{"x":"***"}"#);
+        check("x\u{1f980}yz", r#"["x\ud83e\udd80yz!"]"#, r#"["***!"]"#);
+        let once = serde_json::Value::from("say \"hunter 2\u{1}\"\n").to_string();
+        let twice = serde_json::Value::from(once.as_str()).to_string();
+        let thrice = serde_json::Value::from(twice.as_str()).to_string();
+        for text in [&once, &twice, &thrice] {
+            let masked = Masks::new(&["hunter 2\u{1}".to_owned()]).mask(text).into_owned();
+            assert!(masked.contains("***") && !masked.contains("hunter"), "{masked}");
+            assert!(serde_json::from_str::<serde_json::Value>(&masked).is_ok(), "{masked}");
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_key_is_found_alone_indented_or_with_a_carriage_return() {
+        check(KEY, "  MIIEvQIBADANBgkqhkiG\r\n> 9w0BAQEFAASCBKcwggSj", "  ***\r\n> ***");
+        check(KEY, r#"{"o":"MIIEvQIBADANBgkqhkiG\r\n9w0BAQEFAASCBKcwggSj\n"}"#, r#"{"o":"***\r\n***\n"}"#);
+        check(KEY, &format!("all: {KEY}."), "all: ***.");
+        check(KEY, "ab== is too short to be told from other words", "ab== is too short to be told from other words");
+        let in_json = serde_json::json!({ "private_key": KEY }).to_string();
+        check(&in_json, "\tMIIEvQIBADANBgkqhkiG", "\t***");
+    }
+
+    #[test]
+    fn a_value_is_found_percent_encoded_and_in_base64() {
+        check("p&ss w/rd", "?a=p%26ss%20w%2Frd&b=p%26ss+w%2frd", "?a=***&b=***");
+        let secret = "sk-a-long-secret?>~value";
+        for before in ["", "u", "us", "user:"] {
+            for after in ["", "\n", "rest"] {
+                let plain = format!("{before}{secret}{after}");
+                for encoded in [BASE64_STANDARD_NO_PAD.encode(&plain), BASE64_URL_SAFE_NO_PAD.encode(&plain)] {
+                    let masked = Masks::new(&[secret.to_owned()]).mask(&encoded).into_owned();
+                    let left = masked.replace(MASK, "").len();
+                    assert!(masked.contains(MASK) && left <= 4 * (before.len() + after.len()).div_ceil(3) + 8, "{masked}");
+                }
+            }
+        }
+        let wrapped: Vec<_> = BASE64_STANDARD_NO_PAD.encode(KEY.repeat(3)).as_bytes().chunks(76).map(<[u8]>::to_vec).collect();
+        for line in &wrapped[..wrapped.len() - 1] {
+            let masked = Masks::new(&[KEY.repeat(3)]).mask(&String::from_utf8_lossy(line)).into_owned();
+            assert_eq!(masked, MASK);
+        }
+    }
+
+    #[test]
+    fn values_that_overlap_are_masked_as_a_whole() {
+        let masks = Masks::new(&["abcd1234".to_owned(), "1234wxyz".to_owned(), "wxyz".to_owned()]);
+        assert_eq!(masks.mask("-abcd1234wxyz- wxyzwxyz"), "-***- ***");
+        assert_eq!(masks.mask("abcd123 4wxy"), "abcd123 4wxy");
+    }
+
+    #[test]
+    fn a_long_value_is_masked_as_far_as_it_goes() {
+        let secret = "x".repeat(30) + &"0123456789".repeat(50);
+        check(&secret, &format!("({secret})"), "(***)");
+        check(&secret, &format!("({}!)", &secret[..300]), "(***!)");
+    }
+
+    #[test]
+    fn a_hundred_secrets_and_the_longest_line_take_a_moment() {
+        let key =
+            |n: usize| (0..20).map(|line: usize| format!("{n:04}-{line:04}-{}\n", "k".repeat(40))).collect::<Vec<_>>().concat();
+        let secrets: Vec<_> = (0..100).map(key).collect();
+        let started = Instant::now();
+        let masks = Masks::new(&secrets);
+        let built = started.elapsed();
+        for piece in ["\\u0061", "\\n", "0001-0001-", "x", "\\\\\\\\"] {
+            let line = piece.repeat(8 * 1024 * 1024 / piece.len());
+            let started = Instant::now();
+            let _masked = masks.mask(&line);
+            assert!(started.elapsed() < Duration::from_secs(15), "{piece}: {:?}", started.elapsed());
+        }
+        assert!(built < Duration::from_secs(5), "{built:?}");
+    }
+}
