@@ -30,7 +30,7 @@ use crate::environment::EnvironmentSlot;
 use crate::git::Whitespace;
 pub(crate) use crate::inner::{Inner, blocking};
 use crate::sessions::{Browser, SessionView};
-use crate::task::{Changes, PictureSide, ReviewState, TaskSlot};
+use crate::task::{Changes, PictureSide, Reach, ReviewState, TaskSlot};
 use crate::times::LineTimes;
 pub use surroundings::RunDefaults;
 
@@ -74,6 +74,8 @@ pub struct LogWindow {
     pub end: u64,
     /// Its complete lines, each with the offset behind it. What is secret is masked.
     pub lines: Vec<(u64, bytes::Bytes)>,
+    /// How many bytes come between its last line and the offset that it was read up to, without a line end.
+    pub unfinished: u64,
 }
 
 /// What a follower of a run gets.
@@ -425,9 +427,9 @@ impl Engine {
         self.inner.follow_run(&self.task_slot(id)?, run, offset)
     }
 
-    /// The last complete lines of a run's journal before an offset, or before its end: about `limit` bytes of them.
+    /// The last complete lines of a run's journal before an offset, or before its end: as many as `limit` bytes hold, and at least one.
     pub async fn log_window(&self, id: &str, run: RunNumber, before: Option<u64>, limit: u64) -> Result<LogWindow, Problem> {
-        self.inner.log_window(self.task_slot(id)?.as_ref(), run, before, limit).await
+        self.inner.log_window(self.task_slot(id)?.as_ref(), run, before, limit, Reach::Line).await
     }
 
     /// When the lines of a run's journal were written, as far as a server saw it.

@@ -1,5 +1,5 @@
-//! Sizes as people write them: a number, and k, m, g or t for powers of 1024.
-//! One parser for every place that takes one.
+//! Sizes as people write and read them: a number, and k, m, g or t for powers of 1024.
+//! One parser for every place that accepts one.
 
 /// The bytes that a text such as `512m`, `4g` or `1GiB` means.
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -15,9 +15,28 @@ pub fn parse_size(text: &str) -> Option<u64> {
     digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift))
 }
 
+/// A size for people: `1.5 GiB`.
+pub fn shown(bytes: u64) -> String {
+    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if bytes >> shift > 0 {
+            return format!("{}.{} {unit}", bytes >> shift, ((bytes >> (shift - 10)) & 1023) * 10 / 1024);
+        }
+    }
+    format!("{bytes} B")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sizes_are_short() {
+        for (bytes, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), ((1 << 20) - 1, "1023.9 KiB")]
+        {
+            assert_eq!(shown(bytes), text);
+        }
+    }
 
     #[test]
     fn sizes_have_the_usual_letters() {

@@ -10,6 +10,7 @@ use model::api::{
 use model::codex::printable_line;
 use model::near::near;
 use model::problem::{Problem, ProblemKind};
+use model::size::shown as size;
 use reqwest::Method;
 
 use crate::args::GcArguments;
@@ -217,28 +218,4 @@ pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Proble
     printer::line("");
     printer::table(&["task", "all", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
     Ok(ExitCode::SUCCESS)
-}
-
-/// Bytes for people.
-fn size(bytes: u64) -> String {
-    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
-        if bytes >> shift > 0 {
-            return format!("{}.{} {unit}", bytes >> shift, ((bytes >> (shift - 10)) & 1023) * 10 / 1024);
-        }
-    }
-    format!("{bytes} B")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), ((1 << 20) - 1, "1023.9 KiB")]
-        {
-            assert_eq!(size(bytes), text);
-        }
-    }
 }

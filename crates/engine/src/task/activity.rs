@@ -9,7 +9,7 @@ use model::codex::{CodexEvent, activity};
 use model::ids::RunNumber;
 use tokio::time::Instant;
 
-use super::TaskSlot;
+use super::{Reach, TaskSlot};
 use crate::engine::Inner;
 
 /// How often an agent's doings are looked at, at most.
@@ -52,11 +52,7 @@ impl Glance {
 impl Inner {
     /// Looks at what the agent of an active run does now, and tells it where it is something else.
     pub(super) async fn glance(self: &Arc<Self>, slot: &Arc<TaskSlot>, run: RunNumber) {
-        let end = match self.log(slot, run).await {
-            Ok(log) => log.length,
-            Err(problem) => return tracing::debug!(task = %slot.id, %problem, "could not look at what an agent does"),
-        };
-        let window = match self.window_before(slot, run, end, LOOK_BYTES).await {
+        let window = match self.log_window(slot, run, None, LOOK_BYTES, Reach::Window).await {
             Ok(window) => window,
             Err(problem) => return tracing::debug!(task = %slot.id, %problem, "could not look at what an agent does"),
         };

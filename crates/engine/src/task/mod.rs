@@ -30,7 +30,9 @@ mod table;
 mod take_home;
 mod unclean;
 mod update;
+mod window;
 
 pub use review::{Changes, PictureSide, ReviewState};
 pub(crate) use table::{TaskSlot, TaskTable};
 pub(crate) use update::Updated;
+pub(crate) use window::Reach;

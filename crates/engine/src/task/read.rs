@@ -2,6 +2,7 @@
 //! Nothing in here writes, and nothing looks into a worktree.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,9 +14,11 @@ use model::ids::RunNumber;
 use model::image::Image;
 use model::problem::{Problem, ProblemKind};
 use model::run::RunFile;
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use model::size::shown;
+use tokio::io::AsyncReadExt as _;
 
 use super::TaskSlot;
+use super::window::{Reach, Window};
 use crate::engine::{Inner, LogFile, LogWindow, RunLine, blocking};
 use crate::exec::Redactor;
 use crate::journal::Tail;
@@ -24,6 +27,9 @@ use crate::metrics::COUNTED;
 
 /// How much of a log is masked at once.
 const CHUNK_BYTES: usize = 64 * 1024;
+
+/// How many lines a part of a log has at most: there is more to a line than its bytes once it is shown.
+const MOST_LINES: usize = 5_000;
 
 impl Inner {
     pub(super) fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
@@ -79,8 +85,8 @@ impl Inner {
                     lines.extend_from_slice(b"\n");
                 });
                 if length == 0 {
-                    // What stands after the last newline.
-                    lines.extend_from_slice(&masked(&LineContent::Whole(splitter.tail()), &redactor));
+                    // What is behind the last newline.
+                    lines.extend_from_slice(&masked(&splitter.tail_content(), &redactor));
                 }
                 if !lines.is_empty() {
                     yield lines.freeze();
@@ -92,55 +98,33 @@ impl Inner {
         })
     }
 
+    /// The last lines before an offset, or before the log's end.
     pub(crate) async fn log_window(
         &self,
         slot: &TaskSlot,
         run: RunNumber,
         before: Option<u64>,
         limit: u64,
-    ) -> Result<LogWindow, Problem> {
-        let length = self.log(slot, run).await?.length;
-        let end = before.unwrap_or(length).min(length);
-        let mut limit = limit;
-        loop {
-            let window = self.window_before(slot, run, end, limit).await?;
-            // A line may be longer than what was asked for.
-            if !window.lines.is_empty() || limit >= end {
-                return Ok(window);
-            }
-            limit = limit.saturating_mul(4);
-        }
-    }
-
-    pub(super) async fn window_before(
-        &self,
-        slot: &TaskSlot,
-        run: RunNumber,
-        end: u64,
-        limit: u64,
+        reach: Reach,
     ) -> Result<LogWindow, Problem> {
         let path = self.journal(slot, run)?;
-        let LogFile { mut file, .. } = self.log(slot, run).await?;
-        // One byte more, to see whether the first line begins there.
-        let from = end.saturating_sub(limit).saturating_sub(1);
-        let mut bytes = vec![];
-        let read = async {
-            file.seek(std::io::SeekFrom::Start(from)).await?;
-            file.take(end - from).read_to_end(&mut bytes).await
-        };
-        read.await.map_err(|error| unreadable(&path, &error))?;
-        let newline = |bytes: &[u8]| bytes.iter().position(|byte| *byte == b'\n');
-        let skipped = if from == 0 { 0 } else { newline(&bytes).map_or(bytes.len(), |at| at + 1) };
-        let start = from + skipped as u64;
-        let redactor = self.redactor(slot.env_id);
-        let mut window = LogWindow { start, end: start, lines: vec![] };
-        let mut rest = &bytes[skipped..];
-        while let Some(at) = newline(rest) {
-            window.end += at as u64 + 1;
-            window.lines.push((window.end, masked(&LineContent::Whole(&rest[..at]), &redactor)));
-            rest = &rest[at + 1..];
-        }
-        Ok(window)
+        let LogFile { file, length, .. } = self.log(slot, run).await?;
+        let (file, redactor) = (file.into_std().await, self.redactor(slot.env_id));
+        let offset = before.unwrap_or(length).min(length);
+        let read = blocking(move || {
+            let window = Window::before(&file, offset, limit, reach)?;
+            let mut start = window.start;
+            let mut lines = VecDeque::new();
+            window.lines(&file, |line| {
+                lines.push_back((line.end, masked(&line.content, &redactor)));
+                if lines.len() > MOST_LINES {
+                    start = lines.pop_front().map_or(start, |(end, _)| end);
+                }
+            })?;
+            Ok::<_, std::io::Error>((start, window.end, lines.into()))
+        });
+        let (start, end, lines) = read.await.map_err(|error| unreadable(&path, &error))?;
+        Ok(LogWindow { start, end, lines, unfinished: offset.saturating_sub(end) })
     }
 
     pub(crate) fn follow_run(
@@ -215,7 +199,7 @@ fn masked(content: &LineContent<'_>, redactor: &Redactor) -> Bytes {
             Cow::Owned(text) => Bytes::from(text),
             Cow::Borrowed(_) => Bytes::copy_from_slice(bytes),
         },
-        LineContent::Oversized { len } => Bytes::from(format!("a line of {len} bytes is left out here; the raw log has it")),
+        LineContent::Oversized { len } => Bytes::from(format!("a line of {} is not shown; the raw log has it", shown(*len))),
     }
 }
 

@@ -4,6 +4,7 @@
 //! A line is given out exactly once, when its newline has been seen; a torn tail stays inside until the rest comes.
 
 use super::event::CodexEvent;
+use crate::size::shown;
 
 /// The longest line that is understood: Codex writes up to 1 MiB of output in one line, 7 MiB when all of it is escaped.
 pub const LINE_CAP_BYTES: usize = 8 * 1024 * 1024;
@@ -38,7 +39,7 @@ impl Line<'_> {
         match self.content {
             LineContent::Whole(bytes) => CodexEvent::parse(bytes),
             LineContent::Oversized { len } => {
-                CodexEvent::Note(format!("a line of {len} bytes is too long to be shown; the raw log has it"))
+                CodexEvent::Note(format!("a line of {} is not shown; the raw log has it", shown(len)))
             }
         }
     }
@@ -98,6 +99,14 @@ impl LineSplitter {
     /// The bytes after the last newline; empty when they outgrew the cap. For a stream that has ended.
     pub fn tail(&self) -> &[u8] {
         &self.tail
+    }
+
+    /// What the bytes after the last newline say. For a stream that has ended.
+    pub fn tail_content(&self) -> LineContent<'_> {
+        match self.oversized {
+            Some(len) => LineContent::Oversized { len },
+            None => LineContent::Whole(&self.tail),
+        }
     }
 
     fn finish_line(&mut self, head: &[u8], sink: &mut impl FnMut(Line<'_>)) {
@@ -186,6 +195,6 @@ mod tests {
     fn an_oversized_line_is_a_note() {
         let line = Line { content: LineContent::Oversized { len: 9_000_000 }, end: 9_000_001 };
         let CodexEvent::Note(note) = line.event() else { panic!("{line:?}") };
-        assert!(note.contains("9000000 bytes"), "{note}");
+        assert!(note.contains("a line of 8.5 MiB is not shown"), "{note}");
     }
 }
