@@ -23,6 +23,16 @@ const LONGEST_BYTES: usize = 64_000;
 /// So many files or steps of one entry are in the page.
 const MOST_PARTS: usize = 200;
 
+/// The longest title of an entry without a look of its own, in characters.
+const TITLE_CHARS: usize = 300;
+
+/// So many notes of a run are in the page, and so many bytes of each.
+const MOST_NOTES: usize = 100;
+const NOTE_BYTES: usize = 4_000;
+
+/// More than the item around an entry has.
+const ITEM_BYTES: usize = 200;
+
 /// The longest first line of a command, in characters.
 const COMMAND_CHARS: usize = 240;
 
@@ -45,6 +55,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    /// About the size of its markup.
+    fn bytes(&self) -> usize {
+        self.body.0.len() + ITEM_BYTES
+    }
+
     /// The entry as an item of the list. `data-lines` names the lines that it was made from, so that a script can tell
     /// where an entry is in the log and whether it shows the same lines as another one.
     fn html(&self, run: u32) -> Markup {
@@ -87,9 +102,23 @@ impl Entries {
         self.0.iter().any(|entry| entry.is_open)
     }
 
-    /// The size of their markup in bytes, without the items around it.
+    /// The size of their markup in bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.0.iter().map(|entry| entry.body.0.len()).sum()
+        self.0.iter().map(Entry::bytes).sum()
+    }
+
+    /// Drops the oldest entries, so that the others have no more than so many bytes of markup; the newest stays in any case. Returns the
+    /// offset behind the first line of the last one that was dropped: where the earlier part of the transcript ends.
+    pub(super) fn keep_newest(&mut self, bytes: usize) -> Option<u64> {
+        let mut total = 0;
+        let sizes = self.0.iter().rev().map(Entry::bytes);
+        let fitting = sizes.take_while(|size| {
+            total += size;
+            total <= bytes
+        });
+        let kept = fitting.count().max(1);
+        let dropped = self.0.len().saturating_sub(kept);
+        self.0.drain(..dropped).next_back().map(|entry| entry.lines.0)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -265,6 +294,7 @@ fn plan(items: &[TodoItem]) -> Markup {
 fn generic(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Markup> {
     let found = transcribe(event)?;
     let (body, left) = head_of(&found.body, LONGEST_BYTES);
+    let title = printable_line(&found.title, TITLE_CHARS);
     let class = match event {
         CodexEvent::TurnFailed { .. } => "error",
         CodexEvent::Error { .. } | CodexEvent::ItemCompleted(Item { kind: ItemKind::Error { .. }, .. }) => "warning",
@@ -273,9 +303,9 @@ fn generic(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Markup> 
     Some(html! {
         div class=(class) role=[(class == "error").then_some("alert")] {
             @if class == "other" && !body.is_empty() {
-                details { summary { (found.title) } pre { (body) } (rest(whose, offset, left)) }
+                details { summary { (title) } pre { (body) } (rest(whose, offset, left)) }
             } @else {
-                p { (found.title) }
+                p { (title) }
                 @if !body.is_empty() { pre { (body) } (rest(whose, offset, left)) }
             }
         }
@@ -316,7 +346,8 @@ pub(super) fn run_end(run: &RunFile) -> Markup {
                 p.error { (printable(&error.message)) }
                 @for hint in &error.hints { p.hint { "→ " (hint) } }
             }
-            @for note in &run.notes { p.note { (printable(note)) } }
+            @for note in run.notes.iter().take(MOST_NOTES) { p.note { (printable(head_of(note, NOTE_BYTES).0)) } }
+            @if run.notes.len() > MOST_NOTES { p.note { (run.notes.len() - MOST_NOTES) " more notes" } }
         }
     }
 }

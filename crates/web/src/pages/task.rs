@@ -5,9 +5,10 @@ use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use maud::{Markup, html};
 use model::api::{PublishTask, ResumeTask, TaskView, UpdateTask};
-use model::codex::{CodexEvent, Item, ItemKind, printable, printable_line, transcribe};
+use model::codex::{CodexEvent, Item, ItemKind, LINE_CAP_BYTES, printable, printable_line, transcribe};
 use model::ids::RunNumber;
 use model::problem::Problem;
 use model::publication::{Publication, PublicationStatus};
@@ -28,6 +29,12 @@ use crate::router::Api;
 
 /// About so many bytes of a run's log are in the page at first, and at each step back.
 const WINDOW_BYTES: u64 = 256 * 1024;
+
+/// No more markup than this is made of them. What does not fit is a step back away.
+const PART_BYTES: usize = 1024 * 1024;
+
+/// So many bytes of an output are in one page.
+const OUTPUT_BYTES: usize = 256 * 1024;
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
     let view = api.engine.mark_seen(&id).await?;
@@ -64,11 +71,14 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
 async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64), Problem> {
     let id = view.meta.task_id.to_string();
     let found = view.meta.runs.iter().find(|found| found.number.0 == run);
-    let (entries, start, end) = part(api, &id, run, None).await?;
+    let Part { entries, start, end, unfinished } = part(api, &id, run, None).await?;
     let html = html! {
         @if let Some(found) = found { (entry::run_head(&id, found)) }
         @if start > 0 { (older_link(&id, run, start)) }
         (entries)
+        @if unfinished > LINE_CAP_BYTES as u64 {
+            li.entry { p.note { "a line of " (layout::size(unfinished)) " without an end is not shown; the raw log has it" } }
+        }
         @if let Some(found) = found.filter(|found| found.finished_at.is_some()) { (entry::run_end(found)) }
     };
     Ok((html, end))
@@ -90,34 +100,59 @@ pub(super) async fn timing_at(api: &Api, id: &str, run: u32, offset: u64) -> Res
     Ok(timing)
 }
 
-/// A part of a run's transcript: its entries, and the offsets of its beginning and its end.
-async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<(Markup, u64, u64), Problem> {
+/// A part of a run's transcript.
+struct Part {
+    entries: Markup,
+    /// The offset of its first line.
+    start: u64,
+    /// The offset behind its last line.
+    end: u64,
+    /// How many bytes come behind that without a line end.
+    unfinished: u64,
+}
+
+/// The entries of lines, made where it holds up nobody: many large messages take a while.
+async fn entries_of(
+    lines: Vec<(u64, Bytes)>,
+    id: &str,
+    run: u32,
+    mut timing: Timing,
+) -> Result<(Vec<entry::Entry>, Timing), Problem> {
+    let id = id.to_owned();
+    let made = tokio::task::spawn_blocking(move || {
+        let whose = Whose { task: &id, run };
+        let entries = lines.iter().filter_map(|(offset, line)| {
+            let event = CodexEvent::parse(line);
+            let took = timing.took(*offset, &event, None);
+            entry::entry(whose, *offset, &event, took)
+        });
+        let entries = entries.collect();
+        (entries, timing)
+    });
+    made.await.map_err(Problem::internal)
+}
+
+async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<Part, Problem> {
     let window = api.engine.log_window(id, RunNumber(run), before, WINDOW_BYTES).await?;
-    let whose = Whose { task: id, run };
-    let mut timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
+    let timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
+    let (found, timing) = entries_of(window.lines, id, run, timing).await?;
     let mut entries = Entries::default();
-    let mut shown = |offset, line: &[u8]| {
-        let event = CodexEvent::parse(line);
-        let took = timing.took(offset, &event, None);
-        entry::entry(whose, offset, &event, took)
-    };
-    for (offset, line) in &window.lines {
-        if let Some(found) = shown(*offset, line) {
-            entries.push(found);
-        }
+    for found in found {
+        entries.push(found);
     }
+    let start = entries.keep_newest(PART_BYTES).unwrap_or(window.start);
     // Work that was still going on at the end of an earlier part: its result is in the part behind it.
     if let Some(before) = before
         && entries.has_open()
     {
         let next = api.engine.log_window(id, RunNumber(run), Some(before.saturating_add(WINDOW_BYTES)), WINDOW_BYTES).await?;
-        for (offset, line) in next.lines.iter().filter(|(offset, _)| *offset > before) {
-            if let Some(found) = shown(*offset, line) {
-                entries.update(found);
-            }
+        let lines = next.lines.into_iter().filter(|(offset, _)| *offset > before).collect();
+        let (found, _) = entries_of(lines, id, run, timing).await?;
+        for found in found {
+            entries.update(found);
         }
     }
-    Ok((entries.html(run), window.start, window.end))
+    Ok(Part { entries: entries.html(run), start, end: window.end, unfinished: window.unfinished })
 }
 
 #[derive(Deserialize)]
@@ -133,7 +168,7 @@ pub(crate) async fn older(
     Query(Before { before }): Query<Before>,
     headers: HeaderMap,
 ) -> Answer {
-    let (entries, start, _) = part(&api, &id, run, before).await?;
+    let Part { entries, start, .. } = part(&api, &id, run, before).await?;
     let entries = html! { @if start > 0 { (older_link(&id, run, start)) } (entries) };
     if headers.contains_key("hx-request") {
         return Ok(Page(entries));
@@ -149,32 +184,41 @@ pub(crate) async fn older(
 #[derive(Deserialize)]
 pub(crate) struct At {
     at: u64,
+    #[serde(default)]
+    from: usize,
 }
 
-/// All that one command printed, or all of a message.
+/// All that one command printed, or all of a message, a page at a time.
 pub(crate) async fn output(
     _: Signed,
     State(api): State<Api>,
     Path((id, run)): Path<(String, u32)>,
-    Query(At { at }): Query<At>,
+    Query(At { at, from }): Query<At>,
 ) -> Answer {
     let window = api.engine.log_window(&id, RunNumber(run), Some(at), 1).await?;
     let event = window.lines.last().map(|(_, line)| CodexEvent::parse(line));
+    let more = |left: usize, next: usize| {
+        html! {
+            @if left > 0 { p { a.all href={ "/tasks/" (id) "/runs/" (run) "/output?at=" (at) "&from=" (next) } { (left) " bytes more" } } }
+        }
+    };
+    let plain = |title: &str, text: &str| {
+        let (shown, next, left) = text::piece_of(text, from, OUTPUT_BYTES);
+        html! { h1 { (title) } pre { (printable(shown)) } (more(left, next)) }
+    };
     let body = match &event {
-        Some(CodexEvent::ItemCompleted(Item { kind: ItemKind::CommandExecution(command), .. })) => html! {
-            h1 { code { (printable_line(&command.command, 200)) } }
-            pre.output { (text::output(&command.aggregated_output)) }
-        },
+        Some(CodexEvent::ItemCompleted(Item { kind: ItemKind::CommandExecution(command), .. })) => {
+            let (shown, next, left) = text::piece_of(&command.aggregated_output, from, OUTPUT_BYTES);
+            html! {
+                h1 { code { (printable_line(&command.command, 200)) } }
+                pre.output { (text::output(shown)) }
+                (more(left, next))
+            }
+        }
         Some(CodexEvent::ItemCompleted(Item {
             kind: ItemKind::AgentMessage { text } | ItemKind::Reasoning { text }, ..
-        })) => html! {
-            h1 { "A message" }
-            pre { (printable(text)) }
-        },
-        Some(other) => html! {
-            h1 { "An entry" }
-            pre { (transcribe(other).map(|entry| entry.body).unwrap_or_default()) }
-        },
+        })) => plain("A message", text),
+        Some(other) => plain("An entry", &transcribe(other).map(|entry| entry.body).unwrap_or_default()),
         None => html! { p { "There is no output here." } },
     };
     let body = html! { p { a href={ "/tasks/" (id) } { "← the task" } } (body) };

@@ -3,6 +3,9 @@
 //! Bidirectional overrides and other characters that hide or move text are shown by their codes (`printable`). Links lead to http,
 //! https and mail alone; images become links, since a page loads nothing from elsewhere.
 
+use std::cell::Cell;
+use std::fmt;
+
 use maud::{Markup, PreEscaped, html};
 use model::code::Language;
 use model::codex::{printable, printable_line};
@@ -13,34 +16,73 @@ use super::colour;
 /// More of a message than this is shown as it is, without its form.
 const MARKDOWN_LIMIT_BYTES: usize = 200_000;
 
-/// Markdown as people read it, with its code in colours.
+/// A message that would become more markup than this is shown as it is: a table of 5 KB can have a million cells.
+const MARKUP_LIMIT_BYTES: usize = 256 * 1024;
+
+/// A message of more pieces than this is shown as it is.
+const MOST_PIECES: usize = 30_000;
+
+/// A message with lists or quotations that are deeper than this in each other is shown as it is.
+const DEEPEST: usize = 50;
+
+/// Markdown as people read it, with its code in colours. The same text without its form if that would be too much for a page.
 pub(super) fn markdown(text: &str) -> Markup {
     let text = printable(text);
+    html! {
+        @if let Some(formed) = formed(&text) { div.markdown { (PreEscaped(formed)) } } @else { pre.plain { (text) } }
+    }
+}
+
+/// None if the markup would be too much for a page.
+fn formed(text: &str) -> Option<String> {
     if text.len() > MARKDOWN_LIMIT_BYTES {
-        return html! { pre.plain { (text) } };
+        return None;
     }
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
-    let mut events = Parser::new_ext(&text, options).map(harmless);
-    let mut shown = vec![];
-    while let Some(event) = events.next() {
+    let mut events = Parser::new_ext(text, options).map(harmless);
+    let (mut pieces, mut depth) = (0, 0_usize);
+    let is_too_much = Cell::new(false);
+    let shown = std::iter::from_fn(|| {
+        let event = events.next()?;
+        pieces += 1;
+        match &event {
+            Event::Start(_) => depth += 1,
+            Event::End(_) => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if pieces > MOST_PIECES || depth > DEEPEST {
+            is_too_much.set(true);
+            return None;
+        }
         let language = match &event {
             Event::Start(Tag::CodeBlock(CodeBlockKind::Fenced(info))) => {
                 Language::named(info).map(|language| (language, info.clone()))
             }
             _ => None,
         };
-        let Some((language, info)) = language else {
-            shown.push(event);
-            continue;
-        };
+        let Some((language, info)) = language else { return Some(event) };
+        depth -= 1;
         let inside = events.by_ref().take_while(|event| !matches!(event, Event::End(TagEnd::CodeBlock)));
         let code: String =
             inside.filter_map(|event| if let Event::Text(text) = event { Some(text.into_string()) } else { None }).collect();
-        shown.push(Event::Html(code_block(language, &info, &code).into_string().into()));
+        Some(Event::Html(code_block(language, &info, &code).into_string().into()))
+    });
+    let mut html = Bounded(String::new());
+    pulldown_cmark::html::write_html_fmt(&mut html, shown).ok()?;
+    (!is_too_much.get()).then_some(html.0)
+}
+
+/// Markup up to the limit. Writing more than that fails.
+struct Bounded(String);
+
+impl fmt::Write for Bounded {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > MARKUP_LIMIT_BYTES {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
     }
-    let mut html_out = String::new();
-    pulldown_cmark::html::push_html(&mut html_out, shown.into_iter());
-    html! { div.markdown { (PreEscaped(html_out)) } }
 }
 
 /// The words of a message without its form, as far as a line takes them.
@@ -134,6 +176,13 @@ pub(super) fn head_of(text: &str, bytes: usize) -> (&str, usize) {
     (&text[..end], text.len() - end)
 }
 
+/// A piece of a long text from a place on, where the next piece begins, and how many bytes it leaves.
+pub(super) fn piece_of(text: &str, from: usize, bytes: usize) -> (&str, usize, usize) {
+    let rest = &text[text.floor_char_boundary(from)..];
+    let (piece, left) = head_of(rest, bytes);
+    (piece, text.len() - left, left)
+}
+
 /// The last lines of an output, and how many bytes are left out before them.
 pub(super) fn end_of(text: &str, lines: usize, bytes: usize) -> (&str, usize) {
     let mut from = text.len().saturating_sub(bytes);
@@ -162,6 +211,42 @@ mod tests {
             assert!(html.contains(part), "{part}: {html}");
         }
         assert!(!html.contains("<script"), "{html}");
+    }
+
+    #[test]
+    fn no_message_becomes_more_than_a_page_can_take() {
+        let table = |columns: usize, rows: usize| {
+            format!("|{}\n|{}\n{}", "a|".repeat(columns), "-|".repeat(columns), "|a\n".repeat(rows))
+        };
+        let long = "x".repeat(30_000);
+        let references = format!("[a]: http://{long}\n\n{}", "[a] ".repeat(8_000));
+        for (what, text, has_its_form) in [
+            ("a small table", table(20, 50), Some(true)),
+            ("a table of a million cells", table(1_000, 1_000), Some(false)),
+            ("tables", format!("{}\n\n", table(60, 60)).repeat(10), None),
+            ("quotations in each other", ">".repeat(60_000), Some(false)),
+            ("quotations, line by line", "> > > > > > > > > a\n".repeat(3_000), Some(true)),
+            ("lists in each other", (0..200).map(|n| " ".repeat(2 * n) + "* a\n").collect(), Some(false)),
+            ("references", references, Some(false)),
+            ("brackets", "[".repeat(60_000), None),
+            ("images in links", "[![".repeat(20_000), None),
+            ("emphasis", "*a_b".repeat(15_000), None),
+            ("stars", "**a *".repeat(12_000), None),
+            ("backticks", (1..340).map(|n| "`".repeat(n) + " ").collect(), None),
+            ("code", format!("```rust\n{}\n```", "1 ".repeat(450).trim().to_owned() + "\n").repeat(60), None),
+            ("entities", "&amp;<".repeat(10_000), None),
+            ("footnotes", "[^a]: b\n[^a]".repeat(5_000), None),
+        ] {
+            let started = std::time::Instant::now();
+            let html = markdown(&text).into_string();
+            assert!(
+                html.len() < 2 * MARKUP_LIMIT_BYTES && started.elapsed().as_secs() < 5,
+                "{what}: {} {:?}",
+                html.len(),
+                started.elapsed()
+            );
+            assert!(has_its_form.is_none_or(|expect| expect == html.starts_with("<div")), "{what}: {}", html.len());
+        }
     }
 
     #[test]
@@ -229,6 +314,14 @@ mod tests {
     fn of_a_long_text_the_beginning_is_shown() {
         assert_eq!((head_of("abc", 5), head_of("abcdef", 4)), (("abc", 0), ("abcd", 2)));
         assert_eq!(head_of("ää", 3), ("ä", 2), "no character is cut in two");
+    }
+
+    #[test]
+    fn a_long_text_is_shown_piece_by_piece() {
+        assert_eq!(piece_of("abcdef", 0, 4), ("abcd", 4, 2));
+        assert_eq!(piece_of("abcdef", 4, 4), ("ef", 6, 0));
+        assert_eq!(piece_of("abcdef", 99, 4), ("", 6, 0));
+        assert_eq!(piece_of("\u{e4}\u{e4}", 1, 3), ("\u{e4}", 2, 2));
     }
 
     #[test]

@@ -10,6 +10,9 @@ use model::codex::CodexEvent;
 /// More pieces of work than are ever under way at once.
 const MOST_OPEN: usize = 1_000;
 
+/// Longer than any id that Codex gives to a piece of work.
+const LONGEST_ID: usize = 100;
+
 /// Where a piece of work is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
@@ -41,7 +44,7 @@ impl Timing {
         };
         match event {
             CodexEvent::ItemStarted(item) => {
-                if let Some(time) = time.filter(|_| self.begun.len() < MOST_OPEN) {
+                if let Some(time) = time.filter(|_| self.begun.len() < MOST_OPEN && item.id.len() <= LONGEST_ID) {
                     self.begun.insert(item.id.clone(), time);
                 }
                 None

@@ -1,0 +1,175 @@
+//! Logs that no Codex writes: lines of any length, no line end at all, small text that becomes large pages. A page, a stream and the
+//! command line show the rest of the run, and the server stays small.
+
+use std::io::{Seek as _, SeekFrom, Write as _};
+use std::path::PathBuf;
+
+use serde_json::json;
+use testkit::TestHome;
+use testkit::pages::Pages;
+use testkit::upstream::Upstream;
+
+const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
+
+/// How much a server may grow while it shows a log, in MiB.
+const GROWTH: f64 = 64.0;
+
+struct Stage {
+    _upstream: Upstream,
+    home: TestHome,
+    pages: Pages,
+    task: String,
+}
+
+impl Stage {
+    /// A run that has ended.
+    async fn new() -> Self {
+        let upstream = Upstream::new();
+        let mut home = TestHome::new(BINARY);
+        home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        let task = home.task(&env, "begin; say 'the first words'; end done").await;
+        home.settled(&task).await;
+        let pages = Pages::sign_in(&home).await;
+        Self { _upstream: upstream, home, pages, task }
+    }
+
+    fn log(&self) -> PathBuf {
+        self.home.path().join(format!("tasks/{}/logs/run-001.jsonl", self.task))
+    }
+
+    /// Makes the log longer: so many zeros, which take no room on the disk, and a text.
+    fn grow(&self, zeros: u64, text: &str) {
+        let mut log = fs_err::OpenOptions::new().write(true).open(self.log()).expect("there");
+        let length = log.metadata().expect("there").len() + zeros;
+        log.set_len(length).expect("sparse");
+        log.seek(SeekFrom::End(0)).expect("at its end");
+        log.write_all(text.as_bytes()).expect("written");
+    }
+
+    /// The most memory that the server had since the last call, in MiB.
+    fn peak(&self) -> f64 {
+        let pid = self.home.server_pid();
+        let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        fs_err::write(format!("/proc/{pid}/clear_refs"), "5").expect("it is ours");
+        let line = status.lines().find(|line| line.starts_with("VmHWM:")).expect("Linux says it");
+        line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
+    }
+
+    /// Opens the task's page and every earlier part of its transcript. Returns them all.
+    async fn transcript(&self) -> Vec<String> {
+        let mut path = format!("/tasks/{}", self.task);
+        let mut parts = vec![];
+        loop {
+            let (status, text) = self.pages.get(&path).await;
+            assert_eq!(status, 200, "{text}");
+            assert!(text.len() < 2 * 1024 * 1024, "{path}: {} bytes", text.len());
+            let next = text.split_once("/older?before=").and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned);
+            parts.push(text);
+            let Some(next) = next else { return parts };
+            assert!(parts.len() < 200, "it comes to an end");
+            path = format!("/tasks/{}/runs/1/older?before={next}", self.task);
+        }
+    }
+}
+
+fn said(text: &str) -> String {
+    let item = json!({ "id": "item_9", "type": "agent_message", "text": text });
+    json!({ "type": "item.completed", "item": item }).to_string() + "\n"
+}
+
+#[tokio::test]
+async fn a_line_of_gigabytes_is_told_of_and_costs_no_memory() {
+    let stage = Stage::new().await;
+    stage.transcript().await;
+    stage.peak();
+    let before = testkit::resident_mib(stage.home.server_pid());
+    stage.grow(1536 << 20, &("\n".to_owned() + &said("the last words")));
+    let parts = stage.transcript().await.concat();
+    for words in ["a line of 1.5 GiB is not shown", "the first words", "the last words"] {
+        assert!(parts.contains(words), "{words}");
+    }
+    let run = format!("/api/v1/tasks/{}/runs/1", stage.task);
+    let events = stage.home.text(&format!("{run}/events")).await;
+    let masked = stage.home.text(&format!("{run}/log?masked=true")).await;
+    let logs = stage.home.command(&["task", "logs", &stage.task]).output().await.expect("it runs");
+    let logs = String::from_utf8_lossy(&logs.stdout).into_owned();
+    for text in [events, masked, logs] {
+        assert!(text.contains("a line of 1.5 GiB is not shown") && text.contains("the last words"), "{}", text.len());
+    }
+    let peak = stage.peak();
+    assert!(peak - before < GROWTH, "{before} → {peak} MiB");
+}
+
+#[tokio::test]
+async fn a_log_without_a_line_end_shows_what_came_before() {
+    let stage = Stage::new().await;
+    stage.transcript().await;
+    stage.peak();
+    let before = testkit::resident_mib(stage.home.server_pid());
+    stage.grow(1536 << 20, "x");
+    let (parts, again) = tokio::join!(stage.transcript(), stage.transcript());
+    for parts in [parts.concat(), again.concat()] {
+        for words in ["a line of 1.5 GiB without an end is not shown", "the first words"] {
+            assert!(parts.contains(words), "{words}");
+        }
+    }
+    let masked = stage.home.text(&format!("/api/v1/tasks/{}/runs/1/log?masked=true", stage.task)).await;
+    assert!(masked.contains("a line of 1.5 GiB is not shown"), "{}", masked.len());
+    let peak = stage.peak();
+    assert!(peak - before < GROWTH, "{before} → {peak} MiB");
+}
+
+#[tokio::test]
+async fn small_text_does_not_become_a_large_page_and_all_of_it_can_be_reached() {
+    let stage = Stage::new().await;
+    let table = |n: usize| format!("table {n}\n\n|{}\n|{}\n{}", "a|".repeat(500), "-|".repeat(500), "|a\n".repeat(500));
+    let tags = |n: usize| format!("tags {n}\n\n```\n{}\n```", "<&>".repeat(20_000));
+    for n in 0..60 {
+        stage.grow(0, &said(&table(n)));
+        stage.grow(0, &said(&tags(n)));
+    }
+    stage.peak();
+    let before = testkit::resident_mib(stage.home.server_pid());
+    let parts = stage.transcript().await.concat();
+    for n in 0..60 {
+        assert!(parts.contains(&format!("table {n}")) && parts.contains(&format!("tags {n}")), "{n}");
+    }
+    let peak = stage.peak();
+    assert!(peak - before < GROWTH, "{before} → {peak} MiB");
+}
+
+#[tokio::test]
+async fn millions_of_short_lines_are_shown_from_the_end() {
+    let stage = Stage::new().await;
+    stage.grow(0, &"\n".repeat(6_000_000));
+    stage.grow(0, &"1\n".repeat(3_000_000));
+    stage.peak();
+    let before = testkit::resident_mib(stage.home.server_pid());
+    let (status, text) = stage.pages.get(&format!("/tasks/{}", stage.task)).await;
+    assert!(status == 200 && text.len() < 2 * 1024 * 1024, "{status} {}", text.len());
+    let peak = stage.peak();
+    assert!(peak - before < GROWTH, "{before} → {peak} MiB");
+}
+
+#[tokio::test]
+async fn all_of_a_long_output_is_there_a_page_at_a_time() {
+    let stage = Stage::new().await;
+    let output: String = (0..300_000).map(|n| "\u{1b}[1m".to_owned() + &n.to_string() + "\u{1b}[0m<&\n").collect();
+    let item = json!({ "id": "item_9", "type": "command_execution", "command": "x", "aggregated_output": output, "exit_code": 0,
+        "status": "completed" });
+    stage.grow(0, &(json!({ "type": "item.completed", "item": item }).to_string() + "\n"));
+    let at = fs_err::metadata(stage.log()).expect("there").len();
+    let (mut path, mut pages, mut last) = (format!("/tasks/{}/runs/1/output?at={at}", stage.task), 0, String::new());
+    loop {
+        let (status, text) = stage.pages.get(&path).await;
+        assert!(status == 200 && text.len() < 2 * 1024 * 1024, "{status} {}", text.len());
+        pages += 1;
+        let next = text.split_once("&amp;from=").and_then(|(_, rest)| rest.split('"').next()).map(str::to_owned);
+        last.clone_from(&text);
+        let Some(next) = next else { break };
+        path = format!("/tasks/{}/runs/1/output?at={at}&from={next}", stage.task);
+    }
+    assert!(pages > 10 && last.contains("299999"), "{pages} pages");
+}
