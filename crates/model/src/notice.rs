@@ -8,7 +8,7 @@ mod settings;
 pub use push::{EndpointError, PushEndpoint, PushMessage, PushTerms};
 pub use quiet::{QuietError, QuietHours};
 use serde::{Deserialize, Serialize};
-pub use settings::{BadSetting, NoticeSettings, Way, summary};
+pub use settings::{BadSetting, NoticeSettings, PlainHttp, Way, shown_address, summary};
 
 use crate::ids::TaskId;
 use crate::publication::PullRequest;

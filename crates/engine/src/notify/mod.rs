@@ -200,7 +200,7 @@ impl Inner {
         let settings = self.notices.settings();
         let told = match &target {
             NoticeTarget::Ntfy => match &settings.ntfy_url {
-                Some(url) => send::ntfy(url, notice, tries).await,
+                Some(url) => send::ntfy(&settings, url, notice, tries).await,
                 None => return Ok(()),
             },
             NoticeTarget::Webhook => match &settings.webhook_url {

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use model::notice::{Notice, NoticeKind, NoticeSettings, PushMessage, PushTerms};
+use model::notice::{Notice, NoticeKind, NoticeSettings, PlainHttp, PushMessage, PushTerms};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use reqwest::StatusCode;
@@ -48,15 +48,17 @@ impl From<Problem> for NotTold {
 
 pub(super) async fn webhook(settings: &NoticeSettings, url: &str, notice: &Notice, tries: u32) -> Result<(), NotTold> {
     let body = serde_json::to_vec(notice).map_err(Problem::internal)?;
-    let mut request = client()?.post(url).header("content-type", "application/json");
+    let client = client_for("the webhook", url, settings.webhook_plain_http()).await?;
+    let mut request = client.post(url).header("content-type", "application/json");
     if let Some(secret) = &settings.webhook_secret {
         request = request.header("x-codex-orchestrator-signature", format!("sha256={}", signature(secret, &body)));
     }
     tried("the webhook", request.body(body), tries).await
 }
 
-pub(super) async fn ntfy(url: &str, notice: &Notice, tries: u32) -> Result<(), NotTold> {
-    let mut request = client()?.post(url).header("title", header_text(&notice.title)).header("tags", tag(notice.event));
+pub(super) async fn ntfy(settings: &NoticeSettings, url: &str, notice: &Notice, tries: u32) -> Result<(), NotTold> {
+    let client = client_for("ntfy", url, settings.ntfy_plain_http()).await?;
+    let mut request = client.post(url).header("title", header_text(&notice.title)).header("tags", tag(notice.event));
     if let Some(link) = &notice.url {
         request = request.header("click", header_text(link));
     }
@@ -91,10 +93,40 @@ pub(super) async fn push(
 }
 
 fn client() -> Result<reqwest::Client, Problem> {
+    builder().build().map_err(Problem::internal)
+}
+
+fn builder() -> reqwest::ClientBuilder {
     // An error means that another part of this process came first, with the same one.
     let _decided = rustls::crypto::ring::default_provider().install_default();
-    let built = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none()).build();
-    built.map_err(Problem::internal)
+    reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none())
+}
+
+/// What sends to an address. Plain HTTP goes to the addresses that it may go to, which were looked up here, and by no proxy.
+async fn client_for(whom: &str, url: &str, plain: PlainHttp) -> Result<reqwest::Client, Problem> {
+    let not_told = |why: String| {
+        Problem::new(ProblemKind::Unavailable, "not_told", format!("{whom} could not be told: {why}"))
+            .hint("use an https address, or allow plain HTTP and an address of your private network")
+    };
+    let parsed = reqwest::Url::parse(url).map_err(|error| not_told(format!("its address is not a URL ({error})")))?;
+    if parsed.scheme() != "http" {
+        return client();
+    }
+    let host = parsed.host_str().unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let port = parsed.port_or_known_default().unwrap_or(80);
+    let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((bare, port))).await;
+    let found = found.map_err(|_| not_told("looking up its address took too long".to_owned()))?;
+    let found = found.map_err(|error| not_told(format!("its address was not found ({error})")))?;
+    let allowed: Vec<_> = found.filter(|address| plain.allows(address.ip())).collect();
+    if allowed.is_empty() {
+        let where_to = match plain {
+            PlainHttp::ThisMachine => "this machine",
+            PlainHttp::PrivateNetwork => "a private network",
+        };
+        return Err(not_told(format!("its address is plain HTTP and not in {where_to}")));
+    }
+    builder().no_proxy().resolve_to_addrs(host, &allowed).build().map_err(Problem::internal)
 }
 
 /// HMAC-SHA256 in hexadecimal digits.
@@ -180,6 +212,19 @@ mod tests {
         // The second example of RFC 4231.
         let expect = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(signature(&Secret::new("Jefe"), b"what do ya want for nothing?"), expect);
+    }
+
+    #[tokio::test]
+    async fn plain_http_goes_where_it_may_whatever_the_name_is() {
+        let allowed = async |url: &str, plain| client_for("ntfy", url, plain).await.is_ok();
+        assert!(allowed("https://ntfy.example/x", PlainHttp::ThisMachine).await);
+        assert!(allowed("http://localhost:1/x", PlainHttp::ThisMachine).await);
+        assert!(allowed("http://[::1]:1/x", PlainHttp::ThisMachine).await);
+        assert!(!allowed("http://192.168.1.2/x", PlainHttp::ThisMachine).await);
+        assert!(allowed("http://192.168.1.2/x", PlainHttp::PrivateNetwork).await);
+        for url in ["http://9.9.9.9/x", "http://169.254.169.254/latest", "http://[2001:db8::1]/x", "http://0x09090909/x"] {
+            assert!(!allowed(url, PlainHttp::PrivateNetwork).await, "{url}");
+        }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl PushEndpoint {
 }
 
 /// Host and port. An address of IPv6 has its colons between brackets.
-fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
     let (host, rest) = authority.split_at(end);
     if rest.is_empty() { Some((host, None)) } else { Some((host, Some(rest.strip_prefix(':')?))) }

@@ -2,10 +2,12 @@
 //! what it leaves open.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::push::split_port;
 use super::{Notice, NoticeGroup, NoticeKind, QuietHours};
 use crate::secret::Secret;
 
@@ -14,6 +16,14 @@ const URL_LIMIT_BYTES: usize = 2048;
 
 /// The most bytes of a secret.
 const SECRET_LIMIT_BYTES: usize = 1024;
+
+/// What is shown in the place of a query.
+const HIDDEN_QUERY: &str = "?***";
+
+const PLAIN_WEBHOOK: &str =
+    "must start with https://; plain HTTP is for this machine, and with `webhook_plain_http` for a private network";
+const PLAIN_NTFY: &str =
+    "must start with https://; plain HTTP is for this machine, and with `ntfy_plain_http` for a private network";
 
 /// What can be set. Everything may be left out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +38,12 @@ pub struct NoticeSettings {
     /// A topic of ntfy, such as `https://ntfy.sh/my-topic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ntfy_url: Option<String>,
+    /// Whether the webhook may be reached by plain HTTP in a private network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook_plain_http: Option<bool>,
+    /// The same for ntfy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ntfy_plain_http: Option<bool>,
     /// How a browser reaches the pages, for the links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
@@ -37,6 +53,15 @@ pub struct NoticeSettings {
     /// When it is not told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
+}
+
+/// Where a receiver may be reached by plain HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainHttp {
+    /// Only on this machine.
+    ThisMachine,
+    /// Also at private addresses.
+    PrivateNetwork,
 }
 
 /// A setting that cannot be used: which, and why.
@@ -67,10 +92,22 @@ impl NoticeSettings {
             webhook_url: mine.webhook_url.or(theirs.webhook_url),
             webhook_secret: mine.webhook_secret.or(theirs.webhook_secret),
             ntfy_url: mine.ntfy_url.or(theirs.ntfy_url),
+            webhook_plain_http: mine.webhook_plain_http.or(theirs.webhook_plain_http),
+            ntfy_plain_http: mine.ntfy_plain_http.or(theirs.ntfy_plain_http),
             public_url: mine.public_url.or(theirs.public_url),
             tell: mine.tell.or(theirs.tell),
             quiet_hours: mine.quiet_hours.or(theirs.quiet_hours),
         }
+    }
+
+    /// Where the webhook may be reached by plain HTTP.
+    pub fn webhook_plain_http(&self) -> PlainHttp {
+        PlainHttp::of(self.webhook_plain_http)
+    }
+
+    /// Where ntfy may be reached by plain HTTP.
+    pub fn ntfy_plain_http(&self) -> PlainHttp {
+        PlainHttp::of(self.ntfy_plain_http)
     }
 
     /// Whether all of it can be used.
@@ -78,6 +115,18 @@ impl NoticeSettings {
         for (name, url) in [("webhook_url", &self.webhook_url), ("ntfy_url", &self.ntfy_url), ("public_url", &self.public_url)] {
             if url.as_ref().is_some_and(|url| !is_web_url(url)) {
                 return Err(BadSetting { name, why: "is no http or https URL" });
+            }
+        }
+        for (name, url, plain, hint) in [
+            ("webhook_url", &self.webhook_url, self.webhook_plain_http(), PLAIN_WEBHOOK),
+            ("ntfy_url", &self.ntfy_url, self.ntfy_plain_http(), PLAIN_NTFY),
+        ] {
+            let Some(url) = url else { continue };
+            if url.contains(HIDDEN_QUERY) {
+                return Err(BadSetting { name, why: "has *** in the place of its query; write the whole address again" });
+            }
+            if plain == PlainHttp::ThisMachine && url.strip_prefix("http://").is_some_and(|rest| !is_this_machine(rest)) {
+                return Err(BadSetting { name, why: hint });
             }
         }
         if self.webhook_secret.as_ref().is_some_and(|secret| !(1..=SECRET_LIMIT_BYTES).contains(&secret.expose().len())) {
@@ -102,6 +151,50 @@ impl NoticeSettings {
             Some(_) | None => Way::Tell,
         }
     }
+}
+
+impl PlainHttp {
+    fn of(setting: Option<bool>) -> Self {
+        if setting == Some(true) { Self::PrivateNetwork } else { Self::ThisMachine }
+    }
+
+    /// Whether an address may be reached by plain HTTP. Checked for the address that a request goes to, whatever its name is.
+    pub fn allows(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        let is_private = match address {
+            IpAddr::V4(v4) => v4.is_private() || matches!(v4.octets(), [100, 64..=127, ..]),
+            IpAddr::V6(v6) => v6.is_unique_local(),
+        };
+        address.is_loopback() || (self == Self::PrivateNetwork && is_private)
+    }
+}
+
+/// Whether what follows `http://` names this machine, however it is resolved.
+fn is_this_machine(rest: &str) -> bool {
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    let Some((host, _)) = split_port(host) else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+/// An address as it is shown: without its query and its password, which may be secret.
+pub fn shown_address(url: &str) -> String {
+    let (before, has_query) = url.split_once(['?', '#']).map_or((url, false), |(before, _)| (before, true));
+    let mut shown = match before.split_once("://") {
+        Some((scheme, rest)) => {
+            let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            match authority.rsplit_once('@') {
+                Some((_, host)) => format!("{scheme}://***@{host}{path}"),
+                None => before.to_owned(),
+            }
+        }
+        None => before.to_owned(),
+    };
+    if has_query {
+        shown.push_str(HIDDEN_QUERY);
+    }
+    shown
 }
 
 fn is_web_url(url: &str) -> bool {
@@ -173,6 +266,13 @@ mod tests {
         for (url, is_one) in [
             ("https://ntfy.sh/topic", true),
             ("http://[::1]:8080/x", true),
+            ("http://localhost/x", true),
+            ("http://me:pw@127.0.0.2:80/x", true),
+            ("http://ntfy.sh/topic", false),
+            ("http://localhost.evil.example/x", false),
+            ("http://localhost@evil.example/x", false),
+            ("http://192.168.1.2/x", false),
+            ("https://a/?***", false),
             ("https://", false),
             ("ntfy.sh/topic", false),
             ("file:///etc/passwd", false),
@@ -182,6 +282,49 @@ mod tests {
         ] {
             let settings = NoticeSettings { webhook_url: Some(url.to_owned()), ..NoticeSettings::default() };
             assert_eq!(settings.check().is_ok(), is_one, "{url}");
+        }
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_and_by_choice_for_a_private_network() {
+        let settings = |allowed| NoticeSettings {
+            ntfy_url: Some("http://ntfy.lan/topic".to_owned()),
+            ntfy_plain_http: allowed,
+            ..NoticeSettings::default()
+        };
+        assert!(
+            settings(None).check().is_err() && settings(Some(false)).check().is_err() && settings(Some(true)).check().is_ok()
+        );
+        for (address, of_machine, of_network) in [
+            ("127.0.0.1", true, true),
+            ("::1", true, true),
+            ("::ffff:127.0.0.1", true, true),
+            ("192.168.1.2", false, true),
+            ("10.0.0.1", false, true),
+            ("100.64.1.1", false, true),
+            ("fd00::1", false, true),
+            ("::ffff:10.0.0.1", false, true),
+            ("169.254.169.254", false, false),
+            ("fe80::1", false, false),
+            ("0.0.0.0", false, false),
+            ("9.9.9.9", false, false),
+            ("2001:db8::1", false, false),
+        ] {
+            let address = address.parse().expect(address);
+            assert_eq!(PlainHttp::ThisMachine.allows(address), of_machine, "{address}");
+            assert_eq!(PlainHttp::PrivateNetwork.allows(address), of_network, "{address}");
+        }
+    }
+
+    #[test]
+    fn a_query_and_a_password_are_not_shown() {
+        for (url, shown) in [
+            ("https://ntfy.sh/topic", "https://ntfy.sh/topic"),
+            ("https://hooks.example/x?token=hush", "https://hooks.example/x?***"),
+            ("https://hooks.example/x#hush", "https://hooks.example/x?***"),
+            ("https://me:hush@ntfy.example/topic", "https://***@ntfy.example/topic"),
+        ] {
+            assert_eq!(shown_address(url), shown);
         }
     }
 

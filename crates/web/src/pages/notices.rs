@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use engine::{DeviceView, NoticeTarget, NoticesView, PushSubscription};
 use maud::{Markup, html};
-use model::notice::{NoticeGroup, NoticeSettings, QuietHours};
+use model::notice::{NoticeGroup, NoticeSettings, PlainHttp, QuietHours, shown_address};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use serde::Deserialize;
@@ -118,7 +118,15 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
     let address = |id: &str, name: &str, words: &str, value: &Option<String>, fixed: bool, example: &str| {
         html! {
             label for=(id) { (words) @if fixed { (FIXED) } }
-            input id=(id) name=(name) type="url" value=[value.as_deref()] disabled[fixed] placeholder=(example) autocapitalize="off" autocomplete="off" spellcheck="false";
+            input id=(id) name=(name) type="url" value=[value.as_deref().map(shown_address)] disabled[fixed] placeholder=(example) autocapitalize="off" autocomplete="off" spellcheck="false";
+        }
+    };
+    let plain_http = |name: &str, allowed: PlainHttp, fixed: bool| {
+        html! {
+            label {
+                input type="checkbox" name=(name) value="yes" checked[allowed == PlainHttp::PrivateNetwork] disabled[fixed];
+                " Allow plain HTTP in a private network" @if fixed { (FIXED) }
+            }
         }
     };
     let (has_secret, hours) = (settings.webhook_secret.is_some(), settings.quiet_hours.as_ref());
@@ -128,7 +136,9 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
         form.stack method="post" action=(PAGE) {
             (form_token(signed))
             (address("ntfy", "ntfy_url", "ntfy", &settings.ntfy_url, fixed.ntfy_url.is_some(), "https://ntfy.sh/a-topic-nobody-guesses"))
+            (plain_http("ntfy_plain_http", settings.ntfy_plain_http(), fixed.ntfy_plain_http.is_some()))
             (address("webhook", "webhook_url", "Webhook", &settings.webhook_url, fixed.webhook_url.is_some(), "https://hooks.example/codex"))
+            (plain_http("webhook_plain_http", settings.webhook_plain_http(), fixed.webhook_plain_http.is_some()))
             label for="secret" { "Secret that signs what the webhook gets" @if fixed.webhook_secret.is_some() { (FIXED) } @else if has_secret { " (there is one)" } }
             input #secret name="webhook_secret" type="password" disabled[fixed.webhook_secret.is_some()] placeholder=[has_secret.then_some("leave empty to keep")] autocomplete="off";
             @if has_secret && fixed.webhook_secret.is_none() {
@@ -182,6 +192,8 @@ fn field(of: &str, group: NoticeGroup) -> String {
 pub(crate) struct SettingsForm {
     ntfy_url: Option<String>,
     webhook_url: Option<String>,
+    ntfy_plain_http: Option<String>,
+    webhook_plain_http: Option<String>,
     webhook_secret: String,
     forget_secret: Option<String>,
     public_url: Option<String>,
@@ -217,6 +229,8 @@ impl SettingsForm {
     /// What the page says from now on.
     fn over(self, hours: Option<QuietHours>, known: &NoticeSettings, fixed: &NoticeSettings) -> NoticeSettings {
         let address = |given: Option<String>, known: &Option<String>, is_fixed: bool| match given {
+            // What a form shows is not all of it.
+            Some(given) if known.as_deref().is_some_and(|known| shown_address(known) == given.trim()) => known.clone(),
             Some(given) if !is_fixed => Some(given.trim().to_owned()).filter(|url| !url.is_empty()),
             Some(_) | None => known.clone(),
         };
@@ -226,9 +240,15 @@ impl SettingsForm {
             given if given.is_empty() => known.webhook_secret.clone(),
             given => Some(Secret::new(given)),
         };
+        let ticked = |tick: Option<String>, known: Option<bool>, fixed: Option<bool>| match fixed {
+            Some(_) => known,
+            None => tick.map(|_| true),
+        };
         NoticeSettings {
             webhook_url: address(self.webhook_url, &known.webhook_url, fixed.webhook_url.is_some()),
             webhook_secret: secret,
+            webhook_plain_http: ticked(self.webhook_plain_http, known.webhook_plain_http, fixed.webhook_plain_http),
+            ntfy_plain_http: ticked(self.ntfy_plain_http, known.ntfy_plain_http, fixed.ntfy_plain_http),
             ntfy_url: address(self.ntfy_url, &known.ntfy_url, fixed.ntfy_url.is_some()),
             public_url: address(self.public_url, &known.public_url, fixed.public_url.is_some()),
             tell: if fixed.tell.is_some() { known.tell.clone() } else { Some(tell) },
@@ -310,6 +330,16 @@ mod tests {
         assert_eq!(form.over(None, &known, &settings("https://file")).ntfy_url, known.ntfy_url);
         let form = SettingsForm { forget_secret: Some("yes".to_owned()), ..SettingsForm::default() };
         assert_eq!(form.over(None, &known, &NoticeSettings::default()).webhook_secret, None);
+    }
+
+    #[test]
+    fn an_address_with_a_query_comes_back_as_it_was_shown_and_stays_whole() {
+        let known = settings("https://hooks.example/x?token=hush");
+        let form = |given: &str| SettingsForm { ntfy_url: Some(given.to_owned()), ..SettingsForm::default() };
+        let saved = form("https://hooks.example/x?***").over(None, &known, &NoticeSettings::default());
+        assert_eq!(saved.ntfy_url, known.ntfy_url);
+        let saved = form("https://other.example/x?***").over(None, &known, &NoticeSettings::default());
+        assert!(saved.check().is_err(), "half of an address is none");
     }
 
     #[test]
