@@ -127,6 +127,21 @@ impl RepositoryUrl {
         (plain && !path.starts_with('-')).then(|| Self(text.to_owned()))
     }
 
+    /// Takes what a person typed for a new repository. No token hides in a query, which would be kept and shown.
+    pub fn parse_new(text: &str) -> Result<Self, Problem> {
+        let url = Self::parse(text)?;
+        if url.0.starts_with("http") && url.0.contains(['?', '#']) {
+            // The URL itself must not be repeated: it may carry a secret.
+            let host = url.host().unwrap_or_default();
+            return Err(unusable(
+                "url_has_credentials",
+                format!("the repository URL for `{}` has a query or fragment, which could contain a token", shown(host)),
+            )
+            .hint("remove everything from the `?` or `#` on, and let git find the token: a credential helper, or an ssh URL"));
+        }
+        Ok(url)
+    }
+
     /// The host, without user and port. None for a path of this machine.
     pub fn host(&self) -> Option<&str> {
         let (authority, _) = self.parts()?;
@@ -384,6 +399,18 @@ mod tests {
             let problem = RepositoryUrl::parse(url).expect_err("it has a password");
             assert_eq!(problem.code, "url_has_credentials");
             assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_a_query_is_refused_and_not_repeated() {
+        for query in ["?private_token=hunter2", "?x=hunter2", "#access_token=hunter2", "/?%74oken=hunter2"] {
+            let problem = RepositoryUrl::parse_new(&format!("https://host/repo.git{query}")).expect_err(query);
+            assert_eq!(problem.code, "url_has_credentials");
+            assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
+        }
+        for url in ["https://host/repo.git", "/srv/what?/repo", "git@host:a#b"] {
+            assert_eq!(RepositoryUrl::parse_new(url), RepositoryUrl::parse(url), "{url}");
         }
     }
 

@@ -27,7 +27,7 @@ use crate::store::StoreError;
 impl Inner {
     /// Records an environment and begins its clone.
     pub(crate) async fn create_environment(self: &Arc<Self>, new: CreateEnvironment) -> Result<Arc<EnvironmentSlot>, Problem> {
-        let repo_url = RepositoryUrl::parse(&new.repo_url)?;
+        let repo_url = RepositoryUrl::parse_new(&new.repo_url)?;
         let default_branch = new.default_branch.as_deref().map(BranchName::parse).transpose()?;
         let name = match new.name.as_deref() {
             Some(name) => Title::parse(name)?,
