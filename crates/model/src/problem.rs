@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::codex::printable;
+
 /// What class of trouble it is. Decides the HTTP status and the exit code, nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,14 +49,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem without hints yet.
+    /// A problem without hints yet. What a remote or a program said is made harmless for a terminal here, once for all readers.
     pub fn new(kind: ProblemKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code: Cow::Borrowed(code), kind, detail: detail.into(), hints: Vec::new() }
+        Self { code: Cow::Borrowed(code), kind, detail: harmless(detail.into()), hints: Vec::new() }
     }
 
     /// Adds what to do next.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(harmless(hint.into()));
         self
     }
 
@@ -73,6 +75,14 @@ impl Problem {
     }
 }
 
+/// A message without escape sequences.
+pub(crate) fn harmless(message: String) -> String {
+    match printable(&message) {
+        Cow::Borrowed(_) => message,
+        Cow::Owned(printable) => printable,
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)
@@ -80,3 +90,19 @@ impl fmt::Display for Problem {
 }
 
 impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_remote_said_cannot_act_on_a_terminal() {
+        let said = "remote: \u{1b}]0;title\u{7}\u{1b}[2J\u{202e}no\r\nsuch repository\u{9b}5m";
+        let problem = Problem::new(ProblemKind::Unavailable, "fetch_failed", said).hint(said);
+        assert_eq!(
+            (problem.detail.as_str(), problem.hints[0].as_str()),
+            ("remote: no\nsuch repository", "remote: no\nsuch repository")
+        );
+        assert_eq!(crate::run::RunError::new("fetch_failed", said).message, problem.detail);
+    }
+}

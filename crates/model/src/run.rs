@@ -12,6 +12,7 @@ use crate::diff::DiffStats;
 use crate::ids::{Attempt, ObjectId, RunNumber, ThreadId};
 use crate::image::ImageFile;
 use crate::names::{Prompt, Setting};
+use crate::problem::harmless;
 use crate::queue::Priority;
 
 /// Where a run is in its life.
@@ -82,12 +83,12 @@ pub struct RunError {
 impl RunError {
     /// An error without hints.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), hints: Vec::new() }
+        Self { code: code.to_owned(), message: harmless(message.into()), hints: Vec::new() }
     }
 
     /// Adds what to do next.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(hint.into());
+        self.hints.push(harmless(hint.into()));
         self
     }
 }
