@@ -30,6 +30,9 @@ const TITLE_CHARS: usize = 300;
 const MOST_NOTES: usize = 100;
 const NOTE_BYTES: usize = 4_000;
 
+/// A note of one line that is no longer than this is not folded.
+const SHORT_NOTE_BYTES: usize = 120;
+
 /// More than the item around an entry has.
 const ITEM_BYTES: usize = 200;
 
@@ -302,7 +305,9 @@ fn generic(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Markup> 
     };
     Some(html! {
         div class=(class) role=[(class == "error").then_some("alert")] {
-            @if class == "other" && !body.is_empty() {
+            @if matches!(event, CodexEvent::Note(_)) && body.len() <= SHORT_NOTE_BYTES && !body.contains('\n') {
+                p { (title) ": " (body) }
+            } @else if class == "other" && !body.is_empty() {
                 details { summary { (title) } pre { (body) } (rest(whose, offset, left)) }
             } @else {
                 p { (title) }
