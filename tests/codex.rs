@@ -7,6 +7,7 @@ use scripted_model::{CodexConfig, Script, ScriptedModel};
 use serde_json::{Value, json};
 use testkit::TestHome;
 use testkit::codex::{CodexCli, CodexHome, OLDEST_CODEX_VERSION};
+use testkit::login::{Renewer, account};
 use testkit::pictures::{self, GIF, JPEG, PNG, WEBP, data_url, given};
 use testkit::upstream::Upstream;
 
@@ -220,4 +221,36 @@ async fn a_thread_that_codex_does_not_know_any_more_fails_clearly() {
         "{resumed}"
     );
     assert_eq!(resumed["thread_id"], task["thread_id"]);
+}
+
+#[tokio::test]
+async fn codex_renews_the_tokens_of_the_login_before_a_run() {
+    for codex in CodexCli::tested() {
+        let version = codex.version_number();
+        let renewer = Renewer::start(&account("acc-1", "r-2", 10)).await;
+        let model = ScriptedModel::start(Script::new()).expect("a model that plays scenarios");
+        let upstream = Upstream::new();
+        let mut home = TestHome::new(BINARY);
+        let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
+        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+        home.set("ORCH_WORKER", "host");
+        // Seen by the server, and by no run.
+        home.set("CODEX_REFRESH_TOKEN_URL_OVERRIDE", renewer.url());
+        let config = CodexConfig::new(model.url()).to_toml() + "requires_openai_auth = true\n";
+        fs_err::create_dir_all(home.path().join("codex")).expect("made");
+        fs_err::write(home.path().join("codex/config.toml"), config).expect("written");
+        home.start().await;
+        let env = home.environment(&upstream.url()).await;
+        let expired = home.scratch().join("auth.json");
+        fs_err::write(&expired, account("acc-1", "r-1", 0).to_string()).expect("written");
+        let words = ["login", "--import", &expired.display().to_string()];
+        assert!(home.command(&words).status().await.expect("it runs").success());
+        let task = home.task(&env, "SCENARIO:plain").await;
+        let task = home.settled(&task).await;
+        assert_eq!(task["status"], "completed", "{version}: {task}");
+        assert!(!task["runs"][0]["notes"].to_string().contains("login"), "{version}: {task}");
+        let login = fs_err::read(home.path().join("login.json")).expect("there");
+        let login: Value = serde_json::from_slice(&login).expect("JSON");
+        assert_eq!(login["tokens"]["refresh_token"], "r-2", "{version}");
+    }
 }

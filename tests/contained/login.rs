@@ -1,4 +1,5 @@
 //! The login of an account that all runs use, and agents that change the copy they work with.
+//! Real servers; the agents are shell scripts that see the folder that a container would see.
 
 use serde_json::{Value, json};
 use testkit::login::account;
@@ -13,6 +14,13 @@ async fn log_in(stage: &Stage, login: &Value) {
     let path = file.display().to_string();
     let output = stage.home.command(&["login", "--import", &path]).output().await.expect("it runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A login as a container gets it: without what renews its tokens.
+fn lent(login: &Value) -> Value {
+    let mut lent = login.clone();
+    lent["tokens"]["refresh_token"] = json!("kept-by-the-orchestrator");
+    lent
 }
 
 /// Runs a task in another repository, and returns the login that it worked with and whether it was given a key.
@@ -42,12 +50,15 @@ async fn an_agent_that_replaces_its_login_changes_nothing_for_other_repositories
     swapped["tokens"]["refresh_token"] = json!("r-evil");
     let swapped_file = stage.home.scratch().join("swapped.json");
     fs_err::write(&swapped_file, swapped.to_string()).expect("written");
-    let (evil, swapped) = (evil.display(), swapped_file.display());
+    let forged_file = stage.home.scratch().join("forged.json");
+    fs_err::write(&forged_file, account("acc-1", "r-evil", 20).to_string()).expect("written");
+    let (evil, swapped, forged) = (evil.display(), swapped_file.display(), forged_file.display());
     for plant in [
         r#"echo '{"OPENAI_API_KEY":"sk-evil"}' > auth.json"#.to_owned(),
         r#"echo '{"auth_mode":"apikey","OPENAI_API_KEY":"sk-evil"}' > new; mv new auth.json"#.to_owned(),
         format!("cp {evil} auth.json"),
         format!("cp {swapped} auth.json"),
+        format!("cp {forged} auth.json"),
         "rm auth.json; ln -s /etc/passwd auth.json".to_owned(),
         format!("rm auth.json; ln -s {evil} auth.json"),
         "rm auth.json; mkfifo auth.json".to_owned(),
@@ -60,7 +71,7 @@ async fn an_agent_that_replaces_its_login_changes_nothing_for_other_repositories
         let task = stage.run(&format!("begin; (cd \"$CODEX_DOCKER_AUTH\"; {plant}); end done")).await;
         let notes = task["runs"][0]["notes"].to_string();
         assert!(notes.contains("changed its copy of the Codex login"), "{plant}: {task}");
-        assert_eq!(seen_elsewhere(&stage).await, (own.clone(), None), "{plant}");
+        assert_eq!(seen_elsewhere(&stage).await, (lent(&own), None), "{plant}");
     }
     let output = stage.home.command(&["doctor"]).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -81,26 +92,45 @@ async fn an_agent_that_keeps_writing_to_its_login_reaches_no_run_that_starts_mea
     );
     let task = stage.home.task(&stage.env, &prompt).await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |_| ready.exists()).await;
-    assert_eq!(seen_elsewhere(&stage).await, (own, None));
+    assert_eq!(seen_elsewhere(&stage).await, (lent(&own), None));
     fs_err::write(&stop, "").expect("written");
     stage.home.settled(&task).await;
 }
 
 #[tokio::test]
-async fn tokens_that_a_run_renews_reach_runs_under_way_and_those_after_it() {
+async fn tokens_are_renewed_without_an_agent_and_reach_runs_under_way() {
     let stage = Stage::new().await;
-    log_in(&stage, &account("acc-1", "r-1", 5)).await;
-    let waiting = "begin; while ! grep -q r-2 \"$CODEX_DOCKER_AUTH/auth.json\"; do sleep 0.02; done; end renewed";
-    let other = stage.home.task(&stage.env, waiting).await;
-    let renewed = stage.home.scratch().join("renewed.json");
-    fs_err::write(&renewed, account("acc-1", "r-2", 15).to_string()).expect("written");
-    let task = stage.run(&format!("begin; cat {} > \"$CODEX_DOCKER_AUTH/auth.json\"; end done", renewed.display())).await;
+    let (renewed, later) = (account("acc-1", "r-2", 5), account("acc-1", "r-3", 9));
+    stage.containers.renews(&renewed);
+    log_in(&stage, &account("acc-1", "r-1", 0)).await;
+    let token = later["tokens"]["access_token"].as_str().expect("text");
+    let ready = stage.home.scratch().join("ready");
+    let waiting = format!(
+        "begin; cp \"$CODEX_DOCKER_AUTH/auth.json\" {0}.json; touch {0}; while ! grep -qF {token} \"$CODEX_DOCKER_AUTH/auth.json\"; do sleep 0.02; done; end renewed",
+        ready.display()
+    );
+    let task = stage.home.task(&stage.env, &waiting).await;
+    stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |_| ready.exists()).await;
+    let first: Value = serde_json::from_slice(&fs_err::read(ready.with_extension("json")).expect("copied")).expect("JSON");
+    assert_eq!(first, lent(&renewed), "before the run");
+    log_in(&stage, &later).await;
+    let task = stage.home.settled(&task).await;
+    assert_eq!(task["runs"][0]["last_message"], "renewed", "{task}");
     assert!(!task["runs"][0]["notes"].to_string().contains("login"), "{task}");
-    assert_eq!(stage.home.settled(&other).await["runs"][0]["last_message"], "renewed");
-    let (login, _) = seen_elsewhere(&stage).await;
-    assert_eq!(login["tokens"]["refresh_token"], "r-2");
     let folder = stage.home.path().join(format!("tasks/{}/auth", id_of(&task)));
     assert!(!folder.exists(), "no token is left with a task that is not running");
+    assert!(!stage.home.path().join("codex/renewal").exists(), "nor with the renewal");
+}
+
+#[tokio::test]
+async fn a_login_that_expires_and_cannot_be_renewed_starts_no_run() {
+    let stage = Stage::new().await;
+    log_in(&stage, &account("acc-1", "r-1", 0)).await;
+    let task = stage.run("end done").await;
+    assert_eq!(task["runs"][0]["error"]["code"], "login_expired", "{task}");
+    stage.containers.renews(&account("acc-2", "r-2", 5));
+    let task = stage.run("end done").await;
+    assert_eq!(task["runs"][0]["error"]["code"], "login_expired", "of another account: {task}");
 }
 
 #[tokio::test]
@@ -113,11 +143,11 @@ async fn a_login_of_an_older_version_is_recorded_at_the_first_start_and_not_look
     let own = account("acc-1", "r-1", 5);
     fs_err::write(shared.join("auth.json"), own.to_string()).expect("written");
     stage.home.start().await;
-    assert_eq!(seen_elsewhere(&stage).await, (own.clone(), None));
+    assert_eq!(seen_elsewhere(&stage).await, (lent(&own), None));
     assert!(!shared.exists(), "nothing shares it any more");
     stage.home.stop().await;
     fs_err::create_dir_all(&shared).expect("made");
     fs_err::write(shared.join("auth.json"), r#"{"OPENAI_API_KEY":"sk-evil"}"#).expect("written");
     stage.home.start().await;
-    assert_eq!(seen_elsewhere(&stage).await, (own, None));
+    assert_eq!(seen_elsewhere(&stage).await, (lent(&own), None));
 }

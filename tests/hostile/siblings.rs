@@ -82,17 +82,26 @@ async fn the_login_that_an_agent_changes_is_its_own_copy() {
         let script = format!("umask 077; cat $CODEX_HOME/auth.json; cd /codex-auth && ls -A; {plant}");
         let attacked = stage.attack(&script).await;
         attacked.completed();
-        assert!(attacked.log.contains("r-1") && !attacked.log.contains("evil"), "{plant}: {}", attacked.log);
+        assert!(
+            attacked.log.contains("kept-by-the-orchestrator") && !attacked.log.contains("\"r-1\""),
+            "{plant}: {}",
+            attacked.log
+        );
         let notes = attacked.task["runs"][0]["notes"].to_string();
         assert!(notes.contains("changed its copy of the Codex login"), "{plant}: {}", attacked.task);
         assert!(!stage.folder(&attacked.task).join("auth").exists(), "{plant}");
         assert!(stage.home.path().join("login.json").exists());
     }
-    let renewed = account("acc-1", "r-2", 15).to_string();
-    // As Codex does: a new file in the place of the old one, and its locks.
+    // As Codex would renew it: a new file in the place of the old one, and its locks.
+    let renewed = account("acc-1", "r-2", 15);
     let script = format!("cd /codex-auth; touch auth.lock auth.json.lock; umask 077; echo '{renewed}' > new; mv new auth.json");
     let attacked = stage.attack(&script).await;
-    assert!(!attacked.completed().task["runs"][0]["notes"].to_string().contains("login"), "{}", attacked.task);
-    let attacked = stage.attack("cat $CODEX_HOME/auth.json").await;
-    assert!(attacked.log.contains("r-2"), "{}", attacked.log);
+    assert!(attacked.completed().task["runs"][0]["notes"].to_string().contains("its tokens were replaced"), "{}", attacked.task);
+    let attacked = stage.attack("touch /codex-auth/auth.lock; cat $CODEX_HOME/auth.json").await;
+    let token = own["tokens"]["access_token"].as_str().expect("text");
+    assert!(
+        attacked.log.contains(token) && !attacked.completed().task["runs"][0]["notes"].to_string().contains("login"),
+        "{}",
+        attacked.task
+    );
 }

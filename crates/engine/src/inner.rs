@@ -65,6 +65,8 @@ pub(crate) struct Inner {
     pub(crate) keys: tokio::sync::Mutex<()>,
     /// One at a time moves things out of the trash, or deletes them.
     pub(crate) trash_turn: tokio::sync::Mutex<()>,
+    /// One at a time renews the tokens of the login.
+    pub(crate) login_turn: tokio::sync::Mutex<()>,
     /// One mirror at a time is repacked.
     pub(crate) repack_turn: tokio::sync::Mutex<()>,
     /// One at a time changes the list of built images.
@@ -138,6 +140,7 @@ impl Inner {
             cancel: CancellationToken::new(),
             keys: tokio::sync::Mutex::default(),
             trash_turn: tokio::sync::Mutex::default(),
+            login_turn: tokio::sync::Mutex::default(),
             repack_turn: tokio::sync::Mutex::default(),
             images_turn: tokio::sync::Mutex::default(),
             troubles: Mutex::default(),

@@ -36,7 +36,7 @@ eval "$(cat)"
 const WORKER: &str = "#!/bin/sh\n";
 
 /// Stands in for `codex-docker`: each call is a line in `calls`, the environment of the last run is in `environment`, `check`
-/// answers what is in `check.json`, and `harvest` is whatever the script `harvest` does.
+/// answers what is in `check.json`, and `harvest` and `app-server` are whatever the scripts of these names do.
 const CONTAINER: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 printf '%s\n' "$*" >> "$here/calls"
@@ -46,6 +46,7 @@ case $1 in
   reap) exit 0 ;;
   harvest) . "$here/harvest"; exit ;;
   image) exit 0 ;;
+  app-server) . "$here/app-server"; exit ;;
 esac
 env | sort > "$here/environment"
 "#;
@@ -75,6 +76,7 @@ impl ScriptedContainers {
         let this = Self { folder };
         program(&this.program(), &[CONTAINER, WORDS].concat());
         this.answers(USABLE);
+        this.put("app-server", "exit 1");
         this.harvests("echo 'nothing can be harvested here' >&2; exit 125");
         let config = format!("container_program = [\"{}\", \"codex-docker\"]\n", this.program().display());
         fs_err::write(home.path().join("config.toml"), config).expect("a test's home can be written");
@@ -101,6 +103,14 @@ impl ScriptedContainers {
     /// What `harvest` does from now on, in the shell's words.
     pub fn harvests(&self, script: &str) {
         self.put("harvest", script);
+    }
+
+    /// The login that a Codex without an agent makes of the one that it has, from now on.
+    pub fn renews(&self, login: &serde_json::Value) {
+        let script = format!(
+            "read a; read b; read c; cat > \"$CODEX_HOME/auth.json\" <<'LOGIN'\n{login}\nLOGIN\necho '{{\"id\":2,\"result\":{{}}}}'; cat > /dev/null"
+        );
+        self.put("app-server", &script);
     }
 
     fn put(&self, name: &str, text: &str) {

@@ -149,7 +149,7 @@ pub fn holder(home: &Path) -> io::Result<Option<ProcessIdentity>> {
 }
 
 /// Makes a folder for the owner only; one that exists keeps what the owner gave it, but loses the others' permissions.
-pub(super) fn private_folder(path: &Path) -> io::Result<()> {
+pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     durable::create_private_folder(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
     if mode & 0o077 != 0 {

@@ -64,6 +64,11 @@ impl LoginCopy {
         }
     }
 
+    /// Whether an agent can write to it.
+    pub fn is_for_a_container(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
+    }
+
     fn login_file(&self) -> PathBuf {
         match &self.place {
             Place::Folder(folder) => folder.join(FILE),

@@ -23,6 +23,7 @@ mod usage;
 pub use boot::{Boot, UncleanStop};
 pub use built_images::BuiltImageRecord;
 pub use codex_home::{CodexHome, RefusedCopy, read_plain_file};
+pub(crate) use home::private_folder;
 pub use home::{Home, OpenHomeError, holder};
 pub use layout::Layout;
 pub use login_copy::{Found as FoundCopy, LoginCopy};

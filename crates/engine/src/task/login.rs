@@ -14,10 +14,11 @@ use model::task::TaskRecord;
 use super::TaskSlot;
 use crate::engine::{Inner, blocking};
 use crate::store::{CodexHome, LoginCopy, RefusedCopy};
-use crate::worker::{LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
+use crate::worker::{Due, LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
 
-/// The shortest time between two looks at the copy of a run.
+/// The shortest time between two looks at the login while a run uses it, and the longest.
 const PAUSE: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_mins(5);
 
 impl Inner {
     /// The place of a run's copy. None if its worker has a login of its own.
@@ -35,6 +36,13 @@ impl Inner {
         // With a key, a container gets no copy.
         if copy != self.codex_home.host_copy() && !call.environment.iter().any(|(name, _)| name == LOGIN_FOLDER) {
             return Ok(());
+        }
+        if let Err(error) = self.renew_login_if_due().await {
+            if copy.is_for_a_container() {
+                return Err(error);
+            }
+            // On the host, Codex tries it itself.
+            tracing::warn!(%task, error = error.message, "the login of Codex could not be renewed before a run");
         }
         let home = self.codex_home.clone();
         blocking(move || {
@@ -58,8 +66,6 @@ impl Inner {
         let of_host = self.login_copy(id).filter(|copy| *copy == home.host_copy());
         let taken = blocking(move || {
             let now = Timestamp::now();
-            // A container that an older version started may still be running.
-            Login::renew(&home, &home.shared_copy(), now)?;
             let mut refused = Login::take_back(&home, &of_run, now)?;
             if let Some(copy) = of_host {
                 refused = Login::lend(&home, &copy, now)?.or(refused);
@@ -79,31 +85,52 @@ impl Inner {
         }
     }
 
-    /// Passes renewed tokens from a run to the login, and from the login to the run, for as long as this is polled.
+    /// Renews the tokens while a container works with them, and passes them on to it, for as long as this is polled.
     pub(super) async fn keep_login_current(&self, slot: &Arc<TaskSlot>) {
-        let Some(copy) = self.login_copy(slot.id).filter(|copy| copy.path().exists()) else {
-            return std::future::pending().await;
-        };
-        let of_copy = if copy.path().is_dir() { copy.path() } else { self.codex_home.folder() };
-        let mut from_run = self.watch.watch(of_copy);
-        let mut from_others = self.watch.watch(self.home.layout.home());
+        let in_container = |copy: &LoginCopy| copy.is_for_a_container() && copy.path().exists();
+        let Some(copy) = self.login_copy(slot.id).filter(in_container) else { return std::future::pending().await };
+        let mut changes = self.watch.watch(self.home.layout.home());
         loop {
-            let (home, copy) = (self.codex_home.clone(), copy.clone());
-            if let Err(error) = blocking(move || Login::renew(&home, &copy, Timestamp::now())).await {
-                tracing::warn!(task = %slot.id, %error, "the copy of the login of a run could not be compared with the login");
+            if let Err(error) = self.renew_login_if_due().await {
+                tracing::warn!(task = %slot.id, error = error.message, "the login of Codex could not be renewed while a run uses it");
             }
-            // An agent may write to its copy all the time.
+            let (home, copy) = (self.codex_home.clone(), copy.clone());
+            if let Err(error) = blocking(move || Login::pass_on(&home, &copy)).await {
+                tracing::warn!(task = %slot.id, %error, "renewed tokens could not be passed on to a run");
+            }
+            // Other files of the home change more often.
             tokio::time::sleep(PAUSE).await;
-            tokio::select! {
-                () = from_run.changed() => {}
-                () = from_others.changed() => {}
+            let _either = tokio::time::timeout(LOOK, changes.changed()).await;
+        }
+    }
+
+    /// Has Codex renew the tokens of the login before they expire, one attempt at a time. Fails only if they are about to expire.
+    async fn renew_login_if_due(&self) -> Result<(), RunError> {
+        let Ok(worker) = &self.worker else { return Ok(()) };
+        let _turn = self.login_turn.lock().await;
+        let home = self.codex_home.clone();
+        let due = blocking(move || Login::due(&home, Timestamp::now())).await;
+        let due =
+            due.map_err(|error| RunError::new("login_unreadable", format!("the login of Codex cannot be read: {error}")))?;
+        if due == Due::No {
+            return Ok(());
+        }
+        match worker.renew_login(&self.config, &self.codex_home).await {
+            Ok(()) => Ok(()),
+            Err(why) if due == Due::Now => {
+                Err(RunError::new("login_expired", format!("the login of Codex expires and could not be renewed: {why}"))
+                    .hint("log in again: codex-orchestrator login"))
+            }
+            Err(why) => {
+                tracing::warn!(why, "the login of Codex could not be renewed yet");
+                Ok(())
             }
         }
     }
 
     /// Takes over the login of an older version. Blocks.
     pub(crate) fn adopt_login(home: &CodexHome) -> std::io::Result<()> {
-        if let Some(login) = Login::adopt(home, Timestamp::now())? {
+        if let Some(login) = Login::adopt(home)? {
             tracing::warn!(
                 login = login.describe(),
                 "the login of Codex was recorded as it was found; if you are not sure that it is yours, log in again: codex-orchestrator login"

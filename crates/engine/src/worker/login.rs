@@ -1,13 +1,15 @@
 //! How Codex is logged in, where it runs with the orchestrator's own Codex home: with an API key, or with an account.
 //!
-//! Codex works with copies of an account's login and renews the tokens in them. Only renewed tokens of the same account find their
-//! way back into the login. No value of it is ever shown.
+//! Codex works with copies of an account's login. A container's copy has no refresh token, and nothing of it is ever taken back: tokens
+//! are renewed by a Codex that runs no agent. No value of a login is ever shown.
 
 mod account;
+mod renewal;
 
 use std::io;
 use std::path::PathBuf;
 
+pub(crate) use account::Due;
 use account::{Copied, TOKENS};
 use jiff::Timestamp;
 use model::problem::{Problem, ProblemKind};
@@ -93,15 +95,13 @@ impl Login {
         Some((login, file.to_string().into_bytes()))
     }
 
-    /// Takes over the login of a version that shared it between containers, once. From then on nothing in that folder is believed
-    /// but renewed tokens of the same account. Returns what was taken over.
-    pub(crate) fn adopt(home: &CodexHome, now: Timestamp) -> io::Result<Option<Self>> {
-        let shared = home.shared_copy();
+    /// Takes over the login of a version that shared it between containers, once. From then on nothing in that folder is believed.
+    /// Returns what was taken over.
+    pub(crate) fn adopt(home: &CodexHome) -> io::Result<Option<Self>> {
         if home.has_record() {
-            Self::renew(home, &shared, now)?;
             return Ok(None);
         }
-        let found = match shared.look()? {
+        let found = match home.shared_copy().look()? {
             FoundCopy::File(text) => Self::in_its_form(&text),
             FoundCopy::Nothing => None,
             FoundCopy::Foreign(why) => {
@@ -117,27 +117,39 @@ impl Login {
     pub(crate) fn lend(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
         let refused = Self::settle(home, copy, now)?;
         if let Some(login) = home.read_login()? {
-            copy.put(&login)?;
+            copy.put(&as_lent(&login, copy))?;
         }
         Ok(refused)
     }
 
-    /// Takes renewed tokens out of the copy that a Codex had, now that it has ended, and removes the copy. One that is not what
-    /// Codex leaves behind is put aside.
+    /// Removes the copy that a container had, now that it has ended. One that was changed is put aside.
     pub(crate) fn take_back(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
         let refused = Self::settle(home, copy, now)?;
         copy.remove_or_put_aside()?;
         Ok(refused)
     }
 
-    /// Takes renewed tokens out of a copy, or puts them into it, while a Codex works with it. Anything else is left for the end.
-    pub(crate) fn renew(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<()> {
-        let (Some(login), Ok(Some(found))) = (home.read_login()?, copy.read()) else { return Ok(()) };
+    /// Gives the copy of a container that is running the tokens that were renewed since, if they are of the same account.
+    pub(crate) fn pass_on(home: &CodexHome, copy: &LoginCopy) -> io::Result<()> {
+        let (Some(login), Some(lent)) = (home.read_login()?, copy.lent()?) else { return Ok(()) };
+        let current = as_lent(&login, copy);
+        let (Ok(one), Ok(other)) = (serde_json::from_slice(&lent), serde_json::from_slice(&current)) else { return Ok(()) };
+        if lent != current && account::is_same_account(&one, &other) { copy.put(&current) } else { Ok(()) }
+    }
+
+    /// Stores the tokens that a Codex without an agent renewed in a file of its own. Returns whether it did.
+    pub(crate) fn renew(home: &CodexHome, renewed: &LoginCopy, now: Timestamp) -> io::Result<bool> {
+        let (Some(login), Ok(Some(found))) = (home.read_login()?, renewed.read()) else { return Ok(false) };
         match compared(&login, &found, now) {
-            Ok(Copied::Newer(newer)) => home.renew_login(&login, newer.to_string().as_bytes()).map(drop),
-            Ok(Copied::Older) => copy.put(&login),
-            Ok(Copied::Same) | Err(_) => Ok(()),
+            Ok(Copied::Newer(newer)) => home.renew_login(&login, newer.to_string().as_bytes()),
+            Ok(Copied::Same | Copied::Older) | Err(_) => Ok(false),
         }
+    }
+
+    /// How urgent it is to renew the tokens.
+    pub(crate) fn due(home: &CodexHome, now: Timestamp) -> io::Result<Due> {
+        let login = home.read_login()?.and_then(|login| serde_json::from_slice(&login).ok());
+        Ok(login.map_or(Due::No, |login| account::due(&login, now)))
     }
 
     /// Leaves nothing at the place of a copy but a sound one.
@@ -146,20 +158,23 @@ impl Login {
         let why = match copy.look()? {
             FoundCopy::Nothing => return Ok(None),
             FoundCopy::Foreign(why) => why,
-            FoundCopy::File(found) => {
+            FoundCopy::File(found) if copy.is_for_a_container() => {
                 // Somebody may have logged in with another account since, which is not the copy's fault.
-                let lent = copy.lent()?.unwrap_or_else(|| login.clone());
+                let lent = copy.lent()?.unwrap_or_else(|| as_lent(&login, copy));
                 match compared(&lent, &found, now) {
-                    Ok(Copied::Same | Copied::Older) => return Ok(None),
-                    Ok(Copied::Newer(_)) => {
-                        if let Ok(Copied::Newer(newer)) = compared(&login, &found, now) {
-                            home.renew_login(&login, newer.to_string().as_bytes())?;
-                        }
-                        return Ok(None);
-                    }
+                    Ok(Copied::Same) => return Ok(None),
+                    Ok(Copied::Older | Copied::Newer(_)) => "its tokens were replaced".to_owned(),
                     Err(why) => why.to_owned(),
                 }
             }
+            FoundCopy::File(found) => match compared(&login, &found, now) {
+                Ok(Copied::Same | Copied::Older) => return Ok(None),
+                Ok(Copied::Newer(newer)) => {
+                    home.renew_login(&login, newer.to_string().as_bytes())?;
+                    return Ok(None);
+                }
+                Err(why) => why.to_owned(),
+            },
         };
         Ok(Some(Refused { why, kept: copy.put_aside()? }))
     }
@@ -178,6 +193,14 @@ impl Login {
             Self::ApiKey(_) => "an API key",
             Self::Account { .. } => "a ChatGPT account",
         }
+    }
+}
+
+/// The login as it is put at the place of a copy.
+fn as_lent(login: &[u8], copy: &LoginCopy) -> Vec<u8> {
+    match serde_json::from_slice(login) {
+        Ok(file) if copy.is_for_a_container() => account::without_renewal(&file).to_string().into_bytes(),
+        Ok(_) | Err(_) => login.to_owned(),
     }
 }
 

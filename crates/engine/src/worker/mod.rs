@@ -23,7 +23,7 @@ pub(crate) use container::{LOGIN_FOLDER, home_label, task_labels, unreachable_mo
 pub use find::{Worker, WorkerKind, WorkerProblem};
 pub(crate) use harvest::{Harvest, HarvestError, HarvestMode, Housekeeping, emptied, own_image};
 pub use login::Login;
-pub(crate) use login::Refused;
+pub(crate) use login::{Due, Refused};
 pub(crate) use sandbox::was_read_only;
 pub use script::{Script, ScriptHome};
 pub(crate) use script::{cannot_mount, open_network_only};

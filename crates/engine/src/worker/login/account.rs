@@ -17,6 +17,14 @@ pub(super) const TOKENS: [&str; 3] = ["id_token", "access_token", "refresh_token
 /// No access token lasts longer. One that claims to would keep every later one from being accepted.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24 * 90);
 
+const HOUR: i64 = 3600;
+
+/// Codex renews tokens that last less than five minutes; in a container it cannot.
+const LAST_MOMENT: i64 = 10 * 60;
+
+/// In the place of the refresh token, in a container.
+const KEPT_OUTSIDE: &str = "kept-by-the-orchestrator";
+
 /// More than the time of a renewal has.
 const LONGEST_TIME: usize = 64;
 
@@ -38,6 +46,45 @@ pub(super) enum Copied {
     Older,
     /// Codex renewed the tokens: the login with them.
     Newer(Value),
+}
+
+/// How urgent it is to renew the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// They last, or it is not known how long.
+    No,
+    /// They last for now.
+    Soon,
+    /// A run that starts now could meet their end.
+    Now,
+}
+
+/// When the tokens are to be renewed.
+pub(super) fn due(login: &Value, now: Timestamp) -> Due {
+    let Some(claims) = login["tokens"]["access_token"].as_str().and_then(claims) else { return Due::No };
+    let Some(expires) = claims["exp"].as_i64() else { return Due::No };
+    let life = claims["iat"].as_i64().map(|issued| expires.saturating_sub(issued));
+    let early = life.map_or(HOUR, |life| (life / 4).min(24 * HOUR));
+    match expires.saturating_sub(now.as_second()) {
+        left if left < LAST_MOMENT => Due::Now,
+        left if left < early => Due::Soon,
+        _ => Due::No,
+    }
+}
+
+/// The login as a container gets it: Codex uses the access token there, and cannot renew it.
+pub(super) fn without_renewal(login: &Value) -> Value {
+    let mut copy = login.clone();
+    if let Some(token) = copy["tokens"].get_mut("refresh_token") {
+        *token = KEPT_OUTSIDE.into();
+    }
+    copy
+}
+
+/// Whether two logins are for the same account.
+pub(super) fn is_same_account(one: &Value, other: &Value) -> bool {
+    let owner = |file: &Value| file["tokens"]["access_token"].as_str().and_then(claims).and_then(|claims| Owner::of(&claims));
+    one["tokens"]["account_id"] == other["tokens"]["account_id"] && owner(one).is_some() && owner(one) == owner(other)
 }
 
 /// Compares a copy with the login. An error says what was changed that Codex does not change.
@@ -198,6 +245,20 @@ pub(super) mod tests {
         ] {
             assert!(changed(change), "{what}");
         }
+    }
+
+    #[test]
+    fn tokens_are_renewed_before_they_expire() {
+        let due_with = |left: i64| due(&login("acc-1", "r-1", NOW + left), Timestamp::from_second(NOW).expect("a time"));
+        assert_eq!([due_with(-5), due_with(500), due_with(3000), due_with(4000)], [Due::Now, Due::Now, Due::Soon, Due::No]);
+        assert_eq!(due(&json!({ "OPENAI_API_KEY": "sk-1" }), Timestamp::UNIX_EPOCH), Due::No);
+    }
+
+    #[test]
+    fn a_container_gets_no_refresh_token() {
+        let copy = without_renewal(&login("acc-1", "r-1", NOW));
+        assert!(!copy.to_string().contains("r-1") && copy["tokens"]["account_id"] == "acc-1", "{copy}");
+        assert_eq!(without_renewal(&json!({ "OPENAI_API_KEY": "sk-1" })), json!({ "OPENAI_API_KEY": "sk-1", "tokens": null }));
     }
 
     #[test]

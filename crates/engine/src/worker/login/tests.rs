@@ -1,4 +1,5 @@
 //! Stored logins, and what becomes of the copies that agents had.
+//! Everything happens in folders of the test; no Codex is started.
 
 use std::path::Path;
 
@@ -85,47 +86,60 @@ fn a_key_beside_an_accounts_tokens_is_not_kept() {
 }
 
 #[test]
-fn tokens_that_codex_renewed_are_kept_and_given_to_the_others() {
+fn renewed_tokens_are_stored_and_given_to_containers_that_are_running() {
     let (folder, home, copy) = lent();
-    let other = of_a_run(folder.path(), "other");
-    Login::lend(&home, &other, now()).expect("lent");
-    write(&copy, &login("acc-1", "r-2", NOW + 500));
-    Login::renew(&home, &copy, now()).expect("looked");
-    Login::renew(&home, &other, now()).expect("looked");
+    let renewed = LoginCopy::file(folder.path().join("renewed.json"));
+    renewed.put(login("acc-1", "r-2", NOW + 500).to_string().as_bytes()).expect("put");
+    assert!(Login::renew(&home, &renewed, now()).expect("looked"));
     assert_eq!(refresh_token(home.read_login().expect("read")), "r-2");
-    assert_eq!(refresh_token(other.read().expect("read")), "r-2", "while it runs");
-    write(&other, &login("acc-1", "r-3", NOW + 900));
-    for copy in [&copy, &other] {
-        assert_eq!(Login::take_back(&home, copy, now()).expect("taken"), None);
-        assert!(!copy.path().exists());
-    }
-    assert_eq!(refresh_token(home.read_login().expect("read")), "r-3");
-    assert_eq!(refresh_token(home.host_copy().read().expect("read")), "r-3", "for a Codex on the host");
+    assert_eq!(refresh_token(home.host_copy().read().expect("read")), "r-2", "for a Codex on the host");
+    Login::pass_on(&home, &copy).expect("looked");
+    let given: Value = serde_json::from_slice(&copy.read().expect("read").expect("there")).expect("JSON");
+    assert_eq!(given["tokens"]["access_token"], login("acc-1", "r-2", NOW + 500)["tokens"]["access_token"]);
+    assert!(!given.to_string().contains("r-2"), "a container has no refresh token");
+    assert_eq!(Login::take_back(&home, &copy, now()).expect("taken"), None);
+    assert!(!copy.path().exists());
+}
+
+#[test]
+fn a_codex_on_the_host_renews_its_tokens_itself() {
+    let (_folder, home, _copy) = lent();
+    home.host_copy().put(login("acc-1", "r-2", NOW + 500).to_string().as_bytes()).expect("put");
+    assert_eq!(Login::lend(&home, &home.host_copy(), now()).expect("looked"), None);
+    assert_eq!(refresh_token(home.read_login().expect("read")), "r-2");
+    home.host_copy().put(br#"{"OPENAI_API_KEY":"sk-evil"}"#).expect("put");
+    assert!(Login::lend(&home, &home.host_copy(), now()).expect("looked").is_some());
+    assert_eq!(refresh_token(home.host_copy().read().expect("read")), "r-2");
 }
 
 #[test]
 fn what_an_agent_makes_of_its_copy_stays_with_it() {
-    for evil in [json!({ "OPENAI_API_KEY": "sk-evil" }), login("acc-2", "r-evil", NOW + 500), login("acc-1", "r-evil", NOW + 100)]
-    {
+    // The last one has tokens that look renewed. Nobody here can tell whether the provider made them.
+    for evil in [
+        json!({ "OPENAI_API_KEY": "sk-evil" }),
+        login("acc-2", "r-evil", NOW + 500),
+        login("acc-1", "r-evil", NOW + 100),
+        login("acc-1", "r-evil", NOW + 500),
+    ] {
         let (_folder, home, copy) = lent();
-        let before = home.read_login().expect("read");
+        let (before, own) = (home.read_login().expect("read"), copy.read().expect("read"));
         write(&copy, &evil);
-        Login::renew(&home, &copy, now()).expect("looked");
+        Login::pass_on(&home, &copy).expect("looked");
         let refused = Login::take_back(&home, &copy, now()).expect("taken").expect("refused");
         assert!(!refused.why.is_empty() && refused.kept.join("auth.json").exists(), "{refused:?}");
         assert_eq!(home.read_login().expect("read"), before, "{evil}");
         assert_eq!(Login::lend(&home, &copy, now()).expect("lent"), None);
-        assert_eq!(copy.read().expect("read"), before, "the next run has the right one");
+        assert_eq!(copy.read().expect("read"), own, "the next run has the right one");
     }
 }
 
 #[test]
 fn another_login_in_the_middle_of_a_run_is_no_fault_of_the_run() {
     let (_folder, home, copy) = lent();
-    write(&copy, &login("acc-1", "r-2", NOW + 500));
+    let own = copy.read().expect("read");
     Login::store_copy(&home, login("acc-2", "r-9", NOW + 100).to_string().as_bytes()).expect("a login");
-    Login::renew(&home, &copy, now()).expect("looked");
-    assert_eq!(refresh_token(copy.read().expect("read")), "r-2", "the run keeps its account");
+    Login::pass_on(&home, &copy).expect("looked");
+    assert_eq!(copy.read().expect("read"), own, "the run keeps its account");
     assert_eq!(Login::take_back(&home, &copy, now()).expect("taken"), None);
     assert_eq!(refresh_token(home.read_login().expect("read")), "r-9");
 }
@@ -135,21 +149,20 @@ fn the_login_of_an_older_version_is_taken_over_once() {
     let (_folder, home) = home();
     home.shared_copy().put(login("acc-1", "r-1", NOW + 100).to_string().as_bytes()).expect("put");
     assert_eq!(Login::stored(&home).expect("read").map(|login| login.describe()), Some("a ChatGPT account"), "before the start");
-    assert!(Login::adopt(&home, now()).expect("adopted").is_some());
-    // A container of that version goes on: it renews tokens, or plants something.
-    write(&home.shared_copy(), &login("acc-1", "r-2", NOW + 500));
-    assert_eq!(Login::adopt(&home, now()).expect("looked"), None);
-    assert_eq!(refresh_token(home.read_login().expect("read")), "r-2");
-    write(&home.shared_copy(), &json!({ "OPENAI_API_KEY": "sk-evil" }));
-    assert_eq!(Login::adopt(&home, now()).expect("looked"), None);
-    assert_eq!(refresh_token(home.read_login().expect("read")), "r-2");
+    assert!(Login::adopt(&home).expect("adopted").is_some());
+    // A container of that version is still running, and plants something.
+    for evil in [login("acc-1", "r-evil", NOW + 500), json!({ "OPENAI_API_KEY": "sk-evil" })] {
+        write(&home.shared_copy(), &evil);
+        assert_eq!(Login::adopt(&home).expect("looked"), None);
+        assert_eq!(refresh_token(home.read_login().expect("read")), "r-1");
+    }
 }
 
 #[test]
 fn what_is_planted_where_nobody_is_logged_in_is_no_login() {
     let (_folder, home) = home();
-    Login::adopt(&home, now()).expect("nothing to take over");
+    Login::adopt(&home).expect("nothing to take over");
     home.shared_copy().put(br#"{"OPENAI_API_KEY":"sk-evil"}"#).expect("put");
-    Login::adopt(&home, now()).expect("looked");
+    Login::adopt(&home).expect("looked");
     assert_eq!(Login::stored(&home).expect("read"), None);
 }

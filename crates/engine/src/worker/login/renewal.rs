@@ -1,0 +1,109 @@
+//! Renewing the tokens of an account: by Codex itself, without an agent and without a task, in a home that is removed afterwards.
+//!
+//! A refresh token works once. So what Codex wrote is stored before anything else, even if this process ended in the middle.
+
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::Login;
+use crate::config::Config;
+use crate::engine::blocking;
+use crate::exec::{CommandSpec, Stdin, Stdout, Tool};
+use crate::store::{CodexHome, LoginCopy, private_folder};
+use crate::worker::{Worker, WorkerKind, engine_environment};
+
+/// How long Codex may take to renew the tokens, the start of a container included.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// Where tests and proxies of the provider have the tokens renewed.
+const ENDPOINT: &str = "CODEX_REFRESH_TOKEN_URL_OVERRIDE";
+
+/// The number of the question that renews the tokens.
+const QUESTION: u64 = 2;
+
+impl Worker {
+    /// Has the tokens of the login renewed. An error says why they were not.
+    pub(crate) async fn renew_login(&self, config: &Config, home: &CodexHome) -> Result<(), String> {
+        let folder = home.folder().join("renewal");
+        let prepared = {
+            let (home, folder) = (home.clone(), folder.clone());
+            blocking(move || prepare(&home, folder)).await
+        };
+        let Some(copy) = prepared.map_err(|error| format!("its folder could not be made: {error}"))? else { return Ok(()) };
+        let asked = self.ask(config, &folder).await;
+        let home = home.clone();
+        let stored = blocking(move || {
+            let stored = Login::renew(&home, &copy, Timestamp::now())?;
+            fs_err::remove_dir_all(folder)?;
+            Ok::<_, io::Error>(stored)
+        });
+        match stored.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(asked.err().unwrap_or_else(|| "Codex did not renew the tokens".to_owned())),
+            Err(error) => Err(format!("the renewed tokens could not be stored: {error}")),
+        }
+    }
+
+    /// Asks Codex for the account, with new tokens. Its answer says that it has tried.
+    async fn ask(&self, config: &Config, folder: &std::path::Path) -> Result<(), String> {
+        let (reader, mut writer) = io::pipe().map_err(|error| error.to_string())?;
+        let client = json!({ "name": "codex-orchestrator", "title": null, "version": env!("CARGO_PKG_VERSION") });
+        for message in [
+            json!({ "id": 1, "method": "initialize", "params": { "clientInfo": client } }),
+            json!({ "method": "initialized" }),
+            json!({ "id": QUESTION, "method": "account/read", "params": { "refreshToken": true } }),
+        ] {
+            writeln!(writer, "{message}").map_err(|error| error.to_string())?;
+        }
+        // Codex ends when its stdin does, and must not before it has answered.
+        let mut open = Some(writer);
+        let on_line = move |line: &[u8]| {
+            if serde_json::from_slice::<Value>(line).is_ok_and(|answer| answer["id"] == QUESTION) {
+                open.take();
+            }
+        };
+        let command = CommandSpec::new(&Tool::at(self.program()), &config.base_environment, folder.join("work"))
+            .args(&self.prefix)
+            .args(["app-server"])
+            .envs(engine_environment(config))
+            .envs(config.environment.get(std::ffi::OsStr::new(ENDPOINT)).map(|value| (ENDPOINT, value)))
+            .env("CODEX_HOME", folder.join("codex"));
+        let command = match self.kind() {
+            WorkerKind::Container => command
+                .envs(config.image.as_ref().map(|image| ("IMAGE_NAME", image)))
+                .env("CODEX_DOCKER_USER", "caller")
+                .env("CODEX_PASSTHROUGH_ENV", ENDPOINT)
+                .env("CODEX_DOCKER_STATE", folder.join("container")),
+            WorkerKind::Host | WorkerKind::Custom => command,
+        };
+        let stdin = Stdin::File(File::from(OwnedFd::from(reader)));
+        let done = command.stdin(stdin).stdout(Stdout::Lines(Box::new(on_line))).deadline(PATIENCE).run_ok().await;
+        done.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Makes the folder with the whole login in it. None if an earlier renewal got as far as new tokens, which are stored now.
+fn prepare(home: &CodexHome, folder: PathBuf) -> io::Result<Option<LoginCopy>> {
+    let copy = LoginCopy::file(folder.join("codex/auth.json"));
+    if Login::renew(home, &copy, Timestamp::now())? {
+        fs_err::remove_dir_all(folder)?;
+        return Ok(None);
+    }
+    match fs_err::remove_dir_all(&folder) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    for made in [folder.clone(), folder.join("codex"), folder.join("work")] {
+        private_folder(&made)?;
+    }
+    if let Some(login) = home.read_login()? {
+        copy.put(&login)?;
+    }
+    Ok(Some(copy))
+}
