@@ -317,7 +317,7 @@ async fn submodules_of_the_repository_keep_their_commit() {
 }
 
 #[tokio::test]
-async fn a_sparse_worktree_does_not_delete_what_it_left_out() {
+async fn what_an_agent_left_out_of_its_worktree_is_deleted_in_the_commit_and_said() {
     let upstream = Upstream::new();
     upstream.commit("main", &[("in/a.txt", "1\n"), ("out/b.txt", "1\n")], "two folders");
     let bench = Bench::of(upstream).await;
@@ -326,6 +326,7 @@ async fn a_sparse_worktree_does_not_delete_what_it_left_out() {
     assert!(!worktree.path().join("out").exists());
     write(&worktree, "in/a.txt", "2\n");
     write(&worktree, "out/new.txt", "1\n");
-    let commit = committed(&worktree, "1").await;
-    assert_eq!(bench.files_of(commit.as_str()), ["README.md", "in/a.txt", "out/b.txt", "out/new.txt"]);
+    let taken = snapshot(&worktree, "1").await;
+    assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "in/a.txt", "out/new.txt"]);
+    assert!(taken.notes.iter().any(|note| note.contains("sparse-checkout")), "{:?}", taken.notes);
 }

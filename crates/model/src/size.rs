@@ -1,5 +1,5 @@
 //! Sizes as people write and read them: a number, and k, m, g or t for powers of 1024.
-//! One parser for every place that accepts one.
+//! One parser for every place that accepts one, and one way to write them.
 
 /// The bytes that a text such as `512m`, `4g` or `1GiB` means.
 pub fn parse_size(text: &str) -> Option<u64> {
@@ -15,28 +15,20 @@ pub fn parse_size(text: &str) -> Option<u64> {
     digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift))
 }
 
-/// A size for people: `1.5 GiB`.
-pub fn shown(bytes: u64) -> String {
-    for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
-        if bytes >> shift > 0 {
-            return format!("{}.{} {unit}", bytes >> shift, ((bytes >> (shift - 10)) & 1023) * 10 / 1024);
+/// A number of bytes for people: `1 byte`, `1023 bytes`, `1.5 KiB`, `3.0 TiB`. Rounded down.
+pub fn bytes(count: u64) -> String {
+    for (shift, unit) in [(60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+        if count >> shift > 0 {
+            let tenths = (count >> (shift - 10)) * 10 / 1024;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
         }
     }
-    format!("{bytes} B")
+    if count == 1 { "1 byte".to_owned() } else { format!("{count} bytes") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_short() {
-        for (bytes, text) in
-            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), ((1 << 20) - 1, "1023.9 KiB")]
-        {
-            assert_eq!(shown(bytes), text);
-        }
-    }
 
     #[test]
     fn sizes_have_the_usual_letters() {
@@ -47,6 +39,23 @@ mod tests {
         }
         for text in ["", "g", "-1", "1.5g", "1x", "99999999999t"] {
             assert_eq!(parse_size(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_are_shown_with_one_digit_after_the_point() {
+        for (count, text) in [
+            (0, "0 bytes"),
+            (1, "1 byte"),
+            (1023, "1023 bytes"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            ((1 << 20) - 1, "1023.9 KiB"),
+            (5 << 29, "2.5 GiB"),
+            (3 << 40, "3.0 TiB"),
+            (u64::MAX, "15.9 EiB"),
+        ] {
+            assert_eq!(bytes(count), text);
         }
     }
 }

@@ -10,7 +10,7 @@ use model::api::{
 use model::codex::printable_line;
 use model::near::near;
 use model::problem::{Problem, ProblemKind};
-use model::size::shown as size;
+use model::size::bytes as size;
 use reqwest::Method;
 
 use crate::args::GcArguments;

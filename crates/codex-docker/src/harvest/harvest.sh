@@ -2,14 +2,17 @@
 # Brings an agent's work out: commits what is uncommitted, and writes what is new as a bundle for somebody who trusts none of it.
 #
 # It runs once, below an init, in a container without network, when nothing else touches these folders. Of the agent's repository
-# it uses objects, refs and index, never its configuration, hooks or filters: git works in a repository of this script's own.
+# it uses objects and refs, never its configuration, hooks, filters or exclude file: git works in a repository of this script's own.
+# Of the agent's index it uses what that says of submodules and conflicts; files are compared with an index that starts from a
+# commit. What git would wait for is moved aside, and what is too large is left out, before git looks at anything.
 # Invariants: no commit of $HARVEST_SINCE's history is lost; running it twice comes to the same; `result` is written last.
 #
 # HARVEST_MODE is `harvest`, or `content` to leave out files that the host would refuse, or `sync` to let the agent's branch follow
 # the host's before a run.
 #
 # Needs git 2.30, coreutils, findutils, and a grep and sed that know -z. Exit codes: 2 called wrongly, 3 the objects of the host
-# are not there, 4 the agent's repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written.
+# are not there, 4 the agent's repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written,
+# 7 there is more in the worktree than one commit takes.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -27,6 +30,18 @@ borrowed=${HARVEST_OBJECTS:-$(printf '%s:' /git/objects*)}
 remarks_limit=1000
 # find accepts -execdir only with a PATH that is the same in every folder.
 system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+# The host has the same rules: see untrusted.rs of the crate `model`.
+opened='.gitignore .gitattributes .gitmodules .lfsconfig .mailmap'
+opened_limit=${HARVEST_OPENED_LIMIT:-4194304}
+file_limit=${HARVEST_FILE_LIMIT:-536870912}
+commit_limit=${HARVEST_COMMIT_LIMIT:-1006632960}
+lfs_file_limit=${HARVEST_LFS_FILE_LIMIT:-4294967296}
+lfs_limit=${HARVEST_LFS_LIMIT:-17179869184}
+new_files_limit=${HARVEST_NEW_FILES_LIMIT:-500000}
+left_out_limit=1000
+index_limit=268435456
+named_limit=20
+tab=$(printf '\t')
 
 say() { echo "harvest: $*" >&2; }
 fail() { code=$1; shift; say "$*"; exit "$code"; }
@@ -51,6 +66,17 @@ put_aside() {
     mv -f -- "$1" "$1.aside-$n" && remark "note the agent's repository had an unusable \`${1##*/}\`; it was put aside"
 }
 present() { [ -e "$1" ] || [ -L "$1" ]; }
+count() { tr -dc '\0' < "$1" | wc -c; }
+# A size for people, such as 3.0 TiB.
+shown_size() {
+    [ "$1" -ge 1024 ] || { echo "$1 bytes"; return; }
+    shown=$1 unit=bytes
+    for next in KiB MiB GiB TiB PiB EiB; do
+        [ "$shown" -ge 1024 ] || break
+        tenths=$((shown % 1024 * 10 / 1024)) shown=$((shown / 1024)) unit=$next
+    done
+    echo "$shown.$tenths $unit"
+}
 plain_file() { [ -f "$1" ] && ! [ -L "$1" ]; }
 plain_folder() { [ -d "$1" ] && ! [ -L "$1" ]; }
 ensure_folder() {
@@ -99,17 +125,29 @@ clear_stale() {
     cd /
 }
 
+# Git would wait for ever on a FIFO among the objects or refs. It has no content, so nothing is lost.
+clear_special() {
+    find "$twin" -xdev \( -type p -o -type s -o -type b -o -type c \) -print0 -delete > "$tmp/special"
+    [ ! -s "$tmp/special" ] || remark "note removed FIFOs, sockets or devices from the agent's repository: $(count "$tmp/special")"
+}
+# A link below objects or refs could lead to one.
+clear_links() {
+    find "$twin/objects" "$twin/refs" -xdev -type l -print0 -delete > "$tmp/special"
+    [ ! -s "$tmp/special" ] || remark "note removed links from the agent's repository: $(count "$tmp/special")"
+}
+
 # A repository of our own that shares objects and refs with the agent's.
 open_twin() {
     plain_folder "$twin" || return
+    clear_special
     for folder in objects objects/info objects/pack refs refs/heads; do ensure_folder "$twin/$folder" || return; done
+    clear_links
     printf '%s\n' "${borrowed%:}" | tr : '\n' > "$tmp/alternates"
     cmp -s "$tmp/alternates" "$twin/objects/info/alternates" || replace_file "$twin/objects/info/alternates" < "$tmp/alternates" || return
     ! present "$twin/packed-refs" || plain_file "$twin/packed-refs" || put_aside "$twin/packed-refs" || return
 
     mkdir "$tmp/git" "$tmp/git/info" "$tmp/home" && ln -s "$twin/refs" "$tmp/git/refs" || return
     ! plain_file "$twin/packed-refs" || ln -s "$twin/packed-refs" "$tmp/git/packed-refs" || return
-    ! plain_file "$twin/info/exclude" || cp -- "$twin/info/exclude" "$tmp/git/info/exclude"
     ! plain_file "$twin/shallow" || cp -- "$twin/shallow" "$tmp/git/shallow"
     printf 'ref: %s\n' "$branch" > "$tmp/git/HEAD"
     if plain_file "$twin/HEAD"; then head -c 1024 -- "$twin/HEAD" > "$tmp/git/HEAD"; fi
@@ -179,6 +217,157 @@ find_ground() {
     done
 }
 
+# Moves aside what git would open by its name and wait for, or read into memory whole.
+move_aside() {
+    set --
+    for name in $opened; do set -- "$@" -o -name "$name"; done
+    shift
+    cd -- "$worktree" || return
+    find . -xdev -mindepth 1 -name .git -prune -o \( "$@" \) ! -type d ! -type l \( ! -type f -o -size "+${opened_limit}c" \) -print0 > "$tmp/odd"
+    find . -xdev -mindepth 1 -name .git -prune -o \( "$@" \) -type l -print0 | xargs -0 -r sh -c '
+        limit=$1; shift
+        for link do
+            [ -e "$link" ] || continue
+            # Files of the kernel have no size, and some of them never end.
+            [ -f "$link" ] && [ -s "$link" ] && [ "$(stat -L -c %s -- "$link")" -le "$limit" ] || printf "%s\0" "$link"
+        done' sh "$opened_limit" >> "$tmp/odd"
+    [ -s "$tmp/odd" ] || return 0
+    head -z -n "$left_out_limit" "$tmp/odd" | xargs -0 -r sh -c '
+        for odd do
+            n=1
+            while [ -e "$odd.aside-$n" ] || [ -L "$odd.aside-$n" ]; do n=$((n + 1)); done
+            kind=$(stat -c %F -- "$odd")
+            mv -f -- "$odd" "$odd.aside-$n" || continue
+            printf "note moved aside: \`%s\` is a %s, and git would have opened it; it is now \`%s\` in the same folder\0" "${odd#./}" "$kind" "${odd##*/}.aside-$n"
+        done' sh > "$tmp/moved"
+    head -z -n "$named_limit" "$tmp/moved" >> "$tmp/remarks"
+    more=$(($(count "$tmp/odd") - named_limit))
+    [ "$more" -le 0 ] || remark "note moved aside or removed $more more files that git would have opened"
+    # So many of them are no accident. FIFOs, sockets, devices and links have no content.
+    find . -xdev -mindepth 1 \( "$@" \) ! -type d ! -type f ! -type l -delete
+    find . -xdev -mindepth 1 -name .git -prune -o \( "$@" \) -type f -size "+${opened_limit}c" -print0 > "$tmp/odd"
+    [ ! -s "$tmp/odd" ] || fail 7 "the worktree has $(count "$tmp/odd") more files like \`.gitignore\` that are too large; delete them"
+}
+
+# Folders in the worktree where git would look for a repository: to $tmp/nested. Not those with files that the index has, since git
+# does not, nor those that are ignored.
+find_nested() {
+    find . -xdev -mindepth 2 -name .git -prune \( -type d -o -type f -o -type l \) -printf '%P\0' | xargs -0 -r sh -c '
+        for git do
+            if [ ! -d "$git" ] || [ -L "$git" ] || [ -e "$git/HEAD" ] || [ -L "$git/HEAD" ]; then printf "%s/\0" "${git%/.git}"; fi
+        done' sh | sort -z > "$tmp/candidates"
+    : > "$tmp/nested"
+    [ -s "$tmp/candidates" ] || return 0
+    # Each folder of the index, once.
+    git ls-files -z | grep -z / | sed -z 's,/[^/]*$,/,' | uniq -z > "$tmp/folders"
+    while [ -s "$tmp/folders" ]; do
+        cat "$tmp/folders" >> "$tmp/above"
+        sed -z 's,[^/]*/$,,' "$tmp/folders" | grep -z . | uniq -z > "$tmp/next"
+        mv -f -- "$tmp/next" "$tmp/folders"
+    done
+    sort -z -u "$tmp/above" 2> /dev/null | comm -z -13 - "$tmp/candidates" | sed -z 's,/$,,' > "$tmp/untracked"
+    rm -f -- "$tmp/above"
+    # A name could be taken for a pathspec, but not behind `./`. A 1 says that none is ignored.
+    sed -z 's,^,./,' "$tmp/untracked" | git check-ignore -z --stdin > "$tmp/ignoring" || [ $? -eq 1 ] || return
+    sed -z 's,^\./,,' "$tmp/ignoring" | sort -z > "$tmp/ignored"
+    # A folder comes right before those below it, since each ends with a slash.
+    sort -z "$tmp/untracked" | comm -z -13 "$tmp/ignored" - | sed -z 's,$,/,' | sort -z | xargs -0 -r sh -c '
+        last=
+        for folder do
+            case $folder in "$last"*) [ -z "$last" ] || continue ;; esac
+            last=$folder
+            printf "%s\0" "${folder%/}"
+        done' sh > "$tmp/nested"
+}
+
+# Weighs new and changed files before git reads them. Those that are too large go to $tmp/heavy, as `size<TAB>path`.
+weigh() {
+    : > "$tmp/heavy"
+    { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out"; } > "$tmp/spec"
+    [ "$(wc -c < "$tmp/spec")" -le 1000000 ] || fail 7 "the worktree has $(count "$tmp/nested") nested repositories; delete them or add them to \`.gitignore\`"
+    xargs -0 -s 1500000 git ls-files --others --exclude-standard -z -- < "$tmp/spec" > "$tmp/others" || return
+    grep -z '/$' "$tmp/others" | sed -z 's,/$,,' > "$tmp/found-nested"
+    cat "$tmp/found-nested" >> "$tmp/nested"
+    cat "$tmp/found-nested" >> "$tmp/left-out"
+    new_files=$(grep -z -c -v '/$' "$tmp/others")
+    [ "$new_files" -le "$new_files_limit" ] || fail 7 "the worktree has $new_files new files, more than one commit takes; delete them or add them to \`.gitignore\`"
+    git ls-files -z > "$tmp/tracked" || return
+    cat "$tmp/tracked" "$tmp/others" | xargs -0 -r stat --printf '%f %s\t%n\0' -- 2> /dev/null \
+        | grep -z '^8' | sed -z 's/^[0-9a-f]* //' | sort -z > "$tmp/found"
+    git ls-tree -r -l -z --full-tree "$first" | sed -z 's/^[^\t]* \([0-9][0-9]*\)\t/\1\t/' | sort -z > "$tmp/expected"
+    comm -z -13 "$tmp/expected" "$tmp/found" > "$tmp/changed"
+    too_heavy "$file_limit" "$commit_limit" < "$tmp/changed" > "$tmp/heavy"
+    [ -s "$tmp/heavy" ] || return 0
+    : > "$tmp/large"
+    if command -v git-lfs > /dev/null; then
+        path_of < "$tmp/changed" | git check-attr -z --stdin filter | xargs -0 -r -n 2997 sh -c '
+            while [ $# -ge 3 ]; do
+                [ "$3" != lfs ] || printf "%s\0" "$1"
+                shift 3
+            done' sh | xargs -0 -r stat --printf '%s\t%n\0' -- 2> /dev/null | sort -z > "$tmp/large"
+        comm -z -23 "$tmp/changed" "$tmp/large" | too_heavy "$file_limit" "$commit_limit" > "$tmp/heavy"
+        comm -z -12 "$tmp/changed" "$tmp/large" | too_heavy "$lfs_file_limit" "$lfs_limit" >> "$tmp/heavy"
+    fi
+    not_behind_links < "$tmp/heavy" > "$tmp/of-worktree" && mv -f -- "$tmp/of-worktree" "$tmp/heavy" || return
+    heavies=$(count "$tmp/heavy")
+    [ "$heavies" -le "$left_out_limit" ] || fail 7 "the worktree has $heavies files that are too large; delete them or add them to \`.gitignore\`"
+}
+# Of `size<TAB>path` on stdin, takes the lightest first, and prints what is too large by itself or does not fit any more.
+too_heavy() {
+    sort -z -n > "$tmp/sorted"
+    taken=0 sum=0
+    cut -z -f 1 "$tmp/sorted" | tr '\0' '\n' > "$tmp/sizes"
+    while read -r size; do
+        [ "$size" -le "$1" ] || break
+        sum=$((sum + size))
+        [ "$sum" -le "$2" ] || break
+        taken=$((taken + 1))
+    done < "$tmp/sizes"
+    tail -z -n "+$((taken + 1))" "$tmp/sorted"
+}
+# Files that are too large are not compared. The commit keeps their last version, if it has one: to $tmp/kept-back.
+leave_heavy_out() {
+    : > "$tmp/kept-back"
+    path_of < "$tmp/heavy" | sort -z > "$tmp/heavy-paths"
+    [ -s "$tmp/heavy-paths" ] || return 0
+    cat "$tmp/heavy-paths" >> "$tmp/left-out"
+    comm -z -12 "$tmp/tracked" "$tmp/heavy-paths" > "$tmp/heavy-tracked"
+    if [ -s "$tmp/heavy-tracked" ]; then
+        xargs -0 git --literal-pathspecs ls-files --stage -z -- < "$tmp/heavy-tracked" > "$tmp/kept-back" || return
+        forget "$tmp/kept-back" || return
+    fi
+    limits="a commit takes files up to $(shown_size "$file_limit") and $(shown_size "$commit_limit") in total"
+    sort -z -n -r "$tmp/heavy" | head -z -n "$named_limit" > "$tmp/named"
+    n=0
+    while n=$((n + 1)) && [ "$n" -le "$(count "$tmp/named")" ]; do
+        named=$(sed -z -n "${n}p" "$tmp/named" | tr -d '\0')
+        kept=
+        ! printf '%s\0' "${named#*"$tab"}" | comm -z -12 - "$tmp/heavy-tracked" | grep -q . || kept=', so its last version was kept'
+        remark "note too large to commit$kept: \`${named#*"$tab"}\` ($(shown_size "${named%%"$tab"*}")); it is still in the worktree ($limits)"
+    done
+    more=$(($(count "$tmp/heavy") - n + 1))
+    [ "$more" -le 0 ] || remark "note too large to commit: $more more files"
+}
+# Of `…<TAB>path` on stdin, those whose paths lead through no link: what is behind one is not in the worktree.
+not_behind_links() {
+    xargs -0 -r sh -c '
+        for record do
+            above=${record#*"	"}
+            while :; do
+                case $above in */*) above=${above%/*} ;; *) above=; break ;; esac
+                [ ! -L "$above" ] || break
+            done
+            [ -n "$above" ] || printf "%s\0" "$record"
+        done' sh
+}
+
+# What the agent's index says of submodules and conflicts. Nothing else of it is used.
+read_agents_index() {
+    : > "$tmp/agents"
+    plain_file "$twin/index" && [ "$(stat -c %s -- "$twin/index")" -le "$index_limit" ] && cp -- "$twin/index" "$tmp/agents-index" || return 0
+    GIT_INDEX_FILE=$tmp/agents-index git ls-files --stage -z > "$tmp/agents" 2> /dev/null || : > "$tmp/agents"
+}
+
 # Of the records `mode id stage<TAB>path` of the index: the submodules.
 gitlinks() { git ls-files --stage -z > "$tmp/listed" && { grep -z '^160000 ' "$tmp/listed" > "$1" || :; }; }
 path_of() { sed -z 's/^[^\t]*\t//'; }
@@ -186,28 +375,37 @@ forget() {
     [ -s "$1" ] || return 0
     sed -z "s/^[^\t]*/0 $zero/" "$1" | git update-index -z --index-info
 }
-
 # Makes $tree of what lies in the worktree. No submodule is in the index while git looks at the worktree, so none is entered.
 stage() {
-    gitlinks "$tmp/links" || return
-    ! grep -z -q '^[0-7]* [0-9a-f]* [1-3]' "$tmp/listed" || had_conflicts=1
-    path_of < "$tmp/links" | sort -z -u > "$tmp/linked"
-    if [ -s "$tmp/linked" ]; then
-        for parent in $parents; do git ls-tree -r -z --full-tree "$parent" | grep -z '^160000 ' | path_of; done
-    fi | sort -z -u > "$tmp/known"
-    comm -z -12 "$tmp/linked" "$tmp/known" > "$tmp/kept"
-    : > "$tmp/records"
-    [ ! -s "$tmp/kept" ] || xargs -0 git --literal-pathspecs ls-files --stage -z -- < "$tmp/kept" > "$tmp/records" || return
+    read_agents_index
+    ! grep -z -q '^[0-7]* [0-9a-f]* [1-3]' "$tmp/agents" || had_conflicts=1
+    grep -z '^160000 [0-9a-f]* 0' "$tmp/agents" > "$tmp/their-links"
+    path_of < "$tmp/their-links" | sort -z -u > "$tmp/linked"
+    git read-tree "$first" && gitlinks "$tmp/links" || return
+    : > "$tmp/known"
+    if [ -s "$tmp/linked" ] || [ -s "$tmp/links" ]; then
+        for parent in $parents; do git ls-tree -r -z --full-tree "$parent" | grep -z '^160000 ' | path_of; done | sort -z -u > "$tmp/known"
+    fi
+    comm -z -12 "$tmp/linked" "$tmp/known" > "$tmp/staged"
+    {
+        GIT_INDEX_FILE=$tmp/agents-index xargs -0 -r git --literal-pathspecs ls-files --stage -z -- < "$tmp/staged" | grep -z '^160000 '
+        cat "$tmp/links"
+    } | sort -z -s -u -t "$tab" -k 2 > "$tmp/records"
+    path_of < "$tmp/records" | sort -z -u > "$tmp/kept"
     forget "$tmp/links" || return
 
-    git ls-files --others --exclude-standard -z | grep -z '/$' | sed -z 's,/$,,' > "$tmp/nested"
+    find_nested || return
     # What lies in the folder of a submodule that the host put there is of the submodule.
     sort -z -u "$submodules" | comm -z -12 - "$tmp/kept" \
         | xargs -0 -r -n 1 sh -c '[ -L "$1" ] || [ ! -d "$1" ] || printf "%s\0" "$1"' sh > "$tmp/inside"
-    { printf '.\0' && cat "$tmp/nested" "$tmp/inside" | sed -z 's/^/:(exclude,literal)/'; } > "$tmp/paths"
+    cat "$tmp/nested" "$tmp/inside" > "$tmp/left-out"
+    weigh && leave_heavy_out || return
+    # A 1 says that some files differ.
+    git update-index -q --really-refresh > /dev/null 2>&1 || [ $? -eq 1 ] || return
+    { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out"; } > "$tmp/paths"
     add --sparse || return
     gitlinks "$tmp/came" && forget "$tmp/came" || return
-    bring_back < "$tmp/records" || return
+    bring_back < "$tmp/records" && git update-index -z --index-info < "$tmp/kept-back" || return
 
     { comm -z -23 "$tmp/linked" "$tmp/known"; cat "$tmp/nested"; path_of < "$tmp/came"; } | sort -z -u | comm -z -23 - "$tmp/kept" > "$tmp/dropped"
     tree=$(git write-tree)
@@ -241,12 +439,8 @@ bring_back() {
 stage_all() {
     cd -- "$worktree" || return
     had_conflicts=
-    # The agent's index knows what has not changed. Its time must stay: git looks into files that are as young.
-    if plain_file "$twin/index" && cp -p -- "$twin/index" "$tmp/index" && stage 2> "$tmp/first" && is_whole "$tree"; then
-        return
-    fi
-    rm -f -- "$tmp/index" "$tmp/index.lock"
-    git read-tree "$first" && stage
+    ! plain_file "$twin/info/sparse-checkout" || remark 'note the agent used `git sparse-checkout`; the files that it left out of the worktree are deleted in the commit'
+    move_aside && stage
 }
 
 # Moves the branch, and puts HEAD and index of the agent's repository where they belong.

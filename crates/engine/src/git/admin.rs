@@ -1,14 +1,18 @@
 //! What a mirror keeps about each of its worktrees, below `<mirror>/worktrees/`.
 //!
 //! This side is trusted; the `.git` file in the worktree is not, and is only ever written here. An administration is found by
-//! the path it names. Invariant: it disappears in one step, since git stumbles over one that is half there.
+//! the path it names. An agent without a container can write here, so only plain files are opened. Invariant: it disappears in one
+//! step, since git stumbles over one that is half there.
 
 use std::ffi::OsString;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use model::ids::ObjectId;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 
 use super::program::with_suffix;
 use crate::store::atomic::write_atomically;
@@ -83,17 +87,44 @@ pub(super) fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
+/// More than any file has that is read here.
+const READ_LIMIT_BYTES: u64 = 4 << 20;
+
+/// What is in a file. Anything else of that name, such as a link or a FIFO, is not one.
+pub(super) fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = match openat(CWD, file, flags, Mode::empty()) {
+        Ok(opened) => File::from(opened),
+        // A plain file among the administrations, or one that is being removed; a link, or a socket.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    if !opened.metadata()?.is_file() {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    opened.take(READ_LIMIT_BYTES).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
 /// The first line of a file, if the file is there.
 fn read_line(file: &Path) -> io::Result<Option<OsString>> {
-    match fs_err::read(file) {
-        Ok(mut bytes) => {
-            bytes.truncate(bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len()));
-            Ok(Some(OsString::from_vec(bytes)))
-        }
-        // A plain file among the administrations, or one that is being removed.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(error),
+    Ok(read(file)?.map(|mut bytes| {
+        bytes.truncate(bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len()));
+        OsString::from_vec(bytes)
+    }))
+}
+
+/// Makes sure that HEAD is a file. Anything else of that name is moved aside, and HEAD is on the branch again.
+pub(super) fn ensure_head(admin: &Path, branch_ref: &str) -> io::Result<()> {
+    let head = admin.join("HEAD");
+    match fs_err::symlink_metadata(&head) {
+        Ok(found) if found.is_file() => return Ok(()),
+        Ok(_) => fs_err::rename(&head, free_name(&with_suffix(&head, ".aside"))?)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    write_atomically(&head, format!("ref: {branch_ref}\n").as_bytes())
 }
 
 /// The commit that a complete worktree was made from; none for one that is not complete.
@@ -104,12 +135,10 @@ pub(super) fn ready(admin: &Path) -> io::Result<Option<ObjectId>> {
 
 /// Whether a file is missing, empty, or begins with a zero byte: none of git's small files does.
 pub(super) fn is_blank(file: &Path) -> io::Result<bool> {
-    match fs_err::read(file) {
-        Ok(bytes) => Ok(bytes.trim_ascii().is_empty() || bytes.starts_with(&[0])),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(false),
-        Err(error) => Err(error),
+    if fs_err::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory) {
+        return Ok(false);
     }
+    Ok(read(file)?.is_none_or(|bytes| bytes.trim_ascii().is_empty() || bytes.starts_with(&[0])))
 }
 
 /// Whether the first line of a file is this text.
@@ -129,12 +158,10 @@ pub(super) fn put_list(admin: &Path, name: &str, texts: &[String]) -> io::Result
 
 /// A list that was kept; empty if none was.
 pub(super) fn list(admin: &Path, name: &str) -> io::Result<Vec<String>> {
-    match fs_err::read(admin.join(name)) {
+    match read(&admin.join(name))? {
         // A power cut emptied it.
-        Ok(bytes) if bytes.is_empty() => Ok(Vec::new()),
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
+        Some(bytes) if !bytes.is_empty() => Ok(serde_json::from_slice(&bytes)?),
+        Some(_) | None => Ok(Vec::new()),
     }
 }
 
@@ -150,11 +177,8 @@ pub(super) fn begun(admin: &Path) -> Option<&'static str> {
 
 /// The commits that an unfinished merge wants to bring in, as they stand in the file.
 pub(super) fn merge_heads(admin: &Path) -> io::Result<Vec<String>> {
-    match fs_err::read_to_string(admin.join("MERGE_HEAD")) {
-        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    let heads = read(&admin.join("MERGE_HEAD"))?.unwrap_or_default();
+    Ok(String::from_utf8_lossy(&heads).lines().map(str::to_owned).collect())
 }
 
 /// Removes what a killed git and an unfinished operation left. For when no process of the task runs.
@@ -218,7 +242,7 @@ pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
     let link = tree.join(".git");
     let right = [b"gitdir: ", admin.as_os_str().as_bytes(), b"\n"].concat();
     match fs_err::symlink_metadata(&link) {
-        Ok(found) if found.is_file() && fs_err::read(&link)? == right => return Ok(()),
+        Ok(found) if found.is_file() && read(&link)?.is_some_and(|is| is == right) => return Ok(()),
         Ok(_) => {
             let aside = free_name(&with_suffix(tree, ".replaced-git"))?;
             tracing::warn!(from = %link.display(), to = %aside.display(), "the worktree's `.git` was replaced; put aside");

@@ -87,6 +87,7 @@ pub(crate) fn named(files: &[String]) -> String {
 impl Worktree {
     /// Moves the branch. For when no process of the task runs. [`Worktree::landed`] is to follow when all is written down.
     pub async fn land(&self, landing: &Landing) -> Result<(), LandError> {
+        admin::ensure_head(&self.admin, &branch_ref(&self.branch))?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
         if let Some(begun) = admin::begun(&self.admin) {
             return Err(LandError::Unsettled { why: format!("there is a `{begun}`") });
@@ -124,7 +125,6 @@ impl Worktree {
         if tip == landing.to && landing.from != landing.to {
             admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
             let staging = Staging::begin(self, &landing.from).await?;
-            staging.trust_no_flags().await?;
             let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
             let changes = Changes::between(self, &landing.from, &landing.to).await?;
             self.keep_leftovers(&landing, &staged.tree, &changes).await?;
@@ -153,7 +153,6 @@ impl Worktree {
     /// What lies in the worktree, and what is to change. An error, if something that is not committed would be lost.
     async fn look(&self, landing: &Landing) -> Result<(Staging<'_>, Staged, Changes), LandError> {
         let staging = Staging::begin(self, &landing.from).await?;
-        staging.trust_no_flags().await?;
         let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
         if staged.had_conflicts {
             return Err(LandError::Unsettled { why: "there are conflicts that nobody resolved".to_owned() });
@@ -163,6 +162,14 @@ impl Worktree {
         }
         let changes = Changes::between(self, &landing.from, &landing.to).await?;
         let uncommitted = Changes::between(self, &landing.from, &staged.tree).await?;
+        for note in &staged.notes {
+            tracing::warn!(task = landing.task, note, "looked through a worktree before its branch is moved");
+        }
+        let too_large = staged.kept_back.iter().filter(|path| changes.0.contains_key(*path));
+        let too_large: Vec<_> = too_large.map(|path| String::from_utf8_lossy(path).into_owned()).collect();
+        if !too_large.is_empty() {
+            return Err(LandError::InTheWay { files: too_large });
+        }
         let (tree, changes) = (self.tree.clone(), changes);
         let looked = tokio::task::spawn_blocking(move || {
             let found = in_the_way(&tree, &changes, &uncommitted);
@@ -295,11 +302,7 @@ impl Mirror {
 
 /// What was to be done in this worktree, if it is not done.
 fn intent(admin: &std::path::Path) -> io::Result<Option<Landing>> {
-    match fs_err::read(admin.join(INTENT)) {
-        Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(admin::read(&admin.join(INTENT))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
 /// Where a commit is kept that a branch had before it was moved.

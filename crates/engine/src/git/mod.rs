@@ -34,10 +34,12 @@ mod replay;
 mod retire;
 mod settings;
 mod snapshot;
+mod special;
 mod staging;
 mod submodules;
 mod torn;
 mod twin;
+mod weigh;
 mod worktree;
 
 pub(crate) use admin::free_name;

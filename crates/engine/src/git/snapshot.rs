@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub dropped_gitlinks: Vec<String>,
     /// What could not be read and was left as it was in the branch, in git's words.
     pub unreadable: Vec<String>,
-    /// What else a person should know, such as commits of the agent that were damaged.
+    /// What else a person should know: what was moved aside, is too large, or was damaged.
     pub notes: Vec<String>,
 }
 
@@ -73,6 +73,12 @@ pub enum SnapshotError {
     /// Files of the mirror could not be read or written.
     #[error("could not commit the worktree: {0}")]
     Files(#[from] io::Error),
+    /// There is more than one commit takes.
+    #[error("the worktree has {what}, more than one commit takes; delete them or add them to `.gitignore`")]
+    TooMuch {
+        /// What there is too much of.
+        what: String,
+    },
     /// Git answered something that is no object id.
     #[error("could not commit the worktree: git answered `{answer}`")]
     Unexpected {
@@ -97,10 +103,11 @@ impl Worktree {
         if !fs_err::symlink_metadata(&self.tree).is_ok_and(|found| found.is_dir()) {
             return Err(SnapshotError::WorktreeMissing { path: self.tree.display().to_string() });
         }
+        admin::ensure_head(&self.admin, &branch_ref(&self.branch))?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
         let mut ground = self.ground().await?;
         let staging = Staging::begin(self, &ground.parents[0]).await?;
-        let Staged { tree, dropped, unreadable, had_conflicts } = staging.stage(&ground.parents).await?;
+        let Staged { tree, dropped, unreadable, notes, had_conflicts, .. } = staging.stage(&ground.parents).await?;
         if !had_conflicts {
             ground.parents.append(&mut ground.merging);
         }
@@ -114,7 +121,7 @@ impl Worktree {
         self.stand_on_branch().await?;
         staging.install()?;
         admin::clear_unfinished(&self.admin)?;
-        Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable, notes: Vec::new() })
+        Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable, notes })
     }
 
     /// Where the branch and HEAD are, and what follows from it.

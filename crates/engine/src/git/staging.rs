@@ -1,20 +1,27 @@
 //! Makes a tree of what lies in a worktree, with an index of our own that the agent never sees.
 //!
-//! It never enters a repository inside the worktree: submodules keep the commit that was recorded or staged for them, any other
-//! nested repository is left out and named. Invariant: while git looks at the worktree, the index has no submodule in it, so
-//! there is none whose own configuration git could obey.
+//! The index starts from a commit and knows nothing of the files, so git reads every file that the commit has: no flag, no forged
+//! entry and no forged time of an agent's index hides a change. It never enters a repository inside the worktree: submodules keep the
+//! commit that was recorded or staged for them, any other nested repository is left out and named. Invariant: while git looks at the
+//! worktree, the index has no submodule in it, so there is none whose own configuration git could obey.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use model::ids::ObjectId;
+use model::untrusted::INDEX_LIMIT_BYTES;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use super::admin;
-use super::program::{LONG, answer};
+use super::program::answer;
 use super::snapshot::SnapshotError;
+use super::special::Looked;
+use super::weigh::{self, Heavy, excluded};
 use super::worktree::Worktree;
 use crate::exec::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 
@@ -23,6 +30,38 @@ const GITLINK: &[u8] = b"160000";
 
 /// How many things that could not be read are named.
 const NAMED_LIMIT: usize = 20;
+
+/// What a reader should know of a worktree that is not complete on purpose.
+const SPARSE: &str = "the agent used `git sparse-checkout`; the files that it left out of the worktree are deleted in the commit";
+
+/// How long one step may take. What is read was weighed before, so this is for slow disks.
+const STEP: Duration = Duration::from_mins(5);
+
+/// The most bytes of names of nested repositories: they are arguments of a command.
+const NESTED_LIMIT_BYTES: usize = 500_000;
+
+/// Settings that an agent without a container can change in the mirror, at the values that hide nothing.
+const SEES_EVERYTHING: [(&str, &str); 8] = [
+    ("core.fileMode", "true"),
+    ("core.symlinks", "true"),
+    ("core.ignoreStat", "false"),
+    ("core.trustctime", "true"),
+    ("core.checkStat", "default"),
+    ("core.sparseCheckout", "false"),
+    ("core.sparseCheckoutCone", "false"),
+    ("index.sparse", "false"),
+];
+
+/// Settings about files that are the user's to choose, at the values they have where the user chose nothing. A mirror is made without
+/// them, so one that is there is an agent's.
+const OF_THE_USER: [(&str, &str); 6] = [
+    ("core.autocrlf", "false"),
+    ("core.eol", "native"),
+    ("core.excludesfile", "/dev/null"),
+    ("core.attributesfile", "/dev/null"),
+    ("core.bigfilethreshold", "512m"),
+    ("core.ignorecase", "false"),
+];
 
 /// What was made of a worktree.
 #[derive(Debug)]
@@ -33,6 +72,10 @@ pub(super) struct Staged {
     pub(super) dropped: Vec<String>,
     /// What could not be read, in git's words.
     pub(super) unreadable: Vec<String>,
+    /// What else a person should know: what was moved aside, and what is too large.
+    pub(super) notes: Vec<String>,
+    /// Files of the commit that are too large now. The tree has their last version.
+    pub(super) kept_back: Vec<Vec<u8>>,
     /// Whether a merge in the worktree's own index had conflicts that nobody resolved.
     pub(super) had_conflicts: bool,
 }
@@ -42,6 +85,10 @@ pub(super) struct Staging<'w> {
     worktree: &'w Worktree,
     index: PathBuf,
     settings: Vec<(String, String)>,
+    commit: ObjectId,
+    looked: Looked,
+    /// Files that were taken out of the index since they are too large to compare.
+    uncompared: Vec<Heavy>,
 }
 
 /// What an index contains, as far as it matters.
@@ -54,43 +101,52 @@ struct Listing {
 }
 
 impl<'w> Staging<'w> {
-    /// Starts from a copy of the worktree's own index, which knows what has not changed; without a usable one from `commit`.
+    /// Starts from a commit, after a look through the worktree.
     pub(super) async fn begin(worktree: &'w Worktree, commit: &ObjectId) -> Result<Self, SnapshotError> {
-        let settings = worktree.mirror.git().filters(worktree.place()).await?;
-        let staging = Self { worktree, index: worktree.admin.join("codex-orchestrator-index"), settings };
-        admin::ignore_missing(fs_err::remove_file(staging.index.with_extension("lock")))?;
-        let copied = copy_index(&worktree.admin.join("index"), &staging.index);
-        if copied.is_err() || staging.list(&[]).await.is_err() {
-            admin::ignore_missing(fs_err::remove_file(&staging.index))?;
-            staging.command().args(["read-tree", commit.as_str()]).run_ok().await?;
-        }
-        Ok(staging)
+        Self::fresh(worktree, commit, "codex-orchestrator-index").await
     }
 
-    /// Starts from a commit, with an index that knows nothing of the files in the worktree, and has no submodule.
+    /// The same, for comparing the files of a commit with the worktree. The index has no submodule.
     pub(super) async fn from_commit(worktree: &'w Worktree, commit: &ObjectId) -> Result<Self, SnapshotError> {
-        let settings = worktree.mirror.git().filters(worktree.place()).await?;
-        let staging = Self { worktree, index: worktree.admin.join("codex-orchestrator-comparison"), settings };
-        admin::ignore_missing(fs_err::remove_file(staging.index.with_extension("lock")))?;
-        admin::ignore_missing(fs_err::remove_file(&staging.index))?;
-        staging.command().args(["read-tree", "--reset", commit.as_str()]).run_ok().await?;
+        let mut staging = Self::fresh(worktree, commit, "codex-orchestrator-comparison").await?;
         let listing = staging.list(&[]).await?;
         staging.edit(listing.gitlinks.keys().map(|path| (path, None))).await?;
+        staging.uncompared = staging.weigh_changed().await?;
+        staging.edit(staging.uncompared.iter().map(|heavy| (&heavy.path, None))).await?;
         Ok(staging)
     }
 
-    /// The files whose content is not what the index says, by their paths. Reads all of them.
+    async fn fresh(worktree: &'w Worktree, commit: &ObjectId, name: &str) -> Result<Self, SnapshotError> {
+        let looked = worktree.look_through().await?;
+        let mut settings = worktree.mirror.git().filters(worktree.place()).await?;
+        settings.extend(SEES_EVERYTHING.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        settings.extend(of_the_agent(worktree).await?);
+        let index = worktree.admin.join(name);
+        let staging = Self { worktree, index, settings, commit: commit.clone(), looked, uncompared: Vec::new() };
+        admin::ignore_missing(fs_err::remove_file(staging.index.with_extension("lock")))?;
+        admin::ignore_missing(fs_err::remove_file(&staging.index))?;
+        staging.command().args(["read-tree", commit.as_str()]).run_ok().await?;
+        Ok(staging)
+    }
+
+    /// The files whose content is not what the index says, by their paths. Reads all of them but those that are too large.
     pub(super) async fn differing_files(&self) -> Result<Vec<Vec<u8>>, RunProgramError> {
-        let refreshed = self.command().args(["update-index", "-q", "--really-refresh"]).run().await?;
-        // A 1 says that some files differ.
-        if !matches!(refreshed.status.code(), Some(0 | 1)) {
-            let program = self.worktree.mirror.git().tool().to_string();
-            return Err(RunProgramError::Failed { program, status: refreshed.status, stderr_tail: refreshed.stderr_tail });
-        }
-        let mut differing = Vec::new();
+        self.refresh().await?;
+        let mut differing: Vec<_> = self.uncompared.iter().map(|heavy| heavy.path.clone()).collect();
         let command = self.command().args(["diff-files", "--name-only", "--no-renames", "-z"]);
         command.stdout(Stdout::Records(Box::new(|record| differing.push(record.to_vec())))).run_ok().await?;
         Ok(differing)
+    }
+
+    /// Compares every file with the index, which then knows those that are the same.
+    async fn refresh(&self) -> Result<(), RunProgramError> {
+        let refreshed = self.command().args(["update-index", "-q", "--really-refresh"]).run().await?;
+        // A 1 says that some files differ.
+        if matches!(refreshed.status.code(), Some(0 | 1)) {
+            return Ok(());
+        }
+        let program = self.worktree.mirror.git().tool().to_string();
+        Err(RunProgramError::Failed { program, status: refreshed.status, stderr_tail: refreshed.stderr_tail })
     }
 
     /// Removes the index.
@@ -98,61 +154,70 @@ impl<'w> Staging<'w> {
         fs_err::remove_file(&self.index)
     }
 
-    /// Looks at every file that is there, also where the worktree's index says that git need not.
-    pub(super) async fn trust_no_flags(&self) -> Result<(), RunProgramError> {
-        let mut flagged = Vec::new();
-        let on_record = |record: &[u8]| {
-            let (flag, path) = record.split_at(record.len().min(2));
-            // `S` is a file that is not to be in the worktree; a small letter one that is said not to change.
-            if flag.first().is_some_and(|&letter| letter == b'S' || letter.is_ascii_lowercase()) && self.is_there(path) {
-                flagged.extend_from_slice(path);
-                flagged.push(0);
-            }
-        };
-        let command = self.command().args(["ls-files", "-v", "--cached", "-z"]);
-        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
-        if !flagged.is_empty() {
-            for off in ["--no-assume-unchanged", "--no-skip-worktree"] {
-                let command = self.command().args(["update-index", off, "-z", "--stdin"]);
-                command.stdin(Stdin::Bytes(flagged.clone())).run_ok().await?;
-            }
-        }
-        Ok(())
-    }
-
     /// Takes all of the worktree in. `parents` are the commits whose submodules are the repository's own.
     pub(super) async fn stage(&self, parents: &[ObjectId]) -> Result<Staged, SnapshotError> {
+        let theirs = self.read_the_agents_index().await?;
         let before = self.list(&[]).await?;
-        let known = if before.gitlinks.is_empty() { BTreeMap::new() } else { self.gitlinks_of(parents).await? };
+        let has_gitlinks = !before.gitlinks.is_empty() || !theirs.gitlinks.is_empty();
+        let known = if has_gitlinks { self.gitlinks_of(parents).await? } else { BTreeMap::new() };
         self.edit(before.gitlinks.keys().map(|path| (path, None))).await?;
-        let (kept, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            before.gitlinks.into_iter().partition(|(path, _)| known.contains_key(path));
+        let (staged, new): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            theirs.gitlinks.into_iter().partition(|(path, _)| known.contains_key(path));
+        let mut kept = before.gitlinks;
+        kept.extend(staged);
+
         let nested = self.nested_repositories().await?;
         // What lies in the folder of a submodule that the host put there is of the submodule.
         let exported: Vec<_> = self.worktree.submodules()?.into_iter().map(String::into_bytes).collect();
         let inside = exported.iter().filter(|path| kept.contains_key(*path) && self.is_folder(path));
-        let left_out: Vec<_> = nested.iter().chain(inside).cloned().collect();
+        let mut left_out: Vec<_> = nested.iter().chain(inside).cloned().collect();
+        let weighed = self.weigh(&left_out).await?;
+        left_out.extend(weighed.nested.iter().cloned());
+        let (too_large, notes) = (&weighed.left_out, weigh::notes(&weighed.left_out));
+        left_out.extend(too_large.iter().map(|heavy| heavy.path.clone()));
+        let of_commit = || too_large.iter().filter(|heavy| heavy.entry.is_some());
+        self.edit(of_commit().map(|heavy| (&heavy.path, None))).await?;
+        self.refresh().await?;
         let unreadable = self.add_all(&left_out).await?;
 
         let paths: Vec<_> = kept.keys().cloned().collect();
         let after = self.list(&paths).await?;
         self.edit(after.gitlinks.keys().map(|path| (path, None))).await?;
         let back = kept.iter().filter(|(path, _)| !after.taken.contains(path) && self.is_folder(path));
-        self.edit(back.map(|(path, id)| (path, Some(id.as_str())))).await?;
+        self.edit(back.map(|(path, id)| (path, Some(("160000", id.as_str()))))).await?;
+        let back = of_commit().filter_map(|heavy| heavy.entry.as_ref().map(|(mode, id)| (&heavy.path, mode, id)));
+        self.edit(back.map(|(path, mode, id)| (path, Some((mode.as_str(), id.as_str()))))).await?;
 
-        let mut dropped: Vec<_> = new.into_keys().chain(nested).chain(after.gitlinks.into_keys()).collect();
+        let mut dropped: Vec<_> =
+            new.into_keys().chain(nested).chain(weighed.nested.iter().cloned()).chain(after.gitlinks.into_keys()).collect();
         dropped.retain(|path| !kept.contains_key(path));
         dropped.sort();
         dropped.dedup();
         let dropped = dropped.iter().map(|path| String::from_utf8_lossy(path).into_owned()).collect();
         let tree = answer(self.command().arg("write-tree")).await?;
         let tree = tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree })?;
-        Ok(Staged { tree, dropped, unreadable, had_conflicts: before.has_conflicts })
+        let sparse = self.worktree.admin.join("info/sparse-checkout").is_file().then(|| SPARSE.to_owned());
+        let notes = self.looked.notes.iter().cloned().chain(notes).chain(sparse).collect();
+        let kept_back = of_commit().map(|heavy| heavy.path.clone()).collect();
+        Ok(Staged { tree, dropped, unreadable, notes, kept_back, had_conflicts: theirs.has_conflicts })
     }
 
     /// Where the index is.
     pub(super) fn path(&self) -> &Path {
         &self.index
+    }
+
+    /// Where the files are.
+    pub(super) fn tree(&self) -> &Path {
+        &self.worktree.tree
+    }
+
+    pub(super) fn commit(&self) -> &ObjectId {
+        &self.commit
+    }
+
+    pub(super) fn has_lfs(&self) -> bool {
+        self.worktree.mirror.git().has_lfs()
     }
 
     /// Makes this index the worktree's own, so that a later `git status` in it is clean.
@@ -162,7 +227,7 @@ impl<'w> Staging<'w> {
 
     pub(super) fn command<'a>(&self) -> CommandSpec<'a> {
         let git = self.worktree.mirror.git();
-        git.command_with(self.worktree.place(), &self.settings).env("GIT_INDEX_FILE", &self.index).deadline(LONG)
+        git.command_with(self.worktree.place(), &self.settings).env("GIT_INDEX_FILE", &self.index).deadline(STEP)
     }
 
     async fn list(&self, watched: &[Vec<u8>]) -> Result<Listing, RunProgramError> {
@@ -170,6 +235,24 @@ impl<'w> Staging<'w> {
         let on_record = |record: &[u8]| listing.read(record, watched);
         self.command().args(["ls-files", "--stage", "-z"]).stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
         Ok(listing)
+    }
+
+    /// What the worktree's own index says of submodules and of conflicts. Nothing else of it is used.
+    async fn read_the_agents_index(&self) -> Result<Listing, SnapshotError> {
+        let (index, copy) = (self.worktree.admin.join("index"), self.index.with_extension("agents"));
+        let copied = tokio::task::spawn_blocking({
+            let copy = copy.clone();
+            move || copy_plain_file(&index, &copy)
+        });
+        if !copied.await.map_err(io::Error::other)?? {
+            return Ok(Listing::default());
+        }
+        let mut listing = Listing::default();
+        let on_record = |record: &[u8]| listing.read(record, &[]);
+        let command = self.command().env("GIT_INDEX_FILE", &copy).args(["ls-files", "--stage", "-z"]);
+        let listed = command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
+        admin::ignore_missing(fs_err::remove_file(copy))?;
+        Ok(if listed.status.success() { listing } else { Listing::default() })
     }
 
     /// The submodules of commits, by their paths.
@@ -183,12 +266,15 @@ impl<'w> Staging<'w> {
         Ok(listing.gitlinks)
     }
 
-    /// Removes entries from the index, or puts submodules into it, without a look at the worktree.
-    async fn edit<'p>(&self, changes: impl Iterator<Item = (&'p Vec<u8>, Option<&'p str>)>) -> Result<(), RunProgramError> {
+    /// Removes entries from the index, or puts some into it by mode and object, without a look at the worktree.
+    async fn edit<'p>(
+        &self,
+        changes: impl Iterator<Item = (&'p Vec<u8>, Option<(&'p str, &'p str)>)>,
+    ) -> Result<(), RunProgramError> {
         let zero = "0".repeat(self.worktree.base.as_str().len());
         let mut input = Vec::new();
-        for (path, gitlink) in changes {
-            let entry = gitlink.map_or_else(|| format!("0 {zero}\t"), |id| format!("160000 {id}\t"));
+        for (path, entry) in changes {
+            let entry = entry.map_or_else(|| format!("0 {zero}\t"), |(mode, id)| format!("{mode} {id}\t"));
             input.extend_from_slice(entry.as_bytes());
             input.extend_from_slice(path);
             input.push(0);
@@ -199,21 +285,43 @@ impl<'w> Staging<'w> {
         Ok(())
     }
 
-    /// Repositories inside the worktree that are not ignored. Git names what it would not enter with a `/` at the end.
-    async fn nested_repositories(&self) -> Result<Vec<Vec<u8>>, RunProgramError> {
-        let mut nested = Vec::new();
-        let on_record = |record: &[u8]| nested.extend(record.strip_suffix(b"/").map(<[u8]>::to_vec));
-        let command = self.command().args(["ls-files", "--others", "--exclude-standard", "-z"]);
-        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
-        Ok(nested)
+    /// Repositories inside the worktree that are not ignored and have no file that the commit has.
+    async fn nested_repositories(&self) -> Result<Vec<Vec<u8>>, SnapshotError> {
+        let mut nested: BTreeSet<Vec<u8>> = self.looked.nested.iter().cloned().collect();
+        if nested.is_empty() {
+            return Ok(Vec::new());
+        }
+        // Git does not look for a repository in a folder that has files of the commit.
+        let on_record = |path: &[u8]| {
+            for (end, _) in path.iter().enumerate().filter(|&(_, &byte)| byte == b'/') {
+                nested.remove(&path[..end]);
+            }
+        };
+        self.command().args(["ls-files", "-z"]).stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
+        // A name could be taken for a pathspec, but not behind `./`.
+        let asked: Vec<u8> = nested.iter().flat_map(|path| [b"./", path.as_slice(), b"\0"].concat()).collect();
+        let command = self.command().args(["check-ignore", "-z", "--stdin"]).stdin(Stdin::Bytes(asked));
+        let on_record = |path: &[u8]| {
+            nested.remove(path.strip_prefix(b"./").unwrap_or(path));
+        };
+        let ignored = command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
+        // A 1 says that none is ignored.
+        if !matches!(ignored.status.code(), Some(0 | 1)) {
+            let program = self.worktree.mirror.git().tool().to_string();
+            return Err(RunProgramError::Failed { program, status: ignored.status, stderr_tail: ignored.stderr_tail }.into());
+        }
+        let outermost: Vec<_> = nested.iter().filter(|path| !is_below_any(path, &nested)).cloned().collect();
+        if outermost.iter().map(Vec::len).sum::<usize>() > NESTED_LIMIT_BYTES {
+            return Err(SnapshotError::TooMuch { what: format!("{} nested repositories", outermost.len()) });
+        }
+        Ok(outermost)
     }
 
-    /// Adds everything but these folders. What cannot be read is told; the rest is added all the same.
+    /// Adds everything but these paths. What cannot be read is told; the rest is added all the same.
     async fn add_all(&self, except: &[Vec<u8>]) -> Result<Vec<String>, RunProgramError> {
         let mut paths = b".\0".to_vec();
         for path in except {
-            paths.extend_from_slice(b":(exclude,literal)");
-            paths.extend_from_slice(path);
+            paths.extend(excluded(path));
             paths.push(0);
         }
         let unreadable = Mutex::new(Vec::new());
@@ -238,14 +346,48 @@ impl<'w> Staging<'w> {
         }
     }
 
-    fn is_there(&self, path: &[u8]) -> bool {
-        fs_err::symlink_metadata(self.worktree.tree.join(Path::new(std::ffi::OsStr::from_bytes(path)))).is_ok()
-    }
-
     fn is_folder(&self, path: &[u8]) -> bool {
         let path = self.worktree.tree.join(Path::new(std::ffi::OsStr::from_bytes(path)));
         fs_err::symlink_metadata(path).is_ok_and(|found| found.is_dir())
     }
+}
+
+/// What takes the place of settings about files that are in the mirror's own configuration.
+async fn of_the_agent(worktree: &Worktree) -> Result<Vec<(String, String)>, RunProgramError> {
+    let names: Vec<_> = OF_THE_USER.iter().filter_map(|(name, _)| name.strip_prefix("core.")).collect();
+    let pattern = format!("^core\\.({})$", names.join("|"));
+    let command = worktree.mirror.git().command(worktree.place());
+    let command = command.args(["config", "--show-scope", "-z", "--name-only", "--get-regexp", &pattern]);
+    let (mut settings, mut scope) = (Vec::new(), None);
+    let on_record = |record: &[u8]| match scope.take() {
+        None => scope = Some(record.to_vec()),
+        Some(scope) if scope == b"local" || scope == b"worktree" => {
+            let found = OF_THE_USER.iter().find(|(name, _)| name.as_bytes() == record);
+            settings.extend(found.map(|&(name, value)| (name.to_owned(), value.to_owned())));
+        }
+        Some(_) => {}
+    };
+    // A 1 says that there is none.
+    command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
+    Ok(settings)
+}
+
+/// Copies a file that an agent may have replaced. Returns whether it is a plain one of a sensible size.
+fn copy_plain_file(from: &Path, to: &Path) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let Ok(file) = openat(CWD, from, flags, Mode::empty()) else { return Ok(false) };
+    let mut file = File::from(file);
+    let found = file.metadata()?;
+    if !found.is_file() || found.len() > INDEX_LIMIT_BYTES {
+        return Ok(false);
+    }
+    admin::ignore_missing(fs_err::remove_file(to))?;
+    io::copy(&mut file, &mut fs_err::File::create_new(to)?)?;
+    Ok(true)
+}
+
+fn is_below_any(path: &[u8], folders: &BTreeSet<Vec<u8>>) -> bool {
+    path.iter().enumerate().any(|(end, &byte)| byte == b'/' && folders.contains(&path[..end]))
 }
 
 /// The submodules that a listing of a tree names: their commits, by those paths that are text.

@@ -14,7 +14,7 @@ use model::ids::RunNumber;
 use model::image::Image;
 use model::problem::{Problem, ProblemKind};
 use model::run::RunFile;
-use model::size::shown;
+use model::size::bytes as shown;
 use tokio::io::AsyncReadExt as _;
 
 use super::TaskSlot;

@@ -4,7 +4,7 @@
 //! A line is given out exactly once, when its newline has been seen; a torn tail stays inside until the rest comes.
 
 use super::event::CodexEvent;
-use crate::size::shown;
+use crate::size::bytes as shown;
 
 /// The longest line that is understood: Codex writes up to 1 MiB of output in one line, 7 MiB when all of it is escaped.
 pub const LINE_CAP_BYTES: usize = 8 * 1024 * 1024;

@@ -1,0 +1,261 @@
+//! Weighs what a commit of a worktree would bring, before git reads any of it.
+//!
+//! A sparse file costs an agent nothing and git its whole length, so sizes are compared first. What is too large stays in the
+//! worktree, is left out of the commit and named. Invariant: git reads no file here but `.gitignore` and `.gitattributes`.
+
+use std::collections::BTreeSet;
+use std::os::fd::OwnedFd;
+
+use model::ids::ObjectId;
+use model::size::bytes as shown_size;
+use model::untrusted::{
+    COMMIT_LIMIT_BYTES, FILE_LIMIT_BYTES, LEFT_OUT_LIMIT, LFS_FILE_LIMIT_BYTES, LFS_LIMIT_BYTES, NEW_FILES_LIMIT,
+};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
+
+use super::snapshot::SnapshotError;
+use super::special::as_path;
+use super::staging::Staging;
+use crate::exec::{RunProgramError, Stdin, Stdout};
+
+/// How many files that were left out are named.
+const NAMED_LIMIT: usize = 20;
+
+/// New files below this size are only counted: as many as a commit takes weigh less than it takes.
+const SMALL: u64 = 1024;
+
+/// A file that differs from the commit for certain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Heavy {
+    pub(super) path: Vec<u8>,
+    pub(super) size: u64,
+    /// Mode and object in the commit; none for a new file.
+    pub(super) entry: Option<(String, String)>,
+}
+
+/// What git is to leave alone.
+#[derive(Debug, Default)]
+pub(super) struct Weighed {
+    /// Files that are left out.
+    pub(super) left_out: Vec<Heavy>,
+    /// Nested repositories that git found by itself.
+    pub(super) nested: Vec<Vec<u8>>,
+}
+
+/// The most that is taken.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    file: u64,
+    total: u64,
+}
+
+const PLAIN: Limits = Limits { file: FILE_LIMIT_BYTES, total: COMMIT_LIMIT_BYTES };
+
+const LARGE: Limits = Limits { file: LFS_FILE_LIMIT_BYTES, total: LFS_LIMIT_BYTES };
+
+impl Staging<'_> {
+    /// Weighs the files that are not as in the commit, without those below `except`.
+    pub(super) async fn weigh(&self, except: &[Vec<u8>]) -> Result<Weighed, SnapshotError> {
+        let mut heavy = self.changed_sizes(self.commit()).await?;
+        let (nested, few) = self.new_sizes(except, &mut heavy).await?;
+        let is_light = heavy.iter().all(|heavy| heavy.size <= PLAIN.file)
+            && heavy.iter().fold(few, |sum, heavy| sum.saturating_add(heavy.size)) <= PLAIN.total;
+        if is_light {
+            return Ok(Weighed { left_out: Vec::new(), nested });
+        }
+        let large = if self.has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
+        let left_out = too_heavy(heavy, |path| large.contains(path));
+        if left_out.len() > LEFT_OUT_LIMIT {
+            let bytes = left_out.iter().fold(0_u64, |sum, heavy| sum.saturating_add(heavy.size));
+            return Err(SnapshotError::TooMuch { what: format!("{} too large files ({})", left_out.len(), shown_size(bytes)) });
+        }
+        Ok(Weighed { left_out, nested })
+    }
+
+    /// Files of the commit that are too large now to be compared with it.
+    pub(super) async fn weigh_changed(&self) -> Result<Vec<Heavy>, SnapshotError> {
+        let heavy = self.changed_sizes(self.commit()).await?;
+        let large = if self.has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
+        Ok(too_heavy(heavy, |path| large.contains(path)))
+    }
+
+    /// Files of the commit whose size is another one now.
+    async fn changed_sizes(&self, commit: &ObjectId) -> Result<Vec<Heavy>, SnapshotError> {
+        let root = self.root()?;
+        let mut heavy = Vec::new();
+        let on_record = |record: &[u8]| {
+            let Some(listed) = Listed::parse(record) else { return };
+            match plain_size(&root, listed.path) {
+                Some(size) if size != listed.size && !is_below_a_link(&root, listed.path) => {
+                    let entry = Some((listed.mode.to_owned(), listed.id.to_owned()));
+                    heavy.push(Heavy { path: listed.path.to_vec(), size, entry });
+                }
+                Some(_) | None => {}
+            }
+        };
+        let command = self.command().args(["ls-tree", "-r", "-l", "-z", "--full-tree", commit.as_str()]);
+        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
+        Ok(heavy)
+    }
+
+    /// New files, and what those weigh that are not listed. Git names what it would not enter with a `/` at the end.
+    async fn new_sizes(&self, except: &[Vec<u8>], heavy: &mut Vec<Heavy>) -> Result<(Vec<Vec<u8>>, u64), SnapshotError> {
+        let root = self.root()?;
+        let (mut nested, mut few, mut count) = (Vec::new(), 0, 0_u64);
+        let on_record = |record: &[u8]| {
+            if let Some(folder) = record.strip_suffix(b"/") {
+                nested.push(folder.to_vec());
+                return;
+            }
+            count += 1;
+            match plain_size(&root, record) {
+                Some(size) if size < SMALL => few += size,
+                Some(size) if count <= NEW_FILES_LIMIT => heavy.push(Heavy { path: record.to_vec(), size, entry: None }),
+                Some(_) | None => {}
+            }
+        };
+        let command = self.command().args(["ls-files", "--others", "--exclude-standard", "-z", "--", "."]);
+        let command = command.args(except.iter().map(|path| as_path(&excluded(path)).as_os_str().to_owned()));
+        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
+        if count > NEW_FILES_LIMIT {
+            return Err(SnapshotError::TooMuch { what: format!("{count} new files") });
+        }
+        Ok((nested, few))
+    }
+
+    /// The paths that git-lfs stores.
+    async fn stored_by_lfs(&self, heavy: &[Heavy]) -> Result<BTreeSet<Vec<u8>>, RunProgramError> {
+        let paths: Vec<u8> = heavy.iter().flat_map(|heavy| heavy.path.iter().copied().chain([0])).collect();
+        let (mut fields, mut found) = (Vec::new(), BTreeSet::new());
+        let on_record = |record: &[u8]| {
+            fields.push(record.to_vec());
+            if let [path, _, value] = fields.as_mut_slice() {
+                if value == b"lfs" {
+                    found.insert(std::mem::take(path));
+                }
+                fields.clear();
+            }
+        };
+        let command = self.command().args(["check-attr", "-z", "--stdin", "filter"]).stdin(Stdin::Bytes(paths));
+        command.stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
+        Ok(found)
+    }
+
+    fn root(&self) -> std::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(CWD, self.tree(), flags, Mode::empty())?)
+    }
+}
+
+/// A pathspec that leaves a path out, whatever characters it has.
+pub(super) fn excluded(path: &[u8]) -> Vec<u8> {
+    [b":(exclude,literal)", path].concat()
+}
+
+/// The size of a plain file; none if there is something else, or nothing.
+fn plain_size(root: &OwnedFd, path: &[u8]) -> Option<u64> {
+    let found = statat(root, as_path(path), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let is_plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+    is_plain.then(|| u64::try_from(found.st_size).unwrap_or(u64::MAX))
+}
+
+/// Whether a path leads through a link, so that it is not a file of the worktree.
+fn is_below_a_link(root: &OwnedFd, path: &[u8]) -> bool {
+    let is_folder = |folder: &[u8]| {
+        let found = statat(root, as_path(folder), AtFlags::SYMLINK_NOFOLLOW);
+        found.is_ok_and(|found| FileType::from_raw_mode(found.st_mode) == FileType::Directory)
+    };
+    let mut above = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(end, _)| &path[..end]);
+    !above.all(is_folder)
+}
+
+/// Takes the lightest first, and returns what is too large by itself or does not fit any more.
+fn too_heavy(mut heavy: Vec<Heavy>, is_stored_by_lfs: impl Fn(&Vec<u8>) -> bool) -> Vec<Heavy> {
+    heavy.sort_by(|one, other| (one.size, &one.path).cmp(&(other.size, &other.path)));
+    let (mut plain, mut large) = (0_u64, 0_u64);
+    heavy.retain(|heavy| {
+        let (limits, sum) = if is_stored_by_lfs(&heavy.path) { (LARGE, &mut large) } else { (PLAIN, &mut plain) };
+        let with = sum.saturating_add(heavy.size);
+        let fits = heavy.size <= limits.file && with <= limits.total;
+        if fits {
+            *sum = with;
+        }
+        !fits
+    });
+    heavy
+}
+
+/// What a reader should know of files that were left out.
+pub(super) fn notes(left_out: &[Heavy]) -> Vec<String> {
+    let (changed, new): (Vec<_>, Vec<_>) = left_out.iter().partition(|heavy| heavy.entry.is_some());
+    let limits = format!("a commit takes files up to {} and {} in total", shown_size(PLAIN.file), shown_size(PLAIN.total));
+    let mut notes = Vec::new();
+    for (files, what) in [(new, "too large to commit"), (changed, "too large to commit, so their last version was kept")] {
+        if files.is_empty() {
+            continue;
+        }
+        let named: Vec<_> = files
+            .iter()
+            .rev()
+            .take(NAMED_LIMIT)
+            .map(|heavy| format!("`{}` ({})", String::from_utf8_lossy(&heavy.path), shown_size(heavy.size)))
+            .collect();
+        let more = files.len().saturating_sub(NAMED_LIMIT);
+        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+        notes.push(format!("{what}: {}{more}; they are still in the worktree ({limits})", named.join(", ")));
+    }
+    notes
+}
+
+/// A line of `ls-tree -l`: `mode type id size TAB path`.
+struct Listed<'r> {
+    mode: &'r str,
+    id: &'r str,
+    size: u64,
+    path: &'r [u8],
+}
+
+impl<'r> Listed<'r> {
+    /// None for what is no file, such as a submodule.
+    fn parse(record: &'r [u8]) -> Option<Self> {
+        let tab = record.iter().position(|&byte| byte == b'\t')?;
+        let mut fields = std::str::from_utf8(&record[..tab]).ok()?.split_ascii_whitespace();
+        let (mode, _, id, size) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
+        Some(Self { mode, id, size: size.parse().ok()?, path: &record[tab + 1..] })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heavy(path: &str, size: u64) -> Heavy {
+        Heavy { path: path.as_bytes().to_vec(), size, entry: None }
+    }
+
+    #[test]
+    fn what_is_too_large_or_past_the_total_is_left_out_and_the_lightest_are_taken_first() {
+        let files = vec![heavy("c", 3 << 40), heavy("b", 500 << 20), heavy("a", 500 << 20), heavy("small", 1 << 20)];
+        let left: Vec<_> = too_heavy(files.clone(), |_| false).into_iter().map(|heavy| heavy.path).collect();
+        assert_eq!(left, [b"b", b"c"]);
+        let left: Vec<_> = too_heavy(files, |path| path != b"small").into_iter().map(|heavy| heavy.path).collect();
+        assert_eq!(left, [b"c"], "git-lfs takes more");
+    }
+
+    #[test]
+    fn sizes_are_read_from_a_listing() {
+        let id = "a".repeat(40);
+        let record = format!("100644 blob {id}    1234\ta\tb");
+        let listed = Listed::parse(record.as_bytes()).expect("a file");
+        assert_eq!((listed.mode, listed.id, listed.size, listed.path), ("100644", id.as_str(), 1234, &b"a\tb"[..]));
+        assert!(Listed::parse(format!("160000 commit {id}       -\tsub").as_bytes()).is_none());
+    }
+
+    #[test]
+    fn the_largest_are_named_first_and_only_some_of_them() {
+        let files: Vec<_> = (0..30).map(|number| heavy(&number.to_string(), number << 40)).collect();
+        let [note] = notes(&files).try_into().expect("one note");
+        assert!(note.starts_with("too large to commit: `29` (29.0 TiB), `28`") && note.contains(" and 10 more;"), "{note}");
+        assert!(notes(&[]).is_empty());
+    }
+}
