@@ -6,7 +6,10 @@
 /// a large file into memory whole.
 pub const OPENED_BY_NAME: [&str; 5] = [".gitignore", ".gitattributes", ".gitmodules", ".lfsconfig", ".mailmap"];
 
-/// The largest file of such a name that stays in its place.
+/// Files that git opens in a folder that looks like a repository, wherever a `.git` leads to.
+pub const OPENED_IN_REPOSITORIES: [&str; 4] = ["HEAD", "commondir", "config", "packed-refs"];
+
+/// The largest file with one of the first names that stays in its place.
 pub const OPENED_LIMIT_BYTES: u64 = 4 << 20;
 
 /// The largest new or changed file that is committed.

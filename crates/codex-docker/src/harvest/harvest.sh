@@ -32,6 +32,7 @@ remarks_limit=1000
 system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 # The host has the same rules: see untrusted.rs of the crate `model`.
 opened='.gitignore .gitattributes .gitmodules .lfsconfig .mailmap'
+opened_inside='HEAD commondir config packed-refs'
 opened_limit=${HARVEST_OPENED_LIMIT:-4194304}
 file_limit=${HARVEST_FILE_LIMIT:-536870912}
 commit_limit=${HARVEST_COMMIT_LIMIT:-1006632960}
@@ -231,6 +232,9 @@ move_aside() {
             # Files of the kernel have no size, and some of them never end.
             [ -f "$link" ] && [ -s "$link" ] && [ "$(stat -L -c %s -- "$link")" -le "$limit" ] || printf "%s\0" "$link"
         done' sh "$opened_limit" >> "$tmp/odd"
+    # Git opens these wherever a `.git` leads to.
+    find . -xdev -mindepth 2 \( -type p -o -type s -o -type b -o -type c \) -print0 \
+        | grep -z -E "/($(echo "$opened_inside" | tr ' ' '|'))\$" >> "$tmp/odd"
     [ -s "$tmp/odd" ] || return 0
     head -z -n "$left_out_limit" "$tmp/odd" | xargs -0 -r sh -c '
         for odd do
@@ -245,6 +249,13 @@ move_aside() {
     [ "$more" -le 0 ] || remark "note moved aside or removed $more more files that git would have opened"
     # So many of them are no accident. FIFOs, sockets, devices and links have no content.
     find . -xdev -mindepth 1 \( "$@" \) ! -type d ! -type f ! -type l -delete
+    set --
+    for name in $opened_inside; do set -- "$@" -o -name "$name"; done
+    shift
+    find . -xdev -mindepth 2 \( "$@" \) ! -type d ! -type f ! -type l -delete
+    set --
+    for name in $opened; do set -- "$@" -o -name "$name"; done
+    shift
     find . -xdev -mindepth 1 -name .git -prune -o \( "$@" \) -type f -size "+${opened_limit}c" -print0 > "$tmp/odd"
     [ ! -s "$tmp/odd" ] || fail 7 "the worktree has $(count "$tmp/odd") more files like \`.gitignore\` that are too large; delete them"
 }

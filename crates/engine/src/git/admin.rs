@@ -5,16 +5,14 @@
 //! step, since git stumbles over one that is half there.
 
 use std::ffi::OsString;
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use model::ids::ObjectId;
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::io::Errno;
 
 use super::program::with_suffix;
+use super::staging::plain_file;
 use crate::store::atomic::write_atomically;
 
 /// Says that a worktree was checked out completely, and from which commit.
@@ -92,16 +90,8 @@ const READ_LIMIT_BYTES: u64 = 4 << 20;
 
 /// What is in a file. Anything else of that name, such as a link or a FIFO, is not one.
 pub(super) fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let opened = match openat(CWD, file, flags, Mode::empty()) {
-        Ok(opened) => File::from(opened),
-        // A plain file among the administrations, or one that is being removed; a link, or a socket.
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    if !opened.metadata()?.is_file() {
-        return Ok(None);
-    }
+    // A plain file among the administrations is nothing either.
+    let Some(opened) = plain_file(file)? else { return Ok(None) };
     let mut bytes = Vec::new();
     opened.take(READ_LIMIT_BYTES).read_to_end(&mut bytes)?;
     Ok(Some(bytes))

@@ -11,6 +11,7 @@ use model::ids::ObjectId;
 use super::admin;
 use super::mirror::Mirror;
 use super::program::{Place, branch_ref};
+use super::staging::plain_file;
 use super::worktree::{Worktree, WorktreeError, WorktreeSpec};
 use crate::store::atomic::write_atomically;
 
@@ -51,7 +52,8 @@ fn find(mirror: &Path, tree: &Path, branch: &str) -> io::Result<Option<PathBuf>>
     if let Some(found) = admin::find(mirror, tree)? {
         return Ok(Some(found));
     }
-    let named = fs_err::read_to_string(tree.join(".git")).unwrap_or_default();
+    let named = admin::read(&tree.join(".git"))?.unwrap_or_default();
+    let named = String::from_utf8_lossy(&named).into_owned();
     let named = named.strip_prefix("gitdir: ").map(str::trim_end).map(Path::new);
     for damaged in admin::all(mirror)? {
         if !admin::is_blank(&damaged.join("gitdir"))? {
@@ -92,10 +94,7 @@ fn rebuild(admin: &Path, tree: &Path, branch: &str, base: &ObjectId) -> io::Resu
 fn has_sound_index(admin: &Path) -> io::Result<bool> {
     use std::io::Read as _;
     let mut start = Vec::new();
-    match fs_err::File::open(admin.join("index")) {
-        Ok(file) => file.take(INDEX.len() as u64).read_to_end(&mut start)?,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
+    let Some(file) = plain_file(&admin.join("index"))? else { return Ok(false) };
+    file.take(INDEX.len() as u64).read_to_end(&mut start)?;
     Ok(start == INDEX)
 }

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use model::untrusted::{OPENED_BY_NAME, OPENED_LIMIT_BYTES};
+use model::untrusted::{OPENED_BY_NAME, OPENED_IN_REPOSITORIES, OPENED_LIMIT_BYTES};
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, statat};
 use rustix::io::Errno;
 
@@ -94,27 +94,55 @@ impl Looking {
                 return Err(io::Error::other(format!("the worktree has more than {ENTRIES_LIMIT} files")));
             }
             let Some(kind) = kind_of(opened, name, entry.file_type())? else { continue };
+            let child = joined(path, name);
             if name == c".git" {
-                if !path.is_empty() && looks_like_a_repository(opened, kind)? {
-                    self.looked.nested.push(path.to_vec());
+                if !path.is_empty() {
+                    self.nested(path, opened, kind)?;
                 }
                 continue;
             }
-            let is_opened = OPENED_BY_NAME.iter().any(|opened| opened.as_bytes() == name.to_bytes());
-            if is_opened && let Some(what) = why_odd(opened, name, kind)? {
+            let is_one = |names: &[&str]| names.iter().any(|opened| opened.as_bytes() == name.to_bytes());
+            if is_one(&OPENED_BY_NAME)
+                && let Some(what) = why_odd(opened, name, kind)?
+            {
                 odd.push((name.to_owned(), what));
             }
-            let child = joined(path, name);
+            if is_one(&OPENED_IN_REPOSITORIES)
+                && let Some(what) = special(kind)
+            {
+                odd.push((name.to_owned(), what));
+            }
             if kind == FileType::Directory && child.len() < PATH_LIMIT {
                 folders.push(child);
             }
         }
         for (name, what) in odd {
-            let aside = move_aside(opened, &name)?;
-            self.moved += 1;
-            if self.moved <= NAMED_LIMIT {
-                self.looked.notes.push(note(&joined(path, &name), what, &aside));
+            self.move_aside(path, opened, &name, what)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the `.git` of a folder in the worktree.
+    fn nested(&mut self, path: &[u8], opened: &OwnedFd, kind: FileType) -> io::Result<()> {
+        if let Ok(inside) = openat(opened, c".git", FOLDER, Mode::empty()) {
+            for name in OPENED_IN_REPOSITORIES {
+                let name = CString::new(name)?;
+                if let Some(what) = kind_of(&inside, &name, FileType::Unknown)?.and_then(special) {
+                    self.move_aside(&joined(path, c".git"), &inside, &name, what)?;
+                }
             }
+        }
+        if looks_like_a_repository(opened, kind)? {
+            self.looked.nested.push(path.to_vec());
+        }
+        Ok(())
+    }
+
+    fn move_aside(&mut self, path: &[u8], folder: &OwnedFd, name: &CStr, what: &str) -> io::Result<()> {
+        let aside = move_aside(folder, name)?;
+        self.moved += 1;
+        if self.moved <= NAMED_LIMIT {
+            self.looked.notes.push(note(&joined(path, name), what, &aside));
         }
         Ok(())
     }
@@ -163,11 +191,21 @@ fn why_odd(folder: &OwnedFd, name: &CStr, kind: FileType) -> Result<Option<&'sta
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG) => None,
             Err(error) => return Err(error),
         },
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => {
+            special(kind)
+        }
+    })
+}
+
+/// What a file is that is neither a plain file, a folder nor a link.
+fn special(kind: FileType) -> Option<&'static str> {
+    match kind {
+        FileType::RegularFile | FileType::Directory | FileType::Symlink => None,
         FileType::Fifo => Some("a FIFO"),
         FileType::Socket => Some("a socket"),
         FileType::CharacterDevice | FileType::BlockDevice => Some("a device"),
         FileType::Unknown => Some("of an unknown kind"),
-    })
+    }
 }
 
 /// Whether git would look for a repository behind this `.git`, and so open files that it names.
@@ -302,8 +340,10 @@ mod tests {
         symlink("/tmp", tree.join("link/.git")).expect("a link");
         fs_err::write(tree.join("file/.git"), "gitdir: /tmp\n").expect("a file");
         fs_err::write(tree.join(".git"), "gitdir: /tmp\n").expect("the worktree's own");
-        let mut nested = look_through(tree).expect("readable").nested;
-        nested.sort();
-        assert_eq!(nested, [&b"file"[..], b"link", b"real", b"trap"]);
+        let mut looked = look_through(tree).expect("readable");
+        looked.nested.sort();
+        assert_eq!(looked.nested, [&b"file"[..], b"link", b"real"]);
+        assert!(matches!(looked.notes.as_slice(), [note] if note.contains("`trap/.git/HEAD` is a FIFO")), "{:?}", looked.notes);
+        assert!(fs_err::symlink_metadata(tree.join("trap/.git/HEAD")).is_err(), "nobody who looks there waits");
     }
 }

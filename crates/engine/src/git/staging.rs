@@ -16,6 +16,7 @@ use std::time::Duration;
 use model::ids::ObjectId;
 use model::untrusted::INDEX_LIMIT_BYTES;
 use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::io::Errno;
 
 use super::admin;
 use super::program::answer;
@@ -242,7 +243,7 @@ impl<'w> Staging<'w> {
         let (index, copy) = (self.worktree.admin.join("index"), self.index.with_extension("agents"));
         let copied = tokio::task::spawn_blocking({
             let copy = copy.clone();
-            move || copy_plain_file(&index, &copy)
+            move || copy_index(&index, &copy)
         });
         if !copied.await.map_err(io::Error::other)?? {
             return Ok(Listing::default());
@@ -372,17 +373,29 @@ async fn of_the_agent(worktree: &Worktree) -> Result<Vec<(String, String)>, RunP
     Ok(settings)
 }
 
-/// Copies a file that an agent may have replaced. Returns whether it is a plain one of a sensible size.
-fn copy_plain_file(from: &Path, to: &Path) -> io::Result<bool> {
+/// Opens a file that an agent may have replaced. None for anything but a plain file, and where nothing is.
+pub(super) fn plain_file(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let Ok(file) = openat(CWD, from, flags, Mode::empty()) else { return Ok(false) };
-    let mut file = File::from(file);
+    let file = match openat(CWD, path, flags, Mode::empty()) {
+        Ok(file) => File::from(file),
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    Ok(file.metadata()?.is_file().then_some(file))
+}
+
+/// Copies an index with its time: git looks into a file of the same second as the index even if all else about it is as it
+/// was, and a younger index would hide a change that was made at once and kept the size. Returns whether there is a usable one.
+pub(super) fn copy_index(from: &Path, to: &Path) -> io::Result<bool> {
+    let Some(mut file) = plain_file(from)? else { return Ok(false) };
     let found = file.metadata()?;
-    if !found.is_file() || found.len() > INDEX_LIMIT_BYTES {
+    if found.len() > INDEX_LIMIT_BYTES {
         return Ok(false);
     }
     admin::ignore_missing(fs_err::remove_file(to))?;
-    io::copy(&mut file, &mut fs_err::File::create_new(to)?)?;
+    let mut copy = File::create_new(to)?;
+    io::copy(&mut file, &mut copy)?;
+    copy.set_modified(found.modified()?)?;
     Ok(true)
 }
 
@@ -395,14 +408,6 @@ pub(super) async fn gitlinks_in(listing: CommandSpec<'_>) -> Result<BTreeMap<Str
     let mut found = Listing::default();
     listing.stdout(Stdout::Records(Box::new(|record| found.read(record, &[])))).run_ok().await?;
     Ok(found.gitlinks.into_iter().filter_map(|(path, commit)| Some((String::from_utf8(path).ok()?, commit))).collect())
-}
-
-/// Copies an index with its time: git looks into a file of the same second as the index even if all else about it is as it
-/// was, and a younger index would hide a change that was made at once and kept the size.
-pub(super) fn copy_index(from: &Path, to: &Path) -> io::Result<()> {
-    let written = fs_err::metadata(from)?.modified()?;
-    fs_err::copy(from, to)?;
-    fs_err::OpenOptions::new().write(true).open(to)?.set_modified(written)
 }
 
 impl Listing {
