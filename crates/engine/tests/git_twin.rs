@@ -183,3 +183,65 @@ async fn a_packed_mirror_and_one_of_sha256_are_no_different() {
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt", "b.txt"]);
     assert_eq!(agent.status(), (String::new(), String::new()));
 }
+
+#[tokio::test]
+async fn one_that_is_renewed_keeps_commits_and_nothing_that_git_obeys() {
+    let bench = Bench::new().await;
+    let agent = Agent::new(&bench, "one").await;
+    let fresh = std::fs::read(agent.twin.join("config")).expect("a file");
+    let own = agent.commit("own.txt", "1\n");
+    agent.git(&["branch", "kept"]);
+    agent.git(&["config", "core.fsmonitor", "/bin/true"]);
+    agent.git(&["update-index", "--split-index", "--assume-unchanged", "own.txt"]);
+    for path in [
+        "hooks/pre-commit",
+        "info/attributes",
+        "info/exclude",
+        "config.worktree",
+        "commondir",
+        "modules/m/config",
+        "remotes/origin",
+    ] {
+        let path = agent.twin.join(path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, "planted\n").expect("a file");
+    }
+    std::fs::write(agent.twin.join("objects/info/alternates"), "/elsewhere\n").expect("a file");
+    symlink("/etc/passwd", agent.twin.join("shallow")).expect("a link");
+    for _ in 0..2 {
+        agent.renew_twin().await;
+        assert_eq!(std::fs::read(agent.twin.join("config")).expect("a file"), fresh);
+        assert_eq!(std::fs::read_to_string(agent.twin.join("info/exclude")).expect("a file"), "");
+        let alternates = std::fs::read_to_string(agent.twin.join("objects/info/alternates")).expect("a file");
+        assert_eq!(alternates, format!("{}\n", agent.objects()));
+        let mut left: Vec<_> = std::fs::read_dir(&agent.twin)
+            .expect("readable")
+            .map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["HEAD", "config", "index", "info", "logs", "objects", "packed-refs", "refs"]);
+        assert_eq!(agent.git(&["rev-parse", "HEAD", "kept"]), format!("{own}\n{own}"));
+    }
+    let taken = agent.end_run("1").await;
+    assert_eq!(taken.head.to_string(), own);
+    agent.renew_twin().await;
+    assert_eq!(agent.status(), (String::new(), String::new()));
+}
+
+#[tokio::test]
+async fn one_in_ruins_is_renewed_from_what_the_mirror_has() {
+    let bench = Bench::new().await;
+    let agent = Agent::new(&bench, "one").await;
+    for name in ["HEAD", "packed-refs", "config", "index"] {
+        std::fs::remove_file(agent.twin.join(name)).expect("it is there");
+        symlink("/dev/zero", agent.twin.join(name)).expect("a link");
+    }
+    for name in ["objects", "refs"] {
+        std::fs::remove_dir_all(agent.twin.join(name)).expect("it is there");
+        symlink("/etc", agent.twin.join(name)).expect("a link");
+    }
+    agent.renew_twin().await;
+    assert_eq!(agent.git(&["status", "--porcelain", "--branch"]), "## codex/one");
+    agent.write("a.txt", "1\n");
+    assert_eq!(bench.files_of(agent.end_run("1").await.head.as_str()), ["README.md", "a.txt"]);
+}

@@ -1,19 +1,22 @@
 //! The agent's own repository: what a container sees instead of the mirror.
 //!
 //! It is made of files alone: no git of this machine ever runs in it, nor reads it, since from the first run on an agent writes
-//! in it. It borrows the mirror's objects under the path that the container sees them at. Invariant: it appears under its name
-//! only when it is complete, and one that is there is left as it is.
+//! in it. It borrows the mirror's objects under the path that the container sees them at. Before each later run it is renewed: the
+//! agent's commits stay, and its configuration, hooks and everything else that git obeys are as they were made. Invariant: it
+//! appears under its name only when it is complete.
 
 use std::collections::BTreeSet;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+
+use model::ids::ObjectId;
 
 use super::admin::free_name;
 use super::mirror::is_task_branch;
 use super::program::{Place, answer, branch_ref, with_suffix};
-use super::remove_tree::{RemoveTreeError, remove_tree_aside};
+use super::remove_tree::{RemoveTreeError, remove_tree, remove_tree_aside};
 use super::snapshot::Signature;
-use super::staging::copy_index;
+use super::staging::{copy_index, plain_file};
 use super::worktree::Worktree;
 use crate::durable;
 use crate::exec::RunProgramError;
@@ -88,6 +91,22 @@ impl Worktree {
         });
         let written = written.await;
         Ok(written.map_err(io::Error::other)??)
+    }
+
+    /// Makes sure that the agent has its own repository, and that of an earlier run nothing is left in it but objects, refs and logs. For
+    /// before a run in a container, when no process of the task runs.
+    pub async fn renew_twin(&self, spec: TwinSpec<'_>) -> Result<(), TwinError> {
+        if !fs_err::symlink_metadata(spec.path).is_ok_and(|found| found.is_dir()) {
+            return self.ensure_twin(spec).await;
+        }
+        self.keep_base(spec.keep_base_as).await?;
+        let (files, borrowed) = self.twin_files(&spec).await?;
+        let (list, index, path) = (with_suffix(spec.path, BORROWED), self.admin.join("index"), spec.path.to_owned());
+        let renewed = tokio::task::spawn_blocking(move || {
+            add_to_list(&list, borrowed)?;
+            renew(&path, &files, &index)
+        });
+        renewed.await.map_err(io::Error::other)?
     }
 
     /// Puts an agent's repository aside that is of no use any more, under a new name beside it, which is returned. None if there
@@ -213,6 +232,64 @@ fn add_to_list(list: &Path, mut ids: BTreeSet<String>) -> io::Result<()> {
     ids.extend(String::from_utf8_lossy(&known).lines().map(str::to_owned));
     let lines: Vec<u8> = ids.iter().flat_map(|id| [id.as_bytes(), b"\n"].concat()).collect();
     write_atomically(list, &lines)
+}
+
+/// What of an agent's repository stays from one run to the next: what git reads as data.
+const KEPT_FOLDERS: [&str; 4] = ["objects", "refs", "logs", "lfs"];
+
+/// The same, of files.
+const KEPT_FILES: [&str; 2] = ["HEAD", "packed-refs"];
+
+/// More than a HEAD has.
+const HEAD_LIMIT_BYTES: u64 = 1024;
+
+/// Takes away what is not kept, and writes what git obeys. Doing it twice is harmless, and so is stopping halfway.
+fn renew(path: &Path, files: &TwinFiles, index: &Path) -> Result<(), TwinError> {
+    for entry in fs_err::read_dir(path)? {
+        let entry = entry?;
+        let (name, kind) = (entry.file_name(), entry.file_type()?);
+        let is_one = |names: &[&str]| names.iter().any(|known| name == *known);
+        let is_kept = (kind.is_dir() && is_one(&KEPT_FOLDERS)) || (kind.is_file() && is_one(&KEPT_FILES));
+        if !is_kept {
+            remove_tree(&entry.path())?;
+        }
+    }
+    // Alternates, grafts of old kinds, and indexes of packs that git would believe.
+    remove_tree(&path.join("objects/info"))?;
+    let is_missing = |name: &str| fs_err::symlink_metadata(path.join(name)).is_err();
+    let (without_refs, without_head) = (is_missing("refs"), !is_sound_head(&path.join("HEAD"))?);
+    for folder in ["objects/pack", "refs/heads", "refs/tags"] {
+        fs_err::create_dir_all(path.join(folder))?;
+    }
+    for (name, content) in &files.0 {
+        let is_needed = match name.as_str() {
+            "HEAD" => without_head,
+            "packed-refs" => without_refs || is_missing(name),
+            name if name.starts_with("refs/") => without_refs,
+            _ => true,
+        };
+        if is_needed {
+            let file = path.join(name);
+            fs_err::create_dir_all(file.parent().unwrap_or(path))?;
+            write_atomically(&file, content)?;
+        }
+    }
+    copy_index(index, &path.join("index"))?;
+    durable::sync_file_if_there(&path.join("index"))?;
+    Ok(durable::sync_folder(path)?)
+}
+
+/// Whether HEAD names a ref or a commit.
+fn is_sound_head(head: &Path) -> io::Result<bool> {
+    let Some(file) = plain_file(head)? else { return Ok(false) };
+    let mut text = String::new();
+    if file.take(HEAD_LIMIT_BYTES).read_to_string(&mut text).is_err() {
+        return Ok(false);
+    }
+    let text = text.trim_end_matches('\n');
+    let is_name = |name: &str| !name.contains("..") && name.bytes().all(|byte| byte.is_ascii_graphic());
+    Ok(text.parse::<ObjectId>().is_ok()
+        || text.strip_prefix("ref: ").is_some_and(|name| name.starts_with("refs/") && is_name(name)))
 }
 
 /// Writes all of it beside its place, puts it on the disk and moves it there.

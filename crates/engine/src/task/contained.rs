@@ -157,7 +157,7 @@ impl Inner {
             tracing::info!(task = %task.task_id, ?aside, "the agent gets a new repository, since its branch was made anew");
         }
         let is_new = !twin.is_dir();
-        self.ensure_twin(task, worktree).await.map_err(|error| failed(&error))?;
+        self.renew_twin(task, worktree).await.map_err(|error| failed(&error))?;
         let home = std::sync::Arc::clone(&self.home);
         let id = task.task_id;
         blocking(move || home.make_container_folders(id)).await.map_err(|error| failed(&error))?;
@@ -168,13 +168,21 @@ impl Inner {
     }
 
     async fn ensure_twin(&self, task: &TaskRecord, worktree: &Worktree) -> Result<(), TwinError> {
-        let spec = TwinSpec {
-            path: &self.home.layout.twin(task.task_id),
-            keep_base_as: &task.task_id.to_string(),
-            objects_inside: OBJECTS_INSIDE,
-            origin_url: task.repo_url.as_str(),
-            author: &Signature::default(),
-        };
+        let (path, name, author) = (self.home.layout.twin(task.task_id), task.task_id.to_string(), Signature::default());
+        worktree.ensure_twin(twin_spec(task, &path, &name, &author)).await
+    }
+
+    /// Makes sure that nothing but objects and refs of an earlier run is in the agent's repository. One that cannot be put in order is
+    /// put aside for a new one.
+    async fn renew_twin(&self, task: &TaskRecord, worktree: &Worktree) -> Result<(), TwinError> {
+        let (path, name, author) = (self.home.layout.twin(task.task_id), task.task_id.to_string(), Signature::default());
+        let spec = twin_spec(task, &path, &name, &author);
+        let Err(error) = worktree.renew_twin(spec).await else { return Ok(()) };
+        if !path.is_dir() {
+            return Err(error);
+        }
+        let aside = worktree.put_twin_aside(&path).await?;
+        tracing::warn!(task = %task.task_id, %error, ?aside, "the agent gets a new repository");
         worktree.ensure_twin(spec).await
     }
 
@@ -329,6 +337,10 @@ impl Inner {
             tracing::warn!(%task, %error, "could not look for containers of a task that is being removed");
         }
     }
+}
+
+fn twin_spec<'a>(task: &'a TaskRecord, path: &'a Path, name: &'a str, author: &'a Signature) -> TwinSpec<'a> {
+    TwinSpec { path, keep_base_as: name, objects_inside: OBJECTS_INSIDE, origin_url: task.repo_url.as_str(), author }
 }
 
 /// The run before the last one.

@@ -48,14 +48,23 @@ impl<'b> Agent<'b> {
 
     pub(crate) async fn ensure_twin(&self) {
         let objects = self.objects();
-        let spec = TwinSpec {
+        self.worktree.ensure_twin(self.spec(&objects, &Signature::default())).await.expect("it can be made");
+    }
+
+    /// What happens to its repository before the next run.
+    pub(crate) async fn renew_twin(&self) {
+        let objects = self.objects();
+        self.worktree.renew_twin(self.spec(&objects, &Signature::default())).await.expect("it can be renewed");
+    }
+
+    fn spec<'a>(&'a self, objects: &'a str, author: &'a Signature) -> TwinSpec<'a> {
+        TwinSpec {
             path: &self.twin,
             keep_base_as: &self.task,
-            objects_inside: &objects,
+            objects_inside: objects,
             origin_url: "https://example.org/a \"b\".git",
-            author: &Signature::default(),
-        };
-        self.worktree.ensure_twin(spec).await.expect("it can be made");
+            author,
+        }
     }
 
     /// Puts its repository aside for a new one. Returns where the old one is.
