@@ -407,3 +407,37 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
     assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "it went with its last name");
     assert!(images().await.is_empty());
 }
+
+#[tokio::test]
+async fn a_session_that_was_replaced_by_a_pipe_is_moved_aside_and_the_task_continues_in_a_new_thread() {
+    for image in [docker::codex_image(), docker::oldest_codex_image()] {
+        let stage = Stage::with(Script::new(), image.clone(), &json!({})).await;
+        let first = stage.run("SCENARIO:plain").await;
+        completed(&first);
+        let folder = stage.home.path().join("tasks").join(id_of(&first)).join("sessions");
+        let thread = first["thread_id"].as_str().expect("a thread").to_owned();
+        let session = session_of(&folder, &thread).expect("Codex wrote one");
+        fs_err::remove_file(&session).expect("it is there");
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mknodat(rustix::fs::CWD, &session, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe can be made");
+        let second = stage.resume(&first, "SCENARIO:patch").await;
+        completed(&second);
+        assert_eq!(second["runs"][1]["lost_thread"], json!(thread), "{image}: {second}");
+        assert_ne!(second["thread_id"], first["thread_id"], "{image}");
+        assert!(session_of(&folder, &thread).is_none(), "{image}: no container sees it any more");
+        let third = stage.resume(&second, "SCENARIO:plain").await;
+        assert_eq!(completed(&third)["thread_id"], second["thread_id"], "{image}: the new thread goes on");
+    }
+}
+
+/// The session of a thread, whatever it is.
+fn session_of(folder: &std::path::Path, thread: &str) -> Option<std::path::PathBuf> {
+    fs_err::read_dir(folder).expect("readable").find_map(|entry| {
+        let entry = entry.expect("readable");
+        let is_it = entry.file_name().to_string_lossy().ends_with(&format!("-{thread}.jsonl"));
+        if is_it {
+            return Some(entry.path());
+        }
+        entry.file_type().expect("readable").is_dir().then(|| session_of(&entry.path(), thread)).flatten()
+    })
+}

@@ -1,4 +1,5 @@
-//! The session of a thread that is older than a power cut, before it is resumed: cut where it is torn, or given up where it is gone.
+//! The session of a thread, before it is resumed: cut where a power cut has torn it, or given up where it is gone or an agent replaced
+//! it by something that Codex would wait for.
 //!
 //! A run whose session is gone starts a new thread, with a summary of what was said before, and says so.
 
@@ -27,17 +28,23 @@ impl Inner {
     pub(super) async fn check_session(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), RunError> {
         let task = slot.record();
         let run = task.last_run();
+        let (Some(thread), Some(sessions)) = (run.resumes, self.sessions_of(slot)) else { return Ok(()) };
+        let looked = {
+            let sessions = sessions.clone();
+            blocking(move || sessions.secure(Some(thread)).and_then(|_| sessions.is_replaced(thread))).await
+        };
+        if looked.map_err(|error| unreadable(thread, &error))? {
+            tracing::warn!(task = %slot.id, %thread, "a session was replaced; the run starts a new thread with a summary");
+            self.post(slot, TaskEvent::SessionLost { attempt: run.attempt }).await;
+            return Ok(());
+        }
         // Otherwise Codex says best what is wrong: another CODEX_HOME, say.
         let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else { return Ok(()) };
-        let (Some(thread), Some(sessions)) = (run.resumes, self.sessions_of(slot)) else { return Ok(()) };
         let is_older = |earlier: &RunRecord| earlier.thread_id == Some(thread) && earlier.queued_at < stop.noticed_at;
         if !task.runs.iter().any(is_older) {
             return Ok(());
         }
-        let session = blocking(move || sessions.repair(thread)).await.map_err(|error| {
-            RunError::new("session_unreadable", format!("the Codex session of the thread {thread} cannot be read: {error}"))
-                .hint("check the permissions and the disk of the home, then retry the task")
-        })?;
+        let session = blocking(move || sessions.repair(thread)).await.map_err(|error| unreadable(thread, &error))?;
         match session {
             Session::Intact | Session::Unreadable => {}
             Session::Cut(bytes) => {
@@ -51,6 +58,16 @@ impl Inner {
         Ok(())
     }
 
+    /// Moves aside what took the place of session files. Returns what a person should know.
+    pub(super) async fn secure_session(&self, slot: &TaskSlot, thread: Option<ThreadId>) -> Vec<String> {
+        let Some(sessions) = self.sessions_of(slot) else { return vec![] };
+        let secured = blocking(move || sessions.secure(thread)).await;
+        secured.unwrap_or_else(|error| {
+            tracing::warn!(task = %slot.id, %error, "could not look through the sessions of a task");
+            vec![]
+        })
+    }
+
     /// Puts the session of a run that has ended on the disk.
     pub(super) async fn sync_session(&self, slot: &TaskSlot, thread: Option<ThreadId>) -> std::io::Result<()> {
         match self.sessions_of(slot) {
@@ -58,4 +75,9 @@ impl Inner {
             None => Ok(()),
         }
     }
+}
+
+fn unreadable(thread: ThreadId, error: &std::io::Error) -> RunError {
+    RunError::new("session_unreadable", format!("the Codex session of the thread {thread} cannot be read: {error}"))
+        .hint("check the permissions and the disk of the home, then retry the task")
 }

@@ -1,7 +1,8 @@
 //! Codex's session of a thread: the file that a resume reads, `…/rollout-<time>-<thread>.jsonl` anywhere below `sessions`.
 //!
 //! It must be on the disk before a run is recorded as ended. After a power cut its end may be missing, or zeros: it is cut at the
-//! last complete line. Agents write here, so no link is followed. Everything here blocks.
+//! last complete line. Agents write here, so no link is followed, and what only has the name of a session is moved aside before
+//! Codex opens it. Everything here blocks.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -13,9 +14,22 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
+use crate::git::free_name;
 
 /// Codex sorts sessions into folders by year, month and day.
 pub(super) const DEPTH: usize = 4;
+
+/// The largest session that is resumed: Codex reads all of it.
+const SIZE_LIMIT_BYTES: u64 = 1 << 30;
+
+/// More entries than the sessions of a task have.
+const ENTRIES_LIMIT: usize = 100_000;
+
+/// How many things that were moved aside are named.
+const NAMED_LIMIT: usize = 5;
+
+/// How the name of something goes on that was moved aside.
+const ASIDE: &str = ".aside";
 
 /// Where Codex keeps the sessions of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +61,77 @@ impl SessionFolder {
         }
     }
 
+    /// Moves aside what Codex would wait for or read without an end: whatever is not a file of a sensible size, in a folder that only
+    /// this task uses, or has the name of the thread's session elsewhere. Returns what a person should know.
+    pub fn secure(&self, thread: Option<ThreadId>) -> io::Result<Vec<String>> {
+        let ending = thread.map(|thread| format!("-{thread}.jsonl"));
+        let mut odd = Vec::new();
+        each_entry(self.path(), &mut |path, kind| {
+            let is_session = ending.as_deref().is_some_and(|ending| path.to_string_lossy().ends_with(ending));
+            let is_ours = matches!(self, Self::OfTask(_));
+            let found = match kind {
+                EntryKind::Folder if is_session => Some("a folder"),
+                EntryKind::Other if is_session || is_ours => Some("not a plain file"),
+                EntryKind::File(size) if size > SIZE_LIMIT_BYTES && (is_session || is_ours) => Some("larger than 1 GiB"),
+                EntryKind::Folder | EntryKind::Other | EntryKind::File(_) => None,
+            };
+            odd.extend(found.map(|what| (path.to_owned(), what)));
+        })?;
+        let mut notes = Vec::new();
+        for (path, what) in &odd {
+            let aside = self.move_aside(path)?;
+            if notes.len() < NAMED_LIMIT {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                notes.push(format!("moved aside: the Codex session `{name}` is {what}; it is now `{}`", aside.display()));
+            }
+        }
+        if odd.len() > NAMED_LIMIT {
+            notes.push(format!("moved aside {} more files like it from the Codex sessions", odd.len() - NAMED_LIMIT));
+        }
+        Ok(notes)
+    }
+
+    /// Whether the session of a thread is gone because it was moved aside.
+    pub fn is_replaced(&self, thread: ThreadId) -> io::Result<bool> {
+        if find(self.path(), thread, DEPTH)?.is_some() {
+            return Ok(false);
+        }
+        let name = format!("-{thread}.jsonl");
+        let mut is_replaced = false;
+        let mut look = |path: &Path, _: EntryKind| {
+            is_replaced |= path.file_name().is_some_and(|found| {
+                let found = found.to_string_lossy();
+                // In a folder for it, the name is as it was.
+                found.split_once(&name).is_some_and(|(_, rest)| rest.starts_with(ASIDE) || matches!(self, Self::OfTask(_)))
+            });
+        };
+        match self {
+            Self::OfTask(_) => each_entry(&self.aside(), &mut look)?,
+            Self::Shared(folder) => each_entry(folder, &mut look)?,
+        }
+        Ok(is_replaced)
+    }
+
+    /// Where things of a task are that were moved aside: where no container sees them.
+    fn aside(&self) -> PathBuf {
+        with_ending(self.path(), ASIDE)
+    }
+
+    /// Things of a shared folder stay beside their place.
+    fn move_aside(&self, path: &Path) -> io::Result<PathBuf> {
+        let to = match self {
+            Self::OfTask(_) => {
+                let aside = self.aside();
+                fs::create_dir_all(&aside)?;
+                aside.join(path.file_name().ok_or(io::ErrorKind::InvalidInput)?)
+            }
+            Self::Shared(_) => with_ending(path, ASIDE),
+        };
+        let to = free_name(&to)?;
+        fs::rename(path, &to)?;
+        Ok(to)
+    }
+
     /// Puts the sessions of the task, or of its thread, on the disk.
     pub fn sync(&self, thread: Option<ThreadId>) -> io::Result<()> {
         match self {
@@ -69,6 +154,53 @@ impl SessionFolder {
             repaired => repaired,
         }
     }
+}
+
+/// What an entry of a folder is, as far as it matters.
+#[derive(Debug, Clone, Copy)]
+enum EntryKind {
+    Folder,
+    /// With its size.
+    File(u64),
+    Other,
+}
+
+/// Looks at everything below a folder, a level deeper than Codex does, and at a bounded number of entries. A missing folder is fine.
+fn each_entry(root: &Path, look: &mut impl FnMut(&Path, EntryKind)) -> io::Result<()> {
+    let mut folders = vec![(root.to_owned(), 0)];
+    let mut seen = 0;
+    while let Some((folder, depth)) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            seen += 1;
+            if seen > ENTRIES_LIMIT {
+                return Ok(());
+            }
+            let kind = entry.file_type()?;
+            let kind = if kind.is_dir() {
+                EntryKind::Folder
+            } else if kind.is_file() {
+                EntryKind::File(entry.metadata()?.len())
+            } else {
+                EntryKind::Other
+            };
+            look(&entry.path(), kind);
+            if matches!(kind, EntryKind::Folder) && depth <= DEPTH {
+                folders.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
 }
 
 /// The session of a thread, below this folder.
@@ -181,6 +313,60 @@ mod tests {
         let lines = "{\"x\":\"0123456789\"}\n".repeat(50_000);
         let torn = [lines.as_bytes(), b"{\"x\":"].concat();
         assert_eq!(complete_lines(&torn[..]).expect("read"), lines.len() as u64);
+    }
+
+    /// Puts something where a session was.
+    type Replace<'a> = &'a dyn Fn(&Path);
+
+    #[test]
+    fn what_only_has_the_name_of_a_session_is_moved_aside_and_the_thread_is_lost() {
+        let fifo = |path: &Path| {
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).expect("a fifo");
+        };
+        let replacements: [(&str, Replace<'_>); 5] = [
+            ("fifo", &fifo),
+            ("socket", &|path| drop(std::os::unix::net::UnixListener::bind(path).expect("a socket"))),
+            ("link", &|path| std::os::unix::fs::symlink("/dev/zero", path).expect("a link")),
+            ("folder", &|path| fs::create_dir(path).expect("a folder")),
+            ("sparse", &|path| fs::File::create(path).expect("a file").set_len(3 << 40).expect("sparse")),
+        ];
+        for (name, replace) in replacements {
+            let folder = tempfile::Builder::new().prefix("s").tempdir_in("/tmp").expect("a folder");
+            for (sessions, path) in [
+                (SessionFolder::OfTask(folder.path().join("t")), folder.path().join("t")),
+                (SessionFolder::Shared(folder.path().join("s")), folder.path().join("s")),
+            ] {
+                let session = put(&path, b"{}\n");
+                assert!(!sessions.is_replaced(thread()).expect("readable"));
+                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "a session is no trouble");
+                fs::remove_file(&session).expect("it is there");
+                assert!(!sessions.is_replaced(thread()).expect("readable"), "one that is only gone is Codex's to report");
+                // The path of a socket must be short.
+                let short = folder.path().join("x");
+                replace(&short);
+                fs::rename(&short, &session).expect("moved");
+                let notes = sessions.secure(Some(thread())).expect("secured");
+                assert!(matches!(notes.as_slice(), [note] if note.contains(THREAD)), "{name}: {notes:?}");
+                assert!(fs::symlink_metadata(&session).is_err(), "{name}");
+                assert!(sessions.is_replaced(thread()).expect("readable"), "{name}");
+                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "{name}: twice is harmless");
+                put(&path, b"{}\n");
+                assert!(!sessions.is_replaced(thread()).expect("readable"), "{name}: a new one counts");
+            }
+        }
+    }
+
+    #[test]
+    fn in_a_folder_of_other_people_nothing_else_is_touched() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let theirs = folder.path().join("2026");
+        std::os::unix::fs::symlink("/elsewhere", &theirs).expect("a link");
+        let of_task = SessionFolder::OfTask(folder.path().to_owned());
+        assert!(SessionFolder::Shared(folder.path().to_owned()).secure(Some(thread())).expect("secured").is_empty());
+        assert!(theirs.is_symlink());
+        assert_eq!(of_task.secure(Some(thread())).expect("secured").len(), 1);
+        assert!(!theirs.is_symlink());
+        fs::remove_dir_all(of_task.aside()).expect("it is there");
     }
 
     #[test]
