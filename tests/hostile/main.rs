@@ -9,5 +9,6 @@ mod labels;
 mod machine;
 mod ownership;
 mod siblings;
+mod work;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");

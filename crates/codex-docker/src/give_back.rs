@@ -131,7 +131,7 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
         labels: Some(labels::of_container(&run.path().to_string_lossy(), gift.labels)),
         ..script_body(gift.image)
     };
-    let ended = run_to_end(docker, &name, body).await;
+    let ended = run_to_end(docker, &name, body, std::future::pending()).await;
     housekeeping::remove_files(&run);
     match ended? {
         0 => Ok(()),

@@ -16,11 +16,11 @@ use clap::Args;
 use rustix::fs::OFlags;
 use uuid::Uuid;
 
-use crate::connect::{connect, refused};
+use crate::connect::{connect, refused, status_of};
 use crate::failure::Failure;
 use crate::folder::{RunFolder, private_folder};
 use crate::ledger::Marker;
-use crate::run::{End, Watch, check_image, machine};
+use crate::run::{End, Stops, Watch, check_image, machine};
 use crate::settings::{ContainerUser, Limits};
 use crate::spec::{Machine, bind, isolated, objects_inside};
 use crate::{image, inside, labels, settings};
@@ -34,8 +34,14 @@ const SAID: &str = "said";
 /// How much of that is shown.
 const SAID_LIMIT: u64 = 16 * 1024;
 
-/// How long it may take. A hostile filter could make it last for ever.
+/// How long it may take. What an agent left could make it last for ever.
 const LIMIT: Duration = Duration::from_mins(5);
+
+/// The failure when it took longer.
+const TIME_LIMIT: &str = "harvest_time_limit";
+
+/// The exit code then: the caller can try again with a new repository of the agent.
+const TIMED_OUT: u8 = 8;
 
 /// What it may use.
 const LIMITS: Limits = Limits { memory: None, cpus: None, pids: 1024, free_disk: 0 };
@@ -118,10 +124,22 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
         labels: Some(labels),
         ..script_body(&arguments.image)
     };
-    let ended = run_to_end(&docker, &name, body).await;
+    let mut stops =
+        Stops::listen().map_err(|error| Failure::new("no_signals", format!("signals cannot be received: {error}")))?;
+    let asked = async {
+        stops.next().await;
+        Failure::new("harvest_stopped", "stopped before the work was brought out; it is still in the worktree")
+    };
+    let ended = run_to_end(&docker, &name, body, asked).await;
     say_what_it_said(&arguments.out);
     crate::housekeeping::clear(&docker, &machine, &folder).await;
-    ended
+    match ended {
+        Err(failure) if failure.code == TIME_LIMIT => {
+            crate::say(&failure.to_string());
+            Ok(TIMED_OUT)
+        }
+        ended => ended,
+    }
 }
 
 impl HarvestArguments {
@@ -198,22 +216,34 @@ fn say_what_it_said(out: &Path) {
     }
 }
 
-pub(crate) async fn run_to_end(docker: &Docker, name: &str, body: ContainerCreateBody) -> Result<u8, Failure> {
-    let options = CreateContainerOptionsBuilder::new().name(name).build();
+/// Runs a container to its end, to the time limit, or until something else asks for its end. It is gone afterwards.
+pub(crate) async fn run_to_end(
+    docker: &Docker,
+    name: &str,
+    body: ContainerCreateBody,
+    asked: impl Future<Output = Failure>,
+) -> Result<u8, Failure> {
     let failed =
         |error: &bollard::errors::Error| refused("container_failed", &format!("the container `{name}` could not be run"), error);
-    docker.create_container(Some(options), body).await.map_err(|error| failed(&error))?;
-    let started = docker.start_container(name, None::<StartContainerOptions>).await;
-    let ended = match started {
-        Err(error) => Err(failed(&error)),
-        Ok(()) => tokio::time::timeout(LIMIT, end_of(docker, name)).await.map_err(|_| {
-            Failure::new("harvest_time_limit", format!("the container `{name}` took more than {} minutes", LIMIT.as_secs() / 60))
+    let run = async {
+        let options = CreateContainerOptionsBuilder::new().name(name).build();
+        docker.create_container(Some(options), body).await.map_err(|error| failed(&error))?;
+        docker.start_container(name, None::<StartContainerOptions>).await.map_err(|error| failed(&error))?;
+        tokio::time::timeout(LIMIT, end_of(docker, name)).await.map_err(|_| {
+            Failure::new(TIME_LIMIT, format!("the container `{name}` took more than {} minutes", LIMIT.as_secs() / 60))
                 .hint("an agent may have planted something that never ends; the work is still in the worktree")
-        }),
+        })
+    };
+    let ended = tokio::select! {
+        ended = run => ended,
+        why = asked => Err(why),
     };
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    if let Err(error) = docker.remove_container(name, Some(options)).await {
-        crate::say(&format!("the container `{name}` could not be removed: {error}; `codex-docker reap` tries again"));
+    match docker.remove_container(name, Some(options)).await {
+        Err(error) if status_of(&error) != Some(404) => {
+            crate::say(&format!("the container `{name}` could not be removed: {error}; `codex-docker reap` tries again"));
+        }
+        Ok(()) | Err(_) => {}
     }
     ended
 }
@@ -226,5 +256,30 @@ async fn end_of(docker: &Docker, name: &str) -> u8 {
             Some(End::Gone) => return model::WORKER_CUT_OFF,
             None => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::untrusted;
+
+    use super::*;
+
+    #[test]
+    fn the_script_has_the_limits_of_the_host() {
+        for (name, value) in [
+            ("opened_limit=${HARVEST_OPENED_LIMIT:-", untrusted::OPENED_LIMIT_BYTES),
+            ("file_limit=${HARVEST_FILE_LIMIT:-", untrusted::FILE_LIMIT_BYTES),
+            ("commit_limit=${HARVEST_COMMIT_LIMIT:-", untrusted::COMMIT_LIMIT_BYTES),
+            ("lfs_file_limit=${HARVEST_LFS_FILE_LIMIT:-", untrusted::LFS_FILE_LIMIT_BYTES),
+            ("lfs_limit=${HARVEST_LFS_LIMIT:-", untrusted::LFS_LIMIT_BYTES),
+            ("new_files_limit=${HARVEST_NEW_FILES_LIMIT:-", untrusted::NEW_FILES_LIMIT),
+        ] {
+            assert!(HARVEST_SCRIPT.contains(&format!("\n{name}{value}}}\n")), "{name}{value}}}");
+        }
+        assert!(HARVEST_SCRIPT.contains(&format!("\nopened='{}'\n", untrusted::OPENED_BY_NAME.join(" "))));
+        assert!(HARVEST_SCRIPT.contains(&format!("\nopened_inside='{}'\n", untrusted::OPENED_IN_REPOSITORIES.join(" "))));
+        assert!(HARVEST_SCRIPT.contains(&format!("\nleft_out_limit={}\n", untrusted::LEFT_OUT_LIMIT)));
+        assert!(HARVEST_SCRIPT.contains(&format!("\nindex_limit={}\n", untrusted::INDEX_LIMIT_BYTES)));
     }
 }

@@ -49,14 +49,14 @@ pub(super) enum Reason {
 }
 
 /// The signals that mean stop.
-pub(super) struct Stops {
+pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
     hang_up: Signal,
 }
 
 impl Stops {
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
@@ -65,7 +65,7 @@ impl Stops {
     }
 
     /// The number of the next signal. Cancel-safe.
-    pub(super) async fn next(&mut self) -> u8 {
+    pub(crate) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 2,
             _ = self.terminate.recv() => 15,

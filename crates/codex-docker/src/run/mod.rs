@@ -27,6 +27,7 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, InspectContainerOptions, StartContainerOptions,
 };
 
+pub(crate) use self::hold::Stops;
 use self::prepare::Prepared;
 pub(crate) use self::prepare::{check_image, machine};
 pub(crate) use self::watch::{End, Watch};

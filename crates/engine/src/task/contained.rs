@@ -79,7 +79,12 @@ impl NotHarvested {
     fn of_run(&self) -> RunError {
         let error = RunError::new("commit_failed", self.to_string());
         match self {
-            Self::Harvest(_) => error.hint("`codex-orchestrator doctor` says whether containers can be made"),
+            Self::Harvest(HarvestError::TooMuch(_)) => {
+                error.hint("ask the agent to delete these files or to add them to `.gitignore`; its next run is committed then")
+            }
+            Self::Harvest(HarvestError::Unusable(_) | HarvestError::Program(_)) => {
+                error.hint("`codex-orchestrator doctor` says whether containers can be made")
+            }
             Self::Import(_) | Self::Twin(_) | Self::Files(_) => error,
         }
     }
@@ -141,11 +146,16 @@ impl Inner {
                 tracing::warn!(image, %error, "an image was built and could not be recorded; `gc` will not remove it");
             }
         }
-        self.prepare_twin(task, worktree).await
+        self.prepare_twin(task, worktree, cancel).await
     }
 
     /// Makes the agent's own repository, and the folders of the task's containers.
-    pub(super) async fn prepare_twin(&self, task: &TaskRecord, worktree: &Worktree) -> Result<(), RunError> {
+    pub(super) async fn prepare_twin(
+        &self,
+        task: &TaskRecord,
+        worktree: &Worktree,
+        cancel: &CancellationToken,
+    ) -> Result<(), RunError> {
         let failed = |error: &dyn std::fmt::Display| {
             RunError::new("worktree_failed", format!("the agent's own repository could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
@@ -162,7 +172,7 @@ impl Inner {
         let id = task.task_id;
         blocking(move || home.make_container_folders(id)).await.map_err(|error| failed(&error))?;
         if !is_new && self.is_behind(task).await.map_err(|error| failed(&error))? {
-            self.sync_twin(task, worktree).await;
+            self.sync_twin(task, worktree, cancel).await;
         }
         Ok(())
     }
@@ -197,9 +207,9 @@ impl Inner {
     }
 
     /// Lets the agent's branch follow. Without it, what was done elsewhere is to the agent as if it had not been committed yet.
-    async fn sync_twin(&self, task: &TaskRecord, worktree: &Worktree) {
+    async fn sync_twin(&self, task: &TaskRecord, worktree: &Worktree, cancel: &CancellationToken) {
         let Some(since) = task.head_before(task.last_run().number) else { return };
-        if let Err(error) = self.bring_out(task, worktree, HarvestMode::Sync, since, String::new()).await {
+        if let Err(error) = self.bring_out(task, worktree, HarvestMode::Sync, since, String::new(), cancel).await {
             tracing::warn!(task = %task.task_id, %error, "the agent's branch could not be brought up to the task's");
         }
     }
@@ -230,6 +240,7 @@ impl Inner {
         mirror: &Mirror,
         task: &TaskRecord,
         message: CommitMessage<'_>,
+        cancel: &CancellationToken,
     ) -> Result<Snapshot, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
         let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
@@ -237,7 +248,7 @@ impl Inner {
             return self.commit_without_harvest(mirror, task, message, &problem).await;
         }
         let since = task.head_before(task.last_run().number).ok_or_else(|| failed(&"the task has no base"))?;
-        let why = match self.harvested(task, &worktree, HarvestMode::Work, since, &message).await {
+        let why = match self.harvested(task, &worktree, HarvestMode::Work, since, &message, cancel).await {
             Err(error) if error.is_refusal() => error.to_string(),
             harvested => return harvested.map_err(|error| error.of_run()),
         };
@@ -245,7 +256,7 @@ impl Inner {
         let aside = worktree.put_twin_aside(&twin).await.map_err(|error| failed(&error))?;
         self.ensure_twin(task, &worktree).await.map_err(|error| failed(&error))?;
         let mut snapshot = self
-            .harvested(task, &worktree, HarvestMode::Content, since, &message)
+            .harvested(task, &worktree, HarvestMode::Content, since, &message, cancel)
             .await
             .map_err(|error| error.of_run().hint("the agent can be asked to take out what is refused"))?;
         let aside = aside.map_or_else(String::new, |aside| format!("; its repository is kept as `{}`", aside.display()));
@@ -260,8 +271,9 @@ impl Inner {
         mode: HarvestMode,
         since: &ObjectId,
         message: &CommitMessage<'_>,
+        cancel: &CancellationToken,
     ) -> Result<Snapshot, NotHarvested> {
-        let out = self.bring_out(task, worktree, mode, since, message.text()).await?;
+        let out = self.bring_out(task, worktree, mode, since, message.text(), cancel).await?;
         crash::point(CrashPoint::Harvested);
         let request = ImportRequest {
             out: &out,
@@ -281,11 +293,12 @@ impl Inner {
         mode: HarvestMode,
         since: &ObjectId,
         message: String,
+        cancel: &CancellationToken,
     ) -> Result<PathBuf, NotHarvested> {
-        match self.bring_out_once(task, worktree, mode, since, message.clone()).await {
+        match self.bring_out_once(task, worktree, mode, since, message.clone(), cancel).await {
             Err(NotHarvested::Harvest(error)) if error.was_killed() => {
                 tracing::warn!(task = %task.task_id, %error, "a harvest was killed and is done again");
-                self.bring_out_once(task, worktree, mode, since, message).await
+                self.bring_out_once(task, worktree, mode, since, message, cancel).await
             }
             done => done,
         }
@@ -298,6 +311,7 @@ impl Inner {
         mode: HarvestMode,
         since: &ObjectId,
         message: String,
+        cancel: &CancellationToken,
     ) -> Result<PathBuf, NotHarvested> {
         // Where the one before was put aside, and the making of this one was cut off.
         self.ensure_twin(task, worktree).await?;
@@ -327,7 +341,7 @@ impl Inner {
             submodules: worktree.submodules()?,
             labels: task_labels(self.home.layout.home(), task.task_id).to_vec(),
         };
-        self.housekeeping(task.env_id).harvest(&harvest).await?;
+        self.housekeeping(task.env_id).harvest(&harvest, cancel.clone()).await?;
         Ok(out)
     }
 

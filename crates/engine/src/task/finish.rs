@@ -13,8 +13,10 @@ use model::diff::DiffStats;
 use model::ids::Attempt;
 use model::run::{RunEnd, RunError, RunOutcome, RunRecord};
 use model::task::{TaskEvent, TaskRecord};
+use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
+use super::commit::Committed;
 use super::contained::{refusals, was_contained};
 use super::follow::event_of;
 use super::session::NEW_THREAD;
@@ -22,7 +24,7 @@ use crate::crash::{self, CrashPoint};
 use crate::durable;
 use crate::engine::Inner;
 use crate::exec::Redactor;
-use crate::git::{CommitMessage, RunTrailers, Snapshot};
+use crate::git::Snapshot;
 use crate::journal::Tail;
 use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};
 use crate::metrics::COUNTED;
@@ -41,8 +43,11 @@ impl Inner {
     pub(super) async fn finish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         let number = slot.record().last_run().number;
         let files = RunFiles::new(&self.home.layout.logs(slot.id), number);
-        match self.finished(slot, attempt, &files).await {
-            Ok(end) => {
+        let cancel = slot.begin_work(attempt, &self.cancel);
+        match self.finished(slot, attempt, &files, &cancel).await {
+            // The server stops, and the next one finishes the run.
+            Ok(None) => {}
+            Ok(Some(end)) => {
                 let log_bytes = fs_err::metadata(files.journal()).map_or(0, |found| found.len());
                 COUNTED.run(&end, log_bytes);
                 self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
@@ -52,7 +57,14 @@ impl Inner {
         }
     }
 
-    async fn finished(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt, files: &RunFiles) -> std::io::Result<RunEnd> {
+    /// How the run ended; none if the server stops before its work is committed.
+    async fn finished(
+        self: &Arc<Self>,
+        slot: &Arc<TaskSlot>,
+        attempt: Attempt,
+        files: &RunFiles,
+        cancel: &CancellationToken,
+    ) -> std::io::Result<Option<RunEnd>> {
         let exit = self.end_of(files, attempt).await?;
         crash::point(CrashPoint::RunEnded);
         let (summary, news) = summarize(files, attempt).await?;
@@ -74,10 +86,15 @@ impl Inner {
         let outcome = if is_torn { without_power(outcome) } else { outcome };
         let login = self.take_login_back(&task).await;
         let refused = if contained { refusals(files, &redactor).await? } else { vec![] };
-        let checked = if is_torn { self.check_cut_off(&task).await } else { vec![] };
+        let checked = if is_torn { cancel.run_until_cancelled(self.check_cut_off(&task)).await } else { None };
+        let checked = checked.unwrap_or_default();
         let of_worker = self.notes_on_worker(files, contained, &redactor).await?;
-        let snapshot = self.snapshot(&task, run, last_message.as_deref(), contained).await;
+        let commit = self.commit_in_time(&task, last_message.as_deref(), contained, cancel).await;
+        if matches!(commit, Committed::ServerStops) {
+            return Ok(None);
+        }
         crash::point(CrashPoint::Committed);
+        let session = self.secure_session(slot, run.thread_id.or(task.thread_id)).await;
         self.put_on_disk(slot, &task, files).await?;
         let before = task.usage_before(run.number).copied();
         let report = summary.usage();
@@ -90,18 +107,19 @@ impl Inner {
             usage: report.map(|report| report.of_run(&before.unwrap_or_default())),
             usage_total: report.map(|report| report.total_after(&before.unwrap_or_default())).or(before),
             last_message,
-            notes: [self.notes_on_worktree(&task), new_thread(run), of_worker, login, refused, checked].concat(),
+            notes: [self.notes_on_worktree(&task), new_thread(run), of_worker, login, refused, checked, session].concat(),
             changes: None,
         };
-        match snapshot {
-            Ok(snapshot) => committed(&task, &mut end, &snapshot),
-            Err(error) => uncommitted(&mut end, error),
+        match commit {
+            Committed::Done(Ok(snapshot)) => committed(&task, &mut end, &snapshot),
+            Committed::Done(Err(error)) => uncommitted(&mut end, error),
+            Committed::Stopped | Committed::ServerStops => stopped_uncommitted(&mut end),
         }
         if end.outcome == RunOutcome::Completed && end.commit.is_none() {
             end.notes.extend(self.note_on_sandbox(slot).await);
         }
-        end.changes = self.size_of_changes(&task, &end).await;
-        Ok(end)
+        end.changes = cancel.run_until_cancelled(self.size_of_changes(&task, &end)).await.flatten();
+        Ok(Some(end))
     }
 
     /// Puts everything on the disk that the record of the run's end will refer to: its log, its session, its commit and its ref.
@@ -156,30 +174,6 @@ impl Inner {
                 Ok(None)
             }
         }
-    }
-
-    async fn snapshot(
-        &self,
-        task: &TaskRecord,
-        run: &RunRecord,
-        last_message: Option<&str>,
-        contained: bool,
-    ) -> Result<Snapshot, RunError> {
-        let mirror = self.mirror_of(task.env_id)?;
-        let thread = run.thread_id.or(task.thread_id).map(|thread| thread.to_string());
-        let message = CommitMessage {
-            subject: &run.prompt.first_line(72),
-            body: last_message.unwrap_or_default(),
-            trailers: RunTrailers {
-                task_id: &task.task_id.to_string(),
-                run: &run.number.0.to_string(),
-                thread_id: thread.as_deref(),
-            },
-        };
-        if contained {
-            return self.harvest_run(&mirror, task, message).await;
-        }
-        self.commit_run(&mirror, task, message).await
     }
 }
 
@@ -274,6 +268,15 @@ fn uncommitted(end: &mut RunEnd, error: RunError) {
             message: note,
             hints: [error.hints, vec!["the changes are in the task's worktree; the next run commits them".to_owned()]].concat(),
         });
+    }
+}
+
+/// Somebody who stops a run does not wait for its commit.
+fn stopped_uncommitted(end: &mut RunEnd) {
+    let note = "stopped before the work was committed: the changes are in the task's worktree, and the next run commits them";
+    end.notes.push(note.to_owned());
+    if end.outcome == RunOutcome::Completed {
+        end.outcome = RunOutcome::Stopped;
     }
 }
 

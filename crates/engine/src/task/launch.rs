@@ -82,9 +82,9 @@ impl Inner {
         })
     }
 
-    /// Asks whoever holds the attempt to end it: the preparation, the keeper, or both in turn.
+    /// Asks whoever holds the attempt to end it: its preparation, its keeper, or the commit of its work.
     pub(super) async fn stop_run(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
-        slot.cancel_preparation(attempt);
+        slot.cancel_work(attempt);
         let number = slot.record().last_run().number;
         let files = RunFiles::new(&self.home.layout.logs(slot.id), number);
         if let Err(error) = keeper::request_stop(&files, attempt).await {

@@ -11,6 +11,7 @@
 
 mod activity;
 mod answer;
+mod commit;
 mod contained;
 mod create;
 mod finish;

@@ -31,7 +31,7 @@ enum Prepared {
 
 impl Inner {
     pub(super) async fn prepare(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
-        let cancel = slot.begin_preparation(attempt, &self.cancel);
+        let cancel = slot.begin_work(attempt, &self.cancel);
         let prepared = self.prepared(slot, &cancel).await;
         slot.set_progress(None);
         if self.cancel.is_cancelled() {
@@ -84,7 +84,7 @@ impl Inner {
         })?;
         if let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_containers()) {
             match worker.script() {
-                Some(script) => self.prepare_script(script, &task, &worktree).await?,
+                Some(script) => self.prepare_script(script, &task, &worktree, cancel).await?,
                 None => self.prepare_container(&task, &worktree, cancel).await?,
             }
         }

@@ -9,6 +9,7 @@ use model::codex::{LineContent, printable_line};
 use model::problem::Problem;
 use model::run::RunError;
 use model::task::TaskRecord;
+use tokio_util::sync::CancellationToken;
 
 use super::TaskSlot;
 use crate::engine::{Inner, blocking};
@@ -33,13 +34,19 @@ const READ_ONLY: &str = "Codex ran in a read-only sandbox, so the agent could no
 
 impl Inner {
     /// Makes what a container of the script needs: the agent's own repository, and the files that are mounted over others.
-    pub(super) async fn prepare_script(&self, script: &Script, task: &TaskRecord, worktree: &Worktree) -> Result<(), RunError> {
+    pub(super) async fn prepare_script(
+        &self,
+        script: &Script,
+        task: &TaskRecord,
+        worktree: &Worktree,
+        cancel: &CancellationToken,
+    ) -> Result<(), RunError> {
         let environment = self.environments.get(task.env_id).map(|environment| environment.record());
         let refused = environment.as_deref().and_then(open_network_only).or_else(|| cannot_mount(self.home.layout.home()));
         if let Some(problem) = refused {
             return Err(problem.into());
         }
-        self.prepare_twin(task, worktree).await?;
+        self.prepare_twin(task, worktree, cancel).await?;
         let folders = ContainerFolders::new(&self.home.layout, task.task_id, Path::new(""));
         let (script, base) = (script.clone(), self.config.codex_config.clone());
         blocking(move || script.prepare(&folders, base.as_deref())).await.map_err(|error| {

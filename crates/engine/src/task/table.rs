@@ -32,7 +32,8 @@ pub(crate) struct TaskSlot {
     pub(super) checking: tokio::sync::Mutex<()>,
     /// One step of its publication at a time.
     pub(super) publishing: tokio::sync::Mutex<()>,
-    preparation: Mutex<Option<(Attempt, CancellationToken)>>,
+    /// Ends what this process does for an attempt while no keeper holds it: its preparation, or its commit.
+    work: Mutex<Option<(Attempt, CancellationToken)>>,
     /// Changes with every new record; `true` once the task is gone.
     gone: watch::Sender<bool>,
 }
@@ -65,7 +66,7 @@ impl TaskSlot {
             asked: OnceLock::new(),
             checking: tokio::sync::Mutex::default(),
             publishing: tokio::sync::Mutex::default(),
-            preparation: Mutex::default(),
+            work: Mutex::default(),
             gone: watch::Sender::new(false),
         })
     }
@@ -137,15 +138,15 @@ impl TaskSlot {
         self.asked.get().copied()
     }
 
-    /// The token that ends the preparation of this attempt.
-    pub(super) fn begin_preparation(&self, attempt: Attempt, parent: &CancellationToken) -> CancellationToken {
+    /// The token that ends what this process does for this attempt from now on.
+    pub(super) fn begin_work(&self, attempt: Attempt, parent: &CancellationToken) -> CancellationToken {
         let token = parent.child_token();
-        *locked(&self.preparation) = Some((attempt, token.clone()));
+        *locked(&self.work) = Some((attempt, token.clone()));
         token
     }
 
-    pub(super) fn cancel_preparation(&self, attempt: Attempt) {
-        if let Some((current, token)) = locked(&self.preparation).as_ref()
+    pub(super) fn cancel_work(&self, attempt: Attempt) {
+        if let Some((current, token)) = locked(&self.work).as_ref()
             && *current == attempt
         {
             token.cancel();

@@ -22,8 +22,11 @@ use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdou
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);
 
 /// The exit codes of a harvest that finds something wrong with what the agent left: with its repository, its worktree, or its
-/// objects.
-const UNUSABLE: std::ops::RangeInclusive<i32> = 4..=6;
+/// objects; or that takes too long for it.
+const UNUSABLE: [i32; 4] = [4, 5, 6, 8];
+
+/// The exit code of a harvest that finds more in the worktree than one commit takes.
+const TOO_MUCH: i32 = 7;
 
 /// A build fetches packages over networks that may be slow.
 const BUILD_LIMIT: Duration = Duration::from_mins(30);
@@ -90,6 +93,9 @@ pub(crate) enum HarvestError {
     /// The agent left its repository or its files in a state that nothing can be read from.
     #[error("{0}")]
     Unusable(String),
+    /// There is more in the worktree than one commit takes.
+    #[error("{0}")]
+    TooMuch(String),
     /// It could not be tried, or did not come to its end.
     #[error(transparent)]
     Program(#[from] RunProgramError),
@@ -104,7 +110,7 @@ impl HarvestError {
         use std::os::unix::process::ExitStatusExt as _;
         match self {
             Self::Program(RunProgramError::Failed { status, .. }) => status.signal().is_some() || status.code() == Some(KILLED),
-            Self::Program(_) | Self::Unusable(_) => false,
+            Self::Program(_) | Self::Unusable(_) | Self::TooMuch(_) => false,
         }
     }
 }
@@ -131,7 +137,7 @@ impl Housekeeping {
     }
 
     /// Writes what the agent did into the folder for it.
-    pub(crate) async fn harvest(&self, harvest: &Harvest<'_>) -> Result<(), HarvestError> {
+    pub(crate) async fn harvest(&self, harvest: &Harvest<'_>, cancel: CancellationToken) -> Result<(), HarvestError> {
         let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let command = self.command().args(["harvest", "--mode", harvest.mode.as_str(), "--worktree"]).arg(harvest.worktree);
         let command = command.arg("--git-dir").arg(&harvest.folders.twin).arg("--out").arg(harvest.out);
@@ -141,12 +147,15 @@ impl Housekeeping {
         let command = command.args(harvest.image.iter().flat_map(|image| ["--image", image]));
         let command = command.args(harvest.submodules.iter().flat_map(|path| ["--submodule", path]));
         let command = command.args(harvest.labels.iter().flat_map(|label| ["--label", label]));
-        match command.deadline(HARVEST_LIMIT).run_ok().await {
+        match command.deadline(HARVEST_LIMIT).cancel(cancel).run_ok().await {
             Ok(_) => Ok(()),
             Err(RunProgramError::Failed { status, stderr_tail, .. })
                 if status.code().is_some_and(|code| UNUSABLE.contains(&code)) =>
             {
                 Err(HarvestError::Unusable(stderr_tail.trim_end().to_owned()))
+            }
+            Err(RunProgramError::Failed { status, stderr_tail, .. }) if status.code() == Some(TOO_MUCH) => {
+                Err(HarvestError::TooMuch(stderr_tail.trim_end().to_owned()))
             }
             Err(error) => Err(error.into()),
         }
@@ -260,7 +269,7 @@ mod tests {
             submodules: vec!["libs/x".to_owned()],
             labels: vec!["home=/h".to_owned(), "task=x".to_owned()],
         };
-        housekeeping(folder.path(), "").harvest(&harvest).await.expect("it works");
+        housekeeping(folder.path(), "").harvest(&harvest, CancellationToken::new()).await.expect("it works");
         let (uid, gid) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let expected = format!(
             "codex-docker harvest --mode content --worktree /w --git-dir /h/tasks/{ID}/agent.git --out /o --sessions /h/tasks/{ID}/sessions --message /msg \
@@ -290,12 +299,15 @@ mod tests {
             submodules: vec![],
             labels: vec![],
         };
-        for code in [4, 5, 6] {
+        for code in [4, 5, 6, 8] {
             let script = format!("echo 'harvest: it is a file' >&2; exit {code}");
-            let unusable = housekeeping(folder.path(), &script).harvest(&harvest).await;
+            let unusable = housekeeping(folder.path(), &script).harvest(&harvest, CancellationToken::new()).await;
             assert!(matches!(&unusable, Err(HarvestError::Unusable(why)) if why.contains("it is a file")), "{unusable:?}");
         }
-        let away = housekeeping(folder.path(), "exit 125").harvest(&harvest).await;
+        let harvested =
+            housekeeping(folder.path(), "echo '9 new files' >&2; exit 7").harvest(&harvest, CancellationToken::new()).await;
+        assert!(matches!(&harvested, Err(HarvestError::TooMuch(why)) if why == "9 new files"), "{harvested:?}");
+        let away = housekeeping(folder.path(), "exit 125").harvest(&harvest, CancellationToken::new()).await;
         assert!(matches!(away, Err(HarvestError::Program(_))), "{away:?}");
     }
 
