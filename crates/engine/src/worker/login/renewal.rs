@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::engine::blocking;
 use crate::exec::{CommandSpec, Stdin, Stdout, Tool};
 use crate::store::{CodexHome, LoginCopy, private_folder};
-use crate::worker::{Worker, WorkerKind, engine_environment};
+use crate::worker::{Worker, WorkerKind, engine_environment, home_label};
 
 /// How long Codex may take to renew the tokens, the start of a container included.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -79,8 +79,8 @@ impl Worker {
                 .envs(config.image.as_ref().map(|image| ("IMAGE_NAME", image)))
                 .env("CODEX_DOCKER_USER", "caller")
                 .env("CODEX_PASSTHROUGH_ENV", ENDPOINT)
-                .env("CODEX_DOCKER_STATE", folder.join("container")),
-            WorkerKind::Host | WorkerKind::Custom => command,
+                .env("CODEX_DOCKER_LABELS", home_label(&config.home)),
+            WorkerKind::Host | WorkerKind::Script | WorkerKind::Custom => command,
         };
         let stdin = Stdin::File(File::from(OwnedFd::from(reader)));
         let done = command.stdin(stdin).stdout(Stdout::Lines(Box::new(on_line))).deadline(PATIENCE).run_ok().await;
