@@ -52,7 +52,8 @@ pub(crate) async fn after_run(docker: &Docker, settings: &Settings, machine: &Ma
     match &settings.codex_home {
         Some(CodexHome::Shared { folder, .. }) => folders.push(folder),
         Some(CodexHome::Private { sessions, auth, .. }) => {
-            folders.extend([Some(sessions), auth.as_ref()].into_iter().flatten().map(PathBuf::as_path))
+            folders.push(sessions);
+            folders.extend(auth.as_deref());
         }
         Some(CodexHome::Missing { .. }) | None => {}
     }
