@@ -3,9 +3,11 @@
 //! Rules about a source file are in `source.rs`, rules about who may depend on whom in `walls.rs`. It reads and never mends.
 
 mod pin;
+mod proof;
 mod source;
 mod walls;
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,10 +43,12 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     let Some(pinned) = pin::version(&model) else { return Err(TidyError::NoPin) };
     let mut complaints = Vec::new();
     let mut lengths = Vec::new();
+    let mut functions = HashSet::new();
     for file in &files {
         let text = read(file)?;
         let name = file.strip_prefix(root).unwrap_or(file).display().to_string();
         lengths.push(text.lines().count());
+        functions.extend(proof::functions(&text));
         let pins = if name == pin::PLACE { vec![] } else { pin::complaints(&text, pinned) };
         complaints.extend(source::complaints(&text).into_iter().chain(pins).map(|complaint| format!("{name}{complaint}")));
     }
@@ -52,6 +56,8 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
         let pins = pin::complaints(&read(&root.join(name))?, pinned);
         complaints.extend(pins.into_iter().map(|complaint| format!("{name}{complaint}")));
     }
+    let proofs = proof::complaints(&read(&root.join(proof::DOCUMENT))?, &functions);
+    complaints.extend(proofs.into_iter().map(|complaint| format!("{}{complaint}", proof::DOCUMENT)));
     complaints.extend(walls::complaints(root)?);
     complaints.extend(changelog_complaints(root));
     if !complaints.is_empty() {
