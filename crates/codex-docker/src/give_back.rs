@@ -133,7 +133,9 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
         ..script_body(gift.image)
     };
     let ended = run_to_end(docker, &name, body, std::future::pending()).await;
-    housekeeping::remove_files(&run);
+    if housekeeping::is_gone(docker, &run).await {
+        housekeeping::remove_files(&run);
+    }
     match ended? {
         0 => Ok(()),
         code => Err(Failure::new("give_back", format!("the container for it ended with exit code {code}"))),

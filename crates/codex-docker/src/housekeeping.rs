@@ -284,7 +284,11 @@ async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
 }
 
 /// Removes a run's files, including those that the container's root made. What cannot be removed is reported and does not matter now.
+/// While its container exists, or nobody knows, the marker must stay: without it, `reap` would never find the container.
 pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder) {
+    if !is_gone(docker, folder).await {
+        return crate::say(&format!("`{}` stays until `codex-docker reap` has removed its container", folder.path().display()));
+    }
     match folder.remove() {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             if let Err(failure) = give_back::outputs(docker, machine, folder).await {
@@ -294,6 +298,19 @@ pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder
         }
         Err(error) => say_left(folder, &error),
         Ok(()) => {}
+    }
+}
+
+/// Whether the container engine says that a run's container does not exist.
+pub(crate) async fn is_gone(docker: &Docker, folder: &RunFolder) -> bool {
+    let Ok(Some(marker)) = Marker::read(folder.path()) else { return true };
+    match inspect(docker, &marker.container).await {
+        // Another container of this name is somebody else's.
+        Ok(found) => found.is_none_or(|found| folder_of(&found).is_none_or(|of_it| of_it != folder.path())),
+        Err(failure) => {
+            tracing::debug!(%failure, "it is not known whether a container is gone");
+            false
+        }
     }
 }
 
