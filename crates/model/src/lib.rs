@@ -30,6 +30,7 @@ pub mod submodule;
 pub mod task;
 pub mod tries;
 pub mod untrusted;
+pub mod visible;
 
 /// The pinned version of the Codex CLI. This is the only place that names it: `demo` installs it, images contain it, `doctor`
 /// recommends it, and the tests run it.

@@ -1,7 +1,7 @@
 //! Patches as git 2.47 printed them, taken apart.
 //! No files but the fixtures beside it, and no clock.
 
-use model::diff::{Diff, DiffLineKind, FileDiff, FileStatus};
+use model::diff::{Diff, DiffLineKind, FileDiff, FileStatus, LineLimits, Omitted};
 
 /// A file in one line: status, paths, modes, counts.
 fn told(file: &FileDiff) -> String {
@@ -379,4 +379,33 @@ fn a_diff_survives_the_way_over_json() {
     assert_eq!(json["stats"], serde_json::json!({"files": 1, "additions": 1, "deletions": 0}));
     assert_eq!(serde_json::from_value::<Diff>(json).expect("and back"), diff);
     assert_eq!(diff.files[0].status, FileStatus::Added);
+}
+
+#[test]
+fn lines_beyond_the_limits_are_counted_and_checked_but_not_kept() {
+    let file = |name: &str, last: &str| {
+        format!(
+            "diff --git a/{name} b/{name}\n--- a/{name}\n+++ b/{name}\n@@ -0,0 +1,4 @@\n+1\n+2\n+3\n+{last}\n@@ -9,1 +12,1 @@\n-x\n+y\n"
+        )
+    };
+    let patch = [file("a", "4"), file("b", "\u{1b}]"), file("c", "4")].concat();
+    let diff = Diff::parse_within(patch.as_bytes(), LineLimits { per_file: 3, total: 4 });
+    let kept: Vec<_> = diff.files.iter().map(lines).collect();
+    assert_eq!(kept, [vec!["@@ -0,0 +1,4 @@", "+1", "+2", "+3"], vec!["@@ -0,0 +1,4 @@", "+1"], vec![]]);
+    for file in &diff.files {
+        assert_eq!((file.additions, file.deletions, file.omitted), (5, 1, Some(Omitted::TooManyLines)));
+    }
+    assert_eq!(diff.files.iter().map(|file| file.has_hidden_characters).collect::<Vec<_>>(), [false, true, false]);
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_kept_in_names_and_lines() {
+    let patch = b"diff --git \"a/\\376\" \"b/\\376\"\n--- \"a/\\376\"\n+++ \"b/\\376\"\n@@ -1 +1 @@\n-a\xff\n+a\xfe\n";
+    let diff = Diff::parse(patch);
+    assert_eq!(diff.files[0].path_bytes(), b"\xfe");
+    let shown: Vec<_> = diff.files[0].hunks[0].lines.iter().map(|line| line.visible(99).text().to_owned()).collect();
+    assert_eq!(shown, ["a<0xFF>", "a<0xFE>"]);
+    assert!(diff.files[0].has_hidden_characters);
+    let json = serde_json::to_string(&diff).expect("it is plain data");
+    assert_eq!(serde_json::from_str::<Diff>(&json).expect("it is JSON"), diff);
 }

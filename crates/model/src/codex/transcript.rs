@@ -10,6 +10,7 @@ use super::item::{ChangeKind, CollabToolCall, CommandExecution, FileChange, Item
 use super::printable::{printable, printable_line};
 use super::shell::unwrap_shell;
 use super::usage::{UsageReport, UsageScope};
+use crate::visible::Visible;
 
 /// The most lines of output that are shown, from the end.
 const OUTPUT_LINES: usize = 20;
@@ -181,7 +182,7 @@ fn files(change: &FileChange) -> TranscriptEntry {
             ChangeKind::Update => "M",
             ChangeKind::Other(_) => "?",
         };
-        format!("{sign} {}", printable_line(&change.path, LINE_LIMIT))
+        format!("{sign} {}", Visible::short_name(&change.path, LINE_LIMIT).plain())
     });
     entry(EntryKind::Files, &title, &lines.collect::<Vec<_>>().join("\n"))
 }

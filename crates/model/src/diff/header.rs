@@ -3,17 +3,18 @@
 //! Lines come in any order and any number; the specific ones (`rename from`, `---`) win over the `diff --git` line, which
 //! cannot be taken apart when paths contain blanks.
 
+use super::parse::Lines;
 use super::path::{bare_path, git_line_paths, lossy, side_path};
-use super::{FileDiff, FileStatus, Hunk};
+use super::{FileDiff, FileStatus, Hunk, base64_of};
 
 /// What is known of a file so far.
 #[derive(Debug, Default)]
 pub(super) struct FileHeader {
-    git_line: Option<(String, String)>,
+    git_line: Option<(Vec<u8>, Vec<u8>)>,
     /// From `---`, `rename from` or `copy from`.
-    old_path: Option<String>,
+    old_path: Option<Vec<u8>>,
     /// From `+++`, `rename to` or `copy to`.
-    new_path: Option<String>,
+    new_path: Option<Vec<u8>>,
     old_mode: Option<String>,
     new_mode: Option<String>,
     change: Option<FileStatus>,
@@ -66,7 +67,7 @@ impl FileHeader {
     }
 
     /// The file, once its hunks are known.
-    pub(super) fn finish(self, hunks: Vec<Hunk>, additions: u64, deletions: u64) -> FileDiff {
+    pub(super) fn finish(self, hunks: Vec<Hunk>, lines: &Lines) -> FileDiff {
         let modes_differ = self.old_mode.is_some() && self.new_mode.is_some() && self.old_mode != self.new_mode;
         let status = self.change.unwrap_or(if modes_differ && hunks.is_empty() && !self.binary {
             FileStatus::ModeChanged
@@ -77,14 +78,20 @@ impl FileHeader {
         let old_path = self.old_path.or(git_old).filter(|_| status != FileStatus::Added);
         let new_path = self.new_path.or(git_new).filter(|_| status != FileStatus::Deleted);
         FileDiff {
-            old_path,
-            new_path,
+            old_path_base64: old_path.as_deref().and_then(base64_of),
+            new_path_base64: new_path.as_deref().and_then(base64_of),
+            old_path: old_path.as_deref().map(lossy),
+            new_path: new_path.as_deref().map(lossy),
             status,
             old_mode: self.old_mode,
             new_mode: self.new_mode,
             binary: self.binary,
-            additions,
-            deletions,
+            additions: lines.added,
+            deletions: lines.removed,
+            has_hidden_characters: lines.has_hidden,
+            omitted: lines.omitted(),
+            bytes: None,
+            on_disk: None,
             hunks,
         }
     }

@@ -2,8 +2,9 @@
 //!
 //! The counts decide what belongs to it, never what a line looks like: a file may contain a patch.
 
+use super::parse::Lines;
 use super::path::lossy;
-use super::{DiffLine, DiffLineKind, Hunk};
+use super::{DiffLine, DiffLineKind, Hunk, base64_of};
 
 /// A hunk that is being read.
 #[derive(Debug)]
@@ -26,11 +27,14 @@ impl OpenHunk {
         Some(Self { hunk, old_left: old_lines, new_left: new_lines })
     }
 
-    /// Takes a line when it belongs to the hunk, and says whether it does.
-    pub(super) fn take(&mut self, line: &[u8]) -> bool {
+    /// Accepts a line if it belongs to the hunk, and returns whether it does. All lines are counted; only as many are kept as
+    /// there is room for.
+    pub(super) fn take(&mut self, line: &[u8], lines: &mut Lines) -> bool {
         if line.first() == Some(&b'\\') {
             if let Some(last) = self.hunk.lines.last_mut() {
                 last.no_newline = true;
+                // Without a newline, a carriage return at the end is no part of a line end.
+                lines.has_hidden |= last.text.ends_with('\r');
             }
             return true;
         }
@@ -51,7 +55,9 @@ impl OpenHunk {
             return false;
         };
         (self.old_left, self.new_left) = (old_left, new_left);
-        self.hunk.lines.push(DiffLine { kind, text: lossy(text), no_newline: false });
+        if lines.count(kind, text) {
+            self.hunk.lines.push(DiffLine { kind, text: lossy(text), base64: base64_of(text), no_newline: false });
+        }
         true
     }
 
@@ -97,8 +103,9 @@ mod tests {
     #[test]
     fn only_as_many_lines_are_taken_as_were_announced() {
         let mut hunk = OpenHunk::begin(b"@@ -1,2 +1,2 @@").expect("a hunk");
-        let taken =
-            [" a", "-b", "+c", "\\ No newline at end of file", "+d", "-e", " f", "", "x"].map(|line| hunk.take(line.as_bytes()));
+        let mut lines = Lines::default();
+        let taken = [" a", "-b", "+c", "\\ No newline at end of file", "+d", "-e", " f", "", "x"]
+            .map(|line| hunk.take(line.as_bytes(), &mut lines));
         assert_eq!(taken, [true, true, true, true, false, false, false, false, false]);
         assert_eq!(hunk.finish().lines.iter().map(|line| line.no_newline).collect::<Vec<_>>(), [false, false, true]);
     }

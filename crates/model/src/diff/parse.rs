@@ -1,14 +1,74 @@
 //! The walk over the lines of a patch. One pass, each byte looked at a fixed number of times.
-//! Total: whatever the bytes are, something is made of them.
+//! Total: whatever the bytes are, something is made of them. Every line is counted and checked; only as many are kept as asked.
 
 use super::header::FileHeader;
 use super::hunk::OpenHunk;
-use super::{Diff, DiffLineKind, DiffStats, FileDiff, FileStatus, Hunk};
+use super::{Diff, DiffLineKind, DiffStats, FileDiff, FileStatus, Hunk, Omitted};
+use crate::visible::{Of, has_hidden};
+
+/// How many lines of a patch are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineLimits {
+    /// Of one file.
+    pub per_file: usize,
+    /// Of all files.
+    pub total: usize,
+}
+
+impl LineLimits {
+    /// All of them.
+    pub const NONE: Self = Self { per_file: usize::MAX, total: usize::MAX };
+}
+
+/// The lines of a file: how many there are, how many more may be kept, and what is in them.
+#[derive(Debug)]
+pub(super) struct Lines {
+    pub(super) added: u64,
+    pub(super) removed: u64,
+    pub(super) has_hidden: bool,
+    room: usize,
+    is_cut: bool,
+}
+
+impl Lines {
+    fn with_room(room: usize) -> Self {
+        Self { room, added: 0, removed: 0, has_hidden: false, is_cut: false }
+    }
+
+    /// Counts a line, and returns whether it may be kept.
+    pub(super) fn count(&mut self, kind: DiffLineKind, text: &[u8]) -> bool {
+        match kind {
+            DiffLineKind::Context => {}
+            DiffLineKind::Added => self.added += 1,
+            DiffLineKind::Removed => self.removed += 1,
+        }
+        self.has_hidden |= has_hidden(text, Of::Line);
+        self.is_cut |= self.room == 0;
+        let has_room = self.room > 0;
+        self.room = self.room.saturating_sub(1);
+        has_room
+    }
+
+    pub(super) fn omitted(&self) -> Option<Omitted> {
+        self.is_cut.then_some(Omitted::TooManyLines)
+    }
+}
+
+impl Default for Lines {
+    fn default() -> Self {
+        Self::with_room(usize::MAX)
+    }
+}
 
 impl Diff {
-    /// Takes a patch apart. What is no patch is skipped; a patch that is cut off gives what was there.
+    /// Parses all of a patch. Text that is not part of a patch is skipped; a truncated patch is parsed as far as it goes.
     pub fn parse(patch: &[u8]) -> Self {
-        let mut walk = Walk::default();
+        Self::parse_within(patch, LineLimits::NONE)
+    }
+
+    /// Parses a patch and keeps at most that many lines of it.
+    pub fn parse_within(patch: &[u8], limits: LineLimits) -> Self {
+        let mut walk = Walk::new(limits);
         let lines = patch.strip_suffix(b"\n").unwrap_or(patch);
         for line in lines.split(|byte| *byte == b'\n') {
             walk.take(line);
@@ -17,17 +77,25 @@ impl Diff {
     }
 }
 
-#[derive(Default)]
 struct Walk {
     diff: Diff,
     file: Option<FileHeader>,
     hunks: Vec<Hunk>,
     hunk: Option<OpenHunk>,
+    lines: Lines,
+    limits: LineLimits,
+    /// How many lines are kept so far.
+    kept: usize,
 }
 
 impl Walk {
+    fn new(limits: LineLimits) -> Self {
+        let lines = Lines::with_room(limits.per_file.min(limits.total));
+        Self { diff: Diff::default(), file: None, hunks: vec![], hunk: None, lines, limits, kept: 0 }
+    }
+
     fn take(&mut self, line: &[u8]) {
-        if self.hunk.as_mut().is_some_and(|hunk| hunk.take(line)) {
+        if self.hunk.as_mut().is_some_and(|hunk| hunk.take(line, &mut self.lines)) {
             return;
         }
         self.close_hunk();
@@ -37,24 +105,27 @@ impl Walk {
         } else if let Some(file) = &mut self.file {
             self.hunk = OpenHunk::begin(line);
             // Behind the first hunk there is no header any more, only what may follow a patch.
-            if self.hunk.is_none() && self.hunks.is_empty() {
+            if self.hunk.is_none() && self.hunks.is_empty() && !self.lines.is_cut {
                 file.take(line);
             }
         }
     }
 
     fn close_hunk(&mut self) {
-        self.hunks.extend(self.hunk.take().map(OpenHunk::finish));
+        let closed = self.hunk.take().map(OpenHunk::finish);
+        // A hunk of which no line was kept is no use.
+        self.hunks.extend(closed.filter(|hunk| !hunk.lines.is_empty() || !self.lines.is_cut));
     }
 
     fn close_file(&mut self) {
         let hunks = std::mem::take(&mut self.hunks);
         let Some(header) = self.file.take() else { return };
-        let count = |kind| hunks.iter().flat_map(|hunk| &hunk.lines).filter(|line| line.kind == kind).count() as u64;
-        let (additions, deletions) = (count(DiffLineKind::Added), count(DiffLineKind::Removed));
-        let file = header.finish(hunks, additions, deletions);
-        self.diff.stats.additions += additions;
-        self.diff.stats.deletions += deletions;
+        self.kept += hunks.iter().map(|hunk| hunk.lines.len()).sum::<usize>();
+        let room = self.limits.per_file.min(self.limits.total.saturating_sub(self.kept));
+        let lines = std::mem::replace(&mut self.lines, Lines::with_room(room));
+        let file = header.finish(hunks, &lines);
+        self.diff.stats.additions += file.additions;
+        self.diff.stats.deletions += file.deletions;
         match self.diff.files.last_mut().filter(|last| is_type_change(last, &file)) {
             Some(last) => merge_type_change(last, file),
             None => self.diff.files.push(file),
@@ -74,14 +145,18 @@ fn is_type_change(last: &FileDiff, file: &FileDiff) -> bool {
     last.status == FileStatus::Deleted
         && file.status == FileStatus::Added
         && last.old_path == file.new_path
+        && last.old_path_base64 == file.new_path_base64
         && last.old_mode != file.new_mode
 }
 
 fn merge_type_change(last: &mut FileDiff, file: FileDiff) {
     last.status = FileStatus::TypeChanged;
     last.new_path = file.new_path;
+    last.new_path_base64 = file.new_path_base64;
     last.new_mode = file.new_mode;
     last.binary |= file.binary;
+    last.has_hidden_characters |= file.has_hidden_characters;
+    last.omitted = last.omitted.or(file.omitted);
     last.additions += file.additions;
     last.deletions += file.deletions;
     last.hunks.extend(file.hunks);

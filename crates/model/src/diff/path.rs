@@ -1,9 +1,9 @@
 //! Paths as git writes them in a patch: with a prefix, and quoted like C strings when they are unusual.
 //!
-//! A path is bytes to git; here it becomes text, and bytes that are not UTF-8 are replaced.
+//! A path is bytes, as it is to git.
 
 /// The two paths of a `diff --git` line, as far as the line alone tells: it is ambiguous when paths contain blanks.
-pub(super) fn git_line_paths(rest: &[u8]) -> Option<(String, String)> {
+pub(super) fn git_line_paths(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if rest.starts_with(b"\"") {
         let (old, after) = unquote(rest)?;
         let after = after.strip_prefix(b" ")?;
@@ -27,7 +27,7 @@ pub(super) fn git_line_paths(rest: &[u8]) -> Option<(String, String)> {
 }
 
 /// The path of a `---` or `+++` line; `None` for `/dev/null`. Git ends a path that contains blanks with a tab.
-pub(super) fn side_path(rest: &[u8]) -> Option<String> {
+pub(super) fn side_path(rest: &[u8]) -> Option<Vec<u8>> {
     if rest == b"/dev/null" {
         return None;
     }
@@ -38,16 +38,12 @@ pub(super) fn side_path(rest: &[u8]) -> Option<String> {
 }
 
 /// The path of a `rename` or `copy` line, which has no prefix.
-pub(super) fn bare_path(rest: &[u8]) -> String {
-    match unquote(rest) {
-        Some((path, _)) => lossy(&path),
-        None => lossy(rest),
-    }
+pub(super) fn bare_path(rest: &[u8]) -> Vec<u8> {
+    unquote(rest).map_or_else(|| rest.to_vec(), |(path, _)| path)
 }
 
-fn without_prefix(path: &[u8]) -> String {
-    let bare = path.strip_prefix(b"a/").or_else(|| path.strip_prefix(b"b/")).unwrap_or(path);
-    lossy(bare)
+fn without_prefix(path: &[u8]) -> Vec<u8> {
+    path.strip_prefix(b"a/").or_else(|| path.strip_prefix(b"b/")).unwrap_or(path).to_vec()
 }
 
 pub(super) fn lossy(bytes: &[u8]) -> String {
@@ -100,10 +96,10 @@ mod tests {
 
     #[test]
     fn quoted_paths_are_bytes_again() {
-        assert_eq!(side_path(b"\"a/tab\\there\\303\\251\\\"q\\\"\\\\\"").as_deref(), Some("tab\thereé\"q\"\\"));
-        assert_eq!(side_path(b"\"b/\\377\"").as_deref(), Some("\u{fffd}"));
-        assert_eq!(bare_path(b"\"a/\\001\""), "a/\u{1}");
-        assert_eq!(bare_path(b"\"open"), "\"open");
+        assert_eq!(side_path(b"\"a/tab\\there\\303\\251\\\"q\\\"\\\\\"").as_deref(), Some("tab\thereé\"q\"\\".as_bytes()));
+        assert_eq!(side_path(b"\"b/\\377\"").as_deref(), Some(&b"\xff"[..]));
+        assert_eq!(bare_path(b"\"a/\\001\""), b"a/\x01");
+        assert_eq!(bare_path(b"\"open"), b"\"open");
     }
 
     #[test]
@@ -118,7 +114,7 @@ mod tests {
             ("a/plain \"b/\\t\"", "plain", "\t"),
             ("\"a/\\t\" b/plain", "\t", "plain"),
         ] {
-            assert_eq!(git_line_paths(line.as_bytes()), Some((old.to_owned(), new.to_owned())), "{line}");
+            assert_eq!(git_line_paths(line.as_bytes()), Some((old.as_bytes().to_vec(), new.as_bytes().to_vec())), "{line}");
         }
         assert_eq!(git_line_paths(b"nonsense"), None);
         assert_eq!(git_line_paths(b""), None);
@@ -126,7 +122,7 @@ mod tests {
 
     #[test]
     fn the_tab_behind_a_path_with_blanks_is_not_part_of_it() {
-        assert_eq!(side_path(b"a/one two\t").as_deref(), Some("one two"));
+        assert_eq!(side_path(b"a/one two\t").as_deref(), Some(&b"one two"[..]));
         assert_eq!(side_path(b"/dev/null"), None);
     }
 }
