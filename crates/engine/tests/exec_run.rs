@@ -226,3 +226,13 @@ async fn a_program_may_make_a_session_of_its_own() {
     let numbers: Vec<&str> = text.split_whitespace().collect();
     assert_eq!(numbers[0], numbers[1], "{text}");
 }
+
+#[tokio::test]
+async fn a_program_and_what_it_starts_get_no_more_memory_than_they_may() {
+    // `tail` keeps a line whole.
+    let hungry = |script: &str| shell(script).memory(64 << 20);
+    let small = "head -c 1000000 /dev/zero | tail -n 1 | wc -c";
+    assert_eq!(said(hungry(small)).await.trim(), "1000000");
+    let large = hungry("head -c 500000000 /dev/zero | tail -n 1 >/dev/null").run().await.expect("it ends");
+    assert!(!large.status.success() && large.stderr_tail.contains("memory"), "{large:?}");
+}

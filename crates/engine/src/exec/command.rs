@@ -83,6 +83,7 @@ pub struct CommandSpec<'a> {
     pub(super) stderr: Stderr<'a>,
     pub(super) group: Group,
     pub(super) deadline: Option<Duration>,
+    pub(super) memory: Option<u64>,
     pub(super) cancel: CancellationToken,
     pub(super) redactor: Redactor,
 }
@@ -102,6 +103,7 @@ impl<'a> CommandSpec<'a> {
             stderr: Stderr::default(),
             group: Group::default(),
             deadline: None,
+            memory: None,
             cancel: CancellationToken::new(),
             redactor: Redactor::default(),
         }
@@ -160,6 +162,12 @@ impl<'a> CommandSpec<'a> {
     /// How long it may take. Then it is ended.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
+        self
+    }
+
+    /// How many bytes of memory the program, and each program that it starts, may use.
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
         self
     }
 

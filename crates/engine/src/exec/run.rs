@@ -161,6 +161,9 @@ impl CommandSpec<'_> {
         let pid = child.id().ok_or_else(|| lost(io::ErrorKind::NotFound.into()))?;
         let group = GroupGuard { leader: (self.group == Group::Own).then_some(pid) };
         let watch = || {
+            if let Some(bytes) = self.memory {
+                process::limit_memory(pid, bytes)?;
+            }
             let identity = ProcessIdentity::of(pid)?.ok_or(io::ErrorKind::NotFound)?;
             // The child is not reaped before somebody waits for it, so its number cannot be another process's.
             let pidfd = process::open_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;

@@ -4,12 +4,14 @@
 //! Invariant: a signal reaches the process that was meant, or none; a number that was given to another process is not it.
 
 mod identity;
+mod limit;
 mod open;
 mod stat;
 mod tree;
 
 pub use identity::{ProcessIdentity, SignalOutcome, signal_group};
 pub(super) use identity::{open_pidfd, watch_pidfd};
+pub(super) use limit::limit_memory;
 pub use open::is_open;
 pub use rustix::process::Signal;
 pub(crate) use stat::{boot_id, pretend_boot, pretended_boot};
