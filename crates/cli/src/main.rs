@@ -7,6 +7,7 @@
 mod args;
 mod client;
 mod commands;
+mod diff_lines;
 mod follow;
 mod hidden;
 mod ids;

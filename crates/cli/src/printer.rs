@@ -1,15 +1,20 @@
 //! What people see: aligned tables, short summaries, colours only on a terminal and never against `NO_COLOR`.
 //!
-//! Invariant: no text of somebody else (an agent, a remote, a file) reaches a terminal with its control characters. JSON is the
-//! API's, unchanged, and what goes into a pipe is byte for byte.
+//! Invariant: no text of somebody else (an agent, a remote, a file) reaches a terminal with its control characters. JSON has the
+//! API's values, with escapes for such characters, and a patch in a pipe is byte for byte.
 
+use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 
 use model::codex::{EntryKind, TranscriptEntry, printable};
+use model::diff::Diff;
 use model::problem::Problem;
+use model::visible::is_invisible;
 use owo_colors::OwoColorize as _;
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr as _;
+
+use crate::diff_lines::{self, Colours};
 
 /// Between the columns of a table.
 const GAP: usize = 2;
@@ -40,8 +45,21 @@ pub(crate) fn bytes(bytes: &[u8]) {
 
 /// Prints the API's JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Problem> {
-    line(serde_json::to_string_pretty(value).map_err(Problem::internal)?);
+    line(harmless(&serde_json::to_string_pretty(value).map_err(Problem::internal)?));
     Ok(())
+}
+
+/// JSON with escapes for characters that JSON itself allows and a terminal may obey. They can only be in strings.
+fn harmless(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter == '\n' || !is_invisible(letter) {
+            shown.push(letter);
+        } else {
+            let _ = letter.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(shown, "\\u{unit:04x}"));
+        }
+    }
+    shown
 }
 
 /// Prints an error and what to do next.
@@ -57,32 +75,15 @@ pub(crate) fn hint(text: &str) {
     remark(format!("{}  {}", "hint:".cyan().bold(), printable(text)));
 }
 
-/// Prints a patch: readable on a terminal, and for `git apply` in a pipe.
-pub(crate) fn patch(patch: &[u8]) {
-    if std::io::stdout().is_terminal() {
-        patch_for_people(patch).iter().for_each(line);
-    } else {
-        bytes(patch);
-    }
+/// Whether stdout is a terminal, where text has to be made harmless, or something that gets bytes as they are.
+pub(crate) fn is_for_people() -> bool {
+    std::io::stdout().is_terminal()
 }
 
-fn patch_for_people(patch: &[u8]) -> Vec<String> {
-    // A carriage return within a line would begin another one, which the patch does not have.
-    let text = String::from_utf8_lossy(patch).replace("\r\n", "\n").replace('\r', "␍");
-    text.lines().map(|line| coloured(&printable(line))).collect()
-}
-
-fn coloured(line: &str) -> String {
-    const HEADINGS: [&str; 4] = ["diff --git ", "index ", "--- ", "+++ "];
-    if HEADINGS.iter().any(|heading| line.starts_with(heading)) {
-        return line.bold().to_string();
-    }
-    match line.as_bytes().first() {
-        Some(b'+') => line.green().to_string(),
-        Some(b'-') => line.red().to_string(),
-        Some(b'@') => line.cyan().to_string(),
-        _ => line.to_owned(),
-    }
+/// Prints a diff for people.
+pub(crate) fn diff(diff: &Diff) {
+    let has_colours = anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never;
+    diff_lines::lines(diff, if has_colours { Colours::Shown } else { Colours::None }).for_each(line);
 }
 
 /// A piece of a table: what is measured, and what is shown.
@@ -184,20 +185,12 @@ mod tests {
     }
 
     #[test]
-    fn a_patch_cannot_drive_the_terminal() {
-        let lines = patch_for_people(b"+\x1b]0;owned\x07evil\n-\x1b[2Jgone\n @\xff\n+a\r-forged\r\n");
-        assert_eq!(plain(&lines), ["+evil", "-gone", " @\u{fffd}", "+a␍-forged"]);
-        assert!(!lines.join("").contains('\u{7}'));
-    }
-
-    #[test]
-    fn what_was_added_and_removed_is_told_apart() {
-        for (line, colour) in
-            [("+new", "\u{1b}[32m"), ("-old", "\u{1b}[31m"), ("@@ -1 +1 @@", "\u{1b}[36m"), ("+++ b/x", "\u{1b}[1m")]
-        {
-            assert!(coloured(line).starts_with(colour), "{line}");
-        }
-        assert_eq!(coloured(" same"), " same");
+    fn json_drives_no_terminal_and_keeps_its_meaning() {
+        let value = "a\u{1b}]\u{9b}2J\u{7f}\u{202e}\u{e0041}é\n";
+        let shown = harmless(&serde_json::to_string_pretty(&[value]).expect("it is text"));
+        assert!(!shown.chars().any(|letter| letter != '\n' && model::visible::is_invisible(letter)), "{shown:?}");
+        assert!(shown.contains("\\u009b2J\\u007f\\u202e\\udb40\\udc41é"), "{shown}");
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).expect("it is JSON"), [value]);
     }
 
     #[test]

@@ -1,17 +1,18 @@
-//! `task diff`: what a task or one of its runs changed, as a patch, as figures, or as the API's JSON.
-//! In a pipe a patch is byte for byte what `git apply` takes.
+//! `task diff`: what a task or one of its runs changed, as a diff, as figures, or as the API's JSON.
+//! In a pipe the diff is a patch, byte for byte as `git apply` accepts it. On a terminal it is made for reading.
 
 use std::process::ExitCode;
 
-use model::codex::printable_line;
 use model::diff::{Diff, DiffStats, FileDiff, FileStatus};
 use model::problem::Problem;
+use model::visible::Visible;
 
 use crate::client::{Client, lost};
+use crate::diff_lines::notes;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
-/// The longest path that is shown, in characters.
+/// The longest path that is shown, in bytes.
 const PATH: usize = 100;
 
 /// How a difference is printed.
@@ -33,14 +34,22 @@ pub(super) async fn run(client: &Client, task: &str, part: &str, form: Form) -> 
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a task's patch. `run` is empty or a further parameter of the query.
+/// Prints a task's diff. `run` is empty or a further parameter of the query.
 pub(super) async fn patch(client: &Client, id: &str, run: &str) -> Result<(), Problem> {
+    if printer::is_for_people() {
+        let diff: Diff = client.get(&format!("/api/v1/tasks/{id}/diff?format=json{run}")).await?;
+        if diff.files.is_empty() {
+            printer::remark("no changes");
+        }
+        printer::diff(&diff);
+        return Ok(());
+    }
     let answer = client.stream(&format!("/api/v1/tasks/{id}/diff?format=patch{run}")).await?;
     let patch = answer.bytes().await.map_err(|error| lost(&error))?;
     if patch.is_empty() {
         printer::remark("no changes");
     }
-    printer::patch(&patch);
+    printer::bytes(&patch);
     Ok(())
 }
 
@@ -50,16 +59,26 @@ fn figures(diff: &Diff) {
     }
     printer::table(&["file", "what", "added", "removed"], &diff.files.iter().map(row).collect::<Vec<_>>());
     printer::line(sum(&diff.stats));
+    for file in &diff.files {
+        for note in notes(file) {
+            printer::remark(format!("{}: {note}", name(Some(file.path_bytes()))));
+        }
+    }
 }
 
 fn row(file: &FileDiff) -> Vec<Cell> {
-    let lines = |number: u64, sign: char| if file.binary { "-".to_owned() } else { format!("{sign}{number}") };
+    let has_lines = !file.binary && (file.omitted.is_none() || file.additions + file.deletions > 0);
+    let lines = |number: u64, sign: char| if has_lines { format!("{sign}{number}") } else { "-".to_owned() };
     vec![
-        Cell::plain(printable_line(file.path(), PATH)),
+        Cell::plain(name(Some(file.path_bytes()))),
         Cell::plain(word(file)),
         Cell::plain(lines(file.additions, '+')),
         Cell::plain(lines(file.deletions, '-')),
     ]
+}
+
+fn name(path: Option<Vec<u8>>) -> String {
+    Visible::short_name(path.unwrap_or_default(), PATH).plain()
 }
 
 fn word(file: &FileDiff) -> String {
@@ -67,8 +86,8 @@ fn word(file: &FileDiff) -> String {
         FileStatus::Added => "added".to_owned(),
         FileStatus::Deleted => "deleted".to_owned(),
         FileStatus::Modified => "modified".to_owned(),
-        FileStatus::Renamed => format!("renamed from {}", printable_line(file.old_path.as_deref().unwrap_or_default(), PATH)),
-        FileStatus::Copied => format!("copied from {}", printable_line(file.old_path.as_deref().unwrap_or_default(), PATH)),
+        FileStatus::Renamed => format!("renamed from {}", name(file.old_path_bytes())),
+        FileStatus::Copied => format!("copied from {}", name(file.old_path_bytes())),
         FileStatus::ModeChanged => "mode changed".to_owned(),
         FileStatus::TypeChanged => "type changed".to_owned(),
     }

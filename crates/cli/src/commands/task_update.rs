@@ -7,6 +7,7 @@ use model::api::{ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
 use model::codex::printable_line;
 use model::merge::FileConflict;
 use model::problem::Problem;
+use model::visible::Visible;
 use reqwest::Method;
 
 use crate::client::Client;
@@ -74,7 +75,11 @@ pub(super) async fn conflicts(client: &Client, task: &str, fetch: bool, json: bo
 
 fn rows(with: &str, conflicts: &[FileConflict]) -> Vec<Vec<Cell>> {
     let row = |conflict: &FileConflict| {
-        vec![Cell::plain(with), Cell::plain(conflict.kind.as_str()), Cell::plain(printable_line(&conflict.path, PATH))]
+        vec![
+            Cell::plain(with),
+            Cell::plain(conflict.kind.as_str()),
+            Cell::plain(Visible::short_name(&conflict.path, PATH).plain()),
+        ]
     };
     conflicts.iter().map(row).collect()
 }

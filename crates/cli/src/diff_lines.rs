@@ -1,0 +1,202 @@
+//! A diff as lines for a terminal: complete, with a mark for every character that a reader could not see.
+//!
+//! Marks are in reverse video. Without colours a mark is only its letters, and letters in a file that look like a mark are
+//! escaped, so the two still differ. Nothing in here prints.
+
+use model::diff::{Diff, DiffLine, DiffLineKind, FileDiff, FileStatus};
+use model::visible::{Mark, Of, Visible, has_hidden};
+use owo_colors::OwoColorize as _;
+
+/// Whether the terminal shows colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Colours {
+    Shown,
+    None,
+}
+
+/// How a line looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Look {
+    Heading,
+    Added,
+    Removed,
+    Place,
+    Plain,
+    Note,
+}
+
+/// The lines of a diff.
+pub(crate) fn lines(diff: &Diff, colours: Colours) -> impl Iterator<Item = String> {
+    diff.files.iter().flat_map(move |file| {
+        let heads = head(file).into_iter().map(move |(look, before, text)| styled(look, before, &text, colours));
+        let hunks = file.hunks.iter().flat_map(move |hunk| {
+            let numbers = format!("@@ -{},{} +{},{} @@ ", hunk.old_start, hunk.old_lines, hunk.new_start, hunk.new_lines);
+            let place = styled(Look::Place, &numbers, &Visible::new(hunk.heading.as_bytes(), Of::LastLine, usize::MAX), colours);
+            std::iter::once(place).chain(hunk.lines.iter().flat_map(move |line| of_line(line, colours)))
+        });
+        heads.chain(hunks)
+    })
+}
+
+fn of_line(line: &DiffLine, colours: Colours) -> Vec<String> {
+    let (look, sign) = match line.kind {
+        DiffLineKind::Context => (Look::Plain, " "),
+        DiffLineKind::Added => (Look::Added, "+"),
+        DiffLineKind::Removed => (Look::Removed, "-"),
+    };
+    let mut lines = vec![styled(look, sign, &line.visible(usize::MAX), colours)];
+    if line.no_newline {
+        lines.push("\\ No newline at end of file".to_owned());
+    }
+    lines
+}
+
+/// What stands before the lines of a file.
+fn head(file: &FileDiff) -> Vec<(Look, &'static str, Visible)> {
+    let path = Visible::name(file.path_bytes());
+    let old = file.old_path_bytes().map_or_else(|| path.clone(), Visible::name);
+    let text = |text: &str| Visible::name(text);
+    let mut head = vec![(Look::Heading, "file ", path)];
+    let moved = match file.status {
+        FileStatus::Renamed => Some("renamed from "),
+        FileStatus::Copied => Some("copied from "),
+        FileStatus::Added | FileStatus::Deleted | FileStatus::Modified | FileStatus::ModeChanged | FileStatus::TypeChanged => {
+            None
+        }
+    };
+    head.extend(moved.map(|words| (Look::Heading, words, old)));
+    match (&file.old_mode, &file.new_mode) {
+        (Some(old), Some(new)) if old != new => head.push((Look::Heading, "mode ", text(&format!("{old} → {new}")))),
+        (None, Some(new)) if file.status == FileStatus::Added => head.push((Look::Heading, "new, mode ", text(new))),
+        (Some(old), None) if file.status == FileStatus::Deleted => head.push((Look::Heading, "deleted, mode ", text(old))),
+        _ => {}
+    }
+    head.extend(notes(file).iter().map(|note| (Look::Note, "! ", text(note))));
+    head
+}
+
+/// What a reviewer has to know about a file besides its lines.
+pub(crate) fn notes(file: &FileDiff) -> Vec<String> {
+    let mut notes = vec![];
+    let mut note = |note: &str| notes.push(note.to_owned());
+    if [Some(file.path_bytes()), file.old_path_bytes()].into_iter().flatten().any(|path| has_hidden(&path, Of::Name)) {
+        note("the name contains control or invisible characters");
+    }
+    if file.has_hidden_characters {
+        note("contains control or invisible characters");
+    }
+    if let Some(why) = &file.on_disk {
+        note(&format!("the file on disk differs from this text: {why}"));
+    }
+    if let Some(omitted) = file.omitted {
+        note(&omitted.reason(file.bytes));
+    }
+    if file.binary && file.hunks.is_empty() {
+        let size = file.bytes.map(|bytes| format!(", {}", model::size::bytes(bytes))).unwrap_or_default();
+        note(&format!("binary file{size}: its content is not shown as text"));
+    }
+    notes
+}
+
+fn styled(look: Look, before: &str, text: &Visible, colours: Colours) -> String {
+    if colours == Colours::None {
+        return format!("{before}{}", text.plain());
+    }
+    let colour = |piece: &str| match look {
+        Look::Heading => piece.bold().to_string(),
+        Look::Added => piece.green().to_string(),
+        Look::Removed => piece.red().to_string(),
+        Look::Place => piece.cyan().to_string(),
+        Look::Note => piece.yellow().to_string(),
+        Look::Plain => piece.to_owned(),
+    };
+    let mut line = colour(before);
+    for (piece, mark) in text.pieces() {
+        match mark {
+            None => line.push_str(&colour(piece)),
+            Some(Mark::Hidden) => line.push_str(&piece.reversed().to_string()),
+            Some(Mark::LineEnd | Mark::Cut) => line.push_str(&piece.dimmed().to_string()),
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(patch: &[u8], colours: Colours) -> Vec<String> {
+        lines(&Diff::parse(patch), colours).collect()
+    }
+
+    /// The patch of a file with these lines.
+    fn added(lines: &[&[u8]]) -> Vec<u8> {
+        let head = format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -0,0 +1,{} @@\n", lines.len());
+        let lines = lines.iter().map(|line| [b"+", *line, b"\n"].concat());
+        [head.into_bytes()].into_iter().chain(lines).collect::<Vec<_>>().concat()
+    }
+
+    #[test]
+    fn a_patch_cannot_drive_the_terminal_or_hide_a_line() {
+        let patch = added(&[
+            b"\x1b]0;owned\x07evil",
+            b"\x1b[2Jgone",
+            b"\xff",
+            b"a\r-forged\r",
+            "\u{9d}x\u{9c}\u{202e}y\u{200b}".as_bytes(),
+            "␛<U+202E>".as_bytes(),
+        ]);
+        let plain = shown(&patch, Colours::None);
+        assert_eq!(
+            plain,
+            [
+                "file f",
+                "! contains control or invisible characters",
+                "@@ -0,0 +1,6 @@ ",
+                "+␛]0;owned␇evil",
+                "+␛[2Jgone",
+                "+<0xFF>",
+                "+a␍-forged␍",
+                "+<U+009D>x<U+009C><U+202E>y<U+200B>",
+                "+<U+241B><U+003C>U+202E>",
+            ]
+        );
+        let styled = shown(&patch, Colours::Shown);
+        assert!(styled[3].contains("\u{1b}[7m␛\u{1b}[0m"), "{:?}", styled[3]);
+        assert!(!styled[8].contains("\u{1b}[7m") && styled[8].contains('␛'), "letters are no mark: {:?}", styled[8]);
+        let codes = |line: &str| line.split('\u{1b}').skip(1).all(|code| code.starts_with('[') && code.contains('m'));
+        assert!(styled.iter().all(|line| codes(line)), "{styled:?}");
+        assert!(!styled.concat().chars().any(|letter| letter != '\u{1b}' && model::visible::is_invisible(letter)));
+    }
+
+    #[test]
+    fn additions_removals_and_places_are_told_apart() {
+        let lines = shown(b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@ f\n same\n-old\n+new\n", Colours::Shown);
+        for (line, colour) in [(0, "\u{1b}[1m"), (1, "\u{1b}[36m"), (3, "\u{1b}[31m"), (4, "\u{1b}[32m")] {
+            assert!(lines[line].starts_with(colour), "{lines:?}");
+        }
+        assert_eq!(lines[2], " same");
+    }
+
+    #[test]
+    fn what_is_not_a_line_is_said_before_the_lines() {
+        let mut diff = Diff::parse(
+            b"diff --git a/old b/n\x07w\nold mode 100644\nnew mode 100755\nrename from old\nrename to \"n\\aw\"\nBinary files a/old and b/new differ\n",
+        );
+        diff.files[0].bytes = Some(3 << 40);
+        diff.files[0].on_disk = Some("encoding UTF-7".to_owned());
+        diff.files[0].omitted = Some(model::diff::Omitted::TooLarge);
+        assert_eq!(
+            lines(&diff, Colours::None).collect::<Vec<_>>(),
+            [
+                "file n␇w",
+                "renamed from old",
+                "mode 100644 → 100755",
+                "! the name contains control or invisible characters",
+                "! the file on disk differs from this text: encoding UTF-7",
+                "! 3.0 TiB: too large to show",
+                "! binary file, 3.0 TiB: its content is not shown as text",
+            ]
+        );
+    }
+}
