@@ -3,6 +3,7 @@
 
 mod burst;
 mod circumstances;
+mod hidden;
 mod hostile;
 mod images;
 mod list;

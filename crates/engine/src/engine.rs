@@ -27,10 +27,10 @@ use model::task::{NewRun, TaskRequest};
 
 use crate::config::Config;
 use crate::environment::EnvironmentSlot;
-use crate::git::Whitespace;
+use crate::git::Reading;
 pub(crate) use crate::inner::{Inner, blocking};
 use crate::sessions::{Browser, SessionView};
-use crate::task::{Changes, PictureSide, Reach, ReviewState, TaskSlot};
+use crate::task::{Changes, PictureSide, Reach, Review, ReviewPart, ReviewState, TaskSlot};
 use crate::times::LineTimes;
 pub use surroundings::RunDefaults;
 
@@ -362,14 +362,18 @@ impl Engine {
     }
 
     /// What the task, or a part of its work, changed.
-    pub async fn diff(&self, id: &str, changes: Changes, whitespace: Whitespace) -> Result<Diff, Problem> {
-        let patch = self.inner.patch(self.task_slot(id)?.as_ref(), changes, whitespace).await?;
-        Ok(blocking(move || Diff::parse(&patch)).await)
+    pub async fn diff(&self, id: &str, changes: Changes) -> Result<Diff, Problem> {
+        self.inner.diff(self.task_slot(id)?.as_ref(), changes).await
     }
 
-    /// The same as a patch that `git apply` takes.
+    /// A page of what the task, or a part of its work, changed.
+    pub async fn review(&self, id: &str, changes: Changes, part: &ReviewPart, reading: Reading) -> Result<Review, Problem> {
+        self.inner.review(self.task_slot(id)?.as_ref(), changes, part, reading).await
+    }
+
+    /// All changes as a patch that `git apply` accepts.
     pub async fn patch(&self, id: &str, changes: Changes) -> Result<Vec<u8>, Problem> {
-        self.inner.patch(self.task_slot(id)?.as_ref(), changes, Whitespace::Counts).await
+        self.inner.patch(self.task_slot(id)?.as_ref(), changes).await
     }
 
     /// How far the task's changes were looked at.

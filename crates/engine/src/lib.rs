@@ -37,5 +37,5 @@ pub use crash::CrashPoint;
 pub use engine::{Engine, LogFile, LogWindow, RunDefaults, RunLine, StartError};
 pub use notify::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
 pub use sessions::SessionView;
-pub use task::{Changes, PictureSide, ReviewState};
+pub use task::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub use times::{LineTime, LineTimes};

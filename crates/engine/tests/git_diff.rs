@@ -6,7 +6,7 @@ mod git_support;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use engine::git::{DiffError, Git, Mirror, Standing, Whitespace};
+use engine::git::{DiffError, Git, Mirror, Standing};
 use git_support::{Bench, base, committed, write};
 use model::ids::ObjectId;
 
@@ -48,38 +48,26 @@ fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
 async fn a_patch_leads_from_one_commit_to_the_other_byte_for_byte() {
     let bench = Bench::new().await;
     let (from, to) = changed(&bench).await;
-    let patch = bench.mirror.patch(&from, &to, Whitespace::Counts, 1 << 20).await.expect("it can be compared");
+    let patch = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
     let tree = bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{to}^{{tree}}")]);
     assert_eq!(applied(&bench, &from, &patch), tree);
     let text = String::from_utf8_lossy(&patch);
     assert!(text.contains("rename from old.txt") && text.contains("GIT binary patch"), "{text}");
-    assert!(bench.mirror.patch(&to, &to, Whitespace::Counts, 1 << 20).await.expect("it can be compared").is_empty());
-}
-
-#[tokio::test]
-async fn changes_of_blanks_alone_can_be_left_out() {
-    let bench = Bench::new().await;
-    let worktree = bench.worktree("one").await;
-    let base = worktree.base().clone();
-    write(&worktree, "README.md", "  hello\n");
-    let head = committed(&worktree, "1").await;
-    let counted = bench.mirror.patch(&base, &head, Whitespace::Counts, 1 << 20).await.expect("it can be compared");
-    let ignored = bench.mirror.patch(&base, &head, Whitespace::Ignored, 1 << 20).await.expect("it can be compared");
-    assert!(!counted.is_empty() && !String::from_utf8_lossy(&ignored).contains("@@"), "{ignored:?}");
+    assert!(bench.mirror.patch(&to, &to, 1 << 20).await.expect("it can be compared").is_empty());
 }
 
 #[tokio::test]
 async fn the_users_taste_in_diffs_does_not_change_a_patch() {
     let mut bench = Bench::new().await;
     let (from, to) = changed(&bench).await;
-    let plain = bench.mirror.patch(&from, &to, Whitespace::Counts, 1 << 20).await.expect("it can be compared");
+    let plain = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
     let config = bench.path("gitconfig");
     let taste = "[diff]\n\tnoprefix = true\n\tmnemonicPrefix = true\n\tcontext = 0\n\texternal = false\n\trenames = false\n\
                  \tsubmodule = log\n[color]\n\tui = always\n[core]\n\tquotePath = false\n\tpager = false\n";
     std::fs::write(&config, taste).expect("a file");
     let git = Git::discover(base(bench.folder.path()).with("GIT_CONFIG_GLOBAL", &config), None).await.expect("a git");
     bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("it is a mirror");
-    let same = bench.mirror.patch(&from, &to, Whitespace::Counts, 1 << 20).await.expect("it can be compared");
+    let same = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
     assert_eq!(String::from_utf8_lossy(&same), String::from_utf8_lossy(&plain));
 }
 
@@ -89,7 +77,7 @@ async fn a_patch_that_is_too_large_is_an_error_that_says_so() {
     let worktree = bench.worktree("one").await;
     write(&worktree, "large.txt", &"line\n".repeat(100_000));
     let to = committed(&worktree, "1").await;
-    let error = bench.mirror.patch(worktree.base(), &to, Whitespace::Counts, 10_000).await.expect_err("it is larger");
+    let error = bench.mirror.patch(worktree.base(), &to, 10_000).await.expect_err("it is larger");
     assert!(matches!(error, DiffError::TooLarge { max: 10_000 }), "{error}");
 }
 
@@ -113,7 +101,7 @@ async fn a_commit_that_is_not_there_is_an_error() {
     let bench = Bench::new().await;
     let main = bench.mirror.resolve_ref("main").await.expect("git answers").expect("there is a main");
     let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
-    assert!(matches!(bench.mirror.patch(&main, &nowhere, Whitespace::Counts, 1000).await, Err(DiffError::Program(_))));
+    assert!(matches!(bench.mirror.patch(&main, &nowhere, 1000).await, Err(DiffError::Program(_))));
     assert!(bench.mirror.stat(&main, &nowhere).await.is_err());
 }
 
@@ -121,17 +109,20 @@ async fn a_commit_that_is_not_there_is_an_error() {
 async fn contents_are_found_by_their_files_and_read_up_to_a_limit() {
     let bench = Bench::new().await;
     let (from, to) = changed(&bench).await;
-    let contents = bench.mirror.changed_contents(&from, &to).await.expect("it can be compared");
-    let of = |path: &str| contents.iter().find(|found| found.path == path).unwrap_or_else(|| panic!("{path} is missing"));
-    assert_eq!((of("link").old.clone(), of("link").new.clone()), (None, None), "a link is no file");
+    let listing = bench.mirror.changed_files(&from, &to).await.expect("it can be compared");
+    let of = |path: &str| {
+        listing.files.iter().find(|file| file.path == path.as_bytes()).unwrap_or_else(|| panic!("{path} is missing"))
+    };
+    assert!(!of("link").new.as_ref().expect("it is new").is_file(), "a link is no file");
     assert!(of("gone.txt").new.is_none() && of("renamed \u{e4}.txt").old == of("renamed \u{e4}.txt").new);
     assert!(of("tab\tquote\".txt").old.is_none());
     let binary = of("binary.bin").new.clone().expect("it is new");
+    assert_eq!(binary.bytes, Some(6));
     let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
-    let sizes = bench.mirror.content_sizes(&[nowhere.clone(), binary.clone()]).await.expect("they are known");
+    let sizes = bench.mirror.content_sizes(&[nowhere.clone(), binary.id.clone()]).await.expect("they are known");
     assert_eq!(sizes, [None, Some(6)]);
-    assert_eq!(bench.mirror.content(&binary, 6).await.expect("it is there"), [0, 1, 2, 255, 0, 10]);
-    assert!(matches!(bench.mirror.content(&binary, 5).await, Err(DiffError::TooLarge { max: 5 })));
+    assert_eq!(bench.mirror.content(&binary.id, 6).await.expect("it is there"), [0, 1, 2, 255, 0, 10]);
+    assert!(matches!(bench.mirror.content(&binary.id, 5).await, Err(DiffError::TooLarge { max: 5 })));
     assert!(bench.mirror.content(&to, 1000).await.is_err(), "a commit is no file");
     assert!(bench.mirror.content(&nowhere, 1000).await.is_err());
 }

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use engine::git::{Git, Mirror, Whitespace, Worktree};
+use engine::git::{Git, Mirror, Worktree};
 use git_support::{Bench, base, branch, committed, snapshot, write};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
@@ -62,7 +62,7 @@ async fn everything(bench: &Bench, task: &str) -> Worktree {
     bench.fetch().await;
     let again = bench.worktree(task).await;
     assert_eq!(snapshot(&again, "1").await, before);
-    bench.mirror.patch(worktree.base(), &before.head, Whitespace::Counts, 1 << 20).await.expect("it can be compared");
+    bench.mirror.patch(worktree.base(), &before.head, 1 << 20).await.expect("it can be compared");
     worktree
 }
 

@@ -1,24 +1,50 @@
-//! Differences between two commits of a mirror.
+//! Diffs between two commits of a mirror: complete patches, and how much changed.
 //!
-//! Never against a worktree: what is compared is in the mirror, where no agent writes. A patch is what `git apply` takes, byte
-//! for byte, with binary files and changed submodule commits. Invariant: size is bounded, and too much is an error that says so.
+//! Never against a worktree: what is compared is in the mirror, where no agent writes. A patch is what `git apply` accepts, byte
+//! for byte, with binary files and changed submodule commits. Diffs that people read are in `compare`. Invariant: sizes are checked
+//! before content is read, and too much is an error that says so.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
+
+use model::diff::Omitted;
 use model::ids::ObjectId;
+use model::visible::plain_name;
 
+use super::budget::{FILE_BYTES, PAGE, PAGE_MEMORY, PATCH_FILE_BYTES, PATCH_MEMORY, QUICK};
+use super::changed::ChangedFile;
 use super::mirror::Mirror;
-use super::program::{LONG, Place, answer};
+use super::program::{Place, answer};
 use super::snapshot::is_ancestor;
-use crate::exec::{CommandSpec, RunProgramError, Stdin, Stdout};
+use crate::exec::{CommandSpec, RunProgramError, Stdout};
+
+/// The tree without files, which every repository has.
+const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+const EMPTY_TREE_SHA256: &str = "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321";
 
 /// Commits could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum DiffError {
-    /// The patch is larger than the caller takes.
-    #[error("the difference is larger than {max} bytes")]
+    /// The patch, or a content, is larger than the caller accepts.
+    #[error("the diff is larger than {}", model::size::bytes(*max as u64))]
     TooLarge {
-        /// How much is taken.
+        /// How much is accepted.
         max: usize,
     },
+    /// A file is too large for a patch.
+    #[error("`{path}` is too large for a patch ({})", model::size::bytes(*bytes))]
+    FileTooLarge {
+        /// The file, as it is shown.
+        path: String,
+        /// Its size.
+        bytes: u64,
+    },
+    /// Git took too long.
+    #[error("the diff takes too long")]
+    TooSlow,
+    /// Git needed too much memory.
+    #[error("the diff takes too much memory")]
+    TooMuchMemory,
     /// Git could not compare them.
     #[error(transparent)]
     Program(RunProgramError),
@@ -28,9 +54,16 @@ impl From<RunProgramError> for DiffError {
     fn from(error: RunProgramError) -> Self {
         match error {
             RunProgramError::OutputTooLarge { max, .. } => Self::TooLarge { max },
+            RunProgramError::TimedOut { .. } => Self::TooSlow,
+            RunProgramError::Failed { stderr_tail, .. } if is_out_of_memory(&stderr_tail) => Self::TooMuchMemory,
             other => Self::Program(other),
         }
     }
+}
+
+/// Git's words when it gets no more memory.
+fn is_out_of_memory(said: &str) -> bool {
+    ["ut of memory", "annot allocate memory"].iter().any(|words| said.contains(words))
 }
 
 /// How much a file changed.
@@ -90,37 +123,6 @@ pub enum Whitespace {
     Ignored,
 }
 
-/// A file's contents on both sides of a difference, by the ids of their objects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChangedContent {
-    /// Where it is, or was if it is gone; bytes that are not UTF-8 are replaced.
-    pub path: String,
-    /// What it held; none where it is new, or was no file.
-    pub old: Option<ObjectId>,
-    /// What it holds; none where it is gone, or is no file.
-    pub new: Option<ObjectId>,
-}
-
-impl ChangedContent {
-    /// Reads `--raw -z`: `:mode mode id id status NUL path NUL`, with a second path for a rename.
-    fn parse(listing: &str) -> Vec<Self> {
-        let mut pieces = listing.split('\0');
-        let mut found = vec![];
-        while let Some(piece) = pieces.next() {
-            let fields: Vec<_> = piece.trim_start_matches(':').split(' ').collect();
-            let &[old_mode, new_mode, old, new, status] = &fields[..] else { continue };
-            let mut path = pieces.next().unwrap_or_default();
-            if status.starts_with(['R', 'C']) {
-                path = pieces.next().unwrap_or_default();
-            }
-            // 120000 is a link, 160000 a submodule, 000000 nothing.
-            let content = |mode: &str, id: &str| id.parse().ok().filter(|_| mode.starts_with("100"));
-            found.push(Self { path: path.to_owned(), old: content(old_mode, old), new: content(new_mode, new) });
-        }
-        found
-    }
-}
-
 /// Where a commit stands as seen from another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
@@ -135,7 +137,7 @@ pub enum Standing {
 impl Mirror {
     /// Where a commit stands as seen from another one.
     pub async fn standing(&self, commit: &ObjectId, of: &ObjectId) -> Result<Standing, RunProgramError> {
-        let command = || self.git().command(Place::Mirror(self.path()));
+        let command = || self.git().command(Place::Mirror(self.path())).deadline(PAGE).memory(PAGE_MEMORY);
         let there = command().args(["cat-file", "-e", &format!("{commit}^{{commit}}")]).run().await?.status.success();
         Ok(match there {
             false => Standing::Gone,
@@ -144,47 +146,76 @@ impl Mirror {
         })
     }
 
-    /// What the files that changed from one commit to another held and hold.
-    pub async fn changed_contents(&self, from: &ObjectId, to: &ObjectId) -> Result<Vec<ChangedContent>, DiffError> {
-        let command = self.diff_tree(&["--raw", "-z", "--no-abbrev"]).args([from.as_str(), to.as_str(), "--"]);
-        Ok(ChangedContent::parse(&answer(command).await?))
-    }
-
-    /// How many bytes these contents have, in this order; none for one that is not there.
-    pub async fn content_sizes(&self, contents: &[ObjectId]) -> Result<Vec<Option<u64>>, RunProgramError> {
-        let asked = contents.iter().map(ObjectId::as_str).collect::<Vec<_>>().join("\n") + "\n";
-        let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "--batch-check=%(objectsize)"]);
-        let sizes = answer(command.stdin(Stdin::Bytes(asked.into_bytes()))).await?;
-        Ok(sizes.lines().map(|line| line.parse().ok()).collect())
-    }
-
     /// A content of at most `max` bytes.
     pub async fn content(&self, id: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
+        let size = self.content_sizes(std::slice::from_ref(id)).await?.first().copied().flatten();
+        if size.is_some_and(|size| size > max as u64) {
+            return Err(DiffError::TooLarge { max });
+        }
         let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "blob", id.as_str()]);
+        let command = command.deadline(PAGE).memory(PAGE_MEMORY);
         Ok(command.stdout(Stdout::Capture { max }).run_ok().await?.stdout)
     }
 
-    /// The patch that leads from one commit to another, of at most `max` bytes.
-    pub async fn patch(&self, from: &ObjectId, to: &ObjectId, whitespace: Whitespace, max: usize) -> Result<Vec<u8>, DiffError> {
-        let command = self.diff_tree(&["-p", "--full-index", "--binary", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"]);
-        let command = if whitespace == Whitespace::Ignored { command.arg("--ignore-all-space") } else { command };
+    /// The complete patch that leads from one commit to another, of at most `max` bytes, as `git apply` accepts it.
+    pub async fn patch(&self, from: &ObjectId, to: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
+        let listing = self.changed_files(from, to).await?;
+        if let Some(file) = listing.files.iter().find(|file| file.why_not(PATCH_FILE_BYTES) == Some(Omitted::TooLarge)) {
+            let bytes = file.without_lines(Omitted::TooLarge).bytes.unwrap_or_default();
+            return Err(DiffError::FileTooLarge { path: plain_name(&file.path), bytes });
+        }
+        let format = ["-p", "--full-index", "--binary", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"];
+        let command = self.diff_tree(from, "--find-renames", &format).deadline(QUICK).memory(PATCH_MEMORY);
         let command = command.args([from.as_str(), to.as_str(), "--"]).stdout(Stdout::Capture { max });
         Ok(command.run_ok().await?.stdout)
     }
 
-    /// How much changed from one commit to another.
+    /// How much changed from one commit to another. A file that is too large to compare has no lines.
     pub async fn stat(&self, from: &ObjectId, to: &ObjectId) -> Result<DiffStat, DiffError> {
-        let command = self.diff_tree(&["--numstat", "-z"]).args([from.as_str(), to.as_str(), "--"]);
-        Ok(DiffStat::parse(&answer(command).await?))
+        let listing = self.changed_files(from, to).await?;
+        let is_small = |file: &&ChangedFile| file.why_not(FILE_BYTES).is_none();
+        let count = |paths: Vec<OsString>| async move {
+            let command = self.diff_tree(from, "--find-renames", &["--numstat", "-z"]).env("GIT_LITERAL_PATHSPECS", "1");
+            let command = command.args([from.as_str(), to.as_str(), "--"]).args(paths).deadline(QUICK).memory(PAGE_MEMORY);
+            Ok::<_, DiffError>(DiffStat::parse(&answer(command).await?))
+        };
+        if listing.files.iter().all(|file| is_small(&file)) {
+            return count(vec![]).await;
+        }
+        let (folders, mut all) = (listing.folders(), DiffStat::default());
+        for part in listing.pages() {
+            let files = &listing.files[part];
+            let is_counted = |file: &&ChangedFile| is_small(file) && names(file).all(|name| !folders.contains(name));
+            let (counted, named): (Vec<_>, Vec<_>) = files.iter().partition(is_counted);
+            let paths: Vec<_> =
+                counted.iter().flat_map(|file| names(file)).map(|name| OsStr::from_bytes(name).to_owned()).collect();
+            if !paths.is_empty() {
+                all.files.extend(count(paths).await?.files);
+            }
+            let text = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+            let uncounted =
+                |file: &ChangedFile| FileStat { path: text(&file.path), old_path: file.old_path.as_ref().map(text), lines: None };
+            all.files.extend(named.into_iter().map(uncounted));
+        }
+        Ok(all)
     }
 
-    /// The plumbing command does not read the user's taste in diffs. Submodules are compared by the commit they name, which
-    /// needs nothing of the submodule itself.
-    fn diff_tree<'a>(&self, options: &[&str]) -> CommandSpec<'a> {
-        let command = self.git().command(Place::Mirror(self.path())).args(["diff-tree", "-r", "-M"]);
+    /// The plumbing command ignores the user's settings for diffs. Submodules are compared by the commit they name, which needs
+    /// nothing of the submodule itself. Attributes come from an empty tree and an empty file: neither an agent nor the user can
+    /// declare a file binary. `commit` is any commit of the repository.
+    pub(super) fn diff_tree<'a>(&self, commit: &ObjectId, renames: &str, options: &[&str]) -> CommandSpec<'a> {
+        let no_attributes = ("core.attributesFile".to_owned(), "/dev/null".to_owned());
+        let command = self.git().command_with(Place::Mirror(self.path()), &[no_attributes]).args(["diff-tree", "-r", renames]);
+        let empty = if commit.as_str().len() == 64 { EMPTY_TREE_SHA256 } else { EMPTY_TREE };
+        let command = command.env("GIT_ATTR_SOURCE", empty).env("GIT_ATTR_NOSYSTEM", "1");
         let command = command.args(["--no-ext-diff", "--no-textconv", "--submodule=short", "--ignore-submodules=none"]);
-        command.args(options).deadline(LONG)
+        command.args(options)
     }
+}
+
+/// The names that a file has and had.
+pub(super) fn names(file: &ChangedFile) -> impl Iterator<Item = &[u8]> {
+    std::iter::once(&file.path[..]).chain(file.old_path.as_deref())
 }
 
 #[cfg(test)]
@@ -201,26 +232,5 @@ mod tests {
         assert_eq!(stat.files, expect);
         assert_eq!((stat.added(), stat.removed()), (4, 2));
         assert_eq!(DiffStat::parse(""), DiffStat::default());
-    }
-
-    #[test]
-    fn contents_are_read_with_renames_and_without_links_and_submodules() {
-        let (a, b, none) = ("a".repeat(40), "b".repeat(40), "0".repeat(40));
-        let listing = format!(
-            ":100644 100755 {a} {b} M\0one\0:000000 100644 {none} {b} A\0two\0:100644 100644 {a} {b} R90\0old\0new\0\
-             :120000 100644 {a} {b} T\0link\0:160000 160000 {a} {b} M\0sub\0"
-        );
-        let content = |path: &str, old: Option<&str>, new: Option<&str>| {
-            let id = |id: &str| id.parse().expect("an id");
-            ChangedContent { path: path.to_owned(), old: old.map(id), new: new.map(id) }
-        };
-        let expect = [
-            content("one", Some(&a), Some(&b)),
-            content("two", None, Some(&b)),
-            content("new", Some(&a), Some(&b)),
-            content("link", None, Some(&b)),
-            content("sub", None, None),
-        ];
-        assert_eq!(ChangedContent::parse(&listing), expect);
     }
 }

@@ -1,7 +1,7 @@
 //! The git program of this machine, and how it is called.
 //!
 //! Every call names its repository explicitly; nothing is discovered from a working directory, and nothing in here decides what
-//! a call is for. Invariant: no git of ours asks a question, and none runs without a deadline.
+//! a call is for. Invariant: no git of ours asks a question, and none runs without limits on its time and memory.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -9,6 +9,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::budget::work_memory;
+pub(super) use super::budget::{LONG, QUICK};
 use super::large_files::{self, OFFLINE};
 use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolNotFound};
@@ -18,12 +20,6 @@ const OLDEST: GitVersion = GitVersion { major: 2, minor: 34 };
 
 /// The oldest git that the tests run with.
 const OLDEST_TESTED: GitVersion = GitVersion { major: 2, minor: 39 };
-
-/// For what only looks something up or moves a ref.
-pub(super) const QUICK: Duration = Duration::from_mins(1);
-
-/// For what reads or writes a whole working tree: gigabytes on a slow disk.
-pub(super) const LONG: Duration = Duration::from_mins(30);
 
 /// More than the text of any answer that is taken into memory whole.
 pub(super) const ANSWER_LIMIT_BYTES: usize = 64 << 20;
@@ -153,7 +149,8 @@ impl Git {
             .envs(VARIABLES.iter().copied())
             .env("GIT_ALLOW_PROTOCOL", NO_PROTOCOLS)
             .env("GIT_NO_LAZY_FETCH", "1")
-            .deadline(QUICK);
+            .deadline(QUICK)
+            .memory(work_memory());
         if let Place::LargeFiles { mirror, home } = place {
             let command = configured(command, settings).env(large_files::HOME_VARIABLE, home);
             return command.env("GIT_DIR", home).env("GIT_WORK_TREE", home).env(MARK, mirror);

@@ -29,6 +29,8 @@ pub(super) const SETTINGS: &[(&str, &str)] = &[
     // Nothing is tidied away behind the back of a task.
     ("gc.auto", "0"),
     ("maintenance.auto", "false"),
+    // Larger files are read and written piece by piece. Git would load them whole.
+    ("core.bigFileThreshold", "32m"),
     // One form of output and of files on disk, whatever the user prefers for themselves.
     ("core.quotePath", "true"),
     ("core.safecrlf", "false"),

@@ -33,7 +33,7 @@ mod unclean;
 mod update;
 mod window;
 
-pub use review::{Changes, PictureSide, ReviewState};
+pub use review::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 pub(crate) use table::{TaskSlot, TaskTable};
 pub(crate) use update::Updated;
 pub(crate) use window::Reach;

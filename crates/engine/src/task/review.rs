@@ -1,15 +1,18 @@
-//! What a task changed, for whoever looks at it: all of it, one run's part, or what came since somebody looked last.
-//! Compared are commits of the mirror, never a worktree. What is written down here is only up to where somebody looked.
+//! What a task changed, for people who review it: all of it, one run's part, or what is new since they last looked.
+//! Commits of the mirror are compared, never a worktree. The only thing recorded here is how far somebody looked.
 
-use model::diff::{Picture, PictureKind};
+use std::ops::Range;
+
+use model::diff::{Diff, Picture, PictureKind};
 use model::ids::{ObjectId, RunNumber};
 use model::problem::{Problem, ProblemKind};
+use model::visible::path_key;
 
 use super::TaskSlot;
 use crate::engine::{Inner, blocking};
-use crate::git::{ChangedContent, DiffError, Mirror, Standing, Whitespace};
+use crate::git::{ChangedFile, Content, DiffError, Listing, Mirror, Reading, Standing, Whitespace, note_other_content};
 
-/// The largest patch that is answered; a larger one is read with git itself.
+/// The largest patch that is returned. A larger one has to be read with git.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
 /// The largest picture that is answered.
@@ -25,6 +28,30 @@ pub enum Changes {
     Run(RunNumber),
     /// What came since they were marked as viewed last; everything, if they never were.
     SinceViewed,
+}
+
+/// Which part of the changes is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReviewPart {
+    /// A page of files, counted from 0.
+    Page(usize),
+    /// One file, by its key (`model::visible::path_key`), with the other files of its page.
+    PageOf(String),
+    /// One file without others, by its key.
+    File(String),
+}
+
+/// A page of changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Review {
+    /// The files of the page.
+    pub diff: Diff,
+    /// Which page it is, counted from 0.
+    pub page: usize,
+    /// How many pages there are.
+    pub pages: usize,
+    /// How many files changed in all.
+    pub files: usize,
 }
 
 /// Which of a file's two contents.
@@ -97,51 +124,103 @@ impl Inner {
         Ok(from.zip(to))
     }
 
-    /// What changed, between commits of the mirror, as a patch.
-    pub(crate) async fn patch(&self, slot: &TaskSlot, changes: Changes, whitespace: Whitespace) -> Result<Vec<u8>, Problem> {
+    /// The complete changes between commits of the mirror, as a patch for `git apply`.
+    pub(crate) async fn patch(&self, slot: &TaskSlot, changes: Changes) -> Result<Vec<u8>, Problem> {
         let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(vec![]) };
         let mirror = self.mirror_to_compare(slot)?;
-        mirror.patch(&from, &to, whitespace, PATCH_LIMIT_BYTES).await.map_err(|error| {
-            unreadable(&error)
-                .hint(format!("look at it in the mirror: git --git-dir {} diff {from} {to}", mirror.path().display()))
+        mirror.patch(&from, &to, PATCH_LIMIT_BYTES).await.map_err(|error| {
+            unreadable(&error).hint(format!("run git in the mirror: git --git-dir {} diff {from} {to}", mirror.path().display()))
         })
     }
 
-    /// The contents of the files that changed, with their sizes.
+    /// All changes, with as many lines as an answer may have.
+    pub(crate) async fn diff(&self, slot: &TaskSlot, changes: Changes) -> Result<Diff, Problem> {
+        let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(Diff::default()) };
+        let mirror = self.mirror_to_compare(slot)?;
+        let (listing, mut diff) = mirror.compare_all(&from, &to, Whitespace::Counts).await.map_err(|error| unreadable(&error))?;
+        self.note_worktree(slot, &to, &listing, &mut diff).await;
+        Ok(diff)
+    }
+
+    /// A part of the changes.
+    pub(crate) async fn review(
+        &self,
+        slot: &TaskSlot,
+        changes: Changes,
+        part: &ReviewPart,
+        reading: Reading,
+    ) -> Result<Review, Problem> {
+        let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(Review::default()) };
+        let mirror = self.mirror_to_compare(slot)?;
+        let listing = mirror.changed_files(&from, &to).await.map_err(|error| unreadable(&error))?;
+        let part = part.clone();
+        let (listing, pages, chosen) = blocking(move || {
+            let pages = listing.pages();
+            let chosen = chosen(&listing, &pages, &part);
+            (listing, pages.len(), chosen)
+        })
+        .await;
+        let Some((page, range)) = chosen else {
+            return Ok(Review { pages, files: listing.files.len(), ..Review::default() });
+        };
+        let mut diff = mirror.compare((&from, &to), &listing, range, reading).await.map_err(|error| unreadable(&error))?;
+        self.note_worktree(slot, &to, &listing, &mut diff).await;
+        Ok(Review { diff, page, pages, files: listing.files.len() })
+    }
+
+    /// Notes which files of the diff are different in the task's worktree. While a run is active they are expected to be.
+    async fn note_worktree(&self, slot: &TaskSlot, to: &ObjectId, listing: &Listing, diff: &mut Diff) {
+        let task = slot.record();
+        if task.head() != Some(to) || task.last_run().is_active() {
+            return;
+        }
+        let (tree, listing) = (self.home.layout.worktree(slot.id), listing.clone());
+        let mut files = std::mem::take(&mut diff.files);
+        let noted;
+        (files, noted) = blocking(move || {
+            let noted = note_other_content(&tree, &listing, &mut files);
+            (files, noted)
+        })
+        .await;
+        diff.files = files;
+        if let Err(error) = noted {
+            tracing::warn!(task = %slot.id, %error, "could not compare the worktree with what is committed");
+        }
+    }
+
+    /// The images among the files that changed, with their sizes.
     pub(crate) async fn changed_pictures(&self, slot: &TaskSlot, changes: Changes) -> Result<Vec<Picture>, Problem> {
         let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(vec![]) };
         let mirror = self.mirror_to_compare(slot)?;
-        let contents = mirror.changed_contents(&from, &to).await.map_err(|error| unreadable(&error))?;
-        let contents: Vec<_> = contents.into_iter().filter(|found| PictureKind::of_name(&found.path).is_some()).collect();
-        let ids: Vec<_> = contents.iter().flat_map(|found| [&found.old, &found.new]).flatten().cloned().collect();
-        if ids.is_empty() {
-            return Ok(vec![]);
-        }
-        let sizes = mirror.content_sizes(&ids).await.map_err(|error| unreadable(&error.into()))?;
-        let size = |id: Option<&ObjectId>| sizes.get(ids.iter().position(|found| Some(found) == id)?).copied().flatten();
-        let image = |found: &ChangedContent| Picture {
-            path: found.path.clone(),
-            old_bytes: size(found.old.as_ref()),
-            new_bytes: size(found.new.as_ref()),
+        let listing = mirror.changed_files(&from, &to).await.map_err(|error| unreadable(&error))?;
+        let bytes = |content: Option<&Content>| content.filter(|content| content.is_file())?.bytes;
+        let picture = move |file: &ChangedFile| Picture {
+            path: path_key(&file.path),
+            old_bytes: bytes(file.old.as_ref()),
+            new_bytes: bytes(file.new.as_ref()),
         };
-        Ok(contents.iter().map(image).collect())
+        let is_picture = |picture: &Picture| PictureKind::of_name(&picture.path).is_some();
+        Ok(blocking(move || listing.files.iter().map(picture).filter(is_picture).collect()).await)
     }
 
-    /// A picture that a difference names, and nothing else.
+    /// One content of an image that changed, by the key of its path.
     pub(crate) async fn changed_picture(
         &self,
         slot: &TaskSlot,
         changes: Changes,
-        path: &str,
+        key: &str,
         side: PictureSide,
     ) -> Result<(PictureKind, Vec<u8>), Problem> {
-        let absent = || Problem::new(ProblemKind::NotFound, "image_not_found", "there is no such picture among these changes");
+        let absent = || Problem::new(ProblemKind::NotFound, "image_not_found", "no such image among these changes");
         let (from, to) = self.ends(slot, changes).await?.ok_or_else(absent)?;
         let mirror = self.mirror_to_compare(slot)?;
-        let contents = mirror.changed_contents(&from, &to).await.map_err(|error| unreadable(&error))?;
-        let found = contents.into_iter().find(|found| found.path == path).ok_or_else(absent)?;
-        let id = if side == PictureSide::Old { found.old } else { found.new };
-        let bytes = mirror.content(&id.ok_or_else(absent)?, IMAGE_LIMIT_BYTES).await.map_err(|error| unreadable(&error))?;
+        let listing = mirror.changed_files(&from, &to).await.map_err(|error| unreadable(&error))?;
+        let key = key.to_owned();
+        let found = blocking(move || listing.files.into_iter().find(|file| path_key(&file.path) == key)).await;
+        let found = found.ok_or_else(absent)?;
+        let content = if side == PictureSide::Old { found.old } else { found.new };
+        let content = content.filter(Content::is_file).ok_or_else(absent)?;
+        let bytes = mirror.content(&content.id, IMAGE_LIMIT_BYTES).await.map_err(|error| unreadable(&error))?;
         Ok((PictureKind::of_content(&bytes).ok_or_else(absent)?, bytes))
     }
 
@@ -149,6 +228,17 @@ impl Inner {
         self.mirror_of(slot.env_id).map_err(|error| {
             Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")
         })
+    }
+}
+
+/// The page and the files that are asked for; none if there is nothing of the kind.
+fn chosen(listing: &Listing, pages: &[Range<usize>], part: &ReviewPart) -> Option<(usize, Range<usize>)> {
+    let at = |key: &String| listing.files.iter().position(|file| path_key(&file.path) == *key);
+    let page_of = |at: usize| pages.iter().position(|page| page.contains(&at));
+    match part {
+        ReviewPart::Page(page) => pages.get(*page).map(|range| (*page, range.clone())),
+        ReviewPart::PageOf(key) => page_of(at(key)?).map(|page| (page, pages[page].clone())),
+        ReviewPart::File(key) => at(key).and_then(|at| Some((page_of(at)?, at..at + 1))),
     }
 }
 

@@ -6,7 +6,6 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Changes;
-use engine::git::Whitespace;
 use model::api::{AnswerTask, CreateTask, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
 use serde::Deserialize;
@@ -231,7 +230,7 @@ pub(crate) async fn diff(
     let run = query.run.as_deref().map(run_number).transpose()?.map(Changes::Run);
     let changes = run.unwrap_or(if query.since_viewed { Changes::SinceViewed } else { Changes::All });
     Ok(match query.format {
-        DiffFormat::Json => Json(api.engine.diff(&id, changes, Whitespace::Counts).await?).into_response(),
+        DiffFormat::Json => Json(api.engine.diff(&id, changes).await?).into_response(),
         DiffFormat::Patch => {
             let patch = api.engine.patch(&id, changes).await?;
             ([(header::CONTENT_TYPE, "text/x-diff; charset=utf-8")], patch).into_response()

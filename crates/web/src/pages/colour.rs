@@ -5,6 +5,9 @@ use std::ops::Range;
 
 use maud::{Markup, html};
 use model::code::{Language, Piece, Reader, Token};
+use model::visible::{Mark, Visible};
+
+use super::visible;
 
 /// A text of more bytes than this stays plain.
 const TEXT_LIMIT_BYTES: usize = 200_000;
@@ -33,25 +36,51 @@ fn class(token: Token) -> &'static str {
     }
 }
 
-/// A line with its colours, and with some ranges of it marked besides. Without pieces it is plain.
-pub(super) fn line(text: &str, pieces: Option<&Vec<Piece>>, marked: &[Range<usize>]) -> Markup {
+/// A line with its colours, and with some ranges of it emphasized. Without pieces it is plain.
+pub(super) fn line(text: &str, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
+    parts(text, std::iter::once((0..text.len(), None)), pieces, emphasized)
+}
+
+/// A line of a file with its colours, with some ranges of it emphasized, and with its marks.
+pub(super) fn visible_line(line: &Visible, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
+    parts(line.text(), line.ranges(), pieces, emphasized)
+}
+
+/// `ranges` are all of the text, in order.
+fn parts(
+    text: &str,
+    ranges: impl Iterator<Item = (Range<usize>, Option<Mark>)>,
+    pieces: Option<&Vec<Piece>>,
+    emphasized: &[Range<usize>],
+) -> Markup {
     let plain = vec![(text.len(), None)];
     let pieces = pieces.unwrap_or(&plain);
     let mut parts = vec![];
-    let mut from = 0;
-    for range in marked {
-        parts.extend([(from..range.start, false), (range.clone(), true)]);
-        from = range.end;
+    let mut emphasized = emphasized.iter().peekable();
+    for (range, mark) in ranges {
+        let mut at = range.start;
+        while at < range.end {
+            while emphasized.next_if(|range| range.end <= at).is_some() {}
+            let (end, is_emphasized) = match emphasized.peek() {
+                Some(next) if next.start <= at => (next.end.min(range.end), true),
+                Some(next) => (next.start.min(range.end), false),
+                None => (range.end, false),
+            };
+            parts.push((at..end, is_emphasized, mark));
+            at = end;
+        }
     }
-    parts.push((from..text.len(), false));
     // Both are in order, so each piece is looked at once for each part that it is in.
     let mut first = 0;
     html! {
-        @for (part, is_marked) in parts.into_iter().filter(|(part, _)| !part.is_empty()) {
+        @for (part, is_emphasized, mark) in parts {
             @let () = while pieces.get(first).is_some_and(|(end, _)| *end <= part.start) { first += 1 };
             @let start = first.checked_sub(1).map_or(0, |before| pieces[before].0);
-            @let spans = spans(text, &part, start, &pieces[first..]);
-            @if is_marked { mark { (spans) } } @else { (spans) }
+            @let shown = html! {
+                @if let Some(mark) = mark { span class=(visible::class(mark)) { (text[part.clone()]) } }
+                @else { (spans(text, &part, start, &pieces[first..])) }
+            };
+            @if is_emphasized { mark { (shown) } } @else { (shown) }
         }
     }
 }
@@ -114,6 +143,19 @@ mod tests {
             "<span class=\"hl-keyword\">le</span><mark><span class=\"hl-keyword\">t</span> name = \
              <span class=\"hl-string\">&quot;&lt;</span></mark><span class=\"hl-string\">b&gt;</span>\
              <mark><span class=\"hl-string\">&quot;</span></mark>;"
+        );
+    }
+
+    #[test]
+    fn marks_are_shown_within_colours_and_emphasis() {
+        let emphasized: [Range<usize>; 1] = std::array::from_fn(|_| 1..8);
+        let shown = Visible::new("/* \u{1b}] */ x();".as_bytes(), model::visible::Of::Line, 100);
+        let pieces = colours(Language::named("c").expect("known"), std::iter::once(shown.text()));
+        assert_eq!(
+            visible_line(&shown, pieces.first(), &emphasized).into_string(),
+            "<span class=\"hl-comment\">/</span><mark><span class=\"hl-comment\">* </span></mark><mark><span class=\"unseen\">␛</span></mark>\
+             <mark><span class=\"hl-comment\">] </span></mark><span class=\"hl-comment\">*/</span> \
+             <span class=\"hl-function\">x</span>();"
         );
     }
 

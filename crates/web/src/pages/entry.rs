@@ -12,6 +12,7 @@ use model::run::{RunFile, RunStatus};
 use super::review::{Asked, on_demand};
 use super::text::{end_of, head_of, markdown, output};
 use super::timing::{self, Course};
+use super::visible;
 
 /// So many lines and bytes of an output are in the page; the rest is a click away.
 const OUTPUT_LINES: usize = 200;
@@ -249,17 +250,17 @@ fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
                         ChangeKind::Update => ("~", "changed"),
                         ChangeKind::Other(_) => ("?", "touched"),
                     };
-                    @let name = printable_line(below_worktree(&path.path), 1_000);
+                    @let name = below_worktree(&path.path);
                     @let head = html! {
                         span.mark title=(word) { (sign) } " "
-                        code { (printable_line(&name, 300)) }
+                        code { (visible::name(name)) }
                         span.visually-hidden { " " (word) }
                     };
                     li {
                         @if failed {
                             (head)
                         } @else {
-                            details { summary { (head) } (on_demand(&asked.address("/part", &[("path", &name)]))) }
+                            details { summary { (head) } (on_demand(&asked.address("/part", &[("path", &model::visible::path_key(name.as_bytes()))]))) }
                         }
                     }
                 }

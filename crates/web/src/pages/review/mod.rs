@@ -6,11 +6,13 @@ mod comments;
 mod file;
 mod lines;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
-use engine::git::{Standing, Whitespace};
-use engine::{Changes, PictureSide, ReviewState};
+use engine::git::{Binary, Reading, Standing, Whitespace};
+use engine::{Changes, PictureSide, Review, ReviewPart, ReviewState};
 use maud::{Markup, html};
 use model::api::{ResumeTask, TaskView};
 use model::codex::printable_line;
@@ -25,7 +27,7 @@ use lines::Left;
 
 use super::layout::{self, Place, form_token};
 use super::session::{Signed, SignedFields, SignedForm};
-use super::{Answer, Page, PageProblem, assets, form, see, see_sent};
+use super::{Answer, Page, PageProblem, assets, form, see, see_sent, visible};
 use crate::router::Api;
 
 /// A file with more changed lines than this comes when it is opened.
@@ -37,6 +39,12 @@ const PAGE_BYTES: usize = 200_000;
 /// More lines of a file than this are never shown.
 const MOST_LINES: usize = 20_000;
 
+/// Comments of one form are looked up in the diffs of so many pages at most.
+const COMMENTED_PAGES: usize = 20;
+
+/// The images of a diff, by the keys of their paths.
+type Pictures = BTreeMap<String, Picture>;
+
 #[derive(Deserialize)]
 pub(crate) struct Which {
     run: Option<u32>,
@@ -46,8 +54,12 @@ pub(crate) struct Which {
     view: Option<String>,
     /// `ignore` leaves out what changed in whitespace alone.
     space: Option<String>,
-    /// One file alone.
+    /// Only one file, by its key.
     path: Option<String>,
+    /// The page of files, counted from 1.
+    page: Option<usize>,
+    /// `text` shows a binary file as text.
+    binary: Option<String>,
     /// Which of a picture's two states.
     side: Option<String>,
 }
@@ -118,23 +130,19 @@ impl Asked {
         format!("/tasks/{}/changes{below}?{}", self.task, query.finish())
     }
 
-    async fn diff(&self, api: &Api) -> Result<Diff, Problem> {
+    async fn review(&self, api: &Api, part: &ReviewPart, binary: Binary) -> Result<Review, Problem> {
         let whitespace = if self.ignores_space { Whitespace::Ignored } else { Whitespace::Counts };
-        api.engine.diff(&self.task, self.changes, whitespace).await
+        api.engine.review(&self.task, self.changes, part, Reading { whitespace, binary }).await
     }
 
-    /// The pictures among these files.
-    async fn images(&self, api: &Api, files: &[FileDiff]) -> Result<Vec<Picture>, Problem> {
+    /// The images of the changes, if there are any among these files.
+    async fn images(&self, api: &Api, files: &[FileDiff]) -> Result<Pictures, Problem> {
         if files.iter().all(|file| PictureKind::of_name(file.path()).is_none()) {
-            return Ok(vec![]);
+            return Ok(Pictures::new());
         }
-        api.engine.changed_pictures(&self.task, self.changes).await
+        let images = api.engine.changed_pictures(&self.task, self.changes).await?;
+        Ok(images.into_iter().map(|image| (image.path.clone(), image)).collect())
     }
-}
-
-/// A file's path as a page says it, and as a browser sends it back.
-fn shown_path(file: &FileDiff) -> String {
-    printable_line(file.path(), 1_000)
 }
 
 pub(crate) async fn page(
@@ -147,16 +155,27 @@ pub(crate) async fn page(
     let view = api.engine.task(&id)?;
     let asked = Asked::new(&id, &which, &headers);
     let state = api.engine.review_state(&id).await?;
-    let mut diff = asked.diff(&api).await?;
-    if let Some(path) = &which.path {
-        diff.files.retain(|file| shown_path(file) == *path);
-    }
-    let images = asked.images(&api, &diff.files).await?;
-    let head = html! {
-        (head(&view, &asked, &state, &diff))
-        // Who sees one file has not seen them all.
-        @if which.path.is_none() { (mark_all(&asked, &state, &diff, &signed)) }
+    let part = match &which.path {
+        Some(path) => ReviewPart::PageOf(path.clone()),
+        None => ReviewPart::Page(which.page.unwrap_or(1).saturating_sub(1)),
     };
+    let mut review = asked.review(&api, &part, Binary::IfText).await?;
+    if let Some(path) = &which.path {
+        review.diff.files.retain(|file| file.key() == *path);
+    }
+    let images = asked.images(&api, &review.diff.files).await?;
+    let is_last = which.path.is_none() && review.page + 1 >= review.pages;
+    let head = html! {
+        (head(&view, &asked, &state, &review))
+        // The button is where the last of the files are.
+        @if is_last { (mark_all(&asked, &state, &review.diff, &signed)) }
+    };
+    let more = if which.path.is_none() {
+        pages(&asked, &review)
+    } else {
+        html! {}
+    };
+    let diff = review.diff;
     let files = {
         let (asked, is_one) = (asked.clone(), which.path.is_some());
         aside(move || files(&diff, &images, &asked, is_one)).await?
@@ -168,6 +187,7 @@ pub(crate) async fn page(
             input type="hidden" name="key" value=(form::new_key());
             @if let Some(head) = &state.head { input type="hidden" name="head" value=(head); }
             (files)
+            (more)
             table.diff.lost { tbody { tr hidden { td {} } } }
             template #note { (note(asked.sides)) }
             div.composer {
@@ -182,7 +202,8 @@ pub(crate) async fn page(
 }
 
 /// What stands above the files: which changes, how many, and how far they were looked at.
-fn head(view: &TaskView, asked: &Asked, state: &ReviewState, diff: &Diff) -> Markup {
+fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) -> Markup {
+    let diff = &review.diff;
     let id = &asked.task;
     let link = |changes: Changes, words: &str| {
         let address = Asked { changes, ..asked.clone() }.address("", &[]);
@@ -203,11 +224,30 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, diff: &Diff) -> Mar
             }
         }
         @if asked.changes == Changes::SinceViewed { (since(state)) }
-        p.facts { (diff.stats.files) @if diff.stats.files == 1 { " file" } @else { " files" } ", +" (diff.stats.additions) " −" (diff.stats.deletions) }
+        p.facts {
+            (review.files) @if review.files == 1 { " file" } @else { " files" }
+            @if review.pages > 1 { "; on this page " (diff.files.len()) }
+            ", +" (diff.stats.additions) " −" (diff.stats.deletions)
+        }
+        (pages(asked, review))
         @if diff.files.is_empty() { p.empty { (nothing(view, asked.changes)) } }
         ul.file-list {
             @for (n, file) in diff.files.iter().enumerate() {
-                li { a href={ "#file-" (n) } { (printable_line(file.path(), 200)) } " " span.plus { "+" (file.additions) } " " span.minus { "−" (file.deletions) } }
+                li { a href={ "#file-" (n) } { (visible::name(file.path_bytes())) } " " span.plus { "+" (file.additions) } " " span.minus { "−" (file.deletions) } }
+            }
+        }
+    }
+}
+
+/// Links to the other pages of a large diff.
+fn pages(asked: &Asked, review: &Review) -> Markup {
+    let link = |page: usize, words: &str| html! { a href=(asked.address("", &[("page", &page.to_string())])) { (words) } };
+    html! {
+        @if review.pages > 1 {
+            nav.runs aria-label="Pages" {
+                span { "Page " (review.page + 1) " of " (review.pages) }
+                @if review.page > 0 { (link(review.page, "previous page")) }
+                @if review.page + 1 < review.pages { (link(review.page + 2, "next page")) }
             }
         }
     }
@@ -255,15 +295,15 @@ fn nothing(view: &TaskView, changes: Changes) -> &'static str {
     if waits { "Nothing to see yet: what a run changes is shown here once it has ended." } else { "Nothing was changed." }
 }
 
-fn files(diff: &Diff, images: &[Picture], asked: &Asked, is_one: bool) -> Markup {
+fn files(diff: &Diff, images: &Pictures, asked: &Asked, is_one: bool) -> Markup {
     let (left, mut bytes) = (Left::new(MOST_LINES), PAGE_BYTES);
     let mut inner = |file: &FileDiff| {
-        if is_one {
+        if is_one || file.hunks.is_empty() {
             return Some(file::lines(file, images, asked, &left));
         }
-        let is_large = bytes == 0 || file.additions + file.deletions > FOLDED_LINES;
+        let is_large = bytes == 0 || left.is_nothing() || file.additions + file.deletions > FOLDED_LINES;
         let lines = (!is_large).then(|| file::lines(file, images, asked, &left))?;
-        let rest = bytes.checked_sub(lines.0.len());
+        let rest = bytes.checked_sub(lines.0.len()).filter(|_| !left.is_nothing());
         bytes = rest.unwrap_or(0);
         rest.map(|_| lines)
     };
@@ -298,12 +338,16 @@ pub(crate) async fn part(
 ) -> Result<Response, PageProblem> {
     let asked = Asked::new(&id, &which, &headers);
     let path = which.path.unwrap_or_default();
+    let (part, binary) = match which.binary.as_deref() {
+        Some("text") => (ReviewPart::File(path.clone()), Binary::AsText),
+        Some(_) | None => (ReviewPart::PageOf(path.clone()), Binary::IfText),
+    };
     if !headers.contains_key("hx-request") {
         return Ok(see(&asked.address("", &[("path", &path)])));
     }
     let view = api.engine.task(&id)?;
-    let mut diff = asked.diff(&api).await?;
-    diff.files.retain(|file| shown_path(file) == path);
+    let mut diff = asked.review(&api, &part, binary).await?.diff;
+    diff.files.retain(|file| file.key() == path);
     let images = asked.images(&api, &diff.files).await?;
     let changes = asked.changes;
     let lines =
@@ -366,7 +410,7 @@ pub(crate) async fn comment(
     let value = |name: &str| fields.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str());
     let asked = Asked::new(&id, &which, &headers);
     let comments = comments::comments(&fields);
-    let diff = if comments.is_empty() { Diff::default() } else { asked.diff(&api).await? };
+    let diff = commented(&api, &asked, &comments).await?;
     let prompt = comments::prompt(&diff, &comments, value("comments"));
     let follow_up = ResumeTask { prompt, ..ResumeTask::default() };
     let key = form::request_key(value("key"), &follow_up)?;
@@ -377,6 +421,20 @@ pub(crate) async fn comment(
         tracing::warn!(task = id, %problem, "could not write down that somebody looked at a task's changes");
     }
     Ok(see_sent(&format!("/tasks/{id}"), &format!("{id}-review")))
+}
+
+/// The files that the comments are about, among others.
+async fn commented(api: &Api, asked: &Asked, comments: &[comments::Comment]) -> Result<Diff, Problem> {
+    let mut diff = Diff::default();
+    let mut found = BTreeSet::new();
+    for _ in 0..COMMENTED_PAGES {
+        let Some(comment) = comments.iter().find(|comment| !found.contains(comment.path())) else { break };
+        let review = asked.review(api, &ReviewPart::PageOf(comment.path().to_owned()), Binary::IfText).await?;
+        found.insert(comment.path().to_owned());
+        found.extend(review.diff.files.iter().map(FileDiff::key));
+        diff.files.extend(review.diff.files);
+    }
+    Ok(diff)
 }
 
 /// Where it holds up nobody else.
@@ -419,7 +477,7 @@ mod tests {
         let file = |n: u32| format!("diff --git a/{n}.rs b/{n}.rs\n--- a/{n}.rs\n+++ b/{n}.rs\n@@ -0,0 +1,300 @@\n{few}");
         let many = (0..66).map(file).collect::<Vec<_>>().concat();
         for patch in [one, many] {
-            let html = files(&Diff::parse(patch.as_bytes()), &[], &Asked::of_run("t", 1), false).into_string();
+            let html = files(&Diff::parse(patch.as_bytes()), &Pictures::new(), &Asked::of_run("t", 1), false).into_string();
             assert!(html.len() < 300_000 && html.contains("hx-get"), "{}", html.len());
         }
     }
