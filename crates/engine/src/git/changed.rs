@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn pages_are_bounded_by_files_content_and_names() {
         let pages = |files: Vec<ChangedFile>| Listing { files }.pages();
-        assert_eq!(pages(vec![]), []);
+        assert!(pages(vec![]).is_empty());
         assert_eq!(pages((0..1001).map(|n| file(&n.to_string(), 1)).collect()), [0..500, 500..1000, 1000..1001]);
         assert_eq!(pages((0..10).map(|n| file(&n.to_string(), 4 << 20)).collect()), [0..4, 4..8, 8..10]);
         let not_compared = pages((0..10).map(|n| file(&n.to_string(), 3 << 40)).collect());
