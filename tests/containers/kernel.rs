@@ -44,18 +44,34 @@ fn init_cannot_be_traced_and_calls_that_an_agent_does_not_need_are_refused() {
     assert!(before.elapsed() < std::time::Duration::from_secs(15), "nobody held up its end: {:?}", before.elapsed());
 }
 
+/// Copies a program of this machine to a folder of the container, with the libraries it needs. The image's own C library is as good,
+/// and its loader knows no other.
+fn bring(hand: &Hand, program: &str) {
+    let tool = hand.work().join("tool");
+    fs_err::create_dir(&tool).expect("made");
+    let needs = "cp \"$0\" . && ldd \"$0\" | awk '/=> \\// && !/lib(c|m|dl|rt|pthread)\\.so/ { print $3 }' | xargs -I {} cp {} .";
+    assert!(Command::new("sh").args(["-c", needs, program]).current_dir(&tool).status().expect("a shell").success());
+}
+
 #[test]
 fn strace_follows_a_child_and_attaches_to_one_that_runs() {
     let hand = Hand::with_shell();
-    let tool = hand.work().join("tool");
-    fs_err::create_dir(&tool).expect("made");
-    // The image's own C library is as good, and its loader knows no other.
-    let needs = "cp /usr/bin/strace . && ldd strace | awk '/=> \\// && !/libc\\.so/ { print $3 }' | xargs -I {} cp {} .";
-    assert!(Command::new("sh").args(["-c", needs]).current_dir(&tool).status().expect("a shell").success());
+    bring(&hand, "/usr/bin/strace");
     let script = "export LD_LIBRARY_PATH=$PWD/tool; tool/strace -f -o followed -e trace=execve sh -c '/bin/true; /bin/true'; \
         grep -c 'execve(\"/bin/true\"' followed; sleep 1000 & child=$!; tool/strace -o attached -p $child 2> said & tracer=$!; \
         until grep -q attached said; do sleep 0.05; done; kill $child; wait $tracer; grep -c SIGTERM attached; kill -0 $child || echo gone";
     assert_eq!(hand.run([script]).stdout, "2\n2\ngone\n");
+}
+
+#[test]
+fn gdb_runs_a_program_and_attaches_to_a_child_that_runs() {
+    let hand = Hand::with_shell();
+    bring(&hand, "/usr/bin/gdb");
+    let script = "gdb() { LD_LIBRARY_PATH=$PWD/tool tool/gdb -nx -batch \"$@\" 2>&1; }; \
+        gdb -ex 'set startup-with-shell off' -ex run --args sh -c 'exit 7' | grep -o 'exited with code 07'; \
+        sleep 1000 & child=$!; gdb -p $child -ex 'print $pc != 0' -ex kill | grep -E '^.1 = 1|killed' | sed 's/.*killed.*/killed/'; \
+        wait $child 2> waited; kill -0 $child 2> waited || echo gone";
+    assert_eq!(hand.run([script]).stdout, "exited with code 07\n$1 = 1\nkilled\ngone\n");
 }
 
 #[test]

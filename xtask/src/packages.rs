@@ -18,6 +18,7 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::Program("git-lfs"), "git-lfs"),
     (Need::Program("faketime"), "faketime"),
     (Need::Program("strace"), "strace"),
+    (Need::Program("gdb"), "gdb-minimal"),
     (Need::Program("mkfs.ext4"), "e2fsprogs"),
     (Need::Program("mkfs.xfs"), "xfsprogs"),
     (Need::Program("mkfs.btrfs"), "btrfs-progs"),
