@@ -46,7 +46,7 @@ async fn a_file_of_terabytes_is_left_out_and_costs_no_time() {
     assert_eq!(content(&stage, &attacked.task, "work"), "x\n");
     let notes = attacked.task["runs"][0]["notes"].to_string();
     assert!(
-        notes.contains("`big.bin` (3.0 TiB)") && notes.contains("so its last version was kept: `src/a.txt` (3.0 TiB)"),
+        notes.contains("`big.bin` (3.0 TiB)") && notes.contains("so the last version was kept: `src/a.txt` (3.0 TiB)"),
         "{notes}"
     );
     assert!(attacked.task["runs"][0]["notes"].as_array().is_some_and(|notes| notes.len() < 25), "{notes}");

@@ -265,7 +265,7 @@ async fn a_file_of_terabytes_costs_nothing_and_is_named() {
         assert_eq!(bench.content_of(taken.head.as_str(), "src/a.txt"), "good 1", "its last version is kept");
         let notes = taken.notes.join("\n");
         assert!(notes.contains("name.bin` (3.0 TiB)") && notes.contains("`src/a.txt` (2.0 TiB)"), "{notes}");
-        assert!(notes.contains("so their last version was kept") || notes.contains("so its last version was kept"), "{notes}");
+        assert!(notes.contains("so the last version was kept"), "{notes}");
         assert!(!notes.contains("junk.log"), "{notes}");
     }
 }

@@ -347,14 +347,14 @@ leave_heavy_out() {
         xargs -0 git --literal-pathspecs ls-files --stage -z -- < "$tmp/heavy-tracked" > "$tmp/kept-back" || return
         forget "$tmp/kept-back" || return
     fi
-    limits="a commit takes files up to $(shown_size "$file_limit") and $(shown_size "$commit_limit") in total"
+    limits="a commit has room for files of up to $(shown_size "$file_limit"), and $(shown_size "$commit_limit") in total"
     sort -z -n -r "$tmp/heavy" | head -z -n "$named_limit" > "$tmp/named"
     n=0
     while n=$((n + 1)) && [ "$n" -le "$(count "$tmp/named")" ]; do
         named=$(sed -z -n "${n}p" "$tmp/named" | tr -d '\0')
         kept=
-        ! printf '%s\0' "${named#*"$tab"}" | comm -z -12 - "$tmp/heavy-tracked" | grep -q . || kept=', so its last version was kept'
-        remark "note too large to commit$kept: \`${named#*"$tab"}\` ($(shown_size "${named%%"$tab"*}")); it is still in the worktree ($limits)"
+        ! printf '%s\0' "${named#*"$tab"}" | comm -z -12 - "$tmp/heavy-tracked" | grep -q . || kept=', so the last version was kept'
+        remark "note too large to commit$kept: \`${named#*"$tab"}\` ($(shown_size "${named%%"$tab"*}")); left in the worktree ($limits)"
     done
     more=$(($(count "$tmp/heavy") - n + 1))
     [ "$more" -le 0 ] || remark "note too large to commit: $more more files"

@@ -11,6 +11,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use model::untrusted::{OPENED_BY_NAME, OPENED_IN_REPOSITORIES, OPENED_LIMIT_BYTES};
+use model::visible::plain_name;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, openat, renameat_with, statat};
 use rustix::io::Errno;
 
@@ -169,7 +170,7 @@ fn beside(mirror: &Path) -> io::Result<Vec<String>> {
 }
 
 fn note(path: &[u8], what: &str, aside: &CStr) -> String {
-    let (path, aside) = (String::from_utf8_lossy(path), aside.to_string_lossy());
+    let (path, aside) = (plain_name(path), plain_name(aside.to_bytes()));
     format!("moved aside: `{path}` is {what}, and git would have opened it; it is now `{aside}` in the same folder")
 }
 

@@ -11,6 +11,7 @@ use model::size::bytes as shown_size;
 use model::untrusted::{
     COMMIT_LIMIT_BYTES, FILE_LIMIT_BYTES, LEFT_OUT_LIMIT, LFS_FILE_LIMIT_BYTES, LFS_LIMIT_BYTES, NEW_FILES_LIMIT,
 };
+use model::visible::plain_name;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statat};
 
 use super::snapshot::SnapshotError;
@@ -188,9 +189,10 @@ fn too_heavy(mut heavy: Vec<Heavy>, is_stored_by_lfs: impl Fn(&Vec<u8>) -> bool)
 /// What a reader should know of files that were left out.
 pub(super) fn notes(left_out: &[Heavy]) -> Vec<String> {
     let (changed, new): (Vec<_>, Vec<_>) = left_out.iter().partition(|heavy| heavy.entry.is_some());
-    let limits = format!("a commit takes files up to {} and {} in total", shown_size(PLAIN.file), shown_size(PLAIN.total));
+    let limits =
+        format!("a commit has room for files of up to {}, and {} in total", shown_size(PLAIN.file), shown_size(PLAIN.total));
     let mut notes = Vec::new();
-    for (files, what) in [(new, "too large to commit"), (changed, "too large to commit, so their last version was kept")] {
+    for (files, what) in [(new, "too large to commit"), (changed, "too large to commit, so the last version was kept")] {
         if files.is_empty() {
             continue;
         }
@@ -198,11 +200,11 @@ pub(super) fn notes(left_out: &[Heavy]) -> Vec<String> {
             .iter()
             .rev()
             .take(NAMED_LIMIT)
-            .map(|heavy| format!("`{}` ({})", String::from_utf8_lossy(&heavy.path), shown_size(heavy.size)))
+            .map(|heavy| format!("`{}` ({})", plain_name(&heavy.path), shown_size(heavy.size)))
             .collect();
         let more = files.len().saturating_sub(NAMED_LIMIT);
         let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        notes.push(format!("{what}: {}{more}; they are still in the worktree ({limits})", named.join(", ")));
+        notes.push(format!("{what}: {}{more}; left in the worktree ({limits})", named.join(", ")));
     }
     notes
 }
