@@ -68,7 +68,7 @@ fn gdb_runs_a_program_and_attaches_to_a_child_that_runs() {
     let hand = Hand::with_shell();
     bring(&hand, "/usr/bin/gdb");
     let script = "gdb() { LD_LIBRARY_PATH=$PWD/tool tool/gdb -nx -batch \"$@\" 2>&1; }; \
-        gdb -ex 'set startup-with-shell off' -ex run --args sh -c 'exit 7' | grep -o 'exited with code 07'; \
+        gdb -ex run --args sh -c 'exit 7' | grep -o 'exited with code 07'; \
         sleep 1000 & child=$!; gdb -p $child -ex 'print $pc != 0' -ex kill | grep -E '^.1 = 1|killed' | sed 's/.*killed.*/killed/'; \
         wait $child 2> waited; kill -0 $child 2> waited || echo gone";
     assert_eq!(hand.run([script]).stdout, "exited with code 07\n$1 = 1\nkilled\ngone\n");
