@@ -3,8 +3,6 @@
 //! An address comes from the repository's default branch. It may name any server of the internet over https, and anything on the host
 //! that the repository itself is on. Whether a name leads to the internet is for the caller to look up.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use crate::names::RepositoryUrl;
 
 /// Where large files are.
@@ -41,36 +39,6 @@ pub fn endpoint(origin: &RepositoryUrl, asked: &str) -> Result<Endpoint, String>
         }
         (Some(_), _) => Err(format!("`{shown}` is neither https nor on the repository's own host")),
         (None, _) => Err(format!("`{shown}` is a path of this machine")),
-    }
-}
-
-/// Whether an address can be a host of the internet. An address that is not known to be one is not.
-pub fn is_public(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(address) => is_public_v4(address),
-        IpAddr::V6(address) => is_public_v6(address),
-    }
-}
-
-fn is_public_v4(address: Ipv4Addr) -> bool {
-    let [a, b, c, _] = address.octets();
-    let is_shared = a == 100 && (64..128).contains(&b);
-    let is_special = (a, b, c) == (192, 0, 0) || (a == 198 && (b == 18 || b == 19)) || a == 0 || a >= 224;
-    !(address.is_private() || address.is_loopback() || address.is_link_local() || is_shared || is_special)
-}
-
-fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [first, second, third, ..] = address.segments();
-    let v4 = |high: u16, low: u16| {
-        let [[a, b], [c, d]] = [high.to_be_bytes(), low.to_be_bytes()];
-        is_public_v4(Ipv4Addr::new(a, b, c, d))
-    };
-    match address.segments() {
-        // IPv4 addresses behind a translator, and in 6to4.
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
-        [0x2002, ..] => v4(second, third),
-        // Only 2000::/3 is assigned to the internet; Teredo tunnels in it lead anywhere.
-        _ => first & 0xe000 == 0x2000 && (first, second) != (0x2001, 0),
     }
 }
 
@@ -119,37 +87,6 @@ mod tests {
         ] {
             let answer = asked("https://x.org/o/r.git", url);
             assert!(answer.is_err(), "{url}: {answer:?}");
-        }
-    }
-
-    #[test]
-    fn addresses_of_a_machine_or_its_network_are_not_public() {
-        for address in [
-            "127.0.0.1",
-            "0.0.0.0",
-            "10.0.0.1",
-            "172.16.0.1",
-            "192.168.1.1",
-            "169.254.169.254",
-            "100.64.0.1",
-            "192.0.0.8",
-            "198.18.0.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::1",
-            "::",
-            "fe80::1",
-            "fd00:ec2::254",
-            "ff02::1",
-            "::ffff:127.0.0.1",
-            "64:ff9b::7f00:1",
-            "2002:7f00:1::",
-            "2001::1",
-        ] {
-            assert!(!is_public(address.parse().expect(address)), "{address}");
-        }
-        for address in ["1.1.1.1", "140.82.121.4", "2606:4700::1111", "64:ff9b::101:101", "2002:101:101::"] {
-            assert!(is_public(address.parse().expect(address)), "{address}");
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Nothing in here reads a file, a clock, the environment or the network, and nothing starts a program: time is a value, the
 //! world is an [`Observation`](task::Observation), and what should be done about it is a list of effects for somebody else.
 
+pub mod address;
 pub mod api;
 pub mod bundle;
 pub mod code;

@@ -12,8 +12,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::address::is_public;
 use model::ids::ObjectId;
-use model::lfs::{Endpoint, endpoint, is_public};
+use model::lfs::{Endpoint, endpoint};
 use model::names::RepositoryUrl;
 use tokio_util::sync::CancellationToken;
 

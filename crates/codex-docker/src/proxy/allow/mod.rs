@@ -4,7 +4,6 @@
 //! address that it checked. Invariant: no connection goes to this machine or to a network that it is on, private or not, unless
 //! that very address and port are listed.
 
-mod address;
 mod list;
 mod names;
 mod route;
@@ -23,6 +22,7 @@ use hyper::body::{Body as _, Incoming};
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
+use model::address::{embedded, is_public};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -172,11 +172,11 @@ impl Shared {
         if self.list.has_address(address, port) {
             return Ok(());
         }
-        if !address::is_of_the_world(address) {
+        if !is_public(address) {
             return Err(NEAR);
         }
         let inner = match address {
-            IpAddr::V6(address) => address::embedded(address).map(IpAddr::V4),
+            IpAddr::V6(address) => embedded(address).map(IpAddr::V4),
             IpAddr::V4(_) => None,
         };
         for address in [Some(address), inner].into_iter().flatten() {

@@ -1,17 +1,17 @@
-//! Which addresses are of the world, and which of this machine, its own network, or nobody.
-//! Pure. What is not known to be of the world is not.
+//! Which addresses can be hosts of the internet, and which belong to this machine, its own network, or nobody.
+//! Pure. An address that is not known to be public is not.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Whether an address can be a host of the internet.
-pub(super) fn is_of_the_world(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
-        IpAddr::V4(address) => is_v4_of_the_world(address),
-        IpAddr::V6(address) => is_v6_of_the_world(address),
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
     }
 }
 
-fn is_v4_of_the_world(address: Ipv4Addr) -> bool {
+fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     let is_shared = a == 100 && (64..128).contains(&b);
     let is_for_protocols = (a, b, c) == (192, 0, 0);
@@ -27,17 +27,17 @@ fn is_v4_of_the_world(address: Ipv4Addr) -> bool {
         || a >= 240)
 }
 
-fn is_v6_of_the_world(address: Ipv6Addr) -> bool {
+fn is_public_v6(address: Ipv6Addr) -> bool {
     let [first, second, ..] = address.segments();
     if let Some(older) = embedded(address) {
-        return is_v4_of_the_world(older);
+        return is_public_v4(older);
     }
-    // Only this part was ever given out for the internet; tunnels of Teredo are in it, and lead anywhere.
+    // Only 2000::/3 is assigned to the internet. Teredo tunnels in it lead anywhere.
     first & 0xe000 == 0x2000 && (first, second) != (0x2001, 0)
 }
 
-/// The address of the older kind that a packet to this one ends up at, because a translator or a tunnel turns it into that.
-pub(super) fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 address that a packet to this address ends up at, because a translator or a tunnel converts it.
+pub fn embedded(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
         // NAT64, whose other prefixes cannot be told from other addresses; 6to4; ISATAP.
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [.., 0 | 0x200, 0x5efe, high, low] => {
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_this_machine_or_its_network_is_of_the_world() {
+    fn nothing_of_this_machine_or_its_network_is_public() {
         for address in [
             "127.0.0.1",
             "127.9.9.9",
@@ -84,16 +84,17 @@ mod tests {
             "2002:7f00:1::",
             "2002:a00:1::1",
             "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+            "2001::1",
             "::127.0.0.1",
             "2606:4700::5efe:7f00:1",
             "2606:4700::200:5efe:a00:5",
         ] {
-            assert!(!is_of_the_world(address.parse().expect(address)), "{address}");
+            assert!(!is_public(address.parse().expect(address)), "{address}");
         }
     }
 
     #[test]
-    fn hosts_of_the_internet_are() {
+    fn hosts_of_the_internet_are_public() {
         for address in [
             "1.1.1.1",
             "140.82.121.3",
@@ -105,7 +106,7 @@ mod tests {
             "2002:101:101::",
             "2606:4700::5efe:101:101",
         ] {
-            assert!(is_of_the_world(address.parse().expect(address)), "{address}");
+            assert!(is_public(address.parse().expect(address)), "{address}");
         }
     }
 }
