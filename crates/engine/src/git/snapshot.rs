@@ -76,7 +76,7 @@ pub enum SnapshotError {
     /// There is more than one commit takes.
     #[error("the worktree has {what}, more than one commit takes; delete them or add them to `.gitignore`")]
     TooMuch {
-        /// What there is too much of.
+        /// What exceeds the limit.
         what: String,
     },
     /// Git answered something that is no object id.

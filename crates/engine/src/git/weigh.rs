@@ -218,7 +218,7 @@ struct Listed<'r> {
 }
 
 impl<'r> Listed<'r> {
-    /// None for what is no file, such as a submodule.
+    /// Missing if it is not a file, e.g. a submodule.
     fn parse(record: &'r [u8]) -> Option<Self> {
         let tab = record.iter().position(|&byte| byte == b'\t')?;
         let mut fields = std::str::from_utf8(&record[..tab]).ok()?.split_ascii_whitespace();

@@ -28,7 +28,7 @@ const ENTRIES_LIMIT: usize = 100_000;
 /// How many things that were moved aside are named.
 const NAMED_LIMIT: usize = 5;
 
-/// How the name of something goes on that was moved aside.
+/// The suffix of the name of a file that was moved aside.
 const ASIDE: &str = ".aside";
 
 /// Where Codex keeps the sessions of a run.

@@ -65,7 +65,7 @@ fn is_name(host: &str) -> bool {
 }
 
 fn unusable(text: &str) -> Problem {
-    refused(format!("`{}` is no host that could be allowed", shown(text)))
+    refused(format!("invalid host `{}`", shown(text)))
         .hint("write a host without a scheme: example.com, *.example.org or example.net:8443")
         .hint("or an address, with a port unless it is 80 or 443: 10.0.0.5:4873 or [fd00::5]:4873")
 }

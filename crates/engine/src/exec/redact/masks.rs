@@ -185,7 +185,7 @@ struct Opened {
 }
 
 impl Opened {
-    /// None if there is no escape.
+    /// Returns nothing if the text has no escape sequence.
     fn new(text: &[u8]) -> Option<Self> {
         let first = text.iter().position(|byte| *byte == b'\\')?;
         let mut opened = Self { bytes: Vec::with_capacity(text.len()), behind: vec![] };
