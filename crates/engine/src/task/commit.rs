@@ -50,7 +50,16 @@ impl Inner {
         let within = cancel.child_token();
         let mut work = pin!(self.snapshot(task, run, last_message, contained, &within));
         let is_late = tokio::select! {
-            done = &mut work => return Committed::Done(done),
+            done = &mut work => {
+                // A call that was cut off fails, which does not mean that the work cannot be committed.
+                if done.is_ok() || !cancel.is_cancelled() {
+                    return Committed::Done(done);
+                }
+                if contained {
+                    self.reap_later(task);
+                }
+                return self.cut_off();
+            }
             () = cancel.cancelled() => false,
             () = tokio::time::sleep(limit) => true,
         };
@@ -61,17 +70,23 @@ impl Inner {
             if let Ok(Ok(snapshot)) = ended {
                 return Committed::Done(Ok(snapshot));
             }
-            let (inner, id, env_id) = (Arc::clone(self), task.task_id, task.env_id);
-            self.tracker.spawn(async move { inner.reap_containers(id, env_id).await });
+            self.reap_later(task);
         }
-        if self.cancel.is_cancelled() {
-            Committed::ServerStops
-        } else if is_late {
+        if is_late && !self.cancel.is_cancelled() {
             let message = format!("committing it took more than {} seconds", limit.as_secs());
-            Committed::Done(Err(RunError::new("commit_failed", message)))
-        } else {
-            Committed::Stopped
+            return Committed::Done(Err(RunError::new("commit_failed", message)));
         }
+        self.cut_off()
+    }
+
+    fn reap_later(self: &Arc<Self>, task: &TaskRecord) {
+        let (inner, id, env_id) = (Arc::clone(self), task.task_id, task.env_id);
+        self.tracker.spawn(async move { inner.reap_containers(id, env_id).await });
+    }
+
+    /// What a commit that was cut off means.
+    fn cut_off(&self) -> Committed {
+        if self.cancel.is_cancelled() { Committed::ServerStops } else { Committed::Stopped }
     }
 
     async fn snapshot(
