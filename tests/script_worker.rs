@@ -23,7 +23,7 @@ const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 enum CodexHome {
     /// Nowhere: the container has its own.
     None,
-    /// A folder that the server is told.
+    /// A folder that the server is given.
     Named,
     /// That of the user who starts the script.
     Users,

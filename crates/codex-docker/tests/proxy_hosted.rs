@@ -105,7 +105,7 @@ async fn what_cannot_be_read_does_not_pass() {
     let said = raw(&stage, "/v1/responses", "Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{}").await;
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said}");
     assert_eq!((stage.model.count(), stage.broker.account().refused), (0, 8));
-    // What follows the last piece is no part of the request.
+    // Whatever follows the last piece does not belong to the request.
     let trailers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: content-encoding\r\n\r\n2\r\n{}\r\n0\r\ncontent-encoding: gzip\r\nx-codex-a: b\r\n\r\n";
     let said = raw(&stage, "/v1/responses/compact", trailers).await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");

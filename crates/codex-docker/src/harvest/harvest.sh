@@ -323,7 +323,7 @@ weigh() {
     heavies=$(count "$tmp/heavy")
     [ "$heavies" -le "$left_out_limit" ] || fail 7 "the worktree has $heavies files that are too large; delete them or add them to \`.gitignore\`"
 }
-# Of `size<TAB>path` on stdin, takes the lightest first, and prints what is too large by itself or does not fit any more.
+# Reads `size<TAB>path` lines from stdin, takes the lightest first, and prints those that are too large or no longer fit.
 too_heavy() {
     sort -z -n > "$tmp/sorted"
     taken=0 sum=0

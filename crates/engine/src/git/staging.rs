@@ -318,7 +318,7 @@ impl<'w> Staging<'w> {
         Ok(outermost)
     }
 
-    /// Adds everything but these paths. What cannot be read is told; the rest is added all the same.
+    /// Adds everything except these paths. Files that cannot be read are reported; the rest is still added.
     async fn add_all(&self, except: &[Vec<u8>]) -> Result<Vec<String>, RunProgramError> {
         let mut paths = b".\0".to_vec();
         for path in except {

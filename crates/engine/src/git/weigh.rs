@@ -39,7 +39,7 @@ pub(super) struct Heavy {
 pub(super) struct Weighed {
     /// Files that are left out.
     pub(super) left_out: Vec<Heavy>,
-    /// Nested repositories that git found by itself.
+    /// Nested repositories that git found.
     pub(super) nested: Vec<Vec<u8>>,
 }
 
@@ -170,7 +170,7 @@ fn is_below_a_link(root: &OwnedFd, path: &[u8]) -> bool {
     !above.all(is_folder)
 }
 
-/// Takes the lightest first, and returns what is too large by itself or does not fit any more.
+/// Takes the lightest files first, and returns those that are too large or no longer fit.
 fn too_heavy(mut heavy: Vec<Heavy>, is_stored_by_lfs: impl Fn(&Vec<u8>) -> bool) -> Vec<Heavy> {
     heavy.sort_by(|one, other| (one.size, &one.path).cmp(&(other.size, &other.path)));
     let (mut plain, mut large) = (0_u64, 0_u64);

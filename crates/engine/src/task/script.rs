@@ -55,7 +55,7 @@ impl Inner {
         })
     }
 
-    /// The image that work is brought out with; the pinned one if it is none. The error says why there is no such image.
+    /// The image that work is brought out with; the pinned one if it is none. The error says why there is none.
     pub(super) async fn harvest_image(&self, task: &TaskRecord) -> Result<Option<String>, Problem> {
         let environment = self.environments.get(task.env_id).map(|environment| environment.record());
         let Some(script) = self.worker.as_ref().ok().and_then(|worker| worker.script()) else {

@@ -69,7 +69,7 @@ pub struct RunCall<'a> {
     pub variables: &'a BTreeMap<VariableName, String>,
     /// Those that nobody may see.
     pub secrets: &'a BTreeMap<VariableName, Secret>,
-    /// What a worker that uses containers is told besides.
+    /// The additional settings of a run whose worker uses containers.
     pub container: Option<ContainerRun<'a>>,
 }
 

@@ -33,7 +33,7 @@ impl OpenHunk {
         if line.first() == Some(&b'\\') {
             if let Some(last) = self.hunk.lines.last_mut() {
                 last.no_newline = true;
-                // Without a newline, a carriage return at the end is no part of a line end.
+                // Without a newline, a carriage return at the end is not part of a line end.
                 lines.has_hidden |= last.text.ends_with('\r');
             }
             return true;

@@ -267,7 +267,7 @@ mod tests {
         all.admit().now_or_never().flatten().expect("there is room")
     }
 
-    /// A connection that ends when it is told to.
+    /// A connection that ends on request.
     fn held(connection: Connection) -> tokio::task::JoinHandle<()> {
         tokio::spawn(connection.hold(std::future::pending()))
     }

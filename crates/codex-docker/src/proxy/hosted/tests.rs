@@ -8,7 +8,7 @@ use super::*;
 
 const PICTURE: &str = "data:image/png;base64,iVBORw0KGgo=";
 
-/// What is sent of a request, and what its owner is told.
+/// The part of a request that is sent, and what to tell the owner of the run.
 fn sent(request: &Value) -> (Value, Vec<String>) {
     let checked = check("/v1/responses", request.to_string().as_bytes()).expect("it can be checked");
     let body = serde_json::from_slice(&checked.body).expect("JSON");

@@ -12,7 +12,7 @@ const QUOTED_LINES: usize = 40;
 /// The longest line that is quoted, in bytes.
 const QUOTED_BYTES: usize = 800;
 
-/// How Codex is told what a mark is.
+/// Explains to Codex what a mark is.
 const MARKS: &str = "Characters that cannot be seen are quoted as marks, such as ␛ or <U+202E>.\n";
 
 /// A comment on a line or on several that follow each other.
