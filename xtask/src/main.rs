@@ -11,6 +11,7 @@ mod openapi;
 mod packages;
 mod screenshots;
 mod test;
+mod texts;
 mod tidy;
 mod tools;
 
@@ -36,6 +37,10 @@ Usage: cargo xtask <chore>
   screenshots             Take the screenshots for the README, in Chromium
   tidy                    Check the project's own rules for source files and documents
   openapi                 Regenerate docs/openapi.json
+  words [PATH...]         List patterns that the writing guide rejects, in all texts or only below PATH
+  sentences [SEED] [COUNT]
+                          Draw sentences at random from all kinds of text, to judge how natural they sound
+                          Defaults: seed 7, 160 sentences
 ";
 
 /// Why a chore was not done.
@@ -45,7 +50,7 @@ enum ChoreError {
     Unknown(String),
     #[error("the chaos test failed or could not start: {0}")]
     Chaos(console::StepError),
-    #[error("invalid number `{0}`\nhint: the seed and the number of kills must be whole numbers")]
+    #[error("invalid number `{0}`\nhint: use a whole number")]
     NoNumber(String),
     #[error("invalid file system `{0}`\nhint: use ext4, xfs or btrfs")]
     UnknownFileSystem(String),
@@ -63,6 +68,10 @@ enum ChoreError {
     Packages(#[from] packages::PackagesError),
     #[error(transparent)]
     Test(#[from] test::TestError),
+    #[error(transparent)]
+    Texts(#[from] texts::ReadError),
+    #[error("found {0} rejected patterns")]
+    Words(usize),
     #[error(transparent)]
     Tidy(#[from] tidy::TidyError),
 }
@@ -90,12 +99,51 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,
         [chore] if chore == "tidy" => tidy::run(root())?,
+        [chore, paths @ ..] if chore == "words" => words(paths)?,
+        [chore] if chore == "sentences" => sentences(7, 160)?,
+        [chore, seed] if chore == "sentences" => sentences(number(seed)?, 160)?,
+        [chore, seed, count] if chore == "sentences" => sentences(number(seed)?, number(count)?)?,
         other => return Err(ChoreError::Unknown(other.join(" "))),
     }
     Ok(())
 }
 
+/// Lists the rejected patterns below `paths`, which are relative to the root of the repository.
+fn words(paths: &[String]) -> Result<(), ChoreError> {
+    let folders = if paths.is_empty() { vec![root().to_owned()] } else { paths.iter().map(|path| root().join(path)).collect() };
+    let mut texts = Vec::new();
+    for folder in folders {
+        texts.extend(texts::collect(root(), &folder)?);
+    }
+    let complaints = texts::complaints(&texts);
+    for complaint in &complaints {
+        console::say(complaint);
+    }
+    if complaints.is_empty() { Ok(()) } else { Err(ChoreError::Words(complaints.len())) }
+}
+
+/// Prints a sample of sentences.
+fn sentences(seed: u64, count: usize) -> Result<(), ChoreError> {
+    let texts = texts::collect(root(), root())?;
+    console::say(texts::sample(&texts, seed, count).trim_start());
+    Ok(())
+}
+
+fn number<N: std::str::FromStr>(argument: &str) -> Result<N, ChoreError> {
+    argument.parse().map_err(|_| ChoreError::NoNumber(argument.to_owned()))
+}
+
 /// The root of this repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the chores live in a folder of the repository")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::USAGE;
+
+    #[test]
+    fn the_usage_text_reads_as_reviewed() {
+        insta::assert_snapshot!("usage", USAGE);
+    }
 }

@@ -1,0 +1,384 @@
+//! Finds strings and comments in source code, with the call or macro that a string belongs to.
+//!
+//! Pure: text in, texts out. It knows just enough of each language: quotes, escapes, comments and brackets.
+
+use super::{Kind, Text};
+
+/// What was found, before it is known what kind of text it is.
+enum Found {
+    /// The value of a string, and the names before the brackets that it stands in, outermost first.
+    Str(String, Vec<String>),
+    /// A comment, with its markers.
+    Comment(String),
+}
+
+/// Strings and comments of Rust source code.
+pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
+    let tests_start = content.find("#[cfg(test)]\nmod ").map_or(usize::MAX, |at| content[..at].lines().count());
+    let is_test_file = ["tests/", "/tests", "benches/", "testkit/", "examples/"].iter().any(|part| file.contains(part))
+        || file.ends_with("tests.rs");
+    let is_help = file.contains("/args") && file.contains("/src/");
+    let is_page = file.contains("web/src/pages") || file.contains("notice") || file.contains("notify");
+    let mut texts = Vec::new();
+    for (line, found) in Lexer::new(content, Language::Rust).all() {
+        let is_test = is_test_file || line > tests_start;
+        match found {
+            Found::Comment(comment) => {
+                let is_doc = comment.starts_with("///") || comment.starts_with("//!");
+                let kind = match (is_test, is_doc) {
+                    (true, _) => Kind::Test,
+                    (false, true) if is_help && comment.starts_with("///") => Kind::Help,
+                    (false, true) => Kind::DocComment,
+                    (false, false) => Kind::Comment,
+                };
+                let text = comment.trim_start_matches(['/', '!', '*']).trim().to_owned();
+                texts.push(Text { kind, file: file.to_owned(), line, content: text });
+            }
+            Found::Str(value, calls) => {
+                if let Some(kind) = kind_of_string(&calls, is_test, is_help, is_page)
+                    && is_prose(&value, kind)
+                {
+                    texts.push(Text { kind, file: file.to_owned(), line, content: value });
+                }
+            }
+        }
+    }
+    joined(texts, content)
+}
+
+/// Strings and comments of JavaScript.
+pub(super) fn script(file: &str, content: &str) -> Vec<Text> {
+    let mut texts = Vec::new();
+    for (line, found) in Lexer::new(content, Language::Script).all() {
+        let (kind, text) = match found {
+            Found::Comment(comment) => (Kind::Comment, comment.trim_matches(['/', '*', ' ']).to_owned()),
+            Found::Str(value, _) => (Kind::Page, value),
+        };
+        if is_prose(&text, kind) {
+            texts.push(Text { kind, file: file.to_owned(), line, content: text });
+        }
+    }
+    joined(texts, content)
+}
+
+/// Comments of CSS.
+pub(super) fn style(file: &str, content: &str) -> Vec<Text> {
+    let comments = script(file, content).into_iter().filter(|text| text.kind == Kind::Comment);
+    comments.collect()
+}
+
+/// Comments that start with `#` at the beginning of a line, as in shell scripts, TOML, YAML and Python.
+pub(super) fn hash_comments(file: &str, content: &str) -> Vec<Text> {
+    let lines = content.lines().enumerate().filter_map(|(at, line)| {
+        let comment = line.trim_start().strip_prefix('#')?;
+        let text = comment.trim_start_matches('#').trim();
+        (!comment.starts_with('!') && is_prose(text, Kind::Comment)).then(|| Text {
+            kind: Kind::Comment,
+            file: file.to_owned(),
+            line: at + 1,
+            content: text.to_owned(),
+        })
+    });
+    joined(lines.collect(), content)
+}
+
+/// Joins comments of the same kind on adjacent lines, if nothing but comments is on these lines. A list item stays apart.
+fn joined(texts: Vec<Text>, content: &str) -> Vec<Text> {
+    let lines: Vec<&str> = content.lines().collect();
+    let is_comment_line = |line: usize| {
+        let start = lines.get(line.saturating_sub(1)).map_or("", |line| line.trim_start());
+        start.starts_with("//") || start.starts_with('#') && !start.starts_with("#[")
+    };
+    let mut result: Vec<(Text, usize)> = Vec::new();
+    for text in texts {
+        let is_item = text.content.starts_with(['*', '-', '|', '#']) || text.content.is_empty();
+        match result.last_mut() {
+            Some((before, last))
+                if before.kind == text.kind
+                    && *last + 1 == text.line
+                    && is_comment_line(*last)
+                    && is_comment_line(text.line)
+                    && !is_item
+                    && !before.content.is_empty() =>
+            {
+                before.content.push(' ');
+                before.content.push_str(&text.content);
+                *last = text.line;
+            }
+            _ => {
+                let line = text.line;
+                result.push((text, line));
+            }
+        }
+    }
+    result.into_iter().map(|(text, _)| text).filter(|text| !text.content.is_empty()).collect()
+}
+
+/// What kind of text a string is, by the calls and macros around it; `None` for strings that nobody reads.
+fn kind_of_string(calls: &[String], is_test: bool, is_help: bool, is_page: bool) -> Option<Kind> {
+    const LOGS: [&str; 5] = ["trace!", "debug!", "info!", "warn!", "error!"];
+    const ERRORS: [&str; 18] = [
+        "error",
+        "hint",
+        "hints",
+        "unusable",
+        "refused",
+        "refusal",
+        "wrong",
+        "failed",
+        "internal",
+        "not_found",
+        "invalid",
+        "trouble",
+        "malformed",
+        "unavailable",
+        "problem",
+        "failure",
+        "finding",
+        "complaint",
+    ];
+    const TYPES: [&str; 7] = ["Problem", "RunError", "Failure", "Finding", "Hold", "Report", "Trouble"];
+    const CHECKS: [&str; 7] = ["assert!", "assert_eq!", "assert_ne!", "expect", "expect_err", "panic!", "unreachable!"];
+    let name = |call: &str| call.rsplit("::").next().unwrap_or_default().to_owned();
+    let any = |list: &[&str]| calls.iter().any(|call| list.contains(&name(call).as_str()));
+    if is_test {
+        return any(&CHECKS).then_some(Kind::Test);
+    }
+    let of_type = calls.iter().any(|call| {
+        let mut parts = call.rsplit("::").skip(1);
+        parts.next().is_some_and(|part| TYPES.contains(&part))
+    });
+    match () {
+        () if any(&LOGS) => Some(Kind::Output),
+        () if any(&ERRORS) || of_type => Some(Kind::Error),
+        () if is_help && any(&["arg", "command", "clap"]) => Some(Kind::Help),
+        () if is_page || any(&["html!"]) => Some(Kind::Page),
+        () if any(&["expect"]) => Some(Kind::Comment),
+        () => Some(Kind::Output),
+    }
+}
+
+/// Whether a string reads like language rather than like a path, a command or a key.
+fn is_prose(text: &str, kind: Kind) -> bool {
+    let words = text.split_whitespace().filter(|word| {
+        let word = word.trim_matches(|c: char| c.is_ascii_punctuation());
+        word.len() > 1 && word.chars().all(|c| c.is_alphabetic() || c == '\'' || c == '-')
+    });
+    let enough = match kind {
+        Kind::Page => 1,
+        _ => 2,
+    };
+    let is_code = ["::", "--", "/*", "<svg", "</", "=\"", "();"].iter().any(|part| text.contains(part)) && !text.contains('`');
+    words.count() >= enough && !is_code && text.trim().contains(' ') && text.chars().any(char::is_lowercase)
+}
+
+/// Which language the lexer reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Language {
+    Rust,
+    Script,
+}
+
+/// A reader of source code, one character after the other.
+struct Lexer<'a> {
+    rest: &'a str,
+    line: usize,
+    language: Language,
+    /// The names before the brackets that are open.
+    calls: Vec<String>,
+    /// The path read last, e.g. `Problem::new` or `info!`.
+    path: String,
+}
+
+impl<'a> Lexer<'a> {
+    fn new(content: &'a str, language: Language) -> Self {
+        Self { rest: content, line: 1, language, calls: Vec::new(), path: String::new() }
+    }
+
+    fn all(mut self) -> Vec<(usize, Found)> {
+        let mut found = Vec::new();
+        while let Some(first) = self.rest.chars().next() {
+            let line = self.line;
+            if self.rest.starts_with("//") {
+                let end = self.rest.find('\n').unwrap_or(self.rest.len());
+                found.push((line, Found::Comment(self.take(end).to_owned())));
+            } else if self.rest.starts_with("/*") {
+                let end = self.rest.find("*/").map_or(self.rest.len(), |end| end + 2);
+                found.push((line, Found::Comment(single_spaced(self.take(end)))));
+            } else if let Some(hashes) = self.raw_string() {
+                let quote = self.rest.find('"').unwrap_or_default() + 1;
+                self.take(quote);
+                let close = format!("\"{}", "#".repeat(hashes));
+                let end = self.rest.find(&close).unwrap_or(self.rest.len());
+                let value = self.take(end).to_owned();
+                self.take(close.len().min(self.rest.len()));
+                found.push((line, Found::Str(single_spaced(&value), self.calls())));
+            } else if first == '"' || self.language == Language::Script && (first == '\'' || first == '`') {
+                let value = self.quoted(first);
+                found.push((line, Found::Str(single_spaced(&value), self.calls())));
+            } else if first == '\'' {
+                self.char_or_lifetime();
+            } else {
+                self.code(first);
+            }
+        }
+        found
+    }
+
+    /// How many `#` a raw string has that starts here.
+    fn raw_string(&self) -> Option<usize> {
+        let ends_a_name = self.path.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
+        let after = self.rest.strip_prefix("br").or_else(|| self.rest.strip_prefix('r'))?;
+        let hashes = after.len() - after.trim_start_matches('#').len();
+        (self.language == Language::Rust && !ends_a_name && after[hashes..].starts_with('"')).then_some(hashes)
+    }
+
+    /// The calls around what comes next, and the name that a value is assigned to, as in `#[arg(help = "…")]`.
+    fn calls(&self) -> Vec<String> {
+        self.calls.iter().filter(|call| !call.is_empty()).cloned().collect()
+    }
+
+    fn take(&mut self, bytes: usize) -> &'a str {
+        let (taken, rest) = self.rest.split_at(bytes);
+        self.rest = rest;
+        self.line += taken.matches('\n').count();
+        taken
+    }
+
+    /// The value of a string with escapes; a `\` at the end of a line joins it with the next one.
+    fn quoted(&mut self, quote: char) -> String {
+        self.take(1);
+        let mut value = String::new();
+        while let Some(c) = self.rest.chars().next() {
+            self.take(c.len_utf8());
+            if c == quote {
+                break;
+            }
+            if c != '\\' {
+                value.push(c);
+                continue;
+            }
+            let Some(escaped) = self.rest.chars().next() else { break };
+            self.take(escaped.len_utf8());
+            match escaped {
+                '\n' => {
+                    let blank = self.rest.len() - self.rest.trim_start().len();
+                    self.take(blank);
+                }
+                'n' | 't' | 'r' => value.push(' '),
+                other => value.push(other),
+            }
+        }
+        value
+    }
+
+    fn char_or_lifetime(&mut self) {
+        let mut chars = self.rest.chars().skip(1);
+        let (first, second) = (chars.next(), chars.next());
+        if first == Some('\\') {
+            let end = self.rest[2..].char_indices().skip(1).find(|(_, c)| *c == '\'').map_or(self.rest.len(), |(at, _)| at + 3);
+            self.take(end);
+        } else if second == Some('\'') {
+            self.take(2 + first.map_or(0, char::len_utf8));
+        } else {
+            self.take(1);
+        }
+    }
+
+    fn code(&mut self, first: char) {
+        match first {
+            '(' | '[' | '{' => self.calls.push(std::mem::take(&mut self.path)),
+            ')' | ']' | '}' => {
+                self.calls.pop();
+                self.path.clear();
+            }
+            c if c.is_alphanumeric() || matches!(c, '_' | ':' | '!') => self.path.push(c),
+            c if c.is_whitespace() => {
+                if self.path.ends_with(|c: char| c.is_alphanumeric()) {
+                    self.path.push(' ');
+                }
+                self.path = self.path.split(' ').next_back().unwrap_or_default().to_owned();
+            }
+            _ => self.path.clear(),
+        }
+        self.take(first.len_utf8());
+    }
+}
+
+fn single_spaced(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(content: &str) -> Vec<(Kind, usize, String)> {
+        rust("crates/engine/src/a.rs", content).into_iter().map(|text| (text.kind, text.line, text.content)).collect()
+    }
+
+    fn one(kind: Kind, line: usize, text: &str) -> (Kind, usize, String) {
+        (kind, line, text.to_owned())
+    }
+
+    #[test]
+    fn adjacent_lines_of_a_comment_are_one_text() {
+        let source = "/// Returns the size\n/// in bytes.\n///\n/// A second paragraph.\nfn a() {} // an own comment\n// and another one\n";
+        assert_eq!(
+            found(source),
+            [
+                one(Kind::DocComment, 1, "Returns the size in bytes."),
+                one(Kind::DocComment, 4, "A second paragraph."),
+                one(Kind::Comment, 5, "an own comment"),
+                one(Kind::Comment, 6, "and another one"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_string_is_known_by_the_call_around_it() {
+        let source = "\
+#[error(\"could not read {0}\")]
+struct A;
+fn a(x: &'static str) {
+    info!(run = 1, \"run finished early\");
+    Problem::new(Code::A, format!(\"no task named `{x}`\")).hint(\"list the tasks\");
+    let path = \"git/config\"; let quote = '\"'; let escape = '\\'';
+    print(r#\"two \"quoted\" words\"#);
+}
+#[cfg(test)]
+mod tests {
+    fn a() { check(\"not a text\"); value.expect(\"the file is there\"); }
+}
+";
+        assert_eq!(
+            found(source),
+            [
+                one(Kind::Error, 1, "could not read {0}"),
+                one(Kind::Output, 4, "run finished early"),
+                one(Kind::Error, 5, "no task named `{x}`"),
+                one(Kind::Error, 5, "list the tasks"),
+                one(Kind::Output, 7, "two \"quoted\" words"),
+                one(Kind::Test, 11, "the file is there"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_string_over_several_lines_is_one_text() {
+        let source = "fn a() { say(\"the first line \\\n    and the second\"); }\n";
+        assert_eq!(found(source), [one(Kind::Output, 1, "the first line and the second")]);
+    }
+
+    #[test]
+    fn comments_of_scripts_and_settings_are_found() {
+        let texts = hash_comments("a.sh", "#!/bin/sh\n# Start the worker\n# and wait.\nexec x # not at the start\n");
+        assert_eq!(texts.iter().map(|text| text.content.as_str()).collect::<Vec<_>>(), ["Start the worker and wait."]);
+        let texts =
+            script("a.js", "// Load the list again.\nshow('Could not load the list'); f('x');\n/* The next\n   part. */\n");
+        let texts: Vec<_> = texts.iter().map(|text| (text.kind, text.content.as_str())).collect();
+        let expected =
+            [(Kind::Comment, "Load the list again."), (Kind::Page, "Could not load the list"), (Kind::Comment, "The next part.")];
+        assert_eq!(texts, expected);
+    }
+}

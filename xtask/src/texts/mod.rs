@@ -1,0 +1,175 @@
+//! Every text that this project shows or keeps: where it is, what kind it is, and its sentences.
+//!
+//! Reads files and never changes them. `lexer.rs` finds strings and comments in source code, `markdown.rs` finds prose in documents,
+//! `words.rs` knows the patterns that our writing guide rejects, and `sample.rs` draws sentences at random.
+
+mod lexer;
+mod markdown;
+mod sample;
+mod sentences;
+mod words;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub(crate) use sample::sample;
+pub(crate) use words::complaints;
+
+/// Folders that are built, fetched, or not ours.
+const SKIPPED: [&str; 5] = ["target", ".git", "node_modules", "vendor", "snapshots"];
+
+/// What kind of text a sentence belongs to. A sample has equally many sentences of each kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    /// Help of a command or an option.
+    Help,
+    /// Errors and hints.
+    Error,
+    /// Pages, their scripts, and notifications.
+    Page,
+    /// What commands print, what the server logs, and prompts for the agent.
+    Output,
+    /// Documents for people.
+    Document,
+    /// Comments in source code.
+    Comment,
+    /// Doc comments.
+    DocComment,
+    /// Comments and messages in tests.
+    Test,
+}
+
+impl Kind {
+    /// Every kind, in the order of a sample.
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Help, Self::Error, Self::Page, Self::Output, Self::Document, Self::Comment, Self::DocComment, Self::Test];
+
+    /// The heading of this kind in a sample.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Help => "Help",
+            Self::Error => "Errors and hints",
+            Self::Page => "Pages and notifications",
+            Self::Output => "Output, logs and prompts",
+            Self::Document => "Documents",
+            Self::Comment => "Comments",
+            Self::DocComment => "Doc comments",
+            Self::Test => "Tests",
+        }
+    }
+}
+
+/// A piece of text: a string, a paragraph, or adjacent lines of a comment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Text {
+    /// What it belongs to.
+    pub(crate) kind: Kind,
+    /// The path of its file below the root of the repository.
+    pub(crate) file: String,
+    /// The line that it starts on, from 1.
+    pub(crate) line: usize,
+    /// The text, with single spaces instead of line breaks.
+    pub(crate) content: String,
+}
+
+/// A file that could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read {path}: {source}")]
+pub(crate) struct ReadError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// All texts below `folder`, a folder or file in the repository at `root`, ordered by file and line.
+pub(crate) fn collect(root: &Path, folder: &Path) -> Result<Vec<Text>, ReadError> {
+    let mut files = Vec::new();
+    walk(folder, &mut files)?;
+    files.sort();
+    let mut texts = Vec::new();
+    for path in files {
+        let file = path.strip_prefix(root).unwrap_or(&path).display().to_string();
+        let Some(read) = reader(&file) else { continue };
+        let content = std::fs::read_to_string(&path).map_err(|source| ReadError { path: path.clone(), source })?;
+        texts.extend(read(&file, &content));
+    }
+    Ok(texts)
+}
+
+type Reader = fn(&str, &str) -> Vec<Text>;
+
+/// How the texts of a file are found, by its name.
+fn reader(file: &str) -> Option<Reader> {
+    // The list of rejected patterns must be able to name them, and texts of others are not ours to edit.
+    if file.starts_with("xtask/src/texts/") || file.contains(".min.") || file == "CODE_OF_CONDUCT.md" {
+        return None;
+    }
+    let extension = Path::new(file).extension().and_then(|extension| extension.to_str())?;
+    match extension {
+        "rs" => Some(lexer::rust),
+        "js" => Some(lexer::script),
+        "css" => Some(lexer::style),
+        "sh" | "toml" | "yml" | "yaml" | "py" => Some(lexer::hash_comments),
+        "md" => Some(markdown::paragraphs),
+        _ => None,
+    }
+}
+
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) -> Result<(), ReadError> {
+    let at = |source| ReadError { path: folder.to_owned(), source };
+    if folder.is_file() {
+        files.push(folder.to_owned());
+        return Ok(());
+    }
+    for entry in std::fs::read_dir(folder).map_err(at)? {
+        let entry = entry.map_err(at)?;
+        if SKIPPED.iter().any(|skipped| entry.file_name() == *skipped) {
+            continue;
+        }
+        if entry.file_type().map_err(at)?.is_dir() {
+            walk(&entry.path(), files)?;
+        } else {
+            files.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    /// Every error and hint of one crate, one per line, without line numbers, so that only a changed wording changes the snapshot.
+    fn errors_of(name: &str) -> String {
+        let root = crate::root();
+        let texts = collect(root, &root.join("crates").join(name).join("src")).expect("the sources can be read");
+        let mut list = String::new();
+        let mut file = "";
+        for text in texts.iter().filter(|text| text.kind == Kind::Error) {
+            if text.file != file {
+                file = &text.file;
+                writeln!(list, "\n{file}").expect("a string takes everything");
+            }
+            writeln!(list, "  {}", text.content).expect("a string takes everything");
+        }
+        list
+    }
+
+    #[test]
+    fn every_error_and_hint_reads_as_reviewed() {
+        for name in ["cli", "codex-docker", "engine", "model", "web"] {
+            let list = errors_of(name);
+            assert!(list.lines().count() > 20, "the errors of `{name}` are found");
+            insta::assert_snapshot!(format!("errors_{name}"), list);
+        }
+    }
+
+    #[test]
+    fn every_kind_of_text_is_found_in_this_repository() {
+        let texts = collect(crate::root(), crate::root()).expect("the repository can be read");
+        for kind in Kind::ALL {
+            assert!(texts.iter().filter(|text| text.kind == kind).count() > 50, "{kind:?}");
+        }
+    }
+}
