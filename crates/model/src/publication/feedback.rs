@@ -128,6 +128,17 @@ mod tests {
     }
 
     #[test]
+    fn the_prompt_reads_as_reviewed() {
+        let whole = Comment { path: None, line: None, ..comment("Looks good otherwise.") };
+        let log = Some(format!("{}1 test failed\n", "x".repeat(LOG_CHARS)));
+        let with_log = FailedCheck { name: "test".to_owned(), url: Some("https://x/1".to_owned()), log };
+        let without_log = FailedCheck { name: "lint".to_owned(), url: None, log: None };
+        let feedback = Feedback { comments: vec![comment("Rename this."), whole], checks: vec![with_log, without_log] };
+        let prompt = feedback.prompt("https://x/pull/1").replace(&"x".repeat(LOG_CHARS - 14), "[…]");
+        insta::assert_snapshot!("feedback_prompt", prompt);
+    }
+
+    #[test]
     fn of_a_long_log_the_end_is_kept() {
         let log = format!("begin{}end", "x\n".repeat(20_000));
         let check = FailedCheck { name: "test".to_owned(), url: None, log: Some(log) };

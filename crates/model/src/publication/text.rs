@@ -118,6 +118,16 @@ mod tests {
     }
 
     #[test]
+    fn the_body_reads_as_reviewed() {
+        let mut task = samples::completed();
+        let first = task.runs[0].clone();
+        task.runs.extend((2..=52).map(|number| RunRecord { number: crate::ids::RunNumber(number), ..first.clone() }));
+        let body = body(&task, CHANGES, Some("## What this changes\n"));
+        let rows: String = (4..=52).map(|number| format!("| {number} | completed | Fix it |\n")).collect();
+        insta::assert_snapshot!("pull_request_body", body.replace(&rows, "[…]\n"));
+    }
+
+    #[test]
     fn a_template_comes_first_and_all_fits() {
         let template = format!("## What\n\n{}", "x".repeat(100_000));
         let body = body(&samples::completed(), CHANGES, Some(&template));

@@ -173,6 +173,12 @@ mod tests {
     }
 
     #[test]
+    fn the_notes_to_the_agent_read_as_reviewed() {
+        let notes = [super::interrupted(Some("network")), super::interrupted(None)];
+        insta::assert_snapshot!("interrupted_turn_prompt", notes.join("\n---\n"));
+    }
+
+    #[test]
     fn what_passes_is_tried_again_as_often_as_was_asked() {
         let mut task = ended(failed("network", "stream disconnected"));
         for wait in [30, 60, 120] {

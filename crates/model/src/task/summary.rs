@@ -80,6 +80,15 @@ mod tests {
     }
 
     #[test]
+    fn the_prompt_reads_as_reviewed() {
+        let mut task = task(12);
+        if let RunPhase::Ended(end) = &mut task.runs[10].phase {
+            end.last_message = None;
+        }
+        insta::assert_snapshot!("lost_thread_prompt", with_summary(&task));
+    }
+
+    #[test]
     fn a_long_conversation_keeps_its_start_its_end_and_the_whole_request() {
         let mut task = task(40);
         let long = "x".repeat(100_000);

@@ -217,6 +217,14 @@ mod tests {
     }
 
     #[test]
+    fn the_prompt_reads_as_reviewed() {
+        let conflicts = vec![FileConflict { path: "src/parser.rs".to_owned(), kind: ConflictKind::Content }; FILES_NAMED + 3];
+        let prompt = hand_over_prompt("main", &samples::sha('c'), &conflicts);
+        let line = "- src/parser.rs (content)\n";
+        insta::assert_snapshot!("conflicts_prompt", prompt.replace(&line.repeat(FILES_NAMED - 1), "[…]\n"));
+    }
+
+    #[test]
     fn the_prompt_names_the_commit_and_the_files() {
         let file = |path: &str| FileConflict { path: path.to_owned(), kind: ConflictKind::Content };
         let prompt = hand_over_prompt("main", &samples::sha('c'), &[file("a.txt"), file("b\nc")]);
