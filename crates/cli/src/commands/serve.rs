@@ -84,7 +84,7 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
 /// Raises this process's limit of open files, as far as the system lets it. Returns the limit.
 ///
 /// A login shell often has a limit of 1024, which a server with many connections and runs can reach. Children inherit the limit that
-/// the service has too (docs/service.md): it does not harm those that use `select`, unless they open more than 1024 files themselves.
+/// the service has too (docs/systemd.md): it does not harm those that use `select`, unless they open more than 1024 files themselves.
 fn raise_open_files() -> usize {
     let limits = getrlimit(Resource::Nofile);
     let possible = limits.maximum.map_or(MOST_OPEN_FILES, |hard| hard.min(MOST_OPEN_FILES));
