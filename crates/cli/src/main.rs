@@ -12,8 +12,13 @@ mod follow;
 mod hidden;
 mod ids;
 mod images;
+mod output;
 mod printer;
 mod progress;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod samples;
 mod server;
 mod sse;
 mod supervisor;

@@ -108,7 +108,8 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<Cell>]) {
     aligned(heading, rows).iter().for_each(line);
 }
 
-fn aligned(heading: &[&str], rows: &[Vec<Cell>]) -> Vec<String> {
+/// Rows under a heading, aligned.
+pub(crate) fn aligned(heading: &[&str], rows: &[Vec<Cell>]) -> Vec<String> {
     let heading: Vec<_> = heading.iter().map(|word| Cell::plain(word.to_uppercase())).collect();
     let all = || std::iter::once(&heading).chain(rows);
     let width = |column: usize| all().filter_map(|row| row.get(column)).map(|cell| cell.plain.width()).max().unwrap_or_default();

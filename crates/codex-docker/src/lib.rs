@@ -55,6 +55,11 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     ended.map_or_else(|failure| fail(&failure), ExitCode::from)
 }
 
+/// The definition of the command line, for its documentation.
+pub fn command() -> clap::Command {
+    <args::OwnArguments as clap::CommandFactory>::command()
+}
+
 async fn perform(asked: Asked) -> Result<u8, Failure> {
     let environment = environment();
     let own = match asked {

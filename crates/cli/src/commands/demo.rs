@@ -20,6 +20,7 @@ use super::{demo_codex, env, task, task_diff};
 use crate::args::{Arguments, DemoArguments};
 use crate::client::Client;
 use crate::follow::{self, Form};
+use crate::output::Output;
 use crate::{printer, server};
 
 const FIRST: &str = "The test fails. Find out why and fix it.";
@@ -62,7 +63,7 @@ pub(crate) async fn run(arguments: &Arguments, demo: &DemoArguments) -> Result<E
         clear_away(&home).await?;
     }
     let Some(code) = outcome? else { return Ok(ExitCode::from(follow::STOPPED)) };
-    farewell(&home, begun.elapsed());
+    farewell(&home, begun.elapsed()).print();
     Ok(code)
 }
 
@@ -82,16 +83,18 @@ async fn play(config: &Config, home: &Path) -> Result<ExitCode, Problem> {
     show(&Client::of(home).await?, &sample).await
 }
 
-fn farewell(home: &Path, took: Duration) {
+fn farewell(home: &Path, took: Duration) -> Output {
+    let mut out = Output::default();
     let home = home.display();
-    printer::line(format!("\nDone in {:.0} s. Look around in what it left (this starts its server again):", took.as_secs_f64()));
-    printer::line(format!("  codex-orchestrator --home {home} task list"));
-    printer::line(format!("  codex-orchestrator --home {home} sign-in    (a link to the pages, for a browser)"));
-    printer::line(format!("  ls {home}/tasks/*"));
-    printer::line("With your own repository and account:");
-    printer::line("  codex-orchestrator doctor");
-    printer::line("  codex-orchestrator env add https://host/owner/repo.git --name app");
-    printer::line("  codex-orchestrator task create --env app --follow \"What the agent should do\"");
+    out.line(format!("\nDone in {:.0} s. Look around in what it left (this starts its server again):", took.as_secs_f64()));
+    out.line(format!("  codex-orchestrator --home {home} task list"));
+    out.line(format!("  codex-orchestrator --home {home} sign-in    (a link to the pages, for a browser)"));
+    out.line(format!("  ls {home}/tasks/*"));
+    out.line("With your own repository and account:");
+    out.line("  codex-orchestrator doctor");
+    out.line("  codex-orchestrator env add https://host/owner/repo.git --name app");
+    out.line("  codex-orchestrator task create --env app --follow \"What the agent should do\"");
+    out
 }
 
 fn step(number: u8, what: &str) {
@@ -249,4 +252,14 @@ async fn clear_away(home: &Path) -> Result<(), Problem> {
         ended.map_err(|error| Problem::internal(format!("the demo's server did not exit: {error}")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_demonstration_ends_with_the_next_steps() {
+        insta::assert_snapshot!("demo-farewell", farewell(Path::new("/home/me/.codex-orchestrator/demo"), PACE * 100).plain());
+    }
 }

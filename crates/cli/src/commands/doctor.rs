@@ -12,6 +12,7 @@ use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer;
 
 pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem> {
@@ -19,7 +20,7 @@ pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem
     if json {
         printer::json(&findings)?;
     } else {
-        findings.iter().for_each(print);
+        shown(&findings).print();
     }
     let failed = findings.iter().any(|finding| finding.level == Level::Failure);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -41,15 +42,23 @@ async fn checked(config: &Config) -> Result<Vec<Finding>, Problem> {
     Ok(findings)
 }
 
-fn print(finding: &Finding) {
+fn shown(findings: &[Finding]) -> Output {
+    let mut out = Output::default();
+    for finding in findings {
+        show(&mut out, finding);
+    }
+    out
+}
+
+fn show(out: &mut Output, finding: &Finding) {
     let level = match finding.level {
         Level::Ok => "ok     ".green().to_string(),
         Level::Warning => "warning".yellow().to_string(),
         Level::Failure => "failure".red().to_string(),
     };
-    printer::line(format!("{level}  {:<7} {}", finding.check, finding.found));
+    out.line(format!("{level}  {:<7} {}", finding.check, finding.found));
     for hint in &finding.hints {
-        printer::line(format!("                 → {hint}"));
+        out.line(format!("                 → {hint}"));
     }
 }
 
@@ -68,5 +77,23 @@ fn not_running(config: &Config) -> Finding {
         Ok(_) => Finding::new("server", Level::Ok, format!("{checked_here}; {address} is free, and any command starts a server")),
         Err(error) => Finding::new("server", Level::Failure, format!("{checked_here}; cannot listen on {address}: {error}"))
             .hint("set ORCH_LISTEN to another address, or to `off`"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_are_listed_with_what_to_do() {
+        let mut config = Config::for_home(std::path::Path::new("/nowhere"));
+        config.listen = None;
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let mut in_use = config.clone();
+        in_use.listen = Some(taken.local_addr().expect("an address"));
+        let port = in_use.listen.expect("set").port().to_string();
+        let git = Finding::new("git", Level::Ok, "git 2.47.3");
+        let text = shown(&[git, older(), not_running(&config), not_running(&in_use)]).plain();
+        insta::assert_snapshot!("doctor", text.replace(&port, "PORT"));
     }
 }

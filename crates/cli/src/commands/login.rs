@@ -16,6 +16,7 @@ use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::LoginArguments;
+use crate::output::Output;
 use crate::{hidden, printer};
 
 /// More than any key has, so that somebody's file is told from a key.
@@ -44,15 +45,41 @@ pub(crate) fn logout(config: &Config, json: bool) -> Result<ExitCode, Problem> {
         printer::json(&json!({ "logged_out": was_there }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    printer::line(if was_there {
+    logged_out(was_there, has_key(config)).print();
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the environment of this command has an API key.
+fn has_key(config: &Config) -> Key {
+    if config.environment.contains_key(std::ffi::OsStr::new("CODEX_API_KEY")) { Key::Set } else { Key::Unset }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Set,
+    Unset,
+}
+
+fn logged_out(was_there: bool, key: Key) -> Output {
+    let mut out = Output::default();
+    out.line(if was_there {
         "Codex is logged out. Runs that are under way keep what they have."
     } else {
         "Codex was not logged in."
     });
-    if config.environment.contains_key(std::ffi::OsStr::new("CODEX_API_KEY")) {
-        printer::remark("CODEX_API_KEY is set here; a server with it in its environment goes on using it.");
+    if key == Key::Set {
+        out.remark("CODEX_API_KEY is set here; a server with it in its environment goes on using it.");
     }
-    Ok(ExitCode::SUCCESS)
+    out
+}
+
+fn logged_in(kind: &str, key: Key) -> Output {
+    let mut out = Output::default();
+    out.line(format!("Codex is logged in with {kind}. The next run uses it."));
+    if key == Key::Set {
+        out.remark("CODEX_API_KEY is set here; a server with it in its environment uses that key first.");
+    }
+    out
 }
 
 /// A worker that has a Codex home of its own does not use this login.
@@ -157,10 +184,7 @@ fn say(config: &Config, home: &CodexHome, json: bool) -> Result<ExitCode, Proble
         printer::json(&json!({ "login": kind }))?;
         return Ok(ExitCode::SUCCESS);
     }
-    printer::line(format!("Codex is logged in with {kind}. The next run uses it."));
-    if config.environment.contains_key(std::ffi::OsStr::new("CODEX_API_KEY")) {
-        printer::remark("CODEX_API_KEY is set here; a server with it in its environment uses that key first.");
-    }
+    logged_in(kind, has_key(config)).print();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -204,6 +228,12 @@ mod tests {
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
         assert_eq!(names, ["auth.json"], "the copy for a Codex on the host");
+    }
+
+    #[test]
+    fn people_read_how_codex_is_logged_in() {
+        let outputs = [logged_in("an API key", Key::Set), logged_out(true, Key::Set), logged_out(false, Key::Unset)];
+        insta::assert_snapshot!("login", outputs.map(|output| output.plain()).join("\n\n"));
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use reqwest::Method;
 use super::task::{asked, begun};
 use crate::args::FollowUpCommand;
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
@@ -24,14 +25,20 @@ pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem
         printer::json(&queue)?;
         return Ok(ExitCode::SUCCESS);
     }
+    waiting(&queue).print();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn waiting(queue: &QueueView) -> Output {
+    let mut out = Output::default();
     if let Some(hold) = &queue.hold {
-        printer::line(format!("No run begins: {}", hold.detail));
-        hold.hints.iter().for_each(|hint| printer::hint(hint));
+        out.line(format!("No run begins: {}", hold.detail));
+        hold.hints.iter().for_each(|hint| out.hint(hint));
     }
-    printer::line(format!("{} under way, at most {} at once", plural(queue.running, "run"), queue.max_parallel_runs));
+    out.line(format!("{} under way, at most {} at once", plural(queue.running, "run"), queue.max_parallel_runs));
     if queue.items.is_empty() {
-        printer::remark("Nothing waits.");
-        return Ok(ExitCode::SUCCESS);
+        out.remark("Nothing waits.");
+        return out;
     }
     let all: Vec<_> = queue.items.iter().map(|item| item.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
@@ -45,8 +52,8 @@ pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem
             Cell::plain(printable_line(item.title.as_str(), TITLE)),
         ]
     });
-    printer::table(&["place", "task", "env", "run", "waits for", "title"], &rows.collect::<Vec<_>>());
-    Ok(ExitCode::SUCCESS)
+    out.table(&["place", "task", "env", "run", "waits for", "title"], &rows.collect::<Vec<_>>());
+    out
 }
 
 /// What a run waits for, for people.
@@ -108,7 +115,36 @@ fn done(task: &TaskView, json: bool, words: &str) -> Result<ExitCode, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::samples;
+
+    #[test]
+    fn the_queue_says_why_runs_wait() {
+        let item = |number: u32, waits_for: &str, more: serde_json::Value| {
+            let mut item = json!({
+                "task_id": format!("0192f3a0-1111-7000-8000-00000000000{number}"), "title": "Fix the failing test",
+                "env_id": samples::ENV, "env_name": "app", "run": 1, "priority": "normal",
+                "queued_at": "2026-03-01T12:00:00Z", "position": number, "waits_for": waits_for,
+            });
+            item.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+            item
+        };
+        let hold = json!({ "code": "disk_low", "detail": "less than 1.0 GiB is free", "hints": ["free some space"] });
+        let items = json!([
+            item(1, "turn", json!({})),
+            item(2, "environment_limit", json!({})),
+            item(3, "environment_paused", json!({})),
+            item(4, "time", json!({ "not_before": "2026-03-01T12:30:00Z" })),
+            item(5, "hold", json!({ "hold": hold })),
+            item(6, "answer", json!({})),
+        ]);
+        let queue = samples::from(json!({ "max_parallel_runs": 4, "running": 1, "hold": hold, "items": items }));
+        insta::assert_snapshot!("queue", waiting(&queue).plain());
+        let empty = samples::from(json!({ "max_parallel_runs": 4, "running": 0, "hold": null, "items": [] }));
+        insta::assert_snapshot!("queue-empty", waiting(&empty).plain());
+    }
 
     #[test]
     fn a_person_is_told_what_a_run_waits_for() {

@@ -10,6 +10,7 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer;
 
 /// `address` is where the browser reaches the server, where that is not the address that it listens on.
@@ -23,12 +24,18 @@ pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> R
     if std::io::stdout().is_terminal() {
         printer::line(picture(&url)?);
     }
-    printer::line(&url);
-    printer::remark(format!("good for one browser and {} minutes", link.expires_in_seconds / 60));
-    if address.is_none() && url.contains(".localhost:") {
-        printer::remark("for a phone: make the server reachable (a VPN, or a proxy with https), then --address https://NAME");
-    }
+    shown(&url, &link, address).print();
     Ok(ExitCode::SUCCESS)
+}
+
+fn shown(url: &str, link: &SignInLink, address: Option<&str>) -> Output {
+    let mut out = Output::default();
+    out.line(url);
+    out.remark(format!("good for one browser and {} minutes", link.expires_in_seconds / 60));
+    if address.is_none() && url.contains(".localhost:") {
+        out.remark("for a phone: make the server reachable (a VPN, or a proxy with https), then --address https://NAME");
+    }
+    out
 }
 
 fn url(link: &SignInLink, address: Option<&str>) -> Result<String, Problem> {
@@ -81,7 +88,9 @@ mod tests {
             expires_in_seconds: 600,
         };
         let here = link(Some("http://codex-5ec2e7.localhost:8080"));
-        assert_eq!(url(&here, None).expect("a URL"), "http://codex-5ec2e7.localhost:8080/sign-in?code=1");
+        let own = url(&here, None).expect("a URL");
+        assert_eq!(own, "http://codex-5ec2e7.localhost:8080/sign-in?code=1");
+        insta::assert_snapshot!("sign-in", shown(&own, &here, None).plain());
         assert_eq!(url(&here, Some("box.tail.example/")).expect("a URL"), "https://box.tail.example/sign-in?code=1");
         assert_eq!(url(&here, Some("http://10.0.0.7:8080")).expect("a URL"), "http://10.0.0.7:8080/sign-in?code=1");
         // At the other end of a tunnel, the pages have the same name and another port.

@@ -10,6 +10,7 @@ use model::queue::Hold;
 
 use super::image;
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer;
 use crate::server::ensure;
 
@@ -22,12 +23,18 @@ pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem>
         return ready(&status).map(|()| ExitCode::SUCCESS);
     }
     printer::line(if started { "The server was started in the background." } else { "The server is running." });
-    table(&status);
+    table(&status).print();
     ready(&status)?;
-    printer::line("\nOpen the pages: codex-orchestrator sign-in");
-    printer::line("Next: codex-orchestrator env add https://host/owner/repo.git");
-    printer::line("then: codex-orchestrator task create --env NAME --follow \"What the agent should do\"");
+    next_steps().print();
     Ok(ExitCode::SUCCESS)
+}
+
+fn next_steps() -> Output {
+    let mut out = Output::default();
+    out.line("\nOpen the pages: codex-orchestrator sign-in");
+    out.line("Next: codex-orchestrator env add https://host/owner/repo.git");
+    out.line("then: codex-orchestrator task create --env NAME --follow \"What the agent should do\"");
+    out
 }
 
 /// The server's status after it has looked whether a task could start.
@@ -61,18 +68,24 @@ pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Prob
         printer::json(&status)?;
         return Ok(ExitCode::SUCCESS);
     }
-    table(&status);
-    for trouble in status.troubles.iter().chain(status.hold.iter().filter(|hold| !status.troubles.contains(hold))) {
-        printer::line(format!("{:<8} {}", "trouble", trouble.detail));
-        trouble.hints.iter().for_each(|hint| printer::hint(hint));
-    }
-    for hint in &status.worker.hints {
-        printer::hint(hint);
-    }
+    shown(&status).print();
     Ok(ExitCode::SUCCESS)
 }
 
-fn table(status: &ServerStatus) {
+fn shown(status: &ServerStatus) -> Output {
+    let mut out = table(status);
+    for trouble in status.troubles.iter().chain(status.hold.iter().filter(|hold| !status.troubles.contains(hold))) {
+        out.line(format!("{:<8} {}", "trouble", trouble.detail));
+        trouble.hints.iter().for_each(|hint| out.hint(hint));
+    }
+    for hint in &status.worker.hints {
+        out.hint(hint);
+    }
+    out
+}
+
+fn table(status: &ServerStatus) -> Output {
+    let mut out = Output::default();
     let worker = worker(&status.worker);
     let token = |address: &String| format!("http://{address} (token in {}/token)", status.home);
     let listen = status.listen.as_ref().map_or_else(|| "off".to_owned(), token);
@@ -92,8 +105,9 @@ fn table(status: &ServerStatus) {
             ),
         ),
     ] {
-        printer::line(format!("{name:<8} {value}"));
+        out.line(format!("{name:<8} {value}"));
     }
+    out
 }
 
 fn worker(worker: &WorkerStatus) -> String {
@@ -107,5 +121,44 @@ fn worker(worker: &WorkerStatus) -> String {
             format!("{} ({}{codex})", worker.name, image.name)
         }
         (None, None, None) => worker.name.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::samples;
+
+    fn status(worker: &Value, more: &Value) -> ServerStatus {
+        let mut status = json!({
+            "version": "0.1.0", "pid": 42, "home": "/home/me/.codex-orchestrator", "worker": worker, "git": "git 2.47.3",
+            "started_at": "2026-03-01T12:00:00Z", "listen": "127.0.0.1:8080", "pages": "http://codex-5ec2e7.localhost:8080",
+            "environments": 2, "tasks": 14, "active_runs": 1, "queued_runs": 3,
+        });
+        status.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+        samples::from(status)
+    }
+
+    #[test]
+    fn the_status_names_the_server_its_worker_and_its_tasks() {
+        let image = json!({ "name": "codex-docker:0.170.0", "codex_version": "0.170.0" });
+        let worker = json!({
+            "name": "codex-docker", "program": null, "problem": null, "hints": [],
+            "container": { "engine": { "version": "27.0" }, "image": image },
+        });
+        insta::assert_snapshot!("status", shown(&status(&worker, &Value::Null)).plain());
+        insta::assert_snapshot!("up-next-steps", next_steps().plain());
+    }
+
+    #[test]
+    fn a_server_that_can_start_no_task_says_why() {
+        let hold = json!({ "code": "disk_low", "detail": "less than 1.0 GiB is free", "hints": ["free some space"] });
+        let worker = json!({ "name": "host", "program": null, "problem": "`codex` is not on PATH", "hints": ["install it"] });
+        let status = status(&worker, &json!({ "hold": hold, "troubles": [hold], "listen": null, "pages": null }));
+        let problem = ready(&status).expect_err("no task can start");
+        let text = format!("{}\n\nerror: {}\n{}", shown(&status).plain(), problem.detail, problem.hints.join("\n"));
+        insta::assert_snapshot!("status-not-ready", text);
     }
 }

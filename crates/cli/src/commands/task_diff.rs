@@ -9,6 +9,7 @@ use model::visible::Visible;
 
 use crate::client::{Client, lost};
 use crate::diff_lines::notes;
+use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
@@ -28,7 +29,7 @@ pub(super) async fn run(client: &Client, task: &str, part: &str, form: Form) -> 
     let id = ids::task(client, task).await?;
     match form {
         Form::Patch => patch(client, &id, part).await?,
-        Form::Figures => figures(&client.get(&format!("/api/v1/tasks/{id}/diff?format=json{part}")).await?),
+        Form::Figures => figures(&client.get(&format!("/api/v1/tasks/{id}/diff?format=json{part}")).await?).print(),
         Form::Json => printer::json(&client.get::<Diff>(&format!("/api/v1/tasks/{id}/diff?format=json{part}")).await?)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -53,17 +54,20 @@ pub(super) async fn patch(client: &Client, id: &str, run: &str) -> Result<(), Pr
     Ok(())
 }
 
-fn figures(diff: &Diff) {
+fn figures(diff: &Diff) -> Output {
+    let mut out = Output::default();
     if diff.files.is_empty() {
-        return printer::remark("no changes");
+        out.remark("no changes");
+        return out;
     }
-    printer::table(&["file", "what", "added", "removed"], &diff.files.iter().map(row).collect::<Vec<_>>());
-    printer::line(sum(&diff.stats));
+    out.table(&["file", "what", "added", "removed"], &diff.files.iter().map(row).collect::<Vec<_>>());
+    out.line(sum(&diff.stats));
     for file in &diff.files {
         for note in notes(file) {
-            printer::remark(format!("{}: {note}", name(Some(file.path_bytes()))));
+            out.remark(format!("{}: {note}", name(Some(file.path_bytes()))));
         }
     }
+    out
 }
 
 fn row(file: &FileDiff) -> Vec<Cell> {
@@ -110,5 +114,17 @@ mod tests {
         let diff = Diff::parse(PATCH);
         assert_eq!(diff.files.iter().map(word).collect::<Vec<_>>(), ["renamed from old", "added"]);
         assert_eq!(sum(&diff.stats), "\n2 files changed: +2 -1");
+        insta::assert_snapshot!("task-diff-stat", figures(&diff).plain());
+        insta::assert_snapshot!("task-diff-stat-empty", figures(&Diff::default()).plain());
+    }
+
+    #[test]
+    fn notes_say_what_a_reviewer_could_miss() {
+        let mut diff = Diff::parse(b"diff --git a/x\x07 b/x\x07\nnew file mode 100644\nBinary files /dev/null and b/x differ\n");
+        diff.files[0].bytes = Some(3 << 40);
+        diff.files[0].has_hidden_characters = true;
+        diff.files[0].on_disk = Some("encoding UTF-7".to_owned());
+        diff.files[0].omitted = Some(model::diff::Omitted::TooLarge);
+        insta::assert_snapshot!("task-diff-notes", figures(&diff).plain());
     }
 }

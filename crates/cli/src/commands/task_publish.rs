@@ -14,6 +14,7 @@ use reqwest::Method;
 
 use crate::args::PushArguments;
 use crate::client::{Client, lost};
+use crate::output::Output;
 use crate::{ids, printer, sse};
 
 /// Pushes, and waits until all that was asked for is done.
@@ -41,7 +42,7 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
             if json {
                 printer::json(&now)?;
             } else {
-                pushed(&now, publication);
+                pushed(&now, publication).print();
             }
             return outcome(publication, json);
         }
@@ -58,18 +59,20 @@ fn outcome(publication: &Publication, json: bool) -> Result<ExitCode, Problem> {
     }
 }
 
-fn pushed(task: &TaskView, publication: &Publication) {
+fn pushed(task: &TaskView, publication: &Publication) -> Output {
+    let mut out = Output::default();
     if let Some(sha) = publication.pushed_sha.as_ref().filter(|_| publication.status == PublicationStatus::Done) {
-        printer::line(format!("Pushed {} ({})", task.meta.branch, sha.short()));
+        out.line(format!("Pushed {} ({})", task.meta.branch, sha.short()));
     }
     if let Some(pull_request) = &publication.pull_request {
-        printer::line(&pull_request.url);
+        out.line(&pull_request.url);
     }
     if let Some(note) = &publication.note {
-        printer::remark(printable(note));
+        out.remark(printable(note));
     } else if let (None, Some(url)) = (&publication.pull_request, &publication.compare_url) {
-        printer::remark(format!("open a pull request: {url}"));
+        out.remark(format!("open a pull request: {url}"));
     }
+    out
 }
 
 fn body(file: &Path) -> Result<String, Problem> {
@@ -91,18 +94,24 @@ pub(super) async fn pull_request(client: &Client, task: &str, json: bool) -> Res
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(pull_request) = view.publication.as_ref().and_then(|publication| publication.pull_request.as_ref()) {
-        lines(pull_request).for_each(|(name, value)| printer::line(format!("{name:<9} {value}")));
-        return Ok(ExitCode::SUCCESS);
-    }
-    printer::line(format!("There is no pull request yet. It would go from {} into {}:", view.head, view.base));
-    printer::line(format!("\n{}\n\n{}\n", printable_line(&view.title, 256), printable(&view.body)));
-    match (&view.by_hand, &view.forge) {
-        (Some(why), Some(forge)) => printer::remark(format!("{why}; push it, then open it by hand: {}", forge.compare_url)),
-        (Some(why), None) => printer::remark(why),
-        (None, _) => printer::hint(&format!("codex-orchestrator task push --pull-request {id}")),
-    }
+    shown(&view, &id).print();
     Ok(ExitCode::SUCCESS)
+}
+
+fn shown(view: &PublicationView, id: &str) -> Output {
+    let mut out = Output::default();
+    if let Some(pull_request) = view.publication.as_ref().and_then(|publication| publication.pull_request.as_ref()) {
+        lines(pull_request).for_each(|(name, value)| out.line(format!("{name:<9} {value}")));
+        return out;
+    }
+    out.line(format!("There is no pull request yet. It would go from {} into {}:", view.head, view.base));
+    out.line(format!("\n{}\n\n{}\n", printable_line(&view.title, 256), printable(&view.body)));
+    match (&view.by_hand, &view.forge) {
+        (Some(why), Some(forge)) => out.remark(format!("{why}; push it, then open it by hand: {}", forge.compare_url)),
+        (Some(why), None) => out.remark(why),
+        (None, _) => out.hint(&format!("codex-orchestrator task push --pull-request {id}")),
+    }
+    out
 }
 
 /// A pull request in words, a line each.
@@ -145,4 +154,43 @@ pub(super) async fn feedback(client: &Client, task: &str, json: bool) -> Result<
         printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::samples::{self, completed_run, publication, task};
+
+    fn view(publication: Option<&serde_json::Value>, forge: &serde_json::Value, by_hand: Option<&str>) -> PublicationView {
+        samples::from(json!({
+            "publication": publication, "head": "codex/0192f3a0", "base": "main", "title": "Fix the failing test",
+            "body": "The test passes now.", "forge": forge, "by_hand": by_hand,
+        }))
+    }
+
+    #[test]
+    fn a_pull_request_is_shown_or_previewed() {
+        insta::assert_snapshot!(
+            "task-pull-request",
+            shown(&view(Some(&publication()), &json!(null), None), samples::TASK).plain()
+        );
+        insta::assert_snapshot!("task-pull-request-preview", shown(&view(None, &json!(null), None), samples::TASK).plain());
+        let why = Some("no token is set for github.com");
+        insta::assert_snapshot!("task-pull-request-by-hand", shown(&view(None, &json!(null), why), samples::TASK).plain());
+    }
+
+    #[test]
+    fn a_push_says_where_the_pull_request_is() {
+        let with = |publication: serde_json::Value| {
+            let view = task(&[completed_run()], json!({ "publication": publication }));
+            let publication = view.meta.publication.clone().expect("there is one");
+            pushed(&view, &publication).plain()
+        };
+        let mut only_pushed = publication();
+        only_pushed["pull_request"] = json!(null);
+        only_pushed["compare_url"] = json!("https://github.com/me/app/compare/main...codex/1?expand=1");
+        insta::assert_snapshot!("task-push", format!("{}\n\n{}", with(publication()), with(only_pushed)));
+    }
 }

@@ -12,6 +12,7 @@ use model::run::RunFile;
 use model::task::UpdateStrategy;
 
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer::Cell;
 use crate::{ids, printer};
 
@@ -35,6 +36,12 @@ pub(crate) async fn list(
         printer::json(&page)?;
         return Ok(ExitCode::SUCCESS);
     }
+    listed(&page, limit).print();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listed(page: &Page<TaskView>, limit: usize) -> Output {
+    let mut out = Output::default();
     let all: Vec<_> = page.items.iter().map(|task| task.meta.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
     let has_pulls = page.items.iter().any(|task| pull(task).is_some());
@@ -51,20 +58,20 @@ pub(crate) async fn list(
         row
     });
     if page.items.is_empty() {
-        printer::remark("There are no such tasks.");
+        out.remark("There are no such tasks.");
     } else {
         let mut heads = vec!["id", "status", "env", "runs", "created (UTC)"];
         heads.extend(has_pulls.then_some("pull request"));
         heads.push("title");
-        printer::table(&heads, &rows.collect::<Vec<_>>());
+        out.table(&heads, &rows.collect::<Vec<_>>());
     }
     if page.next_cursor.is_some() {
-        printer::remark(format!("there are more than {limit}; --limit shows up to 200, --query and --status narrow it down"));
+        out.remark(format!("there are more than {limit}; --limit shows up to 200, --query and --status narrow it down"));
     }
     for damaged in &page.damaged {
-        printer::remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
+        out.remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
     }
-    Ok(ExitCode::SUCCESS)
+    out
 }
 
 /// A task's pull request in a few words: `#7 open, 1 failed`.
@@ -86,6 +93,12 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
         printer::json(task)?;
         return Ok(ExitCode::SUCCESS);
     }
+    shown(task, mirror).print();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn shown(task: &TaskView, mirror: &Path) -> Output {
+    let mut out = Output::default();
     let meta = &task.meta;
     let id = meta.task_id;
     let name = task.env_name.as_ref().map_or("-", |name| name.as_str());
@@ -99,7 +112,7 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
         ("created", meta.created_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
         ("thread", meta.thread_id.map_or_else(|| "-".to_owned(), |thread| thread.to_string())),
     ] {
-        printer::line(format!("{label:<8} {value}"));
+        out.line(format!("{label:<8} {value}"));
     }
     if let Some(update) = meta.updates.last() {
         let word = match update.strategy {
@@ -107,56 +120,58 @@ pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCod
             UpdateStrategy::Merge => "merged",
         };
         let (from, to) = (update.from_base.short(), update.to_base.short());
-        printer::line(format!("{:<8} after run {}: {word}, from {from} to {to}", "updated", update.after_run.0));
+        out.line(format!("{:<8} after run {}: {word}, from {from} to {to}", "updated", update.after_run.0));
     }
     if let Some(question) = &meta.question {
-        super::task_answer::lines(question, &id.to_string()).iter().for_each(printer::line);
+        for text in super::task_answer::lines(question, &id.to_string()) {
+            out.line(text);
+        }
     } else if let Some(place) = &task.queue {
-        printer::line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));
+        out.line(format!("{:<8} number {}, waiting for {}", "queue", place.position, super::queue::reason(place)));
     }
     if let Some(activity) = &task.activity {
-        printer::line(format!("{:<8} {activity}", "now"));
+        out.line(format!("{:<8} {activity}", "now"));
     }
-    meta.runs.iter().for_each(show_run);
-    meta.publication.iter().for_each(|publication| show_publication(publication));
+    meta.runs.iter().for_each(|run| show_run(&mut out, run));
+    meta.publication.iter().for_each(|publication| show_publication(&mut out, publication));
     for follow_up in &meta.follow_ups {
         let images = match follow_up.images.len() {
             0 => String::new(),
             some => format!(", with {}", printer::plural(some, "image")),
         };
         let prompt = printable_line(follow_up.prompt.as_str(), TITLE);
-        printer::line(format!("\nnext {:<3} waits  {prompt}{images}", follow_up.number));
+        out.line(format!("\nnext {:<3} waits  {prompt}{images}", follow_up.number));
     }
-    printer::line(String::new());
+    out.line(String::new());
     if task.active {
-        printer::line(format!("follow: codex-orchestrator task logs --follow {id}"));
-        printer::line(format!("stop:   codex-orchestrator task stop {id}"));
+        out.line(format!("follow: codex-orchestrator task logs --follow {id}"));
+        out.line(format!("stop:   codex-orchestrator task stop {id}"));
         if meta.thread_id.is_some() {
-            printer::line(format!("then:   codex-orchestrator task follow-up add {id} \"What to do after that\""));
+            out.line(format!("then:   codex-orchestrator task follow-up add {id} \"What to do after that\""));
         }
     } else if !meta.follow_ups.is_empty() {
-        printer::line(format!("go on:  codex-orchestrator task follow-up start {id}"));
-        printer::line(format!("log:    codex-orchestrator task logs {id}"));
+        out.line(format!("go on:  codex-orchestrator task follow-up start {id}"));
+        out.line(format!("log:    codex-orchestrator task logs {id}"));
     } else {
-        printer::line(format!("log:    codex-orchestrator task logs {id}"));
-        printer::line(format!("diff:   codex-orchestrator task diff {id}"));
+        out.line(format!("log:    codex-orchestrator task logs {id}"));
+        out.line(format!("diff:   codex-orchestrator task diff {id}"));
         if meta.runs.iter().any(|run| run.commit.is_some()) {
-            printer::line(format!("fetch:  git fetch {} {}", shell_word(mirror), meta.branch));
+            out.line(format!("fetch:  git fetch {} {}", shell_word(mirror), meta.branch));
         }
         if meta.thread_id.is_some() {
-            printer::line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
+            out.line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
         }
         if meta.publication.is_none() && meta.runs.iter().any(|run| run.commit.is_some()) {
-            printer::line(format!("push:   codex-orchestrator task push {id}"));
+            out.line(format!("push:   codex-orchestrator task push {id}"));
         }
     }
-    Ok(ExitCode::SUCCESS)
+    out
 }
 
-fn show_publication(publication: &Publication) {
+fn show_publication(out: &mut Output, publication: &Publication) {
     let sha = publication.pushed_sha.as_ref().map_or("-", |sha| sha.short());
-    printer::line(format!("\npushed   {}  {sha}", printer::status(publication.status.as_str())));
-    let field = |name: &str, value: String| printer::line(format!("  {name:<9} {value}"));
+    out.line(format!("\npushed   {}  {sha}", printer::status(publication.status.as_str())));
+    let mut field = |name: &str, value: String| out.line(format!("  {name:<9} {value}"));
     for (name, value) in publication.pull_request.iter().flat_map(super::task_publish::lines) {
         field(name, value);
     }
@@ -174,15 +189,10 @@ fn shell_word(path: &Path) -> String {
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
-fn show_run(run: &RunFile) {
+fn show_run(out: &mut Output, run: &RunFile) {
     let status = serde_json::to_value(run.status).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default();
-    printer::line(format!(
-        "\nrun {}    {}  {}",
-        run.number.0,
-        printer::status(&status),
-        printable_line(run.prompt.as_str(), TITLE)
-    ));
-    let field = |name: &str, value: String| printer::line(format!("  {name:<9} {value}"));
+    out.line(format!("\nrun {}    {}  {}", run.number.0, printer::status(&status), printable_line(run.prompt.as_str(), TITLE)));
+    let mut field = |name: &str, value: String| out.line(format!("  {name:<9} {value}"));
     for image in &run.images {
         field("image", format!("{} (images/{})", printable_line(&image.name, TITLE), image.file));
     }
@@ -209,7 +219,71 @@ fn show_run(run: &RunFile) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::samples::{self, completed_run, publication, run, task, thread};
+
+    fn text(task: &TaskView) -> String {
+        shown(task, Path::new("/home/me/.codex-orchestrator/envs/e/mirror")).plain()
+    }
+
+    #[test]
+    fn a_task_that_waits_says_for_what() {
+        let queued =
+            task(&[run(1, "queued", json!({}))], json!({ "queue": { "position": 2, "waits_for": "environment_limit" } }));
+        insta::assert_snapshot!("task-show-queued", text(&queued));
+        let question = json!({ "number": 1, "urls": ["https://example.com/lib.git"], "asked_at": "2026-03-01T12:00:01Z" });
+        let asks = task(
+            &[run(1, "queued", json!({}))],
+            json!({ "question": question, "queue": { "position": 1, "waits_for": "answer" } }),
+        );
+        insta::assert_snapshot!("task-show-question", text(&asks));
+    }
+
+    #[test]
+    fn a_running_task_shows_what_codex_does_and_what_comes_next() {
+        let follow_up = json!({ "number": 1, "prompt": "Then write a test", "asked_at": "2026-03-01T12:00:30Z" });
+        let running = run(1, "running", json!({ "started_at": "2026-03-01T12:00:03Z" }));
+        let fields = json!({
+            "thread_id": thread()["thread_id"], "activity": "runs `cargo test`", "follow_ups": [follow_up],
+        });
+        insta::assert_snapshot!("task-show-running", text(&task(&[running], fields)));
+    }
+
+    #[test]
+    fn a_completed_task_shows_its_result_and_the_next_steps() {
+        insta::assert_snapshot!("task-show-completed", text(&task(&[completed_run()], thread())));
+    }
+
+    #[test]
+    fn a_failed_task_shows_the_error_and_the_follow_ups_that_wait() {
+        let error =
+            json!({ "code": "unauthorized", "message": "Codex is not logged in", "hints": ["log in: codex-orchestrator login"] });
+        let failed = run(1, "failed", json!({ "error": error, "finished_at": "2026-03-01T12:01:00Z", "exit_code": 1 }));
+        let follow_up = json!({ "number": 1, "prompt": "Then write a test", "asked_at": "2026-03-01T12:00:30Z" });
+        insta::assert_snapshot!("task-show-failed", text(&task(&[failed], json!({ "follow_ups": [follow_up] }))));
+    }
+
+    #[test]
+    fn a_published_task_shows_its_pull_request() {
+        let update = json!({
+            "after_run": 1, "strategy": "rebase", "from_base": samples::commit('a'), "to_base": samples::commit('b'),
+            "from_head": samples::commit('d'), "to_head": samples::commit('c'), "at": "2026-03-01T12:04:00Z",
+        });
+        let fields = json!({ "thread_id": thread()["thread_id"], "publication": publication(), "updates": [update] });
+        insta::assert_snapshot!("task-show-published", text(&task(&[completed_run()], fields)));
+    }
+
+    #[test]
+    fn a_list_shows_status_and_pull_request_of_each_task() {
+        let published = task(&[completed_run()], json!({ "publication": publication() }));
+        let damaged = json!({ "id": "x", "path": "tasks/x/meta.json", "reason": "invalid JSON", "hints": [] });
+        let page = samples::from(json!({ "items": [published], "next_cursor": "next", "damaged": [damaged] }));
+        insta::assert_snapshot!("task-list", listed(&page, 1).plain());
+        let empty = samples::from(json!({ "items": [], "next_cursor": null }));
+        insta::assert_snapshot!("task-list-empty", listed(&empty, 50).plain());
+    }
 
     #[test]
     fn a_path_is_one_word_for_a_shell() {

@@ -11,6 +11,7 @@ use model::visible::Visible;
 use reqwest::Method;
 
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
@@ -27,22 +28,29 @@ pub(super) async fn update(client: &Client, task: &str, asked: UpdateTask, json:
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
     }
+    updated(&view).print();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn updated(view: &UpdateView) -> Output {
+    let mut out = Output::default();
+    let id = view.task.meta.task_id;
     let base = format!("`{}` at {}", view.base.name, view.base.commit.short());
     match view.outcome {
-        UpdateOutcome::Updated => printer::line(format!("{} is up to {base} now", view.task.meta.branch)),
-        UpdateOutcome::Current => printer::line(format!("{} is up to {base} already", view.task.meta.branch)),
+        UpdateOutcome::Updated => out.line(format!("{} is up to {base} now", view.task.meta.branch)),
+        UpdateOutcome::Current => out.line(format!("{} is up to {base} already", view.task.meta.branch)),
         UpdateOutcome::HandedOver => {
             let files = plural(view.conflicts.len(), "file");
-            printer::line(format!("The agent is asked to merge {base}, which conflicts in {files}"));
-            printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
-            printer::remark(format!("when it has completed: codex-orchestrator task update {id}"));
+            out.line(format!("The agent is asked to merge {base}, which conflicts in {files}"));
+            out.remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
+            out.remark(format!("when it has completed: codex-orchestrator task update {id}"));
         }
     }
     if view.dropped > 0 {
         let commits = plural(usize::try_from(view.dropped).unwrap_or(usize::MAX), "commit");
-        printer::remark(format!("left out, since the base does the same: {commits}"));
+        out.remark(format!("left out, since the base does the same: {commits}"));
     }
-    Ok(ExitCode::SUCCESS)
+    out
 }
 
 pub(super) async fn conflicts(client: &Client, task: &str, fetch: bool, json: bool) -> Result<ExitCode, Problem> {
@@ -52,9 +60,15 @@ pub(super) async fn conflicts(client: &Client, task: &str, fetch: bool, json: bo
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
     }
+    found(&view).print();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn found(view: &ConflictsView) -> Output {
+    let mut out = Output::default();
     let base = format!("{} ({})", view.base.name, view.base.commit.short());
     let behind = usize::try_from(view.behind).unwrap_or(usize::MAX);
-    printer::line(format!("{} behind {base}, as of the last fetch", plural(behind, "commit")));
+    out.line(format!("{} behind {base}, as of the last fetch", plural(behind, "commit")));
     let mut rows = rows(&base, &view.conflicts);
     for other in &view.tasks {
         let id = other.task_id.to_string();
@@ -62,15 +76,15 @@ pub(super) async fn conflicts(client: &Client, task: &str, fetch: bool, json: bo
     }
     let others = plural(usize::try_from(view.looked_at).unwrap_or(usize::MAX), "other task");
     if rows.is_empty() {
-        printer::line(format!("No conflicts with it, nor with {others}"));
+        out.line(format!("No conflicts with it, nor with {others}"));
     } else {
-        printer::table(&["conflicts with", "kind", "file"], &rows);
-        printer::remark(format!("looked at {others}"));
+        out.table(&["conflicts with", "kind", "file"], &rows);
+        out.remark(format!("looked at {others}"));
     }
     if view.left_out > 0 {
-        printer::remark(format!("{} older tasks with work on their branch were not looked at", view.left_out));
+        out.remark(format!("{} older tasks with work on their branch were not looked at", view.left_out));
     }
-    Ok(ExitCode::SUCCESS)
+    out
 }
 
 fn rows(with: &str, conflicts: &[FileConflict]) -> Vec<Vec<Cell>> {
@@ -82,4 +96,37 @@ fn rows(with: &str, conflicts: &[FileConflict]) -> Vec<Vec<Cell>> {
         ]
     };
     conflicts.iter().map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::samples::{self, completed_run, task};
+
+    #[test]
+    fn an_update_says_what_became_of_the_branch() {
+        let base = json!({ "name": "main", "commit": samples::commit('b') });
+        let conflict = json!({ "path": "src/lib.rs", "kind": "content" });
+        let texts = ["updated", "current", "handed_over"].map(|outcome| {
+            let task = task(&[completed_run()], json!({}));
+            let conflicts = if outcome == "handed_over" { json!([conflict]) } else { json!([]) };
+            let dropped = u32::from(outcome == "updated");
+            let view = json!({ "outcome": outcome, "base": base, "dropped": dropped, "conflicts": conflicts, "task": task });
+            updated(&samples::from(view)).plain()
+        });
+        insta::assert_snapshot!("task-update", texts.join("\n\n"));
+    }
+
+    #[test]
+    fn conflicts_are_listed_by_branch() {
+        let base = json!({ "name": "main", "commit": samples::commit('b') });
+        let conflict = json!({ "path": "src/lib.rs", "kind": "content" });
+        let other = json!({ "task_id": samples::TASK, "title": "Rename the module", "conflicts": [conflict] });
+        let some = json!({ "base": base, "behind": 3, "conflicts": [conflict], "tasks": [other], "looked_at": 5, "left_out": 2 });
+        let none = json!({ "base": base, "behind": 1, "conflicts": [], "tasks": [], "looked_at": 1, "left_out": 0 });
+        let texts = [some, none].map(|view| found(&samples::from(view)).plain());
+        insta::assert_snapshot!("task-conflicts", texts.join("\n\n"));
+    }
 }

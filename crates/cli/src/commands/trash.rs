@@ -15,6 +15,7 @@ use reqwest::Method;
 
 use crate::args::GcArguments;
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
@@ -28,20 +29,28 @@ pub(crate) async fn list(client: &Client, json: bool) -> Result<ExitCode, Proble
     let page = trash(client).await?;
     if json {
         printer::json(&page)?;
-    } else if page.items.is_empty() {
-        printer::remark("The trash is empty.");
     } else {
-        table(&page.items);
-        printer::remark("bring one back: codex-orchestrator task restore ID, or env restore ID");
+        listed(&page.items).print();
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn listed(items: &[TrashItem]) -> Output {
+    let mut out = Output::default();
+    if items.is_empty() {
+        out.remark("The trash is empty.");
+    } else {
+        table(&mut out, items);
+        out.remark("bring one back: codex-orchestrator task restore ID, or env restore ID");
+    }
+    out
 }
 
 async fn trash(client: &Client) -> Result<Page<TrashItem>, Problem> {
     client.get("/api/v1/trash").await
 }
 
-fn table(items: &[TrashItem]) {
+fn table(out: &mut Output, items: &[TrashItem]) {
     let all: Vec<_> = items.iter().map(|item| item.id.clone()).collect();
     let length = ids::shown_length(&all);
     let day = |time: jiff::Timestamp| time.strftime("%Y-%m-%d %H:%M").to_string();
@@ -54,7 +63,7 @@ fn table(items: &[TrashItem]) {
             Cell::plain(printable_line(&item.name, NAME)),
         ]
     });
-    printer::table(&["id", "what", "removed (UTC)", "deleted (UTC)", "name"], &rows.collect::<Vec<_>>());
+    out.table(&["id", "what", "removed (UTC)", "deleted (UTC)", "name"], &rows.collect::<Vec<_>>());
 }
 
 fn kind(kind: TrashKind) -> &'static str {
@@ -119,23 +128,29 @@ pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) ->
         printer::json(&done)?;
         return Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
+    collected(&done, asked.dry_run).print();
+    Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn collected(done: &GarbageCollected, dry_run: bool) -> Output {
+    let mut out = Output::default();
     if !done.items.is_empty() {
-        table(&done.items);
+        table(&mut out, &done.items);
     }
-    let did = if asked.dry_run { "Would delete" } else { "Deleted" };
-    printer::line(format!("{did} {} ({})", plural(done.items.len(), "item"), size(done.bytes)));
+    let did = if dry_run { "Would delete" } else { "Deleted" };
+    out.line(format!("{did} {} ({})", plural(done.items.len(), "item"), size(done.bytes)));
     for failed in &done.failed {
-        printer::line(format!("Could not delete {} ({}): {}", printable_line(&failed.name, NAME), failed.id, failed.detail));
+        out.line(format!("Could not delete {} ({}): {}", printable_line(&failed.name, NAME), failed.id, failed.detail));
     }
     for mirror in &done.mirrors {
-        printer::line(repacked(mirror));
+        out.line(repacked(mirror));
     }
-    let did = if asked.dry_run { "Would remove" } else { "Removed" };
+    let did = if dry_run { "Would remove" } else { "Removed" };
     for image in &done.images {
-        printer::line(format!("{did} the image {} ({})", printable_line(&image.name, NAME), image_size(image)));
+        out.line(format!("{did} the image {} ({})", printable_line(&image.name, NAME), image_size(image)));
     }
-    printer::line(format!("Free: {}", size(done.free)));
-    Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    out.line(format!("Free: {}", size(done.free)));
+    out
 }
 
 fn repacked(mirror: &MirrorRepack) -> String {
@@ -175,6 +190,12 @@ pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Proble
         printer::json(&disk)?;
         return Ok(ExitCode::SUCCESS);
     }
+    usage(&disk).print();
+    Ok(ExitCode::SUCCESS)
+}
+
+fn usage(disk: &DiskView) -> Output {
+    let mut out = Output::default();
     for (name, bytes) in [
         ("mirrors", disk.mirrors),
         ("unreachable", disk.unreachable),
@@ -184,9 +205,9 @@ pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Proble
         ("trash", disk.trash),
         ("free", disk.free),
     ] {
-        printer::line(format!("{name:<11} {:>10}", size(bytes)));
+        out.line(format!("{name:<11} {:>10}", size(bytes)));
     }
-    printer::line(format!("\nNo run begins while less than {} are free.\n", size(disk.floor)));
+    out.line(format!("\nNo run begins while less than {} are free.\n", size(disk.floor)));
     let rows = disk.environments.iter().map(|environment| {
         vec![
             Cell::plain(printable_line(environment.name.as_str(), NAME)),
@@ -195,14 +216,14 @@ pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Proble
             Cell::plain(size(environment.tasks)),
         ]
     });
-    printer::table(&["env", "mirror", "unreachable", "tasks"], &rows.collect::<Vec<_>>());
+    out.table(&["env", "mirror", "unreachable", "tasks"], &rows.collect::<Vec<_>>());
     if !disk.images.is_empty() {
         let rows = disk.images.iter().map(|image| {
             let name = printable_line(&image.name, 2 * NAME);
             vec![Cell::plain(name), Cell::plain(image_size(image)), Cell::plain(used_by(image.used_by))]
         });
-        printer::line("");
-        printer::table(&["image", "size", "used by"], &rows.collect::<Vec<_>>());
+        out.line("");
+        out.table(&["image", "size", "used by"], &rows.collect::<Vec<_>>());
     }
     let all: Vec<_> = disk.tasks.iter().map(|task| task.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
@@ -215,7 +236,79 @@ pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Proble
             Cell::plain(printable_line(task.title.as_str(), NAME)),
         ]
     });
-    printer::line("");
-    printer::table(&["task", "all", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
-    Ok(ExitCode::SUCCESS)
+    out.line("");
+    out.table(&["task", "all", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::samples;
+
+    fn item(kind: &str) -> Value {
+        json!({
+            "kind": kind, "id": samples::TASK, "name": "Fix the failing test", "env_id": samples::ENV, "bytes": 4096,
+            "removed_at": "2026-03-01T12:00:00Z", "expires_at": "2026-03-31T12:00:00Z",
+        })
+    }
+
+    fn image(bytes: Option<u64>, used_by: &str) -> Value {
+        json!({
+            "image_id": "sha256:1", "name": "codex-orchestrator/app:1", "env_id": samples::ENV, "bytes": bytes,
+            "built_at": "2026-03-01T12:00:00Z", "used_by": used_by,
+        })
+    }
+
+    #[test]
+    fn the_trash_says_how_to_restore() {
+        let items: Vec<TrashItem> = samples::from(json!([item("task"), item("environment"), item("other")]));
+        insta::assert_snapshot!("trash", listed(&items).plain());
+        insta::assert_snapshot!("trash-empty", listed(&[]).plain());
+    }
+
+    #[test]
+    fn a_collection_says_what_it_deleted() {
+        let mirror = |state: &str, after: Option<u64>, unreachable: Option<u64>| {
+            json!({
+                "env_id": samples::ENV, "name": "app", "state": state, "before": 9_000_000, "after": after,
+                "unreachable": unreachable,
+            })
+        };
+        let done = samples::from(json!({
+            "items": [item("task")], "bytes": 4096, "free": 5_000_000_000_u64,
+            "failed": [{ "id": "x", "name": "old", "detail": "permission denied" }],
+            "mirrors": [
+                mirror("planned", None, Some(70_000)),
+                mirror("running", None, None),
+                mirror("done", Some(8_000_000), Some(70_000)),
+                mirror("done", Some(8_000_000), None),
+                mirror("failed", None, None),
+            ],
+            "images": [image(Some(1_500_000_000), "nothing"), image(None, "nothing")],
+        }));
+        insta::assert_snapshot!("gc", collected(&done, false).plain());
+        insta::assert_snapshot!("gc-dry-run", collected(&done, true).plain());
+    }
+
+    #[test]
+    fn disk_usage_is_shown_by_kind_repository_and_task() {
+        let uses = ["repository", "container", "other_name", "nothing", "unknown"];
+        let images: Vec<_> = uses.iter().map(|used_by| image(Some(1_500_000_000), used_by)).collect();
+        let disk = samples::from(json!({
+            "free": 5_000_000_000_u64, "floor": 1_073_741_824, "mirrors": 9_000_000, "unreachable": 70_000,
+            "worktrees": 2_000_000, "logs": 300_000, "other": 40_000, "trash": 4096, "images": images,
+            "environments": [
+                { "env_id": samples::ENV, "name": "app", "mirror": 9_000_000, "unreachable": 70_000, "tasks": 2_300_000 },
+                { "env_id": samples::ENV, "name": "web", "mirror": 1_000_000, "unreachable": null, "tasks": 0 },
+            ],
+            "tasks": [{
+                "task_id": samples::TASK, "env_id": samples::ENV, "title": "Fix the failing test", "bytes": 2_300_000,
+                "worktree": 2_000_000, "logs": 300_000,
+            }],
+        }));
+        insta::assert_snapshot!("disk", usage(&disk).plain());
+    }
 }

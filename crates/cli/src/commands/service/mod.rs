@@ -22,6 +22,7 @@ use self::systemd::{Manager, Systemd, UnitState};
 use self::unit::{NAME, Scope, Unit};
 use crate::args::{Arguments, InstallArguments, ServiceCommand};
 use crate::client::Client;
+use crate::output::Output;
 use crate::printer;
 use crate::server;
 
@@ -236,18 +237,24 @@ async fn shown(systemd: &Systemd, json: bool) -> Result<ExitCode, Problem> {
         printer::json(&ServiceStatus { unit: &systemd.unit, installed: is_installed, state })?;
         return Ok(code);
     }
-    if !is_installed {
+    if is_installed {
+        status(systemd, &state).print();
+    } else {
         printer::line("The service is not installed.");
         printer::hint("codex-orchestrator service install");
-        return Ok(code);
-    }
-    printer::line(format!("unit     {}", systemd.unit.display()));
-    printer::line(format!("server   {}", words(&state)));
-    printer::line(format!("log      {}", systemd.journal()));
-    if state.active == "failed" {
-        printer::hint(&systemd.spoken(&format!("restart {NAME}")));
     }
     Ok(code)
+}
+
+fn status(systemd: &Systemd, state: &UnitState) -> Output {
+    let mut out = Output::default();
+    out.line(format!("unit     {}", systemd.unit.display()));
+    out.line(format!("server   {}", words(state)));
+    out.line(format!("log      {}", systemd.journal()));
+    if state.active == "failed" {
+        out.hint(&systemd.spoken(&format!("restart {NAME}")));
+    }
+    out
 }
 
 fn words(state: &UnitState) -> String {
@@ -400,9 +407,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_state_is_said_in_words() {
-        let state = Stage::new(ACTIVE).systemd.state().await.expect("it answers");
-        assert_eq!(words(&state), "active (process 42), started again 2 times, starts by itself");
-        let state = Stage::new(INACTIVE).systemd.state().await.expect("it answers");
-        assert_eq!(words(&state), "inactive, does not start by itself");
+        let systemd = Systemd::at("/bin/systemctl".into(), Manager::User, Path::new("/home/me/.config/systemd/user"));
+        let mut states = vec![];
+        for script in [ACTIVE, INACTIVE] {
+            states.push(Stage::new(script).systemd.state().await.expect("it answers"));
+        }
+        states.push(UnitState { active: "failed".to_owned(), ..states[1].clone() });
+        let all: Vec<_> = states.iter().map(|state| status(&systemd, state).plain()).collect();
+        insta::assert_snapshot!("service-status", all.join("\n\n"));
     }
 }

@@ -1,0 +1,59 @@
+//! The output of a command as a value: its answer on stdout, remarks and hints on stderr.
+//! Functions that build it print nothing, so that tests can compare the whole text.
+
+use crate::printer::{self, Cell};
+
+/// The lines that a command prints, in order.
+#[derive(Debug, Default)]
+pub(crate) struct Output(Vec<Line>);
+
+#[derive(Debug)]
+enum Line {
+    Answer(String),
+    Remark(String),
+    Hint(String),
+}
+
+impl Output {
+    /// Adds a line of the answer.
+    pub(crate) fn line(&mut self, text: impl AsRef<str>) {
+        self.0.push(Line::Answer(text.as_ref().to_owned()));
+    }
+
+    /// Adds a line for people, on stderr.
+    pub(crate) fn remark(&mut self, text: impl AsRef<str>) {
+        self.0.push(Line::Remark(text.as_ref().to_owned()));
+    }
+
+    /// Adds a hint for people, on stderr.
+    pub(crate) fn hint(&mut self, text: &str) {
+        self.0.push(Line::Hint(text.to_owned()));
+    }
+
+    /// Adds a table to the answer.
+    pub(crate) fn table(&mut self, heading: &[&str], rows: &[Vec<Cell>]) {
+        self.0.extend(printer::aligned(heading, rows).into_iter().map(Line::Answer));
+    }
+
+    /// Prints all lines.
+    pub(crate) fn print(&self) {
+        for line in &self.0 {
+            match line {
+                Line::Answer(text) => printer::line(text),
+                Line::Remark(text) => printer::remark(text),
+                Line::Hint(text) => printer::hint(text),
+            }
+        }
+    }
+
+    /// The lines without colours, those on stderr marked.
+    #[cfg(test)]
+    pub(crate) fn plain(&self) -> String {
+        let lines = self.0.iter().flat_map(|line| match line {
+            Line::Answer(text) => text.split('\n').map(str::to_owned).collect::<Vec<_>>(),
+            Line::Remark(text) => text.split('\n').map(|text| format!("stderr| {text}")).collect(),
+            Line::Hint(text) => vec![format!("stderr| hint:  {text}")],
+        });
+        lines.map(|line| model::codex::printable(&line).trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+    }
+}
