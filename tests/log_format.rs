@@ -40,7 +40,7 @@ async fn every_line_of_the_log_is_json_with_time_level_place_and_words() {
     let lines = lines(&home.log());
     let said = |words: &str| lines.iter().find(|line| line["message"].as_str().is_some_and(|said| said.contains(words)));
     assert_eq!(said("serving").expect("it served")["home"], home.path().display().to_string().as_str());
-    assert_eq!(said("a state file cannot be read").expect("it is damaged")["level"], "ERROR");
+    assert_eq!(said("could not read a state file").expect("it is damaged")["level"], "ERROR");
     assert!(said("stopping").is_some(), "the last line counts too");
 }
 

@@ -87,7 +87,7 @@ async fn a_server_that_answers_nobody_falls_silent_and_comes_back() {
     let away = home.scratch().join("away");
     fs_err::rename(home.socket(), &away).expect("ours");
     // At most one word was on its way.
-    testkit::until(LIMIT, "the log tells it", || home.log().contains("does not answer itself"));
+    testkit::until(LIMIT, "the log tells it", || home.log().contains("does not answer its own health check"));
     supervisor.catches_up();
     let silent_since = Instant::now();
     let heard = tokio::time::timeout(5 * patience, supervisor.door.recv(&mut [0; 512])).await;
@@ -118,7 +118,7 @@ async fn a_supervisor_that_went_away_holds_nothing_up() {
     home.start().await;
     assert!(supervisor.hears().await.starts_with("READY=1"));
     drop(supervisor);
-    testkit::until(LIMIT, "it is noticed", || home.log().contains("cannot be told anything"));
+    testkit::until(LIMIT, "it is noticed", || home.log().contains("could not notify systemd"));
     assert_eq!(home.get("/api/v1/status").await.0, 200);
     let pid = i32::try_from(home.server_pid()).ok().and_then(Pid::from_raw).expect("a server runs");
     kill_process(pid, Signal::TERM).expect("ours");

@@ -23,7 +23,7 @@ const GAP: usize = 2;
 pub(crate) fn line(text: impl AsRef<str>) {
     let mut out = anstream::stdout().lock();
     if writeln!(out, "{}", text.as_ref()).is_err() {
-        tracing::debug!("nobody reads our output any more");
+        tracing::debug!("stdout is closed");
     }
 }
 
@@ -31,7 +31,7 @@ pub(crate) fn line(text: impl AsRef<str>) {
 pub(crate) fn remark(text: impl AsRef<str>) {
     let mut out = anstream::stderr().lock();
     if writeln!(out, "{}", text.as_ref()).is_err() {
-        tracing::debug!("nobody reads our remarks any more");
+        tracing::debug!("stderr is closed");
     }
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn remark(text: impl AsRef<str>) {
 pub(crate) fn bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        tracing::debug!("nobody reads our output any more");
+        tracing::debug!("stdout is closed");
     }
 }
 

@@ -32,7 +32,7 @@ impl Supervisor {
         let door = match connect(name) {
             Ok(door) => door,
             Err(error) => {
-                tracing::warn!(%error, socket = name, "the supervisor cannot be told anything");
+                tracing::warn!(%error, socket = name, "could not notify systemd");
                 return Self::default();
             }
         };
@@ -62,7 +62,7 @@ impl Supervisor {
         while until.run_until_cancelled(ticks.tick()).await.is_some() {
             match until.run_until_cancelled(ask(home)).await {
                 Some(Ok(_)) => self.tell("WATCHDOG=1"),
-                Some(Err(problem)) => tracing::error!(%problem, "the server does not answer itself"),
+                Some(Err(problem)) => tracing::error!(%problem, "the server does not answer its own health check"),
                 None => return,
             }
         }
@@ -71,7 +71,7 @@ impl Supervisor {
     fn tell(&self, words: &str) {
         let Some(door) = &self.door else { return };
         if let Err(error) = door.send(words.as_bytes()) {
-            tracing::warn!(%error, "the supervisor cannot be told anything");
+            tracing::warn!(%error, "could not notify systemd");
         }
     }
 }

@@ -64,7 +64,7 @@ impl Inner {
                 Ok(true) => removed.push(image),
                 // Somebody has started to use it since.
                 Ok(false) => {}
-                Err(error) => tracing::warn!(image = image.image_id, %error, "an image that nothing uses could not be removed"),
+                Err(error) => tracing::warn!(image = image.image_id, %error, "could not remove an unused image"),
             }
         }
         if !removed.is_empty() {
@@ -114,7 +114,7 @@ impl Inner {
         let usage = match self.image_housekeeping().image_usage(&ids).await {
             Ok(usage) => Some(usage),
             Err(error) => {
-                tracing::debug!(%error, "the container engine does not say what uses images");
+                tracing::debug!(%error, "could not list which containers use an image");
                 None
             }
         };

@@ -117,7 +117,7 @@ pub(crate) fn point(here: CrashPoint) {
     {
         // As an outsider would, with nothing flushed and nothing said.
         let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-        tracing::error!(?killed, "this process was to be killed here");
+        tracing::error!(?killed, "could not kill this process at its crash point");
     }
 }
 

@@ -104,7 +104,7 @@ impl Engine {
         self.inner.cancel.cancel();
         self.inner.tracker.close();
         if tokio::time::timeout(SHUTDOWN_PATIENCE, self.inner.tracker.wait()).await.is_err() {
-            tracing::warn!("something did not end in time; the next server continues it");
+            tracing::warn!("background work did not finish in time; the next server continues it");
         }
         let inner = Arc::clone(&self.inner);
         blocking(move || inner.end_boot()).await;
@@ -197,7 +197,7 @@ impl Engine {
     pub async fn mark_seen(&self, id: &str) -> Result<TaskView, Problem> {
         let slot = self.task_slot(id)?;
         if let Err(problem) = self.inner.ask(&slot, TaskRequest::See).await {
-            tracing::warn!(task = %slot.id, %problem, "could not write down that somebody looked at a task");
+            tracing::warn!(task = %slot.id, %problem, "could not record that a task was viewed");
         }
         Ok(self.inner.task_view(&slot))
     }

@@ -150,7 +150,7 @@ impl Inner {
             config,
         });
         for damaged in inner.damaged_tasks.iter().chain(&inner.damaged_environments) {
-            tracing::error!(path = damaged.path, reason = damaged.reason, "a state file cannot be read; it is left as it is");
+            tracing::error!(path = damaged.path, reason = damaged.reason, "could not read a state file; left it unchanged");
         }
         for record in environments.records {
             inner.adopt_environment(record).await;
@@ -178,7 +178,7 @@ impl Inner {
     /// Puts the home on the disk and writes down that this server has ended in order. Blocks.
     pub(crate) fn end_boot(&self) {
         if let Err(error) = self.home.end_boot(&self.boot) {
-            tracing::warn!(%error, "could not write down that the server ended in order");
+            tracing::warn!(%error, "could not record a clean shutdown");
         }
     }
 
@@ -187,7 +187,7 @@ impl Inner {
     fn begin_boot(&self) {
         if let Err(error) = self.home.begin_boot(&self.boot) {
             // A server starts on a full disk too.
-            tracing::warn!(%error, "could not write down that a server runs in this boot");
+            tracing::warn!(%error, "could not record the boot ID");
         }
     }
 
@@ -243,7 +243,7 @@ impl Inner {
         let mut secrets = self.secrets.clone();
         match Login::stored(&self.codex_home) {
             Ok(login) => secrets.extend(login.iter().flat_map(Login::secrets).map(|secret| secret.expose().to_owned())),
-            Err(error) => tracing::warn!(%error, "the login of Codex cannot be read"),
+            Err(error) => tracing::warn!(%error, "could not read the Codex login"),
         }
         if let Some(environment) = self.environments.get(env_id) {
             secrets.extend(environment.record().secret_values().map(str::to_owned));

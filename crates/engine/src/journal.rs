@@ -55,9 +55,10 @@ impl FolderWatch {
                     }
                 }
             }
-            Err(error) => tracing::warn!(%error, "a file watch reported an error"),
+            Err(error) => tracing::warn!(%error, "file watcher error"),
         });
-        let watcher = watcher.inspect_err(|error| tracing::warn!(%error, "no file watches: followers look every second")).ok();
+        let watcher =
+            watcher.inspect_err(|error| tracing::warn!(%error, "could not start the file watcher; polling every second")).ok();
         Arc::new(Self { watcher: Mutex::new(watcher), folders })
     }
 
@@ -111,7 +112,7 @@ impl Drop for Interest {
             && let Err(error) = watcher.unwatch(&self.folder)
         {
             // The folder itself may be gone by now.
-            tracing::debug!(folder = %self.folder.display(), %error, "a watch had ended already");
+            tracing::debug!(folder = %self.folder.display(), %error, "the folder is no longer watched");
         }
     }
 }

@@ -1,7 +1,6 @@
-//! Figures for Prometheus: what is now, from the records in memory; what happened since this server started, counted where it
-//! happens.
+//! Metrics for Prometheus: gauges computed from the records in memory, and counters since the server started.
 //!
-//! A scrape reads no file. Invariant: nothing in here decides anything.
+//! A scrape reads no file. Invariant: no decision depends on a metric.
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -21,10 +20,10 @@ use crate::inner::Inner;
 
 type Labels = Vec<(&'static str, String)>;
 
-/// What happened since this process started. Programs are started from everywhere, so there is one for all.
+/// The counters of this process. They are global because programs are started from many places.
 pub(crate) static COUNTED: LazyLock<Counted> = LazyLock::new(Counted::default);
 
-/// Counters of a server.
+/// The counters and histograms of a server.
 pub(crate) struct Counted {
     programs: Family<Labels, Counter>,
     recovered: Family<Labels, Counter>,
@@ -41,7 +40,7 @@ impl Default for Counted {
             programs: Family::default(),
             recovered: Family::default(),
             forges: Family::default(),
-            // From 1 s to 9 h.
+            // Buckets from 1 s to 9 h.
             run_seconds: Histogram::new(exponential_buckets(1.0, 2.0, 16)),
             wait_seconds: Histogram::new(exponential_buckets(0.1, 2.0, 18)),
             log_bytes: Counter::default(),
@@ -51,19 +50,19 @@ impl Default for Counted {
 }
 
 impl Counted {
-    /// A program that was run to its end, by what it was asked to do.
+    /// Counts a program that has finished, by name, verb and outcome.
     pub(crate) fn program(&self, name: &str, verb: &str, outcome: &'static str) {
         let labels = vec![("program", name.to_owned()), ("verb", verb.to_owned()), ("outcome", outcome.to_owned())];
         self.programs.get_or_create(&labels).inc();
     }
 
-    /// A call of a forge that was answered.
+    /// Counts a response from a Git host.
     pub(crate) fn forge(&self, host: &str, method: &reqwest::Method, status: u16) {
         let labels = vec![("host", host.to_owned()), ("method", method.to_string()), ("status", status.to_string())];
         self.forges.get_or_create(&labels).inc();
     }
 
-    /// What recovery concluded.
+    /// Counts an event that recovery added to a task.
     pub(crate) fn recovery(&self, event: &TaskEvent) {
         let word = match event {
             TaskEvent::Dequeued { .. } => "dequeued",
@@ -85,7 +84,7 @@ impl Counted {
         self.recovered.get_or_create(&vec![("event", word.to_owned())]).inc();
     }
 
-    /// A run that has ended, with what it wrote.
+    /// Records a finished run and the size of its log.
     pub(crate) fn run(&self, end: &RunEnd, log_bytes: u64) {
         if let Some(started_at) = end.started_at {
             self.run_seconds.observe(end.finished_at.duration_since(started_at).as_secs_f64());
@@ -93,19 +92,19 @@ impl Counted {
         self.log_bytes.inc_by(log_bytes);
     }
 
-    /// A run that began after it had waited.
+    /// Records how long a run waited in the queue.
     pub(crate) fn waited(&self, seconds: f64) {
         self.wait_seconds.observe(seconds);
     }
 
-    /// A stream that is open for as long as the value lives.
+    /// Counts a stream as open until the returned value is dropped.
     pub(crate) fn stream(&'static self) -> OpenStream {
         self.streams.inc();
         OpenStream(self)
     }
 }
 
-/// A stream that somebody reads.
+/// An open event stream. Dropping it decrements the gauge.
 pub(crate) struct OpenStream(&'static Counted);
 
 impl Drop for OpenStream {
@@ -115,11 +114,11 @@ impl Drop for OpenStream {
 }
 
 impl Inner {
-    /// Everything, in the text format of `OpenMetrics`.
+    /// Returns all metrics in the `OpenMetrics` text format.
     pub(crate) fn exposition(&self) -> Result<String, std::fmt::Error> {
         let mut registry = Registry::with_prefix("codex_orchestrator");
         let version = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "The program", version);
+        registry.register("build", "Version of the program", version);
         let gauge = |registry: &mut Registry, name: &str, help: &str, value: u64| {
             let gauge = Gauge::<i64, std::sync::atomic::AtomicI64>::default();
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
@@ -135,27 +134,32 @@ impl Inner {
                 *runs.entry(run.status().as_str()).or_default() += 1;
             }
         }
-        gauge(&mut registry, "environments", "Environments that exist", self.environments.all().len() as u64);
-        gauge(&mut registry, "tasks", "Tasks that exist", tasks);
-        gauge(&mut registry, "queue_length", "Runs that wait", waiting);
-        gauge(&mut registry, "queue_held", "Whether something holds the whole queue", u64::from(self.queue.hold().is_some()));
+        gauge(&mut registry, "environments", "Number of repositories", self.environments.all().len() as u64);
+        gauge(&mut registry, "tasks", "Number of tasks", tasks);
+        gauge(&mut registry, "queue_length", "Number of queued runs", waiting);
+        gauge(
+            &mut registry,
+            "queue_held",
+            "1 if no run can start, for example because the disk is full; otherwise 0",
+            u64::from(self.queue.hold().is_some()),
+        );
         let by_status = Family::<Labels, Gauge<u64, AtomicU64>>::default();
         for (status, count) in runs {
             by_status.get_or_create(&vec![("status", status.to_owned())]).set(count);
         }
-        registry.register("runs", "Runs by status", by_status);
+        registry.register("runs", "Number of runs, by status", by_status);
         let counted = &*COUNTED;
-        registry.register("queue_wait_seconds", "How long runs waited", counted.wait_seconds.clone());
-        registry.register("run_duration_seconds", "How long runs took", counted.run_seconds.clone());
-        registry.register("recovery_actions", "What recovery concluded", counted.recovered.clone());
+        registry.register("queue_wait_seconds", "Time that runs waited in the queue", counted.wait_seconds.clone());
+        registry.register("run_duration_seconds", "Duration of finished runs", counted.run_seconds.clone());
+        registry.register("recovery_actions", "Events that recovery added to tasks, by event", counted.recovered.clone());
         registry.register(
             "program_calls",
-            "Programs that were run, git among them, by verb and outcome",
+            "Finished programs, such as Git, by program, verb and outcome",
             counted.programs.clone(),
         );
-        registry.register("forge_calls", "Calls of forges, by host, method and status", counted.forges.clone());
-        registry.register("log_bytes", "What ended runs wrote to their logs", counted.log_bytes.clone());
-        registry.register("open_streams", "Streams that somebody reads", counted.streams.clone());
+        registry.register("forge_calls", "Responses from Git hosts, by host, method and status", counted.forges.clone());
+        registry.register("log_bytes", "Bytes that finished runs wrote to their logs", counted.log_bytes.clone());
+        registry.register("open_streams", "Number of open event streams", counted.streams.clone());
         let mut text = String::new();
         encode(&mut text, &registry)?;
         Ok(text)

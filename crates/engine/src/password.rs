@@ -70,7 +70,7 @@ impl Password {
             state.tries.was_right();
         } else {
             state.tries.was_wrong(self.begun.elapsed());
-            tracing::warn!("somebody tried a wrong password");
+            tracing::warn!("wrong password");
         }
         Ok(is_right)
     }

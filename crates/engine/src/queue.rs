@@ -112,7 +112,7 @@ impl Inner {
         let plan = plan(waiting, room, now);
         let was_held = self.queue.hold();
         if let Some(hold) = hold.as_ref().filter(|hold| was_held.as_ref().is_none_or(|before| before.code != hold.code)) {
-            tracing::warn!(reason = hold.detail, "no run begins");
+            tracing::warn!(reason = hold.detail, "runs cannot start");
         }
         if self.queue.show(&plan, hold.clone()) {
             self.feed.publish(FeedEvent::Queue { waiting: plan.wait.len() });

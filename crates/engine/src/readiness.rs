@@ -64,7 +64,7 @@ impl Inner {
             }
             Ok(_) => None,
             Err(error) => {
-                tracing::warn!(%error, "it cannot be told how much disk is free");
+                tracing::warn!(%error, "could not measure free disk space");
                 None
             }
         }
@@ -129,7 +129,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let heard = self.tracker.spawn(async move { inner.hear().await });
         if tokio::time::timeout(START_PATIENCE, heard).await.is_err() {
-            tracing::warn!("the container engine takes long to answer; the server does not wait for it");
+            tracing::warn!("the container engine is slow to respond; the server does not wait for it");
         }
     }
 }

@@ -100,7 +100,7 @@ impl Inner {
             let label = [home_label(inner.home.layout.home())];
             let swept = housekeeping.reap(&label);
             if let Some(Err(error)) = inner.cancel.run_until_cancelled(swept).await {
-                tracing::warn!(%error, "could not look for containers that nobody holds");
+                tracing::warn!(%error, "could not look for orphaned containers");
             }
         });
     }

@@ -74,7 +74,7 @@ impl Inner {
         let (before, is_packed) = match (mirror.object_bytes().await, mirror.is_packed().await) {
             (Ok(before), Ok(is_packed)) => (before, is_packed),
             (Err(error), _) | (_, Err(error)) => {
-                tracing::warn!(environment = %slot.id, %error, "could not look at a mirror's objects");
+                tracing::warn!(environment = %slot.id, %error, "could not read a mirror's object statistics");
                 return None;
             }
         };
@@ -95,7 +95,7 @@ impl Inner {
             match wanted {
                 Ok(true) => drop(self.repack(&slot).await),
                 Ok(false) => {}
-                Err(error) => tracing::warn!(environment = %slot.id, %error, "could not look at a mirror's objects"),
+                Err(error) => tracing::warn!(environment = %slot.id, %error, "could not read a mirror's object statistics"),
             }
         }
     }
@@ -124,13 +124,13 @@ impl Inner {
             Ok(repacked) => {
                 let Repacked { before, after, pruning } = &repacked;
                 if let Pruning::Withheld(twin) = pruning {
-                    tracing::info!(environment = %slot.id, twin = %twin.display(), "unreachable objects stay: this repository may borrow them");
+                    tracing::info!(environment = %slot.id, agent_repository = %twin.display(), "kept unreachable objects, because an agent repository may borrow them");
                 }
                 tracing::info!(environment = %slot.id, before, after, ?pruning, "repacked a mirror");
                 Some(repacked)
             }
             Err(error) => {
-                tracing::warn!(environment = %slot.id, %error, "could not repack a mirror; nothing was lost");
+                tracing::warn!(environment = %slot.id, %error, "could not repack a mirror; no data was lost");
                 None
             }
         }

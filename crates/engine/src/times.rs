@@ -102,7 +102,7 @@ impl Marks {
         self.length = length;
         if let Err(error) = self.append(length, time).await {
             // A full disk must not keep a run from being followed.
-            tracing::debug!(path = %self.path.display(), %error, "could not note when lines were written");
+            tracing::debug!(path = %self.path.display(), %error, "could not record when log lines were written");
             self.file = None;
         }
     }

@@ -135,7 +135,7 @@ impl Inner {
                 if id.is_some() {
                     return Err(error.into());
                 }
-                tracing::warn!(id = item.id, %error, "something in the trash could not be deleted; the rest still is");
+                tracing::warn!(id = item.id, %error, "could not delete an item in the trash; continuing with the rest");
                 done.failed.push(NotDeleted { id: item.id, name: item.name, detail: error.to_string() });
                 continue;
             }
@@ -185,11 +185,11 @@ impl Inner {
             let mirror = self.environments.get(task.env_id).and_then(|environment| environment.mirror());
             if let Some(mirror) = mirror {
                 if let Err(error) = mirror.forget(&task.task_id.to_string()).await {
-                    tracing::warn!(task = %task.task_id, %error, "a removed branch is still kept in its mirror");
+                    tracing::warn!(task = %task.task_id, %error, "could not delete a removed branch from its mirror");
                 }
                 // Once the folder is gone, nothing would delete these refs again.
                 if let Err(error) = mirror.sync().await {
-                    tracing::warn!(task = %task.task_id, %error, "a mirror could not be synced; a power cut may bring a removed branch back");
+                    tracing::warn!(task = %task.task_id, %error, "could not sync a mirror; a power cut may bring back a removed branch");
                 }
                 mirror.forget_count();
             }
@@ -200,7 +200,7 @@ impl Inner {
                 let (image, label) = (self.config.image.as_deref(), home_label(self.home.layout.home()));
                 let housekeeping = Housekeeping::new(&self.config, Redactor::default());
                 if let Err(error) = housekeeping.give_back(&found.path, image, &label).await {
-                    tracing::warn!(id = found.id(), %error, "files of a container could not be made this server's");
+                    tracing::warn!(id = found.id(), %error, "could not change the owner of a container's files");
                 }
                 self.delete_folder(&found).await
             }
@@ -227,7 +227,7 @@ impl Inner {
                 tracing::info!(items = done.items.len(), bytes = done.bytes, "emptied the trash");
                 self.shrink_later(affected(&done.items));
             }
-            Err(problem) => tracing::error!(%problem, "could not empty the trash; it is tried again"),
+            Err(problem) => tracing::error!(%problem, "could not empty the trash; retrying later"),
         }
     }
 
@@ -241,7 +241,7 @@ impl Inner {
         let images = match self.built_images().await {
             Ok(images) => images,
             Err(problem) => {
-                tracing::warn!(%problem, "the built images cannot be listed");
+                tracing::warn!(%problem, "could not list the built images");
                 vec![]
             }
         };

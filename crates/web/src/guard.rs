@@ -45,7 +45,7 @@ impl Guard {
         let more = allowed_hosts.iter().filter_map(|host| {
             let parsed = HostName::parse(host);
             if parsed.is_none() {
-                tracing::warn!(host, "an allowed host is not a host name and is left out");
+                tracing::warn!(host, "ignored an invalid host name in `allowed_hosts`");
             }
             parsed
         });

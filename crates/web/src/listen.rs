@@ -99,7 +99,7 @@ pub async fn bind(socket: &Path, tcp: Option<SocketAddr>) -> Result<Listeners, B
 /// Removes the socket's file once nobody listens on it. Only for whoever bound it, while the home's lock is still held.
 pub(crate) async fn unbind(socket: &Path) {
     if let Err(error) = remove_stale(socket).await {
-        tracing::debug!(%error, "the socket's file stays; the next start replaces it");
+        tracing::debug!(%error, "could not remove the socket file; the next start replaces it");
     }
 }
 
@@ -123,7 +123,7 @@ async fn bind_all(address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
             Ok(listener) => all.push(listener),
             Err(taken @ BindError::Taken { .. }) => return Err(taken),
             // A machine without IPv6: no other program can listen there either.
-            Err(error) => tracing::debug!(%error, "listening without this address"),
+            Err(error) => tracing::debug!(%error, "could not listen on this address; continuing without it"),
         }
     }
     Ok(all)

@@ -49,7 +49,7 @@ impl IntoResponse for ProblemResponse {
             status.canonical_reason().unwrap_or_default().clone_into(&mut view.title);
         }
         if view.status == 500 {
-            tracing::error!(code = view.code, detail = view.detail, "a request could not be answered");
+            tracing::error!(code = view.code, detail = view.detail, "request failed");
         }
         let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&view).expect("a problem is plain text");
@@ -76,7 +76,7 @@ pub(crate) async fn no_method(method: axum::http::Method, uri: Uri) -> ProblemRe
 #[expect(clippy::needless_pass_by_value, reason = "a panic is handed over as this box")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
-    tracing::error!(message = message.unwrap_or("no message"), "a handler panicked");
+    tracing::error!(panic = message.unwrap_or("no message"), "request handler panicked");
     ProblemResponse::from(Problem::internal("the server ran into a defect of its own")).into_response()
 }
 

@@ -81,7 +81,7 @@ pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, 
     listen::unbind(&engine.socket_path()).await;
     tasks.close();
     if tokio::time::timeout(2 * CLOSING_GRACE, tasks.wait()).await.is_err() {
-        tracing::info!("closing before every request was answered; what was recorded goes on with the next start");
+        tracing::info!("stopped before all requests were answered; recorded work continues at the next start");
     }
     Ok(())
 }
@@ -89,7 +89,7 @@ pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, 
 /// Events are small and must not wait for company.
 fn send_at_once(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "a connection keeps the system's delay");
+        tracing::debug!(%error, "could not turn off Nagle's algorithm on a connection");
     }
 }
 
@@ -111,7 +111,7 @@ async fn accept_tcp(
         send_at_once(&stream);
         match closing.run_until_cancelled(connections.admit()).await {
             Some(Some(connection)) => drop(tasks.spawn(converse_over_tcp(stream, app.clone(), closing.clone(), connection))),
-            Some(None) => tracing::debug!("a connection was refused: all are in use"),
+            Some(None) => tracing::debug!("refused a connection: the limit is reached"),
             None => return,
         }
     }
@@ -152,12 +152,12 @@ where
             connection.as_mut().graceful_shutdown();
             match tokio::time::timeout(CLOSING_GRACE, connection).await {
                 Ok(ended) => ended,
-                Err(_) => return tracing::debug!("a connection was cut, because the server closes"),
+                Err(_) => return tracing::debug!("closed a connection, because the server is stopping"),
             }
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%error, "a connection broke");
+        tracing::debug!(%error, "connection failed");
     }
 }
 

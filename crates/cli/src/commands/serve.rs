@@ -57,7 +57,7 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
         engine.set_listen(address);
     }
     for name in config.names_for_every_port() {
-        tracing::warn!(name, "browsers send the session cookie of this name to every port of it; docs/https.md says what to do");
+        tracing::warn!(name, "browsers send the session cookie for this host name to every port; see docs/https.md");
     }
     let listen = announce(&engine, serve.announce);
     let supervisor = Supervisor::of(&config);
@@ -96,7 +96,7 @@ fn raise_open_files() -> usize {
     match setrlimit(Resource::Nofile, Rlimit { current: Some(possible), ..limits }) {
         Ok(()) => usize::try_from(possible).unwrap_or(usize::MAX),
         Err(error) => {
-            tracing::warn!(%error, limit = now, "the limit of open files could not be raised");
+            tracing::warn!(%error, limit = now, "could not raise the limit on open files");
             usize::try_from(now).unwrap_or(usize::MAX)
         }
     }
@@ -132,7 +132,7 @@ fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Problem> {
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             signals.recv().await;
-            tracing::info!("stopping; runs go on under their keepers");
+            tracing::info!("stopping; runs continue under their keepers");
             shutdown.cancel();
         });
     }
@@ -145,7 +145,7 @@ fn announce(engine: &Engine, to_starter: bool) -> String {
     let listen = status.listen.as_deref().map_or_else(|| "the socket only".to_owned(), |address| format!("http://{address}"));
     match &status.worker.problem {
         None => tracing::info!(listen, home = status.home, worker = status.worker.name, "serving"),
-        Some(problem) => tracing::warn!(listen, home = status.home, problem, "serving, but no task can be started"),
+        Some(problem) => tracing::warn!(listen, home = status.home, problem, "serving, but tasks cannot start"),
     }
     if to_starter {
         printer::line(format!("serving on {listen}"));

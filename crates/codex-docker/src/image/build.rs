@@ -141,7 +141,7 @@ async fn forget(docker: &Docker, id: &str) {
         Err(error) => Err(error),
     };
     if let Err(error) = removed {
-        tracing::debug!(%error, id, "the image before stays");
+        tracing::debug!(%error, id, "kept the previous image");
     }
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn check_version(registry: &str, version: &str, certificates: &
         Ok(reqwest::StatusCode::NOT_FOUND) => Err(unknown_version(registry, version)),
         Ok(_) => Ok(()),
         Err(error) => {
-            tracing::debug!(%error, "the registry was not reached from here");
+            tracing::debug!(%error, "could not reach the registry");
             Ok(())
         }
     }

@@ -227,7 +227,7 @@ impl Shared {
                 self.output.fetch_add(tokens.output, Ordering::Relaxed);
             }
             Cost::Background => self.in_background.store(true, Ordering::Relaxed),
-            Cost::Unknown => tracing::debug!("the model did not say what an answer cost"),
+            Cost::Unknown => tracing::debug!("the model's response has no token usage"),
         }
     }
 }

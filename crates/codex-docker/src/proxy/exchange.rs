@@ -276,7 +276,7 @@ impl Shared {
         if is_too_long(&error) {
             return self.refused(too_long(REQUEST_BYTES));
         }
-        tracing::warn!(%error, "the model's API could not be asked");
+        tracing::warn!(%error, "could not reach the model's API");
         let host = self.upstream.host_str().unwrap_or_default();
         refusal(StatusCode::BAD_GATEWAY, "model_unreachable", &format!("the model's API at {host} cannot be reached"))
     }

@@ -94,7 +94,7 @@ where
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
+                tracing::warn!(%error, "could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }
@@ -113,7 +113,7 @@ where
                 .serve_connection(TokioIo::new(stream), service);
             // A client that breaks off is in its right.
             if let Some(Err(error)) = end.run_until_cancelled(connection.with_upgrades()).await {
-                tracing::debug!(%error, "a connection ended early");
+                tracing::debug!(%error, "connection ended early");
             }
             drop(place);
         });

@@ -199,6 +199,6 @@ async fn pump(mut input: Pin<Box<dyn AsyncWrite + Send>>) {
     };
     // A container that does not read its stdin to the end is in its right.
     if let Err(error) = copied.await {
-        tracing::debug!(%error, "stdin was not read to its end");
+        tracing::debug!(%error, "could not read all of stdin");
     }
 }

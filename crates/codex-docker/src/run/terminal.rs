@@ -65,7 +65,7 @@ pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<
             },
             typed = keys.recv() => match typed {
                 Some(bytes) => if let Err(error) = attached.input.write_all(&bytes).await {
-                    tracing::debug!(%error, "the container takes no more keys");
+                    tracing::debug!(%error, "the container no longer accepts input");
                 },
                 None => stopping.end(Reason::Asked(1)).await,
             },
@@ -102,6 +102,6 @@ async fn resize(docker: &Docker, container: &str) {
     let options = ResizeContainerTTYOptionsBuilder::new().h(size.ws_row.into()).w(size.ws_col.into()).build();
     // A container that has just ended has no size.
     if let Err(error) = docker.resize_container_tty(container, options).await {
-        tracing::debug!(%error, "the window's size could not be told");
+        tracing::debug!(%error, "could not resize the container's terminal");
     }
 }

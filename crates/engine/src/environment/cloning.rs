@@ -84,13 +84,13 @@ impl Inner {
                 record.status = EnvironmentStatus::Ready;
                 slot.set_mirror(mirror);
                 if let Err(error) = self.write_environment(&record).await {
-                    tracing::error!(environment = %slot.id, %error, "a clone is complete but could not be recorded");
+                    tracing::error!(environment = %slot.id, %error, "could not record a completed clone");
                     record.status = EnvironmentStatus::Failed;
                     record.error = Some(RunError::from(model::problem::Problem::from(error)));
                 }
             }
             Err(error) => {
-                tracing::warn!(environment = %slot.id, code = error.code, message = error.message, "a clone failed");
+                tracing::warn!(environment = %slot.id, code = error.code, error = error.message, "clone failed");
                 record.status = EnvironmentStatus::Failed;
                 record.error = Some(error);
                 self.discard_environment(slot.id).await;

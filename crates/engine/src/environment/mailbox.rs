@@ -207,20 +207,22 @@ impl Inner {
             Ok(mirror) => {
                 match mirror.recover().await {
                     Ok(recovered) if recovered.removed.is_empty() => {}
-                    Ok(recovered) => tracing::info!(environment = %slot.id, removed = ?recovered.removed, "removed stale locks"),
-                    Err(error) => tracing::warn!(environment = %slot.id, %error, "a mirror may still be locked"),
+                    Ok(recovered) => {
+                        tracing::info!(environment = %slot.id, removed = ?recovered.removed, "removed stale Git locks")
+                    }
+                    Err(error) => tracing::warn!(environment = %slot.id, %error, "could not remove stale Git locks"),
                 }
                 if self.boot.is_first_start
                     && let Err(error) = self.clear_after_reboot(&mirror).await
                 {
-                    tracing::error!(environment = %slot.id, %error, "could not clear up a mirror after a reboot");
+                    tracing::error!(environment = %slot.id, %error, "could not clean up a mirror after a reboot");
                 }
                 slot.set_mirror(mirror);
                 if let Err(error) = slot.follow_default_branch().await {
-                    tracing::error!(environment = %slot.id, %error, "could not set the default branch in a mirror");
+                    tracing::error!(environment = %slot.id, %error, "could not set a mirror's default branch");
                 }
             }
-            Err(error) => tracing::error!(environment = %slot.id, %error, "an environment has no usable mirror"),
+            Err(error) => tracing::error!(environment = %slot.id, %error, "repository has no usable mirror"),
         }
     }
 
@@ -234,11 +236,11 @@ impl Inner {
             let broken = mirror.delete_broken_refs().await?;
             if !removed.is_empty() || discarded > 0 || !broken.is_empty() {
                 let path = mirror.path().display();
-                tracing::warn!(mirror = %path, ?removed, discarded, ?broken, "removed what a power cut had left without content");
+                tracing::warn!(mirror = %path, ?removed, discarded, ?broken, "removed empty files that a power cut left");
             }
         }
         if !locks.is_empty() {
-            tracing::info!(mirror = %mirror.path().display(), ?locks, "removed locks of an earlier boot");
+            tracing::info!(mirror = %mirror.path().display(), ?locks, "removed Git locks from before the last boot");
         }
         Ok(())
     }
@@ -250,7 +252,7 @@ impl Inner {
                 let inner = Arc::clone(self);
                 self.tracker.spawn(async move {
                     if let Err(problem) = inner.remove_environment(&slot).await {
-                        tracing::error!(environment = %slot.id, %problem, "could not finish the removal of an environment");
+                        tracing::error!(environment = %slot.id, %problem, "could not finish removing a repository");
                     }
                 });
             }
@@ -269,7 +271,7 @@ impl Inner {
             home.delete_discarded_environment(id)
         });
         if let Err(error) = discarded.await {
-            tracing::error!(environment = %id, %error, "could not delete an environment's files; the next start tries again");
+            tracing::error!(environment = %id, %error, "could not delete a repository's files; retrying at the next start");
         }
     }
 

@@ -67,7 +67,7 @@ impl CommandSpec<'_> {
                 group.signal(Signal::TERM).map_err(lost)?;
                 // Still listening: a program that cannot write its last words dies of that before it has cleaned up.
                 if let Ok(Err(CutShort::Io(error))) = timeout(GRACE, talk).await {
-                    tracing::debug!(%error, "lost the last words of a program");
+                    tracing::debug!(%error, "could not read the rest of a program's output");
                 }
             }
             cut

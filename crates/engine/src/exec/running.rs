@@ -78,7 +78,7 @@ impl Target {
         let signalled = self.signal(Signal::KILL);
         let ended = process::kill_all(find, within).await;
         if let Err(error) = signalled.map_err(process::KillError::from).and(ended) {
-            tracing::warn!(%error, "a program was cut short and not all of it ended");
+            tracing::warn!(%error, "could not stop all processes of a canceled program");
         }
     }
 }
@@ -94,7 +94,7 @@ impl Drop for GroupGuard {
         if let Some(leader) = self.leader
             && let Err(error) = process::signal_group(leader, Signal::KILL)
         {
-            tracing::warn!(leader, %error, "could not end a process group");
+            tracing::warn!(leader, %error, "could not stop a process group");
         }
     }
 }

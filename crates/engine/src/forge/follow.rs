@@ -118,7 +118,7 @@ impl Inner {
         // One that fails waits for its turn like one that was answered.
         locked(&self.following.answered).insert((place.clone(), question), Instant::now());
         if let Err(error) = asked {
-            tracing::warn!(forge = place.api_url.host(), project = %place.project, %error, "a forge could not be asked");
+            tracing::warn!(forge = place.api_url.host(), project = %place.project, %error, "could not query the Git host");
         }
     }
 
@@ -182,7 +182,7 @@ impl Inner {
             };
             locked(&self.following.answered).insert((place.clone(), question), Instant::now());
             if let Err(error) = asked {
-                tracing::warn!(task = %slot.id, %error, "a forge could not be asked");
+                tracing::warn!(task = %slot.id, %error, "could not query the Git host");
                 return;
             }
         }

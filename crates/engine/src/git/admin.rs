@@ -235,7 +235,7 @@ pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
         Ok(found) if found.is_file() && read(&link)?.is_some_and(|is| is == right) => return Ok(()),
         Ok(_) => {
             let aside = free_name(&with_suffix(tree, ".replaced-git"))?;
-            tracing::warn!(from = %link.display(), to = %aside.display(), "the worktree's `.git` was replaced; put aside");
+            tracing::warn!(from = %link.display(), to = %aside.display(), "the worktree's `.git` was replaced; moved it aside");
             fs_err::rename(&link, aside)?;
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -92,7 +92,7 @@ impl Mirror {
         if self.resolve_branch(branch).await?.is_some() {
             return Ok(());
         }
-        tracing::warn!(branch, %tip, "a task's branch was lost; restored from the task's record");
+        tracing::warn!(branch, %tip, "restored a lost task branch from the task's record");
         let command = self.git().command(Place::Mirror(self.path())).arg("update-ref");
         let command = command.args(["-m", "codex-orchestrator: restored from the task's record"]);
         command.args([branch_ref(branch).as_str(), tip.as_str()]).run_ok().await.map(drop)

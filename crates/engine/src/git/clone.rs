@@ -251,7 +251,7 @@ impl Drop for PartialFolder {
         if !self.completed
             && let Err(error) = remove_tree(&self.path)
         {
-            tracing::warn!(%error, "could not remove a clone that was not completed");
+            tracing::warn!(%error, "could not remove an incomplete clone");
         }
     }
 }

@@ -214,7 +214,7 @@ impl Mirror {
         let fetched = match self.fetch_once(deadline, &cancel).await {
             Err(error) if error.is_about_a_lock() => {
                 let removed = remove_stale_locks(self.path())?;
-                tracing::warn!(?removed, "removed lock files that nobody held, and fetch again");
+                tracing::warn!(?removed, "removed stale Git locks; fetching again");
                 self.fetch_once(deadline, &cancel).await
             }
             fetched => fetched,

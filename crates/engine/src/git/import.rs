@@ -244,7 +244,7 @@ impl Worktree {
         self.stand_on_branch().await?;
         let read_tree = || self.mirror.git().command(self.place()).args(["read-tree", "--reset", head.as_str()]);
         if let Err(error) = read_tree().run_ok().await {
-            tracing::warn!(%error, "the index of a worktree cannot be brought along; made anew");
+            tracing::warn!(%error, "could not update a worktree's index; creating a new one");
             admin::ignore_missing(fs_err::remove_file(self.admin.join("index")))?;
             read_tree().run_ok().await?;
         }

@@ -163,7 +163,7 @@ impl Worktree {
         let changes = Changes::between(self, &landing.from, &landing.to).await?;
         let uncommitted = Changes::between(self, &landing.from, &staged.tree).await?;
         for note in &staged.notes {
-            tracing::warn!(task = landing.task, note, "looked through a worktree before its branch is moved");
+            tracing::warn!(task = landing.task, note, "checked a worktree before updating its branch");
         }
         let too_large = staged.kept_back.iter().filter(|path| changes.0.contains_key(*path));
         let too_large: Vec<_> = too_large.map(|path| String::from_utf8_lossy(path).into_owned()).collect();
@@ -239,7 +239,7 @@ impl Worktree {
         // Large files that could not be downloaded stay pointers.
         let missing = self.mirror.fetch_large_files(to, &CancellationToken::new()).await?;
         if let Some(missing) = missing {
-            tracing::warn!(tree = %self.tree.display(), missing, "a branch was updated without all of its large files");
+            tracing::warn!(tree = %self.tree.display(), missing, "updated a branch without some of its large files");
         }
         let command = staging.command().args(["read-tree", "-m", "-u", "--no-recurse-submodules"]);
         command.args([content.as_str(), wanted.as_str()]).run_ok().await?;
@@ -274,7 +274,7 @@ impl Worktree {
         let command = command.env("GIT_AUTHOR_NAME", &by.name).env("GIT_AUTHOR_EMAIL", &by.email);
         let commit = answer(command.env("GIT_COMMITTER_NAME", &by.name).env("GIT_COMMITTER_EMAIL", &by.email)).await?;
         let commit: ObjectId = commit.parse().map_err(|_| SnapshotError::Unexpected { answer: commit })?;
-        tracing::warn!(task = landing.task, %commit, "files of a worktree had changed while its branch was moved; kept in the mirror");
+        tracing::warn!(task = landing.task, %commit, "files in a worktree changed during a branch update; kept a copy in the mirror");
         let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).arg("update-ref");
         command.args([kept_ref(&landing.task, &commit).as_str(), commit.as_str()]).run_ok().await?;
         Ok(())

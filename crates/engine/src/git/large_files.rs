@@ -241,7 +241,7 @@ pub(super) async fn download(
     let command = command.args(["lfs", "fetch", "origin", commit.as_str()]).deadline(LONG).cancel(cancel.clone());
     match command.run_ok().await {
         Err(error @ RunProgramError::Cancelled { .. }) => return Err(error),
-        Err(error) => tracing::warn!(repository = %repository.display(), %error, "git-lfs could not download large files"),
+        Err(error) => tracing::warn!(repository = %repository.display(), %error, "could not download Git LFS files"),
         Ok(_) => {}
     }
     let after = missing(git, repository, commit).await?;

@@ -51,7 +51,7 @@ impl Mirror {
         // In peace first, so that git removes its own locks; who does not is ended all the same.
         let peace = join_all(left.iter().map(ProcessIdentity::wait_until_gone));
         if tokio::time::timeout(ENDING, peace).await.is_err() {
-            tracing::warn!(mirror = %self.path().display(), "a git of an earlier server does not end in peace");
+            tracing::warn!(mirror = %self.path().display(), "a Git process of an earlier server does not stop");
         }
         kill_all(find, ENDING).await?;
         let mut removed = remove_stale_locks(self.path())?;

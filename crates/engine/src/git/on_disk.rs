@@ -44,7 +44,7 @@ impl Mirror {
                 }
             }
             Err(error) => {
-                tracing::warn!(%commit, %error, "could not read the attributes of changed files");
+                tracing::warn!(%commit, %error, "could not read the Git attributes of changed files");
                 for file in diff.files.iter_mut().filter(|file| is_on_disk(file)) {
                     file.on_disk = Some("its attributes could not be read".to_owned());
                 }

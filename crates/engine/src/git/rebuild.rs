@@ -37,10 +37,10 @@ impl Mirror {
             admin::ignore_missing(fs_err::remove_file(admin.join("index")))?;
             let command = self.git().command(Place::Worktree { mirror: self.path(), admin: &admin, tree: &tree });
             command.args(["read-tree", "HEAD"]).run_ok().await?;
-            tracing::warn!(tree = %worktree.path().display(), "the index of a worktree was damaged; made again from its branch");
+            tracing::warn!(tree = %worktree.path().display(), "rebuilt a damaged worktree index from its branch");
         }
         if rebuilt {
-            tracing::warn!(tree = %tree.display(), "the administration of a worktree was damaged; rebuilt from the task's record");
+            tracing::warn!(tree = %tree.display(), "rebuilt damaged Git metadata of a worktree from the task's record");
         }
         Ok(worktree)
     }

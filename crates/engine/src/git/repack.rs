@@ -237,7 +237,7 @@ impl Mirror {
             Ok::<_, io::Error>(())
         });
         if let Err(error) = removed.await.map_err(io::Error::other).flatten() {
-            tracing::warn!(mirror = %self.path().display(), %error, "temporary packs stay until the next start");
+            tracing::warn!(mirror = %self.path().display(), %error, "could not remove temporary packs; retrying at the next start");
         }
     }
 

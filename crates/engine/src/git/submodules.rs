@@ -63,7 +63,7 @@ impl Mirror {
             if seen.insert(blob) && seen.len() <= MOST_CONFIGS {
                 match self.gitmodules(blob).await {
                     Ok(config) => sources.trust_all(&config, &origin),
-                    Err(error) => tracing::warn!(%error, "a `.gitmodules` of a trusted branch cannot be read"),
+                    Err(error) => tracing::warn!(%error, "could not read `.gitmodules` of a trusted branch"),
                 }
             }
         }

@@ -172,7 +172,7 @@ impl Mirror {
             let empty = fs_err::read_dir(tree).is_ok_and(|mut entries| entries.next().is_none());
             if fs_err::symlink_metadata(tree).is_ok() && !empty {
                 let aside = admin::free_name(&with_suffix(tree, ".found"))?;
-                tracing::warn!(from = %tree.display(), to = %aside.display(), "a folder was in the way of a worktree; put aside");
+                tracing::warn!(from = %tree.display(), to = %aside.display(), "a folder was in the way of a worktree; moved it aside");
                 durable::rename(tree, &aside)?;
             }
             return Ok(());

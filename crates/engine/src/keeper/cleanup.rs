@@ -19,7 +19,7 @@ pub(super) async fn clean_up(cleanup: &Cleanup, environment: impl IntoIterator<I
         .envs(environment.into_iter().filter(|(name, _)| !is_for_the_agent(name)))
         .deadline(LIMIT);
     if let Err(error) = command.run_ok().await {
-        tracing::warn!(%error, "could not clean up after a run; the next look at it tries again");
+        tracing::warn!(%error, "could not clean up after a run; retrying at the next check");
     }
 }
 

@@ -195,11 +195,11 @@ impl Held {
 /// Ends whatever the worker left behind: it may clean up, and is killed if it does not.
 async fn leave_nothing() {
     let left = descendants_of(std::process::id()).unwrap_or_else(|error| {
-        tracing::warn!(%error, "could not see what the worker left behind");
+        tracing::warn!(%error, "could not list the worker's remaining processes");
         vec![]
     });
     for process in &left {
-        pass_over("could not terminate what the worker left behind", process.signal(Signal::TERM));
+        pass_over("could not terminate a process that the worker left behind", process.signal(Signal::TERM));
     }
     let all_gone = async {
         for process in &left {
@@ -208,14 +208,14 @@ async fn leave_nothing() {
         io::Result::Ok(())
     };
     if let Ok(gone) = tokio::time::timeout(LEFTOVER_GRACE, all_gone).await {
-        pass_over("could not wait for what the worker left behind", gone);
+        pass_over("could not wait for the worker's remaining processes", gone);
     }
     kill_offspring().await;
 }
 
 async fn kill_offspring() {
     let killed = kill_all(|| descendants_of(std::process::id()), KILL_PATIENCE).await;
-    pass_over("could not end all that the worker started", killed);
+    pass_over("could not kill all of the worker's processes", killed);
 }
 
 /// Says what went wrong, and goes on.

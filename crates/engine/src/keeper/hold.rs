@@ -35,7 +35,7 @@ pub fn main(order: &Path) -> ExitCode {
     match run(order) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(order = %order.display(), %error, "a keeper could not do its work");
+            tracing::error!(order = %order.display(), %error, "keeper failed");
             ExitCode::FAILURE
         }
     }
@@ -46,11 +46,11 @@ fn run(path: &Path) -> io::Result<()> {
     let files = RunFiles::of_order(path).ok_or_else(missing)?;
     // Fails only for a process that leads a group already, and then the session is not needed.
     if let Err(error) = rustix::process::setsid() {
-        tracing::debug!(%error, "no session of its own");
+        tracing::debug!(%error, "could not start a new session");
     }
     rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
     let Some(_lock) = take(&files)? else {
-        tracing::info!("another keeper holds the run");
+        tracing::info!("another keeper already supervises this run");
         return Ok(());
     };
     let variables = process_environment();
@@ -60,7 +60,7 @@ fn run(path: &Path) -> io::Result<()> {
     pretend_boot(variable);
     let order = read::<Order>(path)?.ok_or_else(missing)?;
     if has_begun(&files, &order)? {
-        tracing::info!("another keeper has held this try of the run before");
+        tracing::info!("another keeper already supervised this attempt");
         return Ok(());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(2).build()?;
@@ -154,7 +154,7 @@ async fn write_patiently(files: &RunFiles, exit: &ExitRecord) -> io::Result<()> 
     loop {
         match write(&files.exit(), exit) {
             Err(error) if Instant::now() < give_up => {
-                tracing::warn!(%error, "could not write the exit record; trying again");
+                tracing::warn!(%error, "could not write the exit record; retrying");
                 tokio::time::sleep(RECORD_AGAIN).await;
             }
             result => return result,

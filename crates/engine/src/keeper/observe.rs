@@ -76,7 +76,7 @@ fn or_damaged<T: DeserializeOwned>(record: io::Result<Option<T>>, fits: impl Fn(
     match record {
         Ok(record) => Ok(record.filter(|record| fits(record)).map_or(Found::Missing, Found::Whole)),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            tracing::warn!(%error, "a keeper's record is damaged; it is left as it is");
+            tracing::warn!(%error, "could not read a keeper's record; left it unchanged");
             Ok(Found::Damaged)
         }
         Err(error) => Err(error),

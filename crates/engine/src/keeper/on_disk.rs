@@ -56,7 +56,7 @@ impl Syncing {
         if let Some(under_way) = &mut self.under_way {
             match under_way.await {
                 Ok(written) => self.written = Some(written),
-                Err(error) => tracing::error!(%error, "a sync of the run's files ended unexpectedly"),
+                Err(error) => tracing::error!(%error, "the sync of the run's files ended unexpectedly"),
             }
             self.under_way = None;
         }
@@ -67,7 +67,7 @@ impl Syncing {
         let Some(mut written) = self.written.take() else { return };
         self.under_way = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = written.sync(thread) {
-                tracing::warn!(%error, "could not write a run's log and session to the disk; trying again");
+                tracing::warn!(%error, "could not sync the run's log and session to disk; retrying");
             }
             written
         }));
@@ -95,15 +95,15 @@ pub(super) async fn sync_all(files: &RunFiles) -> bool {
     match tokio::time::timeout(PATIENCE, synced).await {
         Ok(Ok(Ok(()))) => true,
         Ok(Ok(Err(error))) => {
-            tracing::error!(%error, "could not write the run's work to the disk");
+            tracing::error!(%error, "could not sync the run's changes to disk");
             false
         }
         Ok(Err(error)) => {
-            tracing::error!(%error, "a sync of the run's work ended unexpectedly");
+            tracing::error!(%error, "the sync of the run's changes ended unexpectedly");
             false
         }
         Err(_) => {
-            tracing::warn!("the disk is slow: the run's work may not be on it yet");
+            tracing::warn!("the disk is slow; the run's changes may not be synced yet");
             false
         }
     }

@@ -42,7 +42,7 @@ impl TurnWatch {
     pub(super) async fn change(&mut self) -> bool {
         loop {
             if let Err(error) = self.read_on().await {
-                tracing::warn!(%error, "could not read the journal; a worker that lingers has until the time limit");
+                tracing::warn!(%error, "could not read the run's log; a lingering worker stops at the time limit");
                 self.tail = None;
             }
             if let Some(state) = self.news.take() {

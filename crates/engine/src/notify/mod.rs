@@ -120,7 +120,7 @@ impl Inner {
             Way::Hold => {
                 self.tracker.spawn(blocking(move || {
                     if let Err(error) = inner.notices.hold(&inner.home, notice) {
-                        tracing::warn!(%error, "a notice could not be kept for the end of quiet hours");
+                        tracing::warn!(%error, "could not save a notification for the end of quiet hours");
                     }
                 }));
             }
@@ -159,7 +159,7 @@ impl Inner {
         let inner = Arc::clone(self);
         let written = blocking(move || inner.notices.let_go(&inner.home, &told)).await;
         if let Err(error) = written {
-            tracing::warn!(%error, "it could not be written down that held notices were told");
+            tracing::warn!(%error, "could not record that held notifications were sent");
             tokio::time::sleep(LOOK).await;
         }
     }
@@ -175,7 +175,7 @@ impl Inner {
         let targets = targets.into_iter().flatten().chain(devices.into_iter().map(|device| NoticeTarget::Device(device.id)));
         let told = join_all(targets.map(|target| self.tell_one(target, notice, send::TRIES))).await;
         for problem in told.into_iter().filter_map(Result::err) {
-            tracing::warn!(%problem, "somebody could not be told");
+            tracing::warn!(%problem, "could not send a notification");
         }
     }
 
@@ -219,7 +219,7 @@ impl Inner {
         let key = self.notices.key()?;
         let told = send::push(settings, &key, &device, notice, tries).await;
         if told.as_ref().is_err_and(|not| not.is_gone) {
-            tracing::info!(device = device.label, "a device takes no pushes any more and is forgotten");
+            tracing::info!(device = device.label, "removed a device whose push subscription has expired");
             self.notices.keep_devices(&self.home, |known| known.id != device.id).map_err(Problem::from)?;
         }
         told

@@ -96,7 +96,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Read<T> {
         Err(error) => error.to_string(),
     };
     let path = path.display().to_string();
-    tracing::error!(path, reason, "a file of the notices cannot be read; the server goes on without it");
+    tracing::error!(path, reason, "could not read a notification file; continuing without it");
     let hint = "put a copy of it back and start the server anew; what is set on the page next takes its place";
     (T::default(), Some(Damaged { id: "notices".to_owned(), path, reason, hints: vec![hint.to_owned()] }))
 }

@@ -24,7 +24,7 @@ impl Home {
             Ok(text) => match serde_json::from_slice::<ReviewedFile>(&text) {
                 Ok(file) => Ok(Some(file.commit)),
                 Err(error) => {
-                    tracing::warn!(path = %path.display(), %error, "what was looked at cannot be read; all of it counts as new");
+                    tracing::warn!(path = %path.display(), %error, "could not read the review state; all changes count as new");
                     Ok(None)
                 }
             },

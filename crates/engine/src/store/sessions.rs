@@ -38,7 +38,7 @@ impl Home {
             Ok(text) => match serde_json::from_slice::<SessionsFile>(&text) {
                 Ok(file) => Ok(file.sessions.into_iter().filter(|session| !session.host.is_empty()).collect()),
                 Err(error) => {
-                    tracing::error!(path = %path.display(), %error, "the sessions cannot be read; everybody has to sign in again");
+                    tracing::error!(path = %path.display(), %error, "could not read the browser sessions; everyone has to sign in again");
                     Ok(vec![])
                 }
             },

@@ -30,7 +30,7 @@ impl Home {
             // Nothing was acknowledged: the half-made folder holds nothing but what the caller still has.
             let folder = self.layout.task(task.task_id);
             if let Err(error) = fs::remove_dir_all(&folder) {
-                tracing::warn!(folder = %folder.display(), %error, "could not remove a half-made task");
+                tracing::warn!(folder = %folder.display(), %error, "could not remove an incomplete task");
             }
         })
     }

@@ -159,7 +159,7 @@ impl Home {
             if matches!(&found.what, TrashedThing::Environment(record) if record.status == EnvironmentStatus::Cloning)
                 && let Err(error) = self.delete_trashed(&found.path)
             {
-                tracing::warn!(%error, "a clone that never became complete stays in the trash");
+                tracing::warn!(%error, "could not delete an incomplete clone from the trash");
             }
         }
         Ok(())

@@ -54,7 +54,7 @@ impl Inner {
     pub(super) async fn glance(self: &Arc<Self>, slot: &Arc<TaskSlot>, run: RunNumber) {
         let window = match self.log_window(slot, run, None, LOOK_BYTES, Reach::Window).await {
             Ok(window) => window,
-            Err(problem) => return tracing::debug!(task = %slot.id, %problem, "could not look at what an agent does"),
+            Err(problem) => return tracing::debug!(task = %slot.id, %problem, "could not read an agent's activity"),
         };
         let newest = window.lines.iter().rev().find_map(|(_, line)| activity(&CodexEvent::parse(line)));
         if let Some(text) = newest.filter(|text| slot.activity().as_ref() != Some(text)) {

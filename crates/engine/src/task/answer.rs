@@ -41,7 +41,7 @@ impl Inner {
                 && let Err(problem) = self.ask(&other, TaskRequest::Answer(Some(question.number), Answer::Fetch)).await
             {
                 // It was answered, stopped or removed meanwhile.
-                tracing::debug!(task = %other.id, code = %problem.code, "a question was gone before it could be answered");
+                tracing::debug!(task = %other.id, code = %problem.code, "a question was withdrawn before it could be answered");
             }
         }
     }

@@ -143,7 +143,7 @@ impl Inner {
             if let Some(id) = built
                 && let Err(error) = self.record_image(task.env_id, &image, id).await
             {
-                tracing::warn!(image, %error, "an image was built and could not be recorded; `gc` will not remove it");
+                tracing::warn!(image, %error, "could not record a built image; `gc` will not remove it");
             }
         }
         self.prepare_twin(task, worktree, cancel).await
@@ -164,7 +164,7 @@ impl Inner {
         if before(task).is_some_and(|run| task.rewritten_after(run.number)) {
             // Its branch has the old commits, and none of the new ones builds on them.
             let aside = worktree.put_twin_aside(&twin).await.map_err(|error| failed(&error))?;
-            tracing::info!(task = %task.task_id, ?aside, "the agent gets a new repository, since its branch was made anew");
+            tracing::info!(task = %task.task_id, ?aside, "created a new agent repository, because the branch was rebased");
         }
         let is_new = !twin.is_dir();
         self.renew_twin(task, worktree).await.map_err(|error| failed(&error))?;
@@ -192,7 +192,7 @@ impl Inner {
             return Err(error);
         }
         let aside = worktree.put_twin_aside(&path).await?;
-        tracing::warn!(task = %task.task_id, %error, ?aside, "the agent gets a new repository");
+        tracing::warn!(task = %task.task_id, %error, ?aside, "created a new agent repository, because the old one could not be reset");
         worktree.ensure_twin(spec).await
     }
 
@@ -210,7 +210,7 @@ impl Inner {
     async fn sync_twin(&self, task: &TaskRecord, worktree: &Worktree, cancel: &CancellationToken) {
         let Some(since) = task.head_before(task.last_run().number) else { return };
         if let Err(error) = self.bring_out(task, worktree, HarvestMode::Sync, since, String::new(), cancel).await {
-            tracing::warn!(task = %task.task_id, %error, "the agent's branch could not be brought up to the task's");
+            tracing::warn!(task = %task.task_id, %error, "could not update the agent's branch to the task's branch");
         }
     }
 
@@ -297,7 +297,7 @@ impl Inner {
     ) -> Result<PathBuf, NotHarvested> {
         match self.bring_out_once(task, worktree, mode, since, message.clone(), cancel).await {
             Err(NotHarvested::Harvest(error)) if error.was_killed() => {
-                tracing::warn!(task = %task.task_id, %error, "a harvest was killed and is done again");
+                tracing::warn!(task = %task.task_id, %error, "an export was killed; retrying");
                 self.bring_out_once(task, worktree, mode, since, message, cancel).await
             }
             done => done,
@@ -348,7 +348,7 @@ impl Inner {
     /// Ends whatever containers are left of a task that is being removed.
     pub(super) async fn reap_containers(&self, task: TaskId, env_id: model::ids::EnvironmentId) {
         if let Err(error) = self.housekeeping(env_id).reap(&task_labels(self.home.layout.home(), task)).await {
-            tracing::warn!(%task, %error, "could not look for containers of a task that is being removed");
+            tracing::warn!(%task, %error, "could not look for containers of a task during its removal");
         }
     }
 }

@@ -53,7 +53,7 @@ impl Inner {
                 self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
             }
             // Left as it is: recovery finishes it as soon as the disk can be read again.
-            Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery will try again"),
+            Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery retries"),
         }
     }
 
@@ -146,7 +146,8 @@ impl Inner {
         // What a hostile agent committed may take long to compare, and nobody waits for a figure.
         let stat = tokio::time::timeout(COUNT_LIMIT, mirror.stat(base, head)).await.map_err(|_| "it took too long".to_owned());
         let stat = stat.and_then(|stat| stat.map_err(|error| error.to_string()));
-        let stat = stat.inspect_err(|error| tracing::warn!(task = %task.task_id, error, "could not count what changed")).ok()?;
+        let stat =
+            stat.inspect_err(|error| tracing::warn!(task = %task.task_id, error, "could not count a run's changes")).ok()?;
         Some(DiffStats { files: stat.files.len() as u64, additions: stat.added(), deletions: stat.removed() })
     }
 

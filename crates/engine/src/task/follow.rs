@@ -38,7 +38,7 @@ impl Inner {
                 () = &mut login => {}
                 result = &mut gone => {
                     if let Err(error) = result {
-                        tracing::warn!(task = %slot.id, %error, "could not wait for a keeper; recovery looks again");
+                        tracing::warn!(task = %slot.id, %error, "could not wait for a keeper; recovery checks again");
                         return;
                     }
                     break;
@@ -75,7 +75,7 @@ impl Inner {
                     }
                 }
                 Err(error) => {
-                    tracing::warn!(task = %slot.id, %error, "could not read a journal");
+                    tracing::warn!(task = %slot.id, %error, "could not read a run's log");
                     return;
                 }
             }

@@ -88,7 +88,7 @@ impl Inner {
         let number = slot.record().last_run().number;
         let files = RunFiles::new(&self.home.layout.logs(slot.id), number);
         if let Err(error) = keeper::request_stop(&files, attempt).await {
-            tracing::error!(task = %slot.id, %error, "could not tell a keeper to stop; asking again is harmless");
+            tracing::error!(task = %slot.id, %error, "could not ask a keeper to stop; stopping again is safe");
         }
     }
 }

@@ -42,7 +42,7 @@ impl Inner {
                 return Err(error);
             }
             // On the host, Codex tries it itself.
-            tracing::warn!(%task, error = error.message, "the login of Codex could not be renewed before a run");
+            tracing::warn!(%task, error = error.message, "could not renew the Codex login before a run");
         }
         let home = self.codex_home.clone();
         blocking(move || {
@@ -79,7 +79,7 @@ impl Inner {
             // The end of a run may be worked out twice.
             Ok(refused) => refused.filter(|it| (it.task_id, it.run) == (Some(id), Some(run))).iter().map(note).collect(),
             Err(error) => {
-                tracing::warn!(task = %id, %error, "the copy of the login that a run had could not be taken back");
+                tracing::warn!(task = %id, %error, "could not remove a run's copy of the login");
                 vec![]
             }
         }
@@ -92,11 +92,11 @@ impl Inner {
         let mut changes = self.watch.watch(self.home.layout.home());
         loop {
             if let Err(error) = self.renew_login_if_due().await {
-                tracing::warn!(task = %slot.id, error = error.message, "the login of Codex could not be renewed while a run uses it");
+                tracing::warn!(task = %slot.id, error = error.message, "could not renew the Codex login during a run");
             }
             let (home, copy) = (self.codex_home.clone(), copy.clone());
             if let Err(error) = blocking(move || Login::pass_on(&home, &copy)).await {
-                tracing::warn!(task = %slot.id, %error, "renewed tokens could not be passed on to a run");
+                tracing::warn!(task = %slot.id, %error, "could not pass renewed tokens to a run");
             }
             // Other files of the home change more often.
             tokio::time::sleep(PAUSE).await;
@@ -122,7 +122,7 @@ impl Inner {
                     .hint("log in again: codex-orchestrator login"))
             }
             Err(why) => {
-                tracing::warn!(why, "the login of Codex could not be renewed yet");
+                tracing::warn!(reason = why, "could not renew the Codex login yet");
                 Ok(())
             }
         }
@@ -133,7 +133,7 @@ impl Inner {
         if let Some(login) = Login::adopt(home)? {
             tracing::warn!(
                 login = login.describe(),
-                "the login of Codex was recorded as it was found; if you are not sure that it is yours, log in again: codex-orchestrator login"
+                "recorded the existing Codex login; if you are not sure that it is yours, log in again: codex-orchestrator login"
             );
         }
         Ok(())
@@ -145,7 +145,7 @@ impl Inner {
             return;
         }
         if let Err(error) = self.codex_home.shared_copy().remove_or_put_aside() {
-            tracing::warn!(%error, "the folder in which an older version kept the login could not be removed");
+            tracing::warn!(%error, "could not remove the login folder of an older version");
         }
     }
 }
@@ -153,10 +153,10 @@ impl Inner {
 fn report(home: &CodexHome, refused: &Refused, run: Option<(TaskId, RunNumber)>) {
     let Refused { why, kept } = refused;
     let (task_id, run) = run.unzip();
-    tracing::warn!(task = ?task_id, why, kept = %kept.display(), "a run changed its copy of the login of Codex; the login was not affected");
+    tracing::warn!(task = task_id.map(tracing::field::display), reason = why, kept = %kept.display(), "a run changed its copy of the Codex login; the login itself is unchanged");
     let refused = RefusedCopy { at: Timestamp::now(), task_id, run, why: why.clone(), kept: kept.clone() };
     if let Err(error) = home.report_refused_copy(&refused) {
-        tracing::warn!(%error, "could not record that a copy of the login was refused");
+        tracing::warn!(%error, "could not record a changed copy of the login");
     }
 }
 

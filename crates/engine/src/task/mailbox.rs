@@ -73,12 +73,12 @@ impl Inner {
         let seen = match self.observe(slot, &record).await {
             Ok(seen) => seen,
             Err(error) => {
-                tracing::warn!(task = %slot.id, %error, "could not see how a task stands; it is left as it is");
+                tracing::warn!(task = %slot.id, %error, "could not inspect a task; left it unchanged");
                 return;
             }
         };
         for event in reconcile(&record, &seen) {
-            tracing::info!(task = %slot.id, ?event, "recovery");
+            tracing::info!(task = %slot.id, ?event, "recovered a task");
             COUNTED.recovery(&event);
             self.take(slot, event).await;
         }
@@ -91,7 +91,7 @@ impl Inner {
         }
         let decision = decide(&slot.record(), event, &self.run_policy(slot.env_id), Timestamp::now());
         if let Err(error) = self.commit(slot, decision).await {
-            tracing::error!(task = %slot.id, %error, "could not write a task's record; recovery will try again");
+            tracing::error!(task = %slot.id, %error, "could not write a task's record; recovery retries");
         }
     }
 

@@ -205,7 +205,7 @@ impl Inner {
                 }
                 // What was asked for may have been done all the same: it is looked for first.
                 Err(error) if error.is_passing() && tries < TRIES && !self.cancel.is_cancelled() => {
-                    tracing::warn!(task = %slot.id, %error, "a forge is asked again");
+                    tracing::warn!(task = %slot.id, %error, "the Git host did not respond; retrying");
                     tokio::time::sleep(PAUSE * tries).await;
                     tries += 1;
                 }
@@ -230,7 +230,7 @@ impl Inner {
         match mirror.stat(base, &tip).await {
             Ok(stat) => Changes { files: stat.files.len(), added: stat.added(), removed: stat.removed() },
             Err(error) => {
-                tracing::warn!(task = %record.task_id, %error, "could not count what a task changes");
+                tracing::warn!(task = %record.task_id, %error, "could not count a task's changes");
                 Changes::default()
             }
         }

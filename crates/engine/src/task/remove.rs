@@ -25,7 +25,7 @@ impl Inner {
         }
         let home = Arc::clone(&self.home);
         if let Err(error) = blocking(move || home.discard_task(id)).await {
-            tracing::error!(task = %id, %error, "could not remove a task; recovery will try again");
+            tracing::error!(task = %id, %error, "could not remove a task; recovery retries");
             return;
         }
         crash::point(CrashPoint::TaskInTrash);
@@ -50,7 +50,7 @@ impl Inner {
                     }
                 }
             }
-            Err(error) => tracing::error!(%error, "could not look into the trash"),
+            Err(error) => tracing::error!(%error, "could not read the trash"),
         }
     }
 
@@ -63,18 +63,18 @@ impl Inner {
         let retired = Retired { branch: branch.as_str(), keep_as: &id.to_string(), folder: &folder };
         if let Some(mirror) = self.environments.get(env_id).and_then(|environment| environment.mirror()) {
             if let Err(error) = mirror.retire_worktree(&self.home.layout.worktree(id), retired).await {
-                tracing::error!(task = %id, %error, "could not clear a removed task's worktree out of its mirror");
+                tracing::error!(task = %id, %error, "could not remove a deleted task's worktree from its mirror");
                 return;
             }
             if let Err(error) = mirror.sync().await {
-                tracing::error!(task = %id, %error, "could not write a mirror to the disk; the next start tries again");
+                tracing::error!(task = %id, %error, "could not sync a mirror to disk; retrying at the next start");
                 return;
             }
         }
         crash::point(CrashPoint::WorktreeRetired);
         let home = Arc::clone(&self.home);
         if let Err(error) = blocking(move || home.mark_removed(id)).await {
-            tracing::error!(task = %id, %error, "could not write down that a task is removed; the next start tries again");
+            tracing::error!(task = %id, %error, "could not record a task's removal; retrying at the next start");
         }
     }
 }

@@ -184,7 +184,7 @@ impl Inner {
         .await;
         diff.files = files;
         if let Err(error) = noted {
-            tracing::warn!(task = %slot.id, %error, "could not compare the worktree with what is committed");
+            tracing::warn!(task = %slot.id, %error, "could not compare a worktree with its commit");
         }
     }
 

@@ -108,7 +108,7 @@ impl Inner {
         match looked {
             Ok(was_read_only) => was_read_only.then(|| READ_ONLY.to_owned()),
             Err(error) => {
-                tracing::debug!(task = %slot.id, %error, "the session of a run could not be read");
+                tracing::debug!(task = %slot.id, %error, "could not read a run's Codex session");
                 None
             }
         }

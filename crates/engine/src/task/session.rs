@@ -34,7 +34,7 @@ impl Inner {
             blocking(move || sessions.secure(Some(thread)).and_then(|_| sessions.is_replaced(thread))).await
         };
         if looked.map_err(|error| unreadable(thread, &error))? {
-            tracing::warn!(task = %slot.id, %thread, "a session was replaced; the run starts a new thread with a summary");
+            tracing::warn!(task = %slot.id, %thread, "a Codex session was replaced; the run starts a new thread with a summary");
             self.post(slot, TaskEvent::SessionLost { attempt: run.attempt }).await;
             return Ok(());
         }
@@ -48,10 +48,10 @@ impl Inner {
         match session {
             Session::Intact | Session::Unreadable => {}
             Session::Cut(bytes) => {
-                tracing::warn!(task = %slot.id, %thread, bytes, "a session was torn; cut behind its last complete line");
+                tracing::warn!(task = %slot.id, %thread, bytes, "truncated a damaged Codex session after its last complete line");
             }
             Session::Missing => {
-                tracing::warn!(task = %slot.id, %thread, "a session is missing; the run starts a new thread with a summary");
+                tracing::warn!(task = %slot.id, %thread, "a Codex session is missing; the run starts a new thread with a summary");
                 self.post(slot, TaskEvent::SessionLost { attempt: run.attempt }).await;
             }
         }
@@ -63,7 +63,7 @@ impl Inner {
         let Some(sessions) = self.sessions_of(slot) else { return vec![] };
         let secured = blocking(move || sessions.secure(thread)).await;
         secured.unwrap_or_else(|error| {
-            tracing::warn!(task = %slot.id, %error, "could not look through the sessions of a task");
+            tracing::warn!(task = %slot.id, %error, "could not read a task's Codex sessions");
             vec![]
         })
     }

@@ -196,7 +196,7 @@ impl Inner {
         let Some(worktree) = self.readable_worktree(&mirror, &task).await? else { return Ok(()) };
         let Some(note) = worktree.finish_landing().await.map_err(|error| not_landed(&error))? else { return Ok(()) };
         let update: Update = serde_json::from_value(note).map_err(Problem::internal)?;
-        tracing::info!(task = %slot.id, head = %update.to_head, "finished an update that was cut off");
+        tracing::info!(task = %slot.id, head = %update.to_head, "finished an interrupted branch update");
         mirror.sync().await.map_err(Problem::internal)?;
         self.write_down(slot, &worktree, update).await
     }
@@ -206,12 +206,12 @@ impl Inner {
         for mirror in self.environments.all().iter().filter_map(|environment| environment.mirror()) {
             let landings = crate::engine::blocking(move || mirror.landings()).await;
             let tasks = landings.unwrap_or_else(|error| {
-                tracing::error!(%error, "could not look for updates that were cut off");
+                tracing::error!(%error, "could not look for interrupted branch updates");
                 vec![]
             });
             for slot in tasks.iter().filter_map(|id| self.tasks.get(id.parse().ok()?)) {
                 if let Err(error) = self.finish_update(&slot).await {
-                    tracing::error!(task = %slot.id, %error, "could not finish an update; it goes on before the task's next run");
+                    tracing::error!(task = %slot.id, %error, "could not finish a branch update; retrying before the task's next run");
                 }
             }
         }

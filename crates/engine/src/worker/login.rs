@@ -105,7 +105,7 @@ impl Login {
             FoundCopy::File(text) => Self::in_its_form(&text),
             FoundCopy::Nothing => None,
             FoundCopy::Foreign(why) => {
-                tracing::warn!(why, "the login of an older version is not one; log in again: codex-orchestrator login");
+                tracing::warn!(reason = why, "invalid login from an older version; log in again: codex-orchestrator login");
                 None
             }
         };

@@ -29,7 +29,7 @@ pub(crate) async fn list(_: Signed, State(api): State<Api>, Query(Of { env_id })
 pub(super) async fn proposals(api: &Api, env_id: &str) -> Markup {
     let found = api.engine.refs(env_id, &RefsQuery::default()).await;
     if let Err(problem) = &found {
-        tracing::debug!(environment = env_id, %problem, "no branches to propose");
+        tracing::debug!(environment = env_id, %problem, "could not list branches to suggest");
     }
     options(found.ok().as_ref())
 }

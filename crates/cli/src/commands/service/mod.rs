@@ -192,7 +192,7 @@ async fn stopped(systemd: &Systemd, home: &Path, server: Option<&ProcessIdentity
         Ok(state) => state,
         Err(problem) if is_for_home => return Err(problem),
         Err(problem) => {
-            tracing::debug!(%problem, "systemd does not answer for a unit of another home");
+            tracing::debug!(%problem, "systemd does not answer for another home's unit");
             return Ok(false);
         }
     };

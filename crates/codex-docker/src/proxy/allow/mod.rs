@@ -185,7 +185,7 @@ impl Shared {
                 Ok(Way::Beyond | Way::Nowhere) => {}
                 Ok(Way::Near) => return Err(NEAR),
                 Err(error) => {
-                    tracing::warn!(%error, "the kernel did not say which network an address is on");
+                    tracing::warn!(%error, "could not look up the route to an address");
                     return Err(UNKNOWN);
                 }
             }
@@ -207,10 +207,10 @@ async fn tunnel(request: Request<Incoming>, mut there: TcpStream) {
         Ok(upgraded) => {
             let mut here = TokioIo::new(upgraded);
             if let Err(error) = tokio::io::copy_bidirectional(&mut here, &mut there).await {
-                tracing::debug!(%error, "a tunnel ended early");
+                tracing::debug!(%error, "tunnel ended early");
             }
         }
-        Err(error) => tracing::debug!(%error, "a tunnel was not begun"),
+        Err(error) => tracing::debug!(%error, "could not start a tunnel"),
     }
 }
 
@@ -219,7 +219,7 @@ async fn forward(request: Request<Incoming>, stream: TcpStream, end: Cancellatio
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {
         if let Some(Err(error)) = end.run_until_cancelled(connection).await {
-            tracing::debug!(%error, "a request ended early");
+            tracing::debug!(%error, "request ended early");
         }
     });
     let (mut head, body) = request.into_parts();

@@ -418,7 +418,7 @@ pub(crate) async fn comment(
     if !matches!(asked.changes, Changes::Run(_))
         && let Err(problem) = api.engine.mark_viewed(&id, value("head")).await
     {
-        tracing::warn!(task = id, %problem, "could not write down that somebody looked at a task's changes");
+        tracing::warn!(task = id, %problem, "could not record that a task's changes were viewed");
     }
     Ok(see_sent(&format!("/tasks/{id}"), &format!("{id}-review")))
 }
