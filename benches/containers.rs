@@ -1,8 +1,8 @@
-//! What containers cost: to Codex's first line beside the engine's own client, and bringing work out after a run.
+//! Measures the overhead of containers: the time to Codex's first line, compared with `docker run`, and the export after a run.
 //!
-//! `cargo bench -p codex-orchestrator --profile dist --bench containers` prints a table. It uses the real engine
-//! and the image of the tests. A shell stands in for Codex, so that only the way to it is measured.
-#![expect(clippy::print_stdout, reason = "the table is the answer")]
+//! `cargo bench -p codex-orchestrator --profile dist --bench containers` prints a table. It uses the real container engine
+//! and the image of the tests. A shell script replaces Codex, so that only the overhead is measured.
+#![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -14,25 +14,25 @@ use testkit::docker::{self, Sandbox};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// How often each figure is taken; the median is printed.
+/// The number of measurements per figure. The median is printed.
 const ROUNDS: usize = 15;
 
-/// Files of the repository that work is brought out of.
+/// The number of files in the exported repository.
 const FILES: usize = 5_000;
 
-/// How many of them a run changes.
+/// The number of files that a run changes.
 const CHANGED: usize = 40;
 
 fn main() {
     let folder = tempfile::tempdir().expect("a folder");
-    println!("| what | median | min–max |\n|---|---|---|");
+    println!("| measurement | median | min–max |\n|---|---|---|");
     let (ours, theirs) = to_the_first_line(folder.path());
     row("`codex-docker exec` to Codex's first line", &ours);
     row("`docker run` with the same flags", &theirs);
     println!("| ratio of the medians | {:.2} | |", median(&ours).as_secs_f64() / median(&theirs).as_secs_f64());
     let (harvest, empty) = bringing_out(folder.path());
     row("`codex-docker harvest`, 40 of 5,000 files changed", &harvest);
-    row("of that, a container that does nothing", &empty);
+    row("of which a container that does nothing", &empty);
 }
 
 fn median(times: &[Duration]) -> Duration {
@@ -47,7 +47,7 @@ fn row(what: &str, times: &[Duration]) {
     println!("| {what} | {:.0} ms | {:.0}–{:.0} |", ms(median(times)), ms(min), ms(max));
 }
 
-/// The time until a program has said a line. It is left to end by itself.
+/// Returns the time until a program prints its first line, then waits for the program to exit.
 fn first_line(command: &mut Command) -> Duration {
     let begun = Instant::now();
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("it starts");
@@ -67,7 +67,7 @@ fn to_the_first_line(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
     fs_err::set_permissions(&shim, std::fs::Permissions::from_mode(0o755)).expect("ours");
     let mut ours = vec![];
     let mut theirs = vec![];
-    // One round more than is counted, so that both find everything warm.
+    // The first round warms the caches and is not counted.
     for round in 0..=ROUNDS {
         let mut command = Command::new(BINARY);
         command.args(["codex-docker", "exec", "--json", "-"]).current_dir(&work).env_clear().env("HOME", folder);
@@ -79,7 +79,7 @@ fn to_the_first_line(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
     (ours.split_off(1), theirs.split_off(1))
 }
 
-/// What a person would type for the same container. The network is there, since ours came first.
+/// Returns the equivalent `docker run` command. `codex-docker` has already created its network.
 fn docker_run(image: &str, name: &str, work: &Path, shim: &Path) -> Command {
     let mut command = Command::new("docker");
     command.args(["run", "--rm", "--init", "--stop-signal", "SIGINT", "--network", "codex-docker", "--name", name]);
@@ -94,7 +94,7 @@ fn docker_run(image: &str, name: &str, work: &Path, shim: &Path) -> Command {
     command
 }
 
-/// A repository, a worktree with changes, and the agent's repository beside it, as the orchestrator lays them out.
+/// Measures the export from a worktree with changes and an agent repository, arranged like those of the orchestrator.
 fn bringing_out(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
     let (image, sandbox) = (docker::codex_image(), Sandbox::new());
     let tree = folder.join("tree");
@@ -140,7 +140,7 @@ fn bringing_out(folder: &Path) -> (Vec<Duration>, Vec<Duration>) {
             command.arg(flag).arg(path);
         }
         harvests.push(whole(&mut command));
-        assert!(out.join("bundle").is_file(), "there was something to bring out");
+        assert!(out.join("bundle").is_file(), "the export wrote a bundle");
         let name = sandbox.container(&format!("empty-{round}"));
         empties.push(whole(Command::new("docker").args([
             "run",

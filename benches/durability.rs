@@ -1,8 +1,8 @@
-//! What durability costs: at the end of a run with 100 changed files, and in a clone of 2,000 files.
+//! Measures the cost of durability at the end of a run with 100 changed files, and in a clone of 2,000 files.
 //!
-//! `cargo bench -p codex-orchestrator --profile dist --bench durability` prints a table. With `COMPARE_WITH=PATH`, the program at that
-//! path (of an earlier version, say) is measured in turn with this one, so that both meet the same machine.
-#![expect(clippy::print_stdout, reason = "the table is the answer")]
+//! `cargo bench -p codex-orchestrator --profile dist --bench durability` prints a table. With `COMPARE_WITH=PATH`, it also measures
+//! the program at that path, such as an earlier version. It measures the two programs in turn, under the same conditions.
+#![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use std::time::Duration;
 
@@ -12,13 +12,13 @@ use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// How often each figure is taken; the median is printed.
+/// The number of measurements per figure. The median is printed.
 const ROUNDS: usize = 15;
 
-/// Files of the sample repository.
+/// The number of files in the sample repository.
 const FILES: usize = 2_000;
 
-/// How many of them a run changes.
+/// The number of files that a run changes.
 const CHANGED: usize = 100;
 
 fn main() {
@@ -30,7 +30,7 @@ fn main() {
         for program in &programs {
             homes.push((TestHome::started(program).await, vec![], vec![]));
         }
-        // One round more than is counted, so that all find everything warm.
+        // The first round warms the caches and is not counted.
         for round in 0..=ROUNDS {
             for (home, ends, clones) in &mut homes {
                 let (env, clone) = clone(home, &upstream).await;
@@ -39,9 +39,9 @@ fn main() {
                 home.delete(&format!("/api/v1/envs/{env}")).await;
             }
         }
-        println!("| program | what | median | min–max |\n|---|---|---|---|");
+        println!("| program | measurement | median | min–max |\n|---|---|---|---|");
         for (program, (_, ends, clones)) in programs.iter().zip(homes) {
-            row(program, "from the worker's end to the record of the run's end, 100 files changed", &ends[1..]);
+            row(program, "from the worker's end to the record of the run's end, 100 changed files", &ends[1..]);
             row(program, "from a repository's record to `ready`, 2,000 files", &clones[1..]);
         }
     });
@@ -55,7 +55,7 @@ fn row(program: &str, what: &str, times: &[Duration]) {
     println!("| {program} | {what} | {:.1} ms | {:.1}–{:.1} |", ms(median), ms(min), ms(max));
 }
 
-/// A time of a record, since 1970.
+/// Returns a timestamp of a record as the time since 1970.
 fn time(record: &Value, name: &str) -> Duration {
     let time: jiff::Timestamp = record[name].as_str().expect("a time").parse().expect("a time");
     Duration::from_nanos(u64::try_from(time.as_nanosecond()).expect("after 1970"))

@@ -1,8 +1,8 @@
-//! What the orchestrator costs: from a request to the worker's start, listing, starting, and memory.
+//! Measures the time from a request to the start of the worker, list requests, the start of the server, and memory.
 //!
-//! `cargo bench -p codex-orchestrator --profile dist` prints a table. It uses real servers and the real git; the worker only
+//! `cargo bench -p codex-orchestrator --profile dist` prints a table. It uses real servers and the real Git. The worker only
 //! records when it started.
-#![expect(clippy::print_stdout, reason = "the table is the answer")]
+#![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,23 +13,23 @@ use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// How often each figure is taken; the median is printed.
+/// The number of measurements per figure. The median is printed.
 const ROUNDS: usize = 15;
 
-/// Files of the sample repository: enough for a checkout to be work.
+/// The number of files in the sample repository. It is large enough for checkouts to take time.
 const FILES: usize = 2_000;
 
-/// Tasks on disk for listing and starting.
+/// The number of tasks on disk for list requests and the start of the server.
 const TASKS: usize = 10_000;
 
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     runtime.block_on(async {
         let upstream = Upstream::with_files(FILES);
-        println!("| what | median | min–max |\n|---|---|---|");
+        println!("| measurement | median | min–max |\n|---|---|---|");
         let (ours, by_hand) = from_request_to_worker(&upstream).await;
-        row("`POST /tasks` to the worker's start", &ours);
-        row("the same git commands by hand", &by_hand);
+        row("`POST /tasks` to the start of the worker", &ours);
+        row("the same Git commands by hand", &by_hand);
         println!("| ratio of the medians | {:.2} | |", median(&ours).as_secs_f64() / median(&by_hand).as_secs_f64());
         many_tasks(&upstream).await;
     });
@@ -51,7 +51,7 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970")
 }
 
-/// The two in turn, so that both meet the same machine.
+/// Measures a task and the equivalent commands in turn, under the same conditions.
 async fn from_request_to_worker(upstream: &Upstream) -> (Vec<Duration>, Vec<Duration>) {
     let home = TestHome::started(BINARY).await;
     let env = home.environment(&upstream.url()).await;
@@ -70,7 +70,7 @@ async fn from_request_to_worker(upstream: &Upstream) -> (Vec<Duration>, Vec<Dura
     (ours, by_hand)
 }
 
-/// What a person would type for the same task, in the same kind of mirror, up to a started shell.
+/// The commands that a person would type for the same task, in the same kind of mirror, up to a started shell.
 struct Hand {
     folder: tempfile::TempDir,
     mirror: PathBuf,
@@ -126,10 +126,10 @@ async fn many_tasks(upstream: &Upstream) {
         assert!(home.text("/metrics").await.ends_with("# EOF\n"));
         times.push(begun.elapsed());
     }
-    row("a scrape of `/metrics` with them", &times);
+    row("a scrape of `/metrics` with these tasks", &times);
     for (what, path) in [
-        ("a page of 50 of them", "/api/v1/tasks"),
-        ("a page of 200 of them", "/api/v1/tasks?limit=200"),
+        ("a page of 50 of these tasks", "/api/v1/tasks"),
+        ("a page of 200 of these tasks", "/api/v1/tasks?limit=200"),
         ("a search through all of them", "/api/v1/tasks?q=nothing-has-this"),
     ] {
         let mut times = vec![];

@@ -1,8 +1,8 @@
-//! What the pages cost: bytes over the wire, time to the first paint, from a worker's line to its text on the page, and memory.
+//! Measures the pages: bytes transferred, time to first paint, delay from a line of the worker to its text on the page, and memory.
 //!
-//! `cargo bench -p codex-orchestrator --profile dist --bench pages` prints a table. It uses a real server and a real Chromium,
+//! `cargo bench -p codex-orchestrator --profile dist --bench pages` prints a table. It uses a real server and a real Chromium
 //! over the loopback.
-#![expect(clippy::print_stdout, reason = "the table is the answer")]
+#![expect(clippy::print_stdout, reason = "the table is the result")]
 
 use std::time::Duration;
 
@@ -16,22 +16,22 @@ use testkit::worker::scripted_worker;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// How often each figure is taken; the median is printed.
+/// The number of measurements per figure. The median is printed.
 const ROUNDS: usize = 15;
 
-/// Tasks in the list.
+/// The number of tasks in the list.
 const TASKS: usize = 10_000;
 
-/// Lines that the worker writes to be seen on the page.
+/// The number of lines for the delay measurement.
 const LINES: usize = 500;
 
-/// Events of the long run.
+/// The number of events in the long run.
 const EVENTS: usize = 50_000;
 
-/// Tabs that a large log is open in.
+/// The number of tabs that follow a large log.
 const TABS: usize = 5;
 
-/// What a page cost: of the page itself and of what it loads, over the wire, and when something was first seen.
+/// A script that returns the bytes transferred for a page and its files, the response time, and the time of the first paint.
 const COST: &str = "(() => {
     const page = performance.getEntriesByType('navigation')[0];
     const files = performance.getEntriesByType('resource').filter((it) => it.initiatorType !== 'fetch');
@@ -60,7 +60,7 @@ async fn measure() {
     let mut browser = Browser::start().await;
     browser.look(DESK).await;
     let url = browser.sign_in(&home).await;
-    println!("| what | median | min–max |\n|---|---|---|");
+    println!("| measurement | median | min–max |\n|---|---|---|");
     costs(&mut browser, &format!("the list of {TASKS} tasks"), &format!("{url}/")).await;
     costs(&mut browser, "a task", &format!("{url}/tasks/{small}")).await;
     let long = format!("begin; i=0; while [ $i -lt {EVENTS} ]; do i=$((i+1)); say \"line number $i\"; done; end done");
@@ -78,9 +78,9 @@ fn figures(what: &str, unit: &str, all: &[f64]) {
     println!("| {what} | {:.1} {unit} | {min:.1}–{max:.1} |", sorted[sorted.len() / 2]);
 }
 
-/// For who comes for the first time, and for who was there before.
+/// Prints the figures of a page for a first visit and for a repeat visit.
 async fn costs(browser: &mut Browser, what: &str, url: &str) {
-    for (who, is_new) in [("for the first time", true), ("again", false)] {
+    for (who, is_new) in [("first visit", true), ("repeat visit", false)] {
         let mut found: Vec<Value> = vec![];
         for _ in 0..ROUNDS {
             if is_new {
@@ -91,14 +91,14 @@ async fn costs(browser: &mut Browser, what: &str, url: &str) {
             found.push(browser.value(COST).await);
         }
         let each = |name: &str, by: f64| found.iter().filter_map(|cost| Some(cost[name].as_f64()? / by)).collect::<Vec<_>>();
-        figures(&format!("{what}, {who}: bytes over the wire"), "kB", &each("all", 1000.0));
-        figures(&format!("{what}, {who}: of that, the page itself"), "kB", &each("page", 1000.0));
-        figures(&format!("{what}, {who}: the page's answer"), "ms", &each("answer", 1.0));
+        figures(&format!("{what}, {who}: bytes transferred"), "kB", &each("all", 1000.0));
+        figures(&format!("{what}, {who}: of which the page itself"), "kB", &each("page", 1000.0));
+        figures(&format!("{what}, {who}: response time"), "ms", &each("answer", 1.0));
         figures(&format!("{what}, {who}: first paint"), "ms", &each("paint", 1.0));
     }
 }
 
-/// The worker writes when it writes; the page notes when it has it.
+/// Prints the delay from a line of the worker, which contains its own timestamp, to its text on the page.
 async fn latency(home: &TestHome, env: &str, browser: &mut Browser, url: &str) {
     let go = home.scratch().join("go");
     let lines = format!("i=0; while [ $i -lt {LINES} ]; do i=$((i+1)); say \"t$(date +%s%N)\"; sleep 0.02; done");
@@ -117,11 +117,11 @@ async fn latency(home: &TestHome, env: &str, browser: &mut Browser, url: &str) {
     let mut late: Vec<_> = late.as_array().expect("a list").iter().filter_map(Value::as_f64).collect();
     late.sort_by(f64::total_cmp);
     let at = |percent: usize| late[(late.len() - 1) * percent / 100];
-    println!("| a line of the worker to its text on the page, p50 | {:.1} ms | |", at(50));
+    println!("| from a line of the worker to its text on the page, p50 | {:.1} ms | |", at(50));
     println!("| the same, p99 | {:.1} ms | |", at(99));
 }
 
-/// Followed from its beginning by as many tabs, each of which also loaded the page.
+/// Prints the memory of the server while several tabs load a page and follow its log from the beginning.
 async fn memory(home: &TestHome, env: &str, browser: &mut Browser, url: &str) {
     let text = "x".repeat(900);
     let lines = format!(
@@ -159,6 +159,6 @@ async fn memory(home: &TestHome, env: &str, browser: &mut Browser, url: &str) {
         }
     };
     assert!(read.iter().all(|bytes| *bytes > 150_000_000), "{read:?}");
-    println!("| the server's memory before a log of 200 MB is opened | {idle:.1} MiB | |");
-    println!("| the most while {TABS} tabs follow it from its beginning | {most:.1} MiB | |");
+    println!("| memory of the server before a log of 200 MB is opened | {idle:.1} MiB | |");
+    println!("| peak while {TABS} tabs follow the log from the beginning | {most:.1} MiB | |");
 }

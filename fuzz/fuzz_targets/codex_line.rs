@@ -1,6 +1,6 @@
-//! A worker's stdout, from bytes to verdict: nothing panics, no byte is lost, nothing drives a terminal.
+//! Fuzzes the processing of a worker's stdout, from bytes to verdict: no panic, no lost byte, no terminal control characters.
 //!
-//! The length of the input chooses the size of the chunks and the cap of a line, so that seeds can be used as they are.
+//! The length of the input determines the chunk size and the line limit, so that seeds need no header.
 
 #![no_main]
 

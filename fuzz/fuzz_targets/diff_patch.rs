@@ -1,5 +1,5 @@
-//! Any bytes in place of a patch: nothing panics, and no hunk has more lines than it announced.
-//! Whatever it reads, the figures are those of what it read.
+//! Fuzzes the patch parser: no panic, and no hunk has more lines than its header announces.
+//! The statistics must match the parsed files.
 
 #![no_main]
 

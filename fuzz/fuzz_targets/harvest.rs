@@ -1,6 +1,6 @@
-//! What comes out of an agent's container, as any bytes: the header of a bundle, and the report beside it.
+//! Fuzzes the parsers for exports from an agent's container: the header of a bundle, and the report next to it.
 //!
-//! Nothing panics, what is taken is in what was given, and no text is longer than a note can be.
+//! They must not panic, must not invent content, and must limit texts to the length of a note.
 
 #![no_main]
 
@@ -11,7 +11,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok(header) = BundleHeader::parse(bytes) {
         assert!(header.length <= bytes.len() && header.length <= HEADER_LIMIT_BYTES);
         assert!(bytes[..header.length].ends_with(b"\n\n"));
-        // The rest is the pack's, whatever it is.
+        // The bytes after the header belong to the pack and do not matter.
         assert_eq!(BundleHeader::parse(&bytes[..header.length]).as_ref(), Ok(&header));
         if let Ok(commit) = header.only("refs/heads/codex/x") {
             assert_eq!(header.refs, [(commit.clone(), b"refs/heads/codex/x".to_vec())]);
