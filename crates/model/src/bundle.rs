@@ -1,74 +1,75 @@
-//! What comes out of an agent's container: the header of a git bundle, and what the harvest says it did.
+//! Parses what comes out of an agent's container: the header of a git bundle, and the report of the export.
 //!
-//! Both were written where an agent had its hands: they are read here, byte by byte, and believed nowhere. Nothing in here reads
-//! a file or knows a repository. Invariant: any bytes end in a value or an error, and nothing of either is an option or a path.
+//! Both come from an environment that the agent controls, so they are parsed byte by byte and nothing in them is trusted. This
+//! module reads no files and knows no repository. Invariant: any input gives a value or an error, and no value is an option or
+//! a path.
 
 use std::str::{FromStr, from_utf8};
 
 use crate::ids::ObjectId;
 
-/// The longest header that is read. Prerequisites carry subjects of commits, which an agent can make as long as it likes.
+/// The maximum size of a header in bytes. Prerequisites contain commit subjects, which an agent can make arbitrarily long.
 pub const HEADER_LIMIT_BYTES: usize = 1 << 20;
 
-/// The longest report of a harvest that is read.
+/// The maximum size of an export report in bytes.
 pub const REPORT_LIMIT_BYTES: usize = 4 << 20;
 
-/// How many remarks of a kind are taken from a report. An agent can cause as many as it likes.
+/// The maximum number of remarks of each kind in a report. An agent can cause any number of them.
 const REMARKS_LIMIT: usize = 100;
 
-/// How much of one remark is taken, in characters.
+/// The maximum length of a remark in characters.
 const REMARK_LENGTH: usize = 4096;
 
 /// The first field of a report.
 const REPORT_FORMAT: &[u8] = b"harvest 1";
 
-/// The last field of a report that is complete.
+/// The last field of a complete report.
 const REPORT_END: &[u8] = b"end";
 
-/// The header of a bundle: what it needs, and what it brings.
+/// The header of a bundle: its prerequisites and its refs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleHeader {
-    /// Commits that the receiver must have.
+    /// Commits that the receiver must already have.
     pub prerequisites: Vec<ObjectId>,
-    /// The refs in it, with their complete names as they stand there.
+    /// The refs, with their full names.
     pub refs: Vec<(ObjectId, Vec<u8>)>,
-    /// How long the header is: here the pack begins.
+    /// The length of the header in bytes. The pack starts here.
     pub length: usize,
 }
 
-/// Something is no bundle that would be taken.
+/// Why a bundle is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
-    /// It does not begin like one.
-    #[error("it is no git bundle of version 2 or 3")]
+    /// It does not start like a bundle.
+    #[error("not a git bundle of version 2 or 3")]
     NotABundle,
-    /// It ends before its header does, or the header is longer than any honest one.
-    #[error("its header does not end within {HEADER_LIMIT_BYTES} bytes")]
+    /// It ends inside the header, or the header is too long.
+    #[error("the header does not end within {HEADER_LIMIT_BYTES} bytes")]
     Endless,
-    /// It asks for something that is not known, such as objects being left out.
-    #[error("it needs `{capability}`, which is not taken")]
+    /// It needs an unknown capability, such as omitted objects.
+    #[error("it needs `{capability}`, which is not supported")]
     Capability {
-        /// What it asks for.
+        /// The capability.
         capability: String,
     },
-    /// A line of the header means nothing.
-    #[error("line {number} of its header is not understood")]
+    /// A header line is malformed.
+    #[error("line {number} of the header is malformed")]
     Line {
-        /// Which one, counted from 1.
+        /// The line number, counted from 1.
         number: usize,
     },
-    /// It brings other refs than the one that was asked for.
-    #[error("it brings {found} instead of exactly `{expected}`")]
+    /// It contains other refs than the requested one.
+    #[error("it contains {found}, expected only `{expected}`")]
     Refs {
-        /// What it brings.
+        /// The refs in the bundle.
         found: String,
-        /// What was asked for.
+        /// The requested ref.
         expected: String,
     },
 }
 
 impl BundleHeader {
-    /// Reads the header at the start of a bundle. `start` may go on far into the pack.
+    /// Parses the header at the start of a bundle. `start` may extend into the pack.
     pub fn parse(start: &[u8]) -> Result<Self, BundleError> {
         let mut lines = HeaderLines { rest: &start[..start.len().min(HEADER_LIMIT_BYTES)], number: 0, length: 0 };
         let has_capabilities = match lines.next() {
@@ -99,7 +100,7 @@ impl BundleHeader {
         Err(BundleError::Endless)
     }
 
-    /// The commit of the one ref in it, which must have exactly this name.
+    /// Returns the commit of the only ref, which must have exactly this name.
     pub fn only(&self, name: &str) -> Result<&ObjectId, BundleError> {
         let found = match self.refs.as_slice() {
             [(id, found)] if found == name.as_bytes() => return Ok(id),
@@ -114,7 +115,7 @@ impl BundleHeader {
     }
 }
 
-/// The complete lines of a header, without their ends.
+/// The complete lines of a header, without line ends.
 struct HeaderLines<'h> {
     rest: &'h [u8],
     number: usize,
@@ -140,7 +141,7 @@ fn object_digits(capability: &[u8]) -> Result<usize, BundleError> {
     }
 }
 
-/// An id of this length, and what follows it after a space.
+/// Splits off an ID of the given length and the space after it.
 fn split_id(line: &[u8], digits: usize) -> Option<(ObjectId, &[u8])> {
     let (id, rest) = line.split_at_checked(digits)?;
     let id = ObjectId::from_str(from_utf8(id).ok()?).ok()?;
@@ -151,48 +152,48 @@ fn split_id(line: &[u8], digits: usize) -> Option<(ObjectId, &[u8])> {
     }
 }
 
-/// Text of others, for people: bounded, and without what steers a terminal.
+/// Makes untrusted text safe to display: limits its length and removes terminal control sequences.
 fn remark(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     text.chars().take(REMARK_LENGTH).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
-/// What a harvest says it did.
+/// The report of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HarvestReport {
-    /// Where the task's branch is now in the agent's repository.
+    /// The commit that the task's branch points to in the agent repository.
     pub head: ObjectId,
-    /// Nested repositories that were left out.
+    /// Nested repositories that were omitted.
     pub dropped: Vec<String>,
-    /// What could not be read, in git's words.
+    /// Files that could not be read, with git's messages.
     pub unreadable: Vec<String>,
-    /// What else a person should know: what was put aside or could not be repaired.
+    /// Other notes for people: what was moved aside or could not be repaired.
     pub notes: Vec<String>,
 }
 
-/// A report of a harvest means nothing.
+/// Why a report is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReportError {
-    /// It does not begin like one.
-    #[error("it is no report of a harvest in a known format")]
+    /// It does not start like a report.
+    #[error("not an export report in a known format")]
     Format,
-    /// It does not end like one.
-    #[error("it is not complete")]
+    /// It does not end like a report.
+    #[error("the report is incomplete")]
     Incomplete,
-    /// It does not say where the branch is.
-    #[error("it does not say which commit the branch is at")]
+    /// It does not name the branch's commit.
+    #[error("the report does not name the branch's commit")]
     NoHead,
-    /// It has something that is not known.
-    #[error("its field {number} is not understood")]
+    /// It contains an unknown field.
+    #[error("field {number} of the report is malformed")]
     Field {
-        /// Which one, counted from 1.
+        /// The field number, counted from 1.
         number: usize,
     },
 }
 
 impl HarvestReport {
-    /// Reads `key value` fields, each ended by a NUL: `harvest 1`, `head <id>`, then any number of `dropped <path>`,
-    /// `unreadable <words>` and `note <words>`, and `end`.
+    /// Parses fields of the form `key value`, each ended by a NUL: `harvest 1`, `head <id>`, then any number of `dropped
+    /// <path>`, `unreadable <words>` and `note <words>`, and `end`.
     pub fn parse(report: &[u8]) -> Result<Self, ReportError> {
         let report = report.strip_suffix(b"\0").ok_or(ReportError::Incomplete)?;
         let mut fields: Vec<&[u8]> = report.split(|&byte| byte == 0).collect();
@@ -226,7 +227,7 @@ impl HarvestReport {
             }
         }
         if more > 0 {
-            notes.push(format!("{more} more of these are not named"));
+            notes.push(format!("{more} more are not listed"));
         }
         Ok(Self { head: head.ok_or(ReportError::NoHead)?, dropped, unreadable, notes })
     }

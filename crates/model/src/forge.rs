@@ -1,6 +1,7 @@
-//! Forges: which one an environment's repository is on, under what name, and where people look at it.
+//! Git hosts: which one a repository is on, its name there, and its web pages.
 //!
-//! Pure. A token is never in here: it is a [`Secret`](crate::secret::Secret) that lies beside an environment's other ones.
+//! Pure. Tokens are never stored here: a token is a [`Secret`](crate::secret::Secret) that is stored with the environment's
+//! other secrets.
 
 use std::fmt;
 
@@ -10,20 +11,20 @@ use crate::names::{BranchName, RepositoryUrl, shown};
 use crate::policy::given;
 use crate::problem::{Problem, ProblemKind};
 
-/// The makes of forges.
+/// The supported kinds of Git hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ForgeKind {
     /// github.com, or GitHub Enterprise.
     GitHub,
-    /// gitlab.com, or a GitLab of one's own.
+    /// gitlab.com, or a self-hosted GitLab.
     GitLab,
     /// Forgejo or Gitea, such as codeberg.org.
     Forgejo,
 }
 
 impl ForgeKind {
-    /// The word in settings and answers.
+    /// Returns the name in settings and in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::GitHub => "github",
@@ -32,17 +33,17 @@ impl ForgeKind {
         }
     }
 
-    /// The word in settings and answers.
+    /// Parses the name in settings and in the API.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         match text {
             "github" => Ok(Self::GitHub),
             "gitlab" => Ok(Self::GitLab),
             "forgejo" | "gitea" => Ok(Self::Forgejo),
-            _ => Err(refused(format!("`{}` is no forge that is known", shown(text))).hint("github, gitlab or forgejo")),
+            _ => Err(refused(format!("unknown Git host `{}`", shown(text))).hint("use `github`, `gitlab` or `forgejo`")),
         }
     }
 
-    /// Its name in a sentence.
+    /// Returns the display name.
     pub fn name(self) -> &'static str {
         match self {
             Self::GitHub => "GitHub",
@@ -51,7 +52,7 @@ impl ForgeKind {
         }
     }
 
-    /// What it calls a request to take changes in.
+    /// Returns the term for a pull request on this Git host.
     pub fn request_name(self) -> &'static str {
         match self {
             Self::GitHub | Self::Forgejo => "pull request",
@@ -59,7 +60,7 @@ impl ForgeKind {
         }
     }
 
-    /// The make that a host is known to be, or says in its name.
+    /// Guesses the kind from a host name.
     fn of_host(host: &str) -> Option<Self> {
         let has = |word: &str| host.split('.').any(|part| part == word);
         if host == "github.com" || has("github") {
@@ -87,13 +88,13 @@ fn refused(detail: String) -> Problem {
     Problem::new(ProblemKind::Unusable, "forge_refused", detail)
 }
 
-/// A repository's name on its forge: `owner/name`, on GitLab with any number of groups.
+/// The name of a repository on its Git host: `owner/name`. On GitLab it may have any number of groups.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ProjectPath(String);
 
 impl ProjectPath {
-    /// Takes `owner/name`.
+    /// Parses `owner/name`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let path = text.trim().trim_matches('/');
         let path = path.strip_suffix(".git").unwrap_or(path);
@@ -105,16 +106,16 @@ impl ProjectPath {
         if path.len() <= 255 && path.split('/').count() >= 2 && path.split('/').all(plain) {
             Ok(Self(path.to_owned()))
         } else {
-            Err(refused(format!("`{}` is no repository's name on a forge", shown(text))).hint("write owner/name"))
+            Err(refused(format!("invalid repository name `{}`", shown(text))).hint("use the form `owner/name`"))
         }
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What comes before the first slash.
+    /// Returns the part before the first slash.
     pub fn owner(&self) -> &str {
         self.0.split('/').next().unwrap_or(&self.0)
     }
@@ -132,45 +133,45 @@ impl<'de> Deserialize<'de> for ProjectPath {
     }
 }
 
-/// The address of a forge's API, without a slash at its end.
+/// The URL of a Git host's API, without a trailing slash.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ApiUrl(String);
 
 impl ApiUrl {
-    /// Takes an https URL, or an http URL of this very machine: a token goes there.
+    /// Parses an https URL, or an http URL on this machine. A token is sent there, so it must be protected.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let url = text.trim().trim_end_matches('/');
-        let refused = |why: &str| refused(format!("`{}` cannot be a forge's API: it {why}", shown(text)));
-        let (scheme, rest) = url.split_once("://").ok_or_else(|| refused("is no URL"))?;
+        let refused = |why: &str| refused(format!("invalid API URL `{}`: it {why}", shown(text)));
+        let (scheme, rest) = url.split_once("://").ok_or_else(|| refused("is not a URL"))?;
         let authority = rest.split('/').next().unwrap_or(rest);
         if authority.is_empty() || url.len() > 500 || url.chars().any(|c| c.is_control() || c.is_whitespace() || "?#".contains(c))
         {
-            return Err(refused("has no host, or characters that it must not have"));
+            return Err(refused("has no host or contains invalid characters"));
         }
         if authority.contains('@') {
-            return Err(refused("names a user").hint("a token has a setting of its own"));
+            return Err(refused("names a user").hint("set the token with its own setting"));
         }
         let host = host_of(authority);
         let is_here = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
         match scheme {
             "https" => Ok(Self(url.to_owned())),
             "http" if is_here => Ok(Self(url.to_owned())),
-            _ => Err(refused("is not https, and a token would be sent to it in the open")),
+            _ => Err(refused("does not use https, so the token would be sent unencrypted")),
         }
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The host without its port.
+    /// Returns the host without the port.
     pub fn host(&self) -> &str {
         host_of(authority_of(&self.0))
     }
 
-    /// Where people look at what is there, as GitHub, GitLab and Forgejo lay it out.
+    /// Returns the root of the web pages, following the layout of GitHub, GitLab and Forgejo.
     fn web(&self) -> String {
         if self.host() == "api.github.com" {
             return "https://github.com".to_owned();
@@ -191,7 +192,7 @@ fn authority_of(url: &str) -> &str {
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// Without its port. An IPv6 address has brackets and colons of its own.
+/// Removes the port. An IPv6 address has brackets and contains colons.
 fn host_of(authority: &str) -> &str {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.chars().all(|c| c.is_ascii_digit()) => host,
@@ -199,22 +200,22 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// How an environment's forge is reached, where its URL does not say it.
+/// How to reach the Git host of a repository if its URL does not tell.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct ForgeSettings {
-    /// Its make.
+    /// The kind of the Git host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<ForgeKind>,
     /// `owner/name`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<ProjectPath>,
-    /// The address of its API.
+    /// The URL of its API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_url: Option<ApiUrl>,
 }
 
-/// What to change of a [`ForgeSettings`]: what is left out stays, and null is the default again.
+/// Changes to [`ForgeSettings`]. Omitted fields stay as they are, and null restores the default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditForge {
@@ -226,18 +227,18 @@ pub struct EditForge {
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub project: Option<Option<String>>,
-    /// The address of its API.
+    /// The URL of its API.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub api_url: Option<Option<String>>,
-    /// The token that opens pull requests and pushes. It is never answered.
+    /// The token for pushes and pull requests. It is never returned.
     #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, write_only)]
     pub token: Option<Option<crate::secret::Secret>>,
 }
 
 impl ForgeSettings {
-    /// These settings with what a person wants to have changed. The token is not in here.
+    /// Returns the settings with the changes applied. The token is stored elsewhere.
     pub fn edited(mut self, edit: &EditForge) -> Result<Self, Problem> {
         if let Some(kind) = &edit.kind {
             self.kind = kind.as_deref().map(ForgeKind::parse).transpose()?;
@@ -252,7 +253,7 @@ impl ForgeSettings {
     }
 }
 
-/// What the server is set to for GitHub, for every environment that says nothing itself.
+/// The server's settings for GitHub, for repositories without their own settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct GitHubDefaults {
     /// `ORCH_GITHUB_REPO`.
@@ -261,21 +262,21 @@ pub struct GitHubDefaults {
     pub api_url: Option<ApiUrl>,
 }
 
-/// A repository on a forge.
+/// A repository on a Git host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ForgePlace {
-    /// The make.
+    /// The kind of the Git host.
     pub kind: ForgeKind,
-    /// Where its API is.
+    /// The URL of its API.
     pub api_url: ApiUrl,
-    /// The repository's name there.
+    /// The name of the repository.
     pub project: ProjectPath,
-    /// Whether the server's own GitHub token is for this place.
+    /// Whether the server's GitHub token may be used here.
     pub is_default_github: bool,
 }
 
 impl ForgePlace {
-    /// Where an environment's repository is: as the environment says, else as its URL says, else as the server is set.
+    /// Finds the Git host of a repository: from the repository's settings, then its URL, then the server's settings.
     pub fn find(url: &RepositoryUrl, settings: &ForgeSettings, defaults: &GitHubDefaults) -> Option<Self> {
         let host = url.host();
         let from_url = url.project_path().and_then(|path| ProjectPath::parse(path).ok());
@@ -283,7 +284,7 @@ impl ForgePlace {
         let github_host = if github.host() == "api.github.com" { "github.com" } else { github.host() };
         let known = host.filter(|host| *host == github_host).map(|_| ForgeKind::GitHub);
         let known = known.or_else(|| host.and_then(ForgeKind::of_host));
-        // A path, or a host that says nothing, is on GitHub where the server has a repository's name for it.
+        // A path, or a host of an unknown kind, is on GitHub if the server's settings name the repository.
         let kind = settings.kind.or(known).or_else(|| defaults.project.as_ref().map(|_| ForgeKind::GitHub))?;
         let fits_default = kind == ForgeKind::GitHub && (host == Some(github_host) || known.is_none());
         let api_url = match &settings.api_url {
@@ -293,7 +294,7 @@ impl ForgePlace {
         };
         let own = settings.project.clone().or_else(|| from_url.filter(|_| host.is_some() && known.is_some()));
         let project = own.or_else(|| defaults.project.clone().filter(|_| fits_default)).or_else(|| {
-            // The make was said, so the path of the URL means what it means there.
+            // The settings name the kind, so the path of the URL has the meaning that it has there.
             url.project_path()
                 .filter(|_| host.is_some() && settings.kind.is_some())
                 .and_then(|path| ProjectPath::parse(path).ok())
@@ -302,7 +303,7 @@ impl ForgePlace {
         Some(Self { kind, api_url, project, is_default_github })
     }
 
-    /// Where a person opens a pull request by hand.
+    /// Returns the page on which a person can open a pull request.
     pub fn compare_url(&self, base: &BranchName, head: &BranchName) -> String {
         let (web, project) = (self.api_url.web(), &self.project);
         let (base, head) = (escaped(base.as_str()), escaped(head.as_str()));
@@ -315,13 +316,13 @@ impl ForgePlace {
         }
     }
 
-    /// The root of an https remote that takes this place's token, such as `https://github.com`.
+    /// Returns the root of https remotes that accept this host's token, such as `https://github.com`.
     pub fn web(&self) -> String {
         self.api_url.web()
     }
 }
 
-/// A branch's name as a part of a path or query; slashes stay.
+/// Percent-encodes a branch name for a path or query. Slashes stay.
 pub fn escaped(name: &str) -> String {
     use std::fmt::Write as _;
     let mut text = String::new();
@@ -329,7 +330,7 @@ pub fn escaped(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            write!(text, "%{byte:02X}").expect("a string takes all");
+            write!(text, "%{byte:02X}").expect("writing to a string cannot fail");
         }
     }
     text

@@ -1,6 +1,6 @@
-//! Identifiers as types: parsed once at the door, never joined into paths raw.
+//! Identifiers as types. They are parsed once, at the edge, and raw text is never joined into paths.
 //!
-//! Invariant: the text of any id in here is safe as a file name, a branch component and a process argument.
+//! Invariant: the text of every ID is safe as a file name, a branch component and a process argument.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,13 +8,13 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// A text that is not the id it was taken for.
+/// An error for text that is not a valid ID.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not {expected}")]
 pub struct IdError {
-    /// What was given, cut to a length that fits a message.
+    /// The rejected text, shortened to fit a message.
     pub text: String,
-    /// What was wanted, with its article.
+    /// What was expected, with its article.
     pub expected: &'static str,
 }
 
@@ -25,7 +25,7 @@ impl IdError {
     }
 }
 
-/// The canonical form only (36 lower-case characters with hyphens), so that one id has one spelling and one folder.
+/// Accepts only the canonical form (36 lower-case characters with hyphens), so that each ID has one spelling and one folder.
 fn parse_uuid(text: &str, expected: &'static str) -> Result<Uuid, IdError> {
     let id = Uuid::try_parse(text).map_err(|_| IdError::new(text, expected))?;
     if id.hyphenated().to_string() == text { Ok(id) } else { Err(IdError::new(text, expected)) }
@@ -38,12 +38,12 @@ macro_rules! uuid_id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// Wraps a UUID that was made elsewhere (new ones are version 7).
+            /// Wraps an existing UUID. New ones are version 7.
             pub const fn from_uuid(id: Uuid) -> Self {
                 Self(id)
             }
 
-            /// The UUID itself.
+            /// Returns the UUID.
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
@@ -90,17 +90,17 @@ macro_rules! uuid_id {
 }
 
 uuid_id!(
-    /// An environment: a repository that tasks are cut from.
+    /// The ID of an environment: a repository that tasks work on.
     EnvironmentId,
     "an environment id (a UUID)"
 );
 uuid_id!(
-    /// A task: one unit of asked-for work.
+    /// The ID of a task.
     TaskId,
     "a task id (a UUID)"
 );
 uuid_id!(
-    /// A Codex thread. Only a UUID can be resumed: Codex silently starts a new thread for anything else.
+    /// The ID of a Codex thread. Only a UUID can be resumed: for anything else, Codex silently starts a new thread.
     ThreadId,
     "a thread id (a UUID)"
 );
@@ -111,49 +111,50 @@ uuid_id!(
 pub struct RunNumber(pub u32);
 
 impl RunNumber {
-    /// The first run of every task.
+    /// The number of a task's first run.
     pub const FIRST: Self = Self(1);
 
-    /// The number of the run after this one.
+    /// Returns the number of the next run.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// At least three digits, as in `run-001.jsonl`.
+/// Writes at least three digits, as in `run-001.jsonl`.
 impl fmt::Display for RunNumber {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:03}", self.0)
     }
 }
 
-/// One try at performing a run. Counted over the whole task, so that an event of an old try can be told and dropped.
+/// The number of an attempt to perform a run. Attempts are counted over the whole task, so that events of an older attempt can
+/// be recognized and dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);
 
 impl Attempt {
-    /// The first try of the first run.
+    /// The first attempt of the first run.
     pub const FIRST: Self = Self(1);
 
-    /// The try after this one.
+    /// Returns the next attempt.
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
 }
 
-/// The name of a git object: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
+/// The name of a Git object: 40 (SHA-1) or 64 (SHA-256) lower-case hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct ObjectId(String);
 
 impl ObjectId {
-    /// The digits.
+    /// Returns all digits.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The first 12 digits, for people.
+    /// Returns the first 12 digits, for display.
     pub fn short(&self) -> &str {
         &self.0[..12]
     }
@@ -173,7 +174,7 @@ impl FromStr for ObjectId {
         if digits && matches!(text.len(), 40 | 64) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(IdError::new(text, "a git object id"))
+            Err(IdError::new(text, "a Git object id"))
         }
     }
 }
@@ -209,13 +210,13 @@ mod tests {
             "{01a201f5-b7dd-79a1-8a6e-7e6639f5c650}",
             "01a201f5-b7dd-79a1-8a6e-7e6639f5c650/..",
         ] {
-            assert!(text.parse::<TaskId>().is_err(), "{text} was taken for an id");
+            assert!(text.parse::<TaskId>().is_err(), "{text} was accepted as an ID");
         }
     }
 
     #[test]
     fn an_error_about_an_id_stays_short_and_printable() {
-        let error = format!("\u{1b}[31m{}", "x".repeat(5000)).parse::<TaskId>().expect_err("no id");
+        let error = format!("\u{1b}[31m{}", "x".repeat(5000)).parse::<TaskId>().expect_err("not an ID");
         assert!(error.text.len() <= 80 && !error.text.contains('\u{1b}'), "{error}");
     }
 
@@ -230,7 +231,7 @@ mod tests {
         assert!("a".repeat(40).parse::<ObjectId>().is_ok());
         assert!("a".repeat(64).parse::<ObjectId>().is_ok());
         for text in ["a".repeat(41), "A".repeat(40), "-".repeat(40), String::new()] {
-            assert!(text.parse::<ObjectId>().is_err(), "{text} was taken for an object id");
+            assert!(text.parse::<ObjectId>().is_err(), "{text} was accepted as an object ID");
         }
     }
 }

@@ -1,16 +1,16 @@
-//! From where the host downloads large files (git-lfs). Pure.
+//! Decides from where the host downloads large files (Git LFS). Pure.
 //!
-//! An address comes from the repository's default branch. It may name any server of the internet over https, and anything on the host
-//! that the repository itself is on. Whether a name leads to the internet is for the caller to look up.
+//! The address comes from the repository's default branch. It may name any server on the internet over https, and anything on
+//! the host of the repository itself. The caller checks whether a name resolves to the internet.
 
 use crate::names::RepositoryUrl;
 
-/// Where large files are.
+/// The server that stores large files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Endpoint {
-    /// On the host of the repository itself.
+    /// The host of the repository itself.
     SameHost,
-    /// On another host, which must be one of the internet.
+    /// Another host, which must be on the internet.
     Elsewhere {
         /// Its name or address.
         host: String,
@@ -19,7 +19,7 @@ pub enum Endpoint {
     },
 }
 
-/// Decides whether the host may use the address `asked` for the repository at `origin`, or says why not.
+/// Decides whether the host may use the address `asked` for the repository at `origin`. The error says why not.
 pub fn endpoint(origin: &RepositoryUrl, asked: &str) -> Result<Endpoint, String> {
     let shown = crate::codex::printable_line(asked, 120);
     let has_path = asked.split_once("://").is_none_or(|(_, rest)| rest.trim_end_matches('/').contains('/'));
@@ -27,7 +27,7 @@ pub fn endpoint(origin: &RepositoryUrl, asked: &str) -> Result<Endpoint, String>
     let url = RepositoryUrl::parse(&with_path).map_err(|problem| problem.detail)?;
     let is_local = |url: &RepositoryUrl| url.as_str().starts_with('/') || url.as_str().starts_with("file://");
     if url.host().is_some_and(|host| host.contains(':') && !host.starts_with('[')) {
-        return Err(format!("`{shown}` has a port that is not a number"));
+        return Err(format!("`{shown}` has an invalid port"));
     }
     match (url.host(), origin.host()) {
         (Some(host), Some(own)) if host.eq_ignore_ascii_case(own) => Ok(Endpoint::SameHost),
@@ -37,8 +37,8 @@ pub fn endpoint(origin: &RepositoryUrl, asked: &str) -> Result<Endpoint, String>
             let port = authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(443);
             Ok(Endpoint::Elsewhere { host: host.trim_matches(['[', ']']).to_owned(), port })
         }
-        (Some(_), _) => Err(format!("`{shown}` is neither https nor on the repository's own host")),
-        (None, _) => Err(format!("`{shown}` is a path of this machine")),
+        (Some(_), _) => Err(format!("`{shown}` does not use https and is not on the repository's own host")),
+        (None, _) => Err(format!("`{shown}` is a path on this machine")),
     }
 }
 

@@ -1,7 +1,7 @@
-//! The pure core of Codex Orchestrator: what is true, and what may happen next.
+//! The pure core of Codex Orchestrator: the state of tasks and runs, and what may happen next.
 //!
-//! Nothing in here reads a file, a clock, the environment or the network, and nothing starts a program: time is a value, the
-//! world is an [`Observation`](task::Observation), and what should be done about it is a list of effects for somebody else.
+//! Nothing here reads a file, a clock, the environment or the network, and nothing starts a program. Time is an argument, the
+//! world is an [`Observation`](task::Observation), and actions are returned as a list of effects for the caller to perform.
 
 pub mod address;
 pub mod api;
@@ -40,9 +40,9 @@ pub const CODEX_VERSION: &str = "0.171.0";
 /// The oldest version of the Codex CLI whose output and sessions are understood.
 pub const OLDEST_CODEX_VERSION: &str = "0.75.0";
 
-/// The exit code of a worker whose run was cut off from outside: its container is gone, or its engine was restarted. As
-/// `EX_TEMPFAIL` of sysexits(3): try again.
+/// The exit code of a worker whose run was interrupted from outside, for example because its container is gone or the container
+/// engine was restarted. Like `EX_TEMPFAIL` of sysexits(3), it means: try again.
 pub const WORKER_CUT_OFF: u8 = 75;
 
-/// The schema number written into every state file. A file with a newer one is refused and left as it is.
+/// The schema number in every state file. A file with a newer number is rejected and left unchanged.
 pub const SCHEMA: u32 = 1;

@@ -1,42 +1,42 @@
-//! What `git merge-tree` says of two commits: the merged tree, and the files in which they conflict.
+//! Reads the output of `git merge-tree` for two commits: the merged tree, and the files that conflict.
 //!
-//! Read from git's answer with `-z --name-only`. Total: a kind that is not known is still a conflict, and paths that are no text are
-//! shown as well as may be.
+//! Expects the format of `-z --name-only`. Total: an unknown kind is still a conflict, and paths that are not UTF-8 are shown
+//! with replacement characters.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ids::ObjectId;
 
-/// How two sides of a merge came into conflict over a file.
+/// The kind of conflict in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConflictKind {
-    /// Both changed the same lines.
+    /// Both sides changed the same lines.
     Content,
-    /// Both changed a file that has no lines.
+    /// Both sides changed a binary file.
     Binary,
-    /// Both added it, and not the same.
+    /// Both sides added the file with different content.
     AddAdd,
-    /// One changed it, the other deleted it.
+    /// One side changed the file, the other deleted it.
     ModifyDelete,
-    /// One renamed it, the other deleted it.
+    /// One side renamed the file, the other deleted it.
     RenameDelete,
-    /// Both renamed it, or renamed two files to one name.
+    /// Both sides renamed the file differently, or renamed two files to the same name.
     RenameRename,
-    /// A renamed folder or file is in the way of something else.
+    /// A renamed folder or file blocks something else.
     Rename,
-    /// It is a file on one side and a folder on the other.
+    /// A file on one side is a folder on the other.
     FileFolder,
-    /// It is of another kind on each side, such as a link and a file.
+    /// The file types differ, such as a link and a regular file.
     Mode,
-    /// A submodule stands at another commit on each side.
+    /// A submodule points to a different commit on each side.
     Submodule,
-    /// Something else that git could not merge.
+    /// Any other conflict.
     Other,
 }
 
 impl ConflictKind {
-    /// In words for people.
+    /// Returns the kind as display text.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Content => "content",
@@ -53,7 +53,7 @@ impl ConflictKind {
         }
     }
 
-    /// Reads the words in git's brackets: `CONFLICT (modify/delete)`.
+    /// Reads the kind in git's brackets: `CONFLICT (modify/delete)`.
     fn of(message: &str) -> Option<Self> {
         let (words, _) = message.strip_prefix("CONFLICT (")?.split_once(')')?;
         Some(match words {
@@ -74,26 +74,26 @@ impl ConflictKind {
     }
 }
 
-/// A file that two commits conflict in.
+/// A file with a conflict.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileConflict {
-    /// Where it is; bytes that are no text are replaced.
+    /// The path; invalid UTF-8 is replaced.
     pub path: String,
-    /// How.
+    /// The kind of conflict.
     pub kind: ConflictKind,
 }
 
-/// What a merge of two commits comes to.
+/// The result of merging two commits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Merged {
-    /// The tree; with conflict markers in it, if there are conflicts.
+    /// The merged tree. It contains conflict markers if there are conflicts.
     pub tree: ObjectId,
-    /// The files that nobody but a person or an agent can merge.
+    /// The files that a person or an agent must merge.
     pub conflicts: Vec<FileConflict>,
 }
 
 impl Merged {
-    /// Reads git's answer. None if it makes no sense.
+    /// Parses git's output. Returns `None` if it is malformed.
     pub fn parse(answer: &[u8], has_conflicts: bool) -> Option<Self> {
         let mut pieces = answer.split(|&byte| byte == 0).map(|piece| String::from_utf8_lossy(piece).into_owned());
         let tree = pieces.next()?.trim_end().parse().ok()?;
@@ -109,7 +109,7 @@ impl Merged {
             kinds.extend(ConflictKind::of(message.trim_start()).map(|kind| (concerned, kind)));
         }
         if paths.is_empty() {
-            // A conflict that is about no entry of the tree, such as a folder that was renamed in two ways.
+            // A conflict that does not belong to an entry of the tree, such as a folder that was renamed in two ways.
             paths.extend(kinds.iter().filter_map(|(concerned, _)| concerned.first().cloned()));
         }
         paths.sort();
@@ -120,7 +120,7 @@ impl Merged {
     }
 }
 
-/// A few of the files in one line: `a.txt (content), b.txt (modify/delete) and 3 more`.
+/// Lists up to `most` files in one line: `a.txt (content), b.txt (modify/delete) and 3 more`.
 pub fn in_words(conflicts: &[FileConflict], most: usize) -> String {
     let named = conflicts.iter().take(most).map(|conflict| format!("`{}` ({})", conflict.path, conflict.kind.as_str()));
     let named: Vec<_> = named.collect();
@@ -135,7 +135,7 @@ mod tests {
     const TREE: &str = "2fe08b8e065527f0528fec0785f3b51bc394b193";
 
     fn parsed(pieces: &[&str]) -> Vec<FileConflict> {
-        Merged::parse(pieces.join("\0").as_bytes(), true).expect("git's answer").conflicts
+        Merged::parse(pieces.join("\0").as_bytes(), true).expect("valid output of git").conflicts
     }
 
     #[test]
@@ -189,7 +189,7 @@ mod tests {
 
     #[test]
     fn a_clean_merge_is_a_tree() {
-        let merged = Merged::parse(format!("{TREE}\0").as_bytes(), false).expect("git's answer");
+        let merged = Merged::parse(format!("{TREE}\0").as_bytes(), false).expect("valid output of git");
         assert_eq!((merged.tree.as_str(), merged.conflicts), (TREE, vec![]));
     }
 

@@ -1,7 +1,7 @@
 //! Values that people type: repository URLs, branch and ref names, prompts, titles, models, variables.
 //!
-//! Each is parsed once at the door and is harmless afterwards: no value in here can be read as an option by a program,
-//! and no repository URL in here contains a password.
+//! Each value is parsed once, at the edge, and is safe afterwards: programs cannot mistake it for an option, and no repository
+//! URL contains a password.
 
 use std::fmt;
 
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{Problem, ProblemKind};
 
-/// The most bytes of UTF-8 that a prompt may have: 1 MiB, which is also Codex's own limit in characters.
+/// The maximum size of a prompt in bytes of UTF-8: 1 MiB, which is also Codex's own limit in characters.
 pub const PROMPT_LIMIT_BYTES: usize = 1024 * 1024;
 
-/// The most bytes of a title.
+/// The maximum size of a title in bytes.
 pub const TITLE_LIMIT_BYTES: usize = 200;
 
 fn unusable(code: &'static str, detail: impl Into<String>) -> Problem {
     Problem::new(ProblemKind::Unusable, code, detail)
 }
 
-/// A value as it may stand in a message: printable and short.
+/// Makes a value printable and short enough for a message.
 pub(crate) fn shown(text: &str) -> String {
     let mut shown: String = text.chars().filter(|c| !c.is_control()).take(100).collect();
     if text.chars().count() > 100 {
@@ -36,7 +36,7 @@ macro_rules! text_type {
         pub struct $name(String);
 
         impl $name {
-            /// The text.
+            /// Returns the text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -58,12 +58,13 @@ macro_rules! text_type {
 }
 
 text_type!(
-    /// Where a repository is: https, http, ssh, git, file, scp-like (`git@host:path`) or an absolute path. Never with a password.
+    /// The URL of a repository: https, http, ssh, git, file, scp-like (`git@host:path`) or an absolute path. It never contains
+    /// a password.
     RepositoryUrl
 );
 
 impl RepositoryUrl {
-    /// Takes what a person typed.
+    /// Parses a URL.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         let refused = |why: &str| {
@@ -74,10 +75,10 @@ impl RepositoryUrl {
             return Err(refused("is empty"));
         }
         if text.len() > 2000 || text.chars().any(|c| c.is_control() || c.is_whitespace() && c != ' ') {
-            return Err(refused("has characters that no URL has, or is too long"));
+            return Err(refused("contains invalid characters or is too long"));
         }
         if text.starts_with('-') {
-            return Err(refused("looks like an option"));
+            return Err(refused("looks like a command-line option"));
         }
         if text.starts_with('/') {
             return Ok(Self(text.to_owned()));
@@ -86,40 +87,41 @@ impl RepositoryUrl {
             return Self::with_scheme(text, scheme, rest, &refused);
         }
         if text.contains("::") {
-            return Err(refused("names a remote helper, which could run any program"));
+            return Err(refused("uses a remote helper, which could run any program"));
         }
-        Self::scp_like(text).ok_or_else(|| refused("is not a URL that can be cloned"))
+        Self::scp_like(text).ok_or_else(|| refused("cannot be cloned"))
     }
 
     fn with_scheme(text: &str, scheme: &str, rest: &str, refused: &dyn Fn(&str) -> Problem) -> Result<Self, Problem> {
         if !matches!(scheme, "https" | "http" | "ssh" | "git" | "file" | "git+ssh" | "ssh+git") {
-            return Err(refused("has a scheme that is not taken"));
+            return Err(refused("has an unsupported scheme"));
         }
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         if path.is_empty() {
-            return Err(refused("names no repository on its host"));
+            return Err(refused("has no repository path"));
         }
         let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
         if host.starts_with('-') || user.is_some_and(|user| user.starts_with('-')) {
-            return Err(refused("has a host or user that looks like an option"));
+            return Err(refused("has a host or user that looks like a command-line option"));
         }
         if host.is_empty() && scheme != "file" {
             return Err(refused("has no host"));
         }
-        // Programs disagree about where a host ends at these, so that a check here would be about another host than a request.
+        // Programs disagree about where the host ends at these characters, so a check here could be about a different host than
+        // the later request.
         if authority.contains(['?', '#', '\\', '"', '<', '>', '`']) || host.contains(['%', ' ']) {
-            return Err(refused("has characters before its path that no host has"));
+            return Err(refused("has invalid characters in its host"));
         }
         let secret = user.is_some_and(|user| user.contains(':') || (scheme.starts_with("http") && looks_like_token(user)));
         if secret {
-            // The URL itself must not be repeated: it carries the secret.
+            // Do not repeat the URL: it contains the secret.
             return Err(unusable("url_has_credentials", format!("the repository URL for `{host}` contains a password or token"))
-                .hint("leave it out and let git find it: `git credential approve`, a credential helper, or an ssh URL"));
+                .hint("remove it and let git find it with `git credential approve`, a credential helper or an ssh URL"));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// `[user@]host:path`, as ssh clones are usually written.
+    /// Parses `[user@]host:path`, the usual form of ssh clone URLs.
     fn scp_like(text: &str) -> Option<Self> {
         let (authority, path) = text.split_once(':')?;
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -127,22 +129,22 @@ impl RepositoryUrl {
         (plain && !path.starts_with('-')).then(|| Self(text.to_owned()))
     }
 
-    /// Takes what a person typed for a new repository. No token hides in a query, which would be kept and shown.
+    /// Parses the URL of a new repository. Rejects a query and a fragment, because a token in them would be stored and shown.
     pub fn parse_new(text: &str) -> Result<Self, Problem> {
         let url = Self::parse(text)?;
         if url.0.starts_with("http") && url.0.contains(['?', '#']) {
-            // The URL itself must not be repeated: it may carry a secret.
+            // Do not repeat the URL: it may contain a secret.
             let host = url.host().unwrap_or_default();
             return Err(unusable(
                 "url_has_credentials",
                 format!("the repository URL for `{}` has a query or fragment, which could contain a token", shown(host)),
             )
-            .hint("remove everything from the `?` or `#` on, and let git find the token: a credential helper, or an ssh URL"));
+            .hint("remove everything after the `?` or `#`, and let git find the token with a credential helper or an ssh URL"));
         }
         Ok(url)
     }
 
-    /// The host, without user and port. None for a path of this machine.
+    /// Returns the host without user and port, or `None` for a path on this machine.
     pub fn host(&self) -> Option<&str> {
         let (authority, _) = self.parts()?;
         let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -153,7 +155,7 @@ impl RepositoryUrl {
         Some(host).filter(|host| !host.is_empty())
     }
 
-    /// The path on the host, such as `owner/name.git`.
+    /// Returns the path on the host, such as `owner/name.git`.
     pub fn project_path(&self) -> Option<&str> {
         self.parts().map(|(_, path)| path.trim_matches('/'))
     }
@@ -167,7 +169,7 @@ impl RepositoryUrl {
         }
     }
 
-    /// The last part of the path without `.git`, a name for people.
+    /// Returns the last part of the path without `.git`, as a display name.
     pub fn repository_name(&self) -> &str {
         let path = self.0.trim_end_matches('/');
         let last = path.rsplit(['/', ':']).next().unwrap_or(path);
@@ -176,12 +178,12 @@ impl RepositoryUrl {
     }
 }
 
-/// Long user names without a dot are tokens in practice (`ghp_…`, `x-oauth…`); account names stay below this.
+/// Long user names without a dot are tokens in practice (`ghp_…`, `x-oauth…`); account names are shorter.
 fn looks_like_token(user: &str) -> bool {
     user.len() >= 20 || ["ghp_", "gho_", "ghs_", "glpat-", "github_pat_"].iter().any(|prefix| user.starts_with(prefix))
 }
 
-/// The rules of `git check-ref-format` for a name below `refs/heads/`.
+/// Applies the rules of `git check-ref-format` to a name below `refs/heads/`.
 fn is_ref_name(name: &str) -> bool {
     let forbidden = |c: char| c.is_control() || matches!(c, ' ' | '~' | '^' | ':' | '?' | '*' | '[' | '\\' | '\u{7f}');
     !name.is_empty()
@@ -205,37 +207,37 @@ text_type!(
 );
 
 impl BranchName {
-    /// Takes a name that `git check-ref-format --branch` takes.
+    /// Parses a name that `git check-ref-format --branch` accepts.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         let name = text.strip_prefix("refs/heads/").unwrap_or(text);
         if is_ref_name(name) && name != "HEAD" {
             Ok(Self(name.to_owned()))
         } else {
-            Err(unusable("branch_name_refused", format!("`{}` is not a branch name that git accepts", shown(text))))
+            Err(unusable("branch_name_refused", format!("invalid branch name `{}`", shown(text))))
         }
     }
 
-    /// The branch a task works on: `codex/<task_id>`.
+    /// Returns the branch of a task: `codex/<task_id>`.
     pub fn of_task(id: crate::ids::TaskId) -> Self {
         Self(format!("codex/{id}"))
     }
 }
 
 text_type!(
-    /// What a task starts from: a branch, a tag, or a commit id.
+    /// What a task starts from: a branch, a tag or a commit ID.
     RefName
 );
 
 impl RefName {
-    /// Takes a ref name or a commit id; expressions such as `main~2` are not refs.
+    /// Parses a ref name or a commit ID. Expressions such as `main~2` are rejected.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         if is_ref_name(text) {
             Ok(Self(text.to_owned()))
         } else {
             Err(unusable("ref_refused", format!("`{}` is not a branch, tag or commit id", shown(text)))
-                .hint("expressions such as `main~2` are not taken; give a branch, a tag, or a commit id"))
+                .hint("use a branch, a tag or a commit ID; expressions such as `main~2` are not supported"))
         }
     }
 }
@@ -247,23 +249,23 @@ impl From<BranchName> for RefName {
 }
 
 text_type!(
-    /// What the agent is asked to do.
+    /// The instructions for the agent.
     Prompt
 );
 
 impl Prompt {
-    /// Takes any text that is not blank and at most [`PROMPT_LIMIT_BYTES`] long.
+    /// Accepts any text that is not blank and has at most [`PROMPT_LIMIT_BYTES`] bytes.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         if text.trim().is_empty() {
-            return Err(unusable("prompt_empty", "the prompt is empty").hint("say what the agent should do"));
+            return Err(unusable("prompt_empty", "the prompt is empty").hint("describe what the agent should do"));
         }
         if text.len() > PROMPT_LIMIT_BYTES {
             return Err(Problem::new(
                 ProblemKind::TooLarge,
                 "prompt_too_large",
-                format!("the prompt has {} bytes; at most {PROMPT_LIMIT_BYTES} (1 MiB) are taken", text.len()),
+                format!("the prompt has {} bytes; the limit is {PROMPT_LIMIT_BYTES} (1 MiB)", text.len()),
             )
-            .hint("put the material into a file of the repository and refer to it"));
+            .hint("put long material in a file of the repository and refer to it"));
         }
         if text.contains('\0') {
             return Err(unusable("prompt_refused", "the prompt contains a NUL character"));
@@ -271,7 +273,7 @@ impl Prompt {
         Ok(Self(text.to_owned()))
     }
 
-    /// The first line that says something, cut to `limit` characters: a title where none was given.
+    /// Returns the first line that is not blank, cut to `limit` characters, as a default title.
     pub fn first_line(&self, limit: usize) -> String {
         let line = self.0.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
         let line: String = line.chars().filter(|c| !c.is_control()).collect();
@@ -285,24 +287,24 @@ impl Prompt {
 }
 
 text_type!(
-    /// One line for people: a task's title or an environment's name.
+    /// A single line for display: the title of a task or the name of an environment.
     Title
 );
 
 impl Title {
-    /// Takes one printable line of at most [`TITLE_LIMIT_BYTES`].
+    /// Accepts one printable line of at most [`TITLE_LIMIT_BYTES`] bytes.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         if text.is_empty() || text.len() > TITLE_LIMIT_BYTES || text.chars().any(char::is_control) {
             return Err(unusable(
                 "title_refused",
-                format!("`{}` cannot be a title: it must be one line of 1 to {TITLE_LIMIT_BYTES} bytes", shown(text)),
+                format!("invalid title `{}`: use one line of 1 to {TITLE_LIMIT_BYTES} bytes", shown(text)),
             ));
         }
         Ok(Self(text.to_owned()))
     }
 
-    /// The title of a task whose creator gave none.
+    /// Returns the default title of a task.
     pub fn of_prompt(prompt: &Prompt) -> Self {
         let line = prompt.first_line(60);
         Self(if line.is_empty() { "untitled".to_owned() } else { line })
@@ -310,29 +312,29 @@ impl Title {
 }
 
 text_type!(
-    /// A model or an effort, passed to Codex as it is.
+    /// The name of a model or a reasoning effort, passed to Codex unchanged.
     Setting
 );
 
 impl Setting {
-    /// Takes a plain word: letters, digits and `._:/-`, not starting with `-`.
+    /// Accepts letters, digits and `._:/-`, not starting with `-`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let plain = text.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c));
         if plain && !text.is_empty() && text.len() <= 100 && !text.starts_with('-') {
             Ok(Self(text.to_owned()))
         } else {
-            Err(unusable("setting_refused", format!("`{}` is not the name of a model or an effort", shown(text))))
+            Err(unusable("setting_refused", format!("invalid model or effort `{}`", shown(text))))
         }
     }
 }
 
 text_type!(
-    /// The name of a variable that the agent's process gets.
+    /// The name of a variable that is set for the agent's process.
     VariableName
 );
 
 impl VariableName {
-    /// Takes a POSIX name that does not meddle with how the worker itself is run.
+    /// Accepts a POSIX name that does not interfere with how the worker runs.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let first = text.chars().next();
         let plain = first.is_some_and(|c| c.is_ascii_alphabetic() || c == '_')
@@ -341,8 +343,8 @@ impl VariableName {
         if plain {
             Ok(Self(text.to_owned()))
         } else {
-            Err(unusable("variable_refused", format!("`{}` is not the name of an environment variable", shown(text)))
-                .hint("letters, digits and underscores, not starting with a digit"))
+            Err(unusable("variable_refused", format!("invalid variable name `{}`", shown(text)))
+                .hint("use letters, digits and underscores, not starting with a digit"))
         }
     }
 }
@@ -389,7 +391,7 @@ mod tests {
             "https://evil.example\\@host/repo",
             "https://host%2eevil.example/repo",
         ] {
-            assert!(RepositoryUrl::parse(url).is_err(), "{url} was taken");
+            assert!(RepositoryUrl::parse(url).is_err(), "{url} was accepted");
         }
     }
 
@@ -423,7 +425,7 @@ mod tests {
             "", "-x", "--help", "a..b", "a b", "a~1", "a^", "a:b", "a?", "a*", "a[", "a\\b", "/a", "a/", "a//b", ".a", "a/.b",
             "a.", "a.lock", "a.lock/b", "@", "a@{1}", "a\u{7f}", "a\nb",
         ] {
-            assert!(RefName::parse(name).is_err(), "{name:?} was taken");
+            assert!(RefName::parse(name).is_err(), "{name:?} was accepted");
         }
         assert_eq!(BranchName::parse("refs/heads/main").map(|b| b.to_string()), Ok("main".to_owned()));
         assert!(BranchName::parse("HEAD").is_err());

@@ -1,10 +1,10 @@
-//! What somebody may have meant: names that are near to one that is not there.
-//! Pure, and only a proposal: nothing is ever taken in the place of what was asked for.
+//! Finds names that are similar to a name that does not exist, to suggest them. Pure. A suggestion never replaces the name that
+//! was requested.
 
-/// How alike two names must be, from 0 to 1.
+/// The minimum similarity of two names, from 0 to 1.
 const ALIKE: f64 = 0.7;
 
-/// The names that are most like the one that was asked for, the nearest first.
+/// Returns the names most similar to `asked`, most similar first.
 pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usize) -> Vec<&'a str> {
     let asked = asked.to_lowercase();
     let mut found: Vec<(f64, &str)> = names
@@ -14,7 +14,7 @@ pub fn near<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>, most: usi
             let last = lower.rsplit('/').next().unwrap_or(&lower);
             let alike = strsim::normalized_damerau_levenshtein(&asked, &lower)
                 .max(strsim::normalized_damerau_levenshtein(&asked, last) * 0.95);
-            // A part of a name is meant for it, and so is a short name with one slip.
+            // Part of a name is enough, and so is the start of a name if only two letters were typed.
             let part = asked.len() >= 3 && lower.contains(&asked) || asked.len() == 2 && lower.starts_with(&asked);
             let slip = asked.len() >= 3 && strsim::damerau_levenshtein(&asked, &lower) == 1;
             let alike = if part || slip { alike.max(ALIKE) } else { alike };

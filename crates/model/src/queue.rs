@@ -1,7 +1,9 @@
-//! Who runs next. Pure: from the runs that wait, those that are under way and the limits, the ones that may begin.
+//! Decides which run starts next. Pure: from the waiting runs, the active runs and the limits, it computes the runs that may
+//! start.
 //!
-//! First in, first out within a priority; a run that must wait for its environment or its time holds up nobody behind it.
-//! Invariant: runs that wait are listed in the order in which they are expected to start, and their positions count that order.
+//! The order is first in, first out within a priority. A run that must wait for its environment or for a time does not block
+//! the runs behind it. Invariant: waiting runs are listed in the order in which they are expected to start, and their positions
+//! follow that order.
 
 use std::collections::BTreeMap;
 
@@ -11,134 +13,134 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{EnvironmentId, TaskId};
 use crate::problem::{Problem, ProblemKind};
 
-/// Who goes first.
+/// The priority of a run in the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// After all others.
+    /// Starts after all other runs.
     Low,
-    /// As most.
+    /// The default.
     #[default]
     Normal,
-    /// Before all others.
+    /// Starts before all other runs.
     High,
 }
 
 impl Priority {
-    /// Takes what a person gave.
+    /// Parses a priority.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         match text {
             "low" => Ok(Self::Low),
             "normal" => Ok(Self::Normal),
             "high" => Ok(Self::High),
-            _ => Err(Problem::new(ProblemKind::Unusable, "priority_refused", "a priority is `low`, `normal` or `high`")),
+            _ => Err(Problem::new(ProblemKind::Unusable, "priority_refused", "use `low`, `normal` or `high`")),
         }
     }
 
-    /// Whether it is the one of most runs.
+    /// Whether this is the default.
     pub fn is_normal(&self) -> bool {
         *self == Self::Normal
     }
 }
 
-/// A run that waits.
+/// A waiting run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
     /// Its task.
     pub task_id: TaskId,
     /// Its environment.
     pub env_id: EnvironmentId,
-    /// Who goes first.
+    /// The priority.
     pub priority: Priority,
-    /// When it was asked for.
+    /// When the run was requested.
     pub queued_at: Timestamp,
-    /// When it may begin at the earliest.
+    /// The earliest time at which the run may start.
     pub not_before: Option<Timestamp>,
-    /// Whether its task asks something first.
+    /// Whether the task is waiting for an answer.
     pub asks: bool,
 }
 
-/// What an environment lets begin.
+/// The limits of an environment.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EnvironmentLimit {
-    /// Nothing.
+    /// Whether new runs are paused.
     pub paused: bool,
-    /// So many runs at once.
+    /// The maximum number of parallel runs.
     pub most: Option<usize>,
 }
 
-/// What there is room for.
+/// The capacity that is left.
 #[derive(Debug, Clone, Default)]
 pub struct Room {
-    /// So many runs at once in all.
+    /// The maximum number of parallel runs on this server.
     pub most: usize,
-    /// Runs under way, by environment.
+    /// The number of active runs by environment.
     pub running: BTreeMap<EnvironmentId, usize>,
     /// Environments that have limits.
     pub limits: BTreeMap<EnvironmentId, EnvironmentLimit>,
-    /// Why nothing may begin at all, such as a full disk.
+    /// Why no run may start at all, such as a full disk.
     pub hold: Option<Hold>,
 }
 
-/// Why nothing may begin.
+/// Why no run may start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Hold {
-    /// Stable, for scripts: `disk_low`, or that of the worker's problem.
+    /// A stable code for scripts: `disk_low`, or the code of the worker's problem.
     pub code: String,
     /// One sentence.
     pub detail: String,
-    /// What to do about it.
+    /// Suggested fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
 }
 
-/// What a run waits for.
+/// What a run is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitsFor {
-    /// Its turn: the server has as many runs as it may.
+    /// A free slot: the server runs as many runs as it may.
     Turn,
-    /// Another run of its environment to end.
+    /// Another run of the same environment.
     EnvironmentLimit,
-    /// Its environment to go on.
+    /// The environment to be unpaused.
     EnvironmentPaused,
-    /// Its time.
+    /// Its earliest start time.
     Time,
-    /// Whatever holds the whole queue.
+    /// The problem that blocks the whole queue.
     Hold,
-    /// Somebody to answer the task's question.
+    /// An answer to the task's question.
     Answer,
 }
 
-/// Where a run is in the queue.
+/// The place of a run in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueuePlace {
-    /// 1 is next.
+    /// The position; 1 is next.
     pub position: usize,
-    /// What it waits for.
+    /// What the run is waiting for.
     pub waits_for: WaitsFor,
-    /// When it may begin at the earliest.
+    /// The earliest time at which the run may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub not_before: Option<Timestamp>,
-    /// Why nothing may begin.
+    /// Why no run may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
 }
 
-/// Who begins, and where the others are.
+/// The runs that start now, and the places of the others.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// These begin now, in this order.
+    /// Start now, in this order.
     pub begin: Vec<TaskId>,
-    /// These wait, the next one first.
+    /// Wait, next one first.
     pub wait: Vec<(TaskId, QueuePlace)>,
-    /// When to look again, if nothing happens until then.
+    /// When to check again if nothing happens before.
     pub look_again: Option<Timestamp>,
 }
 
-/// When a run is expected to start, compared with others: as soon as there is room, at a known time, or not before somebody
-/// unpauses its environment or answers its task.
+/// When a run is expected to start, compared with other runs: as soon as there is a free slot, at a known time, or not before
+/// somebody unpauses its environment or answers its task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Start {
     WhenThereIsRoom,
@@ -147,7 +149,7 @@ enum Start {
     WhenAnswered,
 }
 
-/// Decides who begins.
+/// Decides which runs start.
 pub fn plan(mut waiting: Vec<Waiting>, mut room: Room, now: Timestamp) -> Plan {
     waiting.sort_by_cached_key(|run| {
         let start = match run.not_before {
@@ -205,7 +207,7 @@ mod tests {
     }
 
     fn number(task: TaskId) -> u128 {
-        (1..10).find(|n| id(*n) == task).expect("one of ours")
+        (1..10).find(|n| id(*n) == task).expect("a known ID")
     }
 
     fn env(n: u128) -> EnvironmentId {
@@ -244,7 +246,7 @@ mod tests {
         assert_eq!(plan(vec![run(1, 1, 1), run(2, 1, 2)], room.clone(), at(9)).begin, [id(1)]);
         room.most = 2;
         assert!(plan(vec![run(1, 1, 1)], room.clone(), at(9)).begin.is_empty());
-        // Fewer than there are already: what runs goes on.
+        // Fewer than are active already: active runs continue.
         room.most = 1;
         assert!(plan(vec![run(1, 1, 1)], room, at(9)).begin.is_empty());
     }
@@ -289,7 +291,7 @@ mod tests {
         assert_eq!(plan.wait.iter().map(|(_, place)| place.position).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         room.hold = Some(Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec![] });
         let held = super::plan(all, room, at(40));
-        assert_eq!(places(&held).iter().map(|place| place.0).collect::<Vec<_>>(), order, "a hold changes no order");
+        assert_eq!(places(&held).iter().map(|place| place.0).collect::<Vec<_>>(), order, "a hold does not change the order");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! One run: a turn of the agent in a task, and how it is written in `meta.json`.
+//! A run, which is one turn of the agent in a task, and its form in `meta.json`.
 //!
-//! In memory a run is in exactly one [`RunPhase`]; on disk and in the API it is the flat [`RunFile`]. The two convert without
-//! loss, fields of other versions included.
+//! In memory, a run is in exactly one [`RunPhase`]. On disk and in the API it is the flat [`RunFile`]. The conversion loses
+//! nothing, not even fields that a different version wrote.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,56 +15,56 @@ use crate::names::{Prompt, Setting};
 use crate::problem::harmless;
 use crate::queue::Priority;
 
-/// Where a run is in its life.
+/// The phase of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RunPhase {
-    /// Recorded, and not begun.
+    /// Recorded, but not started.
     Queued,
-    /// Its worktree is being made ready.
+    /// The worktree is being prepared.
     Preparing,
-    /// A keeper holds it.
+    /// A keeper supervises the run.
     Running,
-    /// Somebody asked it to stop, and it has not ended yet.
+    /// Somebody asked to stop the run, and it has not ended yet.
     Stopping,
-    /// It has ended, and will not change again.
+    /// The run has ended and does not change any more.
     Ended(Box<RunEnd>),
 }
 
-/// What is known of a run that has ended.
+/// The result of a run that has ended.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunEnd {
-    /// How it ended.
+    /// The outcome.
     pub outcome: RunOutcome,
     /// When the worker started, if it did.
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the run ended.
     pub finished_at: Timestamp,
-    /// The worker's exit code, if it exited by itself.
+    /// The worker's exit code, unless a signal ended it.
     pub exit_code: Option<i32>,
-    /// The head of the task's branch after the run, if the run changed it.
+    /// The tip of the task's branch after the run, if the run changed it.
     pub commit: Option<ObjectId>,
-    /// The tokens of this run alone.
+    /// The tokens that this run used.
     pub usage: Option<Usage>,
-    /// The figures of the whole thread, the baseline of the next run.
+    /// The tokens of the whole thread. The usage of the next run is counted from here.
     pub usage_total: Option<Usage>,
     /// The agent's last message.
     pub last_message: Option<String>,
-    /// What a reader should know besides: nested repositories left out, unreadable files, ….
+    /// Notes for people, for example about omitted nested repositories or unreadable files.
     pub notes: Vec<String>,
-    /// How much the task's branch differed from its base afterwards, as far as git could tell.
+    /// The size of the diff between the task's branch and its base after the run, as far as git could tell.
     pub changes: Option<DiffStats>,
 }
 
-/// How a run ended.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunOutcome {
     /// The turn completed, and the worker exited with 0.
     Completed,
     /// Codex, the worker or the preparation failed.
     Failed(RunError),
-    /// Somebody stopped it.
+    /// Somebody stopped the run.
     Stopped,
-    /// Its process is gone and left no end.
+    /// The process is gone and left no exit record.
     Interrupted(RunError),
 }
 
@@ -73,20 +73,20 @@ pub enum RunOutcome {
 pub struct RunError {
     /// Stable, for scripts: `unauthorized`, `time_limit`, `thread_changed`, ….
     pub code: String,
-    /// One sentence.
+    /// What went wrong, in one sentence.
     pub message: String,
-    /// What to do next.
+    /// Suggested fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
 }
 
 impl RunError {
-    /// An error without hints.
+    /// Creates an error without hints.
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         Self { code: code.to_owned(), message: harmless(message.into()), hints: Vec::new() }
     }
 
-    /// Adds what to do next.
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(harmless(hint.into()));
         self
@@ -94,7 +94,7 @@ impl RunError {
 }
 
 impl RunError {
-    /// The same, as the refusal of a request.
+    /// Converts this error into the error of a request.
     pub fn into_problem(self, kind: crate::problem::ProblemKind) -> crate::problem::Problem {
         crate::problem::Problem { code: self.code.into(), kind, detail: self.message, hints: self.hints }
     }
@@ -106,71 +106,72 @@ impl From<crate::problem::Problem> for RunError {
     }
 }
 
-/// Why there is a run.
+/// Why a run exists.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunCause {
-    /// Somebody asked for it.
+    /// Somebody requested it.
     #[default]
     Asked,
-    /// It was asked for while the run before was under way.
+    /// Somebody requested it while the run before was active.
     FollowUp,
-    /// The run before it failed, and is retried: automatically for a temporary reason, or because somebody asked for that.
+    /// The run before it failed and is retried, either automatically after a temporary failure or because somebody asked for
+    /// it.
     Retry,
-    /// The run before was cut off.
+    /// The run before it was interrupted.
     Interruption,
 }
 
 impl RunCause {
-    /// Whether somebody asked for it in so many words.
+    /// Whether somebody requested the run explicitly.
     pub fn is_asked(&self) -> bool {
         *self == Self::Asked
     }
 }
 
-/// One run of a task.
+/// A run of a task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RunRecord {
     /// Its number within the task.
     pub number: RunNumber,
-    /// The current try.
+    /// The current attempt.
     pub attempt: Attempt,
-    /// What was asked.
+    /// The prompt.
     pub prompt: Prompt,
-    /// The images that went along.
+    /// The images of the prompt.
     pub images: Vec<ImageFile>,
-    /// The model asked for, else Codex's own choice.
+    /// The requested model. If it is not set, Codex chooses.
     pub model: Option<Setting>,
-    /// The reasoning effort asked for, else Codex's own choice.
+    /// The requested reasoning effort. If it is not set, Codex chooses.
     pub effort: Option<Setting>,
-    /// Who goes first in the queue.
+    /// The priority in the queue.
     pub priority: Priority,
-    /// The key that it was asked for under; that of a task's first run is the task's.
+    /// The idempotency key of the request. The first run has the key of the task.
     pub idempotency_key: Option<String>,
-    /// Why there is this run.
+    /// Why the run exists.
     pub cause: RunCause,
-    /// When it was asked for.
+    /// When the run was requested.
     pub queued_at: Timestamp,
-    /// When it may begin at the earliest.
+    /// The earliest time at which the run may start.
     pub not_before: Option<Timestamp>,
-    /// When its worker started.
+    /// When the worker started.
     pub started_at: Option<Timestamp>,
-    /// The thread that it continues; a first run and a fresh start continue none.
+    /// The thread that the run continues. Not set for the first run and for a fresh start.
     pub resumes: Option<ThreadId>,
-    /// The thread that it should have continued, but whose session was missing: it started a new one with a summary.
+    /// The thread that the run should have continued. Its session was missing, so the run started a new thread with a summary.
     pub lost_thread: Option<ThreadId>,
     /// The thread that Codex reported.
     pub thread_id: Option<ThreadId>,
-    /// Whether Codex reported a started turn: from then on the thread can be resumed.
+    /// Whether Codex reported the start of a turn. The thread can be resumed from then on.
     pub turn_started: bool,
-    /// Where it is in its life.
+    /// The phase.
     pub phase: RunPhase,
-    /// Fields that another version wrote.
+    /// Fields that a different version wrote.
     pub extra: Map<String, Value>,
 }
 
 impl RunRecord {
-    /// The status as the contract names it.
+    /// Returns the status, as the API names it.
     pub fn status(&self) -> RunStatus {
         match &self.phase {
             RunPhase::Queued => RunStatus::Queued,
@@ -186,7 +187,7 @@ impl RunRecord {
         }
     }
 
-    /// How it ended, once it has.
+    /// Returns the result, if the run has ended.
     pub fn end(&self) -> Option<&RunEnd> {
         match &self.phase {
             RunPhase::Ended(end) => Some(end),
@@ -194,16 +195,16 @@ impl RunRecord {
         }
     }
 
-    /// Whether it has not ended.
+    /// Whether the run has not ended yet.
     pub fn is_active(&self) -> bool {
         self.end().is_none()
     }
 }
 
-/// The status of a run, and of a task by its last run.
+/// The status of a run. The status of a task is that of its last run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the contract's own and defined there")]
+#[expect(missing_docs, reason = "the contract defines these names")]
 pub enum RunStatus {
     Queued,
     Preparing,
@@ -216,7 +217,7 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
-    /// The word of the contract.
+    /// Returns the status as it appears in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -231,82 +232,82 @@ impl RunStatus {
     }
 }
 
-/// A run as `meta.json` and the API spell it.
+/// A run, in the form of `meta.json` and the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Run)]
 pub struct RunFile {
     /// The run's number within its task, from 1.
     pub number: RunNumber,
-    /// The journal's path below the task's folder.
+    /// The path of the log below the task's folder.
     pub log: String,
-    /// What was asked.
+    /// The prompt.
     pub prompt: Prompt,
-    /// The images that went along.
+    /// The images of the prompt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageFile>,
-    /// The model asked for.
+    /// The requested model.
     pub model: Option<Setting>,
-    /// The reasoning effort asked for.
+    /// The requested reasoning effort.
     pub effort: Option<Setting>,
-    /// Where the run is.
+    /// The status.
     pub status: RunStatus,
-    /// When it was asked for.
+    /// When the run was requested.
     #[schema(value_type = String, format = DateTime)]
     pub queued_at: Timestamp,
-    /// When its worker started.
+    /// When the worker started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub started_at: Option<Timestamp>,
-    /// When it ended.
+    /// When the run ended.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub finished_at: Option<Timestamp>,
     /// The worker's exit code.
     pub exit_code: Option<i32>,
     /// The thread that Codex reported.
     pub thread_id: Option<ThreadId>,
-    /// The head of the branch after the run, if the run changed it.
+    /// The tip of the task's branch after the run, if the run changed it.
     #[schema(value_type = Option<String>)]
     pub commit: Option<ObjectId>,
-    /// The tokens of this run alone.
+    /// The tokens that this run used.
     pub usage: Option<Usage>,
     /// The agent's last message.
     pub last_message: Option<String>,
-    /// Why it failed or was interrupted.
+    /// Why the run failed or was interrupted.
     pub error: Option<RunError>,
-    /// The current try; an event of an older one is dropped.
+    /// The current attempt. Events of older attempts are dropped.
     #[serde(default = "first_attempt")]
     pub attempt: Attempt,
-    /// The thread that it continues.
+    /// The thread that the run continues.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resumes: Option<ThreadId>,
-    /// The thread that it should have continued, but whose session was missing: it started a new one with a summary.
+    /// The thread that the run should have continued. Its session was missing, so the run started a new thread with a summary.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost_thread: Option<ThreadId>,
-    /// Whether Codex reported a started turn.
+    /// Whether Codex reported the start of a turn.
     #[serde(default)]
     pub turn_started: bool,
-    /// The figures of the whole thread so far.
+    /// The tokens of the whole thread so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage_total: Option<Usage>,
-    /// What a reader should know besides.
+    /// Notes for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Who goes first in the queue.
+    /// The priority in the queue.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
-    /// The key that it was asked for under; that of a task's first run is the task's.
+    /// The idempotency key of the request. The first run has the key of the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Why there is this run.
+    /// Why the run exists.
     #[serde(default, skip_serializing_if = "RunCause::is_asked")]
     pub cause: RunCause,
-    /// When it may begin at the earliest.
+    /// The earliest time at which the run may start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub not_before: Option<Timestamp>,
-    /// How much the task's branch differed from its base when this run had ended.
+    /// The size of the diff between the task's branch and its base after the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub changes: Option<DiffStats>,
-    /// Fields that another version wrote.
+    /// Fields that a different version wrote.
     #[serde(flatten)]
     #[schema(ignore)]
     pub extra: Map<String, Value>,
@@ -356,9 +357,9 @@ impl From<&RunRecord> for RunFile {
     }
 }
 
-/// A run whose fields contradict each other.
+/// An error for a run with contradictory fields.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("run {number} has the status {status:?} but no `{missing}`")]
+#[error("run {number} has status {status:?} but no `{missing}`")]
 pub struct RunFileError {
     number: RunNumber,
     status: RunStatus,

@@ -1,5 +1,5 @@
-//! Values that nobody may see: taken, kept, handed to the agent's process, and masked wherever a person reads.
-//! No secret is printed, answered or repeated in an error.
+//! Values that must stay hidden. A secret is accepted, stored, passed to the agent's process, and masked in everything that
+//! people read. It is never printed, returned by the API, or repeated in an error.
 
 use std::fmt;
 
@@ -8,43 +8,44 @@ use serde::{Deserialize, Serialize};
 use crate::names::VariableName;
 use crate::problem::{Problem, ProblemKind};
 
-/// The most bytes of a variable's value: what fits an argument list with room to spare.
+/// The maximum size of a variable's value in bytes. It fits in an argument list with plenty of room.
 pub const VARIABLE_LIMIT_BYTES: usize = 32 * 1024;
 
-/// A shorter value would turn up in ordinary words, so it could not be masked.
+/// The minimum size of a secret in bytes. Shorter values appear in ordinary words, so they cannot be masked.
 pub const SHORTEST_SECRET_BYTES: usize = 4;
 
-/// A value that nobody may see: it is taken, kept and handed to the agent's process, and never answered or shown.
+/// A value that must stay hidden. It is passed to the agent's process, but never returned or shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a value that came from a person or a file.
+    /// Wraps a value.
     pub fn new(value: impl Into<String>) -> Self {
         Self(value.into())
     }
 
-    /// The value, if it can be a variable's and can be masked. `name` is for the message; the value is never in it.
+    /// Checks that the value can be stored in a variable and can be masked. `name` appears in the error message; the value
+    /// never does.
     pub fn checked(self, name: &VariableName) -> Result<Self, Problem> {
         let refused = |why: String| Problem::new(ProblemKind::Unusable, "secret_refused", format!("the secret `{name}` {why}"));
         if self.0.len() > VARIABLE_LIMIT_BYTES || self.0.contains('\0') {
-            return Err(refused(format!("has a NUL or more than {VARIABLE_LIMIT_BYTES} bytes")));
+            return Err(refused(format!("contains a NUL character or is longer than {VARIABLE_LIMIT_BYTES} bytes")));
         }
         if self.0.len() < SHORTEST_SECRET_BYTES {
-            return Err(refused(format!("has fewer than {SHORTEST_SECRET_BYTES} bytes, too few to be masked"))
-                .hint("make it a plain variable, or use a longer secret"));
+            return Err(refused(format!("is shorter than {SHORTEST_SECRET_BYTES} bytes and cannot be masked"))
+                .hint("use a plain variable or a longer secret"));
         }
         Ok(self)
     }
 
-    /// The value itself, for whoever hands it on.
+    /// Returns the value itself, for code that passes it on.
     pub fn expose(&self) -> &str {
         &self.0
     }
 }
 
-/// Not the value.
+/// Never prints the value.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")

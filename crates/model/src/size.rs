@@ -1,7 +1,7 @@
-//! Sizes as people write and read them: a number, and k, m, g or t for powers of 1024.
-//! One parser for every place that accepts one, and one way to write them.
+//! Parses and formats sizes: a number followed by k, m, g or t for powers of 1024. Used everywhere that a size is accepted or
+//! shown.
 
-/// The bytes that a text such as `512m`, `4g` or `1GiB` means.
+/// Parses a size such as `512m`, `4g` or `1GiB` into bytes.
 pub fn parse_size(text: &str) -> Option<u64> {
     let lower = text.trim().to_ascii_lowercase();
     let number = lower.trim_end_matches('b').trim_end_matches('i');
@@ -15,7 +15,7 @@ pub fn parse_size(text: &str) -> Option<u64> {
     digits.trim().parse::<u64>().ok().and_then(|count| count.checked_mul(1 << shift))
 }
 
-/// A number of bytes for people: `1 byte`, `1023 bytes`, `1.5 KiB`, `3.0 TiB`. Rounded down.
+/// Formats a number of bytes for people, rounded down: `1 byte`, `1023 bytes`, `1.5 KiB`, `3.0 TiB`.
 pub fn bytes(count: u64) -> String {
     for (shift, unit) in [(60, "EiB"), (50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
         if count >> shift > 0 {

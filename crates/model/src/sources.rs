@@ -1,5 +1,5 @@
-//! From where the host fetches submodules without asking: what an owner trusts besides the default branch. Pure.
-//! Invariant: no pattern matches the branch of a task.
+//! Decides from where the host fetches submodules without asking: the branches and URLs that the owner trusts besides the
+//! default branch. Pure. Invariant: no pattern matches the branch of a task.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,38 +7,38 @@ use crate::names::{BranchName, RepositoryUrl};
 use crate::problem::{Problem, ProblemKind};
 use crate::submodule::canonical;
 
-/// The most patterns of branches.
+/// The maximum number of branch patterns.
 const MAX_PATTERNS: usize = 50;
 
-/// The most URLs that are remembered.
+/// The maximum number of remembered URLs.
 const MAX_URLS: usize = 500;
 
-/// A branch by its name, in which `*` stands for any characters but `/`.
+/// A branch name in which `*` matches any characters except `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
 #[schema(value_type = String)]
 pub struct BranchPattern(String);
 
 impl BranchPattern {
-    /// Takes a branch name that may have `*` in it.
+    /// Parses a branch name that may contain `*`.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         let name = text.strip_prefix("refs/heads/").unwrap_or(text);
         if name.is_empty() || BranchName::parse(&name.replace('*', "x")).is_err() {
             let shown = crate::codex::printable_line(text, 100);
-            let detail = format!("`{shown}` is not a pattern for branches");
+            let detail = format!("invalid branch pattern `{shown}`");
             return Err(Problem::new(ProblemKind::Unusable, "branch_pattern_refused", detail)
                 .hint("use a form like release or release/*"));
         }
         Ok(Self(name.to_owned()))
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether a branch has such a name. Branches of tasks never have.
+    /// Whether the pattern matches `branch`. Branches of tasks never match.
     pub fn matches(&self, branch: &str) -> bool {
         if branch == "codex" || branch.starts_with("codex/") {
             return false;
@@ -49,7 +49,7 @@ impl BranchPattern {
     }
 }
 
-/// Whether a part of a name between slashes matches.
+/// Whether one part of a name, between slashes, matches.
 fn part_matches(pattern: &str, part: &str) -> bool {
     let mut pieces = pattern.split('*');
     let Some(mut rest) = pieces.next().and_then(|first| part.strip_prefix(first)) else { return false };
@@ -81,33 +81,33 @@ impl From<BranchPattern> for String {
     }
 }
 
-/// What an owner trusts.
+/// The branches and URLs that the owner trusts.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct SourceSettings {
     /// Branches whose `.gitmodules` is trusted like that of the default branch, such as `release/*`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trusted_branches: Vec<BranchPattern>,
-    /// URLs that somebody allowed: submodules are fetched from there for any branch.
+    /// URLs that somebody allowed. Submodules are fetched from them for any branch.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub allowed_urls: Vec<RepositoryUrl>,
 }
 
-/// What to change of [`SourceSettings`]: what is left out stays.
+/// Changes to [`SourceSettings`]. Omitted fields stay as they are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditSources {
-    /// All trusted branches; in a name, `*` stands for any characters but `/`.
+    /// Replaces all trusted branches. In a name, `*` matches any characters except `/`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trusted_branches: Option<Vec<String>>,
-    /// All URLs that submodules are fetched from for any branch.
+    /// Replaces all URLs that submodules are fetched from for any branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_urls: Option<Vec<String>>,
 }
 
 impl SourceSettings {
-    /// These settings with what a person wants to have changed.
+    /// Returns the settings with the changes applied.
     pub fn edited(mut self, edit: &EditSources) -> Result<Self, Problem> {
         let too_many = |what: &str, most: usize| {
             Problem::new(ProblemKind::Unusable, "sources_refused", format!("too many {what}: at most {most} are accepted"))
@@ -127,7 +127,7 @@ impl SourceSettings {
         Ok(self)
     }
 
-    /// Remembers URLs that somebody allowed. The oldest are forgotten when there are too many.
+    /// Remembers URLs that somebody allowed. Forgets the oldest ones if there are too many.
     pub fn allow(&mut self, urls: &[RepositoryUrl]) {
         for url in urls {
             if !self.allowed_urls.iter().any(|known| canonical(known) == canonical(url)) {

@@ -1,24 +1,24 @@
-//! Which submodules of a commit the host fetches, and from where. Pure.
+//! Decides which submodules of a commit the host fetches, and from where. Pure.
 //!
-//! Whoever wrote the commit chose the addresses, and the host fetches with its owner's credentials: so only what is on the host of
-//! the environment's own repository is fetched, by the same transport, and only from URLs that the owner trusts ([`Sources`]).
-//! Everything else is left empty, with the reason.
+//! The author of the commit chose the URLs, but the host fetches with its owner's credentials. Therefore only submodules on the
+//! host of the environment's own repository are fetched, over the same transport, and only from URLs that the owner trusts
+//! ([`Sources`]). All other submodules stay empty, with a reason.
 
 use std::collections::BTreeMap;
 
 use crate::names::RepositoryUrl;
 
-/// More than repositories have. The rest is left empty.
+/// The maximum number of submodules that are fetched. The rest stay empty.
 const MOST: usize = 64;
 
-/// URLs that the owner trusts: those in the `.gitmodules` of trusted branches, and those that a person allowed.
+/// URLs that the owner trusts: those in the `.gitmodules` of trusted branches, and those that somebody allowed.
 ///
-/// What is compared is what a URL means, and what is fetched is the URL as it was trusted: another spelling of it decides nothing.
+/// URLs are compared by their meaning, and the trusted spelling is fetched. A different spelling makes no difference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources(BTreeMap<String, RepositoryUrl>);
 
 impl Sources {
-    /// Trusts every URL of a `.gitmodules`. `config` and `origin` are as for [`submodules`].
+    /// Trusts every URL of a `.gitmodules` file. `config` and `origin` have the same meaning as in [`submodules`].
     pub fn trust_all(&mut self, config: &str, origin: &RepositoryUrl) {
         for url in urls_by_path(config).into_values() {
             if let Ok(url) = resolve(origin, url) {
@@ -32,13 +32,13 @@ impl Sources {
         self.0.entry(canonical(&url)).or_insert(url);
     }
 
-    /// The trusted URL that means the same.
+    /// Returns the trusted URL with the same meaning.
     pub fn get(&self, url: &RepositoryUrl) -> Option<&RepositoryUrl> {
         self.0.get(&canonical(url))
     }
 }
 
-/// A form of a URL that is the same for URLs that mean the same: the scheme and the host in lower case, no default port, no `.` and
+/// Returns a form that is equal for URLs with the same meaning: scheme and host in lower case, no default port, no `.` and
 /// `..`, no slash or `.git` at the end.
 pub fn canonical(url: &RepositoryUrl) -> String {
     let text = url.as_str();
@@ -62,7 +62,7 @@ pub fn canonical(url: &RepositoryUrl) -> String {
         None => {
             let (authority, path) = text.split_once(':').unwrap_or((text, ""));
             let (user, host) = authority.rsplit_once('@').map_or(("", authority), |(user, host)| (user, host));
-            // A path from the home of the user, unless it begins with a slash.
+            // The path starts in the user's home folder unless it starts with a slash.
             let from = if path.starts_with('/') { "" } else { "~" };
             (format!("{user}@{}:{from}", host.to_ascii_lowercase()), path)
         }
@@ -79,7 +79,8 @@ pub fn canonical(url: &RepositoryUrl) -> String {
     format!("{head}/{}", path.strip_suffix(".git").filter(|name| !name.is_empty() && !name.ends_with('/')).unwrap_or(&path))
 }
 
-/// A URL that a stranger chose, as people are shown it: what is neither a letter, a digit nor a mark of ASCII is named by its code.
+/// Formats an untrusted URL for display: every character that is not a letter, digit or punctuation mark of ASCII is shown by
+/// its code.
 pub fn visible(url: &RepositoryUrl) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || c.is_ascii_graphic() || c == ' ';
     let shown = url.as_str().chars().map(|c| if is_plain(c) { c.to_string() } else { format!("<U+{:04X}>", u32::from(c)) });
@@ -89,20 +90,20 @@ pub fn visible(url: &RepositoryUrl) -> String {
 /// A submodule of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Submodule {
-    /// Where it is, from the root of the worktree.
+    /// The path from the root of the worktree.
     pub path: String,
-    /// Where it can be fetched from, or why it is not.
+    /// The URL to fetch from, or why it is not fetched.
     pub source: Result<RepositoryUrl, String>,
 }
 
-/// Decides for each of the `paths` that a commit has submodules at. `config` is what `git config -z --list` says of the commit's
-/// `.gitmodules`; `origin` is where the repository itself is from.
+/// Decides about each of the `paths` at which a commit has submodules. `config` is the output of `git config -z --list` for the
+/// commit's `.gitmodules`; `origin` is the URL of the repository itself.
 pub fn submodules<'p>(config: &str, origin: &RepositoryUrl, paths: impl IntoIterator<Item = &'p str>) -> Vec<Submodule> {
     let urls = urls_by_path(config);
     let decided = paths.into_iter().enumerate().map(|(n, path)| {
         let source = match urls.get(path) {
             _ if n >= MOST => Err(format!("only the first {MOST} submodules are fetched")),
-            None => Err("`.gitmodules` does not say where it is from".to_owned()),
+            None => Err("`.gitmodules` has no URL for it".to_owned()),
             Some(url) => resolve(origin, url),
         };
         Submodule { path: path.to_owned(), source }
@@ -125,16 +126,16 @@ fn urls_by_path(config: &str) -> BTreeMap<&str, &str> {
     paths.into_iter().filter_map(|(name, path)| Some((path, *urls.get(name)?))).collect()
 }
 
-/// The address that a submodule's `url` means, as git resolves it, if it may be fetched.
+/// Resolves a submodule's `url` like git does, and returns it if it may be fetched.
 fn resolve(origin: &RepositoryUrl, url: &str) -> Result<RepositoryUrl, String> {
     let absolute =
         if url.starts_with("./") || url.starts_with("../") { relative(origin.as_str(), url) } else { Some(url.to_owned()) };
-    let absolute = absolute.ok_or_else(|| format!("`{}` leads out of the host", shown(url)))?;
+    let absolute = absolute.ok_or_else(|| format!("`{}` points outside of the host", shown(url)))?;
     let found = RepositoryUrl::parse(&absolute).map_err(|problem| problem.detail)?;
     if place(found.as_str()) == place(origin.as_str()) {
         Ok(found)
     } else {
-        Err(format!("`{}` is not on the host of the repository itself, in the same way", shown(url)))
+        Err(format!("`{}` is not on the repository's own host, or uses a different transport", shown(url)))
     }
 }
 
@@ -145,7 +146,7 @@ fn relative(origin: &str, url: &str) -> Option<String> {
             rest = after;
         } else if let Some(after) = rest.strip_prefix("../") {
             rest = after;
-            // As git does: up to the last slash, or to the colon of `host:path`.
+            // Like git: up to the last slash, or to the colon of `host:path`.
             let (left, right) = base.split_at(base.rfind(['/', ':'])?);
             if right.starts_with(':') {
                 return Some(format!("{left}:{}", after_dots(rest)?));
@@ -164,7 +165,7 @@ fn after_dots(rest: &str) -> Option<&str> {
     (!rest.split('/').any(|part| part == "..")).then_some(rest)
 }
 
-/// Transport and host. Paths of this machine are one place.
+/// Returns the transport and the host. All paths on this machine count as one place.
 fn place(url: &str) -> (&str, String) {
     if url.starts_with('/') {
         return ("file", String::new());
@@ -177,7 +178,7 @@ fn place(url: &str) -> (&str, String) {
     (scheme, host.to_ascii_lowercase())
 }
 
-/// A text of a stranger, as much as a note can take.
+/// Shortens untrusted text for a note.
 fn shown(text: &str) -> String {
     crate::codex::printable_line(text, 120)
 }

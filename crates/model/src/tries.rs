@@ -1,18 +1,18 @@
-//! How often somebody may guess: a few times at once, then ever more slowly.
-//! Pure: times are arguments, measured from any fixed moment.
+//! Limits how fast somebody can guess a password: a few free guesses, then longer and longer waits. Pure: times are arguments,
+//! measured from any fixed moment.
 
 use std::time::Duration;
 
-/// So many wrong guesses cost nothing but themselves.
+/// The number of wrong guesses without a wait.
 const FREE: u32 = 5;
 
-/// The wait after the first guess beyond those; it doubles with each further one.
+/// The wait after the first guess beyond the free ones. It doubles with every further wrong guess.
 const FIRST_WAIT: Duration = Duration::from_secs(10);
 
-/// No wait is longer.
+/// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
-/// The wrong guesses since the last right one.
+/// The wrong guesses since the last correct one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Tries {
     wrong: u32,
@@ -20,20 +20,20 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// How long nobody may guess yet; none if anybody may.
+    /// Returns how much longer guesses are blocked, or `None` if they are allowed.
     pub fn wait(&self, now: Duration) -> Option<Duration> {
         let beyond = self.wrong.checked_sub(FREE)?;
         let wait = FIRST_WAIT.saturating_mul(2_u32.saturating_pow(beyond)).min(LONGEST_WAIT);
         (self.last + wait).checked_sub(now).filter(|left| !left.is_zero())
     }
 
-    /// A guess was wrong.
+    /// Records a wrong guess.
     pub fn was_wrong(&mut self, now: Duration) {
         self.wrong = self.wrong.saturating_add(1);
         self.last = now;
     }
 
-    /// A guess was right: all is forgotten.
+    /// Records a correct guess, which resets the count.
     pub fn was_right(&mut self) {
         *self = Self::default();
     }

@@ -1,34 +1,35 @@
-//! What an agent may leave in a worktree, and how much of it a commit takes.
+//! Limits on what an agent may leave in a worktree, and on the size of a commit.
 //!
-//! The host and the script that runs in a container follow the same rules; a test keeps the script's defaults equal to these.
+//! The host and the script in the container apply the same rules. A test checks that the script's defaults are equal to these.
 
-/// Files that git and git-lfs open by their names, in any folder of a worktree. Git waits for ever on a FIFO of such a name, and reads
-/// a large file into memory whole.
+/// Files that git and git-lfs open by name, in any folder of a worktree. A FIFO with such a name would block git forever, and
+/// git reads a large file into memory as a whole.
 pub const OPENED_BY_NAME: [&str; 5] = [".gitignore", ".gitattributes", ".gitmodules", ".lfsconfig", ".mailmap"];
 
-/// Files that git opens in a folder that looks like a repository, wherever a `.git` leads to.
+/// Files that git opens in a folder that looks like a repository, wherever a `.git` file points to.
 pub const OPENED_IN_REPOSITORIES: [&str; 4] = ["HEAD", "commondir", "config", "packed-refs"];
 
-/// The largest file with one of the first names that stays in its place.
+/// The maximum size of a file with one of the names in [`OPENED_BY_NAME`]. Larger ones are moved aside.
 pub const OPENED_LIMIT_BYTES: u64 = 4 << 20;
 
-/// The largest new or changed file that is committed.
+/// The maximum size of a new or changed file in a commit.
 pub const FILE_LIMIT_BYTES: u64 = 512 << 20;
 
-/// The most bytes of new and changed files that one commit takes. Less than the largest bundle that is accepted from a container.
+/// The maximum total size of new and changed files in a commit. It is smaller than the largest bundle that is accepted from a
+/// container.
 pub const COMMIT_LIMIT_BYTES: u64 = 960 << 20;
 
-/// The largest file that git-lfs stores. Its content is not part of the commit.
+/// The maximum size of a file that git-lfs stores. Its content is not part of the commit.
 pub const LFS_FILE_LIMIT_BYTES: u64 = 4 << 30;
 
-/// The most bytes of files that git-lfs reads for one commit.
+/// The maximum total size of files that git-lfs reads for a commit.
 pub const LFS_LIMIT_BYTES: u64 = 16 << 30;
 
-/// The most new files that one commit takes.
+/// The maximum number of new files in a commit.
 pub const NEW_FILES_LIMIT: u64 = 500_000;
 
-/// The most files that are left out of one commit. Git compares every file with each of them.
+/// The maximum number of files that are omitted from a commit. Git compares every file with each of them.
 pub const LEFT_OUT_LIMIT: usize = 1000;
 
-/// The largest index of an agent that is read, for its submodules and conflicts.
+/// The maximum size of an agent's index that is read to find submodules and conflicts.
 pub const INDEX_LIMIT_BYTES: u64 = 256 << 20;

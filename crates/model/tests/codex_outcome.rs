@@ -1,5 +1,4 @@
-//! The rules of the verdict, one story each. The numbers are those of the table in `outcome.rs`.
-//! No files but the fixtures beside it, and no clock.
+//! The rules that determine the outcome of a run, one test each. The numbers refer to the table in `outcome.rs`.
 
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify};
 
@@ -38,14 +37,14 @@ impl Run {
         classify(&JournalSummary::of(self.journal.as_bytes()), &end, self.stderr)
     }
 
-    /// The run failed with this code, and its message has these words.
+    /// Asserts that the run failed with this code and that the message contains `words`.
     #[track_caller]
     fn fails(self, code: &str, words: &str) -> Vec<String> {
         let verdict = self.verdict();
         let Verdict::Failed { code: got, message, hints } = verdict else { panic!("expected {code}, got {verdict:?}") };
         assert_eq!(got, code, "{message}");
         assert!(message.contains(words) && !message.contains('\n'), "{message:?} has not {words:?}");
-        assert!(!hints.is_empty(), "{code} says nothing about what to do next");
+        assert!(!hints.is_empty(), "{code} has no hint");
         hints
     }
 }
@@ -215,7 +214,7 @@ fn a_run_that_ended_in_mid_turn_says_why_when_it_can() {
         .saying("thread 'main' panicked")
         .fails("ended_without_result", "exit code 1 in the middle");
     run(&[THREAD, TURN], Exit::Grace).fails("ended_without_result", "had to be ended");
-    // Not "worker missing": Codex had begun to work.
+    // Not `worker_missing`: Codex had already started to work.
     run(&[THREAD, TURN], Exit::Code(127)).fails("ended_without_result", "exit code 127");
 }
 

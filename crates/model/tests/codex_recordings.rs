@@ -1,6 +1,6 @@
-//! Real output of the Codex CLI, versions 0.169.0 and 0.75.0, through everything that reads it.
+//! Parses real output of the Codex CLI, versions 0.169.0 and 0.75.0.
 //!
-//! Every recording is listed here with the verdict on it, and a test holds the list to the folder.
+//! Every recording is listed here with its outcome, and a test checks that the list matches the folder.
 
 #![expect(clippy::disallowed_methods, reason = "the fixtures are files")]
 
@@ -11,7 +11,7 @@ use model::codex::{
     classify, transcribe,
 };
 
-/// Name, and the verdict: `completed`, `interrupted`, or the code of a failure and the beginning of its message.
+/// Name and outcome: `completed`, `interrupted`, or the code of a failure and the start of its message.
 const VERDICTS: &[(&str, &str)] = &[
     ("bad_config", "config: Model provider `nosuch` not found"),
     ("barebin_codemode", "completed"),
@@ -83,7 +83,7 @@ fn events(name: &str) -> Vec<CodexEvent> {
     events
 }
 
-/// The exit code as recorded; where none was, nobody saw the exit.
+/// Returns the recorded exit code. Without one, nobody observed the exit.
 fn recorded_exit(name: &str) -> Exit {
     match text_beside(name, "exit").trim().parse::<i32>() {
         Ok(signal @ ..0) => Exit::Signal(-signal),
@@ -101,7 +101,7 @@ fn in_words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Completed => "completed".to_owned(),
         Verdict::Failed { code, message, hints } => {
-            assert!(!hints.is_empty(), "{code} says nothing about what to do next");
+            assert!(!hints.is_empty(), "{code} has no hint");
             format!("{code}: {message}")
         }
         Verdict::Stopped => "stopped".to_owned(),

@@ -1,5 +1,4 @@
-//! Whatever bytes a worker prints: nothing panics, nothing is lost, and the chunks they come in do not matter.
-//! No files but the fixtures beside it, and no clock.
+//! Any bytes from a worker: nothing panics, nothing is lost, and the size of the chunks does not matter.
 
 use model::codex::{
     CodexEvent, Exit, ItemKind, JournalSummary, LINE_CAP_BYTES, Line, LineContent, LineSplitter, ProcessEnd, classify, printable,
@@ -8,7 +7,7 @@ use model::codex::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Lines the way they could come: real events, broken ones, values of wrong types, noise.
+/// Generates realistic lines: valid events, broken ones, values of wrong types, noise.
 fn lines() -> impl Strategy<Value = Vec<u8>> {
     let keys = "type|id|item|text|command|status|changes|path|items|usage|error|message|thread_id|server|tool|exit_code";
     let kinds = "\"(item.started|item.updated|item.completed|turn.completed|turn.failed|error|thread.started)\"";
@@ -27,10 +26,10 @@ fn journals() -> impl Strategy<Value = Vec<u8>> {
     vec(lines(), 0..20).prop_map(|lines| lines.concat())
 }
 
-/// A line's bytes when it was below the cap, its length, and its end.
+/// A line's bytes if it was below the cap, its length, and its end.
 type OwnedLine = (Option<Vec<u8>>, u64, u64);
 
-/// All that a splitter gives: the lines, and the length of the torn tail.
+/// Returns everything that a splitter emits: the lines, and the length of the torn tail.
 fn split(bytes: &[u8], cuts: &[usize], cap: usize) -> (Vec<OwnedLine>, u64) {
     let mut splitter = LineSplitter::new().with_cap(cap);
     let mut lines = Vec::new();

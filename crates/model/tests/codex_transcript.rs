@@ -1,5 +1,4 @@
-//! A run as a person reads it.
-//! No files but the fixtures beside it, and no clock.
+//! Transcripts of recorded runs.
 
 use std::fmt::Write as _;
 
@@ -15,9 +14,9 @@ fn entries(journal: &[u8]) -> Vec<TranscriptEntry> {
 fn page(entries: &[TranscriptEntry]) -> String {
     let mut page = String::new();
     for entry in entries {
-        writeln!(page, "{:?}: {}", entry.kind, entry.title).expect("a string takes text");
+        writeln!(page, "{:?}: {}", entry.kind, entry.title).expect("writing to a string cannot fail");
         for line in entry.body.lines() {
-            writeln!(page, "{}", format!("    {line}").trim_end()).expect("a string takes text");
+            writeln!(page, "{}", format!("    {line}").trim_end()).expect("writing to a string cannot fail");
         }
     }
     page
@@ -118,7 +117,7 @@ fn trouble_is_shown_with_its_words() {
     insta::assert_snapshot!(page(&entries(failed)), @r"
     Lifecycle: thread 01a201e7-bf8e-7783-99d6-ec5fc6324532
     Lifecycle: turn started
-    Warning: Codex reports a problem
+    Warning: Codex reported a problem
         You’ve hit your usage limit. Visit https://chatgpt.com/settings/usage to purchase more credits or try again at Mar 17th, 2030 5:46 PM.
     Error: turn failed
         You’ve hit your usage limit. Visit https://chatgpt.com/settings/usage to purchase more credits or try again at Mar 17th, 2030 5:46 PM.
@@ -143,7 +142,7 @@ fn of_a_long_output_the_end_is_shown() {
         "aggregated_output": output, "exit_code": 2, "status": "failed"}));
     assert_eq!((entry.kind, entry.title.as_str()), (EntryKind::Command { ok: Some(false) }, "make … (exit code 2)"));
     let lines: Vec<&str> = entry.body.lines().collect();
-    assert_eq!(lines[..3], ["> make test", "… earlier output is in the log", "line 81"]);
+    assert_eq!(lines[..3], ["> make test", "… see the log for earlier output", "line 81"]);
     assert_eq!((lines.len(), lines.last()), (22, Some(&"line 100")));
 }
 
@@ -174,7 +173,7 @@ fn nothing_an_agent_says_drives_the_terminal() {
         let shown = format!("{}\n{}", entry.title, entry.body);
         assert!(shown.contains("plain"), "{shown:?}");
         assert!(!shown.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{202e}'), "{shown:?}");
-        // The name of a file is shown in full, with marks.
+        // The name of a file is shown in full, with visible marks.
         let has_marks = item["type"] == "file_change" && shown.contains("␛]52");
         assert!(!shown.contains("ZXZpbA") || item["type"] == hostile || shown.contains("\\u001b") || has_marks, "{shown:?}");
     }

@@ -1,9 +1,8 @@
-//! Patches as git 2.47 printed them, taken apart.
-//! No files but the fixtures beside it, and no clock.
+//! Parses patches printed by git 2.47.
 
 use model::diff::{Diff, DiffLineKind, FileDiff, FileStatus, LineLimits, Omitted};
 
-/// A file in one line: status, paths, modes, counts.
+/// Formats a file as one line: status, paths, modes, counts.
 fn told(file: &FileDiff) -> String {
     let path = |path: &Option<String>| path.clone().unwrap_or_else(|| "-".to_owned());
     let status = serde_json::to_value(file.status).expect("a status is a word");
@@ -30,7 +29,7 @@ fn check(patch: &str, expect: &[&str]) -> Diff {
     diff
 }
 
-/// The lines of a file as they stood in the patch, hunk headers included.
+/// Returns the lines of a file as in the patch, with hunk headers.
 fn lines(file: &FileDiff) -> Vec<String> {
     let mut lines = Vec::new();
     for hunk in &file.hunks {
@@ -125,7 +124,7 @@ new mode 100755
 
 #[test]
 fn lines_at_the_edge_of_a_hunk_are_not_headers() {
-    // Removed lines `-- a/y` and `-- /dev/null` look like the header of another file.
+    // Removed lines `-- a/y` and `-- /dev/null` look like the header of a different file.
     let diff = check(
         "\
 diff --git a/q.sql b/q.sql
@@ -377,7 +376,7 @@ fn a_diff_survives_the_way_over_json() {
     assert_eq!(json["files"][0]["old_path"], serde_json::Value::Null);
     assert_eq!(json["files"][0]["hunks"][0]["lines"][0], serde_json::json!({"kind": "added", "text": "a", "no_newline": true}));
     assert_eq!(json["stats"], serde_json::json!({"files": 1, "additions": 1, "deletions": 0}));
-    assert_eq!(serde_json::from_value::<Diff>(json).expect("and back"), diff);
+    assert_eq!(serde_json::from_value::<Diff>(json).expect("the same after a round trip"), diff);
     assert_eq!(diff.files[0].status, FileStatus::Added);
 }
 

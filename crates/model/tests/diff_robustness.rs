@@ -1,5 +1,4 @@
-//! Whatever bytes come instead of a patch: nothing panics, and a patch that was made is read back line by line.
-//! No files but the fixtures beside it, and no clock.
+//! Any bytes instead of a patch: nothing panics, and a generated patch is parsed line by line.
 
 use std::fmt::Write as _;
 
@@ -7,7 +6,7 @@ use model::diff::{Diff, DiffLineKind};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Lines that look like parts of a patch, in any order.
+/// Generates lines that look like parts of a patch, in any order.
 fn fragments() -> impl Strategy<Value = Vec<u8>> {
     let text = prop_oneof![
         Just("diff --git a/x b/x"),
@@ -54,9 +53,9 @@ proptest! {
             let added = signs.iter().filter(|sign| **sign).count();
             let removed = signs.len() - added;
             let head = format!("diff --git a/{number} b/{number}\n--- a/{number}\n+++ b/{number}\n");
-            writeln!(patch, "{head}@@ -1,{removed} +1,{added} @@").expect("a string takes text");
+            writeln!(patch, "{head}@@ -1,{removed} +1,{added} @@").expect("writing to a string cannot fail");
             for sign in signs {
-                writeln!(patch, "{}{text}", if *sign { '+' } else { '-' }).expect("a string takes text");
+                writeln!(patch, "{}{text}", if *sign { '+' } else { '-' }).expect("writing to a string cannot fail");
             }
         }
         let diff = Diff::parse(patch.as_bytes());
@@ -71,7 +70,7 @@ proptest! {
 
 #[test]
 fn a_large_patch_takes_time_in_proportion() {
-    // A quadratic step would take minutes on these 40 MB, and this test with it.
+    // A quadratic algorithm would take minutes for these 40 MB, and so would this test.
     let line = format!("+{}\n", "diff --git a/x b/x ".repeat(100));
     let lines = 20_000;
     let patch = format!("diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -0,0 +1,{lines} @@\n{}", line.repeat(lines));

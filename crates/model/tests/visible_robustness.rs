@@ -1,11 +1,10 @@
-//! Whatever bytes a file has: nothing is lost, nothing acts on what displays it, and different bytes look different.
-//! No files, and no clock.
+//! Any bytes of a file: nothing is lost, nothing affects the terminal or page, and different bytes look different.
 
 use model::visible::{Of, Visible, has_hidden, is_invisible};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Bytes among which marks, their letters and halves of characters are frequent.
+/// Generates bytes in which marks, their letters and parts of characters are frequent.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let part = prop_oneof![
         Just("<U+".as_bytes()),
@@ -27,7 +26,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     vec(part, 0..6).prop_map(|parts| parts.concat())
 }
 
-/// A line, the last line of a file, or a name.
+/// Generates a line, the last line of a file, or a name.
 fn of() -> impl Strategy<Value = Of> {
     prop_oneof![Just(Of::Line), Just(Of::LastLine), Just(Of::Name)]
 }

@@ -1,14 +1,14 @@
-//! What is known of each language: how its comments and strings begin and end, and its words.
-//! Tables alone. A language that is missing is plain text.
+//! The languages for syntax highlighting: delimiters of comments and strings, and keywords. Only tables. Files in unlisted
+//! languages are shown as plain text.
 
-/// A string or a comment, by what it begins and ends with.
+/// The delimiters of a string or comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) open: &'static str,
     pub(super) close: &'static str,
-    /// Whether a backslash takes the next character out of the count.
+    /// Whether a backslash escapes the next character.
     pub(super) escapes: bool,
-    /// Whether it goes on in the next line.
+    /// Whether it may continue on the next line.
     pub(super) goes_on: bool,
 }
 
@@ -20,12 +20,12 @@ const fn long(open: &'static str, close: &'static str) -> Span {
     Span { open, close, escapes: false, goes_on: true }
 }
 
-/// How a text is read.
+/// How a language is tokenized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// Words, strings, comments.
     Code,
-    /// The same, where a capital letter begins a type.
+    /// Like `Code`, but a capital letter starts a type.
     Typed,
     /// Names before `:` or `=` are keys.
     Keys,
@@ -38,13 +38,13 @@ pub(super) enum Form {
 /// A language.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Language {
-    /// What it is called, what its files end with, and what they are called.
+    /// The names of the language, its file extensions and its file names, separated by spaces.
     pub(super) names: &'static str,
     pub(super) form: Form,
     pub(super) line_comments: &'static [&'static str],
     pub(super) comments: &'static [Span],
     pub(super) strings: &'static [Span],
-    /// What begins an attribute or an annotation: `@`, `#[`.
+    /// Prefixes of attributes or annotations: `@`, `#[`.
     pub(super) attributes: &'static [&'static str],
     pub(super) keywords: &'static str,
 }
@@ -60,7 +60,7 @@ const PLAIN: Language =
     Language { names: "", form: Form::Code, line_comments: &[], comments: &[], strings: QUOTES, attributes: &[], keywords: "" };
 const C_LIKE: Language = Language { form: Form::Typed, line_comments: SLASHES, comments: C_COMMENT, attributes: &["@"], ..PLAIN };
 
-/// All of them.
+/// All supported languages.
 pub(super) static LANGUAGES: &[Language] = &[
     Language {
         names: "rust rs",

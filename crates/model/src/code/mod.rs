@@ -1,26 +1,26 @@
-//! Code as pieces with a meaning: what is a comment, a string, a number, a word of the language. Enough to read by, and no more:
-//! nothing here knows a grammar.
+//! Splits source code into tokens for syntax highlighting: comments, strings, numbers, keywords. It has no grammar, only what
+//! is needed for colors.
 //!
-//! [`Reader::line`] takes a line at a time and looks at each byte a fixed number of times, whatever is in it: there is nothing to
-//! compile, nothing to keep, and nothing a hostile text could hold up. Invariant: the pieces of a line end where the line ends.
+//! [`Reader::line`] processes one line at a time and looks at each byte a fixed number of times, whatever it contains, so
+//! hostile text cannot slow it down. Invariant: the tokens of a line end where the line ends.
 
 mod languages;
 
 pub use languages::Language;
 use languages::{Form, LANGUAGES, Span};
 
-/// What a piece of code is.
+/// The kind of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Token {
-    /// For people.
+    /// A comment.
     Comment,
-    /// In quotes.
+    /// A string.
     Text,
     /// A number.
     Number,
-    /// A word of the language.
+    /// A keyword.
     Keyword,
-    /// What is called.
+    /// The name of a function in a call.
     Function,
     /// A type.
     Type,
@@ -28,18 +28,18 @@ pub enum Token {
     Attribute,
 }
 
-/// Where a piece ends, in bytes of its line, and what it is.
+/// The end of a token in bytes of its line, and its kind.
 pub type Piece = (usize, Option<Token>);
 
 impl Language {
-    /// The language of a file, by its name.
+    /// Returns the language of a file, by its name.
     pub fn of_file(path: &str) -> Option<&'static Self> {
         let name = path.rsplit('/').next().unwrap_or(path);
         let end = name.rsplit_once('.').map(|(_, end)| end);
         Self::called(name).or_else(|| Self::called(end?))
     }
 
-    /// A language by what somebody called it, as behind the fence of a block of code.
+    /// Returns a language by name, such as the info string of a code block.
     pub fn named(info: &str) -> Option<&'static Self> {
         Self::called(info.split([' ', ',', '{', '\t']).next()?)
     }
@@ -55,7 +55,7 @@ impl Language {
     }
 }
 
-/// What goes on from one line to the next.
+/// A construct that continues on the next line.
 #[derive(Debug, Clone, Copy)]
 enum Inside {
     Nothing,
@@ -63,7 +63,7 @@ enum Inside {
     Tag,
 }
 
-/// Reads code line by line.
+/// Tokenizes code line by line.
 #[derive(Debug)]
 pub struct Reader {
     language: &'static Language,
@@ -71,12 +71,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Begins anew.
+    /// Starts at the beginning of a file.
     pub fn new(language: &'static Language) -> Self {
         Self { language, inside: Inside::Nothing }
     }
 
-    /// The pieces of the next line.
+    /// Returns the tokens of the next line.
     pub fn line(&mut self, line: &str) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = vec![];
         let mut at = 0;
@@ -97,7 +97,7 @@ impl Reader {
         pieces
     }
 
-    /// How long the piece is that begins here, and what it is.
+    /// Returns the length and the kind of the token that starts here.
     fn next(&mut self, line: &str, at: usize) -> (usize, Option<Token>) {
         let rest = &line[at..];
         match self.inside {
@@ -108,7 +108,7 @@ impl Reader {
         }
     }
 
-    /// Up to the end of what we are in, which may be in another line.
+    /// Returns the length up to the end of the current string or comment, which may be on a later line.
     fn end_of(&mut self, span: Span, rest: &str) -> usize {
         let mut from = 0;
         while from < rest.len() {
@@ -141,7 +141,7 @@ impl Reader {
             return found;
         }
         let is_apart = before.is_none_or(char::is_whitespace);
-        // `$#` and `http://` are no comments.
+        // `$#` and `http://` do not start comments.
         if language.line_comments.iter().any(|open| rest.starts_with(open) && (is_apart || *open == "//" && before != Some(':')))
         {
             return (rest.len(), Some(Token::Comment));
@@ -150,7 +150,7 @@ impl Reader {
         if language.names.starts_with("rust") && rest.starts_with('\'') {
             return character(rest);
         }
-        // The end of a word is no prefix of a string.
+        // The end of a word is not the prefix of a string.
         if !(is_word_before && rest.starts_with('r'))
             && let Some((length, token)) = self.opened(language.strings, Token::Text, rest)
         {
@@ -222,7 +222,7 @@ fn is_word(letter: char) -> bool {
     letter.is_alphanumeric() || letter == '_'
 }
 
-/// How many bytes of a text are a word, in which some more letters may be.
+/// Returns the length of the word at the start of a text. Words may contain the characters in `extra`.
 fn word(text: &str, extra: &[char]) -> usize {
     text.find(|letter: char| !is_word(letter) && !extra.contains(&letter)).unwrap_or(text.len())
 }
@@ -232,7 +232,7 @@ fn is_key(behind: &str) -> bool {
     (behind.starts_with(':') && !behind.starts_with("::")) || (behind.starts_with('=') && !behind.starts_with("=="))
 }
 
-/// `'a'` is a character, `'a` a lifetime.
+/// Tells the character `'a'` from the lifetime `'a`.
 fn character(rest: &str) -> (usize, Option<Token>) {
     let mut letters = rest.char_indices().skip(1);
     let closing = match letters.next() {
@@ -252,7 +252,7 @@ mod tests {
 
     use super::*;
 
-    /// The pieces that are something, as `Token:text`.
+    /// Formats the tokens as `Token:text`.
     fn read(language: &str, text: &str) -> String {
         let mut reader = Reader::new(Language::named(language).expect("a known language"));
         let mut found = vec![];

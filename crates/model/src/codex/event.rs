@@ -1,60 +1,60 @@
-//! One line of the log, understood.
+//! Parses a line of the log.
 //!
-//! [`CodexEvent::parse`] is total: JSON that is not understood is kept as `Unknown`, a line that is not JSON as `Note`. It
-//! never fails and never panics, so a newer Codex or a chatty worker costs a reader nothing but the meaning of that line.
+//! [`CodexEvent::parse`] is total: unknown JSON becomes `Unknown`, and a line that is not JSON becomes `Note`. It never fails
+//! and never panics, so a newer Codex or a worker that prints other text only costs the meaning of those lines.
 
 use serde_json::{Map, Value};
 
 use super::item::Item;
 use super::usage::UsageReport;
 
-/// What one line of a run's stdout means.
+/// The meaning of a line of a run's stdout.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CodexEvent {
-    /// The thread has an id. On a resume it should be the id that was asked for; Codex may silently start another thread.
+    /// The thread has an ID. On a resume it should be the requested ID, but Codex may silently start a different thread.
     ThreadStarted {
         /// A UUID in practice, kept as Codex wrote it.
         thread_id: String,
     },
-    /// The agent begins to work. From here on the thread can be resumed.
+    /// The agent starts to work. The thread can be resumed from here on.
     TurnStarted,
-    /// The agent is done. Says nothing about whether its commands succeeded.
+    /// The agent is done. This does not tell whether its commands succeeded.
     TurnCompleted {
-        /// `None` when the line had no figures that could be read; the turn is complete all the same.
+        /// `None` if the line has no readable figures. The turn is still complete.
         usage: Option<UsageReport>,
     },
-    /// The turn ended without success.
+    /// The turn failed.
     TurnFailed {
-        /// Codex's own words; may be empty.
+        /// Codex's message; may be empty.
         message: String,
     },
-    /// Something went wrong that Codex may still recover from ("Reconnecting… 1/5"). Never terminal by itself.
+    /// A problem that Codex may still recover from ("Reconnecting… 1/5"). It does not end a turn.
     Error {
-        /// Codex's own words.
+        /// Codex's message.
         message: String,
     },
-    /// A piece of work began.
+    /// An item started.
     ItemStarted(Item),
-    /// A piece of work has a new state (only plans do this today).
+    /// An item changed its state. Today only plans do this.
     ItemUpdated(Item),
-    /// A piece of work is over, or a message is complete.
+    /// An item ended, or a message is complete.
     ItemCompleted(Item),
-    /// Valid JSON that this version does not understand.
+    /// Valid JSON that this version does not know.
     Unknown(Value),
-    /// A line that is not JSON, such as a worker's banner; invalid UTF-8 is replaced. A blank line is an empty note.
+    /// A line that is not JSON, such as a banner of the worker. Invalid UTF-8 is replaced. A blank line is an empty note.
     Note(String),
 }
 
 impl CodexEvent {
-    /// Understands one line, with or without its line ending.
+    /// Parses a line, with or without its line ending.
     ///
-    /// JSON nested deeper than 128 levels or with numbers beyond `f64` counts as "not JSON" and becomes a `Note`.
+    /// JSON nested deeper than 128 levels or with numbers beyond `f64` does not count as JSON and becomes a `Note`.
     pub fn parse(line: &[u8]) -> Self {
         let line = line.trim_ascii_end();
         if !matches!(line.trim_ascii_start().first(), Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')) {
             return Self::note(line);
         }
-        // Through `Value` first: `web_search` items carry the key `id` twice, which a derived parser refuses.
+        // Parse to `Value` first: `web_search` items contain the key `id` twice, which a derived parser rejects.
         match serde_json::from_slice(line) {
             Ok(Value::Object(object)) => Self::understand(object),
             Ok(value) => Self::Unknown(value),
@@ -94,7 +94,7 @@ impl CodexEvent {
     }
 }
 
-/// The reason of a `turn.failed`: `error.message`, or an `error` or `message` that is plain text.
+/// Returns the reason of a `turn.failed`: `error.message`, or an `error` or `message` that is plain text.
 fn failure_message(object: &Map<String, Value>) -> String {
     let error = object.get("error");
     let reasons = [error.and_then(|error| error.get("message")), error, object.get("message")];

@@ -1,91 +1,91 @@
-//! The pieces of work inside a turn: messages, commands, file changes, tool calls, plans.
+//! The items of a turn: messages, commands, file changes, tool calls, plans.
 //!
-//! A field that an item cannot do without (a command's `command`) and that is missing or of another type makes the whole item
-//! `Unknown`; an optional field of another type counts as missing. Texts are moved out of the JSON, never copied.
+//! If a required field (such as a command's `command`) is missing or has the wrong type, the whole item becomes `Unknown`. An
+//! optional field of the wrong type counts as missing. Texts are moved out of the JSON, never copied.
 
 use serde_json::{Map, Value};
 
-/// A piece of work of the agent.
+/// An item of a turn.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Item {
-    /// `item_0`, `item_1`, … within one process; of the two ids of a `web_search` the last. Empty when there was none.
+    /// `item_0`, `item_1`, … within one process. A `web_search` has two IDs, of which this is the last. Empty if there is none.
     pub id: String,
-    /// What it is.
+    /// The kind of item, with its data.
     pub kind: ItemKind,
 }
 
-/// What a piece of work is.
+/// The kind of an item.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ItemKind {
-    /// The agent speaks. The last one of a turn is its answer.
+    /// A message of the agent. The last one of a turn is its answer.
     AgentMessage {
         /// Markdown in practice.
         text: String,
     },
-    /// A summary of what the agent thought.
+    /// A summary of the agent's reasoning.
     Reasoning {
         /// Markdown in practice.
         text: String,
     },
-    /// A command in a shell.
+    /// A shell command.
     CommandExecution(CommandExecution),
-    /// Files were written, made or deleted.
+    /// Files that were created, changed or deleted.
     FileChange(FileChange),
-    /// A call of a tool of an MCP server.
+    /// A call of an MCP tool.
     McpToolCall(McpToolCall),
     /// Work with sub-agents.
     CollabToolCall(CollabToolCall),
-    /// A search on the web.
+    /// A web search.
     WebSearch {
-        /// What was searched for; may be empty while the search runs.
+        /// The query; may be empty while the search runs.
         query: String,
-        /// The action as the model asked for it.
+        /// The action as the model requested it.
         action: Option<Value>,
     },
     /// The agent's plan.
     TodoList {
-        /// In the order of the plan.
+        /// The steps, in order.
         items: Vec<TodoItem>,
     },
-    /// A warning of Codex itself. Not fatal.
+    /// A non-fatal warning of Codex itself.
     Error {
-        /// Codex's own words.
+        /// Codex's message.
         message: String,
     },
-    /// An item that this version does not understand, whole.
+    /// An unknown item, complete.
     Unknown(Value),
 }
 
-/// How far a piece of work is.
+/// The status of an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ItemStatus {
-    /// It runs.
+    /// Running.
     InProgress,
-    /// It succeeded.
+    /// Succeeded.
     Completed,
-    /// It failed.
+    /// Failed.
     Failed,
-    /// It was not allowed to run.
+    /// Not allowed to run.
     Declined,
-    /// Another word, or none (then empty).
+    /// Any other status, or empty if there is none.
     Other(String),
 }
 
-/// A command in a shell, and what came of it.
+/// A shell command and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandExecution {
-    /// As Codex started it, usually wrapped as `/bin/bash -lc '…'`; see [`unwrap_shell`](super::unwrap_shell).
+    /// The command as Codex started it, usually wrapped as `/bin/bash -lc '…'`; see [`unwrap_shell`](super::unwrap_shell).
     pub command: String,
-    /// stdout and stderr as they came, up to 1 MiB; Codex cuts the middle out of more. Empty while it runs.
+    /// stdout and stderr, interleaved, up to 1 MiB. Codex cuts the middle out of longer output. Empty while the command runs.
     pub aggregated_output: String,
-    /// `None` while it runs, and when it never ran.
+    /// `None` while the command runs, and if it never ran.
     pub exit_code: Option<i64>,
-    /// How far it is.
+    /// The status.
     pub status: ItemStatus,
 }
 
 impl CommandExecution {
-    /// Whether it succeeded; `None` while that is not known.
+    /// Whether the command succeeded, or `None` if that is not known yet.
     pub fn ok(&self) -> Option<bool> {
         match (&self.status, self.exit_code) {
             (ItemStatus::Failed | ItemStatus::Declined, Some(_) | None) => Some(false),
@@ -99,90 +99,90 @@ impl CommandExecution {
 /// Files that the agent changed with its patch tool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileChange {
-    /// In the order of the patch.
+    /// The changed files, in the order of the patch.
     pub changes: Vec<PathChange>,
-    /// Whether the patch could be applied.
+    /// Whether the patch was applied.
     pub status: ItemStatus,
 }
 
-/// One changed file.
+/// A changed file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PathChange {
-    /// Absolute, as the agent sees it.
+    /// The absolute path, as seen by the agent.
     pub path: String,
-    /// What happened to it.
+    /// The kind of change.
     pub kind: ChangeKind,
 }
 
-/// What happened to a file.
+/// The kind of change to a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// It is new.
+    /// Added.
     Add,
-    /// It is gone.
+    /// Deleted.
     Delete,
-    /// It has other content.
+    /// Changed.
     Update,
-    /// Another word, or none (then empty).
+    /// Any other kind, or empty if there is none.
     Other(String),
 }
 
-/// A call of a tool of an MCP server.
+/// A call of an MCP tool.
 #[derive(Debug, Clone, PartialEq)]
 pub struct McpToolCall {
     /// The name of the server in Codex's configuration.
     pub server: String,
     /// The name of the tool.
     pub tool: String,
-    /// What the model passed; `Null` when nothing.
+    /// The arguments from the model; `Null` if there are none.
     pub arguments: Value,
     /// `{content[], structured_content}`.
     pub result: Option<Value>,
-    /// Why it failed, when the call itself did.
+    /// The error message, if the call itself failed.
     pub error: Option<String>,
-    /// How far it is.
+    /// The status.
     pub status: ItemStatus,
 }
 
 /// Work with sub-agents: `spawn_agent`, `wait`, …
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollabToolCall {
-    /// What is done.
+    /// The action.
     pub tool: String,
-    /// The thread that does it.
+    /// The thread that performs the action.
     pub sender_thread_id: String,
-    /// The threads it is done to.
+    /// The threads that the action is performed on.
     pub receiver_thread_ids: Vec<String>,
-    /// What the sub-agent is asked to do.
+    /// The prompt for the sub-agent.
     pub prompt: Option<String>,
-    /// What is known of the sub-agents.
+    /// The known states of the sub-agents.
     pub agents: Vec<AgentState>,
-    /// How far it is.
+    /// The status.
     pub status: ItemStatus,
 }
 
-/// What is known of a sub-agent.
+/// The state of a sub-agent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AgentState {
-    /// Its thread.
+    /// The ID of its thread.
     pub thread_id: String,
-    /// Codex's word: `pending_init`, `completed`, …
+    /// Codex's status: `pending_init`, `completed`, …
     pub status: String,
     /// Its last message.
     pub message: Option<String>,
 }
 
-/// One step of a plan.
+/// A step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TodoItem {
-    /// What is to be done.
+    /// The description of the step.
     pub text: String,
-    /// Whether it is done. "In progress" is not told.
+    /// Whether the step is done. Codex does not report which step is in progress.
     pub completed: bool,
 }
 
 impl Item {
-    /// Understands the object under `item`.
+    /// Parses the object under `item`.
     pub(super) fn understand(mut object: Map<String, Value>) -> Self {
         let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         let kind = ItemKind::understand(&mut object).unwrap_or(ItemKind::Unknown(Value::Object(object)));
@@ -191,7 +191,7 @@ impl Item {
 }
 
 impl ItemKind {
-    /// `None`, with the object untouched, when it is not understood.
+    /// Parses the object. If it is not known, returns `None` and leaves the object unchanged.
     fn understand(object: &mut Map<String, Value>) -> Option<Self> {
         let kind = object.get("type")?.as_str()?;
         Some(match kind {
@@ -217,7 +217,7 @@ impl ItemKind {
     }
 }
 
-/// Moves a text out; `None`, with the object untouched, when there is none.
+/// Moves a text out of the object. If there is none, returns `None` and leaves the object unchanged.
 fn take_text(object: &mut Map<String, Value>, key: &str) -> Option<String> {
     match object.get_mut(key) {
         Some(Value::String(text)) => Some(std::mem::take(text)),

@@ -1,7 +1,7 @@
-//! What a run's log adds up to: a fold over its events.
+//! Folds the events of a run into a summary.
 //!
-//! The summary is the same whether the events came live or from the file after a restart. It holds what a verdict and a
-//! record need, never the whole log. A torn last line is not part of it.
+//! The summary is the same whether the events came live or from the file after a restart. It contains what the outcome and the
+//! record need, never the whole log. A torn last line is ignored.
 
 use std::collections::BTreeSet;
 
@@ -13,48 +13,48 @@ use super::usage::UsageReport;
 /// How a turn ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TurnEnd {
-    /// `turn.completed`, with its figures when they could be read.
+    /// `turn.completed`, with its token usage if it was readable.
     Completed(Option<UsageReport>),
-    /// `turn.failed`, with Codex's own words.
+    /// `turn.failed`, with Codex's message.
     Failed(String),
 }
 
-/// What has happened in a run so far.
+/// The summary of a run so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct JournalSummary {
     /// The last `thread.started`.
     pub thread_id: Option<String>,
-    /// Whether any turn began. From then on the thread can be resumed.
+    /// Whether any turn started. The thread can be resumed from then on.
     pub turn_started: bool,
-    /// How the last turn ended; `None` while it runs.
+    /// How the last turn ended, or `None` while it runs.
     pub turn_end: Option<TurnEnd>,
-    /// The last thing the agent said: its answer, once the turn has ended.
+    /// The last message of the agent. After the end of the turn, this is its answer.
     pub last_message: Option<String>,
-    /// The last `error` event, unless an item began or ended after it: then Codex had recovered.
+    /// The last `error` event, unless an item started or ended after it, because then Codex had recovered.
     pub last_error: Option<String>,
-    /// Lines that were read.
+    /// Number of lines read.
     pub lines: u64,
-    /// Lines of JSON that were not understood, and lines with an item that was not.
+    /// Number of lines with unknown JSON or an unknown item.
     pub unknown: u64,
-    /// Lines that were not JSON, blank ones included.
+    /// Number of lines that were not JSON, including blank ones.
     pub notes: u64,
-    /// Commands that ended.
+    /// Number of commands that ended.
     pub commands_run: u64,
-    /// Those of them that did not succeed.
+    /// Number of commands that did not succeed.
     pub commands_failed: u64,
-    /// Ids of items that were started and are not completed.
+    /// IDs of items that have started and not ended.
     pub open_items: BTreeSet<String>,
 }
 
 impl JournalSummary {
-    /// The summary of a log that is at hand. A torn last line is not observed.
+    /// Returns the summary of a complete log. Ignores a torn last line.
     pub fn of(journal: &[u8]) -> Self {
         let mut summary = Self::default();
         LineSplitter::new().feed(journal, |line| summary.observe(&line.event()));
         summary
     }
 
-    /// Takes the next event.
+    /// Adds the next event.
     pub fn observe(&mut self, event: &CodexEvent) {
         self.lines += 1;
         match event {
@@ -81,7 +81,7 @@ impl JournalSummary {
         }
     }
 
-    /// The figures of the last turn, when it completed and told them.
+    /// Returns the token usage of the last turn, if it completed and reported it.
     pub fn usage(&self) -> Option<&UsageReport> {
         match &self.turn_end {
             Some(TurnEnd::Completed(usage)) => usage.as_ref(),
@@ -89,10 +89,10 @@ impl JournalSummary {
         }
     }
 
-    /// What any item tells, however far it is.
+    /// Updates the summary with any item, whatever its status.
     fn take_progress(&mut self, item: &Item) {
         match &item.kind {
-            // A warning of Codex itself is no sign that it goes on.
+            // A warning of Codex does not show that it has recovered.
             ItemKind::Error { .. } => {}
             ItemKind::Unknown(_) => self.unknown += 1,
             ItemKind::AgentMessage { .. }

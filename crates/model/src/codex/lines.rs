@@ -1,81 +1,81 @@
-//! From chunks of bytes to lines, with the offset after each.
+//! Splits chunks of bytes into lines, with the offset after each line.
 //!
-//! The splitter never holds more than the cap: a longer line is counted, reported as `Oversized` and left to the raw log.
-//! A line is given out exactly once, when its newline has been seen; a torn tail stays inside until the rest comes.
+//! The splitter never holds more than the cap: a longer line is counted and reported as `Oversized`, and only the raw log
+//! contains it. Each line is emitted exactly once, when its newline has been read. A torn tail is kept until the rest arrives.
 
 use super::event::CodexEvent;
 use crate::size::bytes as shown;
 
-/// The longest line that is understood: Codex writes up to 1 MiB of output in one line, 7 MiB when all of it is escaped.
+/// The maximum length of a parsed line. Codex writes up to 1 MiB of output in one line, which is 7 MiB if all of it is escaped.
 pub const LINE_CAP_BYTES: usize = 8 * 1024 * 1024;
 
-/// A tail buffer above this size is given back to the allocator once its line is out.
+/// A tail buffer above this size is freed after its line was emitted.
 const KEPT_BUFFER_BYTES: usize = 256 * 1024;
 
 /// A complete line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// What it says.
+    /// The content.
     pub content: LineContent<'a>,
-    /// The offset in the log right after its newline: where a reader that has seen this line goes on.
+    /// The offset in the log after the newline. A reader that has seen this line continues here.
     pub end: u64,
 }
 
-/// What a line says.
+/// The content of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineContent<'a> {
-    /// All its bytes, without the newline.
+    /// The complete line, without the newline.
     Whole(&'a [u8]),
-    /// It was longer than the cap.
+    /// A line longer than the cap.
     Oversized {
-        /// Its bytes, without the newline.
+        /// Its length without the newline.
         len: u64,
     },
 }
 
 impl Line<'_> {
-    /// What the line means; one that was too long is a note that says so.
+    /// Parses the line. A line that was too long becomes a note.
     pub fn event(&self) -> CodexEvent {
         match self.content {
             LineContent::Whole(bytes) => CodexEvent::parse(bytes),
             LineContent::Oversized { len } => {
-                CodexEvent::Note(format!("a line of {} is not shown; the raw log has it", shown(len)))
+                CodexEvent::Note(format!("a line of {} is not shown here; see the raw log", shown(len)))
             }
         }
     }
 }
 
-/// Cuts a stream into lines, whatever the chunks it comes in.
+/// Splits a stream into lines, whatever the size of its chunks.
 #[derive(Debug)]
 pub struct LineSplitter {
     cap: usize,
-    /// The beginning of a line whose newline has not come yet, at most `cap` bytes.
+    /// The start of a line whose newline has not arrived yet, at most `cap` bytes.
     tail: Vec<u8>,
-    /// The length of that line so far when it has outgrown the cap and its bytes were let go.
+    /// The length of that line so far, if it is longer than the cap and its bytes were dropped.
     oversized: Option<u64>,
     /// The offset right after the last newline.
     complete: u64,
 }
 
 impl LineSplitter {
-    /// A splitter for a stream read from its beginning.
+    /// Creates a splitter for a stream that is read from its start.
     pub fn new() -> Self {
         Self::resuming_at(0)
     }
 
-    /// A splitter for a stream read from `offset`, which must be right after a newline (or zero).
+    /// Creates a splitter for a stream that is read from `offset`, which must be zero or right after a newline.
     pub fn resuming_at(offset: u64) -> Self {
         Self { cap: LINE_CAP_BYTES, tail: Vec::new(), oversized: None, complete: offset }
     }
 
-    /// Another cap than [`LINE_CAP_BYTES`].
+    /// Replaces [`LINE_CAP_BYTES`] with a different cap.
     #[must_use]
     pub fn with_cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;
         self
     }
 
-    /// Takes the next bytes and gives every line they complete to `sink`, in order. Lines within one chunk are not copied.
+    /// Adds bytes, and passes every completed line to `sink`, in order. Lines within one chunk are not copied.
     pub fn feed(&mut self, chunk: &[u8], mut sink: impl FnMut(Line<'_>)) {
         let mut rest = chunk;
         while let Some(newline) = rest.iter().position(|byte| *byte == b'\n') {
@@ -86,22 +86,22 @@ impl LineSplitter {
         self.keep(rest);
     }
 
-    /// The offset right after the last complete line.
+    /// Returns the offset after the last complete line.
     pub fn complete(&self) -> u64 {
         self.complete
     }
 
-    /// How many bytes came after the last newline.
+    /// Returns the number of bytes after the last newline.
     pub fn torn(&self) -> u64 {
         self.oversized.unwrap_or(self.tail.len() as u64)
     }
 
-    /// The bytes after the last newline; empty when they outgrew the cap. For a stream that has ended.
+    /// Returns the bytes after the last newline, or nothing if they are longer than the cap. For a stream that has ended.
     pub fn tail(&self) -> &[u8] {
         &self.tail
     }
 
-    /// What the bytes after the last newline say. For a stream that has ended.
+    /// Returns the content after the last newline. For a stream that has ended.
     pub fn tail_content(&self) -> LineContent<'_> {
         match self.oversized {
             Some(len) => LineContent::Oversized { len },

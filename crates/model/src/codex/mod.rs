@@ -1,8 +1,8 @@
-//! What the Codex CLI says on its stdout, and what follows from it.
+//! Parses the output of the Codex CLI and determines the outcome of a run.
 //!
-//! The way of a byte: [`LineSplitter`] cuts the log into lines, [`CodexEvent::parse`] understands a line, [`JournalSummary`]
-//! folds the events of a run, [`classify`] gives the verdict on it, and [`transcribe`] shows an event to people.
-//! Every step is a total function: whatever a worker prints, nothing here fails, panics or forgets a line.
+//! [`LineSplitter`] splits the log into lines, [`CodexEvent::parse`] parses a line, [`JournalSummary`] summarizes the events of a
+//! run, [`classify`] determines its outcome, and [`transcribe`] formats an event for people. Every step is a total function:
+//! whatever a worker prints, nothing fails or panics, and no line is lost.
 
 mod event;
 mod item;

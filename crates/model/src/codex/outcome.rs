@@ -1,27 +1,28 @@
-//! The verdict on a run: from what its log says and how its process ended.
+//! Determines the outcome of a run from its log and the end of its process.
 //!
-//! Success is `turn.completed` *and* exit code 0. Nothing is a success by default, and nothing that was asked to stop is a
-//! failure for having stopped. The rules, the first that fits decides:
+//! A run succeeds only with `turn.completed` *and* exit code 0. Nothing succeeds by default, and a run that was asked to stop
+//! does not fail because it stopped. The first matching rule decides:
 //!
-//! | # | what is known | verdict |
+//! | # | known facts | outcome |
 //! |---|---|---|
 //! | 1 | the worker never started | `Stopped` after a stop, else `worker_missing` (not found) or `worker_failed` |
-//! | 2 | a stop, and the turn neither completed in order nor failed by itself | `Stopped` |
-//! | 3 | a resume, and the thread that started is another one | `thread_changed`, however the turn ended: the answer came from an agent that did not know the conversation |
+//! | 2 | a stop was requested, and the turn neither completed normally nor failed on its own | `Stopped` |
+//! | 3 | a resumed run started a different thread | `thread_changed`, even if the turn completed: that agent did not know the conversation |
 //! | 4 | `turn.completed`, exit code 0 | `Completed` |
-//! | 5 | `turn.completed`; then the keeper ended a worker that lingered, nobody saw the exit, or it was cut off | `Completed` |
+//! | 5 | `turn.completed`, then the keeper ended a lingering worker, the exit was not observed, or the worker was interrupted | `Completed` |
 //! | 6 | `turn.completed`, another exit code or a signal | `worker_failed`, `worker_killed` |
 //! | 7 | `turn.failed` | by its message: `unauthorized`, `usage_limit`, `rate_limited`, `context_window`, `model_not_found`, `overloaded`, `network`, …, else `turn_failed` |
-//! | 8 | no end of the turn: time limit | `time_limit` |
-//! | 9 | … nobody saw the exit, or the worker says it was cut off ([`WORKER_CUT_OFF`]) | `Interrupted` |
-//! | 10 | … a signal, or an exit code of 128 and a signal | `worker_killed` |
-//! | 11 | … exit code 0, no turn began | `nothing_ran` |
-//! | 12 | … exit code 127, 126, no turn began | `worker_missing`, `worker_failed` |
-//! | 13 | … another exit code, no turn began | by the reason in stderr: `unknown_thread`, `not_trusted_directory`, `config`, …, else `worker_failed`; without a reason `ended_without_result` |
-//! | 14 | … all else | by the last `error` event when its words are known, else `ended_without_result` |
+//! | 8 | the turn did not end before the time limit | `time_limit` |
+//! | 9 | the turn did not end, and the exit was not observed or the worker was interrupted ([`WORKER_CUT_OFF`]) | `Interrupted` |
+//! | 10 | the turn did not end; a signal, or an exit code of 128 plus a signal | `worker_killed` |
+//! | 11 | no turn started, exit code 0 | `nothing_ran` |
+//! | 12 | no turn started, exit code 127 or 126 | `worker_missing`, `worker_failed` |
+//! | 13 | no turn started, another exit code | by the reason on stderr: `unknown_thread`, `not_trusted_directory`, `config`, …, else `worker_failed`; without a reason `ended_without_result` |
+//! | 14 | everything else | by the last `error` event if its message is known, else `ended_without_result` |
 //!
-//! "In order" in rule 2 is rule 4 or 5. A `turn.failed` that says it was interrupted is the stop's doing, not a failure by
-//! itself. A turn that ended just before the time limit is judged by its end: a worker that lingers until then is rule 5.
+//! "Normally" in rule 2 means rule 4 or 5. A `turn.failed` that reports an interruption was caused by the stop, so it is not a
+//! failure on its own. A turn that ended just before the time limit is judged by its end; a worker that lingers until the limit is
+//! covered by rule 5.
 
 use super::journal::{JournalSummary, TurnEnd};
 use super::trouble::{code_of, hints_for, quoted, reason_in};
@@ -30,52 +31,52 @@ use crate::WORKER_CUT_OFF;
 /// How the worker's process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Exit {
-    /// By itself, with this code.
+    /// It exited with this code.
     Code(i32),
-    /// By this signal.
+    /// A signal ended it.
     Signal(i32),
     /// The keeper ended it at the run's time limit.
     TimeLimit,
-    /// Its turn had ended, it did not, and the keeper ended it.
+    /// The keeper ended it because it lingered after the end of its turn.
     Grace,
     /// It could not be started, for this reason.
     NeverStarted(String),
-    /// Nobody saw it: the keeper was killed, or the machine was rebooted.
+    /// Nobody observed the end: the keeper was killed, or the machine was rebooted.
     Lost,
 }
 
-/// The end of a run's process, and what had been asked of it.
+/// The end of a run's process, and its context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessEnd {
     /// How the process ended.
     pub exit: Exit,
-    /// Whether somebody had asked for a stop.
+    /// Whether somebody had requested a stop.
     pub stop_requested: bool,
-    /// On a resume, the thread that was to go on.
+    /// The thread to continue, for a resumed run.
     pub expected_thread: Option<String>,
 }
 
-/// What became of a run.
+/// The outcome of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The turn is complete and the worker ended in order.
+    /// The turn is complete and the worker exited normally.
     Completed,
-    /// It failed.
+    /// The run failed.
     Failed {
-        /// Stable, `snake_case`, for scripts.
+        /// A stable code for scripts.
         code: &'static str,
         /// What happened, in one printable line.
         message: String,
-        /// What to do next, most useful first.
+        /// Suggested fixes, most useful first.
         hints: Vec<String>,
     },
-    /// It was stopped on request.
+    /// The run was stopped on request.
     Stopped,
-    /// Its process is gone and left no end.
+    /// The process is gone and left no exit record.
     Interrupted {
-        /// What is known of it, in one printable line.
+        /// What is known about it, in one printable line.
         message: String,
-        /// What to do next.
+        /// Suggested fixes, most useful first.
         hints: Vec<String>,
     },
 }
@@ -93,7 +94,7 @@ impl Verdict {
     }
 }
 
-/// The verdict on a run that is over. `stderr_tail` is the end of the worker's stderr, for reasons that stdout does not give.
+/// Determines the outcome of a run. `stderr_tail` is the end of the worker's stderr, for reasons that stdout does not give.
 pub fn classify(journal: &JournalSummary, end: &ProcessEnd, stderr_tail: &str) -> Verdict {
     let asked_to_stop = end.stop_requested && !ended_by_itself(journal, &end.exit);
     if asked_to_stop {
@@ -112,7 +113,7 @@ pub fn classify(journal: &JournalSummary, end: &ProcessEnd, stderr_tail: &str) -
     }
 }
 
-/// Whether the run had come to its own end, so that a stop changed nothing.
+/// Whether the run had already ended on its own, so that the stop changed nothing.
 fn ended_by_itself(journal: &JournalSummary, exit: &Exit) -> bool {
     match &journal.turn_end {
         Some(TurnEnd::Completed(_)) => after_completed_turn(exit) == Verdict::Completed,
@@ -205,7 +206,7 @@ fn killed(signal: i32, circumstances: &str) -> Verdict {
     }
 }
 
-/// No turn began: the reason is on stderr, if anywhere.
+/// Determines the outcome if no turn started. The reason can only be on stderr.
 fn without_turn(journal: &JournalSummary, code: i32, stderr: &str) -> Verdict {
     let reason = reason_in(stderr).or_else(|| journal.last_error.as_deref().map(quoted));
     let because = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();

@@ -1,8 +1,8 @@
-//! Text from an agent, made harmless for a terminal.
+//! Makes text from an agent safe to print in a terminal.
 //!
-//! What an agent or its commands print may hold escape sequences that move the cursor, change the title or write to the
-//! clipboard. Nothing that leaves here contains a control character other than newline and tab, nor one that turns the
-//! direction of text around. Colours are lost on purpose.
+//! Output of an agent or its commands may contain escape sequences that move the cursor, change the title or write to the
+//! clipboard. The result contains no control characters except newline and tab, and no characters that change the direction of
+//! text. Colors are removed on purpose.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -10,12 +10,13 @@ use std::str::Chars;
 
 const ESCAPE: char = '\u{1b}';
 
-/// The text without escape sequences and control characters. Newlines and tabs stay; a lone carriage return is a newline.
+/// Removes escape sequences and control characters. Newlines and tabs stay; a lone carriage return becomes a newline.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.chars().all(is_harmless) { Cow::Borrowed(text) } else { Cow::Owned(strip(text)) }
 }
 
-/// The same in one line: whitespace of any kind becomes single spaces, and more than `limit` characters are cut with `…`.
+/// Returns the printable text in one line: any whitespace becomes a single space, and text beyond `limit` characters is
+/// replaced by `…`.
 pub fn printable_line(text: &str, limit: usize) -> String {
     let text = printable(text);
     let mut line = String::new();
@@ -37,7 +38,7 @@ pub fn printable_line(text: &str, limit: usize) -> String {
     line
 }
 
-/// Replaces what lies beyond the last place within the limit by `…`.
+/// Cuts the line to the limit and appends `…`.
 fn shorten(line: &mut String, limit: usize) {
     let keep = line.char_indices().nth(limit.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
     line.truncate(keep);
@@ -49,7 +50,7 @@ fn is_harmless(character: char) -> bool {
     !is_direction_control(character) && (!character.is_control() || matches!(character, '\n' | '\t'))
 }
 
-/// Embeddings, overrides and isolates, with which text can be shown in another order than it is in.
+/// Embeddings, overrides and isolates, which can show text in a different order than it is stored.
 fn is_direction_control(character: char) -> bool {
     matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -71,7 +72,7 @@ fn strip(text: &str) -> String {
     clean
 }
 
-/// What follows an escape character.
+/// Skips what follows an escape character.
 fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
     match rest.peek() {
         Some('[') => {
@@ -89,14 +90,14 @@ fn skip_escape(rest: &mut Peekable<Chars<'_>>) {
     }
 }
 
-/// Parameters and the final letter of a sequence such as `[1;31m`.
+/// Skips the parameters and the final letter of a sequence such as `[1;31m`.
 fn skip_control_sequence(rest: &mut Peekable<Chars<'_>>) {
     while rest.next_if(|character| matches!(character, ' '..='?')).is_some() {}
     rest.next_if(|character| matches!(character, '@'..='~'));
 }
 
-/// A title, a hyperlink, a clipboard write. It ends at its terminator, and at the latest with the line: one that never ends
-/// must not hide the rest of the text.
+/// Skips a title, a hyperlink or a clipboard write. It ends at its terminator, or at the end of the line at the latest, so that
+/// an unterminated one cannot hide the rest of the text.
 fn skip_string(rest: &mut Peekable<Chars<'_>>) {
     while let Some(character) = rest.next_if(|character| *character != '\n') {
         if matches!(character, '\u{7}' | '\u{9c}') {

@@ -1,12 +1,12 @@
-//! A command as the agent meant it, without the shell that Codex wraps around it.
+//! Shows a command as the agent wrote it, without the shell that Codex wraps around it.
 //!
-//! Only for display. What cannot be taken apart with certainty is shown as it is.
+//! Only for display. A command that cannot be unwrapped with certainty is shown unchanged.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// `/bin/bash -lc 'ls -a'` → `ls -a`. Any other command comes back unchanged.
+/// Unwraps `/bin/bash -lc 'ls -a'` to `ls -a`. Returns any other command unchanged.
 pub fn unwrap_shell(command: &str) -> Cow<'_, str> {
     let Some(words) = split_words(command) else { return Cow::Borrowed(command) };
     let Ok([shell, flag, script]) = <[String; 3]>::try_from(words) else { return Cow::Borrowed(command) };
@@ -18,7 +18,7 @@ pub fn unwrap_shell(command: &str) -> Cow<'_, str> {
     }
 }
 
-/// The first four words at most, quotes taken off; `None` when a quote is not closed. Nothing is expanded.
+/// Splits off up to four words and removes their quotes. Returns `None` if a quote is not closed. Expands nothing.
 fn split_words(command: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut rest = command.chars().peekable();

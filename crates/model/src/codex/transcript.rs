@@ -1,7 +1,7 @@
-//! Events as people read them: plain blocks of text for a terminal or a page.
+//! Turns events into a transcript: plain blocks of text for a terminal or a page.
 //!
-//! Structure only, no colours. Everything that comes from an agent passes [`printable`], so no entry can drive a terminal.
-//! Output of commands is shown by its end and bounded; the raw log has all of it.
+//! Structure only, no colors. All text from an agent passes through [`printable`], so it cannot control a terminal. Only the
+//! end of a command's output is shown; the raw log has all of it.
 
 use serde_json::Value;
 
@@ -12,39 +12,39 @@ use super::shell::unwrap_shell;
 use super::usage::{UsageReport, UsageScope};
 use crate::visible::Visible;
 
-/// The most lines of output that are shown, from the end.
+/// The maximum number of output lines, counted from the end.
 const OUTPUT_LINES: usize = 20;
 
-/// The most characters of one line of output, of a title, and of a raw value.
+/// The maximum length of a line of output, a title or a raw value, in characters.
 const LINE_LIMIT: usize = 400;
 
-/// The most characters of what an agent is said to be doing.
+/// The maximum length of the description of the current activity, in characters.
 const ACTIVITY_LIMIT: usize = 200;
 
-/// The most bytes of the end of an output that are looked at, so that a megabyte in one line costs nothing.
+/// The maximum number of bytes that are read from the end of an output, so that a megabyte in one line is cheap.
 const OUTPUT_TAIL_BYTES: usize = 32 * 1024;
 
 /// A block of a transcript.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TranscriptEntry {
-    /// What sort of block it is.
+    /// The kind of block.
     pub kind: EntryKind,
     /// One line.
     pub title: String,
-    /// Any number of lines, without a newline at the end; may be empty.
+    /// Any number of lines, without a newline at the end. May be empty.
     pub body: String,
 }
 
-/// What sort of block an entry is.
+/// The kind of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// The agent speaks.
+    /// A message of the agent.
     Agent,
-    /// A summary of its thoughts.
+    /// A summary of the agent's reasoning.
     Reasoning,
     /// A command.
     Command {
-        /// Whether it succeeded; `None` while it runs.
+        /// Whether the command succeeded, or `None` while it runs.
         ok: Option<bool>,
     },
     /// Changed files.
@@ -53,22 +53,22 @@ pub enum EntryKind {
     Tool,
     /// The plan.
     Plan,
-    /// A search on the web.
+    /// A web search.
     Search,
-    /// Something is wrong, and the run goes on.
+    /// A problem that does not end the run.
     Warning,
     /// The turn failed.
     Error,
-    /// What was not understood, or was not said by Codex.
+    /// Text that was not understood, or that is not from Codex.
     Note,
-    /// A thread or a turn begins or ends.
+    /// A thread or a turn started or ended.
     Lifecycle,
 }
 
-/// The block for an event; `None` for events that tell a reader nothing.
+/// Returns the block for an event, or `None` if the event has nothing to show.
 ///
-/// Commands and tools are shown when they begin (`ok: None`) and when they end; whoever shows only what is over drops the
-/// former. A plan is shown when it is made and each time it changes, not again at the end of the turn.
+/// Commands and tools are shown when they start (`ok: None`) and when they end; a caller that only wants finished ones drops
+/// the former. A plan is shown when it is created and when it changes, but not again at the end of the turn.
 pub fn transcribe(event: &CodexEvent) -> Option<TranscriptEntry> {
     match event {
         CodexEvent::ThreadStarted { thread_id } => Some(entry(EntryKind::Lifecycle, &format!("thread {thread_id}"), "")),
@@ -77,7 +77,7 @@ pub fn transcribe(event: &CodexEvent) -> Option<TranscriptEntry> {
             Some(entry(EntryKind::Lifecycle, "turn completed", &usage.as_ref().map(tokens).unwrap_or_default()))
         }
         CodexEvent::TurnFailed { message } => Some(entry(EntryKind::Error, "turn failed", message)),
-        CodexEvent::Error { message } => Some(entry(EntryKind::Warning, "Codex reports a problem", message)),
+        CodexEvent::Error { message } => Some(entry(EntryKind::Warning, "Codex reported a problem", message)),
         CodexEvent::ItemStarted(item) => begun(item),
         CodexEvent::ItemUpdated(item) => {
             let ItemKind::TodoList { items } = &item.kind else { return None };
@@ -90,7 +90,7 @@ pub fn transcribe(event: &CodexEvent) -> Option<TranscriptEntry> {
     }
 }
 
-/// What the agent is doing by this event, in a line; none for events that tell nothing of it.
+/// Describes in one line what the agent is doing, or returns `None` if the event does not tell.
 pub fn activity(event: &CodexEvent) -> Option<String> {
     let found = transcribe(event)?;
     let first = || found.body.lines().find(|line| !line.trim().is_empty()).map(|line| printable_line(line, ACTIVITY_LIMIT));
@@ -143,7 +143,7 @@ fn entry(kind: EntryKind, title: &str, body: &str) -> TranscriptEntry {
     TranscriptEntry { kind, title: printable_line(title, LINE_LIMIT), body: printable(body).trim_end().to_owned() }
 }
 
-/// The first line of a command, and the others as they are to stand in a body.
+/// Returns the first line of a command, and the others formatted for a body.
 fn command_lines(command: &str) -> (String, String) {
     let command = unwrap_shell(command);
     let (first, more) = command.trim().split_once('\n').unwrap_or((command.trim(), ""));
@@ -161,7 +161,7 @@ fn command_over(command: &CommandExecution) -> TranscriptEntry {
             command.exit_code.filter(|code| *code != 0).map(|code| format!(" (exit code {code})")).unwrap_or_default()
         }
     };
-    // The outcome stays visible behind a long command.
+    // Keep the outcome visible after a long command.
     let title = format!("{}{outcome}", printable_line(&first, LINE_LIMIT - 40));
     let output = last_lines(&command.aggregated_output);
     let body = if more.is_empty() { output } else { format!("{more}\n{output}") };
@@ -194,7 +194,7 @@ fn mcp_over(call: &McpToolCall) -> TranscriptEntry {
     entry(EntryKind::Tool, &title, &format!("{}\n{}", shortened(&call.arguments), last_lines(&result)))
 }
 
-/// The texts of a result's contents, or the result as it is when there are none.
+/// Returns the texts in a tool's result, or the raw result if it contains no text.
 fn mcp_text(result: &Value) -> String {
     let contents = result.get("content").and_then(Value::as_array);
     let texts: Vec<&str> = contents.into_iter().flatten().filter_map(|content| content.get("text")?.as_str()).collect();
@@ -236,14 +236,14 @@ fn shortened(value: &Value) -> String {
     if value.is_null() { String::new() } else { printable_line(&value.to_string(), LINE_LIMIT) }
 }
 
-/// The last lines of an output, each within the limit, with a word on what was left out.
+/// Returns the last lines of an output, each cut to the limit, with a note if lines were omitted.
 fn last_lines(output: &str) -> String {
     let tail = printable(tail_of(output));
     let lines: Vec<&str> = tail.trim_end().lines().collect();
     let shown = &lines[lines.len().saturating_sub(OUTPUT_LINES)..];
     let mut text = String::new();
     if shown.len() < lines.len() || tail_of(output).len() < output.len() {
-        text.push_str("… earlier output is in the log\n");
+        text.push_str("… see the log for earlier output\n");
     }
     for line in shown {
         let cut = line.char_indices().nth(LINE_LIMIT).map(|(at, _)| at);

@@ -1,48 +1,48 @@
-//! How many tokens a run took.
+//! Counts the tokens that a run used.
 //!
-//! At the end of each turn, current versions of Codex report the total of the whole thread, and 0.75.0 reports that of its process.
-//! A report knows which of the two it is; [`UsageReport::of_run`] is the only place where the difference matters.
+//! At the end of each turn, current versions of Codex report the total of the whole thread, and 0.75.0 reports the total of its
+//! process. A report knows which of the two it is; [`UsageReport::of_run`] is the only place where the difference matters.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Token counts, as Codex reports them. Sub-agents and reviews are not in them.
+/// Token counts as reported by Codex, without sub-agents and reviews.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Usage {
-    /// Tokens the model read, cached ones included.
+    /// Input tokens, including cached ones.
     pub input_tokens: u64,
-    /// Tokens of the input that came from the cache.
+    /// Input tokens that came from the cache.
     pub cached_input_tokens: u64,
-    /// Tokens written to the cache; not told by older versions of Codex.
+    /// Tokens written to the cache. Older versions of Codex do not report it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cache_write_input_tokens: Option<u64>,
-    /// Tokens the model wrote, reasoning included.
+    /// Output tokens, including reasoning.
     pub output_tokens: u64,
-    /// Tokens of the output that were reasoning.
+    /// Output tokens used for reasoning.
     pub reasoning_output_tokens: u64,
 }
 
-/// What a report counts.
+/// The scope of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsageScope {
-    /// Everything since the thread began.
+    /// Everything since the thread started.
     Thread,
-    /// What this process took.
+    /// Everything in this process.
     Process,
 }
 
-/// The figures of a `turn.completed`.
+/// The token usage of a `turn.completed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UsageReport {
-    /// As Codex wrote them.
+    /// The counts as Codex reported them.
     pub figures: Usage,
-    /// What they count.
+    /// The scope of the counts.
     pub scope: UsageScope,
 }
 
 impl Usage {
-    /// What was added since `baseline`; never below zero.
+    /// Returns the difference to `baseline`, never below zero.
     #[must_use]
     pub fn since(&self, baseline: &Self) -> Self {
         Self {
@@ -56,7 +56,7 @@ impl Usage {
         }
     }
 
-    /// The sum of both.
+    /// Returns the sum of both.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {
         let cache_writes = [self.cache_write_input_tokens, other.cache_write_input_tokens];
@@ -69,7 +69,7 @@ impl Usage {
         }
     }
 
-    /// Whether any figure is smaller than the same figure of `baseline`, which a running total never is.
+    /// Whether any count is smaller than in `baseline`. This never happens to a running total.
     fn falls_below(&self, baseline: &Self) -> bool {
         let cache_write_fell = match (self.cache_write_input_tokens, baseline.cache_write_input_tokens) {
             (Some(now), Some(before)) => now < before,
@@ -84,7 +84,7 @@ impl Usage {
 }
 
 impl UsageReport {
-    /// Reads the object under `usage`; `None` when its figures are not counts.
+    /// Parses the object under `usage`. Returns `None` if its values are not counts.
     pub(super) fn read(usage: &Value) -> Option<Self> {
         let object = usage.as_object()?;
         let newer = object.contains_key("reasoning_output_tokens") || object.contains_key("cache_write_input_tokens");
@@ -93,10 +93,10 @@ impl UsageReport {
         Some(Self { figures, scope })
     }
 
-    /// What this run took. `baseline` is what the thread had taken before it: the last run's [`total_after`](Self::total_after),
-    /// zero for the first.
+    /// Returns the usage of this run. `baseline` is the usage of the thread before the run: the previous run's
+    /// [`total_after`](Self::total_after), or zero for the first run.
     ///
-    /// A thread's total that is below the baseline is no such total (a review, a thread that was replaced) and counts as it is.
+    /// A thread's total below the baseline is not a total (it is from a review or a replaced thread) and counts as is.
     #[must_use]
     pub fn of_run(&self, baseline: &Usage) -> Usage {
         match self.scope {
@@ -106,9 +106,9 @@ impl UsageReport {
         }
     }
 
-    /// What the thread has taken after this run: the baseline of the next one.
+    /// Returns the usage of the thread after this run, which is the baseline of the next run.
     ///
-    /// A thread that was replaced begins a new total; a review, which reports nothing but zeros, leaves the total as it was.
+    /// A replaced thread starts a new total. A review reports only zeros and leaves the total unchanged.
     #[must_use]
     pub fn total_after(&self, baseline: &Usage) -> Usage {
         let reports_nothing = self.figures.input_tokens == 0 && self.figures.output_tokens == 0;
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn read(usage: &Value) -> UsageReport {
-        UsageReport::read(usage).expect("the figures are counts")
+        UsageReport::read(usage).expect("the usage is valid")
     }
 
     #[test]
@@ -197,6 +197,6 @@ mod tests {
             written,
             json!({"input_tokens": 1, "cached_input_tokens": 0, "output_tokens": 0, "reasoning_output_tokens": 0})
         );
-        assert_eq!(Usage::deserialize(&written).expect("and back"), usage);
+        assert_eq!(Usage::deserialize(&written).expect("the same after a round trip"), usage);
     }
 }

@@ -1,5 +1,5 @@
-//! Which versions of the Codex CLI can be used: what `codex --version` says, as numbers.
-//! It starts nothing. What cannot be read is not a version, never the newest or the oldest one.
+//! Parses the output of `codex --version` and decides which versions are supported. An unreadable version is never treated as
+//! the newest or the oldest one.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct CodexVersion([u32; 3]);
 
 impl CodexVersion {
-    /// Reads a line such as `codex-cli 0.169.0`. What follows the numbers (`-alpha.1`) is left out.
+    /// Parses a line such as `codex-cli 0.169.0`. A suffix such as `-alpha.1` is ignored.
     pub fn parse(line: &str) -> Option<Self> {
         let word = line.split_whitespace().find(|word| word.starts_with(|first: char| first.is_ascii_digit()))?;
         let numbers = word.split(['-', '+']).next()?;
@@ -17,7 +17,7 @@ impl CodexVersion {
         parts.next().is_none().then_some(version)
     }
 
-    /// Whether its output and sessions are understood.
+    /// Whether the output and the sessions of this version are supported.
     pub fn is_usable(self) -> bool {
         Self::parse(crate::OLDEST_CODEX_VERSION).is_some_and(|oldest| self >= oldest)
     }

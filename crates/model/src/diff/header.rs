@@ -1,13 +1,13 @@
-//! What stands before the hunks of a file: paths, modes, renames, and whether it is binary.
+//! Parses the header of a file in a patch: paths, modes, renames, and whether it is binary.
 //!
-//! Lines come in any order and any number; the specific ones (`rename from`, `---`) win over the `diff --git` line, which
-//! cannot be taken apart when paths contain blanks.
+//! Header lines come in any order and number. The specific ones (`rename from`, `---`) take precedence over the `diff --git`
+//! line, which is ambiguous when paths contain spaces.
 
 use super::parse::Lines;
 use super::path::{bare_path, git_line_paths, lossy, side_path};
 use super::{FileDiff, FileStatus, Hunk, base64_of};
 
-/// What is known of a file so far.
+/// The parts of a file header that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct FileHeader {
     git_line: Option<(Vec<u8>, Vec<u8>)>,
@@ -22,12 +22,12 @@ pub(super) struct FileHeader {
 }
 
 impl FileHeader {
-    /// Begins with the rest of a `diff --git` line.
+    /// Starts a header with the rest of a `diff --git` line.
     pub(super) fn of_git_line(rest: &[u8]) -> Self {
         Self { git_line: git_line_paths(rest), ..Self::default() }
     }
 
-    /// Takes a line that follows; what is not a line of a header is ignored.
+    /// Reads the next line. Lines that do not belong to a header are ignored.
     pub(super) fn take(&mut self, line: &[u8]) {
         let after = |prefix: &str| line.strip_prefix(prefix.as_bytes());
         if let Some(path) = after("--- ") {
@@ -57,7 +57,7 @@ impl FileHeader {
         }
     }
 
-    /// `<sha>..<sha> <mode>`: the mode is there when it did not change.
+    /// Parses `<sha>..<sha> <mode>`. The mode is present if it did not change.
     fn take_index(&mut self, rest: &[u8]) {
         if let Some(blank) = rest.iter().position(|byte| *byte == b' ') {
             let mode = lossy(&rest[blank + 1..]);
@@ -66,7 +66,7 @@ impl FileHeader {
         }
     }
 
-    /// The file, once its hunks are known.
+    /// Returns the file, once its hunks are known.
     pub(super) fn finish(self, hunks: Vec<Hunk>, lines: &Lines) -> FileDiff {
         let modes_differ = self.old_mode.is_some() && self.new_mode.is_some() && self.old_mode != self.new_mode;
         let status = self.change.unwrap_or(if modes_differ && hunks.is_empty() && !self.binary {

@@ -1,6 +1,6 @@
-//! One hunk: `@@ -1,2 +3,4 @@ heading` and exactly the lines it announces.
+//! Parses a hunk: `@@ -1,2 +3,4 @@ heading` and exactly the lines that it announces.
 //!
-//! The counts decide what belongs to it, never what a line looks like: a file may contain a patch.
+//! The counts decide which lines belong to it, never their content: a file may itself contain a patch.
 
 use super::parse::Lines;
 use super::path::lossy;
@@ -15,7 +15,7 @@ pub(super) struct OpenHunk {
 }
 
 impl OpenHunk {
-    /// Begins with a hunk's first line; `None` when it is none.
+    /// Parses the first line of a hunk.
     pub(super) fn begin(line: &[u8]) -> Option<Self> {
         let rest = line.strip_prefix(b"@@ -")?;
         let (old_start, old_lines, rest) = range(rest)?;
@@ -27,8 +27,8 @@ impl OpenHunk {
         Some(Self { hunk, old_left: old_lines, new_left: new_lines })
     }
 
-    /// Accepts a line if it belongs to the hunk, and returns whether it does. All lines are counted; only as many are kept as
-    /// there is room for.
+    /// Accepts a line if it belongs to the hunk, and returns whether it does. All lines are counted, but only as many are kept
+    /// as the limits allow.
     pub(super) fn take(&mut self, line: &[u8], lines: &mut Lines) -> bool {
         if line.first() == Some(&b'\\') {
             if let Some(last) = self.hunk.lines.last_mut() {
@@ -42,7 +42,7 @@ impl OpenHunk {
             Some((b' ', text)) => (DiffLineKind::Context, text),
             Some((b'+', text)) => (DiffLineKind::Added, text),
             Some((b'-', text)) => (DiffLineKind::Removed, text),
-            // Mail programs take the blank off an empty context line; `git apply` takes it too.
+            // Mail programs remove the space of an empty context line; `git apply` accepts this too.
             None => (DiffLineKind::Context, line),
             Some(_) => return false,
         };
@@ -61,13 +61,13 @@ impl OpenHunk {
         true
     }
 
-    /// The hunk as far as it was read.
+    /// Returns the hunk as far as it was read.
     pub(super) fn finish(self) -> Hunk {
         self.hunk
     }
 }
 
-/// `start[,lines]` and what follows.
+/// Parses `start[,lines]` and returns what follows.
 fn range(rest: &[u8]) -> Option<(u64, u64, &[u8])> {
     let (start, rest) = number(rest)?;
     match rest.strip_prefix(b",") {

@@ -1,8 +1,8 @@
-//! A patch as git prints it, taken apart for people and pages.
+//! Parses patches that git prints, for pages and the API.
 //!
-//! [`Diff::parse`] reads the output of `git diff --no-color --full-index -M --patch`. It is a total function of bytes:
-//! whatever is no patch is skipped, and what a file contains can never be mistaken for the patch around it, because
-//! the counts of a hunk decide where it ends.
+//! [`Diff::parse`] reads the output of `git diff --no-color --full-index -M --patch`. It is total: anything that is not part of
+//! a patch is skipped. The content of a file is never mistaken for the patch around it, because the counts of a hunk decide
+//! where it ends.
 
 mod header;
 mod hunk;
@@ -21,29 +21,29 @@ use crate::visible::{Of, Visible, path_key};
 /// The difference between two commits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Diff {
-    /// In git's order.
+    /// The files, in git's order.
     pub files: Vec<FileDiff>,
-    /// The sums over all files.
+    /// The totals over all files.
     pub stats: DiffStats,
 }
 
-/// Sums over a diff.
+/// The size of a diff.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DiffStats {
-    /// Files that changed.
+    /// Number of changed files.
     pub files: u64,
-    /// Lines that were added.
+    /// Number of added lines.
     pub additions: u64,
-    /// Lines that were removed.
+    /// Number of removed lines.
     pub deletions: u64,
 }
 
-/// The difference in one file.
+/// The changes of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileDiff {
-    /// Where it was; none when it was added. Bytes that are not UTF-8 are replaced.
+    /// The path before, or `None` if the file was added. Invalid UTF-8 is replaced.
     pub old_path: Option<String>,
-    /// Where it is; none when it was deleted.
+    /// The path after, or `None` if the file was deleted.
     pub new_path: Option<String>,
     /// The old path in Base64, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,41 +51,41 @@ pub struct FileDiff {
     /// The new path in Base64, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub new_path_base64: Option<String>,
-    /// What happened to it.
+    /// The kind of change.
     pub status: FileStatus,
-    /// Its mode before, as git writes it (`100644`); none when it was added or git did not tell.
+    /// The mode before, as git writes it (`100644`), or `None` if the file was added or the mode is unknown.
     pub old_mode: Option<String>,
-    /// Its mode after; none when it was deleted or git did not tell.
+    /// The mode after, or `None` if the file was deleted or the mode is unknown.
     pub new_mode: Option<String>,
-    /// Whether its content is binary; then there are no hunks, unless binary files were asked for as text.
+    /// Whether the content is binary. A binary file has no hunks, unless it was requested as text.
     pub binary: bool,
-    /// Lines that were added.
+    /// Number of added lines.
     pub additions: u64,
-    /// Lines that were removed.
+    /// Number of removed lines.
     pub deletions: u64,
     /// Whether the lines contain control characters, invisible characters or bytes that are not UTF-8.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_hidden_characters: bool,
-    /// Why lines are missing; none if nothing is missing.
+    /// Why lines are missing, or `None` if nothing is missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub omitted: Option<Omitted>,
-    /// The size of the content after the change, or before it if the file was deleted; none if it is not known.
+    /// The size of the content after the change (before it, if the file was deleted), in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Why the file on disk differs from the text of the diff; none if it does not, as far as is known.
+    /// Why the file on disk differs from the text of the diff, or `None` if no difference is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_disk: Option<String>,
-    /// The places that changed, from top to bottom.
+    /// The hunks, from top to bottom.
     pub hunks: Vec<Hunk>,
 }
 
-/// Why lines of a file are not in a diff.
+/// Why lines of a file are missing from a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Omitted {
     /// The file is too large.
     TooLarge,
-    /// The diff has too many lines. Those that come first are there.
+    /// The diff has too many lines. Only the first ones are included.
     TooManyLines,
     /// Only whitespace changed, and such changes are hidden.
     WhitespaceOnly,
@@ -94,30 +94,30 @@ pub enum Omitted {
 }
 
 impl Omitted {
-    /// The reason for people. `bytes` is the file's size.
+    /// Returns the reason as display text. `bytes` is the size of the file.
     pub fn reason(self, bytes: Option<u64>) -> String {
         match (self, bytes) {
-            (Self::TooLarge, Some(bytes)) => format!("{}: too large to show", crate::size::bytes(bytes)),
+            (Self::TooLarge, Some(bytes)) => format!("{}, too large to show", crate::size::bytes(bytes)),
             (Self::TooLarge, None) => "too large to show".to_owned(),
-            (Self::TooManyLines, _) => "too many lines: the rest is not shown".to_owned(),
+            (Self::TooManyLines, _) => "too many lines; the rest is not shown".to_owned(),
             (Self::WhitespaceOnly, _) => "only whitespace changed".to_owned(),
             (Self::NotCompared, _) => "not shown: git could not compare this file".to_owned(),
         }
     }
 }
 
-/// A text as Base64, if it is not UTF-8.
+/// Returns the text in Base64 if it is not UTF-8.
 pub(crate) fn base64_of(bytes: &[u8]) -> Option<String> {
     std::str::from_utf8(bytes).is_err().then(|| BASE64_STANDARD.encode(bytes))
 }
 
-/// The bytes of a text that may be in Base64 as well.
+/// Returns the bytes of a text that is also available in Base64 if it is not UTF-8.
 fn bytes_of(text: &str, base64: Option<&String>) -> Vec<u8> {
     base64.and_then(|encoded| BASE64_STANDARD.decode(encoded).ok()).unwrap_or_else(|| text.as_bytes().to_vec())
 }
 
 impl FileDiff {
-    /// A file whose content is not compared.
+    /// Creates an entry for a file whose content is not compared.
     pub fn without_lines(status: FileStatus, old_path: Option<&[u8]>, new_path: Option<&[u8]>, omitted: Omitted) -> Self {
         Self {
             old_path: old_path.map(path::lossy),
@@ -138,12 +138,12 @@ impl FileDiff {
         }
     }
 
-    /// The path as text: the new one, or the old one of a deleted file. Bytes that are not UTF-8 are replaced.
+    /// Returns the path as text: the new one, or the old one of a deleted file. Invalid UTF-8 is replaced.
     pub fn path(&self) -> &str {
         self.new_path.as_deref().or(self.old_path.as_deref()).unwrap_or_default()
     }
 
-    /// The path byte for byte: the new one, or the old one of a deleted file.
+    /// Returns the path as bytes: the new one, or the old one of a deleted file.
     pub fn path_bytes(&self) -> Vec<u8> {
         match &self.new_path {
             Some(path) => bytes_of(path, self.new_path_base64.as_ref()),
@@ -151,12 +151,12 @@ impl FileDiff {
         }
     }
 
-    /// The old path byte for byte.
+    /// Returns the old path as bytes.
     pub fn old_path_bytes(&self) -> Option<Vec<u8>> {
         self.old_path.as_ref().map(|path| bytes_of(path, self.old_path_base64.as_ref()))
     }
 
-    /// Whether more than a tenth of the lines is no text. A few control characters do not make a file binary.
+    /// Whether more than a tenth of the lines are not text. A few control characters do not make a file binary.
     pub fn is_mostly_binary(&self) -> bool {
         let (mut all, mut odd) = (0, 0);
         for line in self.hunks.iter().flat_map(|hunk| &hunk.lines) {
@@ -169,44 +169,44 @@ impl FileDiff {
         odd * 10 > all
     }
 
-    /// What identifies the file in an address or a form.
+    /// Returns a key that identifies the file in a URL or form.
     pub fn key(&self) -> String {
         path_key(&self.path_bytes())
     }
 }
 
-/// What happened to a file.
+/// The kind of change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FileStatus {
-    /// It is new.
+    /// Added.
     Added,
-    /// It is gone.
+    /// Deleted.
     Deleted,
-    /// It has other content, and perhaps another mode.
+    /// The content changed, and possibly the mode.
     Modified,
-    /// It has another path, and perhaps other content.
+    /// The path changed, and possibly the content.
     Renamed,
-    /// It was made from another file.
+    /// Copied from another file.
     Copied,
-    /// It has another mode (such as executable) and the same content.
+    /// Only the mode changed, for example to executable.
     ModeChanged,
-    /// It became another kind of thing: a file, a symbolic link, a submodule.
+    /// The file type changed: regular file, symbolic link or submodule.
     TypeChanged,
 }
 
-/// A place in a file that changed.
+/// A changed region of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Hunk {
-    /// The first line in the old file, from 1; 0 when there is none.
+    /// The first line in the old file, from 1; 0 if the hunk has no old lines.
     pub old_start: u64,
-    /// How many lines of the old file it covers.
+    /// The number of lines in the old file.
     pub old_lines: u64,
-    /// The first line in the new file, from 1; 0 when there is none.
+    /// The first line in the new file, from 1; 0 if the hunk has no new lines.
     pub new_start: u64,
-    /// How many lines of the new file it covers.
+    /// The number of lines in the new file.
     pub new_lines: u64,
-    /// The function or section it is in, as git guesses it; may be empty.
+    /// The function or section that contains the hunk, as guessed by git. May be empty.
     pub heading: String,
     /// The lines.
     pub lines: Vec<DiffLine>,
@@ -215,9 +215,9 @@ pub struct Hunk {
 /// A line of a hunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct DiffLine {
-    /// Whether it was there before and is there now.
+    /// Whether the line was added, removed, or is context.
     pub kind: DiffLineKind,
-    /// Without the newline; a carriage return before it is kept. Bytes that are not UTF-8 are replaced.
+    /// The text without the newline. A carriage return before the newline is kept. Invalid UTF-8 is replaced.
     pub text: String,
     /// The line in Base64, if it is not UTF-8.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -228,7 +228,7 @@ pub struct DiffLine {
 }
 
 impl DiffLine {
-    /// The line as it is shown. Beyond `limit` bytes it is cut, and says so.
+    /// Returns the line for display. Lines longer than `limit` bytes are cut and marked.
     pub fn visible(&self, limit: usize) -> Visible {
         let of = if self.no_newline { Of::LastLine } else { Of::Line };
         match &self.base64 {
@@ -238,14 +238,14 @@ impl DiffLine {
     }
 }
 
-/// Whether a line was there before and is there now.
+/// Whether a line was added, removed, or is context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiffLineKind {
-    /// In both.
+    /// Unchanged.
     Context,
-    /// Only now.
+    /// Added.
     Added,
-    /// Only before.
+    /// Removed.
     Removed,
 }

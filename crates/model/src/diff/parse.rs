@@ -1,26 +1,26 @@
-//! The walk over the lines of a patch. One pass, each byte looked at a fixed number of times.
-//! Total: whatever the bytes are, something is made of them. Every line is counted and checked; only as many are kept as asked.
+//! Reads a patch line by line, in one pass. Total: any bytes give a result. Every line is counted and checked, but only as many
+//! are kept as requested.
 
 use super::header::FileHeader;
 use super::hunk::OpenHunk;
 use super::{Diff, DiffLineKind, DiffStats, FileDiff, FileStatus, Hunk, Omitted};
 use crate::visible::{Of, has_hidden};
 
-/// How many lines of a patch are kept.
+/// The maximum number of lines to keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LineLimits {
-    /// Of one file.
+    /// The maximum for one file.
     pub per_file: usize,
-    /// Of all files.
+    /// The maximum for all files.
     pub total: usize,
 }
 
 impl LineLimits {
-    /// All of them.
+    /// No limits.
     pub const NONE: Self = Self { per_file: usize::MAX, total: usize::MAX };
 }
 
-/// The lines of a file: how many there are, how many more may be kept, and what is in them.
+/// The lines of a file: how many there are, how many more may be kept, and what they contain.
 #[derive(Debug)]
 pub(super) struct Lines {
     pub(super) added: u64,
@@ -61,12 +61,12 @@ impl Default for Lines {
 }
 
 impl Diff {
-    /// Parses all of a patch. Text that is not part of a patch is skipped; a truncated patch is parsed as far as it goes.
+    /// Parses a whole patch. Text that is not part of a patch is skipped; a truncated patch is parsed as far as it goes.
     pub fn parse(patch: &[u8]) -> Self {
         Self::parse_within(patch, LineLimits::NONE)
     }
 
-    /// Parses a patch and keeps at most that many lines of it.
+    /// Parses a patch and keeps lines only up to the limits.
     pub fn parse_within(patch: &[u8], limits: LineLimits) -> Self {
         let mut walk = Walk::new(limits);
         let lines = patch.strip_suffix(b"\n").unwrap_or(patch);
@@ -84,7 +84,7 @@ struct Walk {
     hunk: Option<OpenHunk>,
     lines: Lines,
     limits: LineLimits,
-    /// How many lines are kept so far.
+    /// The number of lines kept so far.
     kept: usize,
 }
 
@@ -104,7 +104,7 @@ impl Walk {
             self.file = Some(FileHeader::of_git_line(rest));
         } else if let Some(file) = &mut self.file {
             self.hunk = OpenHunk::begin(line);
-            // Behind the first hunk there is no header any more, only what may follow a patch.
+            // After the first hunk there is no more header, only text that may follow a patch.
             if self.hunk.is_none() && self.hunks.is_empty() && !self.lines.is_cut {
                 file.take(line);
             }
@@ -113,7 +113,7 @@ impl Walk {
 
     fn close_hunk(&mut self) {
         let closed = self.hunk.take().map(OpenHunk::finish);
-        // A hunk of which no line was kept is no use.
+        // A hunk without any kept line is useless.
         self.hunks.extend(closed.filter(|hunk| !hunk.lines.is_empty() || !self.lines.is_cut));
     }
 
@@ -140,7 +140,7 @@ impl Walk {
     }
 }
 
-/// Git prints a file that became a link as deleted and added again.
+/// Recognizes a file that became a link: git prints it as deleted and added again.
 fn is_type_change(last: &FileDiff, file: &FileDiff) -> bool {
     last.status == FileStatus::Deleted
         && file.status == FileStatus::Added

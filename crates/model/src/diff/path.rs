@@ -1,8 +1,8 @@
-//! Paths as git writes them in a patch: with a prefix, and quoted like C strings when they are unusual.
+//! Parses paths in a patch: they have a prefix, and unusual ones are quoted like C strings.
 //!
-//! A path is bytes, as it is to git.
+//! A path is a sequence of bytes, as in git.
 
-/// The two paths of a `diff --git` line, as far as the line alone tells: it is ambiguous when paths contain blanks.
+/// Returns the two paths of a `diff --git` line, if the line is unambiguous. It is ambiguous when paths contain spaces.
 pub(super) fn git_line_paths(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     if rest.starts_with(b"\"") {
         let (old, after) = unquote(rest)?;
@@ -14,7 +14,7 @@ pub(super) fn git_line_paths(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
         let (new, _) = unquote(&rest[quote + 1..])?;
         return Some((without_prefix(&rest[..quote]), without_prefix(&new)));
     }
-    // Without a rename both names are the same, so the blank between them is in the middle: `a/NAME b/NAME`.
+    // Without a rename both names are the same, so the space between them is in the middle: `a/NAME b/NAME`.
     let middle = rest.len() / 2;
     if rest.get(middle) == Some(&b' ') {
         let (old, new) = (without_prefix(&rest[..middle]), without_prefix(&rest[middle + 1..]));
@@ -26,7 +26,7 @@ pub(super) fn git_line_paths(rest: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     Some((without_prefix(&rest[..blank]), without_prefix(&rest[blank + 1..])))
 }
 
-/// The path of a `---` or `+++` line; `None` for `/dev/null`. Git ends a path that contains blanks with a tab.
+/// Returns the path of a `---` or `+++` line, or `None` for `/dev/null`. Git ends a path that contains spaces with a tab.
 pub(super) fn side_path(rest: &[u8]) -> Option<Vec<u8>> {
     if rest == b"/dev/null" {
         return None;
@@ -37,7 +37,7 @@ pub(super) fn side_path(rest: &[u8]) -> Option<Vec<u8>> {
     Some(without_prefix(rest.strip_suffix(b"\t").unwrap_or(rest)))
 }
 
-/// The path of a `rename` or `copy` line, which has no prefix.
+/// Returns the path of a `rename` or `copy` line, which has no prefix.
 pub(super) fn bare_path(rest: &[u8]) -> Vec<u8> {
     unquote(rest).map_or_else(|| rest.to_vec(), |(path, _)| path)
 }
@@ -50,7 +50,8 @@ pub(super) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A C string at the beginning of `quoted` and what follows it; `None` when it is none, or has no end.
+/// Parses a C string at the start of `quoted`, and returns it with the text that follows. Returns `None` if there is no
+/// complete string.
 fn unquote(quoted: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     let mut rest = quoted.strip_prefix(b"\"")?;
     let mut path = Vec::new();
@@ -69,7 +70,7 @@ fn unquote(quoted: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     }
 }
 
-/// The byte that an escape sequence means, without its backslash, and what follows.
+/// Parses an escape sequence without its backslash, and returns the byte and the text that follows.
 fn escaped(rest: &[u8]) -> Option<(u8, &[u8])> {
     let (first, after) = rest.split_first()?;
     let byte = match first {

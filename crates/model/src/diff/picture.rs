@@ -1,30 +1,30 @@
-//! Which files are pictures that a browser shows: by their names to ask for them, by their first bytes to answer.
-//! The type of an answer is one of these, never what somebody called the file.
+//! Recognizes images that browsers can show: by name before the content is read, by the first bytes afterwards. The media type
+//! of a response comes from this list, never from the file name.
 
 use crate::image::ImageKind;
 
-/// A picture among the files that changed.
+/// A changed image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// Where it is, or was if it is gone.
+    /// The path; the old one if the file was deleted.
     pub path: String,
-    /// How large it was; none where it is new.
+    /// The size before in bytes, or `None` if the file is new.
     pub old_bytes: Option<u64>,
-    /// How large it is; none where it is gone.
+    /// The size after in bytes, or `None` if the file was deleted.
     pub new_bytes: Option<u64>,
 }
 
-/// The kinds of pictures that every browser shows.
+/// Image formats that every browser shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureKind {
-    /// One that could also go along with a prompt.
+    /// A format that prompts also accept.
     Image(ImageKind),
     /// `image/svg+xml`
     Svg,
 }
 
 impl PictureKind {
-    /// What a file is by its name.
+    /// Returns the format for a file name.
     pub fn of_name(path: &str) -> Option<Self> {
         let (_, end) = path.rsplit_once('.')?;
         Some(match end.to_ascii_lowercase().as_str() {
@@ -34,14 +34,14 @@ impl PictureKind {
         })
     }
 
-    /// What a content is by its first bytes.
+    /// Returns the format for the first bytes of a file.
     pub fn of_content(bytes: &[u8]) -> Option<Self> {
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes).trim_ascii_start();
         let is_svg = text.starts_with(b"<svg") || (text.starts_with(b"<?xml") && text.windows(4).any(|part| part == b"<svg"));
         ImageKind::of_content(bytes).map(Self::Image).or(is_svg.then_some(Self::Svg))
     }
 
-    /// Its media type.
+    /// Returns the media type.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Image(kind) => kind.media_type(),

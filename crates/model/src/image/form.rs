@@ -1,14 +1,14 @@
-//! What kind of image bytes are, and whether all of it is there. Nothing is decoded: that is the model's business.
+//! Detects the format of an image, and whether the image is complete. Nothing is decoded; the model does that.
 //!
-//! Every step goes forward by at least one byte, and nothing is read beyond the end. What lies behind an image's end is nobody's
-//! concern: it is always served, and handed on, as the image that it begins with.
+//! Every step moves forward by at least one byte and never reads beyond the end. Data after the end of the image is ignored:
+//! the file is always served and passed on as the image that it starts with.
 
 use super::ImageKind;
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
 const JPEG: &[u8] = b"\xff\xd8\xff";
 
-/// The kind by the first bytes, whatever it is called.
+/// Detects the format from the first bytes, whatever the file's name.
 pub(super) fn kind(bytes: &[u8]) -> Option<ImageKind> {
     if bytes.starts_with(PNG) {
         Some(ImageKind::Png)
@@ -23,7 +23,7 @@ pub(super) fn kind(bytes: &[u8]) -> Option<ImageKind> {
     }
 }
 
-/// Whether there is a picture in it, and its end.
+/// Whether the image contains picture data and its end.
 pub(super) fn is_whole(kind: ImageKind, bytes: &[u8]) -> bool {
     let whole = match kind {
         ImageKind::Png => png(bytes),
@@ -34,7 +34,7 @@ pub(super) fn is_whole(kind: ImageKind, bytes: &[u8]) -> bool {
     whole == Some(true)
 }
 
-/// Takes so many bytes from the front.
+/// Takes `length` bytes from the front.
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     let (taken, after) = rest.split_at_checked(length)?;
     *rest = after;
@@ -45,7 +45,7 @@ fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
-/// Chunks from the header to the end, with data between them.
+/// Reads chunks from the header to the end, with data in between.
 fn png(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes.strip_prefix(PNG)?;
     let mut has_data = false;
@@ -66,7 +66,7 @@ fn png(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Segments from the start to the end, with a frame and a scan between them.
+/// Reads segments from start to end, with a frame and a scan in between.
 fn jpeg(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes.strip_prefix(b"\xff\xd8")?;
     let (mut has_frame, mut has_scan) = (false, false);
@@ -86,7 +86,7 @@ fn jpeg(bytes: &[u8]) -> Option<bool> {
                 has_scan |= marker == 0xda;
             }
         }
-        // The data of a scan: it ends with a marker that neither stands for a byte of it nor restarts it.
+        // The data of a scan ends at a marker that is neither an escaped byte nor a restart.
         let is_next = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7);
         let next = rest.windows(2).position(is_next)?;
         if next > 0 && !has_scan {
@@ -96,7 +96,7 @@ fn jpeg(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Blocks from the header to the trailer, with a picture between them.
+/// Reads blocks from the header to the trailer, with a picture in between.
 fn gif(bytes: &[u8]) -> Option<bool> {
     let mut rest = bytes.get(6..)?;
     let screen = take(&mut rest, 7)?;
@@ -122,13 +122,13 @@ fn gif(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Skips a table of colours, where these flags say that there is one.
+/// Skips a color table, if the flags announce one.
 fn colours(rest: &mut &[u8], flags: u8) -> Option<()> {
     let length = if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) };
     take(rest, length).map(drop)
 }
 
-/// A container that is as long as it says, and begins with a picture or with what pictures follow.
+/// Checks a container: it has the announced length, and starts with a picture or with what precedes pictures.
 fn webp(bytes: &[u8]) -> Option<bool> {
     let mut size = bytes.get(4..8)?.to_vec();
     size.reverse();

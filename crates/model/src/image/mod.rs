@@ -1,7 +1,7 @@
-//! Images that go along with a prompt: which are taken, what they are called on disk, and how a record spells them.
+//! Images in prompts: accepted formats, file names, and their form in records.
 //!
-//! Pure. What an image is, its bytes alone say; what somebody called it is only shown. Invariant: an [`ImageName`] is sixteen
-//! hexadecimal digits and the ending of its kind, so it leads nowhere but into the folder that it is looked for in.
+//! Pure. The format is detected from the bytes; the given name is only displayed. Invariant: an [`ImageName`] is sixteen
+//! hexadecimal digits and the extension of its format, so it can never lead out of its folder.
 
 mod form;
 
@@ -15,24 +15,24 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::codex::printable_line;
 use crate::problem::{Problem, ProblemKind};
 
-/// The most bytes that one image may have.
+/// The maximum size of an image in bytes.
 pub const IMAGE_LIMIT_BYTES: usize = 10 << 20;
 
-/// The most bytes that all images of one prompt may have together.
+/// The maximum total size of the images of a prompt, in bytes.
 pub const IMAGES_LIMIT_BYTES: usize = 20 << 20;
 
-/// The most images of one prompt.
+/// The maximum number of images of a prompt.
 pub const MOST_IMAGES: usize = 8;
 
-/// The longest name that is shown, in characters.
+/// The maximum length of a displayed name, in characters.
 const NAME_LIMIT: usize = 120;
 
-/// What is taken, as every refusal says.
-const TAKEN: &str = "PNG, JPEG, GIF and WebP are taken: up to 8 images, 10 MiB each and 20 MiB together";
+/// What is accepted, for error messages.
+const TAKEN: &str = "use PNG, JPEG, GIF or WebP: up to 8 images, 10 MiB each and 20 MiB in total";
 
-/// The kinds of images that are taken.
+/// The accepted image formats.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "the formats' own names")]
+#[expect(missing_docs, reason = "these are the names of the formats")]
 pub enum ImageKind {
     Png,
     Jpeg,
@@ -43,7 +43,7 @@ pub enum ImageKind {
 impl ImageKind {
     const ALL: [Self; 4] = [Self::Png, Self::Jpeg, Self::Gif, Self::Webp];
 
-    /// What its file's name ends with.
+    /// Returns the file extension.
     pub fn ending(self) -> &'static str {
         match self {
             Self::Png => "png",
@@ -53,17 +53,17 @@ impl ImageKind {
         }
     }
 
-    /// The kind whose files end with this.
+    /// Returns the format with this file extension.
     pub fn of_ending(ending: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.ending() == ending)
     }
 
-    /// What bytes are by the first of them, whatever they are called. All of an image need not be there.
+    /// Detects the format from the first bytes, whatever the file's name. The image may be incomplete.
     pub fn of_content(bytes: &[u8]) -> Option<Self> {
         form::kind(bytes)
     }
 
-    /// Its media type.
+    /// Returns the media type.
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Png => "image/png",
@@ -74,7 +74,7 @@ impl ImageKind {
     }
 }
 
-/// The name of an image's file: the first 64 bits of its SHA-256, and the ending of its kind.
+/// The name of an image file: the first 64 bits of its SHA-256 and the extension of its format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ImageName {
     digest: u64,
@@ -82,19 +82,19 @@ pub struct ImageName {
 }
 
 impl ImageName {
-    /// The name of an image with these bytes.
+    /// Returns the name for these bytes.
     pub fn of(bytes: &[u8], kind: ImageKind) -> Self {
         let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
         let first = digest.as_ref().iter().take(8);
         Self { digest: first.fold(0, |digest, byte| digest << 8 | u64::from(*byte)), kind }
     }
 
-    /// What kind of image it is.
+    /// Returns the format.
     pub fn kind(self) -> ImageKind {
         self.kind
     }
 
-    /// Whether these are the bytes that it is the name of.
+    /// Whether this is the name for these bytes.
     pub fn is_of(self, bytes: &[u8]) -> bool {
         Self::of(bytes, self.kind) == self
     }
@@ -106,9 +106,9 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// A text that names no image of ours.
+/// An error for text that is not a valid image name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the name of an image is sixteen hexadecimal digits and `.png`, `.jpg`, `.gif` or `.webp`")]
+#[error("an image name must be sixteen hexadecimal digits and `.png`, `.jpg`, `.gif` or `.webp`")]
 pub struct ImageNameError;
 
 impl FromStr for ImageName {
@@ -135,35 +135,35 @@ impl<'de> Deserialize<'de> for ImageName {
     }
 }
 
-/// An image of a prompt, as a record and the API spell it.
+/// An image of a prompt, in the form of records and the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Image)]
 pub struct ImageFile {
-    /// The name of its file, below `images` in the task's folder.
+    /// The file name in the folder `images` of the task.
     #[schema(value_type = String)]
     pub file: ImageName,
-    /// What whoever gave it called it: one printable line.
+    /// The display name: one printable line.
     pub name: String,
-    /// How large it is.
+    /// The size in bytes.
     pub bytes: u64,
 }
 
-/// An image as a request brings it.
+/// An image in a request.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GivenImage {
-    /// What it is called, to be shown.
+    /// The display name.
     pub name: String,
-    /// Its bytes, in Base64.
+    /// The content in Base64.
     #[schema(value_type = String, format = Byte)]
     pub data: ImageBytes,
 }
 
-/// The bytes of an image, which JSON spells in Base64.
+/// The content of an image, which is Base64 in JSON.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct ImageBytes(pub Vec<u8>);
 
-/// Their number alone.
+/// Prints only the size.
 impl fmt::Debug for ImageBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.0.len())
@@ -184,17 +184,17 @@ impl<'de> Deserialize<'de> for ImageBytes {
     }
 }
 
-/// An image that was taken: what a record says of it, and its bytes.
+/// An accepted image: its record and its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
-    /// What a record says of it.
+    /// The record.
     pub file: ImageFile,
-    /// Its bytes.
+    /// The content.
     pub bytes: Vec<u8>,
 }
 
 impl Image {
-    /// Takes one that is of a known kind, whole, and not too large.
+    /// Accepts an image that has a known format, is complete, and is not too large.
     pub fn parse(given: GivenImage) -> Result<Self, Problem> {
         let GivenImage { name, data: ImageBytes(bytes) } = given;
         let plain = plain_name(&name);
@@ -204,12 +204,12 @@ impl Image {
             return Err(refused("is empty"));
         }
         if bytes.len() > IMAGE_LIMIT_BYTES {
-            let detail = format!("{called} has {} bytes; at most {IMAGE_LIMIT_BYTES} (10 MiB) are taken", bytes.len());
+            let detail = format!("{called} has {} bytes; the limit is {IMAGE_LIMIT_BYTES} (10 MiB)", bytes.len());
             return Err(Problem::new(ProblemKind::TooLarge, "image_too_large", detail).hint(TAKEN));
         }
-        let kind = form::kind(&bytes).ok_or_else(|| refused("is no image of a kind that is taken"))?;
+        let kind = form::kind(&bytes).ok_or_else(|| refused("is not in a supported image format"))?;
         if !form::is_whole(kind, &bytes) {
-            return Err(refused("is cut off or damaged").hint("give the file anew, or save it anew with another program"));
+            return Err(refused("is incomplete or damaged").hint("attach the file again, or save it with a different program"));
         }
         let name = if plain.is_empty() { format!("image.{}", kind.ending()) } else { plain };
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -217,10 +217,10 @@ impl Image {
     }
 }
 
-/// Takes the images of one prompt, in their order. One that comes twice is taken once.
+/// Accepts the images of a prompt, in order. An image that appears twice is kept once.
 pub fn parse_all(given: Vec<GivenImage>) -> Result<Vec<Image>, Problem> {
     if given.len() > MOST_IMAGES {
-        let detail = format!("there are {} images; at most {MOST_IMAGES} go along with a prompt", given.len());
+        let detail = format!("there are {} images; the limit is {MOST_IMAGES} per prompt", given.len());
         return Err(Problem::new(ProblemKind::Unusable, "too_many_images", detail).hint(TAKEN));
     }
     let together: usize = given.iter().map(|image| image.data.0.len()).sum();
@@ -232,18 +232,18 @@ pub fn parse_all(given: Vec<GivenImage>) -> Result<Vec<Image>, Problem> {
         }
     }
     if together > IMAGES_LIMIT_BYTES {
-        let detail = format!("the images have {together} bytes together; at most {IMAGES_LIMIT_BYTES} (20 MiB) are taken");
+        let detail = format!("the images have {together} bytes in total; the limit is {IMAGES_LIMIT_BYTES} (20 MiB)");
         return Err(Problem::new(ProblemKind::TooLarge, "images_too_large", detail).hint(TAKEN));
     }
     Ok(images)
 }
 
-/// What records say of images that were taken.
+/// Returns the records of accepted images.
 pub fn files(images: &[Image]) -> Vec<ImageFile> {
     images.iter().map(|image| image.file.clone()).collect()
 }
 
-/// A name without its folders, in one printable line.
+/// Removes the folders from a name and makes it one printable line.
 fn plain_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let plain = printable_line(last, NAME_LIMIT);

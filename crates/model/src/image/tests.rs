@@ -1,5 +1,5 @@
-//! Which images are taken, whatever they are called, and which are refused. The samples are whole images, made by programs that
-//! people use; what is wrong is made of them.
+//! Tests of which images are accepted and rejected. The samples are complete images from common programs; broken ones are
+//! derived from them.
 
 use proptest::prelude::*;
 

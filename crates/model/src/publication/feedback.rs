@@ -1,28 +1,28 @@
-//! What reviewers and checks said of a pull request, as a prompt for the agent.
+//! Turns review comments and failed checks of a pull request into a prompt for the agent.
 //!
-//! Pure. What strangers wrote is marked as theirs and cut to what a prompt can hold.
+//! Pure. Text of other people is quoted and shortened to fit into a prompt.
 
 use std::fmt::Write as _;
 
-/// More of a check's log than this is not its end.
+/// How much of the end of a check's log is kept, in characters.
 const LOG_CHARS: usize = 12_000;
 
-/// More of a comment than this is no comment.
+/// How much of a comment is kept, in characters.
 const COMMENT_CHARS: usize = 4_000;
 
-/// More than this in all does not help an agent.
+/// The maximum length of the prompt in characters.
 const ALL_CHARS: usize = 200_000;
 
-/// What somebody wrote on a line, or on the whole.
+/// A review comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comment {
-    /// Who.
+    /// The name of the author.
     pub author: String,
-    /// On which file; none for the whole.
+    /// The file it is about, or `None` for the whole pull request.
     pub path: Option<String>,
-    /// On which line of it.
+    /// The line it is about.
     pub line: Option<u64>,
-    /// The words.
+    /// The text of the comment.
     pub body: String,
 }
 
@@ -31,32 +31,32 @@ pub struct Comment {
 pub struct FailedCheck {
     /// Its name.
     pub name: String,
-    /// Where people read it.
+    /// The web page of the check.
     pub url: Option<String>,
-    /// What it printed, or its summary; none where the forge does not hand it out.
+    /// The log or a summary, or `None` if the Git host does not provide it.
     pub log: Option<String>,
 }
 
-/// All of it.
+/// All open feedback on a pull request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Feedback {
-    /// Comments that nobody has resolved, oldest first.
+    /// Unresolved comments, oldest first.
     pub comments: Vec<Comment>,
     /// Checks that failed.
     pub checks: Vec<FailedCheck>,
 }
 
 impl Feedback {
-    /// Whether there is nothing to do.
+    /// Whether there is no open feedback.
     pub fn is_empty(&self) -> bool {
         self.comments.is_empty() && self.checks.is_empty()
     }
 
-    /// The prompt that hands it to the agent.
+    /// Writes the prompt for the agent.
     pub fn prompt(&self, url: &str) -> String {
-        let mut text = format!("Your work is in review at {url}. Address what follows, and say what you did about each point.\n");
+        let mut text = format!("Your work is in review at {url}. Address each point below and briefly state what you changed.\n");
         if !self.comments.is_empty() {
-            text.push_str("\n# Comments of reviewers that are not resolved\n");
+            text.push_str("\n# Unresolved review comments\n");
             for comment in &self.comments {
                 let place = match (&comment.path, comment.line) {
                     (Some(path), Some(line)) => format!(" on {path}:{line}"),
@@ -64,19 +64,19 @@ impl Feedback {
                     (None, _) => String::new(),
                 };
                 writeln!(text, "\n{}{place}:\n{}", plain(&comment.author), quoted(&first(&comment.body, COMMENT_CHARS)))
-                    .expect("a string takes all");
+                    .expect("writing to a string cannot fail");
             }
         }
         if !self.checks.is_empty() {
-            text.push_str("\n# Checks that failed\n");
+            text.push_str("\n# Failed checks\n");
             for check in &self.checks {
                 let url = check.url.as_deref().map_or_else(String::new, |url| format!(" ({url})"));
-                writeln!(text, "\n{}{url}:", plain(&check.name)).expect("a string takes all");
+                writeln!(text, "\n{}{url}:", plain(&check.name)).expect("writing to a string cannot fail");
                 match &check.log {
                     Some(log) => writeln!(text, "{}", quoted(&last(log, LOG_CHARS))),
-                    None => writeln!(text, "its log is not to be had; run the same check here"),
+                    None => writeln!(text, "log unavailable; run this check locally"),
                 }
-                .expect("a string takes all");
+                .expect("writing to a string cannot fail");
             }
         }
         first(&text, ALL_CHARS)
@@ -87,7 +87,7 @@ fn plain(text: &str) -> String {
     super::text::one_line(text)
 }
 
-/// Each line with a sign in front, so that nobody else's words look like the request.
+/// Prefixes every line with `>`, so that quoted text cannot pass for the request itself.
 fn quoted(text: &str) -> String {
     text.trim().lines().map(|line| format!("> {line}")).collect::<Vec<_>>().join("\n")
 }
@@ -97,7 +97,7 @@ fn first(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     let cut: String = text.chars().take(limit).collect();
-    format!("{cut}\n[cut here]")
+    format!("{cut}\n[truncated]")
 }
 
 fn last(text: &str, limit: usize) -> String {
@@ -106,7 +106,7 @@ fn last(text: &str, limit: usize) -> String {
         return text.to_owned();
     }
     let cut: String = text.chars().skip(surplus).collect();
-    format!("[the beginning is left out]\n{cut}")
+    format!("[beginning omitted]\n{cut}")
 }
 
 #[cfg(test)]
@@ -143,7 +143,7 @@ mod tests {
         let log = format!("begin{}end", "x\n".repeat(20_000));
         let check = FailedCheck { name: "test".to_owned(), url: None, log: Some(log) };
         let prompt = Feedback { comments: vec![], checks: vec![check] }.prompt("https://x/pull/1");
-        assert!(prompt.contains("end") && !prompt.contains("begin\n") && prompt.contains("left out"), "{}", &prompt[..300]);
+        assert!(prompt.contains("end") && !prompt.contains("begin\n") && prompt.contains("omitted"), "{}", &prompt[..300]);
         assert!(prompt.len() < 40_000);
     }
 

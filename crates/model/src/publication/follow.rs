@@ -1,40 +1,41 @@
-//! What is asked of a forge next: one question per repository and tick, the one whose answer is the oldest for its weight.
+//! Decides what to ask a Git host next: one request per repository and tick, the one whose answer is oldest relative to its
+//! weight.
 //!
-//! Pure. With 60 ticks an hour, any number of pull requests of a repository costs at most 60 calls an hour.
+//! Pure. With 60 ticks an hour, a repository costs at most 60 requests an hour, whatever the number of its pull requests.
 
 use std::time::Duration;
 
-/// How long a pull request is followed that nobody looks at.
+/// How long a pull request is followed while nobody looks at it.
 pub const FOLLOWED_FOR: Duration = Duration::from_hours(7 * 24);
 
-/// How often one question is asked per repository.
+/// The time between two requests for the same repository.
 pub const TICK: Duration = Duration::from_mins(1);
 
-/// One question.
+/// A request to the Git host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Question {
-    /// How the newest pull requests of the repository stand: one answer for all of them.
+    /// The state of the newest pull requests of the repository, in one answer.
     List,
-    /// How one pull request stands, and whether it can be merged.
+    /// The state of one pull request, and whether it can be merged.
     Details(u64),
-    /// The checks of its commit.
+    /// The checks of a pull request's commit.
     Checks(u64),
-    /// Its reviews.
+    /// The reviews of a pull request.
     Reviews(u64),
 }
 
-/// What is known of one pull request that is followed.
+/// A pull request that is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Followed {
     /// Its number.
     pub number: u64,
-    /// Whether somebody has it open.
+    /// Whether somebody has its page open.
     pub is_watched: bool,
-    /// Whether checks are under way, or not known yet.
+    /// Whether checks are running or not known yet.
     pub has_pending_checks: bool,
 }
 
-/// The question to ask now. `age` says how long ago the answer to one came; none if it never did.
+/// Returns the next request. `age` returns how old the last answer to a request is, or `None` if there is none.
 pub fn next_question(followed: &[Followed], age: impl Fn(Question) -> Option<Duration>) -> Option<Question> {
     if followed.is_empty() {
         return None;
@@ -48,13 +49,13 @@ pub fn next_question(followed: &[Followed], age: impl Fn(Question) -> Option<Dur
             (Question::Reviews(one.number), watched),
         ]
     });
-    // For one or two the list says nothing that their details do not.
+    // For one or two pull requests, the list adds nothing to their details.
     let list = (followed.len() > 2).then_some((Question::List, 4));
     let weighed = each.chain(list).map(|(question, weight)| {
         let urgency = age(question).map_or(u128::MAX, |age| age.as_millis().saturating_mul(weight));
         (urgency, question)
     });
-    // Of equals, the first in their order.
+    // The first of equals wins.
     weighed.max_by(|(a, first), (b, second)| a.cmp(b).then(second.cmp(first))).map(|(_, question)| question)
 }
 
@@ -68,7 +69,7 @@ mod tests {
         Followed { number, is_watched: false, has_pending_checks: false }
     }
 
-    /// What is asked in so many ticks.
+    /// Counts the requests of a number of ticks.
     fn asked(followed: &[Followed], ticks: u32) -> BTreeMap<Question, u32> {
         let mut last: BTreeMap<Question, u32> = BTreeMap::new();
         let mut times = BTreeMap::new();

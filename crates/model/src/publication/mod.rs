@@ -1,10 +1,10 @@
-//! Publishing: what was asked, how far it is, and what the forge says of it since.
+//! Publishing: the request, its progress, and the state of the pull request.
 //!
-//! * [`text`]: what a pull request says of the task.
-//! * [`follow`]: what is asked of a forge next.
-//! * [`feedback`]: what reviewers and checks said, as a prompt.
+//! * [`text`]: the title and body of a pull request.
+//! * [`follow`]: the next request to a Git host.
+//! * [`feedback`]: review comments and failed checks as a prompt.
 //!
-//! Pure. What may happen next is decided in [`crate::task`].
+//! Pure. [`crate::task`] decides what may happen next.
 
 pub mod feedback;
 pub mod follow;
@@ -18,42 +18,42 @@ use crate::names::{BranchName, shown};
 use crate::problem::{Problem, ProblemKind};
 use crate::run::RunError;
 
-/// The most bytes of a body that is taken: GitHub takes 65,536 characters.
+/// The maximum length of a body in characters. This is GitHub's limit.
 pub const BODY_LIMIT_CHARS: usize = 65_536;
 
-/// The most characters of a title.
+/// The maximum length of a title in characters.
 pub const TITLE_LIMIT_CHARS: usize = 256;
 
-/// What is asked of a publication.
+/// A request to publish a task.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 pub struct Publish {
-    /// Whether a pull request is wanted besides the push.
+    /// Whether to create or update a pull request after the push.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub pull_request: bool,
-    /// Its title; what the task says where it is left out.
+    /// The title. Defaults to the title of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Its body; what the task says where it is left out.
+    /// The body. Defaults to a summary of the task.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Whether it is opened as a draft.
+    /// Whether to open the pull request as a draft.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub draft: bool,
-    /// The commit of the remote's branch that may be replaced.
+    /// The commit of the remote branch that may be replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub replace: Option<ObjectId>,
 }
 
 impl Publish {
-    /// Makes a title one line, and refuses what no forge takes.
+    /// Normalizes the title to one line, and rejects values that Git hosts do not accept.
     pub fn checked(mut self) -> Result<Self, Problem> {
         let refused = |code: &'static str, detail: String| Problem::new(ProblemKind::Unusable, code, detail);
         if let Some(title) = &self.title {
             let line = text::one_line(title);
             if line.is_empty() || line.chars().count() > TITLE_LIMIT_CHARS {
-                let detail = format!("`{}` cannot be a title: 1 to {TITLE_LIMIT_CHARS} characters are taken", shown(title));
+                let detail = format!("invalid title `{}`: use 1 to {TITLE_LIMIT_CHARS} characters", shown(title));
                 return Err(refused("title_refused", detail));
             }
             self.title = Some(line);
@@ -61,8 +61,8 @@ impl Publish {
         if let Some(body) = &self.body {
             let length = body.chars().count();
             if length > BODY_LIMIT_CHARS {
-                let detail = format!("the body has {length} characters; a forge takes {BODY_LIMIT_CHARS}");
-                return Err(Problem::new(ProblemKind::TooLarge, "body_too_large", detail).hint("put the rest into a comment"));
+                let detail = format!("the body has {length} characters; the limit is {BODY_LIMIT_CHARS}");
+                return Err(Problem::new(ProblemKind::TooLarge, "body_too_large", detail).hint("move some of it to a comment"));
             }
             if body.contains('\0') {
                 return Err(refused("body_refused", "the body contains a NUL character".to_owned()));
@@ -70,32 +70,29 @@ impl Publish {
         }
         let wants_text = self.title.is_some() || self.body.is_some() || self.draft;
         if wants_text && !self.pull_request {
-            return Err(refused(
-                "no_pull_request",
-                "title, body and draft are of a pull request, and none is asked for".to_owned(),
-            )
-            .hint("ask for a pull request too"));
+            return Err(refused("no_pull_request", "a title, a body or a draft needs a pull request".to_owned())
+                .hint("request a pull request too"));
         }
         Ok(self)
     }
 }
 
-/// How far a publication is.
+/// The progress of a publication.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PublicationStatus {
-    /// The branch is on its way to the remote.
+    /// The branch is being pushed.
     Pushing,
-    /// The branch is there, and the pull request is being found or made.
+    /// The branch is pushed, and the pull request is being found or created.
     Opening,
-    /// All that was asked for is done.
+    /// Everything that was requested is done.
     Done,
-    /// It went wrong; `error` says why. Asking again goes on where it stopped.
+    /// Publishing failed; `error` says why. A new request continues where it stopped.
     Failed,
 }
 
 impl PublicationStatus {
-    /// The word of the contract.
+    /// Returns the status as it appears in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pushing => "pushing",
@@ -105,43 +102,43 @@ impl PublicationStatus {
         }
     }
 
-    /// Whether the server is at it.
+    /// Whether the server is working on it.
     pub fn is_under_way(self) -> bool {
         matches!(self, Self::Pushing | Self::Opening)
     }
 }
 
-/// A task's publication.
+/// The publication of a task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Publication {
-    /// How often it was asked for.
+    /// How often publishing was requested.
     pub attempt: u32,
-    /// How far the last one is.
+    /// The progress of the latest request.
     pub status: PublicationStatus,
-    /// What was asked last.
+    /// The latest request.
     pub asked: Publish,
-    /// When that was.
+    /// When it was requested.
     #[schema(value_type = String, format = DateTime)]
     pub asked_at: Timestamp,
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<RunError>,
-    /// What a person should know: why there is no pull request although the push is fine, and the like.
+    /// A note for people, for example why there is no pull request although the push succeeded.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-    /// The commit that the remote's branch has from us.
+    /// The commit that we pushed to the remote branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub pushed_sha: Option<ObjectId>,
-    /// When it came there.
+    /// When it was pushed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub pushed_at: Option<Timestamp>,
-    /// The commit that somebody else put on the remote's branch, which was in the way.
+    /// The commit of somebody else that was found on the remote branch and blocked the push.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub remote_sha: Option<ObjectId>,
-    /// Where a person opens a pull request by hand, on a forge that is known.
+    /// The page for opening a pull request by hand, if the Git host is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compare_url: Option<String>,
     /// The pull request.
@@ -149,20 +146,20 @@ pub struct Publication {
     pub pull_request: Option<PullRequest>,
 }
 
-/// Whether a pull request is open.
+/// The state of a pull request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PullRequestState {
-    /// It waits for people.
+    /// Waiting for review or merge.
     Open,
-    /// It was taken in.
+    /// Merged.
     Merged,
-    /// It was closed without that.
+    /// Closed without a merge.
     Closed,
 }
 
 impl PullRequestState {
-    /// The word of the contract.
+    /// Returns the state as it appears in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -172,48 +169,48 @@ impl PullRequestState {
     }
 }
 
-/// A pull request, or what its forge calls one, as it was last seen.
+/// A pull request (on GitLab: a merge request), as last seen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PullRequest {
     /// Its number in the repository.
     pub number: u64,
-    /// Where people read it.
+    /// The web page of the pull request.
     pub url: String,
-    /// Its title.
+    /// The title.
     pub title: String,
-    /// Whether it is open.
+    /// The state.
     pub state: PullRequestState,
     /// Whether it is a draft.
     pub draft: bool,
-    /// The branch that it wants to go into.
+    /// The target branch.
     pub base: BranchName,
-    /// The commit that the forge has for it.
+    /// The head commit that the Git host knows.
     #[schema(value_type = Option<String>)]
     pub head_sha: Option<ObjectId>,
     /// When it was opened.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// Whether it can be merged without conflicts; null while the forge does not know.
+    /// Whether it can be merged without conflicts; null while the Git host does not know.
     pub mergeable: Option<bool>,
-    /// Its checks, once they were asked for.
+    /// The checks, if they were requested.
     pub checks: Option<Checks>,
-    /// Its reviews, once they were asked for.
+    /// The reviews, if they were requested.
     pub reviews: Option<Reviews>,
 }
 
-/// How the checks of a commit stand.
+/// The checks of a commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Checks {
-    /// So many are fine, skipped ones among them.
+    /// The number of checks that passed or were skipped.
     pub passed: u32,
-    /// The names of those that failed.
+    /// The names of the failed checks.
     pub failed: Vec<String>,
-    /// So many are under way.
+    /// The number of running checks.
     pub pending: u32,
 }
 
 impl Checks {
-    /// `2 failed, 1 pending, 5 passed`.
+    /// Returns a summary such as `2 failed, 1 pending, 5 passed`.
     pub fn words(&self) -> String {
         let mut parts = vec![];
         for (count, word) in [(self.failed.len(), "failed"), (self.pending as usize, "pending"), (self.passed as usize, "passed")]
@@ -226,12 +223,12 @@ impl Checks {
     }
 }
 
-/// What reviewers concluded: the last word of each.
+/// The latest verdict of each reviewer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Reviews {
-    /// Who approves.
+    /// Reviewers who approved.
     pub approved: Vec<String>,
-    /// Who wants changes.
+    /// Reviewers who requested changes.
     pub changes_requested: Vec<String>,
 }
 

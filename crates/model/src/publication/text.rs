@@ -1,6 +1,6 @@
-//! What a pull request says of its task: a title, and a body with a part that is ours and is renewed with every push.
+//! Writes the title and the body of a pull request. The body has a generated section that is updated on every push.
 //!
-//! Pure. What people write around our part is never touched.
+//! Pure. Text around the generated section is never changed.
 
 use std::fmt::Write as _;
 
@@ -8,34 +8,37 @@ use super::{BODY_LIMIT_CHARS, TITLE_LIMIT_CHARS};
 use crate::run::RunRecord;
 use crate::task::TaskRecord;
 
-/// Before and behind the part that is ours.
-const BEGIN: &str = "<!-- codex-orchestrator: this part is renewed with every push -->";
+/// The markers around the generated section.
+const BEGIN: &str = "<!-- codex-orchestrator: this section is updated on every push -->";
 const END: &str = "<!-- codex-orchestrator: end -->";
 
-/// More of a run's prompt or message than this is the transcript's business.
+/// The start marker that earlier versions wrote.
+const OLD_BEGIN: &str = "<!-- codex-orchestrator: this part is renewed with every push -->";
+
+/// The maximum length of the agent's last message in the body, in characters.
 const LAST_MESSAGE_CHARS: usize = 20_000;
 
-/// More runs than this are only counted.
+/// The maximum number of runs in the table. Earlier runs are only counted.
 const MOST_RUNS: usize = 50;
 
-/// What the task's branch changes.
+/// The size of the changes on a task's branch.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// How many files.
+    /// Number of changed files.
     pub files: usize,
-    /// How many lines came.
+    /// Number of added lines.
     pub added: u64,
-    /// How many lines went.
+    /// Number of removed lines.
     pub removed: u64,
 }
 
-/// Without line breaks, control characters and doubled blanks.
+/// Removes line breaks and control characters, and collapses whitespace.
 pub fn one_line(text: &str) -> String {
     let words: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// At most so many characters, with a sign that there is more.
+/// Cuts `text` to `limit` characters, with `…` at the end if something is missing.
 fn cut(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
@@ -45,17 +48,17 @@ fn cut(text: &str, limit: usize) -> String {
     cut
 }
 
-/// The title where nobody gave one.
+/// Returns the default title.
 pub fn title(task: &TaskRecord) -> String {
     cut(&one_line(task.title.as_str()), TITLE_LIMIT_CHARS)
 }
 
-/// The body where nobody gave one: the repository's template, then our part.
+/// Returns the default body: the repository's template, then the generated section.
 pub fn body(task: &TaskRecord, changes: Changes, template: Option<&str>) -> String {
     let ours = section(task, changes);
     match template.map(str::trim).filter(|template| !template.is_empty()) {
         Some(template) => {
-            // What the repository asks for comes whole where there is any way.
+            // Keep as much of the template as possible.
             let room = BODY_LIMIT_CHARS.saturating_sub(ours.chars().count() + 2);
             format!("{}\n\n{ours}", cut(template, room))
         }
@@ -63,9 +66,9 @@ pub fn body(task: &TaskRecord, changes: Changes, template: Option<&str>) -> Stri
     }
 }
 
-/// The body with our part renewed; none if it has no such part, or would not fit any more.
+/// Returns the body with an updated section, or `None` if it has no such section, would not change, or would become too long.
 pub fn renewed(body: &str, task: &TaskRecord, changes: Changes) -> Option<String> {
-    let (before, rest) = body.split_once(BEGIN)?;
+    let (before, rest) = body.split_once(BEGIN).or_else(|| body.split_once(OLD_BEGIN))?;
     let (_, after) = rest.split_once(END)?;
     let renewed = format!("{before}{}{after}", section(task, changes));
     Some(renewed).filter(|text| text != body && text.chars().count() <= BODY_LIMIT_CHARS)
@@ -77,26 +80,26 @@ fn section(task: &TaskRecord, changes: Changes) -> String {
     let said = ended.filter_map(|end| end.last_message.as_deref()).next_back().unwrap_or_default();
     let said = without_markers(said.trim());
     if !said.is_empty() {
-        writeln!(text, "{}\n", cut(&said, LAST_MESSAGE_CHARS)).expect("a string takes all");
+        writeln!(text, "{}\n", cut(&said, LAST_MESSAGE_CHARS)).expect("writing to a string cannot fail");
     }
     let Changes { files, added, removed } = changes;
     let word = if files == 1 { "file" } else { "files" };
-    writeln!(text, "---\n\n{files} {word} changed, +{added} −{removed}\n").expect("a string takes all");
-    writeln!(text, "| run | | prompt |\n|---|---|---|").expect("a string takes all");
+    writeln!(text, "---\n\n{files} {word} changed, +{added} −{removed}\n").expect("writing to a string cannot fail");
+    writeln!(text, "| Run | Status | Prompt |\n|---|---|---|").expect("writing to a string cannot fail");
     let left_out = task.runs.len().saturating_sub(MOST_RUNS);
     for run in &task.runs[left_out..] {
         let prompt = without_markers(&run.prompt.first_line(100)).replace('|', "\\|");
-        writeln!(text, "| {} | {} | {prompt} |", run.number.0, run.status().as_str()).expect("a string takes all");
+        writeln!(text, "| {} | {} | {prompt} |", run.number.0, run.status().as_str()).expect("writing to a string cannot fail");
     }
     if left_out > 0 {
-        writeln!(text, "\nand {left_out} earlier").expect("a string takes all");
+        writeln!(text, "\n{left_out} earlier runs are not listed.").expect("writing to a string cannot fail");
     }
-    writeln!(text, "\nTask `{}`, done by Codex.\n{END}", task.task_id).expect("a string takes all");
+    writeln!(text, "\nWritten by Codex in task `{}`.\n{END}", task.task_id).expect("writing to a string cannot fail");
     text.truncate(text.trim_end().len());
     text
 }
 
-/// What an agent says must not end our part.
+/// Keeps text of the agent from ending the generated section.
 fn without_markers(text: &str) -> String {
     text.replace("<!--", "<!- -").replace("-->", "- ->")
 }
@@ -143,7 +146,13 @@ mod tests {
         assert!(second.starts_with("mine before\n") && second.ends_with("\nmine after"), "{second}");
         assert!(second.contains("9 files") && !second.contains("2 files"), "{second}");
         assert_eq!(renewed(&second, &task, Changes { files: 9, ..CHANGES }), None, "nothing is new");
-        assert_eq!(renewed("somebody wrote all of it anew", &task, CHANGES), None);
+        let older = first.replace(BEGIN, OLD_BEGIN);
+        assert_eq!(
+            renewed(&older, &task, Changes { files: 9, ..CHANGES }).as_ref(),
+            Some(&second),
+            "older versions wrote another marker"
+        );
+        assert_eq!(renewed("somebody replaced the whole body", &task, CHANGES), None);
     }
 
     #[test]

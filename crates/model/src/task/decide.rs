@@ -1,4 +1,4 @@
-//! What follows from something that happened: the next record, and the effects to perform once it is written.
+//! Decides what follows from an event: the next record, and the effects to perform once it is written.
 //!
 //! Total: an event that no longer fits (an older attempt, a run that has ended) changes nothing.
 
@@ -18,131 +18,131 @@ use crate::run::{RunEnd, RunError, RunOutcome, RunPhase};
 /// Something that happened to a task.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TaskEvent {
-    /// The queue let the run begin.
+    /// The queue started the run.
     Dequeued {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
     },
-    /// The worktree stands at its base, on its branch.
+    /// The worktree is ready: at its base, on its branch.
     Prepared {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
-        /// The commit the task starts from.
+        /// The commit that the task starts from.
         base_sha: ObjectId,
     },
-    /// The worktree would have submodules that nobody allowed to fetch yet.
+    /// The commit has submodules that nobody has allowed to fetch yet.
     Asked {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
-        /// From where.
+        /// The URLs of the submodules.
         urls: Vec<RepositoryUrl>,
     },
-    /// The worktree or the worker could not be made ready, or it was stopped meanwhile.
+    /// The worktree or the worker could not be prepared, or the run was stopped during preparation.
     PreparationFailed {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
-        /// Why.
+        /// The error.
         error: RunError,
     },
-    /// The preparation ended with the server that did it, and no keeper exists.
+    /// The server that prepared the run is gone, and no keeper exists.
     PreparationLost {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
     },
-    /// The session of the thread that the run was to continue is missing: it starts a new thread with a summary.
+    /// The session of the thread to continue is missing. The run starts a new thread with a summary.
     SessionLost {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
     },
-    /// The worktree of a run that has ended was compared with its commit after a power cut. Another run may be active by now.
+    /// After a power cut, the worktree of a run that has ended was compared with its commit. Another run may be active by now.
     WorktreeChecked {
-        /// The try of the run that has ended.
+        /// The attempt of the run that has ended.
         attempt: Attempt,
-        /// What a person should know.
+        /// Notes for people.
         notes: Vec<String>,
     },
-    /// A keeper holds the run: just started, or found alive after a restart.
+    /// A keeper supervises the run: it was just started, or found after a restart.
     Launched {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
         /// When the worker started.
         started_at: Timestamp,
     },
     /// Codex reported its thread.
     ThreadStarted {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
         /// The thread.
         thread_id: ThreadId,
     },
-    /// Codex reported a started turn.
+    /// Codex reported the start of a turn.
     TurnStarted {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
     },
-    /// The keeper is gone, with an exit record or without.
+    /// The keeper is gone, with or without an exit record.
     KeeperGone {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
     },
-    /// The run is judged and its work committed.
+    /// The outcome of the run is known, and its changes are committed.
     RunFinished {
-        /// The try this is about.
+        /// The attempt this is about.
         attempt: Attempt,
-        /// How it ended.
+        /// The result.
         end: Box<RunEnd>,
     },
-    /// The branch was brought up to its base, between two runs.
+    /// The branch was updated to its base, between two runs.
     Updated(Box<Update>),
-    /// A removal was begun and not finished.
+    /// A removal was started and not finished.
     RemovalLeft,
-    /// Something about the publication.
+    /// An event of the publication.
     Publication(PublicationEvent),
 }
 
-/// Something to do. Each is an *ensure*: doing it twice is harmless.
+/// An action to perform. Each one is an *ensure*: performing it twice is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TaskEffect {
-    /// Ensure the worktree at its base; answers `Prepared` or `PreparationFailed`.
+    /// Ensure that the worktree is at its base. Answers with `Prepared` or `PreparationFailed`.
     Prepare {
-        /// For this try.
+        /// The attempt this is for.
         attempt: Attempt,
     },
-    /// Ensure a keeper for the run; answers `Launched` or `PreparationFailed`.
+    /// Ensure that a keeper supervises the run. Answers with `Launched` or `PreparationFailed`.
     Launch {
-        /// For this try.
+        /// The attempt this is for.
         attempt: Attempt,
     },
-    /// Follow the journal and the keeper; answers `ThreadStarted`, `TurnStarted`, `KeeperGone`.
+    /// Follow the log and the keeper. Answers with `ThreadStarted`, `TurnStarted` and `KeeperGone`.
     Follow {
-        /// For this try.
+        /// The attempt this is for.
         attempt: Attempt,
     },
     /// Ask the preparation or the keeper to end the run.
     StopRun {
-        /// For this try.
+        /// The attempt this is for.
         attempt: Attempt,
     },
-    /// Judge the run and commit its work; answers `RunFinished`.
+    /// Determine the outcome of the run and commit its changes. Answers with `RunFinished`.
     Finish {
-        /// For this try.
+        /// The attempt this is for.
         attempt: Attempt,
     },
     /// Ensure that nothing of the task is left.
     Remove,
-    /// Ensure the next step of the publication; answers with a [`PublicationEvent`].
+    /// Ensure the next step of the publication. Answers with a [`PublicationEvent`].
     Publish {
-        /// For this asking.
+        /// The request this is for.
         attempt: u32,
     },
 }
 
-/// What is true from now on, and what to do about it.
+/// A new record and the effects that follow from it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
     /// The record to write before any effect.
     pub record: TaskRecord,
-    /// The effects, in this order.
+    /// The effects, in order.
     pub effects: Vec<TaskEffect>,
 }
 
@@ -153,7 +153,7 @@ impl Decision {
     }
 }
 
-/// Decides what follows from an event. The policy is that of the task's environment.
+/// Decides what follows from an event. `policy` is the policy of the task's environment.
 pub fn decide(task: &TaskRecord, event: TaskEvent, policy: &RunPolicy, now: Timestamp) -> Decision {
     if let TaskEvent::Publication(event) = event {
         return published(task, event, now);
@@ -269,8 +269,8 @@ fn launched(record: &mut TaskRecord, attempt: Attempt, started_at: Timestamp) ->
     }
 }
 
-/// A resumed run must report the thread that it resumes. Another one means that Codex silently started anew, without
-/// anything that was said before: the run is ended, and the task keeps its thread.
+/// Checks that a resumed run reports the thread that it resumes. A different thread means that Codex silently started a new
+/// conversation without any context. The run is then stopped, and the task keeps its thread.
 fn thread_started(record: &mut TaskRecord, attempt: Attempt, thread_id: ThreadId) -> Vec<TaskEffect> {
     let run = record.last_run_mut();
     run.thread_id = Some(thread_id);
@@ -397,7 +397,7 @@ mod tests {
         assert_eq!(nothing, Decision { record: task.clone(), effects: vec![] });
         let running = samples::running();
         let dropped = after(&running, TaskEvent::WorktreeChecked { attempt: FIRST, notes: vec!["x".to_owned()] });
-        assert_eq!(dropped.record, running, "a run that has begun meanwhile has other notes");
+        assert_eq!(dropped.record, running, "notes of an older run do not change a newer run");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Where a task stands for the people behind it: whether it needs them, runs, waits, or is done.
-//! Lists are ordered by it, and the API answers it, so that everybody calls the same tasks by the same word.
+//! Groups tasks by what they mean to people: needs attention, running, queued, or done. Lists are ordered by group, and the API
+//! returns it, so that all clients use the same names.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,26 +7,26 @@ use super::record::TaskRecord;
 use super::status::TaskStatus;
 use crate::publication::PullRequestState;
 
-/// What a task is to people.
+/// The group of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TaskGroup {
-    /// It asks something, failed or was cut off, finished unseen, could not be published, or its pull request has red checks, conflicts or
-    /// wishes for changes.
+    /// The task asks a question, failed or was interrupted, finished and was not looked at yet, could not be published, or its
+    /// pull request has failed checks, conflicts or requested changes.
     NeedsYou,
-    /// A run is under way, or the task is on its way out.
+    /// A run is active, or the task is being removed.
     Running,
-    /// Its run waits in the queue.
+    /// The run is waiting in the queue.
     Queued,
-    /// It ended, and somebody saw it.
+    /// The task has ended, and somebody looked at it.
     Done,
 }
 
 impl TaskGroup {
-    /// All of them, in the order of a list.
+    /// All groups, in the order of a list.
     pub const ALL: [Self; 4] = [Self::NeedsYou, Self::Running, Self::Queued, Self::Done];
 
-    /// Where this task is.
+    /// Returns the group of a task.
     pub fn of(task: &TaskRecord) -> Self {
         match task.status() {
             TaskStatus::Queued if task.question.is_some() => Self::NeedsYou,
@@ -38,7 +38,7 @@ impl TaskGroup {
         }
     }
 
-    /// As the API and the address of a page name it.
+    /// Returns the name in the API and in page URLs.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NeedsYou => "needs_you",
@@ -48,13 +48,14 @@ impl TaskGroup {
         }
     }
 
-    /// The group of this name.
+    /// Returns the group with this name.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|group| group.as_str() == text)
     }
 }
 
-/// A finished task that nobody looked at, a pull request with conflicts or red checks, a push that failed.
+/// Whether a task that has ended needs attention: nobody looked at it, its pull request has conflicts or failed checks, or a
+/// push failed.
 fn needs_somebody(task: &TaskRecord) -> bool {
     let publication = task.publication.as_deref();
     let pull_request = publication.and_then(|publication| publication.pull_request.as_ref());

@@ -1,17 +1,17 @@
-//! A task: its record, and what may happen next.
+//! Tasks: their records, and what may happen next.
 //!
-//! * `record`: what is true of a task, and how `meta.json` spells it.
-//! * [`request()`]: what a person may ask of a task, and when it is refused.
-//! * [`decide()`]: what follows from something that happened.
-//! * `group`: what a task is to people, in lists.
-//! * `publish`: the same two for what leaves the machine: a push, and a pull request.
-//! * `question`: what a task asks before its run can start, and what follows from the answer.
+//! * `record`: the record of a task, and its form in `meta.json`.
+//! * [`request()`]: what users may request, and when a request is rejected.
+//! * [`decide()`]: what follows from an event.
+//! * `group`: the group of a task in lists.
+//! * `publish`: requests and events of a push or a pull request.
+//! * `question`: questions that must be answered before a run can start.
 //! * `status`: the status of a task.
-//! * `summary`: what a new thread has to know of the one before, whose session was lost.
-//! * `update`: what brought the branch up to its base, and what follows from it for what a run changed.
-//! * [`reconcile()`]: what must have happened, seen from the world after a restart.
+//! * `summary`: the prompt of a new thread that replaces a thread whose session was lost.
+//! * `update`: updates of the branch to its base.
+//! * [`reconcile()`]: the events that must have happened, derived from what is found after a restart.
 //!
-//! All three are total functions without I/O. Whoever calls them writes the record first and performs the effects after.
+//! All of them are total functions without I/O. The caller writes the record first and then performs the effects.
 
 mod decide;
 mod group;

@@ -1,6 +1,6 @@
-//! What follows a run that has ended, by itself: a retry, going on after an interruption, or the next follow-up. Pure.
+//! Decides what follows a run automatically: a retry, a resumption after an interruption, or the next follow-up. Pure.
 //!
-//! At most one of them, and never after a stop: whoever stopped a task decides how it goes on.
+//! At most one of them follows, and never after a stop: the person who stopped the task decides how it continues.
 
 use std::time::Duration;
 
@@ -11,16 +11,16 @@ use crate::names::Prompt;
 use crate::policy::RunPolicy;
 use crate::run::{RunCause, RunError, RunOutcome, RunRecord};
 
-/// How long the first retry waits; each further one waits twice as long.
+/// The wait before the first retry. It doubles with every further one.
 const FIRST_WAIT: Duration = Duration::from_secs(30);
 
-/// The longest that a retry waits without a reason.
+/// The longest wait before a retry if no reset time is known.
 const LONGEST_WAIT: Duration = Duration::from_mins(15);
 
-/// The longest reset that is waited for. Whatever is further away is for a person to decide.
+/// The longest reset time that a retry waits for. Beyond that, a person decides.
 const LONGEST_RESET: Duration = Duration::from_hours(8 * 24);
 
-/// How often in a row a run is resumed that was cut off: a run that takes its machine down is not started for ever.
+/// The maximum number of resumptions in a row. A run that crashes its machine must not be started forever.
 const RESUMPTIONS: usize = 3;
 
 /// Queues what follows the last run, which has just ended.
@@ -50,7 +50,7 @@ fn retry(task: &mut TaskRecord, error: &RunError, policy: &RunPolicy, now: Times
     let wait = match error.code.as_str() {
         "network" | "overloaded" | "fetch_failed" => told.unwrap_or(backoff(before)),
         "rate_limited" => told.unwrap_or(2 * backoff(before)),
-        // Without a time, it may last a week.
+        // Without a reset time, the limit may last a week.
         "usage_limit" => match told {
             Some(told) => told,
             None => return,
@@ -65,7 +65,8 @@ fn retry(task: &mut TaskRecord, error: &RunError, policy: &RunPolicy, now: Times
     task.last_run_mut().not_before = not_before;
 }
 
-/// Queues a retry that a person asked for. Returns whether there is something to retry: the last run failed or was interrupted.
+/// Queues a retry that somebody requested. Returns whether there was something to retry: the last run failed or was
+/// interrupted.
 pub(super) fn retry_now(task: &mut TaskRecord, idempotency_key: Option<String>, now: Timestamp) -> bool {
     let note = match task.last_run().end().map(|end| &end.outcome) {
         Some(RunOutcome::Failed(error)) => interrupted(Some(&error.code)),
@@ -76,7 +77,7 @@ pub(super) fn retry_now(task: &mut TaskRecord, idempotency_key: Option<String>, 
     true
 }
 
-/// The note to the agent about the turn that it should continue. The thread has the rest.
+/// Writes the note that asks the agent to continue an interrupted turn. The thread contains the rest.
 fn interrupted(code: Option<&str>) -> String {
     let reason = code.map(|code| format!(" ({})", code.replace('_', " "))).unwrap_or_default();
     format!(
@@ -89,12 +90,12 @@ fn backoff(before: usize) -> Duration {
     doubled.min(LONGEST_WAIT)
 }
 
-/// How many of the last runs were there for this reason.
+/// Counts how many of the latest runs in a row have this cause.
 fn in_a_row(task: &TaskRecord, cause: RunCause) -> usize {
     task.runs.iter().rev().take_while(|run| run.cause == cause).count()
 }
 
-/// Queues another run for the same prompt. If the thread has the prompt already, the new run only gets a note to continue;
+/// Queues another run for the same prompt. If the thread already contains the prompt, the new run gets only a note to continue;
 /// otherwise it gets the prompt and its images again.
 fn again(task: &mut TaskRecord, cause: RunCause, note: &str, idempotency_key: Option<String>, now: Timestamp) {
     let asked = task.runs.iter().rev().find(|run| matches!(run.cause, RunCause::Asked | RunCause::FollowUp));
@@ -107,7 +108,7 @@ fn again(task: &mut TaskRecord, cause: RunCause, note: &str, idempotency_key: Op
     task.queue(NewRun { prompt, images, model, effort, priority, idempotency_key }, cause, now);
 }
 
-/// The time in words such as `try again in 1m30s`, `in 6 hours 5 minutes` or `in 0.2s`, where a message says when to try again.
+/// Finds the time in a message such as `try again in 1m30s`, `in 6 hours 5 minutes` or `in 0.2s`.
 fn reset_in(message: &str) -> Option<Duration> {
     let message = message.to_ascii_lowercase();
     let (_, words) = message.split_once("again in ")?;
@@ -133,7 +134,7 @@ fn reset_in(message: &str) -> Option<Duration> {
         found = true;
         rest = &after[letters..];
     }
-    // One more, since the time is rounded.
+    // Add one second, because the time is rounded.
     Duration::try_from_secs_f64(seconds.ceil() + 1.0).ok().filter(|_| found)
 }
 

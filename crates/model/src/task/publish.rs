@@ -1,7 +1,7 @@
-//! Publishing a task: what may be asked, and what follows from each step of it.
+//! Publishing a task: which requests are allowed, and what follows from each step.
 //!
-//! A step is recorded before the next one begins, and each is an *ensure*: an interrupted publication goes on at the first step
-//! that is not recorded, and finds what was done already. An event of an older asking changes nothing.
+//! Each step is recorded before the next one starts, and each is an *ensure*. An interrupted publication continues at the first
+//! step that is not recorded, and finds what was already done. Events of an older request change nothing.
 
 use jiff::Timestamp;
 
@@ -15,48 +15,48 @@ use crate::run::{RunEnd, RunError, RunRecord};
 /// Something that happened to a publication.
 #[derive(Debug, Clone, PartialEq)]
 pub enum PublicationEvent {
-    /// The remote's branch is at this commit.
+    /// The remote branch is at this commit.
     Pushed {
-        /// The asking that this is about.
+        /// The request this is about.
         attempt: u32,
         /// The commit.
         sha: ObjectId,
     },
-    /// The pull request is open, found or made.
+    /// The pull request is open; it was found or created.
     Opened {
-        /// The asking that this is about.
+        /// The request this is about.
         attempt: u32,
         /// The pull request.
         pull_request: Box<PullRequest>,
-        /// What a person should know.
+        /// A note for people.
         note: Option<String>,
     },
-    /// There is no way to open a pull request here; a person does it by hand.
+    /// The server cannot open a pull request here. A person must open it by hand.
     LeftToHand {
-        /// The asking that this is about.
+        /// The request this is about.
         attempt: u32,
-        /// Why.
+        /// The reason.
         note: String,
     },
-    /// It went wrong.
+    /// The publication failed.
     Failed {
-        /// The asking that this is about.
+        /// The request this is about.
         attempt: u32,
-        /// Why.
+        /// The error.
         error: RunError,
-        /// The commit on the remote's branch that was in the way.
+        /// The commit on the remote branch that blocked the push.
         remote_sha: Option<ObjectId>,
     },
-    /// It was begun by a server that is gone.
+    /// The server that worked on it is gone.
     Left,
-    /// The forge says how the pull request is now.
+    /// The Git host reported the current state of the pull request.
     Seen {
         /// The pull request.
         pull_request: Box<PullRequest>,
     },
 }
 
-/// Grants or refuses a publication. Asking for the same again while it is under way changes nothing.
+/// Accepts or rejects a request to publish. Repeating the same request while it is in progress changes nothing.
 pub(super) fn publish(
     task: &TaskRecord,
     asked: Publish,
@@ -97,7 +97,7 @@ pub(super) fn publish(
     Ok(Decision::changed(record, now, vec![TaskEffect::Publish { attempt }]))
 }
 
-/// What follows from an event of a publication.
+/// Decides what follows from an event of a publication.
 pub(super) fn published(task: &TaskRecord, event: PublicationEvent, now: Timestamp) -> Decision {
     let nothing = Decision { record: task.clone(), effects: vec![] };
     let mut record = task.clone();
@@ -142,7 +142,7 @@ pub(super) fn published(task: &TaskRecord, event: PublicationEvent, now: Timesta
                 return nothing;
             }
             take_in(publication, *pull_request);
-            // That a forge was asked is no change of the task.
+            // A request to the Git host alone does not change the task.
             if record == *task {
                 return nothing;
             }

@@ -1,7 +1,8 @@
-//! What a task asks before its run can start: whether the host may fetch submodules from URLs that nobody trusted yet.
+//! Questions that must be answered before a run can start: whether the host may fetch submodules from URLs that nobody has
+//! trusted yet.
 //!
-//! While it asks, its run waits in the queue and takes no room. An answer names the question that it is about, so that it never allows
-//! something that the person did not see. Invariant: only a queued run has a question.
+//! Until then, the run waits in the queue without using a slot. An answer names the number of its question, so that nobody
+//! allows something they did not see. Invariant: only a queued run has a question.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,42 +15,42 @@ use crate::names::RepositoryUrl;
 use crate::problem::{Problem, ProblemKind};
 use crate::run::RunPhase;
 
-/// Whether these URLs may be fetched.
+/// Asks whether these URLs may be fetched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Question {
-    /// Its number within the task. No number comes twice.
+    /// The number of the question within the task. Numbers are never reused.
     pub number: u32,
-    /// Submodule URLs that the branch names, and that neither the default branch nor a trusted one has. They come from the branch's author.
+    /// Submodule URLs in the branch that neither the default branch nor a trusted branch has. The branch's author chose them.
     #[schema(value_type = Vec<String>)]
     pub urls: Vec<RepositoryUrl>,
-    /// When it was asked.
+    /// When the question was asked.
     #[schema(value_type = String, format = DateTime)]
     pub asked_at: Timestamp,
 }
 
-/// What a person answers.
+/// An answer to the question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// Fetch them, now and for every later task of the repository.
+    /// Fetch them, now and for all later tasks of the repository.
     Fetch,
-    /// Start without them: their folders stay empty.
+    /// Start without them. Their folders stay empty.
     Skip,
 }
 
 impl Answer {
-    /// Takes what a person gave.
+    /// Parses an answer.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         match text {
             "fetch" => Ok(Self::Fetch),
             "skip" => Ok(Self::Skip),
-            _ => Err(Problem::new(ProblemKind::Unusable, "answer_refused", "an answer is `fetch` or `skip`")),
+            _ => Err(Problem::new(ProblemKind::Unusable, "answer_refused", "use `fetch` or `skip`")),
         }
     }
 }
 
 impl TaskRecord {
-    /// The question that is open, if it is the one with this number.
+    /// Returns the open question, if it has this number.
     pub fn question(&self, number: Option<u32>) -> Result<&Question, Refusal> {
         match &self.question {
             None => Err(Refusal::NoQuestion),
@@ -59,7 +60,7 @@ impl TaskRecord {
     }
 }
 
-/// Puts the run back into the queue until somebody answers. For a run that is being prepared.
+/// Returns a run that is being prepared to the queue until the question is answered.
 pub(super) fn ask(record: &mut TaskRecord, urls: Vec<RepositoryUrl>, now: Timestamp) -> Vec<TaskEffect> {
     let run = record.last_run_mut();
     run.attempt = run.attempt.next();
@@ -69,7 +70,7 @@ pub(super) fn ask(record: &mut TaskRecord, urls: Vec<RepositoryUrl>, now: Timest
     vec![]
 }
 
-/// Takes an answer.
+/// Applies an answer.
 pub(super) fn answer(task: &TaskRecord, number: Option<u32>, answer: Answer, now: Timestamp) -> Result<Decision, Refusal> {
     if task.removing {
         return Err(Refusal::Removing);
@@ -112,7 +113,7 @@ mod tests {
         assert_eq!((task.last_run().status(), task.last_run().attempt), (RunStatus::Queued, Attempt(2)));
         assert_eq!(TaskGroup::of(&task), TaskGroup::NeedsYou);
         let text = serde_json::to_string(&TaskFile::from(&task)).expect("JSON");
-        let file: TaskFile = serde_json::from_str(&text).expect("what was written can be read");
+        let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
         assert_eq!(TaskRecord::try_from(file), Ok(task));
     }
 

@@ -1,6 +1,8 @@
-//! What must have happened, seen from the world: the one path of recovery, at boot and on a timer.
+//! Derives the events that must have happened from what is found on the machine. This is the only path of recovery, at startup
+//! and on a timer.
 //!
-//! Adopt before judging; what is unknown has not failed. While this process itself works on a task, nothing is concluded.
+//! A live keeper is adopted before anything is judged, and an unknown state is not a failure. While this process itself works
+//! on a task, nothing is concluded.
 
 use jiff::Timestamp;
 
@@ -9,30 +11,30 @@ use super::publish::PublicationEvent;
 use super::record::TaskRecord;
 use crate::run::RunPhase;
 
-/// Who holds the current attempt of the last run.
+/// The keeper of the last run's current attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Holder {
-    /// No keeper ever began.
+    /// No keeper ever started.
     Nobody,
-    /// A keeper is alive since its worker started.
+    /// A keeper is alive.
     Keeper {
-        /// When the worker started.
+        /// When its worker started.
         started_at: Timestamp,
     },
-    /// A keeper began and is gone, with an exit record or without.
+    /// A keeper started and is gone, with or without an exit record.
     Gone,
 }
 
-/// What was seen of a task's world.
+/// What was observed about a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Observation {
     /// Whether this process is performing an effect of the task, or following its run.
     pub busy: bool,
-    /// Who holds the run.
+    /// The keeper of the run.
     pub holder: Holder,
 }
 
-/// The events that lead from the record to the world that was seen.
+/// Returns the events that lead from the record to the observed state.
 pub fn reconcile(task: &TaskRecord, seen: &Observation) -> Vec<TaskEvent> {
     if seen.busy {
         return vec![];
@@ -55,7 +57,7 @@ fn of_the_run(task: &TaskRecord, holder: Holder) -> Vec<TaskEvent> {
                 vec![]
             }
         }
-        // It waits for the queue, which lets it begin.
+        // The queue starts it.
         (RunPhase::Queued, Holder::Nobody) => vec![],
         (RunPhase::Queued | RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping, Holder::Keeper { started_at }) => {
             vec![TaskEvent::Launched { attempt, started_at }]
@@ -101,7 +103,7 @@ mod tests {
     #[test]
     fn a_preparation_that_died_with_the_server_is_made_anew() {
         assert_eq!(seen(&samples::preparing(), Holder::Nobody), vec![TaskEvent::PreparationLost { attempt: FIRST }]);
-        assert_eq!(seen(&samples::queued(), Holder::Nobody), vec![], "the queue lets it begin");
+        assert_eq!(seen(&samples::queued(), Holder::Nobody), vec![], "the queue starts it");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is true of a task, in memory ([`TaskRecord`]) and as `meta.json` spells it ([`TaskFile`]).
+//! The record of a task, in memory ([`TaskRecord`]) and in the form of `meta.json` ([`TaskFile`]).
 //!
 //! Invariants: a task has at least one run; only its last run may be active; its branch is `codex/<task_id>`.
 
@@ -18,25 +18,26 @@ use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord};
 
-/// What is asked of one run.
+/// A request for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewRun {
-    /// What the agent should do.
+    /// The prompt.
     pub prompt: Prompt,
-    /// The images that go along.
+    /// The images of the prompt.
     pub images: Vec<ImageFile>,
-    /// The model, else that of the run before it; of the first, the environment's, else Codex's own choice.
+    /// The model. Defaults to that of the run before, then the environment's, then Codex's own choice.
     pub model: Option<Setting>,
-    /// The reasoning effort, in the same way.
+    /// The reasoning effort. Has the same defaults as the model.
     pub effort: Option<Setting>,
-    /// Who goes first in the queue.
+    /// The priority in the queue.
     pub priority: Priority,
-    /// The same request under the same key is granted once.
+    /// The idempotency key. A request with the same key is accepted once.
     pub idempotency_key: Option<String>,
 }
 
 impl NewRun {
-    /// With this model and this effort where it names none. An effort stays with its model: not every model knows it.
+    /// Fills in a model and an effort if none are set. The effort belongs to its model, because models support different
+    /// efforts.
     #[must_use]
     pub fn or(self, model: Option<&Setting>, effort: Option<&Setting>) -> Self {
         if self.model.is_some() && self.model.as_ref() != model {
@@ -46,68 +47,68 @@ impl NewRun {
     }
 }
 
-/// A prompt that waits for the runs before it to end.
+/// A prompt that waits until the runs before it have ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FollowUp {
-    /// Its number within the task. No number comes twice.
+    /// The number of the follow-up within the task. Numbers are never reused.
     pub number: u32,
-    /// What the agent should do.
+    /// The prompt.
     pub prompt: Prompt,
-    /// The images that go along.
+    /// The images of the prompt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<ImageFile>,
-    /// The model asked for.
+    /// The requested model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<Setting>,
-    /// The reasoning effort asked for.
+    /// The requested reasoning effort.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<Setting>,
-    /// Who goes first in the queue, once it is there.
+    /// The priority in the queue.
     #[serde(default, skip_serializing_if = "Priority::is_normal")]
     pub priority: Priority,
-    /// The key that it was asked for under.
+    /// The idempotency key of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// When it was asked for.
+    /// When the follow-up was requested.
     #[schema(value_type = String, format = DateTime)]
     pub asked_at: Timestamp,
 }
 
-/// What is asked of a new task.
+/// A request for a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewTask {
-    /// The environment it is cut from.
+    /// The environment.
     pub env_id: EnvironmentId,
-    /// That environment's repository.
+    /// The URL of the environment's repository.
     pub repo_url: RepositoryUrl,
-    /// What it starts from.
+    /// The branch, tag or commit to start from.
     pub git_ref: RefName,
-    /// Its title.
+    /// The title.
     pub title: Title,
     /// The first run.
     pub run: NewRun,
-    /// The key under which the same request may come again.
+    /// The idempotency key of the request.
     pub idempotency_key: Option<String>,
 }
 
 /// A task and its runs.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TaskRecord {
-    /// Its id.
+    /// The ID.
     pub task_id: TaskId,
-    /// The environment it is cut from.
+    /// The environment.
     pub env_id: EnvironmentId,
     /// The repository's URL at the time of creation.
     pub repo_url: RepositoryUrl,
-    /// One line for people.
+    /// The title.
     pub title: Title,
-    /// What it was asked to start from.
+    /// The branch, tag or commit that was requested as the start.
     pub git_ref: RefName,
-    /// The commit it did start from, once that is known; after an update the one that its branch builds on.
+    /// The commit that the task starts from, once it is known. After an update, the commit that the branch is based on.
     pub base_sha: Option<ObjectId>,
     /// The thread that a resume continues.
     pub thread_id: Option<ThreadId>,
-    /// Whether it is on its way out.
+    /// Whether the task is being removed.
     pub removing: bool,
     /// When it was created.
     pub created_at: Timestamp,
@@ -115,30 +116,30 @@ pub struct TaskRecord {
     pub updated_at: Timestamp,
     /// Its runs, oldest first.
     pub runs: Vec<RunRecord>,
-    /// Prompts that wait for the run to end, the next one first.
+    /// Prompts that wait for the active run to end, next one first.
     pub follow_ups: Vec<FollowUp>,
-    /// How many follow-ups there ever were.
+    /// The number of follow-ups that were ever created.
     pub follow_ups_made: u32,
-    /// How it was published, once somebody asked for that.
+    /// The publication, if somebody requested it.
     pub publication: Option<Box<Publication>>,
-    /// The last run that somebody looked at after it had ended; 0 for none.
+    /// The last run that somebody looked at after it ended; 0 for none.
     pub seen_run: u32,
-    /// When somebody put it away: it is out of the lists, and keeps all that it has.
+    /// When the task was archived. Archived tasks are hidden from lists and keep everything.
     pub archived_at: Option<Timestamp>,
-    /// When its branch was brought up to its base, oldest first.
+    /// The updates of the branch to its base, oldest first.
     pub updates: Vec<Update>,
-    /// What it asks before its run can start.
+    /// The question that must be answered before the run can start.
     pub question: Option<Question>,
-    /// Submodule URLs that a person decided not to fetch for it.
+    /// Submodule URLs that somebody decided not to fetch for this task.
     pub skipped_urls: Vec<RepositoryUrl>,
-    /// The key under which its creation may be asked for again.
+    /// The idempotency key of the request that created the task.
     pub idempotency_key: Option<String>,
-    /// Fields that another version wrote.
+    /// Fields that a different version wrote.
     pub extra: Map<String, Value>,
 }
 
 impl TaskRecord {
-    /// A task that was just asked for, with its first run queued.
+    /// Creates a task with its first run queued.
     pub fn new(task_id: TaskId, new: NewTask, now: Timestamp) -> Self {
         let run = queued(RunNumber::FIRST, Attempt::FIRST, new.run, RunCause::Asked, None, now);
         Self {
@@ -166,50 +167,50 @@ impl TaskRecord {
         }
     }
 
-    /// The branch that the task works on.
+    /// Returns the branch of the task.
     pub fn branch(&self) -> BranchName {
         BranchName::of_task(self.task_id)
     }
 
-    /// The last run, the only one that may be active.
+    /// Returns the last run, the only one that may be active.
     pub fn last_run(&self) -> &RunRecord {
-        self.runs.last().expect("a task has at least one run, checked when it is made and when it is read")
+        self.runs.last().expect("a task has at least one run, which is checked when it is created and read")
     }
 
     pub(super) fn last_run_mut(&mut self) -> &mut RunRecord {
-        self.runs.last_mut().expect("a task has at least one run, checked when it is made and when it is read")
+        self.runs.last_mut().expect("a task has at least one run, which is checked when it is created and read")
     }
 
-    /// The run with this number.
+    /// Returns the run with this number.
     pub fn run(&self, number: RunNumber) -> Option<&RunRecord> {
         self.runs.iter().find(|run| run.number == number)
     }
 
-    /// The status as the contract names it: that of the last run, or `removing`.
+    /// Returns the status: that of the last run, or `removing`.
     pub fn status(&self) -> TaskStatus {
         if self.removing { TaskStatus::Removing } else { self.last_run().status().into() }
     }
 
-    /// Whether somebody looked at how its last run ended.
+    /// Whether somebody looked at the result of the last run.
     pub fn is_seen(&self) -> bool {
         self.last_run().number.0 <= self.seen_run
     }
 
-    /// Appends a queued run that continues the thread, or starts afresh where no turn ever began.
+    /// Appends a queued run that continues the thread, or starts a new thread if no turn ever started.
     pub(super) fn queue(&mut self, new: NewRun, cause: RunCause, now: Timestamp) {
         let last = self.last_run();
         let new = new.or(last.model.as_ref(), last.effort.as_ref());
         let resumes =
             self.thread_id.filter(|thread| self.runs.iter().any(|run| run.turn_started && run.thread_id == Some(*thread)));
-        // Until a turn of the new thread has begun, there is nothing but the summary.
+        // Until a turn of the new thread has started, only the summary connects it to the old one.
         let lost_thread = last.lost_thread.filter(|_| resumes.is_none());
         let run = queued(last.number.next(), last.attempt.next(), new, cause, resumes, now);
         self.runs.push(RunRecord { lost_thread, ..run });
-        // What goes on is back on the table.
+        // A task that continues is no longer archived.
         self.archived_at = None;
     }
 
-    /// Makes the next follow-up a queued run. For when no run is active.
+    /// Turns the next follow-up into a queued run. Call this only if no run is active.
     pub(super) fn begin_follow_up(&mut self, now: Timestamp) {
         if self.follow_ups.is_empty() {
             return;
@@ -218,18 +219,18 @@ impl TaskRecord {
         self.queue(NewRun { prompt, images, model, effort, priority, idempotency_key }, RunCause::FollowUp, now);
     }
 
-    /// The image of this name, where a run or a follow-up of the task has it.
+    /// Returns the image with this name, if a run or follow-up of the task has it.
     pub fn image(&self, name: ImageName) -> Option<&ImageFile> {
         let asked = self.runs.iter().flat_map(|run| &run.images);
         asked.chain(self.follow_ups.iter().flat_map(|follow_up| &follow_up.images)).find(|image| image.file == name)
     }
 
-    /// Whether any run of the task had images.
+    /// Whether any run of the task has images.
     pub fn has_images(&self) -> bool {
         self.runs.iter().any(|run| !run.images.is_empty())
     }
 
-    /// The figures of the thread before this run: what its own usage is counted from.
+    /// Returns the token usage of the thread before this run. The run's own usage is counted from there.
     pub fn usage_before(&self, number: RunNumber) -> Option<&Usage> {
         let thread = self.run(number)?.resumes?;
         let earlier = self.runs.iter().rev().filter(|run| run.number < number && run.thread_id == Some(thread));
@@ -267,24 +268,24 @@ fn queued(
     }
 }
 
-/// A task as `meta.json` and the API spell it.
+/// A task, in the form of `meta.json` and the API.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = TaskMeta)]
 pub struct TaskFile {
-    /// The version of this file's form.
+    /// The schema version of this file.
     pub schema: u32,
     /// The task's id.
     pub task_id: TaskId,
-    /// The environment it is cut from.
+    /// The environment.
     pub env_id: EnvironmentId,
     /// The repository's URL.
     pub repo_url: RepositoryUrl,
-    /// One line for people.
+    /// The title.
     pub title: Title,
-    /// What it was asked to start from.
+    /// The branch, tag or commit that was requested as the start.
     #[serde(rename = "ref")]
     pub git_ref: RefName,
-    /// The commit it did start from; after an update the one that its branch builds on.
+    /// The commit that the task starts from. After an update, the commit that the branch is based on.
     #[schema(value_type = Option<String>)]
     pub base_sha: Option<ObjectId>,
     /// The task's branch, `codex/<task_id>`.
@@ -301,37 +302,37 @@ pub struct TaskFile {
     pub updated_at: Timestamp,
     /// Its runs, oldest first.
     pub runs: Vec<RunFile>,
-    /// Prompts that wait for the run to end, the next one first.
+    /// Prompts that wait for the active run to end, next one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow_ups: Vec<FollowUp>,
-    /// How many follow-ups there ever were.
+    /// The number of follow-ups that were ever created.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub follow_ups_made: u32,
-    /// How it was published, once somebody asked for that.
+    /// The publication, if somebody requested it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Publication>)]
     pub publication: Option<Box<Publication>>,
-    /// The last run that somebody looked at after it had ended; 0 for none.
+    /// The last run that somebody looked at after it ended; 0 for none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub seen_run: u32,
-    /// When somebody put it away: it is out of the lists, and keeps all that it has.
+    /// When the task was archived. Archived tasks are hidden from lists and keep everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub archived_at: Option<Timestamp>,
-    /// When its branch was brought up to its base, oldest first.
+    /// The updates of the branch to its base, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub updates: Vec<Update>,
-    /// What it asks before its run can start. Answer with `POST /api/v1/tasks/{task_id}/answer`.
+    /// The question that must be answered before the run can start. Answer it with `POST /api/v1/tasks/{task_id}/answer`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub question: Option<Question>,
-    /// Submodule URLs that a person decided not to fetch for it.
+    /// Submodule URLs that somebody decided not to fetch for this task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<String>)]
     pub skipped_urls: Vec<RepositoryUrl>,
-    /// The key under which its creation may be asked for again.
+    /// The idempotency key of the request that created the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
-    /// Fields that another version wrote.
+    /// Fields that a different version wrote.
     #[serde(flatten)]
     #[schema(ignore)]
     pub extra: Map<String, Value>,
@@ -367,24 +368,24 @@ impl From<&TaskRecord> for TaskFile {
     }
 }
 
-/// A `meta.json` that is JSON of the right form and still makes no sense.
+/// An error for a `meta.json` that is well-formed JSON but contradictory.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TaskFileError {
-    /// Written by a newer version.
-    #[error("it has schema {found}, and this version knows {known}")]
+    /// The file was written by a newer version.
+    #[error("it has schema {found}, but this version only knows schema {known}")]
     Newer {
         /// The schema in the file.
         found: u32,
-        /// The newest schema known here.
+        /// The newest schema that this version knows.
         known: u32,
     },
-    /// A task without runs.
+    /// The task has no runs.
     #[error("it has no runs")]
     NoRuns,
-    /// Runs out of order, or an active run before the last.
+    /// Runs are out of order, or a run before the last one is active.
     #[error("run {0} is out of order")]
     OutOfOrder(RunNumber),
-    /// A contradictory run.
+    /// A run is contradictory.
     #[error(transparent)]
     Run(#[from] RunFileError),
 }
@@ -439,7 +440,7 @@ mod tests {
     fn a_record_survives_the_way_through_its_file() {
         for record in samples::one_of_each_phase() {
             let text = serde_json::to_string(&TaskFile::from(&record)).expect("a record is JSON");
-            let file: TaskFile = serde_json::from_str(&text).expect("what was written can be read");
+            let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
             assert_eq!(TaskRecord::try_from(file), Ok(record));
         }
     }
@@ -466,7 +467,7 @@ mod tests {
         value["colour"] = "green".into();
         value["runs"][0]["mood"] = 7.into();
         let file: TaskFile = serde_json::from_value(value.clone()).expect("unknown fields do not matter");
-        let record = TaskRecord::try_from(file).expect("a sound record");
+        let record = TaskRecord::try_from(file).expect("a valid record");
         assert_eq!(serde_json::to_value(TaskFile::from(&record)).expect("JSON"), value);
     }
 
@@ -483,7 +484,7 @@ mod tests {
         assert_eq!((task.image(image.file), task.image(samples::image("b.png").file)), (Some(&image), None));
         let mut elsewhere = value;
         elsewhere["runs"][0]["images"][0]["file"] = "../../meta.json".into();
-        assert!(serde_json::from_value::<TaskFile>(elsewhere).is_err(), "no record leads out of its folder");
+        assert!(serde_json::from_value::<TaskFile>(elsewhere).is_err(), "no record points outside of its folder");
     }
 
     #[test]

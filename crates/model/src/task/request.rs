@@ -1,6 +1,7 @@
-//! What a person may ask of a task, and when it is refused.
+//! Requests of users to a task, and when they are rejected.
 //!
-//! A request is refused before anything is changed; a granted one is a [`Decision`] like any other. Asking twice is fine.
+//! A request is rejected before anything changes. An accepted request is a [`Decision`] like any other. Repeating a request is
+//! harmless.
 
 use jiff::Timestamp;
 
@@ -14,67 +15,67 @@ use crate::problem::{Problem, ProblemKind};
 use crate::publication::Publish;
 use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
 
-/// The most follow-ups that one task has.
+/// The maximum number of follow-ups of a task.
 const MOST_FOLLOW_UPS: usize = 100;
 
-/// What a person asks.
+/// A request of a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskRequest {
-    /// Go on in the same thread with another prompt.
+    /// Continue the thread with a new prompt.
     Resume(NewRun),
-    /// Go on with it when the runs before it have ended; at once if none is active.
+    /// Continue the thread when the runs before have ended, or immediately if none is active.
     FollowUp(NewRun),
-    /// Ask something else in the place of a follow-up.
+    /// Replace a follow-up.
     EditFollowUp(u32, NewRun),
-    /// Say a follow-up in other words; all else of it stays.
+    /// Change the prompt of a follow-up and keep everything else.
     RewordFollowUp(u32, Prompt),
-    /// Forget a follow-up. Forgetting twice is fine.
+    /// Remove a follow-up. Removing it twice is fine.
     RemoveFollowUp(u32),
-    /// Begin the next follow-up, which waits because the last run did not end well.
+    /// Start the next follow-up, which waits because the last run did not complete.
     Continue,
-    /// Run again what failed or was interrupted: continue the thread, or start over with the same prompt where there is none.
-    /// The key makes asking twice harmless.
+    /// Retry a failed or interrupted run: continue the thread, or start over with the same prompt if there is no thread. The
+    /// idempotency key makes repeating the request harmless.
     Retry(Option<String>),
-    /// Push the branch, and open a pull request where that is asked for.
+    /// Push the branch, and open a pull request if requested.
     Publish(Box<Publish>, Option<String>),
-    /// Note that somebody looked at how it ended.
+    /// Record that somebody looked at the result.
     See,
-    /// Put it away: out of the lists, with all that it has.
+    /// Archive the task.
     Archive,
-    /// Back into the lists.
+    /// Unarchive the task.
     Unarchive,
     /// Answer the open question, if it has this number.
     Answer(Option<u32>, Answer),
-    /// End the active run.
+    /// Stop the active run.
     Stop,
-    /// Remove the task, stopping its run first.
+    /// Remove the task. Stops its run first.
     Remove,
 }
 
-/// Why a request is not granted.
+/// Why a request is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// A run is under way.
+    /// A run is active.
     RunActive,
-    /// Codex never reported a thread, so there is nothing to go on with.
+    /// Codex never reported a thread, so nothing can be continued.
     NoThread,
     /// The last run did not fail.
     NotFailed,
     /// The task is being removed.
     Removing,
-    /// There is no such follow-up, or it has begun.
+    /// The follow-up does not exist or has already started.
     NoFollowUp,
-    /// There are as many follow-ups as a task may have.
+    /// The task has the maximum number of follow-ups.
     TooManyFollowUps,
-    /// Something else was asked under this key.
+    /// The idempotency key belongs to a different request.
     KeyReused,
     /// No run of the task changed anything.
     NothingToPublish,
-    /// There is no branch yet.
+    /// The task has no branch yet.
     NoBranch,
-    /// It asks nothing.
+    /// The task has no open question.
     NoQuestion,
-    /// It asks something else than what was answered.
+    /// The open question is not the one that was answered.
     QuestionChanged,
 }
 
@@ -82,34 +83,36 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         let conflict = |code, detail| Problem::new(ProblemKind::WrongState, code, detail);
         match refusal {
-            Refusal::RunActive => conflict("run_active", "a run of this task is still under way")
-                .hint("wait for its end, or end it with `codex-orchestrator task stop`"),
-            Refusal::NoThread => conflict("no_thread", "this task has no Codex thread to go on with")
-                .hint("its first run failed before Codex started a thread; run it again with `codex-orchestrator task retry`"),
-            Refusal::NotFailed => conflict("not_failed", "the last run of this task did not fail, so there is nothing to retry")
-                .hint("continue with another prompt: `codex-orchestrator task resume`"),
+            Refusal::RunActive => conflict("run_active", "a run of this task is still active")
+                .hint("wait until it ends, or stop it with `codex-orchestrator task stop`"),
+            Refusal::NoThread => conflict("no_thread", "this task has no Codex thread to continue")
+                .hint("its first run failed before Codex started a thread; retry it with `codex-orchestrator task retry`"),
+            Refusal::NotFailed => conflict("not_failed", "nothing to retry: the last run of this task did not fail")
+                .hint("to continue with a new prompt, use `codex-orchestrator task resume`"),
             Refusal::Removing => conflict("task_removing", "this task is being removed"),
-            Refusal::NoFollowUp => conflict("no_follow_up", "this task has no such follow-up: it has begun, or was removed")
-                .hint("`codex-orchestrator task show` lists what waits"),
-            Refusal::TooManyFollowUps => conflict("too_many_follow_ups", "this task has as many follow-ups as it may")
-                .hint("wait until some have run, or put them into one prompt"),
+            Refusal::NoFollowUp => conflict("no_follow_up", "follow-up not found: it has already started or was removed")
+                .hint("list the waiting follow-ups with `codex-orchestrator task show`"),
+            Refusal::TooManyFollowUps => {
+                conflict("too_many_follow_ups", "this task already has the maximum number of follow-ups")
+                    .hint("wait until some of them have run, or combine several in one prompt")
+            }
             Refusal::KeyReused => {
-                let detail = "the idempotency key was used for another request to this task";
-                Problem::new(ProblemKind::Unusable, "idempotency_key_reused", detail).hint("use a new key for a new request")
+                let detail = "this idempotency key was already used for a different request to this task";
+                Problem::new(ProblemKind::Unusable, "idempotency_key_reused", detail).hint("use a new key for each new request")
             }
             Refusal::NoQuestion => {
-                conflict("no_question", "this task asks nothing: its question was answered, or its run was stopped")
+                conflict("no_question", "this task has no open question: it was answered, or the run was stopped")
             }
-            Refusal::QuestionChanged => conflict("question_changed", "this task asks something else by now")
-                .hint("read the new question with `codex-orchestrator task show`, then answer it"),
+            Refusal::QuestionChanged => conflict("question_changed", "this task now asks a different question")
+                .hint("read it with `codex-orchestrator task show`, then answer it"),
             Refusal::NothingToPublish => conflict("nothing_to_publish", "no run of this task has changed anything"),
             Refusal::NoBranch => conflict("no_branch", "this task has no branch and no worktree yet")
-                .hint("its first run ended before they were made; retry it, or create a new task"),
+                .hint("its first run ended before they were created; retry it or create a new task"),
         }
     }
 }
 
-/// Grants or refuses a request.
+/// Accepts or rejects a request.
 pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<Decision, Refusal> {
     if let TaskRequest::Resume(run) | TaskRequest::FollowUp(run) = &asked
         && is_granted_already(task, run)?
@@ -134,7 +137,7 @@ pub fn request(task: &TaskRecord, asked: TaskRequest, now: Timestamp) -> Result<
     }
 }
 
-/// Whether the same was asked under the same key before. What was left out is as it was then.
+/// Whether the same run was requested before with the same key. Omitted values count as equal.
 fn is_granted_already(task: &TaskRecord, run: &NewRun) -> Result<bool, Refusal> {
     if run.idempotency_key.is_none() {
         return Ok(false);
@@ -172,7 +175,7 @@ fn can_go_on(task: &TaskRecord) -> Result<(), Refusal> {
 
 fn follow_up(task: &TaskRecord, run: NewRun, now: Timestamp) -> Result<Decision, Refusal> {
     match can_go_on(task) {
-        // It goes on with this, after those that wait already.
+        // It is added after the follow-ups that are already waiting.
         Ok(()) | Err(Refusal::RunActive) => {}
         Err(refusal) => return Err(refusal),
     }
@@ -234,7 +237,7 @@ fn retry(task: &TaskRecord, key: Option<String>, now: Timestamp) -> Result<Decis
     if next::retry_now(&mut record, key, now) { Ok(Decision::changed(record, now, vec![])) } else { Err(Refusal::NotFailed) }
 }
 
-/// Looking is no change of the task: its time stays as it is.
+/// Looking at a task does not change its time of last change.
 fn see(task: &TaskRecord) -> Decision {
     let mut record = task.clone();
     if !record.last_run().is_active() {
@@ -243,7 +246,7 @@ fn see(task: &TaskRecord) -> Decision {
     Decision { record, effects: vec![] }
 }
 
-/// Who puts a task away has seen how it ended. A second time changes nothing.
+/// Archiving a task also marks it as seen. Archiving it twice changes nothing.
 fn archive(task: &TaskRecord, now: Timestamp) -> Result<Decision, Refusal> {
     if task.removing {
         return Err(Refusal::Removing);
@@ -278,7 +281,7 @@ fn stop(task: &TaskRecord, now: Timestamp) -> Decision {
             record.last_run_mut().phase = RunPhase::Stopping;
             Decision::changed(record, now, vec![TaskEffect::StopRun { attempt }])
         }
-        // Asked again: the record already says so, and telling the keeper again is harmless.
+        // Stopping was already requested. Telling the keeper again is harmless.
         RunPhase::Stopping => Decision { record, effects: vec![TaskEffect::StopRun { attempt }] },
         RunPhase::Ended(_) => Decision { record, effects: vec![] },
     }
@@ -293,7 +296,7 @@ fn remove(task: &TaskRecord, now: Timestamp) -> Decision {
     Decision::changed(record, now, effects)
 }
 
-/// The end of a run that was stopped before its worker started.
+/// Returns the result of a run that was stopped before its worker started.
 pub(super) fn never_ran(now: Timestamp) -> RunEnd {
     RunEnd {
         outcome: RunOutcome::Stopped,
@@ -336,7 +339,7 @@ mod tests {
         let away = asked(&samples::completed(), TaskRequest::Archive).expect("granted").record;
         assert_eq!((away.archived_at, away.seen_run), (Some(samples::later()), 1));
         let again = request(&away, TaskRequest::Archive, samples::now()).expect("granted").record;
-        assert_eq!(again, away, "it was put away then");
+        assert_eq!(again, away, "it was already archived");
         for back in [TaskRequest::Unarchive, TaskRequest::Resume(samples::new_run("more"))] {
             assert_eq!(asked(&away, back).expect("granted").record.archived_at, None);
         }

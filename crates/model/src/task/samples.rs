@@ -1,5 +1,4 @@
-//! Tasks in every phase, for the tests of this room.
-//! Every sample is a record that could lie on a disk.
+//! Sample tasks in every phase, for the tests of this module. Every sample is a record that could exist on disk.
 
 use jiff::Timestamp;
 
@@ -27,7 +26,7 @@ pub(crate) fn thread(n: u128) -> ThreadId {
     ThreadId::from_uuid(uuid::Uuid::from_u128(n))
 }
 
-/// An image that was given under this name.
+/// Returns an image with this name.
 pub(crate) fn image(name: &str) -> ImageFile {
     ImageFile { file: ImageName::of(name.as_bytes(), ImageKind::Png), name: name.to_owned(), bytes: 7 }
 }
@@ -119,7 +118,7 @@ pub(crate) fn one_of_each_phase() -> Vec<TaskRecord> {
     ]
 }
 
-/// A finished task that was published, with this pull request.
+/// Returns a finished, published task with this pull request.
 pub(crate) fn published(pull_request: PullRequest) -> TaskRecord {
     let mut task = completed();
     task.publication = Some(Box::new(Publication {

@@ -1,5 +1,4 @@
-//! The status of a task, in the words of the contract.
-//! It is computed from the record and never decides anything.
+//! The status of a task, as the API names it. It is computed from the record and never decides anything.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +7,7 @@ use crate::run::RunStatus;
 /// The status of a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "the names are the contract's own and defined there")]
+#[expect(missing_docs, reason = "the contract defines these names")]
 pub enum TaskStatus {
     Queued,
     Preparing,
@@ -22,7 +21,7 @@ pub enum TaskStatus {
 }
 
 impl TaskStatus {
-    /// Whether a run of the task is under way or about to be.
+    /// Whether a run of the task is active or waiting to start.
     pub fn is_active(self) -> bool {
         match self {
             Self::Queued | Self::Preparing | Self::Running | Self::Stopping => true,
@@ -30,7 +29,7 @@ impl TaskStatus {
         }
     }
 
-    /// The word of the contract.
+    /// Returns the status as it appears in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Queued => "queued",

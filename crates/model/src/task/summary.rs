@@ -1,24 +1,25 @@
-//! The first prompt of a new thread that takes the place of one whose session was lost: what was said so far, then the request. Pure.
+//! Writes the first prompt of a new thread that replaces a thread whose session was lost: a summary of the conversation, then
+//! the request. Pure.
 //!
-//! The agent has the files; what it lacks is the conversation. Invariant: the summary is bounded, and the request is never cut.
+//! The agent has the files, but not the conversation. Invariant: the summary is bounded, and the request is never cut.
 
 use super::record::TaskRecord;
 use crate::run::RunRecord;
 
-/// The most of one earlier prompt or answer, in characters.
+/// The maximum length of an earlier prompt or answer, in characters.
 const PIECE: usize = 4_000;
 
-/// How many of the latest runs are summarized, besides the first.
+/// The number of latest runs in the summary, besides the first run.
 const LATEST: usize = 8;
 
-/// The prompt of the task's last run, as a new thread needs it.
+/// Returns the prompt of the task's last run for a new thread.
 pub fn with_summary(task: &TaskRecord) -> String {
     let run = task.last_run();
     let earlier: Vec<&RunRecord> = task.runs.iter().filter(|earlier| earlier.number < run.number).collect();
     let left_out = earlier.len().saturating_sub(LATEST + 1);
     let mut pieces = vec![format!(
-        "This task continues earlier work. The previous conversation is no longer available, so here is a summary. The working tree \
-         and the branch `{}` contain everything that was done so far.",
+        "This task continues earlier work. The previous conversation is no longer available; here is a summary. The working tree \
+         and the branch `{}` contain all work so far.",
         task.branch()
     )];
     for (position, earlier) in earlier.iter().enumerate() {
@@ -26,7 +27,7 @@ pub fn with_summary(task: &TaskRecord) -> String {
             continue;
         }
         if position == left_out + 1 && left_out > 0 {
-            pieces.push(format!("({left_out} earlier requests are left out.)"));
+            pieces.push(format!("({left_out} earlier requests omitted)"));
         }
         let (number, status) = (earlier.number.0, earlier.status().as_str());
         let answer = earlier.end().and_then(|end| end.last_message.as_deref()).map_or("(no answer)", str::trim);
@@ -100,7 +101,7 @@ mod tests {
             text.contains("## Request 1\n") && text.contains("## Request 39\n") && !text.contains("## Request 20\n"),
             "{text}"
         );
-        assert!(text.contains("(30 earlier requests are left out.)"), "{text}");
+        assert!(text.contains("(30 earlier requests omitted)"), "{text}");
         assert!(text.ends_with(&format!("{long}!\n")));
         assert!(text.len() < 100_000 + 20 * PIECE, "{}", text.len());
     }

@@ -1,7 +1,7 @@
-//! Staying current: what was done to bring a task's branch up to its base, and what an agent is told where that takes more than git.
+//! Updates of a task's branch to its base, and the prompt for the agent if git cannot merge them.
 //!
-//! An update moves the branch between two runs. Runs keep the commits that they ended with, and an update says where the branch went
-//! from there, so that what a run changed is told from what came with the base. Pure.
+//! An update moves the branch between two runs. Each run keeps the commit that it ended with, and an update records where the
+//! branch moved from there. This tells the changes of a run from the changes that came with the base. Pure.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,53 +11,53 @@ use super::request::Refusal;
 use crate::ids::{ObjectId, RunNumber};
 use crate::merge::FileConflict;
 
-/// How many files a prompt names.
+/// The maximum number of files in the prompt.
 const FILES_NAMED: usize = 200;
 
-/// How a branch is brought up to its base.
+/// How a branch is updated to its base.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateStrategy {
-    /// The task's commits are made anew on the newest commit of the base.
+    /// Rebase the task's commits onto the newest commit of the base.
     Rebase,
-    /// A commit that merges the base.
+    /// Merge the base into the branch.
     Merge,
 }
 
-/// A branch was brought up to its base.
+/// A completed update of a branch to its base.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = TaskUpdate)]
 pub struct Update {
-    /// The run after which it was done.
+    /// The run after which it happened.
     pub after_run: RunNumber,
-    /// How.
+    /// The strategy.
     pub strategy: UpdateStrategy,
-    /// What the task was based on before.
+    /// The base of the task before.
     #[schema(value_type = String)]
     pub from_base: ObjectId,
-    /// What it is based on since.
+    /// The base of the task since then.
     #[schema(value_type = String)]
     pub to_base: ObjectId,
-    /// Where the branch was. That commit stays in the mirror.
+    /// The tip of the branch before. That commit stays in the mirror.
     #[schema(value_type = String)]
     pub from_head: ObjectId,
-    /// Where the branch is since.
+    /// The tip of the branch since then.
     #[schema(value_type = String)]
     pub to_head: ObjectId,
-    /// When.
+    /// When it happened.
     #[schema(value_type = String, format = DateTime)]
     pub at: Timestamp,
 }
 
 impl Update {
-    /// Whether commits that the branch had were made anew, so that a branch that has the old ones cannot just follow.
+    /// Whether commits of the branch were rewritten, so that a copy of the old branch cannot be fast-forwarded.
     pub fn rewrote(&self) -> bool {
         self.strategy == UpdateStrategy::Rebase && self.from_head != self.to_head && self.from_head != self.from_base
     }
 }
 
 impl TaskRecord {
-    /// Whether the branch may be moved now.
+    /// Checks that the branch may be moved now and returns its base.
     pub fn can_update(&self) -> Result<&ObjectId, Refusal> {
         if self.removing {
             Err(Refusal::Removing)
@@ -68,12 +68,12 @@ impl TaskRecord {
         }
     }
 
-    /// The commit that the branch stood at before this run, once the task has a base.
+    /// Returns the tip of the branch before this run, once the task has a base.
     pub fn head_before(&self, number: RunNumber) -> Option<&ObjectId> {
         self.head_where(|run| run < number)
     }
 
-    /// The commit that the branch stands at, as far as runs and updates moved it.
+    /// Returns the tip of the branch after all runs and updates.
     pub fn head(&self) -> Option<&ObjectId> {
         self.head_where(|_| true)
     }
@@ -83,7 +83,7 @@ impl TaskRecord {
         let last = self.runs.iter().rev().filter(|run| counts(run.number)).find_map(committed).map(|(number, _)| number);
         let moved = self.updates.iter().rev().find(|update| counts(update.after_run));
         match (last, moved) {
-            // The same run, and the update came after it.
+            // The update happened after this run.
             (Some(number), Some(update)) if update.after_run >= number => Some(&update.to_head),
             (Some(number), _) => self.run(number)?.end()?.commit.as_ref(),
             (None, Some(update)) => Some(&update.to_head),
@@ -91,17 +91,17 @@ impl TaskRecord {
         }
     }
 
-    /// Whether the branch was made anew after this run, and no run has followed it since.
+    /// Whether the branch was rewritten after this run, before the next run.
     pub fn rewritten_after(&self, number: RunNumber) -> bool {
         self.updates.iter().any(|update| update.after_run == number && update.rewrote())
     }
 
-    /// Whether the branch was moved after this run, and no run has followed it since.
+    /// Whether the branch was moved after this run, before the next run.
     pub fn moved_after(&self, number: RunNumber) -> bool {
         self.updates.iter().any(|update| update.after_run == number && update.from_head != update.to_head)
     }
 
-    /// Notes an update. Doing it twice notes it once.
+    /// Records an update. Recording it twice has no further effect.
     pub(super) fn note_update(&mut self, update: Update) {
         if self.updates.last() != Some(&update) {
             self.base_sha = Some(update.to_base.clone());
@@ -110,7 +110,7 @@ impl TaskRecord {
     }
 }
 
-/// What an agent is asked where its branch and its base conflict.
+/// Writes the prompt that asks the agent to merge the base and resolve the conflicts.
 pub fn hand_over_prompt(base_name: &str, base: &ObjectId, conflicts: &[FileConflict]) -> String {
     let files: Vec<_> =
         conflicts.iter().take(FILES_NAMED).map(|file| format!("- {} ({})\n", shown(&file.path), file.kind.as_str())).collect();
@@ -119,17 +119,17 @@ pub fn hand_over_prompt(base_name: &str, base: &ObjectId, conflicts: &[FileConfl
         more => format!("- and {more} more\n"),
     };
     format!(
-        "Your branch and its base have changed the same things. Bring your branch up to date:\n\n\
-         1. Run `git merge {base}`. That is the newest commit of `{base_name}`, and it is in this repository already: nothing needs \
-         to be fetched.\n\
-         2. Resolve every conflict so that both what you did and what came with the base still work. Git found these:\n\n\
+        "Your branch conflicts with its base. Update your branch:\n\n\
+         1. Run `git merge {base}`. This is the newest commit of `{base_name}`. It is already in this repository, so you do not need to \
+         fetch anything.\n\
+         2. Resolve all conflicts so that both your changes and the changes from the base work. Git found conflicts in these files:\n\n\
          {}{more}\n\
-         3. Run the tests that fit, and commit the merge. Do not rebase, and do not leave conflict markers behind.\n",
+         3. Run the relevant tests and commit the merge. Do not rebase, and do not leave conflict markers.\n",
         files.concat()
     )
 }
 
-/// A path in one line, whatever characters it has.
+/// Formats a path in one line, with `?` for control characters.
 fn shown(path: &str) -> String {
     path.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
@@ -159,7 +159,7 @@ mod tests {
         decide(task, TaskEvent::Updated(Box::new(update)), &RunPolicy::default(), samples::later()).record
     }
 
-    /// Run 1 from `a` to `b`; an update to `d` on `c`; run 2 to `e`.
+    /// Run 1 from `a` to `b`, an update to `d` on base `c`, then run 2 to `e`.
     fn story() -> TaskRecord {
         let task = updated(&samples::completed(), update(1, ('a', 'b'), ('c', 'd')));
         let mut task = request(&task, TaskRequest::Resume(samples::new_run("more")), samples::later()).expect("granted").record;
@@ -192,14 +192,14 @@ mod tests {
             (task.head().cloned(), task.head_before(RunNumber(1)).cloned()),
             (Some(samples::sha('c')), Some(samples::sha('a')))
         );
-        assert!(!task.rewritten_after(RunNumber(1)), "it had nothing of its own");
+        assert!(!task.rewritten_after(RunNumber(1)), "it had no commits of its own");
     }
 
     #[test]
     fn an_update_survives_the_way_through_the_file() {
         let task = story();
         let text = serde_json::to_string(&TaskFile::from(&task)).expect("JSON");
-        let file: TaskFile = serde_json::from_str(&text).expect("what was written can be read");
+        let file: TaskFile = serde_json::from_str(&text).expect("written JSON can be parsed");
         assert_eq!(TaskRecord::try_from(file), Ok(task));
     }
 
