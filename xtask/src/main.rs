@@ -3,6 +3,7 @@
 //! One file per chore. It starts programs and reads files of this repository; it is never part of the product, and no crate
 //! depends on it.
 
+mod book;
 mod chaos;
 mod codex;
 mod console;
@@ -35,6 +36,7 @@ Usage: cargo xtask <chore>
                           Cut the power of the disk at random moments, on one file system or on all three in turn
                           Defaults: a new seed, 200 cuts on each; needs root
   screenshots             Take the screenshots for the README, in Chromium
+  book                    Build the documentation as a website in target/book, with mdBook
   tidy                    Check the project's own rules for source files and documents
   openapi                 Regenerate docs/openapi.json
   words [PATH...]         List patterns that the writing guide rejects, in all texts or only below PATH
@@ -46,6 +48,8 @@ Usage: cargo xtask <chore>
 /// Why a chore was not done.
 #[derive(Debug, thiserror::Error)]
 enum ChoreError {
+    #[error(transparent)]
+    Book(#[from] book::BookError),
     #[error("unknown chore `{0}`\n\n{USAGE}")]
     Unknown(String),
     #[error("the chaos test failed or could not start: {0}")]
@@ -98,6 +102,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [chore, rest @ ..] if chore == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
         [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,
+        [chore] if chore == "book" => book::run(root())?,
         [chore] if chore == "tidy" => tidy::run(root())?,
         [chore, paths @ ..] if chore == "words" => words(paths)?,
         [chore] if chore == "sentences" => sentences(7, 160)?,
