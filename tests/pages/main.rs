@@ -17,6 +17,7 @@ mod review;
 mod sessions;
 mod story;
 mod whole;
+mod wording;
 
 use testkit::TestHome;
 use testkit::browser::Browser;

@@ -199,6 +199,44 @@ mod tests {
     }
 
     #[test]
+    fn every_notification_has_its_words() {
+        let published = |change: &dyn Fn(&mut PullRequest)| {
+            let mut found = PullRequest { mergeable: Some(true), checks: None, reviews: None, ..pull_request() };
+            change(&mut found);
+            samples::published(found)
+        };
+        let fine = published(&|_| {});
+        let asks = |it: &mut PullRequest| {
+            it.reviews = Some(crate::publication::Reviews { approved: vec![], changes_requested: vec!["ada".to_owned()] });
+        };
+        let mut asking = samples::queued();
+        asking.question = Some(crate::task::Question { number: 2, urls: vec![], asked_at: samples::now() });
+        let mut pairs: Vec<_> = samples::one_of_each_phase().into_iter().map(|after| (samples::running(), after)).collect();
+        pairs.push((samples::preparing(), asking));
+        pairs.push((fine.clone(), published(&|it| it.checks = pull_request().checks)));
+        pairs.push((fine.clone(), published(&|it| it.mergeable = Some(false))));
+        pairs.push((fine, published(&asks)));
+        let mut all: Vec<_> = pairs.iter().filter_map(|(before, after)| notice(before, after, "app", None)).collect();
+        let held: Vec<_> = all.clone();
+        all.push(Notice::test(None));
+        all.extend(summary(&held, None));
+        all.extend(summary(&[&held[..1], &held[..1]].concat(), None));
+        let words: Vec<_> = all.iter().map(|it| format!("{}: {} | {}", it.event.as_str(), it.title, it.text)).collect();
+        insta::assert_snapshot!(words.join("\n"), @"
+        finished: Fix it | Run 1 completed.
+        failed: Fix it | Run 1 failed.
+        interrupted: Fix it | Run 1 was cut off.
+        needs_you: Fix it | It asks whether to fetch submodules before it starts.
+        needs_you: Fix it | Its pull request #7 has checks that failed.
+        needs_you: Fix it | Its pull request #7 has conflicts.
+        needs_you: Fix it | Its pull request #7 has a review that wants changes.
+        test: Codex Orchestrator | This is a test. Notices arrive.
+        summary: 7 notices from your quiet hours | Of your tasks: 4 need you, 2 failed or were cut off, 1 finished.
+        summary: 2 notices from your quiet hours | Of your tasks: 2 finished.
+        ");
+    }
+
+    #[test]
     fn red_checks_conflicts_and_wishes_are_told_when_they_are_new() {
         let published = |change: &dyn Fn(&mut PullRequest)| {
             let mut found = PullRequest { mergeable: Some(true), checks: None, reviews: None, ..pull_request() };

@@ -25,6 +25,7 @@ pub mod shell_agent;
 pub mod small_disk;
 pub mod syscalls;
 pub mod upstream;
+pub mod words;
 pub mod worker;
 
 use std::net::SocketAddr;

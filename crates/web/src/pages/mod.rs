@@ -42,6 +42,8 @@ mod timing;
 mod trash;
 mod upload;
 mod visible;
+#[cfg(test)]
+mod wording;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

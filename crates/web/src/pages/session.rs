@@ -33,6 +33,12 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
+    /// A session for tests of single parts of a page.
+    #[cfg(test)]
+    pub(super) fn sample() -> Self {
+        Self { secret: "5ec2e7".to_owned(), host: "codex.localhost".to_owned() }
+    }
+
     /// What this session's forms carry.
     pub(crate) fn form_token(&self) -> String {
         // The cookie's own value never stands in a page.

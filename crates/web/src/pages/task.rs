@@ -338,7 +338,7 @@ fn publish_panel(publication: Option<&Publication>, signed: &Signed, push: &str,
 }
 
 /// What can be said to the task now.
-fn composer(view: &TaskView, signed: &Signed) -> Markup {
+pub(super) fn composer(view: &TaskView, signed: &Signed) -> Markup {
     let id = view.meta.task_id;
     let can_speak = view.meta.thread_id.is_some() || view.active;
     html! {

@@ -148,7 +148,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
     Ok(Page(layout::page("Tasks", Place::Tasks, &body)))
 }
 
-fn row(task: &TaskView) -> Markup {
+pub(super) fn row(task: &TaskView) -> Markup {
     let meta = &task.meta;
     let last = meta.runs.last();
     let title = printable_line(meta.title.as_str(), 120);
