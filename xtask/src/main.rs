@@ -7,6 +7,7 @@ mod book;
 mod chaos;
 mod codex;
 mod console;
+mod diagram;
 mod docker;
 mod openapi;
 mod packages;
@@ -39,6 +40,7 @@ Usage: cargo xtask <chore>
   book                    Build the documentation as a website in target/book, with mdBook
   tidy                    Check the project's own rules for source files and documents
   openapi                 Regenerate docs/openapi.json
+  diagram                 Regenerate docs/images/architecture.svg
   words [PATH...]         List patterns that the writing guide rejects, in all texts or only below PATH
   sentences [SEED] [COUNT]
                           Draw sentences at random from all kinds of text, to judge how natural they sound
@@ -66,6 +68,8 @@ enum ChoreError {
     Screenshots(console::StepError),
     #[error("specify a version of Codex\nhint: cargo xtask codex 0.75.0")]
     NoVersion,
+    #[error(transparent)]
+    Diagram(#[from] diagram::DiagramError),
     #[error(transparent)]
     Codex(#[from] codex::CodexError),
     #[error(transparent)]
@@ -101,6 +105,7 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [chore, version] if chore == "codex" => codex::run(root(), version)?,
         [chore, rest @ ..] if chore == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
         [chore] if chore == "openapi" => openapi::run(root())?,
+        [chore] if chore == "diagram" => diagram::run(root())?,
         [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,
         [chore] if chore == "book" => book::run(root())?,
         [chore] if chore == "tidy" => tidy::run(root())?,
