@@ -141,7 +141,7 @@ async fn memory(home: &TestHome, env: &str, browser: &mut Browser, url: &str) {
         let mut bytes = 0;
         let mut chunks = answer.bytes_stream();
         while let Some(chunk) = chunks.next().await {
-            bytes += chunk.expect("it goes on").len();
+            bytes += chunk.expect("the stream continues").len();
             if bytes > 150_000_000 {
                 break;
             }

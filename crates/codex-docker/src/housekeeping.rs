@@ -308,7 +308,7 @@ pub(crate) async fn is_gone(docker: &Docker, folder: &RunFolder) -> bool {
         // Another container of this name is somebody else's.
         Ok(found) => found.is_none_or(|found| folder_of(&found).is_none_or(|of_it| of_it != folder.path())),
         Err(failure) => {
-            tracing::debug!(%failure, "could not check whether a container is gone");
+            tracing::debug!(error = %failure, "could not check whether a container is gone");
             false
         }
     }

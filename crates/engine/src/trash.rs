@@ -189,7 +189,7 @@ impl Inner {
                 }
                 // Once the folder is gone, nothing would delete these refs again.
                 if let Err(error) = mirror.sync().await {
-                    tracing::warn!(task = %task.task_id, %error, "could not sync a mirror; a power cut may bring back a removed branch");
+                    tracing::warn!(task = %task.task_id, %error, "could not sync a mirror; a removed branch may reappear after a power cut");
                 }
                 mirror.forget_count();
             }

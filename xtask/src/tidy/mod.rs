@@ -2,6 +2,7 @@
 //!
 //! Rules about a source file are in `source.rs`, rules about who may depend on whom in `walls.rs`. It reads and never mends.
 
+mod log;
 mod pin;
 mod proof;
 mod source;
@@ -44,11 +45,15 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     let mut complaints = Vec::new();
     let mut lengths = Vec::new();
     let mut functions = HashSet::new();
+    let mut events = Vec::new();
     for file in &files {
         let text = read(file)?;
         let name = file.strip_prefix(root).unwrap_or(file).display().to_string();
         lengths.push(text.lines().count());
         functions.extend(proof::functions(&text));
+        if log::is_product(&name) {
+            events.extend(log::events(&text));
+        }
         let pins = if name == pin::PLACE { vec![] } else { pin::complaints(&text, pinned) };
         complaints.extend(source::complaints(&text).into_iter().chain(pins).map(|complaint| format!("{name}{complaint}")));
     }
@@ -58,6 +63,8 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     }
     let proofs = proof::complaints(&read(&root.join(proof::DOCUMENT))?, &functions);
     complaints.extend(proofs.into_iter().map(|complaint| format!("{}{complaint}", proof::DOCUMENT)));
+    let log = log::complaints(&read(&root.join(log::DOCUMENT))?, &events);
+    complaints.extend(log.into_iter().map(|complaint| format!("{}{complaint}", log::DOCUMENT)));
     complaints.extend(walls::complaints(root)?);
     complaints.extend(changelog_complaints(root));
     if !complaints.is_empty() {
