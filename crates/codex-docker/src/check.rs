@@ -1,5 +1,5 @@
-//! Whether containers can be run here: an engine that answers, and an image with Codex in it.
-//! It looks and starts nothing, so it can be asked at any time.
+//! The command `check`: whether a container engine responds and has the image.
+//! It starts nothing, so it can run at any time.
 
 use std::collections::BTreeMap;
 
@@ -9,36 +9,36 @@ use crate::connect::{connect, refused};
 use crate::failure::Failure;
 use crate::image::{self, ImageStatus};
 
-/// The answer, as `check --json` prints it.
+/// The result, as `check --json` prints it.
 #[derive(Debug, Serialize)]
 pub(crate) struct Checked {
-    /// Whether a run can start.
+    /// Whether a run could start.
     pub(crate) usable: bool,
-    /// The engine, if one answers.
+    /// The container engine, if it responds.
     pub(crate) engine: Option<EngineStatus>,
-    /// The image, if it is there.
+    /// The image, if the container engine has it.
     pub(crate) image: Option<ImageStatus>,
-    /// What is wrong, and what to do.
+    /// Why no run can start.
     pub(crate) problem: Option<ProblemStatus>,
 }
 
-/// The engine.
+/// The container engine.
 #[derive(Debug, Serialize)]
 pub(crate) struct EngineStatus {
-    /// Its own version.
+    /// Its version.
     pub(crate) version: String,
-    /// Whether containers survive a restart of it.
+    /// Whether containers keep running while it restarts.
     pub(crate) live_restore: bool,
-    /// Whether it runs as a plain user.
+    /// Whether it runs without root privileges.
     pub(crate) rootless: bool,
 }
 
-/// A [`Failure`], for scripts.
+/// A [`Failure`] as JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct ProblemStatus {
-    /// Stable, for scripts.
+    /// Stable error code, for scripts.
     pub(crate) code: &'static str,
-    /// What is wrong.
+    /// What failed, for people.
     pub(crate) detail: String,
     /// What to do next.
     pub(crate) hints: Vec<String>,
@@ -50,7 +50,7 @@ impl From<Failure> for ProblemStatus {
     }
 }
 
-/// Looks at the engine and the image. Starts nothing.
+/// Checks the container engine and the image, without starting anything.
 pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -> Checked {
     let mut checked = Checked { usable: false, engine: None, image: None, problem: None };
     match look(environment, image, &mut checked).await {

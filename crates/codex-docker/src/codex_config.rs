@@ -1,8 +1,8 @@
-//! The settings of a Codex whose home is the container's own.
+//! The `config.toml` for a private Codex home, which exists only in the container.
 //!
-//! Pure: from the settings to start from to the text of `config.toml`. What would call home or wait for ever is off, whatever
-//! the settings to start from say, and a broker is the only model provider where there is one. Where hosted tools are denied, Codex
-//! offers none to the model.
+//! Pure: turns the user's settings into the text of the file. It always switches off telemetry, update checks and unlimited
+//! retries. If there is a broker, it becomes the model provider. If hosted tools are denied, Codex does not offer them to the
+//! model.
 
 use model::container::HostedTools;
 use toml::{Table, Value};
@@ -10,22 +10,23 @@ use toml::{Table, Value};
 use crate::failure::Failure;
 use crate::inside;
 
-/// The variable with the run's own token for the broker.
+/// The variable with the run's token for the broker.
 pub(crate) const TOKEN_VARIABLE: &str = "CODEX_DOCKER_RUN_TOKEN";
 
 /// The name of the broker among Codex's model providers.
 const PROVIDER: &str = "codex-docker";
 
-/// Switches that are ours to set.
+/// Features that are always off.
 const FEATURES: &[&str] = &["plugins", "unbounded_connection_retries", "apps"];
 
-/// Tools that the model's API runs, as versions of Codex switch them on.
+/// Features that let the model's API run tools.
 const HOSTED_FEATURES: &[&str] = &["image_generation", "standalone_web_search"];
 
-/// Other names of theirs. The oldest versions have them off unless they are set, and newer ones warn about them.
+/// Former names of such features. They are removed rather than set to `false`: old versions have them off by default, and newer
+/// versions warn about the names.
 const OLD_HOSTED_FEATURES: &[&str] = &["web_search", "web_search_cached", "web_search_request"];
 
-/// The text of `config.toml`.
+/// Returns the text of `config.toml`.
 pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedTools) -> Result<String, Failure> {
     let mut table: Table = base.unwrap_or_default().parse().map_err(|error: toml::de::Error| {
         Failure::new("codex_config", format!("the settings for Codex cannot be understood: {}", error.message()))
@@ -36,7 +37,7 @@ pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedT
     below(&mut table, "analytics").insert("enabled".to_owned(), Value::Boolean(false));
     let features = below(&mut table, "features");
     features.extend(FEATURES.iter().map(|name| ((*name).to_owned(), Value::Boolean(false))));
-    // The broker reads requests, and takes no packed ones.
+    // The broker reads the requests and does not accept compressed ones.
     features.insert("enable_request_compression".to_owned(), Value::Boolean(false));
     if hosted_tools == HostedTools::Deny {
         without_hosted_tools(&mut table);
@@ -54,7 +55,7 @@ pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedT
     Ok(table.to_string())
 }
 
-/// Switches hosted tools off, in the words of each version.
+/// Switches hosted tools off with the settings of every supported version.
 fn without_hosted_tools(table: &mut Table) {
     table.insert("web_search".to_owned(), Value::String("disabled".to_owned()));
     below(table, "tools").insert("web_search".to_owned(), Value::Boolean(false));
@@ -65,7 +66,7 @@ fn without_hosted_tools(table: &mut Table) {
     }
 }
 
-/// The table of this name, made where it is missing or something else.
+/// Returns the table with this name. Creates it if it does not exist or is not a table.
 fn below<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
     let entry = table.entry(name).or_insert_with(|| Value::Table(Table::new()));
     if !entry.is_table() {
@@ -109,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn codex_of_every_version_offers_no_hosted_tool_where_they_are_denied() {
         for codex in CodexCli::tested() {
-            // The second one has its tools in the conversation, where it is known.
+            // With the second model, versions that know it send the tools in the conversation.
             for name in ["gpt-5.5", "gpt-6.2-sol"] {
                 let script = Script::new().turn(Turn::containing("work").says("done"));
                 let model = ScriptedModel::start(script).expect("a model that plays a script");

@@ -1,7 +1,7 @@
-//! The connection to a container engine: which one, and what to do when it does not answer.
+//! The connection to a container engine, and advice if it does not respond.
 //!
-//! Docker's own rules decide where it is: `DOCKER_HOST`, else the context that `docker context use` chose, else the usual
-//! socket; where that is missing, the socket of Podman. Only engines of this machine are of use, since folders are mounted.
+//! The address follows Docker's rules: `DOCKER_HOST`, then the current Docker context, then the default socket. If that socket
+//! does not exist, Podman's socket is used. The engine must run on this machine, because its folders are mounted.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -13,25 +13,25 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 
-/// How long the engine may take to answer, in seconds. Starting a container under load takes several.
+/// The time limit for a response of the engine, in seconds. Under load, starting a container takes several seconds.
 const TIMEOUT_SECONDS: u64 = 120;
 
-/// Docker's usual socket.
+/// Docker's default socket.
 const USUAL: &str = "/var/run/docker.sock";
 
-/// The oldest API that has everything we use (Docker 19.03).
+/// The oldest supported API version (Docker 19.03).
 const OLDEST_API: (usize, usize) = (1, 40);
 
-/// Where an engine may be found.
+/// The address of a container engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// As in `DOCKER_HOST`.
+    /// The address, in the format of `DOCKER_HOST`.
     pub(crate) host: String,
-    /// How it was chosen, for people.
+    /// Where the address comes from, for people.
     pub(crate) chosen_by: String,
 }
 
-/// Connects, and makes sure that the engine answers and is new enough.
+/// Connects to the container engine, and checks that it responds and is not too old.
 pub async fn connect(environment: &BTreeMap<String, String>) -> Result<Docker, Failure> {
     let endpoint = endpoint(environment)?;
     let docker = client(&endpoint)?;
@@ -57,7 +57,7 @@ fn client(endpoint: &Endpoint) -> Result<Docker, Failure> {
     connected.map_err(|error| unreachable(endpoint, &error))
 }
 
-/// What an engine's silence means, and what to do about it.
+/// Returns the failure for an engine that did not respond, with hints for the cause.
 fn unreachable(endpoint: &Endpoint, error: &Error) -> Failure {
     let at = format!("{} (by {})", endpoint.host, endpoint.chosen_by);
     match io_kind(error).or_else(|| socket_kind(endpoint)) {
@@ -78,13 +78,13 @@ fn unreachable(endpoint: &Endpoint, error: &Error) -> Failure {
     }
 }
 
-/// What the operating system says of a unix socket, for clients that hide it.
+/// Connects to the Unix socket to learn the kind of error, which some clients do not report.
 fn socket_kind(endpoint: &Endpoint) -> Option<ErrorKind> {
     let path = endpoint.host.strip_prefix("unix://")?;
     std::os::unix::net::UnixStream::connect(path).err().map(|error| error.kind())
 }
 
-/// The operating system's part in an error, if it had one.
+/// Returns the kind of the I/O error that caused this error, if there is one.
 pub(crate) fn io_kind(error: &Error) -> Option<ErrorKind> {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(current) = source {
@@ -96,12 +96,12 @@ pub(crate) fn io_kind(error: &Error) -> Option<ErrorKind> {
     None
 }
 
-/// Whether the engine did not answer at all, so that nothing is known.
+/// Returns whether the engine did not respond, so that the state of the container is unknown.
 pub(crate) fn is_silence(error: &Error) -> bool {
     !matches!(error, Error::DockerResponseServerError { .. } | Error::JsonDataError { .. } | Error::JsonSerdeError { .. })
 }
 
-/// The status code of the engine's answer, if it gave one.
+/// Returns the HTTP status of the engine's response, if there was one.
 pub(crate) fn status_of(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -109,7 +109,7 @@ pub(crate) fn status_of(error: &Error) -> Option<u16> {
     }
 }
 
-/// What the engine refused, as a failure with its own words.
+/// Returns a failure that starts with `what` and ends with the engine's message.
 pub(crate) fn refused(code: &'static str, what: &str, error: &Error) -> Failure {
     let words = match error {
         Error::DockerResponseServerError { message, .. } => message.clone(),
@@ -153,7 +153,7 @@ fn current_context(folder: &Path) -> Option<String> {
     serde_json::from_slice::<ConfigFile>(&text).ok()?.current_context
 }
 
-/// The address in a context's file. The files lie under a hash of the name, so all are looked at.
+/// Returns the address of a Docker context. The file is named after a hash of the context's name, so all files are read.
 fn context_host(folder: &Path, name: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Context {

@@ -1,17 +1,17 @@
-//! Free disk, and the floor below which nothing of ours goes on filling it.
-//! It only looks: what to do about a full disk is for whoever asks.
+//! Free disk space, and the minimum that a run must leave free.
+//! This only measures. The callers refuse or stop a run.
 
 use std::path::Path;
 
 use crate::failure::Failure;
 
-/// The bytes that are free where this path lies; none where nobody can say.
+/// Returns the free bytes on the file system of `path`, or `None` if they cannot be determined.
 pub(crate) fn free(path: &Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// Refuses what would start on a disk that is full already.
+/// Fails if less than `floor` bytes are free.
 pub(crate) fn check(path: &Path, floor: u64) -> Result<(), Failure> {
     match free(path) {
         Some(free) if free < floor => Err(Failure::new("disk_full", below(path, free, floor))
@@ -21,7 +21,7 @@ pub(crate) fn check(path: &Path, floor: u64) -> Result<(), Failure> {
     }
 }
 
-/// The same in words.
+/// Describes a disk with less than `floor` bytes free, for people.
 pub(crate) fn below(path: &Path, free: u64, floor: u64) -> String {
     format!("only {} MiB are free where `{}` lies, less than the floor of {} MiB", free >> 20, path.display(), floor >> 20)
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs in the container of a run, below its init: opens the way to broker and proxy, then becomes Codex.
-# Everything it needs lies in $in, which the container cannot write. What it writes into $out is never trusted.
+# Runs in the container of a run, under its init: connects the broker and the proxy, then becomes Codex.
+# It reads its input from $in, which the container cannot write to. The host never trusts the files in $out.
 in=/codex-docker/in
 out=/codex-docker/out
 . "$in/variables"
@@ -13,7 +13,7 @@ if ! command -v codex > /dev/null; then
     exit 127
 fi
 
-# A port of the container's own loopback for each socket that was handed in.
+# Forwards a port on the container's loopback to a mounted socket, if there is one.
 forward() {
     [ -S "$in/sockets/$1" ] || return 0
     if ! command -v socat > /dev/null; then
@@ -32,7 +32,7 @@ forward() {
     done
 }
 
-# A login that outlives the container: Codex replaces the file and locks beside it, so both names lead to the mounted folder.
+# The login of an account is stored in a mounted folder. Codex replaces the file and uses a lock file next to it, so both are links.
 if [ -d /codex-auth ]; then
     for name in auth.json auth.lock; do
         ln -sf "/codex-auth/$name" "$CODEX_HOME/$name"
@@ -40,7 +40,7 @@ if [ -d /codex-auth ]; then
 fi
 
 if [ -n "$CODEX_DOCKER_TERMINAL" ]; then
-    # Its size, as "rows cols"; later changes are told by the engine. An image without stty learns it with the first of them.
+    # The size of the terminal, as "rows cols". The engine reports later changes. Without stty, the first change sets the size.
     stty rows "${CODEX_DOCKER_TERMINAL% *}" cols "${CODEX_DOCKER_TERMINAL#* }" 2> /dev/null
     unset CODEX_DOCKER_TERMINAL
     forward broker 8317

@@ -1,30 +1,30 @@
-//! What a person reads when something of ours fails: what is wrong, and what to do next.
+//! Errors of codex-docker itself: a code, a message and hints.
 //!
-//! Codex's own failures are not in here: its words and its exit code pass through as they are.
+//! Errors of Codex are not included: its output and its exit code pass through unchanged.
 
 use std::fmt;
 
-/// The exit code for a failure of ours, as of every tool that runs containers.
+/// The exit code for an error of codex-docker itself, as in other programs that run containers.
 pub const EXIT_FAILED: u8 = 125;
 
-/// Something of ours failed.
+/// An error of codex-docker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Stable, `snake_case`, for scripts.
+    /// Stable `snake_case` code, for scripts.
     pub code: &'static str,
-    /// Who and what, in one lower-case sentence fragment.
+    /// What failed, in lower case and without a final period.
     pub message: String,
-    /// What to do next, most useful first.
+    /// What to do next, the most useful hint first.
     pub hints: Vec<String>,
 }
 
 impl Failure {
-    /// A failure without hints yet.
+    /// Creates a failure without hints.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), hints: Vec::new() }
     }
 
-    /// Adds what to do next.
+    /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
         self

@@ -1,7 +1,7 @@
-//! The folder of a run: what goes into the container, what comes out, the marker, and the lock that says who holds the run.
+//! The folder of a run: the container's input and output, the marker, and the lock of the process that supervises the run.
 //!
-//! `in/` is written here and mounted read-only. `out/` is the agent's to write, so what is read there is opened before the
-//! container starts and never again by its name. Whoever holds the lock owns the container; when nobody does, it is an orphan.
+//! `in/` is written here and mounted read-only. The agent can write to `out/`, so its files are opened before the container
+//! starts and never opened again by name. A container whose lock no process holds is an orphan.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -24,41 +24,41 @@ const ENTRY_SCRIPT: &str = include_str!("entry.sh");
 /// The script that login shells in the container run.
 const PROFILE_SCRIPT: &str = include_str!("profile.sh");
 
-/// The file whose lock says who holds the run.
+/// The file that the supervising process locks.
 const LOCK: &str = "lock";
 
-/// The most that is taken from a file on stdin: four times what Codex takes as a prompt.
+/// The size limit for a file on stdin: four times the longest prompt that Codex accepts.
 const STDIN_LIMIT: u64 = 4 << 20;
 
-/// A run's folder, held.
+/// The folder of a run, locked by this process.
 #[derive(Debug)]
 pub(crate) struct RunFolder {
     path: PathBuf,
     _lock: File,
 }
 
-/// The files that Codex writes to, open.
+/// The open files that Codex writes to.
 #[derive(Debug)]
 pub(crate) struct Outputs {
     pub(crate) stdout: File,
     pub(crate) stderr: File,
 }
 
-/// What became of taking a lock.
+/// The result of an attempt to lock a folder.
 enum Locked {
     Ours(RunFolder),
     Held,
     Removed,
 }
 
-/// What Codex reads.
+/// Where Codex's stdin comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stdin {
-    /// A file that was handed in, or one like it.
+    /// A file, which is copied into the folder.
     File,
-    /// Nothing.
+    /// No input.
     Nothing,
-    /// A stream, which is not kept here.
+    /// A stream, which is passed on.
     Stream,
 }
 
@@ -68,18 +68,18 @@ fn failed(path: &Path, error: &io::Error) -> Failure {
 }
 
 impl RunFolder {
-    /// Makes the folder of a container in a state folder, takes its lock, and writes its marker.
+    /// Creates the folder of a container in a state folder, locks it, and writes its marker.
     pub(crate) fn hold(root: &Path, marker: &Marker) -> Result<Self, Failure> {
         let path = root.join(&marker.container);
         let unusable = |error: io::Error| failed(&path, &error);
         private_folder(root).map_err(unusable)?;
-        // The engine reports the source of a mount as it was given, so that path has no links.
+        // The engine reports mount sources as they were given. Resolve links now, so that paths can be compared later.
         let path = fs_err::canonicalize(root).map_err(unusable)?.join(&marker.container);
         let held = loop {
             private_folder(&path).map_err(unusable)?;
             match Self::lock(&path).map_err(unusable)? {
                 Locked::Ours(held) => break held,
-                // It was removed before it was locked.
+                // Another process removed the folder before it could be locked.
                 Locked::Removed => {}
                 Locked::Held => {
                     let message = format!("another codex-docker holds the run of `{}`", path.display());
@@ -93,7 +93,7 @@ impl RunFolder {
         Ok(held)
     }
 
-    /// Takes a run that nobody holds. None if somebody does, or if it is gone.
+    /// Locks the folder of a run. Returns `None` if another process holds the lock or the folder is gone.
     pub(crate) fn take(path: &Path) -> io::Result<Option<Self>> {
         match Self::lock(path)? {
             Locked::Ours(held) => Ok(Some(held)),
@@ -123,12 +123,12 @@ impl RunFolder {
             Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
-        // Whoever held it before may have removed the folder: then this lock says nothing.
+        // The previous holder may have removed the folder. Then this lock is on a deleted file.
         let is_there = fs_err::symlink_metadata(&file).is_ok_and(|found| is_same(&found, &lock));
         Ok(if is_there { Locked::Ours(Self { path: path.to_owned(), _lock: lock }) } else { Locked::Removed })
     }
 
-    /// Whether somebody holds the run in this folder. A lock that cannot be read is taken for a held one.
+    /// Returns whether a process holds the lock of this folder. If the lock cannot be read, it counts as held.
     pub(crate) fn is_held(path: &Path) -> bool {
         match open_plain(&path.join(LOCK)) {
             Ok(Some(lock)) => lock.try_lock().is_err(),
@@ -137,17 +137,17 @@ impl RunFolder {
         }
     }
 
-    /// The folder.
+    /// Returns the path of the folder.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of something that goes into the container.
+    /// Returns the path of an input file.
     pub(crate) fn input(&self, name: &str) -> PathBuf {
         self.path.join("in").join(name)
     }
 
-    /// Begins anew: nothing of an earlier container of this name is left.
+    /// Removes the files of an earlier container with this name and writes the scripts again.
     pub(crate) fn clear(&self) -> Result<(), Failure> {
         self.try_clear().map_err(|error| failed(&self.path, &error))
     }
@@ -163,7 +163,7 @@ impl RunFolder {
         fs_err::write(self.input(inside::ENTRY), ENTRY_SCRIPT)
     }
 
-    /// Writes a file that goes into the container.
+    /// Writes an input file.
     pub(crate) fn put(&self, name: &str, content: &[u8]) -> Result<(), Failure> {
         let path = self.input(name);
         let written = fs_err::File::options().create(true).truncate(true).write(true).mode(0o600).open(&path);
@@ -171,18 +171,18 @@ impl RunFolder {
         written.map_err(|error| failed(&path, &error))
     }
 
-    /// Writes a file that stays outside.
+    /// Writes a file that is not mounted into the container.
     pub(crate) fn put_private(&self, name: &str, content: &str) -> Result<(), Failure> {
         self.put(&format!("../{name}"), content.as_bytes())
     }
 
-    /// Writes the variables, as the script reads them.
+    /// Writes the variables as a shell script, which the entry script sources.
     pub(crate) fn put_variables(&self, variables: &BTreeMap<String, String>) -> Result<(), Failure> {
         let lines = variables.iter().map(|(name, value)| format!("export {name}={}\n", quoted(value)));
         self.put(inside::VARIABLES, lines.collect::<String>().as_bytes())
     }
 
-    /// Keeps what a file on stdin says, for the container to read.
+    /// Copies a file on stdin into the folder, where the container can read it.
     pub(crate) fn put_stdin(&self, stdin: impl AsFd) -> Result<(), Failure> {
         let unreadable = |error: io::Error| Failure::new("stdin_unreadable", format!("stdin cannot be read: {error}"));
         let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(unreadable)?);
@@ -195,7 +195,7 @@ impl RunFolder {
         self.put(inside::STDIN, &content)
     }
 
-    /// Makes the files that Codex writes to.
+    /// Creates the files that Codex writes to.
     pub(crate) fn make_outputs(&self) -> Result<Outputs, Failure> {
         self.outputs(|name| {
             let mut options = fs_err::File::options();
@@ -203,7 +203,7 @@ impl RunFolder {
         })
     }
 
-    /// Opens the files that a container writes to already. The agent may have put anything in their place.
+    /// Opens the files that a container already writes to. The agent may have replaced them with anything.
     pub(crate) fn open_outputs(&self) -> Result<Outputs, Failure> {
         self.outputs(|name| {
             let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
@@ -220,7 +220,7 @@ impl RunFolder {
         Ok(Outputs { stdout: one("stdout")?, stderr: one("stderr")? })
     }
 
-    /// Removes all of it, for when the container is gone. The marker goes last, so that what cannot be removed is tried again.
+    /// Removes the folder after its container is gone. The marker goes last, so that `reap` tries again if this fails.
     pub(crate) fn remove(&self) -> io::Result<()> {
         for name in ["in", "out"] {
             remove_tree(&self.path.join(name)).map_err(|error| error.source)?;
@@ -234,13 +234,13 @@ fn is_same(found: &std::fs::Metadata, file: &File) -> bool {
     file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (found.dev(), found.ino()))
 }
 
-/// A folder that only its owner can enter.
+/// Creates a folder that only its owner can enter, with its parents.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// A value as one word of a shell.
+/// Quotes a value as a single word for a shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a shell says what it read")]
+    #[expect(clippy::disallowed_methods, reason = "a shell prints what it read")]
     fn variables_reach_a_shell_as_they_are() {
         let folder = tempfile::tempdir().expect("a folder");
         let run = run(folder.path());

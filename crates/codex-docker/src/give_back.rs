@@ -1,7 +1,7 @@
-//! Gives files that a container's root made to the caller, who could neither change nor delete them: in a one-shot container whose
-//! root owns them already.
+//! Gives files that root created in a container to the caller, who cannot change or delete them otherwise.
 //!
-//! Invariant: no link is followed, no other file system is entered, and folders that lie deeper than any path can say are reached too.
+//! A short-lived container changes the owner, because its root may. Invariant: it follows no links, enters no other file system,
+//! and also reaches folders that are nested too deeply for a path.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,19 +21,19 @@ use crate::settings::{Caller, CodexHome, ContainerUser, Settings};
 use crate::spec::{Machine, bind};
 use crate::{housekeeping, image, inside, labels, settings};
 
-/// Called with the new owner and the current one, or `any`.
+/// Its arguments are the new owner, and `root` or `anyone` for the current owner.
 const SCRIPT: &str = include_str!("give_back.sh");
 
-/// Whose files are given back.
+/// The files to give back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
-    /// Those of root: the caller's folder may hold files of others.
+    /// Files of root. The caller's folder may also contain files of other users.
     Root,
-    /// All files, in a folder that only the caller and his containers write to.
+    /// All files, in a folder that only the caller and the caller's containers write to.
     Anyone,
 }
 
-/// What to give back.
+/// Which files to give back, and to whom.
 struct Gift<'a> {
     root: &'a Path,
     image: &'a str,
@@ -43,7 +43,7 @@ struct Gift<'a> {
     folders: Vec<&'a Path>,
 }
 
-/// Gives back what Codex made as root. Where root is the caller, the files are the caller's already.
+/// Gives back the files that Codex created as root. Does nothing if the caller is root.
 pub(crate) async fn after_run(docker: &Docker, settings: &Settings, machine: &Machine) -> Result<(), Failure> {
     if settings.user == ContainerUser::Caller || settings.caller.uid == 0 {
         return Ok(());
@@ -62,7 +62,7 @@ pub(crate) async fn after_run(docker: &Docker, settings: &Settings, machine: &Ma
     give(docker, machine, Gift { root, image, labels, owner, from: From::Root, folders }).await
 }
 
-/// Gives back everything in a run's own output folder.
+/// Gives back everything in the output folder of a run.
 pub(crate) async fn outputs(docker: &Docker, machine: &Machine, folder: &RunFolder) -> Result<(), Failure> {
     let marker = Marker::read(folder.path()).map_err(|error| unusable(folder.path(), &error))?;
     let (Some(marker), Some(root)) = (marker, folder.path().parent()) else { return Ok(()) };
@@ -72,15 +72,15 @@ pub(crate) async fn outputs(docker: &Docker, machine: &Machine, folder: &RunFold
     give(docker, machine, Gift { root, image, labels, owner, from: From::Anyone, folders: vec![&out] }).await
 }
 
-/// Which folder to give back, and by which container.
+/// The arguments of `give-back`.
 #[derive(Debug, Args)]
 pub(crate) struct GiveBackArguments {
-    /// The folder.
+    /// The folder to give back.
     folder: PathBuf,
-    /// The image of the container that does it.
+    /// The image for the container that changes the owner.
     #[arg(long, env = "IMAGE_NAME", default_value = image::DEFAULT_IMAGE)]
     image: String,
-    /// What the container can be found by.
+    /// A label for the container.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = settings::label_argument)]
     labels: Vec<(String, String)>,
 }

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Gives the files below /given to a user: those of root, or those of anyone else. Called as: script UID:GID root|anyone
-# Removes the setuid and setgid bits of all files, too. Needs no more than what BusyBox has, except for what is deeper than a path
-# can say: find then has to know -execdir, which works from within each folder, and chown --from.
+# Gives the files below /given to a user: only root's files, or all files. Usage: script UID:GID root|anyone
+# Also removes setuid and setgid bits. BusyBox is sufficient, except for folders that are nested too deeply for a path: they need a
+# find with -execdir and a chown with --from.
 owner=$1
-# With -execdir, find accepts no PATH that depends on the folder.
+# find refuses -execdir if PATH contains a relative folder.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 ended=0

@@ -1,7 +1,7 @@
-//! Lists our containers, ends them, and sweeps up what a killed codex-docker left behind.
+//! Lists and stops the containers of codex-docker, and cleans up after a process that was killed.
 //!
-//! What is swept up follows from the markers in the state folder (see [`crate::ledger`]). A run is an orphan when nobody holds the lock
-//! in its folder. Everything here is idempotent: what is gone is fine.
+//! The markers in the state folder decide what is cleaned up (see [`crate::ledger`]). A run is an orphan if no process holds the
+//! lock in its folder. Every function is idempotent: a container that is already gone is not an error.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
@@ -25,46 +25,47 @@ use crate::run::machine;
 use crate::spec::Machine;
 use crate::{give_back, labels, settings};
 
-/// How long a container may take to end after SIGINT, in seconds.
+/// How long a container may take to stop after SIGINT, in seconds.
 const STOP_SECONDS: i32 = 8;
 
-/// How long a container that another program made may take to end after SIGINT.
+/// How long a container that another program created may take to stop after SIGINT.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
-/// How often a container's removal is asked for.
+/// The number of attempts to remove a container.
 const REMOVALS: u32 = 4;
 
-/// The variable with the folder in which an older server kept the files of runs.
+/// The variable with the folder in which older servers kept the files of runs.
 const FORMER_STATE: &str = "CODEX_DOCKER_FORMER_STATE";
 
-/// How long another removal of the same container is waited for before the next try.
+/// How long to wait for another removal of the same container before the next attempt.
 const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
 
-/// A container with our labels, as `list --json` shows it.
+/// A container with the labels of codex-docker, as `list --json` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Listed {
     /// Its name.
     pub(crate) name: String,
-    /// The engine's id.
+    /// Its ID in the container engine.
     pub(crate) id: String,
-    /// The engine's word: created, running, exited, …
+    /// Its state in the container engine: created, running, exited, …
     pub(crate) state: String,
     /// Its image.
     pub(crate) image: String,
-    /// When it was made, in seconds since 1970.
+    /// When it was created, in seconds since 1970.
     pub(crate) created: i64,
-    /// Whether it belongs to this state folder. Others have our labels from their image, or belong to another state folder.
+    /// Whether it belongs to this state folder. Other containers get such labels from their image, or belong to another state
+    /// folder.
     pub(crate) ours: bool,
-    /// Whether it is ours and nobody holds it.
+    /// Whether it is ours and no process supervises it.
     pub(crate) orphaned: bool,
-    /// What its caller finds it by.
+    /// The caller's labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// Where its files are, if it is ours.
+    /// The folder with its files, if it is ours.
     pub(crate) folder: Option<PathBuf>,
 }
 
 impl Listed {
-    /// Who holds it, in a word.
+    /// Returns the last column of `list`.
     pub(crate) fn holder(&self) -> &'static str {
         match (self.ours, self.orphaned) {
             (false, _) => "elsewhere",
@@ -74,7 +75,7 @@ impl Listed {
     }
 }
 
-/// All containers with our labels and these.
+/// Lists the containers with the labels of codex-docker and the wanted labels.
 pub(crate) async fn list(docker: &Docker, root: &Path, wanted: &BTreeMap<String, String>) -> Result<Vec<Listed>, Failure> {
     let marked = marked(root).map_err(|error| unreadable(root, &error))?;
     let mut listed = Vec::new();
@@ -108,7 +109,7 @@ fn unreadable(root: &Path, error: &std::io::Error) -> Failure {
         .hint("CODEX_DOCKER_STATE names another one")
 }
 
-/// The containers with our labels and these. Any image can carry such labels.
+/// Returns the containers with these labels. A container may also get them from its image.
 async fn labelled(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<ContainerSummary>, Failure> {
     let filters: HashMap<_, _> = labels::filter(wanted);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
@@ -124,7 +125,7 @@ async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectR
     }
 }
 
-/// Ends a container of codex-docker: SIGINT, then SIGKILL. Returns whether there was one.
+/// Stops a container of codex-docker with SIGINT, then SIGKILL. Returns whether it existed.
 pub(crate) async fn stop(docker: &Docker, name: &str) -> Result<bool, Failure> {
     let Some(found) = inspect(docker, name).await? else { return Ok(false) };
     if folder_of(&found).is_none() {
@@ -144,8 +145,9 @@ async fn end(docker: &Docker, name: &str) -> Result<(), Failure> {
     }
 }
 
-/// Ends and removes a container that another program made for a run, and that has the run's own variable. Returns whether there
-/// was one. A name alone proves nothing: containers of that name without the variable are left as they are.
+/// Stops and removes a container that another program created for a run. Returns whether it existed.
+///
+/// Fails if the container does not have the run's variable: the name does not prove that the container belongs to the run.
 pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str) -> Result<bool, Failure> {
     let found = match docker.inspect_container(name, None::<InspectContainerOptions>).await {
         Ok(found) => found,
@@ -157,12 +159,12 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
         return Err(Failure::new("not_ours", format!("the container `{name}` does not have this variable"))
             .hint("`docker inspect` shows the variables of a container"));
     };
-    // Codex is asked first, so that its session is complete. It takes SIGINT as a request, and nothing else.
+    // Codex gets SIGINT first, so that it can complete its session. It ignores SIGTERM.
     let options = KillContainerOptionsBuilder::new().signal("SIGINT").build();
     match docker.kill_container(&id, Some(options)).await {
         Ok(()) => {
             let mut ended = docker.wait_container(&id, Some(WaitContainerOptionsBuilder::new().condition("not-running").build()));
-            // Whatever it answers, and even if it does not, what is left is removed next.
+            // Whether or not it stops in time, it is removed next.
             drop(tokio::time::timeout(STOP_PATIENCE, ended.next()).await);
         }
         Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
@@ -172,7 +174,9 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
     Ok(true)
 }
 
-/// Ends and removes every orphan with these labels, and its files, and prints their names. One that cannot be removed stops no other.
+/// Stops and removes every orphan with these labels and its files, and prints the names.
+///
+/// If one of them cannot be removed, the others still are. Returns the first failure and prints the rest.
 pub(crate) async fn reap(
     docker: &Docker,
     environment: &BTreeMap<String, String>,
@@ -210,12 +214,13 @@ fn keep_first(failed: &mut Option<Failure>, failure: Failure) {
     }
 }
 
-/// Ends a run that nobody holds. It is held meanwhile, so that nobody starts it again.
+/// Removes the container and the files of an orphan. Returns whether it did. The lock keeps others from starting the run
+/// meanwhile.
 async fn reap_one(docker: &Docker, machine: &Machine, path: &Path) -> Result<bool, Failure> {
     let unusable = |error: std::io::Error| unreadable(path, &error);
     let Some(held) = RunFolder::take(path).map_err(unusable)? else { return Ok(false) };
     let Some(marker) = Marker::read(path).map_err(unusable)? else { return Ok(false) };
-    // Another container of this name is somebody else's.
+    // A container with this name and another folder does not belong to the run.
     let container =
         inspect(docker, &marker.container).await?.filter(|found| folder_of(found).is_some_and(|folder| folder == path));
     if let Some(container) = container {
@@ -225,21 +230,22 @@ async fn reap_one(docker: &Docker, machine: &Machine, path: &Path) -> Result<boo
     Ok(true)
 }
 
-/// Where versions without markers kept the files of runs: in the state folder, and a server in its tasks.
+/// Returns the folders in which versions without markers kept the files of runs: the state folder, and a server's `tasks` folder.
 fn former_folders(root: &Path, environment: &BTreeMap<String, String>) -> std::io::Result<Vec<PathBuf>> {
     let named = environment.get(FORMER_STATE).filter(|path| !path.is_empty()).map(Path::new);
     [Some(root), named].into_iter().flatten().filter_map(|folder| ledger::real(folder).transpose()).collect()
 }
 
-/// Ends a container that a codex-docker without markers made, if nobody holds it. Its folder stays: nothing says what is in there.
+/// Removes an orphaned container of a version without markers. Returns whether it did. The folder stays, because its content is
+/// unknown.
 async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<bool, Failure> {
     let Some(container) = inspect(docker, id).await? else { return Ok(false) };
     let Some(folder) = folder_of(&container) else { return Ok(false) };
-    // Those elsewhere, and those that this user may not look for, are another home's.
+    // A folder elsewhere, or one that this user cannot read, belongs to another home directory.
     if !ledger::real(&folder).unwrap_or_default().is_some_and(|real| former.iter().any(|former| real.starts_with(former))) {
         return Ok(false);
     }
-    // A marker, or a folder that this user may not look into: it is in somebody else's state folder.
+    // A folder with a marker, or one that this user cannot read, belongs to another state folder.
     if !matches!(Marker::read(&folder), Ok(None)) || ledger::has_any(&folder) || RunFolder::is_held(&folder) {
         return Ok(false);
     }
@@ -256,15 +262,15 @@ async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<
 async fn end_and_remove(docker: &Docker, container: &ContainerInspectResponse) -> Result<(), Failure> {
     let id = container.id.as_deref().unwrap_or_default();
     let is_running = container.state.as_ref().is_some_and(|state| state.running == Some(true));
-    // Codex is asked first, so that what it keeps of its session is whole.
+    // SIGINT first, so that Codex can complete its session.
     if is_running && let Err(failure) = end(docker, id).await {
         crate::say(&failure.to_string());
     }
     remove(docker, id).await
 }
 
-/// Removes a container for certain. A codex-docker that was just killed may have begun to, and an engine that is busy can leave a
-/// container behind whose removal it has begun: then it is asked again.
+/// Removes a container, with several attempts. A killed codex-docker may have started the removal already, and a busy engine may
+/// not complete one that it has started.
 async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
     let failed = |error| refused("engine_failed", &format!("`{id}` could not be removed"), error);
     for attempt in 1.. {
@@ -277,14 +283,15 @@ async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
         }
         let options = WaitContainerOptionsBuilder::new().condition("removed").build();
         let mut removed = docker.wait_container(id, Some(options));
-        // Whatever it answers, and even if it does not, the next try says whether the container is gone.
+        // The result does not matter: the next attempt shows whether the container is gone.
         drop(tokio::time::timeout(REMOVAL_PATIENCE, removed.next()).await);
     }
     Ok(())
 }
 
-/// Removes a run's files, including those that the container's root made. What cannot be removed is reported and does not matter now.
-/// While its container exists, or nobody knows, the marker must stay: without it, `reap` would never find the container.
+/// Removes the files of a run, including those that root created in the container. Reports files that cannot be removed.
+///
+/// If the container may still exist, the files stay: without the marker, `reap` would never find the container.
 pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder) {
     if !is_gone(docker, folder).await {
         return crate::say(&format!("`{}` stays until `codex-docker reap` has removed its container", folder.path().display()));
@@ -301,11 +308,11 @@ pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder
     }
 }
 
-/// Whether the container engine says that a run's container does not exist.
+/// Returns whether the container engine confirms that the container of a run does not exist.
 pub(crate) async fn is_gone(docker: &Docker, folder: &RunFolder) -> bool {
     let Ok(Some(marker)) = Marker::read(folder.path()) else { return true };
     match inspect(docker, &marker.container).await {
-        // Another container of this name is somebody else's.
+        // A container with this name and another folder does not belong to the run.
         Ok(found) => found.is_none_or(|found| folder_of(&found).is_none_or(|of_it| of_it != folder.path())),
         Err(failure) => {
             tracing::debug!(error = %failure, "could not check whether a container is gone");
@@ -314,7 +321,7 @@ pub(crate) async fn is_gone(docker: &Docker, folder: &RunFolder) -> bool {
     }
 }
 
-/// Removes a run's files as this user can.
+/// Removes the files of a run, without help from a container.
 pub(crate) fn remove_files(folder: &RunFolder) {
     if let Err(error) = folder.remove() {
         say_left(folder, &error);

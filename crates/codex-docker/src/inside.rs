@@ -1,31 +1,31 @@
-//! Where things are inside a container. One list for the body of the request, the script in it, and the configuration of Codex.
-//! Names only; what they mean is said where they are used.
+//! Paths and ports inside a container, shared by the request to the engine, the entry script and Codex's configuration.
+//! Names only, no logic.
 
-/// The script, the variables and the sockets: read-only.
+/// The read-only folder with the script, the variables and the sockets.
 pub(crate) const IN: &str = "/codex-docker/in";
 
-/// What comes out: the agent can write here.
+/// The folder for Codex's output. The agent can write to it.
 pub(crate) const OUT: &str = "/codex-docker/out";
 
-/// The images of a prompt, read-only.
+/// The read-only folder with the images of a prompt.
 pub(crate) const IMAGES: &str = "/codex-docker/images";
 
-/// The agent's own repository.
+/// The agent repository.
 pub(crate) const GIT_DIR: &str = "/git/agent.git";
 
-/// Where the agent's repository borrows objects, read-only. Its alternates name this path; further ones get a number.
+/// The read-only objects that the agent repository borrows. Its alternates file contains this path; further ones have a number.
 pub(crate) const OBJECTS: &str = "/git/objects";
 
-/// Codex's home, where it is the container's own.
+/// The private Codex home.
 pub(crate) const CODEX_HOME: &str = "/codex";
 
 /// The folder with the login of an account.
 pub(crate) const AUTH: &str = "/codex-auth";
 
-/// The port of the broker, on the container's own loopback.
+/// The port of the broker on the container's loopback.
 pub(crate) const BROKER_PORT: u16 = 8317;
 
-/// The port of the proxy that knows the list of allowed hosts.
+/// The port of the allowlist proxy on the container's loopback.
 pub(crate) const PROXY_PORT: u16 = 8318;
 
 /// Below [`IN`]: the script that the container runs.
@@ -34,23 +34,23 @@ pub(crate) const ENTRY: &str = "entry.sh";
 /// Below [`IN`]: the script that restores the image's PATH in login shells.
 pub(crate) const PROFILE: &str = "profile.sh";
 
-/// Where login shells look for [`PROFILE`]. They read the scripts of this folder in order, and this one last.
+/// Where [`PROFILE`] is mounted. Login shells read the scripts in this folder in alphabetical order, so this one comes last.
 pub(crate) const PROFILE_SCRIPT: &str = "/etc/profile.d/zz-codex-docker.sh";
 
-/// Below [`IN`]: the variables, as shell words.
+/// Below [`IN`]: the variables, as a shell script.
 pub(crate) const VARIABLES: &str = "variables";
 
-/// Below [`IN`]: what goes in the place of the worktree's `.git` file.
+/// Below [`IN`]: the file that is mounted over the worktree's `.git`.
 pub(crate) const GIT_FILE: &str = "git-file";
 
 /// Below [`IN`]: Codex's settings.
 pub(crate) const CONFIG: &str = "config.toml";
 
-/// Below [`IN`]: what Codex reads on stdin, where that is not a stream.
+/// Below [`IN`]: Codex's stdin, unless it is a stream.
 pub(crate) const STDIN: &str = "stdin";
 
-/// Below [`IN`]: the sockets of the broker and the proxy.
+/// Below [`IN`]: the socket of the broker.
 pub(crate) const BROKER_SOCKET: &str = "sockets/broker";
 
-/// See [`BROKER_SOCKET`].
+/// Below [`IN`]: the socket of the allowlist proxy.
 pub(crate) const PROXY_SOCKET: &str = "sockets/proxy";

@@ -1,32 +1,32 @@
-//! The labels of our containers, for people and for filters. Pure.
+//! The labels of containers, for people and for filters. Pure.
 //!
-//! They prove nothing, since any image can carry them: which containers are ours is for [`crate::ledger`] to say.
-//! Invariant: a label of a caller can never be taken for one of ours.
+//! Labels prove nothing, because an image can set any label. [`crate::ledger`] decides which containers are ours.
+//! Invariant: a caller's label never has the name of one of ours.
 
 use std::collections::{BTreeMap, HashMap};
 
-/// Marks every container of ours.
+/// The label of every container that codex-docker creates.
 pub(crate) const MANAGED: &str = "codex-docker.managed";
 
-/// The folder with the files of a container's run.
+/// The label with the folder of the run.
 pub(crate) const STATE: &str = "codex-docker.state";
 
-/// What a caller's own labels are put behind.
+/// The prefix of the caller's labels.
 const PREFIX: &str = "codex-docker.label.";
 
-/// The labels of a container: ours, and the caller's behind a prefix.
+/// Returns the labels for a new container: ours, and the caller's with a prefix.
 pub(crate) fn of_container(state: &str, callers: &BTreeMap<String, String>) -> HashMap<String, String> {
     let ours = [(MANAGED.to_owned(), "true".to_owned()), (STATE.to_owned(), state.to_owned())];
     ours.into_iter().chain(callers.iter().map(|(key, value)| (format!("{PREFIX}{key}"), value.clone()))).collect()
 }
 
-/// The engine's filter for our containers with all these labels.
+/// Returns the engine filter for our containers that have all of these labels.
 pub(crate) fn filter(callers: &BTreeMap<String, String>) -> HashMap<String, Vec<String>> {
     let wanted = callers.iter().map(|(key, value)| format!("{PREFIX}{key}={value}"));
     HashMap::from([("label".to_owned(), wanted.chain([format!("{MANAGED}=true")]).collect())])
 }
 
-/// The caller's labels among a container's.
+/// Returns the caller's labels of a container, without the prefix.
 pub(crate) fn callers(all: &HashMap<String, String>) -> BTreeMap<String, String> {
     all.iter().filter_map(|(key, value)| Some((key.strip_prefix(PREFIX)?.to_owned(), value.clone()))).collect()
 }

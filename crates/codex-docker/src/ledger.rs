@@ -1,7 +1,8 @@
-//! Which containers are ours: each has a folder in the state folder, named after it, with a marker.
+//! Decides which containers are ours: each of them has a folder with its name and a marker in the state folder.
 //!
-//! The marker is written before the container is created and is mounted into none. Invariant: what is stopped and deleted follows
-//! from markers and from the mounts that the container engine reports. Labels prove nothing: a container inherits those of its image.
+//! The marker is written before the container is created, and no container can see it. Invariant: only markers and the mounts
+//! that the container engine reports decide what is stopped or deleted. Labels do not: a container inherits the labels of its
+//! image.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,34 +18,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::inside;
 
-/// The file in a run's folder that says what the folder is for.
+/// The name of the marker in the folder of a run.
 const FILE: &str = "run.json";
 
-/// More than a marker has.
+/// The most bytes that are read from a marker. Real ones are shorter.
 const LIMIT: u64 = 64 * 1024;
 
 /// The record of one container, written before it is created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marker {
-    /// The container's name, which is also the name of the folder.
+    /// The name of the container and of the folder.
     pub(crate) container: String,
-    /// The container's image.
+    /// The image of the container.
     pub(crate) image: String,
-    /// The labels that the caller gave it.
+    /// The caller's labels.
     pub(crate) labels: BTreeMap<String, String>,
 }
 
 impl Marker {
-    /// Writes the marker into a run's folder, all at once.
+    /// Writes the marker to the folder of a run, atomically.
     pub(crate) fn write(&self, folder: &Path) -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         serde_json::to_writer(&mut file, self)?;
-        // The container's own record outlives a power cut, too.
+        // The engine's record of the container survives a power failure, so the marker must too.
         file.as_file().sync_data()?;
         file.persist(folder.join(FILE)).map(drop).map_err(|error| error.error)
     }
 
-    /// Reads the marker of a folder. A file that this user did not write, or that names another container, is not a marker.
+    /// Reads the marker in a folder. A file of another user or with another container's name does not count.
     pub(crate) fn read(folder: &Path) -> io::Result<Option<Self>> {
         let Some(file) = open_plain(&folder.join(FILE))? else { return Ok(None) };
         if file.metadata()?.uid() != rustix::process::geteuid().as_raw() {
@@ -56,18 +57,18 @@ impl Marker {
         Ok(marker.filter(|marker| folder.file_name().is_some_and(|name| name == marker.container.as_str())))
     }
 
-    /// Whether the container has all these labels.
+    /// Returns whether the container has all of these labels.
     pub(crate) fn has(&self, wanted: &BTreeMap<String, String>) -> bool {
         wanted.iter().all(|(key, value)| self.labels.get(key) == Some(value))
     }
 }
 
-/// Whether a folder has a marker, whoever wrote it.
+/// Returns whether a folder contains a marker, even one that another user wrote.
 pub(crate) fn has_any(folder: &Path) -> bool {
     fs_err::symlink_metadata(folder.join(FILE)).is_ok()
 }
 
-/// The folders with a marker in a state folder, in order. Links are not followed, and other folders are ignored.
+/// Returns the folders with a marker in a state folder, sorted by path. Links are not followed, and other folders are ignored.
 pub(crate) fn marked(root: &Path) -> io::Result<Vec<(PathBuf, Marker)>> {
     let entries = match real(root)? {
         Some(root) => fs_err::read_dir(root)?.collect::<io::Result<Vec<_>>>()?,
@@ -88,7 +89,7 @@ pub(crate) fn marked(root: &Path) -> io::Result<Vec<(PathBuf, Marker)>> {
     Ok(found)
 }
 
-/// The state folder without links in its path, if it exists.
+/// Resolves the links in the path of a state folder. Returns `None` if it does not exist.
 pub(crate) fn real(root: &Path) -> io::Result<Option<PathBuf>> {
     match fs_err::canonicalize(root) {
         Ok(real) => Ok(Some(real)),
@@ -97,7 +98,7 @@ pub(crate) fn real(root: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// The run's folder that a container mounts. An image cannot cause a bind mount, so only codex-docker has created such a container.
+/// Returns the run folder that a container mounts. An image cannot cause a bind mount, so codex-docker created the container.
 pub(crate) fn folder_of(container: &ContainerInspectResponse) -> Option<PathBuf> {
     let asked = container.host_config.iter().flat_map(|config| config.mounts.iter().flatten());
     let asked = asked.filter(|mount| mount.typ == Some(MountType::BIND) && mount.target.as_deref() == Some(inside::IN));
@@ -109,13 +110,13 @@ pub(crate) fn folder_of(container: &ContainerInspectResponse) -> Option<PathBuf>
     (source.file_name()? == "in").then(|| source.parent().map(Path::to_owned)).flatten()
 }
 
-/// Opens a plain file, waiting for nothing and following no link. None if it does not exist or is something else.
+/// Opens a regular file, without following links or waiting for a pipe. Returns `None` if it does not exist or is something else.
 pub(crate) fn open_plain(path: &Path) -> io::Result<Option<File>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     match fs_err::File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => Ok(Some(file.into_parts().0).filter(|file| file.metadata().is_ok_and(|found| found.is_file()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // A link, and a socket.
+        // A link or a socket.
         Err(error) if [Errno::LOOP, Errno::NXIO].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) => {
             Ok(None)
         }

@@ -1,7 +1,7 @@
-//! Codex in a container: the one place of the project that knows Docker.
+//! Runs Codex in a container. Only this crate uses the API of a container engine.
 //!
-//! Usable by hand in any repository, and the default worker of the orchestrator, which calls it as any other program. On stdout
-//! there is nothing but Codex's own output, or the answer of one of our verbs. See `docs/codex-docker.md`.
+//! This is the default worker of the orchestrator, which starts it as a program, and a command for use in any repository. Stdout
+//! carries only Codex's output or the result of a command. See `docs/codex-docker.md`.
 
 mod args;
 mod check;
@@ -35,11 +35,11 @@ use self::connect::connect;
 use self::failure::{EXIT_FAILED, Failure};
 use self::settings::Caller;
 
-/// The program: does what the arguments (without the program's name) ask for, and returns its exit code.
+/// Runs the program with these arguments (without the program's name) and returns its exit code.
 pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let asked = match args::read(arguments) {
         Asked::Said(said) => {
-            // Nobody to tell when that fails.
+            // If stdout is closed, there is nowhere to report the error.
             drop(said.print());
             return ExitCode::from(u8::try_from(said.exit_code()).unwrap_or(EXIT_FAILED));
         }
@@ -50,7 +50,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Err(error) => return fail(&Failure::new("no_threads", format!("no threads to work with: {error}"))),
     };
     let ended = runtime.block_on(perform(asked));
-    // Somebody may still be reading our stdin, which cannot be called back.
+    // A thread may still be blocked in a read of stdin, which cannot be canceled.
     runtime.shutdown_background();
     ended.map_or_else(|failure| fail(&failure), ExitCode::from)
 }
@@ -133,8 +133,8 @@ fn say_checked(checked: &check::Checked, image: &str) {
     }
 }
 
-/// This process's environment. Names and values that are no text concern nobody here.
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+/// Returns the environment of this process, without names and values that are not UTF-8: no setting uses them.
+#[expect(clippy::disallowed_methods, reason = "only this function reads the environment")]
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
@@ -150,19 +150,19 @@ fn json_of(answer: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(answer).map_err(|error| Failure::new("internal", error.to_string()))
 }
 
-/// A line on stdout. A reader that went away is in its right.
+/// Prints a line on stdout. If the reader has closed the pipe, that is not an error.
 fn answer(line: &str) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }
 
-/// A line on stderr that is told from Codex's own. Nobody is left to tell when that fails.
+/// Prints a line on stderr, with a prefix that distinguishes it from Codex's output.
 pub(crate) fn say(line: &str) {
     drop(writeln!(std::io::stderr(), "codex-docker: {line}"));
 }
 
 fn fail(failure: &Failure) -> ExitCode {
     let hints = failure.hints.iter().map(|hint| format!("  hint: {hint}\n"));
-    // Nobody is left to tell when that fails.
+    // If stderr is closed, there is nowhere to report the error.
     drop(write!(std::io::stderr(), "error: {}\n{}", failure.message, hints.collect::<String>()));
     ExitCode::from(EXIT_FAILED)
 }

@@ -1,5 +1,5 @@
-//! The network of containers that may see all of it: one bridge for all of them, on which none sees another.
-//! It is made once and stays: other containers may use it at any time.
+//! The bridge network of containers with an open network. They share it, but cannot connect to each other.
+//! It is created once and never removed, because other containers may use it at any time.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::slots;
 use crate::spec::NETWORK;
 
-/// Makes sure that the bridge is there. One process at a time: older engines would make two of the same name.
+/// Creates the network unless it exists. One process at a time, because older engines would create two with the same name.
 pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure> {
     if exists(docker).await? {
         return Ok(());

@@ -1,7 +1,7 @@
-# Login shells source this last, from /etc/profile.d. Codex runs commands in login shells, and the /etc/profile of most images
-# replaces PATH: this puts the PATH back that the container was started with, which is the image's unless the caller set one.
+# Restores the PATH that the container started with: the image's, unless the caller set one. Codex runs commands in login shells, and
+# /etc/profile replaces PATH in most images. Login shells source this file last, from /etc/profile.d.
 #
-# Entries that the profile added are kept: those in front stay in front, and the others follow.
+# Entries that the profile added are kept: those at the front stay there, and the others go to the end.
 if [ -r /run/codex-docker-path ]; then
     IFS= read -r codex_docker_path < /run/codex-docker-path
     codex_docker_front=
@@ -16,7 +16,7 @@ if [ -r /run/codex-docker-path ]; then
                 codex_docker_met=yes
                 ;;
             *)
-                # The usual folders of a system never go in front of what the image chose.
+                # The standard folders never go before the image's entries.
                 case $codex_docker_entry in
                     /usr/local/sbin | /usr/local/bin | /usr/sbin | /usr/bin | /sbin | /bin) codex_docker_met=yes ;;
                 esac

@@ -1,9 +1,9 @@
-//! The system calls that containers may make: a seccomp profile of our own, since older container engines allow more.
+//! The seccomp profile of containers. It replaces the engine's profile, because older engines allow more system calls.
 //!
 //! `seccomp.json` is the default profile of Moby (github.com/moby/profiles, Apache-2.0) with two changes. `ptrace` and
 //! `process_vm_readv`/`_writev` are refused for process 1, the container's init. All other processes can be traced, so debuggers
-//! work. Moby's profile has neither `io_uring` nor (except for 32-bit programs on x86, by `socketcall`) sockets of `AF_ALG` and
-//! `AF_VSOCK`, which engines up to Docker 24 allow.
+//! work. Moby's profile refuses `io_uring`, and sockets of `AF_ALG` and `AF_VSOCK` (except for 32-bit programs on x86, through
+//! `socketcall`). Engines up to Docker 24 allow them.
 
 use std::path::Path;
 
@@ -14,25 +14,25 @@ use crate::failure::Failure;
 /// The profile.
 pub(crate) const PROFILE: &str = include_str!("seccomp.json");
 
-/// Its file in a run's folder, for engines that read it from there.
+/// The name of its file in the folder of a run, for engines that read the profile from a file.
 pub(crate) const FILE: &str = "seccomp.json";
 
 /// The variable that chooses a profile.
 pub(crate) const VARIABLE: &str = "CODEX_DOCKER_SECCOMP";
 
-/// Where a container's profile comes from.
+/// The source of a container's profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Seccomp {
-    /// Ours, sent with the request (Docker).
+    /// Our profile, sent with the request (Docker).
     Inline,
-    /// Ours, read from the run's folder (Podman).
+    /// Our profile, read from the folder of the run (Podman).
     File,
-    /// The engine's own, or none where the kernel has no seccomp.
+    /// The engine's default, or none if the kernel has no seccomp.
     Engine,
 }
 
 impl Seccomp {
-    /// What this engine can use and its user wants.
+    /// Chooses the source by the user's setting and the engine's abilities.
     pub(crate) fn choose(wish: Option<&str>, info: &SystemInfo, is_podman: bool) -> Result<Self, Failure> {
         let is_enabled = info.security_options.iter().flatten().any(|option| option.starts_with("name=seccomp"));
         match wish.filter(|wish| !wish.is_empty()) {
@@ -44,7 +44,7 @@ impl Seccomp {
         }
     }
 
-    /// The option of the request for a container whose files are in `folder`.
+    /// Returns the security option for a container whose files are in `folder`.
     pub(crate) fn option(self, folder: &Path) -> Option<String> {
         match self {
             Self::Inline => Some(format!("seccomp={PROFILE}")),
@@ -60,7 +60,7 @@ mod tests {
 
     use super::*;
 
-    /// The largest number of a process, by the kernel's `PID_MAX_LIMIT`.
+    /// The largest process ID (the kernel's `PID_MAX_LIMIT`).
     const LARGEST_PROCESS: u64 = (1 << 22) - 1;
 
     fn rules() -> Vec<Value> {
@@ -78,7 +78,7 @@ mod tests {
         rule["names"].as_array().expect("a list").iter().filter_map(Value::as_str).collect()
     }
 
-    /// The rules for a call that hold without a capability.
+    /// Returns the rules for a system call that apply without capabilities.
     fn of<'a>(rules: &'a [Value], call: &str) -> Vec<&'a Value> {
         rules.iter().filter(|rule| names(rule).contains(&call) && rule["includes"]["caps"].is_null()).collect()
     }
@@ -130,7 +130,7 @@ mod tests {
                     })
                 })
             };
-            // The kernel uses the lower half of the argument only.
+            // The kernel uses only the lower half of the argument.
             for upper in [0, 1 << 32, u64::from(u32::MAX) << 32] {
                 assert!(!allows(upper | 1), "{call} {upper:x}");
                 assert!(allows(upper), "{call}: no process, as in PTRACE_TRACEME");

@@ -1,6 +1,6 @@
-//! Turns between processes: a few containers start at a time on one machine, since more at once only makes all of them late.
+//! Limits how many containers start at the same time on one machine: more at once would only make all of them slower.
 //!
-//! Each turn is a lock on a file, so that one who dies in it gives it back.
+//! Each slot is a lock on a file, so it becomes free even if its process is killed.
 
 use std::fs::File;
 use std::io;
@@ -10,24 +10,24 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 
 use crate::folder::private_folder;
 
-/// How many containers start at once.
+/// The number of containers that can start at the same time.
 const STARTS: usize = 4;
 
-/// A turn. It ends when this is dropped.
+/// A slot. It becomes free when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _lock: File,
 }
 
-/// Waits for one of the few turns to start a container.
+/// Waits for a free slot to start a container.
 pub(crate) async fn to_start(folder: &Path) -> io::Result<Turn> {
-    // Whoever finds all taken waits for one of them; which one is by chance, so that nobody waits behind all others.
+    // If all slots are taken, this waits for one of them. Choosing it by process ID spreads the waiting processes over all slots.
     let preferred = usize::try_from(std::process::id()).unwrap_or_default() % STARTS;
     let names = (0..STARTS).map(|n| format!("start-{}.lock", (preferred + n) % STARTS));
     take(folder, names.collect()).await
 }
 
-/// Waits until nobody else does what this name stands for.
+/// Waits until no other process holds the lock with this name.
 pub(crate) async fn alone(folder: &Path, name: &str) -> io::Result<Turn> {
     take(folder, vec![format!("{name}.lock")]).await
 }

@@ -1,7 +1,8 @@
-//! What is asked of the engine for a run: from settings to the body of the request. Pure.
+//! Turns settings into the request that creates a container. Pure.
 //!
-//! Everything that is not asked for is off: no capability, no new privilege, no host network, no socket of the engine. No
-//! mount has its source in a folder that an agent can write, and no secret is in the body, which anybody with the engine can read.
+//! Everything that is not requested is off: capabilities, new privileges, the host's network, the engine's socket. No mount
+//! source is in a folder that an agent can write to. The request contains no secrets, because every user of the engine can read
+//! it.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -15,42 +16,42 @@ use crate::labels;
 use crate::seccomp::Seccomp;
 use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings, VolumeWish};
 
-/// The network that containers with an open network share, without seeing each other.
+/// The network that containers with an open network share. They cannot connect to each other.
 pub(crate) const NETWORK: &str = "codex-docker";
 
-/// What root in the container may do beyond a plain user: what package managers need, and no more.
+/// The capabilities of root in the container: only those that package managers need.
 const ROOT_CAPABILITIES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID"];
 
-/// How much of a container's memory its temporary files may take, where they are kept in memory.
+/// The options of a file system for temporary files. Its size counts towards the container's memory.
 const TMPFS: &str = "rw,nosuid,nodev,exec,size=1g";
 
-/// What is known of the engine's machine.
+/// What a request depends on besides the settings: the engine and its machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Machine {
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub(crate) memory: u64,
-    /// Files that a process may have open at once.
+    /// The limit on open files of a process.
     pub(crate) open_files: u64,
-    /// Processes that this process's user may have; none where there is no bound.
+    /// The limit on processes of this process's user, if there is one.
     pub(crate) processes: Option<u64>,
-    /// Whether root of a container is the engine's own plain user.
+    /// Whether the engine runs without root privileges, so that root in a container is the engine's user.
     pub(crate) rootless: bool,
-    /// Where the seccomp profile of containers comes from.
+    /// The source of the seccomp profile.
     pub(crate) seccomp: Seccomp,
 }
 
-/// How Codex talks to its caller.
+/// How input and output reach Codex.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Talk {
-    /// At a terminal of so many rows and columns.
+    /// Through a terminal with this many rows and columns.
     Terminal(u16, u16),
-    /// Output to files; input from the caller's stream.
+    /// Output goes to files. Input comes from the caller's stream.
     Stream,
-    /// Output to files; input from a file, or none.
+    /// Output goes to files. Input comes from a file, or there is none.
     Files,
 }
 
-/// The body of the request for a run's container.
+/// Returns the request that creates the container of a run.
 pub(crate) fn container(settings: &Settings, machine: &Machine, talk: Talk, arguments: &[String]) -> ContainerCreateBody {
     let entry = format!("{}/{}", inside::IN, inside::ENTRY);
     let streams = talk != Talk::Files;
@@ -81,7 +82,7 @@ pub(crate) fn container(settings: &Settings, machine: &Machine, talk: Talk, argu
     }
 }
 
-/// What holds for every container of ours: no privilege that is not needed, and bounds on what it uses. Its files are in `folder`.
+/// Returns the isolation and the limits that apply to every container. `folder` contains the files of its run.
 pub(crate) fn isolated(limits: &Limits, user: ContainerUser, machine: &Machine, folder: &Path) -> HostConfig {
     let capabilities = match user {
         ContainerUser::Root => ROOT_CAPABILITIES.iter().map(|name| (*name).to_owned()).collect(),
@@ -105,7 +106,7 @@ pub(crate) fn isolated(limits: &Limits, user: ContainerUser, machine: &Machine, 
     }
 }
 
-/// No core dumps; and for the rest no more than this process may have, which is not in every engine's power to raise.
+/// Returns the resource limits: no core dumps, and otherwise this process's own limits, because not every engine can raise them.
 fn ulimits(machine: &Machine) -> Vec<ResourcesUlimits> {
     let processes = machine.processes.map(|most| ulimit("nproc", most));
     [ulimit("core", 0), ulimit("nofile", machine.open_files)].into_iter().chain(processes).collect()
@@ -121,7 +122,7 @@ fn nano(cpus: f64) -> i64 {
     (cpus * 1e9) as i64
 }
 
-/// As `uid:gid`. Root of a rootless engine is the caller already.
+/// Returns the user of the container as `uid:gid`. With a rootless engine, root in the container is the caller.
 fn user(settings: &Settings, machine: &Machine) -> String {
     match settings.user {
         ContainerUser::Caller if !machine.rootless => format!("{}:{}", settings.caller.uid, settings.caller.gid),
@@ -129,11 +130,12 @@ fn user(settings: &Settings, machine: &Machine) -> String {
     }
 }
 
-/// What is no secret. The rest comes in a file, since anybody who may use the engine can read this.
+/// Returns the variables that are not secret. The others are passed in a file, because every user of the engine can read these.
 fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
     let mut plain = vec![
-        // Files of other users are no danger here: whoever owns them, it is the agent's own container.
-        // Codex 0.75.0 takes variables with `KEY` in their names from commands, so these are not GIT_CONFIG_COUNT and its companions.
+        // Git need not check who owns a repository: only the agent uses this container.
+        // Codex 0.75.0 hides variables with `KEY` in their names from commands, so GIT_CONFIG_COUNT and GIT_CONFIG_KEY_0 do not
+        // work.
         "GIT_CONFIG_PARAMETERS='safe.directory=*'".to_owned(),
     ];
     match &settings.codex_home {
@@ -192,7 +194,7 @@ fn volume(wish: &VolumeWish) -> Mount {
     }
 }
 
-/// Where the objects of the n-th repository to borrow from are, inside.
+/// Returns the path in the container of the `n`th object store that the agent repository borrows from.
 pub(crate) fn objects_inside(n: usize) -> String {
     if n == 0 { inside::OBJECTS.to_owned() } else { format!("{}-{n}", inside::OBJECTS) }
 }
@@ -207,7 +209,7 @@ pub(crate) fn bind(source: &Path, target: &str, read_only: bool) -> Mount {
     }
 }
 
-/// What need not last: Codex's databases, and where the rest of the container cannot be written, its temporary files.
+/// Returns the file systems in memory: for Codex's databases, and for temporary files if the root file system is read-only.
 fn tmpfs(settings: &Settings, machine: &Machine) -> HashMap<String, String> {
     let mut tmpfs = HashMap::from([("/run".to_owned(), "rw,nosuid,nodev,size=64m,mode=1777".to_owned())]);
     let owner = user(settings, machine).replacen(':', ",gid=", 1);

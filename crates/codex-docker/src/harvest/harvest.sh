@@ -1,18 +1,18 @@
 #!/bin/sh
-# Brings an agent's work out: commits what is uncommitted, and writes what is new as a bundle for somebody who trusts none of it.
+# Exports an agent's work: commits uncommitted changes, and writes the new commits to a bundle. The reader does not trust the bundle.
 #
-# It runs once, below an init, in a container without network, when nothing else touches these folders. Of the agent's repository
-# it uses objects and refs, never its configuration, hooks, filters or exclude file: git works in a repository of this script's own.
-# Of the agent's index it uses what that says of submodules and conflicts; files are compared with an index that starts from a
-# commit. What git would wait for is moved aside, and what is too large is left out, before git looks at anything.
-# Invariants: no commit of $HARVEST_SINCE's history is lost; running it twice comes to the same; `result` is written last.
+# This runs under an init in a container without network, while nothing else uses these folders. It uses the objects and refs of the
+# agent repository, but never its configuration, hooks, filters or exclude file: git works in a temporary repository of this script.
+# From the agent's index, it reads only submodules and conflicts. Files are compared with an index that starts from a commit. Before
+# git looks at anything, files that git would wait for are moved aside, and files that are too large are excluded.
+# Invariants: no commit in the history of $HARVEST_SINCE is lost. A second run has the same result. `result` is written last.
 #
-# HARVEST_MODE is `harvest`, or `content` to leave out files that the host would refuse, or `sync` to let the agent's branch follow
-# the host's before a run.
+# HARVEST_MODE is `harvest`, `content` to leave out files that the host would refuse, or `sync` to move the agent's branch to the
+# host's commit before a run.
 #
-# Needs git 2.30, coreutils, findutils, and a grep and sed that know -z. Exit codes: 2 called wrongly, 3 the objects of the host
-# are not there, 4 the agent's repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written,
-# 7 there is more in the worktree than one commit takes.
+# Needs git 2.30, coreutils, findutils, and a grep and sed that support -z. Exit codes: 2 invalid call, 3 the host's objects are
+# missing, 4 the agent repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written, 7 the worktree
+# has more changes than fit in one commit.
 set -u
 LC_ALL=C
 export LC_ALL
@@ -28,9 +28,9 @@ sessions=${HARVEST_SESSIONS:-}
 mode=${HARVEST_MODE:-harvest}
 borrowed=${HARVEST_OBJECTS:-$(printf '%s:' /git/objects*)}
 remarks_limit=1000
-# find accepts -execdir only with a PATH that is the same in every folder.
+# find refuses -execdir if PATH contains a relative folder.
 system_path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-# The host has the same rules: see untrusted.rs of the crate `model`.
+# The host applies the same rules: see untrusted.rs in the crate `model`.
 opened='.gitignore .gitattributes .gitmodules .lfsconfig .mailmap'
 opened_inside='HEAD commondir config packed-refs'
 opened_limit=${HARVEST_OPENED_LIMIT:-4194304}
@@ -57,10 +57,10 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'there is no room fo
 [ -e "$submodules" ] || submodules=/dev/null
 
 remark() { printf '%s\0' "$*" >> "$tmp/remarks"; }
-# Turns NUL-separated values into remarks of a kind.
+# Adds a remark of this kind for each NUL-terminated value on stdin.
 remarks() { head -z -n "$remarks_limit" | sed -z "s/^/$1 /" >> "$tmp/remarks"; }
 
-# Names in the way are never deleted: an agent's work may be in them.
+# Files in the way are renamed, never deleted: they may contain the agent's work.
 put_aside() {
     n=1
     while [ -e "$1.aside-$n" ] || [ -L "$1.aside-$n" ]; do n=$((n + 1)); done
@@ -68,7 +68,7 @@ put_aside() {
 }
 present() { [ -e "$1" ] || [ -L "$1" ]; }
 count() { tr -dc '\0' < "$1" | wc -c; }
-# A size for people, such as 3.0 TiB.
+# Prints a size for people, such as 3.0 TiB.
 shown_size() {
     [ "$1" -ge 1024 ] || { echo "$1 bytes"; return; }
     shown=$1 unit=bytes
@@ -85,18 +85,18 @@ ensure_folder() {
     ! present "$1" || put_aside "$1" || return
     mkdir -p -- "$1"
 }
-# Replaces a file in one step by what comes on stdin.
+# Replaces a file atomically with stdin.
 replace_file() {
     ! present "$1" || plain_file "$1" || put_aside "$1" || return
     rm -rf -- "$1.new" && cat > "$1.new" && mv -f -- "$1.new" "$1"
 }
 
-# Every file is the owner's again, and none has a bit that gives rights away. Nothing is followed.
+# Gives every file to the owner, and removes setuid and setgid bits. Follows no links.
 repair() {
     for folder in "$worktree" "$twin" "$sessions"; do
         [ -n "$folder" ] && plain_folder "$folder" && cd -- "$folder" || continue
         if [ -n "$owner" ]; then
-            # From within each folder: no path may be longer than 4 kB. The first folder that is not the owner's takes along all below it.
+            # -execdir runs chown in each folder, because no path may be longer than 4 KiB. For the topmost folder of another owner, chown -R covers everything below.
             chown -h -- "$owner" . && PATH=$system_path find . -mindepth 1 -xdev -path ./.git ! -type d \
                 -o \( ! -user "${owner%:*}" -o ! -group "${owner#*:}" \) -execdir chown -R -h -- "$owner" {} + -prune 2> /dev/null \
                 || remark 'note some files could not be given back to their owner'
@@ -118,7 +118,7 @@ leave() {
 trap leave EXIT
 trap 'exit 143' TERM INT HUP
 
-# What killed programs of the agent left. Names with `.lock` at the end cannot be refs.
+# Removes lock files and temporary files that killed programs left behind. The name of a ref never ends with `.lock`.
 clear_stale() {
     cd -- "$twin" || return
     find . -xdev -path ./objects -prune -o -path ./lfs -prune -o -name '*.lock' ! -type d -exec rm -f -- {} +
@@ -126,18 +126,18 @@ clear_stale() {
     cd /
 }
 
-# Git would wait for ever on a FIFO among the objects or refs. It has no content, so nothing is lost.
+# Git would wait forever for a FIFO among the objects or refs. Special files have no content, so nothing is lost.
 clear_special() {
     find "$twin" -xdev \( -type p -o -type s -o -type b -o -type c \) -print0 -delete > "$tmp/special"
     [ ! -s "$tmp/special" ] || remark "note removed FIFOs, sockets or devices from the agent's repository: $(count "$tmp/special")"
 }
-# A link below objects or refs could lead to one.
+# A link below objects or refs could lead to a special file.
 clear_links() {
     find "$twin/objects" "$twin/refs" -xdev -type l -print0 -delete > "$tmp/special"
     [ ! -s "$tmp/special" ] || remark "note removed links from the agent's repository: $(count "$tmp/special")"
 }
 
-# A repository of our own that shares objects and refs with the agent's.
+# Creates a temporary repository that shares objects and refs with the agent repository.
 open_twin() {
     plain_folder "$twin" || return
     clear_special
@@ -153,7 +153,7 @@ open_twin() {
     printf 'ref: %s\n' "$branch" > "$tmp/git/HEAD"
     if plain_file "$twin/HEAD"; then head -c 1024 -- "$twin/HEAD" > "$tmp/git/HEAD"; fi
     write_config > "$tmp/git/config"
-    # The system's configuration is the image's own; it may know git-lfs.
+    # The system configuration comes from the image and may set up git-lfs.
     unset GIT_CONFIG GIT_CONFIG_COUNT GIT_CONFIG_PARAMETERS GIT_COMMON_DIR GIT_NAMESPACE GIT_CEILING_DIRECTORIES
     export HOME="$tmp/home" XDG_CONFIG_HOME="$tmp/home" GIT_DIR="$tmp/git" GIT_WORK_TREE="$worktree" GIT_INDEX_FILE="$tmp/index"
     export GIT_OBJECT_DIRECTORY="$twin/objects" GIT_NO_REPLACE_OBJECTS=1 GIT_NO_LAZY_FETCH=1 GIT_TERMINAL_PROMPT=0
@@ -179,7 +179,7 @@ write_config() {
     fi
 }
 
-# The commit that a name leads to.
+# Prints the commit that a name refers to.
 id_of() { git rev-parse --verify --quiet "$1^{commit}" 2> /dev/null; }
 is_whole() { git rev-list --objects --quiet "$1" --not "$since" > /dev/null 2>&1; }
 is_usable() {
@@ -189,7 +189,7 @@ is_usable() {
 }
 is_ancestor() { [ "$1" = "$2" ] || git merge-base --is-ancestor "$1" "$2" 2> /dev/null; }
 
-# Takes a commit among the parents, unless they have it already, in the place of whatever it builds on.
+# Adds a commit to the parents, unless they already contain it. It replaces its own ancestors.
 add_parent() {
     next= placed=
     for parent in $parents; do
@@ -203,7 +203,7 @@ add_parent() {
     [ -n "$placed" ] || next="$next $1"
     parents=${next# }
 }
-# Where branch and HEAD are, and what follows from it: parents, the first one first.
+# Sets the parents of the new commit from the branch, HEAD and MERGE_HEAD. `first` is the first parent.
 find_ground() {
     parents=$since first=$since merging=
     tip=$(id_of "$branch") && is_usable "$tip" && add_parent "$tip"
@@ -218,7 +218,7 @@ find_ground() {
     done
 }
 
-# Moves aside what git would open by its name and wait for, or read into memory whole.
+# Moves aside special files that git would open by name and wait for, and large files that it would read into memory.
 move_aside() {
     set --
     for name in $opened; do set -- "$@" -o -name "$name"; done
@@ -229,10 +229,10 @@ move_aside() {
         limit=$1; shift
         for link do
             [ -e "$link" ] || continue
-            # Files of the kernel have no size, and some of them never end.
+            # Kernel files such as those in /proc have no size, and some of them never end.
             [ -f "$link" ] && [ -s "$link" ] && [ "$(stat -L -c %s -- "$link")" -le "$limit" ] || printf "%s\0" "$link"
         done' sh "$opened_limit" >> "$tmp/odd"
-    # Git opens these wherever a `.git` leads to.
+    # Git opens these files in every folder that a `.git` file can name.
     find . -xdev -mindepth 2 \( -type p -o -type s -o -type b -o -type c \) -print0 \
         | grep -z -E "/($(echo "$opened_inside" | tr ' ' '|'))\$" >> "$tmp/odd"
     [ -s "$tmp/odd" ] || return 0
@@ -247,7 +247,7 @@ move_aside() {
     head -z -n "$named_limit" "$tmp/moved" >> "$tmp/remarks"
     more=$(($(count "$tmp/odd") - named_limit))
     [ "$more" -le 0 ] || remark "note moved aside or removed $more more files that git would have opened"
-    # So many of them are no accident. FIFOs, sockets, devices and links have no content.
+    # This many cannot be an accident. FIFOs, sockets and devices have no content, so they are deleted.
     find . -xdev -mindepth 1 \( "$@" \) ! -type d ! -type f ! -type l -delete
     set --
     for name in $opened_inside; do set -- "$@" -o -name "$name"; done
@@ -260,8 +260,8 @@ move_aside() {
     [ ! -s "$tmp/odd" ] || fail 7 "the worktree has $(count "$tmp/odd") more files like \`.gitignore\` that are too large; delete them"
 }
 
-# Folders in the worktree where git would look for a repository: to $tmp/nested. Not those with files that the index has, since git
-# does not, nor those that are ignored.
+# Writes nested repositories to $tmp/nested: folders where git would look for a repository. Folders with files in the index and
+# ignored folders do not count, as in git.
 find_nested() {
     find . -xdev -mindepth 2 -name .git -prune \( -type d -o -type f -o -type l \) -printf '%P\0' | xargs -0 -r sh -c '
         for git do
@@ -269,7 +269,7 @@ find_nested() {
         done' sh | sort -z > "$tmp/candidates"
     : > "$tmp/nested"
     [ -s "$tmp/candidates" ] || return 0
-    # Each folder of the index, once.
+    # Each folder with files in the index, once.
     git ls-files -z | grep -z / | sed -z 's,/[^/]*$,/,' | uniq -z > "$tmp/folders"
     while [ -s "$tmp/folders" ]; do
         cat "$tmp/folders" >> "$tmp/above"
@@ -278,10 +278,10 @@ find_nested() {
     done
     sort -z -u "$tmp/above" 2> /dev/null | comm -z -13 - "$tmp/candidates" | sed -z 's,/$,,' > "$tmp/untracked"
     rm -f -- "$tmp/above"
-    # A name could be taken for a pathspec, but not behind `./`. A 1 says that none is ignored.
+    # The prefix `./` keeps git from reading a name as a pathspec. Exit code 1 means that none of them is ignored.
     sed -z 's,^,./,' "$tmp/untracked" | git check-ignore -z --stdin > "$tmp/ignoring" || [ $? -eq 1 ] || return
     sed -z 's,^\./,,' "$tmp/ignoring" | sort -z > "$tmp/ignored"
-    # A folder comes right before those below it, since each ends with a slash.
+    # Because of the final slash, a folder sorts directly before the folders in it.
     sort -z "$tmp/untracked" | comm -z -13 "$tmp/ignored" - | sed -z 's,$,/,' | sort -z | xargs -0 -r sh -c '
         last=
         for folder do
@@ -291,7 +291,7 @@ find_nested() {
         done' sh > "$tmp/nested"
 }
 
-# Weighs new and changed files before git reads them. Those that are too large go to $tmp/heavy, as `size<TAB>path`.
+# Checks the sizes of new and changed files before git reads them. Writes those that are too large to $tmp/heavy, as `size<TAB>path`.
 weigh() {
     : > "$tmp/heavy"
     { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out"; } > "$tmp/spec"
@@ -323,7 +323,7 @@ weigh() {
     heavies=$(count "$tmp/heavy")
     [ "$heavies" -le "$left_out_limit" ] || fail 7 "the worktree has $heavies files that are too large; delete them or add them to \`.gitignore\`"
 }
-# Reads `size<TAB>path` lines from stdin, takes the lightest first, and prints those that are too large or no longer fit.
+# Reads `size<TAB>path` records from stdin, accepts the smallest first, and prints those that are too large or no longer fit.
 too_heavy() {
     sort -z -n > "$tmp/sorted"
     taken=0 sum=0
@@ -336,7 +336,7 @@ too_heavy() {
     done < "$tmp/sizes"
     tail -z -n "+$((taken + 1))" "$tmp/sorted"
 }
-# Files that are too large are not compared. The commit keeps their last version, if it has one: to $tmp/kept-back.
+# Excludes files that are too large from the commit, which keeps their previous versions. Writes those to $tmp/kept-back.
 leave_heavy_out() {
     : > "$tmp/kept-back"
     path_of < "$tmp/heavy" | sort -z > "$tmp/heavy-paths"
@@ -359,7 +359,7 @@ leave_heavy_out() {
     more=$(($(count "$tmp/heavy") - n + 1))
     [ "$more" -le 0 ] || remark "note too large to commit: $more more files"
 }
-# Of `…<TAB>path` on stdin, those whose paths lead through no link: what is behind one is not in the worktree.
+# Reads `…<TAB>path` records from stdin, and prints those without a link in the path. A file behind a link is not in the worktree.
 not_behind_links() {
     xargs -0 -r sh -c '
         for record do
@@ -372,21 +372,21 @@ not_behind_links() {
         done' sh
 }
 
-# What the agent's index says of submodules and conflicts. Nothing else of it is used.
+# Reads the agent's index, which is used only for submodules and conflicts.
 read_agents_index() {
     : > "$tmp/agents"
     plain_file "$twin/index" && [ "$(stat -c %s -- "$twin/index")" -le "$index_limit" ] && cp -- "$twin/index" "$tmp/agents-index" || return 0
     GIT_INDEX_FILE=$tmp/agents-index git ls-files --stage -z > "$tmp/agents" 2> /dev/null || : > "$tmp/agents"
 }
 
-# Of the records `mode id stage<TAB>path` of the index: the submodules.
+# Writes the submodules in the index to a file, as `mode id stage<TAB>path`.
 gitlinks() { git ls-files --stage -z > "$tmp/listed" && { grep -z '^160000 ' "$tmp/listed" > "$1" || :; }; }
 path_of() { sed -z 's/^[^\t]*\t//'; }
 forget() {
     [ -s "$1" ] || return 0
     sed -z "s/^[^\t]*/0 $zero/" "$1" | git update-index -z --index-info
 }
-# Makes $tree of what lies in the worktree. No submodule is in the index while git looks at the worktree, so none is entered.
+# Writes the content of the worktree to $tree. Submodules are taken out of the index while git reads the worktree, so that it does not enter them.
 stage() {
     read_agents_index
     ! grep -z -q '^[0-7]* [0-9a-f]* [1-3]' "$tmp/agents" || had_conflicts=1
@@ -406,12 +406,12 @@ stage() {
     forget "$tmp/links" || return
 
     find_nested || return
-    # What lies in the folder of a submodule that the host put there is of the submodule.
+    # Files in the folder of a submodule that the host checked out belong to the submodule.
     sort -z -u "$submodules" | comm -z -12 - "$tmp/kept" \
         | xargs -0 -r -n 1 sh -c '[ -L "$1" ] || [ ! -d "$1" ] || printf "%s\0" "$1"' sh > "$tmp/inside"
     cat "$tmp/nested" "$tmp/inside" > "$tmp/left-out"
     weigh && leave_heavy_out || return
-    # A 1 says that some files differ.
+    # Exit code 1 means that some files differ.
     git update-index -q --really-refresh > /dev/null 2>&1 || [ $? -eq 1 ] || return
     { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out"; } > "$tmp/paths"
     add --sparse || return
@@ -426,15 +426,15 @@ add() {
     added=$?
     case $added in
         0) return ;;
-        # With --ignore-errors this says that some files were left out.
+        # With --ignore-errors, this means that some files were left out.
         1) grep -q '^error: \|^warning: could not open' "$tmp/words" && return ;;
-        # Before git 2.34 there is no --sparse, and no need for it.
+        # Git before 2.34 does not have --sparse and does not need it.
         129) [ $# -eq 0 ] || { add; return; } ;;
     esac
     cat "$tmp/words" >&2
     return 1
 }
-# Puts submodules back into the index whose folders are still there.
+# Puts submodules back into the index if their folders still exist.
 bring_back() {
     put_back='record=$1; path=${record#*"	"}
         [ -d "$path" ] || exit 0
@@ -454,7 +454,7 @@ stage_all() {
     move_aside && stage
 }
 
-# Moves the branch, and puts HEAD and index of the agent's repository where they belong.
+# Moves the branch to a commit, and resets HEAD and the index of the agent repository to it.
 stand_on_branch() {
     if ! git update-ref --no-deref "$branch" "$1" 2> "$tmp/words"; then
         cat "$tmp/words" >&2
@@ -495,8 +495,8 @@ make_commit() {
         new=$(git commit-tree "$tree" "$@" -F "$message") || fail 5 'no commit can be made'
     fi
 }
-# Takes files out of $tree that the host would refuse. Git says which objects are bad, and their names follow from the tree; of a
-# bad tree, links are what is meant. Succeeds when something was taken out.
+# Removes files that the host would refuse from $tree. Git names the bad objects, and the tree gives their paths. If a tree is bad,
+# the cause is a link with a name like `.gitmodules`. Succeeds if it removed something.
 leave_out_refused() {
     printf '%s\n^%s\n' "$new" "$since" | git pack-objects --quiet --revs --stdout > "$out/check.pack" || return
     git index-pack --strict "$out/check.pack" > /dev/null 2> "$tmp/check"
@@ -512,7 +512,7 @@ leave_out_refused() {
     tree=$(git write-tree)
 }
 
-# The branch follows the host's, when that has more and the worktree holds nothing of its own.
+# Moves the branch to the host's commit if that is newer and the worktree has no changes.
 sync_branch() {
     new=$(id_of "$branch") && is_usable "$new" || new=
     [ -z "$new" ] || ! is_ancestor "$since" "$new" || return 0

@@ -1,7 +1,7 @@
-//! Bringing work out: a one-shot container without network, without secrets, in which the agent's repository is used one last time.
+//! Exports an agent's work from its repository, in a short-lived container without network or secrets.
 //!
-//! Whatever an agent planted in its repository runs in there, where there is nothing to take and nothing to reach. What comes
-//! out is a bundle that the caller checks; nothing of it is believed here.
+//! If the agent planted a program in its repository, the program can only run in that container, where it finds nothing to steal
+//! and reaches nothing. The result is a bundle, which the caller must check. This crate does not trust it either.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
@@ -25,78 +25,78 @@ use crate::settings::{ContainerUser, Limits};
 use crate::spec::{Machine, bind, isolated, objects_inside};
 use crate::{image, inside, labels, settings};
 
-/// Commits what is uncommitted, makes the bundle, and repairs ownership.
+/// Commits uncommitted changes, writes the bundle, and gives files back to their owner.
 const HARVEST_SCRIPT: &str = include_str!("harvest.sh");
 
-/// The file with what the script said.
+/// The file with the output of the script.
 const SAID: &str = "said";
 
-/// How much of that is shown.
+/// The most bytes of the output that are printed.
 const SAID_LIMIT: u64 = 16 * 1024;
 
-/// How long it may take. What an agent left could make it last for ever.
+/// The time limit. What an agent left behind could make the script run forever.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// The failure when it took longer.
+/// The code of the failure when the time limit is exceeded.
 const TIME_LIMIT: &str = "harvest_time_limit";
 
-/// The exit code then: the caller can try again with a new repository of the agent.
+/// The exit code when the time limit is exceeded. The caller can try again with a new agent repository.
 const TIMED_OUT: u8 = 8;
 
-/// What it may use.
+/// The limits of the container.
 const LIMITS: Limits = Limits { memory: None, cpus: None, pids: 1024, free_disk: 0 };
 
-/// Which work to bring out, and where to.
+/// The arguments of `harvest`.
 #[derive(Debug, Args)]
 pub(crate) struct HarvestArguments {
-    /// The folder that the agent worked in.
+    /// The agent's worktree.
     #[arg(long)]
     worktree: PathBuf,
-    /// The agent's own repository.
+    /// The agent repository.
     #[arg(long)]
     git_dir: PathBuf,
-    /// Where that borrows objects.
+    /// A folder from which the agent repository borrows objects.
     #[arg(long, required = true)]
     objects: Vec<PathBuf>,
-    /// The folder for what comes out; it must be empty or new.
+    /// The folder for the results. It must be empty or not exist.
     #[arg(long)]
     out: PathBuf,
     /// The task's branch.
     #[arg(long)]
     branch: String,
-    /// The commit that the caller has as the branch's tip.
+    /// The tip of the branch in the caller's repository.
     #[arg(long)]
     since: String,
-    /// The file with the commit's message.
+    /// The file with the commit message.
     #[arg(long)]
     message: PathBuf,
-    /// Who is to own the files.
+    /// The new owner of the files.
     #[arg(long, value_name = "UID:GID")]
     owner: Option<String>,
-    /// The sessions of the task, whose files are to be owned too.
+    /// The folder with the task's sessions, which get the same owner.
     #[arg(long)]
     sessions: Option<PathBuf>,
-    /// A submodule whose files the caller put there, from the root of the worktree. They are left as they are.
+    /// The path of a submodule that the caller checked out. Its files are not committed.
     #[arg(long = "submodule", value_name = "PATH")]
     submodules: Vec<String>,
-    /// What to do: bring out all of the work, only the files as they are, or bring the agent's branch up to that commit.
+    /// What to do: export the commits and the files, export the files only, or move the agent's branch to the caller's tip.
     #[arg(long, value_parser = ["harvest", "content", "sync"], default_value = "harvest")]
     mode: String,
     /// The author's name.
     #[arg(long, default_value = "Codex")]
     author_name: String,
-    /// The author's address.
+    /// The author's email address.
     #[arg(long, default_value = "codex@localhost")]
     author_email: String,
-    /// The image.
+    /// The image for the container.
     #[arg(long, env = "IMAGE_NAME", default_value = image::DEFAULT_IMAGE)]
     image: String,
-    /// What the container can be found by.
+    /// A label for the container.
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = settings::label_argument)]
     labels: Vec<(String, String)>,
 }
 
-/// Brings the work out; returns the script's exit code.
+/// Exports the work and returns the exit code of the script.
 pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &HarvestArguments) -> Result<u8, Failure> {
     let docker = connect(environment).await?;
     check_image(&docker, &arguments.image).await?;
@@ -176,7 +176,7 @@ impl HarvestArguments {
     }
 }
 
-/// Where the sessions are in the one-shot container.
+/// The folder with the sessions in the container.
 const SESSIONS_INSIDE: &str = "/sessions";
 
 pub(crate) fn script_body(image: &str) -> ContainerCreateBody {
@@ -193,7 +193,7 @@ pub(crate) fn script_body(image: &str) -> ContainerCreateBody {
     }
 }
 
-/// No network, nothing to write but what is mounted.
+/// Returns the configuration of a short-lived container: no network, and only its mounts are writable.
 pub(crate) fn one_shot(machine: &Machine, folder: &Path) -> HostConfig {
     HostConfig {
         network_mode: Some("none".to_owned()),
@@ -203,7 +203,7 @@ pub(crate) fn one_shot(machine: &Machine, folder: &Path) -> HostConfig {
     }
 }
 
-/// What the script had to say, for whoever looks for the reason of a failure.
+/// Prints the output of the script, which can explain a failure.
 fn say_what_it_said(out: &Path) {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     let Ok(file) = std::fs::File::options().read(true).custom_flags(flags).open(out.join(SAID)) else { return };
@@ -216,7 +216,7 @@ fn say_what_it_said(out: &Path) {
     }
 }
 
-/// Runs a container to its end, to the time limit, or until something else asks for its end. It is gone afterwards.
+/// Runs a container until it exits, exceeds the time limit, or `asked` completes. Removes it and returns its exit code.
 pub(crate) async fn run_to_end(
     docker: &Docker,
     name: &str,

@@ -1,6 +1,6 @@
-//! Building an image, by the engine's own builder.
+//! Builds an image with the engine's classic builder.
 //!
-//! What is built is said by its labels. An image is either whole or not there: the name moves to it at the end.
+//! Labels describe the image. The name moves to the new image at the end, so it never refers to an incomplete image.
 
 use std::collections::HashMap;
 
@@ -17,25 +17,25 @@ use super::status::{BASE, BUILT_FOR, CODEX, CUSTOM, DOCKERFILE_HASH, ImageStatus
 use super::trouble::{Heard, explain, words_of};
 use crate::failure::Failure;
 
-/// The argument by which somebody's own Dockerfile can begin with our image.
+/// The build argument with which a custom Dockerfile can build on our image.
 const OUR_IMAGE: &str = "CODEX_DOCKER_IMAGE";
 
-/// What to build.
+/// The settings of a build.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// What to call it.
+    /// The name of the image.
     pub tag: String,
-    /// What to build it on.
+    /// The base image.
     pub base: String,
     /// The version of Codex.
     pub codex_version: String,
-    /// Where Codex comes from: a registry of npm packages.
+    /// The npm registry to download Codex from.
     pub registry: String,
-    /// Certificates to trust besides the usual ones, as PEM, one each.
+    /// Additional certificates to trust, one PEM block each.
     pub certificates: Vec<String>,
-    /// The text of somebody's own Dockerfile, instead of ours.
+    /// The text of a custom Dockerfile, instead of ours.
     pub dockerfile: Option<String>,
-    /// Whether to begin from nothing.
+    /// Whether to build without the cache.
     pub no_cache: bool,
 }
 
@@ -54,20 +54,20 @@ impl Default for Build {
 }
 
 impl Build {
-    /// What the Dockerfile may ask for. One of somebody's own is told which image has everything.
+    /// Returns the build arguments. A custom Dockerfile also gets the name of our image.
     fn arguments(&self) -> HashMap<String, String> {
         let mut arguments = vec![("CODEX_VERSION", self.codex_version.clone()), ("NPM_REGISTRY", self.registry.clone())];
         if self.dockerfile.is_some() {
             arguments.push((OUR_IMAGE, image_of(&self.codex_version)));
         }
-        // Somebody's own Dockerfile may have a base of its own, which counts unless another one was asked for.
+        // A custom Dockerfile can set its own base, which is used unless the caller names another one.
         if self.dockerfile.is_none() || self.base != DEFAULT_BASE {
             arguments.push(("BASE", self.base.clone()));
         }
         arguments.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// What is known of the image. Of one from somebody's own Dockerfile, that is little.
+    /// Returns the labels of the image. For a custom Dockerfile, the versions are unknown.
     fn labels(&self) -> HashMap<String, String> {
         let mut labels = vec![(BUILT_FOR, env!("CARGO_PKG_VERSION").to_owned())];
         match &self.dockerfile {
@@ -81,7 +81,7 @@ impl Build {
         labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Our own image, where somebody's own Dockerfile begins with it.
+    /// Returns the build of our image, if a custom Dockerfile builds on it.
     pub(super) fn needs_first(&self) -> Option<Self> {
         let text = self.dockerfile.as_ref()?;
         let ours = Self { tag: image_of(&self.codex_version), dockerfile: None, ..self.clone() };
@@ -105,7 +105,7 @@ impl Build {
     }
 }
 
-/// Builds an image and says what came of it. The image that had the name before goes, unless it is used.
+/// Builds an image and returns its status. Removes the image that had the name before, unless it is in use.
 pub async fn build(docker: &Docker, wanted: &Build, mut show: impl FnMut(Progress<'_>) + Send) -> Result<ImageStatus, Failure> {
     registry::check_address(&wanted.registry)?;
     if wanted.dockerfile.is_none() {
@@ -132,7 +132,7 @@ pub async fn build(docker: &Docker, wanted: &Build, mut show: impl FnMut(Progres
     Ok(built)
 }
 
-/// Removes an image that has no name any more. One that a container or another image needs stays.
+/// Removes an image that no longer has a name, unless a container or another image needs it.
 async fn forget(docker: &Docker, id: &str) {
     let nameless = |image: &ImageInspect| image.repo_tags.as_ref().is_none_or(Vec::is_empty);
     let removed = match docker.inspect_image(id).await {
@@ -145,10 +145,10 @@ async fn forget(docker: &Docker, id: &str) {
     }
 }
 
-/// How lines begin in which the builder speaks of its own work.
+/// The prefixes of lines in which the builder describes its own work.
 const ABOUT_ITSELF: &[&str] = &[" --->", "Removing intermediate container", "[Warning] One or more build-args", "Successfully "];
 
-/// Makes lines of what the builder says.
+/// Splits the output of the builder into steps and lines.
 #[derive(Debug, Default)]
 struct Listener {
     heard: Heard,
@@ -179,7 +179,7 @@ impl Listener {
     }
 }
 
-/// From `Step 2/9 : RUN x`, or Podman's `STEP 2/9: RUN x`.
+/// Parses `Step 2/9 : RUN x`, or Podman's `STEP 2/9: RUN x`.
 fn step(line: &str) -> Option<(u32, u32, &str)> {
     let rest = line.strip_prefix("Step ").or_else(|| line.strip_prefix("STEP "))?;
     let (count, instruction) = rest.split_once(':')?;
@@ -187,7 +187,7 @@ fn step(line: &str) -> Option<(u32, u32, &str)> {
     Some((number.parse().ok()?, total.parse().ok()?, instruction.trim()))
 }
 
-/// Without the colours that the builder gives to stderr.
+/// Removes the color codes that the builder adds to stderr.
 fn plain(text: &str) -> String {
     let mut pieces = text.split("\x1b[");
     let first = pieces.next().unwrap_or_default().to_owned();

@@ -1,6 +1,6 @@
-//! What is asked of the builder, and what is heard of it. Without an engine.
+//! Tests for the requests to the builder and for reading its output, without an engine.
 //!
-//! Builds by a real engine are in `tests/image_build.rs`.
+//! `tests/image_build.rs` builds with a real engine.
 
 use super::*;
 

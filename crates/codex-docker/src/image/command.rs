@@ -1,6 +1,6 @@
-//! The verbs `image build`, `image pull` and `image status`.
+//! The commands `image build`, `image pull` and `image status`.
 //!
-//! What is on stdout is for scripts: an image's name, or what it is. Progress is on stderr.
+//! Results go to stdout, for scripts. Progress goes to stderr.
 
 use std::path::PathBuf;
 
@@ -16,69 +16,69 @@ use super::usage::{remove_unused, usage};
 use super::{context, names};
 use crate::failure::Failure;
 
-/// What to do with the image.
+/// The subcommands of `image`.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// Build it here: a Debian with git, ripgrep, build tools and the Codex CLI.
+    /// Build the image: Debian with git, ripgrep, build tools and the Codex CLI.
     Build(Box<BuildArguments>),
-    /// Pull an image that somebody else built and published.
+    /// Pull a published image.
     Pull {
-        /// The image to pull, e.g. registry.example.com/team/codex:1. No image of this project is published: build that one.
+        /// The image to pull, e.g. registry.example.com/team/codex:1. This project publishes no image: build it instead.
         #[arg(env = "IMAGE_NAME", value_name = "REFERENCE")]
         name: Option<String>,
     },
-    /// Show what uses images, as JSON (for the orchestrator).
+    /// Show which images are in use, as JSON (for the orchestrator).
     #[command(hide = true)]
     Usage {
-        /// Their IDs.
+        /// IDs of the images.
         ids: Vec<String>,
     },
     /// Remove an image by its ID, unless a container uses it (for the orchestrator).
     #[command(hide = true)]
     Remove {
-        /// Its ID.
+        /// ID of the image.
         id: String,
-        /// A name that it may have. An image with any other name is kept.
+        /// A name that the image may have (repeatable). An image with any other name is kept.
         #[arg(long = "name", value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Say what the image is, and whether it is old.
+    /// Show an image, and whether it is out of date.
     Status {
-        /// Its name.
+        /// Name of the image.
         #[arg(env = "IMAGE_NAME", default_value = DEFAULT_IMAGE)]
         name: String,
-        /// For scripts.
+        /// Print JSON.
         #[arg(long)]
         json: bool,
     },
 }
 
-/// What to build.
+/// The arguments of `image build`.
 #[derive(Debug, Args)]
 pub struct BuildArguments {
-    /// What to build it on: a Debian or one of its kin.
+    /// Base image: Debian or a distribution based on it.
     #[arg(long, value_name = "IMAGE", default_value = DEFAULT_BASE)]
     base: String,
-    /// The version of Codex.
+    /// Version of Codex.
     #[arg(long, value_name = "VERSION", default_value = CODEX_VERSION)]
     codex_version: String,
-    /// Certificates to trust besides the usual ones, for networks that intercept TLS: a PEM file.
+    /// PEM file with additional certificates to trust, for networks that intercept TLS.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// Where Codex comes from.
+    /// npm registry to download Codex from.
     #[arg(long, value_name = "URL", default_value = DEFAULT_REGISTRY)]
     npm_registry: String,
-    /// What to call the image: `codex-docker:` and the version of Codex, unless this is given.
+    /// Name of the image [default: codex-docker:VERSION, with the version of Codex].
     #[arg(long, visible_alias = "name", value_name = "NAME")]
     tag: Option<String>,
-    /// Your own Dockerfile instead of ours. It is built without a folder, so nothing can be copied from one. Begin it with
-    /// `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}` to add to our image.
+    /// Custom Dockerfile. The build context is empty, so it cannot copy files. To build on the default image, start it with
+    /// `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`.
     #[arg(long, value_name = "FILE")]
     dockerfile: Option<PathBuf>,
-    /// Begin from nothing.
+    /// Build without the cache.
     #[arg(long)]
     no_cache: bool,
-    /// Print the image as JSON, with its ID.
+    /// Print the image, with its ID, as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -104,7 +104,7 @@ impl BuildArguments {
 }
 
 impl ImageCommand {
-    /// Refuses what no container engine could do, before one is asked.
+    /// Fails for a command that cannot succeed, before connecting to a container engine.
     pub(crate) fn check(&self) -> Result<(), Failure> {
         match self {
             Self::Pull { name } => published(name.as_deref()).map(drop),
@@ -113,7 +113,7 @@ impl ImageCommand {
     }
 }
 
-/// The image to pull. The default one is only ever built: no registry has it, and whatever a registry has by its name is not ours.
+/// Returns the image to pull. The default image is never pulled: it is not published, so an image with its name is not ours.
 fn published(name: Option<&str>) -> Result<&str, Failure> {
     name.filter(|name| *name != DEFAULT_IMAGE).ok_or_else(|| {
         Failure::new("image_not_published", format!("cannot pull `{DEFAULT_IMAGE}`: no image of this project is published"))
@@ -122,7 +122,7 @@ fn published(name: Option<&str>) -> Result<&str, Failure> {
     })
 }
 
-/// Does it, and says on stdout what came of it.
+/// Runs the command and prints its result.
 pub async fn run(docker: &Docker, command: ImageCommand) -> Result<(), Failure> {
     let mut printer = Printer::stderr();
     match command {
@@ -173,7 +173,7 @@ async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> 
     build(docker, wanted, |progress| printer.show(progress)).await
 }
 
-/// What to do without an image.
+/// Returns the failure for a missing image.
 pub(crate) fn missing(name: &str) -> Failure {
     let failure = Failure::new("image_missing", format!("image `{name}` not found"));
     if name == names::DEFAULT_IMAGE {

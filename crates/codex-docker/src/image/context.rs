@@ -1,6 +1,6 @@
-//! What the engine gets to build from: the Dockerfile, and the certificates of a network that intercepts TLS. Made in memory.
+//! The build context: the Dockerfile, and the certificates of a network that intercepts TLS. It is created in memory.
 //!
-//! Nothing else of the machine goes to the engine, so nothing of it can end in an image.
+//! The engine gets no other file of the machine, so no other file can end up in an image.
 
 use std::path::Path;
 
@@ -8,24 +8,25 @@ use tar::{Builder, EntryType, Header};
 
 use crate::failure::Failure;
 
-/// The Dockerfile that this program carries.
+/// The built-in Dockerfile.
 pub(super) const DOCKERFILE: &str = include_str!("Dockerfile");
 
-/// Added to somebody's own Dockerfile: without these programs no run can start and no work comes out, so it is known at once.
+/// Appended to a custom Dockerfile. Without these programs, no run can start and no work can be exported, so the build fails
+/// early.
 pub(super) const CHECK: &str = "RUN CODEX_HOME=/none codex --version && git --version && socat -V > /dev/null";
 
-/// Where the certificates lie, for the Dockerfile.
+/// The folder with the certificates.
 const CERTIFICATES: &str = "certificates";
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
-/// A hash of a Dockerfile, to tell whether it changed.
+/// Returns the hash of a Dockerfile, which shows whether it changed.
 pub(super) fn fingerprint(dockerfile: &str) -> String {
     hex::encode(ring::digest::digest(&ring::digest::SHA256, dockerfile.as_bytes()))
 }
 
-/// The certificates in a PEM file, each by itself.
+/// Reads the certificates in a PEM file, one PEM block each.
 pub(super) fn certificates(path: &Path) -> Result<Vec<String>, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         Failure::new("ca_file", format!("the certificates cannot be read: {error}")).hint("name a PEM file that is there")
@@ -43,7 +44,7 @@ fn split(text: &str) -> Vec<String> {
     bodies.map(|body| format!("{BEGIN}\n{body}\n{END}\n")).collect()
 }
 
-/// The context, as a tar archive.
+/// Returns the context as a tar archive.
 pub(super) fn archive(dockerfile: &str, certificates: &[String]) -> std::io::Result<Vec<u8>> {
     let mut archive = Builder::new(Vec::new());
     put(&mut archive, "Dockerfile", dockerfile)?;
@@ -60,7 +61,7 @@ fn put(archive: &mut Builder<Vec<u8>>, path: &str, text: &str) -> std::io::Resul
     archive.append_data(&mut header, path, text.as_bytes())
 }
 
-/// Without owner or time, so that the same files are the same archive.
+/// Creates a header without owner or time, so that the same files give the same archive.
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);

@@ -1,7 +1,7 @@
-//! The image that containers are made from: built here from a Dockerfile that this program carries, fetched, or looked at.
+//! Builds, pulls and inspects the image for containers.
 //!
-//! What an image is, its labels say: nothing is started to find out. The Dockerfile takes no secret, and no file of the caller's
-//! but the certificates that were named.
+//! The labels of an image describe it, so no container has to be started to find out. The built-in Dockerfile uses no secrets,
+//! and no files of the caller except the certificates that the caller names.
 
 mod build;
 mod command;

@@ -1,26 +1,26 @@
-//! What images are called, and what goes into them unless somebody says otherwise.
+//! The names of images, and the defaults for building them.
 //!
-//! The version of Codex comes from the one place that pins it.
+//! The version of Codex is pinned in the crate `model`.
 
-/// The version of Codex in an image of ours.
+/// The default version of Codex.
 pub const CODEX_VERSION: &str = model::CODEX_VERSION;
 
-/// The image that is used unless another one is named: `codex-docker:<version of Codex>`.
+/// The default image: `codex-docker:<version of Codex>`.
 pub const DEFAULT_IMAGE: &str = match std::str::from_utf8(&DEFAULT_IMAGE_BYTES) {
     Ok(name) => name,
     Err(_) => panic!("both halves are text"),
 };
 
-/// What an image is built on. As in the Dockerfile.
+/// The default base image, as in the Dockerfile.
 pub const DEFAULT_BASE: &str = "debian:bookworm-slim";
 
-/// Where Codex comes from. As in the Dockerfile.
+/// The default npm registry, as in the Dockerfile.
 pub const DEFAULT_REGISTRY: &str = "https://registry.npmjs.org";
 
 /// The part of [`DEFAULT_IMAGE`] before the version.
 const REPOSITORY: &str = "codex-docker:";
 
-/// `concat!` takes no constants.
+/// Concatenated by hand, because `concat!` does not accept constants.
 const DEFAULT_IMAGE_BYTES: [u8; REPOSITORY.len() + CODEX_VERSION.len()] = {
     let mut bytes = [0; REPOSITORY.len() + CODEX_VERSION.len()];
     let (first, second) = bytes.split_at_mut(REPOSITORY.len());
@@ -29,7 +29,7 @@ const DEFAULT_IMAGE_BYTES: [u8; REPOSITORY.len() + CODEX_VERSION.len()] = {
     bytes
 };
 
-/// The image of ours with this version of Codex.
+/// Returns the name of our image with this version of Codex.
 pub(super) fn image_of(codex_version: &str) -> String {
     format!("{REPOSITORY}{codex_version}")
 }

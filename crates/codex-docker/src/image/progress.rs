@@ -1,29 +1,29 @@
-//! How far a build or a download has come, and how that is shown: a line for each step; at a terminal, what happens in it too.
+//! Shows the progress of a build or a download: one line for each step and, at a terminal, the latest output.
 //!
-//! Everything goes to stderr. Who cannot be told is not told.
+//! Everything goes to stderr. Errors while writing are ignored.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::mem;
 
-/// The width that is assumed of a terminal that does not say.
+/// The width of a terminal that does not report it.
 const USUAL_WIDTH: usize = 80;
 
-/// The instructions that take time. The others only note something down.
+/// The instructions that take time. The others only change metadata.
 const WORK: &[&str] = &["FROM ", "RUN ", "COPY ", "ADD "];
 
-/// A sign of life.
+/// A progress message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress<'a> {
-    /// A step begins.
+    /// A step starts.
     Step {
-        /// Counted from one.
+        /// The number of the step, from 1.
         number: u32,
-        /// How many there are.
+        /// The total number of steps.
         total: u32,
-        /// The instruction of the Dockerfile.
+        /// The instruction in the Dockerfile.
         instruction: &'a str,
     },
-    /// A line of what a step prints.
+    /// A line of a step's output.
     Line(&'a str),
 }
 
@@ -35,12 +35,12 @@ pub struct Printer {
 }
 
 impl Printer {
-    /// For this process's own stderr.
+    /// Creates a printer for stderr.
     pub fn stderr() -> Self {
         Self { live: std::io::stderr().is_terminal(), dirty: false }
     }
 
-    /// Shows it.
+    /// Shows a progress message.
     pub fn show(&mut self, progress: Progress<'_>) {
         match progress {
             Progress::Step { number, total, instruction } if WORK.iter().any(|work| instruction.starts_with(work)) => {
@@ -55,7 +55,7 @@ impl Printer {
         }
     }
 
-    /// Takes back the line that will not stay.
+    /// Erases the temporary line.
     fn clear(&mut self) {
         if mem::take(&mut self.dirty) {
             drop(write!(std::io::stderr(), "\r\x1b[K"));
@@ -74,7 +74,7 @@ fn width() -> usize {
     size.ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0).unwrap_or(USUAL_WIDTH)
 }
 
-/// One line of at most so many characters, without what would move a terminal's cursor.
+/// Shortens a text to one line of at most `width` characters, without control characters.
 pub(super) fn shortened(text: &str, width: usize) -> String {
     let mut words: Vec<char> =
         text.split_whitespace().collect::<Vec<_>>().join(" ").chars().filter(|c| !c.is_control()).collect();
@@ -85,7 +85,7 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
     words.into_iter().collect()
 }
 
-/// A number of bytes as people say it.
+/// Formats a number of bytes for people, in MB or GB.
 pub(super) fn spoken_size(bytes: u64) -> String {
     let megabytes = bytes / 1_000_000;
     if megabytes < 1000 { format!("{megabytes} MB") } else { format!("{}.{} GB", megabytes / 1000, megabytes % 1000 / 100) }

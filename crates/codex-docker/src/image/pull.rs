@@ -1,6 +1,6 @@
-//! Fetching an image from a registry.
+//! Pulls an image from a registry.
 //!
-//! The engine fetches; nothing of a registry passes through here, and no login of the caller's is read.
+//! The engine downloads it. This process does not contact the registry and does not read the caller's registry logins.
 
 use bollard::Docker;
 use bollard::errors::Error;
@@ -12,7 +12,7 @@ use super::status::{ImageStatus, status};
 use super::trouble::{Heard, explain, words_of};
 use crate::failure::Failure;
 
-/// Has the engine fetch an image, and says what it got.
+/// Pulls an image and returns its status.
 pub async fn pull(docker: &Docker, name: &str, mut show: impl FnMut(Progress<'_>) + Send) -> Result<ImageStatus, Failure> {
     let doing = format!("fetch `{name}`");
     let failed = |error: &Error| explain(&doing, &words_of(error), &Heard::default());
@@ -30,7 +30,7 @@ pub async fn pull(docker: &Docker, name: &str, mut show: impl FnMut(Progress<'_>
     status(docker, name).await?.ok_or_else(|| explain(&doing, "no such image", &Heard::default()))
 }
 
-/// The repository, and the tag or digest behind it.
+/// Splits a reference into the repository and the tag or digest.
 fn split(name: &str) -> (&str, &str) {
     if let Some((repository, digest)) = name.split_once('@') {
         return (repository, digest);

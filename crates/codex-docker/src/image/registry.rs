@@ -1,15 +1,15 @@
-//! Whether a version of Codex exists, asked before minutes are spent on an image for it.
+//! Checks that a version of Codex exists, before a build spends minutes on it.
 //!
-//! Only a clear no counts. The build has a way to the registry of its own, so that silence here means nothing.
+//! Only a definite "not found" is an error. If this machine cannot reach the registry, the build may still be able to.
 
 use std::time::Duration;
 
 use crate::failure::Failure;
 
-/// A registry that takes longer is asked by the build.
+/// The time limit for the registry's response.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Fails if the registry says that there is no such version.
+/// Fails if the registry does not have this version.
 pub(super) async fn check_version(registry: &str, version: &str, certificates: &[String]) -> Result<(), Failure> {
     let known = version.starts_with(|first: char| first.is_ascii_digit())
         && version.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '-'));
@@ -26,14 +26,14 @@ pub(super) async fn check_version(registry: &str, version: &str, certificates: &
     }
 }
 
-/// What to do about a version that is not there.
+/// Returns the failure for a version that does not exist.
 pub(super) fn unknown_version(registry: &str, version: &str) -> Failure {
     Failure::new("codex_version_unknown", format!("there is no Codex `{version}` at {registry}"))
         .hint("list the published versions: npm view @openai/codex versions")
         .hint(format!("omit --codex-version to use {}, the tested version", model::CODEX_VERSION))
 }
 
-/// Refuses an address that nobody should read later in the image's history.
+/// Fails if the URL is invalid or contains a password. The URL becomes part of the image's history.
 pub(super) fn check_address(registry: &str) -> Result<(), Failure> {
     let refuse = |why: &str| Err(Failure::new("registry_address", format!("the registry's address {why}")));
     let Some((scheme, rest)) = registry.split_once("://") else {
@@ -50,7 +50,7 @@ pub(super) fn check_address(registry: &str) -> Result<(), Failure> {
 }
 
 async fn answer(registry: &str, version: &str, certificates: &[String]) -> reqwest::Result<reqwest::StatusCode> {
-    // Somebody may have chosen one before; it is as good.
+    // This fails if a provider is already installed, which is fine.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut client = reqwest::Client::builder().timeout(LIMIT);
     for certificate in certificates {

@@ -1,7 +1,7 @@
-//! What an image is, as its labels say.
+//! Reads the labels of an image.
 //!
-//! An image is stale when this program would build another one today; one without our labels is foreign, and neither fresh nor
-//! stale, since nothing is known of it.
+//! An image is stale if this program would now build a different one. An image without our labels is foreign: its content is
+//! unknown, so it never counts as stale.
 
 use std::collections::HashMap;
 
@@ -14,55 +14,55 @@ use super::trouble::{Heard, explain, words_of};
 use crate::connect::status_of;
 use crate::failure::Failure;
 
-/// The version of Codex in the image.
+/// The label with the version of Codex.
 pub(super) const CODEX: &str = "codex-docker.codex-version";
 
-/// What the Dockerfile was: a hash of it; behind `custom:` when it was not ours.
+/// The label with the hash of the Dockerfile. A custom Dockerfile has the prefix `custom:`.
 pub(super) const DOCKERFILE_HASH: &str = "codex-docker.dockerfile";
 
-/// What the image was built on.
+/// The label with the base image.
 pub(super) const BASE: &str = "codex-docker.base";
 
-/// The version of this program that built the image.
+/// The label with the version of this program.
 pub(super) const BUILT_FOR: &str = "codex-docker.version";
 
-/// In [`DOCKERFILE_HASH`], before the hash of somebody's own Dockerfile.
+/// The prefix of [`DOCKERFILE_HASH`] for a custom Dockerfile.
 pub(super) const CUSTOM: &str = "custom:";
 
-/// Who made an image.
+/// Who built an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Origin {
-    /// This program, from its own Dockerfile.
+    /// This program, from the built-in Dockerfile.
     Shipped,
-    /// This program, from somebody's own Dockerfile.
+    /// This program, from a custom Dockerfile.
     Custom,
-    /// Somebody else.
+    /// Another program.
     Foreign,
 }
 
-/// An image of the engine.
+/// The description of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageStatus {
-    /// Its name, as it was asked for.
+    /// The name that was requested.
     pub name: String,
-    /// The engine's id of it.
+    /// Its ID in the container engine.
     pub id: String,
-    /// Its size in bytes, with everything below it.
+    /// Its size in bytes, including its base.
     pub size: u64,
-    /// Who made it.
+    /// Who built it.
     pub origin: Origin,
-    /// The version of Codex in it, if it says so.
+    /// The version of Codex in it, if known.
     pub codex_version: Option<String>,
-    /// What it was built on, if it says so.
+    /// The base image, if known.
     pub base: Option<String>,
-    /// The version of this program that built it, if it says so.
+    /// The version of this program that built it, if known.
     pub built_for: Option<String>,
-    /// Whether this program would build another one today.
+    /// Whether this program would now build a different image.
     pub stale: bool,
 }
 
-/// The image of this name, if the engine has it.
+/// Returns the image with this name, if the engine has it.
 pub async fn status(docker: &Docker, name: &str) -> Result<Option<ImageStatus>, Failure> {
     let image = match docker.inspect_image(name).await {
         Ok(image) => image,
@@ -74,7 +74,7 @@ pub async fn status(docker: &Docker, name: &str) -> Result<Option<ImageStatus>, 
     Ok(Some(of_labels(name, image.id.unwrap_or_default(), size, &labels)))
 }
 
-/// Whether the engine has an image of this name.
+/// Returns whether the engine has an image with this name.
 pub async fn exists(docker: &Docker, name: &str) -> Result<bool, Failure> {
     Ok(status(docker, name).await?.is_some())
 }

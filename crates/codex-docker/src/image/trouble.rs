@@ -1,6 +1,6 @@
-//! Why a build or a download failed, and what to do: the engine's words, told apart.
+//! Explains why a build or a download failed, by the messages of the engine.
 //!
-//! Pure. What is not known is passed on as it was said, with the last lines of the step that failed.
+//! Pure. An unknown message is shown unchanged, with the last lines of the failed step.
 
 use std::collections::VecDeque;
 
@@ -10,13 +10,13 @@ use super::context::CHECK;
 use super::progress::shortened;
 use crate::failure::Failure;
 
-/// How many lines of a failed step are shown.
+/// The number of lines of a failed step that are shown.
 const TAIL: usize = 8;
 
-/// How much of a line is shown.
+/// The number of characters of a line that are shown.
 const LINE: usize = 200;
 
-/// A build as it was heard so far: the step under way, and its last lines.
+/// The current step of a build, and the last lines of its output.
 #[derive(Debug, Default)]
 pub(super) struct Heard {
     step: Option<String>,
@@ -24,13 +24,13 @@ pub(super) struct Heard {
 }
 
 impl Heard {
-    /// A step began.
+    /// Records the start of a step.
     pub(super) fn step(&mut self, step: &str) {
         self.step = Some(step.to_owned());
         self.lines.clear();
     }
 
-    /// A step printed a line.
+    /// Records a line of output.
     pub(super) fn line(&mut self, line: &str) {
         if self.lines.len() == TAIL {
             self.lines.pop_front();
@@ -39,7 +39,7 @@ impl Heard {
     }
 }
 
-/// A kind of trouble: what the engine or a program says of it, and what we say.
+/// A known problem: the messages of engines and programs that indicate it, and the explanation for the user.
 struct Trouble {
     code: &'static str,
     said: &'static [&'static str],
@@ -47,7 +47,7 @@ struct Trouble {
     hints: &'static [&'static str],
 }
 
-/// The first that fits counts. The words are in lower case.
+/// The known problems. The first match counts. The messages are in lower case.
 const TROUBLES: &[Trouble] = &[
     Trouble {
         code: "disk_full",
@@ -162,7 +162,7 @@ const TROUBLES: &[Trouble] = &[
     },
 ];
 
-/// The engine's own words in an error.
+/// Returns the engine's message in an error.
 pub(super) fn words_of(error: &Error) -> String {
     match error {
         Error::DockerStreamError { error } => error.clone(),
@@ -171,7 +171,7 @@ pub(super) fn words_of(error: &Error) -> String {
     }
 }
 
-/// The failure behind the engine's words; `doing` is such as ``build `x:1` ``.
+/// Returns the failure for the engine's message. `doing` is the failed action, such as ``build `x:1` ``.
 pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
     let step = heard.step.as_deref().unwrap_or_default();
     if words.contains(CHECK) || step.contains(CHECK) {
@@ -181,7 +181,7 @@ pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
         )
         .hint("begin your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`, which has all of them");
     }
-    // The last lines tell more than the engine, which repeats the instruction and names an exit code.
+    // The last lines of output say more than the engine, which only repeats the instruction and reports an exit code.
     let exited = words.contains("returned a non-zero code");
     let all = if exited { heard.lines.iter().map(String::as_str).collect::<Vec<_>>().join("\n") } else { words.to_owned() };
     let lower = all.to_lowercase();

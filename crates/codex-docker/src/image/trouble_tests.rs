@@ -1,6 +1,6 @@
-//! What engines said, word for word, and what is made of it.
+//! Tests for the explanations of real error messages.
 //!
-//! From Docker 20.10 and 28, and from the programs that the Dockerfile starts.
+//! The messages come from Docker 20.10 and 28, and from programs in the Dockerfile.
 
 use super::*;
 

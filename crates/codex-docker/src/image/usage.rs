@@ -1,6 +1,6 @@
-//! What uses an image, and removing one that nothing uses.
+//! Finds out what uses an image, and removes unused images.
 //!
-//! Invariant: an image is removed by its ID, never by force, and only if every name it has is among those that the caller gave it.
+//! Invariant: an image is removed by its ID, without force, and only if it has no other names than those that the caller lists.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use model::container::ImageUsage;
 use crate::connect::{refused, status_of};
 use crate::failure::Failure;
 
-/// What uses these images. Those that the engine does not have are left out.
+/// Returns what uses these images. Images that the engine does not have are omitted.
 pub async fn usage(docker: &Docker, ids: &[String]) -> Result<Vec<ImageUsage>, Failure> {
     let used = with_containers(docker).await?;
     let mut found = Vec::new();
@@ -24,18 +24,18 @@ pub async fn usage(docker: &Docker, ids: &[String]) -> Result<Vec<ImageUsage>, F
     Ok(found)
 }
 
-/// Removes an image by its ID, unless a container or another image needs it, or it has a name that is not listed. Returns whether it
-/// is gone; one that was gone before is fine.
+/// Removes an image by its ID, unless a container or another image needs it, or it has a name that is not listed. Returns whether
+/// it is gone, even if it was gone before.
 pub async fn remove_unused(docker: &Docker, id: &str, names: &[String]) -> Result<bool, Failure> {
     let Some(image) = inspect(docker, id).await? else { return Ok(true) };
     let found = names_of(image);
     if found.iter().any(|name| !names.contains(name)) || with_containers(docker).await?.contains(id) {
         return Ok(false);
     }
-    // The engine does not remove an image with several names by its ID. Each of them leads to this image: that was just asked.
+    // The engine does not remove an image with several names by its ID. So the names are removed first, after a check of each.
     for name in found.iter().skip(1) {
         let is_it = inspect(docker, name).await?.is_some_and(|image| image.id.as_deref() == Some(id));
-        // Its layers are for the last name.
+        // The layers stay until the last name is removed.
         let options = RemoveImageOptionsBuilder::new().noprune(true).build();
         if !is_it || !remove(docker, name, options).await? {
             return Ok(false);
@@ -48,7 +48,7 @@ async fn remove(docker: &Docker, name: &str, options: RemoveImageOptions) -> Res
     match docker.remove_image(name, Some(options), None).await {
         Ok(_) => Ok(true),
         Err(error) if status_of(&error) == Some(404) => Ok(true),
-        // A container was made from it meanwhile, or another image is built on it.
+        // A container was created from it in the meantime, or another image is built on it.
         Err(error) if status_of(&error) == Some(409) => Ok(false),
         Err(error) => Err(refused("engine_failed", &format!("could not remove the image `{name}`"), &error)),
     }
@@ -66,7 +66,7 @@ fn names_of(image: ImageInspect) -> Vec<String> {
     image.repo_tags.unwrap_or_default().into_iter().filter(|name| name != "<none>:<none>").collect()
 }
 
-/// The IDs of all images that a container was made from, running or not.
+/// Returns the IDs of all images with containers, running or not.
 async fn with_containers(docker: &Docker) -> Result<HashSet<String>, Failure> {
     let options = ListContainersOptionsBuilder::new().all(true).filters(&HashMap::<String, Vec<String>>::new()).build();
     let found = docker.list_containers(Some(options)).await;

@@ -1,5 +1,5 @@
-//! Binding a socket however long its path is. The kernel takes 107 bytes; homes can be longer.
-//! The way is through the open folder, so nothing is moved or linked.
+//! Binds a Unix socket at a path of any length. The kernel limits socket paths to 107 bytes, and home directories can be longer.
+//! The short path through `/proc/self/fd` and an open folder avoids links and temporary names.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use rustix::fd::AsRawFd as _;
 use rustix::fs::{CWD, Mode, OFlags};
 use tokio::net::UnixListener;
 
-/// Listens at this path, where nothing may be yet.
+/// Listens at this path. Fails if a file exists there.
 pub(super) fn bind(socket: &Path) -> io::Result<UnixListener> {
     let missing = || io::Error::new(io::ErrorKind::InvalidInput, "a socket needs a folder and a name");
     let (folder, name) = (socket.parent().ok_or_else(missing)?, socket.file_name().ok_or_else(missing)?);

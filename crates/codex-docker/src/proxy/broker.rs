@@ -1,8 +1,8 @@
-//! The broker: a run's container has a token of its own, and never the key of the model's API.
+//! The broker between a container and the model's API. The container only has a token for its run, never the API key.
 //!
-//! It passes on what Codex needs to speak to a model and nothing else, swaps the token for the key, counts what the run uses, and
-//! refuses more than its budget. For a run without an open network it also takes out of requests what the API would do elsewhere
-//! (`hosted`). Invariant: the key goes to the model's API and nowhere else.
+//! The broker passes on only the requests that Codex needs, replaces the token with the key, counts tokens, and enforces the
+//! budget. For a run without an open network, it also removes everything that the API would do elsewhere (see `hosted`).
+//! Invariant: the key is sent to the model's API and nowhere else.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,58 +25,58 @@ use super::secret::Secret;
 use super::serve::{Body, Serving, Silence, respond, serve};
 use super::usage::Cost;
 
-/// What Codex asks of a model's API.
+/// The requests that Codex needs. All others are refused.
 const PASSED: &[(&str, &str)] = &[("POST", "/v1/responses"), ("POST", "/v1/responses/compact"), ("GET", "/v1/models")];
 
-/// Requests that are with the model at once; more wait. It is also by how many a budget can be overshot, since what an answer
-/// costs is known at its end.
+/// The number of concurrent requests; more have to wait. Because the cost of a response is known only at its end, this many
+/// requests can exceed the budget.
 const AT_ONCE: usize = 32;
 
-/// How many mebibytes requests may have together that are read as a whole; more wait.
+/// The total size in MiB of the requests that are held in memory at once; more have to wait.
 const ROOM: usize = 256;
 
-/// How long the model's API may take to be reached.
+/// The time limit for a connection to the model's API.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
-/// What a broker is for.
+/// The settings of a broker.
 pub struct BrokerSettings {
-    /// Where it listens.
+    /// The Unix socket to listen on.
     pub socket: PathBuf,
-    /// The model's API, as in `https://api.openai.com/v1`.
+    /// The base URL of the model's API, such as `https://api.openai.com/v1`.
     pub upstream: String,
-    /// The key of that API.
+    /// The API key.
     pub api_key: String,
-    /// What the container must say instead.
+    /// The token that the container sends instead of the key.
     pub token: String,
-    /// How many tokens the run may use. Requests that have begun when it is used up come to their end.
+    /// The number of model tokens that the run may use. Requests that are in progress when the budget is used up still complete.
     pub budget: Option<u64>,
-    /// Whether requests may ask the API to act elsewhere, such as to search the web or to fetch an address.
+    /// Whether the API may run tools for the model, such as a web search.
     pub hosted_tools: HostedTools,
-    /// Called with what was taken out of requests, once for each kind.
+    /// Called with a description of what was removed from requests, once for each kind.
     pub tell_removed: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-/// A broker at work. It ends, with all that goes through it, when this is dropped.
+/// A running broker. It stops and closes its connections when this is dropped.
 #[derive(Debug)]
 pub struct Broker {
     shared: Arc<Shared>,
     _serving: Serving,
 }
 
-/// What went through a broker. Tokens are those that the model has said; an answer that breaks off says none.
+/// The counters of a broker. The tokens are those that the model reported. An interrupted response reports none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BrokerAccount {
-    /// Requests that were passed on.
+    /// The number of requests that were passed on.
     pub requests: u64,
-    /// Requests that were refused.
+    /// The number of requests that were refused.
     pub refused: u64,
-    /// Tokens that the model read.
+    /// The input tokens of the model.
     pub input_tokens: u64,
-    /// Tokens that it wrote.
+    /// The output tokens of the model.
     pub output_tokens: u64,
 }
 
-/// What the requests of a run share.
+/// The state that all requests of a run share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) client: reqwest::Client,
@@ -86,36 +86,36 @@ pub(super) struct Shared {
     pub(super) places: Arc<Semaphore>,
     pub(super) hosted_tools: HostedTools,
     pub(super) notes: Notes,
-    /// Mebibytes for requests that are read as a whole.
+    /// Memory for complete requests, in MiB.
     pub(super) room: Arc<Semaphore>,
-    /// Held while a request is taken apart, which needs several times its size.
+    /// Held while a request is parsed, which needs several times its size.
     pub(super) checking: Arc<Semaphore>,
     token: Token,
     requests: AtomicU64,
     refused: AtomicU64,
     input: AtomicU64,
     output: AtomicU64,
-    /// Whether an answer was asked for whose cost will never be known.
+    /// Whether a response runs in the background, so that its cost will never be known.
     in_background: AtomicBool,
 }
 
-/// What the container says instead of the key.
+/// The token that the container sends instead of the key.
 struct Token(String);
 
-/// Without the token.
+/// Omits the token.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token")
     }
 }
 
-/// A token that nobody can guess: 244 random bits of the operating system.
+/// Creates a token from 244 random bits.
 pub fn new_token() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
 impl Broker {
-    /// Starts one. Needs a Tokio runtime.
+    /// Starts a broker. Needs a Tokio runtime.
     pub fn start(settings: BrokerSettings) -> io::Result<Self> {
         let unusable = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
         let upstream = Url::parse(&settings.upstream).map_err(|_| unusable("the model's address is no URL"))?;
@@ -145,7 +145,7 @@ impl Broker {
         Ok(Self { shared, _serving: serving })
     }
 
-    /// What went through it so far.
+    /// Returns the counters.
     pub fn account(&self) -> BrokerAccount {
         let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let shared = &self.shared;
@@ -158,15 +158,15 @@ impl Broker {
     }
 }
 
-/// It follows no redirect, which could lead the key elsewhere, and takes no proxy from anybody's environment.
+/// Creates the HTTP client. It follows no redirects, which could send the key elsewhere, and ignores proxy variables.
 fn client() -> io::Result<reqwest::Client> {
-    // Whoever comes first decides, and all decide alike.
+    // This fails if a provider is already installed. All crates install the same one.
     let _decided = rustls::crypto::ring::default_provider().install_default();
     let builder = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy();
     builder.connect_timeout(CONNECT_LIMIT).build().map_err(io::Error::other)
 }
 
-/// An answer of ours in the form of the API's own errors, so that Codex shows the message and does not try again.
+/// Returns an error in the format of the model's API, so that Codex shows the message and does not retry.
 pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": code}});
     respond(status, "application/json", error.to_string())
@@ -194,7 +194,7 @@ impl Shared {
         self.refuse_by_budget(request.method())
     }
 
-    /// The refusal of what costs tokens, when there are none left.
+    /// Returns an error for a request that costs tokens if the budget is used up.
     pub(super) fn refuse_by_budget(&self, method: &Method) -> Option<Response<Body>> {
         let budget = self.budget.filter(|_| *method == Method::POST)?;
         let used = self.input.load(Ordering::Relaxed).saturating_add(self.output.load(Ordering::Relaxed));
@@ -208,7 +208,7 @@ impl Shared {
         Some(refusal(StatusCode::BAD_REQUEST, "budget_exceeded", &message))
     }
 
-    /// Counts a refusal.
+    /// Counts a refused request.
     pub(super) fn refused(&self, refused: Response<Body>) -> Response<Body> {
         self.refused.fetch_add(1, Ordering::Relaxed);
         refused
@@ -219,7 +219,7 @@ impl Shared {
         self.requests.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts an answer.
+    /// Counts the cost of a response.
     pub(super) fn count(&self, cost: Cost) {
         match cost {
             Cost::Known(tokens) => {

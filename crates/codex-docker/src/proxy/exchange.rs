@@ -1,8 +1,8 @@
-//! One exchange with the model's API: from a request that may pass to the last byte of its answer.
+//! Passes a request on to the model's API, and its response back to the container.
 //!
-//! Answers are streamed, and so are requests that need no check. An answer is read to its end although nobody listens any more when
-//! the run has a budget: the model says only there what it cost. Invariant: what goes back to the container went past the veil that
-//! hides the key, and was not encoded when it did.
+//! Responses are streamed, and so are requests that need no check. If the run has a budget, a response is read to its end even if
+//! the client is gone, because the model reports the cost only there. Invariant: every response passes the filter that hides the
+//! key, in uncompressed form.
 
 use std::error::Error;
 use std::future::Future;
@@ -26,46 +26,46 @@ use super::secret::Veil;
 use super::serve::{Body, whole};
 use super::usage::{Cost, Reader};
 
-/// The longest request. Codex sends the whole conversation each time, with its images.
+/// The size limit for requests. Codex sends the whole conversation each time, including images.
 const REQUEST_BYTES: usize = 128 << 20;
 
-/// The longest request that is read as a whole.
+/// The size limit for requests that are held in memory to be checked.
 const CHECKED_BYTES: usize = 64 << 20;
 
-/// How long such a request may take to come.
+/// The time limit for reading a request that is checked.
 const BODY_LIMIT: Duration = Duration::from_mins(1);
 
-/// The parts of a query that pass.
+/// The query parameters that pass.
 const QUERY: &[&str] = &["client_version", "api-version"];
 
-/// The longest answer of the API that says what is wrong. It is short, and is looked through for the key.
+/// The size limit for an error response of the API. It is held in memory while the key is filtered out.
 const ERROR_BYTES: usize = 256 << 10;
 
-/// How long the API may take to say it.
+/// The time limit for reading an error response.
 const ERROR_LIMIT: Duration = Duration::from_secs(20);
 
-/// Pieces of an answer that wait for a slow reader.
+/// The number of pieces of a response that are buffered for a slow reader.
 const PIECES: usize = 16;
 
-/// How long an answer is read on for its cost alone.
+/// How long a response is still read for its cost after the client is gone.
 const READ_ON: Duration = Duration::from_mins(15);
 
 type Piece = Result<Frame<Bytes>, io::Error>;
 
-/// A request that is ready to be sent, and the room that its body takes until it was.
+/// A request that is ready to be sent, and the permit for the memory that its body uses until then.
 struct Asked {
     request: reqwest::RequestBuilder,
     room: Option<OwnedSemaphorePermit>,
 }
 
 impl Shared {
-    /// Passes a request on. The exchange is a task of its own, so that it can outlive the one who asked.
+    /// Passes a request on. The exchange runs in its own task, so that it can continue after the client is gone.
     pub(super) async fn pass_on(self: Arc<Self>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
         if request.body().size_hint().lower() > REQUEST_BYTES as u64 {
             return self.refused(too_long(REQUEST_BYTES));
         }
         let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return over() };
-        // What others have used while this one waited counts.
+        // Check again, because other requests may have used up the budget while this one waited.
         if let Some(refused) = self.refuse_by_budget(request.method()) {
             return self.refused(refused);
         }
@@ -105,14 +105,14 @@ impl Shared {
             Ok(response) => (self.error(response).await, None),
             Err(error) => (self.unreachable(error), None),
         };
-        // Whoever asked may be gone; what was asked for is still to be counted.
+        // The client may be gone, but the response must still be counted.
         let _listening = answered.send(response);
         if let Some((response, pieces)) = streamed {
             self.relay(response, &pieces, is_counted).await;
         }
     }
 
-    /// The request to the model's API, or a refusal of ours.
+    /// Builds the request to the model's API. Fails with the response for a refused request.
     async fn request(&self, request: Request<Incoming>) -> Result<Asked, Response<Body>> {
         let (head, body) = request.into_parts();
         let mut url = self.upstream.clone();
@@ -122,7 +122,7 @@ impl Shared {
         url.set_query(Some(query.join("&")).filter(|query| !query.is_empty()).as_deref());
         let mut headers = super::headers::of_request(head.headers.clone());
         headers.insert(header::AUTHORIZATION, self.key.bearer());
-        // What is encoded could neither be counted nor looked through for the key.
+        // In a compressed response, tokens could not be counted and the key could not be found.
         headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let (body, room) = match (&head.method, self.hosted_tools) {
             (&Method::POST, HostedTools::Deny) => {
@@ -136,7 +136,7 @@ impl Shared {
                 }
                 (Some(reqwest::Body::wrap(Limited::new(body, REQUEST_BYTES))), None)
             }
-            // Nothing else that passes has a body.
+            // No other request that passes has a body.
             _ => (None, None),
         };
         let mut request = self.client.request(head.method, url).headers(headers);
@@ -146,7 +146,7 @@ impl Shared {
         Ok(Asked { request, room })
     }
 
-    /// Reads a whole request, and takes out what the API would do elsewhere.
+    /// Reads a complete request, and removes everything that the API would do elsewhere.
     async fn checked(
         &self,
         headers: &HeaderMap,
@@ -169,7 +169,7 @@ impl Shared {
         };
         let turn = Arc::clone(&self.checking).acquire_owned().await.map_err(|_| over())?;
         let path = path.to_owned();
-        // Whoever asked may be gone before this ends. The memory is in use until then, so both permits go along.
+        // The client may be gone before this ends, but the memory is in use until then. So both permits move into the task.
         let checking = tokio::task::spawn_blocking(move || {
             let checked = hosted::check(&path, &body);
             drop(turn);
@@ -181,7 +181,7 @@ impl Shared {
         Ok((checked.body, room))
     }
 
-    /// Passes the answer on piece by piece, and reads along for what it cost.
+    /// Passes the response on piece by piece, and counts its tokens.
     async fn relay(&self, mut response: reqwest::Response, pieces: &mpsc::Sender<Piece>, is_counted: bool) {
         let content_type = response.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut reader = Reader::new(content_type);
@@ -203,7 +203,7 @@ impl Shared {
                 }
                 Ok(Some(piece)) => {
                     reader.read(&piece);
-                    // Before it is passed on: what is asked next must meet the budget as it is now.
+                    // Count before passing on, so that the client's next request is checked against the new total.
                     if !counted && matches!(reader.found(), Cost::Known(_)) {
                         self.count(reader.found());
                         counted = true;
@@ -217,7 +217,7 @@ impl Shared {
                 Err(error) => Err(io::Error::other(error.without_url())),
             };
             let is_broken = passed.is_err();
-            // An answer that nobody takes any more is only counted.
+            // If the client is gone, the response is only counted.
             let _taken = pieces.send(passed).await;
             if is_broken {
                 break;
@@ -228,7 +228,7 @@ impl Shared {
         }
     }
 
-    /// Over when nobody listens any more, and there is nothing left to find out.
+    /// Completes when the client is gone. If there is a budget, waits longer, so that the cost can still be read.
     async fn abandoned(&self, gone: impl Future<Output = ()>) {
         gone.await;
         if self.budget.is_some() {
@@ -249,7 +249,7 @@ impl Shared {
         headers
     }
 
-    /// What the API has to say against the request, which may quote the key.
+    /// Returns an error response of the API, with the key hidden: an error message can quote it.
     async fn error(&self, mut response: reqwest::Response) -> Response<Body> {
         let mut said = Vec::new();
         let mut veil = self.key.veil();
@@ -263,7 +263,7 @@ impl Shared {
             }
             None
         };
-        // What came until then says enough. Where it broke off, what can be the beginning of the key stays here.
+        // The part that arrived is enough. If it is incomplete, bytes that may be the start of the key are not passed on.
         if let Ok(Some(())) = tokio::time::timeout(ERROR_LIMIT, reading).await {
             said.extend_from_slice(&veil.end());
         }
@@ -271,7 +271,7 @@ impl Shared {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Response<Body> {
-        // The address is no secret; whatever else the error knows stays here.
+        // The host may be shown, but nothing else in the error.
         let error = error.without_url();
         if is_too_long(&error) {
             return self.refused(too_long(REQUEST_BYTES));
@@ -291,7 +291,7 @@ fn is_too_long(error: &reqwest::Error) -> bool {
     std::iter::successors(error.source(), |&cause| cause.source()).any(<dyn Error>::is::<LengthLimitError>)
 }
 
-/// Whether an answer is packed although nobody asked for that.
+/// Returns whether a response is compressed although the request did not allow it.
 fn is_encoded(headers: &HeaderMap) -> bool {
     headers.get_all(header::CONTENT_ENCODING).iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
@@ -301,7 +301,7 @@ fn encoded() -> Response<Body> {
     refusal(StatusCode::BAD_GATEWAY, "model_answer_encoded", message)
 }
 
-/// Whether a `name=value` of a query is Codex's.
+/// Returns whether a `name=value` pair of a query passes.
 fn passes_in_query(pair: &str) -> bool {
     let plain = |value: &str| value.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
     pair.split_once('=').is_some_and(|(name, value)| QUERY.contains(&name) && plain(value))

@@ -1,14 +1,14 @@
-//! Which headers pass between a container and the model's API.
+//! Filters the headers between a container and the model's API.
 //!
-//! Pure. Requests have a list: a header such as `OpenAI-Organization` decides who pays and whose data is used, and is not the
-//! agent's to choose. Answers lose what is not the container's business.
+//! Pure. Only listed request headers pass, because a header such as `OpenAI-Organization` decides who pays and whose data is
+//! used. Response headers about the account are removed.
 
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, SET_COOKIE, USER_AGENT};
 
 use super::serve::strip_hop_by_hop;
 
-/// What Codex sends with a request, besides what begins like [`OF_CODEX`].
+/// The request headers that pass, besides those that start with [`OF_CODEX`].
 const PASSED: &[&str] = &[
     "conversation_id",
     "originator",
@@ -22,15 +22,15 @@ const PASSED: &[&str] = &[
     "x-openai-subagent",
 ];
 
-/// How the names of Codex's own headers begin.
+/// The prefix of Codex's own headers.
 const OF_CODEX: &str = "x-codex-";
 
-/// What an answer says of the account.
+/// Response headers that describe the account.
 const OF_ACCOUNT: &[&str] = &["openai-organization", "openai-project", "set-cookie2"];
 
-/// The headers of a request that pass. What describes its body is added where the body is known.
+/// Returns the request headers that pass. Headers about the encoding of the body are added later.
 pub(super) fn of_request(mut headers: HeaderMap) -> HeaderMap {
-    // First, since a connection's head can name any header as its own.
+    // First, because a `Connection` header can name any other header.
     strip_hop_by_hop(&mut headers);
     let passes = |name: &HeaderName| {
         let name = name.as_str();
@@ -47,7 +47,7 @@ pub(super) fn of_request(mut headers: HeaderMap) -> HeaderMap {
     kept
 }
 
-/// The headers of an answer that pass, but for those that have the key in them.
+/// Returns the response headers that pass. Headers that contain the key are removed elsewhere.
 pub(super) fn of_answer(mut headers: HeaderMap) -> HeaderMap {
     strip_hop_by_hop(&mut headers);
     for name in [SET_COOKIE, CONTENT_LENGTH] {

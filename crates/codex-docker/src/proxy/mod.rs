@@ -1,7 +1,7 @@
-//! The only ways out of a container without a network: to the model, and to the hosts of a list.
+//! The two servers that a container without a network can reach: the broker for the model's API, and the allowlist proxy.
 //!
-//! Both are small servers on unix sockets in a folder that is mounted into one container. They live in the process of its run and
-//! end with it. No port of the host is opened, and no secret that they hold is ever seen on the other side.
+//! Each listens on a Unix socket in a folder that is mounted into one container, and stops with the process of the run. They open
+//! no port on the host. The container never sees the broker's key.
 
 pub mod allow;
 mod bind;

@@ -1,20 +1,21 @@
-//! The key of the model's API, and keeping it from those who must not see it.
-//! Invariant: it is shown by no `Debug`, and found in nothing that went past a [`Veil`], however that was cut into pieces.
+//! The key for the model's API, and a filter that hides it.
+//! Invariant: `Debug` never shows the key, and text that passed a [`Veil`] does not contain it, no matter how it was split into
+//! pieces.
 
 use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue, InvalidHeaderValue};
 
-/// What stands where the key was.
+/// The replacement for the key.
 const HIDDEN: &[u8] = b"[hidden]";
 
-/// A key that is sent to one place and shown nowhere.
+/// A secret key.
 pub(super) struct Secret {
     key: Vec<u8>,
     bearer: HeaderValue,
 }
 
-/// Without the key.
+/// Omits the key.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
@@ -22,19 +23,19 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
-    /// A key as it can be sent.
+    /// Creates a secret. Fails if the key cannot be part of a header.
     pub(super) fn new(key: &str) -> Result<Self, InvalidHeaderValue> {
         let mut bearer = HeaderValue::from_str(&format!("Bearer {key}"))?;
         bearer.set_sensitive(true);
         Ok(Self { key: key.as_bytes().to_vec(), bearer })
     }
 
-    /// The value of `Authorization`.
+    /// Returns the value of the `Authorization` header.
     pub(super) fn bearer(&self) -> HeaderValue {
         self.bearer.clone()
     }
 
-    /// Removes the headers that have the key in them, or in their names, which have no capitals.
+    /// Removes headers with the key in their values or names. Names are in lower case.
     pub(super) fn hide_in_headers(&self, headers: &mut HeaderMap) {
         let lower = Self { key: self.key.to_ascii_lowercase(), bearer: self.bearer.clone() };
         let tells = |name: &HeaderName, value: &HeaderValue| {
@@ -47,32 +48,32 @@ impl Secret {
         }
     }
 
-    /// Hides the key in a text that comes in pieces.
+    /// Returns a filter that hides the key in a text that arrives in pieces.
     pub(super) fn veil(&self) -> Veil<'_> {
         Veil { secret: self, held: Vec::new() }
     }
 
     fn find(&self, text: &[u8]) -> Option<usize> {
-        // An API without a key has nothing to hide.
+        // With an empty key, there is nothing to hide.
         let window = Some(self.key.len()).filter(|length| *length > 0)?;
         text.windows(window).position(|window| window == self.key)
     }
 
-    /// How much of the end of a text can be the beginning of the key.
+    /// Returns how many bytes at the end of a text may be the start of the key.
     fn begun(&self, text: &[u8]) -> usize {
         let longest = self.key.len().saturating_sub(1).min(text.len());
         (1..=longest).rev().find(|length| self.key.starts_with(&text[text.len() - length..])).unwrap_or(0)
     }
 }
 
-/// What a text in pieces goes past. It holds back only what can be the beginning of the key.
+/// A filter that hides the key in a text. It only delays bytes that may be the start of the key.
 pub(super) struct Veil<'a> {
     secret: &'a Secret,
     held: Vec<u8>,
 }
 
 impl Veil<'_> {
-    /// What can be shown after this piece.
+    /// Filters a piece and returns what can be shown so far.
     pub(super) fn pass(&mut self, piece: Bytes) -> Bytes {
         let whole =
             if self.held.is_empty() { piece } else { [std::mem::take(&mut self.held).as_slice(), &piece].concat().into() };
@@ -91,7 +92,7 @@ impl Veil<'_> {
         hidden.into()
     }
 
-    /// What was held back and is not the key, since the text has ended. A text that breaks off has no such end.
+    /// Returns the delayed bytes at the end of a text. They are not the key. Do not call this for a text that was interrupted.
     pub(super) fn end(self) -> Bytes {
         self.held.into()
     }
@@ -105,7 +106,7 @@ mod tests {
         Secret::new("sk-1").expect("it can be sent")
     }
 
-    /// What is shown of a text in these pieces.
+    /// Filters a text in these pieces.
     fn shown(secret: &Secret, pieces: &[&[u8]]) -> String {
         let mut veil = secret.veil();
         let mut shown: Vec<u8> = pieces.iter().flat_map(|piece| veil.pass(Bytes::copy_from_slice(piece))).collect();

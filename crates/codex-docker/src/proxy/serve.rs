@@ -1,5 +1,5 @@
-//! Serving HTTP on a unix socket until somebody lets go of it.
-//! It knows nothing of what is asked. Invariant: when it is dropped, no connection of it goes on.
+//! Serves HTTP on a Unix socket until the handle is dropped.
+//! It is independent of the requests. Invariant: dropping the handle ends every connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -20,34 +20,34 @@ use tokio::net::UnixListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// A body of whatever kind.
+/// The body of a response.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// The most connections at once. A container that opens more waits.
+/// The maximum number of connections. A container that opens more has to wait.
 const CONNECTIONS: usize = 256;
 
-/// The most that the head of a request may have. It is looked at between two reads, so it can be twice that.
+/// The size limit for the head of a request. It is checked between two reads, so twice as much can arrive.
 const HEAD_BYTES: usize = 64 * 1024;
 
-/// Headers that are about one connection and not about what it carries.
+/// Headers that apply to one connection only.
 const HOP_BY_HOP: &[&str] = &["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"];
 
-/// Headers whose names begin so are between a client and its proxy.
+/// The prefix of headers that are meant for a proxy.
 const OF_A_PROXY: &str = "proxy-";
 
-/// How long nobody is accepted after it failed: most likely all files are in use.
+/// The pause after a connection could not be accepted, most likely because too many files are open.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What it means that a client has nothing more to say.
+/// What it means when a client closes its sending side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
-    /// It still listens.
+    /// It still waits for the response.
     Listens,
-    /// It has gone, and what it asked for is given up.
+    /// It is gone, and its request is canceled.
     Gone,
 }
 
-/// A server on a socket. It ends, with all its connections, when this is dropped.
+/// A running server. It stops and closes its connections when this is dropped.
 #[derive(Debug)]
 pub(super) struct Serving {
     socket: PathBuf,
@@ -57,13 +57,13 @@ pub(super) struct Serving {
 impl Drop for Serving {
     fn drop(&mut self) {
         self.end.cancel();
-        // It goes with its folder in any case.
+        // If this fails, the socket is removed with its folder.
         let _gone = std::fs::remove_file(&self.socket);
     }
 }
 
-/// Starts serving. Whoever can reach the socket may use it (0666), since the container's user may be another one than ours: the
-/// folder around it must be private (0700), and is what keeps other users of the machine out.
+/// Starts a server. Every user may use the socket (mode 0666), because the container's user can be a different one. The folder
+/// must therefore be private (0700), to keep out other users of the machine.
 pub(super) fn serve<F, A>(socket: &Path, silence: Silence, answer: F) -> io::Result<Serving>
 where
     F: Fn(Request<Incoming>, CancellationToken) -> A + Clone + Send + Sync + 'static,
@@ -111,7 +111,7 @@ where
                 .max_buf_size(HEAD_BYTES)
                 .half_close(silence == Silence::Listens)
                 .serve_connection(TokioIo::new(stream), service);
-            // A client that breaks off is in its right.
+            // A client may close its connection at any time.
             if let Some(Err(error)) = end.run_until_cancelled(connection.with_upgrades()).await {
                 tracing::debug!(%error, "connection ended early");
             }
@@ -120,7 +120,7 @@ where
     }
 }
 
-/// Removes what is about the connection, and what the connection's head names as such.
+/// Removes headers that apply to one connection, including those that the `Connection` header names.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<String> = headers
         .get_all(header::CONNECTION)
@@ -135,12 +135,12 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// A whole body.
+/// Returns a body with this content.
 pub(super) fn whole(content: impl Into<Bytes>) -> Body {
     Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// An answer of ours.
+/// Returns a response of this server itself.
 pub(super) fn respond(status: StatusCode, content_type: &'static str, content: String) -> Response<Body> {
     let mut response = Response::new(whole(content));
     *response.status_mut() = status;

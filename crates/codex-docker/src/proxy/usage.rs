@@ -1,32 +1,32 @@
-//! Reading what a turn cost from the model's answer as it passes by. What cannot be read is passed on all the same.
-//! It changes nothing of what passes, and its memory is bounded.
+//! Reads the tokens of a turn from the model's response while it is passed on.
+//! The response is not changed, even if it cannot be parsed, and the memory is bounded.
 
 use serde_json::Value;
 
-/// The longest line or answer that is looked at. The last event of a turn repeats all of its output.
+/// The longest line or response that is parsed. The last event of a turn repeats all of its output.
 const LIMIT: usize = 32 << 20;
 
-/// Tokens of one answer.
+/// The tokens of one response.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Tokens {
-    /// Read by the model.
+    /// Input tokens.
     pub(super) input: u64,
-    /// Written by it.
+    /// Output tokens.
     pub(super) output: u64,
 }
 
-/// What is known of the cost of an answer, once it is over.
+/// What is known about the cost of a response at its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cost {
-    /// The model said it.
+    /// The model reported the tokens.
     Known(Tokens),
-    /// The model goes on with the answer after it was given, and never says here what it cost.
+    /// The response continues in the background, and its cost will not be reported here.
     Background,
-    /// Nothing was said: the answer broke off, failed, or this API does not say.
+    /// The response was interrupted or failed, or the API does not report the cost.
     Unknown,
 }
 
-/// Reads along with one answer.
+/// Reads one response.
 #[derive(Debug)]
 pub(super) struct Reader {
     is_stream: bool,
@@ -36,13 +36,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// For an answer of this type: a stream of events, or one object.
+    /// Creates a reader for this content type: a stream of events, or a single object.
     pub(super) fn new(content_type: &str) -> Self {
         let is_stream = content_type.to_ascii_lowercase().starts_with("text/event-stream");
         Self { is_stream, line: vec![], too_long: false, found: Cost::Unknown }
     }
 
-    /// Takes the next piece.
+    /// Reads the next piece.
     pub(super) fn read(&mut self, piece: &[u8]) {
         if !self.is_stream {
             self.keep(piece);
@@ -57,12 +57,12 @@ impl Reader {
         }
     }
 
-    /// What is known so far.
+    /// Returns what is known so far.
     pub(super) fn found(&self) -> Cost {
         self.found
     }
 
-    /// What it cost, once the answer is over.
+    /// Returns the cost at the end of the response.
     pub(super) fn finish(mut self) -> Cost {
         self.end_of_line();
         self.found
@@ -79,7 +79,7 @@ impl Reader {
 
     fn end_of_line(&mut self) {
         let data = if self.is_stream { self.line.strip_prefix(b"data:") } else { Some(self.line.as_slice()) };
-        // Most events say nothing of it, and are not parsed.
+        // Most events do not mention the usage and are not parsed.
         if let Some(data) = data.filter(|data| !self.too_long && has_word(data))
             && let Ok(value) = serde_json::from_slice::<Value>(data)
         {

@@ -1,5 +1,5 @@
-//! After a run: what its end means as an exit code, and nothing of it left behind.
-//! It never fails a run for its tidying: what could not be removed is said, and swept up later.
+//! The end of a run: its exit code, and the cleanup.
+//! A failed cleanup never fails the run. It is reported, and `reap` cleans up later.
 
 use bollard::Docker;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
@@ -13,7 +13,8 @@ use crate::settings::Settings;
 use crate::spec::Machine;
 use crate::{give_back, housekeeping};
 
-/// The exit code of an end. What was cut off from outside has a code of its own, so that nobody takes it for Codex's failure.
+/// Returns the exit code of a run. A run that was interrupted from outside has a special code, so that it does not look like a
+/// failure of Codex.
 pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) -> u8 {
     let End::Exited { code, out_of_memory, engine_was_away, words } = end else {
         if reason.is_some() {
@@ -40,7 +41,8 @@ pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) 
     code
 }
 
-/// Makes the files the caller's, removes the container, and clears its folder. What fails is said: `reap` finishes it.
+/// Removes the container, gives the files to the caller, and removes the folder of the run. Failures are reported, and `reap`
+/// tries again later.
 pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: Prepared) {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     match docker.remove_container(&settings.name, Some(options)).await {

@@ -1,6 +1,6 @@
-//! Holding a run whose output goes through files: hand it on, hear a stop, mind the disk, and wait for the end.
+//! Supervises a run whose output goes to files: copies the output, handles signals, watches the disk, and waits for the end.
 //!
-//! Invariant: whatever happens to the engine or to our readers, a stop is heard, and it ends.
+//! Invariant: a stop works even if the engine does not respond or nobody reads the output.
 
 use std::io;
 use std::pin::Pin;
@@ -22,33 +22,33 @@ use crate::disk;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// How long Codex may take to end after SIGINT. It takes a tenth of a second.
+/// How long Codex may take to exit after SIGINT. It usually takes a tenth of a second.
 const STOP_GRACE: Duration = Duration::from_secs(8);
 
-/// How long a stop waits for an engine that does not answer.
+/// How long a stop waits for an engine that does not respond.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long an engine may be silent before it is said.
+/// How long the engine may not respond before a warning is printed.
 const COMPLAINT: Duration = Duration::from_secs(5);
 
-/// How often the disk is looked at.
+/// How often the free disk space is checked.
 const DISK_LOOK: Duration = Duration::from_secs(1);
 
-/// Far enough away to mean never.
+/// A time so long that it means never.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
-/// Why a run is being ended.
+/// Why a run is being stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// By a signal, of this number.
+    /// This process received the signal with this number.
     Asked(u8),
-    /// The disk is nearly full.
+    /// The disk is almost full.
     DiskFull,
-    /// Nobody takes its output any more.
+    /// The reader of its output closed the pipe.
     NobodyReads,
 }
 
-/// The signals that mean stop.
+/// The signals that stop a run.
 pub(crate) struct Stops {
     interrupt: Signal,
     terminate: Signal,
@@ -64,7 +64,7 @@ impl Stops {
         })
     }
 
-    /// The number of the next signal. Cancel-safe.
+    /// Waits for the next signal and returns its number. Cancel-safe.
     pub(crate) async fn next(&mut self) -> u8 {
         tokio::select! {
             _ = self.interrupt.recv() => 2,
@@ -74,7 +74,7 @@ impl Stops {
     }
 }
 
-/// Ends a container in stages: SIGINT, which Codex takes as a request, then SIGKILL.
+/// Stops a container in stages: SIGINT, so that Codex can complete its session, then SIGKILL.
 pub(super) struct Stopping<'a> {
     docker: &'a Docker,
     container: &'a str,
@@ -87,7 +87,7 @@ impl<'a> Stopping<'a> {
         Self { docker, container, reason: None, kill_at: Instant::now() + NEVER }
     }
 
-    /// Begins to end it, or hurries an end that was begun.
+    /// Starts to stop the container. A second call kills it immediately.
     pub(super) async fn end(&mut self, reason: Reason) {
         if self.reason.is_none() {
             self.reason = Some(reason);
@@ -98,7 +98,7 @@ impl<'a> Stopping<'a> {
         }
     }
 
-    /// Waits until patience is over, and kills. Cancel-safe up to the killing, which is asked for again if it was cut off.
+    /// Waits until the grace period is over, then kills the container. Cancel-safe: an interrupted kill is sent again.
     pub(super) async fn patience(&mut self) {
         sleep_until(self.kill_at).await;
         self.send("SIGKILL").await;
@@ -110,7 +110,7 @@ impl<'a> Stopping<'a> {
         let asked = tokio::time::timeout(SILENCE_LIMIT, self.docker.kill_container(self.container, Some(options))).await;
         match asked {
             Ok(Ok(())) => {}
-            // It has ended, or is gone.
+            // The container has exited or is gone.
             Ok(Err(error)) if matches!(status_of(&error), Some(404 | 409)) => {}
             Ok(Err(error)) => crate::say(&format!("the container could not be sent {signal}: {error}")),
             Err(_) => crate::say(&format!("the engine did not answer when the container was to be sent {signal}")),
@@ -118,7 +118,7 @@ impl<'a> Stopping<'a> {
     }
 }
 
-/// Holds the run to its end; returns the exit code.
+/// Supervises the run until it ends and returns its exit code.
 pub(super) async fn hold(
     docker: &Docker,
     settings: &Settings,
@@ -170,7 +170,8 @@ pub(super) async fn hold(
     if let Some(pump) = pump {
         pump.abort();
     }
-    // A stop must end, also with a reader that stalls. What it did not take is in the container's files until they are cleared.
+    // A stop must not wait forever for a reader that stalls. Output that was not read stays in the run's files until they are
+    // removed.
     let handed_on = tokio::task::spawn_blocking(move || copying.finish());
     tokio::select! {
         copied = handed_on => {
@@ -183,7 +184,7 @@ pub(super) async fn hold(
     Ok(super::end::exit_code(settings, &end, stopping.reason))
 }
 
-/// The code for an end that we brought about.
+/// Returns the exit code of a run that was stopped.
 pub(super) fn exit_code_of(reason: Option<Reason>) -> u8 {
     match reason {
         Some(Reason::Asked(signal)) => 128 + signal,
@@ -191,13 +192,13 @@ pub(super) fn exit_code_of(reason: Option<Reason>) -> u8 {
     }
 }
 
-/// Hands our stdin to the container, to its end.
+/// Copies stdin to the container until it ends.
 async fn pump(mut input: Pin<Box<dyn AsyncWrite + Send>>) {
     let copied = async {
         tokio::io::copy(&mut tokio::io::stdin(), &mut input).await?;
         input.shutdown().await
     };
-    // A container that does not read its stdin to the end is in its right.
+    // A program does not have to read its stdin to the end.
     if let Err(error) = copied.await {
         tracing::debug!(%error, "could not read all of stdin");
     }

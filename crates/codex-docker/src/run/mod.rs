@@ -1,11 +1,11 @@
-//! One run of Codex in a container, from the settings to Codex's exit code.
+//! Runs Codex in a container, from the settings to Codex's exit code.
 //!
-//! | we die … | what is left | what follows |
+//! | this process is killed … | left behind | next step |
 //! |---|---|---|
-//! | before the container is made | a folder that nobody holds | the next run of this name clears it, or `reap` |
-//! | before it is started | a container `created`, held by nobody | the next run of this name starts it, or `reap` removes it |
-//! | while it runs | it runs on, and writes to its files | the next run of this name goes on with its output, or `reap` ends it |
-//! | after its end | a container `exited` | the next run of this name takes its result and never runs it again |
+//! | before the container is created | a folder that no process holds | the next run with this name or `reap` removes it |
+//! | before the container starts | a container in state `created` | the next run with this name starts it, or `reap` removes it |
+//! | while the container runs | the container, which keeps writing to its files | the next run with this name continues to copy the output, or `reap` stops it |
+//! | after the container has exited | a container in state `exited` | the next run with this name uses its result and does not run it again |
 
 mod end;
 mod hold;
@@ -42,7 +42,7 @@ use crate::slots;
 use crate::spec::{self, Talk};
 use rustix::termios::tcgetwinsize;
 
-/// Runs Codex with these arguments; returns its exit code.
+/// Runs Codex with these arguments and returns its exit code.
 pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, arguments: &[String]) -> Result<u8, Failure> {
     let mut settings = Settings::read(environment, caller)?;
     let (stdin, talk) = how_to_talk();
@@ -80,16 +80,16 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
     Ok(ended)
 }
 
-/// A container of this run, made now or found.
+/// The container of this run, before it is created or as it was found.
 pub(crate) struct Begun {
     outputs: Outputs,
-    /// How much of its output was handed on already.
+    /// The number of bytes of its output that were already copied.
     offset: u64,
-    /// As it was found; empty if there was none.
+    /// Its state when it was found, or empty if there was none.
     status: ContainerStateStatusEnum,
 }
 
-/// At a terminal, Codex gets one. Otherwise what it says goes through files, and what it reads is a file or a stream.
+/// Chooses how input and output reach Codex: through a terminal if this process has one, otherwise through files or a stream.
 fn how_to_talk() -> (Stdin, Talk) {
     let stdin = std::io::stdin();
     if stdin.is_terminal() && std::io::stdout().is_terminal() {
@@ -104,7 +104,7 @@ fn how_to_talk() -> (Stdin, Talk) {
     }
 }
 
-/// What is at the other end of stdin. A terminal without a terminal to answer on is nothing.
+/// Returns the kind of stdin. A terminal counts as nothing, because stdout is not a terminal.
 fn kind_of(stdin: BorrowedFd<'_>) -> Option<Stdin> {
     let file = File::from(stdin.try_clone_to_owned().ok()?);
     let kind = file.metadata().ok()?.file_type();
@@ -115,7 +115,7 @@ fn kind_of(stdin: BorrowedFd<'_>) -> Option<Stdin> {
     })
 }
 
-/// The container of this run from an earlier codex-docker that did not bring it to its end.
+/// Finds the container of this run, if an earlier codex-docker was killed. Fails if the name belongs to another container.
 async fn find(docker: &Docker, settings: &Settings) -> Result<Option<ContainerInspectResponse>, Failure> {
     let found = match docker.inspect_container(&settings.name, None::<InspectContainerOptions>).await {
         Ok(found) => found,
@@ -140,7 +140,7 @@ fn not_created(settings: &Settings, error: &bollard::errors::Error) -> Failure {
     }
 }
 
-/// Attaches before the start, so that nothing is missed. Output is attached only at a terminal.
+/// Attaches to the container before it starts, so that nothing is missed. Output is attached only at a terminal.
 async fn attach(docker: &Docker, container: &str, talk: Talk) -> Result<Option<AttachContainerResults>, Failure> {
     let output = match talk {
         Talk::Files => return Ok(None),

@@ -1,7 +1,7 @@
-//! Output on its way out: what Codex appends to its files goes to our own stdout and stderr, byte for byte and in order.
+//! Copies what Codex appends to its files to stdout and stderr, byte for byte and in order.
 //!
-//! A thread per stream, since a reader of ours may stall for as long as it likes, and must not keep a stop from being heard.
-//! Codex itself never waits for a reader: it writes to files. Invariant: a byte is handed on once.
+//! Each stream has its own thread, because a reader may stall for any time and must not block a stop. Codex itself never waits
+//! for a reader, because it writes to files. Invariant: each byte is copied exactly once.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,40 +13,40 @@ use std::thread::JoinHandle;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::oneshot;
 
-/// How much is handed on at once.
+/// The most bytes that are copied at once.
 const CHUNK: usize = 64 * 1024;
 
-/// What the threads are told.
+/// A message to a copying thread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
-    /// There may be more.
+    /// The file may have grown.
     More,
-    /// There will be no more than there is now.
+    /// The file will not grow any more.
     Last,
 }
 
-/// The copying of both streams.
+/// Copies both streams in the background.
 pub(super) struct Copying {
     words: [Sender<Word>; 2],
     threads: [JoinHandle<io::Result<()>>; 2],
     _watcher: RecommendedWatcher,
 }
 
-/// Becomes ready when a stream of ours takes no more bytes.
+/// Becomes ready when stdout can no longer be written.
 pub(super) type Broken = oneshot::Receiver<io::Error>;
 
 impl Copying {
-    /// Starts copying, from an offset of stdout on.
+    /// Starts to copy. `offset` bytes of stdout were already copied.
     pub(super) fn start(folder: &Path, stdout: File, offset: u64, stderr: File) -> notify::Result<(Self, Broken)> {
         let ((out_words, out_inbox), (err_words, err_inbox)) = (channel(), channel());
         let told = [out_words.clone(), err_words.clone()];
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Access is what we do ourselves. An error of the watcher is taken for news: to look costs nothing.
+            // Reading the file causes access events. An error of the watcher may hide a change, so look in that case too.
             if event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
                 return;
             }
             for words in &told {
-                // A thread that has ended hears nothing any more.
+                // The thread may have ended already.
                 let _ended = words.send(Word::More);
             }
         })?;
@@ -55,27 +55,27 @@ impl Copying {
         let out = std::thread::spawn(move || {
             let copied = copy(&stdout, offset, &out_inbox, &mut io::stdout().lock());
             if let Err(error) = &copied {
-                // Nobody waits for it once the run has ended.
+                // After the run has ended, nothing waits for this error.
                 drop(broken.send(io::Error::new(error.kind(), error.to_string())));
             }
             copied
         });
         let err = std::thread::spawn(move || copy(&stderr, 0, &err_inbox, &mut io::stderr()));
         for words in [&out_words, &err_words] {
-            // What was written before we looked.
+            // Copy what was written before the watcher started.
             let _ended = words.send(Word::More);
         }
         Ok((Self { words: [out_words, err_words], threads: [out, err], _watcher: watcher }, is_broken))
     }
 
-    /// Looks again, for file systems that tell nobody of a change.
+    /// Checks the files again, for file systems that do not report changes.
     pub(super) fn look_again(&self) {
         for words in &self.words {
             let _ended = words.send(Word::More);
         }
     }
 
-    /// Hands on all that there is, and ends. For when the container has ended.
+    /// Copies the rest and stops. Call this after the container has exited.
     pub(super) fn finish(self) -> io::Result<()> {
         for words in &self.words {
             let _ended = words.send(Word::Last);
@@ -97,7 +97,8 @@ fn copy(file: &File, mut position: u64, inbox: &Receiver<Word>, to: &mut impl Wr
     }
 }
 
-/// Copies to the end of what there is; returns where that is. An agent that cuts its file short loses what it cut, no more.
+/// Copies up to the current end of the file and returns that position. If the agent truncates the file, only the truncated part
+/// is lost.
 fn copy_on(file: &File, mut position: u64, chunk: &mut [u8], to: &mut impl Write) -> io::Result<u64> {
     loop {
         match file.read_at(chunk, position) {

@@ -1,5 +1,5 @@
-//! Before a run: what must be there is looked for, and what the container needs is laid out.
-//! Nothing is made before all that can be looked for was found.
+//! Prepares a run: checks what must exist, then writes the files that the container needs.
+//! All checks come before the first change.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -23,28 +23,29 @@ use crate::seccomp::{self, Seccomp};
 use crate::settings::{CodexHome, Network, Settings, default_state};
 use crate::spec::Machine;
 
-/// More open files than programs have any use for.
+/// The limit on open files, which is more than programs need.
 const MANY_FILES: u64 = 65_536;
 
-/// More processes than one user has, and the most that some engines allow themselves.
+/// The limit on processes. Some engines cannot set a higher one.
 const MANY_PROCESSES: u64 = 32_768;
 
-/// The first API that mounts a folder of a volume (Docker 26).
+/// The first API version that can mount a folder of a volume (Docker 26).
 const VOLUME_FOLDERS: (usize, usize) = (1, 45);
 
-/// A run's folder, and the run's own token.
+/// The locked folder of a run, and the run's token for the broker.
 pub(crate) struct Prepared {
     folder: RunFolder,
     token: String,
 }
 
-/// The servers of a run. They end when this is dropped.
+/// The servers of a run. They stop when this is dropped.
 pub(crate) struct Servers {
     _broker: Option<Broker>,
     _proxy: Option<AllowProxy>,
 }
 
-/// Checks what must exist before anything is created. Like the public script, it leaves out other mounts whose source is missing.
+/// Checks that the required files exist. Like the public script, it skips optional mounts whose source is missing, with a
+/// warning.
 pub(super) fn check(settings: &mut Settings) -> Result<(), Failure> {
     let missing = |what: &str, path: &Path| {
         Failure::new("mount_missing", format!("{what} `{}` is not there", path.display())).hint("make it, or name another one")
@@ -81,7 +82,7 @@ pub(super) fn check(settings: &mut Settings) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether the caller mounts something at the working directory, above it or below it.
+/// Returns whether the caller mounts something at, above or below the working directory.
 fn is_mounted(settings: &Settings) -> bool {
     let mut targets =
         settings.mounts.iter().map(|wish| &wish.target).chain(settings.volumes.iter().map(|wish| &wish.target)).map(Path::new);
@@ -89,7 +90,8 @@ fn is_mounted(settings: &Settings) -> bool {
     targets.any(|target| inside.starts_with(target) || target.starts_with(inside))
 }
 
-/// A folder in a volume is mounted by newer engines only. Older ones mount the whole volume instead, without an error.
+/// Fails if a folder of a volume is requested and the engine is too old. It would mount the whole volume instead, without an
+/// error.
 pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), Failure> {
     let Some(wish) = settings.volumes.iter().find(|wish| wish.folder.is_some()) else { return Ok(()) };
     let version = docker.client_version();
@@ -100,7 +102,7 @@ pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), 
     Err(Failure::new("engine_too_old", detail).hint("use Docker 26 or newer, or mount the whole volume in CODEX_VOLUME_MOUNTS"))
 }
 
-/// What the engine's machine is like, and which seccomp profile the user wants.
+/// Asks the engine about its machine, and chooses the seccomp profile.
 pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, String>) -> Result<Machine, Failure> {
     let failed = |error| refused("engine_failed", "the engine does not say what it is", &error);
     let (info, version) = (docker.info().await.map_err(failed)?, docker.version().await.map_err(failed)?);
@@ -115,7 +117,7 @@ pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, Stri
     Ok(Machine { memory, open_files, processes, rootless, seccomp })
 }
 
-/// The image must be there: an engine would otherwise fetch whatever a registry has under its name.
+/// Fails if the engine does not have the image. Otherwise it could pull an unknown image with this name from a registry.
 pub(crate) async fn check_image(docker: &Docker, image: &str) -> Result<(), Failure> {
     match docker.inspect_image(image).await {
         Ok(_) => Ok(()),
@@ -124,14 +126,14 @@ pub(crate) async fn check_image(docker: &Docker, image: &str) -> Result<(), Fail
     }
 }
 
-/// Where the locks lie that all processes of a user share.
+/// Returns the folder with the locks that all processes of a user share.
 pub(super) fn locks(settings: &Settings, environment: &BTreeMap<String, String>) -> PathBuf {
     let own = || settings.state.parent().unwrap_or(&settings.state).to_owned();
     default_state(environment).unwrap_or_else(|_| own()).join("locks")
 }
 
 impl Prepared {
-    /// Takes the run.
+    /// Locks the folder of the run. Fails if the disk is full.
     pub(super) fn hold(settings: &Settings) -> Result<Self, Failure> {
         let (container, image, labels) = (settings.name.clone(), settings.image.clone(), settings.labels.clone());
         let folder = RunFolder::hold(&settings.root, &Marker { container, image, labels })?;
@@ -140,17 +142,17 @@ impl Prepared {
         Ok(Self { folder, token: kept.unwrap_or_else(new_token) })
     }
 
-    /// Where the run's folder is.
+    /// Returns the path of the run's folder.
     pub(super) fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The run's folder.
+    /// Returns the run's folder, still locked.
     pub(super) fn into_folder(self) -> RunFolder {
         self.folder
     }
 
-    /// Starts what the container may reach.
+    /// Starts the servers that the container may reach.
     pub(super) fn servers(&self, settings: &Settings) -> Result<Servers, Failure> {
         let failed = |error: std::io::Error| {
             Failure::new("state_folder", format!("no socket could be made in `{}`: {error}", self.folder.path().display()))
@@ -180,7 +182,7 @@ impl Prepared {
         Ok(Servers { _broker: broker, _proxy: proxy })
     }
 
-    /// Lays out everything for a new container.
+    /// Writes the files for a new container.
     pub(super) fn begin(&self, settings: &Settings, stdin: Stdin) -> Result<Outputs, Failure> {
         let folder = &self.folder;
         folder.clear()?;
@@ -204,7 +206,7 @@ impl Prepared {
         folder.make_outputs()
     }
 
-    /// Goes on with a container that another codex-docker began.
+    /// Continues with a container that an earlier codex-docker created.
     pub(super) fn go_on(&self, found: &ContainerInspectResponse) -> Result<Begun, Failure> {
         let status = found.state.as_ref().and_then(|state| state.status).unwrap_or(ContainerStateStatusEnum::EMPTY);
         Ok(Begun { outputs: self.folder.open_outputs()?, offset: handed_on(), status })
@@ -228,17 +230,17 @@ impl Prepared {
     }
 }
 
-/// A person finds out from the run what its agent asked for.
+/// Reports a refused host on stderr. The server shows it in the notes of the run.
 fn say_refused(refusal: &Refusal) {
     crate::say(&format!("refused {}:{} ({})", refusal.host, refusal.port, refusal.reason));
 }
 
-/// A person finds out that a request was changed, and what to set if it should not be.
+/// Reports on stderr what was removed from requests. The server shows it in the notes of the run.
 fn say_removed(what: &str) {
     crate::say(&format!("removed {what} from requests to the model (hosted tools are not allowed)"));
 }
 
-/// How much of the output an earlier codex-docker has handed on: the length of the file that is our stdout, if it is one.
+/// Returns the bytes of output that an earlier codex-docker copied: the length of the file that stdout is redirected to, if any.
 fn handed_on() -> u64 {
     use std::os::fd::AsFd as _;
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok().map(std::fs::File::from);

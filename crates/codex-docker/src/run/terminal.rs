@@ -1,5 +1,5 @@
-//! Holding a run at a terminal: raw bytes both ways, the window's size, and the terminal as it was when it is over.
-//! Nothing is written to files here: what a person sees at a terminal is for that person alone.
+//! Supervises a run at a terminal: passes bytes both ways, follows the window's size, and restores the terminal afterwards.
+//! The output is not written to files.
 
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -17,7 +17,7 @@ use super::watch::Watch;
 use crate::failure::Failure;
 use crate::settings::Settings;
 
-/// The terminal in raw mode. It is as it was when this is dropped.
+/// The terminal in raw mode. The previous mode is restored when this is dropped.
 struct Raw {
     before: Termios,
 }
@@ -35,12 +35,12 @@ impl Raw {
 
 impl Drop for Raw {
     fn drop(&mut self) {
-        // There is nobody left to tell: the terminal is gone when this fails.
+        // This fails only if the terminal is gone.
         let _gone = tcsetattr(io::stdin().as_fd(), OptionalActions::Now, &self.before);
     }
 }
 
-/// Holds the run to its end; returns the exit code.
+/// Supervises the run until it ends and returns its exit code.
 pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<AttachContainerResults>) -> Result<u8, Failure> {
     let failed = |error: io::Error| Failure::new("terminal", format!("the terminal cannot be used: {error}"));
     let Some(mut attached) = attached else {
@@ -75,7 +75,7 @@ pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<
             end = watch.step() => if let Some(end) = end { break end },
         }
     };
-    // What the container wrote last may still be under way.
+    // The last output may still be in transit.
     while let (true, Some(Ok(bytes))) = (shows, attached.output.next().await) {
         io::stdout().write_all(bytes.as_ref()).map_err(failed)?;
     }
@@ -83,7 +83,7 @@ pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<
     Ok(super::end::exit_code(settings, &end, stopping.reason))
 }
 
-/// What is typed, read by a thread, since a terminal cannot be waited for otherwise. It ends with the process.
+/// Reads keys in a thread, because a terminal cannot be read asynchronously. The thread ends with the process.
 fn keys() -> tokio::sync::mpsc::Receiver<Vec<u8>> {
     let (typed, keys) = tokio::sync::mpsc::channel(16);
     std::thread::spawn(move || {
@@ -100,7 +100,7 @@ fn keys() -> tokio::sync::mpsc::Receiver<Vec<u8>> {
 async fn resize(docker: &Docker, container: &str) {
     let Ok(size) = tcgetwinsize(io::stdout().as_fd()) else { return };
     let options = ResizeContainerTTYOptionsBuilder::new().h(size.ws_row.into()).w(size.ws_col.into()).build();
-    // A container that has just ended has no size.
+    // The container may have just exited.
     if let Err(error) = docker.resize_container_tty(container, options).await {
         tracing::debug!(%error, "could not resize the container's terminal");
     }

@@ -1,6 +1,7 @@
-//! Watching a container for its end: its events when they come, and what `inspect` says in any case.
+//! Waits for the end of a container, with the engine's events and by inspecting the container regularly.
 //!
-//! An engine that does not answer says nothing about the container: it is asked again. Only what `inspect` says is an end.
+//! If the engine does not respond, the state of the container is unknown, and the engine is asked again. Only the result of
+//! `inspect` counts as an end.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -15,31 +16,31 @@ use tokio::time::Instant;
 
 use crate::connect::{is_silence, status_of};
 
-/// How often the container is looked at although no event came.
+/// How often the container is inspected without an event.
 const LOOK: Duration = Duration::from_secs(2);
 
-/// How soon an engine that did not answer is asked again.
+/// How soon the engine is asked again if it did not respond.
 const AGAIN: Duration = Duration::from_millis(300);
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// By itself or by a signal.
+    /// Its main process exited.
     Exited {
-        /// As a shell would say it.
+        /// The exit code. After a signal, it is 128 plus the signal's number.
         code: i64,
         /// Whether it ran out of memory.
         out_of_memory: bool,
-        /// Whether the engine had been away in the meantime.
+        /// Whether the engine stopped responding in the meantime.
         engine_was_away: bool,
-        /// What the engine has to say about it.
+        /// The engine's error message, which is usually empty.
         words: String,
     },
-    /// Somebody removed it.
+    /// Another program removed it.
     Gone,
 }
 
-/// The watching of one container.
+/// Watches one container.
 pub(crate) struct Watch<'a> {
     docker: &'a Docker,
     container: &'a str,
@@ -55,16 +56,16 @@ impl<'a> Watch<'a> {
         Self { docker, container, events, look_at: Instant::now(), silent_since: None, was_away: false }
     }
 
-    /// For how long the engine has not answered.
+    /// Returns for how long the engine has not responded.
     pub(crate) fn silence(&self) -> Duration {
         self.silent_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Waits for the container's end, or for the next look at one that goes on. Cancel-safe.
+    /// Waits for the next event or the next regular check. Returns how the container ended, if it did. Cancel-safe.
     pub(crate) async fn step(&mut self) -> Option<End> {
         tokio::select! {
             event = self.events.next() => {
-                // The stream ends with the engine.
+                // The stream ends when the engine stops.
                 if !matches!(event, Some(Ok(_))) {
                     self.events = futures_util::stream::pending().boxed();
                 }

@@ -1,7 +1,7 @@
-//! The environment contract: what a caller can set, read once and parsed as a whole.
+//! Parses the environment variables of a caller into [`Settings`].
 //!
-//! Pure: from a map of variables, a folder and a user to [`Settings`]. The first half of the contract is that of the public
-//! helper script of the same name; what begins with `CODEX_DOCKER_` is ours. A value that makes no sense is named and refused.
+//! Pure. Half of the variables are those of the public helper script with the same name. Variables that start with
+//! `CODEX_DOCKER_` are additions of this program. An invalid value is an error that names the variable.
 
 mod mounts;
 mod values;
@@ -18,32 +18,32 @@ use crate::failure::Failure;
 use crate::image::DEFAULT_IMAGE;
 use crate::proxy::allow::AllowList;
 
-/// Variables of the caller that always go along: they say how text is shown, not who somebody is.
+/// Variables of the caller that are always passed on. They only affect how text is displayed.
 const COMMON: &[&str] = &["TERM", "LANG", "LC_ALL", "TZ", "NO_COLOR", "COLORTERM"];
 
-/// The variable with a key of the model's API.
+/// The variable with the key for the model's API.
 const API_KEY: &str = "CODEX_API_KEY";
 
 /// The variable with the folder for the files of runs.
 const STATE: &str = "CODEX_DOCKER_STATE";
 
-/// The logins that go along by name where nothing was said about it.
+/// The variables with logins that are passed on by default.
 const LOGINS: &[&str] = &[API_KEY, "CODEX_ACCESS_TOKEN"];
 
-/// What a caller's own variable must start with to reach the container under its name.
+/// The prefix of variables that reach the container without the prefix.
 const CONTAINER_PREFIX: &str = "CODEX_CONTAINER_ENV_";
 
 /// The user that Codex runs as in the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ContainerUser {
-    /// Root of the container, who can install packages.
+    /// Root in the container, which can install packages.
     Root,
-    /// The caller's own user and group.
+    /// The caller's user and group.
     Caller,
 }
 
 impl ContainerUser {
-    /// The home of this user in the container.
+    /// Returns the home directory of this user in the container.
     pub(crate) fn home(self) -> &'static str {
         match self {
             Self::Root => "/root",
@@ -52,77 +52,77 @@ impl ContainerUser {
     }
 }
 
-/// What of the network a container sees.
+/// What a container can reach over the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Network {
-    /// All of it, but no other container.
+    /// Everything except other containers.
     Open,
     /// Nothing.
     None,
-    /// The hosts of a list, through a proxy.
+    /// Only listed hosts, through a proxy.
     Allow(AllowList),
 }
 
-/// What a container may use of the machine.
+/// The limits of a container.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// Bytes of memory; none leaves the default to the machine's size.
+    /// Memory in bytes. The default depends on the machine's memory.
     pub memory: Option<u64>,
-    /// Processors; none allows all.
+    /// Processors. The default is all of them.
     pub cpus: Option<f64>,
-    /// Processes and threads.
+    /// The number of processes and threads.
     pub pids: u32,
-    /// Bytes of free disk below which the run is stopped.
+    /// The run is stopped when fewer bytes than this are free on the disk.
     pub free_disk: u64,
 }
 
-/// Where Codex keeps its settings, its login and its sessions.
+/// The folder with Codex's settings, login and sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodexHome {
-    /// A folder of the caller's, mounted whole.
+    /// A folder of the caller, mounted as a whole.
     Shared {
-        /// On the host.
+        /// Its path on the host.
         folder: PathBuf,
-        /// In the container.
+        /// Its path in the container.
         inside: String,
     },
-    /// A folder of the container that is not mounted, because the caller's does not exist.
+    /// A folder in the container that is not mounted, because the caller's folder does not exist.
     Missing {
-        /// In the container.
+        /// Its path in the container.
         inside: String,
     },
-    /// The container's own, with only the sessions outliving it.
+    /// A folder that exists only in the container. Only the sessions and the login are stored on the host.
     Private {
-        /// Where the sessions are kept.
+        /// The folder for the sessions.
         sessions: PathBuf,
-        /// The folder with the login of an account, shared by all runs.
+        /// The folder with the run's copy of an account's login.
         auth: Option<PathBuf>,
-        /// The settings to start from.
+        /// The `config.toml` to start from.
         config: Option<PathBuf>,
     },
 }
 
-/// The agent's own git repository, of which the worktree's real one knows nothing.
+/// The agent repository: the agent's own git repository, separate from the one that the host uses for the worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Twin {
-    /// Its folder, which the agent may change.
+    /// Its folder, which the agent can change.
     pub git_dir: PathBuf,
-    /// Where it borrows objects, read-only.
+    /// The read-only folders from which it borrows objects.
     pub objects: Vec<PathBuf>,
 }
 
-/// The model behind the broker, and the key that the container never sees.
+/// The settings of the broker, with the key that the container never sees.
 #[derive(Clone, PartialEq, Eq)]
 pub struct BrokerWish {
-    /// The key.
+    /// The key for the model's API.
     pub api_key: String,
-    /// The model API's address.
+    /// The base URL of the model's API.
     pub model_url: String,
-    /// The tokens that the run may use.
+    /// The number of tokens that the run may use.
     pub token_budget: Option<u64>,
 }
 
-/// The key is not shown.
+/// Omits the key.
 impl std::fmt::Debug for BrokerWish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BrokerWish")
@@ -132,62 +132,62 @@ impl std::fmt::Debug for BrokerWish {
     }
 }
 
-/// Who calls, and where.
+/// The user who called the program, and the current folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
-    /// The folder that the program was started in.
+    /// The current folder.
     pub folder: PathBuf,
-    /// User and group.
+    /// The user ID.
     pub uid: u32,
-    /// The group.
+    /// The group ID.
     pub gid: u32,
 }
 
-/// All that can be set, parsed.
+/// All settings of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
-    /// The container's name.
+    /// The name of the container.
     pub name: String,
     /// The image.
     pub image: String,
-    /// The folder that is mounted for Codex to work in; none if the caller mounts something else there.
+    /// The folder that is mounted as the working directory, unless the caller mounts something else there.
     pub folder: Option<PathBuf>,
-    /// Where Codex works in the container.
+    /// The working directory in the container.
     pub inside: String,
     /// The folder with the files of all runs.
     pub root: PathBuf,
-    /// The folder with the files of this run, which is named after the container.
+    /// The folder with the files of this run. It has the name of the container.
     pub state: PathBuf,
-    /// What the container can be found by.
+    /// The caller's labels of the container.
     pub labels: BTreeMap<String, String>,
     /// The user in the container.
     pub user: ContainerUser,
-    /// Who calls.
+    /// The caller.
     pub caller: Caller,
-    /// What it sees of the network.
+    /// What the container can reach over the network.
     pub network: Network,
-    /// Whether the model's API may act elsewhere for it.
+    /// Whether the model's API may run tools, such as a web search.
     pub hosted_tools: HostedTools,
-    /// What it may use.
+    /// The limits of the container.
     pub limits: Limits,
-    /// Codex's own folder; none where there is none to share.
+    /// The Codex home, if there is one to mount.
     pub codex_home: Option<CodexHome>,
-    /// The agent's own repository.
+    /// The agent repository.
     pub twin: Option<Twin>,
-    /// Where images lie that go along with prompts.
+    /// The folder with the images of prompts.
     pub images: Option<PathBuf>,
-    /// More folders.
+    /// Other folders and files to mount.
     pub mounts: Vec<MountWish>,
-    /// Named volumes.
+    /// Named volumes to mount.
     pub volumes: Vec<VolumeWish>,
-    /// Variables of the container.
+    /// The variables of the container.
     pub variables: BTreeMap<String, String>,
-    /// The broker, if there is one.
+    /// The broker, if the container uses one.
     pub broker: Option<BrokerWish>,
 }
 
 impl Settings {
-    /// Reads the contract.
+    /// Parses the variables.
     pub fn read(environment: &BTreeMap<String, String>, caller: Caller) -> Result<Self, Failure> {
         let get = |name: &str| environment.get(name).map(String::as_str).filter(|value| !value.is_empty());
         let folder_of = |name: &'static str| get(name).map(|path| absolute(name, path, &caller.folder)).transpose();
@@ -245,12 +245,13 @@ impl Settings {
     }
 }
 
-/// `key=value`, for the command line.
+/// Parses a `key=value` argument of the command line.
 pub(crate) fn label_argument(text: &str) -> Result<(String, String), String> {
     values::label("--label", text).map_err(|failure| failure.hints.join("; "))
 }
 
-/// What Codex works in: the caller's folder under its own name, or a folder of the container, which is not mounted.
+/// Returns the folder to mount and the working directory: the caller's folder under its own name, or only a path in the
+/// container.
 fn workspace(named: Option<&str>, folder: &Path) -> Result<(Option<PathBuf>, String), Failure> {
     let variable = "CODEX_WORKSPACE_DIR";
     match named {
@@ -263,7 +264,7 @@ fn workspace(named: Option<&str>, folder: &Path) -> Result<(Option<PathBuf>, Str
     }
 }
 
-/// The folder with the files of runs, for verbs that read no other settings.
+/// Returns the folder with the files of runs, for commands that need no other settings.
 pub(crate) fn state_root(environment: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
     match environment.get(STATE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()) {
         Some(root) => std::path::absolute(root).map_err(|error| {
@@ -274,7 +275,7 @@ pub(crate) fn state_root(environment: &BTreeMap<String, String>) -> Result<PathB
     }
 }
 
-/// Where the files of runs lie by default.
+/// Returns the default folder for the files of runs.
 pub(crate) fn default_state(environment: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
     let get = |name: &str| environment.get(name).filter(|path| Path::new(path).is_absolute()).map(PathBuf::from);
     let state = get("XDG_STATE_HOME").or_else(|| Some(get("HOME")?.join(".local/state")));
@@ -341,7 +342,7 @@ fn network<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Network, Failur
     }
 }
 
-/// Unless it is said, what has no open network of its own does not get one by way of the model's API.
+/// Returns whether hosted tools are allowed. By default, they are denied without an open network, because they would replace one.
 fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -> Result<HostedTools, Failure> {
     match (get("CODEX_DOCKER_HOSTED_TOOLS"), network) {
         (Some("allow"), _) | (None, Network::Open) => Ok(HostedTools::Allow),
@@ -350,8 +351,8 @@ fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -
     }
 }
 
-/// What the container gets of the caller's variables: the common ones, those that were named (or else a login), and those that
-/// were written for it. Behind a broker the key itself stays outside.
+/// Returns the variables of the container: the common ones, those that the caller names (by default the logins), and those with
+/// the prefix for containers. With a broker, the key itself is not among them.
 fn variables(environment: &BTreeMap<String, String>, behind_broker: bool) -> BTreeMap<String, String> {
     let named: BTreeSet<&str> = match environment.get("CODEX_PASSTHROUGH_ENV") {
         Some(names) => list(names).collect(),

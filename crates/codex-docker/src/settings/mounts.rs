@@ -1,40 +1,39 @@
-//! What a caller wants mounted besides the folder to work in: folders and files of the host, and named volumes. Pure.
+//! Parses additional mounts: folders and files of the host, and named volumes. Pure.
 //!
-//! The forms are those of the public script of the same name. A form that makes no sense is refused; whether a source exists is
-//! checked elsewhere.
+//! The formats are those of the public script with the same name. Whether a source exists is checked later.
 
 use std::path::{Path, PathBuf};
 
 use super::values::{absolute, mapped, unusable};
 use crate::failure::Failure;
 
-/// A folder or file of the host in the container.
+/// A folder or file of the host to mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountWish {
-    /// The variable that names it.
+    /// The variable that requests the mount.
     pub variable: &'static str,
-    /// On the host.
+    /// The path on the host.
     pub source: PathBuf,
-    /// In the container.
+    /// The path in the container.
     pub target: String,
-    /// Whether the container may only read it.
+    /// Whether the mount is read-only.
     pub read_only: bool,
 }
 
-/// A named volume of the engine in the container.
+/// A named volume of the engine to mount.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VolumeWish {
-    /// Its name.
+    /// The name of the volume.
     pub volume: String,
-    /// A folder in the volume; none mounts all of it.
+    /// A folder in the volume. The default is the whole volume.
     pub folder: Option<String>,
-    /// In the container.
+    /// The path in the container.
     pub target: String,
-    /// Whether the container may only read it.
+    /// Whether the mount is read-only.
     pub read_only: bool,
 }
 
-/// Folders and files of the host.
+/// Parses the mounts of folders and files.
 pub(super) fn mounts<'a>(
     get: &impl Fn(&str) -> Option<&'a str>,
     base: &Path,
@@ -55,7 +54,7 @@ pub(super) fn mounts<'a>(
     let variable = "CODEX_ARTIFACTS_DIR";
     if let Some(path) = get(variable) {
         let source = absolute(variable, path, base)?;
-        // The public script has it below the home, and earlier versions of this program had it at its own path.
+        // The public script mounts it below the home. Earlier versions of this program mounted it at its own path.
         let own = source.to_string_lossy().into_owned();
         for target in [format!("{home_inside}/.artifacts"), own] {
             mounts.push(MountWish { variable, source: source.clone(), target, read_only: false });
@@ -64,7 +63,7 @@ pub(super) fn mounts<'a>(
     Ok(mounts)
 }
 
-/// Named volumes: `volume[/folder]=/path[:ro]`, with `,` between them.
+/// Parses named volumes: `volume[/folder]=/path[:ro]`, separated by commas.
 pub(super) fn volumes<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Vec<VolumeWish>, Failure> {
     let variable = "CODEX_VOLUME_MOUNTS";
     let wishes = get(variable).unwrap_or_default().split(',').filter(|wish| !wish.is_empty());

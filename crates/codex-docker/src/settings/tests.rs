@@ -1,5 +1,5 @@
-//! The contract, as callers rely on it.
-//! Each story is a promise to a script that somebody has written.
+//! Tests for the environment variables that callers rely on.
+//! A failure here means that a user's script may break.
 
 use super::*;
 

@@ -1,15 +1,15 @@
-//! The list of hosts that a container may reach. Pure: parsing and asking, no names looked up.
-//! Invariant: a name fits an entry only as a whole, label by label, and only on its ports.
+//! The list of hosts that a container may reach. Pure: it resolves no names.
+//! Invariant: a name matches an entry only as a whole, label by label, and only on the entry's ports.
 
 use std::net::IpAddr;
 
-/// The ports of a host that is listed without one.
+/// The ports of an entry without a port.
 const USUAL_PORTS: [u16; 2] = [80, 443];
 
 /// The longest name of a host.
 const NAME_BYTES: usize = 253;
 
-/// Hosts, with what may be asked of them. An empty list has none.
+/// A list of hosts and ports. An empty list allows nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct AllowList {
     entries: Vec<Entry>,
@@ -23,15 +23,15 @@ struct Entry {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum HostEntry {
-    /// This name.
+    /// Exactly this name.
     Name(String),
-    /// Every name below this one.
+    /// Every subdomain of this name, but not the name itself.
     Below(String),
-    /// This address.
+    /// Exactly this address.
     Address(IpAddr),
 }
 
-/// An entry that is no host.
+/// An invalid entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{entry}` is no host: {why}")]
 pub struct ListError {
@@ -40,14 +40,14 @@ pub struct ListError {
 }
 
 impl AllowList {
-    /// Reads `example.com,*.example.org,example.net:8443,10.0.0.1,[::1]:80`.
+    /// Parses a list such as `example.com,*.example.org,example.net:8443,10.0.0.1,[::1]:80`.
     pub fn parse(text: &str) -> Result<Self, ListError> {
         let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
         let entries = entries.map(|entry| parse(entry).map_err(|why| ListError { entry: entry.escape_debug().to_string(), why }));
         Ok(Self { entries: entries.collect::<Result<_, _>>()? })
     }
 
-    /// Whether this host, as somebody asks for it, is on the list.
+    /// Returns whether the list allows this host, as it appears in a request.
     pub fn has(&self, host: &str, port: u16) -> bool {
         if let Ok(address) = host.parse::<IpAddr>() {
             return self.has_address(address, port);
@@ -68,7 +68,7 @@ impl AllowList {
         })
     }
 
-    /// Whether this very address is on the list.
+    /// Returns whether the list contains this exact address.
     pub fn has_address(&self, address: IpAddr, port: u16) -> bool {
         let address = address.to_canonical();
         let is_it = |entry: &Entry| matches!(entry.host, HostEntry::Address(listed) if listed == address);
@@ -96,7 +96,7 @@ fn parse(entry: &str) -> Result<Entry, &'static str> {
 }
 
 fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
-    // An address of the newer kind has colons of its own.
+    // IPv6 addresses contain colons.
     let is_bare_address = entry.parse::<IpAddr>().is_ok();
     match entry.rsplit_once(':').filter(|_| !is_bare_address && !entry.ends_with(']')) {
         None => Ok((entry, None)),
@@ -171,7 +171,7 @@ mod tests {
         }
     }
 
-    /// Every text that differs from a listed host by one byte more, one less, or another one.
+    /// Returns every text that differs from a host by one added, removed or replaced byte.
     fn neighbours(host: &str) -> impl Iterator<Item = String> {
         let host = host.as_bytes().to_vec();
         (0..=host.len()).flat_map(move |at| {

@@ -1,8 +1,8 @@
-//! A proxy that knows a list of hosts and refuses all others.
+//! An HTTP proxy that allows only listed hosts.
 //!
-//! It takes `CONNECT` for what is encrypted and whole URLs for what is not, looks names up itself, and connects to exactly the
-//! address that it checked. Invariant: no connection goes to this machine or to a network that it is on, private or not, unless
-//! that very address and port are listed.
+//! It accepts `CONNECT` for encrypted connections and absolute URLs for plain HTTP. It resolves names itself and connects only to
+//! the address that it checked. Invariant: it never connects to this machine or one of its networks, unless that exact address
+//! and port are listed.
 
 mod list;
 mod names;
@@ -34,25 +34,25 @@ pub use self::told::Refusal;
 use self::told::Told;
 use super::serve::{Body, Serving, Silence, respond, serve, strip_hop_by_hop, whole};
 
-/// How long a host may take to be found and to answer.
+/// The time limit for resolving a name and connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
-/// How long one of several addresses may take, before the next one is tried.
+/// The time limit for one address, before the next one is tried.
 const ADDRESS_LIMIT: Duration = Duration::from_secs(6);
 
-/// Tunnels at once. A container that opens more is told so.
+/// The maximum number of tunnels. A container that opens more gets an error.
 const TUNNELS: usize = 256;
 
-/// Why an address of the neighbourhood is refused.
+/// The reason for refusing an address on this machine or its networks.
 const NEAR: &str = "its address is on this machine or its network, and that address and port are not listed";
 
-/// Why an address is refused that nothing is known of.
+/// The reason for refusing an address whose route could not be determined.
 const UNKNOWN: &str = "it is not known whether its address is on this machine or its network";
 
-/// The longest name of a host, with the brackets of an address.
+/// The longest host in a request, including the brackets of an address.
 const HOST_BYTES: usize = 255;
 
-/// A proxy at work. It ends, with all that goes through it, when this is dropped.
+/// A running proxy. It stops and closes its connections when this is dropped.
 #[derive(Debug)]
 pub struct AllowProxy {
     _serving: Serving,
@@ -66,14 +66,14 @@ struct Shared {
     tell: Box<dyn Fn(&Refusal) + Send + Sync>,
 }
 
-/// Why somebody is not connected.
+/// Why a connection failed.
 enum NotConnected {
     Refused(Refusal),
     Unreachable(String),
 }
 
 impl AllowProxy {
-    /// Starts one. Each host that is refused is told of once. Needs a Tokio runtime.
+    /// Starts a proxy. Calls `tell` once for each refused host. Needs a Tokio runtime.
     pub fn start(socket: &Path, list: AllowList, tell: impl Fn(&Refusal) + Send + Sync + 'static) -> io::Result<Self> {
         Self::with_names(socket, list, Names::new(names::ask_system), tell)
     }
@@ -93,7 +93,7 @@ impl AllowProxy {
 
 async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: CancellationToken) -> Response<Body> {
     let is_tunnel = request.method() == Method::CONNECT;
-    // What follows the head of a `CONNECT` is of the tunnel, and never of the request.
+    // Bytes after the head of a `CONNECT` belong to the tunnel, not to the request.
     let has_no_body = !is_tunnel || request.body().is_end_stream();
     let Some((host, port)) = target(request.uri(), is_tunnel).filter(|_| has_no_body) else {
         let message = "a proxy takes CONNECT host:port, or a whole http:// URL without a user\n";
@@ -128,7 +128,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: Cancellati
     }
 }
 
-/// The host and port that are asked for.
+/// Returns the requested host and port.
 fn target(uri: &Uri, is_tunnel: bool) -> Option<(String, u16)> {
     let authority: &Authority = uri.authority()?;
     let is_plain = !authority.as_str().contains('@');
@@ -167,7 +167,7 @@ impl Shared {
             .unwrap_or_else(|_| Err(NotConnected::Unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()))))
     }
 
-    /// Why this address may not be reached, if it may not. Addresses and routes change, so this is asked for each connection.
+    /// Fails with the reason if this address must not be reached. Addresses and routes change, so every connection is checked.
     fn check(&self, address: IpAddr, port: u16) -> Result<(), &'static str> {
         if self.list.has_address(address, port) {
             return Ok(());
@@ -181,7 +181,7 @@ impl Shared {
         };
         for address in [Some(address), inner].into_iter().flatten() {
             match route::way_to(address) {
-                // Connecting to what has no route fails, and says so.
+                // Without a route, the connection fails with an error of its own.
                 Ok(Way::Beyond | Way::Nowhere) => {}
                 Ok(Way::Near) => return Err(NEAR),
                 Err(error) => {
@@ -201,7 +201,7 @@ impl Shared {
     }
 }
 
-/// Passes bytes both ways until both sides have ended.
+/// Passes bytes both ways until both sides are closed.
 async fn tunnel(request: Request<Incoming>, mut there: TcpStream) {
     match hyper::upgrade::on(request).await {
         Ok(upgraded) => {
@@ -214,7 +214,7 @@ async fn tunnel(request: Request<Incoming>, mut there: TcpStream) {
     }
 }
 
-/// Passes one request on, with the host of its URL as its only host.
+/// Passes one request on. Its `Host` header is replaced with the host of its URL.
 async fn forward(request: Request<Incoming>, stream: TcpStream, end: CancellationToken) -> Result<Response<Body>, hyper::Error> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(async move {

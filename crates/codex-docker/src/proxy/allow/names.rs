@@ -1,8 +1,8 @@
-//! Host names, each looked up once for many connections.
+//! Caches the addresses of host names, so that many connections need only one lookup.
 //!
-//! Connections that need the same name at the same time wait for one lookup. The system's resolver reports no TTL, so an answer is
-//! kept for a fixed time, and a failure only briefly. Invariant: an answer says where a host is, never that it may be reached; the
-//! proxy checks the address again for each connection.
+//! Connections that need the same name at the same time share a lookup. The system's resolver reports no TTL, so addresses are
+//! kept for a fixed time, and failures only briefly. Invariant: a cached address is not a permission. The proxy checks the
+//! address for every connection.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -12,27 +12,27 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long addresses are kept.
+/// How long addresses are cached.
 const KEEP_ADDRESSES: Duration = Duration::from_mins(1);
 
-/// How long a failure is kept, so that a client that retries at once does not cause another lookup.
+/// How long a failure is cached, so that a client that retries immediately does not cause another lookup.
 const KEEP_FAILURE: Duration = Duration::from_secs(3);
 
-/// The most names that are kept. An entry such as `*.example.com` allows any number of them.
+/// The maximum number of cached names. An entry such as `*.example.com` allows any number of names.
 const NAMES: usize = 1000;
 
-/// The answer to a lookup.
+/// A running lookup.
 pub(super) type Looked = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
 
 type Lookup = Box<dyn Fn(String) -> Looked + Send + Sync>;
 
-/// The names that were looked up.
+/// A cache of names and their addresses.
 pub(super) struct Names {
     lookup: Lookup,
     known: Mutex<HashMap<String, Arc<Name>>>,
 }
 
-/// One name. Its lock is held during a lookup.
+/// A cached name. Its lock is held during a lookup.
 type Name = tokio::sync::Mutex<Option<Answer>>;
 
 #[derive(Debug)]
@@ -44,19 +44,19 @@ struct Answer {
 /// Asks the system's resolver.
 pub(super) fn ask_system(name: String) -> Looked {
     Box::pin(async move {
-        // The port plays no part in a lookup.
+        // The port does not affect the lookup.
         let found = tokio::net::lookup_host((name, 0)).await?;
         Ok(found.map(|address| address.ip()).collect())
     })
 }
 
 impl Names {
-    /// Names that are looked up like this.
+    /// Creates a cache that uses this lookup.
     pub(super) fn new(lookup: impl Fn(String) -> Looked + Send + Sync + 'static) -> Self {
         Self { lookup: Box::new(lookup), known: Mutex::default() }
     }
 
-    /// The addresses of a host. An address is its own.
+    /// Returns the addresses of a host, which can be an address itself.
     pub(super) async fn find(&self, host: &str) -> Result<Vec<IpAddr>, String> {
         if let Ok(address) = host.parse::<IpAddr>() {
             return Ok(vec![address]);
@@ -78,7 +78,7 @@ impl Names {
             return Arc::clone(name);
         }
         if known.len() >= NAMES {
-            // Those that somebody waits for stay, so that their lookup is still shared.
+            // Keep names with a lookup in progress, so that it is still shared.
             known.retain(|_, name| Arc::strong_count(name) > 1);
         }
         Arc::clone(known.entry(host.to_owned()).or_default())
@@ -97,7 +97,8 @@ mod tests {
 
     use super::*;
 
-    /// Names that are all at one address, except those that begin with `missing`; and how many lookups there were.
+    /// Returns a cache in which every name has the same address, except names that start with `missing`; and a counter of
+    /// lookups.
     fn counted() -> (Arc<Names>, Arc<AtomicUsize>) {
         let lookups = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&lookups);

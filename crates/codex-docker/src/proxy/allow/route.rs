@@ -1,7 +1,8 @@
-//! Where this machine would send a packet: to itself, to a network that it is on, or through a router.
+//! Determines where this machine would send a packet: to itself, to one of its networks, or through a router.
 //!
-//! The kernel is asked for each connection (`RTM_GETROUTE`), so the answer covers every address, prefix, peer and routing table of
-//! this moment. Invariant: an address that the kernel would deliver without a router is never reported as being of the world.
+//! The kernel is asked for each connection (`RTM_GETROUTE`), so the result considers all current addresses, prefixes, peers and
+//! routing tables. Invariant: an address that the kernel reaches without a router is never reported as [`Way::Beyond`], unless a
+//! default route covers it.
 
 use std::io;
 use std::net::IpAddr;
@@ -10,14 +11,14 @@ use rustix::fd::OwnedFd;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-/// What the kernel says of the way to an address.
+/// The kernel's route to an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Through a router, or over a default route without one, as VPNs and modems have it.
+    /// Through a router, or over a default route without one, as with VPNs and modems.
     Beyond,
-    /// This machine, or a network that it is on.
+    /// On this machine or one of its networks.
     Near,
-    /// There is none.
+    /// No route.
     Nowhere,
 }
 
@@ -33,23 +34,22 @@ const RTA_GATEWAY: u16 = 5;
 const RTA_MULTIPATH: u16 = 9;
 const RTA_VIA: u16 = 18;
 
-/// The length of the two headers of a message about a route.
+/// The length of the two headers of a route message.
 const HEADERS: usize = 16 + 12;
 
-/// More than an answer has.
+/// The size of the buffer for an answer. Answers are shorter.
 const ANSWER_BYTES: usize = 16 << 10;
 
-/// A route that covers at least a 256th of all addresses is a way to the world. A default route is also written as two halves, or
-/// as `2000::/3`.
+/// A route with a shorter prefix counts as a default route. Some systems write the default route as two halves or as `2000::/3`.
 const SHORTEST_PREFIX: u8 = 8;
 
-/// Asks the kernel for the way to an address.
+/// Asks the kernel for the route to an address.
 pub(super) fn way_to(address: IpAddr) -> io::Result<Way> {
-    // Protocol 0 of netlink is `NETLINK_ROUTE`.
+    // Netlink's protocol 0 is `NETLINK_ROUTE`.
     let socket: OwnedFd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     sendto(&socket, &question(address), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut answer = vec![0; ANSWER_BYTES];
-    // The kernel has answered before `sendto` returns.
+    // The kernel answers before `sendto` returns.
     let (length, _) = recv(&socket, answer.as_mut_slice(), RecvFlags::DONTWAIT)?;
     read(answer.get(..length).unwrap_or(&answer)).ok_or_else(|| io::Error::other("the kernel's answer cannot be read"))
 }
@@ -76,7 +76,7 @@ fn question(address: IpAddr) -> Vec<u8> {
     message
 }
 
-/// Reads an answer; none if it is something else.
+/// Parses an answer of the kernel. Returns `None` if it is something else.
 fn read(answer: &[u8]) -> Option<Way> {
     match short(answer, 4)? {
         NLMSG_ERROR => Some(Way::Nowhere),
@@ -90,12 +90,12 @@ fn read(answer: &[u8]) -> Option<Way> {
     }
 }
 
-/// The kinds of the attributes.
+/// Returns the types of the attributes.
 fn attributes(mut rest: &[u8]) -> impl Iterator<Item = u16> {
     std::iter::from_fn(move || {
         let length = usize::from(short(rest, 0)?);
         let kind = short(rest, 2)?;
-        // Each one has at least its own head, and begins at a multiple of four.
+        // Each attribute has at least a header and starts at a multiple of four bytes.
         rest = rest.get(length.max(4).next_multiple_of(4)..).unwrap_or_default();
         Some(kind)
     })
@@ -116,7 +116,7 @@ mod tests {
         }
     }
 
-    /// An answer about a route of this kind, with these attributes.
+    /// Builds an answer about a route of this type, with these attributes.
     fn answer(kind: u8, prefix: u8, attributes: &[(u16, [u8; 4])]) -> Vec<u8> {
         let mut answer = vec![0; HEADERS];
         answer[4..6].copy_from_slice(&RTM_NEWROUTE.to_ne_bytes());

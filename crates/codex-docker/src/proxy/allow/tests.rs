@@ -1,8 +1,8 @@
-//! The proxy in a network of its own: an interface with private and global addresses, and real connections to them.
+//! Tests the proxy in a separate network with private and global addresses, and real connections to them.
 //!
-//! Each story runs again as a child of `unshare`, in a network namespace that ends with it.
+//! Each test runs itself again as a child of `unshare`, in a temporary network namespace.
 
-#![expect(clippy::disallowed_methods, reason = "a story starts itself again, and `ip`, in a network of its own")]
+#![expect(clippy::disallowed_methods, reason = "a test starts itself and `ip` in another network namespace")]
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ use super::{AllowList, AllowProxy};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Set in the child.
+/// The variable that is set in the child.
 const INSIDE: &str = "CODEX_DOCKER_TEST_IN_NETWORK";
 
-/// A network with private and global addresses, on a link and on the loopback, and a router.
+/// The commands that set up a network: private and global addresses on a link and on the loopback, and a router.
 const NETWORK: &[&str] = &[
     "link set lo up",
     "link add lan0 type veth peer name lan1",
@@ -37,7 +37,7 @@ const NETWORK: &[&str] = &[
     "route add default via 10.99.0.1",
 ];
 
-/// Runs this story in a network of its own. Returns whether this is the child, which plays it.
+/// Runs this test in another network namespace. Returns whether this is the child, which performs the test.
 fn in_own_network(story: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         for command in NETWORK {
@@ -66,7 +66,7 @@ struct Stage {
     _folder: tempfile::TempDir,
 }
 
-/// A proxy for which each name is at these addresses.
+/// Starts a proxy for which every name has these addresses.
 fn stage(list: &str, addresses: &[&str]) -> Stage {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("proxy");
@@ -83,7 +83,7 @@ fn stage(list: &str, addresses: &[&str]) -> Stage {
     Stage { _proxy: proxy, socket, lookups, _folder: folder }
 }
 
-/// Asks for a tunnel, and returns how the answer begins.
+/// Requests a tunnel, and returns the response.
 async fn connect(stage: &Stage, target: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
     stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("written");
@@ -93,7 +93,7 @@ async fn connect(stage: &Stage, target: &str) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A server that greets everybody.
+/// Starts a server that sends a greeting on each connection, and returns its port.
 async fn greeter(address: &str) -> u16 {
     let listener = TcpListener::bind(address).await.expect(address);
     let port = listener.local_addr().expect("an address").port();
@@ -121,7 +121,7 @@ async fn a_listed_name_does_not_lead_to_this_machine_or_its_networks_by_any_addr
     }
     let port = greeter("9.9.9.77:0").await;
     for address in [
-        // Neighbours, a host behind a route without a router, the broadcast address, and other spellings of our own address.
+        // Neighbors, a host behind a route without a router, the broadcast address, and other spellings of our own address.
         "10.99.0.77",
         "9.9.9.78",
         "9.9.9.255",
@@ -137,7 +137,7 @@ async fn a_listed_name_does_not_lead_to_this_machine_or_its_networks_by_any_addr
         let said = connect(&stage, &format!("a.attacker.example:{port}")).await;
         assert!(said.starts_with("HTTP/1.1 403") && said.contains(REFUSED), "{address}: {said}");
     }
-    // An address that appears after the proxy has started, and after the name was looked up.
+    // An address that is added after the proxy has started and the name was resolved.
     let stage = stage(&format!("late.example:{port}"), &["1.2.3.4"]);
     let said = connect(&stage, &format!("late.example:{port}")).await;
     assert!(said.starts_with("HTTP/1.1 502"), "of the world, and nobody answers here: {said}");

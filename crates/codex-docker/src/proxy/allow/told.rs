@@ -1,33 +1,33 @@
-//! Which refusals a person is told of: each host and port once, and not without end.
-//! Pure. A container that asks for ever more hosts costs a bounded memory and a bounded number of lines.
+//! Decides which refusals are reported: each host and port once, up to a limit.
+//! Pure. The limit bounds the memory and the number of lines if a container tries many hosts.
 
 use std::collections::HashSet;
 
-/// How many different hosts are told of.
+/// The maximum number of hosts that are reported.
 const TOLD: usize = 1000;
 
-/// What is said of the last one in the place of its reason.
+/// The reason that is reported with the last host.
 const LAST: &str = "and more from here on, of which no word is said";
 
 /// A host that was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Refusal {
-    /// The host, as it was asked for.
+    /// The host, as it was requested.
     pub host: String,
     /// The port.
     pub port: u16,
-    /// Why.
+    /// Why it was refused.
     pub reason: &'static str,
 }
 
-/// The hosts that were told of.
+/// The hosts that were reported.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     hosts: HashSet<(String, u16)>,
 }
 
 impl Told {
-    /// What is to be said of a refusal, if anything is.
+    /// Returns the refusal to report, or `None` if it was already reported.
     pub(super) fn news(&mut self, refusal: &Refusal) -> Option<Refusal> {
         if self.hosts.len() >= TOLD || !self.hosts.insert((refusal.host.clone(), refusal.port)) {
             return None;

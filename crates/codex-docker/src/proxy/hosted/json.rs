@@ -1,7 +1,7 @@
-//! JSON with exactly one meaning: the order of its keys is kept, and no key appears twice.
+//! JSON with exactly one meaning: the order of keys is kept, and no key appears twice.
 //!
-//! Two parsers can disagree about a text (which of two equal keys counts, what follows the end). What was parsed here is written
-//! again before it is sent, so the next reader sees what was checked. Memory is bounded by the number of values.
+//! Two parsers can read a text differently, for example if a key appears twice. The value that was parsed here is serialized
+//! again before it is sent, so the next reader sees what was checked. The number of values is limited, to bound the memory.
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,10 +12,10 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess,
 use serde::ser::{Serialize, Serializer};
 use serde_json::Number;
 
-/// The most values in one text. The longest conversations have a tenth of that.
+/// The maximum number of values in one text. The longest conversations have a tenth of that.
 const VALUES: usize = 400_000;
 
-/// A value.
+/// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Json {
     Null,
@@ -26,11 +26,11 @@ pub(super) enum Json {
     Object(Object),
 }
 
-/// Its keys have an order, and are different.
+/// An object whose keys are unique and ordered.
 pub(super) type Object = IndexMap<String, Json>;
 
 impl Json {
-    /// Reads a text.
+    /// Parses a text.
     pub(super) fn parse(text: &[u8]) -> Result<Self, serde_json::Error> {
         let values = Cell::new(0);
         let mut deserializer = serde_json::Deserializer::from_slice(text);
@@ -39,7 +39,7 @@ impl Json {
         Ok(json)
     }
 
-    /// The text, if it is one.
+    /// Returns the text if this is a string.
     pub(super) fn as_text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut fields = Object::new();
         while let Some(key) = access.next_key::<String>()? {
             match fields.entry(key) {
-                // What it is called is not repeated: an agent chose it.
+                // The error does not repeat the key, because an agent chose it.
                 Entry::Occupied(_) => return Err(A::Error::custom("a key that appears twice in an object")),
                 Entry::Vacant(place) => {
                     place.insert(access.next_value_seed(self)?);

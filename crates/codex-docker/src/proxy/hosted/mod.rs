@@ -1,8 +1,8 @@
-//! What a request may ask of the model's API when the network of its run is closed.
+//! Checks requests to the model's API for a run without an open network.
 //!
-//! The API can do more than think: it fetches addresses, searches the web, speaks to MCP servers, runs containers and keeps files.
-//! For a run without a network all of that would be one. Invariant: what leaves here was parsed and written again, offers only
-//! tools that run in the container, and names no address and nothing stored elsewhere. Lists say what passes, not what is removed.
+//! The API can fetch URLs, search the web, call MCP servers, run containers and store files. Each of these would replace the
+//! network that the run must not have. Invariant: a request that passes was parsed and serialized again, offers only tools that
+//! run in the container, and refers to no URL and to nothing stored elsewhere. The rules list what passes, not what is removed.
 
 mod json;
 mod policy;
@@ -15,7 +15,7 @@ use self::json::Json;
 use self::policy::Policy;
 pub(super) use self::removed::{Notes, Removed};
 
-/// A request that cannot be checked, and why.
+/// Why a request is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unchecked {
     #[error("requests with a Content-Encoding are not accepted: send the body uncompressed")]
@@ -29,7 +29,7 @@ pub(super) enum Unchecked {
 }
 
 impl Unchecked {
-    /// The status of the answer.
+    /// Returns the HTTP status of the response.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Encoded | Self::NotJson => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -38,7 +38,7 @@ impl Unchecked {
         }
     }
 
-    /// Stable, for programs.
+    /// Returns the stable error code, for programs.
     pub(super) fn code(&self) -> &'static str {
         match self {
             Self::Encoded | Self::NotJson | Self::Unreadable(_) => "request_not_checked",
@@ -50,13 +50,13 @@ impl Unchecked {
 /// A request that was checked.
 #[derive(Debug)]
 pub(super) struct Checked {
-    /// What is sent instead.
+    /// The request to send instead.
     pub(super) body: Vec<u8>,
-    /// What it no longer has.
+    /// What was removed.
     pub(super) removed: Vec<Removed>,
 }
 
-/// Whether the headers announce something that can be checked.
+/// Fails if the headers announce a body that cannot be checked.
 pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unchecked> {
     let encodings = headers.get_all(CONTENT_ENCODING).iter();
     if encodings.into_iter().any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity")) {
@@ -69,7 +69,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unchecked> {
     if is_json && types.next().is_none() { Ok(()) } else { Err(Unchecked::NotJson) }
 }
 
-/// Takes out of a request whatever the API would do or look up elsewhere. `path` is that of the request.
+/// Removes from a request everything that the API would do or fetch elsewhere. `path` is the path of the request.
 pub(super) fn check(path: &str, body: &[u8]) -> Result<Checked, Unchecked> {
     let json = Json::parse(body).map_err(|error| Unchecked::Unreadable(error.to_string()))?;
     let Json::Object(request) = json else { return Err(Unchecked::Unreadable("it is something else".to_owned())) };

@@ -1,14 +1,14 @@
-//! The rules, from the outside to the inside: fields of a request, its tools, the items of its conversation, their content.
+//! The rules for requests: their fields, tools, conversation items and content.
 //!
-//! Pure. Each level has a list of what passes. Below those, one rule holds for every field: a text that names something elsewhere
-//! goes, whatever the field is called, unless the field has words for the model to read.
+//! Pure. Each level has a list of what passes. In all other fields, a text that refers to something elsewhere is removed,
+//! whatever the name of the field, unless the field contains text for the model to read.
 
 use std::collections::BTreeSet;
 
 use super::json::{Json, Object};
 use super::removed::Removed;
 
-/// Fields of a request. Codex sends most of them; the rest changes only how the model writes.
+/// The fields of a request that pass. Codex sends most of them. The others only change how the model writes.
 const FIELDS: &[&str] = &[
     "access_programs",
     "client_metadata",
@@ -41,14 +41,15 @@ const FIELDS: &[&str] = &[
     "user",
 ];
 
-/// Tools that the caller runs itself. `tool_search` is another one only if it says so, and `namespace` has tools in it.
+/// Tools that the caller runs itself. `tool_search` is another one, but only with `execution: client`. `namespace` contains
+/// tools.
 const LOCAL_TOOLS: &[&str] = &["apply_patch", "custom", "function", "local_shell", "namespace"];
 
-/// Fields of a tool.
+/// The fields of a tool that pass.
 const TOOL_FIELDS: &[&str] =
     &["defer_loading", "description", "execution", "format", "name", "output_schema", "parameters", "strict", "tools", "type"];
 
-/// Items of a conversation that have all they mean in them.
+/// Conversation items that refer to nothing outside of the request.
 const ITEMS: &[&str] = &[
     "additional_tools",
     "agent_message",
@@ -74,7 +75,7 @@ const ITEMS: &[&str] = &[
     "web_search_call",
 ];
 
-/// Content of a message or of a tool's answer.
+/// The types of content in a message or in a tool's output that pass.
 const PARTS: &[&str] = &[
     "encrypted_content",
     "input_audio",
@@ -88,13 +89,13 @@ const PARTS: &[&str] = &[
     "text",
 ];
 
-/// Those of them that are nothing without what they show.
+/// The types of content that are useless without their data.
 const MEDIA: &[&str] = &["input_audio", "input_file", "input_image"];
 
-/// What an answer may include.
+/// The entries of `include` that pass.
 const INCLUDES: &[&str] = &["message.output_text.logprobs", "reasoning.encrypted_content"];
 
-/// Fields with words for the model or from it, where an address is only text.
+/// Fields with text for or from the model, in which a URL is only text.
 const WORDS: &[&str] = &[
     "arguments",
     "command",
@@ -113,7 +114,7 @@ const WORDS: &[&str] = &[
     "text",
 ];
 
-/// Fields that name something elsewhere, whatever their value is.
+/// Fields that refer to something elsewhere, whatever their value.
 const REFERENCES: &[&str] = &[
     "authorization",
     "background",
@@ -130,20 +131,20 @@ const REFERENCES: &[&str] = &[
     "vector_store_ids",
 ];
 
-/// What is said in the place of content.
+/// The replacement for removed content.
 const IN_ITS_PLACE: &str =
     "[removed: this repository's settings do not let requests to the model name remote files or addresses]";
 
-/// Reads a request and remembers what was taken out.
+/// Applies the rules to a request, and records what was removed.
 #[derive(Debug, Default)]
 pub(super) struct Policy {
     removed: BTreeSet<Removed>,
-    /// How often something was, of whatever kind.
+    /// The number of removals of any kind.
     cuts: usize,
 }
 
 impl Policy {
-    /// What was taken out.
+    /// Returns what was removed.
     pub(super) fn removed(self) -> Vec<Removed> {
         self.removed.into_iter().collect()
     }
@@ -153,7 +154,7 @@ impl Policy {
         self.removed.insert(what);
     }
 
-    /// A whole request.
+    /// Filters a request.
     pub(super) fn request(&mut self, request: Object, path: &str) -> Object {
         let mut kept = Object::new();
         for (key, value) in request {
@@ -162,7 +163,7 @@ impl Policy {
                 continue;
             }
             let value = match (key.as_str(), value) {
-                // Nobody but us reads these.
+                // The API only stores these fields.
                 ("client_metadata" | "metadata", Json::Object(fields)) => Some(Json::Object(texts(fields))),
                 ("input", Json::List(items)) => Some(Json::List(items.into_iter().filter_map(|item| self.item(item)).collect())),
                 ("instructions" | "input", value @ (Json::Text(_) | Json::Null)) => Some(value),
@@ -186,14 +187,14 @@ impl Policy {
                 None => self.remove(Removed::Field(key)),
             }
         }
-        // Left out, the API would keep the answer.
+        // Without this field, the API would store the response.
         if path.ends_with("/responses") {
             kept.insert("store".to_owned(), Json::Bool(false));
         }
         kept
     }
 
-    /// A list of tools, without those that run elsewhere.
+    /// Filters a list of tools: those that run elsewhere are removed.
     fn tools(&mut self, tools: Json) -> Option<Json> {
         match tools {
             Json::List(tools) => Some(Json::List(tools.into_iter().filter_map(|tool| self.tool(tool)).collect())),
@@ -231,7 +232,7 @@ impl Policy {
         Some(Json::Object(kept))
     }
 
-    /// Whatever it asks for that does not run here is left to the model.
+    /// Filters the choice of a tool. If the tool was removed, the choice becomes `auto`.
     fn tool_choice(&mut self, choice: Json) -> Json {
         let auto = || Json::Text("auto".to_owned());
         match choice {
@@ -270,7 +271,7 @@ impl Policy {
         Json::List(kept.collect())
     }
 
-    /// The form of an answer, which can have a schema.
+    /// Filters the format of the response, which can contain a schema.
     fn text(&mut self, text: Object) -> Object {
         let mut kept = Object::new();
         for (key, value) in text {
@@ -291,11 +292,11 @@ impl Policy {
             return None;
         };
         let kind = match item.get("type") {
-            // A message can do without; anything else without a type is a reference by its id.
+            // A message needs no type. Anything else without a type is a reference by ID.
             None | Some(Json::Null) if item.contains_key("role") && item.contains_key("content") => "message",
             _ => text_of(&item, "type"),
         };
-        // A picture without its bytes is looked up by its id.
+        // The API looks up an image without data by its ID.
         let is_bare_picture = kind == "image_generation_call" && !item.get("result").is_some_and(is_data);
         if !ITEMS.contains(&kind) || is_bare_picture {
             self.remove(Removed::Item(kind.to_owned()));
@@ -304,7 +305,7 @@ impl Policy {
         Some(Json::Object(self.fields(item)))
     }
 
-    /// The fields of an item or of something in it.
+    /// Filters the fields of an item or of an object in it.
     fn fields(&mut self, object: Object) -> Object {
         let mut kept = Object::new();
         for (key, value) in object {
@@ -344,7 +345,7 @@ impl Policy {
         is_input.then(|| Json::Object(instead.into_iter().collect()))
     }
 
-    /// Any other field. None if it names something elsewhere.
+    /// Filters any other field. Returns `None` if it refers to something elsewhere.
     fn plain(&mut self, key: &str, value: Json) -> Option<Json> {
         let name = key.to_ascii_lowercase();
         let is_reference = REFERENCES.contains(&name.as_str());
@@ -371,7 +372,7 @@ fn text_of<'a>(object: &'a Object, key: &str) -> &'a str {
     object.get(key).and_then(Json::as_text).unwrap_or_default()
 }
 
-/// Only texts, as these fields have.
+/// Keeps only the text values.
 fn texts(fields: Object) -> Object {
     fields.into_iter().filter(|(_, value)| value.as_text().is_some()).collect()
 }
@@ -380,7 +381,7 @@ fn is_words(name: &str) -> bool {
     WORDS.contains(&name)
 }
 
-/// Whether a text is the thing itself: a `data:` URL, or plain base64.
+/// Returns whether a text contains the data itself: a `data:` URL or Base64.
 fn is_data(value: &Json) -> bool {
     is_data_url(value) || value.as_text().is_some_and(is_base64)
 }
@@ -389,7 +390,8 @@ fn is_base64(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_\r\n".contains(&byte))
 }
 
-/// Whether a text is a `data:` URL of something that leads nowhere. Pictures made of markup can name other pictures.
+/// Returns whether a text is a `data:` URL that cannot refer to anything else. Images in markup, such as SVG, can refer to other
+/// images.
 fn is_data_url(value: &Json) -> bool {
     let data = value.as_text().and_then(|text| text.strip_prefix("data:")?.split_once(";base64,"));
     data.is_some_and(|(kind, data)| {
@@ -399,7 +401,7 @@ fn is_data_url(value: &Json) -> bool {
     })
 }
 
-/// Whether a text is an address as a whole: `scheme://…`, or one without its scheme.
+/// Returns whether the whole text is a URL, with or without a scheme.
 fn is_address(value: &Json) -> bool {
     let text = value.as_text().unwrap_or_default().trim_start();
     let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
@@ -409,7 +411,7 @@ fn is_address(value: &Json) -> bool {
     text.starts_with("//") || text.starts_with("\\\\") || (is_scheme && (after.starts_with(":/") || after.starts_with(":\\")))
 }
 
-/// A JSON Schema, without definitions that lie elsewhere.
+/// Removes references to other documents from a JSON Schema.
 fn schema(value: Json) -> Json {
     match value {
         Json::Object(fields) => {

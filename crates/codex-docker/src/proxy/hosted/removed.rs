@@ -1,22 +1,22 @@
-//! What was taken out of requests, and telling the owner of the run about it: each kind once, and not without end.
-//! Pure. Names in it are the agent's choice, so they are short and have plain characters only.
+//! Reports what was removed from requests: each kind once, up to a limit.
+//! The agent chooses the names, so they are shortened and reduced to plain characters.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
-/// The most kinds that are told of.
+/// The maximum number of kinds that are reported.
 const TOLD: usize = 30;
 
-/// The longest name that is repeated.
+/// The maximum length of a name in a report.
 const NAME: usize = 40;
 
-/// One kind of thing that a request no longer has.
+/// Something that was removed from a request.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(in crate::proxy) enum Removed {
     /// A tool that does not run in the container.
     Tool(String),
-    /// An address, or something that is stored elsewhere, in a field of this name.
+    /// A URL or a reference to something stored elsewhere, in a field with this name.
     Reference(String),
     /// A field of a request, a tool or an item.
     Field(String),
@@ -24,7 +24,7 @@ pub(in crate::proxy) enum Removed {
     Item(String),
     /// A part of a message.
     Part(String),
-    /// Something that the answer was to include.
+    /// An entry of `include`.
     Include(String),
 }
 
@@ -46,13 +46,13 @@ fn shown(name: &str) -> String {
     name.chars().take(NAME).map(plain).collect()
 }
 
-/// Tells of each kind once.
+/// Reports each kind once.
 pub(in crate::proxy) struct Notes {
     told: Mutex<HashSet<Removed>>,
     tell: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-/// Without what it calls.
+/// Omits the callback.
 impl fmt::Debug for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notes").field("told", &self.told).finish_non_exhaustive()
@@ -60,12 +60,12 @@ impl fmt::Debug for Notes {
 }
 
 impl Notes {
-    /// Notes that are told like this.
+    /// Creates notes that call `tell` for each report.
     pub(in crate::proxy) fn new(tell: Box<dyn Fn(&str) + Send + Sync>) -> Self {
         Self { told: Mutex::default(), tell }
     }
 
-    /// Tells of what was not told of yet.
+    /// Reports the kinds that were not reported yet.
     pub(in crate::proxy) fn note(&self, removed: Vec<Removed>) {
         for removed in removed {
             let is_new = {

@@ -1,5 +1,5 @@
-//! Requests as Codex sends them pass unchanged; what an agent could add to them does not.
-//! Whatever leads elsewhere in a request here is called `evil`, so that its absence can be checked.
+//! Requests that Codex sends pass unchanged. Additions of an agent that refer to something elsewhere do not.
+//! The tests mark such additions with `evil`, so that they can check for their absence.
 
 use hyper::header::HeaderValue;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::*;
 
 const PICTURE: &str = "data:image/png;base64,iVBORw0KGgo=";
 
-/// The part of a request that is sent, and what to tell the owner of the run.
+/// Returns the request that is sent, and what is reported as removed.
 fn sent(request: &Value) -> (Value, Vec<String>) {
     let checked = check("/v1/responses", request.to_string().as_bytes()).expect("it can be checked");
     let body = serde_json::from_slice(&checked.body).expect("JSON");
