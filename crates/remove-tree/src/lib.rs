@@ -1,7 +1,7 @@
-//! Removes a folder whose content somebody hostile may have written.
+//! Deletes a folder whose content may be hostile.
 //!
-//! It never follows a symbolic link, copes with read-only folders and with any depth, and never holds more than a few files
-//! open: what lies deep is moved up and emptied there. A folder that is gone is fine.
+//! It never follows symbolic links, handles read-only folders and any nesting depth, and keeps only a few files open: nested
+//! folders are moved up before they are emptied. If the folder does not exist, it succeeds.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -11,22 +11,22 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, chmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 
-/// A folder could not be removed.
+/// The error when a folder could not be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("could not remove {}: {source}", path.display())]
 pub struct RemoveTreeError {
     /// The folder.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub source: io::Error,
 }
 
-/// Removes whatever is at `path`: a file, a symbolic link itself, or a folder with all it contains.
+/// Removes the file, the symbolic link or the folder at `path`, with everything in the folder.
 pub fn remove_tree(path: &Path) -> Result<(), RemoveTreeError> {
     let failed = |errno: Errno| RemoveTreeError { path: path.to_owned(), source: errno.into() };
     match unlinkat(CWD, path, AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => return Ok(()),
-        // What Linux and POSIX say of a folder.
+        // The errors of Linux and POSIX for a folder.
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(error) => return Err(failed(error)),
     }
@@ -36,7 +36,7 @@ pub fn remove_tree(path: &Path) -> Result<(), RemoveTreeError> {
     unlinkat(CWD, path, AtFlags::REMOVEDIR).map_err(failed)
 }
 
-/// Empties the root round by round: emptying a folder moves its folders up into the root, where the next round finds them.
+/// Empties the root in rounds. Emptying a folder moves its subfolders into the root, where the next round removes them.
 fn empty_root(root: &OwnedFd) -> Result<(), Errno> {
     let mut moved = 0_u64;
     loop {
@@ -54,7 +54,7 @@ fn empty_root(root: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// Removes the files of a folder and moves its folders into the root.
+/// Removes the files in a folder and moves its subfolders into the root.
 fn empty_into(folder: &OwnedFd, root: &OwnedFd, moved: &mut u64) -> Result<(), Errno> {
     for name in names_in(folder)? {
         if unlink_or_find_folder(folder, &name)? == Entry::Gone {
@@ -64,9 +64,9 @@ fn empty_into(folder: &OwnedFd, root: &OwnedFd, moved: &mut u64) -> Result<(), E
             *moved += 1;
             match renameat(folder, &name, root, format!("removed-{moved}")) {
                 Ok(()) => break,
-                // The tree may contain a name like ours.
+                // The tree already contains this name.
                 Err(Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR) => {}
-                // A folder that is moved must itself be writable: its `..` changes.
+                // Moving a folder needs write permission on the folder itself, because its `..` changes.
                 Err(Errno::ACCESS) => make_writable(folder, &name)?,
                 Err(error) => return Err(error),
             }
@@ -89,7 +89,7 @@ fn unlink_or_find_folder(folder: &OwnedFd, name: &CStr) -> Result<Entry, Errno> 
     }
 }
 
-/// Opens a folder, never through a symbolic link, and makes sure that it can be emptied.
+/// Opens a folder without following a symbolic link, and makes sure that it can be emptied.
 fn open_folder(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = match openat(&parent, name, flags, Mode::empty()) {
@@ -106,7 +106,7 @@ fn open_folder(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
     Ok(folder)
 }
 
-/// Gives its owner all rights on a folder that may not even be readable, and on nothing a link of its name points to.
+/// Gives the owner all permissions on a folder, even if it is unreadable. Does not follow a symbolic link.
 fn make_writable(parent: impl AsFd, name: &CStr) -> Result<(), Errno> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let folder = openat(parent, name, flags, Mode::empty())?;

@@ -1,12 +1,12 @@
-//! The Codex configuration that points Codex at a scripted model and at nothing else.
+//! A Codex configuration with the scripted model as the only provider.
 //!
-//! Every tested version of Codex accepts it and ignores keys that it does not know. With this configuration, Codex connects only
-//! to the model: no update check, no analytics, no plugin catalogue. It needs no key and no login.
+//! Every tested version of Codex accepts it and ignores unknown keys. With this configuration, Codex connects only to the model:
+//! it checks for no updates, sends no telemetry, and downloads no plugin catalog. It needs no key and no login.
 
 use std::fmt::Write;
 use std::time::Duration;
 
-/// What may differ between one test and the next in a configuration.
+/// The settings that a test can change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodexConfig {
     base_url: String,
@@ -16,42 +16,42 @@ pub struct CodexConfig {
     env_key: Option<String>,
 }
 
-/// A `config.toml` for Codex with the model server at `base_url` (as [`crate::ScriptedModel::url`] gives it).
+/// Returns a `config.toml` for Codex with the model server at `base_url` (see [`crate::ScriptedModel::url`]).
 pub fn codex_config(base_url: &str) -> String {
     CodexConfig::new(base_url).to_toml()
 }
 
 impl CodexConfig {
-    /// A configuration with Codex's own patience.
+    /// Creates a configuration with Codex's default retries and time limits.
     pub fn new(base_url: impl Into<String>) -> Self {
         Self { base_url: base_url.into(), model: "gpt-5.5".to_owned(), retries: None, idle_timeout: None, env_key: None }
     }
 
-    /// Asks for another model; the tools that Codex offers depend on it.
+    /// Sets the model. The tools that Codex offers depend on it.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = model.into();
         self
     }
 
-    /// Tries a request, and a broken stream, this many times again instead of four and five.
+    /// Sets the number of retries for requests (default: four) and for streams (default: five).
     pub fn retries(mut self, retries: u32) -> Self {
         self.retries = Some(retries);
         self
     }
 
-    /// Gives up on a stream that has been silent for this long.
+    /// Sets the time after which Codex gives up on a silent stream.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = Some(timeout);
         self
     }
 
-    /// Takes the API key from this environment variable; Codex then fails when it is not set.
+    /// Sets the environment variable with the API key. Codex fails if it is not set.
     pub fn env_key(mut self, variable: impl Into<String>) -> Self {
         self.env_key = Some(variable.into());
         self
     }
 
-    /// The text of `config.toml`.
+    /// Returns the text of `config.toml`.
     pub fn to_toml(&self) -> String {
         let mut text = format!(
             "model = {model}\nmodel_provider = \"scripted\"\ncheck_for_update_on_startup = false\n\n\
@@ -79,7 +79,7 @@ impl CodexConfig {
     }
 }
 
-/// A TOML basic string; JSON's escapes are a part of TOML's.
+/// Returns a TOML basic string. TOML accepts all escapes of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

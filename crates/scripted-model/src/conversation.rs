@@ -1,27 +1,27 @@
-//! Reads from a request where a conversation stands: the user's messages, and how many tool calls were answered since.
+//! Finds the position of a conversation in a request: the user's messages, and the tool outputs since the last of them.
 //!
-//! Stateless by design: the client re-sends the whole history each time. Messages that Codex writes in the user's name
-//! (environment, instructions, warnings) are not the user's and are never counted.
+//! This needs no state, because the client sends the whole history each time. Messages that Codex adds as the user (environment,
+//! instructions, warnings) do not count.
 
 use serde_json::Value;
 
-/// Where a thread stands, as told by its own history.
+/// The position of a thread.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conversation {
-    /// What the user said, oldest first.
+    /// The user's messages, oldest first.
     pub user_messages: Vec<String>,
-    /// Batches of tool outputs after the last user message: the index of the step that is due.
+    /// The number of batches of tool outputs after the last user message, which is the index of the next step.
     pub step: usize,
 }
 
 impl Conversation {
-    /// Reads the `input` of a request; whatever is not understood counts for nothing.
+    /// Reads the `input` of a request. Unknown items are ignored.
     pub(crate) fn read(body: &Value) -> Self {
         let mut conversation = Self { user_messages: Vec::new(), step: 0 };
         let mut calls_open = false;
         for item in body["input"].as_array().into_iter().flatten() {
             let kind = item["type"].as_str().unwrap_or("message");
-            // Between a call and its output nobody speaks but Codex, which warns in the user's name.
+            // A message between a call and its output is a warning that Codex adds as the user.
             if let Some(text) = user_text(kind, item).filter(|_| !calls_open) {
                 conversation.user_messages.push(text);
                 conversation.step = 0;
@@ -35,12 +35,12 @@ impl Conversation {
         conversation
     }
 
-    /// The message to answer; empty in a conversation without one.
+    /// Returns the message to answer, or an empty string if there is none.
     pub(crate) fn last_message(&self) -> &str {
         self.user_messages.last().map_or("", String::as_str)
     }
 
-    /// The scenario named by the last `SCENARIO:<name>` marker of the last user message.
+    /// Returns the name in the last `SCENARIO:<name>` marker of the last user message.
     pub(crate) fn scenario(&self) -> Option<&str> {
         let (_, rest) = self.last_message().rsplit_once("SCENARIO:")?;
         let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
@@ -48,7 +48,7 @@ impl Conversation {
     }
 }
 
-/// The user's own words in an item, or `None` where it is not a message of the user.
+/// Returns the user's own text in an item, or `None` if it is not a message of the user.
 fn user_text(kind: &str, item: &Value) -> Option<String> {
     if kind != "message" || item["role"] != "user" {
         return None;
@@ -62,7 +62,7 @@ fn user_text(kind: &str, item: &Value) -> Option<String> {
     (!own.is_empty()).then(|| own.concat())
 }
 
-/// Whether Codex wrote this text itself: one element around everything, or the instructions of a repository.
+/// Returns whether Codex wrote this text: a single element around all of it, or the instructions of a repository.
 fn is_context(text: &str) -> bool {
     let text = text.trim();
     if text.starts_with("# AGENTS.md instructions") {

@@ -1,26 +1,26 @@
-//! What a scripted model can say or ask for, in words that do not depend on the tools a client offers.
+//! The items of a response, independent of the tools that a client offers.
 //!
-//! An item never names a tool: `tools.rs` finds the one that the client sent.
+//! Except for `Call`, an item does not name a tool: `tools.rs` finds a suitable one in the request.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// One thing the model puts into its answer.
+/// An item of the model's response.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// Text for the user.
     Message {
-        /// The words.
+        /// The text.
         text: String,
-        /// Whether the model marks it as commentary or as its final answer.
+        /// The phase of the turn, if the model marks it.
         phase: Option<Phase>,
     },
     /// A message that arrives word by word.
     LongMessage {
-        /// How many words.
+        /// The number of words.
         words: usize,
-        /// The pause after each of them.
+        /// The pause after each word.
         every: Duration,
     },
     /// A summary of the model's reasoning, in parts.
@@ -28,118 +28,118 @@ pub enum Item {
         /// The parts of the summary.
         parts: Vec<String>,
     },
-    /// A shell command that Codex is to run.
+    /// A shell command for Codex to run.
     Shell {
         /// The command line, for `bash -lc`.
         command: String,
-        /// How long the tool call waits before it returns with the command still running, where the tool knows that.
+        /// How long the tool call waits for the command before it returns, if the tool supports this.
         wait: Option<Duration>,
     },
     /// A change to files, in the patch language of `apply_patch`.
     Patch(String),
-    /// The model's to-do list, whole, each time.
+    /// The complete to-do list of the model.
     Plan(Vec<(String, PlanStatus)>),
-    /// A search on the web that has already happened on the model's side.
+    /// A web search that the API has already done.
     WebSearch {
-        /// What was searched for.
+        /// The query.
         query: String,
     },
-    /// A call of a tool by its name with arguments as they are, well formed or not.
+    /// A call of a tool by its name. The arguments may be invalid.
     Call {
         /// The tool's name.
         tool: String,
         /// The arguments, normally JSON.
         arguments: String,
     },
-    /// An output item as it goes over the wire.
+    /// An output item as JSON.
     Raw(Value),
 }
 
-/// The part that a message plays in a turn.
+/// The phase of a turn that a message belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Said on the way.
+    /// A remark before the answer.
     Commentary,
-    /// The answer.
+    /// The final answer.
     FinalAnswer,
 }
 
-/// How far one step of a plan is.
+/// The status of a step of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlanStatus {
-    /// Not begun.
+    /// Not started.
     Pending,
-    /// Being worked on.
+    /// In progress.
     InProgress,
     /// Done.
     Completed,
 }
 
 impl Item {
-    /// A message without a phase.
+    /// Creates a message without a phase.
     pub fn message(text: impl Into<String>) -> Self {
         Self::Message { text: text.into(), phase: None }
     }
 
-    /// A remark on the way to the answer.
+    /// Creates a remark before the answer.
     pub fn commentary(text: impl Into<String>) -> Self {
         Self::Message { text: text.into(), phase: Some(Phase::Commentary) }
     }
 
-    /// The answer that closes the turn.
+    /// Creates the answer that ends the turn.
     pub fn final_answer(text: impl Into<String>) -> Self {
         Self::Message { text: text.into(), phase: Some(Phase::FinalAnswer) }
     }
 
-    /// A reasoning summary of one part.
+    /// Creates a reasoning summary with one part.
     pub fn reasoning(text: impl Into<String>) -> Self {
         Self::Reasoning { parts: vec![text.into()] }
     }
 
-    /// A command that is waited for as long as the client does by itself.
+    /// Creates a command. The tool's default decides how long the call waits.
     pub fn shell(command: impl Into<String>) -> Self {
         Self::Shell { command: command.into(), wait: None }
     }
 
-    /// A command whose tool call returns after `wait` at the latest.
+    /// Creates a command whose tool call returns after `wait` at the latest.
     pub fn shell_within(command: impl Into<String>, wait: Duration) -> Self {
         Self::Shell { command: command.into(), wait: Some(wait) }
     }
 
-    /// A patch from `*** Begin Patch` to `*** End Patch`.
+    /// Creates a patch from a text between `*** Begin Patch` and `*** End Patch`.
     pub fn patch(text: impl Into<String>) -> Self {
         Self::Patch(text.into())
     }
 
-    /// A patch that adds one file with these contents.
+    /// Creates a patch that adds a file.
     pub fn add_file(path: &str, contents: &str) -> Self {
         let lines: String = contents.lines().flat_map(|line| ["+", line, "\n"]).collect();
         Self::Patch(format!("*** Begin Patch\n*** Add File: {path}\n{lines}*** End Patch"))
     }
 
-    /// A patch that replaces one line of a file by another.
+    /// Creates a patch that replaces a line of a file.
     pub fn replace_line(path: &str, old: &str, new: &str) -> Self {
         Self::Patch(format!("*** Begin Patch\n*** Update File: {path}\n@@\n-{old}\n+{new}\n*** End Patch"))
     }
 
-    /// A plan from pairs of step and status.
+    /// Creates a plan from pairs of step and status.
     pub fn plan<const N: usize>(steps: [(&str, PlanStatus); N]) -> Self {
         Self::Plan(steps.into_iter().map(|(step, status)| (step.to_owned(), status)).collect())
     }
 
-    /// A web search for `query`.
+    /// Creates a web search.
     pub fn web_search(query: impl Into<String>) -> Self {
         Self::WebSearch { query: query.into() }
     }
 
-    /// A call of the tool named `tool`.
+    /// Creates a call of a tool.
     pub fn call(tool: impl Into<String>, arguments: impl Into<String>) -> Self {
         Self::Call { tool: tool.into(), arguments: arguments.into() }
     }
 }
 
 impl Phase {
-    /// The word the API uses.
+    /// Returns the API's name for the phase.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Commentary => "commentary",
@@ -149,7 +149,7 @@ impl Phase {
 }
 
 impl PlanStatus {
-    /// The word the tool uses.
+    /// Returns the tool's name for the status.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",

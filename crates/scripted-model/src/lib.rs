@@ -1,9 +1,9 @@
 //! A local Responses API server that plays a script, so that the real Codex CLI runs without an account or a network.
 //!
-//! [`ScriptedModel::start`] serves `POST /v1/responses` on a thread of its own; [`codex_config`] is the configuration that
-//! points Codex at it. What the model answers is a [`Script`] of the caller, or a named scenario picked by a
-//! `SCENARIO:<name>` marker in the last user message. It never runs a command and never touches a file: Codex does, because
-//! the script asks it to. The place in the script is read from each request, so a resumed thread needs no memory here.
+//! [`ScriptedModel::start`] serves `POST /v1/responses` in a separate thread, and [`codex_config`] returns a configuration for
+//! Codex that uses it. The model plays the caller's [`Script`], or the scenario in a `SCENARIO:<name>` marker of the last user
+//! message. It never runs a command or changes a file: Codex does that, because the script asks for it. The position in the
+//! script follows from each request, so a thread can be resumed at any time.
 
 mod config;
 mod conversation;

@@ -1,6 +1,6 @@
-//! One request as it was received, for a test to look at.
+//! A recorded request, for tests to inspect.
 //!
-//! Nothing is interpreted before it is kept: a body that is no JSON stays as text.
+//! Invalid requests are recorded too: a body that is not JSON is kept as text.
 
 use std::collections::BTreeMap;
 
@@ -9,16 +9,16 @@ use serde_json::Value;
 
 use crate::conversation::Conversation;
 
-/// A request to the server, answered or not.
+/// A request to the server, even if it was not answered.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
-    /// Such as `POST`.
+    /// The method, such as `POST`.
     pub method: String,
     /// The path, such as `/v1/responses`.
     pub path: String,
-    /// The headers, by their lower-case names; a value that is not text is shown with replacement characters.
+    /// The headers by lower-case name. Bytes that are not UTF-8 are replaced.
     pub headers: BTreeMap<String, String>,
-    /// The JSON body; a string where it is no JSON, null where it is empty.
+    /// The JSON body. It is a string if the body is not JSON, and null if the body is empty.
     pub body: Value,
 }
 
@@ -34,12 +34,12 @@ impl Request {
         Self { method: method.to_string(), path: uri.path().to_owned(), headers, body }
     }
 
-    /// What the user had said by then, oldest first, without what Codex adds in the user's name.
+    /// Returns the user's messages, oldest first, without those that Codex added as the user.
     pub fn user_messages(&self) -> Vec<String> {
         Conversation::read(&self.body).user_messages
     }
 
-    /// The thread that asks, as Codex names it to the model's cache.
+    /// Returns the ID of the thread, which Codex sends as the cache key.
     pub fn thread_id(&self) -> Option<&str> {
         self.body["prompt_cache_key"].as_str()
     }

@@ -1,7 +1,6 @@
-//! The named scenarios that a `SCENARIO:<name>` marker picks: one table, from a plain answer to a broken stream.
+//! The table of scenarios for `SCENARIO:<name>` markers, from a plain answer to a broken stream.
 //!
-//! They are what tests and people reach for when the content does not matter but what happens does. None writes outside the
-//! working directory.
+//! They are for tests in which the content does not matter. No scenario writes outside of the working directory.
 
 use std::time::Duration;
 
@@ -10,10 +9,10 @@ use serde_json::json;
 use crate::PlanStatus::{Completed, InProgress, Pending};
 use crate::{Fault, Item, Turn};
 
-/// A scenario that a marker can name.
+/// The name of a scenario, and its turn.
 type Scenario = (&'static str, fn() -> Turn);
 
-/// Every scenario's name, in the order of the table.
+/// The names of all scenarios, in the order of the table.
 pub const SCENARIOS: [&str; TABLE.len()] = {
     let mut names = [""; TABLE.len()];
     let mut index = 0;
@@ -25,7 +24,7 @@ pub const SCENARIOS: [&str; TABLE.len()] = {
 };
 
 const TABLE: &[Scenario] = &[
-    // Answers.
+    // Answers
     ("plain", greeting),
     ("reason", || {
         let parts = ["**Thinking**\n\nabout it", "second part"].map(str::to_owned).to_vec();
@@ -37,13 +36,14 @@ const TABLE: &[Scenario] = &[
     ("long_slow", || Turn::always().step([Item::LongMessage { words: 600, every: Duration::from_millis(100) }])),
     ("huge_msg", || Turn::always().says("x".repeat(300_000))),
     ("json", || Turn::always().says(r#"{"answer":"42","ok":true}"#)),
-    // Commands.
+    // Commands
     ("cmd_ok", || Turn::always().step([Item::shell("echo out; echo err >&2")]).says("done ok")),
     ("cmd_fail", || Turn::always().step([Item::shell("echo before; exit 7")]).says("done fail")),
     ("cmd_big", || Turn::always().step([Item::shell("seq 1 200000")]).says("done big")),
     ("cmd_sleep", || {
         let sleep = Item::shell_within("echo $$ > ./sleep.pid; sleep 60; echo slept", Duration::from_secs(30));
-        // The oldest Codex may ask again after an interrupt has ended the command, before it ends the turn: the answer takes its time.
+        // After an interrupt ends the command, the oldest Codex may send another request before it ends the turn. So the answer
+        // is slow.
         let slow = Item::LongMessage { words: 600, every: Duration::from_millis(100) };
         Turn::always().step([sleep]).step([slow])
     }),
@@ -62,7 +62,7 @@ const TABLE: &[Scenario] = &[
     }),
     ("unknown_tool", || Turn::always().step([Item::call("no_such_tool", r#"{"a":1}"#)]).says("after unknown tool")),
     ("bad_args", || Turn::always().step([Item::call("exec_command", "{not json")]).says("after bad args")),
-    // Files and plans.
+    // Files and plans
     ("patch", || {
         let update = "*** Begin Patch\n*** Update File: hello.txt\n@@\n-hello\n+HELLO\n world\n*** End Patch";
         Turn::always().step([hello()]).step([Item::patch(update)]).says("patched")
@@ -84,7 +84,7 @@ const TABLE: &[Scenario] = &[
             .step([Item::shell("cat hello.txt && false")])
             .step([Item::final_answer("Final answer: all done.")])
     }),
-    // Errors of the API.
+    // API errors
     ("e400", || Turn::always().fault(Fault::http(400, "invalid_request_error", "bad thing"))),
     ("e401", || Turn::always().fault(wrong_key())),
     ("e401once", || Turn::always().flaky(wrong_key(), 1, [Item::message("ok after 401")])),
@@ -100,7 +100,7 @@ const TABLE: &[Scenario] = &[
     ("e500", || Turn::always().fault(Fault::http(500, "server_error", "boom"))),
     ("e500x2", || Turn::always().flaky(Fault::http(500, "server_error", "boom"), 2, [Item::message("recovered")])),
     ("e503", || Turn::always().fault(Fault::http(503, "server_is_overloaded", "overloaded"))),
-    // Streams that end badly, or not at all.
+    // Broken streams
     ("failed_event", || {
         let message = "Rate limit reached for gpt. Please try again in 0.2s.";
         Turn::always().fault(Fault::failed("rate_limit_exceeded", message))
@@ -117,12 +117,12 @@ const TABLE: &[Scenario] = &[
     ("hang_headers", || Turn::always().fault(Fault::HangBeforeHeaders)),
 ];
 
-/// The turn that a marker names.
+/// Returns the turn of a scenario.
 pub(crate) fn named(name: &str) -> Option<Turn> {
     TABLE.iter().find(|(known, _)| *known == name).map(|(_, turn)| turn())
 }
 
-/// The answer to a message that neither a marker nor the script knows.
+/// Returns the turn for a message without a marker that matches no turn of the script.
 pub(crate) fn greeting() -> Turn {
     Turn::always().says("Hello from the scripted model.")
 }

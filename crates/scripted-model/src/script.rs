@@ -1,7 +1,7 @@
-//! The script: which turn answers which user message, and what happens in each of its steps.
+//! The types of a script: turns that answer user messages, and their steps.
 //!
-//! A turn's steps follow one another as the client sends back the outputs of the tools it was asked to run. This file only
-//! describes; it never serves. A script that has no answer still gives one, so that Codex never waits for nothing.
+//! The next step of a turn is played when the client sends the outputs of the tool calls in the previous step. If a script has no
+//! matching turn or no more steps, a default answer is sent, so that Codex never waits forever.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{Item, Usage};
 
-/// What a model answers, turn by turn.
+/// A script, which consists of turns.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Script {
     turns: Vec<Turn>,
@@ -17,46 +17,46 @@ pub struct Script {
     usage: Option<Usage>,
 }
 
-/// The answer to one user message: steps, played in order.
+/// The answer to one user message, as a sequence of steps.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Turn {
     when: When,
     steps: Vec<Step>,
 }
 
-/// The user messages that a turn answers.
+/// The condition for a turn to answer a user message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum When {
     /// The last user message contains this text.
     Contains(String),
-    /// The last user message is the nth of the thread, counted from 1.
+    /// The last user message is the nth one of the thread, counted from 1.
     Nth(usize),
-    /// Every message that no earlier turn answers.
+    /// No earlier turn matches.
     Always,
 }
 
-/// One answer of the model to one request.
+/// The response to one request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
-    /// These items, then the end of the response.
+    /// A response with these items.
     Items(Vec<Item>),
-    /// Something goes wrong, however often it is tried.
+    /// A fault on every attempt.
     Fault(Fault),
-    /// Something goes wrong the first `times` times; then these items.
+    /// A fault on the first `times` attempts, then a response.
     Flaky {
-        /// What goes wrong.
+        /// The fault.
         fault: Fault,
-        /// How many requests meet the fault before one succeeds.
+        /// The number of requests that fail.
         times: u32,
-        /// What the request after them gets.
+        /// The items of the response after that.
         then: Vec<Item>,
     },
 }
 
-/// What can go wrong between Codex and its model.
+/// A fault in the communication between Codex and the model.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
-    /// An HTTP error instead of a stream; 429 comes with `retry-after: 1`.
+    /// An HTTP error instead of a stream. Status 429 includes the header `retry-after: 1`.
     Http {
         /// The status code.
         status: u16,
@@ -65,46 +65,46 @@ pub enum Fault {
     },
     /// The stream ends with `response.failed`.
     Failed {
-        /// The error's code.
+        /// The error code.
         code: String,
-        /// Its message.
+        /// The error message.
         message: String,
     },
-    /// The stream ends with `response.incomplete` for want of output tokens.
+    /// The stream ends with `response.incomplete`, because the output tokens are used up.
     Incomplete,
     /// The connection breaks in the middle of a message.
     Cut,
-    /// The stream falls silent in the middle of a message.
+    /// The stream stops in the middle of a message, but stays open.
     Hang,
-    /// Not even the response's headers are sent.
+    /// The server sends nothing, not even headers.
     HangBeforeHeaders,
 }
 
 impl Script {
-    /// A script without turns of its own: it plays the named scenarios, and greets whoever names none.
+    /// Creates a script without turns. It plays the scenarios in markers, and answers all other messages with a greeting.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a turn; the first one that fits a message answers it.
+    /// Adds a turn. The first turn that matches a message answers it.
     pub fn turn(mut self, turn: Turn) -> Self {
         self.turns.push(turn);
         self
     }
 
-    /// Waits this long before each item, so that a person can follow.
+    /// Sets the pause before each item, so that people can follow.
     pub fn pace(mut self, pace: Duration) -> Self {
         self.pace = pace;
         self
     }
 
-    /// Reports this usage for every response, instead of an estimate from the sizes of request and answer.
+    /// Sets the usage of every response. By default, it is estimated from the sizes of the request and the response.
     pub fn usage(mut self, usage: Usage) -> Self {
         self.usage = Some(usage);
         self
     }
 
-    /// The turn that answers `message`, the `nth` of its thread.
+    /// Returns the turn that answers `message`, the `nth` one of its thread.
     pub(crate) fn turn_for(&self, message: &str, nth: usize) -> Option<&Turn> {
         self.turns.iter().find(|turn| turn.when.fits(message, nth))
     }
@@ -119,52 +119,52 @@ impl Script {
 }
 
 impl Turn {
-    /// A turn for the messages that `when` describes.
+    /// Creates a turn with a condition.
     pub fn on(when: When) -> Self {
         Self { when, steps: Vec::new() }
     }
 
-    /// A turn for messages that contain `text`.
+    /// Creates a turn for messages that contain `text`.
     pub fn containing(text: impl Into<String>) -> Self {
         Self::on(When::Contains(text.into()))
     }
 
-    /// A turn for the nth user message of a thread, counted from 1.
+    /// Creates a turn for the nth user message of a thread, counted from 1.
     pub fn nth(nth: usize) -> Self {
         Self::on(When::Nth(nth))
     }
 
-    /// A turn for whatever no earlier turn answers.
+    /// Creates a turn for every message that no earlier turn matches.
     pub fn always() -> Self {
         Self::on(When::Always)
     }
 
-    /// Adds a step of several items.
+    /// Adds a step with several items.
     pub fn step(mut self, items: impl Into<Vec<Item>>) -> Self {
         self.steps.push(Step::Items(items.into()));
         self
     }
 
-    /// Adds a step that is one message; without a tool call the turn ends there.
+    /// Adds a step with one message, which ends the turn.
     pub fn says(self, text: impl Into<String>) -> Self {
         self.step([Item::message(text)])
     }
 
-    /// Adds a step that always goes wrong.
+    /// Adds a step that always fails.
     pub fn fault(mut self, fault: Fault) -> Self {
         self.steps.push(Step::Fault(fault));
         self
     }
 
-    /// Adds a step that goes wrong `times` times in each thread, then answers with `then`.
+    /// Adds a step that fails `times` times in each thread, then answers with `then`.
     pub fn flaky(mut self, fault: Fault, times: u32, then: impl Into<Vec<Item>>) -> Self {
         self.steps.push(Step::Flaky { fault, times, then: then.into() });
         self
     }
 
-    /// The step at `index`, or a closing message where the script has ended and the client still asks.
+    /// Returns the step at `index`, or a final message after the last step.
     pub(crate) fn step_at(&self, index: usize) -> Step {
-        let closing = || Step::Items(vec![Item::message("That was the last step of my script.")]);
+        let closing = || Step::Items(vec![Item::message("The script has no more steps.")]);
         self.steps.get(index).cloned().unwrap_or_else(closing)
     }
 }
@@ -180,12 +180,12 @@ impl When {
 }
 
 impl Fault {
-    /// An HTTP error whose body is an API error of this code and message.
+    /// Creates an HTTP error with an API error as its body.
     pub fn http(status: u16, code: &str, message: &str) -> Self {
         Self::Http { status, body: json!({"error": {"message": message, "type": code, "code": code}}) }
     }
 
-    /// A stream that ends with `response.failed`.
+    /// Creates a stream that ends with `response.failed`.
     pub fn failed(code: &str, message: &str) -> Self {
         Self::Failed { code: code.to_owned(), message: message.to_owned() }
     }
@@ -219,6 +219,6 @@ mod tests {
     fn a_turn_that_is_asked_for_more_than_it_has_closes() {
         let turn = Turn::always().step([Item::shell("true")]);
         let Step::Items(items) = turn.step_at(1) else { panic!("a closing step is items") };
-        assert!(matches!(items.as_slice(), [Item::Message { .. }]), "no call, or Codex would go round for ever: {items:?}");
+        assert!(matches!(items.as_slice(), [Item::Message { .. }]), "a call would make Codex loop forever: {items:?}");
     }
 }

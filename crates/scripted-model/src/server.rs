@@ -1,7 +1,7 @@
-//! The HTTP server: one route, one log, one thread.
+//! The HTTP server, with one route and a log of requests.
 //!
-//! It runs on a thread and a runtime of its own, so a test may block as it likes and still be answered. Dropping the
-//! [`ScriptedModel`] closes every connection, hanging ones too, and waits until the thread is gone.
+//! It runs in a separate thread with its own runtime, so it responds even while a test blocks. Dropping the [`ScriptedModel`]
+//! closes every connection, including silent ones, and waits for the thread.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::stage::{Cue, Stage};
 use crate::{Fault, Request, Script, stream};
 
-/// A running model server; it stops when dropped.
+/// A running model server. It stops when this is dropped.
 pub struct ScriptedModel {
     address: SocketAddr,
     stage: Arc<Stage>,
@@ -31,57 +31,57 @@ pub struct ScriptedModel {
     thread: Option<JoinHandle<()>>,
 }
 
-/// Why a model server could not be started.
+/// The errors when a model server cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The address cannot be listened on.
+    /// The address cannot be used.
     #[error("could not listen on {address} for the scripted model")]
     Listen {
-        /// The address that was asked for.
+        /// The requested address.
         address: SocketAddr,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The system gives no thread or no event queue.
+    /// The thread or its runtime cannot be created.
     #[error("could not start the thread of the scripted model")]
     Thread(#[source] io::Error),
 }
 
 impl ScriptedModel {
-    /// Serves `script` on a free port of this machine's loopback.
+    /// Serves `script` on a free port of the loopback address.
     pub fn start(script: Script) -> Result<Self, StartError> {
         Self::start_on(SocketAddr::from(([127, 0, 0, 1], 0)), script)
     }
 
-    /// Serves `script` on `address`; port 0 takes a free one.
+    /// Serves `script` on `address`. Port 0 chooses a free port.
     pub fn start_on(address: SocketAddr, script: Script) -> Result<Self, StartError> {
         let (listener, address) = listen(address).map_err(|source| StartError::Listen { address, source })?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(StartError::Thread)?;
         let stage = Arc::new(Stage::new(script));
         let app = routes(Arc::clone(&stage));
         let (stop, stopped) = oneshot::channel();
-        // Ending the runtime drops every connection with it.
+        // When the runtime ends, it drops every connection.
         let serve = move || runtime.block_on(serve_until(listener, app, stopped));
         let thread = std::thread::Builder::new().name("scripted-model".to_owned()).spawn(serve).map_err(StartError::Thread)?;
         Ok(Self { address, stage, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// The base URL for Codex, such as `http://127.0.0.1:40123/v1`.
+    /// Returns the base URL for Codex, such as `http://127.0.0.1:40123/v1`.
     pub fn url(&self) -> String {
         format!("http://{}/v1", self.address)
     }
 
-    /// The port it listens on.
+    /// Returns the port.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 
-    /// Every request so far, oldest first.
+    /// Returns every request so far, oldest first.
     pub fn requests(&self) -> Vec<Request> {
         self.stage.log.borrow().clone()
     }
 
-    /// Waits until a request fits, and returns the first one that does.
+    /// Waits for a request that matches, and returns the first one.
     pub async fn request_where(&self, fits: impl Fn(&Request) -> bool) -> Request {
         let mut log = self.stage.log.subscribe();
         loop {
@@ -89,7 +89,7 @@ impl ScriptedModel {
                 return request.clone();
             }
             if log.changed().await.is_err() {
-                // The stage outlives `self`, so its log is never closed while somebody waits here.
+                // This cannot happen: the stage outlives `self`, so the log stays open.
                 std::future::pending::<()>().await;
             }
         }
@@ -128,7 +128,7 @@ fn routes(stage: Arc<Stage>) -> Router {
         .route("/v1/responses", post(respond))
         .fallback(not_found)
         .method_not_allowed_fallback(not_found)
-        // A request carries the whole history of its thread.
+        // A request contains the whole history of its thread.
         .layer(DefaultBodyLimit::disable())
         .with_state(stage)
 }
@@ -166,7 +166,7 @@ async fn fail(fault: Fault, body: &Value) -> Response {
     }
 }
 
-/// A stream of events that never breaks by itself.
+/// Returns a response with a stream that does not break.
 fn unbroken(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     Sse::new(events.map(Ok::<Event, Infallible>)).into_response()
 }

@@ -1,7 +1,6 @@
-//! The stage: keeps the log of requests, counts what is to fail only a few times, and says what is due.
+//! Decides how to respond to each request, and keeps the server's state: the log of requests and the counters of faults.
 //!
-//! The only state of the server. It decides and never speaks HTTP. Counters belong to one thread and one step, so parallel
-//! threads never use up each other's faults.
+//! It is independent of HTTP. Each counter belongs to one step of one thread, so parallel threads do not affect each other.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,12 +13,12 @@ use crate::{Fault, Item, Request, Script, Step, scenarios};
 
 pub(crate) struct Stage {
     pub script: Script,
-    /// Every request so far; watched, so that a test can wait for one.
+    /// Every request so far. Tests watch it to wait for a request.
     pub log: watch::Sender<Vec<Request>>,
     failures: Mutex<HashMap<Place, u32>>,
 }
 
-/// A step of a turn of a thread.
+/// A step in a thread.
 #[derive(PartialEq, Eq, Hash)]
 struct Place {
     thread: String,
@@ -27,12 +26,12 @@ struct Place {
     step: usize,
 }
 
-/// What is due for a request.
+/// The response to a request.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Cue {
-    /// Say or ask for this.
+    /// Send these items.
     Items(Vec<Item>),
-    /// Go wrong.
+    /// Fail.
     Fault(Fault),
 }
 
@@ -41,7 +40,7 @@ impl Stage {
         Self { script, log: watch::Sender::default(), failures: Mutex::default() }
     }
 
-    /// What the script says to this request. A marker beats the caller's turns; a marker nobody knows is a loud error.
+    /// Returns the response to a request. A marker takes precedence over the caller's turns. An unknown scenario is an error.
     pub(crate) fn cue(&self, body: &Value) -> Cue {
         let conversation = Conversation::read(body);
         let turn = match conversation.scenario() {
@@ -69,7 +68,7 @@ impl Stage {
         }
     }
 
-    /// Counts one more try at `place`; after `times` failures it succeeds, and the next round starts anew.
+    /// Counts an attempt at `place`. After `times` failures, one attempt succeeds, and the count starts again.
     fn is_still_failing(&self, place: Place, times: u32) -> bool {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
         let so_far = failures.entry(place).or_default();
@@ -81,7 +80,7 @@ impl Stage {
 
 fn unknown_scenario(name: &str) -> Fault {
     let known = scenarios::SCENARIOS.join(", ");
-    Fault::http(400, "unknown_scenario", &format!("there is no scenario `{name}`; there are: {known}"))
+    Fault::http(400, "unknown_scenario", &format!("scenario `{name}` not found; available scenarios: {known}"))
 }
 
 #[cfg(test)]
@@ -114,10 +113,10 @@ mod tests {
     #[test]
     fn a_misspelt_scenario_is_an_error_that_names_the_others() {
         let Cue::Fault(Fault::Http { status: 400, body }) = Stage::new(Script::new()).cue(&ask("t", "SCENARIO:plane")) else {
-            panic!("a misspelt marker must not be played as something else")
+            panic!("a misspelled marker must be an error")
         };
         let message = body["error"]["message"].as_str().unwrap_or_default();
-        assert!(message.starts_with("there is no scenario `plane`; there are: plain, "), "{message}");
+        assert!(message.starts_with("scenario `plane` not found; available scenarios: plain, "), "{message}");
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! Response streams: the server-sent events of an answer, and the ways in which a stream can fail.
+//! Response streams: the server-sent events of a response, and faults of a stream.
 //!
-//! The order of events is that of the real API: created, then each item added, filled and done, then one last event. Nothing
-//! here chooses what to say.
+//! The order of events is that of the real API: created, then added, deltas and done for each item, then one last event.
 
 use std::time::Duration;
 
@@ -13,15 +12,15 @@ use serde_json::{Value, json};
 use crate::tools::{Tools, words_of};
 use crate::{Item, Usage, wire};
 
-/// Characters of text per delta; the real API sends a few words, which would only cost time here.
+/// The number of characters in a delta. The real API sends only a few words at a time, which would be slow.
 const DELTA_CHARS: usize = 4096;
 
-/// The connection is broken off on purpose.
+/// The error that breaks a connection on purpose.
 #[derive(Debug, thiserror::Error)]
 #[error("the script cuts the stream here")]
 pub(crate) struct ScriptedCut;
 
-/// An answer, item by item.
+/// Returns a stream with these items.
 pub(crate) fn answer(body: &Value, items: Vec<Item>, pace: Duration, usage: Option<Usage>) -> impl Stream<Item = Event> + use<> {
     let tools = Tools::offered(body);
     let output: Vec<Value> = items.iter().map(|item| tools.express(item)).collect();
@@ -51,7 +50,7 @@ pub(crate) fn answer(body: &Value, items: Vec<Item>, pace: Duration, usage: Opti
     }
 }
 
-/// A stream that ends with `response.failed`.
+/// Returns a stream that ends with `response.failed`.
 pub(crate) fn failed(code: String, message: String) -> impl Stream<Item = Event> + use<> {
     let id = wire::fresh_id("resp");
     stream! {
@@ -61,7 +60,7 @@ pub(crate) fn failed(code: String, message: String) -> impl Stream<Item = Event>
     }
 }
 
-/// A stream that ends with `response.incomplete`.
+/// Returns a stream that ends with `response.incomplete`.
 pub(crate) fn incomplete(body: &Value) -> impl Stream<Item = Event> + use<> {
     let id = wire::fresh_id("resp");
     let usage = Usage::estimate(body, &[]).to_wire();
@@ -74,19 +73,19 @@ pub(crate) fn incomplete(body: &Value) -> impl Stream<Item = Event> + use<> {
     }
 }
 
-/// A stream that breaks in the middle of a message.
+/// Returns a stream that breaks in the middle of a message.
 pub(crate) fn cut() -> impl Stream<Item = Result<Event, ScriptedCut>> + use<> {
     stream! {
         for event in unfinished_message() {
             yield Ok(event);
         }
-        // The server writes out what it has only when it must wait for more; without this the cut would swallow the rest.
+        // The server flushes only while it waits for more events. Without this, the cut would discard the events above.
         tokio::task::yield_now().await;
         yield Err(ScriptedCut);
     }
 }
 
-/// A stream that stays open and silent in the middle of a message.
+/// Returns a stream that stops in the middle of a message and stays open.
 pub(crate) fn hang() -> impl Stream<Item = Event> + use<> {
     stream! {
         for event in unfinished_message() {
@@ -110,7 +109,7 @@ fn created(id: &str) -> Event {
     event("response.created", json!({"response": {"id": id, "object": "response", "status": "in_progress"}}))
 }
 
-/// An item as it is announced, before it has contents.
+/// Returns an item as it is announced, without content.
 fn begun(item: &Value) -> Value {
     let mut begun = item.clone();
     begun["status"] = json!("in_progress");
@@ -120,7 +119,7 @@ fn begun(item: &Value) -> Value {
     begun
 }
 
-/// The deltas that fill a message or a reasoning summary; other items come whole.
+/// Returns the deltas of a message or a reasoning summary. Other items have none.
 fn deltas(item: &Value, index: usize) -> Vec<Event> {
     if item["type"] == "message" {
         let text: Vec<char> = item["content"][0]["text"].as_str().unwrap_or_default().chars().collect();

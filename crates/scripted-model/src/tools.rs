@@ -1,7 +1,8 @@
-//! Finds, among the tools that a client offers, the ones that can do what an item asks for.
+//! Finds a tool for each item among those that a client offers.
 //!
-//! Codex offers other tools for every model and version: a shell under four names, patches as a tool of their own or through
-//! the shell, or one JavaScript tool that reaches them all. An item for which no tool is there becomes a message that says so.
+//! The tools of Codex depend on its version and on the model: the shell has four names, patches have a separate tool or go
+//! through the shell, or one JavaScript tool does everything. If no tool is suitable, the item becomes a message that explains
+//! this.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +10,11 @@ use serde_json::{Value, json};
 
 use crate::{Item, PlanStatus, wire};
 
-/// The tools of one request, by name (or by type, for those without a name).
+/// The tools of a request, by name. Tools without a name are listed by type.
 pub(crate) struct Tools(BTreeMap<String, Value>);
 
 impl Tools {
-    /// Collects tools from `tools`, from `additional_tools` in the input, and from the `functions` namespace of either.
+    /// Collects the tools in `tools` and in `additional_tools` items, including those in the `functions` namespace.
     pub(crate) fn offered(body: &Value) -> Self {
         let mut tools = Self(BTreeMap::new());
         tools.collect(&body["tools"]);
@@ -25,7 +26,7 @@ impl Tools {
         tools
     }
 
-    /// The output item that expresses `item` to this client.
+    /// Returns the output item for `item` with this client's tools.
     pub(crate) fn express(&self, item: &Item) -> Value {
         match item {
             Item::Message { text, phase } => wire::message(text, *phase),
@@ -109,11 +110,11 @@ impl Tools {
 
     fn missing(&self, deed: &str) -> Value {
         let names: Vec<&str> = self.0.keys().map(String::as_str).collect();
-        wire::message(&format!("I have no tool that {deed}; I was given: {}.", names.join(", ")), None)
+        wire::message(&format!("No tool {deed}. Available tools: {}.", names.join(", ")), None)
     }
 }
 
-/// The words of a long message, each with its space.
+/// Returns the words of a long message, each followed by a space.
 pub(crate) fn words_of(count: usize) -> Vec<String> {
     (0..count).map(|number| format!("word{number} ")).collect()
 }
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn a_missing_tool_is_said_and_named() {
         let answer = offered(&["view_image"]).express(&Item::plan([("look", PlanStatus::Pending)]));
-        assert_eq!(answer["content"][0]["text"], "I have no tool that updates a plan; I was given: view_image.");
+        assert_eq!(answer["content"][0]["text"], "No tool updates a plan. Available tools: view_image.");
     }
 
     #[test]

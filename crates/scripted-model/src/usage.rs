@@ -1,11 +1,10 @@
-//! How many tokens a response says it used.
+//! The token usage that a response reports.
 //!
-//! An estimate from sizes, in the proportions of the real API: it grows with the history and most of it is cached. It is
-//! never a measurement.
+//! It is estimated from sizes, with the proportions of the real API: it grows with the history, and most of the input is cached.
 
 use serde_json::{Value, json};
 
-/// A usual size of a token in English and code.
+/// The average size of a token in English text and code.
 const BYTES_PER_TOKEN: usize = 4;
 
 /// The API caches prompts in blocks of this many tokens.
@@ -14,18 +13,18 @@ const CACHE_BLOCK: u64 = 128;
 /// The token counts of one response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the request.
+    /// Input tokens.
     pub input: u64,
-    /// Those of them that were cached.
+    /// Input tokens that were cached.
     pub cached_input: u64,
-    /// Tokens of the answer.
+    /// Output tokens.
     pub output: u64,
-    /// Those of them that were reasoning.
+    /// Output tokens of the model's reasoning.
     pub reasoning: u64,
 }
 
 impl Usage {
-    /// Estimates from a request and the output items that answer it.
+    /// Estimates the usage of a request and its output items.
     pub(crate) fn estimate(body: &Value, output: &[Value]) -> Self {
         let newest = body["input"].as_array().and_then(|items| items.last());
         let input = tokens(body);
@@ -34,7 +33,7 @@ impl Usage {
         Self { input, cached_input: seen_before / CACHE_BLOCK * CACHE_BLOCK, output: output.iter().map(tokens).sum(), reasoning }
     }
 
-    /// The `usage` object of the API.
+    /// Returns the `usage` object of the API.
     pub(crate) fn to_wire(self) -> Value {
         json!({
             "input_tokens": self.input, "input_tokens_details": {"cached_tokens": self.cached_input},

@@ -1,13 +1,13 @@
-//! Output items of the Responses API, as JSON.
+//! Creates output items of the Responses API as JSON.
 //!
-//! Only shapes: which item is wanted is decided elsewhere. Every id is fresh, as with the real API.
+//! Every item gets a new ID, as in the real API.
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::Phase;
 
-/// A fresh id such as `msg_0199…`.
+/// Creates an ID such as `msg_0199…`.
 pub(crate) fn fresh_id(prefix: &str) -> String {
     format!("{prefix}_{}", Uuid::now_v7().simple())
 }

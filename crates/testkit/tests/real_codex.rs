@@ -176,7 +176,7 @@ async fn a_stream_that_is_always_cut_fails_the_turn(codex: CodexCli) {
 async fn a_misspelt_scenario_is_seen_at_once(codex: CodexCli) {
     let outcome = Rig::new(codex, Script::new()).exec("SCENARIO:plane").await;
     let failure = outcome.failure().expect("the turn failed");
-    assert!(failure.contains("there is no scenario `plane`"), "{failure}");
+    assert!(failure.contains("scenario `plane` not found"), "{failure}");
 }
 
 async fn usage_is_what_the_script_says(codex: CodexCli) {

@@ -1,6 +1,6 @@
-//! The server over HTTP: what its streams look like, and how a thread walks through a script.
+//! Tests the server's streams, and the progress of a thread through a script.
 //!
-//! Each test asks as Codex would and reads the events; faults are in `faults.rs`.
+//! Each test sends requests like Codex and reads the events. `faults.rs` tests the faults.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
-//! The server over HTTP when it is asked to go wrong, or for something it does not serve.
+//! Tests the server's faults and its responses to invalid requests.
 //!
-//! What Codex makes of each fault is tested with the real Codex elsewhere.
+//! The tests in `testkit` check how the real Codex handles each fault.
 
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{Answer, Ask, client, start};
 
-/// Long enough for any answer that comes; a test that waits this long is over.
+/// The time limit of a test. Every response arrives much sooner.
 const SILENCE: Duration = Duration::from_millis(200);
 
 #[tokio::test]

@@ -1,6 +1,6 @@
-//! The model server over HTTP, as Codex meets it.
+//! Tests the model server over HTTP.
 //!
-//! A client of the tests' own asks and reads; the real Codex is tested in `testkit`, which knows where to get it.
+//! These tests use their own client. The tests in `testkit` use the real Codex.
 
 mod answers;
 mod faults;

@@ -1,41 +1,41 @@
-//! What these tests share: asking like Codex does, and reading the events of an answer.
+//! Support for these tests: sends requests like Codex, and reads the events of a response.
 //!
-//! It knows the wire format only as far as the tests need it, and never the library's own types.
+//! It uses the JSON format directly, not the types of the library.
 
 use scripted_model::{Script, ScriptedModel};
 use serde_json::{Value, json};
 
-/// A model that plays `script` until it is dropped.
+/// Starts a model that plays `script` until it is dropped.
 pub(crate) fn start(script: Script) -> ScriptedModel {
     ScriptedModel::start(script).expect("a free port")
 }
 
-/// The history of a thread, as Codex sends it, with a shell among the tools.
+/// A request with the history of a thread and a shell tool, as Codex sends it.
 pub(crate) struct Ask(Value);
 
-/// The events of a stream, and whether it ended as a stream should.
+/// The events of a stream.
 pub(crate) struct Answer {
     /// The `data` of each event.
     pub(crate) events: Vec<Value>,
-    /// False where the connection broke.
+    /// False if the connection broke.
     pub(crate) whole: bool,
 }
 
 impl Ask {
-    /// A thread that begins with this message.
+    /// Creates a thread that starts with this message.
     pub(crate) fn new(text: &str) -> Self {
         let shell = json!({"type": "function", "name": "exec_command"});
         Self(json!({"prompt_cache_key": "thread", "tools": [shell], "input": []})).then(text)
     }
 
-    /// The user says something more.
+    /// Adds another message of the user.
     pub(crate) fn then(mut self, text: &str) -> Self {
         let content = json!([{"type": "input_text", "text": text}]);
         self.push(json!({"type": "message", "role": "user", "content": content}));
         self
     }
 
-    /// The client ran a tool and sends its output.
+    /// Adds the output of a tool.
     pub(crate) fn with_output(mut self) -> Self {
         self.push(json!({"type": "function_call", "call_id": "c", "name": "exec_command", "arguments": "{}"}));
         self.push(json!({"type": "function_call_output", "call_id": "c", "output": "ok"}));
@@ -48,7 +48,7 @@ impl Ask {
         request.send().await.expect("the model answers")
     }
 
-    /// Sends the request and reads the answer to its end.
+    /// Sends the request and reads the whole response.
     pub(crate) async fn answer(&self, url: &str) -> Answer {
         Answer::read(self.post(url).await).await
     }
@@ -74,18 +74,18 @@ impl Answer {
         Self { events: text.split_terminator("\n\n").map(parse_event).collect(), whole }
     }
 
-    /// The types of the events, in order.
+    /// Returns the types of the events, in order.
     pub(crate) fn kinds(&self) -> Vec<&str> {
         self.events.iter().filter_map(|event| event["type"].as_str()).collect()
     }
 
-    /// The finished output items.
+    /// Returns the completed output items.
     pub(crate) fn items(&self) -> Vec<&Value> {
         let done = |event: &&Value| event["type"] == "response.output_item.done";
         self.events.iter().filter(done).map(|event| &event["item"]).collect()
     }
 
-    /// The text of the only message.
+    /// Returns the text of the only message.
     pub(crate) fn text(&self) -> &str {
         let [item] = self.items()[..] else { panic!("one item, not {:?}", self.items()) };
         item["content"][0]["text"].as_str().expect("a message has text")
@@ -99,7 +99,7 @@ fn parse_event(block: &str) -> Value {
     data
 }
 
-/// A client as the product makes them.
+/// Creates an HTTP client like those of the product.
 pub(crate) fn client() -> reqwest::Client {
     testkit::http_client().build().expect("a plain client can be made")
 }
