@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use model::api::{ProblemView, RunEnded};
+use model::api::{FollowQuery, ProblemView, RunEnded};
 use model::codex::{CodexEvent, printable, transcribe};
 use model::problem::Problem;
 use model::run::RunStatus;
@@ -46,10 +46,9 @@ pub(crate) async fn run(client: &Client, task: &str, run: u32, form: Form) -> Re
 /// The same, for whoever minds the signals. Says why a run failed.
 pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: Form) -> Result<ExitCode, Problem> {
     progress::until_begun(client, task, run).await?;
-    let path = format!("/api/v1/tasks/{task}/runs/{run}/events");
-    let mut seen = None;
+    let mut seen = FollowQuery::default();
     loop {
-        match lines(client, &path, &mut seen, form).await {
+        match lines(client, task, run, &mut seen, form).await {
             Ok(ended) => return Ok(exit_code(&ended)),
             Err(problem) if problem.code == "server_lost" => {
                 tokio::time::timeout(RETURN_PATIENCE, until_back(client)).await.map_err(|_| problem)?;
@@ -70,8 +69,8 @@ async fn until_back(client: &Client) {
 }
 
 /// Prints the lines behind the last one that was seen, until the run has ended.
-async fn lines(client: &Client, path: &str, seen: &mut Option<String>, form: Form) -> Result<RunEnded, Problem> {
-    let answer = client.events(path, seen.as_deref()).await?;
+async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, form: Form) -> Result<RunEnded, Problem> {
+    let answer = client.follow_run(task, run, seen).await?;
     let mut events = pin!(sse::events(answer.bytes_stream()));
     while let Some(event) = events.next().await {
         let event = event?;
@@ -87,7 +86,7 @@ async fn lines(client: &Client, path: &str, seen: &mut Option<String>, form: For
                 Form::Transcript => show(&CodexEvent::parse(event.data.as_bytes())),
             },
         }
-        *seen = event.id;
+        seen.offset = event.id.and_then(|id| id.parse().ok());
     }
     Err(lost(&"it closed the stream before the run had ended"))
 }

@@ -1,7 +1,7 @@
 //! Shortened ids: any unique prefix of four characters or more, and an environment's name.
 //! Invariant: what several ids begin with is an error that names them, never a guess.
 
-use model::api::{EnvironmentView, Page, TaskView};
+use model::api::{EnvironmentView, TaskQuery};
 use model::near::near;
 use model::problem::{Problem, ProblemKind};
 
@@ -21,18 +21,20 @@ pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem>
     }
     let mut found = vec![];
     // Text that no id starts with is not worth a request.
-    let mut cursor = is_prefix(text).then(String::new);
-    while let Some(from) = cursor {
-        let page: Page<TaskView> = client.get(&format!("/api/v1/tasks?limit=200&archived=any&q={text}{from}")).await?;
+    let all =
+        || TaskQuery { limit: Some(200), archived: Some("any".to_owned()), q: Some(text.to_owned()), ..TaskQuery::default() };
+    let mut query = is_prefix(text).then(all);
+    while let Some(asked) = query {
+        let page = client.list_tasks(&asked).await?;
         found.extend(page.items.iter().map(|task| task.meta.task_id.to_string()).filter(|id| id.starts_with(text)));
-        cursor = page.next_cursor.map(|next| format!("&cursor={next}"));
+        query = page.next_cursor.map(|next| TaskQuery { cursor: Some(next), ..all() });
     }
     only("task", text, found)?.ok_or_else(|| unknown_task(text))
 }
 
 /// The full id of an environment.
 pub(crate) async fn environment(client: &Client, text: &str) -> Result<String, Problem> {
-    let page: Page<EnvironmentView> = client.get("/api/v1/envs").await?;
+    let page = client.list_environments().await?;
     let ids = |is_meant: &dyn Fn(&EnvironmentView) -> bool| -> Vec<String> {
         page.items.iter().filter(|env| is_meant(env)).map(|env| env.env_id.to_string()).collect()
     };

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use indicatif::{ProgressBar, ProgressStyle};
-use model::api::{Progress, TaskView};
+use model::api::{FeedQuery, Progress, TaskView};
 use model::problem::Problem;
 use model::run::RunStatus;
 
@@ -56,17 +56,16 @@ impl Drop for Meter {
 
 /// Shows how a run's worktree is made, until the run has begun or has ended.
 pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result<(), Problem> {
-    let path = format!("/api/v1/tasks/{task}");
-    if !is_waiting(&client.get(&path).await?, run) {
+    if !is_waiting(&client.show_task(task).await?, run) {
         return Ok(());
     }
     // Listened to before looking again, so that no change is missed.
-    let answer = client.stream("/api/v1/events").await?;
+    let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut changes = pin!(sse::events(answer.bytes_stream()));
     let meter = Meter::new();
     let mut asked = None;
     loop {
-        let now: TaskView = client.get(&path).await?;
+        let now = client.show_task(task).await?;
         if !is_waiting(&now, run) {
             return Ok(());
         }

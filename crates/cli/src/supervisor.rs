@@ -78,7 +78,7 @@ impl Supervisor {
 
 /// Over a connection of its own: an old one would say nothing of whether new ones are accepted.
 async fn ask(home: &Path) -> Result<ServerStatus, Problem> {
-    Client::of(home).await?.get("/api/v1/status").await
+    Client::of(home).await?.show_status().await
 }
 
 /// A name with `@` in front is one of the abstract namespace.

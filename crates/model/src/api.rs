@@ -6,6 +6,7 @@
 mod answer;
 mod doctor;
 mod publish;
+mod query;
 mod queue;
 mod refs;
 mod trash;
@@ -33,8 +34,9 @@ use crate::task::{TaskFile, TaskGroup, TaskRecord, TaskStatus};
 pub use answer::AnswerTask;
 pub use doctor::{Finding, Level};
 pub use publish::{ForgeView, PublicationView, PublishTask};
+pub use query::{Archived, ConflictsQuery, DiffFormat, DiffQuery, FeedQuery, FollowQuery, LogQuery, RefsQuery, TaskQuery};
 pub use queue::{QueueItem, QueueView};
-pub use refs::{FetchView, RefItem, RefKind, RefsQuery, RefsView};
+pub use refs::{FetchView, RefItem, RefKind, RefsView};
 pub use trash::{
     BuiltImage, CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, ImageUse, MirrorRepack, NotDeleted, RepackState,
     TaskDisk, TrashItem, TrashKind,
@@ -303,32 +305,6 @@ pub struct Page<T> {
     /// What is on disk and cannot be read, on the first page.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<Damaged>,
-}
-
-/// `GET /api/v1/tasks?…`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskQuery {
-    /// Only tasks of this environment.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub env: Option<String>,
-    /// Only tasks with one of these statuses, separated by commas.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub status: Option<String>,
-    /// Only tasks whose title, id, branch or prompt contains this text, whatever the case.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub q: Option<String>,
-    /// Whether those that were put away are among them: `no` where it is left out, `only`, or `any`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub archived: Option<String>,
-    /// Only `needs_you`, `running`, `queued` or `done`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub group: Option<String>,
-    /// How many at most: 1 to 200, 50 where it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub limit: Option<usize>,
-    /// Where the page before ended.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
 }
 
 /// A change of state, as `GET /api/v1/events` sends it.

@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use engine::Config;
 use engine::exec::process::ProcessIdentity;
 use engine::exec::{CommandSpec, Tool};
-use model::api::{CreateEnvironment, CreateTask, EnvironmentView, Page, ResumeTask, ServerStatus, TaskView};
+use model::api::{CreateEnvironment, CreateTask, DiffQuery, ResumeTask, TaskQuery};
 use model::problem::Problem;
-use reqwest::Method;
 use scripted_model::{Item, Script, ScriptedModel, Turn};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -207,13 +206,13 @@ fn write_settings(codex_home: &Path, settings: &str) -> Result<(), Problem> {
 async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     step(4, "env add: the repository becomes an environment, with a mirror that tasks are cut from");
     let new = CreateEnvironment { repo_url: sample.display().to_string(), ..CreateEnvironment::default() };
-    let environment: EnvironmentView = env::add(client, &new).await?;
+    let environment = env::add(client, &new).await?;
     printer::remark(format!("  {} ({})", environment.name, environment.env_id));
 
     step(5, "task create --follow: a worktree, a branch, and Codex at work in it");
     printer::line(format!("> {FIRST}"));
     let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
-    let task: TaskView = client.send(Method::POST, "/api/v1/tasks", &new).await?;
+    let task = client.create_task(&new).await?;
     let id = task.meta.task_id.to_string();
     let first = follow::to_the_end(client, &id, 1, Form::Transcript).await?;
     if first != ExitCode::SUCCESS {
@@ -223,14 +222,14 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
     step(6, "task resume: the same thread goes on, and knows what was said");
     printer::line(format!("> {SECOND}"));
     let asked = ResumeTask { prompt: SECOND.to_owned(), ..ResumeTask::default() };
-    let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked).await?;
+    let resumed = client.resume_task(&id, &asked).await?;
     let second = follow::to_the_end(client, &id, 2, Form::Transcript).await?;
     if second != ExitCode::SUCCESS {
         return Ok(second);
     }
 
     step(7, "task diff: one commit per run, on a branch of its own");
-    task_diff::patch(client, &id, "").await?;
+    task_diff::patch(client, &id, DiffQuery::default()).await?;
     printer::line(format!("\nThe work is on the branch {} of the mirror, ready to be pushed.", resumed.meta.branch));
     Ok(second)
 }
@@ -242,11 +241,12 @@ async fn clear_away(home: &Path) -> Result<(), Problem> {
     if !client.answers().await && (server::holder_settles(home, &client).await.is_err() || !client.answers().await) {
         return Ok(());
     }
-    let active: Page<TaskView> = client.get("/api/v1/tasks?status=queued,preparing,running,stopping").await?;
+    let statuses = "queued,preparing,running,stopping".to_owned();
+    let active = client.list_tasks(&TaskQuery { status: Some(statuses), ..TaskQuery::default() }).await?;
     for left in active.items {
         task::stopped(&client, &left.meta.task_id.to_string()).await?;
     }
-    let status: ServerStatus = client.get("/api/v1/status").await?;
+    let status = client.show_status().await?;
     if let Some(identity) = ProcessIdentity::of(status.pid).map_err(Problem::internal)? {
         let ended = server::end(&identity).await;
         ended.map_err(|error| Problem::internal(format!("the demo's server did not exit: {error}")))?;

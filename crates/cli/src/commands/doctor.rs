@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use engine::Config;
 use engine::doctor::{Finding, Level, findings};
-use model::api::Page;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 
@@ -29,7 +28,7 @@ pub(crate) async fn run(config: &Config, json: bool) -> Result<ExitCode, Problem
 async fn checked(config: &Config) -> Result<Vec<Finding>, Problem> {
     let client = Client::of(&config.home).await?;
     let server = if client.answers().await {
-        match client.get::<Page<Finding>>("/api/v1/doctor").await {
+        match client.run_doctor().await {
             Ok(page) => return Ok(page.items),
             Err(problem) if problem.code == "no_such_route" => older(),
             Err(problem) => return Err(problem),

@@ -9,7 +9,6 @@ use std::time::Duration;
 use engine::Config;
 use engine::exec::process::ProcessIdentity;
 use engine::store::holder;
-use model::api::ServerStatus;
 use model::problem::{Problem, ProblemKind};
 use serde::Serialize;
 
@@ -49,7 +48,7 @@ async fn stop(config: &Config) -> Result<Outcome, Problem> {
     let client = Client::of(&config.home).await?;
     let server = holder(&config.home).map_err(|error| unknown_holder(&error))?;
     let status = match &server {
-        Some(_) => tokio::time::timeout(STATUS_PATIENCE, client.get::<ServerStatus>("/api/v1/status")).await.ok(),
+        Some(_) => tokio::time::timeout(STATUS_PATIENCE, client.show_status()).await.ok(),
         None => None,
     };
     let status = status.and_then(Result::ok);

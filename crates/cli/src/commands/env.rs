@@ -6,14 +6,13 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, RefKind, RefsView};
+use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, FeedQuery, RefKind, RefsQuery};
 use model::codex::printable;
 use model::environment::EnvironmentStatus;
 use model::policy::EditRunPolicy;
 use model::problem::{Problem, ProblemKind};
-use reqwest::Method;
 
-use super::{env_values, task_show, trash};
+use super::{env_values, trash};
 use crate::args::EnvCommand;
 use crate::client::Client;
 use crate::printer::{Cell, plural};
@@ -44,7 +43,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
         EnvCommand::List => list(client, json).await?,
         EnvCommand::Show { env } => {
             let id = ids::environment(client, env).await?;
-            show(&client.get(&format!("/api/v1/envs/{id}")).await?, json)?;
+            show(&client.show_environment(&id).await?, json)?;
         }
         EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container, runs, forge, sources } => {
             let id = ids::environment(client, env).await?;
@@ -60,11 +59,11 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
                 forge: env_values::forge(forge)?,
                 sources: env_values::sources(sources),
             };
-            show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)?;
+            show(&client.edit_environment(&id, &edit).await?, json)?;
         }
         EnvCommand::Fetch { env } => {
             let id = ids::environment(client, env).await?;
-            let fetched: EnvironmentView = client.post(&format!("/api/v1/envs/{id}/fetch")).await?;
+            let fetched = client.fetch_environment(&id).await?;
             if json {
                 printer::json(&fetched)?;
             } else {
@@ -73,7 +72,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
         }
         EnvCommand::Retry { env } => {
             let id = ids::environment(client, env).await?;
-            show(&client.post(&format!("/api/v1/envs/{id}/retry")).await?, json)?;
+            show(&client.retry_environment(&id).await?, json)?;
         }
         EnvCommand::Refs { env, text } => refs(client, env, text.as_deref(), json).await?,
         EnvCommand::Restore { env } => trash::restore_environment(client, env, json).await?,
@@ -86,8 +85,7 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
 
 async fn refs(client: &Client, env: &str, text: Option<&str>, json: bool) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
-    let found: RefsView =
-        client.get(&format!("/api/v1/envs/{id}/refs?q={}", task_show::encoded(text.unwrap_or_default()))).await?;
+    let found = client.list_refs(&id, &RefsQuery { q: text.map(str::to_owned), tasks: false }).await?;
     if json {
         return printer::json(&found);
     }
@@ -112,7 +110,7 @@ async fn pause(client: &Client, env: &str, paused: bool, json: bool) -> Result<(
     let id = ids::environment(client, env).await?;
     let runs = EditRunPolicy { paused: Some(paused), ..EditRunPolicy::default() };
     let edit = EditEnvironment { runs: Some(runs), ..EditEnvironment::default() };
-    show(&client.send(Method::PATCH, &format!("/api/v1/envs/{id}"), &edit).await?, json)
+    show(&client.edit_environment(&id, &edit).await?, json)
 }
 
 /// A path is taken from where the person is, not from where the server is.
@@ -125,13 +123,12 @@ fn absolute(url: &str) -> String {
 /// Adds an environment and waits for its clone.
 pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<EnvironmentView, Problem> {
     // Listened to before the clone begins, so that its end cannot be missed.
-    let answer = client.stream("/api/v1/events").await?;
+    let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
-    let created: EnvironmentView = client.send(Method::POST, "/api/v1/envs", new).await?;
-    let path = format!("/api/v1/envs/{}", created.env_id);
+    let created = client.create_environment(new).await?;
     let meter = Meter::new();
     loop {
-        let now: EnvironmentView = client.get(&path).await?;
+        let now = client.show_environment(created.env_id).await?;
         match now.status {
             EnvironmentStatus::Cloning => now.progress.iter().for_each(|progress| meter.show(progress)),
             EnvironmentStatus::Ready => return Ok(now),
@@ -150,7 +147,7 @@ fn failed(environment: &EnvironmentView) -> Problem {
 }
 
 async fn list(client: &Client, json: bool) -> Result<(), Problem> {
-    let page: Page<EnvironmentView> = client.get("/api/v1/envs").await?;
+    let page = client.list_environments().await?;
     if json {
         return printer::json(&page);
     }
@@ -223,12 +220,12 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
 
 async fn remove(client: &Client, env: &str, yes: bool) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
-    let view: EnvironmentView = client.get(&format!("/api/v1/envs/{id}")).await?;
+    let view = client.show_environment(&id).await?;
     if !yes && view.tasks > 0 && std::io::stdin().is_terminal() && !confirmed(&view)? {
         printer::remark("Nothing was removed.");
         return Ok(());
     }
-    client.delete(&format!("/api/v1/envs/{id}")).await?;
+    client.remove_environment(&id).await?;
     printer::line(format!("Removed {} and {}", view.name, plural(view.tasks, "task")));
     Ok(())
 }

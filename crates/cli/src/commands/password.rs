@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use model::api::SetPassword;
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
-use reqwest::Method;
 
 use crate::args::PasswordCommand;
 use crate::client::Client;
@@ -22,11 +21,11 @@ pub(super) async fn run(client: &Client, command: &PasswordCommand) -> Result<Ex
                 Problem::new(ProblemKind::Unusable, "password_unreadable", format!("the password cannot be read: {error}"))
             })?;
             let password = Secret::new(text.trim_end_matches(['\r', '\n']));
-            client.send_only(Method::PUT, "/api/v1/password", &SetPassword { password }).await?;
+            client.set_password(&SetPassword { password }).await?;
             printer::line("The pages take this password now. Browsers that are signed in stay so.");
         }
         PasswordCommand::Remove => {
-            client.delete("/api/v1/password").await?;
+            client.remove_password().await?;
             printer::line("No password signs in any more; `codex-orchestrator sign-in` does.");
         }
     }

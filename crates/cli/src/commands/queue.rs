@@ -3,11 +3,10 @@
 
 use std::process::ExitCode;
 
-use model::api::{QueueView, ResumeTask, TaskView};
+use model::api::{QueueView, TaskView};
 use model::codex::printable_line;
 use model::problem::Problem;
 use model::queue::{QueuePlace, WaitsFor};
-use reqwest::Method;
 
 use super::task::{asked, begun};
 use crate::args::FollowUpCommand;
@@ -20,7 +19,7 @@ use crate::{ids, printer};
 const TITLE: usize = 50;
 
 pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem> {
-    let queue: QueueView = client.get("/api/v1/queue").await?;
+    let queue = client.show_queue().await?;
     if json {
         printer::json(&queue)?;
         return Ok(ExitCode::SUCCESS);
@@ -74,7 +73,7 @@ pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, json: 
     match command {
         FollowUpCommand::Add { task, run } => {
             let id = ids::task(client, task).await?;
-            let added: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/follow-ups"), &asked(run)?).await?;
+            let added = client.add_follow_up(&id, &asked(run)?).await?;
             match added.meta.follow_ups.last() {
                 Some(last) if !run.follow && !json => {
                     printer::line(format!("Follow-up {} waits for run {} to end", last.number, added.meta.runs.len()));
@@ -85,20 +84,17 @@ pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, json: 
         }
         FollowUpCommand::Replace { task, number, run } => {
             let id = ids::task(client, task).await?;
-            let body: ResumeTask = asked(run)?;
-            let path = format!("/api/v1/tasks/{id}/follow-ups/{number}");
-            let view: TaskView = client.send(Method::PUT, &path, &body).await?;
+            let view = client.replace_follow_up(&id, number, &asked(run)?).await?;
             done(&view, json, &format!("Follow-up {number} is replaced"))
         }
         FollowUpCommand::Remove { task, number } => {
             let id = ids::task(client, task).await?;
-            client.delete(&format!("/api/v1/tasks/{id}/follow-ups/{number}")).await?;
-            let view: TaskView = client.get(&format!("/api/v1/tasks/{id}")).await?;
+            let view = client.remove_follow_up(&id, number).await?;
             done(&view, json, &format!("Follow-up {number} is forgotten"))
         }
         FollowUpCommand::Start { task } => {
             let id = ids::task(client, task).await?;
-            let view: TaskView = client.post(&format!("/api/v1/tasks/{id}/continue")).await?;
+            let view = client.continue_task(&id).await?;
             begun(client, &view, false, json).await
         }
     }

@@ -15,7 +15,7 @@ use crate::printer;
 
 /// `address` is where the browser reaches the server, where that is not the address that it listens on.
 pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> Result<ExitCode, Problem> {
-    let link: SignInLink = client.post("/api/v1/sign-in-links").await?;
+    let link = client.create_sign_in_link().await?;
     if json {
         printer::json(&link)?;
         return Ok(ExitCode::SUCCESS);

@@ -39,13 +39,13 @@ fn next_steps() -> Output {
 
 /// The server's status after it has looked whether a task could start.
 async fn fresh(client: &Client) -> Result<ServerStatus, Problem> {
-    match client.stream("/readyz").await {
+    match client.readyz().await {
         // The status that follows has the reasons, one by one.
         Ok(_) => {}
         Err(problem) if problem.code == "not_ready" => {}
         Err(problem) => return Err(problem),
     }
-    client.get("/api/v1/status").await
+    client.show_status().await
 }
 
 /// Fails when no task could start, with everything that is missing and how to get it.
@@ -63,7 +63,7 @@ fn ready(status: &ServerStatus) -> Result<(), Problem> {
 }
 
 pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Problem> {
-    let status: ServerStatus = client.get("/api/v1/status").await?;
+    let status = client.show_status().await?;
     if json {
         printer::json(&status)?;
         return Ok(ExitCode::SUCCESS);

@@ -6,11 +6,10 @@ use std::process::ExitCode;
 
 use engine::store::Layout;
 use futures_util::StreamExt as _;
-use model::api::{CreateTask, ResumeTask, ServerStatus, TaskView, UpdateTask};
+use model::api::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, ResumeTask, TaskQuery, TaskView, UpdateTask};
 use model::codex::{CodexEvent, LineSplitter};
 use model::problem::{Problem, ProblemKind};
 use model::task::UpdateStrategy;
-use reqwest::Method;
 
 use super::{USAGE, queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
 use crate::args::{PromptArguments, TaskCommand};
@@ -31,17 +30,17 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 effort: run.effort.clone(),
                 priority: run.priority.clone(),
             };
-            let created: TaskView = client.send(Method::POST, "/api/v1/tasks", &new).await?;
+            let created = client.create_task(&new).await?;
             begun(client, &created, run.follow, json).await
         }
         TaskCommand::Resume { task, run } => {
             let id = ids::task(client, task).await?;
-            let resumed: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/resume"), &asked(run)?).await?;
+            let resumed = client.resume_task(&id, &asked(run)?).await?;
             begun(client, &resumed, run.follow, json).await
         }
         TaskCommand::Retry { task, follow } => {
             let id = ids::task(client, task).await?;
-            let retried: TaskView = client.post(&format!("/api/v1/tasks/{id}/retry")).await?;
+            let retried = client.retry_task(&id).await?;
             begun(client, &retried, *follow, json).await
         }
         TaskCommand::List { env, status, group, archived, query, limit } => {
@@ -49,19 +48,20 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 Some(env) => Some(ids::environment(client, env).await?),
                 None => None,
             };
-            let archived = archived.then(|| "only".to_owned());
-            let filters = [
-                ("env", env.as_ref()),
-                ("status", status.as_ref()),
-                ("group", group.as_ref()),
-                ("archived", archived.as_ref()),
-                ("q", query.as_ref()),
-            ];
-            task_show::list(client, &filters, *limit, json).await
+            let asked = TaskQuery {
+                env,
+                status: status.clone(),
+                group: group.clone(),
+                archived: archived.then(|| Archived::Only.as_str().to_owned()),
+                q: query.clone(),
+                limit: Some(*limit),
+                cursor: None,
+            };
+            task_show::list(client, &asked, json).await
         }
         TaskCommand::Show { task } => {
             let task = view(client, &ids::task(client, task).await?).await?;
-            let status: ServerStatus = client.get("/api/v1/status").await?;
+            let status = client.show_status().await?;
             task_show::show(&task, &Layout::new(status.home).mirror(task.meta.env_id), json)
         }
         TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
@@ -76,12 +76,9 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 (false, true) => task_diff::Form::Figures,
                 (false, false) => task_diff::Form::Patch,
             };
-            let part = match run {
-                Some(run) => format!("&run={run}"),
-                None if *since_viewed => "&since_viewed=true".to_owned(),
-                None => String::new(),
-            };
-            task_diff::run(client, task, &part, form).await
+            let run = run.map(|run| run.to_string());
+            let part = DiffQuery { since_viewed: run.is_none() && *since_viewed, run, ..DiffQuery::default() };
+            task_diff::run(client, task, part, form).await
         }
         TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
         TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,
@@ -98,7 +95,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
         TaskCommand::Restore { task } => trash::restore_task(client, task, json).await,
         TaskCommand::Remove { task } => {
             let id = ids::task(client, task).await?;
-            client.delete(&format!("/api/v1/tasks/{id}")).await?;
+            client.remove_task(&id).await?;
             printer::line(format!("Removed {id}"));
             printer::remark(format!("bring it back: codex-orchestrator task restore {id}"));
             Ok(ExitCode::SUCCESS)
@@ -107,7 +104,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
 }
 
 pub(super) async fn view(client: &Client, id: &str) -> Result<TaskView, Problem> {
-    client.get(&format!("/api/v1/tasks/{id}")).await
+    client.show_task(id).await
 }
 
 fn last_run(task: &TaskView) -> u32 {
@@ -184,7 +181,7 @@ async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, ra
     if following {
         return follow::run(client, &id, number, if raw { Form::Raw } else { Form::Transcript }).await;
     }
-    let answer = client.stream(&format!("/api/v1/tasks/{id}/runs/{number}/log?masked={}", !raw)).await?;
+    let answer = client.read_log(&id, number, &LogQuery { masked: !raw }).await?;
     let mut body = answer.bytes_stream();
     let mut lines = LineSplitter::new();
     while let Some(chunk) = body.next().await {
@@ -222,7 +219,7 @@ async fn archive(client: &Client, tasks: &[String], deed: &'static str, json: bo
     let mut now = vec![];
     for task in tasks {
         let id = ids::task(client, task).await?;
-        let answer: Result<TaskView, Problem> = client.post(&format!("/api/v1/tasks/{id}/{deed}")).await;
+        let answer = if deed == "archive" { client.archive_task(&id).await } else { client.unarchive_task(&id).await };
         let view = answer.map_err(|problem| Problem { detail: format!("{id}: {}", problem.detail), ..problem })?;
         if !json {
             printer::line(format!("{} {id}", if deed == "archive" { "Archived" } else { "Back in the lists:" }));
@@ -238,9 +235,9 @@ async fn archive(client: &Client, tasks: &[String], deed: &'static str, json: bo
 /// Ends a task's run and waits until it has ended.
 pub(super) async fn stopped(client: &Client, id: &str) -> Result<TaskView, Problem> {
     // Listened to before the run is told to stop, so that its end cannot be missed.
-    let answer = client.stream("/api/v1/events").await?;
+    let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
-    let mut now: TaskView = client.post(&format!("/api/v1/tasks/{id}/stop")).await?;
+    let mut now = client.stop_task(id).await?;
     while now.active {
         events.next().await.ok_or_else(|| lost(&"it closed the stream of events"))??;
         now = view(client, id).await?;

@@ -3,11 +3,10 @@
 
 use std::process::ExitCode;
 
-use model::api::{AnswerTask, TaskView};
+use model::api::AnswerTask;
 use model::problem::Problem;
 use model::submodule::visible;
 use model::task::{Answer, Question};
-use reqwest::Method;
 
 use super::task::view;
 use crate::args::{AnswerArguments, AnswerWord};
@@ -23,7 +22,7 @@ pub(crate) async fn answer(client: &Client, asked: &AnswerArguments, json: bool)
         AnswerWord::Skip => Answer::Skip,
     };
     let body = AnswerTask { answer, question: asked.question.or(open.as_ref().map(|question| question.number)) };
-    let now: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/answer"), &body).await?;
+    let now = client.answer_task(&id, &body).await?;
     if json {
         printer::json(&now)?;
         return Ok(ExitCode::SUCCESS);

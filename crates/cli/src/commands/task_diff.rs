@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use model::api::{DiffFormat, DiffQuery};
 use model::diff::{Diff, DiffStats, FileDiff, FileStatus};
 use model::problem::Problem;
 use model::visible::Visible;
@@ -24,28 +25,28 @@ pub(super) enum Form {
     Json,
 }
 
-/// Prints it. `part` is empty or a further parameter of the query, which says what part of the changes.
-pub(super) async fn run(client: &Client, task: &str, part: &str, form: Form) -> Result<ExitCode, Problem> {
+/// Prints the changes of a task, or the part of them that the query selects.
+pub(super) async fn run(client: &Client, task: &str, part: DiffQuery, form: Form) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     match form {
         Form::Patch => patch(client, &id, part).await?,
-        Form::Figures => figures(&client.get(&format!("/api/v1/tasks/{id}/diff?format=json{part}")).await?).print(),
-        Form::Json => printer::json(&client.get::<Diff>(&format!("/api/v1/tasks/{id}/diff?format=json{part}")).await?)?,
+        Form::Figures => figures(&client.show_diff(&id, &part).await?).print(),
+        Form::Json => printer::json(&client.show_diff(&id, &part).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints a task's diff. `run` is empty or a further parameter of the query.
-pub(super) async fn patch(client: &Client, id: &str, run: &str) -> Result<(), Problem> {
+/// Prints changes for people on a terminal, and as a patch otherwise.
+pub(super) async fn patch(client: &Client, id: &str, part: DiffQuery) -> Result<(), Problem> {
     if printer::is_for_people() {
-        let diff: Diff = client.get(&format!("/api/v1/tasks/{id}/diff?format=json{run}")).await?;
+        let diff = client.show_diff(id, &part).await?;
         if diff.files.is_empty() {
             printer::remark("no changes");
         }
         printer::diff(&diff);
         return Ok(());
     }
-    let answer = client.stream(&format!("/api/v1/tasks/{id}/diff?format=patch{run}")).await?;
+    let answer = client.show_patch(id, &DiffQuery { format: DiffFormat::Patch, ..part }).await?;
     let patch = answer.bytes().await.map_err(|error| lost(&error))?;
     if patch.is_empty() {
         printer::remark("no changes");

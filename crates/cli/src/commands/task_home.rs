@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
 use model::problem::{Problem, ProblemKind};
+use reqwest::Response;
 use tempfile::NamedTempFile;
 
 use crate::client::{Client, lost};
@@ -20,7 +21,7 @@ pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -
         return Err(Problem::new(ProblemKind::Malformed, super::USAGE, "a bundle is not for a terminal")
             .hint(format!("write it into a file: codex-orchestrator task bundle {id} -o task.bundle")));
     }
-    take(client, &format!("/api/v1/tasks/{id}/bundle"), output).await?;
+    take(client.task_bundle(&id).await?, output).await?;
     if let Some(file) = output {
         printer::remark(format!("take it into your repository: git fetch {} codex/{id}", file.display()));
     }
@@ -29,18 +30,18 @@ pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -
 
 pub(super) async fn patch(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    take(client, &format!("/api/v1/tasks/{id}/patches"), output).await?;
+    take(client.task_patches(&id).await?, output).await?;
     if let Some(file) = output {
         printer::remark(format!("take the commits into your branch: git am --keep-cr --keep-non-patch {}", file.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn take(client: &Client, path: &str, output: Option<&Path>) -> Result<(), Problem> {
+async fn take(answer: Response, output: Option<&Path>) -> Result<(), Problem> {
     let unwritable = |error: std::io::Error| {
         Problem::new(ProblemKind::Unusable, "file_not_writable", format!("the file cannot be written: {error}"))
     };
-    let mut body = client.stream(path).await?.bytes_stream();
+    let mut body = answer.bytes_stream();
     let mut into = output.map_or(Ok(Target::Stdout), Target::open).map_err(unwritable)?;
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| lost(&error))?;

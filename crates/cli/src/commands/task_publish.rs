@@ -6,11 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use model::api::{PublicationView, PublishTask, TaskView};
+use model::api::{FeedQuery, PublicationView, PublishTask, TaskView};
 use model::codex::{printable, printable_line};
 use model::problem::{Problem, ProblemKind};
 use model::publication::{Publication, PublicationStatus, PullRequest};
-use reqwest::Method;
 
 use crate::args::PushArguments;
 use crate::client::{Client, lost};
@@ -31,9 +30,9 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
         force_with_lease: asked.force_with_lease,
     };
     // Listened to before anything begins, so that its end cannot be missed.
-    let answer = client.stream("/api/v1/events").await?;
+    let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
-    let mut now: TaskView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/push"), &publish).await?;
+    let mut now = client.push_task(&id, &publish).await?;
     loop {
         let Some(publication) = now.meta.publication.as_deref() else {
             return Err(Problem::internal("the server forgot what it was asked"));
@@ -47,7 +46,7 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
             return outcome(publication, json);
         }
         events.next().await.ok_or_else(|| lost(&"it closed the stream of events"))??;
-        now = client.get(&format!("/api/v1/tasks/{id}")).await?;
+        now = client.show_task(&id).await?;
     }
 }
 
@@ -89,7 +88,7 @@ fn body(file: &Path) -> Result<String, Problem> {
 /// How the pull request is, made fresh; or what one would say.
 pub(super) async fn pull_request(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let view: PublicationView = client.get(&format!("/api/v1/tasks/{id}/publication")).await?;
+    let view = client.show_publication(&id).await?;
     if json {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
@@ -146,7 +145,7 @@ pub(super) fn lines(pull_request: &PullRequest) -> impl Iterator<Item = (&'stati
 /// Hands what reviewers and checks said to the agent.
 pub(super) async fn feedback(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let now: TaskView = client.post(&format!("/api/v1/tasks/{id}/feedback")).await?;
+    let now = client.send_feedback(&id).await?;
     if json {
         printer::json(&now)?;
     } else {

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use model::api::{Page, TaskView};
+use model::api::{Page, TaskQuery, TaskView};
 use model::codex::{printable, printable_line};
 use model::problem::Problem;
 use model::publication::{Checks, Publication};
@@ -19,24 +19,13 @@ use crate::{ids, printer};
 /// The longest title in a list, in characters.
 const TITLE: usize = 60;
 
-pub(crate) async fn list(
-    client: &Client,
-    filters: &[(&str, Option<&String>)],
-    limit: usize,
-    json: bool,
-) -> Result<ExitCode, Problem> {
-    let mut path = format!("/api/v1/tasks?limit={limit}");
-    for (name, value) in filters {
-        if let Some(value) = value {
-            path.extend(["&", name, "=", &encoded(value)]);
-        }
-    }
-    let page: Page<TaskView> = client.get(&path).await?;
+pub(crate) async fn list(client: &Client, query: &TaskQuery, json: bool) -> Result<ExitCode, Problem> {
+    let page = client.list_tasks(query).await?;
     if json {
         printer::json(&page)?;
         return Ok(ExitCode::SUCCESS);
     }
-    listed(&page, limit).print();
+    listed(&page, query.limit.unwrap_or(page.items.len())).print();
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,12 +69,6 @@ fn pull(task: &TaskView) -> Option<String> {
     let checks = pull_request.checks.as_ref().filter(|checks| **checks != Checks::default());
     let checks = checks.map_or_else(String::new, |checks| format!(", {}", checks.words()));
     Some(format!("#{} {}{checks}", pull_request.number, pull_request.state.as_str()))
-}
-
-/// A query's value with everything but letters, digits and a few marks encoded.
-pub(super) fn encoded(value: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 pub(crate) fn show(task: &TaskView, mirror: &Path, json: bool) -> Result<ExitCode, Problem> {
@@ -289,10 +272,5 @@ mod tests {
     fn a_path_is_one_word_for_a_shell() {
         assert_eq!(shell_word(Path::new("/home/a/envs/x/mirror")), "/home/a/envs/x/mirror");
         assert_eq!(shell_word(Path::new("/a b/it's")), r"'/a b/it'\''s'");
-    }
-
-    #[test]
-    fn a_query_is_encoded_whole() {
-        assert_eq!(encoded("a b&c=ä"), "a%20b%26c%3D%C3%A4");
     }
 }

@@ -3,12 +3,11 @@
 
 use std::process::ExitCode;
 
-use model::api::{ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
+use model::api::{ConflictsQuery, ConflictsView, UpdateOutcome, UpdateTask, UpdateView};
 use model::codex::printable_line;
 use model::merge::FileConflict;
 use model::problem::Problem;
 use model::visible::Visible;
-use reqwest::Method;
 
 use crate::client::Client;
 use crate::output::Output;
@@ -23,7 +22,7 @@ const TITLE: usize = 40;
 
 pub(super) async fn update(client: &Client, task: &str, asked: UpdateTask, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let view: UpdateView = client.send(Method::POST, &format!("/api/v1/tasks/{id}/update"), &asked).await?;
+    let view = client.update_task(&id, &asked).await?;
     if json {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);
@@ -55,7 +54,7 @@ fn updated(view: &UpdateView) -> Output {
 
 pub(super) async fn conflicts(client: &Client, task: &str, fetch: bool, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    let view: ConflictsView = client.get(&format!("/api/v1/tasks/{id}/conflicts?fetch={fetch}")).await?;
+    let view = client.task_conflicts(&id, &ConflictsQuery { fetch }).await?;
     if json {
         printer::json(&view)?;
         return Ok(ExitCode::SUCCESS);

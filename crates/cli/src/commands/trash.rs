@@ -4,14 +4,12 @@
 use std::process::ExitCode;
 
 use model::api::{
-    BuiltImage, CollectGarbage, DiskView, EnvironmentView, GarbageCollected, ImageUse, MirrorRepack, Page, RepackState, TaskView,
-    TrashItem, TrashKind,
+    BuiltImage, CollectGarbage, DiskView, GarbageCollected, ImageUse, MirrorRepack, Page, RepackState, TrashItem, TrashKind,
 };
 use model::codex::printable_line;
 use model::near::near;
 use model::problem::{Problem, ProblemKind};
 use model::size::bytes as size;
-use reqwest::Method;
 
 use crate::args::GcArguments;
 use crate::client::Client;
@@ -47,7 +45,7 @@ fn listed(items: &[TrashItem]) -> Output {
 }
 
 async fn trash(client: &Client) -> Result<Page<TrashItem>, Problem> {
-    client.get("/api/v1/trash").await
+    client.list_trash().await
 }
 
 fn table(out: &mut Output, items: &[TrashItem]) {
@@ -101,7 +99,7 @@ async fn restored_already(client: &Client, wanted: &str, kind: TrashKind, items:
 
 pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> Result<ExitCode, Problem> {
     let id = find(client, wanted, TrashKind::Task).await?;
-    let view: TaskView = client.post(&format!("/api/v1/tasks/{id}/restore")).await?;
+    let view = client.restore_task(&id).await?;
     if json {
         printer::json(&view)?;
     } else {
@@ -112,7 +110,7 @@ pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> R
 
 pub(crate) async fn restore_environment(client: &Client, wanted: &str, json: bool) -> Result<(), Problem> {
     let id = find(client, wanted, TrashKind::Environment).await?;
-    let view: EnvironmentView = client.post(&format!("/api/v1/envs/{id}/restore")).await?;
+    let view = client.restore_environment(&id).await?;
     if json {
         return printer::json(&view);
     }
@@ -123,7 +121,7 @@ pub(crate) async fn restore_environment(client: &Client, wanted: &str, json: boo
 pub(crate) async fn collect(client: &Client, asked: &GcArguments, json: bool) -> Result<ExitCode, Problem> {
     let older_than_days = if asked.all { Some(0) } else { asked.older_than };
     let body = CollectGarbage { older_than_days, id: None, dry_run: asked.dry_run };
-    let done: GarbageCollected = client.send(Method::POST, "/api/v1/gc", &body).await?;
+    let done = client.collect_garbage(&body).await?;
     if json {
         printer::json(&done)?;
         return Ok(if done.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
@@ -185,7 +183,7 @@ fn used_by(used_by: ImageUse) -> &'static str {
 }
 
 pub(crate) async fn disk(client: &Client, json: bool) -> Result<ExitCode, Problem> {
-    let disk: DiskView = client.get("/api/v1/disk").await?;
+    let disk = client.show_disk().await?;
     if json {
         printer::json(&disk)?;
         return Ok(ExitCode::SUCCESS);

@@ -39,17 +39,6 @@ pub struct RefsView {
     pub default_branch: Option<BranchName>,
 }
 
-/// `GET /api/v1/envs/{env_id}/refs?…`
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RefsQuery {
-    /// Only names that contain this text, whatever the case.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub q: Option<String>,
-    /// Whether the branches of tasks are named too.
-    #[serde(default)]
-    pub tasks: bool,
-}
-
 /// How fresh what is known of the remote is. Forgotten when the server ends.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Fetch)]

@@ -111,11 +111,7 @@ pub(crate) async fn retry(State(api): State<Api>, PathOf(id): PathOf<String>) ->
 ///
 /// What a task can start from, as of the last fetch: the newest 2,000, and whether there are more.
 #[utoipa::path(get, path = "/envs/{env_id}/refs", operation_id = "list_refs", tag = "environments",
-    params(
-        ("env_id" = String, Path, description = "The environment's id"),
-        ("q" = Option<String>, Query, description = "Only names that contain this text, whatever the case"),
-        ("tasks" = Option<bool>, Query, description = "Whether the branches of tasks are named too"),
-    ),
+    params(("env_id" = String, Path, description = "The environment's id"), RefsQuery),
     responses(
         (status = 200, description = "Branches and tags, the one with the newest commit first", body = RefsView),
         (status = 409, description = "It is not cloned", body = ProblemView, content_type = "application/problem+json"),

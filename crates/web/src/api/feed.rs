@@ -5,8 +5,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures_util::StreamExt;
-use model::api::ProblemView;
-use serde::Deserialize;
+use model::api::{FeedQuery, ProblemView};
 
 use crate::extract::{QueryOf, resume_point};
 use crate::openapi::Refused;
@@ -14,18 +13,13 @@ use crate::problem::ProblemResponse;
 use crate::router::Api;
 use crate::sse::{self, json_event};
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct FeedQuery {
-    after: Option<u64>,
-}
-
 /// Follow all changes
 ///
 /// Server-sent events: one message per change of state, a `FeedEvent` with its number as `id`. It has no end. After a `reset`, events
 /// are missing: read the lists anew.
 #[utoipa::path(get, path = "/events", operation_id = "follow_changes", tag = "server",
     params(
-        ("after" = Option<u64>, Query, description = "Begin behind this number; with the next change where it is left out"),
+        FeedQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The same, from a client that reconnects; goes before `after`"),
     ),
     responses(

@@ -12,9 +12,8 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use engine::{LogFile, RunLine};
 use futures_util::{Stream, StreamExt};
-use model::api::ProblemView;
+use model::api::{FollowQuery, LogQuery, ProblemView};
 use model::problem::{Problem, ProblemKind};
-use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -28,12 +27,6 @@ use crate::sse::{self, line_event, named_event};
 /// How much of a log is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct LogQuery {
-    #[serde(default)]
-    masked: bool,
-}
-
 /// Read a run's log
 ///
 /// The JSONL exactly as the worker wrote it, up to where it was when the request came, secrets that the agent printed included.
@@ -42,7 +35,7 @@ pub(crate) struct LogQuery {
     params(
         ("task_id" = String, Path, description = "The task's id"),
         ("n" = u32, Path, minimum = 1, description = "The run's number"),
-        ("masked" = Option<bool>, Query, description = "Whether secrets are masked"),
+        LogQuery,
         ("Range" = Option<String>, Header, description = "`bytes=a-b`, `bytes=a-` or `bytes=-n`"),
     ),
     responses(
@@ -111,11 +104,6 @@ fn content_range(range: &str, length: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes {range}/{length}")).expect("digits are a header's value")
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct FollowQuery {
-    offset: Option<u64>,
-}
-
 /// Follow a run
 ///
 /// Server-sent events: one message per line of the log, its `id` the byte offset behind it, while the run goes on. Then `event: end`
@@ -126,7 +114,7 @@ pub(crate) struct FollowQuery {
     params(
         ("task_id" = String, Path, description = "The task's id"),
         ("n" = u32, Path, minimum = 1, description = "The run's number"),
-        ("offset" = Option<u64>, Query, description = "Begin with the first line behind this offset"),
+        FollowQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "The same, from a client that reconnects; goes before `offset`"),
     ),
     responses(

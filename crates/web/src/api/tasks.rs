@@ -6,9 +6,8 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Changes;
-use model::api::{AnswerTask, CreateTask, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
+use model::api::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemView, ResumeTask, TaskQuery, TaskView};
 use model::diff::Diff;
-use serde::Deserialize;
 
 use crate::extract::{IdempotencyKey, JsonBody, PathOf, QueryOf, run_number};
 use crate::openapi::{BadBody, NotThere, Refused};
@@ -46,15 +45,7 @@ pub(crate) async fn create(
 ///
 /// One page, newest first. `group=queued` lists the tasks in the order in which they will start.
 #[utoipa::path(get, path = "/tasks", operation_id = "list_tasks", tag = "tasks",
-    params(
-        ("env" = Option<String>, Query, description = "Only tasks of this environment"),
-        ("status" = Option<String>, Query, description = "Only tasks with one of these statuses, separated by commas"),
-        ("q" = Option<String>, Query, description = "Only tasks whose title, id, branch or prompt contains this text, whatever the case"),
-        ("limit" = Option<usize>, Query, minimum = 1, maximum = 200, description = "How many at most; 50 where it is left out"),
-        ("cursor" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-        ("group" = Option<String>, Query, description = "Only `needs_you`, `running`, `queued` or `done`"),
-        ("archived" = Option<String>, Query, description = "Whether those that were put away are among them: `no`, `only` or `any`; `no` where it is left out"),
-    ),
+    params(TaskQuery),
     responses(
         (status = 200, description = "The page", body = Page<TaskView>),
         (status = 422, description = "A parameter that cannot be used", body = ProblemView, content_type = "application/problem+json"),
@@ -186,33 +177,11 @@ pub(crate) async fn unarchive(State(api): State<Api>, PathOf(id): PathOf<String>
     Ok(Json(api.engine.unarchive_task(&id).await?))
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct DiffQuery {
-    run: Option<String>,
-    #[serde(default)]
-    since_viewed: bool,
-    #[serde(default)]
-    format: DiffFormat,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum DiffFormat {
-    #[default]
-    Json,
-    Patch,
-}
-
 /// Show a diff
 ///
 /// What the task, or one run of it, changed.
 #[utoipa::path(get, path = "/tasks/{task_id}/diff", operation_id = "show_diff", tag = "tasks",
-    params(
-        ("task_id" = String, Path, description = "The task's id"),
-        ("run" = Option<u32>, Query, minimum = 1, description = "Only what this run changed"),
-        ("since_viewed" = Option<bool>, Query, description = "Only what changed since the changes were marked as viewed on the pages; everything, if they never were"),
-        ("format" = Option<String>, Query, description = "`json` (files and hunks) or `patch` (what `git apply` takes); `json` where it is left out"),
-    ),
+    params(("task_id" = String, Path, description = "The task's id"), DiffQuery),
     responses(
         (status = 200, description = "The diff", content(
             (Diff = "application/json"),

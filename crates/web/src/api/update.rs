@@ -5,8 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use model::api::{ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
-use serde::Deserialize;
+use model::api::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 
 use crate::extract::{JsonBody, PathOf, QueryOf};
 use crate::openapi::{BadBody, NotThere, Refused};
@@ -45,21 +44,12 @@ pub(crate) async fn update(
     })
 }
 
-#[derive(Debug, Deserialize)]
-pub(crate) struct ConflictsQuery {
-    #[serde(default)]
-    fetch: bool,
-}
-
 /// Look for conflicts
 ///
 /// In which files the task's branch conflicts with its base, and with the branches of other tasks of its environment: at most the 50
 /// newest ones with work on their branch. Nothing is changed, and no worktree is touched.
 #[utoipa::path(get, path = "/tasks/{task_id}/conflicts", operation_id = "task_conflicts", tag = "tasks",
-    params(
-        ("task_id" = String, Path, description = "The task's id"),
-        ("fetch" = Option<bool>, Query, description = "Whether the newest commits are fetched first"),
-    ),
+    params(("task_id" = String, Path, description = "The task's id"), ConflictsQuery),
     responses(
         (status = 200, description = "What conflicts", body = ConflictsView),
         (status = 409, description = "There is no branch yet", body = ProblemView, content_type = "application/problem+json"),

@@ -13,7 +13,6 @@ use std::process::ExitCode;
 
 use engine::exec::process::ProcessIdentity;
 use engine::{Config, Overrides};
-use model::api::ServerStatus;
 use model::problem::{Problem, ProblemKind};
 use serde::Serialize;
 use tokio::process::Command;
@@ -155,7 +154,7 @@ async fn end_background_server(home: &Path) -> Result<(), Problem> {
     if !client.answers().await {
         return Ok(());
     }
-    let pid = client.get::<ServerStatus>("/api/v1/status").await?.pid;
+    let pid = client.show_status().await?.pid;
     printer::remark(format!("A server runs in the background (process {pid}). It is ended; its runs go on."));
     let ended = async {
         match ProcessIdentity::of(pid)? {
