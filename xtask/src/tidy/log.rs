@@ -49,11 +49,13 @@ pub(super) fn events(source: &str) -> Vec<Event> {
 pub(super) fn complaints(document: &str, events: &[Event]) -> Vec<String> {
     let mut fields: BTreeMap<String, bool> = COMMON.iter().map(|name| ((*name).to_owned(), true)).collect();
     let mut messages: BTreeMap<String, bool> = BTreeMap::new();
+    let mut complaints = Vec::new();
     for event in events {
-        fields.extend(event.fields.iter().map(|name| (name.clone(), false)));
+        let hidden = event.fields.iter().filter(|name| COMMON.contains(&name.as_str()));
+        complaints.extend(hidden.map(|name| format!(": an event must not have its own field `{name}`")));
+        fields.extend(event.fields.iter().filter(|name| !COMMON.contains(&name.as_str())).map(|name| (name.clone(), false)));
         messages.extend(event.message.iter().map(|text| (format!("{text} | {}", event.level), false)));
     }
-    let mut complaints = Vec::new();
     for line in document.lines() {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let [_, first, second, ..] = cells[..] else { continue };
@@ -152,6 +154,7 @@ mod tests {
             &[": no code logs `run finished | INFO`", ": does not list the message `run finished | WARN`"],
         );
         check("tracing::info!(%task, run, \"run finished\")", &[": does not list the field `run`"]);
+        check("tracing::info!(%task, message = \"x\", \"run finished\")", &[": an event must not have its own field `message`"]);
         check("tracing::info!(\"run finished\")", &[": no code logs `task`"]);
     }
 }
