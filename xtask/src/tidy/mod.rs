@@ -61,8 +61,10 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
         let pins = pin::complaints(&read(&root.join(name))?, pinned);
         complaints.extend(pins.into_iter().map(|complaint| format!("{name}{complaint}")));
     }
-    let proofs = proof::complaints(&read(&root.join(proof::DOCUMENT))?, &functions);
-    complaints.extend(proofs.into_iter().map(|complaint| format!("{}{complaint}", proof::DOCUMENT)));
+    for name in proof::DOCUMENTS {
+        let missing = proof::complaints(&read(&root.join(name))?, &functions);
+        complaints.extend(missing.into_iter().map(|complaint| format!("{name}{complaint}")));
+    }
     let log = log::complaints(&read(&root.join(log::DOCUMENT))?, &events);
     complaints.extend(log.into_iter().map(|complaint| format!("{}{complaint}", log::DOCUMENT)));
     complaints.extend(walls::complaints(root)?);
