@@ -27,6 +27,9 @@ const WATCH: &str = "(() => {
 const NUMBERS: &str =
     "[...document.querySelectorAll('#transcript .command .text')].map((it) => Number(it.innerText.split(' ')[1]))";
 
+/// How often a burst is measured until it stays within the limit. On a machine that is busy with other work, most attempts are slow.
+const ATTEMPTS: usize = 8;
+
 const ENTRIES: &str = "document.querySelectorAll('#transcript > li.entry').length";
 
 const ENDED: &str = "document.querySelector('#transcript > li:last-child').matches('.run-end') \
@@ -49,10 +52,10 @@ fn commands(folder: &Path) -> PathBuf {
 }
 
 /// Opens a task, lets its worker print everything at once, and checks that no frame and no task of the page took longer than the
-/// limit in milliseconds. Whatever else the machine does can only make a measurement longer, so the best of three counts.
+/// limit in milliseconds. Other work on the machine can only make a measurement longer, so the best attempt counts.
 async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str, limit: f64) {
     let mut measured = vec![];
-    for n in 0..3 {
+    for n in 0..ATTEMPTS {
         let longest = measure(stage, screen, slower, before, n).await;
         measured.push(longest);
         if longest <= limit {

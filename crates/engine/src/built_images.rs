@@ -1,7 +1,7 @@
-//! The container images that this server built for repositories with their own Dockerfile: recorded, listed, and removed when no
-//! repository and no container uses them.
+//! The container images that this server built for repositories with their own Dockerfile: recorded, listed, and removed when
+//! no repository and no container uses them.
 //!
-//! Invariant: an image is removed by its recorded ID only, and only if every name it has was given by this server.
+//! Invariant: an image is only removed by its recorded ID, and only if this server gave it every name that it has.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -18,11 +18,11 @@ use crate::exec::Redactor;
 use crate::store::{BuiltImageRecord, StoreError, TrashedThing};
 use crate::worker::Housekeeping;
 
-/// The shortest part of an image's ID that counts as a reference to it.
+/// The minimum length of an image ID prefix that counts as a reference to the image.
 const SHORTEST_ID: usize = 12;
 
 impl Inner {
-    /// Records an image that was just built. The newest image of an environment is the last one of it in the list.
+    /// Records an image that was just built. The newest image of an environment comes last.
     pub(crate) async fn record_image(&self, env_id: EnvironmentId, name: &str, image_id: String) -> Result<(), StoreError> {
         let _turn = self.images_turn.lock().await;
         let home = Arc::clone(&self.home);
@@ -41,12 +41,12 @@ impl Inner {
         .await
     }
 
-    /// The images that this server built and that still exist, and what uses each.
+    /// Returns the images that this server built and that still exist, with what uses them.
     pub(crate) async fn built_images(&self) -> Result<Vec<BuiltImage>, Problem> {
         self.images_without(&BTreeSet::new()).await
     }
 
-    /// The images that nothing would use once these things are deleted.
+    /// Returns the images that would be unused once these items are deleted.
     pub(crate) async fn unused_images(&self, deleted: &[TrashItem]) -> Result<Vec<BuiltImage>, Problem> {
         let environments = deleted.iter().filter(|item| item.kind == TrashKind::Environment).map(|item| item.id.clone());
         let mut images = self.images_without(&environments.collect()).await?;
@@ -54,7 +54,7 @@ impl Inner {
         Ok(images)
     }
 
-    /// Removes the images that nothing uses. Returns those that are gone.
+    /// Removes unused images, and returns those that are gone.
     pub(crate) async fn remove_unused_images(&self) -> Result<Vec<BuiltImage>, Problem> {
         let unused = self.unused_images(&[]).await?;
         let mut removed = vec![];
@@ -62,7 +62,7 @@ impl Inner {
             let names = self.recorded().await?.into_iter().map(|record| record.name).collect::<BTreeSet<_>>();
             match self.image_housekeeping().remove_image(&image.image_id, &names).await {
                 Ok(true) => removed.push(image),
-                // Somebody has started to use it since.
+                // Something has started to use it in the meantime.
                 Ok(false) => {}
                 Err(error) => tracing::warn!(image = image.image_id, %error, "could not remove an unused image"),
             }
@@ -93,7 +93,7 @@ impl Inner {
         Housekeeping::new(&self.config, Redactor::default())
     }
 
-    /// As if these environments were not in the trash any more.
+    /// Returns the images as if these environments were no longer in the trash.
     async fn images_without(&self, deleted: &BTreeSet<String>) -> Result<Vec<BuiltImage>, Problem> {
         let recorded = self.recorded().await?;
         if recorded.is_empty() {
@@ -122,7 +122,8 @@ impl Inner {
     }
 }
 
-/// What uses each recorded image, the newest record of it. Images that the engine no longer has are left out.
+/// Returns what uses each recorded image, based on its newest record. Images that the container engine no longer has are
+/// omitted.
 fn judged(
     recorded: &[BuiltImageRecord],
     environments: &[EnvironmentRecord],
@@ -166,7 +167,7 @@ fn judged(
     images
 }
 
-/// Whether this is a name of the image, or its ID or the start of it.
+/// Whether `name` is a name of the image, its ID, or the start of its ID.
 fn refers(name: &str, image: &ImageUsage) -> bool {
     let digits = image.id.strip_prefix("sha256:").unwrap_or(&image.id);
     let is_id = name.len() >= SHORTEST_ID && (digits.starts_with(name) || image.id.starts_with(name));

@@ -1,18 +1,18 @@
-//! Crash points: the moments at which a kill is the hardest to survive, by name, so that tests can kill there.
+//! Crash points: named moments at which a kill is hard to survive, so that tests can kill the process there.
 //!
-//! `ORCH_CRASH_AT=name` kills the process the first time that it comes there, `name:3` the third time. Programs that are built for
-//! use have none of it. Invariant: a point does nothing but kill, so that what follows is what a real kill leaves.
+//! `ORCH_CRASH_AT=name` kills the process when it first reaches the point, and `name:3` the third time. Release builds contain
+//! none of this. Invariant: a point only kills, so the state afterwards is the same as after a real kill.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The variable that says where.
+/// The variable that selects a point.
 const VARIABLE: &str = "ORCH_CRASH_AT";
 
-/// Where this process is to be killed.
+/// Where this process must be killed.
 static WHERE: OnceLock<Option<(CrashPoint, u32)>> = OnceLock::new();
 
-/// How often it came there.
+/// How often it reached the point.
 static TIMES: AtomicU32 = AtomicU32::new(0);
 
 macro_rules! crash_points {
@@ -24,10 +24,10 @@ macro_rules! crash_points {
         }
 
         impl CrashPoint {
-            /// All of them.
+            /// All points.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Its name.
+            /// Returns the name of the point.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $text,)*
@@ -38,65 +38,65 @@ macro_rules! crash_points {
 }
 
 crash_points! {
-    /// An environment's record is written, and its clone has not begun.
+    /// An environment's record is written, but its clone has not started.
     EnvironmentRecorded = "environment-recorded",
-    /// A mirror is complete, and its record does not say so.
+    /// A mirror is complete, but its record does not say so.
     Cloned = "cloned",
-    /// A task's folder is there, and its record is not.
+    /// A task's folder exists, but its record does not.
     TaskFolderMade = "task-folder-made",
-    /// A task is on disk, and nobody was told.
+    /// A task is on disk, but no answer was sent.
     TaskRecorded = "task-recorded",
-    /// The images of another prompt are on disk, and no record names them.
+    /// The images of a further prompt are on disk, but no record names them.
     ImagesWritten = "images-written",
-    /// A record is written, and nothing of what follows from it was begun.
+    /// A record is written, but none of its effects has started.
     RecordWritten = "record-written",
-    /// A worktree is known to git, and has no files.
+    /// Git knows a worktree, but it has no files.
     WorktreeAdded = "worktree-added",
-    /// A worktree has its files, and nothing says that it is complete.
+    /// A worktree has its files, but is not marked as complete.
     WorktreeCheckedOut = "worktree-checked-out",
-    /// A worktree is complete, and the record does not say so.
+    /// A worktree is complete, but the record does not say so.
     Prepared = "prepared",
-    /// A keeper has its order, and was not started.
+    /// A keeper's order is written, but the keeper was not started.
     OrderWritten = "order-written",
-    /// A keeper holds the run, and the record does not say so.
+    /// A keeper supervises the run, but the record does not say so.
     KeeperStarted = "keeper-started",
-    /// A run has ended, and nothing was made of it.
+    /// A run has ended, but was not processed.
     RunEnded = "run-ended",
-    /// A run's work is committed, and its record does not say so.
+    /// A run's work is committed, but its record does not say so.
     Committed = "committed",
-    /// A branch is on its remote, and its record does not say so.
+    /// A branch is pushed, but its record does not say so.
     Pushed = "pushed",
-    /// A pull request is open, and its record does not say so.
+    /// A pull request is open, but its record does not say so.
     PullRequestOpened = "pull-request-opened",
-    /// A container's work is a bundle, and nothing of it was taken in.
+    /// A container's work is exported to a bundle, but not imported.
     Harvested = "harvested",
-    /// A task's branch is up to its base, and its worktree is not.
+    /// A task's branch is updated to its base, but its worktree is not.
     BranchMoved = "branch-moved",
-    /// A worktree has followed its branch, and neither its index nor the record says so.
+    /// A worktree is updated, but its index and the record are not.
     FilesMoved = "files-moved",
-    /// A task's branch and worktree are up to its base, and the record does not say so.
+    /// A task's branch and worktree are updated to its base, but the record does not say so.
     Landed = "landed",
-    /// A task is in the trash, and its mirror still knows it.
+    /// A task is in the trash, but its mirror still knows it.
     TaskInTrash = "task-in-trash",
-    /// A task's branch and worktree are out of its mirror, and nothing says so.
+    /// A task's branch and worktree were removed from its mirror, but this is not recorded.
     WorktreeRetired = "worktree-retired",
-    /// A task's branch is back in its mirror, and its folder is in the trash.
+    /// A task's branch is restored in its mirror, but its folder is still in the trash.
     BranchRestored = "branch-restored",
-    /// A task's folder is back, and nobody was told.
+    /// A task's folder is restored, but no answer was sent.
     TaskBack = "task-back",
-    /// An environment is in the trash, and nobody was told.
+    /// An environment is in the trash, but no answer was sent.
     EnvironmentInTrash = "environment-in-trash",
-    /// What was held in quiet hours is told, and nothing says so.
+    /// Notifications held in quiet hours were sent, but this is not recorded.
     HeldTold = "held-told",
-    /// A keeper has written down who it is, and started nothing.
+    /// A keeper has recorded its identity, but has not started its worker.
     KeeperRecorded = "keeper-recorded",
-    /// A worker runs, and its keeper has not written down which process it is.
+    /// A worker runs, but its keeper has not recorded its process.
     WorkerStarted = "worker-started",
-    /// A worker has ended, and its keeper has not written down how.
+    /// A worker has ended, but its keeper has not recorded how.
     WorkerEnded = "worker-ended",
 }
 
-/// Reads where this process is to be killed, if it was built for tests and is to be at all.
+/// Reads where this process must be killed. Only test builds do.
 pub(crate) fn arm(variable: impl Fn(&str) -> Option<String>) {
     if cfg!(debug_assertions) {
         WHERE.get_or_init(|| variable(VARIABLE).and_then(|text| parse(&text)));
@@ -109,13 +109,13 @@ fn parse(text: &str) -> Option<(CrashPoint, u32)> {
     Some((*point, time.parse().ok()?))
 }
 
-/// Kills this process, if it is to be killed here.
+/// Kills this process, if this is the selected point.
 pub(crate) fn point(here: CrashPoint) {
     if let Some(Some((point, time))) = WHERE.get()
         && *point == here
         && TIMES.fetch_add(1, Ordering::SeqCst) + 1 == *time
     {
-        // As an outsider would, with nothing flushed and nothing said.
+        // Kill it as an outsider would, without flushing or printing anything.
         let killed = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
         tracing::error!(?killed, "could not kill this process at its crash point");
     }

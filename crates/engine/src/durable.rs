@@ -1,8 +1,8 @@
-//! Puts files and folders on the disk, so that a record may refer to them: after a power cut they are there, whole.
+//! Syncs files and folders to disk, so that a record may refer to them: after a power cut they exist and are complete.
 //!
-//! Closing or renaming a file does not do that. A file's data is on the disk after `fsync` on the file, and its name after `fsync`
-//! on its folder. What this process may not open is put there by `syncfs`, which takes the whole file system. No link is followed.
-//! Everything here blocks.
+//! Closing or renaming a file is not enough. The data of a file is on the disk after `fsync` on the file, and its name after
+//! `fsync` on its folder. Files that this process may not open are synced with `syncfs`, which covers the whole file system. No
+//! link is followed. Everything here blocks.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -16,25 +16,27 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, fstat, fsync, openat, syncfs};
 use rustix::io::Errno;
 
-/// From this many entries on, one `syncfs` is used for a folder with everything below it: an agent may have made any number of them.
+/// The number of entries from which one `syncfs` is used for a folder with everything below it. An agent may have created any
+/// number.
 const ENTRIES: usize = 1000;
 
-/// The same from this depth on: each folder on the way is held open.
+/// The depth from which one `syncfs` is used, because every folder on the way is held open.
 const DEPTH: usize = 16;
 
-/// From this many changed folders on, one `syncfs` is used for all of them: a commit of 100 files makes as many folders of objects.
+/// The number of changed folders from which one `syncfs` is used for all of them. A commit of 100 files creates as many object
+/// folders.
 const MANY_FOLDERS: usize = 32;
 
-/// A folder whose newest change is younger than this may change again without a new time: old file systems count in whole seconds, or in
-/// steps of two.
+/// A folder whose last change is more recent than this may change again without a new time: old file systems store times in
+/// seconds, or in steps of two.
 const COARSEST_STEP: Duration = Duration::from_secs(2);
 
-/// The same for a file system that counts nanoseconds: it reads a clock that advances with every tick of the kernel.
+/// The equivalent for file systems that store nanoseconds: they read a clock that advances with every tick of the kernel.
 const TICK: Duration = Duration::from_millis(20);
 
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// Puts a file's data on the disk. A missing file is an error; anything but a plain file is left alone.
+/// Syncs the data of a file. A missing file is an error; anything but a regular file is left alone.
 pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
     match sync_plain_file(CWD, path) {
         Err(Errno::ACCESS) => sync_file_system(path),
@@ -43,7 +45,7 @@ pub(crate) fn sync_file(path: &Path) -> io::Result<()> {
     }
 }
 
-/// The same for a file that may be missing.
+/// Syncs the data of a file that may be missing.
 pub(crate) fn sync_file_if_there(path: &Path) -> io::Result<()> {
     match sync_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -51,7 +53,7 @@ pub(crate) fn sync_file_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Puts a folder's list of names on the disk.
+/// Syncs the list of names in a folder.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     match openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()).and_then(fsync) {
         Err(Errno::ACCESS) => sync_file_system(path),
@@ -60,7 +62,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Puts a folder with everything below it on the disk. A missing folder is fine.
+/// Syncs a folder with everything below it. A missing folder is fine.
 pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     let root = match openat(CWD, path, READ | OFlags::DIRECTORY, Mode::empty()) {
         Ok(root) => root,
@@ -75,9 +77,10 @@ pub(crate) fn sync_tree(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Puts everything on the disk that the path's file system has.
+/// Syncs the whole file system of the path.
 pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
-    // The nearest folder that this process may open. It is on the same file system: nothing is mounted below a home.
+    // Use the nearest folder that this process may open. It is on the same file system, because nothing is mounted below a
+    // home.
     for folder in path.ancestors() {
         match openat(CWD, folder, READ | OFlags::DIRECTORY, Mode::empty()) {
             Ok(folder) => return syncfs(folder).map_err(|error| at(path, error)),
@@ -88,12 +91,12 @@ pub(crate) fn sync_file_system(path: &Path) -> io::Result<()> {
     Err(at(path, Errno::ACCESS))
 }
 
-/// Makes a folder and those above it that are missing, and puts their names on the disk.
+/// Creates a folder and its missing parents, and syncs their names.
 pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
     create(path, 0o777)
 }
 
-/// The same for folders that only their owner may open.
+/// Creates a folder that only the owner may open, and its missing parents, and syncs their names.
 pub(crate) fn create_private_folder(path: &Path) -> io::Result<()> {
     create(path, 0o700)
 }
@@ -105,7 +108,7 @@ fn create(path: &Path, mode: u32) -> io::Result<()> {
     above.into_iter().try_for_each(sync_folder)
 }
 
-/// Moves a file or folder, and puts both its names on the disk: the new one first.
+/// Moves a file or folder, and syncs both its names, the new one first.
 pub(crate) fn rename(from: &Path, to: &Path) -> io::Result<()> {
     fs_err::rename(from, to)?;
     let (old, new) = (from.parent().unwrap_or(from), to.parent().unwrap_or(to));
@@ -121,7 +124,7 @@ fn at(path: &Path, error: Errno) -> io::Error {
 fn sync_plain_file(folder: impl AsFd, name: impl rustix::path::Arg) -> Result<(), Errno> {
     match openat(folder, name, READ, Mode::empty()) {
         Ok(file) if FileType::from_raw_mode(fstat(&file)?.st_mode) == FileType::RegularFile => fsync(file),
-        // A folder, a FIFO; a link or a socket.
+        // A folder or a FIFO, or a link or a socket.
         Ok(_) | Err(Errno::LOOP | Errno::NXIO) => Ok(()),
         Err(error) => Err(error),
     }
@@ -132,7 +135,7 @@ enum Below {
     TooMany,
 }
 
-/// Puts what is below an open folder on the disk, and then the folder itself. Nothing is opened that is not a file or a folder.
+/// Syncs everything below an open folder, and then the folder itself. Opens only files and folders.
 fn sync_below(folder: &OwnedFd, seen: &mut usize, depth: usize) -> Result<Below, Errno> {
     for entry in Dir::read_from(folder)? {
         let entry = entry?;
@@ -160,7 +163,7 @@ fn sync_below(folder: &OwnedFd, seen: &mut usize, depth: usize) -> Result<Below,
         };
         match synced {
             Ok(Below::TooMany) => return Ok(Below::TooMany),
-            // Removed meanwhile.
+            // It was removed in the meantime.
             Ok(Below::Synced) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
@@ -169,27 +172,27 @@ fn sync_below(folder: &OwnedFd, seen: &mut usize, depth: usize) -> Result<Below,
     Ok(Below::Synced)
 }
 
-/// A folder of which only what has changed since the last time is put on the disk: a mirror, in which git writes new files and
-/// renames them into place, but never changes one.
+/// A folder of which only changes since the last time are synced: a mirror, in which git writes new files and renames them into
+/// place, but never changes one.
 #[derive(Debug, Default)]
 pub(crate) struct ChangedTree {
-    /// What is on the disk. None until the first time, which takes the whole file system.
+    /// What is on the disk. `None` before the first sync, which covers the whole file system.
     known: Mutex<Option<HashMap<PathBuf, Known>>>,
 }
 
-/// A folder that is on the disk as it was at this time.
+/// A folder that was synced at this state.
 #[derive(Debug, Clone)]
 struct Known {
     changed: SystemTime,
-    /// Whether another change would show as another time.
+    /// Whether another change would have a different time.
     is_settled: bool,
     folders: Vec<PathBuf>,
 }
 
 impl ChangedTree {
-    /// Puts on the disk what has changed below `root`. Folders for which `skip` is true are left out.
+    /// Syncs everything below `root` that changed, except folders for which `skip` returns true.
     pub(crate) fn sync(&self, root: &Path, skip: impl Fn(&Path) -> bool) -> io::Result<()> {
-        // Only one at a time: whoever waited finds little left to do.
+        // Only one sync runs at a time. After the wait there is usually little left to do.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = known.is_none();
         let before = known.take().unwrap_or_default();
@@ -199,7 +202,7 @@ impl ChangedTree {
         if is_first || changed.len() > MANY_FOLDERS {
             sync_file_system(root)?;
         } else {
-            // The deepest first: a name is put on the disk after what it stands for.
+            // Deepest folders first: a name is synced after what it refers to.
             for folder in changed.iter().rev() {
                 let since = before.get(folder).and_then(|known| known.changed.checked_sub(COARSEST_STEP));
                 sync_changed_files(folder, since)?;
@@ -211,7 +214,7 @@ impl ChangedTree {
     }
 }
 
-/// Collects the folders that have changed, each before those below it, and what is to be known of all of them afterwards.
+/// Collects the folders that changed, each before those below it, and the new state of all folders.
 fn look(
     folder: &Path,
     before: &HashMap<PathBuf, Known>,
@@ -236,7 +239,7 @@ fn look(
     Ok(())
 }
 
-/// Whether this time is so long ago that another change would show as another time.
+/// Whether this time is so long ago that another change would have a different time.
 #[expect(clippy::disallowed_methods, reason = "it is compared with the times that the file system gives")]
 fn is_settled(changed: SystemTime) -> bool {
     let since_1970 = changed.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -255,11 +258,11 @@ fn folders_in(folder: &Path, skip: &impl Fn(&Path) -> bool) -> io::Result<Vec<Pa
     Ok(folders)
 }
 
-/// Puts the plain files of one folder on the disk that have changed since a time, or all of them.
+/// Syncs the regular files in a folder that changed since a time, or all of them.
 fn sync_changed_files(folder: &Path, since: Option<SystemTime>) -> io::Result<()> {
     for entry in entries(folder)? {
         let entry = entry?;
-        // Git's own halves: it syncs them before it gives them their names.
+        // These are incomplete files of git, which syncs them before it renames them.
         if !entry.file_type()?.is_file() || entry.file_name().as_encoded_bytes().starts_with(b"tmp_") {
             continue;
         }
@@ -288,12 +291,12 @@ fn sync_folder_if_there(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Which part of a growing file is on the disk already.
+/// How much of a growing file has been synced.
 #[derive(Debug, Default)]
 pub(crate) struct SyncedLength(u64);
 
 impl SyncedLength {
-    /// Puts what was written since the last call on the disk, and says whether there was anything. A missing file is fine.
+    /// Syncs what was written since the last call, and returns whether there was anything. A missing file is fine.
     pub(crate) fn sync(&mut self, path: &Path) -> io::Result<bool> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -311,7 +314,7 @@ impl SyncedLength {
 
 #[cfg(test)]
 mod tests {
-    //! Whether the right calls are made, in the right order, is checked from outside: `tests/durability.rs` traces them.
+    //! `tests/durability.rs` traces the system calls to check that the right ones are made, in the right order.
 
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 

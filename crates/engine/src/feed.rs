@@ -1,7 +1,7 @@
-//! Numbered changes of state, for whoever watches. The lists are the truth; the feed says when to look.
+//! A feed of numbered state changes for watchers. The lists contain the truth; the feed tells when to read them.
 //!
-//! Publishing never waits for a reader. A reader that fell behind, or that saw another server's numbers, gets a
-//! [`FeedEvent::Reset`] and goes on from now.
+//! Publishing never waits for a reader. A reader that is too far behind, or that has numbers of a different server, gets a
+//! [`FeedEvent::Reset`] and continues from now.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::metrics::COUNTED;
 
-/// How many changes are kept for readers that come back: minutes of a busy server, and well below a megabyte.
+/// How many changes are kept for readers that return: minutes of a busy server, and well below a megabyte.
 const KEPT: usize = 4096;
 
 /// The feed. Cheap to clone.
@@ -41,7 +41,7 @@ impl Kept {
 }
 
 impl Feed {
-    /// A feed whose numbers start after `start`. Servers start at the time in microseconds, so that numbers only grow.
+    /// Creates a feed whose numbers start after `start`. Servers use the time in microseconds, so that numbers only grow.
     pub(crate) fn starting_after(start: u64) -> Self {
         let kept = Kept { next: start + 1, events: VecDeque::new() };
         Self { shared: Arc::new(Shared { events: Mutex::new(kept), published: Notify::new() }) }
@@ -60,16 +60,16 @@ impl Feed {
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
-        // A panic elsewhere while publishing leaves a deque that is whole all the same.
+        // A panic of another publisher leaves the queue consistent.
         self.shared.events.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of the newest change: whoever reads the lists now and follows from here misses nothing.
+    /// Returns the number of the newest change. Reading the lists now and following from here misses nothing.
     pub(crate) fn last(&self) -> u64 {
         self.kept().next - 1
     }
 
-    /// The changes after the one numbered `after`, or from now on. Never ends by itself.
+    /// Streams the changes after number `after`, or from now on. Never ends on its own.
     pub(crate) fn after(&self, after: Option<u64>) -> impl Stream<Item = (u64, FeedEvent)> + Send + use<> {
         let feed = self.clone();
         let mut position = after.map_or_else(|| feed.kept().next, |number| number.saturating_add(1));

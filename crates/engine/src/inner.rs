@@ -1,6 +1,6 @@
-//! The engine's state, and how it starts: open the home, read the records, adopt what is running, then accept work.
+//! The engine's state and its start: open the home, read the records, adopt running work, then accept new work.
 //!
-//! Invariant: records in memory are those on disk; nothing is concluded about a task before the world was observed.
+//! Invariant: the records in memory equal those on disk, and nothing is concluded about a task before the world was observed.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -32,10 +32,10 @@ use crate::store::{Boot, CodexHome, Home};
 use crate::task::{TaskSlot, TaskTable};
 use crate::worker::{ContainerChecks, Login, Worker, WorkerProblem};
 
-/// How many lists of secrets are remembered with what masks them.
+/// The maximum number of cached redactors.
 const MOST_REDACTORS: usize = 16;
 
-/// Everything that the mailboxes share.
+/// The state that all mailboxes share.
 pub(crate) struct Inner {
     pub(crate) config: Config,
     pub(crate) home: Arc<Home>,
@@ -43,9 +43,10 @@ pub(crate) struct Inner {
     pub(crate) worker: Result<Worker, WorkerProblem>,
     pub(crate) checks: ContainerChecks,
     pub(crate) codex_home: CodexHome,
-    /// Values that no reader may see, whatever the environment.
+    /// Values that no reader may see, in any environment.
     secrets: Vec<String>,
-    /// What masks these and those of an environment. Kept because making one takes a while if there are many.
+    /// Redactors for these values and those of an environment. They are cached, because creating one is slow if there are many
+    /// values.
     redactors: Mutex<VecDeque<(Vec<String>, Redactor)>>,
     pub(crate) tasks: TaskTable,
     pub(crate) environments: EnvironmentTable,
@@ -63,23 +64,23 @@ pub(crate) struct Inner {
     pub(crate) cancel: CancellationToken,
     /// Makes requests with the same key wait for each other.
     pub(crate) keys: tokio::sync::Mutex<()>,
-    /// One at a time moves things out of the trash, or deletes them.
+    /// Allows one restore or deletion of items in the trash at a time.
     pub(crate) trash_turn: tokio::sync::Mutex<()>,
-    /// One at a time renews the tokens of the login.
+    /// Allows one renewal of the login's tokens at a time.
     pub(crate) login_turn: tokio::sync::Mutex<()>,
-    /// One mirror at a time is repacked.
+    /// Allows one repack at a time.
     pub(crate) repack_turn: tokio::sync::Mutex<()>,
-    /// One at a time changes the list of built images.
+    /// Allows one change of the list of built images at a time.
     pub(crate) images_turn: tokio::sync::Mutex<()>,
-    /// What a person must see to, as it was seen last.
+    /// Problems that need a person, as of the last check.
     pub(crate) troubles: Mutex<Vec<Hold>>,
-    /// Which boot of the machine this is, and how the one before it ended.
+    /// The current boot of the machine, and how the previous one ended.
     pub(crate) boot: Boot,
     started_at: Timestamp,
     listen: Mutex<Option<SocketAddr>>,
 }
 
-/// Runs something that blocks where it blocks nobody.
+/// Runs blocking work on a thread where it blocks nothing else.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
@@ -175,23 +176,23 @@ impl Inner {
         Ok(inner)
     }
 
-    /// Puts the home on the disk and writes down that this server has ended in order. Blocks.
+    /// Syncs the home and records that this server has ended cleanly. Blocks.
     pub(crate) fn end_boot(&self) {
         if let Err(error) = self.home.end_boot(&self.boot) {
             tracing::warn!(%error, "could not record a clean shutdown");
         }
     }
 
-    /// Writes down that a server runs in this boot, after everything that only the first one in a boot may do, and before anything is
-    /// started.
+    /// Records that a server runs in this boot, after everything that only the first one in a boot may do, and before anything
+    /// is started.
     fn begin_boot(&self) {
         if let Err(error) = self.home.begin_boot(&self.boot) {
-            // A server starts on a full disk too.
+            // A server also starts on a full disk.
             tracing::warn!(%error, "could not record the boot ID");
         }
     }
 
-    /// The complete mirror of an environment.
+    /// Returns the complete mirror of an environment.
     pub(crate) fn mirror_of(&self, env_id: model::ids::EnvironmentId) -> Result<Mirror, RunError> {
         let slot = self.environments.get(env_id);
         slot.and_then(|slot| slot.mirror()).ok_or_else(|| {
@@ -204,13 +205,13 @@ impl Inner {
         *self.listen.lock().unwrap_or_else(PoisonError::into_inner) = Some(address);
     }
 
-    /// Where browsers on this machine reach the pages of a server that listens on `address`.
+    /// Returns the URL of the pages on this machine, for a server that listens on `address`.
     fn pages(&self, address: SocketAddr) -> String {
         let ip = address.ip().to_canonical();
         if ip.is_loopback() || ip.is_unspecified() {
             format!("http://{}:{}", self.home.pages_host, address.port())
         } else {
-            // The name leads to the loopback, where this server does not listen.
+            // The host name resolves to the loopback address, where this server does not listen.
             format!("http://{address}")
         }
     }
@@ -238,7 +239,7 @@ impl Inner {
         }
     }
 
-    /// What masks everything that readers of an environment's runs must not see.
+    /// Returns the redactor for readers of an environment's runs.
     pub(crate) fn redactor(&self, env_id: model::ids::EnvironmentId) -> Redactor {
         let mut secrets = self.secrets.clone();
         match Login::stored(&self.codex_home) {
@@ -260,7 +261,7 @@ impl Inner {
         redactor
     }
 
-    /// How the runs of an environment go, with what the server is set to.
+    /// Returns the policy for runs of an environment, including the server's settings.
     pub(crate) fn run_policy(&self, env_id: model::ids::EnvironmentId) -> RunPolicy {
         let policy = self.environments.get(env_id).map(|environment| environment.record().runs.clone()).unwrap_or_default();
         RunPolicy { resume_interrupted: policy.resume_interrupted.or(Some(self.config.resume_interrupted)), ..policy }

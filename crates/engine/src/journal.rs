@@ -1,7 +1,7 @@
-//! Reading journals while they are written: the server never copies a run's output, it only follows the file.
+//! Reads logs while they are written. The server never copies a run's output; it only follows the file.
 //!
-//! One watcher of the kernel's file events serves all followers. Invariant: a line is handed on once it is complete, with
-//! the offset behind it, so that any reader can go on where it was.
+//! A single watcher of the kernel's file events serves all followers. Invariant: a line is passed on once it is complete, with
+//! the offset after it, so that any reader can continue from there.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,19 +14,19 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 
-/// How often a follower looks by itself where the kernel has no more watches to give.
+/// How often a follower polls if the kernel has no more watches.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
-/// Bytes per read: large enough for few system calls, small enough to have one per follower.
+/// Bytes per read: large enough for few system calls, small enough to have a buffer for each follower.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// Wakes whoever follows a file in a folder.
+/// Wakes followers of files in a folder.
 pub(crate) struct FolderWatch {
     watcher: Mutex<Option<RecommendedWatcher>>,
     folders: Arc<Mutex<HashMap<PathBuf, watch::Sender<()>>>>,
 }
 
-/// A follower's interest in one folder; it ends with this value.
+/// A follower's interest in a folder. It ends when this value is dropped.
 pub(crate) struct Interest {
     owner: Arc<FolderWatch>,
     folder: PathBuf,
@@ -36,7 +36,7 @@ pub(crate) struct Interest {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded here is whole after every statement, whoever panicked.
+    // The guarded data is consistent after every statement, even if a holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -45,7 +45,7 @@ impl FolderWatch {
         let folders: Arc<Mutex<HashMap<PathBuf, watch::Sender<()>>>> = Arc::default();
         let told = Arc::clone(&folders);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| match event {
-            // Readers are no news: a follower that looks would wake itself.
+            // Reads are ignored; otherwise a follower would wake itself.
             Ok(event) if event.kind.is_access() => {}
             Ok(event) => {
                 let folders = locked(&told);
@@ -62,9 +62,9 @@ impl FolderWatch {
         Arc::new(Self { watcher: Mutex::new(watcher), folders })
     }
 
-    /// Begins to watch a folder.
+    /// Starts to watch a folder.
     pub(crate) fn watch(self: &Arc<Self>, folder: &Path) -> Interest {
-        // Held throughout, so that no other follower's end comes between. The kernel's thread never takes it.
+        // Held throughout, so that no other follower's end interferes. The kernel's thread never takes it.
         let mut kernel = locked(&self.watcher);
         let changes = {
             let mut folders = locked(&self.folders);
@@ -81,11 +81,11 @@ impl FolderWatch {
 }
 
 impl Interest {
-    /// Waits until something in the folder changed since the last call.
+    /// Waits until something in the folder has changed since the last call.
     pub(crate) async fn changed(&mut self) {
         let Some(changes) = self.changes.as_mut() else { return };
         if self.watched {
-            // The sender lives in the map for as long as this interest does.
+            // The sender is in the map as long as this interest exists.
             if changes.changed().await.is_ok() {
                 return;
             }
@@ -106,7 +106,7 @@ impl Drop for Interest {
             }
             unused
         };
-        // The folders must not be locked here: the watcher waits for its thread, and that may wait for them.
+        // The folders must not be locked here: the watcher waits for its thread, which may wait for them.
         if unused
             && let Some(watcher) = watcher.as_mut()
             && let Err(error) = watcher.unwatch(&self.folder)
@@ -117,7 +117,7 @@ impl Drop for Interest {
     }
 }
 
-/// A journal read from an offset on, as far as it is written.
+/// Reads a log from an offset, as far as it is written.
 pub(crate) struct Tail {
     path: PathBuf,
     file: Option<tokio::fs::File>,
@@ -127,12 +127,12 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// A tail that begins behind `offset` bytes. The file need not exist yet.
+    /// Creates a tail that starts after `offset` bytes. The file does not have to exist yet.
     pub(crate) fn from(path: PathBuf, offset: u64) -> Self {
         Self { path, file: None, start: offset, splitter: LineSplitter::resuming_at(offset), buffer: vec![0; CHUNK_BYTES] }
     }
 
-    /// Reads the next piece and hands on the lines that it completes. False at the present end of the file.
+    /// Reads the next piece and passes on the lines that it completes. Returns false at the current end of the file.
     pub(crate) async fn read(&mut self, on_line: impl FnMut(Line<'_>)) -> io::Result<bool> {
         if self.file.is_none() {
             let mut file = match tokio::fs::File::open(&self.path).await {

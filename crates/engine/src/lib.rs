@@ -1,8 +1,8 @@
-//! The shell around the core: it keeps the records, performs the effects, and observes the world.
+//! The shell around the pure core: it stores records, performs effects, and observes the world.
 //!
-//! [`Engine`] is the only way in. No HTML, no HTTP, no command line and no Docker in here. Each room owns one kind of deed:
-//! `store` touches state files, `exec` starts programs, `git` knows git's words, `keeper` holds one run, `worker` knows how a
-//! worker is called, `forge` speaks to forges, `task` and `environment` are the mailboxes that decide, record and perform.
+//! [`Engine`] is the only entry point. There is no HTML, HTTP, command line or Docker here. Each module has one job: `store` reads and
+//! writes state files, `exec` starts programs, `git` runs git, `keeper` supervises runs, `worker` calls workers, `forge` talks to Git
+//! hosts, and `task` and `environment` contain the mailboxes that decide, record and perform.
 
 mod built_images;
 pub mod config;

@@ -1,7 +1,7 @@
-//! Signing in by a password, where its owner set one. It is off unless it is set.
+//! Sign-in with a password. Disabled unless a password is set.
 //!
-//! The password is kept as an Argon2id hash. Guesses are checked one at a time, and wrong ones make the next ones wait, whoever
-//! sends them; a one-time link signs in all the while. Invariant: neither a password nor a guess is logged or kept.
+//! The password is stored as an Argon2id hash. Guesses are checked one at a time, and wrong ones delay the next ones, whoever
+//! sends them. One-time links always work. Invariant: neither a password nor a guess is logged or stored.
 
 use std::time::Instant;
 
@@ -16,13 +16,13 @@ use tokio::sync::Mutex;
 use crate::engine::blocking;
 use crate::store::{Home, StoreError};
 
-/// Shorter ones are guessed too soon, in characters.
+/// The minimum length in characters. Shorter passwords are easy to guess.
 const SHORTEST: usize = 10;
 
-/// Longer ones are no passwords, in bytes.
+/// The maximum length in bytes.
 const LONGEST: usize = 1024;
 
-/// The password, and who guessed at it.
+/// The password and the recent guesses.
 pub(crate) struct Password {
     begun: Instant,
     state: Mutex<State>,
@@ -43,7 +43,7 @@ impl Password {
         self.state.lock().await.hash.is_some()
     }
 
-    /// Sets or removes it.
+    /// Sets or removes the password.
     pub(crate) async fn set(&self, home: &Home, password: Option<Secret>) -> Result<(), Problem> {
         let mut state = self.state.lock().await;
         let hash = match password {
@@ -55,9 +55,9 @@ impl Password {
         Ok(())
     }
 
-    /// Whether this is the password.
+    /// Whether `guess` is the password.
     pub(crate) async fn is(&self, guess: Secret) -> Result<bool, Problem> {
-        // Held while the guess is checked: one at a time, however many come at once.
+        // Held while the guess is checked, so that only one is checked at a time.
         let mut state = self.state.lock().await;
         let Some(hash) = state.hash.clone() else { return Ok(false) };
         if let Some(wait) = state.tries.wait(self.begun.elapsed()) {

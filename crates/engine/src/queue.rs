@@ -1,7 +1,7 @@
-//! The queue: who runs next, and where the others are. The one path by which a queued run begins.
+//! The queue: which run starts next, and where the others are. Every queued run starts here.
 //!
-//! It keeps nothing of its own on disk: a run is queued because its record says so, and it has begun because its record says so.
-//! What is in memory is only what readers are shown.
+//! It stores nothing on disk: a run is queued or started because its record says so. Memory only holds what is shown to
+//! readers.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -18,13 +18,13 @@ use tokio::sync::Notify;
 use crate::engine::Inner;
 use crate::metrics::COUNTED;
 
-/// How soon it is looked again whether what holds the queue is over.
+/// How soon to check again whether the problem that blocks the queue is solved.
 const HOLD_PERIOD: Duration = Duration::from_secs(5);
 
-/// How soon it is looked again in any case.
+/// How soon to check again in any case.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// What readers are shown, and how the queue is told to look again.
+/// The state that is shown to readers, and the signal to check again.
 #[derive(Default)]
 pub(crate) struct Queue {
     changed: Notify,
@@ -39,27 +39,27 @@ struct Shown {
 }
 
 impl Queue {
-    /// Something changed that may let a run begin.
+    /// Signals that a run may be able to start.
     pub(crate) fn look(&self) {
         self.changed.notify_one();
     }
 
-    /// Where a task's run is in the queue.
+    /// Returns the place of a task's run in the queue.
     pub(crate) fn place(&self, task: TaskId) -> Option<QueuePlace> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).places.get(&task).cloned()
     }
 
-    /// The tasks whose runs wait, the next one first.
+    /// Returns the tasks whose runs wait, next one first.
     pub(crate) fn order(&self) -> Vec<TaskId> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).order.clone()
     }
 
-    /// Why no run may begin.
+    /// Returns why no run may start.
     pub(crate) fn hold(&self) -> Option<Hold> {
         self.shown.read().unwrap_or_else(PoisonError::into_inner).hold.clone()
     }
 
-    /// Says whether that is something else than before.
+    /// Stores the state for readers. Returns whether it changed.
     fn show(&self, plan: &Plan, hold: Option<Hold>) -> bool {
         let order = plan.wait.iter().map(|(task, _)| *task).collect();
         let shown = Shown { order, places: plan.wait.iter().cloned().collect(), hold };
@@ -70,13 +70,13 @@ impl Queue {
     }
 }
 
-/// Whether a run takes room.
+/// Whether a run occupies a slot.
 fn is_under_way(run: &RunRecord) -> bool {
     matches!(run.phase, RunPhase::Preparing | RunPhase::Running | RunPhase::Stopping)
 }
 
 impl Inner {
-    /// Lets runs begin until the server stops.
+    /// Starts runs until the server stops.
     pub(crate) fn keep_admitting(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
@@ -91,7 +91,7 @@ impl Inner {
         });
     }
 
-    /// Lets the runs begin that may, and says when to look again.
+    /// Starts the runs that may start, and returns when to check again.
     async fn admit(self: &Arc<Self>) -> Duration {
         let mut waiting = vec![];
         let mut running = BTreeMap::new();
@@ -137,7 +137,7 @@ impl Inner {
         limits.collect()
     }
 
-    /// Why nothing may begin: no room on the disk, or nothing to run it with.
+    /// Returns why nothing may start: the disk is full, or no worker can run it.
     async fn hold(&self) -> Option<Hold> {
         if let Some(low) = self.low_disk().await {
             return Some(low);
@@ -146,7 +146,7 @@ impl Inner {
         Some(Hold { code: problem.code.into_owned(), detail: problem.detail, hints: problem.hints })
     }
 
-    /// The queue as the API answers it.
+    /// Returns the queue for the API.
     pub(crate) fn queue_view(&self) -> QueueView {
         let shown = self.queue.shown.read().unwrap_or_else(PoisonError::into_inner);
         let items = shown.order.iter().filter_map(|task| {

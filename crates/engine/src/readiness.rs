@@ -1,6 +1,7 @@
-//! Whether a task that is created now would start: the worker that was found, and what its containers need.
+//! Checks whether a new task would start: the worker, and what its containers need.
 //!
-//! What is only shown is what was heard last, and never waits. Invariant: a task is refused while nothing could run it.
+//! Displayed states are those of the last check, and displaying them never waits. Invariant: a task is rejected while nothing
+//! could run it.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -14,16 +15,16 @@ use crate::engine::{Inner, blocking};
 use crate::store::free_bytes;
 use crate::worker::{Worker, WorkerKind, WorkerProblem, open_network_only, problem, told, unreachable_model};
 
-/// How long a server that starts waits for a container engine that may be asleep or hang.
+/// How long a starting server waits for a container engine that may be asleep or hang.
 const START_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Inner {
-    /// The image of an environment's runs: its own, or the server's. None is the pinned one.
+    /// Returns the image of an environment's runs: its own, or the server's. `None` means the pinned one.
     pub(crate) fn image_of<'a>(&'a self, environment: &'a EnvironmentRecord) -> Option<&'a str> {
         environment.container.image.as_deref().or(self.config.image.as_deref())
     }
 
-    /// The worker, if it could run a task of the environment now.
+    /// Returns the worker, if it could run a task of the environment now.
     pub(crate) async fn able_worker(&self, environment: Option<&EnvironmentRecord>) -> Result<&Worker, Problem> {
         let worker = self.worker.as_ref().map_err(WorkerProblem::to_problem)?;
         match worker.kind() {
@@ -33,13 +34,13 @@ impl Inner {
         }
         let image = environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment));
         let check = self.checks.fresh(image).await;
-        // An image that is built for the environment is made when it is needed.
+        // An image that is built for the environment is created when it is needed.
         let builds = environment.is_some_and(|environment| environment.container.dockerfile.is_some());
         match problem(&check) {
             Some(problem) if !(builds && check.status.engine.is_some()) => return Err(problem),
             Some(_) | None => {}
         }
-        // A login that cannot be read is the run's to tell.
+        // The run reports a login that cannot be read.
         let login = self.login().await.ok().flatten();
         match environment.and_then(|environment| unreachable_model(environment, &self.config, login.as_ref())) {
             Some(problem) => Err(problem),
@@ -47,7 +48,7 @@ impl Inner {
         }
     }
 
-    /// Whether less is free where the home lies than must be.
+    /// Checks for less free space at the home than required.
     pub(crate) async fn low_disk(&self) -> Option<Hold> {
         let (home, floor) = (self.home.layout.home().to_owned(), self.config.free_space_floor);
         let shown = home.display().to_string();
@@ -70,7 +71,7 @@ impl Inner {
         }
     }
 
-    /// Looks for what a person must see to. Kept for readers who do not wait.
+    /// Looks for problems that need a person, and stores them for readers that do not wait.
     pub(crate) async fn look_for_troubles(&self) {
         let mut troubles: Vec<_> = self.low_disk().await.into_iter().collect();
         let home = Arc::clone(&self.home);
@@ -87,7 +88,7 @@ impl Inner {
         *self.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;
     }
 
-    /// As the API says it: what was heard last. Asks anew in the background when that is long ago.
+    /// Returns the status of the last check for the API. Starts a new check in the background if it is old.
     pub(crate) fn worker_status(self: &Arc<Self>) -> WorkerStatus {
         let worker = match &self.worker {
             Ok(worker) => worker,
@@ -116,7 +117,7 @@ impl Inner {
         }
     }
 
-    /// Asks the engine that containers would be made with, unless that was just done.
+    /// Asks the container engine, unless this was just done.
     pub(crate) async fn hear(&self) {
         if self.worker.as_ref().is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
             let asked = self.checks.fresh(self.config.image.as_deref());
@@ -124,7 +125,7 @@ impl Inner {
         }
     }
 
-    /// The same when a server starts, which waits for it no longer than a person would.
+    /// Asks the container engine when a server starts, and waits only briefly.
     pub(crate) async fn hear_of_the_engine(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         let heard = self.tracker.spawn(async move { inner.hear().await });

@@ -1,6 +1,6 @@
-//! Recovery: the same function at boot and on a timer. It observes the world, and posts what must have happened.
+//! Recovery: the same function at startup and on a timer. It observes the world and posts the events that must have happened.
 //!
-//! It has no input, can run at any time, and judges nothing itself: that is [`model::task::reconcile`].
+//! It has no input, can run at any time, and judges nothing itself: [`model::task::reconcile`] does.
 
 use std::io;
 use std::sync::Arc;
@@ -14,18 +14,18 @@ use crate::keeper::{KeeperState, RunFiles, observe};
 use crate::task::TaskSlot;
 use crate::worker::{Housekeeping, home_label};
 
-/// How often the world is looked at besides the events that it sends: soon enough for a person who waits.
+/// How often the world is checked besides its events: soon enough for a person who waits.
 const PERIOD: Duration = Duration::from_secs(15);
 
-/// How often containers are looked for that nobody holds: those whose keeper or worker ended while the engine did not answer. Until
-/// then such a one works on for nobody, so it is soon; a look is one question to the engine.
+/// How often to look for abandoned containers, whose keeper or worker ended while the container engine did not answer. They
+/// would keep working for nobody, so this is frequent; a check is a single request to the container engine.
 const SWEEP_PERIOD: Duration = Duration::from_mins(1);
 
-/// How often it is looked whether something has been in the trash for long enough.
+/// How often to look for expired items in the trash.
 const TRASH_PERIOD: Duration = Duration::from_hours(1);
 
 impl Inner {
-    /// What is seen of a task's world.
+    /// Observes the world of a task.
     pub(crate) async fn observe(&self, slot: &TaskSlot, record: &TaskRecord) -> io::Result<Observation> {
         let busy = slot.is_busy();
         let run = record.last_run();
@@ -54,13 +54,13 @@ impl Inner {
         }
     }
 
-    /// Recovers now and then until the server stops.
+    /// Runs recovery periodically until the server stops.
     pub(crate) fn keep_recovering(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
             let mut tick = tokio::time::interval(PERIOD);
             let mut sweep = tokio::time::interval(SWEEP_PERIOD);
-            // Not at once: a clock that is years ahead must not cost what was removed yesterday before anybody sees it.
+            // Not immediately: a clock that is years ahead must not delete what was removed yesterday before anybody notices.
             let mut trash = tokio::time::interval_at(tokio::time::Instant::now() + TRASH_PERIOD, TRASH_PERIOD);
             for interval in [&mut tick, &mut sweep, &mut trash] {
                 interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -75,7 +75,7 @@ impl Inner {
                     _ = sweep.tick() => inner.sweep(),
                     _ = trash.tick() => {
                         inner.delete_expired().await;
-                        // It may take minutes; what died meanwhile must not wait for it.
+                        // This may take minutes, and recovery must not wait for it.
                         inner.tidy_when_idle();
                     }
                 }
@@ -83,13 +83,13 @@ impl Inner {
         });
     }
 
-    /// Repacks mirrors in the background, for which it is worth it.
+    /// Repacks mirrors in the background, if it is worthwhile.
     fn tidy_when_idle(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move { inner.shrink_when_worth_it().await });
     }
 
-    /// Ends the containers of this home that nobody holds. One of a run that goes on is held.
+    /// Ends abandoned containers of this home. The container of an active run is not abandoned.
     fn sweep(self: &Arc<Self>) {
         if !self.runs_containers() {
             return;

@@ -1,7 +1,8 @@
-//! Signing in to the pages: one-time codes that a terminal shows, and the sessions of browsers.
+//! Sign-in to the pages: one-time codes that a terminal shows, and the sessions of browsers.
 //!
-//! A code is good for one browser and a few minutes, and dies with the server. A session lasts until it is revoked or 90 days are
-//! over, and is valid only at the host name where it began. Invariant: neither a code nor a session's secret is kept; only their hashes are compared.
+//! A code works for one browser and a few minutes, and becomes invalid when the server stops. A session lasts until it is
+//! revoked or 90 days have passed, and is only valid at the host name where it started. Invariant: neither a code nor a
+//! session's secret is stored; only hashes are compared.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,22 +12,22 @@ use ring::digest::{SHA256, digest};
 
 use crate::store::{Home, SessionRecord, StoreError};
 
-/// How long a code is good for.
+/// How long a code is valid.
 const CODE_LIFE: Duration = Duration::from_mins(10);
 
-/// How long a browser stays signed in.
+/// How long a browser stays signed in, in days.
 const SESSION_DAYS: i64 = 90;
 
-/// More codes than anybody asks for at once.
+/// The maximum number of valid codes.
 const MOST_CODES: usize = 20;
 
-/// More browsers than anybody has; the oldest makes room.
+/// The maximum number of sessions. A new one replaces the oldest.
 const MOST_SESSIONS: usize = 100;
 
-/// The most characters that are kept of what a browser calls itself.
+/// The maximum length of a browser's name, in characters.
 const LABEL_CHARS: usize = 120;
 
-/// Who is signed in, and who may.
+/// The valid codes and sessions.
 pub(crate) struct Sessions {
     inner: Mutex<State>,
 }
@@ -37,12 +38,12 @@ struct State {
     codes: Vec<(String, Instant)>,
 }
 
-/// A browser that is signed in, as the settings show it.
+/// A signed-in browser, as shown in the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SessionView {
-    /// The first digits of its hash.
+    /// The first digits of the session's hash.
     pub id: String,
-    /// What the browser called itself.
+    /// The name that the browser gave itself.
     pub label: String,
     /// When it signed in.
     pub created_at: Timestamp,
@@ -51,20 +52,20 @@ pub struct SessionView {
 /// A browser that signs in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Browser<'a> {
-    /// What it calls itself.
+    /// The name that it gives itself.
     pub(crate) label: &'a str,
-    /// The host name that it signs in at, without a port.
+    /// The host name at which it signs in, without a port.
     pub(crate) host: &'a str,
     /// When it signs in.
     pub(crate) now: Timestamp,
 }
 
-/// SHA-256 in hexadecimal digits.
+/// Returns the SHA-256 in hexadecimal digits.
 fn hash(text: &str) -> String {
     hex::encode(digest(&SHA256, text.as_bytes()))
 }
 
-/// 128 random bits and more, from the system's generator.
+/// Returns more than 128 random bits from the system's generator.
 fn secret() -> String {
     format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
 }
@@ -80,11 +81,11 @@ impl Sessions {
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
-        // What is guarded here is whole after every statement, whoever panicked.
+        // The guarded data is consistent after every statement, even if a holder panicked.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A new code.
+    /// Creates a code.
     pub(crate) fn code(&self) -> String {
         let code = secret();
         let mut state = self.locked();
@@ -101,7 +102,7 @@ impl Sessions {
         self.locked().codes.iter().any(|(known, made)| *known == code && made.elapsed() < CODE_LIFE)
     }
 
-    /// The secret of a new session, if the code is good. It is not good a second time.
+    /// Returns the secret of a new session, if the code is valid. This uses up the code.
     pub(crate) fn redeem(&self, home: &Home, code: &str, browser: &Browser<'_>) -> Result<Option<String>, StoreError> {
         let mut state = self.locked();
         state.codes.retain(|(_, made)| made.elapsed() < CODE_LIFE);
@@ -111,7 +112,7 @@ impl Sessions {
         Self::begin(&mut state, home, browser).map(Some)
     }
 
-    /// The secret of a new session, for who showed otherwise that it may have one.
+    /// Returns the secret of a new session, for a browser that has authenticated in another way.
     pub(crate) fn open_one(&self, home: &Home, browser: &Browser<'_>) -> Result<String, StoreError> {
         Self::begin(&mut self.locked(), home, browser)
     }
@@ -135,7 +136,7 @@ impl Sessions {
         self.locked().sessions.iter().any(fits)
     }
 
-    /// Whether the session of this id, as in the list, holds.
+    /// Whether the session with this ID is valid.
     pub(crate) fn holds(&self, id: &str, now: Timestamp) -> bool {
         id.len() >= 12 && self.locked().sessions.iter().any(|session| session.hash.starts_with(id) && is_fresh(session, now))
     }
@@ -150,12 +151,12 @@ impl Sessions {
         sessions.into_iter().rev().map(view).collect()
     }
 
-    /// The id of the session with this secret, as in the list.
+    /// Returns the ID of the session with this secret, as in the list.
     pub(crate) fn id_of(secret: &str) -> String {
         hash(secret)[..12].to_owned()
     }
 
-    /// Ends a session. Ending it twice is fine.
+    /// Ends a session. Ending it twice is harmless.
     pub(crate) fn revoke(&self, home: &Home, id: &str) -> Result<(), StoreError> {
         let mut state = self.locked();
         let kept: Vec<_> =

@@ -1,7 +1,8 @@
-//! Which mirrors are repacked and when, and what of them must stay. How that is done is `git`'s own matter.
+//! Decides which mirrors are repacked and when, and which objects must stay. `git` performs the repack.
 //!
-//! A mirror is repacked after something was deleted permanently, when it is worth it while nothing runs or waits, and while tasks run
-//! if it has very many packs. One at a time. Invariant: everything that a task's folder mentions stays, whether the task is in the trash or not.
+//! A mirror is repacked after something was permanently deleted, or if it is worthwhile while nothing runs or waits, or while
+//! tasks run if it has very many packs. Only one repack runs at a time. Invariant: everything that a task's folder mentions
+//! stays, even if the task is in the trash.
 
 use std::io;
 use std::path::Path;
@@ -18,11 +19,11 @@ use crate::environment::EnvironmentSlot;
 use crate::git::{ADMINISTRATION, BORROWED, Mirror, Needs, Pruning, RepackRequest, Repacked};
 use crate::store::Home;
 
-/// The name of an agent's repository in a task's folder. One that was put aside has a suffix.
+/// The name of an agent repository in a task's folder. One that was put aside has a suffix.
 const TWIN: &str = "agent.git";
 
 impl Inner {
-    /// Repacks mirrors after something was deleted, and says how far that is after `patience`. The rest continues in the background.
+    /// Repacks mirrors after a deletion, and returns the progress after `patience`. The rest continues in the background.
     pub(crate) async fn shrink(
         self: &Arc<Self>,
         done: &mut GarbageCollected,
@@ -54,7 +55,7 @@ impl Inner {
         }
     }
 
-    /// The mirrors that would be repacked.
+    /// Returns the mirrors that would be repacked.
     pub(crate) async fn would_shrink(&self, done: &mut GarbageCollected) {
         for slot in self.environments.all() {
             let Some(mirror) = slot.mirror() else { continue };
@@ -62,7 +63,7 @@ impl Inner {
         }
     }
 
-    /// What a repack would do, unless there is nothing to do.
+    /// Returns what a repack would do, unless there is nothing to do.
     async fn repack_view(&self, slot: &EnvironmentSlot, mirror: &Mirror, state: RepackState) -> Option<MirrorRepack> {
         let unreachable = match mirror.unreachable(self.prune_cutoff()).await {
             Ok(counted) => Some(counted.bytes),
@@ -83,7 +84,7 @@ impl Inner {
         (unreachable != Some(0) || !is_packed).then_some(view)
     }
 
-    /// Repacks the mirrors for which it is worth it. While something runs or waits, those are the ones that slow git down.
+    /// Repacks mirrors if it is worthwhile. While something runs or waits, only those that slow git down.
     pub(crate) async fn shrink_when_worth_it(self: &Arc<Self>) {
         for slot in self.environments.all() {
             let Some(mirror) = slot.mirror() else { continue };
@@ -104,7 +105,7 @@ impl Inner {
         self.tasks.all().iter().any(|slot| slot.record().last_run().is_active() || self.queue.place(slot.id).is_some())
     }
 
-    /// When objects must have become unreachable to be deleted now.
+    /// Returns the time before which objects must have become unreachable to be deleted now.
     pub(crate) fn prune_cutoff(&self) -> SystemTime {
         SystemTime::from(Timestamp::now()).checked_sub(self.config.prune_time).unwrap_or(SystemTime::UNIX_EPOCH)
     }
@@ -136,7 +137,7 @@ impl Inner {
         }
     }
 
-    /// Counts the objects of each mirror that nothing refers to.
+    /// Counts the unreachable objects of each mirror.
     pub(crate) async fn unreachable(&self) -> Vec<(EnvironmentId, Option<u64>)> {
         let cutoff = self.prune_cutoff();
         let counts = self.environments.all().into_iter().map(|slot| async move {
@@ -166,7 +167,7 @@ impl Inner {
     }
 }
 
-/// What the folders of tasks need of an environment's mirror.
+/// Returns what the folders of tasks need from an environment's mirror.
 fn needs(home: &Home, environment: EnvironmentId) -> io::Result<Needs> {
     let mut needs = Needs::default();
     for (folder, of) in home.task_folders().map_err(io::Error::other)? {

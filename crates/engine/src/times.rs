@@ -1,7 +1,7 @@
-//! When the lines of a journal were written, as far as this server saw it: Codex does not say it.
+//! Records when the lines of a log were written, as far as this server observed it. Codex does not say it.
 //!
-//! Beside the journals, a file of marks for each run: how long the journal was, and when. A length that was reached while nobody
-//! looked has no time. What is lost or damaged here costs a duration in a transcript, and nothing else.
+//! For each run, a file beside the logs contains marks: the length of the log at a time. A length that was reached while no
+//! server watched has no time. Damage here only costs a duration in a transcript.
 
 use std::path::{Path, PathBuf};
 
@@ -9,35 +9,35 @@ use jiff::{SignedDuration, Timestamp};
 use model::ids::RunNumber;
 use tokio::io::AsyncWriteExt as _;
 
-/// Two numbers of eight bytes, the lower byte first: a length in bytes, and a time in milliseconds since 1970.
+/// The size of a mark: two little-endian numbers of eight bytes, a length in bytes and a time in milliseconds since 1970.
 const MARK_BYTES: usize = 16;
 
-/// The time of what was reached while nobody looked.
+/// The time of what was written while no server watched.
 const UNSEEN: i64 = i64::MIN;
 
-/// A run that began no longer ago than this has written what it has just now.
+/// A run that started no longer ago than this has written its log just now.
 const MOMENT: SignedDuration = SignedDuration::from_secs(1);
 
 /// When a line was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineTime {
-    /// Then, as near as the kernel tells of it.
+    /// At this time, as far as the kernel tells.
     At(Timestamp),
-    /// While nobody looked.
+    /// While no server watched.
     Unknown,
-    /// After what is known here.
+    /// After the last mark.
     Later,
 }
 
-/// When the lines of one run were written.
+/// The times of the lines of a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineTimes {
-    /// In order.
+    /// Sorted by length.
     marks: Vec<(u64, i64)>,
 }
 
 impl LineTimes {
-    /// When the line that ends at this offset was written.
+    /// Returns when the line that ends at this offset was written.
     pub fn of(&self, end: u64) -> LineTime {
         let at = self.marks.partition_point(|(length, _)| *length < end);
         match self.marks.get(at) {
@@ -72,7 +72,7 @@ fn file(folder: &Path, run: RunNumber) -> PathBuf {
     folder.join(format!("run-{run}"))
 }
 
-/// Writes the marks of a run that is being followed.
+/// Writes the marks of a followed run.
 pub(crate) struct Marks {
     path: PathBuf,
     file: Option<tokio::fs::File>,
@@ -80,8 +80,8 @@ pub(crate) struct Marks {
 }
 
 impl Marks {
-    /// `length` is how long the journal is now. What is in it already was written while nobody looked, unless the run itself began
-    /// a moment ago.
+    /// Starts the marks of a run. `length` is the current length of the log. Its content was written while no server watched,
+    /// unless the run has just started.
     pub(crate) async fn begin(folder: &Path, run: RunNumber, length: u64, began: Option<Timestamp>) -> Self {
         let mut marks = Self { path: file(folder, run), file: None, length: 0 };
         let now = Timestamp::now();
@@ -90,7 +90,7 @@ impl Marks {
         marks
     }
 
-    /// Notes that the journal has this length now.
+    /// Records that the log now has this length.
     pub(crate) async fn reached(&mut self, length: u64) {
         self.note(length, Timestamp::now().as_millisecond()).await;
     }
@@ -101,7 +101,7 @@ impl Marks {
         }
         self.length = length;
         if let Err(error) = self.append(length, time).await {
-            // A full disk must not keep a run from being followed.
+            // A full disk must not prevent a run from being followed.
             tracing::debug!(path = %self.path.display(), %error, "could not record when log lines were written");
             self.file = None;
         }

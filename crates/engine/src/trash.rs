@@ -1,7 +1,7 @@
-//! Undo and room: what was removed comes back whole until it is deleted for good; what takes how much of the disk.
+//! The trash and disk usage: removed items can be restored completely until they are permanently deleted.
 //!
-//! A restore is a rename at its end, so that a server that dies in the middle leaves the thing in the trash. Deleting for good
-//! happens after a time, or because somebody asks for it.
+//! A restore ends with a rename, so a server that dies on the way leaves the item in the trash. Items are permanently deleted
+//! after a time, or on request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use crate::task::TaskSlot;
 use crate::worker::{Housekeeping, Worker, home_label};
 
 impl Inner {
-    /// What is in the trash, newest first.
+    /// Returns the items in the trash, newest first.
     pub(crate) async fn trash(&self) -> Result<Vec<TrashItem>, Problem> {
         let (home, keep) = (Arc::clone(&self.home), self.config.trash_time);
         let found = blocking(move || home.trashed().map(|found| found.iter().map(|found| item(found, keep)).collect::<Vec<_>>()));
@@ -31,11 +31,11 @@ impl Inner {
         Ok(items)
     }
 
-    /// Brings a task back.
+    /// Restores a task.
     pub(crate) async fn restore_task(self: &Arc<Self>, id: TaskId) -> Result<Arc<TaskSlot>, Problem> {
         let _turn = self.trash_turn.lock().await;
         if let Some(slot) = self.tasks.get(id) {
-            // Restoring twice is fine.
+            // Restoring twice is harmless.
             return Ok(slot);
         }
         let home = Arc::clone(&self.home);
@@ -76,7 +76,7 @@ impl Inner {
         Ok(slot)
     }
 
-    /// Brings an environment back, with the tasks that were removed along with it.
+    /// Restores an environment, with the tasks that were removed together with it.
     pub(crate) async fn restore_environment(self: &Arc<Self>, id: EnvironmentId) -> Result<(), Problem> {
         if self.environments.get(id).is_some() {
             return Ok(());
@@ -96,7 +96,7 @@ impl Inner {
         let home = Arc::clone(&self.home);
         for found in blocking(move || home.trashed()).await? {
             let TrashedThing::Task(task, _) = &found.what else { continue };
-            // Those that were removed by themselves, before, stay where they are.
+            // Tasks that were removed before, on their own, stay in the trash.
             if task.env_id == id && found.removed_at >= removed_at {
                 self.restore_task(task.task_id).await?;
             }
@@ -104,8 +104,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Deletes for good what has been in the trash for longer than this. Or only says what that would be.
-    /// An id narrows it to one thing.
+    /// Permanently deletes items that have been in the trash for longer than this, or only lists them. An ID limits it to one
+    /// item.
     pub(crate) async fn collect_garbage(
         &self,
         older_than: Duration,
@@ -117,7 +117,7 @@ impl Inner {
         let now = Timestamp::now();
         let mut done = GarbageCollected { items: vec![], bytes: 0, failed: vec![], mirrors: vec![], images: vec![], free: 0 };
         for found in blocking(move || home.trashed()).await? {
-            // A clock that went back makes nothing older.
+            // If the clock went back, nothing becomes older.
             let age = Duration::try_from(now.duration_since(found.removed_at)).unwrap_or_default();
             if age < older_than {
                 continue;
@@ -147,7 +147,7 @@ impl Inner {
         Ok(done)
     }
 
-    /// Also repacks mirrors and removes images that no repository uses. Waits no longer than `patience` for the mirrors.
+    /// Deletes items, repacks mirrors and removes images that no repository uses. Waits at most `patience` for the mirrors.
     pub(crate) async fn free_space(
         self: &Arc<Self>,
         asked: &CollectGarbage,
@@ -196,7 +196,7 @@ impl Inner {
         }
         match self.delete_folder(&found).await {
             Err(error) if error.is_permission_denied() && self.runs_containers() => {
-                // Root of a container owns folders that an older version, or a harvest that was cut off, did not give back.
+                // Root in a container owns folders that an older version or an interrupted export did not give back.
                 let (image, label) = (self.config.image.as_deref(), home_label(self.home.layout.home()));
                 let housekeeping = Housekeeping::new(&self.config, Redactor::default());
                 if let Err(error) = housekeeping.give_back(&found.path, image, &label).await {
@@ -218,10 +218,10 @@ impl Inner {
         self.worker.as_ref().is_ok_and(Worker::uses_containers)
     }
 
-    /// Deletes what has been in the trash for as long as it is kept.
+    /// Deletes items that have been in the trash for the configured time.
     pub(crate) async fn delete_expired(self: &Arc<Self>) {
         match self.collect_garbage(self.config.trash_time, None, false).await {
-            // What failed is in the log already.
+            // Failures are already logged.
             Ok(done) if done.items.is_empty() => {}
             Ok(done) => {
                 tracing::info!(items = done.items.len(), bytes = done.bytes, "emptied the trash");
@@ -231,7 +231,7 @@ impl Inner {
         }
     }
 
-    /// What takes how much of the disk. Reads the whole home, so it takes a while.
+    /// Returns the disk usage. Reads the whole home, so it takes a while.
     pub(crate) async fn disk(&self) -> DiskView {
         let home = Arc::clone(&self.home);
         let environments: Vec<_> = self.environments.all().iter().map(|slot| slot.record()).collect();
@@ -278,7 +278,7 @@ impl Inner {
     }
 }
 
-/// The environments whose mirrors have objects of these things.
+/// Returns the environments whose mirrors contain objects of these items.
 fn affected(items: &[TrashItem]) -> Vec<EnvironmentId> {
     let mut environments: Vec<_> = items.iter().filter_map(|item| item.env_id).collect();
     environments.sort_unstable();
@@ -289,11 +289,11 @@ fn affected(items: &[TrashItem]) -> Vec<EnvironmentId> {
 fn task_disk(home: &Home, id: TaskId, env_id: EnvironmentId, title: &model::names::Title) -> TaskDisk {
     let (bytes, worktree, logs) =
         (disk_usage(&home.layout.task(id)), disk_usage(&home.layout.worktree(id)), disk_usage(&home.layout.logs(id)));
-    // The agent may be at work in between.
+    // The agent may be working in the meantime.
     TaskDisk { task_id: id, env_id, title: title.clone(), bytes: bytes.max(worktree + logs), worktree, logs }
 }
 
-/// Reads the size of all of it.
+/// Returns an item with its size, which is read from disk.
 fn item(found: &Trashed, keep: Duration) -> TrashItem {
     let id = found.id();
     let (kind, name, env_id) = match &found.what {

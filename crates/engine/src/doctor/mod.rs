@@ -1,6 +1,6 @@
-//! What is needed on this machine, what is missing, and what to do about it: the same words for the command line and the pages.
+//! Checks this machine for everything that is needed, and suggests fixes. The command line and the pages show the same text.
 //!
-//! Each finding is one line with its remedy. It starts no run and changes nothing.
+//! Each finding is one line with its fix. It starts no run and changes nothing.
 //! * `worker`: the container engine and its image, or the Codex CLI of this machine, and the login.
 
 mod worker;
@@ -16,13 +16,13 @@ use crate::config::Config;
 use crate::engine::blocking;
 use crate::git::Git;
 
-/// How long a program may take to say how it is, before that is the finding.
+/// How long a checked program may take to answer.
 const PATIENCE: Duration = Duration::from_secs(45);
 
-/// Below this much free space a clone or a run is likely to fail.
+/// The free space in bytes below which a clone or a run is likely to fail.
 const LOW_SPACE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 
-/// What this process finds, with the settings and the environment that it was started with.
+/// Returns the findings of this process, with the settings and environment that it was started with.
 pub async fn findings(config: &Config) -> Vec<Finding> {
     let (at, below) = (config.home.clone(), config.home.clone());
     let mut findings = vec![git(config).await, blocking(move || home(&at)).await, blocking(move || space(&below)).await];
@@ -37,7 +37,7 @@ pub async fn findings(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Nothing where all is well: most servers have no other names.
+/// Checks additional host names. Returns nothing if all is well, because most servers have none.
 fn names(config: &Config) -> Option<Finding> {
     let names = config.names_for_every_port();
     let detail = format!("browsers send the session cookie of {} to programs on every other port there", names.join(" and "));
@@ -84,7 +84,7 @@ fn home(path: &Path) -> Finding {
     Finding::new("home", Level::Ok, format!("{shown}, for its owner only"))
 }
 
-/// A home that is not there yet needs a folder in which it can be made.
+/// Checks that a missing home can be created.
 fn new_home(path: &Path) -> Finding {
     let shown = path.display();
     let above = existing_above(path);
@@ -114,7 +114,7 @@ fn space(home: &Path) -> Finding {
     }
 }
 
-/// What a running server says of itself. It is the one that made the other findings.
+/// Reports a running server, which also made the other findings.
 pub fn running(status: &ServerStatus) -> Finding {
     let server = format!("running (process {}); the server made these checks, with its own settings and environment", status.pid);
     let all: Vec<_> = status.troubles.iter().chain(&status.hold).collect();

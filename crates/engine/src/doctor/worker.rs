@@ -1,5 +1,5 @@
-//! `doctor`'s look at the worker: the container engine and its image, or the Codex CLI of this machine, and the login.
-//! It asks the programs themselves, and starts no run.
+//! Checks the worker: the container engine and its image, or the Codex CLI on this machine, and the login. Asks the programs
+//! themselves, and starts no run.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -15,17 +15,17 @@ use crate::exec::{CommandSpec, Tool};
 use crate::store::{CodexHome, Layout};
 use crate::worker::{self, Login, Worker, WorkerKind};
 
-/// Variables that log Codex in without a login.
+/// Variables that authenticate Codex without a login.
 const KEYS: [&str; 2] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
 
-/// What cannot be done where Codex speaks to the model without a broker.
+/// What cannot be enforced if Codex contacts the model without a broker.
 const NOT_ENFORCED: &str = "without an API key and the broker, the server cannot stop an agent from using web search and other tools of \
                             the model's provider, whatever the network setting; `login --with-api-key` enforces it";
 
-/// How long Codex may take to say whether it is logged in.
+/// How long Codex may take to report its login.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is found of the worker.
+/// Returns the findings about the worker.
 pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let worker = match Worker::find(config) {
         Ok(worker) => worker,
@@ -73,7 +73,7 @@ fn called_script(name: &str, worker: &Worker) -> Finding {
     Finding::new("worker", Level::Ok, found)
 }
 
-/// Whether the commits of an agent in the script's container can be brought out.
+/// Checks whether an agent's commits can be exported from the script's container.
 fn harvest(check: &ContainerCheck) -> Finding {
     let Some(problem) = worker::problem(check) else {
         let image = check.status.image.as_ref().map_or("the image", |image| image.name.as_str());
@@ -88,7 +88,7 @@ fn harvest(check: &ContainerCheck) -> Finding {
     finding.hint("set IMAGE_NAME to the image that the script uses, and pull it, or build the image of the built-in worker")
 }
 
-/// What the script does not do, and the built-in worker does.
+/// Lists what the script does not do and the built-in worker does.
 fn isolation(home: Option<&Path>) -> Finding {
     let found = "there is no broker: an API key is in the containers' environment, where agents and users of the container \
         engine can read it; the network is always open; the repositories' memory, CPU, process and token limits are not applied; \
@@ -99,7 +99,7 @@ fn isolation(home: Option<&Path>) -> Finding {
     if home.is_some() { finding.hint("set CODEX_HOME to a folder that only this server uses") } else { finding }
 }
 
-/// The login that the script's containers use.
+/// Checks the login for the script's containers.
 fn script_login(config: &Config, home: Option<&Path>) -> Finding {
     if let Some(finding) = key_of_the_environment(config) {
         return finding;
@@ -115,7 +115,7 @@ fn script_login(config: &Config, home: Option<&Path>) -> Finding {
         .hint("set CODEX_API_KEY where the server is started, or CODEX_HOME to the folder of a Codex that is logged in")
 }
 
-/// The engine, the image, and why they cannot be used.
+/// Checks the container engine and the image.
 fn containers(check: &ContainerCheck) -> Vec<Finding> {
     let mut findings = vec![];
     if let Some(engine) = &check.status.engine {
@@ -151,7 +151,7 @@ fn image(image: &ContainerImage) -> Finding {
     }
 }
 
-/// The login that runs in containers use.
+/// Checks the login for runs in containers.
 fn stored_login(config: &Config) -> Finding {
     if let Some(finding) = key_of_the_environment(config) {
         return if config.environment.contains_key(OsStr::new(KEYS[0])) {
@@ -175,7 +175,7 @@ fn stored_login(config: &Config) -> Finding {
     }
 }
 
-/// A key stays behind the broker, unless that is switched off.
+/// Adds that a key stays behind the broker, unless that is disabled.
 fn behind_broker(finding: Finding, config: &Config) -> Finding {
     match config.broker {
         Broker::On => finding,
@@ -183,7 +183,7 @@ fn behind_broker(finding: Finding, config: &Config) -> Finding {
     }
 }
 
-/// A run that changed its copy of the login.
+/// Reports a run that changed its copy of the login.
 fn refused_login(config: &Config) -> Option<Finding> {
     let refused = match CodexHome::at(&Layout::new(&config.home)).refused_copy() {
         Ok(refused) => refused?,
@@ -238,7 +238,7 @@ async fn login(config: &Config, worker: &Worker) -> Finding {
     }
     let tool = Tool::at(worker.program());
     let home = config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex());
-    // Codex refuses a home that is not there, and then nobody is logged in.
+    // Codex rejects a missing home, which means that nobody is logged in.
     let ask = CommandSpec::new(&tool, &config.base_environment, "/").args(["login", "status"]).deadline(PATIENCE);
     match ask.env("CODEX_HOME", home).run_ok().await {
         Ok(_) => Finding::new("login", Level::Ok, "Codex is logged in"),

@@ -1,5 +1,5 @@
-//! The facade's part about branches: taking a task's commits home, and keeping its branch current.
-//! Texts are parsed here as in the rest of the facade; what is done is in `task`.
+//! The part of the facade about branches: exporting a task's commits, and updating its branch. Texts are parsed here; `task`
+//! does the work.
 
 use std::io;
 
@@ -13,17 +13,17 @@ use super::{Engine, new_run};
 use crate::task::Updated;
 
 impl Engine {
-    /// The task's branch with its own commits, as a git bundle.
+    /// Returns the task's branch with its own commits, as a git bundle.
     pub async fn bundle(&self, id: &str) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         self.inner.bundle(self.task_slot(id)?.as_ref()).await
     }
 
-    /// The task's own commits as mails that `git am` takes.
+    /// Returns the task's own commits as mails for `git am`.
     pub async fn patches(&self, id: &str) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         self.inner.mails(self.task_slot(id)?.as_ref()).await
     }
 
-    /// Brings the task's branch up to its base. Where the two conflict nothing is changed, and the inner error has the files; or the
+    /// Updates the task's branch to its base. If the two conflict, nothing changes and the inner error lists the files, or the
     /// agent is asked to merge them.
     pub async fn update_task(&self, id: &str, asked: UpdateTask) -> Result<Result<UpdateView, Box<UpdateConflicts>>, Problem> {
         let slot = self.task_slot(id)?;
@@ -41,7 +41,7 @@ impl Engine {
         Ok(Ok(UpdateView { outcome, base, dropped, conflicts, task: self.inner.task_view(&slot) }))
     }
 
-    /// What the task's branch would conflict with: its base, and other tasks of its environment. Nothing is changed.
+    /// Returns what the task's branch would conflict with: its base, and other tasks of its environment. Changes nothing.
     pub async fn conflicts(&self, id: &str, fetch: bool) -> Result<ConflictsView, Problem> {
         self.inner.conflicts(self.task_slot(id)?.as_ref(), fetch).await
     }

@@ -1,5 +1,5 @@
-//! The facade's part about what is in a repository, what an environment that sets nothing gets, and how this machine is.
-//! Ids are parsed here as in the rest of the facade; what is done is in `environment`.
+//! The part of the facade about refs of a repository, default settings of environments, and the state of this machine. IDs are
+//! parsed here; `environment` does the work.
 
 use model::api::{EnvironmentView, RefsQuery, RefsView};
 use model::problem::Problem;
@@ -7,43 +7,43 @@ use model::problem::Problem;
 use super::Engine;
 use crate::doctor::{self, Finding};
 
-/// What runs get where their environment does not say.
+/// Settings of runs whose environment has none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunDefaults {
-    /// The image of their container; none is the pinned one.
+    /// The image of containers, or `None` for the pinned one.
     pub image: Option<String>,
-    /// The most runs at once on this server, of all environments.
+    /// The maximum number of parallel runs on this server, over all environments.
     pub max_parallel_runs: usize,
-    /// Whether a run that was cut off is resumed by itself.
+    /// Whether interrupted runs are resumed automatically.
     pub resume_interrupted: bool,
 }
 
 impl Engine {
-    /// Asks an environment's remote for what is new, and waits for it. It goes on when nobody waits any more.
+    /// Fetches from an environment's remote and waits for it. The fetch continues even if nobody waits any more.
     pub async fn fetch_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
         self.inner.fetch_environment(&slot).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
-    /// Clones an environment again whose clone failed. Asking twice is fine.
+    /// Retries a failed clone of an environment. Repeating the request is harmless.
     pub async fn retry_environment(&self, id: &str) -> Result<EnvironmentView, Problem> {
         let slot = self.environment_slot(id)?;
         self.inner.retry_clone(&slot).await?;
         Ok(self.inner.environment_view(&slot))
     }
 
-    /// The branches and tags that a task can start from, as of the last fetch.
+    /// Returns the branches and tags that a task can start from, as of the last fetch.
     pub async fn refs(&self, id: &str, query: &RefsQuery) -> Result<RefsView, Problem> {
         self.inner.refs(self.environment_slot(id)?.as_ref(), query).await
     }
 
-    /// Refuses a name that is no branch, tag or commit of the environment, with what may have been meant.
+    /// Rejects a name that is not a branch, tag or commit of the environment, with suggestions.
     pub async fn check_ref(&self, id: &str, name: &str) -> Result<(), Problem> {
         self.inner.check_ref(&self.environment_slot(id)?, name).await
     }
 
-    /// What runs get where their environment does not say.
+    /// Returns the settings of runs whose environment has none.
     pub fn run_defaults(&self) -> RunDefaults {
         let config = &self.inner.config;
         RunDefaults {
@@ -53,7 +53,7 @@ impl Engine {
         }
     }
 
-    /// Looks at everything that tasks need, as `doctor` does. Takes a while, and no longer than a minute or so.
+    /// Checks everything that tasks need, like `doctor`. Takes up to about a minute.
     pub async fn doctor(&self) -> Vec<Finding> {
         let mut findings = doctor::findings(&self.inner.config).await;
         findings.push(doctor::running(&self.fresh_status().await));

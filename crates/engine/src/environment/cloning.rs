@@ -1,6 +1,6 @@
-//! The clone of a mirror: in the background, with progress, cancelled by a removal, made anew after a crash.
+//! Clones a mirror in the background, with progress. A removal cancels the clone, and it is repeated after a crash.
 //!
-//! Invariant: a mirror that is at its place is complete; a clone that failed has left nothing on disk.
+//! Invariant: a mirror at its place is complete, and a failed clone leaves nothing on disk.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -17,10 +17,10 @@ use crate::engine::Inner;
 use crate::git::{self, CloneError, CloneRequest, Cloned, Mirror};
 
 impl Inner {
-    /// Clones in the background. The slot's `cloning` lock is held until the outcome is recorded.
+    /// Clones in the background. The slot's `cloning` lock is held until the result is recorded.
     pub(super) fn begin_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) {
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
-        // Taken before the task runs, so that a removal that comes at once waits for it. Nobody else takes it before.
+        // Take it before the task runs, so that an immediate removal waits for it. Nobody else takes it earlier.
         let Ok(guard) = Arc::clone(&slot.cloning).try_lock_owned() else { return };
         self.tracker.spawn(async move {
             let outcome = inner.cloned(&slot).await;
@@ -36,7 +36,7 @@ impl Inner {
         let record = slot.record();
         let into = self.home.layout.mirror(slot.id);
         if let Ok(mirror) = Mirror::open(&self.git, &into) {
-            // Complete already: the server died between the clone and its record.
+            // It is already complete: the server died between the clone and its record.
             return known(mirror, &record).await;
         }
         let last = AtomicU8::new(u8::MAX);
@@ -128,7 +128,7 @@ fn clone_failed(error: &CloneError) -> RunError {
     RunError::new(code, error.to_string()).hint(hint)
 }
 
-/// A remote that could not be read, in words that help.
+/// Converts a failed fetch into an error with hints.
 pub(crate) fn fetch_failed(error: &git::FetchError) -> RunError {
     use git::FetchError;
     let (code, hint) = match error {

@@ -1,5 +1,5 @@
-//! What a repository has: fetched when somebody asks, its branches and tags, and whether one of them is there.
-//! What was fetched for one is there for all; nothing in here moves a task's branch.
+//! The content of a repository: fetching on request, listing branches and tags, and checking that a ref exists. Every fetch
+//! serves all callers, and nothing here moves a task's branch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,20 +16,20 @@ use super::mailbox::not_ready;
 use crate::engine::Inner;
 use crate::git::Mirror;
 
-/// The most branches and tags that are named at once: more than anybody reads, and few enough for a page.
+/// The maximum number of branches and tags in a list: more than anybody reads, and few enough for a page.
 const MOST_REFS: usize = 2000;
 
-/// How long a name that is not known yet is looked for at the remote.
+/// How long an unknown name is searched for at the remote.
 const REF_PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many characters of a name a message repeats.
+/// The maximum length of a name in a message, in characters.
 const SHOWN: usize = 100;
 
-/// How many names are proposed in the place of one that is not there.
+/// The maximum number of suggested names.
 const PROPOSED: usize = 5;
 
 impl Inner {
-    /// Asks the remote for what is new. Goes on when nobody waits for it any more; requests of one moment are served together.
+    /// Fetches from the remote. The fetch continues even if nobody waits any more, and simultaneous requests share a fetch.
     pub(crate) async fn fetch_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         let mirror = slot.mirror().ok_or_else(|| not_ready(&slot.record()))?;
         let (inner, slot) = (Arc::clone(self), Arc::clone(slot));
@@ -43,7 +43,7 @@ impl Inner {
         fetched.map_err(|error| fetch_failed(&error).into_problem(ProblemKind::Unavailable))
     }
 
-    /// The branches and tags that a task can start from, as of the last fetch.
+    /// Returns the branches and tags that a task can start from, as of the last fetch.
     pub(crate) async fn refs(&self, slot: &EnvironmentSlot, query: &RefsQuery) -> Result<RefsView, Problem> {
         let mut items = items(&known(slot)?, query.tasks).await?;
         if let Some(wanted) = query.q.as_deref().map(str::to_lowercase) {
@@ -54,8 +54,8 @@ impl Inner {
         Ok(RefsView { items, truncated, default_branch: slot.record().default_branch.clone() })
     }
 
-    /// Whether a task could start from this. A name that is not known yet is looked for at the remote; one that the remote does not
-    /// tell of in time is left to the task.
+    /// Checks whether a task could start from this ref. An unknown name is searched for at the remote; if the remote does not
+    /// answer in time, the task will find out.
     pub(crate) async fn check_ref(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>, name: &str) -> Result<(), Problem> {
         let name = RefName::parse(name)?;
         let mirror = known(slot)?;
@@ -92,7 +92,7 @@ async fn items(mirror: &Mirror, tasks: bool) -> Result<Vec<RefItem>, Problem> {
 
 fn item(name: &str) -> Option<RefItem> {
     let of = |prefix: &str, kind| name.strip_prefix(prefix).map(|name| RefItem { name: name.to_owned(), kind });
-    // A name that is no UTF-8 could not be asked for.
+    // A name that is not UTF-8 could not be requested.
     let item = of("refs/heads/", RefKind::Branch).or_else(|| of("refs/tags/", RefKind::Tag))?;
     (!item.name.contains(char::REPLACEMENT_CHARACTER)).then_some(item)
 }

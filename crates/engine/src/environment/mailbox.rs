@@ -1,6 +1,6 @@
-//! Create, edit, remove: what a person may ask of an environment.
+//! Creating, editing and removing environments.
 //!
-//! The record is written before anything follows from it, so that a server that dies goes on where it was.
+//! The record is written before anything follows from it, so that the next server continues where this one stopped.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use crate::git::{Mirror, VerifyBranchError, WorktreeError};
 use crate::store::StoreError;
 
 impl Inner {
-    /// Records an environment and begins its clone.
+    /// Records an environment and starts its clone.
     pub(crate) async fn create_environment(self: &Arc<Self>, new: CreateEnvironment) -> Result<Arc<EnvironmentSlot>, Problem> {
         let repo_url = RepositoryUrl::parse_new(&new.repo_url)?;
         let default_branch = new.default_branch.as_deref().map(BranchName::parse).transpose()?;
@@ -68,7 +68,7 @@ impl Inner {
         Ok(slot)
     }
 
-    /// Changes what is given, and leaves the rest.
+    /// Changes the given settings, and keeps the others.
     pub(crate) async fn edit_environment(&self, slot: &EnvironmentSlot, edit: EditEnvironment) -> Result<(), Problem> {
         let _turn = slot.turn.lock().await;
         let mut record = EnvironmentRecord::clone(&slot.record());
@@ -94,7 +94,7 @@ impl Inner {
         }
         if let Some(branch) = edit.default_branch {
             let branch = BranchName::parse(&branch)?;
-            // What was never cloned is told by the next try.
+            // If it was never cloned, the next attempt will report the problem.
             if record.status != EnvironmentStatus::Failed {
                 let mirror = slot.mirror().ok_or_else(|| not_ready(&record))?;
                 mirror.verify_branch(branch.as_str()).await.map_err(branch_problem)?;
@@ -124,7 +124,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Clones anew what could not be cloned. Asking twice is fine.
+    /// Repeats a failed clone. Repeating the request is harmless.
     pub(crate) async fn retry_clone(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         {
             let _turn = slot.turn.lock().await;
@@ -144,13 +144,13 @@ impl Inner {
             slot.replace(record);
             self.publish_environment(slot);
         }
-        // The try before lets go of it after it has said how it went.
+        // The previous attempt releases it after it has reported its result.
         drop(slot.cloning.lock().await);
         self.begin_clone(slot);
         Ok(())
     }
 
-    /// Removes an environment's tasks, then the environment. Returns when both are gone.
+    /// Removes an environment's tasks, then the environment. Returns when they are gone.
     pub(crate) async fn remove_environment(self: &Arc<Self>, slot: &Arc<EnvironmentSlot>) -> Result<(), Problem> {
         self.mark_removing(slot).await?;
         slot.cancel_clone.cancel();
@@ -167,7 +167,7 @@ impl Inner {
         blocking(move || if had_mirror { home.discard_environment(id) } else { Ok(()) }).await?;
         crash::point(CrashPoint::EnvironmentInTrash);
         if !had_mirror {
-            // Nothing in it is anybody's work.
+            // It contains nobody's work.
             self.discard_environment(id).await;
         }
         self.environments.remove(slot.id);
@@ -189,7 +189,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Goes on with an environment that was read from disk.
+    /// Continues with an environment that was read from disk.
     pub(crate) async fn adopt_environment(self: &Arc<Self>, record: EnvironmentRecord) {
         let status = record.status;
         let slot = EnvironmentSlot::new(record, &self.cancel);
@@ -226,7 +226,7 @@ impl Inner {
         }
     }
 
-    /// Clears what no process of an earlier boot can need any more, and what a power cut has left without content.
+    /// Removes what no process of an earlier boot can need any more, and files that a power cut has emptied.
     async fn clear_after_reboot(&self, mirror: &Mirror) -> Result<(), WorktreeError> {
         let locks = mirror.remove_all_locks().await?;
         let is_unclean = self.boot.unclean_stop.as_ref().is_some_and(|stop| stop.boot_id == self.boot.boot_id);
@@ -245,7 +245,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Finishes removals that an earlier server began.
+    /// Finishes removals that an earlier server started.
     pub(crate) fn finish_environment_removals(self: &Arc<Self>) {
         for slot in self.environments.all() {
             if slot.record().status == EnvironmentStatus::Removing {
@@ -280,7 +280,7 @@ impl Inner {
     }
 }
 
-/// An environment that has no mirror to work with.
+/// Returns the error for an environment without a usable mirror.
 pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
     let detail = format!("the environment `{}` is {}", record.name, record.status.as_str());
     let problem = Problem::new(ProblemKind::WrongState, "environment_not_ready", detail);

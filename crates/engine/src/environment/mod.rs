@@ -1,10 +1,10 @@
-//! One mailbox per environment: its record, its mirror, and the clone that makes it.
+//! Environments: a record, a mirror, and the clone that creates it. One mailbox each.
 //!
 //! * [`table`]: the environments in memory.
-//! * [`mailbox`]: create, edit, remove; the record is written before anything follows from it.
-//! * [`values`]: what a person gave, parsed.
-//! * [`fresh`]: what the remote has: fetched when asked for, its branches and tags, and whether one of them is there.
-//! * [`cloning`]: the clone, with its progress; a failed or cancelled one leaves nothing on disk.
+//! * [`mailbox`]: create, edit and remove. The record is written before anything follows from it.
+//! * [`values`]: parses user input.
+//! * [`fresh`]: fetching on request, listing branches and tags, and checking that a ref exists.
+//! * [`cloning`]: the clone, with its progress. A failed or cancelled one leaves nothing on disk.
 
 mod cloning;
 mod fresh;

@@ -1,5 +1,4 @@
-//! The environments in memory.
-//! Only an environment's own mailbox replaces its record; readers take it as it is.
+//! The environments in memory. Only an environment's own mailbox replaces its record; readers take it as it is.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,17 +12,17 @@ use super::cloning::fetch_failed;
 use crate::exec::RunProgramError;
 use crate::git::Mirror;
 
-/// One environment in memory.
+/// An environment in memory.
 pub(crate) struct EnvironmentSlot {
     pub(crate) id: EnvironmentId,
     record: RwLock<Arc<EnvironmentRecord>>,
     mirror: RwLock<Option<Mirror>>,
     progress: Mutex<Option<Progress>>,
-    /// One change at a time.
+    /// Allows one change at a time.
     pub(crate) turn: tokio::sync::Mutex<()>,
-    /// Ends the clone.
+    /// Cancels the clone.
     pub(super) cancel_clone: CancellationToken,
-    /// Held by the clone for as long as it works.
+    /// Held by the clone while it works.
     pub(super) cloning: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -40,7 +39,7 @@ impl EnvironmentSlot {
         })
     }
 
-    /// The record as it is now.
+    /// Returns the current record.
     pub(crate) fn record(&self) -> Arc<EnvironmentRecord> {
         Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -49,7 +48,7 @@ impl EnvironmentSlot {
         *self.record.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(record);
     }
 
-    /// The mirror, once it is complete.
+    /// Returns the mirror, once it is complete.
     pub(crate) fn mirror(&self) -> Option<Mirror> {
         self.mirror.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -58,7 +57,7 @@ impl EnvironmentSlot {
         *self.mirror.write().unwrap_or_else(PoisonError::into_inner) = Some(mirror);
     }
 
-    /// Makes sure that the mirror knows the default branch, once there is a mirror.
+    /// Makes sure that the mirror knows the default branch, if there is a mirror.
     pub(crate) async fn follow_default_branch(&self) -> Result<(), RunProgramError> {
         match (self.mirror(), self.record().default_branch.clone()) {
             (Some(mirror), Some(branch)) => mirror.follow_default_branch(branch.as_str()).await,
@@ -66,7 +65,7 @@ impl EnvironmentSlot {
         }
     }
 
-    /// How fresh the mirror is.
+    /// Returns when the mirror was last fetched.
     pub(crate) fn fetch(&self) -> FetchView {
         let Some((running, last)) = self.mirror().map(|mirror| mirror.fetch_state()) else { return FetchView::default() };
         let error = last.as_ref().and_then(|last| last.error.as_deref()).map(fetch_failed);
@@ -86,7 +85,7 @@ impl EnvironmentSlot {
 #[derive(Default)]
 pub(crate) struct EnvironmentTable {
     slots: RwLock<HashMap<EnvironmentId, Arc<EnvironmentSlot>>>,
-    /// Removed since this server started: removing them again is fine.
+    /// Environments that were removed since this server started. Removing them again is harmless.
     removed: RwLock<HashSet<EnvironmentId>>,
 }
 
@@ -110,7 +109,7 @@ impl EnvironmentTable {
         self.removed.read().unwrap_or_else(PoisonError::into_inner).contains(&id)
     }
 
-    /// All of them, newest first.
+    /// Returns all environments, newest first.
     pub(crate) fn all(&self) -> Vec<Arc<EnvironmentSlot>> {
         let mut all: Vec<_> = self.slots.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         all.sort_by_key(|slot| std::cmp::Reverse((slot.record().created_at, slot.id)));

@@ -1,5 +1,5 @@
-//! What a person gave for an environment, parsed: variables, secrets, the container.
-//! Nothing is written in here, and no refusal repeats a secret.
+//! Parses user input for an environment: variables, secrets, the container. Nothing is written here, and no error repeats a
+//! secret.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use model::names::VariableName;
 use model::problem::{Problem, ProblemKind};
 use model::secret::{Secret, VARIABLE_LIMIT_BYTES};
 
-/// The most variables: what fits an environment with room to spare.
+/// The maximum number of variables. They fit into a process's environment with plenty of room.
 const MAX_VARIABLES: usize = 200;
 
-/// How many values are masked that are secrets no more.
+/// The maximum number of former secrets that are still masked.
 const MAX_FORMER: usize = 100;
 
 fn refused(detail: String) -> Problem {
@@ -30,8 +30,8 @@ pub(super) fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTr
     variables.into_iter().map(parse).collect()
 }
 
-/// Sets the secrets that are given, and forgets those that are null. What was replaced or forgotten goes on being masked, since
-/// old transcripts may have it.
+/// Sets the given secrets, and removes those that are null. Replaced and removed ones are still masked, because old transcripts
+/// may contain them.
 pub(super) fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<String, Option<Secret>>) -> Result<(), Problem> {
     for (name, value) in changes {
         let name = VariableName::parse(&name)?;
@@ -48,7 +48,7 @@ pub(super) fn change_secrets(record: &mut EnvironmentRecord, changes: BTreeMap<S
     Ok(())
 }
 
-/// Changes how the forge is reached. A token that was replaced or forgotten goes on being masked.
+/// Changes how the Git host is reached. A replaced or removed token is still masked.
 pub(super) fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> Result<(), Problem> {
     record.forge = std::mem::take(&mut record.forge).edited(&edit)?;
     let Some(token) = edit.token else { return Ok(()) };
@@ -58,7 +58,7 @@ pub(super) fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> R
     Ok(())
 }
 
-/// Variables and secrets together: there are not too many, and none is both.
+/// Checks that variables and secrets together are not too many, and that no name is both.
 pub(super) fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem> {
     let count = record.variables.len() + record.secrets.len();
     if count > MAX_VARIABLES {

@@ -1,22 +1,22 @@
-//! Reads a child's outputs without ever holding more of them than was allowed.
+//! Reads a child's output without holding more of it than allowed.
 //!
-//! Invariant: memory stays bounded whatever the child writes; bytes that are not UTF-8 never fail anything.
+//! Invariant: memory stays bounded whatever the child writes, and bytes that are not UTF-8 never cause an error.
 
 use std::collections::VecDeque;
 use std::io;
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// How much of stderr is kept for the error message: its end says why.
+/// How much of the end of stderr is kept for an error message, in bytes. The reason is usually at the end.
 const TAIL_LIMIT_BYTES: usize = 8 * 1024;
 
-/// A progress line has about a hundred bytes. What is longer is cut.
+/// The maximum size of a progress line in bytes. Usually it has about a hundred; longer ones are cut.
 const PIECE_LIMIT_BYTES: usize = 4 * 1024;
 
-/// The size of one read.
+/// The size of a read in bytes.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// The end of what was pushed.
+/// Keeps the end of a text.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     bytes: VecDeque<u8>,
@@ -30,20 +30,20 @@ impl Tail {
         self.bytes.extend(chunk);
     }
 
-    /// The end as text.
+    /// Returns the end as text.
     pub(super) fn text(&self) -> String {
         let (front, back) = self.bytes.as_slices();
         String::from_utf8_lossy(&[front, back].concat()).into_owned()
     }
 }
 
-/// More was written than is taken.
+/// The child wrote more than allowed.
 #[derive(Debug)]
 pub(super) struct TooMuch {
     pub(super) max: usize,
 }
 
-/// Reads to the end into `into`, up to `max` bytes in all.
+/// Reads to the end into `into`, up to `max` bytes in total.
 pub(super) async fn capture(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>, max: usize) -> io::Result<Result<(), TooMuch>> {
     let mut chunk = vec![0; CHUNK_BYTES];
     loop {
@@ -58,7 +58,7 @@ pub(super) async fn capture(mut from: impl AsyncRead + Unpin, into: &mut Vec<u8>
     }
 }
 
-/// Reads to the end and hands on every piece that ends with `separator`, the last one too when it does not.
+/// Reads to the end, and passes on every piece that ends with `separator`, and the last one even if it does not.
 pub(super) async fn pieces(
     mut from: impl AsyncRead + Unpin,
     separator: u8,
@@ -88,7 +88,7 @@ pub(super) async fn pieces(
     Ok(())
 }
 
-/// Reads stderr to its end: its tail is kept, and every piece up to a `\n` or `\r` is handed on.
+/// Reads stderr to its end. Keeps its tail, and passes on every piece up to a `\n` or `\r`.
 pub(super) async fn tail(
     mut from: impl AsyncRead + Unpin,
     tail: &mut Tail,

@@ -1,7 +1,7 @@
-//! What to run: a program, its arguments, where, with which variables, reading and writing what, and for how long.
+//! Describes a command: the program, its arguments, directory, variables, input, outputs and limits.
 //!
-//! A specification starts nothing. Its environment is a list: the captured base and what was added, never what this process
-//! happens to have. The working directory must be given.
+//! A description starts nothing. Its environment is the captured base plus what was added, never this process's own
+//! environment. The working directory is always explicit.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -13,66 +13,66 @@ use tokio_util::sync::CancellationToken;
 
 use super::{BaseEnvironment, Redactor, Tool};
 
-/// A child's stdin. It is always something that ends.
+/// A child's stdin. It always ends.
 #[derive(Debug, Default)]
 pub enum Stdin {
-    /// Nothing to read.
+    /// Empty.
     #[default]
     Null,
-    /// These bytes, then the end.
+    /// These bytes.
     Bytes(Vec<u8>),
-    /// An open file, from where it stands.
+    /// An open file, from its current position.
     File(File),
 }
 
-/// Gets one line or record of stdout, without what ended it.
+/// Receives a line or record of stdout, without its terminator.
 pub type OnLine<'a> = Box<dyn FnMut(&[u8]) + Send + 'a>;
 
-/// Gets what a program says about its progress: a piece of stderr that ended with `\n` or `\r`.
+/// Receives a progress message: a piece of stderr that ended with `\n` or `\r`.
 pub type OnProgress<'a> = Box<dyn FnMut(&str) + Send + 'a>;
 
 /// Where a child's stdout goes.
 #[derive(Default)]
 pub enum Stdout<'a> {
-    /// Nowhere.
+    /// It is discarded.
     #[default]
     Null,
-    /// Into memory; a program that writes more than `max` bytes is ended, and that is an error.
+    /// Into memory. A program that writes more than `max` bytes is ended with an error.
     Capture {
-        /// The most bytes that are taken.
+        /// The maximum number of bytes.
         max: usize,
     },
     /// Into an open file, without a copy through this process.
     File(File),
-    /// Line by line to a function.
+    /// To a function, line by line.
     Lines(OnLine<'a>),
-    /// To a function, piece by piece, where every piece ends with a NUL.
+    /// To a function, record by record, where each record ends with a NUL.
     Records(OnLine<'a>),
 }
 
 /// Where a child's stderr goes.
 #[derive(Default)]
 pub enum Stderr<'a> {
-    /// Its last few KiB are kept for the error message.
+    /// Its last few KiB are kept for an error message.
     #[default]
     Tail,
-    /// The same, and every piece of it goes to a function as well.
+    /// Like `Tail`, and every piece also goes to a function.
     Progress(OnProgress<'a>),
     /// Into an open file, without a copy through this process.
     File(File),
 }
 
-/// Whose signals a child gets.
+/// The process group of a child.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Group {
-    /// A process group of its own, which is ended as a whole.
+    /// Its own process group, which is ended as a whole.
     #[default]
     Own,
-    /// This process's group, for a program that makes a session of its own.
+    /// This process's group, for a program that creates its own session.
     Inherited,
 }
 
-/// A program to run, built up step by step.
+/// A command, built step by step.
 pub struct CommandSpec<'a> {
     pub(super) program: PathBuf,
     pub(super) arguments: Vec<OsString>,
@@ -89,7 +89,7 @@ pub struct CommandSpec<'a> {
 }
 
 impl<'a> CommandSpec<'a> {
-    /// Runs `tool` in `directory` with the common variables of `base`, no stdin, no stdout.
+    /// Creates a command that runs `tool` in `directory` with the common variables of `base`, and without stdin and stdout.
     pub fn new(tool: &Tool, base: &BaseEnvironment, directory: impl Into<PathBuf>) -> Self {
         let mut environment = base.common();
         environment.insert("LANG".into(), "C.UTF-8".into());
@@ -109,25 +109,25 @@ impl<'a> CommandSpec<'a> {
         }
     }
 
-    /// One more argument.
+    /// Adds an argument.
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
         self.arguments.push(argument.as_ref().to_owned());
         self
     }
 
-    /// More arguments.
+    /// Adds arguments.
     pub fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.arguments.extend(arguments.into_iter().map(|argument| argument.as_ref().to_owned()));
         self
     }
 
-    /// One more variable, or another value for it.
+    /// Sets a variable.
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
         self
     }
 
-    /// More variables.
+    /// Sets variables.
     pub fn envs<N: AsRef<OsStr>, V: AsRef<OsStr>>(mut self, variables: impl IntoIterator<Item = (N, V)>) -> Self {
         for (name, value) in variables {
             self = self.env(name, value);
@@ -135,49 +135,49 @@ impl<'a> CommandSpec<'a> {
         self
     }
 
-    /// Leaves a variable of the base out.
+    /// Removes a variable of the base.
     pub fn env_remove(mut self, name: &str) -> Self {
         self.environment.remove(OsStr::new(name));
         self
     }
 
-    /// What the program reads.
+    /// Sets stdin.
     pub fn stdin(mut self, stdin: Stdin) -> Self {
         self.stdin = stdin;
         self
     }
 
-    /// Where its stdout goes.
+    /// Sets where stdout goes.
     pub fn stdout(mut self, stdout: Stdout<'a>) -> Self {
         self.stdout = stdout;
         self
     }
 
-    /// Where its stderr goes.
+    /// Sets where stderr goes.
     pub fn stderr(mut self, stderr: Stderr<'a>) -> Self {
         self.stderr = stderr;
         self
     }
 
-    /// How long it may take. Then it is ended.
+    /// Sets the time limit. The program is ended when it is reached.
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = Some(deadline);
         self
     }
 
-    /// How many bytes of memory the program, and each program that it starts, may use.
+    /// Limits the memory of the program and of each program that it starts, in bytes.
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// Who may end it early.
+    /// Sets a token that ends the program early.
     pub fn cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// What is masked in its stderr, beside credentials in URLs.
+    /// Sets what is masked in stderr, besides credentials in URLs.
     pub fn redact(mut self, redactor: Redactor) -> Self {
         self.redactor = redactor;
         self

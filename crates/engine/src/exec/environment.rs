@@ -1,12 +1,13 @@
-//! What of this process's environment a child may see: a list of names, everything else stays out.
+//! Decides which of this process's variables a child may see: only listed ones.
 //!
-//! The values are captured once, by whoever reads the configuration, and handed in. Nothing in here reads the process's own
-//! environment. Variables that lead to credentials go only to programs that are told so (git), never to a worker.
+//! The values are captured once, when the configuration is read, and passed in. Nothing here reads the process's own
+//! environment. Variables that lead to credentials are only passed to programs that ask for them (git), never to a worker.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// What every program may see: where programs are, who the user is, where temporary files go, how the network is reached.
+/// Variables that every program may see: where programs are, who the user is, where temporary files go, and how to reach the
+/// network.
 const COMMON: &[&str] = &[
     "PATH",
     "HOME",
@@ -26,7 +27,7 @@ const COMMON: &[&str] = &[
     "NO_PROXY",
 ];
 
-/// What only git may see: the user's own git configuration, and what their credential helpers and ssh need.
+/// Variables that only git may see: the user's own git configuration, and what credential helpers and ssh need.
 const CREDENTIALS: &[&str] = &[
     "SSH_AUTH_SOCK",
     "XDG_RUNTIME_DIR",
@@ -52,43 +53,43 @@ const CREDENTIALS: &[&str] = &[
     "GIT_SSL_NO_VERIFY",
 ];
 
-/// The variables that children may be given, as they were when the configuration was read.
+/// The variables that children may get, as captured with the configuration.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct BaseEnvironment {
     variables: BTreeMap<OsString, OsString>,
 }
 
 impl BaseEnvironment {
-    /// Keeps the listed names of `variables` and forgets the rest.
+    /// Keeps the listed names of `variables` and drops the rest.
     pub fn pick(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let listed = |name: &OsStr| COMMON.iter().chain(CREDENTIALS).any(|listed| name == OsStr::new(listed));
         Self { variables: variables.into_iter().filter(|(name, _)| listed(name)).collect() }
     }
 
-    /// This environment with one more variable, whatever its name.
+    /// Returns this environment with one more variable of any name.
     pub fn with(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.variables.insert(name.into(), value.into());
         self
     }
 
-    /// The value of a variable that was kept.
+    /// Returns the value of a kept variable.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(OsStr::new(name)).map(OsString::as_os_str)
     }
 
-    /// What every program may see.
+    /// Returns the variables that every program may see.
     pub fn common(&self) -> BTreeMap<OsString, OsString> {
         let credentials = |name: &OsStr| CREDENTIALS.iter().any(|listed| name == OsStr::new(listed));
         self.variables.iter().filter(|(name, _)| !credentials(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
     }
 
-    /// What git may see: also what leads to the user's credentials.
+    /// Returns the variables that git may see, including those that lead to the user's credentials.
     pub fn with_credentials(&self) -> BTreeMap<OsString, OsString> {
         self.variables.clone()
     }
 }
 
-/// Names only: a proxy's URL may carry a password.
+/// Prints only names, because the URL of a proxy may contain a password.
 impl std::fmt::Debug for BaseEnvironment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_set().entries(self.variables.keys()).finish()

@@ -1,39 +1,39 @@
-//! What running a program came to: its outputs, or why it did not do what it was run for.
+//! The result of a program: its output, or why it failed.
 //!
-//! Nothing in here runs anything. Invariant: stderr in here was redacted.
+//! Nothing here runs anything. Invariant: stderr is redacted.
 
 use std::io;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-/// What a program left behind when it ended by itself.
+/// The result of a program that exited.
 #[derive(Debug, Clone)]
 pub struct Finished {
-    /// How it ended.
+    /// The exit status.
     pub status: ExitStatus,
-    /// What was captured of its stdout.
+    /// The captured stdout.
     pub stdout: Vec<u8>,
-    /// The end of its stderr, redacted.
+    /// The end of stderr, redacted.
     pub stderr_tail: String,
 }
 
 impl Finished {
-    /// The captured stdout as text.
+    /// Returns the captured stdout as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.stdout).into_owned()
     }
 }
 
-/// A program did not do what it was run for.
+/// Why a program failed.
 #[derive(Debug, thiserror::Error)]
 pub enum RunProgramError {
-    /// There is no such program.
+    /// The program does not exist.
     #[error("could not run `{program}`: there is no such program")]
     NotFound {
         /// The program's path.
         program: String,
     },
-    /// The folder it should run in is not there.
+    /// The working directory does not exist.
     #[error("could not run `{program}`: the folder {directory} is not there")]
     DirectoryMissing {
         /// The program's path.
@@ -46,49 +46,49 @@ pub enum RunProgramError {
     Spawn {
         /// The program's path.
         program: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// Talking to it failed.
+    /// Communication with the program failed.
     #[error("lost the connection to `{program}`: {source}")]
     Io {
         /// The program's path.
         program: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It took too long and was ended.
+    /// It reached its time limit and was ended.
     #[error("`{program}` did not end within {} s and was ended", after.as_secs_f32())]
     TimedOut {
         /// The program's path.
         program: String,
-        /// How long it had.
+        /// The time limit.
         after: Duration,
-        /// The end of its stderr, redacted.
+        /// The end of stderr, redacted.
         stderr_tail: String,
     },
-    /// Somebody cancelled it, and it was ended.
+    /// It was cancelled.
     #[error("`{program}` was cancelled")]
     Cancelled {
         /// The program's path.
         program: String,
     },
-    /// It wrote more than is taken, and was ended.
+    /// It wrote too much and was ended.
     #[error("`{program}` wrote more than {max} bytes")]
     OutputTooLarge {
         /// The program's path.
         program: String,
-        /// How much is taken.
+        /// The maximum size in bytes.
         max: usize,
     },
-    /// It ended with a failure.
+    /// It exited with a failure.
     #[error("`{program}` failed ({status}): {}", stderr_tail.trim_end())]
     Failed {
         /// The program's path.
         program: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
-        /// The end of its stderr, redacted.
+        /// The end of stderr, redacted.
         stderr_tail: String,
     },
 }

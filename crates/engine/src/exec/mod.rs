@@ -1,8 +1,8 @@
-//! The only room that starts programs, and the only one that ends them.
+//! Starts programs and ends them. No other module does.
 //!
-//! It knows nothing of git, Docker or Codex: a program, its arguments, a working directory, a listed environment, an owned
-//! stdin, bounded outputs, a deadline. It never reads this process's own environment and never uses a shell.
-//! Invariant: whatever is started in its own process group is reaped, and the group is ended with it when it is cut short.
+//! It knows nothing of git, Docker or Codex: a program has arguments, a working directory, a listed environment, an owned stdin,
+//! bounded output and a deadline. It never reads this process's own environment and never uses a shell. Invariant: everything that is
+//! started in its own process group is reaped, and the group is ended with it when it is cut short.
 
 mod capture;
 mod command;

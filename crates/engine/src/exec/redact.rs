@@ -1,7 +1,7 @@
-//! Takes credentials out of text that came from a program before anybody reads it.
+//! Removes credentials from the output of programs before anybody reads it.
 //!
-//! Git repeats URLs in its errors, and a URL may carry a password or a token as its user. Nothing in here decides whether a
-//! text is shown; it only makes sure that a shown one has no secret of the kinds it knows.
+//! Git repeats URLs in its errors, and a URL may contain a password, or a token as its user name. This module does not decide
+//! whether a text is shown; it only ensures that shown text contains no secret of a known kind.
 
 mod masks;
 
@@ -11,10 +11,10 @@ use std::fmt;
 use masks::Masks;
 use model::codex::printable;
 
-/// Stands where a secret was.
+/// Replaces a secret.
 const MASK: &str = "***";
 
-/// A secret shorter than this would turn up in ordinary words, and is no secret.
+/// The minimum length of a secret. Shorter values appear in ordinary words.
 const SHORTEST_SECRET: usize = 4;
 
 /// Removes URL credentials and the given secret values.
@@ -25,25 +25,25 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// Knows these values beside what every URL may carry.
+    /// Creates a redactor for these values. Credentials in URLs are always removed.
     pub fn new(secrets: impl IntoIterator<Item = String>) -> Self {
         let secrets: Vec<String> = secrets.into_iter().filter(|secret| secret.len() >= SHORTEST_SECRET).collect();
         Self { count: secrets.len(), masks: Masks::new(&secrets) }
     }
 
-    /// What a program said, without what must not be read: secrets, credentials in URLs, and what would act on a terminal.
+    /// Removes secrets, credentials in URLs, and terminal control sequences from the output of a program.
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let text = then(self.mask(text), redact_credentials);
         then(text, printable)
     }
 
-    /// The text without the given values. For an agent's own words, in which a URL is no credential of ours.
+    /// Removes only the given values. For text of an agent, in which a URL contains no credentials of ours.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.masks.mask(text)
     }
 }
 
-/// Changes a text once more, if there is something to change.
+/// Applies another change to a text, if there is something to change.
 fn then(text: Cow<'_, str>, change: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, str> {
     match change(&text) {
         Cow::Borrowed(_) => text,
@@ -51,16 +51,16 @@ fn then(text: Cow<'_, str>, change: impl Fn(&str) -> Cow<'_, str>) -> Cow<'_, st
     }
 }
 
-/// How many secrets there are, never which.
+/// Prints the number of secrets, never the secrets.
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Redactor({} secrets)", self.count)
     }
 }
 
-/// The text with the user part of every http URL, and the password of every other URL, masked.
+/// Masks the user part of every http URL, and the password of every other URL.
 ///
-/// The user of an ssh URL is no secret (`ssh://git@host`); the user of an http URL often is a token.
+/// The user name of an ssh URL is not a secret (`ssh://git@host`); the user name of an http URL often is a token.
 pub fn redact_credentials(text: &str) -> Cow<'_, str> {
     let mut redacted = String::new();
     let mut rest = text;
@@ -88,7 +88,7 @@ fn is_url_end(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\'' | '"' | '`' | '<' | '>')
 }
 
-/// Where the `@` after the user part is. A password with a raw `/` in it moves it beyond the first `/`.
+/// Finds the `@` after the user part. If a password contains a raw `/`, it is after the first `/`.
 fn end_of_user(url: &str) -> Option<usize> {
     let authority = &url[..url.find(['/', '?', '#']).unwrap_or(url.len())];
     if let Some(at) = authority.rfind('@') {

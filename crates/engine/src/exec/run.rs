@@ -1,7 +1,7 @@
-//! Starts what a [`CommandSpec`] says, talks to it, and sees it end.
+//! Runs a [`CommandSpec`]: starts it, exchanges input and output, and waits for its end.
 //!
-//! It never leaves a child unreaped and never waits without a bound for a program that was told to end.
-//! Invariant: a run that is cut short (deadline, cancelled, dropped) takes its whole process group with it.
+//! A child is always reaped, and waiting for a program that was told to end is always bounded. Invariant: when a run is cut
+//! short (deadline, cancelled, dropped), its whole process group is ended.
 
 use std::io;
 use std::path::Path;
@@ -23,13 +23,13 @@ use super::process::{self, ProcessIdentity};
 use super::running::{GroupGuard, RunningProgram};
 use crate::metrics::COUNTED;
 
-/// Between SIGTERM and SIGKILL: git needs a moment to remove its lock files.
+/// The time between SIGTERM and SIGKILL. Git needs a moment to remove its lock files.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// How long a pipe may stay open after the program's end: something it left in the background may hold it for ever.
+/// How long a pipe may stay open after the program's end. A background process may hold it forever.
 const PIPE_GRACE: Duration = Duration::from_millis(500);
 
-/// Why a talk was cut short.
+/// Why the exchange was cut short.
 enum CutShort {
     TimedOut(Duration),
     Cancelled,
@@ -65,7 +65,7 @@ impl CommandSpec<'_> {
             let cut = limited(talk.as_mut(), self.deadline, &self.cancel).await;
             if let Some(CutShort::TimedOut(_) | CutShort::Cancelled) = cut {
                 group.signal(Signal::TERM).map_err(lost)?;
-                // Still listening: a program that cannot write its last words dies of that before it has cleaned up.
+                // Keep reading: a program that cannot write its last output dies before it has cleaned up.
                 if let Ok(Err(CutShort::Io(error))) = timeout(GRACE, talk).await {
                     tracing::debug!(%error, "could not read the rest of a program's output");
                 }
@@ -86,7 +86,7 @@ impl CommandSpec<'_> {
         }
     }
 
-    /// Runs the program to its end; any exit status but success is an error.
+    /// Runs the program to its end. Any exit status except success is an error.
     pub async fn run_ok(self) -> Result<Finished, RunProgramError> {
         let program = self.shown();
         let finished = self.run().await?;
@@ -97,19 +97,19 @@ impl CommandSpec<'_> {
         }
     }
 
-    /// Starts the program and leaves the waiting to the caller. Its outputs must be files or nothing.
+    /// Starts the program without waiting. Its outputs must be files or discarded.
     pub fn start(mut self) -> Result<RunningProgram, RunProgramError> {
         self.spawn(true)
     }
 
-    /// Starts the program and lets go of it: it outlives this process, and nobody waits for it here.
+    /// Starts a detached program, which outlives this process and is not waited for.
     pub fn start_detached(mut self) -> Result<ProcessIdentity, RunProgramError> {
         let mut running = self.spawn(false)?;
         running.group.leader = None;
         Ok(running.identity.clone())
     }
 
-    /// The program's name and what it is asked to do: its first word that is no option and could be nothing but a verb.
+    /// Returns the program's name and its subcommand: the first word that is not an option.
     fn counted_as(&self) -> (String, String) {
         let name = Path::new(&self.program).file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_verb = |word: &&str| word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') && !word.starts_with('-');
@@ -121,7 +121,7 @@ impl CommandSpec<'_> {
         self.program.display().to_string()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "this is the room that starts programs")]
+    #[expect(clippy::disallowed_methods, reason = "only this module starts programs")]
     fn spawn(&mut self, owned: bool) -> Result<RunningProgram, RunProgramError> {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).current_dir(&self.directory).env_clear().envs(&self.environment).kill_on_drop(owned);
@@ -155,7 +155,7 @@ impl CommandSpec<'_> {
         self.watched(child)
     }
 
-    /// The started child with what is needed to see its end. A child that cannot be watched is not left behind.
+    /// Returns the started child with a handle to watch it. A child that cannot be watched is ended.
     fn watched(&self, mut child: Child) -> Result<RunningProgram, RunProgramError> {
         let lost = |source| RunProgramError::Io { program: self.shown(), source };
         let pid = child.id().ok_or_else(|| lost(io::ErrorKind::NotFound.into()))?;
@@ -165,7 +165,7 @@ impl CommandSpec<'_> {
                 process::limit_memory(pid, bytes)?;
             }
             let identity = ProcessIdentity::of(pid)?.ok_or(io::ErrorKind::NotFound)?;
-            // The child is not reaped before somebody waits for it, so its number cannot be another process's.
+            // The child is not reaped before somebody waits for it, so its number cannot belong to a different process.
             let pidfd = process::open_pidfd(pid)?.ok_or(io::ErrorKind::NotFound)?;
             Ok((identity, process::watch_pidfd(pidfd)?))
         };
@@ -191,7 +191,7 @@ impl CommandSpec<'_> {
     }
 }
 
-/// A talk up to its end, the deadline, or a cancellation. Says why it was cut short, if it was.
+/// Runs the exchange up to its end, the deadline, or a cancellation, and returns why it was cut short.
 async fn limited(
     talk: impl Future<Output = Result<(), CutShort>>,
     deadline: Option<Duration>,
@@ -206,7 +206,7 @@ async fn limited(
     cancel.run_until_cancelled(limited).await.unwrap_or(Err(CutShort::Cancelled)).err()
 }
 
-/// Feeds and reads a child until it has ended and its pipes are at their end.
+/// Writes to and reads from a child until it has ended and its pipes are closed.
 async fn talk(
     running: &mut RunningProgram,
     stdin: &mut Stdin,
@@ -249,13 +249,13 @@ async fn talk(
         }
         Either::Right((ended, talking)) => {
             ended.map_err(CutShort::Io)?;
-            // Held open by something in the background: what it writes is not the program's word any more.
+            // A background process holds the pipe open. Its output does not count.
             timeout(PIPE_GRACE, talking).await.map_or(Ok(()), |talked| talked.map(drop))
         }
     }
 }
 
-/// Writes all of stdin and closes it. A program that does not read it all is free to do so.
+/// Writes all of stdin and closes it. A program does not have to read all of it.
 async fn feed(mut pipe: ChildStdin, bytes: &[u8]) -> Result<(), CutShort> {
     match pipe.write_all(bytes).await {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CutShort::Io(error)),

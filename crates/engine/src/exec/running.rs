@@ -1,7 +1,7 @@
-//! A started program, and its process group that ends with it.
+//! A started program whose process group ends with it.
 //!
-//! It knows nothing of pipes. Invariant: a group is signalled only while its leader is not reaped, so that its number is still
-//! its own.
+//! It knows nothing about pipes. Invariant: a group is signalled only while its leader is not reaped, because then its number
+//! still belongs to it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,10 +14,10 @@ use tokio::process::Child;
 
 use super::process::{self, ProcessIdentity};
 
-/// A started program. Dropping it ends it, with its group.
+/// A started program. Dropping it ends it together with its group.
 #[derive(Debug)]
 pub struct RunningProgram {
-    // The guard comes first: it must signal the group while the child is not yet reaped and its number is still taken.
+    // The guard must be first: it signals the group before the child is reaped, while its number is still in use.
     pub(super) group: GroupGuard,
     pub(super) child: Child,
     pub(super) identity: ProcessIdentity,
@@ -25,7 +25,7 @@ pub struct RunningProgram {
 }
 
 impl RunningProgram {
-    /// Which process it is, in a form that outlives this one.
+    /// Returns the identity of the process, which stays valid after this process ends.
     pub fn identity(&self) -> &ProcessIdentity {
         &self.identity
     }
@@ -35,7 +35,7 @@ impl RunningProgram {
         self.pidfd.readable().await.map(drop)
     }
 
-    /// Sends a signal to the whole group. A group that is gone is fine.
+    /// Sends a signal to the whole group. It is fine if the group is gone.
     pub fn signal_group(&self, signal: Signal) -> io::Result<()> {
         self.target().signal(signal)
     }
@@ -47,7 +47,7 @@ impl RunningProgram {
         }
     }
 
-    /// Waits for the end and takes the exit status. What the program left in the background goes on.
+    /// Waits for the end and returns the exit status. Background processes of the program continue.
     pub async fn reap(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait().await?;
         self.group.leader = None;
@@ -55,7 +55,7 @@ impl RunningProgram {
     }
 }
 
-/// Who gets the signals. A group is named by its leader, so this is for as long as the leader is not reaped.
+/// The receivers of a signal. A group is named by its leader, so this is valid while the leader is not reaped.
 pub(super) enum Target {
     Group(u32),
     Process(ProcessIdentity),
@@ -69,7 +69,7 @@ impl Target {
         }
     }
 
-    /// Ends all of it and sees it gone, so that nobody is still writing where the caller is about to clean up.
+    /// Ends everything and waits until it is gone, so that nothing still writes where the caller cleans up.
     pub(super) async fn end(&self, within: Duration) {
         let find = || match self {
             Self::Group(leader) => process::members_of_group(*leader),
@@ -83,7 +83,7 @@ impl Target {
     }
 }
 
-/// Ends a process group unless it was disarmed.
+/// Ends a process group on drop, unless it was disarmed.
 #[derive(Debug)]
 pub(super) struct GroupGuard {
     pub(super) leader: Option<u32>,

@@ -1,6 +1,6 @@
-//! A program's stdout, piece by piece as it is written, for who passes it on without holding it.
+//! Streams a program's stdout as it is written, without holding it.
 //!
-//! The program waits while nobody reads. Invariant: who drops the stream ends the program.
+//! The program waits while nobody reads. Invariant: dropping the stream ends the program.
 
 use std::fs::File;
 use std::io;
@@ -15,11 +15,12 @@ use tokio_util::task::AbortOnDropHandle;
 use super::command::{CommandSpec, Stdout};
 use super::finished::{Finished, RunProgramError};
 
-/// How much is read at once.
+/// The size of a read in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
 impl CommandSpec<'static> {
-    /// Starts the program, and answers when it has written something or has ended. A failure after that is the stream's last item.
+    /// Starts the program, and returns once it has written something or has ended. A later failure is the last item of the
+    /// stream.
     pub async fn streamed(mut self) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, RunProgramError> {
         let program = self.program.display().to_string();
         let lost = |source| RunProgramError::Io { program, source };

@@ -1,6 +1,6 @@
-//! A program of the machine, found once: its path and, when asked, its version.
+//! Finds a program on this machine: its path and, on request, its version.
 //!
-//! The search path is the one that was captured with the configuration, so that what was found is what children find.
+//! The search path was captured with the configuration, so children find the same program.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,34 +10,35 @@ use rustix::fs::{Access, FileType};
 
 use super::{BaseEnvironment, CommandSpec, RunProgramError, Stdout};
 
-/// A program that only prints its version takes milliseconds; a cold disk takes a few seconds.
+/// The time limit for printing a version. It takes milliseconds, or a few seconds on a cold disk.
 const VERSION_DEADLINE: Duration = Duration::from_secs(20);
 
-/// More than any version line has.
+/// The maximum size of a version line in bytes.
 const VERSION_LIMIT_BYTES: usize = 64 * 1024;
 
-/// A program of this machine.
+/// A program on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
     program: PathBuf,
     version: Option<String>,
 }
 
-/// There is no such program.
+/// The program was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{program}` was not found in the folders of PATH")]
 pub struct ToolNotFound {
-    /// What was looked for.
+    /// The name of the program.
     pub program: String,
 }
 
 impl Tool {
-    /// A program by its path, not looked for. The path must be absolute, since the working directory of a child is another.
+    /// Returns a program by its path, without searching. The path must be absolute, because children have a different working
+    /// directory.
     pub fn at(program: impl Into<PathBuf>) -> Self {
         Self { program: program.into(), version: None }
     }
 
-    /// Looks for `name` in the folders of PATH. A name with a `/` is taken as a path.
+    /// Searches the folders of PATH for `name`. A name with a `/` is a path.
     pub fn find(name: impl AsRef<Path>, base: &BaseEnvironment) -> Result<Self, ToolNotFound> {
         let name = name.as_ref();
         let not_found = || ToolNotFound { program: name.display().to_string() };
@@ -53,7 +54,7 @@ impl Tool {
             .ok_or_else(not_found)
     }
 
-    /// Asks the program for its version with `arguments` and keeps the first line of the answer.
+    /// Runs the program with `arguments`, and keeps the first line of its output as its version.
     pub async fn ask_version(mut self, arguments: &[&str], base: &BaseEnvironment) -> Result<Self, RunProgramError> {
         let answer = CommandSpec::new(&self, base, "/")
             .args(arguments)
@@ -65,17 +66,17 @@ impl Tool {
         Ok(self)
     }
 
-    /// Where the program is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.program
     }
 
-    /// The first line of what it answered when it was asked for its version.
+    /// Returns the first line of the version output.
     pub fn version(&self) -> Option<&str> {
         self.version.as_deref()
     }
 
-    /// The program's name, for messages.
+    /// Returns the program's name, for messages.
     pub fn name(&self) -> String {
         self.program.file_name().map_or_else(|| self.program.display().to_string(), |name| name.to_string_lossy().into_owned())
     }

@@ -1,7 +1,7 @@
-//! The HTTP side of every forge: one address, one token, bounded answers, and manners.
+//! The HTTP client for all Git hosts: one base URL, one token, bounded answers, and polite polling.
 //!
-//! What did not change is not sent again (`ETag`); a forge that says when to come back is not asked before. Invariant: the token
-//! goes to the forge's own address alone, also when an answer points elsewhere.
+//! Unchanged answers are not sent again (`ETag`), and a Git host that names a retry time gets no request before it. Invariant:
+//! the token is only sent to the Git host's own URL, even if an answer redirects elsewhere.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,22 +19,22 @@ use serde_json::Value;
 use super::ForgeError;
 use crate::metrics::COUNTED;
 
-/// More than any answer that is read here has.
+/// The maximum size of an answer in bytes.
 const ANSWER_LIMIT_BYTES: usize = 16 << 20;
 
-/// More of a log is not kept.
+/// The maximum size of a log in bytes.
 const LOG_LIMIT_BYTES: usize = 4 << 20;
 
-/// Longer than a forge thinks about anything that is asked here.
+/// The time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How long a forge is left alone that says no more than that it was asked too much, in seconds. GitHub asks for a minute.
+/// How long a Git host gets no requests if it limits them without naming a time, in seconds. GitHub asks for a minute.
 const PAUSE_SECONDS: i64 = 60;
 
-/// How many addresses are remembered with what they answered.
+/// The maximum number of URLs whose ETag is remembered.
 const MOST_ETAGS: usize = 2_000;
 
-/// How often an answer may point elsewhere.
+/// The maximum number of redirects.
 const MOST_REDIRECTS: usize = 3;
 
 pub(super) struct Api {
@@ -46,26 +46,26 @@ pub(super) struct Api {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded here is whole after every statement, whoever panicked.
+    // The guarded data is consistent after every statement, even if a holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Api {
-    /// `token_header` is the header's name and what stands before the token in it.
+    /// Creates a client. `token_header` is the name of the header and the text before the token in it.
     pub(super) fn new(
         base: &ApiUrl,
         token: &Secret,
         token_header: (&'static str, &str),
         fixed: &[(&'static str, &'static str)],
     ) -> Result<Self, ForgeError> {
-        // An error means that another part of this process came first, with the same one.
+        // An error means that another part of this process has already installed the same provider.
         let _decided = rustls::crypto::ring::default_provider().install_default();
         let mut headers = HeaderMap::new();
         for (name, value) in fixed {
             headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
         }
         let mut secret = HeaderValue::from_str(&format!("{}{}", token_header.1, token.expose().trim()))
-            .map_err(|_| ForgeError::TokenRefused("it has characters that no token has".to_owned()))?;
+            .map_err(|_| ForgeError::TokenRefused("it contains invalid characters".to_owned()))?;
         secret.set_sensitive(true);
         headers.insert(HeaderName::from_static(token_header.0), secret);
         let client = Client::builder()
@@ -78,13 +78,13 @@ impl Api {
         Ok(Self { client, base: base.clone(), headers, etags: Mutex::default(), paused_until: Mutex::default() })
     }
 
-    /// Asks for something.
+    /// Sends a GET request.
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ForgeError> {
         let answer = self.send(Method::GET, path, None, HeaderMap::new()).await?;
         read(answer).await
     }
 
-    /// Asks for something that may not have changed since it was asked for last: then there is none.
+    /// Sends a GET request, and returns `None` if the answer has not changed since the last one.
     pub(super) async fn get_if_changed<T: DeserializeOwned>(&self, path: &str) -> Result<Option<T>, ForgeError> {
         let mut headers = HeaderMap::new();
         if let Some(known) = locked(&self.etags).get(path) {
@@ -106,7 +106,7 @@ impl Api {
         Ok(Some(value))
     }
 
-    /// Changes something.
+    /// Sends a request that changes something.
     pub(super) async fn change<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -117,7 +117,7 @@ impl Api {
         read(self.send(method, path, Some(&body), HeaderMap::new()).await?).await
     }
 
-    /// A text such as a log, its end if it is long; none where the forge does not hand it out.
+    /// Returns a text such as a log, or its end if it is long. Returns `None` if the Git host does not provide it.
     pub(super) async fn text(&self, path: &str) -> Result<Option<String>, ForgeError> {
         match self.send(Method::GET, path, None, HeaderMap::new()).await {
             Ok(answer) => Ok(Some(String::from_utf8_lossy(&bytes(answer, LOG_LIMIT_BYTES, true).await?).into_owned())),
@@ -143,7 +143,7 @@ impl Api {
             let answer = request.send().await.map_err(|error| ForgeError::Unreachable(words(&error)))?;
             COUNTED.forge(self.base.host(), &method, answer.status().as_u16());
             match (answer.status(), redirection(&answer)) {
-                // A repository that was renamed; the method stays what it is.
+                // The repository was renamed. Keep the method.
                 (status, Some(target)) if status.is_redirection() && (method == Method::GET || is_below(&target, &self.base)) => {
                     url = target;
                 }
@@ -154,10 +154,10 @@ impl Api {
                 (status, _) => return Err(self.refused(status, answer).await),
             }
         }
-        Err(ForgeError::Unreadable("it points from one place to the next".to_owned()))
+        Err(ForgeError::Unreadable("it redirects too often".to_owned()))
     }
 
-    /// When the last request that was free is used up, none is sent before there are new ones.
+    /// Once the request quota is used up, no request is sent before it is reset.
     fn note_limits(&self, headers: &HeaderMap) {
         if number(headers, "x-ratelimit-remaining") == Some(0) {
             *locked(&self.paused_until) = reset(headers);
@@ -191,7 +191,7 @@ impl Api {
     }
 }
 
-/// Whether the token may go there.
+/// Whether the token may be sent to this URL.
 fn is_below(url: &str, base: &ApiUrl) -> bool {
     let origin = |url: &str| reqwest::Url::parse(url).ok().map(|url| url.origin());
     origin(url).is_some_and(|found| Some(found) == origin(base.as_str()))
@@ -210,7 +210,7 @@ fn reset(headers: &HeaderMap) -> Option<Timestamp> {
     Timestamp::from_second(number(headers, "x-ratelimit-reset")?).ok()
 }
 
-/// What the network said, without the URL.
+/// Returns the network error without the URL.
 fn words(error: &reqwest::Error) -> String {
     let mut text = String::new();
     let mut cause: Option<&dyn std::error::Error> = std::error::Error::source(error);
@@ -229,7 +229,7 @@ async fn read<T: DeserializeOwned>(answer: Response) -> Result<T, ForgeError> {
     serde_json::from_slice(&body).map_err(|error| ForgeError::Unreadable(error.to_string()))
 }
 
-/// At most so many bytes: the last ones of a log; anything else that is longer is an error.
+/// Reads at most `limit` bytes. Of a longer log the end is kept; anything else that is longer is an error.
 async fn bytes(mut answer: Response, limit: usize, keep_end: bool) -> Result<Vec<u8>, ForgeError> {
     let mut bytes = vec![];
     while let Some(piece) = answer.chunk().await.map_err(|error| ForgeError::Unreachable(words(&error)))? {
@@ -246,9 +246,9 @@ async fn bytes(mut answer: Response, limit: usize, keep_end: bool) -> Result<Vec
     Ok(bytes)
 }
 
-/// The forge's own words: `message`, and what `errors` adds to it.
+/// Returns the Git host's own message: `message`, and the details in `errors`.
 fn message(body: &[u8]) -> String {
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return "it said nothing that can be read".to_owned() };
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return "its answer is not readable".to_owned() };
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => String::new(),
@@ -259,7 +259,7 @@ fn message(body: &[u8]) -> String {
     parts.retain(|part| !part.is_empty());
     parts.dedup();
     let all: String = parts.join(": ").chars().filter(|c| !c.is_control()).take(500).collect();
-    if all.is_empty() { "it said nothing".to_owned() } else { all }
+    if all.is_empty() { "it gave no reason".to_owned() } else { all }
 }
 
 #[cfg(test)]
@@ -276,8 +276,8 @@ mod tests {
             (r#"{"message":"x","errors":["y"]}"#, "x: y"),
             (r#"{"message":{"base":["is taken"]}}"#, r#"{"base":["is taken"]}"#),
             (r#"{"error":"invalid_token","error_description":"Token was revoked."}"#, "invalid_token: Token was revoked."),
-            ("<html>", "it said nothing that can be read"),
-            ("{}", "it said nothing"),
+            ("<html>", "its answer is not readable"),
+            ("{}", "it gave no reason"),
         ] {
             assert_eq!(message(body.as_bytes()), expect);
         }

@@ -1,46 +1,45 @@
-//! How a forge fails, and what a person does about it.
-//! No error has a token in it, and none has a URL with one.
+//! Errors of Git hosts, with hints. No error contains a token, and none contains a URL with one.
 
 use jiff::Timestamp;
 use model::forge::ForgeKind;
 use model::run::RunError;
 
-/// A forge did not do what was asked.
+/// Why a Git host did not do what was requested.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ForgeError {
-    /// It cannot be reached, or broke off.
-    #[error("it cannot be reached: {0}")]
+    /// It cannot be reached, or the connection was lost.
+    #[error("cannot reach it: {0}")]
     Unreachable(String),
-    /// It has trouble of its own.
+    /// It has an internal error.
     #[error("it answered {status}: {message}")]
     Broken {
         /// The HTTP status.
         status: u16,
-        /// Its words.
+        /// Its message.
         message: String,
     },
-    /// The token is not one, or no longer.
-    #[error("it does not know the token: {0}")]
+    /// The token is invalid or expired.
+    #[error("it rejected the token: {0}")]
     TokenRefused(String),
-    /// The token may not do this.
-    #[error("the token may not do this: {0}")]
+    /// The token does not allow this.
+    #[error("the token does not allow this: {0}")]
     Forbidden(String),
-    /// No such repository, or not for this token.
-    #[error("it has no such repository, or not for this token: {0}")]
+    /// The repository does not exist, or this token cannot see it.
+    #[error("repository not found, or not visible to this token: {0}")]
     NotFound(String),
-    /// It understood and does not want to.
+    /// It rejected the request.
     #[error("{0}")]
     Refused(String),
-    /// It has been asked enough.
-    #[error("it takes no more requests until {0}")]
+    /// The request quota is used up until this time.
+    #[error("it accepts no more requests until {0}")]
     RateLimited(Timestamp),
-    /// It answered something else.
-    #[error("its answer was not understood: {0}")]
+    /// Its answer is not understood.
+    #[error("it gave an unexpected answer: {0}")]
     Unreadable(String),
 }
 
 impl ForgeError {
-    /// Whether asking again in a moment may help.
+    /// Whether a retry may help.
     pub(crate) fn is_passing(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::Broken { .. } => true,
@@ -53,24 +52,24 @@ impl ForgeError {
         }
     }
 
-    /// For the record, with what to do.
+    /// Converts the error for a record, with hints.
     pub(crate) fn to_run_error(&self, kind: ForgeKind) -> RunError {
         let (code, hint) = match self {
-            Self::Unreachable(_) => ("forge_unreachable", "the branch is pushed; ask again when the network is back".to_owned()),
-            Self::Broken { .. } => ("forge_unavailable", "the branch is pushed; ask again in a while".to_owned()),
+            Self::Unreachable(_) => ("forge_unreachable", "the branch is pushed; try again when the network is back".to_owned()),
+            Self::Broken { .. } => ("forge_unavailable", "the branch is pushed; try again later".to_owned()),
             Self::TokenRefused(_) => (
                 "forge_token_refused",
-                "it is expired, revoked or misspelt: make a new one, and set ORCH_GITHUB_TOKEN or `env edit --forge-token-file`"
+                "it may be expired, revoked or mistyped: create a new one, and set ORCH_GITHUB_TOKEN or `env edit --forge-token-file`"
                     .to_owned(),
             ),
             Self::Forbidden(_) => ("forge_forbidden", needed_rights(kind).to_owned()),
             Self::NotFound(_) => (
                 "forge_not_found",
-                "was it renamed or deleted? `env edit --forge-project owner/name` says what it is called now".to_owned(),
+                "if it was renamed, set its new name with `env edit --forge-project owner/name`".to_owned(),
             ),
-            Self::Refused(_) => ("forge_refused", "its own words say why; ask again when that is mended".to_owned()),
-            Self::RateLimited(_) => ("forge_rate_limited", "the branch is pushed; ask again then".to_owned()),
-            Self::Unreadable(_) => ("forge_unreadable", "is the address of its API right? `env edit --forge-api`".to_owned()),
+            Self::Refused(_) => ("forge_refused", "fix what the message says, then try again".to_owned()),
+            Self::RateLimited(_) => ("forge_rate_limited", "the branch is pushed; try again after that time".to_owned()),
+            Self::Unreadable(_) => ("forge_unreadable", "check the URL of its API: `env edit --forge-api`".to_owned()),
         };
         RunError::new(code, format!("{}: {self}", kind.name())).hint(hint)
     }

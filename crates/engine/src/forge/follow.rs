@@ -1,7 +1,7 @@
-//! Following: how the open pull requests are, asked of each forge one question at a tick.
+//! Follows open pull requests: sends one request per Git host and tick.
 //!
-//! What is asked is decided by [`model::publication::follow`]; what is new becomes an event of the task. Nothing is asked about
-//! what is merged or closed, nor about what is old and nobody looks at.
+//! [`model::publication::follow`] decides what to request, and news become events of the task. Nothing is requested about pull
+//! requests that are merged or closed, or that are old and nobody looks at.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,13 +19,13 @@ use super::{Forge, ForgeError, place_of};
 use crate::engine::Inner;
 use crate::task::TaskSlot;
 
-/// How long somebody has a task open who asked for its publication.
+/// How long a task counts as watched after somebody looked at its publication.
 const WATCHED_FOR: Duration = Duration::from_mins(10);
 
-/// What is fresher is not asked for again, whoever asks.
+/// Answers that are newer than this are not requested again.
 const FRESH_FOR: Duration = Duration::from_secs(15);
 
-/// What was asked of forges, and who is interested.
+/// Past requests to Git hosts, and who is interested.
 #[derive(Default)]
 pub(crate) struct Following {
     watched: Mutex<HashMap<TaskId, Instant>>,
@@ -34,11 +34,11 @@ pub(crate) struct Following {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded here is whole after every statement, whoever panicked.
+    // The guarded data is consistent after every statement, even if a holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One pull request that is followed, of one task.
+/// A followed pull request of a task.
 struct Subject {
     slot: Arc<TaskSlot>,
     pull_request: PullRequest,
@@ -52,7 +52,7 @@ impl Following {
         watched.contains_key(&id)
     }
 
-    /// Whether the task's figures are old enough to be asked for anew, which then happens.
+    /// Whether the task's data is old enough for a refresh, which then starts.
     fn begins_refresh(&self, id: TaskId) -> bool {
         let mut refreshed = locked(&self.refreshed);
         refreshed.retain(|_, since| since.elapsed() < FRESH_FOR);
@@ -61,7 +61,7 @@ impl Following {
 }
 
 impl Inner {
-    /// Asks now and then until the server stops.
+    /// Sends periodic requests until the server stops.
     pub(crate) fn keep_following(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
@@ -115,7 +115,7 @@ impl Inner {
             Ok(forge) => self.ask_forge(forge.as_ref(), question, subjects).await,
             Err(error) => Err(error),
         };
-        // One that fails waits for its turn like one that was answered.
+        // A failed request waits for its turn like a successful one.
         locked(&self.following.answered).insert((place.clone(), question), Instant::now());
         if let Err(error) = asked {
             tracing::warn!(forge = place.api_url.host(), project = %place.project, %error, "could not query the Git host");
@@ -141,7 +141,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Asks one question about one task's pull request, and takes in what is new.
+    /// Sends a request about a task's pull request, and records what is new.
     async fn look_at(self: &Arc<Self>, forge: &dyn Forge, slot: &Arc<TaskSlot>, question: Question) -> Result<(), ForgeError> {
         let record = slot.record();
         let Some(known) = record.publication.as_ref().and_then(|publication| publication.pull_request.clone()) else {
@@ -167,7 +167,7 @@ impl Inner {
         self.post(slot, TaskEvent::Publication(PublicationEvent::Seen { pull_request: Box::new(seen) })).await;
     }
 
-    /// Somebody looks at a task's pull request: what is known of it is made fresh, and it is followed for a while.
+    /// Refreshes a task's pull request because somebody looks at it, and follows it for a while.
     pub(crate) async fn watch_pull_request(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         locked(&self.following.watched).insert(slot.id, Instant::now());
         let Some((subject, place, token)) = self.subject(slot) else { return };

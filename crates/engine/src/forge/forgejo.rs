@@ -1,5 +1,5 @@
-//! Forgejo and Gitea: pull requests in the API v1, which answers much as GitHub does. Source: <https://codeberg.org/api/swagger>.
-//! Their lists cannot be narrowed to a branch, so the newest are looked through.
+//! Forgejo and Gitea: pull requests in API v1, whose answers resemble GitHub's. Source: <https://codeberg.org/api/swagger>.
+//! Their lists cannot be filtered by branch, so the newest pull requests are searched.
 
 use model::forge::ForgePlace;
 use model::ids::ObjectId;
@@ -15,10 +15,10 @@ use super::api::Api;
 use super::github::{Pull, User, changed_pull, last_words, newest_pulls, one_pull};
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
-/// How a title says that its pull request is a draft.
+/// Prefix of the title of a draft.
 const DRAFT: &str = "WIP: ";
 
-/// So many pages of 50 open pull requests are looked through for ours.
+/// The maximum number of pages of 50 open pull requests that are searched.
 const MOST_PAGES: usize = 20;
 
 pub(super) struct Forgejo {
@@ -28,7 +28,7 @@ pub(super) struct Forgejo {
 
 #[derive(Deserialize)]
 struct CombinedStatus {
-    /// Null where there are none.
+    /// Null if there are none.
     statuses: Option<Vec<Status>>,
 }
 
@@ -60,7 +60,7 @@ struct ReviewComment {
     body: String,
     path: Option<String>,
     position: Option<u64>,
-    /// Who resolved it.
+    /// Who resolved the comment.
     resolver: Option<User>,
 }
 
@@ -184,7 +184,7 @@ impl Forge for Forgejo {
             if let Some(sha) = &pull_request.head_sha {
                 let found: CombinedStatus = self.api.get(&self.status(sha)).await?;
                 let failed = found.statuses.into_iter().flatten().filter(Status::has_failed);
-                // The API hands out no logs.
+                // The API does not provide logs.
                 checks.extend(failed.map(|status| FailedCheck {
                     name: status.context,
                     url: status.target_url,

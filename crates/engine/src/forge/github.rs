@@ -1,5 +1,5 @@
-//! GitHub, github.com and Enterprise: the REST API of 2022-11-28, and one question in GraphQL that REST has no answer to.
-//! Source: <https://docs.github.com/en/rest>; the tests hold every request and answer against GitHub's own description.
+//! GitHub, both github.com and Enterprise: the REST API of 2022-11-28, and one GraphQL query that REST has no equivalent for.
+//! Source: <https://docs.github.com/en/rest>. The tests check every request and answer against GitHub's own description.
 
 use jiff::Timestamp;
 use model::forge::{ForgePlace, escaped};
@@ -15,10 +15,10 @@ use serde_json::json;
 use super::api::Api;
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
-/// So many logs of failed checks are fetched.
+/// The maximum number of logs of failed checks that are fetched.
 const MOST_LOGS: usize = 5;
 
-/// Conversations that are not resolved, which REST cannot tell.
+/// Queries unresolved conversations, which REST does not support.
 const THREADS: &str = "query($owner: String!, $name: String!, $number: Int!) { repository(owner: $owner, name: $name) { \
     pullRequest(number: $number) { reviewThreads(first: 100) { nodes { isResolved path line \
     comments(first: 50) { nodes { author { login } body } } } } } } }";
@@ -29,7 +29,7 @@ pub(super) struct GitHub {
     place: ForgePlace,
 }
 
-/// Forgejo's has the same form.
+/// Forgejo uses the same format.
 #[derive(Deserialize)]
 pub(super) struct Pull {
     number: u64,
@@ -134,7 +134,7 @@ impl GitHub {
     pub(super) fn new(place: &ForgePlace, token: &Secret) -> Result<Self, ForgeError> {
         let fixed = [("accept", "application/vnd.github+json"), ("x-github-api-version", "2022-11-28")];
         let bearer = ("authorization", "Bearer ");
-        // On Enterprise it lies beside `/api/v3`.
+        // On Enterprise it is beside `/api/v3`.
         let base = place.api_url.as_str();
         let base = base.strip_suffix("/v3").unwrap_or(base);
         let base = model::forge::ApiUrl::parse(base).map_err(|problem| ForgeError::Unreadable(problem.detail))?;
@@ -157,7 +157,7 @@ impl GitHub {
         let answer: serde_json::Value = self.graphql.change(Method::POST, "/graphql", &asked).await?;
         let threads = &answer["data"]["repository"]["pullRequest"]["reviewThreads"]["nodes"];
         let Some(threads) = threads.as_array() else {
-            return Err(ForgeError::Refused(format!("it does not tell which comments are resolved: {}", answer["errors"])));
+            return Err(ForgeError::Refused(format!("it did not return the resolved comments: {}", answer["errors"])));
         };
         let open = threads.iter().filter(|thread| thread["isResolved"] == false);
         let comments = open.flat_map(|thread| {
@@ -173,7 +173,7 @@ impl GitHub {
     }
 
     async fn log_of(&self, check: &CheckRun) -> Result<Option<String>, ForgeError> {
-        // A check of GitHub Actions is a job of the same number.
+        // A check of GitHub Actions is a job with the same number.
         if check.app.as_ref().and_then(|app| app.slug.as_deref()) == Some("github-actions") {
             let log = self.api.text(&self.path(&format!("actions/jobs/{}/logs", check.id))).await?;
             if log.is_some() {
@@ -247,7 +247,7 @@ impl Forge for GitHub {
                         "APPROVED" => Some(true),
                         "CHANGES_REQUESTED" => Some(false),
                         "DISMISSED" => None,
-                        // A comment takes nothing back.
+                        // A comment does not change an earlier verdict.
                         _ => return None,
                     };
                     Some((review.user?.login, verdict))
@@ -283,7 +283,7 @@ impl Forge for GitHub {
     }
 }
 
-/// A pull request that was made or changed.
+/// Parses a pull request that was created or changed.
 pub(super) async fn changed_pull(
     api: &Api,
     method: Method,
@@ -293,19 +293,19 @@ pub(super) async fn changed_pull(
     api.change::<Pull>(method, path, body).await?.into_pull_request()
 }
 
-/// Those of a list that may not have changed.
+/// Returns a list of pull requests, or `None` if it has not changed.
 pub(super) async fn newest_pulls(api: &Api, path: &str) -> Result<Option<Vec<PullRequest>>, ForgeError> {
     let found: Option<Vec<Pull>> = api.get_if_changed(path).await?;
     found.map(|found| found.into_iter().map(Pull::into_pull_request).collect()).transpose()
 }
 
-/// One that may not have changed.
+/// Returns a pull request, or `None` if it has not changed.
 pub(super) async fn one_pull(api: &Api, path: &str) -> Result<Option<PullRequest>, ForgeError> {
     let found: Option<Pull> = api.get_if_changed(path).await?;
     found.map(Pull::into_pull_request).transpose()
 }
 
-/// The last verdict of each reviewer: for, against, or taken back.
+/// Returns the latest verdict of each reviewer: approved, changes requested, or withdrawn.
 pub(super) fn last_words(verdicts: impl Iterator<Item = (String, Option<bool>)>) -> Reviews {
     let mut last = std::collections::BTreeMap::new();
     last.extend(verdicts);

@@ -1,5 +1,5 @@
-//! GitLab: merge requests in the REST API v4. Source: <https://docs.gitlab.com/api/merge_requests/>.
-//! A project is named by its whole path, with the slashes escaped.
+//! GitLab: merge requests in REST API v4. Source: <https://docs.gitlab.com/api/merge_requests/>. A project is named by its
+//! whole path, with escaped slashes.
 
 use jiff::Timestamp;
 use model::forge::{ForgePlace, escaped};
@@ -15,10 +15,10 @@ use serde_json::json;
 use super::api::Api;
 use super::{Answer, EditPullRequest, Forge, ForgeError, FoundPullRequest, NewPullRequest};
 
-/// How a title says that its merge request is a draft.
+/// Prefix of the title of a draft.
 const DRAFT: &str = "Draft: ";
 
-/// So many logs of failed jobs are fetched.
+/// The maximum number of logs of failed jobs that are fetched.
 const MOST_LOGS: usize = 5;
 
 pub(super) struct GitLab {
@@ -39,7 +39,7 @@ struct MergeRequest {
     target_branch: String,
     sha: Option<String>,
     has_conflicts: Option<bool>,
-    /// `unchecked` and `checking` mean that the figure above is an old one.
+    /// `unchecked` and `checking` mean that the value above is outdated.
     merge_status: Option<String>,
 }
 

@@ -1,7 +1,7 @@
-//! Forges: one trait for what is asked of them, and a thin typed client for each make.
+//! Git hosts: one trait for all requests, and a thin typed client for each kind.
 //!
-//! Nothing in here decides what is asked; see `task::publish` and `follow`. Invariant: a token leaves this process in one header,
-//! to the address that it belongs to, and is in no URL, error or log.
+//! Nothing here decides what to request; see `task::publish` and `follow`. Invariant: a token leaves this process only in one
+//! header, to the URL that it belongs to, and never appears in a URL, an error or a log.
 
 mod api;
 mod error;
@@ -33,17 +33,17 @@ pub(crate) struct NewPullRequest {
     pub(crate) draft: bool,
 }
 
-/// What to change of one that is open.
+/// Changes to an open pull request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct EditPullRequest {
     pub(crate) title: Option<String>,
     pub(crate) body: Option<String>,
-    /// Whether it is a draft and stays one: some forges say so in the title.
+    /// Whether it is a draft. It stays one: some Git hosts mark drafts in the title.
     pub(crate) is_draft: bool,
 }
 
 impl EditPullRequest {
-    /// As JSON, in a forge's own words.
+    /// Returns the request as JSON, with the Git host's field names.
     fn with_names(&self, body_name: &str, draft_prefix: &str) -> serde_json::Map<String, serde_json::Value> {
         let prefix = if self.is_draft { draft_prefix } else { "" };
         let title = self.title.as_ref().map(|title| ("title", format!("{prefix}{title}")));
@@ -52,7 +52,7 @@ impl EditPullRequest {
     }
 }
 
-/// One that was found, with the text that people may have edited.
+/// An existing pull request, with its text, which people may have edited.
 #[derive(Debug, Clone)]
 pub(crate) struct FoundPullRequest {
     pub(crate) pull_request: PullRequest,
@@ -61,27 +61,27 @@ pub(crate) struct FoundPullRequest {
 
 type Answer<'a, T> = BoxFuture<'a, Result<T, ForgeError>>;
 
-/// What is asked of a forge, about one repository. Where an answer is optional, none means that nothing changed since last time.
+/// Requests to a Git host, about one repository. An answer of `None` means that nothing has changed since the last request.
 pub(crate) trait Forge: Send + Sync {
-    /// The open pull request from this branch.
+    /// Finds the open pull request of this branch.
     fn find<'a>(&'a self, head: &'a BranchName) -> Answer<'a, Option<FoundPullRequest>>;
-    /// Opens one.
+    /// Opens a pull request.
     fn open<'a>(&'a self, new: &'a NewPullRequest) -> Answer<'a, PullRequest>;
-    /// Changes its text.
+    /// Changes the text of a pull request.
     fn edit<'a>(&'a self, number: u64, edit: &'a EditPullRequest) -> Answer<'a, PullRequest>;
-    /// The pull requests that changed last, open or not.
+    /// Lists the pull requests that changed last, open or not.
     fn newest(&self) -> Answer<'_, Option<Vec<PullRequest>>>;
-    /// One of them, with whether it can be merged.
+    /// Returns a pull request, including whether it can be merged.
     fn details(&self, number: u64) -> Answer<'_, Option<PullRequest>>;
-    /// The checks of its commit.
+    /// Returns the checks of a pull request's commit.
     fn checks<'a>(&'a self, number: u64, sha: &'a ObjectId) -> Answer<'a, Option<Checks>>;
-    /// Its reviews.
+    /// Returns the reviews of a pull request.
     fn reviews(&self, number: u64) -> Answer<'_, Option<Reviews>>;
-    /// What reviewers said that is not resolved, and what failed checks printed.
+    /// Returns unresolved review comments, and the logs of failed checks.
     fn feedback<'a>(&'a self, pull_request: &'a PullRequest) -> Answer<'a, Feedback>;
 }
 
-/// The client for a place.
+/// Creates the client for a repository.
 fn connect(place: &ForgePlace, token: &Secret) -> Result<Box<dyn Forge>, ForgeError> {
     Ok(match place.kind {
         ForgeKind::GitHub => Box::new(github::GitHub::new(place, token)?),

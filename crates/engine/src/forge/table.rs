@@ -1,5 +1,5 @@
-//! Which forge an environment is on, and one client for each place and token, so that limits and what is known are shared.
-//! It opens no connection by itself.
+//! Finds the Git host of an environment, and keeps one client for each repository and token, so that limits and known answers
+//! are shared. It opens no connections itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,14 +18,14 @@ pub(crate) struct Forges {
 }
 
 impl Forges {
-    /// The client for this place and token.
+    /// Returns the client for this repository and token.
     pub(crate) fn client(&self, place: &ForgePlace, token: &Secret) -> Result<Arc<dyn Forge>, ForgeError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (place.clone(), token.expose().to_owned());
         if let Some(client) = clients.get(&key) {
             return Ok(Arc::clone(client));
         }
-        // A token that was replaced is not used again.
+        // A replaced token is not used again.
         clients.retain(|(known, _), _| known != place);
         let client: Arc<dyn Forge> = Arc::from(connect(place, token)?);
         clients.insert(key, Arc::clone(&client));
@@ -33,7 +33,7 @@ impl Forges {
     }
 }
 
-/// Where an environment's repository is, and the token for it, if there are any.
+/// Returns the repository on its Git host and the token for it, if there are any.
 pub(crate) fn place_of(config: &Config, environment: &EnvironmentRecord) -> Option<(ForgePlace, Option<Secret>)> {
     let defaults = GitHubDefaults { project: config.github_project.clone(), api_url: config.github_api_url.clone() };
     let place = ForgePlace::find(&environment.repo_url, &environment.forge, &defaults)?;

@@ -1,8 +1,8 @@
-//! What a mirror keeps about each of its worktrees, below `<mirror>/worktrees/`.
+//! The files that a mirror keeps about each of its worktrees, below `<mirror>/worktrees/`.
 //!
-//! This side is trusted; the `.git` file in the worktree is not, and is only ever written here. An administration is found by
-//! the path it names. An agent without a container can write here, so only plain files are opened. Invariant: it disappears in one
-//! step, since git stumbles over one that is half there.
+//! These files are trusted. The `.git` file in the worktree is not, and is only ever written here. A worktree's files are found
+//! by the path that they name. An agent without a container can write here, so only regular files are opened. Invariant: they
+//! disappear in one step, because git fails on incomplete ones.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -15,13 +15,13 @@ use super::program::with_suffix;
 use super::staging::plain_file;
 use crate::store::atomic::write_atomically;
 
-/// Says that a worktree was checked out completely, and from which commit.
+/// Marks a worktree as completely checked out, and names its start commit.
 pub(super) const READY: &str = "codex-orchestrator-ready";
 
-/// Where git keeps the administrations.
+/// The folder in which git keeps the files about worktrees.
 const WORKTREES: &str = "worktrees";
 
-/// What an operation that was not finished leaves in an administration: a merge, rebase, cherry-pick, revert or bisection.
+/// Files that an unfinished merge, rebase, cherry-pick, revert or bisection leaves.
 const UNFINISHED: [&str; 18] = [
     "MERGE_HEAD",
     "MERGE_MSG",
@@ -43,17 +43,17 @@ const UNFINISHED: [&str; 18] = [
     "refs/bisect",
 ];
 
-/// Those of them that say that something is under way now.
+/// The files that show that such an operation is in progress.
 const BEGUN: [&str; 6] = ["MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply", "BISECT_START"];
 
-/// The path as git writes it: real up to the folder it is in. What is at its end is not followed.
+/// Returns the path as git writes it: with its parent folder resolved, but not the last component.
 pub(super) fn real_path(tree: &Path) -> io::Result<PathBuf> {
     let name = tree.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     let parent = tree.parent().ok_or(io::ErrorKind::InvalidInput)?;
     Ok(fs_err::canonicalize(parent)?.join(name))
 }
 
-/// The administration of the worktree at this real path.
+/// Finds the files about the worktree at this real path.
 pub(super) fn find(mirror: &Path, tree: &Path) -> io::Result<Option<PathBuf>> {
     let wanted = tree.join(".git");
     for admin in all(mirror)? {
@@ -64,7 +64,7 @@ pub(super) fn find(mirror: &Path, tree: &Path) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The refs that worktrees stand on.
+/// Returns the refs that are checked out in worktrees.
 pub(super) fn refs_stood_on(mirror: &Path) -> io::Result<Vec<String>> {
     let mut refs = Vec::new();
     for admin in all(mirror)? {
@@ -76,7 +76,7 @@ pub(super) fn refs_stood_on(mirror: &Path) -> io::Result<Vec<String>> {
     Ok(refs)
 }
 
-/// The administrations of all worktrees.
+/// Returns the folders about all worktrees.
 pub(super) fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs_err::read_dir(mirror.join(WORKTREES)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -85,19 +85,19 @@ pub(super) fn all(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     entries.map(|entry| Ok(entry?.path())).collect()
 }
 
-/// More than any file has that is read here.
+/// The maximum size of a file that is read here.
 const READ_LIMIT_BYTES: u64 = 4 << 20;
 
-/// What is in a file. Anything else of that name, such as a link or a FIFO, is not one.
+/// Reads a regular file. Anything else with that name, such as a link or a FIFO, counts as missing.
 pub(super) fn read(file: &Path) -> io::Result<Option<Vec<u8>>> {
-    // A plain file among the administrations is nothing either.
+    // A regular file in the place of a folder also counts as missing.
     let Some(opened) = plain_file(file)? else { return Ok(None) };
     let mut bytes = Vec::new();
     opened.take(READ_LIMIT_BYTES).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 
-/// The first line of a file, if the file is there.
+/// Reads the first line of a file, if the file exists.
 fn read_line(file: &Path) -> io::Result<Option<OsString>> {
     Ok(read(file)?.map(|mut bytes| {
         bytes.truncate(bytes.iter().position(|&byte| byte == b'\n').unwrap_or(bytes.len()));
@@ -105,7 +105,7 @@ fn read_line(file: &Path) -> io::Result<Option<OsString>> {
     }))
 }
 
-/// Makes sure that HEAD is a file. Anything else of that name is moved aside, and HEAD is on the branch again.
+/// Makes sure that HEAD is a regular file. Anything else is moved aside, and HEAD points to the branch again.
 pub(super) fn ensure_head(admin: &Path, branch_ref: &str) -> io::Result<()> {
     let head = admin.join("HEAD");
     match fs_err::symlink_metadata(&head) {
@@ -117,13 +117,13 @@ pub(super) fn ensure_head(admin: &Path, branch_ref: &str) -> io::Result<()> {
     write_atomically(&head, format!("ref: {branch_ref}\n").as_bytes())
 }
 
-/// The commit that a complete worktree was made from; none for one that is not complete.
+/// Returns the commit that a complete worktree was created from, or `None` if the worktree is incomplete.
 pub(super) fn ready(admin: &Path) -> io::Result<Option<ObjectId>> {
     let line = read_line(&admin.join(READY))?;
     Ok(line.and_then(|line| line.to_str()?.parse().ok()))
 }
 
-/// Whether a file is missing, empty, or begins with a zero byte: none of git's small files does.
+/// Whether a file is missing, empty, or starts with a zero byte. None of git's small files does.
 pub(super) fn is_blank(file: &Path) -> io::Result<bool> {
     if fs_err::symlink_metadata(file).is_err_and(|error| error.kind() == io::ErrorKind::NotADirectory) {
         return Ok(false);
@@ -136,42 +136,42 @@ pub(super) fn names(file: &Path, text: &str) -> io::Result<bool> {
     Ok(read_line(file)?.is_some_and(|line| line == text))
 }
 
-/// Marks a worktree as complete. The last step of making one.
+/// Marks a worktree as complete. This is the last step of its creation.
 pub(super) fn mark_ready(admin: &Path, base: &ObjectId) -> io::Result<()> {
     write_atomically(&admin.join(READY), format!("{base}\n").as_bytes())
 }
 
-/// Keeps a list of texts about a worktree.
+/// Stores a list of texts about a worktree.
 pub(super) fn put_list(admin: &Path, name: &str, texts: &[String]) -> io::Result<()> {
     write_atomically(&admin.join(name), &serde_json::to_vec(texts)?)
 }
 
-/// A list that was kept; empty if none was.
+/// Reads a stored list, which is empty if there is none.
 pub(super) fn list(admin: &Path, name: &str) -> io::Result<Vec<String>> {
     match read(&admin.join(name))? {
-        // A power cut emptied it.
+        // A power cut may have emptied the file.
         Some(bytes) if !bytes.is_empty() => Ok(serde_json::from_slice(&bytes)?),
         Some(_) | None => Ok(Vec::new()),
     }
 }
 
-/// What HEAD of the worktree says, such as `ref: refs/heads/main`.
+/// Reads HEAD of the worktree, such as `ref: refs/heads/main`.
 pub(super) fn head(admin: &Path) -> io::Result<String> {
     Ok(read_line(&admin.join("HEAD"))?.unwrap_or_default().to_string_lossy().into_owned())
 }
 
-/// What a person or an agent has begun in the worktree and not finished, by the name that git gives it.
+/// Returns git's name of the operation that a person or an agent started in the worktree and did not finish.
 pub(super) fn begun(admin: &Path) -> Option<&'static str> {
     BEGUN.into_iter().find(|name| fs_err::symlink_metadata(admin.join(name)).is_ok())
 }
 
-/// The commits that an unfinished merge wants to bring in, as they stand in the file.
+/// Returns the commits that an unfinished merge brings in, as they appear in the file.
 pub(super) fn merge_heads(admin: &Path) -> io::Result<Vec<String>> {
     let heads = read(&admin.join("MERGE_HEAD"))?.unwrap_or_default();
     Ok(String::from_utf8_lossy(&heads).lines().map(str::to_owned).collect())
 }
 
-/// Removes what a killed git and an unfinished operation left. For when no process of the task runs.
+/// Removes what a killed git or an unfinished operation left. Call this only while no process of the task runs.
 pub(super) fn clear_unfinished(admin: &Path) -> io::Result<()> {
     for name in UNFINISHED {
         let path = admin.join(name);
@@ -181,7 +181,7 @@ pub(super) fn clear_unfinished(admin: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the lock files of one worktree and of its branch. For when no process of the task runs.
+/// Removes the lock files of a worktree and its branch. Call this only while no process of the task runs.
 pub(super) fn clear_locks(mirror: &Path, admin: &Path, branch: &str) -> io::Result<()> {
     for entry in fs_err::read_dir(admin)? {
         let path = entry?.path();
@@ -192,12 +192,12 @@ pub(super) fn clear_locks(mirror: &Path, admin: &Path, branch: &str) -> io::Resu
     clear_branch_lock(mirror, branch)
 }
 
-/// Removes the lock file of a task's branch. For when no process of the task runs.
+/// Removes the lock file of a task's branch. Call this only while no process of the task runs.
 pub(super) fn clear_branch_lock(mirror: &Path, branch: &str) -> io::Result<()> {
     ignore_missing(fs_err::remove_file(mirror.join("refs/heads").join(format!("{branch}.lock"))))
 }
 
-/// Removing what is not there is fine.
+/// Accepts that a removed file did not exist.
 pub(super) fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -205,12 +205,12 @@ pub(super) fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Where administrations go to be removed.
+/// The folder for discarded files about worktrees.
 pub(super) fn trash(mirror: &Path) -> PathBuf {
     mirror.join("codex-orchestrator-trash")
 }
 
-/// Takes an administration away from git in one step, and says where it is now, for the caller to remove it.
+/// Takes the files about a worktree away from git in one step, and returns their new path. The caller removes them.
 pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
     let trash = trash(mirror);
     fs_err::create_dir_all(&trash)?;
@@ -220,14 +220,15 @@ pub(super) fn discard(mirror: &Path, admin: &Path) -> io::Result<PathBuf> {
     Ok(discarded)
 }
 
-/// Gives an administration that was discarded back to git, in one step, under whatever name is free.
+/// Gives discarded files back to git in one step, under any free name.
 pub(super) fn adopt(mirror: &Path, discarded: &Path) -> io::Result<()> {
     let worktrees = mirror.join(WORKTREES);
     fs_err::create_dir_all(&worktrees)?;
     fs_err::rename(discarded, free_name(&worktrees.join("restored"))?)
 }
 
-/// Makes sure that the worktree's `.git` is the file that leads here. Anything else at that name is put beside the worktree.
+/// Makes sure that the worktree's `.git` is the file that points here. Anything else with that name is moved beside the
+/// worktree.
 pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
     let link = tree.join(".git");
     let right = [b"gitdir: ", admin.as_os_str().as_bytes(), b"\n"].concat();
@@ -244,7 +245,7 @@ pub(super) fn restore_link(admin: &Path, tree: &Path) -> io::Result<()> {
     fs_err::write(link, right)
 }
 
-/// This name, or the first of `name-1`, `name-2`, … that is free.
+/// Returns this path, or the first of `name-1`, `name-2`, … that is free.
 pub(crate) fn free_name(path: &Path) -> io::Result<PathBuf> {
     let mut free = path.to_owned();
     let mut number = 0_u32;

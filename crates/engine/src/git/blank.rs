@@ -1,9 +1,10 @@
-//! What a reboot leaves of a mirror: locks that nobody holds any more, and after a power cut files without content and refs that lead
-//! nowhere.
+//! Cleans up a mirror after a reboot: locks that no process holds any more, and after a power cut empty files and refs without
+//! commits.
 //!
-//! What a record names is on the disk before the record is. But a cut can come in the middle, and an agent on the host uses its own git,
-//! which syncs little. Git and git-lfs stop at a file without content: without it they fetch or write it again. For the first start of
-//! a server in a boot, before anything else uses the mirror. Invariant: a file with anything in it stays, but for locks.
+//! Everything that a record names is on the disk before the record. But the power can fail at any time, and an agent on the
+//! host uses its own git, which syncs little. Git and git-lfs stop at an empty file, while they fetch or write a missing one
+//! again. Call this on the first start of a server after a boot, before anything else uses the mirror. Invariant: except for
+//! locks, no file with content is removed.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -17,11 +18,11 @@ use super::remove_tree::remove_tree_aside;
 use super::worktree::WorktreeError;
 use crate::exec::{RunProgramError, Stdin};
 
-/// As much of a large file as is read: a file system writes at least this much at once, or nothing.
+/// How much of a large file is read. A file system writes at least this much at once, or nothing.
 const BLOCK: u64 = 512;
 
 impl Mirror {
-    /// Removes every lock file: no process that could hold one has survived a reboot.
+    /// Removes every lock file. No process that could hold one has survived a reboot.
     pub async fn remove_all_locks(&self) -> io::Result<Vec<PathBuf>> {
         let mirror = self.path().to_owned();
         let removed = tokio::task::spawn_blocking(move || {
@@ -34,12 +35,12 @@ impl Mirror {
         removed.await.map_err(io::Error::other)?
     }
 
-    /// Takes administrations away from git that were only half made when the power was cut: it stumbles over them.
+    /// Takes incomplete files about worktrees away from git, which fails on them after a power cut.
     pub async fn discard_torn_administrations(&self) -> Result<usize, WorktreeError> {
         let mut discarded = 0;
         for admin in admin::all(self.path())? {
             let is_torn = ["gitdir", "commondir", "HEAD"].iter().any(|name| admin::is_blank(&admin.join(name)).unwrap_or(false));
-            // One that was complete is rebuilt from its task's record.
+            // A complete one is rebuilt from its task's record.
             if admin.is_dir() && is_torn && !admin.join(admin::READY).exists() {
                 remove_tree_aside(admin::discard(self.path(), &admin)?).await?;
                 discarded += 1;
@@ -48,7 +49,7 @@ impl Mirror {
         Ok(discarded)
     }
 
-    /// Deletes refs whose commits are not there, and says which. The next fetch, or a task's record, brings them back.
+    /// Deletes refs whose commits are missing, and returns their names. The next fetch or a task's record restores them.
     pub async fn delete_broken_refs(&self) -> Result<Vec<String>, RunProgramError> {
         let listing = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(objectname) %(refname)"]);
         let listing = answer(listing).await?;
@@ -67,7 +68,7 @@ impl Mirror {
         Ok(broken.into_iter().map(|(_, name)| name.to_owned()).collect())
     }
 
-    /// Removes what a power cut has left without content, and says which files those were.
+    /// Removes files that a power cut left without content, and returns their paths.
     pub async fn remove_blank_files(&self) -> io::Result<Vec<PathBuf>> {
         let mirror = self.path().to_owned();
         let removed = tokio::task::spawn_blocking(move || {
@@ -77,7 +78,7 @@ impl Mirror {
             }
             for entry in fs_err::read_dir(mirror.join("objects"))? {
                 let entry = entry?;
-                // Packs are synced by git, and have a checksum.
+                // Git syncs packs, and they have a checksum.
                 if entry.file_name().len() == 2 && entry.file_type()?.is_dir() {
                     remove_where(&entry.path(), &is_blank_and_finished, &mut removed)?;
                 }
@@ -87,7 +88,7 @@ impl Mirror {
         removed.await.map_err(io::Error::other)?
     }
 
-    /// Makes sure that a task's branch is there: one whose ref was lost stands again where the task's record says.
+    /// Makes sure that a task's branch exists. A lost ref is set to the commit in the task's record again.
     pub async fn ensure_branch(&self, branch: &str, tip: &ObjectId) -> Result<(), RunProgramError> {
         if self.resolve_branch(branch).await?.is_some() {
             return Ok(());
@@ -117,7 +118,7 @@ fn remove_where(folder: &Path, is_to_go: &impl Fn(&Path) -> io::Result<bool>, re
     Ok(())
 }
 
-/// Files that git has not finished have names of their own, and are cleared away elsewhere.
+/// Whether a file is blank and complete. Files that git has not finished have other names and are removed elsewhere.
 fn is_blank_and_finished(file: &Path) -> io::Result<bool> {
     let name = file.file_name().unwrap_or_default().as_encoded_bytes();
     if name.starts_with(b"tmp_") || name.ends_with(b".lock") {

@@ -1,7 +1,7 @@
-//! Which files differ between two commits, and how large they are: what is known before any content is read.
+//! Lists the files that differ between two commits with their sizes, before any content is read.
 //!
-//! Only trees and the headers of objects are read, so the answer is cheap however large the files are. Renames are found only
-//! if the content stayed the same. Invariant: every file that differs is listed, byte for byte as git names it.
+//! Only trees and object headers are read, so this is cheap however large the files are. Renames are found only if the content
+//! is unchanged. Invariant: every file that differs is listed, with its name byte for byte.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,19 +16,19 @@ use super::program::{Place, answer};
 use crate::exec::{RunProgramError, Stdin, Stdout};
 use crate::inner::blocking;
 
-/// One of a file's two contents.
+/// The content of a file before or after a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// Its object. Of a submodule it is the commit.
+    /// The object. For a submodule, the commit.
     pub id: ObjectId,
     /// The mode, as git writes it.
     pub mode: String,
-    /// The size; none if the object is missing, or is a submodule's.
+    /// The size in bytes, or `None` if the object is missing or is a submodule's.
     pub bytes: Option<u64>,
 }
 
 impl Content {
-    /// Whether it is a regular file: no link, no submodule.
+    /// Whether this is a regular file, not a link or a submodule.
     pub fn is_file(&self) -> bool {
         self.mode.starts_with("100")
     }
@@ -41,18 +41,18 @@ impl Content {
 /// A file that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChangedFile {
-    /// Where it is, or was if it is gone.
+    /// The path, or the old path if the file was deleted.
     pub path: Vec<u8>,
-    /// Where it was, if it was renamed.
+    /// The old path, if the file was renamed.
     pub old_path: Option<Vec<u8>>,
-    /// The content before; none if the file is new.
+    /// The content before, or `None` if the file is new.
     pub old: Option<Content>,
-    /// The content after; none if the file is gone.
+    /// The content after, or `None` if the file was deleted.
     pub new: Option<Content>,
 }
 
 impl ChangedFile {
-    /// Reads `--raw -z`: `:mode mode id id status NUL path NUL`, with a second path for a rename.
+    /// Parses `--raw -z`: `:mode mode id id status NUL path NUL`, with a second path for a rename.
     fn parse(listing: &[u8]) -> Vec<Self> {
         let mut pieces = listing.split(|byte| *byte == 0);
         let mut found = vec![];
@@ -79,7 +79,7 @@ impl ChangedFile {
         self.old.iter().chain(&self.new)
     }
 
-    /// The bytes of both contents that are compared.
+    /// Returns the total size of both contents in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.contents().filter_map(|content| content.bytes).fold(0, u64::saturating_add)
     }
@@ -88,7 +88,7 @@ impl ChangedFile {
         self.path.len() + self.old_path.as_ref().map_or(0, Vec::len)
     }
 
-    /// Why it cannot be compared within a limit, if it cannot.
+    /// Returns why the file cannot be compared within a limit, if it cannot.
     pub(super) fn why_not(&self, limit: u64) -> Option<Omitted> {
         let sizes = || self.contents().filter(|content| !content.is_submodule()).map(|content| content.bytes);
         if sizes().any(|bytes| bytes.is_none()) || self.name_bytes() > NAME_BYTES {
@@ -98,7 +98,7 @@ impl ChangedFile {
         }
     }
 
-    /// The file without its lines.
+    /// Returns the file without its lines.
     pub(super) fn without_lines(&self, omitted: Omitted) -> FileDiff {
         let kind = |content: &Content| content.mode.get(..3).map(str::to_owned);
         let status = match (&self.old, &self.new) {
@@ -114,7 +114,7 @@ impl ChangedFile {
         FileDiff {
             old_mode: mode(&self.old),
             new_mode: mode(&self.new),
-            // The size that is named is the one that is too large.
+            // Show the size that is too large.
             bytes: self.contents().filter_map(|content| content.bytes).max(),
             ..FileDiff::without_lines(status, old_path, self.new.as_ref().map(|_| &self.path[..]), omitted)
         }
@@ -129,7 +129,7 @@ pub struct Listing {
 }
 
 impl Listing {
-    /// The files in parts, each of a size that can be compared and shown at once.
+    /// Splits the files into pages that can each be compared and shown at once.
     pub fn pages(&self) -> Vec<Range<usize>> {
         let mut pages: Vec<Range<usize>> = vec![];
         let (mut names, mut bytes) = (0, 0);
@@ -150,7 +150,8 @@ impl Listing {
         pages
     }
 
-    /// Which of the files became a folder, or the other way round. Git takes the name of such a file for all that is in the folder.
+    /// Returns the files that became a folder, or the reverse. Git takes the name of such a file to mean everything in the
+    /// folder.
     pub(super) fn folders(&self) -> BTreeSet<&[u8]> {
         let paths: BTreeSet<&[u8]> =
             self.files.iter().flat_map(|file| [Some(&file.path), file.old_path.as_ref()]).flatten().map(Vec::as_slice).collect();
@@ -163,7 +164,7 @@ impl Listing {
 }
 
 impl Mirror {
-    /// The files that differ between two commits, with their sizes.
+    /// Lists the files that differ between two commits, with their sizes.
     pub async fn changed_files(&self, from: &ObjectId, to: &ObjectId) -> Result<Listing, DiffError> {
         let command = self.diff_tree(from, "--find-renames=100%", &["--raw", "-z", "--no-abbrev"]);
         let command = command.args([from.as_str(), to.as_str(), "--"]).deadline(PAGE).memory(PAGE_MEMORY);
@@ -180,7 +181,7 @@ impl Mirror {
         Ok(Listing { files })
     }
 
-    /// The sizes of these contents, in this order; none for one that is missing.
+    /// Returns the sizes of these contents in the same order, with `None` for missing ones.
     pub async fn content_sizes(&self, contents: &[ObjectId]) -> Result<Vec<Option<u64>>, RunProgramError> {
         if contents.is_empty() {
             return Ok(vec![]);

@@ -1,6 +1,7 @@
-//! What changes in a worktree, path by path, and what of it would cost somebody something that is not committed.
+//! Lists what changes in a worktree, path by path, and which uncommitted files would be lost.
 //!
-//! Names are bytes. Invariant: whatever lies in the worktree and is neither committed nor about to come back as it is, is in the way.
+//! Names are bytes. Invariant: every file in the worktree that is neither committed nor about to be restored unchanged is
+//! reported.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,36 +9,36 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// The mode of what is not there.
+/// The mode of a missing file.
 const NOTHING: &str = "000000";
 
 /// The mode of a submodule.
 const GITLINK: &str = "160000";
 
-/// What is at a path in a tree.
+/// An entry of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// As git writes it, such as `100644`.
+    /// The mode, as git writes it, such as `100644`.
     mode: String,
-    /// The content.
+    /// The object.
     id: String,
 }
 
-/// What becomes of a path.
+/// A change at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
-    /// Whether something was there.
+    /// Whether there was an entry before.
     was_there: bool,
-    /// What is there then; none if it goes.
+    /// The entry after the change, or `None` if the path is deleted.
     pub(super) to: Option<Entry>,
 }
 
-/// What changes, by path.
+/// All changes, by path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Changes(pub(super) BTreeMap<Vec<u8>, Change>);
 
 impl Change {
-    /// Reads `:<mode> <mode> <id> <id> <letter>`.
+    /// Parses `:<mode> <mode> <id> <id> <letter>`.
     pub(super) fn parse(record: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(record.strip_prefix(b":")?).ok()?;
         let mut fields = text.split(' ');
@@ -46,14 +47,14 @@ impl Change {
         Some(Self { was_there: before != NOTHING, to })
     }
 
-    /// Whether git writes a file or a link there. The folder of a submodule is left alone.
+    /// Whether git writes a file or a link. Git leaves the folder of a submodule alone.
     fn writes(&self) -> bool {
         self.to.as_ref().is_some_and(|to| to.mode != GITLINK)
     }
 }
 
 impl Changes {
-    /// As `git update-index --index-info` takes it: what goes comes first, to make room.
+    /// Formats the changes for `git update-index --index-info`. Deletions come first, to make room.
     pub(super) fn as_index_info(&self, digits: usize) -> Vec<u8> {
         let (come, go): (Vec<_>, Vec<_>) = self.0.iter().partition(|(_, change)| change.to.is_some());
         let mut info = Vec::new();
@@ -67,7 +68,7 @@ impl Changes {
         info
     }
 
-    /// Whether something changes at a folder of this path or below the path.
+    /// Whether something changes at a parent folder of the path, or below the path.
     fn touches(&self, path: &[u8]) -> bool {
         let above = path.iter().enumerate().filter(|&(_, &byte)| byte == b'/').any(|(at, _)| self.0.contains_key(&path[..at]));
         let folder = [path, b"/"].concat();
@@ -75,7 +76,8 @@ impl Changes {
     }
 }
 
-/// What lies in the worktree at `tree` and would be lost by the changes. `uncommitted` is what git sees of it.
+/// Returns the files in the worktree at `tree` that the changes would overwrite. `uncommitted` lists what git reports as
+/// uncommitted.
 pub(super) fn in_the_way(tree: &Path, changes: &Changes, uncommitted: &Changes) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     for (path, is) in &uncommitted.0 {
@@ -84,7 +86,7 @@ pub(super) fn in_the_way(tree: &Path, changes: &Changes, uncommitted: &Changes) 
             found.push(path.clone());
         }
     }
-    // What is ignored, git does not see.
+    // Git does not report ignored files.
     for (path, _) in changes.0.iter().filter(|(path, change)| change.writes() && !uncommitted.0.contains_key(*path)) {
         ignored_in_the_way(tree, path, changes, &mut found)?;
     }
@@ -127,7 +129,7 @@ fn ignored_in_the_way(tree: &Path, path: &[u8], changes: &Changes, found: &mut V
     }
 }
 
-/// Everything below a folder that is no folder itself. No link is followed.
+/// Calls `each` for everything below a folder that is not itself a folder. Follows no links.
 fn files_below(tree: &Path, folder: &[u8], each: &mut impl FnMut(&[u8])) -> io::Result<()> {
     for entry in fs_err::read_dir(tree.join(OsStr::from_bytes(folder)))? {
         let entry = entry?;

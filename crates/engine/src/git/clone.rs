@@ -1,8 +1,8 @@
-//! Makes a mirror of a repository, completely or not at all.
+//! Clones a repository into a mirror, completely or not at all.
 //!
-//! What comes out is what `git clone --mirror` makes, without the host's own refs (`refs/pull/*`), and with the settings that
-//! keep a later fetch away from task branches and let a branch be pushed. The URL must carry no password: it is an argument.
-//! Invariant: the folder appears under its name only when it is complete; a failed or cancelled clone leaves nothing.
+//! The result is like that of `git clone --mirror`, but without the host's own refs (`refs/pull/*`), and with settings that
+//! protect task branches from fetches and allow pushing a single branch. The URL must not contain a password, because it is an
+//! argument. Invariant: the folder appears under its name only when it is complete; a failed or cancelled clone leaves nothing.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,26 +19,27 @@ use crate::durable;
 use crate::exec::process::{kill_all, processes_with_environment};
 use crate::exec::{RunProgramError, Stderr, Stdin, Stdout};
 
-/// A listing of refs takes seconds; a remote that needs longer hangs.
+/// The time limit for listing refs. It takes seconds; a remote that needs longer hangs.
 const LISTING: Duration = Duration::from_mins(1);
 
-/// What a mirror follows: the remote's branches, but neither task branches nor one that would stand in their way, and its tags.
+/// The refs that a mirror follows: the remote's tags and branches, except task branches and branches that would conflict with
+/// them.
 const REFSPECS: [&str; 4] =
     ["+refs/heads/*:refs/heads/*", "^refs/heads/codex", "^refs/heads/codex/*", "+refs/tags/*:refs/tags/*"];
 
-/// What to clone.
+/// A request to clone a repository.
 pub struct CloneRequest<'a> {
-    /// From where. Checked by the caller: no password, no option, no remote helper.
+    /// The URL. The caller has checked it: no password, no option, no remote helper.
     pub url: &'a str,
-    /// The folder to make.
+    /// The folder to create.
     pub into: &'a Path,
-    /// The default branch, or none for the remote's.
+    /// The default branch, or `None` for the remote's default.
     pub default_branch: Option<&'a str>,
-    /// Gets the progress.
+    /// Receives the progress.
     pub progress: OnProgress<'a>,
-    /// Ends the clone early.
+    /// Cancels the clone.
     pub cancel: CancellationToken,
-    /// How long it may take as a whole.
+    /// The time limit of the whole clone.
     pub deadline: Duration,
 }
 
@@ -47,41 +48,41 @@ pub struct CloneRequest<'a> {
 pub struct Cloned {
     /// The mirror.
     pub mirror: Mirror,
-    /// Its default branch, which exists.
+    /// The default branch, which exists.
     pub default_branch: String,
 }
 
-/// A mirror could not be made.
+/// Why a mirror could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum CloneError {
     /// The remote could not be read.
     #[error(transparent)]
     Remote(#[from] FetchError),
-    /// It has no branches.
-    #[error("the repository has no branches yet: there is nothing to start a task from")]
+    /// The repository has no branches.
+    #[error("the repository has no branches, so no task can start from it")]
     Empty,
-    /// It has no branch of that name.
+    /// The repository does not have the requested branch.
     #[error(transparent)]
     BranchMissing(#[from] BranchMissing),
-    /// It does not say which of its branches is the default one.
-    #[error("the repository does not say which branch is its default; {0}")]
+    /// The remote does not report its default branch.
+    #[error("the repository does not name a default branch; {0}")]
     NoDefaultBranch(BranchMissing),
-    /// Something is there already.
-    #[error("{path} is there already")]
+    /// The path already exists.
+    #[error("{path} already exists")]
     AlreadyThere {
-        /// The folder.
+        /// The path.
         path: String,
     },
-    /// Git could not set up what it had cloned.
+    /// Git could not configure the clone.
     #[error(transparent)]
     Program(#[from] RunProgramError),
-    /// The folder could not be made.
-    #[error("could not make the mirror's folder: {0}")]
+    /// The folder could not be created.
+    #[error("could not create the mirror's folder: {0}")]
     Files(#[from] io::Error),
     /// The rest of an earlier clone could not be removed.
     #[error(transparent)]
     Remove(#[from] RemoveTreeError),
-    /// What was cloned is no mirror.
+    /// The result is not a valid mirror.
     #[error(transparent)]
     Open(#[from] OpenMirrorError),
 }
@@ -111,7 +112,8 @@ impl Git {
         Ok(Cloned { mirror: Mirror::open(self, request.into)?, default_branch })
     }
 
-    /// Asks the remote for its branches: the first contact, so that what cannot work fails before anything is downloaded.
+    /// Asks the remote for its branches. This is the first contact, so that a clone that cannot work fails before anything is
+    /// downloaded.
     async fn remote_branches(&self, request: &CloneRequest<'_>) -> Result<RemoteBranches, CloneError> {
         let command = self.network_command(Place::Nowhere).await?;
         let command = command.args(["ls-remote", "--symref", "--", request.url, "HEAD", "refs/heads/*"]);
@@ -127,14 +129,14 @@ impl Git {
             }
         };
         let command = self.network_command(Place::Nowhere).await?;
-        // `--no-local`: objects are copied, never shared by hard links with a repository that somebody else may write to.
+        // `--no-local`: copy objects instead of sharing them by hard links with a repository that others may write to.
         let command = command.args(["clone", "--bare", "--progress", "--no-local", "--template=", "--origin=origin", "--"]);
         let command = command.env(MARK, request.into).arg(request.url).arg(into).stderr(Stderr::Progress(Box::new(tell)));
         run_network(command.deadline(request.deadline).cancel(request.cancel.clone())).await?;
         Ok(())
     }
 
-    /// Makes a bare clone into a mirror that `fetch --prune` and `push` can be used on.
+    /// Configures a bare clone as a mirror that works with `fetch --prune` and `push`.
     async fn set_up(&self, mirror: &Path, default_branch: &str) -> Result<(), CloneError> {
         let place = Place::Mirror(mirror);
         for refspec in REFSPECS {
@@ -155,7 +157,7 @@ impl Git {
 }
 
 impl Mirror {
-    /// Makes sure that HEAD names the default branch as its owner set it: what is trusted in a mirror is read from there.
+    /// Makes sure that HEAD names the owner's default branch, because trusted settings are read from there.
     pub async fn follow_default_branch(&self, branch: &str) -> Result<(), RunProgramError> {
         if self.default_branch().await.is_ok_and(|known| known == branch) {
             return Ok(());
@@ -165,25 +167,25 @@ impl Mirror {
     }
 }
 
-/// Ends the clone into this folder that a killed server may have left running: two would write into one folder.
+/// Ends a clone into this folder that a killed server may have left running, so that two never write to it.
 async fn end_leftovers(into: &Path) -> io::Result<()> {
     let mark = into.display().to_string();
     kill_all(|| processes_with_environment(MARK, &mark), ENDING).await.map_err(io::Error::other)
 }
 
-/// What the remote says about its branches.
+/// The branches that the remote reports.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct RemoteBranches {
     /// The branch that HEAD names.
     head: Option<String>,
-    /// The branches whose commit is HEAD's.
+    /// The branches that point to the same commit as HEAD.
     at_head: Vec<String>,
-    /// All that a mirror follows.
+    /// All branches that a mirror follows.
     names: Vec<String>,
 }
 
 impl RemoteBranches {
-    /// Reads `ref: refs/heads/main<TAB>HEAD` and `<commit><TAB><ref>` lines.
+    /// Parses lines of the form `ref: refs/heads/main<TAB>HEAD` and `<commit><TAB><ref>`.
     fn parse(listing: &str) -> Self {
         let pairs: Vec<(&str, &str)> = listing.lines().filter_map(|line| line.split_once('\t')).collect();
         let head_commit = pairs.iter().find(|(value, name)| *name == "HEAD" && !value.starts_with("ref: "));
@@ -201,7 +203,7 @@ impl RemoteBranches {
         branches
     }
 
-    /// The wished branch, or else the one HEAD names, or else the only one that can be meant.
+    /// Returns the requested branch, else the one that HEAD names, else the only possible one.
     fn choose(&self, wished: Option<&str>) -> Result<String, CloneError> {
         if self.names.is_empty() {
             return Err(CloneError::Empty);
@@ -227,7 +229,7 @@ struct PartialFolder {
 }
 
 impl PartialFolder {
-    /// The rest of an earlier clone is removed first.
+    /// Removes the rest of an earlier clone first.
     async fn new(path: PathBuf) -> Result<Self, CloneError> {
         remove_tree_aside(path.clone()).await?;
         Ok(Self { path, completed: false })
@@ -237,7 +239,7 @@ impl PartialFolder {
         &self.path
     }
 
-    /// Gives the folder its name once all of it is on the disk. Blocks.
+    /// Gives the folder its final name once everything is on the disk. Blocks.
     fn complete(&mut self, into: &Path) -> io::Result<()> {
         durable::sync_tree(&self.path)?;
         durable::rename(&self.path, into)?;

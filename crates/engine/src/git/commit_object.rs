@@ -1,24 +1,23 @@
-//! A commit as git stores it, byte for byte, so that a commit that is made anew keeps its author, its dates, its message and its
-//! encoding, whatever they are.
+//! A raw commit object, so that a rewritten commit keeps its author, dates, message and encoding byte for byte.
 //!
-//! Pure. Signatures are not kept: they were made for another commit.
+//! Pure. Signatures are dropped, because they are only valid for the original commit.
 
 use model::ids::ObjectId;
 
 use super::snapshot::Signature;
 
-/// A commit.
+/// A commit object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct CommitObject {
     bytes: Vec<u8>,
-    /// Where the header ends, with its last newline.
+    /// The length of the header, including its last newline.
     header: usize,
     tree: ObjectId,
     parents: Vec<ObjectId>,
 }
 
 impl CommitObject {
-    /// Reads what git stores. None if it is no commit.
+    /// Parses a raw commit object.
     pub(super) fn parse(bytes: Vec<u8>) -> Option<Self> {
         let header = bytes.windows(2).position(|pair| pair == b"\n\n").map_or(bytes.len(), |end| end + 1);
         let (mut tree, mut parents) = (None, vec![]);
@@ -27,7 +26,7 @@ impl CommitObject {
             match line.split_once(' ') {
                 Some(("tree", id)) if tree.is_none() => tree = id.parse().ok(),
                 Some(("parent", id)) => parents.push(id.parse().ok()?),
-                // What follows is free text.
+                // Free text follows.
                 Some(("author", _)) => break,
                 Some(_) | None => {}
             }
@@ -35,7 +34,7 @@ impl CommitObject {
         Some(Self { tree: tree?, parents, header, bytes })
     }
 
-    /// A new one.
+    /// Creates a new commit.
     pub(super) fn new(tree: &ObjectId, parents: &[ObjectId], by: &Signature, seconds: i64, message: &str) -> Self {
         let by = signed(by, seconds);
         let mut bytes = head(tree, parents);
@@ -46,7 +45,7 @@ impl CommitObject {
         Self { tree: tree.clone(), parents: parents.to_vec(), header, bytes }
     }
 
-    /// The same commit with another content on another parent.
+    /// Returns the same commit with a different tree and parent.
     pub(super) fn on(&self, tree: &ObjectId, parent: &ObjectId, committer: &Signature, seconds: i64) -> Self {
         let parents = [parent.clone()];
         let mut bytes = head(tree, &parents);

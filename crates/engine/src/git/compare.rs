@@ -1,8 +1,8 @@
-//! Diffs for people: the changed files of a page with their lines, whatever an agent committed.
+//! Creates diffs for people: the changed files of a page with their lines, whatever an agent committed.
 //!
-//! Sizes come first. Only files within the limits are compared, and every other file is named with the reason, so one file can
-//! never make the review of the rest impossible. Attributes are ignored: an agent's `.gitattributes` could hide a file as binary.
-//! Invariant: every file of a listing is in the answer.
+//! Sizes are checked first. Only files within the limits are compared, and all others are listed with the reason, so a single
+//! file can never block the review of the rest. Attributes are ignored, because an agent's `.gitattributes` could hide a file
+//! as binary. Invariant: the answer contains every file of a listing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -23,32 +23,32 @@ use super::mirror::Mirror;
 use crate::exec::Stdout;
 use crate::inner::blocking;
 
-/// How many diffs are made at once. Each may take all the memory that one may have.
+/// The maximum number of parallel diffs. Each may use all the memory that a single diff may use.
 static AT_ONCE: Semaphore = Semaphore::const_new(4);
 
-/// How many parts of a page are tried, if it cannot be compared as a whole.
+/// The maximum number of attempts with parts of a page that cannot be compared as a whole.
 const ATTEMPTS: u32 = 32;
 
-/// What is done with files that git considers binary.
+/// How to treat files that git considers binary.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Binary {
-    /// Their lines are shown if most of them is text: a single NUL makes a script binary to git.
+    /// Show their lines if most of them are text. For git, a single NUL makes a script binary.
     #[default]
     IfText,
-    /// Their lines are shown.
+    /// Show their lines.
     AsText,
 }
 
-/// How a diff is read.
+/// Options of a diff.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reading {
-    /// Whether changes of whitespace are shown.
+    /// Whether to show changes of whitespace.
     pub whitespace: Whitespace,
-    /// What is done with binary files.
+    /// How to treat binary files.
     pub binary: Binary,
 }
 
-/// Two commits, and what differs between them.
+/// Two commits and the files that differ between them.
 struct Comparison<'a> {
     mirror: &'a Mirror,
     from: &'a ObjectId,
@@ -58,7 +58,7 @@ struct Comparison<'a> {
 }
 
 impl Mirror {
-    /// A part of what differs between two commits. The files are those of the listing, in its order.
+    /// Compares some of the files of a listing. They are returned in the order of the listing.
     pub async fn compare(
         &self,
         (from, to): (&ObjectId, &ObjectId),
@@ -69,7 +69,7 @@ impl Mirror {
         self.compare_within((from, to), listing, part, reading, PAGE_LINES).await
     }
 
-    /// All that differs between two commits. Beyond the limits, files are only named.
+    /// Compares all files that differ between two commits. Beyond the limits, files are only listed.
     pub async fn compare_all(
         &self,
         from: &ObjectId,
@@ -120,7 +120,7 @@ impl Mirror {
             };
             attempts -= 1;
             let compared = match compared {
-                // A small file can cost as much as a large one that it is stored as a difference to. The others still are shown.
+                // A small file is expensive if it is stored as a delta of a large one. The others are still shown.
                 Err(DiffError::TooLarge { .. } | DiffError::TooMuchMemory) if part.len() > 1 && attempts > 0 => {
                     let middle = part.start + part.len() / 2;
                     parts.extend([middle..part.end, part.start..middle]);
@@ -166,7 +166,7 @@ impl Comparison<'_> {
         Ok(diff)
     }
 
-    /// The patch of some files, or of all if none is named.
+    /// Returns the patch of some files, or of all files if `paths` is empty.
     async fn patch(&self, paths: &[&[u8]], options: &[&str], lines: LineLimits) -> Result<Diff, DiffError> {
         let format = ["-p", "--full-index", "--no-color", "--src-prefix=a/", "--dst-prefix=b/"];
         let command = self.mirror.diff_tree(self.from, "--find-renames", &format).args(options);
@@ -182,7 +182,7 @@ impl Comparison<'_> {
         Ok(blocking(move || Diff::parse_within(&patch, lines)).await)
     }
 
-    /// Git considers a file with a NUL binary, and a shell still runs it.
+    /// Git considers a file with a NUL binary, but a shell still runs it.
     async fn look_into_binary(&self, diff: &mut Diff, limit: u64, lines: LineLimits) -> Result<(), DiffError> {
         let limit = match self.reading.binary {
             Binary::IfText => limit.min(BINARY_FILE_BYTES),
@@ -217,11 +217,11 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Puts the files in the listing's order, with their sizes, and with those that have no lines.
+    /// Puts the files in the order of the listing, adds their sizes, and adds the files without lines.
     fn account_for(&self, diff: &mut Diff, files: &[ChangedFile], named: &[(&ChangedFile, Omitted)]) {
         let order: BTreeMap<_, _> =
             files.iter().enumerate().flat_map(|(at, file)| names(file).map(move |name| (name, at))).collect();
-        // Git may have compared files of a folder that took the place of a file on this page. They have a page of their own.
+        // Git may have compared files of a folder that replaced a file on this page. They have their own page.
         diff.files.retain(|file| order.contains_key(&file.path_bytes()[..]));
         let there: BTreeSet<_> =
             diff.files.iter().flat_map(|file| [Some(file.path_bytes()), file.old_path_bytes()]).flatten().collect();

@@ -1,8 +1,8 @@
-//! Diffs between two commits of a mirror: complete patches, and how much changed.
+//! Diffs between two commits of a mirror: complete patches and statistics.
 //!
-//! Never against a worktree: what is compared is in the mirror, where no agent writes. A patch is what `git apply` accepts, byte
-//! for byte, with binary files and changed submodule commits. Diffs that people read are in `compare`. Invariant: sizes are checked
-//! before content is read, and too much is an error that says so.
+//! Worktrees are never compared: everything is read from the mirror, where no agent writes. A patch is byte for byte what `git
+//! apply` accepts, including binary files and changed submodule commits. `compare` creates the diffs that people read.
+//! Invariant: sizes are checked before content is read, and exceeding a limit is an error.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
@@ -18,34 +18,34 @@ use super::program::{Place, answer};
 use super::snapshot::is_ancestor;
 use crate::exec::{CommandSpec, RunProgramError, Stdout};
 
-/// The tree without files, which every repository has.
+/// The empty tree, which every repository has.
 const EMPTY_TREE: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
 const EMPTY_TREE_SHA256: &str = "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321";
 
-/// Commits could not be compared.
+/// Why commits could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum DiffError {
-    /// The patch, or a content, is larger than the caller accepts.
+    /// The patch or a content is larger than the caller accepts.
     #[error("the diff is larger than {}", model::size::bytes(*max as u64))]
     TooLarge {
-        /// How much is accepted.
+        /// The accepted size in bytes.
         max: usize,
     },
     /// A file is too large for a patch.
     #[error("`{path}` is too large for a patch ({})", model::size::bytes(*bytes))]
     FileTooLarge {
-        /// The file, as it is shown.
+        /// The displayed path.
         path: String,
-        /// Its size.
+        /// The size in bytes.
         bytes: u64,
     },
     /// Git took too long.
-    #[error("the diff takes too long")]
+    #[error("the diff took too long")]
     TooSlow,
     /// Git needed too much memory.
-    #[error("the diff takes too much memory")]
+    #[error("the diff needed too much memory")]
     TooMuchMemory,
-    /// Git could not compare them.
+    /// Git failed.
     #[error(transparent)]
     Program(RunProgramError),
 }
@@ -61,7 +61,7 @@ impl From<RunProgramError> for DiffError {
     }
 }
 
-/// Git's words when it gets no more memory.
+/// Whether git's message says that it ran out of memory.
 fn is_out_of_memory(said: &str) -> bool {
     ["ut of memory", "annot allocate memory"].iter().any(|words| said.contains(words))
 }
@@ -69,33 +69,33 @@ fn is_out_of_memory(said: &str) -> bool {
 /// How much a file changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStat {
-    /// Where it is; bytes that are not UTF-8 are replaced.
+    /// The path; invalid UTF-8 is replaced.
     pub path: String,
-    /// Where it was, if it was renamed.
+    /// The old path, if the file was renamed.
     pub old_path: Option<String>,
-    /// How many lines came and went; none for a binary file.
+    /// The number of added and removed lines, or `None` for a binary file.
     pub lines: Option<(u64, u64)>,
 }
 
 /// How much changed between two commits.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DiffStat {
-    /// Each file that changed, in order of its path.
+    /// All changed files, ordered by path.
     pub files: Vec<FileStat>,
 }
 
 impl DiffStat {
-    /// How many lines came, in all text files.
+    /// Returns the number of added lines in all text files.
     pub fn added(&self) -> u64 {
         self.files.iter().filter_map(|file| file.lines).map(|(added, _)| added).sum()
     }
 
-    /// How many lines went, in all text files.
+    /// Returns the number of removed lines in all text files.
     pub fn removed(&self) -> u64 {
         self.files.iter().filter_map(|file| file.lines).map(|(_, removed)| removed).sum()
     }
 
-    /// Reads `--numstat -z`: `added TAB removed TAB path NUL`, or for a rename an empty path, then old NUL new NUL.
+    /// Parses `--numstat -z`: `added TAB removed TAB path NUL`, or for a rename an empty path, then old NUL new NUL.
     fn parse(listing: &str) -> Self {
         let mut pieces = listing.split('\0');
         let mut files = Vec::new();
@@ -113,29 +113,29 @@ impl DiffStat {
     }
 }
 
-/// Whether a change of blanks alone is a change.
+/// Whether a change of whitespace counts as a change.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Whitespace {
-    /// It is, as for whoever applies a patch.
+    /// It does. Patches to apply need this.
     #[default]
     Counts,
-    /// It is not, for whoever reads one. Such a patch cannot be applied.
+    /// It does not. Such a diff is only for reading and cannot be applied.
     Ignored,
 }
 
-/// Where a commit stands as seen from another one.
+/// The relation of a commit to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// The other one was built on it.
+    /// The other commit is a descendant.
     Before,
-    /// It is there, and the other one was not built on it.
+    /// The commit exists, and the other one is not a descendant.
     Elsewhere,
-    /// The repository has it no more.
+    /// The repository no longer contains the commit.
     Gone,
 }
 
 impl Mirror {
-    /// Where a commit stands as seen from another one.
+    /// Returns the relation of `commit` to the commit `of`.
     pub async fn standing(&self, commit: &ObjectId, of: &ObjectId) -> Result<Standing, RunProgramError> {
         let command = || self.git().command(Place::Mirror(self.path())).deadline(PAGE).memory(PAGE_MEMORY);
         let there = command().args(["cat-file", "-e", &format!("{commit}^{{commit}}")]).run().await?.status.success();
@@ -146,7 +146,7 @@ impl Mirror {
         })
     }
 
-    /// A content of at most `max` bytes.
+    /// Returns a content of at most `max` bytes.
     pub async fn content(&self, id: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
         let size = self.content_sizes(std::slice::from_ref(id)).await?.first().copied().flatten();
         if size.is_some_and(|size| size > max as u64) {
@@ -157,7 +157,7 @@ impl Mirror {
         Ok(command.stdout(Stdout::Capture { max }).run_ok().await?.stdout)
     }
 
-    /// The complete patch that leads from one commit to another, of at most `max` bytes, as `git apply` accepts it.
+    /// Returns the complete patch between two commits, of at most `max` bytes, as `git apply` accepts it.
     pub async fn patch(&self, from: &ObjectId, to: &ObjectId, max: usize) -> Result<Vec<u8>, DiffError> {
         let listing = self.changed_files(from, to).await?;
         if let Some(file) = listing.files.iter().find(|file| file.why_not(PATCH_FILE_BYTES) == Some(Omitted::TooLarge)) {
@@ -170,7 +170,7 @@ impl Mirror {
         Ok(command.run_ok().await?.stdout)
     }
 
-    /// How much changed from one commit to another. A file that is too large to compare has no lines.
+    /// Returns how much changed between two commits. A file that is too large to compare has no line counts.
     pub async fn stat(&self, from: &ObjectId, to: &ObjectId) -> Result<DiffStat, DiffError> {
         let listing = self.changed_files(from, to).await?;
         let is_small = |file: &&ChangedFile| file.why_not(FILE_BYTES).is_none();
@@ -200,9 +200,9 @@ impl Mirror {
         Ok(all)
     }
 
-    /// The plumbing command ignores the user's settings for diffs. Submodules are compared by the commit they name, which needs
-    /// nothing of the submodule itself. Attributes come from an empty tree and an empty file: neither an agent nor the user can
-    /// declare a file binary. `commit` is any commit of the repository.
+    /// Builds a `git diff-tree` command, which ignores the user's settings for diffs. Submodules are compared by the commit
+    /// that they name, without reading the submodule. Attributes come from an empty tree and an empty file, so neither an agent
+    /// nor the user can declare a file binary. `commit` is any commit of the repository.
     pub(super) fn diff_tree<'a>(&self, commit: &ObjectId, renames: &str, options: &[&str]) -> CommandSpec<'a> {
         let no_attributes = ("core.attributesFile".to_owned(), "/dev/null".to_owned());
         let command = self.git().command_with(Place::Mirror(self.path()), &[no_attributes]).args(["diff-tree", "-r", renames]);
@@ -213,7 +213,7 @@ impl Mirror {
     }
 }
 
-/// The names that a file has and had.
+/// Returns the old and the new name of a file.
 pub(super) fn names(file: &ChangedFile) -> impl Iterator<Item = &[u8]> {
     std::iter::once(&file.path[..]).chain(file.old_path.as_deref())
 }

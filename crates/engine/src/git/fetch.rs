@@ -1,7 +1,7 @@
-//! Brings a mirror up to date with its remote, and says in plain terms why that failed.
+//! Fetches from a mirror's remote, and explains failures in plain terms.
 //!
-//! It moves what follows the remote and never a task branch. A branch of its own that an agent stands on survives the prune.
-//! Invariant: an error carries git's own words, without credentials.
+//! A fetch moves the refs that follow the remote, and never a task branch. A branch that an agent has checked out survives the
+//! prune. Invariant: an error contains git's own message without credentials.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,69 +17,70 @@ use super::program::{Git, Place, QUICK};
 use super::progress::Progress;
 use crate::exec::{CommandSpec, Finished, RunProgramError, Stderr, Stdin};
 
-/// How many of git's last lines an error repeats.
+/// The maximum number of git's last lines in an error.
 const WORDS_LIMIT_LINES: usize = 6;
 
-/// What is in the lines that say what went wrong, between advice and progress.
+/// Markers of lines that describe the failure, as opposed to advice and progress.
 const TELLING: [&str; 7] = ["fatal: ", "error: ", "remote: ", "ssh: ", "denied", "verification failed", "IDENTIFICATION"];
 
-/// How lines begin that say only what git does.
+/// Prefixes of lines that only report progress.
 const NOISE: [&str; 4] = ["Cloning into", "hint:", "remote: Enumerating objects", "remote: Total "];
 
-/// A remote could not be read.
+/// Why a remote could not be read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum FetchError {
-    /// It wants a login that git does not have, or it refuses the one it has.
-    #[error("the remote asks for a login that git does not have: {words}")]
+    /// Git has no login for the remote, or the remote rejects it.
+    #[error("the remote requires a login, and git has none that works: {words}")]
     AuthenticationNeeded {
-        /// What git said.
+        /// Git's message.
         words: String,
     },
-    /// ssh does not know the host's key, and nobody is there to confirm it.
+    /// ssh does not know the host's key, and nobody can confirm it.
     #[error("ssh does not trust the remote's host key: {words}")]
     HostKeyUnknown {
-        /// What git said.
+        /// Git's message.
         words: String,
     },
-    /// There is no repository there, or none that this login may see.
-    #[error("there is no such repository: {words}")]
+    /// The repository does not exist, or this login may not see it.
+    #[error("repository not found: {words}")]
     NotFound {
-        /// What git said.
+        /// Git's message.
         words: String,
     },
     /// The host does not answer.
-    #[error("the remote's host cannot be reached: {words}")]
+    #[error("cannot reach the remote's host: {words}")]
     HostUnreachable {
-        /// What git said.
+        /// Git's message.
         words: String,
     },
-    /// It took too long.
-    #[error("the remote did not answer completely within {} s", after.as_secs_f32())]
+    /// The time limit was reached.
+    #[error("the remote did not finish within {} s", after.as_secs_f32())]
     TimedOut {
-        /// How long was waited.
+        /// The time limit.
         after: Duration,
     },
-    /// Somebody cancelled it.
+    /// The fetch was cancelled.
     #[error("cancelled")]
     Cancelled,
-    /// Something else, in git's words.
-    #[error("git could not read the remote: {words}")]
+    /// Any other failure.
+    #[error("could not read the remote: {words}")]
     Other {
-        /// What git said.
+        /// Git's message.
         words: String,
     },
-    /// Git could not be run at all, or the mirror could not be read.
+    /// Git could not be started, or the mirror could not be read.
     #[error("could not fetch: {words}")]
     Unusable {
-        /// What went wrong.
+        /// The error.
         words: String,
     },
 }
 
-/// A kind of failure, and what git says for it in lower case.
+/// A kind of failure, and git's messages for it in lower case.
 type Sign = (fn(String) -> FetchError, &'static [&'static str]);
 
-/// What git says for each kind of failure, most telling first: a refused login is also reported as a missing repository.
+/// Git's messages for each kind of failure. A rejected login is also reported as a missing repository, so the more specific
+/// ones come first.
 const SIGNS: &[Sign] = &[
     (|words| FetchError::HostKeyUnknown { words }, &["host key verification failed", "remote host identification has changed"]),
     (
@@ -132,7 +133,7 @@ const SIGNS: &[Sign] = &[
 ];
 
 impl FetchError {
-    /// Reads what git said.
+    /// Finds the kind of failure from git's message.
     pub(super) fn from_words(stderr: &str) -> Self {
         let words = telling_lines(stderr);
         let lower = words.to_lowercase();
@@ -140,7 +141,7 @@ impl FetchError {
         sign.map_or(Self::Other { words: words.clone() }, |(kind, _)| kind(words))
     }
 
-    /// Whether a lock file that nobody holds may have been in the way.
+    /// Whether a lock file that no process holds may have caused the failure.
     fn is_about_a_lock(&self) -> bool {
         matches!(self, Self::Other { words } if words.contains(".lock': File exists"))
     }
@@ -167,12 +168,13 @@ impl From<std::io::Error> for FetchError {
     }
 }
 
-/// Runs a command that talks to a remote.
+/// Runs a command that contacts a remote.
 pub(super) async fn run_network(command: CommandSpec<'_>) -> Result<Finished, FetchError> {
     Ok(command.run_ok().await?)
 }
 
-/// The last lines of stderr that say what went wrong: git's and the remote's errors, or else whatever is no progress.
+/// Returns the last lines of stderr that describe the failure: the errors of git and the remote, or else all lines that are not
+/// progress.
 pub(super) fn telling_lines(stderr: &str) -> String {
     let noise = |line: &&str| line.is_empty() || line.contains('%') || NOISE.iter().any(|beginning| line.starts_with(beginning));
     let mut lines: Vec<&str> = stderr.split(['\n', '\r']).map(str::trim).filter(|line| !noise(line)).collect();
@@ -181,23 +183,23 @@ pub(super) fn telling_lines(stderr: &str) -> String {
         lines.retain(|line| is_error(line));
     }
     let last = &lines[lines.len().saturating_sub(WORDS_LIMIT_LINES)..];
-    if last.is_empty() { "it said nothing".to_owned() } else { last.join("; ") }
+    if last.is_empty() { "git printed no message".to_owned() } else { last.join("; ") }
 }
 
 impl Mirror {
-    /// Returns when a fetch that began after this call is complete; concurrent calls are joined. `cancel` ends the fetch for
-    /// all who joined it, so it is for the end of the program; a caller that loses interest drops the call.
+    /// Returns when a fetch that started after this call has completed. Concurrent calls share a fetch. `cancel` ends the fetch
+    /// for everyone who shares it, so use it only when the program ends; a caller that loses interest drops the call.
     pub async fn fetch_fresh(&self, deadline: Duration, cancel: CancellationToken) -> Result<(), Arc<FetchError>> {
         let mirror = self.clone();
         self.gate().fresh(move || async move { mirror.fetch_now(deadline, cancel).await }).await
     }
 
-    /// This moment, for [`Mirror::fetch_since`].
+    /// Returns a ticket for this moment, for [`Mirror::fetch_since`].
     pub fn fetch_ticket(&self) -> FetchTicket {
         self.gate().ticket()
     }
 
-    /// Like [`Mirror::fetch_fresh`], for who asked earlier: any fetch that began after the ticket's moment will do.
+    /// Like [`Mirror::fetch_fresh`], but any fetch that started after the ticket's moment is enough.
     pub async fn fetch_since(
         &self,
         ticket: FetchTicket,
@@ -208,7 +210,7 @@ impl Mirror {
         self.gate().since(ticket, move || async move { mirror.fetch_now(deadline, cancel).await }).await
     }
 
-    /// One fetch. The caller holds the writer's lock.
+    /// Performs one fetch. The caller holds the writer's lock.
     async fn fetch_now(&self, deadline: Duration, cancel: CancellationToken) -> Result<(), FetchError> {
         let standing = branches_stood_on(self).await?;
         let fetched = match self.fetch_once(deadline, &cancel).await {
@@ -231,7 +233,7 @@ impl Mirror {
             }
         };
         let command = self.git().network_command(Place::Mirror(self.path())).await?;
-        // A branch of the remote may be checked out in a worktree; without `--update-head-ok` that would stop the whole fetch.
+        // A branch of the remote may be checked out in a worktree. Without `--update-head-ok`, that would stop the whole fetch.
         let command = command.args(["fetch", "--prune", "--update-head-ok", "--no-tags", "--no-write-fetch-head"]);
         let command = command.args(["--no-recurse-submodules", "--no-auto-maintenance", "--progress", "origin"]);
         let command = command.stderr(Stderr::Progress(Box::new(tell)));
@@ -239,7 +241,8 @@ impl Mirror {
     }
 }
 
-/// Branches other than task branches that some worktree stands on, as `<ref> <commit>`: an agent may have made its own.
+/// Returns the branches, except task branches, that are checked out in worktrees, as `<ref> <commit>`. An agent may have
+/// created them.
 async fn branches_stood_on(mirror: &Mirror) -> Result<Vec<(String, String)>, FetchError> {
     let mut refs = admin::refs_stood_on(mirror.path())?;
     refs.retain(|name| name.starts_with("refs/heads/") && !name.starts_with("refs/heads/codex/"));
@@ -248,7 +251,8 @@ async fn branches_stood_on(mirror: &Mirror) -> Result<Vec<(String, String)>, Fet
     Ok(present.collect())
 }
 
-/// Puts back what the prune took away under a worktree: without its branch the worktree's next commit would have no parent.
+/// Restores branches that the prune deleted although a worktree uses them. Without its branch, the worktree's next commit would
+/// have no parent.
 async fn keep_branches_stood_on(git: &Git, mirror: &Path, standing: &[(String, String)]) -> Result<(), FetchError> {
     for (name, commit) in standing {
         let exists = git.command(Place::Mirror(mirror)).args(["show-ref", "--verify", "--quiet", name]).run().await?;

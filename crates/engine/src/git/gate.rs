@@ -1,8 +1,8 @@
-//! One writer per mirror, and fetches that are joined.
+//! Allows one writer per mirror, and lets callers share fetches.
 //!
-//! Whoever asks for a fresh fetch is served by one that began after the asking, so any number of requests at one moment lead
-//! to at most two fetches: the one under way, which serves none of them, and one for them all.
-//! Invariant: nobody who waits depends on somebody else still waiting; whoever is left drives the fetch on.
+//! A request for a fresh fetch is served by a fetch that started after the request. So any number of simultaneous requests lead
+//! to at most two fetches: the running one, which serves none of them, and one for all of them. Invariant: no caller depends on
+//! another caller that still waits; any remaining caller drives the fetch.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,49 +15,50 @@ use tokio_util::sync::CancellationToken;
 
 use super::fetch::FetchError;
 
-/// What a joined fetch came to.
+/// The result of a shared fetch.
 type Outcome = Result<(), Arc<FetchError>>;
 
-/// The right to write to a mirror: fetch, make or drop a worktree, move refs. One at a time.
+/// The right to write to a mirror: to fetch, create or remove a worktree, or move refs. Only one exists at a time.
 #[derive(Debug)]
 pub struct WriterGuard {
     _guard: OwnedMutexGuard<()>,
 }
 
-/// A moment in a mirror's life: whoever has it is served by any fetch that began after it.
+/// A moment in a mirror's life. Any fetch that started after it serves the holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FetchTicket(u64);
 
-/// Guards one mirror.
+/// Guards a mirror.
 #[derive(Default)]
 pub struct FetchGate {
     writer: Arc<tokio::sync::Mutex<()>>,
     fetches: Arc<Mutex<Fetches>>,
-    /// Cancels the work of a writer that gives way to others.
+    /// Cancels the work of a writer that yields to others.
     yielding: Arc<Mutex<CancellationToken>>,
 }
 
 type Joined = WeakShared<BoxFuture<'static, Outcome>>;
 
-/// Fetches are numbered in the order in which they begin. Held weakly: one that nobody waits for must not keep its place.
+/// Fetches are numbered in the order in which they start. They are held weakly, so that an abandoned fetch does not keep its
+/// place.
 #[derive(Default)]
 struct Fetches {
-    /// How many have begun.
+    /// The number of started fetches.
     begun: u64,
-    /// The number of the newest one that succeeded.
+    /// The number of the newest successful fetch.
     succeeded: u64,
-    /// The one under way.
+    /// The running fetch.
     current: Option<(u64, Joined)>,
-    /// The one that has not begun yet.
+    /// The next fetch, which has not started yet.
     waiting: Option<Joined>,
-    /// When the newest one ended, and what it came to.
+    /// The result and the end of the newest fetch.
     last: Option<LastFetch>,
 }
 
 /// A fetch that has ended.
 #[derive(Debug, Clone)]
 pub struct LastFetch {
-    /// When.
+    /// When it ended.
     pub at: Timestamp,
     /// Why it failed.
     pub error: Option<Arc<FetchError>>,
@@ -68,7 +69,7 @@ fn ask_to_yield(yielding: &Mutex<CancellationToken>) {
 }
 
 fn locked(fetches: &Mutex<Fetches>) -> MutexGuard<'_, Fetches> {
-    // What is guarded here is whole after every statement, whoever panicked.
+    // The guarded data is consistent after every statement, even if a holder panicked.
     fetches.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -79,21 +80,21 @@ impl FetchGate {
         WriterGuard { _guard: self.writer.clone().lock_owned().await }
     }
 
-    /// Waits for the right to write, for work that can be repeated later. The token is cancelled as soon as another writer waits;
-    /// the holder must then stop and drop the guard.
+    /// Waits for the right to write, for work that can be repeated later. The token is cancelled as soon as another writer
+    /// waits; the holder must then stop and drop the guard.
     pub async fn yielding_writer(&self) -> (WriterGuard, CancellationToken) {
         let token = CancellationToken::new();
-        // Before the lock is requested, so that no writer can queue up unnoticed.
+        // Store the token before requesting the lock, so that no writer can queue up unnoticed.
         *self.yielding.lock().unwrap_or_else(PoisonError::into_inner) = token.clone();
         (WriterGuard { _guard: self.writer.clone().lock_owned().await }, token)
     }
 
-    /// This moment.
+    /// Returns a ticket for this moment.
     pub fn ticket(&self) -> FetchTicket {
         FetchTicket(locked(&self.fetches).begun)
     }
 
-    /// Returns when a fetch that began after this call has ended. `fetch` is used only if nobody else's can be joined.
+    /// Returns when a fetch that started after this call has ended. `fetch` is used only if there is no fetch to share.
     pub async fn fresh<F>(&self, fetch: impl FnOnce() -> F + Send + 'static) -> Outcome
     where
         F: Future<Output = Result<(), FetchError>> + Send + 'static,
@@ -101,7 +102,7 @@ impl FetchGate {
         self.since(self.ticket(), fetch).await
     }
 
-    /// Returns when a fetch that began after the ticket's moment has ended; at once if one has succeeded already.
+    /// Returns when a fetch that started after the ticket's moment has ended, or immediately if one has already succeeded.
     pub async fn since<F>(&self, ticket: FetchTicket, fetch: impl FnOnce() -> F + Send + 'static) -> Outcome
     where
         F: Future<Output = Result<(), FetchError>> + Send + 'static,
@@ -122,7 +123,7 @@ impl FetchGate {
         joined.await
     }
 
-    /// Whether a fetch is under way or waits, and the last one that ended.
+    /// Returns whether a fetch is running or waiting, and the last one that ended.
     pub fn state(&self) -> (bool, Option<LastFetch>) {
         let fetches = locked(&self.fetches);
         let lives = |joined: &Joined| joined.upgrade().is_some_and(|joined| joined.peek().is_none());
@@ -142,7 +143,7 @@ impl FetchGate {
             let number = {
                 let mut fetches = locked(&fetches);
                 fetches.begun += 1;
-                // From here on it serves those who came before, and nobody who comes later.
+                // From here on, this fetch serves earlier requests, and no later ones.
                 let number = fetches.begun;
                 fetches.current = fetches.waiting.take().map(|joined| (number, joined));
                 number
@@ -174,7 +175,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts fetches; the first one waits until it is let go.
+    /// Counts fetches. The first one waits until it is released.
     #[derive(Default)]
     struct Remote {
         fetches: AtomicUsize,

@@ -1,8 +1,8 @@
-//! Takes an agent's work in: a bundle that came out of its container becomes commits of the task's branch.
+//! Imports an agent's work: a bundle from its container becomes commits on the task's branch.
 //!
-//! Whatever lies in the folder was written by an agent. It is opened without following links, its size is bounded, and its
-//! objects are checked aside from the mirror's own. It moves exactly the task's branch, forwards only, and never looks at the
-//! worktree. Invariant: what is refused leaves the mirror's objects and refs as they were.
+//! An agent wrote everything in the folder. Files are opened without following links, their size is limited, and the objects
+//! are checked apart from the mirror's own objects. An import only moves the task's branch, only forwards, and never reads the
+//! worktree. Invariant: a rejected import leaves the mirror's objects and refs unchanged.
 
 use std::io;
 use std::path::Path;
@@ -19,111 +19,111 @@ use super::snapshot::{Snapshot, SnapshotError, is_ancestor};
 use super::worktree::Worktree;
 use crate::exec::{CommandSpec, RunProgramError, Stdin};
 
-/// Larger files are checked piece by piece, without being held in memory.
+/// Larger files are checked piece by piece, without holding them in memory.
 const STREAMED_FROM: &str = "64m";
 
-/// The most memory that git asks for at once. Few bytes of a pack can claim to become any number.
+/// The maximum size of a single allocation by git. A few bytes of a pack can claim any size.
 const ALLOCATION_LIMIT: &str = "1g";
 
-/// What to take in.
+/// A request to import the work of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct ImportRequest<'a> {
-    /// The folder with what came out of the container: `result`, and `bundle` if there is something new.
+    /// The folder with the files from the container: `result`, and `bundle` if there is something new.
     pub out: &'a Path,
-    /// Where the branch was when the run began. What comes in must build on it.
+    /// The tip of the branch when the run started. The imported commits must be based on it.
     pub since: &'a ObjectId,
-    /// Which run it was, to tell its commit from the agent's own.
+    /// The run, to tell its commit from the agent's own commits.
     pub trailers: RunTrailers<'a>,
-    /// The largest bundle that is taken.
+    /// The maximum size of a bundle in bytes.
     pub limit_bytes: u64,
-    /// Where the agent's repository keeps large files.
+    /// The folder with the large files of the agent repository.
     pub lfs_objects: &'a Path,
 }
 
-/// Work could not be taken in. Nothing was changed.
+/// Why work could not be imported. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The harvest left no such file.
-    #[error("the harvest left no `{file}`")]
+    /// The export did not create a required file.
+    #[error("the export did not create `{file}`")]
     Missing {
-        /// Which file.
+        /// The file name.
         file: &'static str,
     },
-    /// It is a link, a folder or something that only looks like a file.
-    #[error("the harvest's `{file}` is no plain file: it was not opened")]
+    /// A file is a link, a folder, or another kind of special file.
+    #[error("`{file}` of the export is not a regular file and was not opened")]
     NotAPlainFile {
-        /// Which file.
+        /// The file name.
         file: &'static str,
     },
-    /// It is larger than is taken.
-    #[error("the harvest's `{file}` has {size} bytes, and at most {limit} are taken")]
+    /// A file is too large.
+    #[error("`{file}` of the export has {size} bytes; the limit is {limit}")]
     TooLarge {
-        /// Which file.
+        /// The file name.
         file: &'static str,
-        /// How large it is.
+        /// Its size in bytes.
         size: u64,
-        /// How much is taken.
+        /// The limit in bytes.
         limit: u64,
     },
-    /// The report means nothing.
-    #[error("the harvest's `result` was refused: {0}")]
+    /// The report is malformed.
+    #[error("the export's `result` was rejected: {0}")]
     Report(#[from] ReportError),
-    /// The header of the bundle means nothing, or it brings something else.
-    #[error("the bundle was refused: {0}")]
+    /// The header of the bundle is malformed, or the bundle contains something else.
+    #[error("the bundle was rejected: {0}")]
     Bundle(#[from] BundleError),
-    /// The bundle builds on a commit that is not there.
-    #[error("the bundle was refused: it builds on {commit}, which the mirror does not have")]
+    /// The bundle is based on an unknown commit.
+    #[error("the bundle was rejected: it is based on {commit}, which the mirror does not have")]
     UnknownPrerequisite {
         /// The commit.
         commit: ObjectId,
     },
-    /// The bundle brings another commit than the report says.
-    #[error("the bundle was refused: it brings {found}, and the harvest's `result` says {expected}")]
+    /// The bundle contains a different commit than the report says.
+    #[error("the bundle was rejected: it contains {found}, but the export's `result` names {expected}")]
     WrongHead {
-        /// What it brings.
+        /// The commit in the bundle.
         found: ObjectId,
-        /// What was said.
+        /// The commit in the report.
         expected: ObjectId,
     },
-    /// Its objects are broken, or would do harm in a worktree.
-    #[error("the bundle's objects were refused: {words}")]
+    /// The objects are damaged or would be dangerous in a worktree.
+    #[error("the bundle's objects were rejected: {words}")]
     BadObjects {
-        /// What git said.
+        /// Git's message.
         words: String,
     },
-    /// Objects are missing that what is in it needs.
-    #[error("the bundle was refused, since it is not complete: {words}")]
+    /// Objects are missing.
+    #[error("the bundle was rejected because it is incomplete: {words}")]
     Incomplete {
-        /// What git said.
+        /// Git's message.
         words: String,
     },
-    /// What it brings is no commit.
-    #[error("the bundle was refused: {id} is no commit")]
+    /// The tip of the bundle is not a commit.
+    #[error("the bundle was rejected: {id} is not a commit")]
     NotACommit {
-        /// What it brings.
+        /// The object.
         id: ObjectId,
     },
-    /// The commits do not build on what the branch has: taking them in would lose something.
-    #[error("the work was refused: {head} does not build on {tip}, which the branch has already")]
+    /// The commits are not based on the current branch, so importing them would lose commits.
+    #[error("the work was rejected: {head} is not based on {tip}, the tip of the branch")]
     NotADescendant {
-        /// What comes in.
+        /// The imported tip.
         head: ObjectId,
-        /// What is there.
+        /// The current tip.
         tip: ObjectId,
     },
-    /// The worktree's own records could not be brought along.
+    /// The worktree's own files could not be updated.
     #[error(transparent)]
     Snapshot(#[from] SnapshotError),
-    /// Git could not do its part.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be read or written.
-    #[error("could not take the work in: {0}")]
+    #[error("could not import the work: {0}")]
     Files(#[from] io::Error),
 }
 
 impl ImportError {
-    /// Whether the reason is in what came out. A harvest of the worktree's content alone may still be taken then.
+    /// Whether the cause is the exported data. Then the content of the worktree may still be imported without its history.
     pub fn is_refusal(&self) -> bool {
         match self {
             Self::Missing { .. }
@@ -143,7 +143,7 @@ impl ImportError {
 }
 
 impl Worktree {
-    /// Takes the harvest of a run in. For when no process of the run is left. Doing it twice is harmless.
+    /// Imports the work of a run. Call this only if no process of the run is left. Doing it twice is harmless.
     pub async fn import(&self, request: ImportRequest<'_>) -> Result<Snapshot, ImportError> {
         let branch = branch_ref(&self.branch);
         let Incoming { report, bundle } = self.read_incoming(&request, &branch).await?;
@@ -171,7 +171,7 @@ impl Worktree {
         Ok(Snapshot { commit, head, dropped_gitlinks, unreadable, notes })
     }
 
-    /// Before the branch moves: a commit in the mirror has its large files.
+    /// Imports large files before the branch moves, because a commit in the mirror must have its large files.
     async fn take_large_files(&self, request: &ImportRequest<'_>) -> io::Result<Vec<String>> {
         let (from, mirror) = (request.lfs_objects.to_owned(), self.mirror.path().to_owned());
         let taken = tokio::task::spawn_blocking(move || super::lfs::take_objects(&from, &mirror)).await;
@@ -184,7 +184,7 @@ impl Worktree {
         read.map_err(io::Error::other)?
     }
 
-    /// Where the branch is, and the first commit that a bundle builds on and the mirror does not have.
+    /// Returns the tip of the branch, and the first commit that the bundle is based on and the mirror does not have.
     async fn what_is_known(
         &self,
         branch: &str,
@@ -199,7 +199,7 @@ impl Worktree {
         Ok((tip, unknown.map(|(id, _)| id.clone())))
     }
 
-    /// Checks all that a bundle brings; then gives it to the mirror and moves the branch.
+    /// Checks everything in a bundle, then moves it into the mirror and moves the branch.
     async fn take_in(
         &self,
         bundle: Bundle,
@@ -225,7 +225,7 @@ impl Worktree {
         Ok(self.move_branch(head, tip).await?)
     }
 
-    /// Puts the objects aside, each of them checked.
+    /// Unpacks the objects into quarantine and checks each of them.
     async fn unpack(&self, bundle: Bundle, quarantine: &Quarantine, limit_bytes: u64) -> Result<(), ImportError> {
         let settings = [("core.bigFileThreshold".to_owned(), STREAMED_FROM.to_owned())];
         let command = self.mirror.git().command_with(Place::Mirror(self.mirror.path()), &settings);
@@ -239,7 +239,7 @@ impl Worktree {
         quarantine.inside(self.mirror.git().command(Place::Mirror(self.mirror.path())))
     }
 
-    /// Lets HEAD and index of the trusted administration follow the branch, without a look at the worktree's files.
+    /// Updates HEAD and the index of the trusted files to the branch, without reading the worktree's files.
     async fn bring_along(&self, head: &ObjectId) -> Result<(), ImportError> {
         self.stand_on_branch().await?;
         let read_tree = || self.mirror.git().command(self.place()).args(["read-tree", "--reset", head.as_str()]);
@@ -251,7 +251,7 @@ impl Worktree {
         Ok(admin::clear_unfinished(&self.admin)?)
     }
 
-    /// Whether this is the commit of what the run left uncommitted, and not one of the agent's own.
+    /// Whether this commit contains what the run left uncommitted, as opposed to a commit of the agent.
     async fn is_commit_of(&self, head: &ObjectId, request: &ImportRequest<'_>) -> Result<bool, RunProgramError> {
         if head == request.since {
             return Ok(false);
@@ -262,7 +262,7 @@ impl Worktree {
     }
 }
 
-/// What git found wrong with objects, in its own words; any other failure is none of theirs.
+/// Converts git's complaint about objects into an error of the import. All other failures stay as they are.
 fn refused(error: RunProgramError, kind: impl FnOnce(String) -> ImportError) -> ImportError {
     match error {
         RunProgramError::Failed { stderr_tail, .. } => kind(telling_lines(&stderr_tail)),

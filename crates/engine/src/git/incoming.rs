@@ -1,7 +1,7 @@
-//! What came out of a container, opened with care, and a place aside where its objects are checked before the mirror has them.
+//! Opens files from a container carefully, and provides a quarantine in which objects are checked before they enter the mirror.
 //!
-//! The folder's files were written by an agent: no link is followed, nothing but a plain file is read, and no more of it than is
-//! allowed. Invariant: until they are moved, the objects are in a folder that no ref, and no other git, leads to.
+//! An agent wrote the files: no link is followed, only regular files are read, and no more of them than allowed. Invariant:
+//! until the objects are moved, they are in a folder that no ref and no other git refers to.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -18,32 +18,32 @@ use super::import::ImportError;
 use crate::durable;
 use crate::exec::CommandSpec;
 
-/// The report of a harvest.
+/// The report of an export.
 const REPORT: &str = "result";
 
-/// What is new since the host's last commit; not there when nothing is.
+/// Everything new since the host's last commit. Missing if there is nothing new.
 const BUNDLE: &str = "bundle";
 
-/// What a harvest left.
+/// The result of an export.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    /// What it says it did.
+    /// The report.
     pub(super) report: HarvestReport,
-    /// What is new, if anything.
+    /// The bundle, if there is something new.
     pub(super) bundle: Option<Bundle>,
 }
 
-/// A bundle that brings the one ref that was asked for.
+/// A bundle that contains exactly the requested ref.
 #[derive(Debug)]
 pub(super) struct Bundle {
-    /// Commits that it builds on.
+    /// Commits that it is based on.
     pub(super) prerequisites: Vec<ObjectId>,
-    /// The file, read up to its pack.
+    /// The file, positioned at the start of its pack.
     pub(super) pack: File,
 }
 
 impl Incoming {
-    /// Reads what lies in a folder. A bundle may bring nothing but `branch`, at the commit that the report names.
+    /// Reads a folder. The bundle may contain only `branch`, at the commit that the report names.
     pub(super) fn read(out: &Path, branch: &str, limit_bytes: u64) -> Result<Self, ImportError> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match openat(CWD, out, flags, Mode::empty()) {
@@ -64,13 +64,13 @@ impl Incoming {
     }
 }
 
-/// Opens a file of the folder, if it is there and is one.
+/// Opens a regular file of the folder, if it exists.
 fn plain_file(folder: &OwnedFd, name: &'static str, limit: u64) -> Result<Option<File>, ImportError> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(folder, name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(None),
-        // A symbolic link, and a socket.
+        // These are returned for a symbolic link and a socket.
         Err(Errno::LOOP | Errno::NXIO) => return Err(ImportError::NotAPlainFile { file: name }),
         Err(error) => return Err(ImportError::Files(error.into())),
     };
@@ -90,14 +90,14 @@ fn read_up_to(file: &File, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A folder for objects that are not trusted yet. It disappears with all it has, unless that is moved out.
+/// A folder for objects that are not trusted yet. It is deleted with everything that was not moved out.
 #[derive(Debug)]
 pub(super) struct Quarantine {
     folder: tempfile::TempDir,
 }
 
 impl Quarantine {
-    /// Beside the mirror's objects, where what a killed server leaves is cleared away at the next start.
+    /// Creates the folder beside the mirror's objects, where leftovers of a killed server are removed at the next start.
     pub(super) fn new(mirror: &Path) -> io::Result<Self> {
         let place = admin::trash(mirror);
         fs_err::create_dir_all(&place)?;
@@ -110,17 +110,17 @@ impl Quarantine {
         Ok(Self { folder })
     }
 
-    /// Lets a git command on the mirror see these objects as well, and write new ones here.
+    /// Lets a git command on the mirror read these objects too, and write new ones here.
     pub(super) fn inside<'a>(&self, command: CommandSpec<'a>) -> CommandSpec<'a> {
         command.env("GIT_OBJECT_DIRECTORY", self.folder.path())
     }
 
-    /// Where packs go that are to become the mirror's.
+    /// The folder for packs that will be moved into the mirror.
     pub(super) fn packs(&self) -> std::path::PathBuf {
         self.folder.path().join("pack")
     }
 
-    /// Gives the packs to the mirror. The index of each comes last: from then on git finds what is in it.
+    /// Moves the packs into the mirror. The index of each pack comes last, because git finds the objects from then on.
     pub(super) fn migrate(self, mirror: &Path) -> io::Result<()> {
         let packs = mirror.join("objects/pack");
         let mut names: Vec<_> =
@@ -128,7 +128,7 @@ impl Quarantine {
         names.sort_by_key(|name| name.extension().is_some_and(|extension| extension == "idx"));
         for from in names {
             let to = packs.join(from.file_name().ok_or(io::ErrorKind::InvalidInput)?);
-            // Its name says what is in it: one that is there already is the same.
+            // Packs are named by their content: an existing one is identical.
             if !to.exists() {
                 fs_err::rename(from, to)?;
             }

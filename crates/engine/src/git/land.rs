@@ -1,8 +1,9 @@
-//! Moves a task's branch to another commit between two runs, and its worktree with it: refs, files, index, administration.
+//! Moves a task's branch to a different commit between two runs, together with its worktree: refs, files, index, and git's
+//! files about the worktree.
 //!
-//! What is to be done is written down first, so that a server that is killed at any step finishes it, or never began. What is not
-//! committed stays as it is. Invariant: no file that is not committed is written over, and every commit that the branch ever had
-//! stays reachable.
+//! The plan is recorded first, so that a server that is killed at any step either finishes the move or has never started it.
+//! Uncommitted changes stay. Invariant: no uncommitted file is overwritten, and every commit that the branch ever had stays
+//! reachable.
 
 use std::io;
 
@@ -22,52 +23,52 @@ use crate::crash::{self, CrashPoint};
 use crate::exec::{RunProgramError, Stdin, Stdout};
 use crate::store::atomic::write_atomically;
 
-/// What is to be done, beside the worktree's administration.
+/// The file with the plan, beside git's files about the worktree.
 const INTENT: &str = "codex-orchestrator-landing";
 
-/// How many files are named.
+/// The maximum number of files that are listed.
 const FILES_NAMED: usize = 20;
 
 /// A move of a branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Landing {
-    /// Under which name the mirror keeps what the branch had: the task's id.
+    /// The name under which the mirror keeps the old commits: the ID of the task.
     pub task: String,
-    /// Where the branch is.
+    /// The current tip.
     pub from: ObjectId,
-    /// Where it goes.
+    /// The new tip.
     pub to: ObjectId,
-    /// What it is based on then.
+    /// The new base.
     pub base: ObjectId,
-    /// What the caller wants to know again after it was cut off.
+    /// A note that the caller gets back after an interruption.
     pub note: serde_json::Value,
 }
 
-/// A branch was not moved. Unless it says otherwise, nothing was changed.
+/// Why a branch was not moved. Nothing was changed, unless the variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum LandError {
-    /// The branch is not where it was thought to be.
-    #[error("the branch has moved meanwhile")]
+    /// The branch is not at the expected commit.
+    #[error("the branch was moved in the meantime")]
     Moved,
-    /// Something is under way in the worktree, or it stands somewhere else.
-    #[error("the worktree is not on its branch with everything finished: {why}")]
+    /// An operation is in progress in the worktree, or a different commit is checked out.
+    #[error("the worktree is not ready on its branch: {why}")]
     Unsettled {
-        /// What is in the way.
+        /// The operation or the commit.
         why: String,
     },
-    /// Files that are not committed are where others are to be.
-    #[error("files that are not committed are in the way: {}", named(files))]
+    /// Uncommitted files would be overwritten.
+    #[error("uncommitted files are in the way: {}", named(files))]
     InTheWay {
-        /// Which.
+        /// The files.
         files: Vec<String>,
     },
-    /// Git tried it without changing anything, and would not.
-    #[error("git would not write the new files into the worktree: {0}")]
+    /// Git rejected the move in a trial run that changes nothing.
+    #[error("git cannot write the new files to the worktree: {0}")]
     Refused(RunProgramError),
     /// The worktree could not be read.
     #[error(transparent)]
     Worktree(#[from] SnapshotError),
-    /// Git could not do its part.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be read or written.
@@ -75,7 +76,7 @@ pub enum LandError {
     Files(#[from] io::Error),
 }
 
-/// Files for an error or a note: the first of them, and how many more there are.
+/// Lists the first files for an error or a note, and how many more there are.
 pub(crate) fn named(files: &[String]) -> String {
     let few: Vec<_> = files.iter().take(FILES_NAMED).map(|file| format!("`{file}`")).collect();
     match files.len().saturating_sub(FILES_NAMED) {
@@ -85,7 +86,8 @@ pub(crate) fn named(files: &[String]) -> String {
 }
 
 impl Worktree {
-    /// Moves the branch. For when no process of the task runs. [`Worktree::landed`] is to follow when all is written down.
+    /// Moves the branch. Call this only if no process of the task runs, and call [`Worktree::landed`] once the result is
+    /// recorded.
     pub async fn land(&self, landing: &Landing) -> Result<(), LandError> {
         admin::ensure_head(&self.admin, &branch_ref(&self.branch))?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)?;
@@ -94,7 +96,7 @@ impl Worktree {
         }
         let head = admin::head(&self.admin)?;
         if head != format!("ref: {}", branch_ref(&self.branch)) {
-            return Err(LandError::Unsettled { why: format!("it stands on `{head}`") });
+            return Err(LandError::Unsettled { why: format!("`{head}` is checked out") });
         }
         let ready = if landing.from == landing.to { None } else { Some(self.look(landing).await?) };
         self.mirror.sync().await?;
@@ -110,7 +112,7 @@ impl Worktree {
         Ok(admin::mark_ready(&self.admin, &landing.base)?)
     }
 
-    /// Goes on with a move that was cut off. Returns what the caller had noted, if the branch did move.
+    /// Continues an interrupted move. Returns the caller's note if the branch was moved.
     pub async fn finish_landing(&self) -> Result<Option<serde_json::Value>, LandError> {
         let Some(landing) = intent(&self.admin)? else { return Ok(None) };
         let Some(tip) = self.mirror.resolve_branch(&self.branch).await? else {
@@ -118,7 +120,7 @@ impl Worktree {
             return Ok(None);
         };
         if tip == landing.from && landing.from != landing.to {
-            // It never began.
+            // The move was never started.
             self.landed()?;
             return Ok(None);
         }
@@ -130,18 +132,18 @@ impl Worktree {
             self.keep_leftovers(&landing, &staged.tree, &changes).await?;
             self.move_files(staging, &staged.tree, &changes, &landing.to).await?;
         } else if !is_ancestor(self.mirror.git().command(Place::Mirror(self.mirror.path())), &landing.to, &tip).await? {
-            // Somebody has put it somewhere else since.
+            // Somebody has moved the branch since.
             self.landed()?;
             return Ok(None);
         } else {
-            // Nothing but the base was to be moved, or somebody has gone on since.
+            // Only the base had to move, or somebody has continued since.
             self.move_base(&landing).await?;
         }
         admin::mark_ready(&self.admin, &landing.base)?;
         Ok(Some(landing.note))
     }
 
-    /// Says that a move is written down everywhere.
+    /// Marks a move as recorded everywhere.
     pub fn landed(&self) -> io::Result<()> {
         admin::ignore_missing(fs_err::remove_file(self.admin.join(INTENT)))
     }
@@ -150,12 +152,12 @@ impl Worktree {
         write_atomically(&self.admin.join(INTENT), &serde_json::to_vec(landing)?)
     }
 
-    /// What lies in the worktree, and what is to change. An error, if something that is not committed would be lost.
+    /// Compares the worktree with the planned changes. Fails if uncommitted changes would be lost.
     async fn look(&self, landing: &Landing) -> Result<(Staging<'_>, Staged, Changes), LandError> {
         let staging = Staging::begin(self, &landing.from).await?;
         let staged = staging.stage(std::slice::from_ref(&landing.from)).await?;
         if staged.had_conflicts {
-            return Err(LandError::Unsettled { why: "there are conflicts that nobody resolved".to_owned() });
+            return Err(LandError::Unsettled { why: "there are unresolved conflicts".to_owned() });
         }
         if let Some(words) = staged.unreadable.first() {
             return Err(LandError::Unsettled { why: words.clone() });
@@ -187,7 +189,7 @@ impl Worktree {
         Ok((staging, staged, changes))
     }
 
-    /// Does what [`Self::move_files`] will do, but for writing anything.
+    /// Does everything that [`Self::move_files`] does, without writing.
     async fn rehearse(
         &self,
         staging: &Staging<'_>,
@@ -202,7 +204,7 @@ impl Worktree {
         Ok(())
     }
 
-    /// The branch, its base, and the commit that it leaves, in one transaction.
+    /// Updates the branch, its base, and the ref of the old commit, in one transaction.
     async fn move_refs(&self, landing: &Landing) -> Result<(), LandError> {
         let Landing { task, from, to, base, .. } = landing;
         let branch = branch_ref(&self.branch);
@@ -212,7 +214,7 @@ impl Worktree {
         }
         let _writer = self.mirror.writer().await;
         let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).args(["update-ref", "--stdin", "-m"]);
-        let command = command.arg("codex-orchestrator: up to its base").stdin(Stdin::Bytes(moves.concat().into_bytes()));
+        let command = command.arg("codex-orchestrator: updated to its base").stdin(Stdin::Bytes(moves.concat().into_bytes()));
         match command.run_ok().await {
             Ok(_) => Ok(()),
             Err(error) => match self.mirror.resolve_branch(&self.branch).await? {
@@ -227,7 +229,7 @@ impl Worktree {
         command.args([base_ref(&landing.task).as_str(), landing.base.as_str()]).run_ok().await.map(drop)
     }
 
-    /// Writes the files that change, and makes the index that of the new commit. All else in the worktree stays as it is.
+    /// Writes the changed files, and sets the index to the new commit. Everything else in the worktree stays.
     async fn move_files(
         &self,
         staging: Staging<'_>,
@@ -248,7 +250,7 @@ impl Worktree {
         Ok(staging.install()?)
     }
 
-    /// The tree that the worktree should have: what is in it now, with what changes.
+    /// Returns the tree that the worktree should have: its current content with the changes applied.
     async fn with_changes(&self, staging: &Staging<'_>, changes: &Changes) -> Result<ObjectId, LandError> {
         let index = staging.path().with_extension("wanted");
         fs_err::copy(staging.path(), &index)?;
@@ -260,7 +262,7 @@ impl Worktree {
         tree.parse().map_err(|_| SnapshotError::Unexpected { answer: tree }.into())
     }
 
-    /// What is neither the old nor the new content was written half, or by somebody since: it is kept in the mirror.
+    /// Keeps content in the mirror that is neither the old nor the new one: it is incomplete, or somebody wrote it since.
     async fn keep_leftovers(&self, landing: &Landing, content: &ObjectId, changes: &Changes) -> Result<(), LandError> {
         let uncommitted = Changes::between(self, &landing.from, content).await?;
         let foreign = changes.0.iter().any(|(path, change)| uncommitted.0.get(path).is_some_and(|is| is.to != change.to));
@@ -269,7 +271,7 @@ impl Worktree {
         }
         let command =
             self.mirror.git().command(self.place()).args(["commit-tree", content.as_str(), "-p", landing.from.as_str()]);
-        let command = command.args(["-m", "What lay in the worktree when a move of its branch was finished"]);
+        let command = command.args(["-m", "Files that were in the worktree when a move of its branch was finished"]);
         let by = super::snapshot::Signature::default();
         let command = command.env("GIT_AUTHOR_NAME", &by.name).env("GIT_AUTHOR_EMAIL", &by.email);
         let commit = answer(command.env("GIT_COMMITTER_NAME", &by.name).env("GIT_COMMITTER_EMAIL", &by.email)).await?;
@@ -282,7 +284,7 @@ impl Worktree {
 }
 
 impl Mirror {
-    /// The tasks whose branch was being moved when a server was killed.
+    /// Returns the tasks whose branch was being moved when a server was killed.
     pub fn landings(&self) -> io::Result<Vec<String>> {
         let mut tasks = Vec::new();
         for admin in admin::all(self.path())? {
@@ -291,7 +293,7 @@ impl Mirror {
         Ok(tasks)
     }
 
-    /// The commits that a task's branch had before it was moved, as `<ref> <commit>`.
+    /// Returns the commits that a task's branch had before it was moved, as `<ref> <commit>`.
     pub(super) async fn kept(&self, task: &str) -> Result<Vec<(String, String)>, RunProgramError> {
         let command = self.git().command(Place::Mirror(self.path())).args(["for-each-ref", "--format=%(refname) %(objectname)"]);
         let listed = answer(command.arg(format!("refs/orchestrator/kept/{task}/"))).await?;
@@ -300,18 +302,18 @@ impl Mirror {
     }
 }
 
-/// What was to be done in this worktree, if it is not done.
+/// Returns the plan of an unfinished move in this worktree.
 fn intent(admin: &std::path::Path) -> io::Result<Option<Landing>> {
     Ok(admin::read(&admin.join(INTENT))?.map(|bytes| serde_json::from_slice(&bytes)).transpose()?)
 }
 
-/// Where a commit is kept that a branch had before it was moved.
+/// Returns the ref that keeps an old commit of a branch.
 fn kept_ref(task: &str, commit: &ObjectId) -> String {
     format!("refs/orchestrator/kept/{task}/{commit}")
 }
 
 impl Changes {
-    /// What leads from one commit or tree to another.
+    /// Returns the changes between two commits or trees.
     pub(super) async fn between(worktree: &Worktree, from: &ObjectId, to: &ObjectId) -> Result<Self, RunProgramError> {
         let mirror = worktree.mirror();
         let command = mirror.git().command(Place::Mirror(mirror.path())).args(["diff-tree", "-r", "-z", "--raw", "--no-renames"]);

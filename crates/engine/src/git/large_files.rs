@@ -1,10 +1,10 @@
-//! Large files (git-lfs) between this machine and others: what is downloaded and uploaded, from where, and by whom.
+//! Transfers large files (git-lfs): what is downloaded and uploaded, from where, and by which git.
 //!
-//! git-lfs also takes settings from a `.lfsconfig` in the worktree, in the index or in the commit at HEAD, which an agent or anyone who
-//! can push a branch may have written. So every git-lfs of the host runs in a home of its own inside the mirror: a place with the
-//! mirror's objects and configuration, and with no worktree, index or commit. The filters of a worktree run there too, and use no
-//! network: what they need is downloaded before, from the endpoint of the default branch. Invariant: no other branch decides where a
-//! request goes or which settings git-lfs has.
+//! git-lfs also reads settings from a `.lfsconfig` in the worktree, in the index or in the commit at HEAD, which an agent or
+//! anyone who can push a branch may have written. Therefore every git-lfs on the host runs in its own home inside the mirror,
+//! with the mirror's objects and configuration, but without a worktree, an index or a commit. The filters of a worktree run
+//! there too and do not use the network: what they need is downloaded before, from the endpoint of the default branch.
+//! Invariant: no other branch decides where a request goes or which settings git-lfs has.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,22 +23,22 @@ use super::program::{ANSWER_LIMIT_BYTES, Git, LONG, Place, answer};
 use crate::exec::{RunProgramError, Stdin, Stdout};
 use crate::store::atomic::write_atomically;
 
-/// The variable with git-lfs's home. Filters read it.
+/// The variable with git-lfs's home, which filters read.
 pub(super) const HOME_VARIABLE: &str = "CODEX_ORCHESTRATOR_LFS_HOME";
 
 /// The folder in a mirror that is git-lfs's home.
 const HOME: &str = "codex-orchestrator-lfs";
 
-/// What makes a folder a git directory with the objects and the configuration of the mirror above it. HEAD names a ref that nobody
-/// can make: a fetch writes only below `refs/heads` and `refs/tags`.
+/// The files that make a folder a git directory with the objects and the configuration of the mirror above it. HEAD names a ref
+/// that nobody can create, because a fetch writes only below `refs/heads` and `refs/tags`.
 const HOME_FILES: [(&str, &str); 2] = [("HEAD", "ref: refs/orchestrator/none\n"), ("commondir", "..\n")];
 
-/// Makes the command after it run in git-lfs's home.
+/// Prefix of a shell command that makes it run in git-lfs's home.
 const IN_HOME: &str = "unset GIT_INDEX_FILE GIT_COMMON_DIR; GIT_DIR=\"$CODEX_ORCHESTRATOR_LFS_HOME\"; \
     GIT_WORK_TREE=\"$GIT_DIR\"; export GIT_DIR GIT_WORK_TREE; ";
 
-/// Settings of every git but those that are to download or upload: a git-lfs that it starts asks nobody. An agent for transfers takes
-/// the place of all requests, and this one only fails.
+/// Settings of every git that must not download or upload: a git-lfs that it starts sends no requests. A transfer agent
+/// replaces all requests, and this one always fails.
 pub(super) const OFFLINE: &[(&str, &str)] = &[
     ("lfs.url", "file:///dev/null"),
     ("lfs.pushUrl", "file:///dev/null"),
@@ -48,7 +48,7 @@ pub(super) const OFFLINE: &[(&str, &str)] = &[
     ("lfs.skipDownloadErrors", "true"),
 ];
 
-/// Lets git-lfs do its part, as `git lfs install` sets it up.
+/// Enables git-lfs the way `git lfs install` does.
 const INSTALLED: &[(&str, &str)] = &[
     ("filter.lfs.clean", "git-lfs clean -- %f"),
     ("filter.lfs.smudge", "git-lfs smudge -- %f"),
@@ -56,19 +56,19 @@ const INSTALLED: &[(&str, &str)] = &[
     ("filter.lfs.required", "true"),
 ];
 
-/// A pointer of git-lfs is shorter than this.
+/// The maximum size of a git-lfs pointer in bytes.
 const POINTER_LIMIT_BYTES: u64 = 1024;
 
-/// So many small files are read at once.
+/// The maximum number of small files that are read at once.
 const READ_AT_ONCE: usize = 20_000;
 
-/// More than a `.lfsconfig` has.
+/// The maximum size of a `.lfsconfig` in bytes.
 const CONFIG_LIMIT_BYTES: usize = 1 << 20;
 
-/// How long a name may take to be looked up.
+/// The time limit for resolving a name.
 const LOOKUP: Duration = Duration::from_secs(10);
 
-/// What a pointer says.
+/// The content of a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Pointer {
     /// The object's name: the SHA-256 of its content.
@@ -87,7 +87,7 @@ impl Pointer {
         (is_known && is_oid).then(|| Self { oid: oid.to_owned(), size })
     }
 
-    /// Whether the mirror has its object.
+    /// Whether the mirror has the object.
     pub(super) fn is_here(&self, mirror: &Path) -> bool {
         let (first, second) = (&self.oid[..2], &self.oid[2..4]);
         let object = mirror.join("lfs/objects").join(first).join(second).join(&self.oid);
@@ -95,12 +95,12 @@ impl Pointer {
     }
 }
 
-/// Where git-lfs's home is in a mirror.
+/// Returns the path of git-lfs's home in a mirror.
 pub(super) fn home_of(mirror: &Path) -> PathBuf {
     mirror.join(HOME)
 }
 
-/// Makes sure that git-lfs has its home.
+/// Makes sure that git-lfs's home exists.
 pub(super) fn ensure_home(git: &Git, mirror: &Path) -> Result<PathBuf, RunProgramError> {
     let home = home_of(mirror);
     let ensured = || -> io::Result<()> {
@@ -119,9 +119,9 @@ pub(super) fn ensure_home(git: &Git, mirror: &Path) -> Result<PathBuf, RunProgra
 }
 
 impl Git {
-    /// Settings that turn off every filter but git-lfs, which is as the user set it up, and on if it is merely installed. The
-    /// names are free, so they are read from the configuration; a worktree's `.gitattributes` chooses among them, and the agent
-    /// writes that file. git-lfs runs in its home.
+    /// Returns settings that disable every filter except git-lfs, which is configured as the user set it up, or enabled if it
+    /// is merely installed. Filters can have any name, so they are read from the configuration. A worktree's `.gitattributes`,
+    /// which the agent writes, chooses among them. git-lfs runs in its home.
     pub(super) async fn filters(&self, place: Place<'_>) -> Result<Vec<(String, String)>, RunProgramError> {
         if let Place::Worktree { mirror, .. } = place {
             ensure_home(self, mirror)?;
@@ -156,7 +156,7 @@ impl Git {
 }
 
 impl Mirror {
-    /// Downloads the large files of a commit that are not here yet. Returns a note if some are still missing.
+    /// Downloads the missing large files of a commit. Returns a note if some are still missing.
     pub(super) async fn fetch_large_files(
         &self,
         commit: &ObjectId,
@@ -169,12 +169,12 @@ impl Mirror {
         }
         match self.large_files_settings().await? {
             Ok(settings) => download(git, path, commit, &settings, cancel).await,
-            Err(why) => Ok(Some(format!("{missing} large files are pointers: {why}"))),
+            Err(why) => Ok(Some(format!("{missing} large files are only pointers: {why}"))),
         }
     }
 
-    /// What git-lfs is told when it is to download or upload: the endpoint that the default branch names, if it names one that may be
-    /// used. Otherwise git-lfs derives it from the remote. The inner error says why nothing may be asked.
+    /// Returns the settings for downloads and uploads: the endpoint of the default branch, if it names one that may be used.
+    /// Otherwise git-lfs derives it from the remote. The inner error says why no request is allowed.
     pub(super) async fn large_files_settings(&self) -> Result<Result<Vec<(String, String)>, String>, RunProgramError> {
         let place = || Place::Mirror(self.path());
         if !self.git().command(place()).args(["cat-file", "-e", "HEAD:.lfsconfig"]).run().await?.status.success() {
@@ -194,11 +194,11 @@ impl Mirror {
         {
             let Some(url) = sources.iter().find_map(|source| asked.get(source)) else { continue };
             if self.is_set(key).await? {
-                // The user's own configuration decides, as it does for git-lfs.
+                // The user's own configuration wins, as it does in git-lfs.
                 continue;
             }
             if let Err(why) = may_use(&origin, url).await {
-                return Ok(Err(format!("the default branch's `.lfsconfig` names an endpoint that is not used: {why}")));
+                return Ok(Err(format!("the default branch's `.lfsconfig` names an endpoint that is not allowed: {why}")));
             }
             settings.push((key.to_owned(), (*url).to_owned()));
         }
@@ -233,7 +233,7 @@ pub(super) async fn download(
         return Ok(None);
     }
     if !git.has_lfs() {
-        let note = "large files are pointers: git-lfs is not installed on this machine; install it and create the task again";
+        let note = "large files are only pointers, because git-lfs is not installed on this machine; install it and create the task again";
         return Ok(Some(note.to_owned()));
     }
     let home = ensure_home(git, repository)?;
@@ -245,10 +245,10 @@ pub(super) async fn download(
         Ok(_) => {}
     }
     let after = missing(git, repository, commit).await?;
-    Ok((after > 0).then(|| format!("{after} large files are pointers: git-lfs could not download them")))
+    Ok((after > 0).then(|| format!("{after} large files are only pointers, because git-lfs could not download them")))
 }
 
-/// How many files of a commit are pointers whose objects are not here.
+/// Counts the files of a commit that are pointers to missing objects.
 async fn missing(git: &Git, repository: &Path, commit: &ObjectId) -> Result<usize, RunProgramError> {
     let place = Place::Mirror(repository);
     let uses = git.command(place).args(["grep", "--quiet", "--fixed-strings", "-e", "filter=lfs", commit.as_str(), "--"]);
@@ -257,7 +257,7 @@ async fn missing(git: &Git, repository: &Path, commit: &ObjectId) -> Result<usiz
     }
     let mut small = vec![];
     let on_record = |record: &[u8]| {
-        // `mode type id size TAB path`, with spaces before the size.
+        // The format is `mode type id size TAB path`, with spaces before the size.
         let fields = record.split(|&byte| byte == b'\t').next().map(String::from_utf8_lossy).unwrap_or_default();
         let mut fields = fields.split_ascii_whitespace().skip(1);
         if let (Some("blob"), Some(id), Some(Ok(size))) = (fields.next(), fields.next(), fields.next().map(str::parse::<u64>))
@@ -273,7 +273,7 @@ async fn missing(git: &Git, repository: &Path, commit: &ObjectId) -> Result<usiz
     Ok(small.iter().filter(|id| missing.contains_key(*id)).count())
 }
 
-/// Which of these objects are pointers of git-lfs.
+/// Returns which of these objects are git-lfs pointers.
 pub(super) async fn pointers_in(
     git: &Git,
     repository: &Path,
@@ -311,20 +311,21 @@ pub(super) async fn pointers_in(
     Ok(found)
 }
 
-/// Whether the endpoint may be asked. A name of another host must lead to the internet, unless the repository itself is there too.
+/// Whether the endpoint may be used. The name of a different host must resolve to a public address, unless the repository
+/// itself is there too.
 async fn may_use(origin: &RepositoryUrl, url: &str) -> Result<(), String> {
     let (host, port) = match endpoint(origin, url)? {
         Endpoint::SameHost => return Ok(()),
         Endpoint::Elsewhere { host, port } => (host, port),
     };
-    // What cannot be looked up here cannot be reached, except through a proxy, which looks it up itself.
+    // A name that cannot be resolved here cannot be reached, except through a proxy that resolves it.
     let asked = addresses_of(&host, port).await;
     let own = match origin.host() {
         Some(own) => addresses_of(own.trim_matches(['[', ']']), port).await,
         None => vec![],
     };
     match asked.iter().find(|address| !is_public(**address) && !own.contains(address)) {
-        Some(address) => Err(format!("`{host}` is {address}, an address of this machine or its network")),
+        Some(address) => Err(format!("`{host}` resolves to {address}, which belongs to this machine or its network")),
         None => Ok(()),
     }
 }

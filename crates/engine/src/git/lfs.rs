@@ -1,7 +1,7 @@
-//! Large files (git-lfs) that an agent made in its container: their objects are taken into the mirror.
+//! Copies large files (git-lfs) that an agent created in its container into the mirror.
 //!
-//! Objects that a container left were written by an agent: a name is a hash, and what does not have it is not taken. No link is
-//! followed on the way. Invariant: what is below the mirror's `lfs/objects` is what its name says.
+//! An agent wrote the objects. A name is a hash, and an object that does not match its name is rejected. No link is followed.
+//! Invariant: every object below the mirror's `lfs/objects` matches its name.
 
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -12,13 +12,13 @@ use ring::digest::{Context, SHA256};
 use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, statat};
 use rustix::io::Errno;
 
-/// The most bytes that one run's new objects may have together.
+/// The maximum total size of a run's new objects, in bytes.
 const LIMIT_BYTES: u64 = 16 << 30;
 
-/// The most objects that are taken from one run.
+/// The maximum number of objects that are accepted from one run.
 const LIMIT_OBJECTS: usize = 100_000;
 
-/// Takes the objects in `from` that the mirror does not have yet. Returns what was not taken, for people to read.
+/// Copies the objects in `from` that the mirror does not have yet. Returns notes about rejected ones.
 pub(super) fn take_objects(from: &Path, mirror: &Path) -> io::Result<Vec<String>> {
     let mut taking = Taking { to: mirror.join("lfs"), objects: 0, bytes: 0, refused: 0 };
     if let Some(root) = folder(CWD, from)? {
@@ -26,7 +26,7 @@ pub(super) fn take_objects(from: &Path, mirror: &Path) -> io::Result<Vec<String>
     }
     let refused = taking.refused;
     Ok((refused > 0)
-        .then(|| format!("{refused} large files were not taken: they are not what their names say, or too many"))
+        .then(|| format!("{refused} large files were rejected: their content does not match their names, or there are too many"))
         .into_iter()
         .collect())
 }
@@ -39,7 +39,7 @@ struct Taking {
 }
 
 impl Taking {
-    /// Objects lie two levels deep: `ab/cd/abcd…`.
+    /// Objects are stored two levels deep: `ab/cd/abcd…`.
     fn walk(&mut self, at: &OwnedFd, depth: usize, prefix: &str) -> io::Result<()> {
         for entry in Dir::read_from(at)? {
             let entry = entry?;
@@ -61,7 +61,7 @@ impl Taking {
     fn take(&mut self, at: &OwnedFd, name: &str) -> io::Result<()> {
         let target = self.to.join("objects").join(&name[..2]).join(&name[2..4]).join(name);
         let size = u64::try_from(statat(at, name, AtFlags::SYMLINK_NOFOLLOW)?.st_size).unwrap_or(u64::MAX);
-        // One of another length was cut off by a power cut, unless it is the agent's that lies.
+        // An existing object of a different length was truncated by a power cut, unless the agent's own one is wrong.
         if fs_err::symlink_metadata(&target).is_ok_and(|found| found.len() == size) {
             return Ok(());
         }
@@ -85,7 +85,7 @@ impl Taking {
     }
 }
 
-/// Copies, and returns the SHA-256 of what was copied, as git-lfs writes it.
+/// Copies the content, and returns its SHA-256 in git-lfs's notation.
 fn copied(mut from: impl io::Read, to: &mut File) -> io::Result<String> {
     let mut hash = Context::new(&SHA256);
     let mut buffer = vec![0; 256 << 10];
@@ -101,7 +101,7 @@ fn copied(mut from: impl io::Read, to: &mut File) -> io::Result<String> {
     }
 }
 
-/// Opens a folder that is one, if it is there.
+/// Opens a folder, if it exists and is not a link.
 fn folder(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> io::Result<Option<OwnedFd>> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(at, name, flags, Mode::empty()) {
@@ -111,7 +111,7 @@ fn folder(at: impl std::os::fd::AsFd, name: impl rustix::path::Arg) -> io::Resul
     }
 }
 
-/// Opens a file that is one.
+/// Opens a regular file.
 fn plain_file(at: &OwnedFd, name: &str) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     match openat(at, name, flags, Mode::empty()) {
@@ -128,7 +128,7 @@ fn plain_file(at: &OwnedFd, name: &str) -> io::Result<Option<File>> {
 mod tests {
     use super::*;
 
-    /// SHA-256 of `large\n`.
+    /// The SHA-256 of `large\n`.
     const OID: &str = "9bfce334a37bd1bc1d36b0370195b31fe9a9389dd43d0873891a3544ef1140a1";
 
     fn oid_of(content: &[u8]) -> String {

@@ -1,7 +1,7 @@
-//! What a killed git leaves in a mirror: lock files, half-received packs, and itself still running.
+//! Cleans up what a killed git leaves in a mirror: lock files, partially received packs, and the process itself.
 //!
-//! Called with the writer's lock held. Locks of task branches and of worktrees are left alone: an agent may hold them now, and
-//! whoever ends a run clears them. Invariant: nothing is removed while a git of ours still runs on that mirror.
+//! The caller holds the writer's lock. Locks of task branches and worktrees are left alone: an agent may hold them, and they
+//! are removed at the end of a run. Invariant: nothing is removed while a git of ours still runs on that mirror.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,32 +14,32 @@ use super::program::{ENDING, MARK};
 use super::remove_tree::{RemoveTreeError, remove_tree_aside};
 use crate::exec::process::{KillError, ProcessIdentity, Signal, kill_all, processes_with_environment};
 
-/// A mirror could not be put in order.
+/// Why a mirror could not be cleaned up.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverMirrorError {
-    /// A git that was left behind does not end.
+    /// A leftover git process does not end.
     #[error(transparent)]
     Kill(#[from] KillError),
-    /// Its files cannot be read or removed.
-    #[error("could not put the mirror in order: {0}")]
+    /// Files cannot be read or removed.
+    #[error("could not clean up the mirror: {0}")]
     Files(#[from] io::Error),
     /// The rest of a removed worktree cannot be removed.
     #[error(transparent)]
     Remove(#[from] RemoveTreeError),
 }
 
-/// What was put in order.
+/// What was cleaned up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovered {
-    /// How many processes of an earlier server still worked on the mirror.
+    /// The number of processes of an earlier server that still worked on the mirror.
     pub ended: usize,
     /// Files that they or others had left behind.
     pub removed: Vec<PathBuf>,
 }
 
 impl Mirror {
-    /// Ends what an earlier, killed server left running on this mirror, and removes what it left lying. For the start of the
-    /// program, before anything else uses the mirror.
+    /// Ends processes that an earlier, killed server left running on this mirror, and removes their leftovers. Call this when
+    /// the program starts, before anything else uses the mirror.
     pub async fn recover(&self) -> Result<Recovered, RecoverMirrorError> {
         let _writer = self.gate().writer().await;
         let mark = self.path().display().to_string();
@@ -48,7 +48,7 @@ impl Mirror {
         for process in &left {
             process.signal(Signal::TERM)?;
         }
-        // In peace first, so that git removes its own locks; who does not is ended all the same.
+        // Ask gently first, so that git removes its own locks. A process that does not end is killed.
         let peace = join_all(left.iter().map(ProcessIdentity::wait_until_gone));
         if tokio::time::timeout(ENDING, peace).await.is_err() {
             tracing::warn!(mirror = %self.path().display(), "a Git process of an earlier server does not stop");
@@ -64,7 +64,7 @@ impl Mirror {
     }
 }
 
-/// Removes the lock files of a mirror that no git of ours can hold, and says which.
+/// Removes the lock files of a mirror that no git of ours can hold, and returns their paths.
 pub(super) fn remove_stale_locks(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     let mut folders = vec![mirror.join("refs")];
@@ -84,7 +84,7 @@ pub(super) fn remove_stale_locks(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(removed)
 }
 
-/// The `*.lock` files of one folder; its folders are added to `folders`.
+/// Returns the `*.lock` files of a folder, and adds its subfolders to `folders`.
 fn locks_in(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<Vec<PathBuf>> {
     let mut locks = Vec::new();
     for entry in fs_err::read_dir(folder)? {
@@ -99,7 +99,7 @@ fn locks_in(folder: &Path, folders: &mut Vec<PathBuf>) -> io::Result<Vec<PathBuf
     Ok(locks)
 }
 
-/// Packs that git was receiving or repacking when it was killed. They can be as large as the repository.
+/// Returns the packs that git was receiving or repacking when it was killed. They can be as large as the repository.
 pub(super) fn half_packs(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs_err::read_dir(mirror.join("objects/pack"))? {

@@ -1,38 +1,38 @@
-//! The message of a run's commit: a subject from the prompt, a body from the agent, trailers that say which run it was.
+//! The message of a run's commit: a subject from the prompt, a body from the agent, and trailers that identify the run.
 //!
-//! Both texts are written by others. They are made harmless here: one short subject line, no NUL, bounded length.
-//! Invariant: the trailers are the last paragraph, so nothing in the body can be taken for them.
+//! Other people write both texts, so they are sanitized: one short subject line, no NUL, bounded length. Invariant: the
+//! trailers are the last paragraph, so nothing in the body can pass for them.
 
-/// What a subject line may have, in characters.
+/// The maximum length of a subject line, in characters.
 const SUBJECT_LIMIT: usize = 72;
 
-/// What is kept of the agent's last message.
+/// The maximum size of the agent's last message, in bytes.
 const BODY_LIMIT_BYTES: usize = 32 * 1024;
 
-/// Says which run a commit comes from. The values are ids and numbers of ours.
+/// Identifies the run of a commit. The values are our own IDs and numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunTrailers<'a> {
-    /// Which task.
+    /// The task.
     pub task_id: &'a str,
-    /// Which of its runs.
+    /// The run.
     pub run: &'a str,
-    /// Which Codex thread, when it is known.
+    /// The Codex thread, if it is known.
     pub thread_id: Option<&'a str>,
 }
 
 /// The message of a run's commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CommitMessage<'a> {
-    /// What was asked.
+    /// The prompt.
     pub subject: &'a str,
-    /// What the agent said at the end.
+    /// The agent's last message.
     pub body: &'a str,
-    /// Which run it was.
+    /// The run.
     pub trailers: RunTrailers<'a>,
 }
 
 impl CommitMessage<'_> {
-    /// As git takes it.
+    /// Returns the complete message.
     pub(crate) fn text(&self) -> String {
         let RunTrailers { task_id, run, thread_id } = self.trailers;
         let mut trailers = vec![trailer("Task-Id", task_id), trailer("Run", run)];
@@ -44,7 +44,7 @@ impl CommitMessage<'_> {
 }
 
 impl RunTrailers<'_> {
-    /// Whether a commit's message ends with trailers of this run.
+    /// Whether a commit's message ends with the trailers of this run.
     pub(super) fn are_in(&self, message: &str) -> bool {
         let last = message.trim_end().rsplit("\n\n").next().unwrap_or_default();
         let has = |trailer: String| last.lines().any(|line| line == trailer);

@@ -1,7 +1,7 @@
-//! A bare mirror of a repository, and what can be looked up in it.
+//! A bare mirror of a repository, and queries about its content.
 //!
-//! It asks and never writes; fetching, worktrees and snapshots are in their own files. All handles on one mirror share one
-//! gate. Invariant: a ref is always looked up under its complete name or as a commit id, never as an expression.
+//! This module only reads. Fetching, worktrees and snapshots have their own modules. All handles of a mirror share one gate.
+//! Invariant: a ref is always looked up by its complete name or as a commit ID, never as an expression.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,13 +19,13 @@ use super::progress::Progress;
 use crate::durable::ChangedTree;
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
-/// How many branches an error names.
+/// The maximum number of branches in an error.
 const BRANCHES_NAMED: usize = 20;
 
-/// The shortest abbreviation of a commit id that is taken for one.
+/// The minimum length of an abbreviated commit ID.
 const SHORTEST_ABBREVIATION: usize = 7;
 
-/// A folder is not a mirror.
+/// Why a folder cannot be opened as a mirror.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenMirrorError {
     /// It is not a bare repository.
@@ -39,15 +39,15 @@ pub enum OpenMirrorError {
     Files(#[from] io::Error),
 }
 
-/// There is no such branch; these are the ones there are.
+/// The branch does not exist. Lists existing branches.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no branch `{branch}`; {}", there_are(available, *more))]
+#[error("branch `{branch}` not found; {}", there_are(available, *more))]
 pub struct BranchMissing {
-    /// What was looked for.
+    /// The requested branch.
     pub branch: String,
-    /// Some of the branches there are.
+    /// Some of the existing branches.
     pub available: Vec<String>,
-    /// How many more there are.
+    /// The number of further branches.
     pub more: usize,
 }
 
@@ -62,24 +62,24 @@ impl BranchMissing {
 fn there_are(available: &[String], more: usize) -> String {
     let named: Vec<String> = available.iter().map(|branch| format!("`{branch}`")).collect();
     match (named.is_empty(), more) {
-        (true, _) => "there are none".to_owned(),
+        (true, _) => "the repository has no branches".to_owned(),
         (false, 0) => format!("there are {}", named.join(", ")),
         (false, more) => format!("there are {} and {more} more", named.join(", ")),
     }
 }
 
-/// A branch could not be verified.
+/// Why a branch could not be verified.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyBranchError {
-    /// It is not there.
+    /// The branch does not exist.
     #[error(transparent)]
     Missing(#[from] BranchMissing),
-    /// Git could not say.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
 }
 
-/// A bare mirror. Cheap to clone; all clones share the lock of the one writer.
+/// A bare mirror. Cheap to clone; all clones share the writer's lock.
 #[derive(Debug, Clone)]
 pub struct Mirror {
     inner: Arc<Inner>,
@@ -90,20 +90,20 @@ struct Inner {
     git: Git,
     path: PathBuf,
     gate: FetchGate,
-    /// How far the fetch is that is under way.
+    /// The progress of the running fetch.
     fetching: watch::Sender<Option<Progress>>,
-    /// What of it is on the disk.
+    /// What has been synced to disk.
     on_disk: ChangedTree,
-    /// One repack at a time.
+    /// Only one repack runs at a time.
     repack_turn: tokio::sync::Mutex<()>,
     /// The last count of unreachable objects, and when it was made.
     unreachable: Mutex<Option<(Instant, Unreachable)>>,
 }
 
 impl Mirror {
-    /// Opens the mirror in this folder. To be called once per mirror: a second handle would have a lock of its own.
+    /// Opens the mirror in this folder. Call it once per mirror, because a second handle would have its own lock.
     pub fn open(git: &Git, path: &Path) -> Result<Self, OpenMirrorError> {
-        // Git writes real paths into the administration of worktrees, and they are compared.
+        // Git writes real paths into its files about worktrees, and they are compared.
         let path = fs_err::canonicalize(path)?;
         if !path.join("HEAD").is_file() || !path.join("objects").is_dir() {
             return Err(OpenMirrorError::NotAMirror { path: path.display().to_string() });
@@ -120,8 +120,8 @@ impl Mirror {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Puts everything on the disk that has changed: objects, large files, refs, the administration of worktrees. Git syncs the data
-    /// of most of them, but no folder. A record that names a commit or a worktree is written after this.
+    /// Syncs everything that changed to disk: objects, large files, refs, and git's files about worktrees. Git syncs the data
+    /// of most of them, but no folders. A record that names a commit or a worktree is written after this.
     pub async fn sync(&self) -> io::Result<()> {
         let mirror = self.clone();
         let synced = tokio::task::spawn_blocking(move || {
@@ -131,7 +131,7 @@ impl Mirror {
         synced.await.map_err(io::Error::other)?
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.inner.path
     }
@@ -161,14 +161,14 @@ impl Mirror {
         &self.inner.git
     }
 
-    /// The branch that HEAD names: the remote's default branch when it was cloned.
+    /// Returns the branch that HEAD names: the remote's default branch when it was cloned.
     pub async fn default_branch(&self) -> Result<String, RunProgramError> {
         let command = self.git().command(Place::Mirror(self.path())).args(["symbolic-ref", "HEAD"]);
         let name = answer(command).await?;
         Ok(name.strip_prefix("refs/heads/").unwrap_or(&name).to_owned())
     }
 
-    /// The remote's branches, as of the last fetch.
+    /// Returns the remote's branches, as of the last fetch.
     pub async fn branches(&self) -> Result<Vec<String>, RunProgramError> {
         let command = self.git().command(Place::Mirror(self.path()));
         let names = answer(command.args(["for-each-ref", "--format=%(refname)", "refs/heads/"])).await?;
@@ -176,7 +176,7 @@ impl Mirror {
         Ok(names.filter(|name| !is_task_branch(name)).map(str::to_owned).collect())
     }
 
-    /// The commit of a branch, or an error that names the branches there are.
+    /// Returns the commit of a branch, or an error that lists existing branches.
     pub async fn verify_branch(&self, branch: &str) -> Result<ObjectId, VerifyBranchError> {
         let command = self.git().command(Place::Mirror(self.path()));
         let command = command.args(["show-ref", "--verify", "--hash", &branch_ref(branch)]);
@@ -189,7 +189,7 @@ impl Mirror {
         Err(BranchMissing::new(branch, self.branches().await?).into())
     }
 
-    /// The commit that a branch, a tag, or a complete or abbreviated commit id names, looked up in this order.
+    /// Returns the commit of a branch, a tag, or a complete or abbreviated commit ID, looked up in this order.
     pub async fn resolve_ref(&self, name: &str) -> Result<Option<ObjectId>, RunProgramError> {
         if name.contains(['^', '~', ':', '{', '\\', '*', '?', '[', ' ', '\n']) || name.contains("..") {
             return Ok(None);
@@ -202,12 +202,12 @@ impl Mirror {
         Ok(self.commits_of(&asked).await?.into_iter().flatten().next())
     }
 
-    /// The commit that a branch stands at.
+    /// Returns the commit at the tip of a branch.
     pub async fn resolve_branch(&self, branch: &str) -> Result<Option<ObjectId>, RunProgramError> {
         Ok(self.commits_of(&[branch_ref(branch)]).await?.into_iter().flatten().next())
     }
 
-    /// The commit that each of these complete names leads to, tags followed.
+    /// Returns the commit of each complete ref name. Tags are followed.
     pub(super) async fn commits_of(&self, names: &[String]) -> Result<Vec<Option<ObjectId>>, RunProgramError> {
         if names.is_empty() {
             return Ok(Vec::new());
@@ -216,17 +216,17 @@ impl Mirror {
     }
 }
 
-/// Task branches are ours: they are not the remote's, whatever the remote has.
+/// Whether this is a task branch. Task branches are ours, whatever the remote has.
 pub(super) fn is_task_branch(branch: &str) -> bool {
     branch == "codex" || branch.starts_with("codex/")
 }
 
-/// The commit that each of these names leads to.
+/// Returns the commit of each name.
 pub(super) async fn commits_of(git: &Git, place: Place<'_>, names: &[String]) -> Result<Vec<Option<ObjectId>>, RunProgramError> {
     let asked: Vec<_> = names.iter().map(|name| format!("{name}^{{commit}}\n")).collect();
     let command = git.command(place).args(["cat-file", "--batch-check=%(objectname)"]);
     let told = answer(command.stdin(Stdin::Bytes(asked.concat().into_bytes()))).await?;
-    // What cannot be found, or is ambiguous, is answered by a line that is no id.
+    // A missing or ambiguous name is answered with a line that is not an ID.
     Ok(told.lines().map(|line| line.parse().ok()).collect())
 }
 

@@ -1,8 +1,9 @@
-//! Git, as far as the orchestrator needs it: mirrors, worktrees, snapshots of what an agent left, and differences.
+//! Git operations: mirrors, worktrees, snapshots of an agent's changes, and diffs.
 //!
-//! Argument lists are here; programs are started by `exec`. Whatever lies in a worktree may be hostile, so git always gets an
-//! explicit, trusted `GIT_DIR`, never follows a worktree's own `.git`, runs no hook, enters no nested repository and runs no
-//! filter but git-lfs. Invariant: no commit that a task branch ever had becomes unreachable through this room.
+//! This module builds the argument lists; `exec` starts the programs. Everything in a worktree may be hostile. Therefore git
+//! always gets an explicit, trusted `GIT_DIR`, never follows a worktree's own `.git`, runs no hooks, enters no nested
+//! repository, and runs no filter except git-lfs. Invariant: this module never makes a commit unreachable that a task branch
+//! ever had.
 
 mod admin;
 mod blank;

@@ -1,8 +1,8 @@
-//! Objects that no branch or tag leads to, and that somebody still needs: an agent's repository that borrows them, a removed
-//! worktree that can be restored, a merge that is under way, a record that names a commit.
+//! Keeps objects that no branch or tag refers to but that are still needed: by an agent repository that borrows them, a removed
+//! worktree that can be restored, an unfinished merge, or a record that names a commit.
 //!
-//! Each gets a ref below `refs/orchestrator/needed/`, so that git keeps it with everything it leads to. Only a repack moves these
-//! refs. Invariant: a file may mention any id, and only objects that exist in the mirror are kept for it.
+//! Each of them gets a ref below `refs/orchestrator/needed/`, so that git keeps it with everything that it refers to. Only a
+//! repack changes these refs. Invariant: a file may mention any ID, and only objects that exist in the mirror are kept for it.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -16,28 +16,28 @@ use super::program::{LONG, Place, answer};
 use super::retire::removed_ref;
 use crate::exec::{CommandSpec, RunProgramError, Stdin};
 
-/// Where the refs are.
+/// The prefix of the refs.
 const NEEDED: &str = "refs/orchestrator/needed/";
 
-/// Files and folders of an administration that mention no ids, or only ids of other repositories.
+/// Files and folders in git's files about a worktree that contain no IDs, or only IDs of other repositories.
 const NOT_READ: [&str; 4] = ["index", "modules", "lfs", "objects"];
 
-/// How deep folders are in an administration: `logs/refs/heads/codex/<task>`.
+/// The maximum depth of these folders: `logs/refs/heads/codex/<task>`.
 const DEPTH: usize = 6;
 
 /// What needs objects of a mirror, besides its refs and worktrees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Ids that files mention.
+    /// IDs that files mention.
     pub ids: BTreeSet<String>,
-    /// Administrations of removed worktrees, each with the name that its branch is kept under.
+    /// The files about removed worktrees, each with the name that its branch is kept under.
     pub retired: Vec<(PathBuf, String)>,
-    /// Whoever borrows objects without a list of them. While there is one, nothing may be pruned.
+    /// A borrower of objects that has no list of them. While there is one, nothing may be pruned.
     pub unlisted: Option<PathBuf>,
 }
 
 impl Needs {
-    /// Adds the ids that a file mentions. A missing file mentions none.
+    /// Adds the IDs that a file mentions. A missing file mentions none.
     pub fn read(&mut self, file: &Path) -> io::Result<()> {
         match std::fs::read(file) {
             Ok(bytes) => self.ids.extend(mentioned(&bytes)),
@@ -47,7 +47,7 @@ impl Needs {
         Ok(())
     }
 
-    /// Adds the ids that an administration mentions: of its HEAD, of its logs, of what is under way in it.
+    /// Adds the IDs in git's files about a worktree: its HEAD, its logs, and its unfinished operations.
     fn read_administration(&mut self, folder: &Path, depth: usize) -> io::Result<()> {
         let entries = match fs_err::read_dir(folder) {
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
@@ -56,7 +56,7 @@ impl Needs {
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
-            // No link is followed.
+            // Links are not followed.
             let kind = entry.file_type()?;
             if NOT_READ.iter().any(|skipped| name.as_encoded_bytes() == skipped.as_bytes()) {
                 continue;
@@ -71,7 +71,7 @@ impl Needs {
     }
 }
 
-/// The words of a text that have the length and the digits of a complete object id.
+/// Finds words with the length and the digits of a complete object ID.
 fn mentioned(bytes: &[u8]) -> impl Iterator<Item = String> {
     let words = bytes.split(|byte| !byte.is_ascii_alphanumeric());
     let is_id = |word: &&[u8]| {
@@ -81,7 +81,7 @@ fn mentioned(bytes: &[u8]) -> impl Iterator<Item = String> {
 }
 
 impl Mirror {
-    /// Names what is needed and nothing else. The caller holds the writer's lock.
+    /// Sets the refs to exactly what is needed. The caller holds the writer's lock.
     pub(super) async fn name_needed(&self, mut needs: Needs, cancel: &CancellationToken) -> Result<(), RunProgramError> {
         let lost = |source| RunProgramError::Io { program: "git".to_owned(), source };
         self.read_administrations(&mut needs).await.map_err(lost)?;
@@ -110,7 +110,7 @@ impl Mirror {
         self.git().command(Place::Mirror(self.path())).args(arguments).cancel(cancel.clone()).deadline(LONG)
     }
 
-    /// Reads the administrations of all worktrees, and of those that were just taken out of the mirror.
+    /// Reads git's files about all worktrees, including those that were just taken out of the mirror.
     async fn read_administrations(&self, needs: &mut Needs) -> io::Result<()> {
         let (mirror, mut read) = (self.path().to_owned(), std::mem::take(needs));
         let done = tokio::task::spawn_blocking(move || {
@@ -132,7 +132,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// What the index of a removed worktree has and its branch does not.
+    /// Returns the objects in the index of a removed worktree that its branch does not contain.
     async fn staged_in(
         &self,
         administration: &Path,
@@ -158,7 +158,7 @@ impl Mirror {
         Ok(ids)
     }
 
-    /// Those ids that are in the mirror. Of commits, only those that no other ref leads to.
+    /// Returns the IDs that are in the mirror. Commits that another ref already keeps are omitted.
     async fn without_reachable(
         &self,
         ids: &BTreeSet<String>,
@@ -174,7 +174,7 @@ impl Mirror {
             match line.split_once(' ') {
                 Some((id, "commit")) => drop(commits.insert(id.to_owned())),
                 Some((id, "tag" | "tree" | "blob")) => drop(others.insert(id.to_owned())),
-                // It is not in the mirror, or not an object's id at all.
+                // The object is missing from the mirror, or this is not an object ID.
                 Some(_) | None => {}
             }
         }

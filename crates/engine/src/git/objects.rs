@@ -1,7 +1,7 @@
-//! How many bytes a mirror's objects take, and how many of them no ref needs any more.
+//! Counts the bytes of a mirror's objects, and how many of them no ref needs any more.
 //!
-//! It only reads. Unreachable objects are in cruft packs after a repack; a `.mtimes` file says since when. Invariant: an object
-//! that git still counts as reachable is never counted here as unreachable.
+//! This module only reads. After a repack, unreachable objects are in cruft packs, and a `.mtimes` file says since when.
+//! Invariant: an object that git still counts as reachable is never counted here as unreachable.
 
 use std::fs::File;
 use std::io;
@@ -13,31 +13,31 @@ use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Place, answer};
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
-/// How long a count is shown before objects are counted again.
+/// How long a count is reused.
 const SHOWN: Duration = Duration::from_mins(1);
 
-/// How long counting may take. In a large repository git has to walk millions of objects.
+/// The time limit for counting. In a large repository git has to walk millions of objects.
 const COUNTING: Duration = Duration::from_secs(10);
 
-/// What a pack has besides objects: a header of 12 bytes and a checksum of at least 20.
+/// The size of a pack without objects: a header of 12 bytes and a checksum of at least 20.
 const PACK_FRAME_BYTES: u64 = 32;
 
-/// How a `.mtimes` file starts: its signature, its version and the kind of hash, 4 bytes each.
+/// The size of the header of a `.mtimes` file: signature, version and hash kind, 4 bytes each.
 const MTIMES_HEADER_BYTES: usize = 12;
 
-/// Objects of a mirror that no ref needs, in bytes.
+/// The size of objects that no ref needs, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Unreachable {
-    /// All of them. A repack frees these bytes, now or when their grace period is over.
+    /// All of them. A repack frees these bytes, immediately or when their grace period is over.
     pub bytes: u64,
     /// Those whose grace period is over.
     pub expired: u64,
 }
 
-/// Objects could not be counted.
+/// Why objects could not be counted.
 #[derive(Debug, thiserror::Error)]
 pub enum CountObjectsError {
-    /// Git could not say.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be read.
@@ -54,12 +54,12 @@ pub(super) struct ObjectFiles {
     pub(super) cruft: Vec<PathBuf>,
     /// Loose objects.
     pub(super) loose: Vec<PathBuf>,
-    /// Everything that is an object: packs and loose ones.
+    /// The total size of packs and loose objects in bytes.
     pub(super) bytes: u64,
 }
 
 impl ObjectFiles {
-    /// Lists them. Files that disappear meanwhile are left out.
+    /// Lists the files. Files that disappear in the meantime are omitted.
     pub(super) fn list(mirror: &Path) -> io::Result<Self> {
         let mut found = Self::default();
         for entry in fs_err::read_dir(mirror.join("objects"))? {
@@ -109,7 +109,7 @@ impl Mirror {
         Ok(counted)
     }
 
-    /// The same, or a count that is at most a minute old.
+    /// Like [`Mirror::unreachable`], but may return a count that is up to a minute old.
     pub async fn recent_unreachable(&self, cutoff: SystemTime) -> Result<Unreachable, CountObjectsError> {
         let last = *self.last_count().lock().unwrap_or_else(PoisonError::into_inner);
         match last {
@@ -118,7 +118,7 @@ impl Mirror {
         }
     }
 
-    /// The bytes of all objects.
+    /// Returns the total size of all objects in bytes.
     pub async fn object_bytes(&self) -> io::Result<u64> {
         Ok(self.object_files().await?.bytes)
     }
@@ -139,7 +139,7 @@ impl Mirror {
         tokio::task::spawn_blocking(move || ObjectFiles::list(&mirror)).await.map_err(io::Error::other)?
     }
 
-    /// The bytes of objects in cruft packs that became unreachable before the cutoff.
+    /// Returns the size of objects in cruft packs that became unreachable before the cutoff.
     pub(super) async fn expired(&self, files: &ObjectFiles, cutoff: SystemTime) -> Result<u64, CountObjectsError> {
         let mut bytes = 0;
         for pack in &files.cruft {
@@ -153,8 +153,8 @@ impl Mirror {
     }
 }
 
-/// Sums the sizes of objects that are older than the cutoff. `listed` has a line `offset id …` for each object, in the order of
-/// the times in `mtimes`.
+/// Sums up the sizes of objects that are older than the cutoff. `listed` has a line `offset id …` for each object, in the order
+/// of the times in `mtimes`.
 fn expired_in(listed: &str, mtimes: &[u8], pack_bytes: u64, cutoff: SystemTime) -> u64 {
     let cutoff = cutoff.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let times = mtimes.get(MTIMES_HEADER_BYTES..).unwrap_or_default();

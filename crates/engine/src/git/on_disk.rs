@@ -1,7 +1,7 @@
-//! Whether the file on disk has the text that a diff shows.
+//! Checks whether a file on disk has the text that a diff shows.
 //!
-//! A diff shows what is committed. A `.gitattributes` file can make git write other bytes into a worktree, for example in another
-//! encoding, and a worktree can have been changed since. Nothing here follows a link or waits for a pipe.
+//! A diff shows what is committed. A `.gitattributes` file can make git write different bytes into a worktree, for example in a
+//! different encoding, and a worktree may have been changed since. Nothing here follows a link or waits for a pipe.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,11 +23,11 @@ use super::mirror::Mirror;
 use super::program::{ANSWER_LIMIT_BYTES, Place};
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
-/// The attributes that change what is written into a worktree.
+/// The attributes that change what git writes into a worktree.
 const ATTRIBUTES: [&str; 4] = ["working-tree-encoding", "eol", "ident", "filter"];
 
 impl Mirror {
-    /// Notes on each file whose attributes in `commit` make the file on disk differ from the diff.
+    /// Adds a note to each file whose attributes in `commit` make the file on disk differ from the diff.
     pub(super) async fn note_files_on_disk(&self, commit: &ObjectId, diff: &mut Diff) {
         let mut paths = Vec::new();
         for file in diff.files.iter().filter(|file| is_on_disk(file)) {
@@ -46,14 +46,14 @@ impl Mirror {
             Err(error) => {
                 tracing::warn!(%commit, %error, "could not read the Git attributes of changed files");
                 for file in diff.files.iter_mut().filter(|file| is_on_disk(file)) {
-                    file.on_disk = Some("its attributes could not be read".to_owned());
+                    file.on_disk = Some("its Git attributes could not be read".to_owned());
                 }
             }
         }
     }
 
-    /// What the attributes of a commit do to the files on disk. Attributes are read from an index of the commit, which all
-    /// versions of git can do.
+    /// Returns what the attributes of a commit do to the files on disk. They are read from an index of the commit, which all
+    /// versions of git support.
     async fn attributes(&self, commit: &ObjectId, paths: Vec<u8>) -> Result<BTreeMap<Vec<u8>, Vec<String>>, RunProgramError> {
         let lost = |source| RunProgramError::Io { program: self.git().tool().to_string(), source };
         let folder = tempfile::tempdir().map_err(lost)?;
@@ -69,12 +69,12 @@ impl Mirror {
     }
 }
 
-/// Whether there is a regular file on disk after the change.
+/// Whether the change leaves a regular file on disk.
 fn is_on_disk(file: &FileDiff) -> bool {
     file.new_path.is_some() && file.new_mode.as_ref().is_none_or(|mode| mode.starts_with("100"))
 }
 
-/// Reads `check-attr -z`: path NUL attribute NUL value NUL.
+/// Parses `check-attr -z`: path NUL attribute NUL value NUL.
 fn notes(listing: &[u8]) -> BTreeMap<Vec<u8>, Vec<String>> {
     let pieces: Vec<_> = listing.split(|byte| *byte == 0).collect();
     let mut found: BTreeMap<Vec<u8>, Vec<String>> = BTreeMap::new();
@@ -94,7 +94,7 @@ fn notes(listing: &[u8]) -> BTreeMap<Vec<u8>, Vec<String>> {
     found
 }
 
-/// Notes on each file of which the worktree at `tree` has other content than the commit that the listing leads to.
+/// Adds a note to each file whose content in the worktree at `tree` differs from the new commit of the listing.
 pub(crate) fn note_other_content(tree: &Path, listing: &Listing, files: &mut [FileDiff]) -> io::Result<()> {
     let folder = match rustix::fs::openat(CWD, tree, OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty()) {
         Ok(folder) => folder,
@@ -107,21 +107,21 @@ pub(crate) fn note_other_content(tree: &Path, listing: &Listing, files: &mut [Fi
         let path = file.path_bytes();
         let Some(content) = committed.get(&path[..]) else { continue };
         if is_other(&folder, &path, content)? {
-            file.on_disk = Some("the worktree has other content".to_owned());
+            file.on_disk = Some("the file in the worktree has different content".to_owned());
         }
     }
     Ok(())
 }
 
-/// Whether a file has other content. One that is missing has none.
+/// Whether a file has different content. A missing file does not.
 fn is_other(folder: &OwnedFd, path: &[u8], content: &Content) -> io::Result<bool> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
     let file = match rustix::fs::openat2(folder, std::ffi::OsStr::from_bytes(path), flags, Mode::empty(), resolve) {
         Ok(file) => file,
-        // Missing, or a kernel without this call.
+        // The file is missing, or the kernel does not have this system call.
         Err(Errno::NOENT | Errno::NOSYS) => return Ok(false),
-        // A link, a folder's place taken by a file, a socket, or not readable.
+        // A link, a file in the place of a folder, a socket, or an unreadable file.
         Err(Errno::LOOP | Errno::NOTDIR | Errno::NXIO | Errno::ACCESS | Errno::NAMETOOLONG) => return Ok(true),
         Err(error) => return Err(error.into()),
     };

@@ -1,7 +1,7 @@
-//! A task's own commits on their way out of the mirror: as a bundle that `git fetch` takes, and as mails that `git am` takes.
+//! Exports a task's own commits: as a bundle for `git fetch`, and as mails for `git am`.
 //!
-//! Both come out of git piece by piece and are held nowhere. Nobody's taste in patches, and no program that a configuration names,
-//! has a say in them. Invariant: what goes out is reachable from the task's branch, and nothing before its base goes along.
+//! Both are streamed from git and never held in memory. The user's patch settings and configured programs have no effect.
+//! Invariant: everything exported is reachable from the task's branch and not from its base.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,7 +14,7 @@ use super::mirror::Mirror;
 use super::program::{LONG, Place, answer, branch_ref};
 use crate::exec::{CommandSpec, RunProgramError};
 
-/// The form of the mails, whatever a configuration prefers.
+/// Options for the format of mails, whatever the user's configuration says.
 const MAILS: [&str; 26] = [
     "--stdout",
     "--no-color",
@@ -44,17 +44,17 @@ const MAILS: [&str; 26] = [
     "--ignore-submodules=none",
 ];
 
-/// How many commits a branch has of its own.
+/// The number of commits that only the branch has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OwnCommits {
     /// All of them.
     pub all: u32,
-    /// Those that are no merges: a mail has one commit's changes to the one before it.
+    /// Those that are not merges. A mail describes a commit as a change to its parent.
     pub plain: u32,
 }
 
 impl Mirror {
-    /// How many commits the branch has that its base has not.
+    /// Counts the commits that the branch has and its base does not.
     pub async fn own_commits(&self, branch: &str, base: &ObjectId) -> Result<OwnCommits, RunProgramError> {
         let (name, not_base) = (branch_ref(branch), format!("^{base}"));
         let count = |merges: &'static str| {
@@ -65,13 +65,13 @@ impl Mirror {
         Ok(OwnCommits { all: number(count("--min-parents=0").await?), plain: number(count("--no-merges").await?) })
     }
 
-    /// How many commits the second one has that the first has not.
+    /// Counts the commits that `to` has and `from` does not.
     pub async fn commits_between(&self, from: &ObjectId, to: &ObjectId) -> Result<u32, RunProgramError> {
         let command = self.git().command(Place::Mirror(self.path())).args(["rev-list", "--count", to.as_str()]);
         Ok(answer(command.args([format!("^{from}"), "--".to_owned()])).await?.parse().unwrap_or(0))
     }
 
-    /// The branch and its own commits, as a bundle.
+    /// Streams the branch and its own commits as a bundle.
     pub async fn bundle_stream(
         &self,
         branch: &str,
@@ -80,7 +80,7 @@ impl Mirror {
         self.bundle_into("-", branch, base).streamed().await
     }
 
-    /// The branch's own commits but merges, the oldest first, as mails.
+    /// Streams the branch's own commits, except merges, as mails, oldest first.
     pub async fn mail_stream(
         &self,
         branch: &str,
@@ -90,7 +90,7 @@ impl Mirror {
         command.args([branch_ref(branch), format!("^{base}"), "--".to_owned()]).deadline(LONG).streamed().await
     }
 
-    /// What writes the branch's own commits as a bundle.
+    /// Builds the command that writes the branch's own commits to a bundle.
     pub(super) fn bundle_into(&self, file: impl AsRef<OsStr>, branch: &str, base: &ObjectId) -> CommandSpec<'static> {
         let command = self.git().command(Place::Mirror(self.path())).args(["bundle", "create", "--quiet"]).arg(file);
         command.args([branch_ref(branch), format!("^{base}")]).deadline(LONG)

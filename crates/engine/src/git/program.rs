@@ -1,7 +1,7 @@
-//! The git program of this machine, and how it is called.
+//! The git program on this machine, and how it is called.
 //!
-//! Every call names its repository explicitly; nothing is discovered from a working directory, and nothing in here decides what
-//! a call is for. Invariant: no git of ours asks a question, and none runs without limits on its time and memory.
+//! Every call names its repository explicitly; nothing is discovered from a working directory. This module does not decide what
+//! a call is for. Invariant: no git call asks a question, and none runs without limits on time and memory.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -15,22 +15,22 @@ use super::large_files::{self, OFFLINE};
 use super::settings::{NETWORK_PROTOCOLS, NO_PROTOCOLS, SSH_COMMAND, VARIABLES, configured};
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool, ToolNotFound};
 
-/// The oldest git that knows every option that is used: `add --sparse` is the youngest.
+/// The oldest git with all options that are used; `add --sparse` is the newest option.
 const OLDEST: GitVersion = GitVersion { major: 2, minor: 34 };
 
 /// The oldest git that the tests run with.
 const OLDEST_TESTED: GitVersion = GitVersion { major: 2, minor: 39 };
 
-/// More than the text of any answer that is taken into memory whole.
+/// The maximum size of an answer that is read into memory, in bytes.
 pub(super) const ANSWER_LIMIT_BYTES: usize = 64 << 20;
 
-/// How long a git that a killed server left behind may take to end in peace, and then to be gone.
+/// How long a leftover git process gets to exit on request, and again to disappear once it is killed.
 pub(super) const ENDING: Duration = Duration::from_secs(5);
 
-/// Marks the processes of a mirror, so that those a killed server left behind are found.
+/// Marks the processes of a mirror, so that those of a killed server can be found.
 pub(super) const MARK: &str = "CODEX_ORCHESTRATOR_MIRROR";
 
-/// Git cannot be used.
+/// Why git cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DiscoverGitError {
     /// It is not installed.
@@ -39,21 +39,21 @@ pub enum DiscoverGitError {
     /// It does not run.
     #[error(transparent)]
     Program(#[from] RunProgramError),
-    /// It does not say which version it is.
-    #[error("`git --version` answered `{answer}`, which names no version")]
+    /// It does not print a version.
+    #[error("`git --version` printed `{answer}`, which is not a version")]
     NoVersion {
-        /// What it said.
+        /// Its output.
         answer: String,
     },
     /// It is too old.
-    #[error("git {found} is too old: {OLDEST} or newer is needed, {OLDEST_TESTED} or newer is tested")]
+    #[error("git {found} is too old: install git {OLDEST_TESTED} or newer ({OLDEST} is the oldest that may work)")]
     TooOld {
-        /// What is installed.
+        /// The installed version.
         found: GitVersion,
     },
 }
 
-/// A version of git, as far as it matters.
+/// A version of git.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GitVersion {
     /// The 2 of 2.39.
@@ -63,12 +63,12 @@ pub struct GitVersion {
 }
 
 impl GitVersion {
-    /// Whether this version is among those that the tests run with. Older ones work as far as is known.
+    /// Whether the tests cover this version. Older ones are expected to work.
     pub fn is_tested(self) -> bool {
         self >= OLDEST_TESTED
     }
 
-    /// Reads `git version 2.39.5 (Apple Git-154)`.
+    /// Parses `git version 2.39.5 (Apple Git-154)`.
     fn parse(answer: &str) -> Option<Self> {
         let mut numbers = answer.strip_prefix("git version ")?.split(|c: char| !c.is_ascii_digit());
         Some(Self { major: numbers.next()?.parse().ok()?, minor: numbers.next()?.parse().ok()? })
@@ -95,21 +95,21 @@ struct Inner {
     base: BaseEnvironment,
 }
 
-/// Which repository a command is for.
+/// The repository of a command.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Place<'p> {
-    /// None: the command makes one or only talks to a remote.
+    /// No repository: the command creates one or only contacts a remote.
     Nowhere,
     /// A bare mirror.
     Mirror(&'p Path),
-    /// A worktree of a mirror, with the administration that the mirror keeps for it. Its own `.git` is not asked.
+    /// A worktree of a mirror, with the mirror's files about it. Its own `.git` is not used.
     Worktree { mirror: &'p Path, admin: &'p Path, tree: &'p Path },
-    /// The place in a mirror where git-lfs may use the network: the mirror, without any commit's `.lfsconfig`.
+    /// The home of git-lfs in a mirror, where it may use the network: the mirror without any commit's `.lfsconfig`.
     LargeFiles { mirror: &'p Path, home: &'p Path },
 }
 
 impl Git {
-    /// Finds git, by name in PATH or where it is said to be, and checks its version.
+    /// Finds git, in PATH or at the given path, and checks its version.
     pub async fn discover(base: BaseEnvironment, program: Option<&Path>) -> Result<Self, DiscoverGitError> {
         let tool = Tool::find(program.unwrap_or(Path::new("git")), &base)?.ask_version(&["--version"], &base).await?;
         let answer = tool.version().unwrap_or_default().to_owned();
@@ -121,22 +121,22 @@ impl Git {
         Ok(Self { inner: Arc::new(Inner { tool, version, has_lfs, base }) })
     }
 
-    /// The version that was found.
+    /// Returns the version.
     pub fn version(&self) -> GitVersion {
         self.inner.version
     }
 
-    /// Where the program is.
+    /// Returns the program.
     pub fn tool(&self) -> &Tool {
         &self.inner.tool
     }
 
-    /// A command on a repository of this machine. It may use no network, and neither may a git-lfs that it starts.
+    /// Builds a command on a local repository. Neither the command nor a git-lfs that it starts may use the network.
     pub(super) fn command<'a>(&self, place: Place<'_>) -> CommandSpec<'a> {
         self.command_with(place, &[])
     }
 
-    /// The same with more settings.
+    /// Like [`Git::command`], with additional settings.
     pub(super) fn command_with<'a>(&self, place: Place<'_>, settings: &[(String, String)]) -> CommandSpec<'a> {
         let directory = match place {
             Place::Nowhere => Path::new("/"),
@@ -168,12 +168,12 @@ impl Git {
         }
     }
 
-    /// A command that talks to a remote. It fails where a person would be asked something.
+    /// Builds a command that contacts a remote. It fails instead of asking a question.
     pub(super) async fn network_command<'a>(&self, place: Place<'_>) -> Result<CommandSpec<'a>, RunProgramError> {
         self.network_command_with(place, &[]).await
     }
 
-    /// The same with more settings.
+    /// Like [`Git::network_command`], with additional settings.
     pub(super) async fn network_command_with<'a>(
         &self,
         place: Place<'_>,
@@ -181,7 +181,7 @@ impl Git {
     ) -> Result<CommandSpec<'a>, RunProgramError> {
         let command = self.command_with(place, settings).env("GIT_ALLOW_PROTOCOL", NETWORK_PROTOCOLS);
         if self.user_chose_ssh(place).await? {
-            // The user's own ssh command stays as it is. Where it would ask, the answer is a program that gives none.
+            // The user's own ssh command stays. If it asks something, a program without an answer replies.
             return Ok(command.env("SSH_ASKPASS", "/bin/false").env("SSH_ASKPASS_REQUIRE", "force"));
         }
         Ok(command.env("GIT_SSH_COMMAND", SSH_COMMAND).env("SSH_ASKPASS_REQUIRE", "never"))
@@ -200,18 +200,18 @@ impl Git {
     }
 }
 
-/// Asks a git command for one text.
+/// Runs a git command and returns its output as text.
 pub(super) async fn answer(command: CommandSpec<'_>) -> Result<String, RunProgramError> {
     let finished = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).run_ok().await?;
     Ok(finished.text().trim_end_matches('\n').to_owned())
 }
 
-/// `refs/heads/<branch>`: complete, so that no branch name can be an option or an expression.
+/// Returns `refs/heads/<branch>`: a complete name that cannot be an option or an expression.
 pub(super) fn branch_ref(branch: &str) -> String {
     format!("refs/heads/{branch}")
 }
 
-/// A path with something put behind its name.
+/// Appends a suffix to the file name of a path.
 pub(super) fn with_suffix(path: &Path, suffix: &str) -> std::path::PathBuf {
     let mut name = path.file_name().unwrap_or(OsStr::new("folder")).to_owned();
     name.push(suffix);

@@ -1,17 +1,17 @@
-//! What git says about its progress on stderr, as values.
+//! Parses git's progress messages on stderr.
 //!
-//! It only reads; a line that is no progress is `None`, and nothing depends on any of them being understood.
+//! Unknown lines give `None`, and nothing depends on understanding them.
 
-/// What git is busy with.
+/// A phase of a git command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ProgressPhase {
-    /// The remote counts what it has to send.
+    /// The remote counts objects.
     Counting,
-    /// The remote packs it.
+    /// The remote compresses objects.
     Compressing,
-    /// It comes over the network.
+    /// Objects are received.
     Receiving,
-    /// It is put together here.
+    /// Deltas are resolved.
     Resolving,
     /// Files of a worktree are written.
     Updating,
@@ -20,7 +20,7 @@ pub enum ProgressPhase {
 }
 
 impl ProgressPhase {
-    /// In git's own words, for people.
+    /// Returns git's name of the phase.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Counting => "Counting objects",
@@ -35,24 +35,24 @@ impl ProgressPhase {
     const ALL: [Self; 6] = [Self::Counting, Self::Compressing, Self::Receiving, Self::Resolving, Self::Updating, Self::Filtering];
 }
 
-/// How far git is with a phase.
+/// The progress of a phase.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Progress {
-    /// With what.
+    /// The phase.
     pub phase: ProgressPhase,
-    /// How far, 0 to 100.
+    /// The percentage, 0 to 100.
     pub percent: u8,
-    /// How many are done.
+    /// The number of finished items.
     pub done: u64,
-    /// How many there are.
+    /// The number of all items.
     pub total: u64,
 }
 
-/// Gets progress as it is made.
+/// A callback for progress.
 pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Send + Sync);
 
 impl Progress {
-    /// Reads `Receiving objects:  45% (123/273), 1.20 MiB | 2.00 MiB/s`, with or without `remote: ` before it.
+    /// Parses `Receiving objects:  45% (123/273), 1.20 MiB | 2.00 MiB/s`, with or without `remote: ` before it.
     pub(super) fn parse(piece: &str) -> Option<Self> {
         let piece = piece.strip_prefix("remote: ").unwrap_or(piece);
         let (name, rest) = piece.split_once(':')?;

@@ -1,7 +1,7 @@
-//! Pushes a task's branch to its remote, and tells apart why that failed.
+//! Pushes a task's branch to its remote, and explains failures.
 //!
-//! Only the task's own branch is ever pushed, as a commit by its id, and nothing that somebody else put there is replaced unseen.
-//! A token reaches git through a credential helper and a variable. Invariant: it is in no URL and in no argument list.
+//! Only the task's own branch is ever pushed, as a commit by its ID, and commits of other people are never replaced unseen. A
+//! token reaches git through a credential helper and a variable. Invariant: the token is in no URL and in no argument list.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,50 +19,50 @@ use crate::exec::{CommandSpec, Redactor, RunProgramError, Stdout};
 /// The variable that the helper reads.
 const TOKEN_VARIABLE: &str = "CODEX_ORCHESTRATOR_GIT_TOKEN";
 
-/// Answers git's question with the token. It has no part that changes, and stores nothing.
+/// A credential helper that answers with the token. Its text is constant, and it stores nothing.
 const HELPER: &str =
     "!f() { test \"$1\" = get && printf 'username=x-access-token\\npassword=%s\\n' \"$CODEX_ORCHESTRATOR_GIT_TOKEN\"; }; f";
 
-/// So many of a remote's own lines are repeated.
+/// The maximum number of the remote's lines in an error.
 const WORDS_LIMIT_LINES: usize = 20;
 
-/// What to push, and whom to trust with it.
+/// A request to push a branch.
 #[derive(Debug)]
 pub struct PushRequest<'a> {
     /// The task's branch.
     pub branch: &'a str,
-    /// The commit that the remote's branch shall have.
+    /// The commit to push.
     pub sha: &'a ObjectId,
     /// The commit that the task started from.
     pub base: &'a ObjectId,
-    /// What we pushed before: it may be replaced, since it is ours.
+    /// The commit that we pushed before. It may be replaced, because it is ours.
     pub pushed: Option<&'a ObjectId>,
-    /// What somebody else pushed and the owner wants to have replaced.
+    /// The commit of somebody else that the owner wants to replace.
     pub replace: Option<&'a ObjectId>,
-    /// A token, and the root of the https remotes that it is for.
+    /// A token, and the root of the https remotes that it may be sent to.
     pub token: Option<(&'a Secret, &'a str)>,
-    /// How long it may take.
+    /// The time limit.
     pub deadline: Duration,
-    /// Ends it.
+    /// Cancels the push.
     pub cancel: CancellationToken,
 }
 
-/// The branch is not where it should be.
+/// Why the branch could not be pushed.
 #[derive(Debug, thiserror::Error)]
 pub enum PushError {
-    /// Somebody else's commit is there.
-    #[error("the remote's branch has commits that are not of this task")]
+    /// The remote branch has a commit of somebody else.
+    #[error("the remote branch has commits that do not belong to this task")]
     Moved {
-        /// Which one, where that could be asked.
+        /// The commit, if it is known.
         remote: Option<ObjectId>,
     },
-    /// The remote does not want it.
-    #[error("the remote refused it: {words}")]
+    /// The remote rejected the push.
+    #[error("the remote rejected the push: {words}")]
     Rejected {
-        /// Its own words.
+        /// The remote's message.
         words: String,
     },
-    /// It could not be reached, or does not let us in.
+    /// The remote could not be reached, or rejected the login.
     #[error(transparent)]
     Network(#[from] FetchError),
 }
@@ -73,16 +73,16 @@ impl From<RunProgramError> for PushError {
     }
 }
 
-/// What became of one try.
+/// The result of an attempt.
 enum Tried {
     /// The branch is at the commit.
     There,
-    /// The remote's branch is not an ancestor, or not the commit that was to be replaced.
+    /// The remote branch is not an ancestor, or not the commit to replace.
     InTheWay,
 }
 
 impl Mirror {
-    /// Ensures that the remote's branch is at the commit. Pushing twice is fine.
+    /// Ensures that the remote branch is at the commit. Pushing twice is harmless.
     pub async fn push(&self, request: &PushRequest<'_>) -> Result<(), PushError> {
         self.push_large_files(request).await?;
         if let Tried::There = self.push_once(request, None).await? {
@@ -97,7 +97,8 @@ impl Mirror {
         }
     }
 
-    /// The commit that the task's branch has on the remote, with all that it needs, kept as `refs/orchestrator/pushed/…`.
+    /// Fetches the task's branch from the remote with everything it needs, keeps it as `refs/orchestrator/pushed/…`, and
+    /// returns its commit.
     pub async fn fetch_pushed(
         &self,
         branch: &str,
@@ -119,18 +120,18 @@ impl Mirror {
             return Ok(None);
         }
         let refspec = format!("+{}:{kept}", branch_ref(branch));
-        // Without an empty map git would also move the mirror's own branch of that name, as the remote's settings say for all branches.
+        // Without an empty map, git would also move the mirror's own branch of that name, following the remote's settings.
         let quiet = ["--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-maintenance"];
         ask(&[&["fetch", "--refmap="], &quiet[..], &["origin", &refspec]].concat()).await?;
         Ok(self.commits_of(&[kept]).await?.into_iter().flatten().next())
     }
 
-    /// The tip of the task's branch, where it has one.
+    /// Returns the tip of the task's branch, if it exists.
     pub async fn tip(&self, branch: &str) -> Result<Option<ObjectId>, RunProgramError> {
         Ok(self.commits_of(&[branch_ref(branch)]).await?.into_iter().flatten().next())
     }
 
-    /// The text of a file in a commit; none if it is not there, no text, or longer than `max` bytes.
+    /// Returns the text of a file in a commit, or `None` if it is missing, not text, or longer than `max` bytes.
     pub async fn text_of(&self, commit: &ObjectId, path: &str, max: usize) -> Option<String> {
         let command = self.git().command(Place::Mirror(self.path())).args(["cat-file", "blob", &format!("{commit}:{path}")]);
         let finished = command.stdout(Stdout::Capture { max }).run_ok().await.ok()?;
@@ -157,14 +158,14 @@ impl Mirror {
         }
     }
 
-    /// The commit that the remote's branch has.
+    /// Returns the commit of the remote branch.
     async fn remote_commit(&self, request: &PushRequest<'_>) -> Result<Option<ObjectId>, PushError> {
         let command = self.remote_command(request).await?.args(["ls-remote", "origin", &branch_ref(request.branch)]);
         let finished = run_network(command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES })).await?;
         Ok(finished.text().split_whitespace().next().and_then(|id| id.parse().ok()))
     }
 
-    /// Uploads the large files of the task's commits, which a push of git alone leaves behind.
+    /// Uploads the large files of the task's commits, which `git push` alone does not.
     async fn push_large_files(&self, request: &PushRequest<'_>) -> Result<(), PushError> {
         if !self.git().has_lfs() {
             return Ok(());
@@ -182,13 +183,13 @@ impl Mirror {
             let command = self.remote_command_at(place, request, &settings).await?.args(["lfs", "push", "--object-id", "origin"]);
             let finished = command.args(names).run().await?;
             if !finished.status.success() {
-                return Err(rejected(words_of_remote(&finished.stderr_tail, "large files could not be uploaded")));
+                return Err(rejected(words_of_remote(&finished.stderr_tail, "could not upload large files")));
             }
         }
         Ok(())
     }
 
-    /// The objects that pointers in these commits name and that are here.
+    /// Returns the objects that pointers in these commits name and that the mirror has.
     async fn large_files(&self, base: &ObjectId, sha: &ObjectId) -> Result<BTreeSet<String>, RunProgramError> {
         let range = format!("{base}..{sha}");
         let listing = ["log", "--format=", "--raw", "--no-abbrev", "--no-renames", "-m", "--diff-filter=AM", &range, "--"];
@@ -222,7 +223,7 @@ impl Mirror {
     }
 }
 
-/// The user's own helpers are not asked for these remotes, so that none of them keeps the token.
+/// Adds the token to a command. The user's own helpers are not used for these remotes, so none of them stores the token.
 async fn with_token<'a>(
     git: &Git,
     place: Place<'_>,
@@ -237,7 +238,7 @@ async fn with_token<'a>(
     Ok(command.env(TOKEN_VARIABLE, token.expose()).redact(Redactor::new([token.expose().to_owned()])))
 }
 
-/// What `push --porcelain` says of the branch: `!`, the refspec, and why.
+/// Returns the reason in the output of `push --porcelain`: `!`, the refspec, and why.
 fn refusal<'r>(report: &'r str, target: &str) -> Option<&'r str> {
     report.lines().find_map(|line| {
         let mut fields = line.split('\t');
@@ -246,12 +247,12 @@ fn refusal<'r>(report: &'r str, target: &str) -> Option<&'r str> {
     })
 }
 
-/// Git itself refuses what would lose commits; `[remote rejected]` is the remote's own will.
+/// Git itself rejects pushes that would lose commits; `[remote rejected]` comes from the remote.
 fn is_in_the_way(why: &str) -> bool {
     why.starts_with("[rejected]")
 }
 
-/// What the remote printed, without its prefix; else git's reason.
+/// Returns the remote's message without its prefix, or else git's reason.
 fn words_of_remote(stderr: &str, why: &str) -> String {
     let said = stderr.lines().filter_map(|line| line.trim_end().strip_prefix("remote:")).map(str::trim);
     let said: Vec<&str> = said.filter(|line| !line.is_empty()).collect();

@@ -1,7 +1,8 @@
-//! The administration of a worktree, rebuilt from the task's record where a power cut has emptied or torn its files.
+//! Rebuilds git's files about a worktree from the task's record, if a power cut has emptied or truncated them.
 //!
-//! Git writes these files without syncing them, and the worktree may hold work that is nowhere else. So one whose record says that it
-//! was complete is never made again: what is missing is written as git would write it. Invariant: what is sound is left as it is.
+//! Git writes these files without syncing them, and the worktree may contain work that exists nowhere else. So a worktree that
+//! was complete according to its record is never created again: missing files are written as git would write them. Invariant:
+//! intact files are not changed.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,13 @@ use super::staging::plain_file;
 use super::worktree::{Worktree, WorktreeError, WorktreeSpec};
 use crate::store::atomic::write_atomically;
 
-/// How every index of git begins.
+/// The first bytes of every index.
 const INDEX: &[u8] = b"DIRC";
 
 impl Mirror {
-    /// The worktree at this path, with its administration rebuilt where that is damaged. None where there is none, or one that was
-    /// only half made. For worktrees that are complete by the task's record, and when no process of the task runs.
+    /// Returns the worktree at this path, after rebuilding damaged files about it. Returns `None` if there is no worktree, or
+    /// it was never complete. Call this only for worktrees that are complete according to the task's record, while no process
+    /// of the task runs.
     pub async fn find_or_rebuild_worktree(&self, spec: WorktreeSpec<'_>) -> Result<Option<Worktree>, WorktreeError> {
         let is_folder = fs_err::symlink_metadata(spec.path).is_ok_and(|found| found.is_dir());
         if !is_folder {
@@ -46,8 +48,8 @@ impl Mirror {
     }
 }
 
-/// The administration of the worktree at this real path: the one that names it, or else the one whose name is damaged and that is on
-/// the task's branch, or that the worktree itself names.
+/// Finds the files about the worktree at this real path: those that name it, or else those that are damaged and either are on
+/// the task's branch or are named by the worktree itself.
 fn find(mirror: &Path, tree: &Path, branch: &str) -> io::Result<Option<PathBuf>> {
     if let Some(found) = admin::find(mirror, tree)? {
         return Ok(Some(found));
@@ -67,7 +69,7 @@ fn find(mirror: &Path, tree: &Path, branch: &str) -> io::Result<Option<PathBuf>>
     Ok(None)
 }
 
-/// Writes what a power cut has emptied. Says whether anything was.
+/// Writes files that a power cut has emptied. Returns whether there were any.
 fn rebuild(admin: &Path, tree: &Path, branch: &str, base: &ObjectId) -> io::Result<bool> {
     let mut rebuilt = false;
     let mut restore = |name: &str, content: String| {
@@ -83,7 +85,7 @@ fn rebuild(admin: &Path, tree: &Path, branch: &str, base: &ObjectId) -> io::Resu
     if admin::is_blank(&admin.join("HEAD"))? {
         restore("HEAD", format!("ref: {branch}\n"))?;
     }
-    // One that was never there is that of a worktree that is only half made.
+    // A missing file means that the worktree was never complete.
     let ready = admin.join(admin::READY);
     if ready.exists() && admin::ready(admin)?.is_none() {
         restore(admin::READY, format!("{base}\n"))?;

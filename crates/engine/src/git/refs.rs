@@ -1,5 +1,4 @@
-//! The names that a mirror knows: branches and tags, the newest first, and how fresh they are.
-//! It asks the mirror alone, never the remote.
+//! The branches and tags of a mirror, newest first, and when they were fetched. Reads only the mirror, never the remote.
 
 use tokio::sync::watch;
 
@@ -10,7 +9,8 @@ use super::progress::Progress;
 use crate::exec::RunProgramError;
 
 impl Mirror {
-    /// The complete names of all branches and tags, task branches too, as of the last fetch: those with the newest commit first.
+    /// Returns the complete names of all branches and tags, including task branches, as of the last fetch, sorted by the date
+    /// of their commits, newest first.
     pub async fn names(&self) -> Result<Vec<String>, RunProgramError> {
         let command = self.git().command(Place::Mirror(self.path()));
         let command = command.args(["for-each-ref", "--sort=refname", "--sort=-creatordate", "--format=%(refname)"]);
@@ -18,12 +18,12 @@ impl Mirror {
         Ok(names.lines().map(str::to_owned).collect())
     }
 
-    /// How far the fetch is that is under way, as it goes on; none between fetches.
+    /// Watches the progress of the running fetch; `None` between fetches.
     pub fn fetch_progress(&self) -> watch::Receiver<Option<Progress>> {
         self.fetching().subscribe()
     }
 
-    /// Whether a fetch is under way, and how the last one went.
+    /// Returns whether a fetch is running, and the result of the last one.
     pub fn fetch_state(&self) -> (bool, Option<LastFetch>) {
         self.gate().state()
     }

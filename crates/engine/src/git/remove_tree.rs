@@ -1,12 +1,12 @@
-//! Removing a folder that an agent wrote, from async code. The removal itself is the crate `remove-tree`.
-//! Nothing here follows a link, and no async thread waits for a disk.
+//! Deletes a folder that an agent wrote, from async code, with the crate `remove-tree`. No link is followed, and no async
+//! thread waits for a disk.
 
 use std::io;
 use std::path::PathBuf;
 
 pub use remove_tree::{RemoveTreeError, remove_tree};
 
-/// Removes a folder on a thread for blocking work.
+/// Deletes a folder on a thread for blocking work.
 pub(super) async fn remove_tree_aside(path: PathBuf) -> Result<(), RemoveTreeError> {
     let shown = path.clone();
     let removed = tokio::task::spawn_blocking(move || remove_tree(&path)).await;

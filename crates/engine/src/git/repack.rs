@@ -1,8 +1,8 @@
-//! Repacks a mirror: its packs and loose objects become one pack, and objects that nothing needs are deleted after a grace period.
+//! Repacks a mirror: its packs and loose objects become one pack, and unneeded objects are deleted after a grace period.
 //!
-//! The long part writes new packs, deletes no object and needs no lock, so that fetches and new worktrees go on. Deleting is done
-//! under the writer's lock and gives way: as soon as another writer waits, git is ended, and nothing has changed. Invariant: an
-//! object is deleted only if every repack of a whole grace period found it unreachable.
+//! The long part writes new packs, deletes no object and needs no lock, so fetches and new worktrees continue. Deleting needs
+//! the writer's lock and yields: as soon as another writer waits, git is ended, and nothing has changed. Invariant: an object
+//! is deleted only if every repack during a whole grace period found it unreachable.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -22,35 +22,36 @@ use super::program::{GitVersion, Place};
 use crate::exec::process::is_open;
 use crate::exec::{CommandSpec, RunProgramError};
 
-/// The oldest git that keeps unreachable objects in a pack of their own, with the time of each.
+/// The oldest git that keeps unreachable objects in a separate pack, with the time of each.
 const CRUFT_PACKS: GitVersion = GitVersion { major: 2, minor: 37 };
 
-/// The longest that one step may take.
+/// The time limit of a step.
 const LIMIT: Duration = Duration::from_hours(4);
 
-/// How often deleting is tried again after it gave way.
+/// How often deleting is attempted if it has to yield.
 const ATTEMPTS: usize = 3;
 
-/// Says when the last repack started: its own time.
+/// A file whose time is the start of the last repack.
 const REPACKED: &str = "codex-orchestrator-repacked";
 
-/// From so many packs on, git looks things up noticeably slower.
+/// Number of packs from which git lookups become noticeably slower.
 const MANY_PACKS: usize = 20;
 
-/// From so many packs on, a repack does not wait until nothing runs: every run leaves one, and a busy server may never rest.
+/// Number of packs from which a repack no longer waits until nothing runs. Every run leaves a pack, and a busy server may never
+/// rest.
 const VERY_MANY_PACKS: usize = 100;
 
-/// From so many loose objects on, a repack is worth its time.
+/// Number of loose objects from which a repack is worthwhile.
 const MANY_LOOSE: usize = 4000;
 
-/// How long objects that a fetch has dropped may wait for a repack, if nothing else asks for one.
+/// How long objects that a fetch dropped may wait for a repack, if there is no other reason for one.
 const OVERDUE: Duration = Duration::from_hours(7 * 24);
 
-/// Settings for a repack: git leaves processors to the runs, writes nothing that only servers of clones need, and does not search for
-/// deltas of large files, which takes minutes and much memory and rarely finds any.
+/// Settings for a repack: git leaves processors to the runs, writes nothing that only servers of clones need, and does not
+/// search for deltas of large files, which takes minutes and much memory and rarely finds any.
 const SETTINGS: [(&str, &str); 3] = [("pack.threads", "1"), ("repack.writeBitmaps", "false"), ("core.bigFileThreshold", "8m")];
 
-/// How unreachable objects are kept.
+/// How unreachable objects are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unpacked {
     /// In a cruft pack.
@@ -62,49 +63,49 @@ pub enum Unpacked {
 /// Collects what needs objects. It is called again just before objects are deleted.
 pub type CollectNeeds = Arc<dyn Fn() -> io::Result<Needs> + Send + Sync>;
 
-/// What to do.
+/// A request to repack a mirror.
 #[derive(Clone)]
 pub struct RepackRequest {
-    /// The time.
+    /// The current time.
     pub now: SystemTime,
     /// How long an object must have been unreachable before it is deleted.
     pub grace: Duration,
     /// What needs objects besides the mirror's refs and worktrees.
     pub needs: CollectNeeds,
-    /// How unreachable objects are kept; by the version of git if it is not given.
+    /// How to store unreachable objects. Depends on the version of git if it is not set.
     pub unpacked: Option<Unpacked>,
-    /// Ends it early. Nothing is lost.
+    /// Cancels the repack. Nothing is lost.
     pub cancel: CancellationToken,
 }
 
-/// What became of objects whose grace period is over.
+/// What happened to objects whose grace period is over.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pruning {
     /// There were none.
     NothingExpired,
     /// They were deleted.
     Done,
-    /// They are still there, because other work on the mirror was waiting.
+    /// They still exist, because other work on the mirror was waiting.
     GaveWay,
-    /// They are still there: this repository borrows objects, and nobody knows which.
+    /// They still exist: this repository borrows objects, and it is not known which.
     Withheld(PathBuf),
 }
 
-/// A mirror that was repacked.
+/// The result of a repack.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repacked {
-    /// The bytes of its objects before.
+    /// The size of the mirror's objects before, in bytes.
     pub before: u64,
-    /// The bytes of its objects after.
+    /// The size of the mirror's objects after, in bytes.
     pub after: u64,
-    /// What became of objects whose grace period is over.
+    /// What happened to objects whose grace period is over.
     pub pruning: Pruning,
 }
 
-/// A mirror was not repacked. No object was lost.
+/// Why a mirror was not repacked. No object was lost.
 #[derive(Debug, thiserror::Error)]
 pub enum RepackError {
-    /// Git could not do its part.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be read or written.
@@ -121,25 +122,25 @@ impl From<CountObjectsError> for RepackError {
     }
 }
 
-/// What is done under the writer's lock.
+/// A step under the writer's lock.
 #[derive(Debug, Clone, Copy)]
 enum Step {
-    /// Objects that are needed get refs.
+    /// Create refs for needed objects.
     Name,
-    /// The same, and objects whose grace period is over are deleted.
+    /// Create refs for needed objects, then delete objects whose grace period is over.
     Prune { unpacked: Unpacked, cutoff: SystemTime },
 }
 
 impl Mirror {
-    /// Repacks. Doing it twice is harmless; calls wait for each other.
+    /// Repacks the mirror. Repeating it is harmless; calls wait for each other.
     pub async fn repack(&self, request: &RepackRequest) -> Result<Repacked, RepackError> {
         let _turn = self.repack_turn().lock().await;
         let by_version = if self.git().version() >= CRUFT_PACKS { Unpacked::Cruft } else { Unpacked::Loose };
         let unpacked = request.unpacked.unwrap_or(by_version);
         let cutoff = request.now.checked_sub(request.grace).unwrap_or(SystemTime::UNIX_EPOCH);
         let before = self.object_files().await?.bytes;
-        // Refs for needs that have ended are deleted first, so that the grace period of their objects starts now. If this gives
-        // way, it starts with the next repack.
+        // Delete refs that are no longer needed first, so that the grace period of their objects starts now. If this step
+        // yields, the period starts with the next repack.
         self.locked(request, Step::Name).await?;
         let known = half_packs(self.path())?;
         if let Err(error) = self.gather(request, unpacked).await {
@@ -158,8 +159,8 @@ impl Mirror {
         Ok(Repacked { before, after: self.object_files().await?.bytes, pruning })
     }
 
-    /// Whether a repack is worth its time: many packs or loose objects, objects whose grace period is over, or a week since the
-    /// last one in which something changed.
+    /// Whether a repack is worthwhile: there are many packs or loose objects, objects whose grace period is over, or changes
+    /// and no repack for a week.
     pub async fn wants_repack(&self, now: SystemTime, grace: Duration) -> Result<bool, RepackError> {
         let cutoff = now.checked_sub(grace).unwrap_or(SystemTime::UNIX_EPOCH);
         let files = self.object_files().await?;
@@ -174,12 +175,12 @@ impl Mirror {
         Ok(is_overdue && is_changed)
     }
 
-    /// Whether it has so many packs that every git on it is slow.
+    /// Whether there are so many packs that every git command is slow.
     pub async fn has_very_many_packs(&self) -> Result<bool, RepackError> {
         Ok(self.object_files().await?.packs.len() >= VERY_MANY_PACKS)
     }
 
-    /// Writes one pack of all that is reachable, and moves the rest aside. Deletes no object, so it needs no lock.
+    /// Writes a pack of all reachable objects, and moves the rest aside. Deletes no object, so it needs no lock.
     async fn gather(&self, request: &RepackRequest, unpacked: Unpacked) -> Result<(), RepackError> {
         let (mirror, now) = (self.path().to_owned(), request.now);
         let marker = mirror.join(format!("{REPACKED}.new"));
@@ -198,9 +199,9 @@ impl Mirror {
         Ok(())
     }
 
-    /// Does a step under the writer's lock, unless another writer waits for it.
+    /// Performs a step under the writer's lock, unless another writer waits for it.
     async fn locked(&self, request: &RepackRequest, step: Step) -> Result<Pruning, RepackError> {
-        // No ref is moved and no worktree is made or removed while this is held.
+        // While the lock is held, no ref moves, and no worktree is created or removed.
         let (_writer, other_waits) = self.gate().yielding_writer().await;
         let known = half_packs(self.path())?;
         let cancel = request.cancel.child_token();
@@ -224,7 +225,7 @@ impl Mirror {
         }
     }
 
-    /// Removes what a git of ours left that was ended: it can be as large as the repository. The caller holds the writer's lock; an
+    /// Removes what a cancelled git left, which can be as large as the repository. The caller holds the writer's lock; an
     /// agent's own git may still be writing.
     async fn remove_half_packs(&self, known: Vec<PathBuf>) {
         let mirror = self.path().to_owned();
@@ -241,7 +242,7 @@ impl Mirror {
         }
     }
 
-    /// Names what is needed, then deletes objects whose grace period is over.
+    /// Creates refs for needed objects, then deletes objects whose grace period is over.
     async fn perform(&self, request: &RepackRequest, step: Step, cancel: &CancellationToken) -> Result<Pruning, RepackError> {
         let collect = Arc::clone(&request.needs);
         let collected = cancel.run_until_cancelled(tokio::task::spawn_blocking(move || collect())).await;
@@ -284,8 +285,8 @@ impl Mirror {
     }
 }
 
-/// Gives all objects the present time, but not those that an earlier repack has found unreachable. Git takes this time as the
-/// start of their grace period if it finds them unreachable now: without it, that would be the time at which they were written.
+/// Sets the time of all objects to now, except those that an earlier repack found unreachable. Git takes this time as the start
+/// of their grace period if it finds them unreachable now; otherwise it would take the time at which they were written.
 fn touch(mirror: &Path, now: SystemTime) -> io::Result<()> {
     let files = ObjectFiles::list(mirror)?;
     let last = fs_err::metadata(mirror.join(REPACKED)).and_then(|marker| marker.modified()).ok();
@@ -307,7 +308,7 @@ fn touch(mirror: &Path, now: SystemTime) -> io::Result<()> {
     Ok(())
 }
 
-/// A file that disappears meanwhile is fine.
+/// Sets the time of a file. It is fine if the file disappears.
 fn give_time(path: &Path, now: SystemTime) -> io::Result<()> {
     // Objects are read-only, but their owner may set their times.
     ignore_missing(File::open(path).and_then(|file| file.set_modified(now)))

@@ -1,8 +1,8 @@
-//! Brings a branch's commits up to another base, without a worktree: merges in memory, and commits made from what they come to.
+//! Updates a branch's commits to a new base without a worktree, by merging in memory.
 //!
-//! Nothing is checked out, so that no hook, filter, editor, merge program or attribute has a say. What is made is made aside, and
-//! reaches the mirror only when all of it went well. Invariant: a conflict leaves objects and refs as they were, and what goes in is
-//! what the new commits need and nothing else.
+//! Nothing is checked out, so no hook, filter, editor, merge program or attribute has any effect. New objects are created in a
+//! separate place and enter the mirror only if everything succeeds. Invariant: a conflict leaves objects and refs unchanged,
+//! and only what the new commits need enters the mirror.
 
 use std::io;
 
@@ -17,13 +17,13 @@ use super::program::{ANSWER_LIMIT_BYTES, GitVersion, LONG, Place, answer};
 use super::snapshot::{Signature, is_ancestor};
 use crate::exec::{CommandSpec, RunProgramError, Stdin, Stdout};
 
-/// The most commits that are made anew, one after the other.
+/// The maximum number of commits in a rebase.
 const MOST_COMMITS: usize = 1000;
 
 /// The oldest git that merges without a worktree.
 const OLDEST: GitVersion = GitVersion { major: 2, minor: 38 };
 
-/// How merges go, whatever a configuration prefers. No program is called for any file.
+/// Settings for merges, whatever the user's configuration says. No program is called for any file.
 const SETTINGS: [(&str, &str); 5] = [
     ("merge.default", "codex-orchestrator-none"),
     ("merge.renames", "true"),
@@ -32,84 +32,85 @@ const SETTINGS: [(&str, &str); 5] = [
     ("merge.verbosity", "2"),
 ];
 
-/// What to bring where.
+/// A request to update a branch.
 #[derive(Debug, Clone, Copy)]
 pub struct ReplayRequest<'a> {
-    /// Where the branch is.
+    /// The tip of the branch.
     pub head: &'a ObjectId,
-    /// What it was based on: the commits after that are its own.
+    /// The current base. The commits after it belong to the branch.
     pub old_base: &'a ObjectId,
-    /// What it is to be based on.
+    /// The new base.
     pub base: &'a ObjectId,
-    /// How.
+    /// The strategy.
     pub strategy: UpdateStrategy,
-    /// The message of a commit that merges.
+    /// The message of a merge commit.
     pub message: &'a str,
-    /// Who commits.
+    /// The committer.
     pub committer: &'a Signature,
-    /// When, in seconds since 1970.
+    /// The commit time in seconds since 1970.
     pub seconds: i64,
 }
 
-/// What it came to.
+/// The result of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replayed {
-    /// The branch has all of the base already.
+    /// The branch already contains the base.
     Current {
-        /// What it builds on.
+        /// The base.
         base: ObjectId,
     },
-    /// These commits are in the mirror now; no ref leads to them yet.
+    /// The new commits are in the mirror, but no ref points to them yet.
     Moved {
-        /// Where the branch is to be.
+        /// The new tip of the branch.
         head: ObjectId,
-        /// How many commits are left out, since the base has what they did.
+        /// The number of commits that were dropped because the base already contains their changes.
         dropped: u32,
     },
-    /// Git cannot do it alone. Nothing was changed.
+    /// There are conflicts. Nothing was changed.
     Conflicts(Vec<FileConflict>),
 }
 
-/// It could not be tried. Nothing was changed.
+/// Why the update could not be attempted. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
-    /// There are more commits than are made anew.
-    #[error("the branch has {commits} commits of its own, and at most {MOST_COMMITS} are made anew")]
+    /// The branch has too many commits.
+    #[error("the branch has {commits} commits of its own; at most {MOST_COMMITS} can be rebased")]
     TooMany {
-        /// How many there are.
+        /// The number of commits.
         commits: usize,
     },
-    /// This git cannot do it.
+    /// This git is too old.
     #[error("git {found} cannot merge without a worktree: {OLDEST} or newer is needed")]
     TooOld {
-        /// What is installed.
+        /// The installed version.
         found: GitVersion,
     },
-    /// Git answered something that makes no sense.
-    #[error("git answered something that makes no sense to the question for {what}")]
+    /// Git gave an unexpected answer.
+    #[error("git gave an unexpected answer when asked for {what}")]
     Unexpected {
-        /// What was asked for.
+        /// The question.
         what: &'static str,
     },
-    /// Git could not do its part.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be read or written.
-    #[error("could not make room for new commits: {0}")]
+    #[error("could not create a place for new commits: {0}")]
     Files(#[from] io::Error),
 }
 
 impl Mirror {
-    /// The files in which two commits conflict; none if git can merge them. Nothing is left in the mirror.
+    /// Returns the files in which two commits conflict, or none if git can merge them. Leaves nothing in the mirror.
     pub async fn conflicts_of(&self, ours: &ObjectId, theirs: &ObjectId) -> Result<Vec<FileConflict>, ReplayError> {
         Ok(Replay::begin(self)?.merged(ours, theirs).await?.conflicts)
     }
 
-    /// Makes the commits of a branch that is up to its base.
+    /// Creates the commits of the updated branch.
     pub async fn replay(&self, request: ReplayRequest<'_>) -> Result<Replayed, ReplayError> {
         let ancestor = |a, b| is_ancestor(self.git().command(Place::Mirror(self.path())), a, b);
         let has_it = ancestor(request.base, request.head).await?;
-        // A base that went back has less than the branch was made from: a rebase leaves that out, and there is nothing to merge.
+        // A base that moved back contains less than the branch started from. A rebase drops that, and a merge has nothing to
+        // do.
         let went_back = request.base != request.old_base && !ancestor(request.old_base, request.base).await?;
         if has_it && !(went_back && request.strategy == UpdateStrategy::Rebase) {
             let base = if went_back { request.old_base } else { request.base };
@@ -130,7 +131,7 @@ impl Mirror {
     }
 }
 
-/// Work aside of the mirror's objects.
+/// A place for new objects, separate from the mirror's objects.
 struct Replay<'m> {
     mirror: &'m Mirror,
     aside: Quarantine,
@@ -150,7 +151,7 @@ impl<'m> Replay<'m> {
         self.aside.inside(self.mirror.git().command_with(Place::Mirror(self.mirror.path()), &settings))
     }
 
-    /// Each of the branch's own commits, one after the other, on the new base.
+    /// Rebases the branch's own commits onto the new base, one after the other.
     async fn rebase(&self, request: &ReplayRequest<'_>) -> Result<Replayed, ReplayError> {
         let own = self.command().args(["rev-list", "--topo-order", "--reverse", "--no-merges", request.head.as_str()]);
         let own = answer(own.args([format!("^{}", request.old_base), format!("^{}", request.base), "--".to_owned()])).await?;
@@ -175,7 +176,7 @@ impl<'m> Replay<'m> {
             if !merged.conflicts.is_empty() {
                 return Ok(Replayed::Conflicts(merged.conflicts));
             }
-            // What became empty is left out; what was empty before says something by being there.
+            // Drop commits that became empty, but keep commits that were already empty.
             if merged.tree == content && *commit.tree() != before {
                 dropped += 1;
                 continue;
@@ -196,7 +197,7 @@ impl<'m> Replay<'m> {
         Ok(Replayed::Moved { head: self.write(&commit).await?, dropped: 0 })
     }
 
-    /// What leads from one tree to another, done to a third. Commits of no history at all tell git what the common ground is.
+    /// Applies the changes between two trees to a third tree. Temporary commits without history tell git the common ancestor.
     async fn applied(
         &self,
         before: &ObjectId,
@@ -244,7 +245,7 @@ impl<'m> Replay<'m> {
         told.parse().map_err(|_| ReplayError::Unexpected { what: "the id of a tree" })
     }
 
-    /// Gives the mirror what the new commits need, as one pack.
+    /// Moves what the new commits need into the mirror, as one pack.
     async fn keep(self, head: &ObjectId, request: &ReplayRequest<'_>) -> Result<(), ReplayError> {
         let wanted = format!("{head}\n^{}\n^{}\n", request.head, request.base);
         let command = self.command().args(["pack-objects", "--revs", "--quiet", "--non-empty"]);

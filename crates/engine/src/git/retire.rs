@@ -1,7 +1,8 @@
-//! Taking a worktree out of its mirror so that it can come back: its branch under another name, its administration beside its files.
+//! Takes a worktree out of its mirror in a way that can be undone: its branch gets a different name, and git's files about it
+//! are stored beside its files.
 //!
-//! Every step can be repeated, and whatever of it is done already is fine. Invariant: a commit of the branch stays reachable until
-//! it is forgotten on purpose.
+//! Every step can be repeated, and steps that are already done are skipped. Invariant: the branch's commits stay reachable
+//! until they are forgotten on purpose.
 
 use std::io;
 use std::path::Path;
@@ -17,27 +18,27 @@ use super::worktree::WorktreeError;
 use crate::durable;
 use crate::exec::{RunProgramError, Stdin};
 
-/// The administration, in the folder that a retired worktree is kept in.
+/// The name of the folder with git's files about a retired worktree.
 pub const ADMINISTRATION: &str = "worktree-administration";
 
-/// The task's own commits, in the same folder: for whoever wants them without the mirror.
+/// The file with the task's own commits, for anyone who needs them without the mirror.
 const BUNDLE: &str = "branch.bundle";
 
-/// A branch that was moved out of the way.
+/// A branch to retire or restore.
 #[derive(Debug, Clone, Copy)]
 pub struct Retired<'a> {
     /// The branch.
     pub branch: &'a str,
-    /// Under which name it is kept: the task's id.
+    /// The name under which it is kept: the ID of the task.
     pub keep_as: &'a str,
-    /// The folder that its worktree is kept in.
+    /// The folder that the worktree is kept in.
     pub folder: &'a Path,
 }
 
 impl Mirror {
-    /// Takes the worktree that was at `tree` out of the mirror. Its files are moved by the caller, before.
+    /// Takes the worktree that was at `tree` out of the mirror. The caller moves its files before.
     pub async fn retire_worktree(&self, tree: &Path, retired: Retired<'_>) -> Result<(), WorktreeError> {
-        // The folder that it was in may be gone with it.
+        // Its parent folder may be gone too.
         let named = admin::real_path(tree).unwrap_or_else(|_| tree.to_owned());
         if let Some(base) = admin::find(self.path(), &named)?.map(|admin| admin::ready(&admin)).transpose()?.flatten() {
             self.bundle(retired, &base).await?;
@@ -55,14 +56,14 @@ impl Mirror {
         Ok(())
     }
 
-    /// Brings a worktree back whose files are to be at `tree`. The caller moves them, after.
+    /// Restores a worktree whose files will be at `tree`. The caller moves them afterwards.
     pub async fn restore_worktree(&self, tree: &Path, retired: Retired<'_>) -> Result<(), WorktreeError> {
         let (name, removed) = (branch_ref(retired.branch), removed_ref(retired.keep_as));
         let _writer = self.writer().await;
         let [current, kept]: [Option<ObjectId>; 2] =
             self.commits_of(&[name.clone(), removed.clone()]).await?.try_into().unwrap_or([None, None]);
         match (current, kept) {
-            // Again, after it was cut off; or a branch that never had a commit of its own.
+            // The step is repeated after an interruption, or the branch never had its own commit.
             (Some(_), _) => {}
             (None, Some(kept)) => {
                 let moves = format!("create {name} {kept}\ndelete {removed} {kept}\n");
@@ -78,7 +79,7 @@ impl Mirror {
         Ok(())
     }
 
-    /// Lets go of a retired branch's commits.
+    /// Forgets the commits of a retired branch.
     pub async fn forget(&self, keep_as: &str) -> Result<(), RunProgramError> {
         let _writer = self.writer().await;
         let removed = removed_ref(keep_as);
@@ -89,7 +90,7 @@ impl Mirror {
         if moves.is_empty() { Ok(()) } else { self.update_refs(moves.concat()).await }
     }
 
-    /// Moves a branch out of the way, and lets go of what it was made from, in one transaction.
+    /// Renames a branch and forgets its base, in one transaction.
     pub(super) async fn retire_branch(&self, branch: &str, keep_as: &str) -> Result<Option<ObjectId>, RunProgramError> {
         let (name, removed, base) = (branch_ref(branch), removed_ref(keep_as), base_ref(keep_as));
         let names = [name.clone(), removed.clone(), base.clone()];
@@ -108,7 +109,7 @@ impl Mirror {
         command.stdin(Stdin::Bytes(moves.into_bytes())).run_ok().await.map(drop)
     }
 
-    /// Writes the branch's own commits as a bundle, if it has any.
+    /// Writes the branch's own commits to a bundle, if it has any.
     async fn bundle(&self, retired: Retired<'_>, base: &ObjectId) -> Result<(), WorktreeError> {
         let name = branch_ref(retired.branch);
         let tip = self.commits_of(std::slice::from_ref(&name)).await?.into_iter().flatten().next();
@@ -125,7 +126,7 @@ impl Mirror {
     async fn unbundle(&self, retired: Retired<'_>) -> Result<(), WorktreeError> {
         let bundle = retired.folder.join(BUNDLE);
         if !bundle.exists() {
-            let words = format!("neither the branch `{}` nor a bundle of it is there", retired.branch);
+            let words = format!("neither the branch `{}` nor its bundle exists", retired.branch);
             return Err(io::Error::new(io::ErrorKind::NotFound, words).into());
         }
         let refs = format!("{0}:{0}", branch_ref(retired.branch));
@@ -136,7 +137,7 @@ impl Mirror {
     }
 }
 
-/// Where a retired branch is.
+/// Returns the ref of a retired branch.
 pub(super) fn removed_ref(keep_as: &str) -> String {
     format!("refs/orchestrator/removed/{keep_as}")
 }

@@ -1,11 +1,13 @@
-//! After a run: what the agent left in the worktree becomes one commit on the task's branch.
+//! Commits what the agent left in the worktree to the task's branch after a run.
 //!
-//! It moves exactly that branch, keeps every commit the agent made, runs no hook, enters no nested repository, and leaves the
-//! worktree's files as they are. Invariant: afterwards the branch's tree is the worktree's content, and HEAD is on the branch.
+//! It moves only that branch, keeps every commit that the agent made, runs no hooks, enters no nested repository, and does not
+//! change the worktree's files. Invariant: afterwards the tree of the branch is the content of the worktree, and HEAD is on the
+//! branch.
 //!
-//! Where the agent left HEAD decides the parents. On the branch or ahead of it: one parent, HEAD. Behind it: one parent, the
-//! branch, which loses nothing. Elsewhere (another branch, a half-done rebase): both, the branch first. The other side of a
-//! merge that was resolved but not committed is a parent too.
+//! The parents depend on where the agent left HEAD. If HEAD is the branch or ahead of it, HEAD is the only parent. If it is
+//! behind, the branch is the only parent, so nothing is lost. If it is elsewhere (on another branch, or in an unfinished
+//! rebase), both are parents, the branch first. The other side of a merge that was resolved but not committed also becomes a
+//! parent.
 
 use std::io;
 
@@ -19,12 +21,12 @@ use super::staging::{Staged, Staging};
 use super::worktree::Worktree;
 use crate::exec::{CommandSpec, RunProgramError, Stdin};
 
-/// Who a commit is by.
+/// The author or committer of a commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
-    /// A name for people.
+    /// The display name.
     pub name: String,
-    /// An address, which need not exist.
+    /// The email address, which need not exist.
     pub email: String,
 }
 
@@ -34,71 +36,72 @@ impl Default for Signature {
     }
 }
 
-/// What to write into the commit.
+/// A request to commit a worktree.
 #[derive(Debug, Clone)]
 pub struct SnapshotRequest<'a> {
-    /// The message, with the trailers that make a second snapshot of the same run find the first.
+    /// The message. Its trailers make a second snapshot of the same run find the first one.
     pub message: CommitMessage<'a>,
-    /// Author and committer.
+    /// The author and committer.
     pub author: &'a Signature,
 }
 
-/// What a snapshot came to.
+/// The result of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
-    /// The run's commit: made now, or by an earlier snapshot of the same run. None if there was nothing to commit.
+    /// The run's commit: created now, or by an earlier snapshot of the same run. `None` if there was nothing to commit.
     pub commit: Option<ObjectId>,
-    /// Where the branch is now. Commits of the agent's own are below it.
+    /// The tip of the branch. It may include commits of the agent.
     pub head: ObjectId,
-    /// Nested repositories that were left out.
+    /// Nested repositories that were omitted.
     pub dropped_gitlinks: Vec<String>,
-    /// What could not be read and was left as it was in the branch, in git's words.
+    /// Files that could not be read and stay as they were in the branch, with git's messages.
     pub unreadable: Vec<String>,
-    /// What else a person should know: what was moved aside, is too large, or was damaged.
+    /// Other notes for people: what was moved aside, is too large, or was damaged.
     pub notes: Vec<String>,
 }
 
-/// The worktree could not be committed.
+/// Why the worktree could not be committed.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The worktree's folder is gone; committing that would delete everything.
-    #[error("the worktree {path} is gone: nothing was committed")]
+    /// The worktree's folder is missing. Committing that would delete everything.
+    #[error("the worktree {path} is missing; nothing was committed")]
     WorktreeMissing {
         /// The folder.
         path: String,
     },
-    /// Git could not do its part.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files of the mirror could not be read or written.
     #[error("could not commit the worktree: {0}")]
     Files(#[from] io::Error),
-    /// There is more than one commit takes.
-    #[error("the worktree has {what}, more than one commit takes; delete them or add them to `.gitignore`")]
+    /// There is more than a commit may contain.
+    #[error("the worktree has {what}, which is more than a commit may contain; delete them or add them to `.gitignore`")]
     TooMuch {
         /// What exceeds the limit.
         what: String,
     },
-    /// Git answered something that is no object id.
-    #[error("could not commit the worktree: git answered `{answer}`")]
+    /// Git printed something that is not an object ID.
+    #[error("could not commit the worktree: git printed `{answer}`")]
     Unexpected {
-        /// What it said.
+        /// Git's output.
         answer: String,
     },
 }
 
-/// Where the branch stands before the snapshot, and on what the snapshot is based.
+/// The branch before the snapshot, and the parents of the new commit.
 struct Ground {
-    /// The commit of the branch; none if the agent deleted it.
+    /// The tip of the branch, or `None` if the agent deleted it.
     branch: Option<ObjectId>,
-    /// What the commit's parents will be, the first one first.
+    /// The parents of the new commit, in order.
     parents: Vec<ObjectId>,
-    /// Commits that an unfinished merge would bring in.
+    /// Commits that an unfinished merge brings in.
     merging: Vec<ObjectId>,
 }
 
 impl Worktree {
-    /// Commits what lies in the worktree. For when no process of the run is left. Doing it twice makes one commit.
+    /// Commits the content of the worktree. Call this only if no process of the run is left. Repeating it creates no second
+    /// commit.
     pub async fn snapshot(&self, request: SnapshotRequest<'_>) -> Result<Snapshot, SnapshotError> {
         if !fs_err::symlink_metadata(&self.tree).is_ok_and(|found| found.is_dir()) {
             return Err(SnapshotError::WorktreeMissing { path: self.tree.display().to_string() });
@@ -114,7 +117,7 @@ impl Worktree {
 
         let (commit, head) = self.commit(&ground, &tree, &request).await?;
         if ground.branch.as_ref() != Some(&head) {
-            // A branch never leads to what a power cut can take away.
+            // A branch never points to something that a power cut can destroy.
             self.mirror.sync().await?;
             self.move_branch(&head, ground.branch.as_ref()).await?;
         }
@@ -124,7 +127,7 @@ impl Worktree {
         Ok(Snapshot { commit, head, dropped_gitlinks: dropped, unreadable, notes })
     }
 
-    /// Where the branch and HEAD are, and what follows from it.
+    /// Finds the branch and HEAD, and decides the parents.
     async fn ground(&self) -> Result<Ground, SnapshotError> {
         let mut names = vec![branch_ref(&self.branch), "HEAD".to_owned()];
         names.extend(admin::merge_heads(&self.admin)?.into_iter().filter(|name| name.parse::<ObjectId>().is_ok()));
@@ -146,7 +149,7 @@ impl Worktree {
         Ok(Ground { branch, parents, merging })
     }
 
-    /// Makes the commit if there is something to commit; otherwise finds the one that an earlier snapshot of this run made.
+    /// Creates the commit if there is something to commit, or finds the commit that an earlier snapshot of this run created.
     async fn commit(
         &self,
         ground: &Ground,
@@ -197,7 +200,7 @@ impl Worktree {
     }
 }
 
-/// Whether a commit is the other, or among those that the other builds on. `command` is a git on their repository.
+/// Whether `ancestor` is the same commit or an ancestor of `of`. `command` is a git command on their repository.
 pub(super) async fn is_ancestor(command: CommandSpec<'_>, ancestor: &ObjectId, of: &ObjectId) -> Result<bool, RunProgramError> {
     if ancestor == of {
         return Ok(true);

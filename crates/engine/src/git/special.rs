@@ -1,8 +1,8 @@
-//! Looks through a worktree before git does, and moves aside what git would wait for or be misled by.
+//! Searches a worktree before git reads it, and moves files aside that would block or mislead git.
 //!
-//! Git opens some files by their names and would wait for ever on a FIFO. It also opens files inside any folder that looks like a
-//! repository, which an agent can make look like anything. Nothing is opened here but folders, and no link is followed. For when no
-//! process of the task runs. Invariant: nothing is deleted.
+//! Git opens some files by name and would wait forever on a FIFO. It also opens files inside any folder that looks like a
+//! repository, which an agent can create at will. Only folders are opened here, and no link is followed. Call this only while
+//! no process of the task runs. Invariant: nothing is deleted.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -17,31 +17,31 @@ use rustix::io::Errno;
 
 use super::worktree::Worktree;
 
-/// How many files that were moved aside are named.
+/// The maximum number of moved files that are listed.
 const NAMED_LIMIT: usize = 20;
 
 /// The longest path that git can open.
 const PATH_LIMIT: usize = 4096;
 
-/// The most entries that are looked at: more than a file system of tens of gigabytes has room for.
+/// The maximum number of entries that are checked: more than fit on a file system of tens of gigabytes.
 const ENTRIES_LIMIT: u64 = 20_000_000;
 
-/// Files that git reads beside a worktree, from the mirror. An agent without a container can write there.
+/// Files in the mirror that git reads in addition to a worktree. An agent without a container can write them.
 const BESIDE: [&str; 2] = ["info/exclude", "info/attributes"];
 
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// What was found in a worktree.
+/// The result of a search.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Looked {
-    /// What was moved aside, for people to read.
+    /// Notes about moved files, for people.
     pub(super) notes: Vec<String>,
     /// Folders that are repositories or look like one, from the root of the worktree.
     pub(super) nested: Vec<Vec<u8>>,
 }
 
 impl Worktree {
-    /// Looks through the worktree, and through the files that git reads beside it.
+    /// Searches the worktree, and the files that git reads in addition to it.
     pub(super) async fn look_through(&self) -> io::Result<Looked> {
         let (tree, mirror) = (self.tree.clone(), self.mirror.path().to_owned());
         let looked = tokio::task::spawn_blocking(move || {
@@ -54,7 +54,7 @@ impl Worktree {
     }
 }
 
-/// Looks through the worktree at `tree`.
+/// Searches the worktree at `tree`.
 fn look_through(tree: &Path) -> io::Result<Looked> {
     let root = openat(CWD, tree, FOLDER, Mode::empty())?;
     let mut looking = Looking { looked: Looked::default(), moved: 0, entries: 0 };
@@ -123,7 +123,7 @@ impl Looking {
         Ok(())
     }
 
-    /// Looks at the `.git` of a folder in the worktree.
+    /// Checks the `.git` of a folder in the worktree.
     fn nested(&mut self, path: &[u8], opened: &OwnedFd, kind: FileType) -> io::Result<()> {
         if let Ok(inside) = openat(opened, c".git", FOLDER, Mode::empty()) {
             for name in OPENED_IN_REPOSITORIES {
@@ -149,7 +149,7 @@ impl Looking {
     }
 }
 
-/// Moves aside what git reads beside a worktree and is not a plain file.
+/// Moves files aside that git reads in addition to a worktree and that are not regular files.
 fn beside(mirror: &Path) -> io::Result<Vec<String>> {
     let mut notes = Vec::new();
     for file in BESIDE {
@@ -171,10 +171,10 @@ fn beside(mirror: &Path) -> io::Result<Vec<String>> {
 
 fn note(path: &[u8], what: &str, aside: &CStr) -> String {
     let (path, aside) = (plain_name(path), plain_name(aside.to_bytes()));
-    format!("moved aside: `{path}` is {what}, and git would have opened it; it is now `{aside}` in the same folder")
+    format!("`{path}` is {what}, which git must not open; it was renamed to `{aside}` in the same folder")
 }
 
-/// Why git must not open the file of this name, if it must not.
+/// Returns why git must not open the file of this name, if it must not.
 fn why_odd(folder: &OwnedFd, name: &CStr, kind: FileType) -> Result<Option<&'static str>, Errno> {
     let too_large = |size: i64| u64::try_from(size).unwrap_or(u64::MAX) > OPENED_LIMIT_BYTES;
     Ok(match kind {
@@ -187,7 +187,8 @@ fn why_odd(folder: &OwnedFd, name: &CStr, kind: FileType) -> Result<Option<&'sta
             // Files of the kernel have no size, and some of them never end.
             Ok(target) => {
                 let is_plain = FileType::from_raw_mode(target.st_mode) == FileType::RegularFile;
-                (!is_plain || target.st_size == 0 || too_large(target.st_size)).then_some("a link to what is not a plain file")
+                (!is_plain || target.st_size == 0 || too_large(target.st_size))
+                    .then_some("a link to something other than a regular file")
             }
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS | Errno::NAMETOOLONG) => None,
             Err(error) => return Err(error),
@@ -198,7 +199,7 @@ fn why_odd(folder: &OwnedFd, name: &CStr, kind: FileType) -> Result<Option<&'sta
     })
 }
 
-/// What a file is that is neither a plain file, a folder nor a link.
+/// Returns the kind of a file that is not a regular file, a folder or a link.
 fn special(kind: FileType) -> Option<&'static str> {
     match kind {
         FileType::RegularFile | FileType::Directory | FileType::Symlink => None,
@@ -209,7 +210,7 @@ fn special(kind: FileType) -> Option<&'static str> {
     }
 }
 
-/// Whether git would look for a repository behind this `.git`, and so open files that it names.
+/// Whether git would look for a repository behind this `.git`, and open files that it names.
 fn looks_like_a_repository(folder: &OwnedFd, kind: FileType) -> Result<bool, Errno> {
     match kind {
         FileType::Directory => match statat(folder, c".git/HEAD", AtFlags::SYMLINK_NOFOLLOW) {
@@ -218,7 +219,7 @@ fn looks_like_a_repository(folder: &OwnedFd, kind: FileType) -> Result<bool, Err
             Err(error) => Err(error),
         },
         FileType::RegularFile | FileType::Symlink => Ok(true),
-        // Git takes none of these for a repository, and does not open them.
+        // Git does not take these for a repository and does not open them.
         FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice | FileType::Unknown => Ok(false),
     }
 }
@@ -234,7 +235,7 @@ fn kind_of(folder: &OwnedFd, name: &CStr, listed: FileType) -> Result<Option<Fil
     }
 }
 
-/// Gives a file the first free name of `<name>.aside-1`, `<name>.aside-2`, … in its folder.
+/// Renames a file to the first free name of `<name>.aside-1`, `<name>.aside-2`, … in its folder.
 pub(crate) fn move_aside(folder: &OwnedFd, name: &CStr) -> io::Result<CString> {
     let mut number = 0_u32;
     loop {
@@ -255,7 +256,7 @@ fn joined(folder: &[u8], name: &CStr) -> Vec<u8> {
     if folder.is_empty() { name.to_bytes().to_vec() } else { [folder, b"/", name.to_bytes()].concat() }
 }
 
-/// A path for a system call.
+/// Converts a path for a system call.
 pub(super) fn as_path(path: &[u8]) -> &Path {
     Path::new(std::ffi::OsStr::from_bytes(path))
 }

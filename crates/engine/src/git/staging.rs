@@ -1,9 +1,9 @@
-//! Makes a tree of what lies in a worktree, with an index of our own that the agent never sees.
+//! Creates a tree of a worktree's content, with our own index that the agent never sees.
 //!
-//! The index starts from a commit and knows nothing of the files, so git reads every file that the commit has: no flag, no forged
-//! entry and no forged time of an agent's index hides a change. It never enters a repository inside the worktree: submodules keep the
-//! commit that was recorded or staged for them, any other nested repository is left out and named. Invariant: while git looks at the
-//! worktree, the index has no submodule in it, so there is none whose own configuration git could obey.
+//! The index starts from a commit and knows nothing about the files, so git reads every file of the commit: no flag, no forged
+//! entry and no forged time in an agent's index hides a change. Git never enters a repository inside the worktree: submodules
+//! keep the commit that was recorded or staged for them, and any other nested repository is omitted and named. Invariant: while
+//! git reads the worktree, the index contains no submodule whose own configuration git could obey.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -29,19 +29,19 @@ use crate::exec::{CommandSpec, RunProgramError, Stderr, Stdin, Stdout};
 /// The mode of a submodule in a tree or an index.
 const GITLINK: &[u8] = b"160000";
 
-/// How many things that could not be read are named.
+/// The maximum number of unreadable files that are listed.
 const NAMED_LIMIT: usize = 20;
 
-/// What a reader should know of a worktree that is not complete on purpose.
-const SPARSE: &str = "the agent used `git sparse-checkout`; the files that it left out of the worktree are deleted in the commit";
+/// A note about a worktree that is incomplete on purpose.
+const SPARSE: &str = "the agent used `git sparse-checkout`; files that are not in the sparse worktree are deleted in the commit";
 
-/// How long one step may take. What is read was weighed before, so this is for slow disks.
+/// The time limit of a step. The size of the files was checked before, so this is for slow disks.
 const STEP: Duration = Duration::from_mins(5);
 
-/// The most bytes of names of nested repositories: they are arguments of a command.
+/// The maximum total length of the names of nested repositories, in bytes. They are arguments of a command.
 const NESTED_LIMIT_BYTES: usize = 500_000;
 
-/// Settings that an agent without a container can change in the mirror, at the values that hide nothing.
+/// Settings that an agent without a container can change in the mirror, with values that hide nothing.
 const SEES_EVERYTHING: [(&str, &str); 8] = [
     ("core.fileMode", "true"),
     ("core.symlinks", "true"),
@@ -53,8 +53,8 @@ const SEES_EVERYTHING: [(&str, &str); 8] = [
     ("index.sparse", "false"),
 ];
 
-/// Settings about files that are the user's to choose, at the values they have where the user chose nothing. A mirror is made without
-/// them, so one that is there is an agent's.
+/// Settings that belong to the user, with git's default values. A mirror is created without them, so an existing one was set by
+/// an agent.
 const OF_THE_USER: [(&str, &str); 6] = [
     ("core.autocrlf", "false"),
     ("core.eol", "native"),
@@ -64,50 +64,50 @@ const OF_THE_USER: [(&str, &str); 6] = [
     ("core.ignorecase", "false"),
 ];
 
-/// What was made of a worktree.
+/// The result of staging a worktree.
 #[derive(Debug)]
 pub(super) struct Staged {
     /// The tree.
     pub(super) tree: ObjectId,
-    /// Nested repositories that were left out.
+    /// Nested repositories that were omitted.
     pub(super) dropped: Vec<String>,
-    /// What could not be read, in git's words.
+    /// Files that could not be read, with git's messages.
     pub(super) unreadable: Vec<String>,
-    /// What else a person should know: what was moved aside, and what is too large.
+    /// Other notes for people: what was moved aside, and what is too large.
     pub(super) notes: Vec<String>,
-    /// Files of the commit that are too large now. The tree has their last version.
+    /// Files of the commit that are too large now. The tree contains their last version.
     pub(super) kept_back: Vec<Vec<u8>>,
-    /// Whether a merge in the worktree's own index had conflicts that nobody resolved.
+    /// Whether the worktree's own index had unresolved conflicts of a merge.
     pub(super) had_conflicts: bool,
 }
 
-/// An index beside the worktree's own one.
+/// An index that is separate from the worktree's own one.
 pub(super) struct Staging<'w> {
     worktree: &'w Worktree,
     index: PathBuf,
     settings: Vec<(String, String)>,
     commit: ObjectId,
     looked: Looked,
-    /// Files that were taken out of the index since they are too large to compare.
+    /// Files that were removed from the index because they are too large to compare.
     uncompared: Vec<Heavy>,
 }
 
-/// What an index contains, as far as it matters.
+/// The relevant entries of an index.
 #[derive(Default)]
 struct Listing {
     gitlinks: BTreeMap<Vec<u8>, String>,
     has_conflicts: bool,
-    /// Which of the watched paths are taken by something else now: a file of that name, or files below it or above it.
+    /// Watched paths that something else uses now: a file of that name, or files below or above it.
     taken: Vec<Vec<u8>>,
 }
 
 impl<'w> Staging<'w> {
-    /// Starts from a commit, after a look through the worktree.
+    /// Starts from a commit, after searching the worktree for special files.
     pub(super) async fn begin(worktree: &'w Worktree, commit: &ObjectId) -> Result<Self, SnapshotError> {
         Self::fresh(worktree, commit, "codex-orchestrator-index").await
     }
 
-    /// The same, for comparing the files of a commit with the worktree. The index has no submodule.
+    /// Starts from a commit, to compare its files with the worktree. The index contains no submodules.
     pub(super) async fn from_commit(worktree: &'w Worktree, commit: &ObjectId) -> Result<Self, SnapshotError> {
         let mut staging = Self::fresh(worktree, commit, "codex-orchestrator-comparison").await?;
         let listing = staging.list(&[]).await?;
@@ -130,7 +130,7 @@ impl<'w> Staging<'w> {
         Ok(staging)
     }
 
-    /// The files whose content is not what the index says, by their paths. Reads all of them but those that are too large.
+    /// Returns the paths of files that differ from the index. Reads all files except those that are too large.
     pub(super) async fn differing_files(&self) -> Result<Vec<Vec<u8>>, RunProgramError> {
         self.refresh().await?;
         let mut differing: Vec<_> = self.uncompared.iter().map(|heavy| heavy.path.clone()).collect();
@@ -139,10 +139,10 @@ impl<'w> Staging<'w> {
         Ok(differing)
     }
 
-    /// Compares every file with the index, which then knows those that are the same.
+    /// Compares every file with the index, which then knows the unchanged ones.
     async fn refresh(&self) -> Result<(), RunProgramError> {
         let refreshed = self.command().args(["update-index", "-q", "--really-refresh"]).run().await?;
-        // A 1 says that some files differ.
+        // Exit code 1 means that some files differ.
         if matches!(refreshed.status.code(), Some(0 | 1)) {
             return Ok(());
         }
@@ -155,7 +155,7 @@ impl<'w> Staging<'w> {
         fs_err::remove_file(&self.index)
     }
 
-    /// Takes all of the worktree in. `parents` are the commits whose submodules are the repository's own.
+    /// Stages the whole worktree. `parents` are the commits whose submodules belong to the repository.
     pub(super) async fn stage(&self, parents: &[ObjectId]) -> Result<Staged, SnapshotError> {
         let theirs = self.read_the_agents_index().await?;
         let before = self.list(&[]).await?;
@@ -168,7 +168,7 @@ impl<'w> Staging<'w> {
         kept.extend(staged);
 
         let nested = self.nested_repositories().await?;
-        // What lies in the folder of a submodule that the host put there is of the submodule.
+        // Everything in the folder of a submodule that the host put there belongs to the submodule.
         let exported: Vec<_> = self.worktree.submodules()?.into_iter().map(String::into_bytes).collect();
         let inside = exported.iter().filter(|path| kept.contains_key(*path) && self.is_folder(path));
         let mut left_out: Vec<_> = nested.iter().chain(inside).cloned().collect();
@@ -203,12 +203,12 @@ impl<'w> Staging<'w> {
         Ok(Staged { tree, dropped, unreadable, notes, kept_back, had_conflicts: theirs.has_conflicts })
     }
 
-    /// Where the index is.
+    /// Returns the path of the index.
     pub(super) fn path(&self) -> &Path {
         &self.index
     }
 
-    /// Where the files are.
+    /// Returns the path of the worktree.
     pub(super) fn tree(&self) -> &Path {
         &self.worktree.tree
     }
@@ -221,7 +221,7 @@ impl<'w> Staging<'w> {
         self.worktree.mirror.git().has_lfs()
     }
 
-    /// Makes this index the worktree's own, so that a later `git status` in it is clean.
+    /// Makes this the worktree's own index, so that a later `git status` is clean.
     pub(super) fn install(self) -> io::Result<()> {
         fs_err::rename(&self.index, self.worktree.admin.join("index"))
     }
@@ -238,7 +238,7 @@ impl<'w> Staging<'w> {
         Ok(listing)
     }
 
-    /// What the worktree's own index says of submodules and of conflicts. Nothing else of it is used.
+    /// Reads the submodules and conflicts in the worktree's own index. Nothing else of it is used.
     async fn read_the_agents_index(&self) -> Result<Listing, SnapshotError> {
         let (index, copy) = (self.worktree.admin.join("index"), self.index.with_extension("agents"));
         let copied = tokio::task::spawn_blocking({
@@ -256,7 +256,7 @@ impl<'w> Staging<'w> {
         Ok(if listed.status.success() { listing } else { Listing::default() })
     }
 
-    /// The submodules of commits, by their paths.
+    /// Returns the submodules of commits, by path.
     async fn gitlinks_of(&self, commits: &[ObjectId]) -> Result<BTreeMap<Vec<u8>, String>, RunProgramError> {
         let mut listing = Listing::default();
         for commit in commits {
@@ -267,7 +267,7 @@ impl<'w> Staging<'w> {
         Ok(listing.gitlinks)
     }
 
-    /// Removes entries from the index, or puts some into it by mode and object, without a look at the worktree.
+    /// Removes entries from the index or adds entries by mode and object, without reading the worktree.
     async fn edit<'p>(
         &self,
         changes: impl Iterator<Item = (&'p Vec<u8>, Option<(&'p str, &'p str)>)>,
@@ -286,27 +286,27 @@ impl<'w> Staging<'w> {
         Ok(())
     }
 
-    /// Repositories inside the worktree that are not ignored and have no file that the commit has.
+    /// Finds repositories inside the worktree that are not ignored and contain no file of the commit.
     async fn nested_repositories(&self) -> Result<Vec<Vec<u8>>, SnapshotError> {
         let mut nested: BTreeSet<Vec<u8>> = self.looked.nested.iter().cloned().collect();
         if nested.is_empty() {
             return Ok(Vec::new());
         }
-        // Git does not look for a repository in a folder that has files of the commit.
+        // Git does not look for a repository in a folder with files of the commit.
         let on_record = |path: &[u8]| {
             for (end, _) in path.iter().enumerate().filter(|&(_, &byte)| byte == b'/') {
                 nested.remove(&path[..end]);
             }
         };
         self.command().args(["ls-files", "-z"]).stdout(Stdout::Records(Box::new(on_record))).run_ok().await?;
-        // A name could be taken for a pathspec, but not behind `./`.
+        // With `./` in front, a name cannot be taken for a pathspec.
         let asked: Vec<u8> = nested.iter().flat_map(|path| [b"./", path.as_slice(), b"\0"].concat()).collect();
         let command = self.command().args(["check-ignore", "-z", "--stdin"]).stdin(Stdin::Bytes(asked));
         let on_record = |path: &[u8]| {
             nested.remove(path.strip_prefix(b"./").unwrap_or(path));
         };
         let ignored = command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
-        // A 1 says that none is ignored.
+        // Exit code 1 means that none is ignored.
         if !matches!(ignored.status.code(), Some(0 | 1)) {
             let program = self.worktree.mirror.git().tool().to_string();
             return Err(RunProgramError::Failed { program, status: ignored.status, stderr_tail: ignored.stderr_tail }.into());
@@ -318,7 +318,7 @@ impl<'w> Staging<'w> {
         Ok(outermost)
     }
 
-    /// Adds everything except these paths. Files that cannot be read are reported; the rest is still added.
+    /// Adds everything except these paths. Unreadable files are reported, and the rest is still added.
     async fn add_all(&self, except: &[Vec<u8>]) -> Result<Vec<String>, RunProgramError> {
         let mut paths = b".\0".to_vec();
         for path in except {
@@ -337,7 +337,7 @@ impl<'w> Staging<'w> {
         let program = self.worktree.mirror.git().tool().to_string();
         let finished = command.stderr(Stderr::Progress(Box::new(note))).run().await?;
         let unreadable = unreadable.into_inner().unwrap_or_else(PoisonError::into_inner);
-        // With `--ignore-errors` a 1 says that some files were left out; anything else is a failure of the whole.
+        // With `--ignore-errors`, exit code 1 means that some files were skipped. Any other code is a complete failure.
         match finished.status.code() {
             Some(0) => Ok(unreadable),
             Some(1) if !unreadable.is_empty() => Ok(unreadable),
@@ -353,7 +353,7 @@ impl<'w> Staging<'w> {
     }
 }
 
-/// What takes the place of settings about files that are in the mirror's own configuration.
+/// Returns the values that replace file settings in the mirror's own configuration.
 async fn of_the_agent(worktree: &Worktree) -> Result<Vec<(String, String)>, RunProgramError> {
     let names: Vec<_> = OF_THE_USER.iter().filter_map(|(name, _)| name.strip_prefix("core.")).collect();
     let pattern = format!("^core\\.({})$", names.join("|"));
@@ -368,12 +368,12 @@ async fn of_the_agent(worktree: &Worktree) -> Result<Vec<(String, String)>, RunP
         }
         Some(_) => {}
     };
-    // A 1 says that there is none.
+    // Exit code 1 means that there is none.
     command.stdout(Stdout::Records(Box::new(on_record))).run().await?;
     Ok(settings)
 }
 
-/// Opens a file that an agent may have replaced. None for anything but a plain file, and where nothing is.
+/// Opens a file that an agent may have replaced. Returns `None` if it is missing or not a regular file.
 pub(super) fn plain_file(path: &Path) -> io::Result<Option<File>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match openat(CWD, path, flags, Mode::empty()) {
@@ -384,8 +384,9 @@ pub(super) fn plain_file(path: &Path) -> io::Result<Option<File>> {
     Ok(file.metadata()?.is_file().then_some(file))
 }
 
-/// Copies an index with its time: git looks into a file of the same second as the index even if all else about it is as it
-/// was, and a younger index would hide a change that was made at once and kept the size. Returns whether there is a usable one.
+/// Copies an index with its time. Git reads a file that was changed in the same second as the index even if everything else
+/// about it is unchanged; a newer index would hide a change that was made at once and kept the size. Returns whether there is a
+/// usable index.
 pub(super) fn copy_index(from: &Path, to: &Path) -> io::Result<bool> {
     let Some(mut file) = plain_file(from)? else { return Ok(false) };
     let found = file.metadata()?;
@@ -403,7 +404,7 @@ fn is_below_any(path: &[u8], folders: &BTreeSet<Vec<u8>>) -> bool {
     path.iter().enumerate().any(|(end, &byte)| byte == b'/' && folders.contains(&path[..end]))
 }
 
-/// The submodules that a listing of a tree names: their commits, by those paths that are text.
+/// Returns the submodules in a listing of a tree: their commits, by path, for paths that are valid text.
 pub(super) async fn gitlinks_in(listing: CommandSpec<'_>) -> Result<BTreeMap<String, String>, RunProgramError> {
     let mut found = Listing::default();
     listing.stdout(Stdout::Records(Box::new(|record| found.read(record, &[])))).run_ok().await?;
@@ -411,7 +412,7 @@ pub(super) async fn gitlinks_in(listing: CommandSpec<'_>) -> Result<BTreeMap<Str
 }
 
 impl Listing {
-    /// Reads `mode id stage TAB path` of an index, or `mode type id TAB path` of a tree.
+    /// Parses `mode id stage TAB path` of an index, or `mode type id TAB path` of a tree.
     fn read(&mut self, record: &[u8], watched: &[Vec<u8>]) {
         let Some(tab) = record.iter().position(|&byte| byte == b'\t') else { return };
         let (fields, path) = (&record[..tab], &record[tab + 1..]);

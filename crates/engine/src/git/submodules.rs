@@ -1,10 +1,10 @@
-//! Submodules in a new worktree: their files are there to read, where the host may fetch them.
+//! Writes the files of submodules into a new worktree, if the host may fetch them.
 //!
-//! Anyone who can push a branch, and every agent, can name any URL in a `.gitmodules`. Invariant: nothing is fetched from a URL that is
-//! neither in a branch that the owner trusts nor was allowed by a person.
+//! Anyone who can push a branch, and every agent, can put any URL into a `.gitmodules`. Invariant: nothing is fetched from a
+//! URL that is neither in a branch that the owner trusts nor was allowed by a person.
 //!
-//! Each is fetched into a repository of its own that is thrown away, and its files are written without one, so that no git ever
-//! finds a repository in a worktree. For when the worktree is being made and no agent has seen it yet.
+//! Each submodule is fetched into a temporary repository, and its files are written without one, so that git never finds a
+//! repository in a worktree. Call this while the worktree is being created, before an agent has seen it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -24,25 +24,25 @@ use super::worktree::{Worktree, WorktreeError};
 use crate::durable;
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
-/// The list of those whose files are there.
+/// The list of submodules whose files were written.
 const LIST: &str = "codex-orchestrator-submodules";
 
-/// More than a `.gitmodules` has.
+/// The maximum size of a `.gitmodules`, in bytes.
 const CONFIG_LIMIT_BYTES: usize = 1 << 20;
 
-/// The most different `.gitmodules` of trusted branches that are read.
+/// The maximum number of different `.gitmodules` files of trusted branches that are read.
 const MOST_CONFIGS: usize = 100;
 
-/// The submodules of a commit, each with the commit that is recorded for it.
+/// The submodules of a commit, each with its recorded commit.
 type Found = Vec<(Submodule, String)>;
 
 fn not_allowed(url: &RepositoryUrl) -> String {
-    format!("`{}` is in no trusted branch's `.gitmodules`, and nobody allowed it", visible(url))
+    format!("`{}` is not in the `.gitmodules` of a trusted branch, and nobody has allowed it", visible(url))
 }
 
 impl Mirror {
-    /// The URLs that submodules are fetched from without asking: those of the default branch, those of the branches that the owner
-    /// trusts, and those that somebody allowed.
+    /// Returns the URLs that submodules are fetched from without asking: those of the default branch, those of trusted
+    /// branches, and those that somebody allowed.
     pub async fn trusted_sources(&self, settings: &SourceSettings) -> Result<Sources, RunProgramError> {
         let mut sources = Sources::default();
         let Some(origin) = self.origin().await? else { return Ok(sources) };
@@ -71,7 +71,7 @@ impl Mirror {
         Ok(sources)
     }
 
-    /// The URLs of a commit's submodules that could be fetched, and that nobody trusts yet.
+    /// Returns the URLs of a commit's submodules that could be fetched but are not trusted yet.
     pub async fn untrusted_urls(&self, commit: &ObjectId, sources: &Sources) -> Result<Vec<RepositoryUrl>, RunProgramError> {
         let Ok(found) = self.submodules_of(commit).await? else { return Ok(vec![]) };
         let urls = found.into_iter().filter_map(|(submodule, _)| submodule.source.ok()).filter(|url| sources.get(url).is_none());
@@ -79,7 +79,7 @@ impl Mirror {
         Ok(urls.into_values().collect())
     }
 
-    /// The submodules of a commit. The inner error says why they cannot be known.
+    /// Returns the submodules of a commit. The inner error says why they are unknown.
     async fn submodules_of(&self, commit: &ObjectId) -> Result<Result<Found, String>, RunProgramError> {
         let place = || Place::Mirror(self.path());
         let modules = format!("{commit}:.gitmodules");
@@ -101,7 +101,7 @@ impl Mirror {
         Ok(Ok(found.into_iter().map(with_commit).collect()))
     }
 
-    /// The settings in a `.gitmodules`. It includes no other file.
+    /// Reads the settings in a `.gitmodules`. Includes of other files are not followed.
     async fn gitmodules(&self, blob: &str) -> Result<String, RunProgramError> {
         let config = self.git().command(Place::Mirror(self.path()));
         let config = config.args(["config", "--blob", blob, "--no-includes", "-z", "--list"]);
@@ -115,12 +115,12 @@ impl Mirror {
 }
 
 impl Worktree {
-    /// The submodules whose files the host put there.
+    /// Returns the submodules whose files the host wrote.
     pub fn submodules(&self) -> std::io::Result<Vec<String>> {
         admin::list(&self.admin, LIST)
     }
 
-    /// Fetches what may be fetched. Returns what a reader should know; none of it fails the worktree but being cancelled.
+    /// Fetches the allowed submodules and returns notes for people. Only a cancellation makes it fail.
     pub(super) async fn fetch_submodules(
         &self,
         sources: &Sources,
@@ -145,14 +145,14 @@ impl Worktree {
             }
             match outcome {
                 Ok(()) => {
-                    notes.push(format!("the submodule `{path}` is there to read; changes in it are not committed"));
+                    notes.push(format!("the submodule `{path}` is read-only; changes in it are not committed"));
                     fetched.push(path);
                 }
                 Err(why) => notes.push(format!("the submodule `{path}` is empty: {why}")),
             }
         }
         admin::put_list(&self.admin, LIST, &fetched)?;
-        // No commit of the mirror has these files: they could not be restored.
+        // No commit of the mirror contains these files, so they could not be restored.
         let folders: Vec<_> = fetched.iter().map(|path| self.tree.join(path)).collect();
         let synced = tokio::task::spawn_blocking(move || folders.iter().try_for_each(|folder| durable::sync_tree(folder)));
         synced.await.map_err(std::io::Error::other)??;
@@ -167,9 +167,9 @@ impl Worktree {
         cancel: &CancellationToken,
     ) -> Result<(), String> {
         let target = self.tree.join(path);
-        // Its folder is there, and none above it is a link.
+        // Its folder exists, and no parent folder is a link.
         if !admin::real_path(&target).is_ok_and(|real| real == target && real.is_dir()) {
-            return Err("its folder is not there".to_owned());
+            return Err("its folder is missing".to_owned());
         }
         let place = admin::trash(self.mirror.path());
         let folder =
@@ -193,7 +193,7 @@ impl Worktree {
             let command = git.network_command(place()).await?.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
             Ok::<_, RunProgramError>(command.deadline(LONG).cancel(cancel.clone()))
         };
-        // Not every host gives a commit by its id; the branches have it then.
+        // Some hosts do not serve a commit by its ID. Then the branches must contain it.
         let only_it = fetch().await?.args(["--depth=1", "--", url.as_str(), commit]).run_ok().await;
         if let Err(RunProgramError::Failed { .. }) = only_it {
             fetch().await?.args(["--", url.as_str(), "+refs/heads/*:refs/heads/*"]).run_ok().await?;
@@ -201,7 +201,7 @@ impl Worktree {
             only_it?;
         }
         if let Ok(commit) = commit.parse() {
-            // Its own large files are where it is from, whatever it says itself.
+            // Its own large files come from its own remote, whatever its files say.
             let origin = [("remote.origin.url".to_owned(), url.as_str().to_owned())];
             download(git, repository, &commit, &origin, cancel).await?;
         }

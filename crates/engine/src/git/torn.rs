@@ -1,9 +1,9 @@
-//! After a power cut: files of a worktree that are empty or incomplete although its commit has them whole.
+//! Finds files of a worktree that a power cut left empty or incomplete, although the commit has them complete.
 //!
-//! Nobody syncs a worktree as a whole, and its index looks clean even if a file has lost its content. So every file is compared with
-//! the commit. Restored is only what a power cut leaves: a file that is empty, filled with zeros, or, once the work is committed,
-//! shorter than the commit's version. Any other difference is somebody's edit, and stays. The worktree is an agent's: no link is
-//! followed on the way to a file. Invariant: content that is replaced is kept, unless it was nothing but zeros.
+//! Nobody syncs a whole worktree, and its index looks clean even if a file has lost its content. So every file is compared with
+//! the commit. Only typical damage of a power cut is repaired: a file that is empty, filled with zeros, or, if the work is
+//! committed, shorter than the commit's version. Any other difference is an edit and stays. The worktree belongs to an agent,
+//! so no link is followed. Invariant: replaced content is kept, unless it was only zeros.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -23,38 +23,38 @@ use crate::durable;
 use crate::exec::Stdin;
 use crate::store::atomic::write_atomically;
 
-/// Names the unclean stop after which a worktree was last compared with its commit.
+/// A file that names the unclean stop after which a worktree was last compared with its commit.
 const CHECKED: &str = "codex-orchestrator-checked";
 
-/// How a file begins that stands for a large one.
+/// The first bytes of a git-lfs pointer.
 const LFS_POINTER: &[u8] = b"version https://git-lfs";
 
 /// Whether the work in the worktree is committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// A run has ended, and its commit has everything.
+    /// A run has ended, and its commit contains everything.
     Committed,
-    /// A run was cut off: what it wrote is only in the worktree.
+    /// A run was interrupted. Its changes are only in the worktree.
     Uncommitted,
 }
 
-/// What was found in a worktree. Paths are those of the commit.
+/// The result of a comparison. Paths are those of the commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Compared {
     /// Files that were restored from the commit.
     pub restored: Vec<String>,
-    /// Where the content of restored files is kept, if any of it was more than zeros.
+    /// The folder with the replaced content, if it was more than zeros.
     pub replaced: Option<PathBuf>,
-    /// Files that differ from the commit and were left as they are. Not looked for while work is uncommitted.
+    /// Files that differ from the commit and were left unchanged. Not listed while work is uncommitted.
     pub edited: Vec<String>,
-    /// Files that are damaged and could not be restored, each with the reason.
+    /// Damaged files that could not be restored, each with the reason.
     pub failed: Vec<String>,
 }
 
-/// What a file of the worktree is, beside the commit's version of it.
+/// The state of a file compared with the commit's version.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// Empty, or nothing but zeros.
+    /// Empty, or only zeros.
     Blank,
     Shorter,
     Edited,
@@ -66,13 +66,13 @@ impl Worktree {
         admin::names(&self.admin.join(CHECKED), stop)
     }
 
-    /// Writes down that it was.
+    /// Records that the comparison was done.
     pub fn mark_checked_after(&self, stop: &str) -> io::Result<()> {
         write_atomically(&self.admin.join(CHECKED), format!("{stop}\n").as_bytes())
     }
 
-    /// Compares every file with the branch, and restores those that a power cut has damaged. What is replaced is kept in `aside`.
-    /// For when no process of the task runs.
+    /// Compares every file with the branch, and restores those that a power cut damaged. Replaced content is kept in `aside`.
+    /// Call this only while no process of the task runs.
     pub async fn restore_torn_files(&self, work: Work, aside: PathBuf) -> Result<Compared, SnapshotError> {
         let Some(head) = self.mirror.resolve_branch(&self.branch).await? else { return Ok(Compared::default()) };
         let staging = Staging::from_commit(self, &head).await?;
@@ -110,7 +110,7 @@ impl Compared {
         let whole = committed.join(path);
         let state = match state(tree, path, &whole) {
             Ok(state) => state,
-            // Missing, a folder or a link now, or below a link: not what a power cut leaves of a file.
+            // The file is missing, is now a folder or a link, or is below a link. A power cut does not cause this.
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO) => State::Edited,
             Err(error) => {
                 self.failed.push(format!("{name} ({})", io::Error::from(error)));
@@ -138,7 +138,7 @@ impl Compared {
     }
 }
 
-/// Opens the folder that a path is in, following no link.
+/// Opens the parent folder of a path without following links.
 fn folder_of(tree: &Path, path: &Path) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut folder = openat(CWD, tree, flags, Mode::empty())?;
@@ -169,7 +169,7 @@ fn state(tree: &Path, path: &Path, whole: &Path) -> Result<State, Errno> {
     })
 }
 
-/// An empty file has nothing else either.
+/// Whether a file has only zeros. This includes an empty file.
 fn has_only_zeros(mut file: File) -> io::Result<bool> {
     let mut buffer = vec![0; 64 << 10];
     loop {
@@ -189,7 +189,7 @@ fn is_pointer(path: &Path) -> io::Result<bool> {
     Ok(start == LFS_POINTER)
 }
 
-/// Moves the whole file into place. It is on the disk afterwards.
+/// Moves the complete file into place and syncs it.
 fn restore(tree: &Path, path: &Path, whole: &Path, keep: Option<&Path>) -> io::Result<()> {
     let (folder, name) = (folder_of(tree, path)?, name_of(path)?);
     durable::sync_file(whole)?;

@@ -1,9 +1,9 @@
-//! The agent's own repository: what a container sees instead of the mirror.
+//! The agent repository: what a container sees instead of the mirror.
 //!
-//! It is made of files alone: no git of this machine ever runs in it, nor reads it, since from the first run on an agent writes
-//! in it. It borrows the mirror's objects under the path that the container sees them at. Before each later run it is renewed: the
-//! agent's commits stay, and its configuration, hooks and everything else that git obeys are as they were made. Invariant: it
-//! appears under its name only when it is complete.
+//! It is written as plain files: git on this machine never runs in it and never reads it, because an agent writes to it from
+//! the first run on. It borrows the mirror's objects at the path where the container sees them. Before each later run it is
+//! renewed: the agent's commits stay, and its configuration, hooks and everything else that git obeys are written again.
+//! Invariant: it appears under its name only when it is complete.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write as _};
@@ -22,48 +22,49 @@ use crate::durable;
 use crate::exec::RunProgramError;
 use crate::store::atomic::write_atomically;
 
-/// Where the remote's branches are in the agent's repository.
+/// The prefix of the remote's branches in the agent repository.
 const ORIGIN: &str = "refs/remotes/origin/";
 
-/// The list of the mirror's objects that an agent's repository was made with, beside it, where no agent can write. The mirror
-/// keeps them for as long as the list is there, even if its own branches and tags move on.
+/// The suffix of the list of the mirror's objects that an agent repository was created with. The list is stored beside the
+/// repository, where no agent can write. The mirror keeps the objects as long as the list exists, even if its own branches and
+/// tags move.
 pub(crate) const BORROWED: &str = ".borrowed";
 
-/// The agent's repository as it should be.
+/// The desired state of an agent repository.
 #[derive(Debug, Clone, Copy)]
 pub struct TwinSpec<'a> {
-    /// Where. The folder it is in must be there, and be one that no agent can write.
+    /// The path. Its parent folder must exist, and no agent may be able to write to it.
     pub path: &'a Path,
-    /// Under which name the mirror keeps the commit that the task was made from: the task's id.
+    /// The name under which the mirror keeps the task's start commit: the ID of the task.
     pub keep_base_as: &'a str,
-    /// Where the container sees the mirror's objects.
+    /// The path of the mirror's objects in the container.
     pub objects_inside: &'a str,
-    /// What `origin` is, for the agent to read. It must carry no password.
+    /// The URL of `origin`, for the agent to read. It must not contain a password.
     pub origin_url: &'a str,
-    /// Who the agent's own commits are by.
+    /// The author of the agent's own commits.
     pub author: &'a Signature,
 }
 
-/// The agent's repository could not be made.
+/// Why the agent repository could not be created.
 #[derive(Debug, thiserror::Error)]
 pub enum TwinError {
-    /// The mirror borrows objects itself, from where a container could not see them.
-    #[error("the mirror {mirror} borrows objects of another repository, which a container would not see")]
+    /// The mirror itself borrows objects, from a path that a container cannot see.
+    #[error("the mirror {mirror} borrows objects from another repository, which a container cannot see")]
     MirrorBorrows {
         /// The mirror.
         mirror: String,
     },
     /// Something else has its name.
-    #[error("{path} is in the way of the agent's repository")]
+    #[error("cannot create the agent repository: {path} already exists")]
     InTheWay {
-        /// What is there.
+        /// The path.
         path: String,
     },
-    /// Git could not say what is in the mirror.
+    /// Git could not read the mirror.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be written.
-    #[error("could not make the agent's repository: {0}")]
+    #[error("could not create the agent repository: {0}")]
     Files(#[from] io::Error),
     /// The rest of an earlier attempt could not be removed.
     #[error(transparent)]
@@ -71,7 +72,7 @@ pub enum TwinError {
 }
 
 impl Worktree {
-    /// Makes sure that the agent has its own repository, on the task's branch. For before a run in a container.
+    /// Makes sure that the agent repository exists, on the task's branch. Call this before a run in a container.
     pub async fn ensure_twin(&self, spec: TwinSpec<'_>) -> Result<(), TwinError> {
         self.keep_base(spec.keep_base_as).await?;
         match fs_err::symlink_metadata(spec.path) {
@@ -93,8 +94,8 @@ impl Worktree {
         Ok(written.map_err(io::Error::other)??)
     }
 
-    /// Makes sure that the agent has its own repository, and that of an earlier run nothing is left in it but objects, refs and logs. For
-    /// before a run in a container, when no process of the task runs.
+    /// Makes sure that the agent repository exists and that only objects, refs and logs of earlier runs are left in it. Call
+    /// this before a run in a container, while no process of the task runs.
     pub async fn renew_twin(&self, spec: TwinSpec<'_>) -> Result<(), TwinError> {
         if !fs_err::symlink_metadata(spec.path).is_ok_and(|found| found.is_dir()) {
             return self.ensure_twin(spec).await;
@@ -109,8 +110,8 @@ impl Worktree {
         renewed.await.map_err(io::Error::other)?
     }
 
-    /// Puts an agent's repository aside that is of no use any more, under a new name beside it, which is returned. None if there
-    /// is none. Its work is kept for a person to look into.
+    /// Renames an unusable agent repository, so that a person can look into it, and returns its new path. Returns `None` if
+    /// there is none.
     pub async fn put_twin_aside(&self, path: &Path) -> io::Result<Option<PathBuf>> {
         let path = path.to_owned();
         let moved = tokio::task::spawn_blocking(move || {
@@ -124,14 +125,14 @@ impl Worktree {
         moved.await.map_err(io::Error::other)?
     }
 
-    /// Keeps the commit that the task was made from in the mirror, whatever becomes of the remote's branches.
+    /// Keeps the task's start commit in the mirror, whatever happens to the remote's branches.
     async fn keep_base(&self, name: &str) -> Result<(), RunProgramError> {
         let command = self.mirror.git().command(Place::Mirror(self.mirror.path())).arg("update-ref");
         command.args([base_ref(name).as_str(), self.base.as_str()]).run_ok().await?;
         Ok(())
     }
 
-    /// What the repository consists of, beside the index; and the ids of the mirror's objects that its refs name.
+    /// Returns the files of the repository, except the index, and the IDs of the mirror's objects that its refs name.
     async fn twin_files(&self, spec: &TwinSpec<'_>) -> Result<(TwinFiles, BTreeSet<String>), TwinError> {
         let mirror = self.mirror.path();
         if read_if_there(&mirror.join("objects/info/alternates"))?.is_some_and(|borrowed| !borrowed.trim_ascii().is_empty()) {
@@ -152,7 +153,7 @@ impl Worktree {
             (branch, format!("{tip}\n").into_bytes()),
             ("packed-refs".to_owned(), refs.packed.into_bytes()),
         ]);
-        // A branch of the remote may have this very name, and nothing can be beside it then.
+        // A branch of the remote may have this very name, and then nothing can be beside it.
         if !refs.has_head {
             let default = self.mirror.default_branch().await?;
             files.0.push((format!("{ORIGIN}HEAD"), format!("ref: {ORIGIN}{default}\n").into_bytes()));
@@ -164,21 +165,21 @@ impl Worktree {
     }
 }
 
-/// Files below a folder, by the path from there.
+/// Files in a folder, with their relative paths.
 struct TwinFiles(Vec<(String, Vec<u8>)>);
 
-/// What the mirror has, as the agent sees it.
+/// The refs of the mirror, as the agent sees them.
 struct Refs {
-    /// The remote's branches and the tags, as `packed-refs` has them.
+    /// The remote's branches and the tags, in the format of `packed-refs`.
     packed: String,
     /// The commit of the task's branch.
     tip: Option<String>,
-    /// Whether the remote has a branch where git keeps the name of the default one.
+    /// Whether the remote has a branch named `HEAD`, where git stores the name of the default branch.
     has_head: bool,
 }
 
 impl Refs {
-    /// Reads `id ref` lines.
+    /// Parses lines of the form `id ref`.
     fn read(listing: &str, branch: &str) -> Self {
         let (mut packed, mut tip, mut has_head) = (Vec::new(), None, false);
         for (id, name) in listing.lines().filter_map(|line| line.split_once(' ')) {
@@ -197,12 +198,12 @@ impl Refs {
     }
 }
 
-/// The name under which a mirror keeps what a task was made from.
+/// Returns the ref that keeps a task's start commit.
 pub(super) fn base_ref(name: &str) -> String {
     format!("refs/orchestrator/base/{name}")
 }
 
-/// The agent's configuration, to begin with. Nothing of it holds on this machine.
+/// Returns the agent's initial configuration. It has no effect on this machine.
 fn config(spec: &TwinSpec<'_>, digits: usize) -> String {
     let (version, extensions) = if digits == 64 { (1, "[extensions]\n\tobjectformat = sha256\n") } else { (0, "") };
     let (name, email, url) = (quoted(&spec.author.name), quoted(&spec.author.email), quoted(spec.origin_url));
@@ -213,7 +214,7 @@ fn config(spec: &TwinSpec<'_>, digits: usize) -> String {
     )
 }
 
-/// A value as git's configuration files take it.
+/// Quotes a value for git's configuration files.
 fn quoted(value: &str) -> String {
     let escaped = value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n").replace('\t', "\\t");
     format!("\"{escaped}\"")
@@ -226,7 +227,7 @@ fn read_if_there(file: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// Adds ids to the list, whole and synced. An earlier repository of the task may have been put aside, so its ids stay.
+/// Adds IDs to the list and syncs it. IDs of an earlier repository of the task stay, because it may have been put aside.
 fn add_to_list(list: &Path, mut ids: BTreeSet<String>) -> io::Result<()> {
     let known = read_if_there(list)?.unwrap_or_default();
     ids.extend(String::from_utf8_lossy(&known).lines().map(str::to_owned));
@@ -234,16 +235,16 @@ fn add_to_list(list: &Path, mut ids: BTreeSet<String>) -> io::Result<()> {
     write_atomically(list, &lines)
 }
 
-/// What of an agent's repository stays from one run to the next: what git reads as data.
+/// Folders that stay in an agent repository between runs: git reads their files as data.
 const KEPT_FOLDERS: [&str; 4] = ["objects", "refs", "logs", "lfs"];
 
-/// The same, of files.
+/// Files that stay in an agent repository between runs.
 const KEPT_FILES: [&str; 2] = ["HEAD", "packed-refs"];
 
-/// More than a HEAD has.
+/// The maximum size of a HEAD file, in bytes.
 const HEAD_LIMIT_BYTES: u64 = 1024;
 
-/// Takes away what is not kept, and writes what git obeys. Doing it twice is harmless, and so is stopping halfway.
+/// Removes everything that is not kept, and writes what git obeys. It can be repeated and interrupted at any point.
 fn renew(path: &Path, files: &TwinFiles, index: &Path) -> Result<(), TwinError> {
     for entry in fs_err::read_dir(path)? {
         let entry = entry?;
@@ -254,7 +255,7 @@ fn renew(path: &Path, files: &TwinFiles, index: &Path) -> Result<(), TwinError> 
             remove_tree(&entry.path())?;
         }
     }
-    // Alternates, grafts of old kinds, and indexes of packs that git would believe.
+    // These are alternates, old kinds of grafts, and pack indexes that git would trust.
     remove_tree(&path.join("objects/info"))?;
     let is_missing = |name: &str| fs_err::symlink_metadata(path.join(name)).is_err();
     let (without_refs, without_head) = (is_missing("refs"), !is_sound_head(&path.join("HEAD"))?);
@@ -292,7 +293,7 @@ fn is_sound_head(head: &Path) -> io::Result<bool> {
         || text.strip_prefix("ref: ").is_some_and(|name| name.starts_with("refs/") && is_name(name)))
 }
 
-/// Writes all of it beside its place, puts it on the disk and moves it there.
+/// Writes everything beside its final place, syncs it, and moves it there.
 fn write_completely(partial: &Path, files: &TwinFiles, index: &Path, path: &Path) -> io::Result<()> {
     for folder in ["objects/pack", "refs/tags"] {
         fs_err::create_dir_all(partial.join(folder))?;

@@ -1,7 +1,8 @@
-//! Weighs what a commit of a worktree would bring, before git reads any of it.
+//! Checks the size of the files in a worktree before git reads any of them for a commit.
 //!
-//! A sparse file costs an agent nothing and git its whole length, so sizes are compared first. What is too large stays in the
-//! worktree, is left out of the commit and named. Invariant: git reads no file here but `.gitignore` and `.gitattributes`.
+//! A sparse file costs an agent nothing, but costs git its full length, so sizes are compared first. Files that are too large
+//! stay in the worktree, are omitted from the commit, and are reported. Invariant: git reads no files here except `.gitignore`
+//! and `.gitattributes`.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -19,31 +20,31 @@ use super::special::as_path;
 use super::staging::Staging;
 use crate::exec::{RunProgramError, Stdin, Stdout};
 
-/// How many files that were left out are named.
+/// The maximum number of omitted files that are listed.
 const NAMED_LIMIT: usize = 20;
 
-/// New files below this size are only counted: as many as a commit takes weigh less than it takes.
+/// New files smaller than this are only counted: the maximum number of them stays within the size limit.
 const SMALL: u64 = 1024;
 
-/// A file that differs from the commit for certain.
+/// A file that certainly differs from the commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Heavy {
     pub(super) path: Vec<u8>,
     pub(super) size: u64,
-    /// Mode and object in the commit; none for a new file.
+    /// The mode and the object in the commit, or `None` for a new file.
     pub(super) entry: Option<(String, String)>,
 }
 
-/// What git is to leave alone.
+/// What git must leave alone.
 #[derive(Debug, Default)]
 pub(super) struct Weighed {
-    /// Files that are left out.
+    /// Files that are omitted.
     pub(super) left_out: Vec<Heavy>,
     /// Nested repositories that git found.
     pub(super) nested: Vec<Vec<u8>>,
 }
 
-/// The most that is taken.
+/// The limits of a commit.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     file: u64,
@@ -55,7 +56,7 @@ const PLAIN: Limits = Limits { file: FILE_LIMIT_BYTES, total: COMMIT_LIMIT_BYTES
 const LARGE: Limits = Limits { file: LFS_FILE_LIMIT_BYTES, total: LFS_LIMIT_BYTES };
 
 impl Staging<'_> {
-    /// Weighs the files that are not as in the commit, without those below `except`.
+    /// Checks the files that differ from the commit, except those below `except`.
     pub(super) async fn weigh(&self, except: &[Vec<u8>]) -> Result<Weighed, SnapshotError> {
         let mut heavy = self.changed_sizes(self.commit()).await?;
         let (nested, few) = self.new_sizes(except, &mut heavy).await?;
@@ -73,14 +74,14 @@ impl Staging<'_> {
         Ok(Weighed { left_out, nested })
     }
 
-    /// Files of the commit that are too large now to be compared with it.
+    /// Returns the files of the commit that are now too large to compare.
     pub(super) async fn weigh_changed(&self) -> Result<Vec<Heavy>, SnapshotError> {
         let heavy = self.changed_sizes(self.commit()).await?;
         let large = if self.has_lfs() { self.stored_by_lfs(&heavy).await? } else { BTreeSet::new() };
         Ok(too_heavy(heavy, |path| large.contains(path)))
     }
 
-    /// Files of the commit whose size is another one now.
+    /// Returns the files of the commit whose size has changed.
     async fn changed_sizes(&self, commit: &ObjectId) -> Result<Vec<Heavy>, SnapshotError> {
         let root = self.root()?;
         let mut heavy = Vec::new();
@@ -99,7 +100,8 @@ impl Staging<'_> {
         Ok(heavy)
     }
 
-    /// New files, and what those weigh that are not listed. Git names what it would not enter with a `/` at the end.
+    /// Adds new files to `heavy`, and returns the nested repositories and the total size of unlisted files. Git lists what it
+    /// would not enter with a `/` at the end.
     async fn new_sizes(&self, except: &[Vec<u8>], heavy: &mut Vec<Heavy>) -> Result<(Vec<Vec<u8>>, u64), SnapshotError> {
         let root = self.root()?;
         let (mut nested, mut few, mut count) = (Vec::new(), 0, 0_u64);
@@ -124,7 +126,7 @@ impl Staging<'_> {
         Ok((nested, few))
     }
 
-    /// The paths that git-lfs stores.
+    /// Returns the paths that git-lfs stores.
     async fn stored_by_lfs(&self, heavy: &[Heavy]) -> Result<BTreeSet<Vec<u8>>, RunProgramError> {
         let paths: Vec<u8> = heavy.iter().flat_map(|heavy| heavy.path.iter().copied().chain([0])).collect();
         let (mut fields, mut found) = (Vec::new(), BTreeSet::new());
@@ -148,12 +150,12 @@ impl Staging<'_> {
     }
 }
 
-/// A pathspec that leaves a path out, whatever characters it has.
+/// Returns a pathspec that excludes a path, whatever characters it contains.
 pub(super) fn excluded(path: &[u8]) -> Vec<u8> {
     [b":(exclude,literal)", path].concat()
 }
 
-/// The size of a plain file; none if there is something else, or nothing.
+/// Returns the size of a regular file, or `None` for anything else.
 fn plain_size(root: &OwnedFd, path: &[u8]) -> Option<u64> {
     let found = statat(root, as_path(path), AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let is_plain = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
@@ -170,7 +172,7 @@ fn is_below_a_link(root: &OwnedFd, path: &[u8]) -> bool {
     !above.all(is_folder)
 }
 
-/// Takes the lightest files first, and returns those that are too large or no longer fit.
+/// Accepts the smallest files first, and returns those that are too large or no longer fit.
 fn too_heavy(mut heavy: Vec<Heavy>, is_stored_by_lfs: impl Fn(&Vec<u8>) -> bool) -> Vec<Heavy> {
     heavy.sort_by(|one, other| (one.size, &one.path).cmp(&(other.size, &other.path)));
     let (mut plain, mut large) = (0_u64, 0_u64);
@@ -186,11 +188,11 @@ fn too_heavy(mut heavy: Vec<Heavy>, is_stored_by_lfs: impl Fn(&Vec<u8>) -> bool)
     heavy
 }
 
-/// What a reader should know of files that were left out.
+/// Writes notes about omitted files.
 pub(super) fn notes(left_out: &[Heavy]) -> Vec<String> {
     let (changed, new): (Vec<_>, Vec<_>) = left_out.iter().partition(|heavy| heavy.entry.is_some());
     let limits =
-        format!("a commit has room for files of up to {}, and {} in total", shown_size(PLAIN.file), shown_size(PLAIN.total));
+        format!("a commit may contain files of up to {}, and {} in total", shown_size(PLAIN.file), shown_size(PLAIN.total));
     let mut notes = Vec::new();
     for (files, what) in [(new, "too large to commit"), (changed, "too large to commit, so the last version was kept")] {
         if files.is_empty() {
@@ -218,7 +220,7 @@ struct Listed<'r> {
 }
 
 impl<'r> Listed<'r> {
-    /// Missing if it is not a file, e.g. a submodule.
+    /// Returns `None` for anything but a file, e.g. a submodule.
     fn parse(record: &'r [u8]) -> Option<Self> {
         let tab = record.iter().position(|&byte| byte == b'\t')?;
         let mut fields = std::str::from_utf8(&record[..tab]).ok()?.split_ascii_whitespace();

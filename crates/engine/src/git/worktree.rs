@@ -1,8 +1,9 @@
-//! Worktrees of a mirror: made complete or made anew, found, and removed with nothing lost.
+//! Worktrees of a mirror: creating them completely or creating them again, finding them, and removing them without losing
+//! anything.
 //!
-//! Adding one is done under the writer's lock, since git cannot do two at once; writing its files, the long part, is not. The
-//! `.git` file in a worktree is never asked where the repository is. Invariant: a worktree that is not known to be half made is
-//! never deleted by making one; it is put aside.
+//! Adding a worktree needs the writer's lock, because git cannot add two at once; writing its files, which takes longer, does
+//! not. The `.git` file in a worktree is never used to find the repository. Invariant: creating a worktree never deletes an
+//! existing one unless it is known to be incomplete; it is moved aside.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -20,14 +21,14 @@ use crate::crash::{self, CrashPoint};
 use crate::durable;
 use crate::exec::{RunProgramError, Stderr};
 
-/// A worktree as it should be.
+/// The desired state of a worktree.
 #[derive(Debug, Clone, Copy)]
 pub struct WorktreeSpec<'a> {
-    /// Where. The folder it is in must be there.
+    /// The path. Its parent folder must exist.
     pub path: &'a Path,
-    /// On which branch. A branch that is there already is taken as it is, with all its commits.
+    /// The branch. An existing branch is used as it is, with all its commits.
     pub branch: &'a str,
-    /// From which commit a new branch starts.
+    /// The start commit of a new branch.
     pub base: &'a ObjectId,
 }
 
@@ -41,20 +42,20 @@ pub struct Worktree {
     pub(super) base: ObjectId,
 }
 
-/// The list of notes about how a worktree was made.
+/// The list of notes about the creation of a worktree.
 const NOTES: &str = "codex-orchestrator-notes";
 
-/// What removing a worktree did.
+/// The result of removing a worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedWorktree {
-    /// The last commit of its branch, if the branch was still there. It stays reachable.
+    /// The last commit of its branch, if the branch still existed. It stays reachable.
     pub kept: Option<ObjectId>,
 }
 
-/// A worktree could not be made or removed.
+/// Why a worktree could not be created or removed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorktreeError {
-    /// Git could not do its part.
+    /// Git failed.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// Files could not be read or written.
@@ -66,27 +67,27 @@ pub enum WorktreeError {
 }
 
 impl Worktree {
-    /// Where its files are.
+    /// Returns the path of the files.
     pub fn path(&self) -> &Path {
         &self.tree
     }
 
-    /// The branch it works on.
+    /// Returns the branch.
     pub fn branch(&self) -> &str {
         &self.branch
     }
 
-    /// The commit it was made from.
+    /// Returns the commit that it was created from.
     pub fn base(&self) -> &ObjectId {
         &self.base
     }
 
-    /// What a reader should know of how it was made.
+    /// Returns notes for people about its creation.
     pub fn notes(&self) -> io::Result<Vec<String>> {
         admin::list(&self.admin, NOTES)
     }
 
-    /// The repository that it is of.
+    /// Returns its mirror.
     pub fn mirror(&self) -> &Mirror {
         &self.mirror
     }
@@ -95,13 +96,14 @@ impl Worktree {
         Place::Worktree { mirror: self.mirror.path(), admin: &self.admin, tree: &self.tree }
     }
 
-    /// Puts in order what an agent may have left: the `.git` link and lock files. For when no process of the task runs.
+    /// Repairs the `.git` link and removes lock files that an agent may have left. Call this only while no process of the task
+    /// runs.
     fn put_in_order(&self) -> io::Result<()> {
         admin::restore_link(&self.admin, &self.tree)?;
         admin::clear_locks(self.mirror.path(), &self.admin, &self.branch)
     }
 
-    /// Writes the files, and large ones as far as their objects are in the mirror. Needs no lock of the mirror and no network.
+    /// Writes the files, including large ones whose objects are in the mirror. Needs no lock of the mirror and no network.
     async fn check_out(&self, progress: OnProgress<'_>, cancel: CancellationToken) -> Result<(), RunProgramError> {
         let tell = |piece: &str| {
             if let Some(step) = Progress::parse(piece) {
@@ -119,8 +121,8 @@ impl Worktree {
 }
 
 impl Mirror {
-    /// Makes sure that there is a complete worktree: one that is complete is put in order, one that is half made is made anew.
-    /// Submodules are fetched from `sources`, and others stay empty.
+    /// Makes sure that there is a complete worktree: repairs a complete one, and creates an incomplete one again. Submodules
+    /// are fetched from `sources`; others stay empty.
     pub async fn ensure_worktree(
         &self,
         spec: WorktreeSpec<'_>,
@@ -133,7 +135,7 @@ impl Mirror {
             return Ok(worktree);
         }
         let worktree = {
-            // A fetch may hold the lock for minutes; who is cancelled need not wait for it.
+            // A fetch may hold the lock for minutes. A cancelled caller does not wait for it.
             let writer = cancel.run_until_cancelled(self.writer()).await;
             let _writer = writer.ok_or_else(|| RunProgramError::Cancelled { program: self.git().tool().to_string() })?;
             let tree = admin::real_path(spec.path)?;
@@ -152,7 +154,7 @@ impl Mirror {
         Ok(worktree)
     }
 
-    /// The worktree at this path, if it is complete.
+    /// Returns the worktree at this path, if it is complete.
     pub fn find_worktree(&self, path: &Path, branch: &str) -> io::Result<Option<Worktree>> {
         let is_folder = fs_err::symlink_metadata(path).is_ok_and(|found| found.is_dir());
         if !is_folder {
@@ -164,11 +166,11 @@ impl Mirror {
         Ok(base.map(|base| Worktree { mirror: self.clone(), admin, tree, branch: branch.to_owned(), base }))
     }
 
-    /// Removes a worktree that is half made, or whose files are gone. The caller holds the writer's lock.
+    /// Removes a worktree that is incomplete or whose files are gone. The caller holds the writer's lock.
     async fn clear_the_way(&self, tree: &Path, branch: &str) -> Result<(), WorktreeError> {
         admin::clear_branch_lock(self.path(), branch)?;
         let Some(admin) = admin::find(self.path(), tree)? else {
-            // Nothing says that this was only half made: it may be somebody's work.
+            // It is not known to be incomplete, so it may be somebody's work.
             let empty = fs_err::read_dir(tree).is_ok_and(|mut entries| entries.next().is_none());
             if fs_err::symlink_metadata(tree).is_ok() && !empty {
                 let aside = admin::free_name(&with_suffix(tree, ".found"))?;
@@ -181,7 +183,7 @@ impl Mirror {
         Ok(remove_tree_aside(admin::discard(self.path(), &admin)?).await?)
     }
 
-    /// Registers the worktree and makes its branch, without files. The caller holds the writer's lock.
+    /// Registers the worktree and creates its branch, without files. The caller holds the writer's lock.
     async fn add_worktree(&self, tree: &Path, spec: WorktreeSpec<'_>) -> Result<Worktree, WorktreeError> {
         let branch = self.commits_of(&[branch_ref(spec.branch)]).await?.into_iter().flatten().next();
         let command = self.git().command(Place::Mirror(self.path())).args(["worktree", "add", "--lock", "--no-checkout"]);
@@ -195,13 +197,13 @@ impl Mirror {
         Ok(Worktree { mirror: self.clone(), admin, tree: tree.to_owned(), branch, base: spec.base.clone() })
     }
 
-    /// Removes a worktree and what the mirror knows about it. Its branch becomes `refs/orchestrator/removed/<keep_as>`, so that
-    /// its commits stay. Whatever of it is gone already is fine.
+    /// Removes a worktree and the mirror's files about it. Its branch becomes `refs/orchestrator/removed/<keep_as>`, so that
+    /// its commits stay. Parts that are already gone are skipped.
     pub async fn remove_worktree(&self, path: &Path, branch: &str, keep_as: &str) -> Result<RemovedWorktree, WorktreeError> {
         let (kept, discarded) = {
             let _writer = self.writer().await;
             let kept = self.retire_branch(branch, keep_as).await?;
-            // The folder may have been moved away already, with the folder it was in.
+            // The folder may have been moved away already, together with its parent.
             let named = admin::real_path(path).unwrap_or_else(|_| path.to_owned());
             let admin = admin::find(self.path(), &named)?;
             (kept, admin.map(|admin| admin::discard(self.path(), &admin)).transpose()?)

@@ -1,7 +1,7 @@
-//! Running an order's cleanup: the program that ends what no signal reaches, such as a container.
+//! Runs the cleanup of an order: the program that ends what no signal reaches, such as a container.
 //!
-//! It is run by the keeper after its worker, and by the server in a killed keeper's stead. It has a limit, and what it says when
-//! it fails is logged: a run that has ended has ended. Invariant: it is given no secret of the run.
+//! The keeper runs it after its worker, and the server runs it in place of a killed keeper. It has a time limit, and a failure
+//! is only logged, because the run has already ended. Invariant: it gets no secret of the run.
 
 use std::ffi::{OsStr, OsString};
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::exec::{BaseEnvironment, CommandSpec, Tool};
 use crate::worker::Cleanup;
 
-/// Longer than an engine takes to end a container.
+/// The time limit: longer than a container engine needs to end a container.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs it to its end.
+/// Runs the cleanup to its end.
 pub(super) async fn clean_up(cleanup: &Cleanup, environment: impl IntoIterator<Item = (OsString, OsString)>) {
     let command = CommandSpec::new(&Tool::at(&cleanup.program), &BaseEnvironment::default(), "/")
         .args(&cleanup.args)
@@ -23,7 +23,7 @@ pub(super) async fn clean_up(cleanup: &Cleanup, environment: impl IntoIterator<I
     }
 }
 
-/// The agent's variables, and its logins.
+/// Whether this is a variable or a login of the agent.
 fn is_for_the_agent(name: &OsStr) -> bool {
     let name = name.as_encoded_bytes();
     name.starts_with(b"CODEX_CONTAINER_ENV_") || [&b"CODEX_API_KEY"[..], b"CODEX_ACCESS_TOKEN"].contains(&name)

@@ -1,24 +1,23 @@
-//! What a run has on disk, all beside its journal and under its number.
-//! Paths only: nothing in here touches the disk.
+//! The files of a run on disk. They are stored beside its log, under its number. Only paths: nothing here touches the disk.
 
 use std::path::{Path, PathBuf};
 
 use model::ids::RunNumber;
 
-/// The paths of one run's files.
+/// The paths of a run's files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFiles {
-    /// `…/logs/run-001`, without an ending.
+    /// `…/logs/run-001`, without an extension.
     stem: PathBuf,
 }
 
 impl RunFiles {
-    /// The files of a run in a task's `logs` folder.
+    /// Returns the files of a run in a task's `logs` folder.
     pub fn new(logs: &Path, run: RunNumber) -> Self {
         Self { stem: logs.join(format!("run-{run}")) }
     }
 
-    /// The files of the run that an order is for. None if the path is not that of an order.
+    /// Returns the files of the run that an order is for, or `None` if the path is not that of an order.
     pub(super) fn of_order(order: &Path) -> Option<Self> {
         let name = order.file_name()?.to_str()?.strip_suffix(".order.json")?;
         Some(Self { stem: order.with_file_name(name) })
@@ -30,7 +29,7 @@ impl RunFiles {
         path.into()
     }
 
-    /// What the worker reads on stdin.
+    /// The worker's stdin.
     pub fn prompt(&self) -> PathBuf {
         self.with(".prompt")
     }
@@ -45,12 +44,12 @@ impl RunFiles {
         self.with(".stderr")
     }
 
-    /// What the keeper is to do.
+    /// The order: what the keeper must do.
     pub fn order(&self) -> PathBuf {
         self.with(".order.json")
     }
 
-    /// Who the keeper and the worker are.
+    /// The identities of the keeper and the worker.
     pub fn keeper(&self) -> PathBuf {
         self.with(".keeper.json")
     }
@@ -60,22 +59,22 @@ impl RunFiles {
         self.with(".exit.json")
     }
 
-    /// What the commit of a run in a container is to say.
+    /// The message for the commit of a run in a container.
     pub fn message(&self) -> PathBuf {
         self.with(".message")
     }
 
-    /// Held by the keeper for as long as it lives.
+    /// A lock that the keeper holds while it lives.
     pub fn lock(&self) -> PathBuf {
         self.with(".lock")
     }
 
-    /// What the keeper itself had to say.
+    /// The keeper's own messages.
     pub fn complaints(&self) -> PathBuf {
         self.with(".keeper.log")
     }
 
-    /// The folder that all of them are in.
+    /// Returns their folder.
     pub fn folder(&self) -> &Path {
         self.stem.parent().unwrap_or(Path::new("."))
     }

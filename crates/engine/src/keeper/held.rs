@@ -1,7 +1,7 @@
-//! A worker that is held: one `select!` turns everything into an event, and an end is brought about in stages.
+//! Supervises a worker: a single `select!` turns everything into an event, and ends the worker in stages.
 //!
-//! Invariant: whatever goes wrong on the way is said and passed over, since a keeper that gave up would take the run with it;
-//! when it is over, nothing that the worker started is left.
+//! Invariant: problems on the way are reported and ignored, because a keeper that gave up would take the run with it. At the
+//! end, nothing that the worker started is left.
 
 use std::fmt::Display;
 use std::io;
@@ -21,16 +21,16 @@ use super::turn::TurnWatch;
 use crate::exec::RunningProgram;
 use crate::exec::process::{Signal, descendants_of, ended_children_of, kill_all};
 
-/// How long what a worker left behind may take after SIGTERM.
+/// How long leftover processes of the worker get after SIGTERM.
 const LEFTOVER_GRACE: Duration = Duration::from_secs(2);
 
-/// How long the kernel may take to end what was killed: a process in a system call that hangs goes when the call ends.
+/// How long the kernel may take to end killed processes. A process in a hanging system call disappears when the call ends.
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
 
-/// Far enough away to mean never.
+/// Practically never.
 const NEVER: Duration = Duration::from_hours(24 * 365);
 
-/// The signals that a keeper hears.
+/// The signals that a keeper handles.
 pub(super) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
@@ -57,7 +57,7 @@ enum Reason {
     Grace,
 }
 
-/// How far the stop protocol has come.
+/// The stage of the stop protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Working,
@@ -66,18 +66,18 @@ enum Stage {
     Killed,
 }
 
-/// A worker that is held.
+/// A supervised worker.
 pub(super) struct Held {
     worker: RunningProgram,
     turn: TurnWatch,
     stop_grace: Duration,
     turn_end_grace: Duration,
-    /// When the run's time is over.
+    /// The time limit of the run.
     limit: Instant,
-    /// When a worker whose turn has ended must have ended too.
+    /// When a worker must have exited after its turn ended.
     lingering: Option<Instant>,
     stage: Stage,
-    /// When the stop protocol goes one stage further.
+    /// When the next stage of the stop protocol starts.
     patience: Instant,
     reason: Option<Reason>,
     asked: bool,
@@ -102,7 +102,7 @@ impl Held {
         }
     }
 
-    /// Waits for the worker's end or brings it about. Returns how it ended, and whether a stop was asked for.
+    /// Waits for the worker's end, or causes it. Returns how it ended, and whether a stop was requested.
     pub(super) async fn until_its_end(mut self, signals: &mut Signals) -> io::Result<(Ending, bool)> {
         loop {
             let lingering = self.lingering.unwrap_or_else(|| Instant::now() + NEVER);
@@ -128,7 +128,7 @@ impl Held {
         Ok((self.ending(status), self.asked))
     }
 
-    /// Ends a worker at once that cannot be written down.
+    /// Ends a worker immediately if it cannot be recorded.
     pub(super) async fn given_up(mut self, error: &io::Error) -> io::Result<Ending> {
         pass_over("could not end the worker", self.worker.signal_group(Signal::KILL));
         kill_offspring().await;
@@ -165,7 +165,7 @@ impl Held {
         self.patience = Instant::now() + self.stop_grace;
     }
 
-    /// Takes the exit status of what was left to us by its parents, so that no zombies pile up. The worker's own is not taken.
+    /// Reaps orphaned processes, so that no zombies accumulate. The worker itself is not reaped here.
     fn bury_orphans(&self) -> io::Result<()> {
         let worker = self.worker.identity().pid;
         for orphan in ended_children_of(std::process::id())? {
@@ -192,7 +192,7 @@ impl Held {
     }
 }
 
-/// Ends whatever the worker left behind: it may clean up, and is killed if it does not.
+/// Ends everything that the worker left behind: first with SIGTERM, then with SIGKILL.
 async fn leave_nothing() {
     let left = descendants_of(std::process::id()).unwrap_or_else(|error| {
         tracing::warn!(%error, "could not list the worker's remaining processes");
@@ -218,7 +218,7 @@ async fn kill_offspring() {
     pass_over("could not kill all of the worker's processes", killed);
 }
 
-/// Says what went wrong, and goes on.
+/// Reports a problem and continues.
 fn pass_over<T, E: Display>(what: &str, result: Result<T, E>) {
     if let Err(error) = result {
         tracing::warn!(%error, "{what}");

@@ -1,8 +1,8 @@
-//! The keeper's own process: take the run, start its worker, and write down how it ended.
+//! The keeper's own process: it takes the run, starts its worker, and records how it ended.
 //!
-//! It has its own session, so that no terminal and no server ends it, and it is the sub-reaper of whatever the worker starts,
-//! so that nothing escapes it by forking away. It links to nothing of the server but the files.
-//! Invariant: one try of a run starts its worker at most once, whatever becomes of its keepers.
+//! It has its own session, so that no terminal and no server ends it. It is the sub-reaper of everything that the worker
+//! starts, so that nothing escapes by forking. Its only link to the server are files. Invariant: one attempt of a run starts
+//! its worker at most once, whatever happens to its keepers.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -24,13 +24,13 @@ use crate::crash::{self, CrashPoint};
 use crate::exec::process::{ProcessIdentity, pretend_boot};
 use crate::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stderr, Stdin, Stdout, Tool};
 
-/// How long the exit record is tried to be written when the disk is full. The verdict can also be found without it.
+/// How long the keeper tries to write the exit record if the disk is full. The outcome can also be determined without it.
 const RECORD_PATIENCE: Duration = Duration::from_mins(2);
 
-/// How soon it is tried again.
+/// The time between two attempts.
 const RECORD_AGAIN: Duration = Duration::from_secs(1);
 
-/// The keeper's `main`: holds the run that the order describes, to its end.
+/// The keeper's `main` function: supervises the run that the order describes, until it ends.
 pub fn main(order: &Path) -> ExitCode {
     match run(order) {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,7 +44,7 @@ pub fn main(order: &Path) -> ExitCode {
 fn run(path: &Path) -> io::Result<()> {
     let missing = || io::Error::new(io::ErrorKind::InvalidInput, "that is no order of a run");
     let files = RunFiles::of_order(path).ok_or_else(missing)?;
-    // Fails only for a process that leads a group already, and then the session is not needed.
+    // This only fails for the leader of a process group, and then no new session is needed.
     if let Err(error) = rustix::process::setsid() {
         tracing::debug!(%error, "could not start a new session");
     }
@@ -67,7 +67,8 @@ fn run(path: &Path) -> io::Result<()> {
     runtime.block_on(hold(&order, &files))
 }
 
-/// The run's lock, or none if another keeper has it. A keeper holds it exclusively; whoever only looks shares it for a moment.
+/// Takes the run's lock. Returns `None` if another keeper has it. A keeper holds it exclusively; observers share it for a
+/// moment.
 fn take(files: &RunFiles) -> io::Result<Option<File>> {
     let mut options = fs_err::File::options();
     let lock = options.create(true).write(true).truncate(false).mode(0o600).open(files.lock())?.into_parts().0;
@@ -78,7 +79,7 @@ fn take(files: &RunFiles) -> io::Result<Option<File>> {
             Err(TryLockError::Error(error)) => return Err(error),
         }
         match lock.try_lock_shared() {
-            // Somebody was only looking: it is our turn again.
+            // It was only an observer. Try again.
             Ok(()) => lock.unlock()?,
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
@@ -86,7 +87,7 @@ fn take(files: &RunFiles) -> io::Result<Option<File>> {
     }
 }
 
-/// Whether a keeper held this try before: to its end, or until it was killed.
+/// Whether a keeper has supervised this attempt before, until its end or until it was killed.
 fn has_begun(files: &RunFiles, order: &Order) -> io::Result<bool> {
     let ended = read::<ExitRecord>(&files.exit())?.is_some_and(|exit| exit.attempt == order.attempt);
     let begun = read::<KeeperRecord>(&files.keeper())?.is_some_and(|record| record.attempt == order.attempt);
@@ -97,7 +98,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
     let started_at = Timestamp::now();
     let keeper = ProcessIdentity::current()?;
     let mut record = KeeperRecord { schema: model::SCHEMA, attempt: order.attempt, keeper, worker: None, started_at };
-    // Listening before anybody can know whom to stop, so that a stop that comes early is not lost.
+    // Listen before anybody can know the keeper's number, so that an early stop is not lost.
     let mut signals = Signals::listen()?;
     write(&files.keeper(), &record)?;
     crash::point(CrashPoint::KeeperRecorded);
@@ -108,7 +109,7 @@ async fn hold(order: &Order, files: &RunFiles) -> io::Result<()> {
             let held = Held::new(order, files, worker);
             let (ending, asked) = match write(&files.keeper(), &record) {
                 Ok(()) => held.until_its_end(&mut signals).await?,
-                // What nobody can find again must not run.
+                // A worker that nobody could find again must not run.
                 Err(error) => (held.given_up(&error).await?, false),
             };
             (ending, asked, Some(started_at))
@@ -138,7 +139,7 @@ fn start(order: &Order, files: &RunFiles) -> Result<RunningProgram, Box<dyn std:
     let journal = append(files.journal())?;
     let stderr = append(files.stderr())?;
     let command = CommandSpec::new(&Tool::at(&order.program), &BaseEnvironment::default(), &order.directory)
-        // Its own default for LANG is for programs whose words we read; the worker gets what was listed for it.
+        // The default of LANG is for programs whose output we parse. The worker gets its configured value.
         .env_remove("LANG")
         .args(&order.args)
         .envs(process_environment())
@@ -148,7 +149,7 @@ fn start(order: &Order, files: &RunFiles) -> Result<RunningProgram, Box<dyn std:
     Ok(command.start()?)
 }
 
-/// A full disk need not cost the record of an end: space may come back.
+/// Writes the exit record. Retries if the disk is full, because space may become free.
 async fn write_patiently(files: &RunFiles, exit: &ExitRecord) -> io::Result<()> {
     let give_up = Instant::now() + RECORD_PATIENCE;
     loop {

@@ -1,6 +1,6 @@
-//! Starting a keeper, and waiting until it holds the run.
+//! Starts a keeper, and waits until it supervises the run.
 //!
-//! Doing it twice is harmless: a try that has begun is adopted as it stands, and a second keeper finds the lock held and ends.
+//! Doing it twice is harmless: an attempt that has started is adopted, and a second keeper finds the lock held and exits.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,10 +20,10 @@ use crate::exec::process::pretended_boot;
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stderr, Tool};
 use crate::journal::FolderWatch;
 
-/// How often the files are looked at besides the events that they send: a lock that becomes free sends none.
+/// How often the files are checked besides their events: a released lock causes no event.
 const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 
-/// A run could not be handed to a keeper.
+/// Why a run could not be passed to a keeper.
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// Files could not be written or read.
@@ -32,15 +32,15 @@ pub enum LaunchError {
     /// The keeper's program could not be started.
     #[error(transparent)]
     Program(#[from] RunProgramError),
-    /// The keeper ended before it held the run.
+    /// The keeper exited before it supervised the run.
     #[error("the keeper ended at once; `{complaints}` may say why")]
     EndedAtOnce {
-        /// What the keeper had to say.
+        /// The keeper's messages.
         complaints: String,
     },
 }
 
-/// Ensures that a keeper holds the run, and says since when the worker runs.
+/// Ensures that a keeper supervises the run, and returns when the worker started.
 pub(crate) async fn launch(
     program: &Path,
     files: &RunFiles,
@@ -57,7 +57,7 @@ pub(crate) async fn launch(
     crash::point(CrashPoint::OrderWritten);
     let complaints = fs_err::File::options().create(true).append(true).mode(0o600).open(files.complaints())?;
     let keeper = CommandSpec::new(&Tool::at(program), &BaseEnvironment::default(), files.folder())
-        // Exactly the worker's environment: the keeper hands on its own.
+        // Exactly the worker's environment, because the keeper passes on its own.
         .env_remove("LANG")
         .arg("keeper")
         .arg(files.order())
@@ -82,7 +82,7 @@ pub(crate) async fn launch(
     }
 }
 
-/// Since when the worker of this try runs, or ran; none while it has not started.
+/// Returns when the worker of this attempt started, or `None` if it has not started.
 fn begun(files: &RunFiles, attempt: Attempt) -> io::Result<Option<Timestamp>> {
     match observe(files, attempt) {
         Ok(KeeperState::Alive(record)) => Ok(record.worker.is_some().then_some(record.started_at)),
@@ -96,7 +96,7 @@ fn begun(files: &RunFiles, attempt: Attempt) -> io::Result<Option<Timestamp>> {
     }
 }
 
-/// Whether nobody holds this try or is about to.
+/// Whether no keeper has this attempt or is about to take it.
 fn is_free(files: &RunFiles, attempt: Attempt) -> io::Result<bool> {
     match observe(files, attempt) {
         Ok(KeeperState::NeverStarted) => Ok(true),
@@ -106,7 +106,7 @@ fn is_free(files: &RunFiles, attempt: Attempt) -> io::Result<bool> {
     }
 }
 
-/// Ends the keeper of an earlier try that turned up after that try was given up, and what it started.
+/// Ends a keeper of an earlier attempt that started after the attempt was given up, and everything it started.
 async fn end_older_tries(files: &RunFiles, attempt: Attempt, environment: &[(OsString, OsString)]) -> io::Result<()> {
     match read::<KeeperRecord>(&files.keeper())? {
         Some(record) if record.attempt != attempt => end_leftovers(files, record.attempt, environment).await,
@@ -125,12 +125,12 @@ mod tests {
     use super::*;
     use crate::exec::process::ProcessIdentity;
 
-    /// Far longer than anything in here takes.
+    /// Far longer than anything here takes.
     const LIMIT: Duration = Duration::from_secs(20);
 
     const MARK: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 
-    /// A folder for one run, and a program in place of the keeper, which is told what to write.
+    /// A folder for a run, and a program in place of the keeper that writes what it is told.
     struct Bench {
         folder: tempfile::TempDir,
         files: RunFiles,
@@ -178,14 +178,14 @@ mod tests {
         }
     }
 
-    /// The record of a keeper that lives, since it is this process, before its worker has started.
+    /// Returns the record of a live keeper (this process) before its worker has started.
     fn starting(attempt: Attempt) -> KeeperRecord {
         let keeper = ProcessIdentity::current().expect("we live");
         let started_at = "2026-01-02T03:04:05Z".parse().expect("a time");
         KeeperRecord { schema: 1, attempt, worker: None, keeper, started_at }
     }
 
-    /// The same, once it has.
+    /// Returns the record of a live keeper after its worker has started.
     fn holding(attempt: Attempt) -> KeeperRecord {
         let starting = starting(attempt);
         KeeperRecord { worker: Some(starting.keeper.clone()), ..starting }
@@ -197,7 +197,7 @@ mod tests {
         for (name, record) in [("early", starting(Attempt(2))), ("late", holding(Attempt(2)))] {
             write(&bench.folder.path().join(name), &record).expect("written");
         }
-        // The keeper's record comes twice, by renames as a keeper makes them: before the worker, and with it.
+        // The keeper's record is written twice, by renames as a keeper does: before the worker starts, and with it.
         let script = "env > environment; echo \"$@\" > arguments
             mv early run-001.keeper.json; until [ -e go ] || [ ! -e keeper ]; do sleep 0.02; done; mv late run-001.keeper.json";
         let keeper = bench.keeper(script);
@@ -250,7 +250,7 @@ mod tests {
     async fn a_lock_that_becomes_free_without_a_word_is_noticed() {
         let bench = Bench::new();
         fs_err::write(bench.files.lock(), "").expect("written");
-        // Open for reading only: its end sends no event.
+        // Open for reading only, so that closing it sends no event.
         let lock = fs_err::File::open(bench.files.lock()).expect("there").into_parts().0;
         lock.lock().expect("free");
         let keeper = bench.keeper("exit 0");
@@ -258,7 +258,7 @@ mod tests {
             while !bench.was_started() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            // Long enough for the program to be gone and for its events to be over.
+            // Long enough for the program to exit and its events to be processed.
             tokio::time::sleep(Duration::from_millis(300)).await;
             drop(lock);
         };

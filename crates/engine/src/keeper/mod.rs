@@ -1,11 +1,11 @@
-//! The keeper: one small process per run, which holds the worker and does not depend on the server.
+//! The keeper: a small supervisor process for each run, like containerd-shim. It does not depend on the server.
 //!
-//! * [`RunFiles`]: what a run has on disk beside its journal.
-//! * `launch`, [`observe()`], [`request_stop`], [`until_gone`], [`end_leftovers`]: the server's side.
-//! * [`main`]: the keeper's own side: start the worker with the journal as its stdout, stop it when asked or when its time is
-//!   over, leave nothing of it behind, and write down how it ended.
+//! * [`RunFiles`]: the files of a run beside its log.
+//! * `launch`, [`observe()`], [`request_stop`], [`until_gone`], [`end_leftovers`]: used by the server.
+//! * [`main`]: the keeper itself. It starts the worker with the log as its stdout, stops it on request or at the time limit,
+//!   leaves none of its processes behind, and records how it ended.
 //!
-//! Invariant: a run is held by at most one keeper, and its exit record is written once, after everything of it has ended.
+//! Invariant: at most one keeper supervises a run, and its exit record is written once, after all its processes have ended.
 
 mod cleanup;
 mod files;

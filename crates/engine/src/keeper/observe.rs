@@ -1,6 +1,8 @@
-//! The server's eyes and hands: who holds a run, asking it to stop, waiting for its end, ending what a killed keeper left.
+//! The server's view of keepers: which one supervises a run, asking it to stop, waiting for its end, and ending what a killed
+//! keeper left.
 //!
-//! A keeper is told by pid, start time and boot id, never by its number alone. Unknown is an error, not an answer.
+//! A keeper is identified by its number, start time and boot ID, never by its number alone. An unknown state is an error, not
+//! an answer.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -19,34 +21,34 @@ use crate::exec::process::{
 };
 use crate::worker::{RUN_MARK, run_mark};
 
-/// How long everything that a killed keeper left may take to die.
+/// How long leftovers of a killed keeper may take to end.
 const LEFTOVER_PATIENCE: Duration = Duration::from_secs(10);
 
-/// Who holds one try of a run.
+/// The keeper of an attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeeperState {
-    /// No keeper of this try ever began.
+    /// No keeper of this attempt ever started.
     NeverStarted,
-    /// Its keeper lives.
+    /// The keeper is alive.
     Alive(KeeperRecord),
-    /// Its keeper began and has ended, in order or not.
+    /// The keeper has started and exited, normally or not.
     Gone {
-        /// Who it was, if it got so far as to say and that can still be understood.
+        /// The keeper's record, if it was written and is readable.
         record: Option<KeeperRecord>,
-        /// How the run ended, if the keeper could still say.
+        /// The exit record, if the keeper wrote one.
         exit: Option<ExitRecord>,
     },
 }
 
-/// Looks who holds a try of a run. Fails with `WouldBlock` while a keeper is just starting: it will say in a moment who it is.
+/// Finds the keeper of an attempt. Fails with `WouldBlock` while a keeper is just starting and has not written its record yet.
 ///
-/// A record that is damaged counts as one of this try: a run that may have begun must not be begun again.
+/// A damaged record counts as one of this attempt, because a run that may have started must not be started again.
 pub fn observe(files: &RunFiles, attempt: Attempt) -> io::Result<KeeperState> {
     let exit = || or_damaged(read::<ExitRecord>(&files.exit()), |exit| exit.attempt == attempt);
     let (ended, keeper) = (exit()?, or_damaged(read(&files.keeper()), |keeper: &KeeperRecord| keeper.attempt == attempt)?);
     match (keeper, ended) {
         (Found::Whole(record), Found::Missing) if record.keeper.is_alive()? => Ok(KeeperState::Alive(record)),
-        // It may have written its last record between our two looks.
+        // It may have written its last record between the two checks.
         (Found::Whole(record), Found::Missing) => Ok(KeeperState::Gone { record: Some(record), exit: exit()?.whole() }),
         (Found::Missing | Found::Damaged, Found::Missing) if is_held(files)? => {
             Err(io::Error::new(io::ErrorKind::WouldBlock, "a keeper is just starting"))
@@ -56,7 +58,7 @@ pub fn observe(files: &RunFiles, attempt: Attempt) -> io::Result<KeeperState> {
     }
 }
 
-/// What there is of a record.
+/// What was found of a record.
 enum Found<T> {
     Missing,
     Damaged,
@@ -100,7 +102,7 @@ fn record_of(files: &RunFiles, attempt: Attempt) -> io::Result<Option<KeeperReco
     Ok(read::<KeeperRecord>(&files.keeper())?.filter(|record| record.attempt == attempt))
 }
 
-/// Asks the keeper of this try to end its run. One that is gone, or never was, has nothing to end.
+/// Asks the keeper of this attempt to end its run. Does nothing if the keeper is gone or never existed.
 pub async fn request_stop(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
     match record_of(files, attempt)? {
         Some(record) => record.keeper.signal(Signal::TERM).map(drop),
@@ -108,7 +110,7 @@ pub async fn request_stop(files: &RunFiles, attempt: Attempt) -> io::Result<()> 
     }
 }
 
-/// Returns when no keeper of this try lives.
+/// Returns when no keeper of this attempt is alive.
 pub async fn until_gone(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
     match record_of(files, attempt)? {
         Some(record) => record.keeper.wait_until_gone().await,
@@ -116,13 +118,13 @@ pub async fn until_gone(files: &RunFiles, attempt: Attempt) -> io::Result<()> {
     }
 }
 
-/// Ends whatever is left of a try whose keeper was killed, and a keeper that still lives with it: everything that carries the
-/// run's mark in its environment, that is in the keeper's session or the worker's group, or that descends from those; and then
-/// whatever the order's cleanup ends. That one gets the environment.
+/// Ends everything that is left of an attempt whose keeper was killed, and a keeper that is still alive: processes with the
+/// run's mark in their environment, in the keeper's session or the worker's group, and all their descendants. Then runs the
+/// order's cleanup, with this environment.
 pub async fn end_leftovers(files: &RunFiles, attempt: Attempt, environment: &[(OsString, OsString)]) -> io::Result<()> {
     let Some(order) = read::<Order>(&files.order())? else { return Ok(()) };
     let mark = run_mark(order.task_id, order.run, attempt);
-    // A damaged record costs the session and the group; the mark is still there.
+    // With a damaged record, the session and the group are unknown, but the mark still works.
     let record = or_damaged(read(&files.keeper()), |record: &KeeperRecord| record.attempt == attempt)?.whole();
     let find = || leftovers(&mark, record.as_ref());
     kill_all(find, LEFTOVER_PATIENCE).await.map_err(io::Error::other)?;
@@ -132,12 +134,12 @@ pub async fn end_leftovers(files: &RunFiles, attempt: Attempt, environment: &[(O
     Ok(())
 }
 
-/// Whether the last order of a run was for a container, whose work must be brought out of its own repository.
+/// Whether the last order of a run was for a container, whose work must be exported from its agent repository.
 pub(crate) fn was_contained(files: &RunFiles) -> io::Result<bool> {
     Ok(read::<Order>(&files.order())?.is_some_and(|order| order.cleanup.is_some()))
 }
 
-/// What the last order of a run says of its worker, for readers.
+/// Returns the notes about the worker in the last order of a run.
 pub(crate) fn notes_on_worker(files: &RunFiles) -> io::Result<Vec<String>> {
     Ok(read::<Order>(&files.order())?.map(|order| order.notes).unwrap_or_default())
 }
@@ -160,7 +162,7 @@ fn leftovers(mark: &str, record: Option<&KeeperRecord>) -> io::Result<Vec<Proces
     Ok(found.into_iter().collect())
 }
 
-/// Whether the last keeper of a run is of an earlier boot of the machine, or may be.
+/// Whether the last keeper of a run was, or may have been, started in an earlier boot.
 pub(crate) fn is_of_another_boot(files: &RunFiles) -> io::Result<bool> {
     let boot = ProcessIdentity::current()?.boot_id;
     Ok(match or_damaged(read(&files.keeper()), |_: &KeeperRecord| true)? {
@@ -170,8 +172,8 @@ pub(crate) fn is_of_another_boot(files: &RunFiles) -> io::Result<bool> {
     })
 }
 
-/// Whether the session or group of this number can still be the one that this process led: not in another boot, and not once
-/// the number was given to somebody else, which happens only when nobody of the session or group is left.
+/// Whether the session or group with this number still belongs to this process: not after a reboot, and not once the number
+/// belongs to something else, which only happens when all members are gone.
 fn still_its_own(leader: &ProcessIdentity) -> io::Result<bool> {
     let now = ProcessIdentity::of(leader.pid)?;
     let same_boot = ProcessIdentity::current()?.boot_id == leader.boot_id;

@@ -1,7 +1,7 @@
-//! What a run writes, put on the disk: its log and session every few seconds, and everything before its end is recorded.
+//! Syncs what a run writes to disk: its log and session every few seconds, and everything before its end is recorded.
 //!
-//! A slow disk never holds the keeper up: what blocks runs beside it. A sync that fails is logged and tried again; only the exit
-//! record says whether the last one succeeded.
+//! A slow disk never blocks the keeper, because blocking calls run on separate threads. A failed sync is logged and repeated;
+//! only the exit record tells whether the last one succeeded.
 
 use std::io;
 use std::time::Duration;
@@ -15,16 +15,17 @@ use super::record::Order;
 use crate::durable::{self, SyncedLength};
 use crate::worker::SessionFolder;
 
-/// How often the log and the session of a run are synced: a power cut costs at most 5 s of them, the sync itself included.
+/// How often the log and the session of a run are synced. A power cut loses at most 5 s of them, including the sync itself.
 const PERIOD: Duration = Duration::from_secs(3);
 
-/// How long the last sync may take. A disk that needs longer holds no run up; its exit record says that the work may not be there.
+/// The time limit of the last sync. A slower disk delays no run; the exit record then says that the work may not be on the
+/// disk.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Syncs what a run has written so far.
 pub(super) struct Syncing {
     due: Interval,
-    /// None while a sync is under way.
+    /// `None` while a sync is running.
     written: Option<Written>,
     under_way: Option<JoinHandle<Written>>,
 }
@@ -50,7 +51,7 @@ impl Syncing {
         Self { due, written: Some(written), under_way: None }
     }
 
-    /// Waits until it is time to sync. Cancel-safe.
+    /// Waits until the next sync is due. Cancel-safe.
     pub(super) async fn due(&mut self) {
         self.due.tick().await;
         if let Some(under_way) = &mut self.under_way {
@@ -62,7 +63,7 @@ impl Syncing {
         }
     }
 
-    /// Starts to sync what was written since the last time.
+    /// Starts to sync what was written since the last sync.
     pub(super) fn start(&mut self, thread: Option<ThreadId>) {
         let Some(mut written) = self.written.take() else { return };
         self.under_way = Some(tokio::task::spawn_blocking(move || {
@@ -86,10 +87,10 @@ impl Written {
     }
 }
 
-/// Puts everything on the disk that a run has left: its log, its session, and its work, whose files nobody has listed and some of
-/// which this process may not open. Says whether that was done in time.
+/// Syncs everything that a run has left: its log, its session, and its work, which consists of unlisted files, some of which
+/// this process may not open. Returns whether it finished in time.
 pub(super) async fn sync_all(files: &RunFiles) -> bool {
-    // The task's folder has all of it.
+    // The task's folder contains all of it.
     let folder = files.folder().to_owned();
     let synced = tokio::task::spawn_blocking(move || durable::sync_file_system(&folder));
     match tokio::time::timeout(PATIENCE, synced).await {

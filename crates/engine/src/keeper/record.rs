@@ -1,7 +1,7 @@
-//! What server and keeper write down for each other: the order, who holds the run, and how it ended.
+//! Records that the server and the keeper write for each other: the order, the identity of the keeper, and the end of the run.
 //!
-//! Each file is written atomically and says which attempt it is about. None of them holds a secret: the environment of a run
-//! goes from process to process, never to the disk.
+//! Each file is written atomically and names its attempt. None of them contains a secret: the environment of a run is passed
+//! from process to process, never through the disk.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,36 +18,36 @@ use crate::exec::process::ProcessIdentity;
 use crate::store::atomic::write_atomically;
 use crate::worker::{Cleanup, SessionFolder, WorkerCall};
 
-/// What a keeper is to do.
+/// Instructions for a keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// The version of this file's form.
+    /// The schema version of this file.
     pub schema: u32,
     /// The task.
     pub task_id: TaskId,
-    /// Which of its runs.
+    /// The run of the task.
     pub run: RunNumber,
-    /// Which try.
+    /// The attempt.
     pub attempt: Attempt,
     /// The worker's program.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// The worktree, where it starts.
+    /// The worktree, where the worker starts.
     pub directory: PathBuf,
-    /// The longest that the run may take, in milliseconds.
+    /// The time limit of the run, in milliseconds.
     pub time_limit_ms: u64,
     /// How long the worker may linger after its turn has ended, in milliseconds.
     pub turn_end_grace_ms: u64,
-    /// How long a stopped worker may take after SIGINT, and again after SIGTERM, in milliseconds.
+    /// How long a stopped worker gets after SIGINT, and again after SIGTERM, in milliseconds.
     pub stop_grace_ms: u64,
-    /// Where Codex keeps its sessions, as far as that is known.
+    /// The folder of Codex's sessions, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<SessionFolder>,
-    /// What ends what the worker may leave behind where no signal reaches it. An order that has one is for a container.
+    /// The program that ends what the worker may leave behind where no signal reaches it. Only orders for containers have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cleanup: Option<Cleanup>,
-    /// What readers of the run should know of the worker.
+    /// Notes about the worker for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
 }
@@ -57,7 +57,7 @@ fn milliseconds(duration: Duration) -> u64 {
 }
 
 impl Order {
-    /// The order for one try of a run.
+    /// Creates the order for an attempt of a run.
     pub fn new(task_id: TaskId, run: RunNumber, attempt: Attempt, call: &WorkerCall, directory: &Path, config: &Config) -> Self {
         Self {
             schema: model::SCHEMA,
@@ -77,18 +77,18 @@ impl Order {
     }
 }
 
-/// Who holds a run.
+/// The identity of a run's keeper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeeperRecord {
-    /// The version of this file's form.
+    /// The schema version of this file.
     pub schema: u32,
-    /// Which try.
+    /// The attempt.
     pub attempt: Attempt,
     /// The keeper's process.
     pub keeper: ProcessIdentity,
-    /// The worker's process, once it was started.
+    /// The worker's process, once it has started.
     pub worker: Option<ProcessIdentity>,
-    /// When the worker started, or was about to.
+    /// When the worker started, or was about to start.
     pub started_at: Timestamp,
 }
 
@@ -96,49 +96,50 @@ pub struct KeeperRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ending {
-    /// By itself.
+    /// It exited.
     Code {
         /// Its exit code.
         code: i32,
     },
-    /// By a signal.
+    /// A signal ended it.
     Signal {
         /// The signal's number.
         signal: i32,
     },
     /// The keeper ended it at the time limit.
     TimeLimit,
-    /// Its turn had ended, it lingered, and the keeper ended it.
+    /// The keeper ended it because it lingered after the end of its turn.
     Grace,
     /// It could not be started.
     NeverStarted {
-        /// Why.
+        /// The error.
         reason: String,
     },
 }
 
-/// The end of a run, written after everything of it has ended.
+/// The end of a run. Written after all its processes have ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ExitRecord {
-    /// The version of this file's form.
+    /// The schema version of this file.
     pub schema: u32,
-    /// Which try.
+    /// The attempt.
     pub attempt: Attempt,
     /// When the worker started, if it did.
     pub started_at: Option<Timestamp>,
-    /// When it had ended.
+    /// When it ended.
     pub finished_at: Timestamp,
     /// How it ended.
     pub ending: Ending,
-    /// Whether the keeper had been asked to stop.
+    /// Whether a stop was requested.
     pub stop_requested: bool,
-    /// Whether the log, the session and the work were on the disk before this was written. Earlier versions did not say.
+    /// Whether the log, the session and the work were on the disk before this was written. Missing in records of earlier
+    /// versions.
     #[serde(default)]
     pub work_on_disk: bool,
 }
 
 impl ExitRecord {
-    /// The exit code, if the worker exited by itself.
+    /// Returns the exit code, if the worker exited normally.
     pub fn code(&self) -> Option<i32> {
         match self.ending {
             Ending::Code { code } => Some(code),
@@ -146,7 +147,7 @@ impl ExitRecord {
         }
     }
 
-    /// The same in the words of the verdict.
+    /// Converts the end for the outcome of the run.
     pub fn exit(&self) -> Exit {
         match &self.ending {
             Ending::Code { code } => Exit::Code(*code),
@@ -158,7 +159,7 @@ impl ExitRecord {
     }
 }
 
-/// Reads a record. A file that is not there is none; one that cannot be understood is an error of kind `InvalidData`.
+/// Reads a record. A missing file gives `None`; a malformed one is an error of kind `InvalidData`.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs_err::read(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
@@ -170,7 +171,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
-/// Writes a record, whole or not at all.
+/// Writes a record atomically.
 pub(super) fn write<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     write_atomically(path, &serde_json::to_vec(record)?)
 }

@@ -1,6 +1,7 @@
-//! Watching a journal for the end of its turn, so that a worker that lingers can be told from one that works.
+//! Watches a log for the end of its turn, to tell a lingering worker from a working one.
 //!
-//! It changes nothing. A journal that cannot be read costs the run its grace time, not its keeper: the time limit stays.
+//! It changes nothing. If the log cannot be read, the run loses its grace time, but not its keeper: the time limit still
+//! applies.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,12 @@ use model::ids::ThreadId;
 
 use crate::journal::{FolderWatch, Interest, Tail};
 
-/// Follows one journal.
+/// Follows a log.
 pub(super) struct TurnWatch {
-    /// None once the journal could not be read.
+    /// `None` once the log could not be read.
     tail: Option<Tail>,
     interest: Interest,
-    /// What the last line about a turn said, until it was handed on.
+    /// The state in the last line about a turn, until it is reported.
     news: Option<TurnState>,
     thread: Option<ThreadId>,
 }
@@ -33,12 +34,12 @@ impl TurnWatch {
         Self { interest: watch.watch(folder), tail: Some(Tail::from(journal, 0)), news: None, thread: None }
     }
 
-    /// The thread that Codex has reported.
+    /// Returns the thread that Codex has reported.
     pub(super) fn thread(&self) -> Option<ThreadId> {
         self.thread
     }
 
-    /// Waits until a turn began or ended; true if it ended. Cancel-safe: what was read is kept until it is handed on.
+    /// Waits until a turn starts or ends, and returns whether it ended. Cancel-safe: the state is kept until it is reported.
     pub(super) async fn change(&mut self) -> bool {
         loop {
             if let Err(error) = self.read_on().await {
@@ -113,7 +114,7 @@ mod tests {
         let mut watch = TurnWatch::new(path, folder.path());
         let mut told = None;
         while told.is_none() {
-            // Polled once and dropped, again and again: so a `select!` treats a wait whose neighbours are busy.
+            // Poll once and drop, repeatedly, like a `select!` whose other branches are busy.
             told = futures_util::FutureExt::now_or_never(watch.change());
             tokio::task::yield_now().await;
         }

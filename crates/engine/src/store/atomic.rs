@@ -1,13 +1,13 @@
-//! Writing a file so that a kill or a full disk leaves the old contents or the new ones, never a mixture.
+//! Writes files atomically: a kill or a full disk leaves the old content or the new one, never a mixture.
 //!
-//! A temporary file in the same folder, fsync, rename, fsync of the folder. Mode 0600.
+//! It writes a temporary file in the same folder, then fsync, rename, and fsync of the folder. Mode 0600.
 
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::durable;
 
-/// Replaces the contents of `path`. On an error the old contents are still there.
+/// Replaces the content of `path`. After an error, the old content is still there.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file needs a folder"))?;
     let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(folder)?;

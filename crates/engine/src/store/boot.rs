@@ -1,7 +1,7 @@
-//! `boot.json`: whether the machine was stopped in order. It tells a power cut from a restart of the server.
+//! `boot.json`: whether the machine was stopped cleanly. It tells a power cut from a restart of the server.
 //!
-//! A server writes it when it starts and when it has ended in order. If the next one finds another boot and no such end, files that
-//! nobody synced may be torn: those of worktrees. Everything that a record refers to is on the disk in any case.
+//! A server writes it when it starts and when it has ended cleanly. If the next one finds a different boot and no clean end,
+//! files that nobody synced may be damaged: those of worktrees. Everything that a record refers to is on the disk in any case.
 
 use std::io;
 
@@ -11,32 +11,32 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
-/// What the home knows of the machine's boots.
+/// What the home knows about the machine's boots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Boot {
-    /// The boot that runs.
+    /// The ID of the current boot.
     pub boot_id: String,
-    /// Whether it is certain that no server has started in this boot before. Then no process of an earlier one lives.
+    /// Whether it is certain that no server has started in this boot before. Then no process of an earlier server is alive.
     pub is_first_start: bool,
-    /// The last unclean stop of the machine, as far as it is known.
+    /// The last unclean stop of the machine, if one is known.
     pub unclean_stop: Option<UncleanStop>,
 }
 
 /// An unclean stop of the machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UncleanStop {
-    /// Its name: the ID of the boot that followed it.
+    /// Its name: the ID of the boot after it.
     pub boot_id: String,
-    /// When the server started that noticed it.
+    /// When a server noticed it.
     pub noticed_at: Timestamp,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct BootFile {
     schema: u32,
-    /// The boot in which a server last wrote this.
+    /// The boot in which a server last wrote this file.
     boot_id: String,
-    /// Whether that server has ended in order, with everything on the disk.
+    /// Whether that server ended cleanly, with everything on the disk.
     is_clean: bool,
     /// The last unclean stop, if there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,14 +44,14 @@ struct BootFile {
 }
 
 impl Home {
-    /// Looks at what the servers before this one wrote down. Nothing is written: until [`Home::begin_boot`], another server that
-    /// starts would find the same.
+    /// Reads what earlier servers recorded. Writes nothing: until [`Home::begin_boot`], another server that starts would find
+    /// the same.
     pub fn read_boot(&self, boot_id: &str, now: Timestamp) -> Result<Boot, StoreError> {
         let path = self.layout.boot();
         let failed = |error| StoreError::new("read", &path, error);
         let boot = |is_first_start, unclean_stop| Boot { boot_id: boot_id.to_owned(), is_first_start, unclean_stop };
         let text = match fs_err::read(&path) {
-            // A new home, or one of a version that did not write this, whose runs may still be at work.
+            // This is a new home, or one of a version that did not write this file and whose runs may still be active.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(boot(false, None)),
             text => text.map_err(failed)?,
         };
@@ -63,12 +63,12 @@ impl Home {
         })
     }
 
-    /// Writes down that a server runs in this boot.
+    /// Records that a server runs in this boot.
     pub fn begin_boot(&self, boot: &Boot) -> Result<(), StoreError> {
         self.write_boot(&BootFile::new(boot, false))
     }
 
-    /// Puts the whole home on the disk and writes down that the server has ended in order.
+    /// Syncs the whole home and records that the server has ended cleanly.
     pub fn end_boot(&self, boot: &Boot) -> Result<(), StoreError> {
         let folder = self.layout.home();
         crate::durable::sync_file_system(folder).map_err(|error| StoreError::new("sync", folder, error))?;
@@ -98,7 +98,7 @@ mod tests {
         Timestamp::from_second(second).expect("a time")
     }
 
-    /// A server that starts: whether it is the first one in its boot, and the unclean stop that it knows of.
+    /// Simulates a starting server: whether it is the first one in its boot, and the unclean stop that it knows of.
     fn start(home: &Home, boot: &str, second: i64) -> (Boot, bool, Option<UncleanStop>) {
         let boot = home.read_boot(boot, time(second)).expect("readable");
         home.begin_boot(&boot).expect("written");

@@ -1,6 +1,6 @@
 //! `built-images.json`: the container images that this home built, by the container engine's IDs.
 //!
-//! Only what is listed here is ever removed. Invariant: a file that cannot be understood is an error, and is left as it is.
+//! Only listed images are ever removed. Invariant: a malformed file is an error and stays unchanged.
 
 use std::io;
 
@@ -15,13 +15,13 @@ use super::{Home, StoreError};
 /// An image that this home built.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltImageRecord {
-    /// The container engine's ID.
+    /// The ID in the container engine.
     pub image_id: String,
-    /// The name that it was given.
+    /// The name of the image.
     pub name: String,
     /// The environment that it was built for.
     pub env_id: EnvironmentId,
-    /// When it was built first.
+    /// When it was first built.
     pub built_at: Timestamp,
 }
 
@@ -32,7 +32,7 @@ struct BuiltImagesFile {
 }
 
 impl Home {
-    /// Reads the images that this home built: for each environment, the newest last.
+    /// Reads the images that this home built. For each environment, the newest is last.
     pub fn read_built_images(&self) -> Result<Vec<BuiltImageRecord>, StoreError> {
         let path = self.layout.built_images();
         match fs::read(&path) {

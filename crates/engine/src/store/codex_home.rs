@@ -1,7 +1,7 @@
 //! The orchestrator's own Codex home, `ORCH_HOME/codex`, and the login of Codex, `ORCH_HOME/login.json`.
 //!
-//! The login is never mounted into a container and is written only here. Codex works with copies of it: a run in a container has
-//! one in its task's folder, and a Codex on the host has `codex/auth.json`. Whatever happens to a copy, the login stays.
+//! The login is never mounted into a container and is only written here. Codex works with copies of it: a run in a container
+//! has one in its task's folder, and a Codex on the host has `codex/auth.json`. Whatever happens to a copy, the login stays.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -20,13 +20,13 @@ use super::home::private_folder;
 use super::layout::Layout;
 use super::login_copy::LoginCopy;
 
-/// Far more than a login has.
+/// The maximum size of a login in bytes.
 const LOGIN_LIMIT_BYTES: u64 = 256 * 1024;
 
 /// The record when Codex is logged out. Without it, a file in the folder of an older version could pass for a login.
 const LOGGED_OUT: &[u8] = b"{}";
 
-/// The folder, and the login.
+/// The folder and the login.
 #[derive(Debug, Clone)]
 pub struct CodexHome {
     folder: PathBuf,
@@ -36,23 +36,23 @@ pub struct CodexHome {
     refused: PathBuf,
 }
 
-/// A copy of the login that was not what Codex leaves behind, and was put aside.
+/// A copy of the login that was put aside because it is not what Codex leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RefusedCopy {
-    /// When.
+    /// When it was put aside.
     pub at: Timestamp,
-    /// The task whose run had it. None for the copy of a Codex on the host.
+    /// The task whose run had the copy, or `None` for the copy of a Codex on the host.
     pub task_id: Option<TaskId>,
     /// The run.
     pub run: Option<RunNumber>,
     /// What is wrong with it.
     pub why: String,
-    /// Where it is kept.
+    /// The folder where it is kept.
     pub kept: PathBuf,
 }
 
 impl CodexHome {
-    /// The folder as it is, even if it does not exist.
+    /// Returns the folder, even if it does not exist.
     pub fn at(layout: &Layout) -> Self {
         Self {
             folder: layout.codex(),
@@ -63,7 +63,7 @@ impl CodexHome {
         }
     }
 
-    /// Makes the folder if it is missing.
+    /// Creates the folder if it is missing.
     pub fn open(layout: &Layout) -> io::Result<Self> {
         let home = Self::at(layout);
         private_folder(layout.home())?;
@@ -71,37 +71,37 @@ impl CodexHome {
         Ok(home)
     }
 
-    /// The folder itself.
+    /// Returns the path of the folder.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The copy that a Codex on the host works with.
+    /// Returns the copy that a Codex on the host works with.
     pub fn host_copy(&self) -> LoginCopy {
         LoginCopy::file(self.folder.join("auth.json"))
     }
 
-    /// The folder that older versions shared between all containers.
+    /// Returns the folder that older versions shared between all containers.
     pub fn shared_copy(&self) -> LoginCopy {
         LoginCopy::folder(self.shared.clone())
     }
 
-    /// Whether it was ever recorded if Codex is logged in.
+    /// Whether a login or a logout was ever recorded.
     pub fn has_record(&self) -> bool {
         fs::symlink_metadata(&self.login).is_ok()
     }
 
-    /// The login, if there is one.
+    /// Returns the login, if there is one.
     pub fn read_login(&self) -> io::Result<Option<Vec<u8>>> {
         match read_plain_file(&self.login) {
             Ok(login) => Ok((login.trim_ascii() != LOGGED_OUT).then_some(login)),
-            // A home that no server of this version has opened yet.
+            // No server of this version has opened this home yet.
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.shared_copy().read(),
             Err(error) => Err(error),
         }
     }
 
-    /// Replaces the login. What was reported about copies of an earlier one is settled.
+    /// Replaces the login. Reports about copies of an earlier one are cleared.
     pub fn write_login(&self, login: &[u8]) -> io::Result<()> {
         let _lock = self.lock()?;
         self.record(login)?;
@@ -130,17 +130,17 @@ impl CodexHome {
         }
     }
 
-    /// Forgets the login. Returns whether there was one.
+    /// Removes the login. Returns whether there was one.
     pub fn remove_login(&self) -> io::Result<bool> {
         let _lock = self.lock()?;
-        // One that cannot be read is forgotten too.
+        // An unreadable login is removed too.
         let was_there = self.read_login().map_or(true, |login| login.is_some());
         self.record(LOGGED_OUT)?;
         self.forget_copies()?;
         Ok(was_there)
     }
 
-    /// The last copy that was put aside since the last login.
+    /// Returns the last copy that was put aside since the last login.
     pub fn refused_copy(&self) -> io::Result<Option<RefusedCopy>> {
         match read_plain_file(&self.refused) {
             Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::from),
@@ -167,7 +167,7 @@ impl CodexHome {
         }
     }
 
-    /// Held while the login is replaced: the server and `login` may do so at the same time.
+    /// Takes the lock for replacing the login, because the server and `login` may do so at the same time.
     fn lock(&self) -> io::Result<File> {
         let lock = File::options().write(true).create(true).truncate(false).mode(0o600).open(&self.lock)?;
         lock.lock()?;
@@ -175,7 +175,7 @@ impl CodexHome {
     }
 }
 
-/// Reads a small file, and nothing that only looks like one: no link is followed, and nothing that could block is opened.
+/// Reads a small regular file. Follows no link, and opens nothing that could block.
 pub fn read_plain_file(path: &Path) -> io::Result<Vec<u8>> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;

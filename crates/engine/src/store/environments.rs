@@ -1,7 +1,7 @@
-//! Environments on disk: `repo.url` and `default_branch` as the strategy wants them, `secrets.json` for what nobody may see, and
-//! `env.json` for the rest.
+//! Environments on disk: `repo.url`, `default_branch`, `secrets.json` for values that must stay hidden, and `env.json` for the
+//! rest.
 //!
-//! Invariant: `env.json` is written last, so an environment that has one has the others too.
+//! Invariant: `env.json` is written last, so an environment that has it has the other files too.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +21,7 @@ use super::{Found, Home, StoreError, damaged};
 use crate::durable;
 
 impl Home {
-    /// Writes an environment, making its folder where there is none.
+    /// Writes an environment, and creates its folder if it is missing.
     pub fn write_environment(&self, environment: &EnvironmentRecord) -> Result<(), StoreError> {
         let folder = self.layout.environment(environment.env_id);
         durable::create_folder(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
@@ -37,7 +37,7 @@ impl Home {
         write_atomically(&path, &text).map_err(|error| StoreError::new("write", &path, error))
     }
 
-    /// Reads every environment.
+    /// Reads all environments.
     pub fn read_environments(&self) -> Result<Found<EnvironmentRecord>, StoreError> {
         let folder = self.layout.environments();
         let failed = |error| StoreError::new("read", &folder, error);
@@ -58,7 +58,7 @@ fn write_line(path: &Path, line: &str) -> Result<(), StoreError> {
     write_atomically(path, format!("{line}\n").as_bytes()).map_err(|error| StoreError::new("write", path, error))
 }
 
-/// `secrets.json`: the values that are never answered, in a file that only the owner can read.
+/// `secrets.json`: values that are never returned, in a file that only the owner can read.
 #[derive(Serialize, Deserialize)]
 struct SecretsFile {
     schema: u32,
@@ -66,7 +66,7 @@ struct SecretsFile {
     /// Values that were secrets before.
     #[serde(default)]
     former: Vec<Secret>,
-    /// What the environment's forge asks for.
+    /// The token for the Git host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     forge_token: Option<Secret>,
 }
@@ -93,14 +93,15 @@ fn read_secrets(folder: &Path, environment: &mut EnvironmentRecord) -> Result<()
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(damaged(folder, &path, error)),
     };
-    // What the parser says could repeat a part of a value.
+    // The parser's message could repeat part of a value.
     let file: SecretsFile = serde_json::from_slice(&text).map_err(|_| damaged(folder, &path, "it is not in its form"))?;
     (environment.secrets, environment.former_secrets) = (file.secrets, file.former);
     environment.forge_token = file.forge_token;
     Ok(())
 }
 
-/// The record in an environment's folder, wherever that is. A folder that has none was never acknowledged, and is none.
+/// Reads the record in an environment's folder, wherever the folder is. A folder without a record was never acknowledged, so it
+/// does not count.
 pub(super) fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord>, Damaged> {
     let path = folder.join("env.json");
     let text = match fs::read(&path) {
@@ -114,7 +115,7 @@ pub(super) fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord
     }
     let file: EnvironmentFile = serde_json::from_slice(&text).map_err(|error| damaged(folder, &path, error))?;
     let named = folder.file_name().and_then(|name| name.to_str());
-    // In the trash it has another name in front.
+    // In the trash, the folder's name has a prefix.
     let named = named.and_then(|name| name.strip_prefix("env-").unwrap_or(name).parse::<EnvironmentId>().ok());
     if named != Some(file.env_id) {
         return Err(damaged(folder, &path, format!("it belongs to another environment, {}", file.env_id)));

@@ -1,6 +1,6 @@
-//! The home: made with permissions for its owner only, held by one server at a time, with the token of its API.
+//! The home: created with permissions for its owner only, locked by one server at a time, and with the API token.
 //!
-//! Invariant: whoever has a [`Home`] holds the lock until it is dropped, also when the process is killed.
+//! Invariant: the owner of a [`Home`] holds the lock until it is dropped, or until the process is killed.
 
 use std::fs::{File, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -17,38 +17,38 @@ use super::layout::Layout;
 use crate::durable;
 use crate::exec::process::ProcessIdentity;
 
-/// How long a lock is waited for whose holder is gone.
+/// How long to wait for a lock whose holder is gone.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 
-/// A home that is open and locked.
+/// An open, locked home.
 #[derive(Debug)]
 pub struct Home {
-    /// Where everything lies.
+    /// The paths.
     pub layout: Layout,
-    /// The token of the API, 64 hexadecimal digits.
+    /// The API token: 64 hexadecimal digits.
     pub token: String,
     /// The host name of the pages on this machine: `codex-<32 hexadecimal digits>.localhost`.
     pub pages_host: String,
     _lock: File,
 }
 
-/// Why a home could not be opened.
+/// Why a home cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenHomeError {
-    /// Another server has it.
+    /// Another server uses it.
     #[error("another server already serves `{}` ({holder})", home.display())]
     Held {
         /// The home.
         home: PathBuf,
-        /// What the other server wrote about itself.
+        /// The other server's entry in the lock file.
         holder: String,
     },
-    /// It cannot be made, read or written.
+    /// It cannot be created, read or written.
     #[error("the home `{}` cannot be used: {source}", home.display())]
     Unusable {
         /// The home.
         home: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
 }
@@ -74,16 +74,16 @@ impl From<OpenHomeError> for Problem {
 }
 
 impl Home {
-    /// Whether state can be written: by writing something and removing it.
+    /// Checks whether state can be written, by writing a file and removing it.
     pub fn probe(&self) -> Result<(), StoreError> {
         let path = self.layout.home().join(format!("probe-{}", std::process::id()));
         let written = fs_err::write(&path, b"x");
-        // A disk that is full has room for the name alone.
+        // A full disk may still have room for the name.
         let removed = fs_err::remove_file(&path);
         written.and(removed).map_err(|error| StoreError::new("write", self.layout.home(), error))
     }
 
-    /// Makes what is missing, takes the lock, and reads or makes the token and the name of the pages.
+    /// Creates what is missing, takes the lock, and reads or creates the token and the host name of the pages.
     pub fn open(path: &Path) -> Result<Self, OpenHomeError> {
         let unusable = |source| OpenHomeError::Unusable { home: path.to_owned(), source };
         let layout = Layout::new(path);
@@ -103,7 +103,7 @@ impl Home {
         let mut file = open.map_err(unusable)?;
         let is_ours = match file.try_lock() {
             Ok(()) => true,
-            // The server that is named is gone. A program that it was just starting has the lock until that program runs.
+            // The named server is gone. A program that it was just starting has the lock until that program runs.
             Err(TryLockError::WouldBlock) if holder(layout.home()).map_err(unusable)?.is_none() => {
                 wait_for(&file).map_err(unusable)?
             }
@@ -121,9 +121,10 @@ impl Home {
     }
 }
 
-/// Waits until a lock is free, and takes it. False if that takes too long.
+/// Waits until a lock is free, and takes it. Returns false if that takes too long.
 fn wait_for(file: &File) -> io::Result<bool> {
-    // Both are the same open file, so what the thread gets is ours. One that waits in vain ends with this process.
+    // Both handles are the same open file, so the lock that the thread gets is ours. A thread that waits in vain ends with this
+    // process.
     let waiting = file.try_clone()?;
     let (sender, locked) = std::sync::mpsc::channel();
     std::thread::spawn(move || sender.send(waiting.lock()));
@@ -133,9 +134,9 @@ fn wait_for(file: &File) -> io::Result<bool> {
     }
 }
 
-/// The server that holds a home now, if one does.
+/// Returns the server that currently holds a home.
 ///
-/// The lock file names it. A process that has been given the number since does not have that file open, and is not returned.
+/// The lock file names it. A different process that has its number by now does not have that file open, and is not returned.
 pub fn holder(home: &Path) -> io::Result<Option<ProcessIdentity>> {
     let lock = Layout::new(home).lock();
     let named = match fs::read_to_string(&lock) {
@@ -148,7 +149,7 @@ pub fn holder(home: &Path) -> io::Result<Option<ProcessIdentity>> {
     Ok(holder.has_open(&lock)?.then_some(holder))
 }
 
-/// Makes a folder for the owner only; one that exists keeps what the owner gave it, but loses the others' permissions.
+/// Creates a folder for the owner only. An existing folder keeps the owner's permissions and loses all others.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     durable::create_private_folder(path)?;
     let mode = fs::metadata(path)?.permissions().mode();
@@ -170,10 +171,10 @@ fn read_or_make_token(path: &Path) -> io::Result<String> {
     Ok(token)
 }
 
-/// Reads the host name of the pages, or makes one that nobody can guess.
+/// Reads the host name of the pages, or creates a random one.
 ///
-/// Browsers resolve every name below `localhost` to the loopback, and send a cookie to every port of the name that set it. No other
-/// program on the machine knows this name, so none can serve a page there.
+/// Browsers resolve every name below `localhost` to the loopback address, and send a cookie to every port of the name that set
+/// it. No other program on the machine knows this name, so none can serve a page there.
 fn read_or_make_pages_host(path: &Path) -> io::Result<String> {
     match fs::read_to_string(path) {
         Ok(text) if is_pages_host(text.trim()) => return Ok(text.trim().to_owned()),
@@ -191,7 +192,7 @@ fn is_pages_host(text: &str) -> bool {
     digits.is_some_and(|digits| digits.len() == 32 && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
 }
 
-/// 128 random bits as hexadecimal digits.
+/// Returns 128 random bits as hexadecimal digits.
 fn random_digits() -> io::Result<String> {
     let mut random = [0_u8; 16];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
@@ -224,7 +225,7 @@ mod tests {
         assert_eq!(mode(&file), 0o600);
         drop(home);
         assert_eq!(Home::open(folder.path()).expect("it can be opened").pages_host, name);
-        // Something else in the file could be a name that others know.
+        // Anything else in the file could be a name that others know.
         for bad in ["", "localhost", "codex-0.localhost", "codex-0123456789abcdef0123456789ABCDEF.localhost", "codex.example"] {
             fs::write(&file, bad).expect("written");
             let made = Home::open(folder.path()).expect("it can be opened").pages_host.clone();
@@ -260,7 +261,7 @@ mod tests {
         let me = ProcessIdentity::current().expect("/proc can be read");
         assert_eq!(holder(folder.path()).expect("it can be read"), Some(me));
         drop(home);
-        // The number is still in the file and still in use, as it is after it was given to another process.
+        // The number is still in the file and still in use, as if it were reused by a different process.
         assert_eq!(holder(folder.path()).expect("it can be read"), None);
     }
 
@@ -269,7 +270,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         drop(Home::open(folder.path()).expect("the first one opens"));
         let lock = Layout::new(folder.path()).lock();
-        // As a program that a killed server was just starting has it.
+        // The state in which a program has it that a killed server was just starting.
         let inherited = File::options().write(true).open(&lock).expect("it is there");
         inherited.lock().expect("free");
         fs::write(&lock, "process 4194305\n").expect("written");

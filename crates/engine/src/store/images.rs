@@ -1,7 +1,7 @@
-//! Images of prompts on disk: `tasks/<id>/images/<name>`, whole and synced before a record names them.
+//! Images of prompts on disk: `tasks/<id>/images/<name>`, complete and synced before a record names them.
 //!
-//! A file whose record was never written is named by nobody and harmless; it goes with its task. Invariant: what is read is what
-//! its name says, or it is an error.
+//! A file whose record was never written is unused and goes with its task. Invariant: content that is read matches its name, or
+//! reading it fails.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -29,7 +29,7 @@ impl Home {
         Ok(())
     }
 
-    /// Reads an image of a task, and checks that it is the one that its name says.
+    /// Reads an image of a task, and checks that it matches its name.
     pub fn read_image(&self, task: TaskId, image: &ImageFile) -> io::Result<Vec<u8>> {
         read_image(&self.layout.images(task), image)
     }
@@ -37,7 +37,7 @@ impl Home {
 
 fn read_image(folder: &Path, image: &ImageFile) -> io::Result<Vec<u8>> {
     let mut bytes = vec![];
-    // One byte more than any of them has.
+    // One byte more than the maximum.
     let limit = u64::try_from(IMAGE_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
     fs::File::open(folder.join(image.file.to_string()))?.take(limit).read_to_end(&mut bytes)?;
     if image.file.is_of(&bytes) {

@@ -1,199 +1,199 @@
-//! Where everything lies below the home, exactly as the strategy says.
+//! The paths of all files in the home.
 //!
-//! Paths are joined from parsed ids only. Nothing in here touches the disk.
+//! Paths are joined only from parsed IDs. Nothing here touches the disk.
 
 use std::path::{Path, PathBuf};
 
 use model::ids::{EnvironmentId, TaskId};
 
-/// The home's paths.
+/// The paths of a home.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     home: PathBuf,
 }
 
 impl Layout {
-    /// The layout below an absolute path.
+    /// Creates the layout of a home at an absolute path.
     pub fn new(home: impl Into<PathBuf>) -> Self {
         Self { home: home.into() }
     }
 
-    /// The home itself.
+    /// Returns the home itself.
     pub fn home(&self) -> &Path {
         &self.home
     }
 
-    /// Where all environments lie.
+    /// Returns the folder of all environments.
     pub fn environments(&self) -> PathBuf {
         self.home.join("envs")
     }
 
-    /// One environment's folder.
+    /// Returns the folder of an environment.
     pub fn environment(&self, id: EnvironmentId) -> PathBuf {
         self.environments().join(id.to_string())
     }
 
-    /// One environment's bare mirror.
+    /// Returns the bare mirror of an environment.
     pub fn mirror(&self, id: EnvironmentId) -> PathBuf {
         self.environment(id).join("mirror")
     }
 
-    /// Where all tasks lie.
+    /// Returns the folder of all tasks.
     pub fn tasks(&self) -> PathBuf {
         self.home.join("tasks")
     }
 
-    /// One task's folder.
+    /// Returns the folder of a task.
     pub fn task(&self, id: TaskId) -> PathBuf {
         self.tasks().join(id.to_string())
     }
 
-    /// One task's record.
+    /// Returns the record of a task.
     pub fn meta(&self, id: TaskId) -> PathBuf {
         self.task(id).join("meta.json")
     }
 
-    /// Where one task's agent works.
+    /// Returns the worktree of a task.
     pub fn worktree(&self, id: TaskId) -> PathBuf {
         self.task(id).join("worktree")
     }
 
-    /// One task's journals, and what else its runs need on disk.
+    /// Returns the folder with a task's logs, and other files of its runs.
     pub fn logs(&self, id: TaskId) -> PathBuf {
         self.task(id).join("logs")
     }
 
-    /// When the lines of one task's journals were written.
+    /// Returns the folder with the times at which the lines of a task's logs were written.
     pub fn times(&self, id: TaskId) -> PathBuf {
         self.task(id).join("times")
     }
 
-    /// Up to which commit one task's changes were looked at.
+    /// Returns the file with the commit up to which a task's changes were reviewed.
     pub fn reviewed(&self, id: TaskId) -> PathBuf {
         self.task(id).join("reviewed.json")
     }
 
-    /// One task's repository for an agent in a container, of which the worktree's real one knows nothing.
+    /// Returns the agent repository of a task, which the real worktree knows nothing about.
     pub fn twin(&self, id: TaskId) -> PathBuf {
         self.task(id).join("agent.git")
     }
 
-    /// One task's sessions of Codex, where it runs in a container.
+    /// Returns the folder with a task's Codex sessions in containers.
     pub fn sessions(&self, id: TaskId) -> PathBuf {
         self.task(id).join("sessions")
     }
 
-    /// The folder of codex-docker's own: what each container of this home needs on disk while it exists.
+    /// Returns codex-docker's own folder, with the files of each existing container of this home.
     pub fn containers(&self) -> PathBuf {
         self.home.join("containers")
     }
 
-    /// Files that are mounted over those of one task's worktree and Codex home. No agent can write here.
+    /// Returns the folder with files that are mounted over those of a task's worktree and Codex home. No agent can write there.
     pub fn overlays(&self, id: TaskId) -> PathBuf {
         self.task(id).join("overlays")
     }
 
-    /// The images of one task's prompts. No agent can write here.
+    /// Returns the folder with the images of a task's prompts. No agent can write there.
     pub fn images(&self, id: TaskId) -> PathBuf {
         self.task(id).join("images")
     }
 
-    /// What was brought out of a container's repository. No container of a run sees it.
+    /// Returns the folder with the export of an agent repository. No container of a run sees it.
     pub fn harvest(&self, id: TaskId) -> PathBuf {
         self.task(id).join("harvest")
     }
 
-    /// The orchestrator's own Codex home.
+    /// Returns the orchestrator's own Codex home.
     pub fn codex(&self) -> PathBuf {
         self.home.join("codex")
     }
 
-    /// The login of Codex. No container sees it.
+    /// Returns the login of Codex. No container sees it.
     pub fn login(&self) -> PathBuf {
         self.home.join("login.json")
     }
 
-    /// Held while the login is replaced.
+    /// Returns the lock that is held while the login is replaced.
     pub fn login_lock(&self) -> PathBuf {
         self.home.join("login.lock")
     }
 
-    /// The last copy of the login that was put aside.
+    /// Returns the record of the last login copy that was put aside.
     pub fn refused_login(&self) -> PathBuf {
         self.home.join("login-refused.json")
     }
 
-    /// Where older versions kept the login, in a folder that all containers shared.
+    /// Returns the folder where older versions kept the login and that all containers shared.
     pub fn shared_login(&self) -> PathBuf {
         self.codex().join("auth")
     }
 
-    /// The folder with the copy of the login that a container of one task works with.
+    /// Returns the folder with the login copy for a task's container.
     pub fn task_login(&self, id: TaskId) -> PathBuf {
         self.task(id).join("auth")
     }
 
-    /// One environment's secret variables.
+    /// Returns the file with an environment's secret variables.
     pub fn secrets(&self, id: EnvironmentId) -> PathBuf {
         self.environment(id).join("secrets.json")
     }
 
-    /// What was removed and is not gone yet.
+    /// Returns the folder of removed items.
     pub fn trash(&self) -> PathBuf {
         self.home.join("trash")
     }
 
-    /// The socket of the API.
+    /// Returns the socket of the API.
     pub fn socket(&self) -> PathBuf {
         self.home.join("orchestrator.sock")
     }
 
-    /// The token of the API over TCP.
+    /// Returns the token of the API over TCP.
     pub fn token(&self) -> PathBuf {
         self.home.join("token")
     }
 
-    /// The host name of the pages on this machine.
+    /// Returns the host name of the pages on this machine.
     pub fn pages_host(&self) -> PathBuf {
         self.home.join("pages-host")
     }
 
-    /// Who is signed in to the pages.
+    /// Returns the file with the signed-in browsers.
     pub fn page_sessions(&self) -> PathBuf {
         self.home.join("sessions.json")
     }
 
-    /// The hash of the password for the pages.
+    /// Returns the hash of the password for the pages.
     pub fn password(&self) -> PathBuf {
         self.home.join("password")
     }
 
-    /// What the page of notices set.
+    /// Returns the settings of the notifications page.
     pub fn notices(&self) -> PathBuf {
         self.home.join("notices.json")
     }
 
-    /// The container images that this home built.
+    /// Returns the list of container images that this home built.
     pub fn built_images(&self) -> PathBuf {
         self.home.join("built-images.json")
     }
 
-    /// Browsers that get pushes, and the key that they know us by.
+    /// Returns the browsers that receive push messages, and the key that identifies us to them.
     pub fn devices(&self) -> PathBuf {
         self.home.join("devices.json")
     }
 
-    /// Notices that wait for quiet hours to end.
+    /// Returns the notifications that wait for quiet hours to end.
     pub fn held_notices(&self) -> PathBuf {
         self.home.join("held-notices.json")
     }
 
-    /// Whether the machine was stopped in order.
+    /// Returns the file that tells whether the machine was stopped cleanly.
     pub fn boot(&self) -> PathBuf {
         self.home.join("boot.json")
     }
 
-    /// The lock that makes a server the only one of its home; it names its holder.
+    /// Returns the lock that makes a server the only one of its home. It names its holder.
     pub fn lock(&self) -> PathBuf {
         self.home.join("lock")
     }

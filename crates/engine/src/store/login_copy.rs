@@ -1,7 +1,7 @@
-//! A copy of the login that a Codex works with: alone in the folder that a container gets, or as a file on the host.
+//! A copy of the login for a Codex: alone in a folder for a container, or a file on the host.
 //!
-//! An agent in a container can do anything inside that folder, so nothing in it is followed, opened for long or deleted by its
-//! name, except for the one plain file that belongs there. Invariant: nothing here writes the login itself.
+//! An agent in a container can do anything inside that folder. Therefore nothing in it is followed, held open for long or
+//! deleted by name, except the one regular file that belongs there. Invariant: nothing here writes the login itself.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,16 +12,16 @@ use super::atomic::write_atomically;
 use super::codex_home::read_plain_file;
 use super::home::private_folder;
 
-/// What Codex calls its login.
+/// The name of Codex's login file.
 const FILE: &str = "auth.json";
 
-/// What Codex holds while it renews the tokens or replaces the file, in the same folder. Nothing is in these files.
+/// Lock files that Codex holds in the same folder while it renews the tokens or replaces the login. They are empty.
 const LOCKS: [&str; 2] = ["auth.lock", "auth.json.lock"];
 
-/// How many folders that were put aside are kept beside the place of a copy.
+/// The maximum number of folders that are kept after they were put aside.
 const MOST_ASIDE: u32 = 1000;
 
-/// Where a copy is.
+/// The place of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoginCopy {
     place: Place,
@@ -29,35 +29,35 @@ pub struct LoginCopy {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Place {
-    /// The file in a folder that contains nothing else.
+    /// A file in a folder that contains nothing else.
     Folder(PathBuf),
-    /// A file among others.
+    /// A file in a folder with other files.
     File(PathBuf),
 }
 
-/// What is at the place of a copy.
+/// What was found at the place of a copy.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// Nothing.
     Nothing,
-    /// One plain file of a sensible size.
+    /// A regular file of a plausible size.
     File(Vec<u8>),
-    /// Something that Codex does not leave behind: what is wrong with it.
+    /// Something that Codex does not leave behind, with the reason.
     Foreign(String),
 }
 
 impl LoginCopy {
-    /// The copy in a folder of its own.
+    /// Creates the place of a copy in its own folder.
     pub fn folder(folder: PathBuf) -> Self {
         Self { place: Place::Folder(folder) }
     }
 
-    /// The copy in a folder with other files.
+    /// Creates the place of a copy in a folder with other files.
     pub fn file(file: PathBuf) -> Self {
         Self { place: Place::File(file) }
     }
 
-    /// What moves when it is put aside.
+    /// Returns what is moved when the copy is put aside.
     pub fn path(&self) -> &Path {
         match &self.place {
             Place::Folder(path) | Place::File(path) => path,
@@ -76,17 +76,17 @@ impl LoginCopy {
         }
     }
 
-    /// The file with what was put there, where no container can change it.
+    /// Returns the file with the login that was last put there. No container can change it.
     fn lent_file(&self) -> PathBuf {
         self.path().with_extension("lent")
     }
 
-    /// The copy, if a plain file is there. For a look while Codex may be writing it.
+    /// Reads the copy, if it is a regular file. Codex may be writing it at the same time.
     pub fn read(&self) -> io::Result<Option<Vec<u8>>> {
         found(read_plain_file(&self.login_file()))
     }
 
-    /// What was put there last, if this is known.
+    /// Returns the login that was last put there, if it is known.
     pub fn lent(&self) -> io::Result<Option<Vec<u8>>> {
         match &self.place {
             Place::Folder(_) => found(read_plain_file(&self.lent_file())),
@@ -94,7 +94,7 @@ impl LoginCopy {
         }
     }
 
-    /// Looks at everything at this place.
+    /// Inspects everything at this place.
     pub fn look(&self) -> io::Result<Found> {
         if let Place::Folder(folder) = &self.place {
             let entries = match fs::read_dir(folder) {
@@ -120,13 +120,13 @@ impl LoginCopy {
         })
     }
 
-    /// Puts a login there. A reader sees the old file or the new one; a link is replaced and not followed.
+    /// Puts a login there. Readers see the old file or the new one. A link is replaced, not followed.
     pub fn put(&self, login: &[u8]) -> io::Result<()> {
         match &self.place {
             Place::File(file) => write_atomically(file, login),
             Place::Folder(folder) => {
                 private_folder(folder)?;
-                // Written beside the folder: a container sees nothing there but the finished file.
+                // Write it beside the folder, so that a container only sees the finished file.
                 let lent = self.lent_file();
                 write_atomically(&lent, login)?;
                 let new = folder.with_extension("new");
@@ -136,7 +136,7 @@ impl LoginCopy {
         }
     }
 
-    /// Moves everything at this place aside, where no container sees it. Returns where it is now.
+    /// Moves everything at this place to where no container sees it, and returns its new path.
     pub fn put_aside(&self) -> io::Result<PathBuf> {
         let path = self.path();
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
@@ -151,7 +151,7 @@ impl LoginCopy {
         Err(io::Error::other(format!("{MOST_ASIDE} refused logins are kept beside `{}`", path.display())))
     }
 
-    /// Removes a copy that was looked at and found sound.
+    /// Removes a copy that was inspected and is valid.
     pub fn remove(&self) -> io::Result<()> {
         there(fs::remove_file(self.login_file()))?;
         if let Place::Folder(folder) = &self.place {
@@ -164,7 +164,7 @@ impl LoginCopy {
         Ok(())
     }
 
-    /// Removes a sound copy, and moves anything else aside.
+    /// Removes a valid copy, and moves anything else aside.
     pub fn remove_or_put_aside(&self) -> io::Result<()> {
         match self.look()? {
             Found::Nothing | Found::File(_) => self.remove(),
@@ -180,7 +180,7 @@ fn found(read: io::Result<Vec<u8>>) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-/// What is missing already need not be removed.
+/// Ignores that a removed file was already missing.
 fn there(removed: io::Result<()>) -> io::Result<()> {
     match removed {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),

@@ -1,7 +1,7 @@
-//! The only room that touches state files: where they lie, how they are read, and how they are written so that a kill at any
-//! moment leaves the old one or the new one.
+//! Reads and writes state files, and knows their paths. No other module does. Files are written so that a kill at any moment
+//! leaves the old file or the new one.
 //!
-//! It decides nothing. A file that cannot be understood is reported as [`Damaged`] and left as it is.
+//! It decides nothing. A malformed file is reported as [`Damaged`] and stays unchanged.
 
 pub mod atomic;
 mod boot;
@@ -38,13 +38,13 @@ use std::path::{Path, PathBuf};
 use model::api::Damaged;
 use model::problem::{Problem, ProblemKind};
 
-/// The bytes that may be written where this path lies.
+/// Returns the free bytes at a path that this user may use.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
     let stat = rustix::fs::statvfs(path)?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
-/// A state file could not be written or read.
+/// Why a state file could not be written or read.
 #[derive(Debug, thiserror::Error)]
 #[error("could not {act} `{}`: {source}", path.display())]
 pub struct StoreError {
@@ -58,7 +58,7 @@ impl StoreError {
         Self { act, path: path.to_owned(), source }
     }
 
-    /// Whether this server's user may not do that.
+    /// Whether the cause is a missing permission.
     pub(crate) fn is_permission_denied(&self) -> bool {
         self.source.kind() == io::ErrorKind::PermissionDenied
     }
@@ -79,12 +79,12 @@ impl From<StoreError> for Problem {
     }
 }
 
-/// Everything of one kind that is on disk: what could be read, and what could not.
+/// Everything of one kind on disk: readable records and damaged ones.
 #[derive(Debug)]
 pub struct Found<T> {
-    /// What could be read.
+    /// The readable records.
     pub records: Vec<T>,
-    /// What could not.
+    /// The damaged records.
     pub damaged: Vec<Damaged>,
 }
 

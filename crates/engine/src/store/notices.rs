@@ -1,7 +1,8 @@
-//! What notices need on disk: what the page set (`notices.json`), the devices and the key that they know us by (`devices.json`), and
-//! what is held in quiet hours (`held-notices.json`).
+//! Files for notifications: the settings of the page (`notices.json`), the devices with the key that identifies us to them
+//! (`devices.json`), and notifications that wait for quiet hours to end (`held-notices.json`).
 //!
-//! None of it is worth more than the server: a file that cannot be read is reported, left as it is until the next write, and done without.
+//! None of them is more important than the server: an unreadable file is reported, stays unchanged until the next write, and is
+//! ignored.
 
 use std::io;
 use std::path::Path;
@@ -17,29 +18,30 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
-/// A browser that wants notices.
+/// A browser that receives notifications.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRecord {
-    /// What it is called in addresses of ours.
+    /// Its ID in our URLs.
     pub id: String,
-    /// Where its push service takes messages for it.
+    /// The URL of its push service.
     pub endpoint: PushEndpoint,
     /// Its public key, in base64url.
     pub p256dh: String,
-    /// What it shares with us besides, in base64url.
+    /// Its authentication secret, in base64url.
     pub auth: Secret,
-    /// What the browser called itself.
+    /// The name that the browser gave itself.
     pub label: String,
     /// The session that it belongs to, as in the list of sessions.
     pub session: String,
-    /// Since when.
+    /// When it subscribed.
     pub created_at: Timestamp,
 }
 
-/// The devices, and the key that all of them know us by. They are one file, since they are worth nothing without each other.
+/// The devices, and the key that identifies us to all of them. They are stored in one file, because neither is useful without
+/// the other.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Devices {
-    /// PKCS#8 in base64url; none before the first device.
+    /// PKCS#8 in base64url, or `None` before the first device.
     pub key: Option<Secret>,
     /// The devices, oldest first.
     pub devices: Vec<DeviceRecord>,
@@ -51,36 +53,36 @@ struct Kept<T> {
     content: T,
 }
 
-/// What was read, or nothing and why.
+/// What was read, or a default and the reason.
 pub type Read<T> = (T, Option<Damaged>);
 
 impl Home {
-    /// What the page set.
+    /// Reads the settings of the page.
     pub fn read_notice_settings(&self) -> Read<NoticeSettings> {
         read(&self.layout.notices())
     }
 
-    /// Writes what the page set.
+    /// Writes the settings of the page.
     pub fn write_notice_settings(&self, settings: &NoticeSettings) -> Result<(), StoreError> {
         write(&self.layout.notices(), settings)
     }
 
-    /// Who gets pushes.
+    /// Reads the devices.
     pub fn read_devices(&self) -> Read<Devices> {
         read(&self.layout.devices())
     }
 
-    /// Writes who gets pushes.
+    /// Writes the devices.
     pub fn write_devices(&self, devices: &Devices) -> Result<(), StoreError> {
         write(&self.layout.devices(), devices)
     }
 
-    /// What is to be told when quiet hours end.
+    /// Reads the notifications that wait for quiet hours to end.
     pub fn read_held_notices(&self) -> Read<Vec<Notice>> {
         read(&self.layout.held_notices())
     }
 
-    /// Writes what is to be told when quiet hours end.
+    /// Writes the notifications that wait for quiet hours to end.
     pub fn write_held_notices(&self, held: &[Notice]) -> Result<(), StoreError> {
         write(&self.layout.held_notices(), held)
     }

@@ -1,5 +1,5 @@
-//! `password`: the hash of the password that signs browsers in, if there is one. Never the password itself.
-//! One line in the form of the Password Hashing Competition, which names its own parameters.
+//! `password`: the hash of the sign-in password, if one is set. The password itself is not stored. One line in the format of
+//! the Password Hashing Competition, which includes its parameters.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
 impl Home {
-    /// The hash, if a password was set.
+    /// Reads the hash, if a password is set.
     pub fn read_password_hash(&self) -> Result<Option<String>, StoreError> {
         let path = self.layout.password();
         match fs::read_to_string(&path) {

@@ -1,5 +1,5 @@
-//! `reviewed.json`: up to which commit somebody looked at a task's changes. It lies beside the task's record and goes where that goes.
-//! Nothing but a page depends on it: a file that cannot be understood is as good as none.
+//! `reviewed.json`: the commit up to which somebody reviewed a task's changes. It is stored beside the task's record and moves
+//! with it. Only a page depends on it, so a malformed file counts as missing.
 
 use std::io;
 
@@ -17,7 +17,7 @@ struct ReviewedFile {
 }
 
 impl Home {
-    /// Up to which commit a task's changes were looked at.
+    /// Reads the commit up to which a task's changes were reviewed.
     pub fn read_reviewed(&self, id: TaskId) -> Result<Option<ObjectId>, StoreError> {
         let path = self.layout.reviewed(id);
         match fs::read(&path) {
@@ -33,7 +33,7 @@ impl Home {
         }
     }
 
-    /// Writes it.
+    /// Writes the commit up to which a task's changes were reviewed.
     pub fn write_reviewed(&self, id: TaskId, commit: &ObjectId) -> Result<(), StoreError> {
         let path = self.layout.reviewed(id);
         let file = ReviewedFile { schema: model::SCHEMA, commit: commit.clone() };

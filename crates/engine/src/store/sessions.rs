@@ -1,5 +1,5 @@
-//! `sessions.json`: who is signed in to the pages, by the hashes of what their browsers hold.
-//! The values themselves are nowhere on disk.
+//! `sessions.json`: the browsers that are signed in to the pages, by the hashes of their secrets. The secrets themselves are
+//! not stored.
 
 use std::io;
 
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 use super::atomic::write_atomically;
 use super::{Home, StoreError};
 
-/// A browser that is signed in.
+/// A signed-in browser.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SessionRecord {
     /// SHA-256 of the browser's secret, in hexadecimal digits.
     pub hash: String,
-    /// What the browser called itself.
+    /// The name that the browser gave itself.
     pub label: String,
     /// When it signed in.
     pub created_at: Timestamp,
-    /// The host name that it signed in at, the only one where the session is valid. Earlier versions recorded none.
+    /// The host name at which it signed in, the only one where the session is valid. Empty in records of earlier versions.
     #[serde(default)]
     pub host: String,
 }
@@ -31,7 +31,8 @@ struct SessionsFile {
 }
 
 impl Home {
-    /// Reads who is signed in, without the sessions of earlier versions, which were valid at every name. A file that cannot be understood signs everybody out and is left as it is until somebody signs in.
+    /// Reads the sessions, without those of earlier versions, which were valid at every name. A malformed file signs everybody
+    /// out and stays unchanged until somebody signs in.
     pub fn read_sessions(&self) -> Result<Vec<SessionRecord>, StoreError> {
         let path = self.layout.page_sessions();
         match fs::read(&path) {
@@ -47,7 +48,7 @@ impl Home {
         }
     }
 
-    /// Writes who is signed in.
+    /// Writes the sessions.
     pub fn write_sessions(&self, sessions: &[SessionRecord]) -> Result<(), StoreError> {
         let path = self.layout.page_sessions();
         let file = SessionsFile { schema: model::SCHEMA, sessions: sessions.to_vec() };

@@ -1,6 +1,6 @@
 //! Tasks on disk: `meta.json`, written before anything that follows from it.
 //!
-//! Invariant: a `meta.json` that was not understood is never written over.
+//! Invariant: a malformed `meta.json` is never overwritten.
 
 use std::io;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::crash::{self, CrashPoint};
 use crate::durable;
 
 impl Home {
-    /// Makes a new task's folder with its images, its record and its journals' folder.
+    /// Creates a new task's folder with its images, its record and the folder of its logs.
     pub fn create_task(&self, task: &TaskRecord, images: &[Image]) -> Result<(), StoreError> {
         let logs = self.layout.logs(task.task_id);
         durable::create_folder(&logs).map_err(|error| StoreError::new("make", &logs, error))?;
@@ -27,7 +27,7 @@ impl Home {
             self.write_task(task)
         });
         written.inspect_err(|_| {
-            // Nothing was acknowledged: the half-made folder holds nothing but what the caller still has.
+            // Nothing was acknowledged, and the caller still has everything in the incomplete folder.
             let folder = self.layout.task(task.task_id);
             if let Err(error) = fs::remove_dir_all(&folder) {
                 tracing::warn!(folder = %folder.display(), %error, "could not remove an incomplete task");
@@ -35,7 +35,7 @@ impl Home {
         })
     }
 
-    /// Makes the folders that a task's containers need besides its worktree.
+    /// Creates the folders that a task's containers need besides its worktree.
     pub fn make_container_folders(&self, id: TaskId) -> Result<(), StoreError> {
         for folder in [self.layout.sessions(id), self.layout.containers()] {
             private_folder(&folder).map_err(|error| StoreError::new("make", &folder, error))?;
@@ -48,7 +48,7 @@ impl Home {
         write_record(&self.layout.meta(task.task_id), task)
     }
 
-    /// Reads every task.
+    /// Reads all tasks.
     pub fn read_tasks(&self) -> Result<Found<TaskRecord>, StoreError> {
         let folder = self.layout.tasks();
         let failed = |error| StoreError::new("read", &folder, error);
@@ -73,7 +73,7 @@ pub(super) fn write_record(path: &Path, task: &TaskRecord) -> Result<(), StoreEr
     write_atomically(path, &text).map_err(|error| StoreError::new("write", path, error))
 }
 
-/// The record in a task's folder. A folder that has none was never acknowledged, and is no task.
+/// Reads the record in a task's folder. A folder without a record was never acknowledged, so it is not a task.
 pub(super) fn read_task(folder: &Path) -> Result<Option<TaskRecord>, Damaged> {
     let path = folder.join("meta.json");
     let text = match fs::read(&path) {
@@ -95,7 +95,7 @@ pub(super) fn read_task(folder: &Path) -> Result<Option<TaskRecord>, Damaged> {
     Ok(Some(task))
 }
 
-/// The schema alone, which even a file of another form has.
+/// Returns the schema version, which even a file with unknown content has.
 pub(super) fn schema_of(text: &[u8]) -> Option<u64> {
     #[derive(serde::Deserialize)]
     struct Schema {

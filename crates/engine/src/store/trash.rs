@@ -1,6 +1,6 @@
-//! Removal: a rename into `trash/` is the moment from which a thing is gone. What lies there can come back, until it is deleted.
+//! The trash: a rename into `trash/` removes a thing. It can be restored until it is deleted.
 //!
-//! Invariant: nothing is deleted here that was not in the trash before, and deleting can be repeated.
+//! Invariant: only things in the trash are deleted, and deleting can be repeated.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,22 +18,22 @@ use super::{Home, StoreError};
 use crate::durable;
 use crate::git::{free_name, remove_tree};
 
-/// Says of a task in the trash that nothing else knows of it any more.
+/// A file that marks a task in the trash as unknown to the rest of the home.
 const FINISHED: &str = "removal-finished";
 
-/// Something in the trash.
+/// An item in the trash.
 #[derive(Debug)]
 pub struct Trashed {
     /// Its folder.
     pub path: PathBuf,
-    /// What it was.
+    /// The kind of item.
     pub what: TrashedThing,
     /// When it was removed.
     pub removed_at: Timestamp,
 }
 
 impl Trashed {
-    /// Its id, or the name of its folder where it has none.
+    /// Returns its ID, or the name of its folder if it has none.
     pub fn id(&self) -> String {
         match &self.what {
             TrashedThing::Task(task, _) => task.task_id.to_string(),
@@ -43,19 +43,19 @@ impl Trashed {
     }
 }
 
-/// What something in the trash was.
+/// The kind of an item in the trash.
 #[derive(Debug)]
 pub enum TrashedThing {
-    /// A task, and whether nothing else knows of it any more.
+    /// A task, and whether the rest of the home no longer knows it.
     Task(Box<TaskRecord>, bool),
     /// An environment.
     Environment(Box<EnvironmentRecord>),
-    /// A folder without a record that can be read.
+    /// A folder without a readable record.
     Other,
 }
 
 impl Home {
-    /// Where a task's folder is in the trash.
+    /// Returns the folder of a task in the trash.
     pub fn trashed_task(&self, id: TaskId) -> PathBuf {
         self.layout.trash().join(id.to_string())
     }
@@ -64,28 +64,28 @@ impl Home {
         self.layout.trash().join(format!("env-{id}"))
     }
 
-    /// Moves a task's folder into the trash. One that is there already, or nowhere, is fine.
+    /// Moves a task's folder into the trash. It is fine if it is already there, or missing.
     pub fn discard_task(&self, id: TaskId) -> Result<(), StoreError> {
         move_away(&self.layout.task(id), &self.trashed_task(id))
     }
 
-    /// Moves an environment's folder into the trash. One that is there already, or nowhere, is fine.
+    /// Moves an environment's folder into the trash. It is fine if it is already there, or missing.
     pub fn discard_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
         move_away(&self.layout.environment(id), &self.trashed_environment(id))
     }
 
-    /// Deletes an environment that never had a complete mirror: nothing in it is anybody's work.
+    /// Deletes an environment that never had a complete mirror, so it contains nobody's work.
     pub fn delete_discarded_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
         self.delete_trashed(&self.trashed_environment(id))
     }
 
-    /// Writes down that nothing else knows of a task any more.
+    /// Records that the rest of the home no longer knows a task.
     pub fn mark_removed(&self, id: TaskId) -> Result<(), StoreError> {
         let path = self.trashed_task(id).join(FINISHED);
         write_atomically(&path, b"").map_err(|error| StoreError::new("write", &path, error))
     }
 
-    /// Takes that back: somebody is about to know of it again.
+    /// Removes that mark, because the task is about to be restored.
     pub fn unmark_removed(&self, id: TaskId) -> Result<(), StoreError> {
         let path = self.trashed_task(id).join(FINISHED);
         let removed = match fs::remove_file(&path) {
@@ -96,41 +96,41 @@ impl Home {
         removed.map_err(|error| StoreError::new("remove", &path, error))
     }
 
-    /// Puts a task back where tasks are, with this record. The rename is the moment from which it is there.
+    /// Restores a task with this record. The rename makes it visible.
     pub fn bring_back_task(&self, task: &TaskRecord) -> Result<(), StoreError> {
         let folder = self.trashed_task(task.task_id);
         super::tasks::write_record(&folder.join("meta.json"), task)?;
         rename(&folder, &self.layout.task(task.task_id))
     }
 
-    /// Puts an environment back where environments are. Its record must be written after.
+    /// Restores an environment. Its record must be written afterwards.
     pub fn bring_back_environment(&self, id: EnvironmentId) -> Result<(), StoreError> {
         rename(&self.trashed_environment(id), &self.layout.environment(id))
     }
 
-    /// Everything in the trash.
+    /// Returns everything in the trash.
     pub fn trashed(&self) -> Result<Vec<Trashed>, StoreError> {
         children(&self.layout.trash())?.into_iter().map(trashed).collect()
     }
 
-    /// One task in the trash.
+    /// Returns a task in the trash.
     pub fn find_trashed_task(&self, id: TaskId) -> Result<Option<Trashed>, StoreError> {
         let path = self.trashed_task(id);
         if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
     }
 
-    /// One environment in the trash.
+    /// Returns an environment in the trash.
     pub fn find_trashed_environment(&self, id: EnvironmentId) -> Result<Option<Trashed>, StoreError> {
         let path = self.trashed_environment(id);
         if path.is_dir() { trashed(path).map(Some) } else { Ok(None) }
     }
 
-    /// The folders of all tasks, removed ones too, and the environment of each, if its record can be read. A task that is removed or
-    /// restored meanwhile is listed too, perhaps twice.
+    /// Returns the folders of all tasks, including removed ones, with the environment of each if its record is readable. A task
+    /// that is removed or restored in the meantime is listed too, possibly twice.
     pub fn task_folders(&self) -> Result<Vec<(PathBuf, Option<EnvironmentId>)>, StoreError> {
         let (tasks, trash) = (self.layout.tasks(), self.layout.trash());
         let mut names = std::collections::BTreeSet::new();
-        // A folder that moves from one place to the other between two lists would be in neither.
+        // A folder that moves between two lists must not be missed by both.
         for place in [&tasks, &trash, &tasks] {
             names.extend(children(place)?.iter().filter_map(|path| path.file_name().map(std::ffi::OsStr::to_owned)));
         }
@@ -141,12 +141,12 @@ impl Home {
             .collect())
     }
 
-    /// Deletes something in the trash for good.
+    /// Permanently deletes an item in the trash.
     pub fn delete_trashed(&self, path: &Path) -> Result<(), StoreError> {
         remove_tree(path).map_err(|error| StoreError::new("delete", path, error.source))
     }
 
-    /// Moves folders into the trash that never became a task or an environment, and deletes clones that never became complete.
+    /// Moves folders into the trash that never became a task or an environment, and deletes clones that were never completed.
     pub fn tidy(&self) -> Result<(), StoreError> {
         for (folder, record) in [(self.layout.tasks(), "meta.json"), (self.layout.environments(), "env.json")] {
             for path in children(&folder)?.into_iter().filter(|path| !path.join(record).exists()) {

@@ -1,13 +1,13 @@
-//! What lies in the home takes so much of the disk. It only looks, and follows no link.
-//! Invariant: what cannot be looked at is no error, since agents are at work in between.
+//! Measures the disk usage of files and folders in the home. Follows no links. Invariant: unreadable files are not an error,
+//! because agents work at the same time.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// The bytes that a file or folder takes on the disk, with everything below it. What cannot be looked at takes nothing.
+/// Returns the disk usage of a file or folder with everything below it, in bytes. Unreadable files count as 0.
 pub fn disk_usage(path: &Path) -> u64 {
     let mut bytes = 0;
-    // One folder is open at a time, however deep they are.
+    // Only one folder is open at a time, however deep they are.
     let mut left = vec![path.to_owned()];
     while let Some(path) = left.pop() {
         let Ok(found) = std::fs::symlink_metadata(&path) else { continue };

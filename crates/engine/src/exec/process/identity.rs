@@ -1,7 +1,7 @@
-//! Which process is meant: its number, when it started, and in which boot.
+//! Identifies a process: by its number, its start time and its boot.
 //!
-//! A number alone is given again to somebody else; the three together are not. Signals go through a pidfd that was opened
-//! and then compared, so they cannot reach a successor.
+//! A number alone is reused for other processes; the three values together are not. Signals go through a pidfd that is opened
+//! first and compared afterwards, so they cannot reach a different process.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,33 +16,33 @@ use tokio::io::unix::AsyncFd;
 
 use super::stat::{self, Stat};
 
-/// One process of one boot. Can be written down and compared by another process later.
+/// A process of a certain boot. It can be stored, and compared by another process later.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ProcessIdentity {
-    /// Its number.
+    /// The process number.
     pub pid: u32,
-    /// When it started, in clock ticks since the boot (field 22 of `/proc/<pid>/stat`).
+    /// The start time in clock ticks since boot (field 22 of `/proc/<pid>/stat`).
     pub start_time: u64,
-    /// The boot it belongs to.
+    /// The ID of the boot.
     pub boot_id: String,
 }
 
-/// What became of a signal.
+/// The result of sending a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalOutcome {
-    /// The kernel took it.
+    /// The kernel accepted it.
     Delivered,
-    /// There was nobody left to get it.
+    /// The process was already gone.
     AlreadyGone,
 }
 
 impl ProcessIdentity {
-    /// Who has this number now, a zombie included.
+    /// Returns the current process with this number, even if it is a zombie.
     pub fn of(pid: u32) -> io::Result<Option<Self>> {
         Stat::of(pid)?.map(Self::from_stat).transpose()
     }
 
-    /// This process.
+    /// Returns this process.
     pub fn current() -> io::Result<Self> {
         Self::of(std::process::id())?.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -51,7 +51,7 @@ impl ProcessIdentity {
         Ok(Self { pid: stat.pid, start_time: stat.start_time, boot_id: stat::boot_id()?.to_owned() })
     }
 
-    /// Whether it still runs. A zombie does not, nor does a process of another boot.
+    /// Whether it still runs. A zombie does not, and neither does a process of a different boot.
     pub fn is_alive(&self) -> io::Result<bool> {
         if stat::boot_id()? != self.boot_id {
             return Ok(false);
@@ -59,7 +59,7 @@ impl ProcessIdentity {
         Ok(Stat::of(self.pid)?.is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended()))
     }
 
-    /// Sends a signal to this process and to no other.
+    /// Sends a signal to this process only.
     pub fn signal(&self, signal: Signal) -> io::Result<SignalOutcome> {
         let Some(pidfd) = self.open()? else { return Ok(SignalOutcome::AlreadyGone) };
         match pidfd_send_signal(pidfd, signal) {
@@ -69,7 +69,7 @@ impl ProcessIdentity {
         }
     }
 
-    /// Returns when it has ended. Nothing is polled; needs a tokio runtime with I/O. Cancel-safe.
+    /// Returns when the process has ended. Does not poll. Needs a tokio runtime with I/O. Cancel-safe.
     pub async fn wait_until_gone(&self) -> io::Result<()> {
         match self.open()? {
             Some(pidfd) => watch_pidfd(pidfd)?.readable().await.map(drop),
@@ -77,32 +77,32 @@ impl ProcessIdentity {
         }
     }
 
-    /// Whether it runs and has this file open, whatever name it opened it by.
+    /// Whether the process runs and has this file open, under whatever name.
     ///
-    /// Fails for a living process of another user, whose open files the kernel does not show.
+    /// Fails for a live process of a different user, because the kernel does not show its open files.
     pub fn has_open(&self, file: &Path) -> io::Result<bool> {
         let wanted = std::fs::metadata(file)?;
         let open = match std::fs::read_dir(format!("/proc/{}/fd", self.pid)) {
             Ok(open) => open,
-            // The kernel refuses to show what an ended process had open, too.
+            // The kernel does not show the open files of an ended process either.
             Err(error) => return if stat::is_gone(&error) || !self.is_alive()? { Ok(false) } else { Err(error) },
         };
-        // A file that was closed in the meantime is not open.
+        // The file may have been closed in the meantime.
         let mut open = open.flatten().filter_map(|entry| std::fs::metadata(entry.path()).ok());
         let is_open = open.any(|found| (found.dev(), found.ino()) == (wanted.dev(), wanted.ino()));
-        // Compared after looking: what was seen may have been a successor's.
+        // Compare afterwards, because the process may have been replaced by a different one.
         Ok(is_open && self.is_alive()?)
     }
 
-    /// A handle on this very process, if it still runs.
+    /// Opens a handle on this process, if it still runs.
     fn open(&self) -> io::Result<Option<OwnedFd>> {
         let pidfd = open_pidfd(self.pid)?;
-        // Compared after opening: from here on the handle cannot come to mean another process.
+        // Compare afterwards. From now on the handle cannot refer to a different process.
         Ok(if self.is_alive()? { pidfd } else { None })
     }
 }
 
-/// A handle on whoever has this number now.
+/// Opens a handle on the current process with this number.
 pub(in crate::exec) fn open_pidfd(pid: u32) -> io::Result<Option<OwnedFd>> {
     let Some(pid) = raw(pid) else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::NONBLOCK) {
@@ -112,17 +112,17 @@ pub(in crate::exec) fn open_pidfd(pid: u32) -> io::Result<Option<OwnedFd>> {
     }
 }
 
-/// The handle as something that becomes readable when the process ends.
-#[expect(deprecated, reason = "the replacement is unsafe, and the trouble it warns of cannot happen to an OwnedFd")]
+/// Returns a handle that becomes readable when the process ends.
+#[expect(deprecated, reason = "the replacement is unsafe, and the problem that it warns about cannot happen with an OwnedFd")]
 pub(in crate::exec) fn watch_pidfd(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
 /// Sends a signal to all members of a process group.
 ///
-/// A group has no identity beyond its number, so this is for groups whose leader is known not to have been reaped.
+/// A group has no identity beyond its number, so use this only while the leader is known not to have been reaped.
 pub fn signal_group(group: u32, signal: Signal) -> io::Result<SignalOutcome> {
-    // A group of 0 or 1 would mean this process's own group, or everybody.
+    // 0 or 1 would mean this process's own group, or all processes.
     let Some(group) = raw(group).filter(|group| group.as_raw_pid() > 1) else { return Ok(SignalOutcome::AlreadyGone) };
     match kill_process_group(group, signal) {
         Ok(()) => Ok(SignalOutcome::Delivered),

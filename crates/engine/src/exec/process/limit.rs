@@ -1,7 +1,7 @@
-//! A limit on the memory of a process that was started a moment ago, and of everything that it starts.
+//! Limits the memory of a process that has just started, and of everything that it starts.
 //!
-//! Limited is what a process writes to: its heap, its stacks, its private mappings. Files that are only mapped for reading, such as
-//! a large pack of git, do not count, since the system can drop them at any time.
+//! The limit covers memory that a process writes to: its heap, stacks and private mappings. Files that are only mapped for
+//! reading, such as a large pack of git, do not count, because the system can drop them at any time.
 
 use std::io;
 
@@ -10,10 +10,10 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::stat::is_gone;
 
-/// Limits a process and what it has started so far. What it starts from now on inherits the limit. A process that has ended
-/// already needs none.
+/// Limits a process and what it has started so far. What it starts later inherits the limit. A process that has already ended
+/// needs no limit.
 pub(in crate::exec) fn limit_memory(pid: u32, bytes: u64) -> io::Result<()> {
-    // A limit of this process is inherited, and never raised.
+    // A limit of this process is inherited and never raised.
     let bytes = getrlimit(Resource::Data).maximum.map_or(bytes, |most| most.min(bytes));
     let mut pids = vec![pid];
     while let Some(pid) = pids.pop() {
@@ -27,7 +27,7 @@ pub(in crate::exec) fn limit_memory(pid: u32, bytes: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The children of a process, as far as the kernel lists them: it can be built without this.
+/// Returns the children of a process, if the kernel was built to list them.
 fn children(pid: u32) -> io::Result<Vec<u32>> {
     match fs_err::read_to_string(format!("/proc/{pid}/task/{pid}/children")) {
         Ok(listed) => Ok(listed.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),

@@ -1,7 +1,8 @@
-//! Processes of this machine, told apart beyond their numbers, signalled without mistakes, ended with all their offspring.
+//! Processes of this machine: identifying them beyond their numbers, sending signals safely, and ending them with all their
+//! descendants.
 //!
-//! Nothing in here starts a process or knows what one is for. Everything but the waiting is synchronous.
-//! Invariant: a signal reaches the process that was meant, or none; a number that was given to another process is not it.
+//! Nothing here starts a process or knows what it is for. Everything except waiting is synchronous. Invariant: a signal reaches
+//! the intended process or none, never a different process that reuses its number.
 
 mod identity;
 mod limit;

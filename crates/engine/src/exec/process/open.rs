@@ -1,5 +1,4 @@
-//! Whether a process still has a file open. It only looks into `/proc`.
-//! Processes of other users are not seen.
+//! Checks whether a process still has a file open. It only reads `/proc`, and does not see processes of other users.
 
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -7,7 +6,7 @@ use std::path::Path;
 
 use super::stat;
 
-/// Whether a process that this user may look at has the file open. A missing file is open nowhere.
+/// Whether a visible process has the file open. A missing file is not open.
 pub fn is_open(path: &Path) -> io::Result<bool> {
     let wanted = match std::fs::symlink_metadata(path) {
         Ok(found) => (found.dev(), found.ino()),
@@ -15,7 +14,7 @@ pub fn is_open(path: &Path) -> io::Result<bool> {
         Err(error) => return Err(error),
     };
     for pid in stat::pids()? {
-        // Processes of other users cannot be looked at, and others end meanwhile.
+        // Processes of other users are hidden, and processes may end in the meantime.
         let Ok(open) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
         let is_it = |found: std::fs::Metadata| (found.dev(), found.ino()) == wanted;
         if open.flatten().any(|file| std::fs::metadata(file.path()).is_ok_and(is_it)) {

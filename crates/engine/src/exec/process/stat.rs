@@ -1,11 +1,11 @@
-//! Reads what the kernel says about processes: `/proc/<pid>/stat`, the boot id, the list of all processes.
+//! Reads what the kernel reports about processes: `/proc/<pid>/stat`, the boot ID, the list of all processes.
 //!
-//! A process that is gone is `None`, never an error.
+//! A process that is gone gives `None`, never an error.
 
 use std::io;
 use std::sync::OnceLock;
 
-/// The fields of `/proc/<pid>/stat` that matter here.
+/// The needed fields of `/proc/<pid>/stat`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stat {
     pub(super) pid: u32,
@@ -17,7 +17,7 @@ pub(super) struct Stat {
 }
 
 impl Stat {
-    /// What the kernel says about `pid`, if there is such a process.
+    /// Reads the fields of `pid`, if there is such a process.
     pub(super) fn of(pid: u32) -> io::Result<Option<Self>> {
         match std::fs::read(format!("/proc/{pid}/stat")) {
             Ok(bytes) => Ok(Self::parse(&bytes)),
@@ -26,12 +26,13 @@ impl Stat {
         }
     }
 
-    /// A zombie has ended: it only waits to be reaped.
+    /// Whether it has ended. A zombie has: it only waits to be reaped.
     pub(super) fn has_ended(self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
 
-    /// The name in parentheses may contain anything, parentheses and spaces too, so fields are counted from the last `)`.
+    /// Parses the fields. The name in parentheses may contain anything, even parentheses and spaces, so fields are counted from
+    /// the last `)`.
     fn parse(bytes: &[u8]) -> Option<Self> {
         let name_end = bytes.iter().rposition(|&byte| byte == b')')?;
         let name_start = bytes.iter().position(|&byte| byte == b'(')?;
@@ -50,7 +51,7 @@ impl Stat {
     }
 }
 
-/// All processes there are. Those that end while they are listed may be missing.
+/// Returns all processes. Those that end in the meantime may be missing.
 pub(super) fn all() -> io::Result<Vec<Stat>> {
     let mut stats = Vec::new();
     for pid in pids()? {
@@ -59,7 +60,7 @@ pub(super) fn all() -> io::Result<Vec<Stat>> {
     Ok(stats)
 }
 
-/// The numbers of all processes there are.
+/// Returns the numbers of all processes.
 pub(super) fn pids() -> io::Result<Vec<u32>> {
     let mut pids = Vec::new();
     for entry in fs_err::read_dir("/proc")? {
@@ -68,14 +69,14 @@ pub(super) fn pids() -> io::Result<Vec<u32>> {
     Ok(pids)
 }
 
-/// Lets tests pretend that the machine was started again. Builds for use ignore it.
+/// A variable with which tests simulate a reboot. Release builds ignore it.
 const BOOT_VARIABLE: &str = "ORCH_TEST_BOOT_ID";
 
 static BOOT_ID: OnceLock<String> = OnceLock::new();
 
 static PRETENDED_BOOT_ID: OnceLock<String> = OnceLock::new();
 
-/// Takes another boot ID than the kernel's from a variable, in builds for tests. To be called before any process is looked at.
+/// Uses the boot ID of a variable instead of the kernel's, in test builds. Call this before any process is looked at.
 pub(crate) fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
     if cfg!(debug_assertions)
         && let Some(id) = variable(BOOT_VARIABLE).filter(|id| !id.is_empty())
@@ -84,12 +85,12 @@ pub(crate) fn pretend_boot(variable: impl Fn(&str) -> Option<String>) {
     }
 }
 
-/// The variable that lets another process pretend the same boot as this one, if it does.
+/// Returns the variable that makes another process simulate the same boot, if this one does.
 pub(crate) fn pretended_boot() -> Option<(&'static str, &'static str)> {
     PRETENDED_BOOT_ID.get().map(|id| (BOOT_VARIABLE, id.as_str()))
 }
 
-/// Which boot of the machine this is.
+/// Returns the ID of the current boot.
 pub(crate) fn boot_id() -> io::Result<&'static str> {
     if let Some(id) = PRETENDED_BOOT_ID.get().or(BOOT_ID.get()) {
         return Ok(id);
@@ -98,7 +99,8 @@ pub(crate) fn boot_id() -> io::Result<&'static str> {
     Ok(BOOT_ID.get_or_init(|| id.trim().to_owned()))
 }
 
-/// How `/proc` says that a process is not there any more. The error must be the system's own: wrapped ones have no number.
+/// Whether an error of `/proc` means that a process is gone. It must be the system's own error, because wrapped errors have no
+/// number.
 pub(super) fn is_gone(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(rustix::io::Errno::SRCH.raw_os_error())
 }

@@ -1,7 +1,7 @@
-//! Finds what belongs to a run, by descent, group, session or a variable in its environment, and ends it.
+//! Finds the processes of a run, by descent, group, session or a variable in their environment, and ends them.
 //!
-//! Ending goes in rounds: stop everything that was found so that it cannot fork away, look again, kill, wait, look again.
-//! It never touches this process itself.
+//! Ending works in rounds: stop everything that was found, so that it cannot fork, search again, kill, wait, and search again.
+//! This process itself is never touched.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -13,23 +13,23 @@ use rustix::process::Signal;
 use super::identity::ProcessIdentity;
 use super::stat::{self, Stat};
 
-/// Something did not go away.
+/// Why processes did not end.
 #[derive(Debug, thiserror::Error)]
 pub enum KillError {
-    /// These were still there when the time was over.
+    /// These were still alive at the deadline.
     #[error("{} processes did not end within {} s: {survivors:?}", survivors.len(), within.as_secs_f32())]
     Survivors {
-        /// Who.
+        /// The processes.
         survivors: Vec<ProcessIdentity>,
-        /// How long was waited.
+        /// The time limit.
         within: Duration,
     },
-    /// The system would not say, or would not let us.
+    /// The system returned an error.
     #[error("could not end the processes of a run: {0}")]
     Io(#[from] io::Error),
 }
 
-/// All living descendants of a process, nearest first, without itself.
+/// Returns all live descendants of a process, nearest first, without the process itself.
 pub fn descendants_of(pid: u32) -> io::Result<Vec<ProcessIdentity>> {
     let mut children: HashMap<u32, Vec<Stat>> = HashMap::new();
     for stat in stat::all()? {
@@ -48,18 +48,18 @@ pub fn descendants_of(pid: u32) -> io::Result<Vec<ProcessIdentity>> {
     Ok(found)
 }
 
-/// The numbers of a process's children that have ended and wait to be reaped.
+/// Returns the numbers of a process's children that have ended and wait to be reaped.
 pub fn ended_children_of(pid: u32) -> io::Result<Vec<u32>> {
     let ended = stat::all()?.into_iter().filter(|stat| stat.parent == pid && stat.has_ended());
     Ok(ended.map(|stat| stat.pid).collect())
 }
 
-/// All living members of a process group.
+/// Returns all live members of a process group.
 pub fn members_of_group(group: u32) -> io::Result<Vec<ProcessIdentity>> {
     living(|stat| stat.group == group)
 }
 
-/// All living members of a session.
+/// Returns all live members of a session.
 pub fn members_of_session(session: u32) -> io::Result<Vec<ProcessIdentity>> {
     living(|stat| stat.session == session)
 }
@@ -69,8 +69,8 @@ fn living(belongs: impl Fn(&Stat) -> bool) -> io::Result<Vec<ProcessIdentity>> {
     found.map(ProcessIdentity::from_stat).collect()
 }
 
-/// All living processes that were started with `name=value`, as far as this user may see. One that is in the very moment of
-/// being started may be missed, so this is for what was left behind, not for what is being made.
+/// Returns all live processes that were started with `name=value`, as far as this user may see them. A process that is just
+/// being started may be missed, so use this for leftovers, not for processes that are being created.
 pub fn processes_with_environment(name: &str, value: &str) -> io::Result<Vec<ProcessIdentity>> {
     let wanted = format!("{name}={value}");
     let mut found = Vec::new();
@@ -101,7 +101,7 @@ pub async fn kill_tree(root: &ProcessIdentity, within: Duration) -> Result<(), K
     kill_all(find, within).await
 }
 
-/// Ends everything that `find` finds, until it finds nothing more.
+/// Ends everything that `find` returns, until it returns nothing more.
 pub async fn kill_all(find: impl Fn() -> io::Result<Vec<ProcessIdentity>>, within: Duration) -> Result<(), KillError> {
     let find = || {
         let mut found = find()?;
@@ -118,7 +118,7 @@ pub async fn kill_all(find: impl Fn() -> io::Result<Vec<ProcessIdentity>>, withi
                 process.signal(Signal::KILL)?;
             }
             try_join_all(doomed.iter().map(ProcessIdentity::wait_until_gone)).await?;
-            // A `find` that goes on naming what is gone must not keep the deadline from being seen.
+            // The deadline must be checked even if `find` keeps returning processes that are gone.
             tokio::task::yield_now().await;
         }
     };
@@ -129,7 +129,7 @@ pub async fn kill_all(find: impl Fn() -> io::Result<Vec<ProcessIdentity>>, withi
     if survivors.is_empty() { Ok(()) } else { Err(KillError::Survivors { survivors, within }) }
 }
 
-/// Stops everything that is found, and looks again until nothing new turns up: what is stopped cannot fork.
+/// Stops everything that is found, and searches again until nothing new turns up. Stopped processes cannot fork.
 fn freeze(find: &impl Fn() -> io::Result<Vec<ProcessIdentity>>) -> io::Result<Vec<ProcessIdentity>> {
     let mut frozen: HashSet<ProcessIdentity> = HashSet::new();
     loop {

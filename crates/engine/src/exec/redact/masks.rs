@@ -1,8 +1,8 @@
-//! Finds secret values in a text, in the forms in which they usually appear there.
+//! Finds secret values in a text, in the forms in which they usually appear.
 //!
-//! A value is found as it is, line by line, in a string of JSON (also inside another such string), percent-encoded, and in Base64.
-//! Any other form hides it: reversed, in hexadecimal digits, cut in two. Invariant: the time and memory for a text depend on its length
-//! and not on how many secrets there are.
+//! A value is found literally, line by line, in a JSON string (even nested in another one), percent-encoded, and in Base64. Any
+//! other form hides it: reversed, hexadecimal, or split in two. Invariant: the time and memory for a text depend on its length,
+//! not on the number of secrets.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,25 +14,25 @@ use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 
 use super::{MASK, SHORTEST_SECRET};
 
-/// A shorter line of a secret, or a shorter part of its encoded form, is also part of other texts.
+/// The minimum length of a line of a secret, or of a part of its encoded form. Shorter ones also appear in other text.
 const SHORTEST_PART: usize = 8;
 
-/// So much of a value is searched for. Behind it, whatever else of the value follows is masked too.
+/// How much of a value is searched for. If it is found, the following bytes of the value are masked too.
 const SEARCHED_BYTES: usize = 64;
 
-/// How many values and forms of them are searched for at most, the values first.
+/// The maximum number of values and forms to search for. Values come first.
 const MOST_FORMS: usize = 20_000;
 
-/// How often strings of JSON are opened that are inside other strings of JSON.
+/// The maximum number of nested levels of JSON strings to decode.
 const MOST_LEVELS: usize = 3;
 
-/// How many bytes are compared for each byte of a text, at most.
+/// The maximum number of comparisons per byte of a text.
 const MOST_COMPARISONS: usize = 16;
 
-/// The lengths of lines into which programs break Base64.
+/// The line lengths with which programs wrap Base64.
 const LINES_OF_BASE64: [usize; 2] = [76, 64];
 
-/// Values to find.
+/// The values to find.
 #[derive(Clone, Default)]
 pub(super) struct Masks(Option<Arc<Finder>>);
 
@@ -49,11 +49,11 @@ impl Masks {
         }
         let searched = forms.iter().map(|form| &form.as_bytes()[..form.len().min(SEARCHED_BYTES)]);
         let search = AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).build(searched);
-        let search = search.expect("so many forms of so few bytes are no more than a search can have");
+        let search = search.expect("the number and length of forms are within the limits of a search");
         Self(Some(Arc::new(Finder { forms, search })))
     }
 
-    /// The text without the values.
+    /// Returns the text without the values.
     pub(super) fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let Some(finder) = &self.0 else { return Cow::Borrowed(text) };
         let found = finder.find(text);
@@ -73,7 +73,7 @@ impl Masks {
 }
 
 impl Finder {
-    /// Where values are, in order and apart from each other.
+    /// Returns the ranges of values, in order and without overlaps.
     fn find(&self, text: &str) -> Vec<Range<usize>> {
         let mut found = vec![];
         self.find_in(text.as_bytes(), |range| found.push(range));
@@ -93,7 +93,7 @@ impl Finder {
         apart
     }
 
-    /// Values that overlap are one range.
+    /// Finds values in the text. Overlapping values become one range.
     fn find_in(&self, text: &[u8], on_range: impl FnMut(Range<usize>)) {
         let mut ranges: Vec<Range<usize>> = vec![];
         let mut effort = text.len().saturating_mul(MOST_COMPARISONS);
@@ -103,7 +103,7 @@ impl Finder {
             let more = if effort > 0 {
                 rest.iter().zip(of_form).take_while(|(one, other)| one == other).count()
             } else {
-                // A value that repeats itself begins everywhere: too much is masked rather than looked at for ever.
+                // A repetitive value starts everywhere. Masking too much is better than searching forever.
                 rest.len().min(of_form.len())
             };
             effort = effort.saturating_sub(more);
@@ -113,7 +113,7 @@ impl Finder {
     }
 }
 
-/// Adds a range that ends behind all others, or is within the last.
+/// Adds a range that ends after all others, or is within the last one.
 fn add(ranges: &mut Vec<Range<usize>>, mut range: Range<usize>) {
     while let Some(last) = ranges.last()
         && last.end >= range.start
@@ -124,7 +124,7 @@ fn add(ranges: &mut Vec<Range<usize>>, mut range: Range<usize>) {
     ranges.push(range);
 }
 
-/// The forms in which values are searched for. Those of all values come first, so that no number of lines leaves one out.
+/// Returns the forms to search for. Forms of complete values come first, so that many lines cannot push one out.
 fn forms(secrets: &[String]) -> Vec<String> {
     let whole = || secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET);
     let mut forms: Vec<String> = whole().cloned().collect();
@@ -158,7 +158,7 @@ fn forms(secrets: &[String]) -> Vec<String> {
     forms
 }
 
-/// What a value looks like in Base64 behind so many other bytes, without the characters that depend on what is around it.
+/// Returns the Base64 form of a value after a number of other bytes, without the characters that depend on what is around it.
 fn in_base64(secret: &str, bytes_before: usize) -> Vec<String> {
     let bytes = [&[0; 2][..bytes_before], secret.as_bytes()].concat();
     let whole_groups = bytes.len() / 3 * 4;
@@ -177,15 +177,15 @@ fn in_base64(secret: &str, bytes_before: usize) -> Vec<String> {
     forms
 }
 
-/// A text whose escapes of JSON strings were replaced by what they stand for.
+/// A text in which the escapes of JSON strings are decoded.
 struct Opened {
     bytes: Vec<u8>,
-    /// Behind each escape: the place in `bytes`, and the place in the original text.
+    /// The positions after each escape: in `bytes`, and in the original text.
     behind: Vec<(u32, u32)>,
 }
 
 impl Opened {
-    /// Returns nothing if the text has no escape sequence.
+    /// Returns `None` if the text has no escape sequence.
     fn new(text: &[u8]) -> Option<Self> {
         let first = text.iter().position(|byte| *byte == b'\\')?;
         let mut opened = Self { bytes: Vec::with_capacity(text.len()), behind: vec![] };
@@ -201,7 +201,7 @@ impl Opened {
             let mut utf8 = [0; 4];
             opened.bytes.extend_from_slice(character.encode_utf8(&mut utf8).as_bytes());
             at += length;
-            // No text here has 4 GiB: lines are bounded.
+            // Texts are never 4 GiB long, because lines are bounded.
             if let (Ok(inside), Ok(outside)) = (u32::try_from(opened.bytes.len()), u32::try_from(at)) {
                 opened.behind.push((inside, outside));
             }
@@ -209,7 +209,7 @@ impl Opened {
         Some(opened)
     }
 
-    /// The place in the original text.
+    /// Returns the position in the original text.
     fn outside(&self, inside: usize) -> usize {
         let known = self.behind.partition_point(|(behind, _)| *behind as usize <= inside);
         match known.checked_sub(1).map(|last| self.behind[last]) {
@@ -219,7 +219,7 @@ impl Opened {
     }
 }
 
-/// What an escape at the beginning of a text stands for, and its length. A backslash that begins none stands for itself.
+/// Decodes an escape at the start of a text, and returns its length. An unknown escape is a literal backslash.
 fn escape(text: &[u8]) -> (char, usize) {
     let Some(letter) = text.get(1) else { return ('\\', 1) };
     let simple = match letter {
