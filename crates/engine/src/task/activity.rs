@@ -1,5 +1,5 @@
-//! What an agent is doing, in a line: read from the end of its journal now and then, for lists and whoever glances at a task.
-//! It is kept in memory alone, and gone with the run.
+//! Describes in one line what an agent is doing, for lists and previews. The end of the log is read periodically. The
+//! description is only kept in memory, and disappears with the run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,31 +12,31 @@ use tokio::time::Instant;
 use super::{Reach, TaskSlot};
 use crate::engine::Inner;
 
-/// How often an agent's doings are looked at, at most.
+/// The minimum time between two updates.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// So much of a journal's end is looked at. What is in a longer line is not told.
+/// How much of a log's end is read, in bytes. Longer lines are ignored.
 const LOOK_BYTES: u64 = 64 * 1024;
 
-/// When to look next.
+/// Decides when to read the log next.
 pub(super) struct Glance {
     last: Option<Instant>,
     due: Option<Instant>,
 }
 
 impl Glance {
-    /// The first is at once: a journal may have something before anybody watches it.
+    /// The first update is immediate, because the log may already have content.
     pub(super) fn new() -> Self {
         Self { last: None, due: Some(Instant::now()) }
     }
 
-    /// The journal grew.
+    /// Records that the log has grown.
     pub(super) fn news(&mut self) {
         let soonest = self.last.map_or_else(Instant::now, |last| last + PAUSE);
         self.due.get_or_insert(soonest);
     }
 
-    /// Waits until it is time to look; for ever where there is nothing new.
+    /// Waits until an update is due, forever if there is nothing new.
     pub(super) async fn due(&self) {
         match self.due {
             Some(due) => tokio::time::sleep_until(due).await,
@@ -50,7 +50,7 @@ impl Glance {
 }
 
 impl Inner {
-    /// Looks at what the agent of an active run does now, and tells it where it is something else.
+    /// Updates the description of what the agent of an active run does, and publishes it if it has changed.
     pub(super) async fn glance(self: &Arc<Self>, slot: &Arc<TaskSlot>, run: RunNumber) {
         let window = match self.log_window(slot, run, None, LOOK_BYTES, Reach::Window).await {
             Ok(window) => window,

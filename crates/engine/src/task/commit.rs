@@ -1,7 +1,7 @@
-//! Committing what a run left, in bounded time: a stop ends it at once, and what was not committed stays in the worktree.
+//! Commits what a run left, within a time limit. A stop ends the commit immediately, and uncommitted work stays in the
+//! worktree.
 //!
-//! What an agent left can make git slow in ways that nobody has thought of. Invariant: nothing that a person asks of a task waits for
-//! a commit.
+//! An agent can leave things that make git slow in unexpected ways. Invariant: no request to a task waits for a commit.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,25 +14,25 @@ use tokio_util::sync::CancellationToken;
 use crate::engine::Inner;
 use crate::git::{CommitMessage, RunTrailers, Snapshot};
 
-/// How long the commit of a run may take.
+/// The time limit for the commit of a run.
 const LIMIT: Duration = Duration::from_mins(15);
 
-/// The same for a run that was stopped: somebody waits for its end.
+/// The time limit for the commit of a stopped run: somebody waits for its end.
 const LIMIT_OF_STOPPED: Duration = Duration::from_mins(1);
 
-/// The same for a task that is being removed. The trash keeps its worktree.
+/// The time limit for the commit of a task that is being removed. The trash keeps its worktree.
 const LIMIT_OF_REMOVED: Duration = Duration::from_secs(20);
 
-/// How long a harvest that is cut off may take to remove its container.
+/// How long an interrupted export may take to remove its container.
 const ENDING: Duration = Duration::from_secs(5);
 
-/// What became of a run's work.
+/// The result of committing a run's work.
 pub(super) enum Committed {
-    /// It was committed, or could not be.
+    /// The work was committed, or the commit failed.
     Done(Result<Snapshot, RunError>),
-    /// Somebody asked for the run's end meanwhile.
+    /// Somebody stopped the run in the meantime.
     Stopped,
-    /// The server stops. The next one commits it.
+    /// The server is stopping. The next one commits the work.
     ServerStops,
 }
 
@@ -51,7 +51,7 @@ impl Inner {
         let mut work = pin!(self.snapshot(task, run, last_message, contained, &within));
         let is_late = tokio::select! {
             done = &mut work => {
-                // A call that was cut off fails, which does not mean that the work cannot be committed.
+                // An interrupted call fails, but that does not mean that the work cannot be committed.
                 if done.is_ok() || !cancel.is_cancelled() {
                     return Committed::Done(done);
                 }
@@ -65,7 +65,7 @@ impl Inner {
         };
         within.cancel();
         if contained {
-            // The container goes first, so that it does not work on the same files as the next one.
+            // Remove the container first, so that it does not work on the same files as the next one.
             let ended = tokio::time::timeout(ENDING, work).await;
             if let Ok(Ok(snapshot)) = ended {
                 return Committed::Done(Ok(snapshot));
@@ -84,7 +84,7 @@ impl Inner {
         self.tracker.spawn(async move { inner.reap_containers(id, env_id).await });
     }
 
-    /// What a commit that was cut off means.
+    /// Returns why the commit was interrupted.
     fn cut_off(&self) -> Committed {
         if self.cancel.is_cancelled() { Committed::ServerStops } else { Committed::Stopped }
     }

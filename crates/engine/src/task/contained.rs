@@ -1,7 +1,7 @@
-//! Runs in containers: what they need on disk before they start, and how their work is brought out after they ended.
+//! Runs in containers: what they need on disk before they start, and how their work is exported afterwards.
 //!
-//! The host never runs git in what a container wrote to: its work arrives as a bundle that is checked and imported. Invariant:
-//! whatever fails on that way, the work stays where the agent left it.
+//! The host never runs git in a folder that a container wrote to: the work arrives as a bundle that is checked and imported.
+//! Invariant: if any step fails, the work stays where the agent left it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,34 +26,34 @@ use crate::worker::{
     unreachable_model,
 };
 
-/// Where a container sees the mirror's objects.
+/// The path of the mirror's objects in a container.
 const OBJECTS_INSIDE: &str = "/git/objects";
 
-/// Where git-lfs looks for the objects of a repository whose other objects are there.
+/// The path where git-lfs looks for objects of a repository whose other objects are at [`OBJECTS_INSIDE`].
 const LFS_INSIDE: &str = "/git/lfs";
 
-/// Where a container sees the worktree.
+/// The path of the worktree in a container.
 const WORKTREE_INSIDE: &str = "/workspace/worktree";
 
-/// More than the work of a run has, and less than what would fill a disk.
+/// The maximum size of a bundle in bytes: more than the work of a run needs, and not enough to fill a disk.
 const BUNDLE_LIMIT_BYTES: u64 = 1 << 30;
 
-/// How codex-docker begins the line on stderr about a host that was refused.
+/// The prefix of codex-docker's stderr lines about rejected hosts.
 const REFUSED: &[u8] = b"codex-docker: refused ";
 
-/// How codex-docker begins the line on stderr about something that was taken out of requests to the model.
+/// The prefix of codex-docker's stderr lines about content that was removed from requests to the model.
 const REMOVED: &[u8] = b"codex-docker: removed ";
 
-/// How many refused hosts, and how many things that were removed, a run's notes name.
+/// The maximum number of rejected hosts, and of removed items, in a run's notes.
 const MAX_REFUSED: usize = 20;
 
-/// How many of them are told apart at all: an agent can think of as many as it likes.
+/// The maximum number of different lines that are remembered. An agent can cause any number.
 const MAX_TOLD_APART: usize = 10_000;
 
-/// More than any host and reason has, in characters.
+/// The maximum length of such a line in characters.
 const REFUSED_LENGTH: usize = 300;
 
-/// A run's work is still where the agent left it.
+/// Why a run's work is still where the agent left it.
 #[derive(Debug, thiserror::Error)]
 enum NotHarvested {
     #[error("the work could not be brought out of the agent's repository: {0}")]
@@ -67,7 +67,7 @@ enum NotHarvested {
 }
 
 impl NotHarvested {
-    /// Whether the reason is in what the agent left.
+    /// Whether the cause is what the agent left.
     fn is_refusal(&self) -> bool {
         match self {
             Self::Harvest(error) => matches!(error, HarvestError::Unusable(_)),
@@ -99,18 +99,18 @@ impl Inner {
         environment.map(|environment| environment.container.clone()).unwrap_or_default()
     }
 
-    /// The image of a task's runs, where it is not the pinned one.
+    /// Returns the image of a task's runs, or `None` for the pinned one.
     pub(super) fn container_image(&self, environment: Option<&EnvironmentRecord>) -> Option<String> {
         let built = environment.filter(|environment| environment.container.dockerfile.is_some());
         built.map(|environment| own_image(environment.env_id)).or_else(|| self.named_image(environment).map(str::to_owned))
     }
 
-    /// The image that the environment or the server names.
+    /// Returns the image that the environment or the server names.
     pub(super) fn named_image<'a>(&'a self, environment: Option<&'a EnvironmentRecord>) -> Option<&'a str> {
         environment.map_or(self.config.image.as_deref(), |environment| self.image_of(environment))
     }
 
-    /// How Codex is logged in by what is stored.
+    /// Returns the stored login of Codex.
     pub(crate) async fn login(&self) -> Result<Option<Login>, RunError> {
         let home = self.codex_home.clone();
         blocking(move || Login::stored(&home)).await.map_err(|error| {
@@ -119,7 +119,7 @@ impl Inner {
         })
     }
 
-    /// Makes what a container of the task needs: an image, the agent's own repository, and folders.
+    /// Creates what a container of the task needs: an image, the agent repository, and folders.
     pub(super) async fn prepare_container(
         &self,
         task: &TaskRecord,
@@ -149,7 +149,7 @@ impl Inner {
         self.prepare_twin(task, worktree, cancel).await
     }
 
-    /// Makes the agent's own repository, and the folders of the task's containers.
+    /// Creates the agent repository and the folders of the task's containers.
     pub(super) async fn prepare_twin(
         &self,
         task: &TaskRecord,
@@ -162,7 +162,7 @@ impl Inner {
         };
         let twin = self.home.layout.twin(task.task_id);
         if before(task).is_some_and(|run| task.rewritten_after(run.number)) {
-            // Its branch has the old commits, and none of the new ones builds on them.
+            // Its branch has the old commits, and none of the new ones is based on them.
             let aside = worktree.put_twin_aside(&twin).await.map_err(|error| failed(&error))?;
             tracing::info!(task = %task.task_id, ?aside, "created a new agent repository, because the branch was rebased");
         }
@@ -182,8 +182,8 @@ impl Inner {
         worktree.ensure_twin(twin_spec(task, &path, &name, &author)).await
     }
 
-    /// Makes sure that nothing but objects and refs of an earlier run is in the agent's repository. One that cannot be put in order is
-    /// put aside for a new one.
+    /// Makes sure that the agent repository contains only objects and refs of earlier runs. If it cannot be cleaned up, it is
+    /// put aside and replaced by a new one.
     async fn renew_twin(&self, task: &TaskRecord, worktree: &Worktree) -> Result<(), TwinError> {
         let (path, name, author) = (self.home.layout.twin(task.task_id), task.task_id.to_string(), Signature::default());
         let spec = twin_spec(task, &path, &name, &author);
@@ -196,8 +196,8 @@ impl Inner {
         worktree.ensure_twin(spec).await
     }
 
-    /// Whether the branch has moved without the agent's repository: it was brought up to its base, or the run before this one was
-    /// not in a container.
+    /// Whether the branch was moved without the agent repository: it was updated to its base, or the run before was not in a
+    /// container.
     async fn is_behind(&self, task: &TaskRecord) -> std::io::Result<bool> {
         let Some(before) = before(task) else { return Ok(false) };
         if task.moved_after(before.number) {
@@ -206,7 +206,7 @@ impl Inner {
         Ok(!was_contained(&RunFiles::new(&self.home.layout.logs(task.task_id), before.number)).await?)
     }
 
-    /// Lets the agent's branch follow. Without it, what was done elsewhere is to the agent as if it had not been committed yet.
+    /// Moves the agent's branch to the task's branch. Otherwise the agent would see the changes in between as uncommitted.
     async fn sync_twin(&self, task: &TaskRecord, worktree: &Worktree, cancel: &CancellationToken) {
         let Some(since) = task.head_before(task.last_run().number) else { return };
         if let Err(error) = self.bring_out(task, worktree, HarvestMode::Sync, since, String::new(), cancel).await {
@@ -214,7 +214,7 @@ impl Inner {
         }
     }
 
-    /// What a run may read besides: large files of the repository, and submodules.
+    /// Returns what else a run may read: large files of the repository, and submodules.
     pub(super) fn to_read(&self, mirror: &Mirror, task: &TaskRecord) -> std::io::Result<Vec<ToRead>> {
         let lfs = mirror.path().join("lfs");
         let mut to_read = vec![];
@@ -225,7 +225,7 @@ impl Inner {
         let Some(worktree) = mirror.find_worktree(&path, BranchName::of_task(task.task_id).as_str())? else { return Ok(to_read) };
         for submodule in worktree.submodules()? {
             let path = worktree.path().join(&submodule);
-            // An agent may have put something else there in a run of another kind.
+            // In a run of a different kind, an agent may have put something else there.
             if fs_err::canonicalize(&path).is_ok_and(|real| real == path && real.is_dir()) {
                 to_read.push(ToRead { path, inside: format!("{WORKTREE_INSIDE}/{submodule}") });
             }
@@ -233,8 +233,8 @@ impl Inner {
         Ok(to_read)
     }
 
-    /// Brings a run's work out of its container's repository onto the task's branch. Where that is refused, because of what the
-    /// agent made of it, its files alone are brought out by way of a new repository.
+    /// Exports a run's work from the agent repository and imports it to the task's branch. If the import is rejected because of
+    /// what the agent did, only the files are exported, with a new agent repository.
     pub(super) async fn harvest_run(
         &self,
         mirror: &Mirror,
@@ -285,7 +285,7 @@ impl Inner {
         Ok(worktree.import(request).await?)
     }
 
-    /// Calls the container program, and once more where that was killed. Returns the folder with what came out.
+    /// Calls the container program, and again if it was killed. Returns the folder with the export.
     async fn bring_out(
         &self,
         task: &TaskRecord,
@@ -313,7 +313,7 @@ impl Inner {
         message: String,
         cancel: &CancellationToken,
     ) -> Result<PathBuf, NotHarvested> {
-        // Where the one before was put aside, and the making of this one was cut off.
+        // The previous one was put aside, and creating this one was interrupted.
         self.ensure_twin(task, worktree).await?;
         let files = RunFiles::new(&self.home.layout.logs(task.task_id), task.last_run().number);
         let message_file = files.message();
@@ -345,7 +345,7 @@ impl Inner {
         Ok(out)
     }
 
-    /// Ends whatever containers are left of a task that is being removed.
+    /// Ends all remaining containers of a task that is being removed.
     pub(super) async fn reap_containers(&self, task: TaskId, env_id: model::ids::EnvironmentId) {
         if let Err(error) = self.housekeeping(env_id).reap(&task_labels(self.home.layout.home(), task)).await {
             tracing::warn!(%task, %error, "could not look for containers of a task during its removal");
@@ -357,12 +357,12 @@ fn twin_spec<'a>(task: &'a TaskRecord, path: &'a Path, name: &'a str, author: &'
     TwinSpec { path, keep_base_as: name, objects_inside: OBJECTS_INSIDE, origin_url: task.repo_url.as_str(), author }
 }
 
-/// The run before the last one.
+/// Returns the run before the last one.
 fn before(task: &TaskRecord) -> Option<&model::run::RunRecord> {
     task.runs.iter().rev().nth(1)
 }
 
-/// What a run was refused, as notes: hosts, and what its requests to the model may not ask for.
+/// Returns notes about what a run was denied: hosts, and requests to the model.
 pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
     let (mut hosts, mut removed) = (Told::default(), Told::default());
     let mut tail = Tail::from(files.stderr(), 0);
@@ -381,7 +381,7 @@ pub(super) async fn refusals(files: &RunFiles, redactor: &Redactor) -> std::io::
     Ok([hosts.first, more.into_iter().collect(), removed.first].concat())
 }
 
-/// Lines of one kind, each told once.
+/// Lines of one kind, without duplicates.
 #[derive(Default)]
 struct Told {
     all: BTreeSet<String>,
@@ -404,7 +404,7 @@ impl Told {
     }
 }
 
-/// Whether a run's work lies in a container's repository.
+/// Whether the work of a run is in an agent repository.
 pub(super) async fn was_contained(files: &RunFiles) -> std::io::Result<bool> {
     let files = files.clone();
     blocking(move || crate::keeper::was_contained(&files)).await

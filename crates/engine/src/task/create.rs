@@ -1,5 +1,5 @@
-//! Creating a task: everything is checked before anything is made, and it is acknowledged once it is on disk.
-//! Invariant: a request that comes again under its key makes no second task.
+//! Creates tasks. Everything is checked before anything is created, and the task is acknowledged once it is on disk. Invariant:
+//! repeating a request with the same key does not create a second task.
 
 use std::sync::Arc;
 
@@ -19,14 +19,14 @@ use crate::engine::{Inner, blocking};
 use crate::environment::not_ready;
 
 impl Inner {
-    /// Records a task and begins its first run, or finds the one that the same key made before.
+    /// Records a task and starts its first run, or finds the task that the same key created before.
     pub(crate) async fn create_task(
         self: &Arc<Self>,
         asked: CreateTask,
         key: Option<String>,
     ) -> Result<(Arc<TaskSlot>, bool), Problem> {
         let (mut new, images) = self.parse(asked)?;
-        // Taken before anything is written, so that requests of one moment are served by one fetch.
+        // Take the ticket before anything is written, so that simultaneous requests share a fetch.
         let ticket = self.mirror_of(new.env_id).ok().map(|mirror| mirror.fetch_ticket());
         new.idempotency_key.clone_from(&key);
         let waiting = match &key {
@@ -79,7 +79,7 @@ impl Inner {
 
     async fn record(&self, new: NewTask, images: Vec<Image>) -> Result<Arc<TaskSlot>, Problem> {
         let environment = self.environments.get(new.env_id).ok_or_else(|| Problem::not_found("environment", new.env_id))?;
-        // A removal lists the tasks after it took this turn, so it cannot miss one that is being made.
+        // A removal lists the tasks after it has taken this lock, so it cannot miss one that is being created.
         let _turn = environment.turn.lock().await;
         let settings = environment.record();
         if settings.status != EnvironmentStatus::Ready {
@@ -97,7 +97,7 @@ impl Inner {
     }
 }
 
-/// A key that comes again must come with the same request. What it left out was the environment's at that time.
+/// Checks that a repeated key comes with the same request. Omitted values had the environment's defaults at that time.
 fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
     let first = &task.runs[0];
     let same = task.env_id == asked.env_id

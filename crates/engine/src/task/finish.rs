@@ -1,6 +1,7 @@
-//! Finishing: judge a run by its journal and its keeper's exit record, commit its work, and say how it ended.
+//! Finishes a run: determines its outcome from the log and the keeper's exit record, commits its work, and records the result.
 //!
-//! The same for a run that ended a moment ago and for one that ended while no server lived. Doing it twice commits once.
+//! The code is the same for a run that has just ended and for one that ended while no server was running. Doing it twice
+//! commits once.
 
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -30,13 +31,13 @@ use crate::keeper::{self, ExitRecord, KeeperState, RunFiles};
 use crate::metrics::COUNTED;
 use crate::worker::engine_environment;
 
-/// How much of stderr's end is looked at for the reason of a failure.
+/// How much of stderr's end is searched for the reason of a failure, in bytes.
 const STDERR_TAIL_BYTES: u64 = 16 * 1024;
 
-/// How long is counted how much a task changed.
+/// The time limit for counting the changes of a task.
 const COUNT_LIMIT: Duration = Duration::from_secs(20);
 
-/// The longest note, in characters. Agents choose the names in it.
+/// The maximum length of a note in characters. Agents choose the names in it.
 const NOTE_LENGTH: usize = 300;
 
 impl Inner {
@@ -45,19 +46,19 @@ impl Inner {
         let files = RunFiles::new(&self.home.layout.logs(slot.id), number);
         let cancel = slot.begin_work(attempt, &self.cancel);
         match self.finished(slot, attempt, &files, &cancel).await {
-            // The server stops, and the next one finishes the run.
+            // The server is stopping, and the next one finishes the run.
             Ok(None) => {}
             Ok(Some(end)) => {
                 let log_bytes = fs_err::metadata(files.journal()).map_or(0, |found| found.len());
                 COUNTED.run(&end, log_bytes);
                 self.post(slot, TaskEvent::RunFinished { attempt, end: Box::new(end) }).await;
             }
-            // Left as it is: recovery finishes it as soon as the disk can be read again.
+            // Leave it as it is: recovery finishes it as soon as the disk is readable again.
             Err(error) => tracing::error!(task = %slot.id, %error, "could not finish a run; recovery retries"),
         }
     }
 
-    /// How the run ended; none if the server stops before its work is committed.
+    /// Returns the result of the run, or `None` if the server stops before its work is committed.
     async fn finished(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -122,7 +123,7 @@ impl Inner {
         Ok(Some(end))
     }
 
-    /// Puts everything on the disk that the record of the run's end will refer to: its log, its session, its commit and its ref.
+    /// Syncs everything that the record of the run's end will refer to: its log, its session, its commit and its ref.
     async fn put_on_disk(&self, slot: &TaskSlot, task: &TaskRecord, files: &RunFiles) -> std::io::Result<()> {
         let of_run = files.clone();
         crate::engine::blocking(move || {
@@ -139,11 +140,11 @@ impl Inner {
         }
     }
 
-    /// How much the branch differs from its base now; none where git cannot say it, as a list can do without.
+    /// Returns how much the branch differs from its base now, or `None` if git cannot tell. Lists work without it.
     async fn size_of_changes(&self, task: &TaskRecord, end: &RunEnd) -> Option<DiffStats> {
         let (base, head) = (task.base_sha.as_ref()?, end.commit.as_ref().or(task.head())?);
         let mirror = self.mirror_of(task.env_id).ok()?;
-        // What a hostile agent committed may take long to compare, and nobody waits for a figure.
+        // Commits of a hostile agent may take long to compare, and nobody should wait for this number.
         let stat = tokio::time::timeout(COUNT_LIMIT, mirror.stat(base, head)).await.map_err(|_| "it took too long".to_owned());
         let stat = stat.and_then(|stat| stat.map_err(|error| error.to_string()));
         let stat =
@@ -151,7 +152,7 @@ impl Inner {
         Some(DiffStats { files: stat.files.len() as u64, additions: stat.added(), deletions: stat.removed() })
     }
 
-    /// What a reader should know of how the worktree was made: told once, in the first run.
+    /// Returns notes about the creation of the worktree. Only the first run reports them.
     fn notes_on_worktree(&self, task: &TaskRecord) -> Vec<String> {
         if task.runs.len() > 1 {
             return vec![];
@@ -164,7 +165,7 @@ impl Inner {
         })
     }
 
-    /// The exit record; where a keeper left none, what is left of its run is ended first.
+    /// Returns the exit record. If the keeper left none, what remains of its run is ended first.
     async fn end_of(&self, files: &RunFiles, attempt: Attempt) -> std::io::Result<Option<ExitRecord>> {
         let seen = files.clone();
         let state = crate::engine::blocking(move || keeper::observe(&seen, attempt)).await?;
@@ -180,7 +181,7 @@ impl Inner {
 
 fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, stderr: &str, redactor: &Redactor) -> RunOutcome {
     let asked = run.status() == model::run::RunStatus::Stopping;
-    // A keeper that was told to stop by the machine, and not by us, was interrupted.
+    // If the machine told the keeper to stop, and not we, the run was interrupted.
     let seen = exit.filter(|exit| asked || !exit.stop_requested);
     let process = ProcessEnd {
         exit: seen.map_or(Exit::Lost, ExitRecord::exit),
@@ -200,7 +201,7 @@ fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, s
     }
 }
 
-/// Whether the run ended, or was cut off, in an earlier boot of the machine without its work being on the disk for certain.
+/// Whether the run ended or was interrupted in an earlier boot, and its work may not be on the disk.
 async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> std::io::Result<bool> {
     if exit.is_some_and(|exit| exit.work_on_disk) {
         return Ok(false);
@@ -209,7 +210,8 @@ async fn is_from_another_boot(files: &RunFiles, exit: Option<&ExitRecord>) -> st
     crate::engine::blocking(move || keeper::is_of_another_boot(&files)).await
 }
 
-/// Cuts off the zeros at a log's end: a file system may make a file longer before it has its bytes. Readers leave half a line out.
+/// Removes zeros at the end of a log, because a file system may extend a file before it has its bytes. Readers ignore an
+/// incomplete line.
 fn cut_zeros(journal: &Path) -> std::io::Result<()> {
     let log = match fs_err::OpenOptions::new().read(true).write(true).open(journal) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -218,7 +220,7 @@ fn cut_zeros(journal: &Path) -> std::io::Result<()> {
     let length = log.metadata()?.len();
     let mut kept = length;
     let mut piece = vec![0; 64 << 10];
-    // From the end, piece by piece: a log can be larger than the memory.
+    // Read from the end, piece by piece, because a log can be larger than the memory.
     while kept > 0 {
         let start = kept.saturating_sub(piece.len() as u64);
         let read = &mut piece[..usize::try_from(kept - start).map_err(std::io::Error::other)?];
@@ -232,7 +234,7 @@ fn cut_zeros(journal: &Path) -> std::io::Result<()> {
     if kept < length { log.set_len(kept) } else { Ok(()) }
 }
 
-/// A run may have reported its end before its work was on the disk.
+/// Adjusts the outcome of a run that may have reported its end before its work was on the disk.
 fn without_power(outcome: RunOutcome) -> RunOutcome {
     match outcome {
         RunOutcome::Completed => RunOutcome::Interrupted(RunError {
@@ -259,7 +261,7 @@ fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {
     end.notes.extend(notes.map(|note| printable_line(&note, NOTE_LENGTH)));
 }
 
-/// What could not be committed is still in the worktree, and the next run's commit takes it along.
+/// Uncommitted work stays in the worktree, and the next run's commit includes it.
 fn uncommitted(end: &mut RunEnd, error: RunError) {
     let note = format!("the work could not be committed: {}", error.message);
     end.notes.push(note.clone());
@@ -281,7 +283,7 @@ fn stopped_uncommitted(end: &mut RunEnd) {
     }
 }
 
-/// The whole journal, and what it says of thread and turn that the record may not have yet.
+/// Summarizes the whole log, and returns the events about thread and turn that the record may not include yet.
 async fn summarize(files: &RunFiles, attempt: Attempt) -> std::io::Result<(JournalSummary, Vec<TaskEvent>)> {
     let mut summary = JournalSummary::default();
     let mut news = vec![];

@@ -1,6 +1,6 @@
-//! Following: the journal for its thread, its turn and the times of its lines, the keeper for its end.
+//! Follows a run: the log for its thread, its turn and the times of its lines, and the keeper for its end.
 //!
-//! The thread id reaches the record as soon as its line is written. Nothing here keeps a run alive or ends it.
+//! The thread ID reaches the record as soon as its line is written. Nothing here keeps a run alive or ends it.
 
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ impl Inner {
         self.post(slot, TaskEvent::KeeperGone { attempt }).await;
     }
 
-    /// Posts what the next complete lines say of the thread and the turn.
+    /// Posts the events about thread and turn in the next complete lines.
     async fn read_on(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt, tail: &mut Tail) {
         loop {
             if slot.record().last_run().turn_started {
@@ -83,12 +83,12 @@ impl Inner {
     }
 }
 
-/// How long the journal is now; nothing where there is none yet.
+/// Returns the current length of the log, or 0 if it does not exist yet.
 fn length(files: &RunFiles) -> u64 {
     fs_err::metadata(files.journal()).map_or(0, |found| found.len())
 }
 
-/// What a line means for the record, if anything.
+/// Returns the event that follows from a line, if any.
 pub(super) fn event_of(event: &CodexEvent, attempt: Attempt) -> Option<TaskEvent> {
     match event {
         CodexEvent::ThreadStarted { thread_id } => {

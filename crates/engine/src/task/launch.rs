@@ -1,5 +1,4 @@
-//! Launching: ensure that a keeper holds the run. A keeper that is there already is adopted.
-//! It never waits for the run itself.
+//! Launches a run: ensures that a keeper supervises it. An existing keeper is adopted. It never waits for the run itself.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -82,7 +81,7 @@ impl Inner {
         })
     }
 
-    /// Asks whoever holds the attempt to end it: its preparation, its keeper, or the commit of its work.
+    /// Asks whatever works on the attempt to end it: its preparation, its keeper, or the commit of its work.
     pub(super) async fn stop_run(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: Attempt) {
         slot.cancel_work(attempt);
         let number = slot.record().last_run().number;

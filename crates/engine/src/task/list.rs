@@ -1,7 +1,8 @@
-//! Pages of tasks: filtered and cut from memory, newest first, and those of the queue in its order.
+//! Pages of tasks, filtered and cut in memory, newest first, or in the order of the queue.
 //!
-//! A cursor is the age of the last task on the page, so that tasks made meanwhile neither repeat nor hide others. A cursor of the
-//! queue is the last task itself: where that has started meanwhile, so have those before it, and the page begins at the front.
+//! A cursor is the age of the last task on the page, so that tasks that are created in the meantime neither repeat nor hide
+//! others. A cursor of the queue is the last task itself: if it has started in the meantime, so have the tasks before it, and
+//! the page starts at the front.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -14,17 +15,17 @@ use model::task::{TaskGroup, TaskRecord, TaskStatus};
 use super::table::Age;
 use super::{TaskSlot, TaskTable};
 
-/// Tasks per page where the query does not say.
+/// The default number of tasks per page.
 const DEFAULT_LIMIT: usize = 50;
 
-/// The most tasks per page.
+/// The maximum number of tasks per page.
 const MAX_LIMIT: usize = 200;
 
-/// How a cursor of the queue begins.
+/// The prefix of a cursor of the queue.
 const QUEUE_CURSOR: &str = "queue_";
 
 impl TaskTable {
-    /// One page of what the query asks for. `queue` has the tasks that wait, the next one first.
+    /// Returns a page for the query. `queue` contains the waiting tasks, next one first.
     pub(crate) fn page(
         &self,
         query: &TaskQuery,
@@ -53,7 +54,8 @@ impl TaskTable {
 }
 
 impl TaskTable {
-    /// All tasks in the order of the queue, after one of them. A run that was queued a moment ago has no place yet and comes last.
+    /// Returns the tasks in the order of the queue, after one of them. A run that was just queued has no place yet and comes
+    /// last.
     fn queued(&self, queue: &[TaskId], after: Option<TaskId>) -> Vec<Arc<TaskSlot>> {
         let placed: HashSet<_> = queue.iter().collect();
         let without_place = self.newest(None).into_iter().rev().filter(|slot| !placed.contains(&slot.id));
@@ -80,7 +82,7 @@ struct Filter {
     env_id: Option<EnvironmentId>,
     statuses: Option<Vec<TaskStatus>>,
     text: Option<String>,
-    /// Whether only those that were put away, or only the others.
+    /// Whether to list only archived tasks, or only others.
     archived: Option<bool>,
     group: Option<TaskGroup>,
 }
@@ -227,7 +229,7 @@ mod tests {
         let (second, next) = page(&queue, cursor.clone());
         assert_eq!((first.as_str(), second.as_str()), ("b a", "d c"));
         assert_eq!(page(&queue, next), ("new".to_owned(), None));
-        // The first page has started meanwhile, and left the queue.
+        // The first page has started in the meantime and left the queue.
         for gone in [id(0), id(1)] {
             table.remove(&table.get(gone).expect("there"));
         }

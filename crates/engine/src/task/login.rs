@@ -1,7 +1,7 @@
-//! The copy of the login of Codex that a run works with: given before it starts, kept current while it runs, taken back at its end.
+//! A run's copy of the Codex login: provided before the run starts, kept current while it runs, and removed at its end.
 //!
-//! An agent can write to its own copy and to no other. Whatever it makes of it, the login and all other runs keep the account that
-//! `login` recorded.
+//! An agent can only write to its own copy. Whatever it does there, the login and all other runs keep the account that `login`
+//! recorded.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use crate::engine::{Inner, blocking};
 use crate::store::{CodexHome, LoginCopy, RefusedCopy};
 use crate::worker::{Due, LOGIN_FOLDER, Login, Refused, WorkerCall, WorkerKind};
 
-/// The shortest time between two looks at the login while a run uses it, and the longest.
+/// The minimum and maximum time between two checks of the login while a run uses it.
 const PAUSE: Duration = Duration::from_millis(500);
 const LOOK: Duration = Duration::from_mins(5);
 
 impl Inner {
-    /// The place of a run's copy. None if its worker has a login of its own.
+    /// Returns the place of a run's copy, or `None` if its worker has its own login.
     fn login_copy(&self, task: TaskId) -> Option<LoginCopy> {
         match self.worker.as_ref().ok()?.kind() {
             WorkerKind::Container => Some(LoginCopy::folder(self.home.layout.task_login(task))),
@@ -41,7 +41,7 @@ impl Inner {
             if copy.is_for_a_container() {
                 return Err(error);
             }
-            // On the host, Codex tries it itself.
+            // On the host, Codex renews it itself.
             tracing::warn!(%task, error = error.message, "could not renew the Codex login before a run");
         }
         let home = self.codex_home.clone();
@@ -58,7 +58,7 @@ impl Inner {
         })
     }
 
-    /// Takes the copy back from a run that has ended. Returns what its readers should know.
+    /// Removes the copy of a run that has ended. Returns notes for people.
     pub(super) async fn take_login_back(&self, task: &TaskRecord) -> Vec<String> {
         let (id, run) = (task.task_id, task.last_run().number);
         let home = self.codex_home.clone();
@@ -76,7 +76,7 @@ impl Inner {
             home.refused_copy()
         });
         match taken.await {
-            // The end of a run may be worked out twice.
+            // The end of a run may be processed twice.
             Ok(refused) => refused.filter(|it| (it.task_id, it.run) == (Some(id), Some(run))).iter().map(note).collect(),
             Err(error) => {
                 tracing::warn!(task = %id, %error, "could not remove a run's copy of the login");
@@ -85,7 +85,7 @@ impl Inner {
         }
     }
 
-    /// Renews the tokens while a container works with them, and passes them on to it, for as long as this is polled.
+    /// Renews the tokens while a container works with them, and passes them on to it. Runs as long as it is polled.
     pub(super) async fn keep_login_current(&self, slot: &Arc<TaskSlot>) {
         let in_container = |copy: &LoginCopy| copy.is_for_a_container() && copy.path().exists();
         let Some(copy) = self.login_copy(slot.id).filter(in_container) else { return std::future::pending().await };
@@ -104,7 +104,8 @@ impl Inner {
         }
     }
 
-    /// Has Codex renew the tokens of the login before they expire, one attempt at a time. Fails only if they are about to expire.
+    /// Has Codex renew the tokens of the login before they expire, one attempt at a time. Fails only if they are about to
+    /// expire.
     async fn renew_login_if_due(&self) -> Result<(), RunError> {
         let Ok(worker) = &self.worker else { return Ok(()) };
         let _turn = self.login_turn.lock().await;
@@ -128,7 +129,7 @@ impl Inner {
         }
     }
 
-    /// Takes over the login of an older version. Blocks.
+    /// Adopts the login of an older version. Blocks.
     pub(crate) fn adopt_login(home: &CodexHome) -> std::io::Result<()> {
         if let Some(login) = Login::adopt(home)? {
             tracing::warn!(

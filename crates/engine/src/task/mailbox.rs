@@ -1,6 +1,6 @@
-//! Decide → record → effects, one event of a task at a time.
+//! Processes the events of a task, one at a time: decide, record, perform the effects.
 //!
-//! A record that could not be written changes nothing: no effect is performed, and recovery sees the same world again.
+//! If a record cannot be written, nothing changes: no effect is performed, and recovery sees the same world again.
 
 use std::sync::Arc;
 
@@ -18,18 +18,18 @@ use crate::metrics::COUNTED;
 use crate::store::StoreError;
 
 impl Inner {
-    /// Takes an event: something that happened.
+    /// Processes an event.
     pub(crate) async fn post(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
         let _turn = slot.turn.lock().await;
         self.take(slot, event).await;
     }
 
-    /// Grants or refuses what a person asks.
+    /// Accepts or rejects a request of a user.
     pub(crate) async fn ask(self: &Arc<Self>, slot: &Arc<TaskSlot>, asked: TaskRequest) -> Result<Arc<TaskRecord>, Problem> {
         self.ask_with(slot, asked, vec![]).await
     }
 
-    /// The same with the images that the request names: they are on disk before a record names them.
+    /// Accepts or rejects a request, with the images that it names. They are on disk before a record names them.
     pub(crate) async fn ask_with(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -39,7 +39,7 @@ impl Inner {
         let _turn = slot.turn.lock().await;
         if slot.is_gone() {
             return match asked {
-                // Removing twice is fine.
+                // Removing twice is harmless.
                 TaskRequest::Remove => Ok(slot.record()),
                 TaskRequest::Resume(_)
                 | TaskRequest::FollowUp(_)
@@ -66,7 +66,7 @@ impl Inner {
         Ok(slot.record())
     }
 
-    /// Compares a task with the world, and takes the events that follow. Harmless at any time.
+    /// Compares a task with the world, and processes the resulting events. Harmless at any time.
     pub(crate) async fn reconcile(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         let _turn = slot.turn.lock().await;
         let record = slot.record();
@@ -84,7 +84,7 @@ impl Inner {
         }
     }
 
-    /// Takes an event in the task's turn, which the caller has.
+    /// Processes an event. The caller holds the task's lock.
     pub(super) async fn take(self: &Arc<Self>, slot: &Arc<TaskSlot>, event: TaskEvent) {
         if slot.is_gone() {
             return;

@@ -1,13 +1,15 @@
-//! One mailbox per task: an event comes in, the core decides, the record is written, and only then are the effects performed.
+//! Tasks: each has a mailbox. An event arrives, the core decides, the record is written, and only then the effects are
+//! performed.
 //!
-//! * [`table`]: the tasks in memory, listed without touching the disk.
-//! * [`mailbox`]: decide → record → effects, one event of a task at a time.
-//! * [`create`], [`list`], [`read`], [`take_home`]: what the API asks besides.
-//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects, each an *ensure*; results come back as events.
-//! * [`answer`]: what a task asks before its run can start, and what a person answers.
-//! * [`update`]: the branch is brought up to its base between two runs.
+//! * [`table`]: the tasks in memory, which can be listed without touching the disk.
+//! * [`mailbox`]: decide, record, perform, one event of a task at a time.
+//! * [`create`], [`list`], [`read`], [`take_home`]: other requests of the API.
+//! * [`prepare`], [`launch`], [`follow`], [`finish`], [`publish`], [`remove`]: the effects. Each is an *ensure*, and results
+//!   come back as events.
+//! * [`answer`]: questions of a task before its run can start, and their answers.
+//! * [`update`]: updates of the branch to its base, between two runs.
 //!
-//! Invariant: no effect is performed that the record on disk does not already account for.
+//! Invariant: the record on disk always accounts for an effect before it is performed.
 
 mod activity;
 mod answer;

@@ -1,6 +1,7 @@
-//! Preparing: the newest commits, and a worktree on the task's branch at the commit that the task starts from.
+//! Prepares a run: fetches the newest commits, and creates a worktree on the task's branch at its start commit.
 //!
-//! The same for a first run and for a resume, whose worktree is usually there already. Nothing here trusts the worktree.
+//! The code is the same for a first run and for a resumed one, whose worktree usually exists already. Nothing here trusts the
+//! worktree.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -21,11 +22,11 @@ use crate::environment::fetch_failed;
 use crate::git::{self, CommitMessage, Mirror, Signature, Snapshot, SnapshotRequest, WorktreeSpec};
 use crate::keeper::RunFiles;
 
-/// What came of a preparation.
+/// The result of a preparation.
 enum Prepared {
-    /// The worktree stands at this commit.
+    /// The worktree is at this commit.
     Ready(ObjectId),
-    /// It would have submodules from URLs that nobody trusts yet.
+    /// The commit has submodules from URLs that are not trusted yet.
     Asks(Vec<RepositoryUrl>),
 }
 
@@ -35,7 +36,7 @@ impl Inner {
         let prepared = self.prepared(slot, &cancel).await;
         slot.set_progress(None);
         if self.cancel.is_cancelled() {
-            // The server stops: the record says `preparing`, and the next server prepares anew.
+            // The server is stopping. The record says `preparing`, and the next server prepares the run again.
             return;
         }
         crash::point(CrashPoint::Prepared);
@@ -53,13 +54,13 @@ impl Inner {
         self.finish_update(slot).await?;
         self.check_session(slot).await?;
         let task = slot.record();
-        // An administration that is damaged is rebuilt: the worktree may have work that is nowhere else.
+        // Rebuild damaged files about the worktree, which may contain work that exists nowhere else.
         self.worktree_of(&mirror, &task).await?;
         let base = match &task.base_sha {
             Some(base) => base.clone(),
             None => self.newest_base(&mirror, slot, cancel).await?,
         };
-        // The branch must not lead to what a power cut can take away.
+        // The branch must not point to something that a power cut can destroy.
         mirror.sync().await.map_err(|error| not_synced(&error))?;
         let branch = BranchName::of_task(task.task_id);
         let last = AtomicU8::new(u8::MAX);
@@ -94,7 +95,7 @@ impl Inner {
         Ok(Prepared::Ready(base))
     }
 
-    /// From where submodules are fetched without asking, as the environment and its mirror are now.
+    /// Returns the URLs that submodules are fetched from without asking, according to the environment and its mirror.
     async fn sources_of(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Sources, RunError> {
         let Some(environment) = self.environments.get(slot.env_id) else { return Ok(Sources::default()) };
         environment.follow_default_branch().await.map_err(|error| unreadable(&error))?;
@@ -107,10 +108,10 @@ impl Inner {
         self.feed.publish(FeedEvent::TaskProgress { task_id: slot.id, progress });
     }
 
-    /// The commit that the task's ref names now, after a fetch that began after the task was asked for.
+    /// Returns the commit that the task's ref names, after a fetch that started after the task was requested.
     async fn newest_base(&self, mirror: &Mirror, slot: &TaskSlot, cancel: &CancellationToken) -> Result<ObjectId, RunError> {
         let task = slot.record();
-        // What was put back into the queue may have waited there for days.
+        // A run that returned to the queue may have waited there for days.
         let asked = slot.asked().filter(|_| task.last_run().attempt == Attempt::FIRST);
         let ticket = asked.unwrap_or_else(|| mirror.fetch_ticket());
         let mut steps = mirror.fetch_progress();
@@ -140,7 +141,7 @@ impl Inner {
             .hint(format!("branches there are: {}", named.join(", "))))
     }
 
-    /// Codex goes on without an image that it cannot read, so it is looked at here.
+    /// Codex ignores an image that it cannot read, so it is checked here.
     async fn check_images(&self, task: &TaskRecord) -> Result<(), RunError> {
         let (home, id, images) = (Arc::clone(&self.home), task.task_id, task.last_run().images.clone());
         let checked = blocking(move || images.iter().try_for_each(|image| home.read_image(id, image).map(drop))).await;
@@ -158,7 +159,7 @@ impl Inner {
         written.map_err(|error| RunError::new("home_not_writable", format!("the prompt could not be written: {error}")))
     }
 
-    /// Commits what a run left in its worktree onto the task's branch.
+    /// Commits what a run left in its worktree to the task's branch.
     pub(super) async fn commit_run(
         &self,
         mirror: &Mirror,

@@ -1,7 +1,7 @@
-//! Publishing: the branch to the remote, then the pull request, one recorded step after the other.
+//! Publishes a task: pushes the branch, then creates the pull request, recording each step.
 //!
-//! Each step looks first whether it is done already: a push compares commits, and a pull request of the branch that is open is
-//! the one. So a server that is killed between a deed and its record does it again to the same end.
+//! Each step first checks whether it is already done: a push compares commits, and an open pull request of the branch is
+//! reused. So if a server is killed between a step and its record, the next server repeats it with the same result.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use crate::environment::fetch_failed;
 use crate::forge::{EditPullRequest, Forge, ForgeError, NewPullRequest, place_of};
 use crate::git::{Mirror, PushError, PushRequest};
 
-/// Where a repository keeps what it wants to be told, in the order in which GitHub looks.
+/// The paths of pull request templates, in the order in which GitHub looks for them.
 const TEMPLATES: &[&str] = &[
     ".github/pull_request_template.md",
     ".github/PULL_REQUEST_TEMPLATE.md",
@@ -37,17 +37,17 @@ const TEMPLATES: &[&str] = &[
     ".gitea/pull_request_template.md",
 ];
 
-/// More than a template has.
+/// The maximum size of a template in bytes.
 const TEMPLATE_LIMIT_BYTES: usize = 64 << 10;
 
-/// How often a forge that cannot be reached is tried within one asking.
+/// The maximum number of attempts per request if a Git host cannot be reached.
 const TRIES: u32 = 3;
 
-/// How long is waited between two tries.
+/// The time between two attempts.
 const PAUSE: Duration = Duration::from_secs(1);
 
 impl Inner {
-    /// Records what is asked; the push and what follows come after.
+    /// Records the request. The push and the other steps follow later.
     pub(crate) async fn ask_to_publish(self: &Arc<Self>, slot: &Arc<TaskSlot>, asked: PublishTask) -> Result<(), Problem> {
         let record = slot.record();
         let found = record.publication.as_deref().and_then(|publication| publication.remote_sha.clone());
@@ -60,7 +60,7 @@ impl Inner {
         self.ask(slot, TaskRequest::Publish(Box::new(asked), compare_url)).await.map(drop)
     }
 
-    /// How the publication stands, and what a pull request would say.
+    /// Returns the state of the publication, and the text of a new pull request.
     pub(crate) async fn publication(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<PublicationView, Problem> {
         self.watch_pull_request(slot).await;
         let record = slot.record();
@@ -81,7 +81,7 @@ impl Inner {
         Ok(PublicationView { publication, forge, by_hand, base, head: record.branch(), title, body })
     }
 
-    /// Hands what reviewers and checks said to the agent, as a follow-up.
+    /// Sends review comments and failed checks to the agent, as a follow-up.
     pub(crate) async fn send_feedback(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), Problem> {
         let wrong = |code: &'static str, detail: &str| Problem::new(ProblemKind::WrongState, code, detail.to_owned());
         let record = slot.record();
@@ -111,7 +111,7 @@ impl Inner {
         self.ask(slot, TaskRequest::FollowUp(run)).await.map(drop)
     }
 
-    /// The next step, where this asking is still the last one.
+    /// Performs the next step, if this request is still the latest one.
     pub(super) async fn publish(self: &Arc<Self>, slot: &Arc<TaskSlot>, attempt: u32) {
         let _one_at_a_time = slot.publishing.lock().await;
         let record = slot.record();
@@ -124,7 +124,7 @@ impl Inner {
             PublicationStatus::Done | PublicationStatus::Failed => return,
         };
         if self.cancel.is_cancelled() {
-            // The server stops: the record says how far it is, and the next server goes on.
+            // The server is stopping. The record has the progress, and the next server continues.
             return;
         }
         let event = event.unwrap_or_else(|(error, remote_sha)| {
@@ -203,7 +203,7 @@ impl Inner {
                     crash::point(CrashPoint::PullRequestOpened);
                     return Ok(event.with_attempt(attempt));
                 }
-                // What was asked for may have been done all the same: it is looked for first.
+                // The request may have succeeded in spite of the error, so check this first.
                 Err(error) if error.is_passing() && tries < TRIES && !self.cancel.is_cancelled() => {
                     tracing::warn!(task = %slot.id, %error, "the Git host did not respond; retrying");
                     tokio::time::sleep(PAUSE * tries).await;
@@ -236,7 +236,7 @@ impl Inner {
         }
     }
 
-    /// The token that git gets for the forge's https remotes, and the root of those.
+    /// Returns the token for https remotes of the Git host, and their root URL.
     pub(super) fn push_token(&self, slot: &TaskSlot) -> Option<(Secret, String)> {
         let (place, token) = self.place(slot)?;
         Some((token?, place.web()))
@@ -251,7 +251,7 @@ impl Inner {
     }
 }
 
-/// What became of the pull request, before it is said which asking it was for.
+/// The result of creating or updating a pull request, independent of the request.
 struct Ensured {
     pull_request: model::publication::PullRequest,
     note: Option<String>,
@@ -263,7 +263,7 @@ impl Ensured {
     }
 }
 
-/// The open pull request of the branch, with the text that was asked for; a new one only where there is none.
+/// Finds or creates the open pull request of the branch, with the requested text.
 async fn ensured(
     forge: &dyn Forge,
     new: &NewPullRequest,
@@ -288,7 +288,7 @@ async fn ensured(
     Ok(Ensured { pull_request, note })
 }
 
-/// Why a person has to open the pull request.
+/// Returns why a person has to open the pull request.
 fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<String> {
     match place {
         None => Some("the repository's forge is not known: `env edit --forge --forge-project` say it".to_owned()),
@@ -297,7 +297,8 @@ fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<String> {
     }
 }
 
-/// What a pull request goes into: the branch that the task started from, else the environment's default branch.
+/// Returns the target branch of a pull request: the branch that the task started from, or else the environment's default
+/// branch.
 async fn base_branch(mirror: &Mirror, record: &TaskRecord, default: Option<BranchName>) -> Option<BranchName> {
     let named = BranchName::parse(record.git_ref.as_str()).ok();
     match named {

@@ -1,5 +1,4 @@
-//! Reading what a task's runs left: the raw journal, and its lines as they come.
-//! Nothing in here writes, and nothing looks into a worktree.
+//! Reads what a task's runs left: the raw log, and its lines as they arrive. Nothing here writes or reads a worktree.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -25,10 +24,10 @@ use crate::journal::Tail;
 use crate::keeper::RunFiles;
 use crate::metrics::COUNTED;
 
-/// How much of a log is masked at once.
+/// How much of a log is masked at once, in bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
 
-/// How many lines a part of a log has at most: there is more to a line than its bytes once it is shown.
+/// The maximum number of lines in a part of a log. Displaying a line costs more than its bytes.
 const MOST_LINES: usize = 5_000;
 
 impl Inner {
@@ -46,7 +45,7 @@ impl Inner {
         let active = is_active(slot, run);
         let opened = match tokio::fs::File::open(&path).await {
             Ok(file) => Ok(file),
-            // A run that has not begun has an empty journal.
+            // A run that has not started has an empty log.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => tokio::fs::File::open("/dev/null").await,
             Err(error) => Err(error),
         };
@@ -85,7 +84,7 @@ impl Inner {
                     lines.extend_from_slice(b"\n");
                 });
                 if length == 0 {
-                    // What is behind the last newline.
+                    // Include what follows the last newline.
                     lines.extend_from_slice(&masked(&splitter.tail_content(), &redactor));
                 }
                 if !lines.is_empty() {
@@ -98,7 +97,7 @@ impl Inner {
         })
     }
 
-    /// The last lines before an offset, or before the log's end.
+    /// Returns the last lines before an offset, or before the log's end.
     pub(crate) async fn log_window(
         &self,
         slot: &TaskSlot,
@@ -141,7 +140,7 @@ impl Inner {
             let mut changes = slot.changes();
             let mut tail = Tail::from(path.clone(), offset);
             loop {
-                // Asked before reading: what was written before the end is then read before it is reported.
+                // Check before reading, so that everything written before the end is read before the end is reported.
                 let ended = end_of(&slot, run);
                 loop {
                     let mut lines = vec![];
@@ -192,7 +191,7 @@ fn run_line(line: &Line<'_>, redactor: &Redactor) -> RunLine {
     RunLine::Line { offset: line.end, text: masked(&line.content, redactor) }
 }
 
-/// A line as readers may see it: its own bytes, if there is nothing to mask.
+/// Returns a line for readers. If there is nothing to mask, its bytes are unchanged.
 fn masked(content: &LineContent<'_>, redactor: &Redactor) -> Bytes {
     match content {
         LineContent::Whole(bytes) => match redactor.mask(&String::from_utf8_lossy(bytes)) {

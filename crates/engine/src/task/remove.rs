@@ -1,6 +1,6 @@
-//! Removing: the rename into the trash is the moment from which the task is gone; the rest can be repeated at any time.
+//! Removes tasks. The rename into the trash removes the task; the other steps can be repeated at any time.
 //!
-//! All of it is kept in the trash for a while, and its branch in the mirror as `refs/orchestrator/removed/<task_id>`.
+//! Everything stays in the trash for a while, and the branch stays in the mirror as `refs/orchestrator/removed/<task_id>`.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Inner {
         slot.mark_gone();
     }
 
-    /// Goes on with the removals that an earlier server began, and puts away what never became a task.
+    /// Continues removals that an earlier server started, and moves folders aside that never became a task.
     pub(crate) async fn finish_removals(&self) {
         let home = Arc::clone(&self.home);
         let found = blocking(move || {
@@ -54,7 +54,7 @@ impl Inner {
         }
     }
 
-    /// Ensures that nothing but the trash knows of a task any more.
+    /// Ensures that only the trash knows a task.
     pub(crate) async fn finish_removal(&self, id: TaskId, env_id: EnvironmentId) {
         if self.worker.as_ref().is_ok_and(Worker::uses_containers) {
             self.reap_containers(id, env_id).await;

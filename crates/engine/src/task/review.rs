@@ -1,5 +1,5 @@
-//! What a task changed, for people who review it: all of it, one run's part, or what is new since they last looked.
-//! Commits of the mirror are compared, never a worktree. The only thing recorded here is how far somebody looked.
+//! The changes of a task, for review: all of them, those of one run, or those since the last review. Only commits of the mirror
+//! are compared, never a worktree. The only thing that is recorded is how far somebody has reviewed.
 
 use std::ops::Range;
 
@@ -12,32 +12,32 @@ use super::TaskSlot;
 use crate::engine::{Inner, blocking};
 use crate::git::{ChangedFile, Content, DiffError, Listing, Mirror, Reading, Standing, Whitespace, note_other_content};
 
-/// The largest patch that is returned. A larger one has to be read with git.
+/// The maximum size of a patch in bytes. Use git to read larger ones.
 const PATCH_LIMIT_BYTES: usize = 64 * 1024 * 1024;
 
-/// The largest picture that is answered.
+/// The maximum size of an image in bytes.
 const IMAGE_LIMIT_BYTES: usize = 10 * 1024 * 1024;
 
-/// Which of a task's changes.
+/// A selection of a task's changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Changes {
-    /// Everything since the task began.
+    /// Everything since the task started.
     #[default]
     All,
-    /// What one run did.
+    /// The changes of one run.
     Run(RunNumber),
-    /// What came since they were marked as viewed last; everything, if they never were.
+    /// Everything since the changes were last marked as viewed, or all changes if they never were.
     SinceViewed,
 }
 
-/// Which part of the changes is read.
+/// The part of the changes to read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReviewPart {
     /// A page of files, counted from 0.
     Page(usize),
-    /// One file, by its key (`model::visible::path_key`), with the other files of its page.
+    /// The page that contains a file, by the file's key (`model::visible::path_key`).
     PageOf(String),
-    /// One file without others, by its key.
+    /// A single file, by its key.
     File(String),
 }
 
@@ -46,29 +46,29 @@ pub enum ReviewPart {
 pub struct Review {
     /// The files of the page.
     pub diff: Diff,
-    /// Which page it is, counted from 0.
+    /// The number of the page, counted from 0.
     pub page: usize,
-    /// How many pages there are.
+    /// The number of pages.
     pub pages: usize,
-    /// How many files changed in all.
+    /// The number of changed files in total.
     pub files: usize,
 }
 
-/// Which of a file's two contents.
+/// Selects the old or new content of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PictureSide {
-    /// What it held.
+    /// The old content.
     Old,
-    /// What it holds.
+    /// The new content.
     New,
 }
 
-/// How far a task's changes were looked at.
+/// How far a task's changes were reviewed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReviewState {
-    /// What the branch stands at; none before there is a branch.
+    /// The tip of the branch, or `None` before there is a branch.
     pub head: Option<ObjectId>,
-    /// Where the branch stood when its changes were marked as viewed, and where that is as seen from today's branch.
+    /// The tip of the branch when its changes were marked as viewed, and its relation to the current branch.
     pub viewed: Option<(ObjectId, Standing)>,
 }
 
@@ -88,7 +88,7 @@ impl Inner {
         Ok(ReviewState { head, viewed })
     }
 
-    /// A commit that this task's branch never stood at is not taken.
+    /// Rejects a commit at which this task's branch never was.
     pub(crate) async fn mark_viewed(&self, slot: &TaskSlot, commit: &str) -> Result<(), Problem> {
         let refused = || {
             Problem::new(ProblemKind::Unusable, "commit_unknown", "what was looked at is not a commit of this task's branch")
@@ -105,7 +105,7 @@ impl Inner {
         Ok(blocking(move || home.write_reviewed(id, &commit)).await?)
     }
 
-    /// The commits between which something changed; none where there is nothing to compare yet.
+    /// Returns the commits to compare, or `None` if there is nothing to compare yet.
     async fn ends(&self, slot: &TaskSlot, changes: Changes) -> Result<Option<(ObjectId, ObjectId)>, Problem> {
         let task = slot.record();
         let (from, to) = match changes {
@@ -124,7 +124,7 @@ impl Inner {
         Ok(from.zip(to))
     }
 
-    /// The complete changes between commits of the mirror, as a patch for `git apply`.
+    /// Returns the complete changes as a patch for `git apply`.
     pub(crate) async fn patch(&self, slot: &TaskSlot, changes: Changes) -> Result<Vec<u8>, Problem> {
         let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(vec![]) };
         let mirror = self.mirror_to_compare(slot)?;
@@ -133,7 +133,7 @@ impl Inner {
         })
     }
 
-    /// All changes, with as many lines as an answer may have.
+    /// Returns all changes, with as many lines as an answer may have.
     pub(crate) async fn diff(&self, slot: &TaskSlot, changes: Changes) -> Result<Diff, Problem> {
         let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(Diff::default()) };
         let mirror = self.mirror_to_compare(slot)?;
@@ -142,7 +142,7 @@ impl Inner {
         Ok(diff)
     }
 
-    /// A part of the changes.
+    /// Returns a part of the changes.
     pub(crate) async fn review(
         &self,
         slot: &TaskSlot,
@@ -168,7 +168,7 @@ impl Inner {
         Ok(Review { diff, page, pages, files: listing.files.len() })
     }
 
-    /// Notes which files of the diff are different in the task's worktree. While a run is active they are expected to be.
+    /// Marks the files of the diff that differ in the task's worktree. During a run they are expected to.
     async fn note_worktree(&self, slot: &TaskSlot, to: &ObjectId, listing: &Listing, diff: &mut Diff) {
         let task = slot.record();
         if task.head() != Some(to) || task.last_run().is_active() {
@@ -188,7 +188,7 @@ impl Inner {
         }
     }
 
-    /// The images among the files that changed, with their sizes.
+    /// Returns the changed images, with their sizes.
     pub(crate) async fn changed_pictures(&self, slot: &TaskSlot, changes: Changes) -> Result<Vec<Picture>, Problem> {
         let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(vec![]) };
         let mirror = self.mirror_to_compare(slot)?;
@@ -203,7 +203,7 @@ impl Inner {
         Ok(blocking(move || listing.files.iter().map(picture).filter(is_picture).collect()).await)
     }
 
-    /// One content of an image that changed, by the key of its path.
+    /// Returns the old or new content of a changed image, by the key of its path.
     pub(crate) async fn changed_picture(
         &self,
         slot: &TaskSlot,
@@ -231,7 +231,7 @@ impl Inner {
     }
 }
 
-/// The page and the files that are asked for; none if there is nothing of the kind.
+/// Returns the requested page and files, or `None` if they do not exist.
 fn chosen(listing: &Listing, pages: &[Range<usize>], part: &ReviewPart) -> Option<(usize, Range<usize>)> {
     let at = |key: &String| listing.files.iter().position(|file| path_key(&file.path) == *key);
     let page_of = |at: usize| pages.iter().position(|page| page.contains(&at));

@@ -1,7 +1,8 @@
-//! Runs of the public `codex-docker` script: what is mounted into its containers, which image their work is brought out with, and
-//! what readers should know of such a run.
+//! Runs of the public `codex-docker` script: what is mounted into its containers, which image exports their work, and the notes
+//! of such a run.
 //!
-//! Invariant: whatever cannot be mounted, harvested or written is reported as a note of the run, or as the reason why it did not start.
+//! Invariant: everything that cannot be mounted, exported or written is reported in a note of the run, or as the reason why it
+//! did not start.
 
 use std::path::Path;
 
@@ -19,21 +20,21 @@ use crate::journal::Tail;
 use crate::keeper::{self, RunFiles};
 use crate::worker::{ContainerFolders, Script, cannot_mount, open_network_only, problem, was_read_only};
 
-/// How the script begins a line on stderr about a mount that it left out.
+/// Prefixes of the script's stderr lines about skipped mounts.
 const LEFT_OUT: &[&str] = &["Warning: CODEX_MOUNT", "codex-docker: warning: `"];
 
-/// How many of these lines become notes. There are as many mounts, and an agent can write such lines too.
+/// The maximum number of these lines in notes. There are that many mounts, and an agent can print such lines too.
 const MAX_LEFT_OUT: usize = 8;
 
-/// The longest such note, in characters.
+/// The maximum length of such a note in characters.
 const NOTE_LENGTH: usize = 300;
 
-/// What a run says whose agent could not write.
+/// A note for a run whose agent could not write.
 const READ_ONLY: &str = "Codex ran in a read-only sandbox, so the agent could not change any file; set `sandbox_mode = \
      \"danger-full-access\"` in the `config.toml` that the worker's containers use";
 
 impl Inner {
-    /// Makes what a container of the script needs: the agent's own repository, and the files that are mounted over others.
+    /// Creates what a container of the script needs: the agent repository, and the files that are mounted over others.
     pub(super) async fn prepare_script(
         &self,
         script: &Script,
@@ -55,7 +56,7 @@ impl Inner {
         })
     }
 
-    /// The image that work is brought out with; the pinned one if it is none. The error says why there is none.
+    /// Returns the image that exports the work, or `None` for the pinned one. The error says why there is none.
     pub(super) async fn harvest_image(&self, task: &TaskRecord) -> Result<Option<String>, Problem> {
         let environment = self.environments.get(task.env_id).map(|environment| environment.record());
         let Some(script) = self.worker.as_ref().ok().and_then(|worker| worker.script()) else {
@@ -63,14 +64,14 @@ impl Inner {
         };
         let used = self.named_image(environment.as_deref()).or(script.default_image()).map(str::to_owned);
         let Some(missing) = problem(&self.checks.fresh(used.as_deref()).await) else { return Ok(used) };
-        // Every image with git will do.
+        // Any image with git works.
         match problem(&self.checks.fresh(None).await) {
             None => Ok(None),
             Some(_) => Err(missing),
         }
     }
 
-    /// Commits the files of a run whose repository cannot be opened.
+    /// Commits the files of a run whose agent repository cannot be opened.
     pub(super) async fn commit_without_harvest(
         &self,
         mirror: &Mirror,
@@ -84,7 +85,7 @@ impl Inner {
         Ok(snapshot)
     }
 
-    /// What the order says of the worker, and what the script says that it did not mount.
+    /// Returns the notes about the worker in the order, and the script's warnings about skipped mounts.
     pub(super) async fn notes_on_worker(
         &self,
         files: &RunFiles,
@@ -99,7 +100,7 @@ impl Inner {
         Ok(notes)
     }
 
-    /// What a run says that changed nothing because it was not allowed to.
+    /// Returns a note for a run that changed nothing because it was not allowed to.
     pub(super) async fn note_on_sandbox(&self, slot: &TaskSlot) -> Option<String> {
         let task = slot.record();
         let thread = task.last_run().thread_id.or(task.thread_id)?;
@@ -115,7 +116,7 @@ impl Inner {
     }
 }
 
-/// The mounts that the script left out, in its own words.
+/// Returns the script's warnings about skipped mounts.
 async fn left_out(files: &RunFiles, redactor: &Redactor) -> std::io::Result<Vec<String>> {
     let mut notes = Vec::new();
     let mut tail = Tail::from(files.stderr(), 0);

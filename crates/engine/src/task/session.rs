@@ -1,7 +1,7 @@
-//! The session of a thread, before it is resumed: cut where a power cut has torn it, or given up where it is gone or an agent replaced
-//! it by something that Codex would wait for.
+//! Checks the session of a thread before it is resumed: it is cut if a power cut has damaged it, or given up if it is gone or
+//! an agent replaced it by something that would block Codex.
 //!
-//! A run whose session is gone starts a new thread, with a summary of what was said before, and says so.
+//! A run whose session is gone starts a new thread with a summary of the conversation, and reports this.
 
 use std::sync::Arc;
 
@@ -13,18 +13,18 @@ use super::TaskSlot;
 use crate::engine::{Inner, blocking};
 use crate::worker::{Session, SessionFolder};
 
-/// What a run says that started a new thread.
+/// A note for a run that started a new thread.
 pub(super) const NEW_THREAD: &str =
     "the Codex session of this task was missing, so this run started a new thread with a summary of the earlier runs";
 
 impl Inner {
-    /// Where Codex keeps the sessions of a task. None if only the worker knows.
+    /// Returns where Codex stores the sessions of a task, or `None` if only the worker knows.
     pub(super) fn sessions_of(&self, slot: &TaskSlot) -> Option<SessionFolder> {
         let of_task = self.home.layout.sessions(slot.id);
         self.worker.as_ref().ok()?.sessions(Some(&of_task))
     }
 
-    /// Makes sure that the thread that the task's run is to resume can be resumed, or that the run knows that it cannot.
+    /// Makes sure that the thread of the task's run can be resumed, or that the run knows that it cannot.
     pub(super) async fn check_session(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), RunError> {
         let task = slot.record();
         let run = task.last_run();
@@ -38,7 +38,7 @@ impl Inner {
             self.post(slot, TaskEvent::SessionLost { attempt: run.attempt }).await;
             return Ok(());
         }
-        // Otherwise Codex says best what is wrong: another CODEX_HOME, say.
+        // Otherwise Codex reports the cause best, such as a different CODEX_HOME.
         let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else { return Ok(()) };
         let is_older = |earlier: &RunRecord| earlier.thread_id == Some(thread) && earlier.queued_at < stop.noticed_at;
         if !task.runs.iter().any(is_older) {
@@ -58,7 +58,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Moves aside what took the place of session files. Returns what a person should know.
+    /// Moves files aside that replaced session files. Returns notes for people.
     pub(super) async fn secure_session(&self, slot: &TaskSlot, thread: Option<ThreadId>) -> Vec<String> {
         let Some(sessions) = self.sessions_of(slot) else { return vec![] };
         let secured = blocking(move || sessions.secure(thread)).await;
@@ -68,7 +68,7 @@ impl Inner {
         })
     }
 
-    /// Puts the session of a run that has ended on the disk.
+    /// Syncs the session of a run that has ended.
     pub(super) async fn sync_session(&self, slot: &TaskSlot, thread: Option<ThreadId>) -> std::io::Result<()> {
         match self.sessions_of(slot) {
             Some(sessions) => blocking(move || sessions.sync(thread)).await,

@@ -1,6 +1,6 @@
-//! The tasks in memory. Listing them takes no git, no network and no file.
+//! The tasks in memory. Listing them needs no git, no network and no files.
 //!
-//! Readers take an [`Arc`] of the record as it is; only a task's own mailbox replaces it.
+//! Readers get an [`Arc`] of the current record; only a task's own mailbox replaces it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::git::FetchTicket;
 
-/// One task in memory.
+/// A task in memory.
 pub(crate) struct TaskSlot {
     pub(crate) id: TaskId,
     pub(crate) env_id: EnvironmentId,
@@ -23,22 +23,22 @@ pub(crate) struct TaskSlot {
     record: RwLock<Arc<TaskRecord>>,
     progress: Mutex<Option<Progress>>,
     activity: Mutex<Option<String>>,
-    /// One event at a time, in the order of their arrival.
+    /// Allows one event at a time, in the order of arrival.
     pub(super) turn: tokio::sync::Mutex<()>,
     working: AtomicUsize,
-    /// When it was asked for, in the life of its mirror. Unknown after a restart.
+    /// When the task was requested, in the life of its mirror. Unknown after a restart.
     asked: OnceLock<FetchTicket>,
-    /// One check of its worktree at a time.
+    /// Allows one check of its worktree at a time.
     pub(super) checking: tokio::sync::Mutex<()>,
-    /// One step of its publication at a time.
+    /// Allows one step of its publication at a time.
     pub(super) publishing: tokio::sync::Mutex<()>,
-    /// Ends what this process does for an attempt while no keeper holds it: its preparation, or its commit.
+    /// Cancels what this process does for an attempt while no keeper has it: its preparation, or its commit.
     work: Mutex<Option<(Attempt, CancellationToken)>>,
     /// Changes with every new record; `true` once the task is gone.
     gone: watch::Sender<bool>,
 }
 
-/// Says that this process is at work on a task, for as long as the value lives.
+/// Marks a task as busy in this process, as long as the value exists.
 pub(crate) struct Working(Arc<TaskSlot>);
 
 impl Drop for Working {
@@ -48,7 +48,7 @@ impl Drop for Working {
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // What is guarded here is whole after every statement, whoever panicked.
+    // The guarded data is consistent after every statement, even if a holder panicked.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -71,7 +71,7 @@ impl TaskSlot {
         })
     }
 
-    /// The record as it is now.
+    /// Returns the current record.
     pub(crate) fn record(&self) -> Arc<TaskRecord> {
         Arc::clone(&self.record.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -85,19 +85,19 @@ impl TaskSlot {
         self.gone.send_replace(true);
     }
 
-    /// Wakes with every new record; the value says whether the task is gone.
+    /// Wakes with every new record. The value tells whether the task is gone.
     pub(crate) fn changes(&self) -> watch::Receiver<bool> {
         self.gone.subscribe()
     }
 
-    /// Whether the task was removed, whoever still holds it.
+    /// Whether the task was removed, even if somebody still holds it.
     pub(super) fn is_gone(&self) -> bool {
         *self.gone.borrow()
     }
 
     /// Waits until the task is gone.
     pub(crate) async fn until_gone(&self) {
-        // An error would mean that the sender is gone, and it is a part of `self`.
+        // An error would mean that the sender is gone, but it is part of `self`.
         let mut changes = self.changes();
         let _ended = changes.wait_for(|gone| *gone).await;
     }
@@ -110,7 +110,7 @@ impl TaskSlot {
         *locked(&self.progress) = progress;
     }
 
-    /// What its agent does, as far as somebody looked.
+    /// Returns what its agent is doing, if that is known.
     pub(crate) fn activity(&self) -> Option<String> {
         locked(&self.activity).clone()
     }
@@ -124,12 +124,12 @@ impl TaskSlot {
         Working(Arc::clone(self))
     }
 
-    /// Whether this process is at work on the task.
+    /// Whether this process is working on the task.
     pub(crate) fn is_busy(&self) -> bool {
         self.working.load(Ordering::SeqCst) > 0
     }
 
-    /// Says when the task was asked for. The first word counts.
+    /// Records when the task was requested. Only the first call counts.
     pub(super) fn asked_at(&self, ticket: FetchTicket) {
         self.asked.get_or_init(|| ticket);
     }
@@ -138,7 +138,7 @@ impl TaskSlot {
         self.asked.get().copied()
     }
 
-    /// The token that ends what this process does for this attempt from now on.
+    /// Returns a token that cancels what this process does for this attempt from now on.
     pub(super) fn begin_work(&self, attempt: Attempt, parent: &CancellationToken) -> CancellationToken {
         let token = parent.child_token();
         *locked(&self.work) = Some((attempt, token.clone()));
@@ -154,7 +154,7 @@ impl TaskSlot {
     }
 }
 
-/// All tasks, by id and by age.
+/// All tasks, by ID and by age.
 #[derive(Default)]
 pub(crate) struct TaskTable {
     inner: RwLock<Tables>,
@@ -165,11 +165,11 @@ struct Tables {
     ids: HashMap<TaskId, Arc<TaskSlot>>,
     ages: BTreeMap<(Timestamp, TaskId), Arc<TaskSlot>>,
     keys: HashMap<String, TaskId>,
-    /// Removed since this server started: removing them again is fine.
+    /// Tasks that were removed since this server started. Removing them again is harmless.
     removed: HashSet<TaskId>,
 }
 
-/// The place of a task in the list of all tasks.
+/// The position of a task in the list of all tasks.
 pub(super) type Age = (Timestamp, TaskId);
 
 impl TaskTable {
@@ -215,7 +215,7 @@ impl TaskTable {
         tables.ids.get(tables.keys.get(key)?).cloned()
     }
 
-    /// The tasks older than `before`, newest first.
+    /// Returns the tasks older than `before`, newest first.
     pub(super) fn newest(&self, before: Option<Age>) -> Vec<Arc<TaskSlot>> {
         let tables = self.read();
         match before {

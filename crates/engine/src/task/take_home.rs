@@ -1,5 +1,5 @@
-//! Taking a task's own commits home without a forge: a bundle, or mails for `git am`.
-//! Both are read from the mirror, whatever the task does meanwhile: what is committed is there.
+//! Exports a task's own commits without a Git host: as a bundle, or as mails for `git am`. Both are read from the mirror, so
+//! they work whatever the task is doing.
 
 use std::io;
 
@@ -13,13 +13,13 @@ use crate::engine::Inner;
 use crate::git::{Mirror, OwnCommits};
 
 impl Inner {
-    /// The branch with its own commits, as a bundle.
+    /// Returns the branch with its own commits, as a bundle.
     pub(crate) async fn bundle(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         let (mirror, base, _) = self.own_commits(slot).await?;
         mirror.bundle_stream(slot.record().branch().as_str(), &base).await.map_err(|error| unreadable(&error))
     }
 
-    /// The branch's own commits as mails.
+    /// Returns the branch's own commits as mails.
     pub(crate) async fn mails(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         let (mirror, base, own) = self.own_commits(slot).await?;
         if own.plain == 0 {
@@ -52,7 +52,7 @@ impl Inner {
         Ok((mirror, base, own))
     }
 
-    /// The mirror of a task's environment, for who reads or moves its branch.
+    /// Returns the mirror of a task's environment, to read or move its branch.
     pub(super) fn mirror_for(&self, task: &model::task::TaskRecord) -> Result<Mirror, Problem> {
         self.mirror_of(task.env_id).map_err(|error| {
             Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")

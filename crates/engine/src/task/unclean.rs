@@ -1,7 +1,7 @@
-//! After an unclean stop of the machine: the worktrees of tasks are compared with their commits, each once.
+//! Compares the worktrees of tasks with their commits after an unclean stop of the machine, each once.
 //!
 //! It happens in the background, or before a task is used next, whichever comes first; no answer of the server waits for it.
-//! What was done becomes a note in the task's last run.
+//! The result becomes a note of the task's last run.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -33,8 +33,8 @@ impl Inner {
         });
     }
 
-    /// Checks the worktree of a task whose work is committed, if that was not done yet. What cannot be checked is left as it is, and
-    /// checked at the next occasion.
+    /// Checks the worktree of a task whose work is committed, if that was not done yet. If the check fails, it is repeated
+    /// later.
     pub(super) async fn check_ended(self: &Arc<Self>, slot: &Arc<TaskSlot>) {
         let _checking = slot.checking.lock().await;
         let task = slot.record();
@@ -48,16 +48,16 @@ impl Inner {
         }
     }
 
-    /// Checks the worktree of a run that was cut off, before its work is committed. Returns what a person should know.
+    /// Checks the worktree of an interrupted run before its work is committed. Returns notes for people.
     pub(super) async fn check_cut_off(&self, task: &TaskRecord) -> Vec<String> {
         self.check_worktree(task, Work::Uncommitted).await.unwrap_or_else(|error| {
-            // The work is committed as it is found.
+            // Its work is committed as it is.
             vec![format!("the worktree could not be checked after the machine stopped unexpectedly: {}", error.message)]
         })
     }
 
-    /// Compares a task's worktree with its branch, if it is older than the last unclean stop and was not compared since. Returns what
-    /// a person should know.
+    /// Compares a task's worktree with its branch, if it is older than the last unclean stop and was not compared since.
+    /// Returns notes for people.
     async fn check_worktree(&self, task: &TaskRecord, work: Work) -> Result<Vec<String>, RunError> {
         let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else {
             return Ok(vec![]);
@@ -82,7 +82,7 @@ impl Inner {
         Ok(notes)
     }
 
-    /// The worktree of a task, with its administration rebuilt from the record where a power cut has damaged it. None if there is none.
+    /// Returns the worktree of a task after repairing damaged files about it, or `None` if there is none.
     pub(super) async fn worktree_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Option<Worktree>, RunError> {
         let path = self.home.layout.worktree(task.task_id);
         let branch = BranchName::of_task(task.task_id);

@@ -1,8 +1,8 @@
-//! Staying current: a task's branch is brought up to the newest commit of its base, between two runs.
+//! Updates a task's branch to the newest commit of its base, between two runs.
 //!
-//! A fetch and the merges need no turn of the task; what they come to holds only if the task is as it was. Then refs, files and
-//! record move in the task's turn, one after the other. Invariant: whatever step a server dies at, the next one finishes the move
-//! before anything else is done with the branch, or nothing was moved.
+//! A fetch and the merges do not need the task's lock; their result is only used if the task has not changed. Then refs, files and
+//! record are moved while the lock is held, one after the other. Invariant: at whatever step a server dies, the next one finishes
+//! the move before anything else happens to the branch, or nothing was moved.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,27 +22,27 @@ use crate::engine::Inner;
 use crate::environment::fetch_failed;
 use crate::git::{LandError, Landing, Mirror, ReplayError, ReplayRequest, Replayed, Signature, Worktree};
 
-/// How long commits are merged at most.
+/// The time limit for merging commits.
 const MERGE_LIMIT: Duration = Duration::from_mins(10);
 
-/// How often it is begun anew because the branch has moved meanwhile.
+/// The maximum number of attempts if the branch moves in the meantime.
 const TRIES: usize = 3;
 
-/// The most other tasks that a branch is compared with.
+/// The maximum number of other tasks that a branch is compared with.
 const MOST_OTHERS: usize = 50;
 
-/// How many are compared at once.
+/// How many are compared in parallel.
 const AT_ONCE: usize = 4;
 
-/// What an update came to.
+/// The result of an update.
 pub(crate) enum Updated {
-    /// The branch has all of its base.
+    /// The branch contains its base.
     Done { outcome: UpdateOutcome, base: Base, dropped: u32 },
-    /// Git cannot do it alone. Nothing was changed.
+    /// There are conflicts. Nothing was changed.
     Conflicts { base: Base, conflicts: Vec<FileConflict> },
 }
 
-/// What is to be done with a branch.
+/// The planned move of a branch.
 struct Plan {
     update: Update,
     dropped: u32,
@@ -50,8 +50,8 @@ struct Plan {
 }
 
 impl Inner {
-    /// Brings a task's branch up to its base, as that is after a fetch that begins now.
-    /// Or, where that is asked for, up to what somebody else pushed to the very branch.
+    /// Updates a task's branch to its base, after a fetch that starts now, or, if requested, to what somebody else pushed to
+    /// the same branch.
     pub(crate) async fn update(
         self: &Arc<Self>,
         slot: &Arc<TaskSlot>,
@@ -85,7 +85,7 @@ impl Inner {
         .hint("ask again"))
     }
 
-    /// What the task's own branch is at on the remote.
+    /// Returns the commit of the task's branch on the remote.
     async fn pushed_base(&self, mirror: &Mirror, slot: &TaskSlot) -> Result<Base, Problem> {
         let branch = slot.record().branch();
         let token = self.push_token(slot);
@@ -108,7 +108,7 @@ impl Inner {
         })
     }
 
-    /// Merges in memory. The inner error is an answer for which nothing is to be moved.
+    /// Merges in memory. The inner error is an answer for which nothing is moved.
     async fn plan(
         &self,
         mirror: &Mirror,
@@ -141,9 +141,9 @@ impl Inner {
             Replayed::Current { base: on } if on == from_base || pushed.is_some() => {
                 return Ok(Err(Updated::Done { outcome: UpdateOutcome::Current, base, dropped: 0 }));
             }
-            // The agent or a person merged it: what came with it is not the task's own.
+            // The agent or a person merged it: the commits of the base do not belong to the task.
             Replayed::Current { base: on } => (from_head.clone(), on, 0),
-            // What came from the branch itself is the task's own: its base stays.
+            // Commits from the branch itself belong to the task, so its base stays.
             Replayed::Moved { head, dropped } if pushed.is_some() => (head, from_base.clone(), dropped),
             Replayed::Moved { head, dropped } => (head, base.commit.clone(), dropped),
             Replayed::Conflicts(conflicts) => return Ok(Err(Updated::Conflicts { base, conflicts })),
@@ -153,13 +153,13 @@ impl Inner {
         Ok(Ok(Plan { update, dropped, base }))
     }
 
-    /// A rebase, unless it would undo merges: conflicts that an agent resolved would come back.
+    /// Returns a rebase, unless it would undo merges: conflicts that an agent resolved would come back.
     async fn fitting(&self, mirror: &Mirror, task: &TaskRecord, base: &ObjectId) -> Result<UpdateStrategy, Problem> {
         let own = mirror.own_commits(task.branch().as_str(), base).await.map_err(|error| unreadable(&error))?;
         Ok(if own.all > own.plain { UpdateStrategy::Merge } else { UpdateStrategy::Rebase })
     }
 
-    /// Moves the branch, if the task is as it was. The answer says whether it is.
+    /// Moves the branch if the task has not changed. Returns whether it did.
     async fn carry_out(self: &Arc<Self>, mirror: &Mirror, slot: &Arc<TaskSlot>, plan: &Plan) -> Result<bool, Problem> {
         let _turn = slot.turn.lock().await;
         if slot.is_gone() {
@@ -188,7 +188,7 @@ impl Inner {
         Ok(true)
     }
 
-    /// Goes on with an update that was cut off, if there is one.
+    /// Continues an interrupted update, if there is one.
     pub(crate) async fn finish_update(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), Problem> {
         let _turn = slot.turn.lock().await;
         let task = slot.record();
@@ -201,7 +201,7 @@ impl Inner {
         self.write_down(slot, &worktree, update).await
     }
 
-    /// Goes on with the updates that an earlier server began.
+    /// Continues the updates that an earlier server started.
     pub(crate) async fn finish_updates(self: &Arc<Self>) {
         for mirror in self.environments.all().iter().filter_map(|environment| environment.mirror()) {
             let landings = crate::engine::blocking(move || mirror.landings()).await;
@@ -217,7 +217,7 @@ impl Inner {
         }
     }
 
-    /// The record follows the branch. The caller has the task's turn.
+    /// Records the move. The caller holds the task's lock.
     async fn write_down(self: &Arc<Self>, slot: &Arc<TaskSlot>, worktree: &Worktree, update: Update) -> Result<(), Problem> {
         self.take(slot, TaskEvent::Updated(Box::new(update.clone()))).await;
         if slot.record().updates.last() != Some(&update) {
@@ -231,7 +231,7 @@ impl Inner {
         self.worktree_of(mirror, task).await.map_err(|error| error.into_problem(ProblemKind::Internal))
     }
 
-    /// What a task is based on: the branch that it was asked to start from, or else the environment's default branch.
+    /// Returns the base of a task: the branch that it was requested to start from, or else the environment's default branch.
     async fn base_of(&self, mirror: &Mirror, task: &TaskRecord) -> Result<Base, Problem> {
         let default = self.environments.get(task.env_id).and_then(|environment| environment.record().default_branch.clone());
         let default = default.map_or_else(String::new, |branch| branch.to_string());
@@ -247,7 +247,7 @@ impl Inner {
         Err(Problem::new(ProblemKind::WrongState, "base_not_found", detail).hint("set a default branch that is there: env edit"))
     }
 
-    /// What a task's branch would conflict with. Looks at commits alone.
+    /// Returns what a task's branch would conflict with. Reads only commits.
     pub(crate) async fn conflicts(&self, slot: &TaskSlot, fetch: bool) -> Result<ConflictsView, Problem> {
         let task = slot.record();
         let mirror = self.mirror_for(&task)?;

@@ -1,7 +1,7 @@
-//! A part of a run's log, found from its end.
+//! Finds a part of a run's log, from its end.
 //!
-//! A log has what a program printed: lines of any length, none at all, zeros. Invariant: nothing here holds more than the bytes that
-//! were asked for, or the one line that is longer, up to `LINE_CAP_BYTES`; a longer line is measured and not read.
+//! A log contains what a program printed: lines of any length, no lines at all, or zeros. Invariant: nothing here holds more
+//! than the requested bytes, or one longer line, up to `LINE_CAP_BYTES`. A line beyond that is measured and not read.
 
 use std::fs::File;
 use std::io;
@@ -10,31 +10,31 @@ use std::os::unix::fs::FileExt as _;
 use memchr::{memchr, memrchr};
 use model::codex::{LINE_CAP_BYTES, Line, LineContent, LineSplitter};
 
-/// How much is read at once.
+/// The size of a read in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// How far back the beginning of a line is looked for.
+/// How far back the start of a line is searched for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reach {
-    /// As far as it takes, so that there is at least one line if the log has one.
+    /// As far as necessary, so that the result has a line if the log has one.
     Line,
-    /// Not beyond the bytes that were asked for.
+    /// Not beyond the requested bytes.
     Window,
 }
 
-/// Where a part of a log is.
+/// The position of a part of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Window {
     /// The offset of its first line.
     pub(super) start: u64,
-    /// The offset behind its last line.
+    /// The offset after its last line.
     pub(super) end: u64,
-    /// Whether it is one line that is longer than what was asked for.
+    /// Whether it is a single line that is longer than requested.
     is_long_line: bool,
 }
 
 impl Window {
-    /// The last complete lines before an offset: as many as `limit` bytes hold, or the one that is longer.
+    /// Finds the last complete lines before an offset: as many as fit in `limit` bytes, or one longer line.
     pub(super) fn before(log: &File, offset: u64, limit: u64, reach: Reach) -> io::Result<Self> {
         let floor = match reach {
             Reach::Line => 0,
@@ -49,7 +49,7 @@ impl Window {
         if from == 0 {
             return Ok(window(0, end));
         }
-        // One byte more, to see whether a line begins right there; and the last newline ends a line instead of beginning one.
+        // Read one more byte to see whether a line starts at the limit. The last newline ends a line and does not start one.
         match behind_first_newline(log, from - 1, end - 1)? {
             Some(start) => Ok(window(start, end)),
             None if reach == Reach::Window => Ok(window(end, end)),
@@ -57,7 +57,7 @@ impl Window {
         }
     }
 
-    /// Hands on its lines.
+    /// Passes on its lines.
     pub(super) fn lines(self, log: &File, mut on_line: impl FnMut(Line<'_>)) -> io::Result<()> {
         let mut splitter = LineSplitter::resuming_at(self.start);
         let mut piece = vec![0; PIECE_BYTES];
@@ -77,7 +77,7 @@ impl Window {
     }
 }
 
-/// The offset behind the last newline in a range of a log.
+/// Returns the offset after the last newline in a range of a log.
 fn behind_last_newline(log: &File, floor: u64, end: u64) -> io::Result<Option<u64>> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut at = end;
@@ -92,7 +92,7 @@ fn behind_last_newline(log: &File, floor: u64, end: u64) -> io::Result<Option<u6
     Ok(None)
 }
 
-/// The offset behind the first newline in a range of a log.
+/// Returns the offset after the first newline in a range of a log.
 fn behind_first_newline(log: &File, from: u64, to: u64) -> io::Result<Option<u64>> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut at = from;
@@ -107,7 +107,7 @@ fn behind_first_newline(log: &File, from: u64, to: u64) -> io::Result<Option<u64
     Ok(None)
 }
 
-/// How much of a range fits a piece.
+/// Returns how much of a range fits into a piece.
 fn length(piece: &[u8], range: u64) -> usize {
     usize::try_from(range).map_or(piece.len(), |range| range.min(piece.len()))
 }

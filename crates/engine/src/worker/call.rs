@@ -1,7 +1,8 @@
-//! The command line and the environment of one run, as the worker contract wants them.
+//! The command line and the environment of a run, following the worker contract.
 //!
-//! The prompt is not among the arguments: it comes on stdin. `CODEX_PASSTHROUGH_ENV` is never empty, because the public helper
-//! script takes an empty one as "pass everything". `CODEX_WORKSPACE_DIR` is not set: with it that script mounts nothing.
+//! The prompt is not an argument: it comes on stdin. `CODEX_PASSTHROUGH_ENV` is never empty, because the public helper script
+//! takes an empty value to mean "pass everything". `CODEX_WORKSPACE_DIR` is not set, because with it that script mounts
+//! nothing.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -20,13 +21,13 @@ use super::session::SessionFolder;
 use crate::config::{Broker, Config};
 use crate::store::Layout;
 
-/// The variable by which everything that belongs to a run can be told: `<task_id>/<run>/<attempt>`.
+/// The variable that identifies everything that belongs to a run: `<task_id>/<run>/<attempt>`.
 pub(crate) const RUN_MARK: &str = "ORCH_RUN";
 
-/// What a worker needs of the server's environment besides the common names.
+/// Variables of the server that a worker gets, besides the common ones.
 const WORKER_NAMES: &[&str] = &["LANG", "LC_ALL", "TZ", "TERM", "IMAGE_NAME"];
 
-/// What leads to the container engine, and what holds for every container.
+/// Variables for reaching the container engine, and settings for every container.
 const ENGINE_NAMES: &[&str] = &[
     "DOCKER_HOST",
     "DOCKER_CONTEXT",
@@ -37,60 +38,60 @@ const ENGINE_NAMES: &[&str] = &[
     "CODEX_DOCKER_SECCOMP",
 ];
 
-/// Where the container worker has the images of a task.
+/// The path of a task's images in a container.
 pub(super) const IMAGES_INSIDE: &str = "/codex-docker/images";
 
-/// A key of the model's API.
+/// The variable with an API key of the model.
 pub(super) const API_KEY: &str = "CODEX_API_KEY";
 
-/// What Codex itself needs, also inside a container.
+/// Variables that Codex itself needs, even inside a container.
 const CODEX_NAMES: &[&str] = &[API_KEY, "CODEX_ACCESS_TOKEN"];
 
-/// One run, as a worker is told about it.
+/// A run, as described to a worker.
 #[derive(Debug, Clone)]
 pub struct RunCall<'a> {
     /// The task.
     pub task_id: TaskId,
-    /// Which of its runs.
+    /// The run of the task.
     pub run: RunNumber,
-    /// Which try.
+    /// The attempt.
     pub attempt: Attempt,
-    /// The model, else Codex's own choice.
+    /// The model. If it is not set, Codex chooses.
     pub model: Option<&'a Setting>,
-    /// The reasoning effort, else Codex's own choice.
+    /// The reasoning effort. If it is not set, Codex chooses.
     pub effort: Option<&'a Setting>,
-    /// The thread to go on with.
+    /// The thread to continue.
     pub resumes: Option<ThreadId>,
-    /// The images that go along with the prompt.
+    /// The images of the prompt.
     pub images: &'a [ImageFile],
-    /// Where the images of the task lie, if it ever had some: what a thread was shown, it may want to look at again.
+    /// The folder with the task's images, if it ever had some. A thread may look at its images again.
     pub images_folder: Option<PathBuf>,
     /// The environment's variables for the agent.
     pub variables: &'a BTreeMap<VariableName, String>,
-    /// Those that nobody may see.
+    /// The environment's secret variables.
     pub secrets: &'a BTreeMap<VariableName, Secret>,
-    /// The additional settings of a run whose worker uses containers.
+    /// Additional settings of a run whose worker uses containers.
     pub container: Option<ContainerRun<'a>>,
 }
 
-/// What to start.
+/// The command to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerCall {
     /// The program.
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its whole environment.
+    /// Its complete environment.
     pub environment: Vec<(OsString, OsString)>,
-    /// What ends what the worker may leave behind where no signal reaches it.
+    /// The program that ends what the worker may leave behind where no signal reaches it.
     pub cleanup: Option<Cleanup>,
-    /// Where Codex keeps its sessions, as far as that is known.
+    /// The folder of Codex's sessions, if it is known.
     pub sessions: Option<SessionFolder>,
-    /// What readers of the run should know of the worker.
+    /// Notes about the worker for people.
     pub notes: Vec<String>,
 }
 
-/// A program that ends what is left of one try of a run. Running it twice is harmless.
+/// A program that ends what is left of an attempt. Running it twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cleanup {
     /// The program.
@@ -99,7 +100,7 @@ pub struct Cleanup {
     pub args: Vec<String>,
 }
 
-/// What of the server's environment reaches a worker, and the names that may go on into its container.
+/// Returns the variables of the server that reach a worker, and the names that may be passed into its container.
 pub(super) fn passed(config: &Config, kind: WorkerKind) -> (Vec<(OsString, OsString)>, Vec<String>) {
     let names: Vec<String> =
         CODEX_NAMES.iter().map(|name| (*name).to_owned()).chain(config.pass_environment.iter().cloned()).collect();
@@ -111,12 +112,12 @@ pub(super) fn passed(config: &Config, kind: WorkerKind) -> (Vec<(OsString, OsStr
     (passed.into_iter().collect(), present)
 }
 
-/// What the container worker needs where it runs nothing for an agent: no key, no variable of an environment.
+/// Returns the variables for calls of the container worker that do not run an agent: no key, and no variable of an environment.
 pub fn engine_environment(config: &Config) -> Vec<(OsString, OsString)> {
     let mut environment = picked(config, ENGINE_NAMES.iter().map(|name| (*name).to_owned()));
     let layout = Layout::new(&config.home);
     environment.insert("CODEX_DOCKER_STATE".into(), layout.containers().into());
-    // Older versions kept the files of containers in the folders of tasks.
+    // Older versions stored the files of containers in the folders of tasks.
     environment.insert("CODEX_DOCKER_FORMER_STATE".into(), layout.tasks().into());
     environment.into_iter().collect()
 }
@@ -131,18 +132,18 @@ fn picked(config: &Config, names: impl Iterator<Item = String>) -> BTreeMap<OsSt
     picked
 }
 
-/// The mark of one try of a run.
+/// Returns the mark of an attempt.
 pub(crate) fn run_mark(task_id: TaskId, run: RunNumber, attempt: Attempt) -> String {
     format!("{task_id}/{}/{}", run.0, attempt.0)
 }
 
-/// The name of the container of a run.
+/// Returns the name of a run's container.
 fn container_name(call: &RunCall<'_>) -> String {
     format!("codex-{}-run-{}", call.task_id, call.run)
 }
 
 impl Worker {
-    /// How this worker is called for a run.
+    /// Returns the command for a run.
     pub fn call(&self, call: &RunCall<'_>) -> WorkerCall {
         WorkerCall {
             program: self.program.clone(),
@@ -167,12 +168,12 @@ impl Worker {
         Some(Cleanup { program: self.program.clone(), args })
     }
 
-    /// Where Codex keeps the sessions of a task whose containers have them in `of_task`. A custom worker does not say.
+    /// Returns where Codex stores the sessions of a task. In containers they are in `of_task`. `None` for a custom worker.
     pub fn sessions(&self, of_task: Option<&Path>) -> Option<SessionFolder> {
         match self.kind {
             WorkerKind::Container => of_task.map(|folder| SessionFolder::OfTask(folder.to_owned())),
             WorkerKind::Host => self.codex_home.as_ref().map(|home| SessionFolder::Shared(home.join("sessions"))),
-            // The script's own Codex home may be somebody else's too.
+            // Other programs may use the script's own Codex home too.
             WorkerKind::Script => {
                 let folder = of_task.filter(|_| self.script.as_ref().is_some_and(|script| script.home().mounted.is_none()))?;
                 Some(SessionFolder::OfTask(folder.to_owned()))
@@ -181,7 +182,7 @@ impl Worker {
         }
     }
 
-    /// Where the sessions of a task are, whoever else uses the folder. Only good for a look.
+    /// Returns the folder with the sessions of a task, even if others use it too. Only for reading.
     pub(crate) fn session_folder(&self, of_task: &Path) -> Option<PathBuf> {
         let shared = |home: PathBuf| home.join("sessions");
         match self.kind {
@@ -196,7 +197,7 @@ impl Worker {
         args.extend(["exec".to_owned(), "--json".to_owned()]);
         match self.kind {
             WorkerKind::Host => args.extend(["-s".to_owned(), "workspace-write".to_owned()]),
-            // The container is the sandbox; Codex's own one does not work within it.
+            // The container is the sandbox. Codex's own one does not work inside it.
             WorkerKind::Container => args.push("--dangerously-bypass-approvals-and-sandbox".to_owned()),
             WorkerKind::Script | WorkerKind::Custom => {}
         }
@@ -206,7 +207,8 @@ impl Worker {
         if let Some(effort) = call.effort {
             args.extend(["-c".to_owned(), format!("model_reasoning_effort={effort}")]);
         }
-        // Before `resume`, where every version of Codex takes them; in one word each, or the next word would be taken for an image.
+        // Images come before `resume`, where every version of Codex accepts them, in one argument each, because the next
+        // argument would be taken for an image.
         args.extend(call.images.iter().map(|image| format!("--image={}", self.image_path(call, image))));
         if let Some(thread) = call.resumes {
             args.extend(["resume".to_owned(), thread.to_string()]);
@@ -215,8 +217,9 @@ impl Worker {
         args
     }
 
-    /// Where the worker sees an image. Codex takes a comma for the end of a path, and a home may have one: so it is said from the
-    /// worktree, in which a worker on the host starts, or from where a container has its images.
+    /// Returns the path under which the worker finds an image. Codex takes a comma for the end of a path, and the path of a
+    /// home may contain one. So the path is relative to the worktree, where a worker on the host starts, or it is the path in a
+    /// container.
     fn image_path(&self, call: &RunCall<'_>, image: &ImageFile) -> String {
         let folder = match (self.kind, &call.images_folder) {
             (WorkerKind::Container | WorkerKind::Script, _) => IMAGES_INSIDE.to_owned(),
@@ -247,7 +250,7 @@ impl Worker {
             set("CODEX_HOME".to_owned(), home.into());
         }
         if let (WorkerKind::Custom, Some(folder)) = (self.kind, &call.images_folder) {
-            // The public helper script mounts what is named here, at the same path.
+            // The public helper script mounts these paths under the same path.
             set("CODEX_MOUNT_PATHS_RO".to_owned(), folder.into());
         }
         set("CONTAINER_NAME".to_owned(), container_name(call).into());
@@ -259,7 +262,7 @@ impl Worker {
             }
         } else if let Some(container) = &call.container {
             container.write(call, &mut environment);
-            // Behind the broker the key stays outside.
+            // With the broker, the key stays outside of the container.
             passed.retain(|name| name != API_KEY);
             if container.broker == Broker::Off && environment.contains_key(&OsString::from(API_KEY)) {
                 passed.insert(0, API_KEY.to_owned());

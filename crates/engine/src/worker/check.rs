@@ -1,7 +1,7 @@
-//! Whether the built-in worker can make containers now: asked of `codex-docker check --json`, and remembered for a moment.
+//! Checks whether the built-in worker can create containers, with `codex-docker check --json`, and caches the answer briefly.
 //!
-//! Asking takes a process and a round trip to the engine, so whoever only shows it gets the last answer. Invariant: an answer
-//! that is acted on is no older than [`FRESH`].
+//! A check needs a process and a request to the container engine, so callers that only display it get the last answer.
+//! Invariant: decisions use an answer that is not older than [`FRESH`].
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -17,24 +17,24 @@ use super::script::Script;
 use crate::config::Config;
 use crate::exec::{BaseEnvironment, CommandSpec, RunProgramError, Stdout, Tool};
 
-/// How long an answer is believed: an engine that was started is noticed by the next request of a person.
+/// How long an answer is used. The next request of a person notices that a container engine was started.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// How long an engine may take to answer.
+/// How long a container engine may take to answer.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// More than any answer has.
+/// The maximum size of an answer in bytes.
 const ANSWER_LIMIT_BYTES: usize = 256 * 1024;
 
-/// Asks, and remembers what was answered for each image.
+/// Runs checks, and caches the answer for each image.
 #[derive(Debug)]
 pub(crate) struct ContainerChecks {
     program: Vec<String>,
     environment: Vec<(OsString, OsString)>,
     known: Mutex<HashMap<Option<String>, (Instant, ContainerCheck)>>,
-    /// How long an answer is believed.
+    /// How long an answer is used.
     believed: Duration,
-    /// One question at a time.
+    /// Allows one check at a time.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -49,19 +49,19 @@ impl ContainerChecks {
         }
     }
 
-    /// The last answer about an image, and whether it is still believed.
+    /// Returns the last answer about an image, and whether it is still fresh.
     pub(crate) fn last(&self, image: Option<&str>) -> Option<(ContainerCheck, bool)> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.get(&image.map(str::to_owned)).map(|(at, check)| (check.clone(), at.elapsed() < self.believed))
     }
 
-    /// An answer that is still believed, asked for if there is none.
+    /// Returns a fresh answer. Runs a check if there is none.
     pub(crate) async fn fresh(&self, image: Option<&str>) -> ContainerCheck {
         if let Some((check, true)) = self.last(image) {
             return check;
         }
         let _turn = self.asking.lock().await;
-        // Whoever had the turn before may have asked the same.
+        // The previous holder of the lock may have checked the same image.
         if let Some((check, true)) = self.last(image) {
             return check;
         }
@@ -86,7 +86,7 @@ impl ContainerChecks {
     }
 }
 
-/// Asks once whether containers can be made.
+/// Checks once whether containers can be created.
 async fn check_containers(
     program: &[String],
     environment: &[(OsString, OsString)],
@@ -109,19 +109,19 @@ async fn check_containers(
     })
 }
 
-/// The same question by whoever has no server: `doctor` and `up`.
+/// Runs a check without a server, for `doctor` and `up`.
 pub async fn check(config: &Config) -> ContainerCheck {
     ContainerChecks::new(config).fresh(config.image.as_deref()).await
 }
 
-/// The same question about the image that brings out the work of the public script.
+/// Checks the image that exports the work of the public script.
 pub(crate) async fn check_for_harvest(config: &Config, script: &Script) -> ContainerCheck {
     let checks = ContainerChecks::new(config);
     let used = checks.fresh(config.image.as_deref().or(script.default_image())).await;
     if used.usable { used } else { Some(checks.fresh(None).await).filter(|check| check.usable).unwrap_or(used) }
 }
 
-/// What an answer means for the worker's status.
+/// Adds an answer to the worker's status.
 pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> WorkerStatus {
     let Some(check) = check else {
         status.problem = Some("the container engine was not heard of yet".to_owned());
@@ -139,7 +139,7 @@ pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> W
     status
 }
 
-/// Why no run could be started, if none could.
+/// Returns why no run could be started, if none could.
 pub(crate) fn problem(check: &ContainerCheck) -> Option<Problem> {
     if check.usable {
         return None;
@@ -161,7 +161,7 @@ mod tests {
 
     use super::*;
 
-    /// A stand-in for codex-docker that counts how often it is called, and answers what lies beside it.
+    /// A stand-in for codex-docker that counts its calls and prints the content of a file.
     fn checks(folder: &Path, answer: &str) -> ContainerChecks {
         let program = folder.join("codex-docker");
         let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\"\necho \"$@\" >> calls\ncat answer\nexit 1\n";

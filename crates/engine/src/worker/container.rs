@@ -1,7 +1,7 @@
-//! What the built-in worker is told of a run besides the common contract: the container's limits, its network, the folders that
-//! go in, and the login. All of it goes by the environment; no value of it is ever an argument.
+//! What the built-in worker gets for a run in addition to the common contract: limits of the container, its network, mounted
+//! folders, and the login. Everything is passed in the environment; no value is ever an argument.
 //!
-//! Invariant: with the broker on, a key of the model's API is given to `codex-docker` alone and never named to the container.
+//! Invariant: with the broker, an API key of the model is only given to `codex-docker` and never to the container.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -17,49 +17,49 @@ use super::login::Login;
 use crate::config::{Broker, Config};
 use crate::store::Layout;
 
-/// Settings of `codex-docker` that the server's environment may give to all runs.
+/// Settings of `codex-docker` that the server's environment may set for all runs.
 pub(super) const DEFAULTS: &[&str] =
     &["CODEX_DOCKER_MEMORY", "CODEX_DOCKER_CPUS", "CODEX_DOCKER_PIDS", "CODEX_DOCKER_FREE_DISK", "CODEX_DOCKER_CONFIG"];
 
 /// The variable with the folder of a run's copy of the login.
 pub(crate) const LOGIN_FOLDER: &str = "CODEX_DOCKER_AUTH";
 
-/// Where Codex reaches the model and renews its login, when it is logged in with an account.
+/// Hosts that Codex needs to reach the model and renew its login, with an account.
 const ACCOUNT_HOSTS: &[&str] = &["chatgpt.com", "auth.openai.com"];
 
-/// The folders of a task that its container gets.
+/// The folders of a task for its container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContainerFolders {
-    /// Where codex-docker keeps the files of all containers.
+    /// The folder with codex-docker's files of all containers.
     pub state: PathBuf,
     /// Codex's sessions.
     pub sessions: PathBuf,
-    /// The agent's own repository.
+    /// The agent repository.
     pub twin: PathBuf,
-    /// Where that borrows objects.
+    /// The folders that it borrows objects from.
     pub objects: Vec<PathBuf>,
-    /// The run's copy of the login of an account.
+    /// The run's copy of an account's login.
     pub auth: PathBuf,
-    /// What is mounted over files of the worktree and of Codex's home.
+    /// The files that are mounted over those of the worktree and of Codex's home.
     pub overlays: PathBuf,
 }
 
-/// What the built-in worker is told of a run.
+/// What the built-in worker gets for a run.
 #[derive(Debug, Clone)]
 pub struct ContainerRun<'a> {
-    /// How the environment wants its containers.
+    /// The environment's container settings.
     pub settings: &'a ContainerSettings,
-    /// The image, else the pinned one.
+    /// The image, or `None` for the pinned one.
     pub image: Option<&'a str>,
-    /// How Codex is logged in, where the server's environment has no key.
+    /// The login of Codex, used if the server's environment has no key.
     pub login: Option<&'a Login>,
-    /// Whether a key stays outside.
+    /// Whether a key stays outside of the container.
     pub broker: Broker,
-    /// The model's API, else the one of `OpenAI`.
+    /// The URL of the model's API, or `None` for that of `OpenAI`.
     pub model_url: Option<&'a str>,
-    /// Codex's settings to start from.
+    /// The Codex settings to start from.
     pub codex_config: Option<&'a Path>,
-    /// The home, by which the containers of this server are told from those of others.
+    /// The home, which distinguishes the containers of this server from those of others.
     pub home: &'a Path,
     /// The task's folders.
     pub folders: ContainerFolders,
@@ -67,12 +67,12 @@ pub struct ContainerRun<'a> {
     pub to_read: Vec<ToRead>,
 }
 
-/// A folder of the host that a container may read, and where it sees it.
+/// A folder of the host that a container may read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ToRead {
-    /// On the host.
+    /// The path on the host.
     pub path: PathBuf,
-    /// In the container.
+    /// The path in the container.
     pub inside: String,
 }
 
@@ -83,7 +83,7 @@ impl ToRead {
 }
 
 impl ContainerFolders {
-    /// The folders of a task whose mirror is at `mirror`.
+    /// Returns the folders of a task whose mirror is at `mirror`.
     pub fn new(layout: &Layout, task: TaskId, mirror: &Path) -> Self {
         Self {
             state: layout.containers(),
@@ -96,7 +96,7 @@ impl ContainerFolders {
     }
 }
 
-/// The label of all containers of a home. Labels are listed with commas, so the path must have none.
+/// Returns the label of all containers of a home. Labels are separated by commas, so the path must not contain one.
 pub(crate) fn home_label(home: &Path) -> String {
     let mut label = "home=".to_owned();
     for c in home.to_string_lossy().chars() {
@@ -110,12 +110,12 @@ pub(crate) fn home_label(home: &Path) -> String {
     label
 }
 
-/// The labels of all containers of a task.
+/// Returns the labels of all containers of a task.
 pub(crate) fn task_labels(home: &Path, task: TaskId) -> [String; 2] {
     [home_label(home), format!("task={task}")]
 }
 
-/// Why runs of an environment cannot reach the model, if they cannot.
+/// Returns why runs of an environment cannot reach the model, if they cannot.
 pub(crate) fn unreachable_model(environment: &EnvironmentRecord, config: &Config, login: Option<&Login>) -> Option<Problem> {
     let mut own = environment.variables.keys().chain(environment.secrets.keys());
     let has_key = config.environment.contains_key(&OsString::from(API_KEY))
@@ -135,13 +135,13 @@ pub(crate) fn unreachable_model(environment: &EnvironmentRecord, config: &Config
 }
 
 impl ContainerRun<'_> {
-    /// The labels of the container of this try of a run.
+    /// Returns the labels of the container of this attempt.
     pub(super) fn labels(&self, call: &RunCall<'_>) -> [String; 3] {
         let [home, task] = task_labels(self.home, call.task_id);
         [home, task, format!("run={}/{}", call.run.0, call.attempt.0)]
     }
 
-    /// Adds what is said by the environment.
+    /// Adds the variables.
     pub(super) fn write(&self, call: &RunCall<'_>, environment: &mut BTreeMap<OsString, OsString>) {
         self.write_login(environment);
         let mut set = |name: &str, value: OsString| environment.insert(name.into(), value);
@@ -183,7 +183,8 @@ impl ContainerRun<'_> {
         }
     }
 
-    /// A key goes before an account. One of the environment's own goes before that of the server, and a stored one comes last.
+    /// A key takes precedence over an account. A key of the environment is used first, then that of the server, then a stored
+    /// one.
     fn write_login(&self, environment: &mut BTreeMap<OsString, OsString>) {
         let own = environment.remove(&OsString::from(format!("CODEX_CONTAINER_ENV_{API_KEY}")));
         let key = OsString::from(API_KEY);
@@ -207,7 +208,7 @@ impl ContainerRun<'_> {
     }
 }
 
-/// `host=container`, with `:` between them. What has one of these signs in its name cannot be said so, and is left out.
+/// Formats `host=container` pairs, separated by `:`. A path with one of these characters cannot be expressed and is skipped.
 pub(super) fn mount_maps(folders: &[ToRead]) -> Option<OsString> {
     let is_plain = |path: &Path| !path.as_os_str().as_encoded_bytes().iter().any(|byte| matches!(byte, b':' | b'='));
     let plain = folders.iter().filter(|folder| is_plain(&folder.path) && is_plain(Path::new(&folder.inside)));
@@ -221,7 +222,7 @@ pub(super) fn mount_maps(folders: &[ToRead]) -> Option<OsString> {
     (!maps.is_empty()).then(|| joined(&maps))
 }
 
-/// Paths with `:` between them.
+/// Joins paths with `:`.
 fn joined(paths: &[PathBuf]) -> OsString {
     let mut joined = OsString::new();
     for (index, path) in paths.iter().enumerate() {

@@ -1,5 +1,6 @@
-//! Which worker runs tasks: the built-in one with its containers unless another was asked for, and never `host` unless it was.
-//! Finding reads PATH and folders; it starts nothing. Whether containers can be made is asked elsewhere, again and again.
+//! Finds the worker that runs tasks: the built-in one with containers unless another one is configured, and never `host` unless
+//! it is configured. It only searches PATH and folders, and starts nothing. Whether containers can be created is checked
+//! elsewhere, periodically.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +12,16 @@ use crate::config::Config;
 use crate::exec::{BaseEnvironment, RunProgramError, Tool};
 use crate::store::Layout;
 
-/// What kind of worker it is.
+/// The kind of a worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerKind {
     /// Codex in a container: this program itself, as `codex-docker`.
     Container,
     /// Codex as a process of this machine, inside Codex's own sandbox.
     Host,
-    /// The public `codex-docker` script, or a program with its interface: Codex in containers that this server does not make.
+    /// The public `codex-docker` script, or a program with its interface: Codex in containers that this server does not create.
     Script,
-    /// Any program that honours the contract.
+    /// Any program that follows the contract.
     Custom,
 }
 
@@ -29,7 +30,7 @@ pub enum WorkerKind {
 pub struct Worker {
     pub(super) kind: WorkerKind,
     pub(super) program: PathBuf,
-    /// What stands before the contract's arguments.
+    /// Arguments before those of the contract.
     pub(super) prefix: Vec<String>,
     pub(super) codex_home: Option<PathBuf>,
     pub(super) passed: Vec<(std::ffi::OsString, std::ffi::OsString)>,
@@ -41,16 +42,16 @@ pub struct Worker {
 /// Why no task can be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerProblem {
-    /// `host` was asked for, and Codex is not installed.
+    /// `host` is configured, but Codex is not installed.
     #[error("the worker `host` needs the Codex CLI, and `codex` is not on PATH")]
     NoCodex,
-    /// A program was asked for that is not there.
+    /// The configured program does not exist.
     #[error("the worker `{0}` is not a program on PATH or at that path")]
     NotFound(String),
 }
 
 impl WorkerProblem {
-    /// The same with what to do next.
+    /// Converts this into a problem with hints.
     pub fn to_problem(&self) -> Problem {
         let problem = Problem::new(ProblemKind::Unavailable, "no_worker", self.to_string());
         match self {
@@ -65,7 +66,7 @@ impl WorkerProblem {
 }
 
 impl Worker {
-    /// Finds the worker that the configuration asks for.
+    /// Finds the configured worker.
     pub fn find(config: &Config) -> Result<Self, WorkerProblem> {
         let find = |name: &str| Tool::find(name, &config.base_environment).map(|tool| tool.path().to_owned());
         let mut script = None;
@@ -85,9 +86,9 @@ impl Worker {
             }
         };
         let codex_home = match kind {
-            // A home of the run's own is made in the container.
+            // The run's own home is created in the container.
             WorkerKind::Container | WorkerKind::Script => None,
-            // Never the one that the owner of this machine uses by hand, unless that is asked for.
+            // Not the home that the owner of this machine uses by hand, unless it is configured.
             WorkerKind::Host => Some(config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex())),
             WorkerKind::Custom => config.codex_home.clone(),
         };
@@ -95,33 +96,33 @@ impl Worker {
         Ok(Self { kind, program, prefix, codex_home, passed, passed_names, script, name: name.to_owned() })
     }
 
-    /// What kind it is.
+    /// Returns the kind.
     pub fn kind(&self) -> WorkerKind {
         self.kind
     }
 
-    /// Whether its runs are in containers, with a repository of their own from which the work is brought out.
+    /// Whether its runs are in containers, with an agent repository from which the work is exported.
     pub fn uses_containers(&self) -> bool {
         matches!(self.kind, WorkerKind::Container | WorkerKind::Script)
     }
 
-    /// What is known of it if it is the public script.
+    /// Returns the details of the public script, if it is the worker.
     pub fn script(&self) -> Option<&Script> {
         self.script.as_ref()
     }
 
-    /// The program that is started.
+    /// Returns the program.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// As the API says it.
+    /// Returns the status for the API.
     pub fn status(&self) -> WorkerStatus {
         let program = Some(self.program.display().to_string()).filter(|_| self.kind != WorkerKind::Container);
         WorkerStatus { name: self.name.clone(), program, problem: None, hints: vec![], container: None }
     }
 
-    /// The first line of what Codex says of its version, where Codex is a program of this machine.
+    /// Returns the first line of Codex's version, if Codex is a program on this machine.
     pub async fn codex_version(&self) -> Result<Option<String>, RunProgramError> {
         match self.kind {
             WorkerKind::Host => {
@@ -134,7 +135,8 @@ impl Worker {
     }
 }
 
-/// The program behind npm's wrapper. The wrapper is a script that stays as parent: a killed wrapper leaves Codex running.
+/// Returns the program behind npm's wrapper. The wrapper is a script that stays as the parent, and killing it leaves Codex
+/// running.
 fn native_binary(codex: &Path) -> Option<PathBuf> {
     let triple = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
     let cpu = if std::env::consts::ARCH == "aarch64" { "arm64" } else { "x64" };

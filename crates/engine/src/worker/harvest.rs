@@ -1,7 +1,7 @@
-//! Bringing an agent's work out of its container's repository: `codex-docker harvest`, which writes a bundle that is then
-//! checked and imported here. Also building an environment's own image.
+//! Exports an agent's work from its agent repository with `codex-docker harvest`, which writes a bundle that is then checked
+//! and imported here. Also builds an environment's own image.
 //!
-//! Nothing of what comes out is believed in this room. Invariant: these calls get the way to the engine, and no secret.
+//! Nothing in the output is trusted here. Invariant: these calls get access to the container engine, and no secret.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,42 +18,42 @@ use super::container::ContainerFolders;
 use crate::config::Config;
 use crate::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stdout, Tool};
 
-/// Longer than the container of a harvest may take.
+/// The time limit of an export: longer than its container may take.
 const HARVEST_LIMIT: Duration = Duration::from_mins(8);
 
-/// The exit codes of a harvest that finds something wrong with what the agent left: with its repository, its worktree, or its
-/// objects; or that takes too long for it.
+/// Exit codes of an export that cannot use what the agent left (its repository, its worktree or its objects), or that takes too
+/// long for it.
 const UNUSABLE: [i32; 4] = [4, 5, 6, 8];
 
-/// The exit code of a harvest that finds more in the worktree than one commit takes.
+/// The exit code of an export that finds more in the worktree than a commit may contain.
 const TOO_MUCH: i32 = 7;
 
-/// A build fetches packages over networks that may be slow.
+/// The time limit of a build, which downloads packages over networks that may be slow.
 const BUILD_LIMIT: Duration = Duration::from_mins(30);
 
-/// Sweeping up is a few calls to the engine.
+/// The time limit of a cleanup: a few calls to the container engine.
 const REAP_LIMIT: Duration = Duration::from_secs(30);
 
-/// Looking at images and removing one are a few calls to the engine as well.
+/// The time limit of requests about images: also a few calls to the container engine.
 const IMAGE_LIMIT: Duration = Duration::from_secs(30);
 
-/// More than any answer about images has.
+/// The maximum size of an answer about images in bytes.
 const ANSWER_LIMIT_BYTES: usize = 4 << 20;
 
-/// The part of `image build --json` that is used here.
+/// The fields of `image build --json` that are used here.
 #[derive(Deserialize)]
 struct Built {
     id: String,
 }
 
-/// What a harvest is for.
+/// What to export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HarvestMode {
-    /// All of the work: the agent's own commits, and one more of what is uncommitted.
+    /// All work: the agent's own commits, and a commit of uncommitted changes.
     Work,
-    /// The files as they are. The agent's repository is put aside for a new one.
+    /// Only the files. The agent repository is put aside and replaced.
     Content,
-    /// Nothing: the agent's branch is brought up to the host's, unless something would be lost by it.
+    /// Nothing: update the agent's branch to the host's, unless something would be lost.
     Sync,
 }
 
@@ -67,45 +67,45 @@ impl HarvestMode {
     }
 }
 
-/// What to bring out.
+/// A request to export the work of a run.
 #[derive(Debug)]
 pub(crate) struct Harvest<'a> {
     pub(crate) mode: HarvestMode,
     pub(crate) folders: &'a ContainerFolders,
     /// The folder that the agent worked in.
     pub(crate) worktree: &'a Path,
-    /// An empty folder.
+    /// An empty folder for the output.
     pub(crate) out: &'a Path,
     pub(crate) branch: &'a str,
     /// The tip of the branch in the mirror.
     pub(crate) since: &'a ObjectId,
-    /// The file with the commit's message.
+    /// The file with the commit message.
     pub(crate) message: &'a Path,
     pub(crate) image: Option<&'a str>,
-    /// The submodules whose files the host put there.
+    /// Submodules whose files the host wrote.
     pub(crate) submodules: Vec<String>,
     pub(crate) labels: Vec<String>,
 }
 
-/// An agent's work could not be brought out.
+/// Why an agent's work could not be exported.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HarvestError {
-    /// The agent left its repository or its files in a state that nothing can be read from.
+    /// The agent left its repository or its files in an unreadable state.
     #[error("{0}")]
     Unusable(String),
-    /// There is more in the worktree than one commit takes.
+    /// The worktree contains more than a commit may contain.
     #[error("{0}")]
     TooMuch(String),
-    /// It could not be tried, or did not come to its end.
+    /// The export could not be started, or did not finish.
     #[error(transparent)]
     Program(#[from] RunProgramError),
 }
 
-/// What a container ends with that somebody killed, or that used up its memory.
+/// The exit code of a container that was killed, or that ran out of memory.
 const KILLED: i32 = 128 + 9;
 
 impl HarvestError {
-    /// Whether it was cut off by a kill, so that it may go well another time.
+    /// Whether it was killed, so that another attempt may succeed.
     pub(crate) fn was_killed(&self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
         match self {
@@ -115,7 +115,7 @@ impl HarvestError {
     }
 }
 
-/// Calls the container program for what is not a run.
+/// Calls the container program for everything except runs.
 pub(crate) struct Housekeeping {
     program: Vec<String>,
     environment: Vec<(OsString, OsString)>,
@@ -136,7 +136,7 @@ impl Housekeeping {
             .redact(self.redactor.clone())
     }
 
-    /// Writes what the agent did into the folder for it.
+    /// Exports the agent's work to the folder.
     pub(crate) async fn harvest(&self, harvest: &Harvest<'_>, cancel: CancellationToken) -> Result<(), HarvestError> {
         let owner = format!("{}:{}", rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
         let command = self.command().args(["harvest", "--mode", harvest.mode.as_str(), "--worktree"]).arg(harvest.worktree);
@@ -161,7 +161,7 @@ impl Housekeeping {
         }
     }
 
-    /// Builds an environment's own image, and returns its ID if the program says it. Cheap where nothing changed.
+    /// Builds an environment's own image, and returns its ID if the program reports it. Fast if nothing has changed.
     pub(crate) async fn build(
         &self,
         dockerfile: &Path,
@@ -174,7 +174,7 @@ impl Housekeeping {
         Ok(serde_json::from_slice::<Built>(&built.stdout).ok().map(|built| built.id))
     }
 
-    /// What uses these images. Those that the engine does not have are left out.
+    /// Returns what uses these images. Images that the container engine does not have are omitted.
     pub(crate) async fn image_usage(&self, ids: &BTreeSet<String>) -> Result<Vec<ImageUsage>, RunProgramError> {
         let command = self.command().args(["image", "usage"]).args(ids);
         let asked = command.stdout(Stdout::Capture { max: ANSWER_LIMIT_BYTES }).deadline(IMAGE_LIMIT).run_ok().await?;
@@ -185,7 +185,7 @@ impl Housekeeping {
         })
     }
 
-    /// Removes an image, unless a container uses it or it has another name than these. Returns whether it is gone.
+    /// Removes an image, unless a container uses it or it has any other name. Returns whether it is gone.
     pub(crate) async fn remove_image(&self, id: &str, names: &BTreeSet<String>) -> Result<bool, RunProgramError> {
         let names = names.iter().flat_map(|name| ["--name", name.as_str()]);
         let command = self.command().args(["image", "remove", id]).args(names);
@@ -200,19 +200,19 @@ impl Housekeeping {
         command.deadline(HARVEST_LIMIT).run_ok().await.map(drop)
     }
 
-    /// Ends and removes every container with these labels that nobody holds.
+    /// Ends and removes all abandoned containers with these labels.
     pub(crate) async fn reap(&self, labels: &[String]) -> Result<(), RunProgramError> {
         let command = self.command().args(["reap", "--if-reachable"]).args(labels.iter().flat_map(|label| ["--label", label]));
         command.deadline(REAP_LIMIT).run_ok().await.map(drop)
     }
 }
 
-/// The name of the image that is built from an environment's own Dockerfile.
+/// Returns the name of the image that is built from an environment's own Dockerfile.
 pub(crate) fn own_image(env_id: model::ids::EnvironmentId) -> String {
     format!("codex-orchestrator-env:{env_id}")
 }
 
-/// An empty folder in place of whatever was there. It may hold files of another user, which only a rename gets out of the way.
+/// Returns an empty folder in place of an existing one. That may contain files of a different user, which can only be renamed.
 pub(crate) fn emptied(folder: PathBuf) -> std::io::Result<PathBuf> {
     crate::git::remove_tree(&folder).map_err(|error| error.source)?;
     std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700).create(&folder)?;
@@ -230,7 +230,7 @@ mod tests {
 
     const ID: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 
-    /// A stand-in for codex-docker that writes down what it was told.
+    /// A stand-in for codex-docker that records its arguments.
     fn housekeeping(folder: &Path, script: &str) -> Housekeeping {
         let program = folder.join("codex-docker");
         let script = format!(

@@ -1,6 +1,6 @@
-//! How Codex is logged in, where it runs with the orchestrator's own Codex home: with an API key, or with an account.
+//! The login of Codex for runs with the orchestrator's own Codex home: an API key, or an account.
 //!
-//! Codex works with copies of an account's login. A container's copy has no refresh token, and nothing of it is ever taken back: tokens
+//! Codex works with copies of an account's login. A container's copy has no refresh token, and it is never read back: tokens
 //! are renewed by a Codex that runs no agent. No value of a login is ever shown.
 
 mod account;
@@ -18,17 +18,17 @@ use serde_json::{Value, json};
 
 use crate::store::{CodexHome, FoundCopy, LoginCopy};
 
-/// Longer than any key.
+/// The maximum length of a key in bytes.
 const KEY_LIMIT_BYTES: usize = 4096;
 
 /// A stored login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Login {
-    /// A key of the model's API.
+    /// An API key of the model.
     ApiKey(Secret),
     /// An account, whose tokens Codex renews.
     Account {
-        /// The tokens, to be masked.
+        /// The tokens, which must be masked.
         tokens: Vec<Secret>,
     },
 }
@@ -38,17 +38,17 @@ pub enum Login {
 pub(crate) struct Refused {
     /// What was wrong with it.
     pub(crate) why: String,
-    /// Where it is kept.
+    /// The folder where it is kept.
     pub(crate) kept: PathBuf,
 }
 
 impl Login {
-    /// The login that is stored, if there is one.
+    /// Returns the stored login, if there is one.
     pub fn stored(home: &CodexHome) -> io::Result<Option<Self>> {
         home.read_login()?.map(|text| Self::parse(&text).ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))).transpose()
     }
 
-    /// Reads what Codex keeps in `auth.json`.
+    /// Parses Codex's `auth.json`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         let file: Value = serde_json::from_slice(text).ok()?;
         let named = |value: &Value| value.as_str().filter(|text| !text.is_empty()).map(Secret::new);
@@ -59,7 +59,7 @@ impl Login {
         named(&file["OPENAI_API_KEY"]).map(Self::ApiKey)
     }
 
-    /// Stores a key as Codex does.
+    /// Stores a key in Codex's format.
     pub fn store_key(home: &CodexHome, key: &str) -> Result<(), Problem> {
         let key = key.trim();
         let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
@@ -70,8 +70,8 @@ impl Login {
         home.write_login(in_a_file(key).to_string().as_bytes()).map_err(|error| not_stored(&error))
     }
 
-    /// Stores a copy of what Codex keeps elsewhere. An account's login is stored without the API key that some versions of Codex
-    /// keep beside it, which nothing uses.
+    /// Stores a copy of a login that Codex keeps elsewhere. An account's login is stored without the unused API key that some
+    /// versions of Codex store beside it.
     pub fn store_copy(home: &CodexHome, text: &[u8]) -> Result<Self, Problem> {
         let (login, file) = Self::in_its_form(text).ok_or_else(|| {
             Problem::new(ProblemKind::Unusable, "login_unusable", "that is no login of Codex")
@@ -81,7 +81,7 @@ impl Login {
         Ok(login)
     }
 
-    /// A login, and the file that it is stored as.
+    /// Returns a login, and the content of the file that it is stored as.
     fn in_its_form(text: &[u8]) -> Option<(Self, Vec<u8>)> {
         let login = Self::parse(text)?;
         let file = match &login {
@@ -95,8 +95,8 @@ impl Login {
         Some((login, file.to_string().into_bytes()))
     }
 
-    /// Takes over the login of a version that shared it between containers, once. From then on nothing in that folder is believed.
-    /// Returns what was taken over.
+    /// Adopts the login of a version that shared it between containers, once. The folder is not trusted afterwards. Returns the
+    /// adopted login.
     pub(crate) fn adopt(home: &CodexHome) -> io::Result<Option<Self>> {
         if home.has_record() {
             return Ok(None);
@@ -113,7 +113,7 @@ impl Login {
         Ok(found.map(|(login, _)| login))
     }
 
-    /// Gives a Codex that is about to start a copy of the login. Whatever else is in its place is put aside.
+    /// Gives a Codex that is about to start a copy of the login. Anything else in its place is put aside.
     pub(crate) fn lend(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
         let refused = Self::settle(home, copy, now)?;
         if let Some(login) = home.read_login()? {
@@ -122,14 +122,14 @@ impl Login {
         Ok(refused)
     }
 
-    /// Removes the copy that a container had, now that it has ended. One that was changed is put aside.
+    /// Removes the copy of a container that has ended. A changed copy is put aside.
     pub(crate) fn take_back(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
         let refused = Self::settle(home, copy, now)?;
         copy.remove_or_put_aside()?;
         Ok(refused)
     }
 
-    /// Gives the copy of a container that is running the tokens that were renewed since, if they are of the same account.
+    /// Updates the copy of a running container with renewed tokens, if they are of the same account.
     pub(crate) fn pass_on(home: &CodexHome, copy: &LoginCopy) -> io::Result<()> {
         let (Some(login), Some(lent)) = (home.read_login()?, copy.lent()?) else { return Ok(()) };
         let current = as_lent(&login, copy);
@@ -137,7 +137,7 @@ impl Login {
         if lent != current && account::is_same_account(&one, &other) { copy.put(&current) } else { Ok(()) }
     }
 
-    /// Stores the tokens that a Codex without an agent renewed in a file of its own. Returns whether it did.
+    /// Stores the tokens that a Codex without an agent renewed in its own file. Returns whether it did.
     pub(crate) fn renew(home: &CodexHome, renewed: &LoginCopy, now: Timestamp) -> io::Result<bool> {
         let (Some(login), Ok(Some(found))) = (home.read_login()?, renewed.read()) else { return Ok(false) };
         match compared(&login, &found, now) {
@@ -146,20 +146,20 @@ impl Login {
         }
     }
 
-    /// How urgent it is to renew the tokens.
+    /// Returns how urgent it is to renew the tokens.
     pub(crate) fn due(home: &CodexHome, now: Timestamp) -> io::Result<Due> {
         let login = home.read_login()?.and_then(|login| serde_json::from_slice(&login).ok());
         Ok(login.map_or(Due::No, |login| account::due(&login, now)))
     }
 
-    /// Leaves nothing at the place of a copy but a sound one.
+    /// Puts aside everything at the place of a copy except a valid copy.
     fn settle(home: &CodexHome, copy: &LoginCopy, now: Timestamp) -> io::Result<Option<Refused>> {
         let Some(login) = home.read_login()? else { return Ok(None) };
         let why = match copy.look()? {
             FoundCopy::Nothing => return Ok(None),
             FoundCopy::Foreign(why) => why,
             FoundCopy::File(found) if copy.is_for_a_container() => {
-                // Somebody may have logged in with another account since, which is not the copy's fault.
+                // Somebody may have logged in with a different account since, which is not the copy's fault.
                 let lent = copy.lent()?.unwrap_or_else(|| as_lent(&login, copy));
                 match compared(&lent, &found, now) {
                     Ok(Copied::Same) => return Ok(None),
@@ -179,7 +179,7 @@ impl Login {
         Ok(Some(Refused { why, kept: copy.put_aside()? }))
     }
 
-    /// Every value of it that must not be shown.
+    /// Returns all values that must not be shown.
     pub fn secrets(&self) -> &[Secret] {
         match self {
             Self::ApiKey(key) => std::slice::from_ref(key),
@@ -187,7 +187,7 @@ impl Login {
         }
     }
 
-    /// What it is, in words.
+    /// Describes the login.
     pub fn describe(&self) -> &'static str {
         match self {
             Self::ApiKey(_) => "an API key",
@@ -196,7 +196,7 @@ impl Login {
     }
 }
 
-/// The login as it is put at the place of a copy.
+/// Returns the login as it is written to a copy.
 fn as_lent(login: &[u8], copy: &LoginCopy) -> Vec<u8> {
     match serde_json::from_slice(login) {
         Ok(file) if copy.is_for_a_container() => account::without_renewal(&file).to_string().into_bytes(),
@@ -204,7 +204,7 @@ fn as_lent(login: &[u8], copy: &LoginCopy) -> Vec<u8> {
     }
 }
 
-/// A key as Codex stores it.
+/// Returns a key in Codex's format.
 fn in_a_file(key: &str) -> Value {
     json!({ "auth_mode": "apikey", "OPENAI_API_KEY": key })
 }

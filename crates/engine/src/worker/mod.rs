@@ -1,8 +1,8 @@
-//! How a worker is called: the command line and the environment of one run, and of what the built-in worker does besides.
+//! Calls workers: the command line and the environment of a run, and the additional settings of the built-in worker.
 //!
-//! A worker is a program that honours one contract (`exec --json … -`, the prompt on stdin, JSONL on stdout). Nothing of the
-//! server's environment reaches it but what is listed here. The built-in one is this program again, as `codex-docker`: only the
-//! contract is known here, and nothing of Docker. Invariant: no worker is chosen that was not asked for, but the built-in one.
+//! A worker is a program that follows one contract (`exec --json … -`, the prompt on stdin, JSONL on stdout). Only listed
+//! variables of the server's environment reach it. The built-in worker is this program again, as `codex-docker`; this module
+//! knows the contract, and nothing about Docker.
 
 mod call;
 mod check;

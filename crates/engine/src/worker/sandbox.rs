@@ -1,6 +1,6 @@
-//! Whether Codex ran a thread's last turn in a read-only sandbox, by what it wrote to its session.
+//! Checks whether Codex ran a thread's last turn in a read-only sandbox, by reading its session.
 //!
-//! Agents can write there too, so what is found is good for a note and for nothing else. Everything here blocks.
+//! Agents can write to the session too, so the result is only used for a note. Everything here blocks.
 
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::Path;
@@ -13,10 +13,10 @@ use serde::Deserialize;
 
 use super::session::{DEPTH, find};
 
-/// How much of a session's end is read: more than a turn that changes nothing has.
+/// How much of a session's end is read, in bytes: more than a turn that changes nothing writes.
 const TAIL_BYTES: u64 = 4 << 20;
 
-/// What Codex writes at the start of a turn. The rest is left out.
+/// The needed fields of what Codex writes at the start of a turn.
 #[derive(Deserialize)]
 struct Line {
     payload: TurnContext,
@@ -33,7 +33,7 @@ struct SandboxPolicy {
     kind: String,
 }
 
-/// Looks for the last turn in the thread's session, which is somewhere below the folder.
+/// Finds the last turn in the thread's session, which is somewhere below the folder.
 pub(crate) fn was_read_only(folder: &Path, thread: ThreadId) -> io::Result<bool> {
     let Some(path) = find(folder, thread, DEPTH)? else { return Ok(false) };
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits()).map_err(io::Error::other)?;
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn the_last_turn_says_in_which_sandbox_it_ran() {
-        // As 0.75.0 and 0.169.0 write them, without fields that nobody reads.
+        // The format of 0.75.0 and 0.169.0, without unused fields.
         let read_only = r#"{"type":"turn_context","payload":{"cwd":"/w","sandbox_policy":{"type":"read-only"},"model":"m"}}"#;
         let full =
             r#"{"ordinal":5,"type":"turn_context","payload":{"turn_id":"x","sandbox_policy":{"type":"danger-full-access"}}}"#;

@@ -1,8 +1,8 @@
-//! The public `codex-docker` script as a worker: what it mounts for a run, and the settings that Codex reads in its container.
+//! The public `codex-docker` script as a worker: what it mounts for a run, and the settings of Codex in its container.
 //!
-//! The script mounts the worktree, a Codex home, and what the variables of the contract name. With them it gets what a container
-//! of the built-in worker gets: the agent's own repository, a `.git` file that leads there, and a `config.toml` that switches
-//! Codex's sandbox off, since the container is the sandbox. Nothing that the user's own Codex reads is changed.
+//! The script mounts the worktree, a Codex home, and the paths in the variables of the contract. With these variables its container gets
+//! the same as one of the built-in worker: the agent repository, a `.git` file that points to it, and a `config.toml` that disables
+//! Codex's sandbox, because the container is the sandbox. Nothing that the user's own Codex reads is changed.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -22,51 +22,51 @@ use crate::durable::create_private_folder;
 use crate::store::atomic::write_atomically;
 use crate::store::read_plain_file;
 
-/// Far more than the script has.
+/// The maximum size of the script in bytes.
 const SCRIPT_LIMIT_BYTES: u64 = 256 * 1024;
 
-/// The variable by which the script is recognized: a worker that reads it mounts what is named there.
+/// The variable that identifies the script: a worker that reads it mounts the paths in it.
 const RECOGNIZED_BY: &str = "CODEX_MOUNT_MAPS";
 
-/// How the script names the image that it uses if the caller names none.
+/// The text before the script's default image.
 const DEFAULT_IMAGE: &str = "IMAGE_NAME:-";
 
-/// Where the script mounts the Codex home of the user who starts it.
+/// The path at which the script mounts the Codex home of the user who starts it.
 const USERS_HOME_INSIDE: &str = "/root/.codex";
 
 /// Codex's home in the container if nothing of the host is mounted there.
 const OWN_HOME_INSIDE: &str = "/codex-docker/home";
 
-/// Where the script mounts the worktree.
+/// The path at which the script mounts the worktree.
 const GIT_FILE_INSIDE: &str = "/workspace/worktree/.git";
 
-/// The agent's own repository.
+/// The path of the agent repository.
 const GIT_INSIDE: &str = "/git/agent.git";
 
-/// Where the agent's repository borrows objects.
+/// The path of the objects that the agent repository borrows.
 const OBJECTS_INSIDE: &str = "/git/objects";
 
 /// A worker with the interface of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Script {
-    /// The image that it uses if the caller names none, as far as it can be read.
+    /// The image that it uses if the caller names none, if it can be read.
     pub(super) image: Option<String>,
     /// The program that ends its containers.
     container_program: Vec<String>,
     /// `CODEX_HOME`, if it is set.
     codex_home: Option<PathBuf>,
-    /// What the script takes if it is not set.
+    /// The home that the script uses if it is not set.
     users_home: Option<PathBuf>,
 }
 
 /// Codex's home in a container of the script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScriptHome {
-    /// The folder of the host that the script mounts; none leaves the home to the container, and only sessions outlive it.
+    /// The folder of the host that the script mounts. Without one, the home is in the container, and only sessions outlive it.
     pub mounted: Option<PathBuf>,
-    /// In the container.
+    /// The path in the container.
     inside: PathBuf,
-    /// Whether the script must be told where it is.
+    /// Whether the script must be told the path.
     named: bool,
 }
 
@@ -91,7 +91,8 @@ impl ScriptFiles {
 }
 
 impl Script {
-    /// Recognizes the script, or a program that stands in for it. A script is recognized by what it reads, other programs by name.
+    /// Recognizes the script, or a program that replaces it. A script is recognized by the variable that it reads, other
+    /// programs by name.
     pub(super) fn recognize(program: &Path, config: &Config) -> Option<Self> {
         let mut text = Vec::new();
         let file = fs_err::File::open(program).ok()?;
@@ -110,12 +111,12 @@ impl Script {
         })
     }
 
-    /// The image that it uses if the caller names none, as far as it can be read.
+    /// Returns the image that it uses if the caller names none, if it can be read.
     pub(crate) fn default_image(&self) -> Option<&str> {
         self.image.as_deref()
     }
 
-    /// Where Codex's home is. The script decides in the same way.
+    /// Returns Codex's home, by the same rules as the script.
     pub fn home(&self) -> ScriptHome {
         let of_user = || self.users_home.clone().filter(|folder| folder.is_dir());
         match (&self.codex_home, of_user()) {
@@ -127,7 +128,8 @@ impl Script {
         }
     }
 
-    /// Writes what is mounted for a run. `base` is the `config.toml` to start from if the script mounts no Codex home.
+    /// Writes the files that are mounted for a run. `base` is the `config.toml` to start from if the script mounts no Codex
+    /// home.
     pub(crate) fn prepare(&self, folders: &ContainerFolders, base: Option<&Path>) -> io::Result<()> {
         let files = ScriptFiles::of(folders);
         create_private_folder(&files.folder)?;
@@ -136,7 +138,7 @@ impl Script {
         let own = home.mounted.as_ref().map(|folder| folder.join("config.toml"));
         let base = match own.as_deref().or(base).map(read_settings) {
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound && own.is_some() => {
-                // A file can only be mounted over one that exists. For Codex, an empty one says nothing.
+                // A file can only be mounted over an existing one. An empty one has no effect on Codex.
                 own.as_deref().map_or(Ok(()), |path| fs_err::File::create_new(path).map(drop))?;
                 String::new()
             }
@@ -173,13 +175,13 @@ impl Script {
         if let Some(image) = run.image {
             set("IMAGE_NAME", image.into());
         }
-        // In the container, root works with files of the server's user, which git refuses otherwise. Codex 0.75.0 takes variables
-        // with `KEY` in their names from commands, so these are not GIT_CONFIG_COUNT and its companions.
+        // In the container, root works with files of the server's user, which git rejects by default. Codex 0.75.0 removes
+        // variables with `KEY` in their names from commands, so these are not GIT_CONFIG_COUNT and its companions.
         let trust = || OsString::from("'safe.directory=*'");
         environment.entry("CODEX_CONTAINER_ENV_GIT_CONFIG_PARAMETERS".into()).or_insert_with(trust);
     }
 
-    /// What ends a container that outlives the script. It has the run's mark among its variables.
+    /// Returns the program that ends a container that outlives the script. The container has the run's mark in its environment.
     pub(super) fn cleanup(&self, call: &RunCall<'_>, name: &str) -> Option<Cleanup> {
         let (program, prefix) = self.container_program.split_first()?;
         let mark = format!("{RUN_MARK}={}", run_mark(call.task_id, call.run, call.attempt));
@@ -194,13 +196,13 @@ impl ScriptHome {
     }
 }
 
-/// Reads a small file, perhaps by way of a link: people keep their settings elsewhere. An agent may have put a pipe there.
+/// Reads a small file, even through a link, because people keep their settings elsewhere. An agent may have put a pipe there.
 fn read_settings(path: &Path) -> io::Result<String> {
     let bytes = read_plain_file(&fs_err::canonicalize(path)?)?;
     String::from_utf8(bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
 }
 
-/// The image in `${IMAGE_NAME:-image}`.
+/// Returns the image in `${IMAGE_NAME:-image}`.
 fn default_image(script: &str) -> Option<String> {
     let (_, rest) = script.split_once(DEFAULT_IMAGE)?;
     let (image, _) = rest.split_once('}')?;
@@ -209,7 +211,8 @@ fn default_image(script: &str) -> Option<String> {
         .then(|| image.to_owned())
 }
 
-/// The text of `config.toml`. Codex's own sandbox does not work in a container, and 0.75.0 would run its turn read-only.
+/// Returns the content of `config.toml`. Codex's own sandbox does not work in a container, and 0.75.0 would run its turn
+/// read-only.
 fn codex_config(base: &str, is_own_home: bool) -> io::Result<String> {
     let mut table: Table = base.parse().map_err(|error: toml::de::Error| {
         let what = format!("Codex's `config.toml` cannot be understood: {}", error.message());
@@ -224,7 +227,7 @@ fn codex_config(base: &str, is_own_home: bool) -> io::Result<String> {
     Ok(table.to_string())
 }
 
-/// Whether a variable can be given to the script under its own name, without changing what the script or its programs do.
+/// Whether a variable can be passed to the script under its own name, without changing what the script or its programs do.
 pub(super) fn passes_by_name(name: &str) -> bool {
     let affects = ["BASH", "CODEX_", "DOCKER_", "GO", "LC_", "LD_", "ORCH_", "PS", "SHELL", "SSL_", "XDG_"];
     let is_one = ["CONTAINER_NAME", "ENV", "HOME", "IFS", "IMAGE_NAME", "LANG", "PATH", "PWD", "TERM", "TMPDIR"];
@@ -232,7 +235,7 @@ pub(super) fn passes_by_name(name: &str) -> bool {
     name == API_KEY || !(is_proxy || is_one.contains(&name) || affects.iter().any(|prefix| name.starts_with(prefix)))
 }
 
-/// Why the script cannot run tasks of an environment, if it cannot: it has no setting that closes the network.
+/// Returns why the script cannot run tasks of an environment, if it cannot: it has no setting that restricts the network.
 pub(crate) fn open_network_only(environment: &EnvironmentRecord) -> Option<Problem> {
     let network = environment.container.network;
     (network != ContainerNetwork::Open).then(|| {
@@ -247,7 +250,7 @@ pub(crate) fn open_network_only(environment: &EnvironmentRecord) -> Option<Probl
     })
 }
 
-/// Why a path cannot be mounted by the script, if it cannot.
+/// Returns why the script cannot mount a path, if it cannot.
 pub(crate) fn cannot_mount(home: &Path) -> Option<Problem> {
     let bytes = home.as_os_str().as_encoded_bytes();
     bytes.iter().any(|byte| matches!(byte, b':' | b'=')).then(|| {
@@ -257,7 +260,7 @@ pub(crate) fn cannot_mount(home: &Path) -> Option<Problem> {
     })
 }
 
-/// What readers of a run should know: the settings that the script does not apply.
+/// Returns notes about the settings that the script does not apply.
 pub(super) fn notes(settings: &ContainerSettings) -> Vec<String> {
     let ignored: Vec<_> = [
         ("dockerfile", settings.dockerfile.is_some()),
@@ -285,7 +288,7 @@ mod tests {
     use super::super::Worker;
     use super::*;
 
-    /// As the public script begins, and how it names its image.
+    /// The start of the public script, and how it names its image.
     const LIKE_THE_SCRIPT: &str = "#!/usr/bin/env bash\nIMAGE_NAME=\"${IMAGE_NAME:-ghcr.io/some/body@sha256:12ab}\"\n\
         maps=\"${CODEX_MOUNT_MAPS:-}\"\n";
 
@@ -305,7 +308,7 @@ mod tests {
         assert_eq!(recognized("worker", "\u{7f}ELF"), None);
     }
 
-    /// The variables of a run, and its cleanup.
+    /// Returns the variables of a run, and its cleanup.
     fn called(login: Option<&Login>, secrets: &[(&str, &str)]) -> (BTreeMap<String, String>, Cleanup) {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("script");

@@ -1,8 +1,8 @@
 //! Codex's session of a thread: the file that a resume reads, `…/rollout-<time>-<thread>.jsonl` anywhere below `sessions`.
 //!
-//! It must be on the disk before a run is recorded as ended. After a power cut its end may be missing, or zeros: it is cut at the
-//! last complete line. Agents write here, so no link is followed, and what only has the name of a session is moved aside before
-//! Codex opens it. Everything here blocks.
+//! It must be on the disk before a run is recorded as ended. After a power cut its end may be missing or zeros, so it is cut
+//! after the last complete line. Agents write here, so no link is followed, and anything that only has the name of a session is
+//! moved aside before Codex opens it. Everything here blocks.
 
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -19,25 +19,25 @@ use crate::git::free_name;
 /// Codex sorts sessions into folders by year, month and day.
 pub(super) const DEPTH: usize = 4;
 
-/// The largest session that is resumed: Codex reads all of it.
+/// The maximum size of a session that is resumed, in bytes. Codex reads all of it.
 const SIZE_LIMIT_BYTES: u64 = 1 << 30;
 
-/// More entries than the sessions of a task have.
+/// The maximum number of entries in the sessions of a task.
 const ENTRIES_LIMIT: usize = 100_000;
 
-/// How many things that were moved aside are named.
+/// The maximum number of moved files that are listed.
 const NAMED_LIMIT: usize = 5;
 
-/// The suffix of the name of a file that was moved aside.
+/// The suffix of a file that was moved aside.
 const ASIDE: &str = ".aside";
 
-/// Where Codex keeps the sessions of a run.
+/// Where Codex stores the sessions of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "folder", rename_all = "snake_case")]
 pub enum SessionFolder {
     /// A folder that only this task uses.
     OfTask(PathBuf),
-    /// A folder that other tasks, or people, use too.
+    /// A folder that other tasks or people use too.
     Shared(PathBuf),
 }
 
@@ -48,9 +48,9 @@ pub enum Session {
     Intact,
     /// It was intact up to this many bytes, and was cut there.
     Cut(u64),
-    /// There is none, or not one complete line of it.
+    /// There is none, or it has no complete line.
     Missing,
-    /// It belongs to somebody whose files this process may not read.
+    /// It belongs to a user whose files this process may not read.
     Unreadable,
 }
 
@@ -61,8 +61,8 @@ impl SessionFolder {
         }
     }
 
-    /// Moves aside what Codex would wait for or read without an end: whatever is not a file of a sensible size, in a folder that only
-    /// this task uses, or has the name of the thread's session elsewhere. Returns what a person should know.
+    /// Moves files aside that would block Codex or never end: anything that is not a file of a plausible size, in a folder that
+    /// only this task uses, or anything with the name of the thread's session elsewhere. Returns notes for people.
     pub fn secure(&self, thread: Option<ThreadId>) -> io::Result<Vec<String>> {
         let ending = thread.map(|thread| format!("-{thread}.jsonl"));
         let mut odd = Vec::new();
@@ -91,7 +91,7 @@ impl SessionFolder {
         Ok(notes)
     }
 
-    /// Whether the session of a thread is gone because it was moved aside.
+    /// Whether the session of a thread is missing because it was moved aside.
     pub fn is_replaced(&self, thread: ThreadId) -> io::Result<bool> {
         if find(self.path(), thread, DEPTH)?.is_some() {
             return Ok(false);
@@ -101,7 +101,7 @@ impl SessionFolder {
         let mut look = |path: &Path, _: EntryKind| {
             is_replaced |= path.file_name().is_some_and(|found| {
                 let found = found.to_string_lossy();
-                // In a folder for it, the name is as it was.
+                // In the folder for such files, the name is unchanged.
                 found.split_once(&name).is_some_and(|(_, rest)| rest.starts_with(ASIDE) || matches!(self, Self::OfTask(_)))
             });
         };
@@ -112,12 +112,12 @@ impl SessionFolder {
         Ok(is_replaced)
     }
 
-    /// Where things of a task are that were moved aside: where no container sees them.
+    /// Returns the folder for files of a task that were moved aside, where no container sees them.
     fn aside(&self) -> PathBuf {
         with_ending(self.path(), ASIDE)
     }
 
-    /// Things of a shared folder stay beside their place.
+    /// Files of a shared folder stay beside their place.
     fn move_aside(&self, path: &Path) -> io::Result<PathBuf> {
         let to = match self {
             Self::OfTask(_) => {
@@ -132,7 +132,7 @@ impl SessionFolder {
         Ok(to)
     }
 
-    /// Puts the sessions of the task, or of its thread, on the disk.
+    /// Syncs the sessions of the task, or of its thread.
     pub fn sync(&self, thread: Option<ThreadId>) -> io::Result<()> {
         match self {
             Self::OfTask(folder) => durable::sync_tree(folder),
@@ -156,16 +156,17 @@ impl SessionFolder {
     }
 }
 
-/// What an entry of a folder is, as far as it matters.
+/// The kind of an entry in a folder.
 #[derive(Debug, Clone, Copy)]
 enum EntryKind {
     Folder,
-    /// With its size.
+    /// With its size in bytes.
     File(u64),
     Other,
 }
 
-/// Looks at everything below a folder, a level deeper than Codex does, and at a bounded number of entries. A missing folder is fine.
+/// Calls `look` for everything below a folder, one level deeper than Codex uses, up to the maximum number of entries. A missing
+/// folder is fine.
 fn each_entry(root: &Path, look: &mut impl FnMut(&Path, EntryKind)) -> io::Result<()> {
     let mut folders = vec![(root.to_owned(), 0)];
     let mut seen = 0;
@@ -203,7 +204,7 @@ fn with_ending(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// The session of a thread, below this folder.
+/// Finds the session of a thread below this folder.
 pub(super) fn find(folder: &Path, thread: ThreadId, depth: usize) -> io::Result<Option<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -220,7 +221,7 @@ pub(super) fn find(folder: &Path, thread: ThreadId, depth: usize) -> io::Result<
             folders.push(entry.path());
         }
     }
-    // The newest first.
+    // Newest first.
     folders.sort_unstable_by(|one, other| other.cmp(one));
     for below in folders {
         if let Some(found) = find(&below, thread, depth - 1)? {
@@ -246,7 +247,8 @@ fn repair(path: &Path) -> io::Result<Session> {
     Ok(Session::Cut(whole))
 }
 
-/// How many bytes the complete lines at the start of a file have. JSON has no zero byte: a line with one was not written whole.
+/// Returns the number of bytes in the complete lines at the start of a file. JSON contains no zero byte, so a line with one was
+/// not written completely.
 fn complete_lines(file: impl io::Read) -> io::Result<u64> {
     let mut reader = BufReader::with_capacity(256 << 10, file);
     let (mut whole, mut position) = (0_u64, 0_u64);
@@ -315,7 +317,7 @@ mod tests {
         assert_eq!(complete_lines(&torn[..]).expect("read"), lines.len() as u64);
     }
 
-    /// Puts something where a session was.
+    /// Replaces a session by something else.
     type Replace<'a> = &'a dyn Fn(&Path);
 
     #[test]

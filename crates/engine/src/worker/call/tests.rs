@@ -1,5 +1,4 @@
-//! What a worker of each kind is told, and what it is not told.
-//! Nothing is started in here.
+//! What a worker of each kind gets, and what it does not get. Nothing is started here.
 
 use std::path::Path;
 

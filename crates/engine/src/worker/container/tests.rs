@@ -1,5 +1,4 @@
-//! What `codex-docker` is told of a run, and that no secret is among its arguments.
-//! Nothing is started in here.
+//! What `codex-docker` gets for a run, and that no secret is among its arguments. Nothing is started here.
 
 use model::environment::EnvironmentStatus;
 use model::ids::{Attempt, RunNumber};
@@ -12,7 +11,7 @@ use super::*;
 
 const TASK: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 
-/// What the server is set to, and how Codex is logged in.
+/// Server settings and a login.
 struct Stage {
     config: Config,
     settings: ContainerSettings,
@@ -56,7 +55,7 @@ impl Stage {
         })
     }
 
-    /// The value of a variable of the call.
+    /// Returns the value of a variable of the call.
     fn value(&self, name: &str) -> Option<String> {
         let call = self.call();
         call.environment.into_iter().find(|(known, _)| known == name).and_then(|(_, value)| value.into_string().ok())

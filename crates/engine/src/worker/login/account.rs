@@ -1,20 +1,20 @@
-//! Whose account a login belongs to, and whether a changed copy of it is Codex renewing its tokens.
+//! Decides whose account a login belongs to, and whether a change to a copy is a token renewal by Codex.
 //!
-//! Tokens are read and not verified: only the provider can do that. Somebody else's real tokens name somebody else's account, and
-//! tokens that were made up do not work. Invariant: what is accepted differs from the login only in its tokens.
+//! Tokens are parsed but not verified: only the provider can do that. Real tokens of somebody else name a different account,
+//! and invented tokens do not work. Invariant: an accepted copy differs from the login only in its tokens.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-/// Where the provider puts what it says of an account.
+/// The claim with the provider's account data.
 const CLAIMS: &str = "https://api.openai.com/auth";
 
 /// The names of the tokens.
 pub(super) const TOKENS: [&str; 3] = ["id_token", "access_token", "refresh_token"];
 
-/// No access token lasts longer. One that claims to would keep every later one from being accepted.
+/// The maximum lifetime of an access token. A token with a longer one would prevent all later ones from being accepted.
 const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24 * 90);
 
 const HOUR: i64 = 3600;
@@ -22,13 +22,13 @@ const HOUR: i64 = 3600;
 /// Codex renews tokens that last less than five minutes; in a container it cannot.
 const LAST_MOMENT: i64 = 10 * 60;
 
-/// In the place of the refresh token, in a container.
+/// Replaces the refresh token in a container.
 const KEPT_OUTSIDE: &str = "kept-by-the-orchestrator";
 
-/// More than the time of a renewal has.
+/// The maximum length of the time of a renewal.
 const LONGEST_TIME: usize = 64;
 
-/// What a token says of its owner.
+/// The owner of a token.
 #[derive(Debug, PartialEq, Eq)]
 struct Owner {
     issuer: Option<String>,
@@ -37,29 +37,29 @@ struct Owner {
     subject: Option<String>,
 }
 
-/// What a copy is to the login that it was made from.
+/// The relation of a copy to the login that it was made from.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Copied {
     /// It has the same tokens.
     Same,
-    /// It has other tokens of the account, which are not newer.
+    /// It has different tokens of the account, which are not newer.
     Older,
-    /// Codex renewed the tokens: the login with them.
+    /// Codex renewed the tokens. This is the login with them.
     Newer(Value),
 }
 
 /// How urgent it is to renew the tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// They last, or it is not known how long.
+    /// Not urgent, or it is not known how long they last.
     No,
-    /// They last for now.
+    /// They still last for now.
     Soon,
-    /// A run that starts now could meet their end.
+    /// They could expire during a run that starts now.
     Now,
 }
 
-/// When the tokens are to be renewed.
+/// Returns when the tokens must be renewed.
 pub(super) fn due(login: &Value, now: Timestamp) -> Due {
     let Some(claims) = login["tokens"]["access_token"].as_str().and_then(claims) else { return Due::No };
     let Some(expires) = claims["exp"].as_i64() else { return Due::No };
@@ -72,7 +72,7 @@ pub(super) fn due(login: &Value, now: Timestamp) -> Due {
     }
 }
 
-/// The login as a container gets it: Codex uses the access token there, and cannot renew it.
+/// Returns the login for a container, where Codex uses the access token and cannot renew it.
 pub(super) fn without_renewal(login: &Value) -> Value {
     let mut copy = login.clone();
     if let Some(token) = copy["tokens"].get_mut("refresh_token") {
@@ -87,7 +87,7 @@ pub(super) fn is_same_account(one: &Value, other: &Value) -> bool {
     one["tokens"]["account_id"] == other["tokens"]["account_id"] && owner(one).is_some() && owner(one) == owner(other)
 }
 
-/// Compares a copy with the login. An error says what was changed that Codex does not change.
+/// Compares a copy with the login. The error says what was changed that Codex does not change.
 pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Copied, &'static str> {
     if !copy["OPENAI_API_KEY"].is_null() && copy["OPENAI_API_KEY"] != login["OPENAI_API_KEY"] {
         return Err("it has another API key");
@@ -136,12 +136,12 @@ pub(super) fn compare(login: &Value, copy: &Value, now: Timestamp) -> Result<Cop
     }
 }
 
-/// Everything that Codex keeps as it is when it renews tokens.
+/// Returns everything that Codex keeps unchanged when it renews tokens.
 fn frame(file: &Value) -> Value {
     let mut frame = file.clone();
     if let Some(fields) = frame.as_object_mut() {
         fields.remove("last_refresh");
-        // It may say itself what was implied.
+        // A value that was implied before may be explicit now.
         let is_implied = |name: &str, value: &Value| value.is_null() || (name == "auth_mode" && value == "chatgpt");
         fields.retain(|name, value| !is_implied(name, value));
         if let Some(tokens) = fields.get_mut("tokens").and_then(Value::as_object_mut) {
@@ -151,7 +151,7 @@ fn frame(file: &Value) -> Value {
     frame
 }
 
-/// What the middle part of a token says. None if the text is not such a token.
+/// Parses the middle part of a token. Returns `None` if the text is not such a token.
 fn claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
@@ -162,7 +162,7 @@ fn claims(token: &str) -> Option<Value> {
 }
 
 impl Owner {
-    /// None if the claims name nobody.
+    /// Returns `None` if the claims name nobody.
     fn of(claims: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let auth = &claims[CLAIMS];
@@ -184,7 +184,7 @@ pub(super) mod tests {
 
     pub(in super::super) const NOW: i64 = 1_800_000_000;
 
-    /// A token of a user in an account. The rest of it is nothing that is read here.
+    /// Creates a token of a user in an account. The other parts are not read here.
     pub(in super::super) fn token(account: &str, user: &str, expires: i64) -> String {
         let claims = json!({ "iss": "https://auth.openai.com", "sub": user, "exp": expires,
             CLAIMS: { "chatgpt_account_id": account, "chatgpt_user_id": user } });

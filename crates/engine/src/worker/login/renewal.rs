@@ -1,6 +1,6 @@
-//! Renewing the tokens of an account: by Codex itself, without an agent and without a task, in a home that is removed afterwards.
+//! Renews the tokens of an account with Codex itself, without an agent and without a task, in a temporary home.
 //!
-//! A refresh token works once. So what Codex wrote is stored before anything else, even if this process ended in the middle.
+//! A refresh token works only once. So the new tokens are stored before anything else, even if this process ended in between.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -18,17 +18,17 @@ use crate::exec::{CommandSpec, Stdin, Stdout, Tool};
 use crate::store::{CodexHome, LoginCopy, private_folder};
 use crate::worker::{Worker, WorkerKind, engine_environment, home_label};
 
-/// How long Codex may take to renew the tokens, the start of a container included.
+/// How long Codex may take to renew the tokens, including the start of a container.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// Where tests and proxies of the provider have the tokens renewed.
+/// The variable with which tests and proxies of the provider redirect the renewal.
 const ENDPOINT: &str = "CODEX_REFRESH_TOKEN_URL_OVERRIDE";
 
-/// The number of the question that renews the tokens.
+/// The ID of the request that renews the tokens.
 const QUESTION: u64 = 2;
 
 impl Worker {
-    /// Has the tokens of the login renewed. An error says why they were not.
+    /// Has the tokens of the login renewed. The error says why they were not.
     pub(crate) async fn renew_login(&self, config: &Config, home: &CodexHome) -> Result<(), String> {
         let folder = home.folder().join("renewal");
         let prepared = {
@@ -50,7 +50,7 @@ impl Worker {
         }
     }
 
-    /// Asks Codex for the account, with new tokens. Its answer says that it has tried.
+    /// Asks Codex for the account, with new tokens. Any answer means that it has tried.
     async fn ask(&self, config: &Config, folder: &std::path::Path) -> Result<(), String> {
         let (reader, mut writer) = io::pipe().map_err(|error| error.to_string())?;
         let client = json!({ "name": "codex-orchestrator", "title": null, "version": env!("CARGO_PKG_VERSION") });
@@ -61,7 +61,7 @@ impl Worker {
         ] {
             writeln!(writer, "{message}").map_err(|error| error.to_string())?;
         }
-        // Codex ends when its stdin does, and must not before it has answered.
+        // Codex ends when its stdin does, so keep it open until the answer.
         let mut open = Some(writer);
         let on_line = move |line: &[u8]| {
             if serde_json::from_slice::<Value>(line).is_ok_and(|answer| answer["id"] == QUESTION) {
@@ -88,7 +88,8 @@ impl Worker {
     }
 }
 
-/// Makes the folder with the whole login in it. None if an earlier renewal got as far as new tokens, which are stored now.
+/// Creates the folder with the complete login. Returns `None` if an earlier renewal already got new tokens, which are stored
+/// now.
 fn prepare(home: &CodexHome, folder: PathBuf) -> io::Result<Option<LoginCopy>> {
     let copy = LoginCopy::file(folder.join("codex/auth.json"));
     if Login::renew(home, &copy, Timestamp::now())? {

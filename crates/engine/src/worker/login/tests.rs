@@ -1,5 +1,5 @@
-//! Stored logins, and what becomes of the copies that agents had.
-//! Everything happens in folders of the test; no Codex is started.
+//! Stored logins, and what happens to the copies that agents had. Everything happens in folders of the test; no Codex is
+//! started.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn now() -> Timestamp {
     Timestamp::from_second(NOW).expect("a time")
 }
 
-/// A home with an account, and the copy of a run.
+/// Returns a home with an account, and the copy of a run.
 fn lent() -> (tempfile::TempDir, CodexHome, LoginCopy) {
     let (folder, home) = home();
     Login::store_copy(&home, login("acc-1", "r-1", NOW + 100).to_string().as_bytes()).expect("a login");
@@ -114,7 +114,7 @@ fn a_codex_on_the_host_renews_its_tokens_itself() {
 
 #[test]
 fn what_an_agent_makes_of_its_copy_stays_with_it() {
-    // The last one has tokens that look renewed. Nobody here can tell whether the provider made them.
+    // The last one has tokens that look renewed. Only the provider can tell whether they are real.
     for evil in [
         json!({ "OPENAI_API_KEY": "sk-evil" }),
         login("acc-2", "r-evil", NOW + 500),
@@ -150,7 +150,7 @@ fn the_login_of_an_older_version_is_taken_over_once() {
     home.shared_copy().put(login("acc-1", "r-1", NOW + 100).to_string().as_bytes()).expect("put");
     assert_eq!(Login::stored(&home).expect("read").map(|login| login.describe()), Some("a ChatGPT account"), "before the start");
     assert!(Login::adopt(&home).expect("adopted").is_some());
-    // A container of that version is still running, and plants something.
+    // A container of that version is still running, and writes to the folder.
     for evil in [login("acc-1", "r-evil", NOW + 500), json!({ "OPENAI_API_KEY": "sk-evil" })] {
         write(&home.shared_copy(), &evil);
         assert_eq!(Login::adopt(&home).expect("looked"), None);
