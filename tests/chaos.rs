@@ -1,5 +1,5 @@
-//! A short storm: one whose seed is always the same, and one whose seed is new each time and printed when it fails.
-//! `cargo xtask chaos` is the long one; `docs/reliability.md` has its figures.
+//! Short chaos tests: one with a fixed seed, and one with a new seed each time, which is printed when it fails. `cargo xtask
+//! chaos` runs the long one; `docs/reliability.md` has its results.
 
 use testkit::chaos::{Agent, Storm};
 use testkit::power_disk::FileSystem;

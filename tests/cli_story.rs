@@ -1,5 +1,5 @@
-//! The command line alone, as a person uses it: from nothing to a diff, with its exit codes and its words for what goes wrong.
-//! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
+//! The command line as a person uses it: from nothing to a diff, with its exit codes and error messages. Real servers on
+//! temporary homes, the real git, and a worker that does what its prompt says.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -156,7 +156,7 @@ async fn doctor_needs_no_server_and_starts_none() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("ORCH_WORKER"));
 }
 
-/// The finding of one check, with its level.
+/// Returns the finding of one check, with its level.
 async fn finding(doctor: &mut tokio::process::Command, check: &str) -> (String, String) {
     let output = doctor.output().await.expect("the binary can be started");
     let found: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -209,7 +209,7 @@ async fn without_a_worker_no_task_is_started() {
     assert!(code == Some(1) && said.contains("ORCH_WORKER"), "{said}");
 }
 
-/// The process that serves this home, as the home's lock names it.
+/// Returns the server of this home, as named in the home's lock.
 fn server_of(folder: &Path) -> Pid {
     let said = fs_err::read_to_string(folder.join("lock")).expect("a server has been there");
     let pid = said.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
@@ -231,7 +231,7 @@ async fn commands_that_find_no_server_at_the_same_moment_share_one() {
     assert_eq!(servers.len(), 1);
 }
 
-/// A request whose body does not come: the server, once told to stop, waits for it for a moment and keeps its home.
+/// Sends a request without a body. A server that was told to stop waits for the body for a moment and keeps its home.
 async fn half_a_request(socket: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(socket).await.expect("the server listens");
     let head = "POST /api/v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
@@ -418,7 +418,7 @@ async fn help_and_completions_need_no_home() {
     }
 }
 
-/// A home for the demo, with the pinned Codex CLI on PATH.
+/// Creates a home for the demo, with the pinned Codex CLI on PATH.
 fn demo_home() -> TestHome {
     let mut home = TestHome::new(BINARY);
     let codex = testkit::codex::CodexCli::pinned();

@@ -1,7 +1,7 @@
-//! The real Codex CLI, in every tested version, through the whole product: server, keeper, worktree, commit. Only the model is
+//! The real Codex CLI, in every tested version, with the whole product: server, keeper, worktree, commit. Only the model is
 //! scripted.
 //!
-//! The scenarios are the scripted model's; the worker is `host`, so Codex runs inside its own sandbox.
+//! The scenarios come from the scripted model. The worker is `host`, so Codex runs inside its own sandbox.
 
 use scripted_model::{CodexConfig, Script, ScriptedModel};
 use serde_json::{Value, json};
@@ -85,7 +85,7 @@ async fn usage_of_a_resumed_run_is_its_own_in_every_version() {
         let first = stage.run("SCENARIO:plain").await;
         let second = stage.resume(&first, "SCENARIO:plain").await;
         let input = |n: usize| second["runs"][n]["usage"]["input_tokens"].as_u64().expect("a figure");
-        // The history is sent again, so the second request is a little larger; the thread's total would be twice as large.
+        // The history is sent again, so the second request is slightly larger; the thread's total would be twice as large.
         let (first, second) = (input(0), input(1));
         assert!(first <= second && second < first + first / 2, "{}: {first} and {second}", codex.version_number());
     }
@@ -125,11 +125,11 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
         let mut expected = vec![data_url("image/png", PNG), data_url("image/jpeg", JPEG)];
         let is_oldest = version == OLDEST_CODEX_VERSION;
         if !is_oldest {
-            // The oldest Codex tells the model in words that it cannot show it the other kinds.
+            // The oldest Codex tells the model as text that it cannot show the other formats.
             expected.push(data_url("image/webp", WEBP));
         }
         assert_eq!(shown[..expected.len()], expected, "{version}");
-        // Of an image that could move Codex makes one that does not.
+        // Codex makes a still image of one that could move.
         let rest = &shown[expected.len()..];
         let pngs = rest.iter().filter(|image| image.starts_with("data:image/png;base64,")).count();
         assert_eq!((rest.len(), pngs), if is_oldest { (0, 0) } else { (1, 1) }, "{version}: {rest:?}");
@@ -160,13 +160,13 @@ async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task
         assert_eq!(asked(), (json!("gpt-5.1-codex"), json!("low")), "{version}: {first}");
         assert_eq!((&first["runs"][0]["model"], &first["runs"][0]["effort"]), (&json!("gpt-5.1-codex"), &json!("low")));
 
-        // What an environment is set to later is of its later tasks.
+        // A later change of the environment only affects later tasks.
         let runs = json!({ "runs": { "model": null, "effort": null } });
         stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
         stage.resume(&first, "SCENARIO:plain").await;
         assert_eq!(asked(), (json!("gpt-5.1-codex"), json!("low")), "{version}");
 
-        // An effort stays with its model.
+        // An effort belongs to its model.
         let id = first["task_id"].as_str().expect("an id");
         let other = json!({ "prompt": "SCENARIO:plain", "model": "gpt-5.1-codex-mini" });
         let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &other).await;
@@ -234,7 +234,7 @@ async fn codex_renews_the_tokens_of_the_login_before_a_run() {
         let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
         home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
         home.set("ORCH_WORKER", "host");
-        // Seen by the server, and by no run.
+        // The server sees it, but no run does.
         home.set("CODEX_REFRESH_TOKEN_URL_OVERRIDE", renewer.url());
         let config = CodexConfig::new(model.url()).to_toml() + "requires_openai_auth = true\n";
         fs_err::create_dir_all(home.path().join("codex")).expect("made");

@@ -1,5 +1,5 @@
-//! Nothing that a person asks of a task waits for the commit of its work: stop, removal and restart come through at once.
-//! What is committed here hangs for ever: a filter that never answers, or a harvest that does not end.
+//! No request to a task waits for the commit of its work: stop, removal and restart take effect immediately. The commits in
+//! these tests hang forever, in a filter that never answers or an export that does not end.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,7 @@ impl Stage {
         Self { _upstream: upstream, home, containers, env }
     }
 
-    /// A task whose commit has begun, and will not end.
+    /// Creates a task whose commit has started and will not end.
     async fn committing(&self) -> String {
         let sign = self.home.scratch().join("committing");
         drop(fs_err::remove_file(&sign));

@@ -1,6 +1,7 @@
-//! The real Codex CLI in real containers, through the whole product: twin, broker, harvest, resume. Only the model is scripted.
+//! The real Codex CLI in real containers, with the whole product: agent repository, broker, export, resume. Only the model is
+//! scripted.
 //!
-//! The model's API is on the host's loopback, where no container can reach it: what arrives there came through the broker.
+//! The model's API is on the host's loopback interface, which no container can reach: every request came through the broker.
 
 use rustix::process::Signal;
 use scripted_model::{Item, Script, ScriptedModel, Turn};
@@ -11,7 +12,7 @@ use testkit::{TestHome, docker};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// The key that no container may ever see.
+/// The key that no container may see.
 const KEY: &str = "sk-test-0123456789-never-inside";
 
 struct Stage {
@@ -60,7 +61,7 @@ impl Stage {
         self.home.text(&format!("/api/v1/tasks/{}/runs/{run}/log", id_of(task))).await
     }
 
-    /// The containers of this home, whatever they do.
+    /// Returns the containers of this home, in any state.
     fn containers(&self) -> Vec<String> {
         let filter = format!("label=codex-docker.label.home={}", self.home.path().display());
         let found = docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &filter]);
@@ -387,7 +388,7 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
     );
     let first = built[0]["image_id"].as_str().expect("an id").to_owned();
     assert!(built[0]["bytes"].as_u64() > Some(0) && exists(&first));
-    // It has a name by hand, so it stays when another one is built in its place.
+    // It also has a manual name, so it stays when a new image replaces it.
     let by_hand = sandbox.image("by-hand");
     docker::docker(&["tag", &first, &by_hand]);
     write("second");
@@ -430,7 +431,7 @@ async fn a_session_that_was_replaced_by_a_pipe_is_moved_aside_and_the_task_conti
     }
 }
 
-/// The session of a thread, whatever it is.
+/// Finds the session of a thread, whatever kind of file it is.
 fn session_of(folder: &std::path::Path, thread: &str) -> Option<std::path::PathBuf> {
     fs_err::read_dir(folder).expect("readable").find_map(|entry| {
         let entry = entry.expect("readable");

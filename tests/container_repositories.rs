@@ -1,6 +1,7 @@
-//! Repositories of special kinds, as an agent in a real container sees them: large files, submodules, branches of two worlds.
+//! Special repositories as seen by an agent in a real container: large files, submodules, and branches that change on both
+//! sides.
 //!
-//! Server, engine, image, git and git-lfs are real; a shell stands in for Codex and runs its prompt.
+//! Server, container engine, image, git and git-lfs are real; a shell replaces Codex and runs its prompt.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -9,10 +10,10 @@ use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// SHA-256 of `large\n`.
+/// The SHA-256 of `large\n`.
 const LARGE: &str = "9bfce334a37bd1bc1d36b0370195b31fe9a9389dd43d0873891a3544ef1140a1";
 
-/// SHA-256 of `larger\n`.
+/// The SHA-256 of `larger\n`.
 const LARGER: &str = "ca549af1b3c36fa36639fa240b9c178aec56118d8f24726e667b6f89068e9278";
 
 fn pointer(oid: &str, size: usize) -> String {
@@ -116,7 +117,7 @@ async fn an_agent_goes_on_where_its_branch_was_brought_up_to_its_base() {
         (view, stage.home.text(&format!("/api/v1/tasks/{id}/runs/{run}/log")).await)
     };
     let look = "echo CLEAN $(git status --porcelain | wc -l); git merge-base --is-ancestor BASE HEAD && echo HAS-IT; git fsck --strict; ";
-    // Its commits were made anew: so is its repository.
+    // Its commits were rewritten, so its agent repository is new too.
     let base = stage.upstream.commit("main", &[("base", "1\n")], "base");
     update(json!({}), "updated").await;
     let (view, log) =
@@ -126,14 +127,14 @@ async fn an_agent_goes_on_where_its_branch_was_brought_up_to_its_base() {
     let aside = stage.folder(&view).join("agent.git.aside");
     assert!(aside.join("refs/heads/idea").exists(), "what else it had there is kept");
     assert_eq!(stage.git(&["log", "--format=%s", "--reverse", &format!("main..codex/{id}")]).lines().nth(2), Some("three"));
-    // A merge is something to follow.
+    // The agent's branch can follow a merge.
     let base = stage.upstream.commit("main", &[("base", "2\n")], "base");
     update(json!({ "strategy": "merge" }), "updated").await;
     let (view, log) = resumed(&format!("git branch idea; {}echo four > four", look.replace("BASE", &base)), 3).await;
     assert!(log.contains("CLEAN 0") && log.contains("HAS-IT"), "{log}");
     assert_eq!(stage.committed(&view), ["README.md", "base", "four", "one", "src/a.txt", "three", "two"]);
     assert!(stage.folder(&view).join("agent.git/refs/heads").join(format!("codex/{id}")).exists());
-    // A conflict is the agent's: the commit is there to merge, with no network.
+    // The agent resolves a conflict: the commit is there to merge, without a network.
     let base = stage.upstream.commit("main", &[("one", "theirs\n")], "base");
     let view = update(json!({ "hand_over": true }), "handed_over").await;
     assert_eq!(view["conflicts"], json!([{ "path": "one", "kind": "add_add" }]));

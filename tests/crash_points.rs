@@ -1,5 +1,5 @@
-//! One whole story, killed at every point where a kill is the hardest to survive: the same user asks again, and in the end everything
-//! is as if nobody had died. `docs/recovery.md` says what happens at each point.
+//! A whole story, killed at every point where a kill is hard to survive: the user repeats the request, and the result is the
+//! same as without a kill. `docs/recovery.md` says what happens at each point.
 //!
 //! Real servers and keepers kill themselves with SIGKILL; the worker does what its prompt says.
 
@@ -13,13 +13,13 @@ use testkit::worker::scripted_worker;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// How long anything may take, a restart included.
+/// The time limit for everything, including a restart.
 const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// How soon something is looked at again that may be dead by then.
+/// The time between two checks of something that may have been killed.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
-/// A user who does not give up, and a server that dies once.
+/// A user who repeats requests, and a server that is killed once.
 struct Story {
     home: TestHome,
     upstream: Upstream,
@@ -27,7 +27,7 @@ struct Story {
 }
 
 impl Story {
-    /// `at` is the name of a crash point, with the time at which it kills.
+    /// Starts a story. `at` is the name of a crash point and the occurrence at which it kills.
     async fn begin(at: &str) -> Self {
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
@@ -39,7 +39,7 @@ impl Story {
         Self { home, upstream, deaths: 0 }
     }
 
-    /// Asks until there is an answer, over a death of the server.
+    /// Repeats a request until there is an answer, even if the server is killed.
     async fn ask(&mut self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let asking = async {
             loop {
@@ -66,7 +66,7 @@ impl Story {
         self.ask(Method::GET, path, &Value::Null).await
     }
 
-    /// Looks until it is so, over a death of the server.
+    /// Repeats a check until it succeeds, even if the server is killed.
     async fn until(&mut self, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
         let begun = std::time::Instant::now();
         loop {
@@ -81,7 +81,7 @@ impl Story {
 
     async fn environment(&mut self) -> String {
         let url = self.upstream.url();
-        // It may have been recorded before nobody answered: a user looks before asking again.
+        // It may have been recorded without an answer, so the user checks before repeating the request.
         let (_, listed) = self.get("/api/v1/envs").await;
         if listed["items"].as_array().is_some_and(Vec::is_empty) {
             let asked = self.home.request(Method::POST, "/api/v1/envs").json(&json!({ "repo_url": url })).send().await;
@@ -94,7 +94,7 @@ impl Story {
         self.until("/api/v1/envs", is_there).await["items"][0]["env_id"].as_str().expect("an id").to_owned()
     }
 
-    /// A run that writes a line into a file outside, and a file into the worktree.
+    /// A run that writes a line to a file outside, and a file to the worktree.
     fn prompt(&self, name: &str) -> String {
         let ran = self.home.scratch().join("ran");
         format!("echo {name} >> {}; begin; echo {name} > {name}.txt; end {name}", ran.display())
@@ -113,7 +113,7 @@ impl Story {
 
     async fn resumed(&mut self, task: &str) -> Value {
         let body = json!({ "prompt": self.prompt("two") });
-        // A user who got no answer looks before asking again.
+        // A user without an answer checks before repeating the request.
         if self.get(&format!("/api/v1/tasks/{task}")).await.1["runs"].as_array().map(Vec::len) == Some(1) {
             let path = format!("/api/v1/tasks/{task}/resume");
             let asked = self.home.request(Method::POST, &path).json(&body).send().await;
@@ -130,7 +130,7 @@ impl Story {
         view
     }
 
-    /// The base has moved on, and the task follows it.
+    /// The base has moved, and the task is updated.
     async fn updated(&mut self, task: &str) {
         let newest = self.upstream.commit("main", &[("base.txt", "base\n")], "meanwhile");
         let (status, view) = self.ask(Method::POST, &format!("/api/v1/tasks/{task}/update"), &json!({})).await;
@@ -159,7 +159,7 @@ impl Story {
         self.upstream.git_in(&mirror, arguments)
     }
 
-    /// Everything is there once, and nothing else is.
+    /// Checks that everything exists once, and nothing else.
     fn check(&self, env: &str, task: &str, view: &Value) {
         let ran = fs_err::read_to_string(self.home.scratch().join("ran")).unwrap_or_default();
         for name in ["one", "two"] {
@@ -200,18 +200,19 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Whether the point is in a keeper, whose death is a run's and not the server's.
+/// Whether the point is in a keeper, whose death affects a run and not the server.
 fn is_a_keepers(point: CrashPoint) -> bool {
     matches!(point, CrashPoint::KeeperRecorded | CrashPoint::WorkerStarted | CrashPoint::WorkerEnded)
 }
 
-/// Adds a repository, has two runs made with an update in between, removes the task, brings it back, removes the environment, and brings that back.
+/// Adds a repository, performs two runs with an update in between, removes and restores the task, and removes and restores the
+/// environment.
 async fn tell(at: String) {
     let mut story = Story::begin(&at).await;
     let env = story.environment().await;
     let never = story.home.scratch().join("never");
     let first = match at.as_str() {
-        // Its turn is not to be over before its keeper is.
+        // Its turn must not end before its keeper does.
         "worker-started" => format!("begin; await {}", never.display()),
         _ => story.prompt("one"),
     };
@@ -221,7 +222,7 @@ async fn tell(at: String) {
     let point = CrashPoint::ALL.iter().find(|point| at.starts_with(point.as_str())).expect("it is named");
     if is_a_keepers(*point) {
         story.check(&env, &task, &first);
-        // Where the turn was over, its last line says how it ended.
+        // If the turn has ended, its last line tells the outcome.
         let expected = if *point == CrashPoint::WorkerEnded { "completed" } else { "interrupted" };
         assert_eq!((first["status"].as_str(), story.deaths), (Some(expected), 0), "{at}: {first}");
         return;
@@ -245,7 +246,7 @@ async fn tell(at: String) {
     assert_eq!(story.deaths, 1, "{at}: nobody died there");
 }
 
-/// At most so many stories at once.
+/// Runs a limited number of stories at once.
 async fn tell_all(points: Vec<String>) {
     use futures_util::StreamExt as _;
     futures_util::stream::iter(points)
@@ -253,7 +254,8 @@ async fn tell_all(points: Vec<String>) {
         .await;
 }
 
-/// These are met by other stories: with a container in `container_repositories`, with a forge in `publish`, with an image in `images`.
+/// Other tests cover these: with a container in `container_repositories`, with a Git host in `publish`, with an image in
+/// `images`.
 const ELSEWHERE: &[CrashPoint] =
     &[CrashPoint::Harvested, CrashPoint::Pushed, CrashPoint::PullRequestOpened, CrashPoint::HeldTold, CrashPoint::ImagesWritten];
 
@@ -269,7 +271,7 @@ async fn whoever_dies_at_a_named_point_loses_nothing() {
 
 #[tokio::test]
 async fn whoever_dies_after_any_record_does_what_follows_from_it() {
-    // Two runs, an update and a removal write so many records, restarts aside.
+    // Two runs, an update and a removal write this many records, apart from restarts.
     tell_all((1..=13).map(|n| format!("record-written:{n}")).collect()).await;
 }
 

@@ -1,6 +1,7 @@
-//! The order in which a server, its keepers and its git put things on the disk, by their real system calls.
+//! The order in which a server, its keepers and its git sync data to disk, observed by their real system calls.
 //!
-//! A power cut on ext4 can hide a folder that is not synced, since the next sync of anything commits it too; the trace cannot.
+//! A power cut on ext4 can hide a folder that is not synced, because the next sync of anything commits it too. A trace does not
+//! miss it.
 
 use std::time::{Duration, Instant};
 
@@ -10,12 +11,12 @@ use testkit::TestHome;
 use testkit::syscalls::{self, TracedServer};
 use testkit::upstream::Upstream;
 
-/// What a power cut may cost of the log of a running run.
+/// How much of a running run's log a power cut may lose.
 const AT_MOST: Duration = Duration::from_secs(5);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// What the agent does: it writes its session where Codex does, changes a file, and ends its turn.
+/// The agent writes its session where Codex does, changes a file, and ends its turn.
 const WORK: &str = "begin; mkdir -p $CODEX_HOME/sessions/2026/01/01; \
     echo '{}' >> $CODEX_HOME/sessions/2026/01/01/rollout-2026-01-01T00-00-00-$thread_id.jsonl; echo work >> work.txt; end done";
 

@@ -20,7 +20,7 @@ fn example(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(path)
 }
 
-/// A server with one repository, and the repository's name.
+/// Starts a server with one repository, and returns the repository's name.
 async fn server() -> (TestHome, Upstream, String) {
     let upstream = Upstream::new();
     let home = TestHome::started(BINARY).await;
@@ -30,17 +30,17 @@ async fn server() -> (TestHome, Upstream, String) {
     (home, upstream, name)
 }
 
-/// An example that connects to the server over its Unix socket.
+/// Returns an example that connects to the server over its Unix socket.
 fn over_the_socket(home: &TestHome, path: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(example(path));
     command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").expect("PATH is set"));
     command.env("ORCH_HOME", home.path()).stdin(Stdio::null()).kill_on_drop(true);
-    // Nothing is written next to the examples.
+    // Write nothing next to the examples.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
 
-/// An example that connects to the server over TCP, with a token.
+/// Returns an example that connects to the server over TCP, with a token.
 async fn over_tcp(home: &TestHome, path: &str, arguments: &[&str]) -> Command {
     let mut command = over_the_socket(home, path, arguments);
     command.env_remove("ORCH_HOME").env("HOME", "/nonexistent");
@@ -57,7 +57,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-/// The only task of the server.
+/// Returns the only task of the server.
 async fn task(home: &TestHome) -> serde_json::Value {
     let (_, tasks) = home.get("/api/v1/tasks").await;
     let tasks = tasks["items"].as_array().expect("tasks").clone();
@@ -164,7 +164,7 @@ print(client.call('list_tasks', limit=1)['items'])
     assert_eq!((text(&output.stdout), text(&output.stderr)), (expected, ""));
 }
 
-/// The action's script with a prompt, as a runner calls it. Its outputs and its summary are files in the home's folder.
+/// Runs the action's script with a prompt, as a runner does. Its outputs and its summary are files in the home's folder.
 async fn action(home: &TestHome, repository: &str, prompt: &str) -> (Output, String, String) {
     let mut command = over_tcp(home, "github-action/run-task.sh", &[]).await;
     let (outputs, summary) = (home.scratch().join("outputs"), home.scratch().join("summary"));

@@ -1,5 +1,5 @@
-//! A full disk: what was acknowledged stays, new work is refused with the reason, and all goes on when there is space again.
-//! The home is a small file system in memory, so this needs root, as the tests' machines give it.
+//! A full disk: acknowledged work stays, new work is rejected with the reason, and everything continues once there is space.
+//! The home is a small file system in memory, so the tests need root.
 
 use serde_json::json;
 use testkit::TestHome;

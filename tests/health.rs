@@ -1,6 +1,6 @@
-//! What a server says of itself, and odd machines: a home that cannot be written, clocks that jump, workers that misbehave.
+//! Health reports of a server, and unusual machines: a read-only home, a clock that jumps, workers that misbehave.
 //!
-//! Real servers; the worker does what its prompt says. A small disk in memory needs root, as the tests' machines give it.
+//! Real servers; the worker does what its prompt says. A small disk in memory needs root.
 
 use std::path::Path;
 
@@ -19,13 +19,13 @@ async fn stage() -> (Upstream, TestHome, String) {
     (upstream, home, env)
 }
 
-/// The value of a sample, by its name and labels.
+/// Returns the value of a sample, by its name and labels.
 fn sample(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("codex_orchestrator_{name} ")));
     line.unwrap_or_else(|| panic!("there is no {name} in\n{text}")).parse().expect("a number")
 }
 
-/// The figures as soon as the server has seen that nobody reads a stream any more.
+/// Returns the metrics once the server has noticed that nobody reads a stream any more.
 async fn no_streams(home: &TestHome) -> String {
     let closed = async {
         loop {

@@ -1,6 +1,6 @@
-//! The API from outside, over the socket alone: environments, tasks, runs and diffs as a client meets them.
+//! The API from the outside, over the socket: environments, tasks, runs and diffs as a client sees them.
 //!
-//! A real server, real git and a worker that does what its prompt says. Nothing is read from the home's files.
+//! A real server, real git and a worker that does what its prompt says. The home's files are not read.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -106,7 +106,7 @@ async fn the_same_key_creates_one_task() {
     assert_eq!((status, &again["task_id"]), (200, &first["task_id"]));
     let (status, other) = create("morning-1", "begin; end b").await;
     assert!(matches!(status, 409 | 422), "another request under the same key: {status} {other}");
-    // What was left out was the environment's at that time, whatever it is now.
+    // Omitted values had the environment's defaults at that time, whatever they are now.
     let (status, answer) = home.patch(&format!("/api/v1/envs/{env_id}"), &json!({ "runs": { "model": "gpt-5.5" } })).await;
     assert_eq!(status, 200, "{answer}");
     let (status, again) = create("morning-1", "begin; end a").await;
@@ -190,7 +190,7 @@ async fn a_task_is_put_away_and_brought_back() {
     };
     assert_eq!((listed("").await, listed("?archived=only").await, listed("?archived=any").await), (Some(0), Some(1), Some(1)));
     assert_eq!((listed("?archived=any&group=done").await, listed("?archived=any&group=queued").await), (Some(1), Some(0)));
-    // The command line finds it by a part of its id, also where lists leave it out.
+    // The command line finds it by a part of its ID, even if lists omit it.
     let output = home.command(&["task", "unarchive", &task_id[..13]]).output().await.expect("it starts");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(listed("").await, Some(1));

@@ -1,4 +1,4 @@
-//! The two doors from outside: who may come in over the socket and over TCP, and what is in the way of opening them.
+//! Access to the API: who may connect over the socket and over TCP, and what prevents a server from listening.
 //!
 //! Requests that a well-behaved client cannot send are written byte by byte, and more of them than any client sends.
 
@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// Sends a request's head as it is, and reads the status of the answer.
+/// Sends the head of a request unchanged, and reads the status of the answer.
 async fn raw(address: &str, head: &str) -> u16 {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
     stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.expect("it reads");
@@ -70,12 +70,12 @@ async fn another_sites_page_gets_nowhere() {
     assert_eq!(ask("POST /api/v1/tasks", &form).await, 403);
 }
 
-/// The number of files that a process has open.
+/// Returns the number of files that a process has open.
 fn open_files(pid: u32) -> usize {
     fs_err::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
 }
 
-/// Sends so many requests at once whose ends never come, and keeps their connections.
+/// Sends many requests at once that never end, and keeps their connections.
 async fn flood(address: &str, request: &str, count: usize) -> Vec<Option<TcpStream>> {
     let one = async || {
         let mut stream = TcpStream::connect(address).await.ok()?;
@@ -86,7 +86,7 @@ async fn flood(address: &str, request: &str, count: usize) -> Vec<Option<TcpStre
     futures_util::future::join_all((0..count).map(|_| one())).await
 }
 
-/// Asks on a connection that stays open. None if the server has closed it.
+/// Sends a request on a connection that stays open. Returns `None` if the server has closed it.
 async fn ask_again(stream: &mut TcpStream, request: &str) -> Option<String> {
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = String::new();
@@ -100,7 +100,7 @@ async fn ask_again(stream: &mut TcpStream, request: &str) -> Option<String> {
 
 #[tokio::test]
 async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
-    // As a login shell starts a server: 1024 open files, which it may raise.
+    // Like a server that is started from a login shell: 1024 open files, a limit that it may raise.
     let ours = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: Some(1024), ..ours }).expect("lowering is allowed");
     let upstream = Upstream::new();
@@ -122,7 +122,7 @@ async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
     let mut stream = client.get(format!("{url}/live")).header("cookie", cookie).send().await.expect("an answer");
     assert_eq!(stream.status(), 200);
     stream.chunk().await.expect("it is open").expect("it begins with something");
-    // So do one that waits for its next request, if its last one had the token, and not one of a stranger.
+    // So does a connection that waits for its next request, if its last request had the token; one of a stranger does not.
     let request = |more: &str| format!("HEAD /healthz HTTP/1.1\r\nHost: {address}\r\n{more}\r\n");
     let (known, unknown) = (request(&format!("Authorization: Bearer {}\r\n", home.token())), request(""));
     let mut known_stream = TcpStream::connect(&address).await.expect("the server listens");
@@ -145,14 +145,14 @@ async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
         assert!(ask_again(&mut unknown_stream, &unknown).await.is_none(), "it had been idle for longest");
         let more = open_files(pid).saturating_sub(files);
         assert!(more < 200, "{more} more files are open");
-        // Over the socket, and for whoever is signed in, all is as it was.
+        // Over the socket, and for signed-in browsers, everything still works.
         let status = home.command(&["status"]).output().await.expect("it starts");
         assert!(status.status.success(), "{status:?}");
         assert_eq!(phone.get("/").await.0, 200);
     }
     let grown = testkit::resident_mib(pid) - before;
     assert!(grown < 100.0, "{grown} MiB for 2000 half-sent requests");
-    // Another phone can still sign in, and the task ends as it should.
+    // Another phone can still sign in, and the task ends normally.
     let other = Pages::sign_in(&home).await;
     assert_eq!(other.get("/tasks/new").await.0, 200);
     fs_err::write(&go, "").expect("written");

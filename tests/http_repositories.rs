@@ -1,5 +1,5 @@
-//! What is in a repository, as a client of the API meets it: branches and tags, fetching, and a clone that is tried again.
-//! A real server and real git; the remote is a folder that changes under it.
+//! The content of a repository, as a client of the API sees it: branches and tags, fetching, and a retried clone. A real server
+//! and real git; the remote is a folder that changes.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -16,7 +16,7 @@ async fn branches_and_tags_are_listed_and_task_branches_only_when_asked_for() {
     let upstream = Upstream::new();
     upstream.git(&["update-ref", "refs/heads/<b>&\"'\u{202e}", "refs/heads/main"]);
     upstream.tag("v1", "main");
-    // Of a time to come, so that it is the newest.
+    // Dated in the future, so that it is the newest.
     let tree = upstream.git(&["rev-parse", "main^{tree}"]);
     let commit = format!("tree {}\nauthor a <a@b> 4000000000 +0000\ncommitter a <a@b> 4000000000 +0000\n\nx\n", tree.trim());
     let file = upstream.path().join("commit");

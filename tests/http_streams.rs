@@ -1,6 +1,6 @@
-//! What a run said, from outside: the raw log with its ranges, the events of a run, and the feed of changes.
+//! The output of a run from the outside: the raw log with ranges, the events of a run, and the feed of changes.
 //!
-//! Runs wait for files that the tests make, so that every state that is looked at is held still.
+//! Runs wait for files that the tests create, so that every tested state is stable.
 
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// One server-sent event.
+/// A server-sent event.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 struct Event {
     id: String,
@@ -17,7 +17,7 @@ struct Event {
     data: String,
 }
 
-/// Reads events as they come.
+/// Reads events as they arrive.
 struct Events {
     response: Response,
     unread: String,

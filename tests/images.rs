@@ -1,6 +1,6 @@
-//! Images that go along with prompts: what is taken, where it lies, what a worker is told, and what survives a death.
+//! Images in prompts: what is accepted, where it is stored, what a worker gets, and what survives a kill.
 //!
-//! The worker does what its prompt says; what the real Codex makes of images is in `codex` and `container_codex`.
+//! The worker does what its prompt says; `codex` and `container_codex` test how the real Codex handles images.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ impl Stage {
         Self { home, env, _upstream: upstream }
     }
 
-    /// A worker that writes down how it was called and keeps what it was shown.
+    /// Returns the prompt of a worker that records its arguments and keeps its images.
     fn looks(&self, name: &str) -> String {
         let folder = self.home.scratch().join(name);
         let folder = folder.display();
@@ -46,7 +46,7 @@ impl Stage {
         )
     }
 
-    /// What such a worker kept, in the order in which it was told of it.
+    /// Returns the images that such a worker kept, in the order of its arguments.
     fn seen(&self, name: &str) -> Vec<Vec<u8>> {
         let folder = self.home.scratch().join(name);
         let told = fs_err::read_to_string(folder.join("arguments")).expect("the worker ran");
@@ -152,7 +152,7 @@ async fn only_where_prompts_come_in_a_body_may_be_that_large() {
     let stage = Stage::new().await;
     let image = given("a.png", &png_of(10 << 20));
     let body = json!({ "repo_url": image["data"] });
-    // The answer may come before all of it was sent, and then the connection is over.
+    // The answer may arrive before everything was sent, which ends the connection.
     let asked = stage.home.request(Method::POST, "/api/v1/envs").json(&body).send().await;
     assert!(asked.is_err() || asked.is_ok_and(|answer| answer.status() == 413));
     assert_eq!(stage.create("begin; end x", &[image]).await.0, 201);

@@ -1,4 +1,4 @@
-//! Logs that no Codex writes: lines of any length, no line end at all, small text that becomes large pages. A page, a stream and the
+//! Extreme logs: lines of any length, no line end at all, short text that becomes a large page. A page, a stream and the
 //! command line show the rest of the run, and the server stays small.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
@@ -22,7 +22,7 @@ struct Stage {
 }
 
 impl Stage {
-    /// A run that has ended.
+    /// Creates a run that has ended.
     async fn new() -> Self {
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
@@ -39,7 +39,7 @@ impl Stage {
         self.home.path().join(format!("tasks/{}/logs/run-001.jsonl", self.task))
     }
 
-    /// Makes the log longer: so many zeros, which take no room on the disk, and a text.
+    /// Appends zeros, which take no space on the disk, and a text to the log.
     fn grow(&self, zeros: u64, text: &str) {
         let mut log = fs_err::OpenOptions::new().write(true).open(self.log()).expect("there");
         let length = log.metadata().expect("there").len() + zeros;
@@ -48,7 +48,7 @@ impl Stage {
         log.write_all(text.as_bytes()).expect("written");
     }
 
-    /// The most memory that the server had since the last call, in MiB.
+    /// Returns the peak memory of the server since the last call, in MiB.
     fn peak(&self) -> f64 {
         let pid = self.home.server_pid();
         let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
@@ -57,7 +57,7 @@ impl Stage {
         line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
     }
 
-    /// Opens the task's page and every earlier part of its transcript. Returns them all.
+    /// Opens the task's page and all earlier parts of its transcript, and returns them.
     async fn transcript(&self) -> Vec<String> {
         let mut path = format!("/tasks/{}", self.task);
         let mut parts = vec![];

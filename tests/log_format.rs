@@ -1,12 +1,12 @@
-//! `serve --log-format json`: what the server says on stderr, as a program that collects logs reads it.
-//! Every line is looked at, whoever wrote it.
+//! `serve --log-format json`: the server's log on stderr, as a log collector reads it. Every line is checked, whatever part of
+//! the server wrote it.
 
 use serde_json::Value;
 use testkit::TestHome;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// A home whose server has a line to say of every level but the highest.
+/// Creates a home whose server logs on every level except the highest.
 fn home() -> TestHome {
     let mut home = TestHome::new(BINARY);
     home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
@@ -17,7 +17,7 @@ fn home() -> TestHome {
     home
 }
 
-/// Every line as JSON with the four fields that a collector relies on.
+/// Parses every line as JSON, with the four fields that a collector needs.
 fn lines(log: &str) -> Vec<Value> {
     let parsed = log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line:?}")));
     let lines: Vec<Value> = parsed.collect();

@@ -1,4 +1,4 @@
-//! Many at once: 25 tasks of one environment at the same moment, from the newest commit, with at most two fetches.
+//! Many tasks at once: 25 tasks of one environment start at the same moment from the newest commit, with at most two fetches.
 //! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
 
 use std::collections::HashSet;
@@ -10,7 +10,7 @@ use testkit::upstream::Upstream;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// A git that writes down each fetch and does its work.
+/// Returns a git that records each fetch and then runs the real git.
 fn counting_git(home: &TestHome) -> std::path::PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = home.scratch().join("bin");

@@ -1,7 +1,7 @@
-//! After the power was cut: a server that starts in another boot of the machine finds what a cut leaves, and nothing recorded is lost.
+//! After a power cut: a server that starts in a new boot finds what a cut leaves, and nothing recorded is lost.
 //!
-//! Here the cut is played: files are written as a cut leaves them, and the next server sees another boot.
-//! `chaos` cuts the power of a real file system.
+//! The cut is simulated: files are written as a cut leaves them, and the next server sees a different boot. `chaos` cuts the
+//! power of a real file system.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 const LONG: &str = "one two three four five six seven eight";
 
-/// A home whose first server runs in the boot `first`.
+/// Starts a home whose first server runs in the boot `first`.
 async fn started() -> (TestHome, String, Upstream) {
     let upstream = Upstream::new();
     let mut home = TestHome::new(BINARY);
@@ -68,7 +68,7 @@ async fn after_a_cut_torn_files_of_an_ended_run_are_restored_and_edits_stay() {
     assert!(notes(&checked, 0).contains("left unchanged: `edited`"), "{checked}");
     assert_eq!(read(&tree.join("torn")), format!("{LONG}\n"));
     assert_eq!(read(&tree.join("edited")), format!("{LONG} nine\n"));
-    // It is done once: a file that a person empties now stays empty.
+    // This happens once: a file that a person empties now stays empty.
     fs_err::write(tree.join("torn"), "").expect("written");
     home.kill().await;
     home.start().await;
@@ -102,7 +102,7 @@ async fn a_run_that_the_cut_ended_is_interrupted_and_commits_no_emptied_files() 
     home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     home.wait_for(&format!("/api/v1/tasks/{task}"), |_| read(&log).contains("ready")).await;
     home.power_off().await;
-    // What the cut left: an emptied file of the base, and a log that reports an end and breaks off.
+    // What the cut left: an emptied file of the base, and a log that reports an end and stops abruptly.
     fs_err::write(worktree(&home, &task).join("base"), "").expect("written");
     let torn = format!("{}{{\"type\":\"turn.completed\",\"usage\":{{}}}}\n{{\"type\":\"it", read(&log));
     fs_err::write(&log, torn).expect("written");
@@ -134,7 +134,7 @@ async fn a_worktree_whose_administration_was_emptied_keeps_work_that_is_not_comm
     assert!(!tree.with_file_name("worktree.found").exists());
 }
 
-/// A task of the real Codex on the host that has ended its first run, and its session.
+/// Returns a task of the real Codex on the host that has ended its first run, and its session.
 async fn with_session(prompt: &str) -> (TestHome, Value, PathBuf, ScriptedModel, CodexHome) {
     let codex = CodexCli::pinned();
     let model = ScriptedModel::start(Script::new()).expect("a model that plays scenarios");

@@ -1,6 +1,6 @@
-//! Work that waits for its turn: limits, order, pauses, holds, follow-ups and retries, with real servers that come and go.
+//! The queue: limits, order, pauses, problems that block it, follow-ups and retries, with real servers that start and stop.
 //!
-//! The worker does what its prompt says; files are the events it waits for.
+//! The worker does what its prompt says; it waits for files.
 
 use std::path::PathBuf;
 
@@ -23,12 +23,12 @@ impl Stage {
         Self::with(limit, "").await
     }
 
-    /// With lines of `config.toml`.
+    /// Creates a stage with lines of `config.toml`.
     async fn with(limit: usize, config: &str) -> Self {
         Self::in_home(TestHome::new(BINARY), limit, config).await
     }
 
-    /// In a home that has no server yet.
+    /// Creates a stage in a home that has no server yet.
     async fn in_home(mut home: TestHome, limit: usize, config: &str) -> Self {
         let upstream = Upstream::new();
         home.set("ORCH_WORKER", scripted_worker(home.scratch()));
@@ -43,7 +43,7 @@ impl Stage {
         self.home.scratch().join(name)
     }
 
-    /// A task that says in a file that it has begun, and ends when there is another.
+    /// Creates a task that records in a file that it has started, and ends when another file exists.
     async fn task(&self, name: &str) -> String {
         self.home.task(&self.env, &self.prompt(name)).await
     }
@@ -57,7 +57,7 @@ impl Stage {
         fs_err::write(self.file(&format!("end-{name}")), "").expect("written");
     }
 
-    /// Which began, in this order.
+    /// Returns the tasks that have started, in order.
     fn order(&self) -> Vec<String> {
         let order = fs_err::read_to_string(self.file("order")).unwrap_or_default();
         order.lines().map(str::to_owned).collect()
@@ -67,7 +67,7 @@ impl Stage {
         self.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["status"] == status).await
     }
 
-    /// Waits until the task is at this place.
+    /// Waits until the task is at this position.
     async fn place_is(&self, task: &str, position: usize, waits_for: &str) -> Value {
         let is_there = |task: &Value| task["queue"]["position"] == position && task["queue"]["waits_for"] == waits_for;
         self.home.wait_for(&format!("/api/v1/tasks/{task}"), is_there).await
@@ -113,7 +113,7 @@ async fn no_more_run_than_may_and_the_first_in_is_the_first_out_across_restarts(
     let listed: Vec<_> = listed.map(|task| (task["task_id"].as_str(), task["queue"]["position"].as_u64())).collect();
     let in_order = [(urgent.as_str(), 1), (second.as_str(), 2), (third.as_str(), 3)];
     assert_eq!(listed, in_order.map(|(task, place)| (Some(task), Some(place))), "lists agree with the places they show");
-    // One that is stopped leaves the queue, and the others move up.
+    // A stopped run leaves the queue, and the others move up.
     let (_, stopped) = stage.home.post(&format!("/api/v1/tasks/{second}/stop"), &json!({})).await;
     assert_eq!(stopped["status"], "stopped");
     stage.place_is(&third, 2, "turn").await;
@@ -238,7 +238,7 @@ async fn what_is_sent_again_under_its_key_is_done_once_also_after_a_restart() {
     stage.end("a");
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1]["turn_started"] == true).await;
     sent(&stage, "follow-ups", "k1", &b).await;
-    // Also while the run that it asked for is under way, when to resume is refused.
+    // Even while the requested run is active, when a resume is rejected.
     let (status, view) = sent(&stage, "resume", "k1", &b).await;
     assert_eq!((status, view["runs"].as_array().map(Vec::len)), (201, Some(2)), "{view}");
     assert_eq!(sent(&stage, "resume", "k2", &c).await.0, 409);
@@ -257,7 +257,7 @@ async fn what_fails_for_a_passing_reason_is_tried_again_as_a_run_of_its_own() {
     let waiting = stage.place_is(&task, 1, "time").await;
     assert_eq!((&waiting["runs"][0]["status"], &waiting["runs"][0]["error"]["code"]), (&json!("failed"), &json!("rate_limited")));
     assert_eq!((&waiting["runs"][1]["cause"], waiting["queue"]["not_before"].is_string()), (&json!("retry"), true));
-    // The second one is told to go on, which this worker does not understand: it fails for a reason that stays.
+    // The second one gets a note to continue, which this worker does not understand, so it fails permanently.
     let done = stage.home.settled(&task).await;
     assert_eq!((done["runs"].as_array().map(Vec::len), &done["status"]), (Some(2), &json!("failed")));
     let usage = stage.home.task(&stage.env, "begin; failed 'You have hit your usage limit.'").await;
@@ -328,7 +328,7 @@ async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
     let (_, status) = stage.home.get("/api/v1/status").await;
     assert_eq!((status["queued_runs"].as_u64(), status["active_runs"].as_u64()), (Some(1000), Some(0)));
     assert!(!all.exists(), "nothing has begun");
-    // The last ones only: a thousand worktrees take long, and say no more.
+    // Only the last ones: a thousand worktrees take long and add nothing.
     let (_, page) = stage.home.get("/api/v1/tasks?limit=200").await;
     for task in page["items"].as_array().expect("a page").iter().skip(20) {
         let id = task["task_id"].as_str().expect("an id");

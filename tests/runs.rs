@@ -1,5 +1,5 @@
-//! How runs end: every outcome told apart, usage per run, one commit per run, the thread kept, nothing half-made.
-//! Real servers on temporary homes, the real git, and a worker that does what its prompt says.
+//! How runs end: every outcome is distinguished, usage is counted per run, each run has one commit, the thread is kept, and
+//! nothing is incomplete. Real servers on temporary homes, the real git, and a worker that does what its prompt says.
 
 use serde_json::{Value, json};
 use testkit::TestHome;

@@ -1,7 +1,7 @@
-//! The public `codex-docker` script as a worker, unchanged: the real Codex CLI in containers that this server does not make.
+//! The public `codex-docker` script as a worker, unchanged: the real Codex CLI in containers that this server does not create.
 //!
-//! Unless `CODEX_DOCKER_SCRIPT` names the real one, a script with the same interface stands in for it. The scripted model listens
-//! where the containers of the engine's usual network reach it.
+//! Unless `CODEX_DOCKER_SCRIPT` names the real one, a script with the same interface replaces it. The scripted model listens
+//! where containers on the engine's default network can reach it.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -18,14 +18,14 @@ const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 const LIMIT: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// Where the Codex home of a story is.
+/// The Codex home of a story.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CodexHome {
-    /// Nowhere: the container has its own.
+    /// None: the container has its own.
     None,
-    /// A folder that the server is given.
+    /// A folder that the server is configured with.
     Named,
-    /// That of the user who starts the script.
+    /// The home of the user who starts the script.
     Users,
 }
 
@@ -55,14 +55,14 @@ impl Stage {
         match codex_home {
             CodexHome::None => {
                 fs_err::write(home.path().join("codex.toml"), settings).expect("a test's home can be written");
-                // Codex resumes a thread only with the model provider that it was started with, and a broker is another one.
+                // Codex resumes a thread only with its original model provider, and a broker is a different one.
                 let config = "broker = false\ncodex_config = \"codex.toml\"\n";
                 fs_err::write(home.path().join("config.toml"), config).expect("written");
             }
             CodexHome::Named | CodexHome::Users => {
                 let folder = home.scratch().join(if codex_home == CodexHome::Named { "named" } else { "user/.codex" });
                 fs_err::create_dir_all(&folder).expect("made");
-                // As a careful user has it, who also runs Codex outside containers.
+                // Like the configuration of a careful user, who also runs Codex outside of containers.
                 fs_err::write(folder.join("config.toml"), format!("sandbox_mode = \"read-only\"\n{settings}")).expect("written");
                 if codex_home == CodexHome::Named {
                     home.set("CODEX_HOME", folder);
@@ -94,7 +94,7 @@ impl Stage {
         self.home.path().join("tasks").join(task)
     }
 
-    /// Git in the mirror.
+    /// Runs git in the mirror.
     fn git(&self, arguments: &[&str]) -> String {
         let mirror = self.home.path().join("envs").join(&self.env).join("mirror");
         let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output().expect("git is there");
@@ -102,7 +102,7 @@ impl Stage {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// The containers of a task, whatever they do.
+    /// Returns the containers of a task, in any state.
     fn containers(task: &str) -> String {
         docker::docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &format!("name=codex-{task}-")])
     }
@@ -126,7 +126,7 @@ fn completed(task: &Value) -> &Value {
     task
 }
 
-/// A turn that works in the repository as agents do, and one that looks at what it finds later.
+/// A turn that works in the repository like agents do, and a later one that looks at the result.
 fn with_git() -> Script {
     let work = "set -e; git status --short; git log --oneline -1; git describe --always; echo one > one; git add one; \
         git commit -qm 'my own commit'; git diff HEAD~1 --stat; echo two > two; echo all went well";
@@ -186,7 +186,7 @@ async fn a_codex_home_of_the_user_lets_codex_write_and_stays_as_it_is() {
 #[tokio::test]
 async fn a_run_that_could_not_write_says_so() {
     let mut stage = Stage::with(with_git(), &docker::oldest_codex_image(), CodexHome::Named).await;
-    // A worker of the user's own that calls the script, which nobody can know.
+    // A custom worker that calls the script, which cannot be recognized.
     let wrapper = stage.home.scratch().join("wrapper");
     let text = format!("#!/bin/sh\nexec {} \"$@\"\n", script_worker(stage.home.scratch()).display());
     fs_err::write(&wrapper, text).expect("written");
@@ -280,7 +280,7 @@ async fn a_container_of_the_same_name_that_is_not_of_the_run_is_left_alone() {
 
 #[tokio::test]
 async fn without_an_image_that_brings_commits_out_the_files_are_committed_and_the_run_says_why() {
-    // The engine has no image of this name, and the script does not care: it names its own.
+    // The engine has no image with this name, which does not matter: the script names its own.
     let script = "#!/usr/bin/env bash\n: ${CODEX_MOUNT_MAPS:-}\ncat > /dev/null; echo x > made\n\
         printf '{\"type\":\"thread.started\",\"thread_id\":\"%s\"}\\n{\"type\":\"turn.started\"}\\n' $(cat /proc/sys/kernel/random/uuid)\n\
         echo '{\"type\":\"turn.completed\",\"usage\":{\"input_tokens\":1,\"cached_input_tokens\":0,\"output_tokens\":1}}'\n";
@@ -323,7 +323,7 @@ async fn the_built_in_worker_can_replace_the_script_and_the_other_way_round() {
     let link = stage.home.scratch().join("codex-docker");
     std::os::unix::fs::symlink(BINARY, &link).expect("linked");
     let script = script_worker(stage.home.scratch());
-    // This program, called by its path as the script is; then the script; then this program as the built-in worker.
+    // This program, called by its path like the script, then the script, then this program as the built-in worker.
     let mut first: Option<Value> = None;
     for worker in [link, script, "codex-docker".into()] {
         stage.home.stop().await;

@@ -1,5 +1,5 @@
-//! `service` as a person calls it: the unit that is printed, and what is said on a machine without systemd.
-//! No systemd is asked anything; what it is told is tested where it is told.
+//! `service` as a person calls it: the printed unit, and the messages on a machine without systemd. No systemd is called; other
+//! tests cover the calls.
 
 use testkit::TestHome;
 

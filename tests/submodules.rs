@@ -1,5 +1,5 @@
-//! Submodules that a branch names and nobody trusts yet: the task asks before its run starts, over the API, the command line and a
-//! restart. The repositories are real; the private one must not be read before somebody allows it.
+//! Submodules that a branch names and nobody trusts yet: the task asks before its run starts, over the API, on the command line
+//! and across a restart. The repositories are real; the private one must not be read before somebody allows it.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -28,7 +28,7 @@ impl Stage {
         stage
     }
 
-    /// A branch with a submodule from the private repository.
+    /// Creates a branch with a submodule from the private repository.
     fn branch(&self, name: &str) {
         let config = format!("[submodule \"x\"]\n\tpath = libs/x\n\turl = {}\n", self.private.url());
         self.upstream.commit(name, &[(".gitmodules", &config)], "a submodule");
@@ -64,7 +64,7 @@ async fn a_task_asks_before_it_fetches_and_the_answer_is_remembered() {
     assert_eq!((task["status"].as_str(), task["group"].as_str()), (Some("queued"), Some("needs_you")), "{task}");
     assert_eq!((&task["queue"]["waits_for"], &task["question"]["urls"]), (&json!("answer"), &json!([stage.private.url()])));
     assert_eq!(stage.secret(&id), None);
-    // It takes no room, and others run.
+    // It occupies no slot, and other tasks run.
     let other = stage.task("main").await;
     assert_eq!(stage.home.settled(&other).await["status"], "completed");
     let (status, refused) = stage.answer(&id, json!({ "answer": "fetch", "question": 77 })).await;
@@ -77,7 +77,7 @@ async fn a_task_asks_before_it_fetches_and_the_answer_is_remembered() {
     assert_eq!((settled["status"].as_str(), stage.secret(&id).as_deref()), (Some("completed"), Some("PRIVATE-CONTENT\n")));
     let (status, refused) = stage.answer(&id, json!({ "answer": "fetch" })).await;
     assert_eq!((status, refused["code"].as_str()), (409, Some("no_question")), "{refused}");
-    // The next task of any branch is not asked again, and the owner can take it back.
+    // The next task of any branch does not ask again, and the owner can revoke the permission.
     stage.branch("another");
     let next = stage.task("another").await;
     assert_eq!(stage.home.settled(&next).await["status"], "completed");
@@ -137,7 +137,7 @@ async fn the_command_line_shows_the_question_takes_the_answer_and_trusts_branche
     assert!(run(&["task", "answer", &id, "skip"]).await.contains("Skipped /"));
     stage.home.settled(&id).await;
     assert_eq!(stage.secret(&id), None);
-    // The very branch is trusted by its name from now on.
+    // This branch is trusted by name from now on.
     let shown = run(&["env", "edit", &stage.env, "--trust-branch", "ag*"]).await;
     assert!(shown.contains("submodules of ag*"), "{shown}");
     let task = stage.task("agent").await;

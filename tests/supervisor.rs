@@ -1,5 +1,5 @@
-//! The server under a supervisor: what it says to one, and what its children do not hear of it.
-//! Real servers, and a real socket in the supervisor's place.
+//! The server under a supervisor: what it reports, and what its children do not get. Real servers, and a real socket in place
+//! of the supervisor.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::net::UnixDatagram;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// Far longer than anything in here takes.
+/// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// A supervisor that listens.
@@ -33,7 +33,7 @@ impl Supervisor {
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
-    /// Takes what was said already.
+    /// Reads the messages so far.
     fn catches_up(&self) {
         while self.door.try_recv(&mut [0; 512]).is_ok() {}
     }
@@ -83,10 +83,10 @@ async fn a_server_that_answers_nobody_falls_silent_and_comes_back() {
     let patience = Duration::from_millis(100);
     let (mut home, supervisor) = supervised(patience);
     home.start().await;
-    // Clients find nobody at the socket. The process itself runs, and its timers too.
+    // Clients cannot reach the socket. The process itself and its timers run.
     let away = home.scratch().join("away");
     fs_err::rename(home.socket(), &away).expect("ours");
-    // At most one word was on its way.
+    // At most one message was on its way.
     testkit::until(LIMIT, "the log tells it", || home.log().contains("does not answer its own health check"));
     supervisor.catches_up();
     let silent_since = Instant::now();

@@ -1,6 +1,6 @@
-//! What survives what: a server that is killed, a keeper that is killed, a worker that will not end, a home with a damaged file.
+//! What survives: a killed server, a killed keeper, a worker that does not end, and a home with a damaged file.
 //!
-//! Real servers and keepers are killed with SIGKILL. The worker does what its prompt says; files are the events it waits for.
+//! Real servers and keepers are killed with SIGKILL. The worker does what its prompt says; it waits for files.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn logs(home: &TestHome, task: &str) -> std::path::PathBuf {
     home.path().join("tasks").join(task).join("logs")
 }
 
-/// The keeper and the worker of run 1, as the keeper wrote them down.
+/// Returns the keeper and the worker of run 1, as recorded by the keeper.
 fn holders(home: &TestHome, task: &str) -> (ProcessIdentity, ProcessIdentity) {
     let text = fs_err::read(logs(home, task).join("run-001.keeper.json")).expect("a keeper says who it is");
     let record: Value = serde_json::from_slice(&text).expect("JSON");
@@ -78,7 +78,7 @@ async fn the_new_program_adopts_the_runs_of_the_one_that_it_replaced() {
     };
     let ends_by_itself = run(&home, &first).await;
     let is_stopped = run(&home, &second).await;
-    // As an upgrade does it: the file is replaced while the old server and its keepers run from what it was.
+    // Like an upgrade: the file is replaced while the old server and its keepers still run from the old one.
     fs_err::rename(&new, &installed).expect("replaced");
     assert!(home.stop().await.success());
     home.start().await;

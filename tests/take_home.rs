@@ -1,4 +1,4 @@
-//! Taking a task's commits home without a forge: a bundle, mails, and a fetch from the mirror.
+//! Exporting a task's commits without a Git host: a bundle, mails, and a fetch from the mirror.
 //!
 //! Real servers, real git on both sides; the worker does what its prompt says.
 
@@ -25,7 +25,7 @@ async fn done(home: &TestHome, env: &str, prompt: &str) -> String {
     task
 }
 
-/// A clone as a person has it at home.
+/// Creates a clone, as a person has it.
 fn clone(upstream: &Upstream, home: &TestHome, name: &str) -> std::path::PathBuf {
     let folder = home.scratch().join(name);
     upstream.git_in(home.scratch(), &["clone", "-q", &upstream.url(), name]);
@@ -55,10 +55,10 @@ async fn a_bundle_brings_the_branch_and_nothing_of_its_base() {
     let mirror = home.path().join("envs").join(&env).join("mirror");
     let tip = |folder: &std::path::Path, name: &str| upstream.git_in(folder, &["rev-parse", name]);
     assert_eq!(tip(&mine, "taken"), tip(&mirror, &format!("codex/{task}")));
-    // Into a pipe it is the same.
+    // The output to a pipe is the same.
     let piped = ran(&home, &["task", "bundle", &task]).await;
     assert!(piped.starts_with(b"# v2 git bundle\n"), "{} bytes", piped.len());
-    // And so it is without the program: `task show` says how.
+    // It also works without the program: `task show` tells how.
     let shown = String::from_utf8(ran(&home, &["task", "show", &task]).await).expect("text");
     let fetch = shown.lines().find_map(|line| line.strip_prefix("fetch:  git fetch ")).expect("it is told");
     let (path, branch) = fetch.split_once(' ').expect("two words");
@@ -69,7 +69,7 @@ async fn a_bundle_brings_the_branch_and_nothing_of_its_base() {
 #[tokio::test]
 async fn mails_become_the_same_commits() {
     let (upstream, home, env) = stage().await;
-    // Whatever the user prefers for mails of their own.
+    // Settings for mails that a user may have.
     let taste = "[format]\n\tattach\n\tcoverLetter = true\n\tsignOff = true\n\tnotes = true\n\tsubjectPrefix = X\n\
         [diff]\n\tnoprefix = true\n\texternal = false\n\tmnemonicPrefix = true\n[color]\n\tui = always\n";
     fs_err::create_dir_all(home.scratch().join("user")).expect("a folder");

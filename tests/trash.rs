@@ -1,4 +1,5 @@
-//! Undo: what was removed comes back whole, until it is deleted for good. And what never was acknowledged is nobody's loss.
+//! The trash: removed items are restored completely until they are permanently deleted, and nothing that was never acknowledged
+//! is missed.
 //!
 //! Real servers, real git; the worker does what its prompt says.
 
@@ -44,7 +45,7 @@ async fn restored(home: &TestHome, path: &str) -> Value {
     view
 }
 
-/// All that a task is, but for when it changed last.
+/// Returns everything in a task's view except its time of last change.
 fn essence(view: &Value) -> Value {
     let mut view = view.clone();
     view["updated_at"] = Value::Null;
@@ -78,7 +79,7 @@ async fn a_removed_task_comes_back_whole() {
     let worktree = home.path().join("tasks").join(&task).join("worktree");
     assert_eq!(fs_err::read_to_string(worktree.join("build/junk")).expect("ignored files too"), "junk\n");
     assert!(trash(&home).await.is_empty());
-    // It lives on: its thread, its branch, its worktree.
+    // Its thread, its branch and its worktree still work.
     let prompt = "begin; git status --short | grep -q . && exit 1; echo three > three.txt; end done";
     let (status, answer) = home.post(&format!("{path}/resume"), &json!({ "prompt": prompt })).await;
     assert_eq!(status, 201, "{answer}");
@@ -97,7 +98,7 @@ async fn a_removal_or_a_restore_that_was_cut_off_is_finished_or_as_before() {
     let (task, before) = done(&home, &env).await;
     let path = format!("/api/v1/tasks/{task}");
     let (folder, trashed) = (home.path().join("tasks").join(&task), home.path().join("trash").join(&task));
-    // The server died right after the rename: the mirror still knows the worktree.
+    // The server was killed right after the rename: the mirror still knows the worktree.
     home.kill().await;
     fs_err::rename(&folder, &trashed).expect("moved");
     home.start().await;
@@ -105,7 +106,7 @@ async fn a_removal_or_a_restore_that_was_cut_off_is_finished_or_as_before() {
     let mirror = home.path().join("envs").join(&env).join("mirror");
     let branches = || upstream.git_in(&mirror, &["for-each-ref", "--format=%(refname)", "refs/heads/codex"]);
     assert_eq!(branches(), "", "what was begun is finished");
-    // The server died in a restore, before the rename: the branch is back and the folder is not.
+    // The server was killed in a restore, before the rename: the branch is restored, but the folder is not.
     home.kill().await;
     fs_err::remove_file(trashed.join("removal-finished")).expect("it was there");
     let removed_ref = format!("refs/orchestrator/removed/{task}");
@@ -114,7 +115,7 @@ async fn a_removal_or_a_restore_that_was_cut_off_is_finished_or_as_before() {
     assert_eq!(branches(), "");
     assert_eq!(essence(&restored(&home, &path).await)["runs"], before["runs"]);
     assert_eq!(home.text(&format!("{path}/diff?format=patch")).await.matches("diff --git").count(), 3);
-    // The mirror lost the branch: the bundle has it.
+    // The mirror lost the branch, but the bundle has it.
     removed(&home, &path).await;
     upstream.git_in(&mirror, &["update-ref", "-d", &removed_ref]);
     restored(&home, &path).await;
@@ -229,7 +230,7 @@ async fn one_thing_is_deleted_for_good_and_the_others_stay() {
     assert_eq!(home.post(&format!("/api/v1/tasks/{second}/restore"), &json!({})).await.0, 200, "the other one is whole");
 }
 
-/// Sets the time at which a repack found objects of a mirror unreachable back by so many days.
+/// Moves the time at which a repack found objects unreachable back by a number of days.
 fn age(mirror: &std::path::Path, days: u32) {
     for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("it is there") {
         let path = entry.expect("it can be read").path();

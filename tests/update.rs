@@ -1,4 +1,4 @@
-//! Staying current: a task's branch, its worktree and its record follow the base, and nothing that is not committed is lost.
+//! Updating a task: its branch, its worktree and its record follow the base, and no uncommitted change is lost.
 //!
 //! Real servers, real git; the worker does what its prompt says.
 
@@ -59,7 +59,7 @@ impl Stage {
         self.home.text(&format!("/api/v1/tasks/{task}/diff?format=patch{query}")).await
     }
 
-    /// What the base brought is not among what was changed.
+    /// Changes from the base are not among the task's changes.
     async fn check_diffs(&self, task: &str, own: &[&str]) {
         let all = self.patch(task, "").await;
         assert!(!all.contains("base.txt"), "{all}");
@@ -87,7 +87,7 @@ async fn a_task_follows_its_base_and_its_diffs_show_only_its_own_work() {
         assert!(worktree.join("base.txt").exists() && worktree.join("one.txt").exists());
         assert_eq!(stage.upstream.git_in(&worktree, &["status", "--porcelain"]), "");
         stage.check_diffs(&task, &["one.txt"]).await;
-        // It goes on from there, and again.
+        // It continues from there, and again.
         stage
             .resumed(&task, "begin; git status --short | grep -q . && exit 1; test -e base.txt; echo two > two.txt; end done")
             .await;
@@ -100,7 +100,7 @@ async fn a_task_follows_its_base_and_its_diffs_show_only_its_own_work() {
         runs.sort_unstable();
         assert_eq!(runs, ["1", "2"], "the trailers are kept");
         stage.git(&["fsck", "--strict", "--no-dangling"]);
-        // Undo knows of it.
+        // The trash knows about it.
         let path = format!("/api/v1/tasks/{task}");
         assert_eq!(stage.home.delete(&path).await.0, 204);
         assert_eq!(stage.home.post(&format!("{path}/restore"), &json!({})).await.0, 200);
@@ -121,7 +121,7 @@ async fn a_branch_that_the_task_started_from_is_its_base() {
     stage.upstream.commit("main", &[("main.txt", "1\n")], "not its base");
     let view = stage.updated(&task, &json!({})).await;
     assert_eq!((view["base"]["name"].as_str(), view["base"]["commit"].as_str()), (Some("next"), Some(newest.as_str())));
-    // Where that is gone, the default branch is.
+    // If that branch is gone, the default branch is used.
     stage.upstream.delete_branch("next");
     let view = stage.updated(&task, &json!({ "strategy": "merge" })).await;
     assert_eq!(view["base"]["name"], "main");
@@ -141,7 +141,7 @@ async fn it_is_refused_while_a_run_is_active_and_before_there_is_a_branch() {
     stage.home.settled(&task).await;
     let (status, refused) = stage.update(&task, &json!({ "strategy": "squash" })).await;
     assert!(matches!(status, 400 | 422), "{refused}");
-    // Its ref never was there.
+    // Its ref never existed.
     let asked = json!({ "env_id": stage.env, "prompt": "begin; end done", "ref": "nowhere" });
     let (_, created) = stage.home.post("/api/v1/tasks", &asked).await;
     let task = created["task_id"].as_str().expect("an id").to_owned();
@@ -174,7 +174,7 @@ async fn what_is_not_committed_stays_or_is_named() {
 #[tokio::test]
 async fn conflicts_are_listed_and_given_to_the_agent() {
     let stage = Stage::new().await;
-    // The follow-up's prompt is no script: this worker merges what it is told to whenever it is told to merge.
+    // The follow-up's prompt is not a script: this worker merges when its prompt asks it to.
     let task = stage.done("begin; echo mine > README.md; echo one > one.txt; end done").await;
     let other = stage.done("begin; echo other > one.txt; end done").await;
     let commit = stage.upstream.commit("main", &[("README.md", "theirs\n"), ("base.txt", "1\n")], "meanwhile");
@@ -209,7 +209,7 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
     let prompt = run["prompt"].as_str().expect("text");
     assert!(prompt.contains(&format!("git merge {commit}")) && prompt.contains("- README.md (content)"), "{prompt}");
     assert_eq!(run["cause"], "follow_up", "{run}");
-    // What an agent does then, and what an update makes of it.
+    // What an agent does then, and the result of an update.
     let merge = format!(
         "begin; git -c user.name=a -c user.email=a@b merge -q {commit} || true; echo both > README.md; git add -A; \
          git -c user.name=a -c user.email=a@b commit -qm 'Merge the base'; end done"
@@ -220,7 +220,7 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
     let all = stage.patch(&task, "").await;
     assert!(!all.contains("base.txt") && all.contains("+both"), "{all}");
     assert_eq!(stage.update(&task, &json!({})).await.1["outcome"], "current");
-    // What was resolved stays so: a branch with merges of its own is merged.
+    // Resolved conflicts stay resolved: a branch that contains merges is merged.
     stage.upstream.commit("main", &[("base.txt", "2\n")], "later");
     let view = stage.updated(&task, &json!({})).await;
     assert_eq!(view["task"]["updates"][1]["strategy"], "merge", "{view}");

@@ -1,5 +1,5 @@
-//! How the built-in worker is called: for a run, after it, in a killed keeper's stead, and when a task is removed.
-//! Real servers and keepers; every call of the stand-in is on record.
+//! How the built-in worker is called: for a run, after it, in place of a killed keeper, and when a task is removed. Real
+//! servers and keepers; the stand-in records every call.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -133,7 +133,7 @@ async fn after_a_run_elsewhere_the_agents_branch_is_brought_up_to_the_tasks() {
 async fn a_server_that_starts_sweeps_up_what_nobody_holds() {
     let stage = Stage::new().await;
     let expected = format!("codex-docker reap --if-reachable --label home={}", stage.home.path().display());
-    // A task takes longer than the first look.
+    // A task takes longer than the first check.
     stage.run("begin; end done").await;
     assert!(stage.containers.calls().contains(&expected), "{:?}", stage.containers.calls());
 }

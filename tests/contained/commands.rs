@@ -1,5 +1,5 @@
-//! The command line's side: environments with containers and secrets, the login, `doctor` and `up`.
-//! The binary as a person calls it, with nothing of the machine's environment.
+//! The command line for containers: environments with containers and secrets, the login, `doctor` and `up`. The tests run the
+//! binary without the machine's environment.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use super::{BINARY, Stage, id_of};
 
-/// What a command said, and whether it succeeded.
+/// The output of a command, and whether it succeeded.
 struct Said {
     success: bool,
     stdout: String,
@@ -29,7 +29,7 @@ async fn run(home: &TestHome, arguments: &[&str], stdin: &str) -> Said {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).env("TOKEN", "hunter2");
     let mut child = command.spawn().expect("the binary can be started");
     let mut pipe = child.stdin.take().expect("a pipe");
-    // A command that reads nothing may be gone by now.
+    // A command that reads nothing may have exited by now.
     pipe.write_all(stdin.as_bytes()).await.ok();
     drop(pipe);
     let output = child.wait_with_output().await.expect("it ends");

@@ -1,5 +1,5 @@
-//! The login of an account that all runs use, and agents that change the copy they work with.
-//! Real servers; the agents are shell scripts that see the folder that a container would see.
+//! The account login that all runs use, and agents that change their copy of it. Real servers; the agents are shell scripts
+//! that see the same folder as a container.
 
 use serde_json::{Value, json};
 use testkit::login::account;
@@ -7,7 +7,7 @@ use testkit::upstream::Upstream;
 
 use super::{Stage, id_of};
 
-/// Logs Codex in with an account, as `login --import` does.
+/// Logs Codex in with an account, like `login --import`.
 async fn log_in(stage: &Stage, login: &Value) {
     let file = stage.home.scratch().join("auth.json");
     fs_err::write(&file, login.to_string()).expect("written");
@@ -16,14 +16,14 @@ async fn log_in(stage: &Stage, login: &Value) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// A login as a container gets it: without what renews its tokens.
+/// Returns a login as a container gets it: without what renews its tokens.
 fn lent(login: &Value) -> Value {
     let mut lent = login.clone();
     lent["tokens"]["refresh_token"] = json!("kept-by-the-orchestrator");
     lent
 }
 
-/// Runs a task in another repository, and returns the login that it worked with and whether it was given a key.
+/// Runs a task in a different repository, and returns the login that it used and whether it got a key.
 async fn seen_elsewhere(stage: &Stage) -> (Value, Option<String>) {
     let other = Upstream::new();
     let env = stage.home.environment(&other.url()).await;

@@ -1,5 +1,5 @@
-//! The built-in worker as the rest of the product sees it: how it is called for runs, what is refused while it cannot work, and
-//! what readers are shown. What stands in for `codex-docker` makes no container and writes down how it was called.
+//! The built-in worker from the outside: how it is called for runs, what is rejected while it cannot work, and what readers
+//! see. A stand-in for `codex-docker` creates no containers and records its calls.
 
 mod calls;
 mod commands;
@@ -27,7 +27,7 @@ impl Stage {
         Self::with(&[]).await
     }
 
-    /// With these variables in the server's environment.
+    /// Creates a stage with these variables in the server's environment.
     async fn with(variables: &[(&str, &str)]) -> Self {
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
@@ -58,7 +58,7 @@ impl Stage {
         self.home.settled(id).await
     }
 
-    /// The calls of one verb; of those that sweep up, the ones for a task.
+    /// Returns the calls of a subcommand. Of cleanups, only those for a task.
     fn calls(&self, verb: &str) -> Vec<String> {
         let begins = format!("codex-docker {verb}");
         let calls = self.containers.calls().into_iter().filter(|call| call.starts_with(&begins));

@@ -1,5 +1,5 @@
-//! Whether tasks can start: asked of the container engine, told with what to do, and noticed when it changes.
-//! Real servers; the engine's answer is a file that a test writes.
+//! Whether tasks can start: the answer of the container engine, the suggested fixes, and how changes are noticed. Real servers;
+//! a test writes the engine's answer to a file.
 
 use serde_json::json;
 use testkit::TestHome;
@@ -34,7 +34,7 @@ async fn a_server_without_an_engine_starts_says_why_no_task_can_and_notices_when
     assert_eq!((status, &problem["code"], &problem["hints"][0]), (503, &json!("no_worker"), &json!("start it")), "{problem}");
     assert_eq!(home.get("/api/v1/tasks").await.1["items"], json!([]), "nothing was made");
     containers.answers(USABLE);
-    // The refusal is believed for a few seconds, and then the engine is asked again.
+    // The error is cached for a few seconds, and then the container engine is asked again.
     let ready = async {
         while home.post("/api/v1/tasks", &asked).await.0 != 201 {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;

@@ -1,11 +1,11 @@
-//! Secrets of an environment: taken, handed to the agent, never answered, and masked wherever a person reads.
-//! Real servers, and an agent that says what it should not.
+//! Secrets of an environment: stored, passed to the agent, never returned, and masked for readers. Real servers, and an agent
+//! that prints its secrets.
 
 use serde_json::json;
 
 use super::{Stage, id_of};
 
-/// With what JSON writes in another way.
+/// Contains characters that JSON escapes.
 const SECRET: &str = "hunter2 \"quoted\" \\ and\u{e4}";
 
 #[tokio::test]

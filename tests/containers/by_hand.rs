@@ -1,5 +1,5 @@
-//! The program as a person uses it: arguments, folder, streams and exit code pass through, and nothing else does.
-//! Each story is one call, as it would be typed.
+//! The program as a person uses it: arguments, folder, streams and exit code are passed through, and nothing else. Each test is
+//! one call, as a person would type it.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Stdio;
@@ -106,7 +106,7 @@ fn git_works_in_a_repository_of_somebody_else() {
     assert_eq!(hand.run(["git log --format=%s"]).well(), "first\n");
 }
 
-/// `codex-docker` at a terminal of 33 rows and 99 columns, which is `script`'s.
+/// Runs `codex-docker` at a terminal of 33 rows and 99 columns, provided by `script`.
 fn at_a_terminal(hand: &Hand, codex: &str) -> std::process::Child {
     let program = hand.command([""; 0]);
     let call = format!("{} codex-docker '{codex}'", program.get_program().to_string_lossy());
@@ -122,7 +122,7 @@ fn at_a_terminal_codex_gets_one_of_the_same_size() {
     let codex = "stty size; test -t 0 && test -t 1 && echo terminal; read x; echo \"got $x\"; exit 4";
     let mut child = at_a_terminal(&hand, codex);
     let mut stdin = child.stdin.take().expect("piped");
-    // The terminal keeps what is typed before it is read.
+    // The terminal buffers what is typed before it is read.
     stdin.write_all(b"hello\n").expect("written");
     let output = child.wait_with_output().expect("ended");
     let shown = String::from_utf8_lossy(&output.stdout);

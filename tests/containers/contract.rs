@@ -1,5 +1,5 @@
-//! The part of the contract that the public script of the same name has too: what it mounts there, is mounted here at the same place.
-//! A shell stands in for Codex.
+//! The part of the contract that is shared with the public script of the same name: the same mounts, at the same paths. A shell
+//! replaces Codex.
 
 use testkit::docker::docker;
 

@@ -1,5 +1,5 @@
-//! How runs end: asked, killed, held by nobody, with a reader that stalls, and gone on with.
-//! After each of them, no container and no folder is left.
+//! How runs end: on request, killed, abandoned, with a stalled reader, and resumed. After each test, no container and no folder
+//! is left.
 
 use std::io::Read as _;
 use std::process::Stdio;
@@ -11,7 +11,7 @@ use testkit::until;
 
 use crate::hand::{Hand, LIMIT, await_file};
 
-/// A script that says so when it works, and then works for ever.
+/// A script that reports when it runs, and then runs forever.
 const FOR_EVER: &str = "echo begun; sleep 1000000";
 
 #[test]
@@ -35,7 +35,7 @@ fn who_does_not_listen_is_killed_at_once_when_asked_twice() {
     running.line();
     let before = std::time::Instant::now();
     running.signal(Signal::INT);
-    // The second is heard whenever the first was dealt with.
+    // The second signal is handled even if the first one was already processed.
     running.signal(Signal::TERM);
     assert_eq!(running.end().code.map(|code| code > 128), Some(true));
     assert!(before.elapsed() < std::time::Duration::from_secs(8), "the grace was cut short: {:?}", before.elapsed());

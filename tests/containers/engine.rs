@@ -1,5 +1,4 @@
-//! An engine that dies under a run. It is an engine of the test's own, so that no other test notices.
-//! What it is asked to survive is SIGKILL.
+//! A container engine that is killed during a run. The test starts its own engine, so that no other test is affected.
 
 use testkit::own_engine::{OwnEngine, SMALL_IMAGE};
 use testkit::own_podman::OwnPodman;

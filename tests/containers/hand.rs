@@ -1,5 +1,5 @@
-//! A person's folder, in which `codex-docker` is called: an environment of its own, and nothing left of it afterwards.
-//! Nothing of the test machine's own environment goes along.
+//! A folder of a person who calls `codex-docker`, with its own environment. Nothing of the test machine's environment is passed
+//! on, and nothing is left afterwards.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -13,13 +13,13 @@ use testkit::until;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// The script that stands in for Codex.
+/// The script that replaces Codex.
 const SHELL_FOR_CODEX: &str = "#!/bin/sh\nexec /bin/sh -c \"$1\"\n";
 
 /// A user without rights on the machine.
 pub(crate) const USER: u32 = 54321;
 
-/// A person at work.
+/// A person who calls `codex-docker`.
 pub(crate) struct Hand {
     folder: tempfile::TempDir,
     sandbox: Sandbox,
@@ -28,7 +28,7 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
-    /// With the real Codex.
+    /// Uses the real Codex.
     pub(crate) fn new() -> Self {
         let image = docker::codex_image();
         let folder = tempfile::tempdir().expect("a folder");
@@ -38,7 +38,7 @@ impl Hand {
         Self { folder, sandbox: Sandbox::new(), image, variables: vec![] }
     }
 
-    /// With a shell in the place of Codex.
+    /// Uses a shell in place of Codex.
     pub(crate) fn with_shell() -> Self {
         let hand = Self::new();
         let shim = hand.folder.path().join("shim/codex");
@@ -48,39 +48,39 @@ impl Hand {
         hand.with("CODEX_MOUNT_MAPS_RO", &map)
     }
 
-    /// One more variable.
+    /// Adds a variable.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The folder that is mounted.
+    /// Returns the mounted folder.
     pub(crate) fn work(&self) -> PathBuf {
         self.folder.path().join("work")
     }
 
-    /// The person's home.
+    /// Returns the person's home.
     pub(crate) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
 
-    /// A name for a container that is removed with this.
+    /// Returns a name for a container that is removed at the end.
     pub(crate) fn name(&self, story: &str) -> String {
         self.sandbox.container(story)
     }
 
-    /// The same with a container's name of its own.
+    /// Gives the container a name.
     pub(crate) fn named(self, story: &str) -> Self {
         let name = self.name(story);
         self.with("CONTAINER_NAME", &name)
     }
 
-    /// The folder that all is in.
+    /// Returns the folder that contains everything.
     pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The call, not started, with nothing on stdin.
+    /// Returns the command, not started, with an empty stdin.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(BINARY);
         command.arg("codex-docker").args(arguments).current_dir(self.work()).env_clear().stdin(Stdio::null());
@@ -100,12 +100,12 @@ impl Hand {
         Running::of(child.expect("the program is there"))
     }
 
-    /// Builds an image that goes with this person.
+    /// Builds an image that is removed at the end.
     pub(crate) fn build(&self, tag: &str, dockerfile: &str) -> String {
         self.sandbox.build(tag, dockerfile)
     }
 
-    /// Starts a run and kills its `codex-docker`, so that nobody holds it. Returns the container's name.
+    /// Starts a run and kills its `codex-docker`, which abandons the container. Returns the container's name.
     pub(crate) fn orphan(&self) -> String {
         let before = self.containers();
         let mut orphan = self.start("echo begun; sleep 1000000");
@@ -115,7 +115,7 @@ impl Hand {
         self.containers().into_iter().find(|name| !before.contains(name)).expect("it runs on")
     }
 
-    /// Runs it as the user 54321, who owns all folders and may use the engine.
+    /// Runs it as user 54321, who owns all folders and may use the container engine.
     pub(crate) fn run_as_plain_user<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
         for path in [self.root(), &self.work(), &self.home()] {
             rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(USER)), Some(rustix::fs::Gid::from_raw(USER)))
@@ -130,24 +130,24 @@ impl Hand {
         Said::of(&as_user.output().expect("setpriv is part of Debian"))
     }
 
-    /// What this person's containers are found by. The engine may have those of others.
+    /// Returns the label of this person's containers. The engine may have containers of others.
     pub(crate) fn label(&self) -> String {
         self.sandbox.label()
     }
 
-    /// The names of this person's containers.
+    /// Returns the names of this person's containers.
     pub(crate) fn containers(&self) -> Vec<String> {
         let said = self.run(["list", "--json", "--label", &self.label()]);
         let listed: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a list");
         listed.iter().map(|one| one["name"].as_str().expect("a name").to_owned()).collect()
     }
 
-    /// Where the files of runs are, unless a test chooses another place.
+    /// Returns the folder with the files of runs, unless a test chooses a different one.
     pub(crate) fn state(&self) -> PathBuf {
         self.home().join(".local/state/codex-docker")
     }
 
-    /// What is left of earlier runs.
+    /// Returns the leftovers of earlier runs.
     pub(crate) fn folders(&self) -> Vec<String> {
         let Ok(found) = fs_err::read_dir(self.state()) else { return vec![] };
         let names = found.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
@@ -155,7 +155,7 @@ impl Hand {
     }
 }
 
-/// How a call ended.
+/// The result of a call.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
@@ -169,7 +169,7 @@ impl Said {
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// It went well, and this is what was on stdout.
+    /// Checks that it succeeded, and returns its stdout.
     #[track_caller]
     pub(crate) fn well(&self) -> &str {
         assert_eq!(self.code, Some(0), "{self:?}");
@@ -177,7 +177,7 @@ impl Said {
     }
 }
 
-/// A call that is under way.
+/// A running call.
 pub(crate) struct Running {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -204,7 +204,7 @@ impl Running {
         rustix::process::kill_process(pid, signal).expect("it is ours");
     }
 
-    /// Waits for the end, with what was said after the lines that were read.
+    /// Waits for the end, and returns the remaining output.
     pub(crate) fn end(mut self) -> Said {
         let mut stdout = String::new();
         let mut stderr = String::new();
@@ -218,7 +218,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Of a test that failed. One that has ended cannot be killed, and that is fine.
+        // This happens when a test fails. A process that has ended cannot be killed, which is fine.
         if self.child.kill().is_ok() {
             let _ended = self.child.wait();
         }
@@ -228,7 +228,7 @@ impl Drop for Running {
 /// Longer than anything here takes.
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
-/// Waits until a file is there.
+/// Waits until a file exists.
 #[track_caller]
 pub(crate) fn await_file(path: &Path) {
     until(LIMIT, &format!("`{}` is there", path.display()), || path.exists());

@@ -1,5 +1,4 @@
-//! What the container can and cannot do to the machine and to others.
-//! Each story tries it from inside, and looks from outside.
+//! What a container can and cannot do to the machine and to others. Each test tries it from inside, and checks from outside.
 
 use std::os::unix::fs::MetadataExt as _;
 

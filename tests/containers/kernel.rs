@@ -1,11 +1,11 @@
-//! The system calls that a container may make: debuggers and tools work, and what an agent does not need is refused.
-//! The calls are made by number, as hostile code would.
+//! The system calls that a container may make: debuggers and tools work, and calls that no agent needs are denied. The calls
+//! are made by number, as hostile code would.
 
 use std::process::Command;
 
 use crate::hand::Hand;
 
-/// Makes system calls, and prints the name of each that was not refused with EPERM or ENOSYS.
+/// Makes system calls, and prints the names of those that did not fail with EPERM or ENOSYS.
 const CALLS: &str = r#"
 import ctypes, platform, subprocess, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -44,8 +44,8 @@ fn init_cannot_be_traced_and_calls_that_an_agent_does_not_need_are_refused() {
     assert!(before.elapsed() < std::time::Duration::from_secs(15), "nobody held up its end: {:?}", before.elapsed());
 }
 
-/// Copies a program of this machine to a folder of the container, with the libraries it needs. The image's own C library is as good,
-/// and its loader knows no other.
+/// Copies a program of this machine to a folder of the container, with the libraries it needs. The image's own C library is
+/// sufficient, and its loader only works with that one.
 fn bring(hand: &Hand, program: &str) {
     let tool = hand.work().join("tool");
     fs_err::create_dir(&tool).expect("made");

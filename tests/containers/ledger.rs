@@ -1,5 +1,5 @@
-//! What `reap` ends and deletes: what the markers in the state folder say is ours, and nothing that labels say.
-//! Foreign containers and folders are compared before and after.
+//! What `reap` ends and deletes: what the markers in the state folder say is ours, whatever labels say. Foreign containers and
+//! folders are compared before and after.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -8,7 +8,7 @@ use testkit::docker::{BASE_IMAGE, docker, try_docker};
 
 use crate::hand::Hand;
 
-/// An image with our labels, which lead to a folder.
+/// Builds an image with our labels, which point to a folder.
 fn labelled_image(hand: &Hand, tag: &str, state: &Path, more: &str) -> String {
     let dockerfile = format!(
         "FROM {BASE_IMAGE}\nLABEL codex-docker.managed=true codex-docker.state={} codex-docker.label.{}\n{more}",
@@ -23,7 +23,7 @@ fn is_running(container: &str) -> bool {
     String::from_utf8_lossy(&found.stdout).trim() == "true"
 }
 
-/// A folder with something to lose.
+/// Creates a folder with something to lose.
 fn precious(path: &Path) {
     fs_err::create_dir_all(path.join("below")).expect("made");
     fs_err::write(path.join("below/file"), "kept").expect("written");
@@ -78,18 +78,18 @@ fn a_foreign_container_in_the_place_of_ours_is_left_alone() {
 #[test]
 fn what_a_death_at_any_step_leaves_is_swept_up() {
     let hand = Hand::with_shell();
-    // Dead between the marker and the container: a folder alone.
+    // Killed between writing the marker and creating the container: only a folder exists.
     let name = hand.orphan();
     docker(&["rm", "--force", &name]);
     assert_eq!(hand.run(["reap", "--label", &hand.label()]).well().trim(), name);
     assert!(hand.folders().is_empty());
-    // Dead between the container and its start: one that cannot be started is left as it was made.
+    // Killed between creating and starting the container: a container that cannot start stays in the same state.
     let mut command = hand.command(["true"]);
     let failed = command.env("CODEX_MOUNT_MAPS_RO", "/etc/passwd=/proc/version").output().expect("the program is there");
     assert!(String::from_utf8_lossy(&failed.stderr).contains("could not be started"), "{failed:?}");
     assert_eq!((hand.containers().len(), hand.folders().len()), (1, 1));
     assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
-    // Dead afterwards.
+    // Killed afterwards.
     hand.orphan();
     assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
     assert!(hand.containers().is_empty() && hand.folders().is_empty(), "{:?}", hand.folders());

@@ -1,7 +1,7 @@
-//! `codex-docker` by hand, with the real container engine and the real image.
+//! `codex-docker` called by hand, with the real container engine and the real image.
 //!
-//! Where a story is about the container and not about Codex, a shell stands in for Codex: a script mounted over the program
-//! runs its first argument. What a test waits for is a line, a file, or the end of a process.
+//! Tests about the container and not about Codex replace Codex by a shell: a script that is mounted over the program runs its
+//! first argument. Tests wait for a line, a file, or the end of a process.
 
 mod by_hand;
 mod contract;

@@ -1,5 +1,5 @@
-//! What goes wrong before Codex is reached: each says what is wrong and what to do, and leaves nothing.
-//! No story here starts a container.
+//! Problems before Codex starts: each message says what is wrong and how to fix it, and nothing is left behind. No test here
+//! starts a container.
 
 use codex_docker::image::DEFAULT_IMAGE;
 use testkit::docker::{base_image, docker};

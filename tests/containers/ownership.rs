@@ -1,5 +1,5 @@
-//! Files that a container's root made, when the caller is a plain user: all of them are the caller's afterwards, however deep they are.
-//! `codex-docker` runs as that user, without any right on the machine but the engine's socket.
+//! Files that a container's root made, when the caller is an ordinary user: they all belong to the caller afterwards, however
+//! deep they are. `codex-docker` runs as that user, whose only right on the machine is the engine's socket.
 
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,14 +9,14 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::hand::{Hand, USER};
 
-/// A script that makes folders below one another, far beyond the longest path.
+/// Returns a script that creates nested folders, far beyond the longest path.
 pub(crate) fn deep_folders(at: &str, count: usize) -> String {
     format!(
         "python3 -c 'import os\nos.makedirs(\"{at}\"); os.chdir(\"{at}\")\nfor i in range({count}):\n    os.mkdir(\"d\"); os.chdir(\"d\")\nopen(\"file\", \"w\").close()'"
     )
 }
 
-/// The owner of the file in the last of the folders.
+/// Returns the owner of the file in the innermost folder.
 fn owner_at_the_end(top: &Path, count: usize) -> u32 {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let mut here = openat(CWD, top, flags, Mode::empty()).expect("there");

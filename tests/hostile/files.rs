@@ -1,5 +1,5 @@
-//! Attacks by files: names, kinds and links, wherever the host reads or deletes.
-//! What is outside of the task's folder is the same afterwards.
+//! Attacks with files: names, kinds and links, wherever the host reads or deletes. Everything outside of the task's folder
+//! stays the same.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -76,7 +76,7 @@ async fn output_that_is_cut_or_taken_away_harms_nobody() {
     let script = "echo before; : > /codex-docker/out/stdout; rm -rf /codex-docker/out; rm -f /codex-docker/out/stdout; \
         touch /codex-docker/out/stdout; echo after; echo y > work";
     let task = stage.resumed(&first.task, script).await;
-    // What it took away before anybody read it is gone from its own transcript, and nothing else is.
+    // What it removed before anybody read it is missing from its own transcript, and nothing else is.
     let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/2/log", id_of(&task))).await;
     assert!(log.contains("after"), "{log}");
     assert!(!task["runs"][1]["commit"].is_null(), "{task}");

@@ -1,5 +1,5 @@
-//! Attacks on git: what is planted where the host, or the next run, might use git.
-//! A planted command would make the canary, whose folder is only on the host.
+//! Attacks on git: commands that are planted where the host, or the next run, might use git. A planted command would create the
+//! canary, whose folder only exists on the host.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use testkit::shell_agent::{Stage, id_of};
 
 use crate::BINARY;
 
-/// What each planted command is. Only the host has the folder.
+/// Returns the planted command. Only the host has the folder.
 fn planted(stage: &Stage) -> String {
     let canary = stage.canary();
     format!(

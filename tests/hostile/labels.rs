@@ -1,5 +1,4 @@
-//! An image with our labels, and the server that sweeps up after itself.
-//! What is foreign is looked at when the sweep has ended what is the server's own.
+//! An image with our labels, and a server that cleans up. Foreign containers are checked once the server's own ones are gone.
 
 use testkit::docker::{BASE_IMAGE, Sandbox, docker, try_docker};
 use testkit::shell_agent::Stage;
@@ -23,7 +22,7 @@ async fn the_servers_own_sweep_does_nothing_that_an_image_says() {
             home.display()
         ),
     );
-    // The engine lists newer containers first, so the foreign one has been looked at when the older one is gone.
+    // The engine lists newer containers first, so the foreign one was processed before the older one is gone.
     let task = stage.attack("echo x > work").await.task;
     let older = stage.folder(&task).join("container");
     fs_err::create_dir_all(older.join("in")).expect("made");

@@ -1,5 +1,5 @@
-//! Attacks on the machine: its resources, its network, its secrets, and the walls of the container.
-//! Each is tried from inside; what the host is like afterwards is looked at from outside.
+//! Attacks on the machine: its resources, its network, its secrets, and the isolation of the container. Each is tried from
+//! inside, and the effect on the host is checked from outside.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ async fn an_agent_that_holds_its_init_is_ended_all_the_same() {
 #[tokio::test]
 async fn forks_and_memory_are_bounded() {
     let stage = Stage::with(BINARY, &json!({ "pids": 200, "memory": "256m" })).await;
-    // The forks come last: a shell that can start nothing any more says nothing either.
+    // The forks come last, because a shell that cannot start anything prints nothing either.
     let script = "python3 -c 'x = bytearray(2 << 30)' 2>/dev/null || echo BOUNDED; echo x > work; f() { f 2>/dev/null | f 2>/dev/null & }; f 2>/dev/null; sleep 1";
     let attacked = stage.attack(script).await;
     assert!(attacked.task["status"] == "failed" || attacked.log.contains("BOUNDED"), "{} {}", attacked.task, attacked.log);

@@ -1,7 +1,7 @@
-//! The hostile agent: scripts that run in a task's container and try, and a look from the host at what came of it.
+//! The hostile agent: scripts that attack from a task's container, and a check of the host afterwards.
 //!
-//! Server, engine, image, git and containers are real; a shell stands in for Codex and runs its prompt. After every attack the
-//! task must still live as any other: its difference is shown, a follow-up's work arrives, and it can be removed.
+//! Server, container engine, image, git and containers are real; a shell replaces Codex and runs its prompt. After every attack
+//! the task must still work like any other: its diff is shown, a follow-up's work arrives, and it can be removed.
 
 mod files;
 mod git;

@@ -1,5 +1,5 @@
-//! A server of a plain user: what its containers' root made can be committed, removed and deleted like everything else.
-//! Tests run as root; only the server and what it starts do not.
+//! A server of an ordinary user: everything that root in its containers made can be committed, removed and deleted. Tests run
+//! as root; only the server and its programs do not.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,7 +13,7 @@ use testkit::upstream::Upstream;
 
 use crate::BINARY;
 
-/// A user without rights on the machine, except for the container engine's socket.
+/// A user whose only right on the machine is the container engine's socket.
 const USER: &str = "54321:54321";
 
 fn chown(path: &Path) {
@@ -21,7 +21,7 @@ fn chown(path: &Path) {
     assert!(done.success(), "tests run as root");
 }
 
-/// A stage whose server is a plain user's.
+/// Creates a stage whose server belongs to an ordinary user.
 async fn of_a_plain_user() -> (tempfile::TempDir, Stage) {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("codex-orchestrator");
@@ -40,8 +40,8 @@ async fn of_a_plain_user() -> (tempfile::TempDir, Stage) {
     (folder, Stage::in_home(home, upstream, &json!({})).await)
 }
 
-/// Folders below one another, far beyond the longest path (some two thousand): in the worktree, in the agent's repository, and where
-/// outputs go.
+/// Creates nested folders, far beyond the longest path (about two thousand): in the worktree, in the agent repository, and in
+/// the output folder.
 const DEEP: &str = "cat > /tmp/deep.py <<'END'\n\
     import os, sys\n\
     for place, depth in zip(sys.argv[1::2], sys.argv[2::2]):\n\

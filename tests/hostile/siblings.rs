@@ -1,5 +1,5 @@
-//! Attacks on other tasks: their branches, their worktrees, their containers, their brokers.
-//! A sibling is compared with itself before, byte for byte.
+//! Attacks on other tasks: their branches, worktrees, containers and brokers. A sibling is compared with its earlier state,
+//! byte for byte.
 
 use serde_json::json;
 
@@ -92,7 +92,7 @@ async fn the_login_that_an_agent_changes_is_its_own_copy() {
         assert!(!stage.folder(&attacked.task).join("auth").exists(), "{plant}");
         assert!(stage.home.path().join("login.json").exists());
     }
-    // As Codex would renew it: a new file in the place of the old one, and its locks.
+    // Like a renewal by Codex: a new file in place of the old one, and its locks.
     let renewed = account("acc-1", "r-2", 15);
     let script = format!("cd /codex-auth; touch auth.lock auth.json.lock; umask 077; echo '{renewed}' > new; mv new auth.json");
     let attacked = stage.attack(&script).await;

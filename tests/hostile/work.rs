@@ -1,5 +1,5 @@
-//! Attacks on the commit of a run's work and on the run after it: files that git waits for, files of terabytes, an index that lies,
-//! and what an agent leaves in its own repository.
+//! Attacks on the commit of a run's work and on the next run: files that block git, files of terabytes, an index that lies, and
+//! changes in the agent repository.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use testkit::shell_agent::{Stage, id_of};
 
 use crate::BINARY;
 
-/// Far less than git takes for a file of terabytes.
+/// Far less than git needs for a file of terabytes.
 const SOON: Duration = Duration::from_mins(1);
 
 fn content(stage: &Stage, task: &serde_json::Value, path: &str) -> String {

@@ -1,6 +1,6 @@
-//! One run on disk, with a worker whose script is the test's, and a keeper to be started on it.
+//! A run on disk whose worker is a script of the test, and a keeper to start on it.
 //!
-//! Whatever carries the run's mark is killed when the bench goes, also when the test has failed.
+//! Everything with the run's mark is killed when the bench is dropped, even if the test has failed.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -12,19 +12,19 @@ use engine::store::atomic::write_atomically;
 use model::ids::{Attempt, RunNumber, TaskId};
 use tokio::process::{Child, Command};
 
-/// Far longer than anything in here takes.
+/// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// How often a file is looked for that a script makes.
+/// How often to check for a file that a script creates.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-/// Longer than a run in here may take, where the test is not about that.
+/// The time limit of a run in tests that are not about time limits.
 const LONG: Duration = Duration::from_mins(2);
 
 /// How long a stage of the stop protocol takes. Scripts that clean up need a fraction of it.
 pub(crate) const STOP_GRACE: Duration = Duration::from_millis(500);
 
-/// One run on disk.
+/// A run on disk.
 pub(crate) struct Bench {
     folder: tempfile::TempDir,
     pub(crate) files: RunFiles,
@@ -32,7 +32,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// A run whose worker is this shell script.
+    /// Creates a run whose worker is this shell script.
     pub(crate) fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let program = folder.path().join("worker.sh");
@@ -59,19 +59,19 @@ impl Bench {
         Self { folder, files, order }
     }
 
-    /// A file that the script knows by its name.
+    /// Returns a file that the script knows by its name.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Makes the prompt a pipe: the keeper, which opens it before it starts the worker, waits there until `open_prompt`.
+    /// Makes the prompt a pipe. The keeper opens it before it starts the worker, so it waits there until `open_prompt`.
     pub(crate) fn hold_before_the_worker(&self) {
         fs_err::remove_file(self.files.prompt()).expect("the bench has made it");
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
         rustix::fs::mknodat(rustix::fs::CWD, self.files.prompt(), kind, mode, 0).expect("a pipe can be made");
     }
 
-    /// Lets a keeper go on that waits before its worker.
+    /// Lets a keeper continue that waits before its worker.
     pub(crate) fn open_prompt(&self) {
         fs_err::write(self.files.prompt(), "the prompt").expect("the keeper reads it");
     }
@@ -79,7 +79,7 @@ impl Bench {
     /// Starts a keeper.
     pub(crate) fn start(&self) -> Child {
         let order = serde_json::to_vec(&self.order).expect("it has a form");
-        // Whole or not at all, as a server does it: other keepers may be reading it.
+        // Write it atomically, like a server, because other keepers may be reading it.
         write_atomically(&self.files.order(), &order).expect("written");
         let complaints = fs_err::File::options().create(true).append(true).open(self.files.complaints()).expect("made");
         let mut keeper = Command::new(env!("CARGO_BIN_EXE_codex-orchestrator"));
@@ -88,7 +88,7 @@ impl Bench {
         keeper.spawn().expect("the binary can be started")
     }
 
-    /// Starts a keeper and waits until the script has made this file, and the keeper has written the worker down.
+    /// Starts a keeper and waits until the script has created this file, and the keeper has recorded the worker.
     pub(crate) async fn start_until(&self, file: &str) -> Child {
         let keeper = self.start();
         appears(&self.file(file)).await;
@@ -102,12 +102,12 @@ impl Bench {
         keeper
     }
 
-    /// Holds the run from its beginning to its end.
+    /// Runs it from start to end.
     pub(crate) async fn held(&self) -> ExitRecord {
         self.ended(self.start()).await
     }
 
-    /// Waits for a keeper's end. Returns its last record.
+    /// Waits for a keeper's end, and returns its last record.
     pub(crate) async fn ended(&self, keeper: Child) -> ExitRecord {
         let status = gone(keeper).await;
         assert!(status.success(), "{status}: {}", self.complaints());
@@ -116,29 +116,29 @@ impl Bench {
         exit
     }
 
-    /// Who holds the run.
+    /// Returns the state of the keeper.
     pub(crate) fn state(&self) -> KeeperState {
         observe(&self.files, self.order.attempt).expect("it can be seen")
     }
 
-    /// What a living keeper wrote down.
+    /// Returns the record of a live keeper.
     pub(crate) fn record(&self) -> KeeperRecord {
         let state = self.state();
         let KeeperState::Alive(record) = state else { panic!("{state:?}: {}", self.complaints()) };
         record
     }
 
-    /// What the worker wrote.
+    /// Returns the worker's output.
     pub(crate) fn journal(&self) -> String {
         fs_err::read_to_string(self.files.journal()).expect("a keeper has made it")
     }
 
-    /// What keepers said on stderr.
+    /// Returns the keepers' messages on stderr.
     pub(crate) fn complaints(&self) -> String {
         fs_err::read_to_string(self.files.complaints()).unwrap_or_default()
     }
 
-    /// Everything that carries the run's mark.
+    /// Returns all processes with the run's mark.
     pub(crate) fn marked(&self) -> Vec<ProcessIdentity> {
         processes_with_environment("ORCH_RUN", &self.mark()).expect("/proc can be read")
     }
@@ -157,13 +157,13 @@ impl Drop for Bench {
     }
 }
 
-/// Waits for a process's end.
+/// Waits for the end of a process.
 pub(crate) async fn gone(mut child: Child) -> ExitStatus {
     let ended = tokio::time::timeout(LIMIT, child.wait()).await;
     ended.expect("it ends in time").expect("our own child can be waited for")
 }
 
-/// Waits until a file is there that has an end of line: whoever writes it has written it whole.
+/// Waits until a file exists and contains a line end, which means that it is complete.
 pub(crate) async fn appears(path: &Path) -> String {
     let look = async {
         loop {
@@ -177,7 +177,7 @@ pub(crate) async fn appears(path: &Path) -> String {
     tokio::time::timeout(LIMIT, look).await.unwrap_or_else(|_| panic!("{shown} did not appear"))
 }
 
-/// The process whose number a script wrote into a file.
+/// Returns the process whose number a script wrote to a file.
 pub(crate) async fn written_process(path: &Path) -> ProcessIdentity {
     let pid = appears(path).await.trim().parse().expect("a process's number");
     ProcessIdentity::of(pid).expect("/proc can be read").expect("it lives when the test asks for it")

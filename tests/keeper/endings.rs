@@ -1,5 +1,5 @@
-//! How runs end: by themselves, on request, at their limits; and that nothing of them is left.
-//! Real keepers and real workers; what they do is said in a shell script.
+//! How runs end: on their own, on request, at their limits, and that nothing of them is left. Real keepers and workers; shell
+//! scripts define what they do.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use tokio::process::Child;
 
 use super::bench::{Bench, appears, gone, written_process};
 
-/// Says that it is up, cleans up when it is interrupted, and exits as Codex does.
+/// Reports that it runs, cleans up when it is interrupted, and exits like Codex.
 const PATIENT: &str = "trap 'echo cleaned; exit 1' INT; echo up > up; while :; do sleep 0.05; done";
 
-/// Hears nothing but SIGKILL.
+/// Reacts only to SIGKILL.
 const DEAF: &str = "trap '' INT TERM HUP; echo up > up; while :; do sleep 0.05; done";
 
 async fn stop(bench: &Bench) {

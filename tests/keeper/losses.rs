@@ -1,5 +1,5 @@
-//! Keepers that are killed and records that are damaged: what is seen then, and that what was left is ended.
-//! Real keepers and real workers; what they do is said in a shell script.
+//! Keepers that are killed and records that are damaged: what is observed then, and that leftovers are ended. Real keepers and
+//! workers; shell scripts define what they do.
 
 use engine::exec::process::{ProcessIdentity, Signal};
 use engine::keeper::{ExitRecord, KeeperState, end_leftovers, observe, request_stop, until_gone};
@@ -7,8 +7,8 @@ use model::ids::Attempt;
 
 use super::bench::{Bench, appears, gone, written_process};
 
-/// Starts a child that shows no mark, one that is in another session, and an orphan without a mark in a group of its own; then
-/// works on.
+/// Starts a child without the mark, one in a different session, and an orphan without the mark in its own group, and then
+/// continues.
 const FAMILY: &str = "env -i sh -c 'echo $$ > plain; exec sleep 60' &
     setsid sh -c 'echo $$ > session; exec sleep 60' &
     bash -c \"set -m; env -i sh -c 'echo \\$\\$ > orphan; exec sleep 60' & until [ -s orphan ]; do sleep 0.02; done\"

@@ -1,6 +1,6 @@
-//! Keepers as processes of their own: the real binary holds real workers, which are shell scripts.
+//! Keepers as separate processes: the real binary supervises real workers, which are shell scripts.
 //!
-//! No server takes part. What a test waits for is a line in the journal, a file, or the keeper's end.
+//! No server is involved. Tests wait for a line in the log, a file, or the keeper's end.
 
 mod bench;
 mod endings;

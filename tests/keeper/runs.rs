@@ -1,5 +1,5 @@
-//! Runs that go as they should: what reaches the worker, what reaches the files, and that it happens once.
-//! Real keepers and real workers; what they do is said in a shell script.
+//! Successful runs: what reaches the worker, what reaches the files, and that everything happens once. Real keepers and
+//! workers; shell scripts define what they do.
 
 use engine::keeper::{Ending, KeeperState, request_stop};
 use model::ids::Attempt;
@@ -81,7 +81,7 @@ async fn a_look_at_a_run_never_keeps_its_keeper_from_starting() {
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let looking = std::thread::spawn(move || {
         while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            // A keeper that is just starting is no answer yet.
+            // A keeper that is just starting is not an answer yet.
             engine::keeper::observe(&files, attempt).ok();
         }
     });

@@ -1,5 +1,5 @@
-//! Telling people: what arrives at a webhook, at ntfy and at a browser's push service when a task ends, and what does not.
-//! Real servers and receivers; the worker does what its prompt says.
+//! Notifications: what a webhook, ntfy and a browser's push service receive when a task ends, and what they do not. Real
+//! servers and receivers; the worker does what its prompt says.
 
 mod push;
 mod settings;

@@ -1,5 +1,5 @@
-//! Web Push from end to end: a browser subscribes on the page, and what is sent to it is checked and opened by a push service.
-//! The service is of the tests; it opens messages with other cryptography than the server's.
+//! Web Push end to end: a browser subscribes on the page, and a push service verifies and decrypts what it receives. The tests'
+//! push service uses different cryptography code than the server.
 
 use serde_json::json;
 use testkit::TestHome;
@@ -11,7 +11,7 @@ use super::stage;
 
 const PAGE: &str = "/settings/notices";
 
-/// A browser of its own session that gets notices.
+/// Creates a browser with its own session that receives notifications.
 async fn device(home: &TestHome, service: &PushService, name: &str) -> Pages {
     let pages = Pages::sign_in(home).await;
     assert_eq!(subscribe(&pages, service, name).await, 303);
@@ -50,7 +50,7 @@ async fn the_end_of_a_task_is_pushed_once_sealed_signed_and_with_its_link() {
     assert_eq!((pushed.headers["ttl"].as_str(), pushed.headers["urgency"].as_str()), ("86400", "normal"));
     assert_eq!(pushed.headers["topic"], task.replace('-', ""));
     assert_eq!(pushed.claims["sub"], "mailto:nobody@example.com");
-    // The key outlives the server.
+    // The key survives the server.
     home.stop().await;
     home.start().await;
     let failed = home.task(&env, "begin; failed no").await;
@@ -87,7 +87,7 @@ async fn a_push_service_that_asks_for_patience_gets_it() {
     assert_eq!(service.next().await.message["tag"], task);
     assert!(begun.elapsed().as_secs() >= 3, "it came after {:?}", begun.elapsed());
     assert_eq!(service.asked(), 2);
-    // What would come an hour later is worth nothing any more.
+    // A message that would arrive an hour later is dropped.
     service.refuse_for(503, 3600);
     let task = home.task(&env, "begin; end done").await;
     home.settled(&task).await;
@@ -146,7 +146,7 @@ async fn who_is_signed_out_gets_nothing() {
     assert_eq!(devices(&stays).await, 3);
     assert_eq!(out.post(PAGE, "/sign-out", &[]).await, 303);
     let (_, text) = stays.get("/settings").await;
-    // The newest first: the one that stays is this one, and has no such form.
+    // Newest first: the own session is first, and has no such form.
     let id = text.split_once("/settings/sessions/").and_then(|(_, rest)| rest.split_once("/revoke")).expect("a session").0;
     assert_eq!(stays.post("/settings", &format!("/settings/sessions/{id}/revoke"), &[]).await, 303);
     assert_eq!(devices(&stays).await, 1);

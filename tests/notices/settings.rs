@@ -1,5 +1,5 @@
-//! What the page sets, and what `config.toml` says above it; quiet hours, and what is told when they end.
-//! Nothing is waited for but what arrives: the hours are laid around the moment of the test.
+//! Settings of the page and of `config.toml`, quiet hours, and what is sent when they end. The tests only wait for messages:
+//! the hours are set around the current time.
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
@@ -12,7 +12,7 @@ const PAGE: &str = "/settings/notices";
 
 const ALL: [(&str, &str); 3] = [("tell_finished", "yes"), ("tell_failed", "yes"), ("tell_needs_you", "yes")];
 
-/// From an hour ago to three hours ahead.
+/// Returns the range from an hour ago to three hours from now.
 fn now_and_around() -> (String, String) {
     let at = |hours: i64| (Timestamp::now() + SignedDuration::from_hours(hours)).strftime("%H:%M").to_string();
     (at(-1), at(3))
@@ -132,7 +132,7 @@ async fn what_was_held_is_told_again_where_nobody_knows_that_it_was() {
     home.set("ORCH_CRASH_AT", "held-told");
     home.start().await;
     let pages = Pages::sign_in(&home).await;
-    // It may die before it answers.
+    // It may be killed before it answers.
     let ended = tokio::spawn(async move { pages.post(PAGE, PAGE, &[("webhook_url", &url), ("tell_finished", "yes")]).await });
     let told = webhook.next().await;
     home.ended().await;

@@ -1,5 +1,5 @@
 //! An agent that runs thousands of commands at once: an open page stays usable, shows the end of the run, and loses nothing.
-//! Frames are timed in the page itself, by `requestAnimationFrame` and by the browser's own list of long tasks.
+//! Frames are timed in the page itself, with `requestAnimationFrame` and the browser's own list of long tasks.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const COMMANDS: usize = 5_000;
 /// More entries than a page keeps, and far fewer than a burst has.
 const MOST_ENTRIES: u64 = 700;
 
-/// Notes the longest gap between two frames and the longest task from now on.
+/// Records the longest gap between two frames and the longest task from now on.
 const WATCH: &str = "(() => {
     window.longest = { frame: 0, task: 0 };
     let last = performance.now();
@@ -35,7 +35,7 @@ const ENTRIES: &str = "document.querySelectorAll('#transcript > li.entry').lengt
 const ENDED: &str = "document.querySelector('#transcript > li:last-child').matches('.run-end') \
     && document.querySelector('#state .status').innerText.includes('completed')";
 
-/// A log of commands, each with a start and an end, as one file that a worker can print at once.
+/// Creates a log of commands, each with a start and an end, as one file that a worker can print at once.
 fn commands(folder: &Path) -> PathBuf {
     let mut log = String::new();
     for n in 0..COMMANDS {
@@ -65,7 +65,7 @@ async fn burst(stage: &mut Stage, screen: Screen, slower: u32, before: &str, lim
     panic!("longest frames and tasks: {measured:?} ms");
 }
 
-/// How long the longest frame or task took.
+/// Returns how long the longest frame or task took.
 async fn measure(stage: &mut Stage, screen: Screen, slower: u32, before: &str, n: usize) -> f64 {
     let (go, log) = (stage.home.scratch().join(format!("go-{n}")), commands(stage.home.scratch()));
     let prompt = format!("begin; await {}; cat {}; say \"that was all\"; complete", go.display(), log.display());
@@ -126,7 +126,7 @@ async fn a_slow_phone_keeps_up_with_five_thousand_commands() {
 async fn a_reader_further_up_stays_there_and_finds_everything() {
     let mut stage = Stage::new().await;
     let small = Screen { height: 120, ..PHONE };
-    // The prompt alone is longer than this screen.
+    // The prompt alone is taller than this screen.
     burst(&mut stage, small, 1, "scrollTo(0, 0)", 250.0).await;
     assert_eq!(stage.browser.value("scrollY").await, 0);
     let pill = stage.browser.value("document.querySelector('#more').innerText").await;

@@ -1,5 +1,5 @@
-//! Pages under odd circumstances: several tabs, a reload in the middle, no network for a while, no script at all.
-//! What was written while a page could not hear of it is there afterwards, each once.
+//! Pages in unusual situations: several tabs, a reload in between, no network for a while, no script. What was written in the
+//! meantime is there afterwards, exactly once.
 
 use serde_json::{Value, json};
 use testkit::browser::{Browser, DESK, PHONE};
@@ -8,7 +8,7 @@ use super::{Stage, sign_in};
 
 const SAID: &str = "[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())";
 
-/// A worker that says something, waits for a file, and so on.
+/// Returns the prompt of a worker that prints something, waits for a file, and so on.
 fn prompt(files: &[&std::path::Path]) -> String {
     let steps = files.iter().enumerate().map(|(n, file)| format!("say {n}; await {}; ", file.display()));
     format!("begin; {}end done", steps.collect::<String>())
@@ -38,7 +38,7 @@ async fn two_tabs_and_a_reload_in_the_middle_show_the_same_each_once() {
             .await;
         assert_eq!(browser.value(SAID).await, json!(["0", "1", "done"]));
     }
-    // What one tab asks for, the other one sees.
+    // A request in one tab appears in the other one.
     other.write("#say", "begin; say more; end \"all of it\"").await;
     other.click(".composer button.primary").await;
     stage.browser.until("document.querySelectorAll('.run-head').length === 2").await;
@@ -56,7 +56,7 @@ async fn who_was_offline_is_told_so_and_catches_up() {
     stage.browser.until(&format!("{SAID}.join() === '0'")).await;
     stage.browser.offline(true).await;
     stage.browser.until("document.querySelector('#connection').innerText.includes('Offline')").await;
-    // A phone that sleeps hears nothing.
+    // A sleeping phone receives nothing.
     let sleep = |hidden: bool| {
         format!(
             "Object.defineProperty(document, 'hidden', {{ configurable: true, get: () => {hidden} }}); \
@@ -81,7 +81,7 @@ async fn who_was_offline_is_told_so_and_catches_up() {
 #[tokio::test]
 async fn a_form_that_is_sent_again_does_it_once_and_a_changed_one_is_something_new() {
     let mut stage = Stage::new().await;
-    // As a browser does whose answer was lost on the way, or that kept the page for the way back.
+    // Like a browser whose answer was lost, or that kept the page for going back.
     let sent = |form: &str, prompts: [&str; 3]| {
         format!(
             "(async () => {{ const form = document.querySelector('{form}'); const seen = []; \
@@ -108,7 +108,7 @@ async fn a_form_that_is_sent_again_does_it_once_and_a_changed_one_is_something_n
     assert_eq!(told, ["begin; end two", "begin; end again", "begin; end more"]);
 }
 
-/// Where a browser says that it reached nobody.
+/// Shows that a browser could not reach the server.
 const NOWHERE: &str = "location.protocol === 'chrome-error:'";
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn what_could_not_be_sent_is_still_there_and_what_was_sent_is_not() {
     assert_eq!(stage.browser.value("document.querySelector('#say').value").await, "");
     assert_eq!(stage.browser.value(drafts).await, 0);
 
-    // What the server does not take was not sent either.
+    // A rejected form was not sent either.
     stage.open("/tasks/new").await;
     stage.browser.write("#prompt", "What do I do?").await;
     stage.browser.write("#ref", "nowhere").await;
@@ -181,7 +181,7 @@ async fn without_a_script_links_and_forms_do_the_work() {
     stage.browser.click(".composer button.primary").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1]["status"] == "completed").await;
     stage.open(&format!("/tasks/{task}")).await;
-    // What happened in the first run is a link away.
+    // The transcript of the first run is one link away.
     stage.browser.click("li.older a").await;
     stage.browser.until("document.readyState === 'complete' && location.pathname.endsWith('/older')").await;
     assert!(stage.text().await.contains("All done."), "{}", stage.text().await);
@@ -210,7 +210,7 @@ async fn pages_stay_where_they_are_while_they_load() {
                 for (const it of list.getEntries()) if (!it.hadRecentInput) sum += it.value;
             }).observe({ type: 'layout-shift', buffered: true }); setTimeout(() => done(sum), 300); })";
             let shift = stage.browser.value(shift).await;
-            // The limit that the field calls good.
+            // The limit that is considered good.
             assert!(shift.as_f64().is_some_and(|shift| shift < 0.1), "{path}: {shift}");
         }
     }

@@ -1,5 +1,5 @@
-//! Changes that an agent made to be overlooked, or to be too much.
-//! A reviewer sees everything, or reads what is not shown and why.
+//! Changes that an agent made to be overlooked, or to be too large. A reviewer sees everything, or reads what is not shown and
+//! why.
 
 use std::fmt::Write as _;
 
@@ -7,7 +7,7 @@ use testkit::browser::{DESK, PHONE, Screen};
 
 use super::Stage;
 
-/// The text of the changes as a reviewer reads it.
+/// Reads the changes as a reviewer sees them.
 const TEXT: &str = "[...document.querySelectorAll('.diff .code')].map((it) => it.innerText).join('\\n')";
 
 impl Stage {
@@ -21,7 +21,7 @@ impl Stage {
 #[tokio::test]
 async fn everything_that_runs_is_shown() {
     let mut stage = Stage::new().await;
-    // In the words of `printf`: what a terminal would take for the beginning of a title, and code behind it that runs.
+    // In `printf` notation: what a terminal takes for the start of a title, and code after it that runs.
     let openers =
         ["\\033]", "\\033P", "\\033X", "\\033^", "\\033_", "\\302\\220", "\\302\\230", "\\302\\235", "\\302\\236", "\\302\\237"];
     let mut script = "begin; ".to_owned();
@@ -49,7 +49,7 @@ async fn everything_that_runs_is_shown() {
             assert!(text.contains(words), "{words}: {text}");
         }
         assert!(!text.contains(['\u{1b}', '\u{9d}', '\u{202e}', '\u{200b}']));
-        // The letters of a mark are no mark.
+        // Literal letters of a mark are not a mark.
         let marks = "[...document.querySelectorAll('[data-path=\"odd.txt\"] .unseen')].map((it) => it.textContent)";
         assert_eq!(stage.browser.value(marks).await, serde_json::json!(["␍", "<U+202E>", "<U+200B>", "<0xFF>"]));
         let flags = |path: &str| {

@@ -1,9 +1,9 @@
-//! What a hostile agent plants in prompts, output, messages, names and differences: nothing runs, nothing breaks out, nothing is
+//! What a hostile agent plants in prompts, output, messages, names and diffs: nothing runs, nothing breaks out, nothing is
 //! loaded.
 
 use super::Stage;
 
-/// Each would set `window.caught`, or load something, if it were anything but text.
+/// Each of these would set `window.caught` or load something if it were more than text.
 const PLANTED: [&str; 7] = [
     "<script>window.caught=1</script>",
     "<img src=x onerror=window.caught=1>",
@@ -37,7 +37,7 @@ async fn nothing_that_is_planted_does_anything() {
     let name = "<img src=x onerror=window.caught=1>.html";
     let prompt = format!("begin\n{lines}\ncat > '{name}' <<'FILE'\n{all}\nFILE\nend done\n# {all}");
     let task = stage.task(&prompt).await;
-    // What a hostile file name is in a comment's box, and in what is kept of it.
+    // A hostile file name in a comment box, and in the saved draft.
     stage.open(&format!("/tasks/{task}/changes")).await;
     for n in 0..PLANTED.len() {
         stage.browser.value(&format!("document.querySelectorAll('.diff tr.add, .diff td.add')[{n}].click()")).await;
@@ -99,7 +99,7 @@ async fn a_long_run_opens_at_its_end_and_older_parts_come_when_asked_for() {
     let task = stage.task("begin; i=0; while [ $i -lt 50000 ]; do i=$((i+1)); say \"line number $i\"; done; end done").await;
     stage.open(&format!("/tasks/{task}")).await;
     let shown = "document.querySelectorAll('#transcript .agent').length";
-    // The page keeps 500 entries, the prompt among them.
+    // The page keeps 500 entries, including the prompt.
     stage.browser.until(&format!("{shown} <= 500")).await;
     let first = stage.browser.value(shown).await.as_u64().expect("a number");
     assert!(first > 400, "{first}");
@@ -134,7 +134,7 @@ async fn ten_megabytes_in_a_line_are_told_of_and_load_nothing() {
     stage.open(&format!("/tasks/{task}")).await;
     let text = stage.text().await;
     assert!(text.contains("at last") && !text.contains('\u{1b}'), "{}", text.chars().take(3000).collect::<String>());
-    // What came before is asked for, step by step, and is as small.
+    // Earlier entries are loaded step by step, and are just as small.
     let mut step = 0;
     while stage.browser.value("!!document.querySelector('#transcript .older a')").await == true {
         step += 1;

@@ -1,5 +1,5 @@
-//! Images in prompts: chosen, pasted, dropped and taken out again; sent with and without a script; shown where they were given.
-//! What a hostile name or file could do is looked for in the browser.
+//! Images in prompts: chosen, pasted, dropped and removed again, sent with and without a script, and shown in the transcript.
+//! Effects of hostile names and files are checked in the browser.
 
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, SET_COOKIE};
 use serde_json::{Value, json};
@@ -12,14 +12,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{BINARY, Stage};
 
-/// A browser's session without a browser: what a page does where no script runs.
+/// A session without a browser, to test pages without scripts.
 struct Plain {
     client: reqwest::Client,
     url: String,
     cookie: String,
 }
 
-/// What came: the status, the headers and the bytes.
+/// An answer: status, headers and body.
 type Answer = (u16, HeaderMap, Vec<u8>);
 
 impl Plain {
@@ -44,14 +44,14 @@ impl Plain {
         self.answer(self.client.get(format!("{}{path}", self.url))).await
     }
 
-    /// The value that this session's forms carry.
+    /// Returns the form token of this session.
     async fn form_token(&self) -> String {
         let page = String::from_utf8(self.get("/settings").await.2).expect("text");
         let (_, rest) = page.split_once("name=\"form_token\" value=\"").expect("a form");
         rest.split('"').next().expect("a value").to_owned()
     }
 
-    /// Sends a form as a browser does, with files.
+    /// Sends a form with files, like a browser.
     async fn send(&self, path: &str, fields: &[(&str, &str)], files: &[(&str, &[u8])]) -> Answer {
         let mut body = vec![];
         for (name, value) in fields {
@@ -71,7 +71,7 @@ impl Plain {
     }
 }
 
-/// A server without a browser.
+/// Starts a server without a browser.
 async fn quiet() -> (TestHome, String, Plain, Upstream) {
     let upstream = Upstream::new();
     let mut home = TestHome::new(BINARY);
@@ -87,7 +87,7 @@ fn text(answer: &Answer) -> String {
     String::from_utf8_lossy(&answer.2).into_owned()
 }
 
-/// Pastes or drops files of these names, each a PNG, and says whether the page took them.
+/// Pastes or drops files with these names, each a PNG, and returns whether the page accepted them.
 fn hands_over(kind: &str, names: &[&str]) -> String {
     let bytes = data_url("image/png", PNG);
     let event = match kind {
@@ -183,7 +183,7 @@ async fn what_is_no_image_or_is_text_too_is_left_to_the_browser_and_too_much_is_
     assert_eq!(stage.browser.value("document.querySelector('form.stack').checkValidity()").await, false);
     stage.browser.click("form .images button").await;
     stage.browser.until("document.querySelector('form.stack').checkValidity()").await;
-    // Sent all the same: the browser gets to see the answer, since all that it sends is read.
+    // The browser sees the answer, because the server reads everything that it sends.
     let huge = stage.home.scratch().join("huge.png");
     fs_err::write(&huge, png_of(60 << 20)).expect("written");
     stage.open("/tasks/new").await;
@@ -215,7 +215,7 @@ async fn without_a_script_a_form_with_images_is_sent_and_is_under_the_same_check
     assert_eq!((&task["runs"][0]["prompt"], &task["title"]), (&json!("begin; end x\n# two"), &json!("begin; end x")));
     assert_eq!(task["runs"][0]["images"].as_array().map(Vec::len), Some(2), "{task}");
 
-    // An empty file is what a browser sends where none was chosen.
+    // A browser sends an empty file if none was chosen.
     let say = format!("{place}/say");
     let fields = [("form_token", token.as_str()), ("prompt", "begin; end y")];
     assert_eq!(plain.send(&say, &fields, &[("", b"")]).await.0, 303);
@@ -252,7 +252,7 @@ async fn what_cannot_be_taken_is_said_on_a_page_however_much_it_is() {
         assert!(answer.0 == status && said.contains(words) && said.contains("role=\"alert\""), "{}: {said}", answer.0);
         assert!(!said.contains("<b>x"), "{said}");
     }
-    // A client that reads nothing before it has sent everything is answered too.
+    // A client that reads nothing before it has sent everything gets an answer too.
     let (host, address) = (plain.url.strip_prefix("http://").expect("no https here"), home.tcp_address().await);
     let head = format!(
         "POST /tasks HTTP/1.1\r\nHost: {host}\r\nCookie: {}\r\nContent-Type: multipart/form-data; boundary=b\r\n\
@@ -311,7 +311,7 @@ async fn where_no_script_hides_it_the_field_fits_a_narrow_phone() {
     stage.browser.look(Screen { width: 320, ..PHONE }).await;
     for path in ["/tasks/new".to_owned(), format!("/tasks/{task}")] {
         stage.open(&path).await;
-        // As it is before a script is there.
+        // The state before the script has loaded.
         stage.browser.value("document.querySelector('input[name=images]').className = ''").await;
         let wide = stage.browser.value("document.documentElement.scrollWidth").await;
         assert_eq!(wide, 320, "{path}");

@@ -1,11 +1,10 @@
-//! The list of tasks on a page: groups, pages of a group, the archive, and deeds for several at once.
-//! Everything here also works without a script.
+//! The list of tasks: groups, pages of a group, the archive, and bulk actions. Everything here also works without a script.
 
 use testkit::browser::PHONE;
 
 use super::Stage;
 
-/// The titles in a section of the list.
+/// Returns the titles in a section of the list.
 async fn titles(stage: &mut Stage, section: &str) -> Vec<String> {
     let found = format!(
         "[...document.querySelectorAll('section[aria-label=\"{section}\"] li.task .title')].map((it) => it.innerText.trim())"
@@ -29,7 +28,7 @@ async fn several_tasks_are_archived_brought_back_and_removed_at_once() {
     stage.browser.click("li.task:nth-of-type(1) .pick input").await;
     stage.browser.click("li.task:nth-of-type(2) .pick input").await;
     assert_eq!(stage.browser.value(bar).await, "flex");
-    // Another task changes the list, and what is ticked stays so.
+    // Another task changes the list, and selected tasks stay selected.
     stage.task("begin; end four").await;
     stage.browser.until("document.querySelectorAll('li.task').length === 4").await;
     assert_eq!(stage.browser.value("document.querySelectorAll('.pick input:checked').length").await, 2);
@@ -100,7 +99,7 @@ async fn an_old_task_that_needs_somebody_is_on_the_first_page() {
         stage.home.settled(task).await;
         stage.home.post(&format!("/api/v1/tasks/{task}/archive"), &serde_json::Value::Null).await;
     }
-    // Archived and brought back is seen and done.
+    // A task that was archived and unarchived is seen and done.
     for task in &made {
         stage.home.post(&format!("/api/v1/tasks/{task}/unarchive"), &serde_json::Value::Null).await;
     }
@@ -127,7 +126,7 @@ async fn ten_thousand_tasks_are_searched_and_leafed_through() {
     stage.home.start().await;
     stage.task("begin; failed \"a needle in the hay\"").await;
     stage.open("/").await;
-    // The page before it lost its server.
+    // The previous page lost its server.
     stage.browser.complaints.clear();
     assert_eq!((titles(&mut stage, "Needs you").await.len(), titles(&mut stage, "Done").await.len()), (1, 50));
     for _ in 0..3 {
@@ -166,7 +165,7 @@ async fn a_row_says_what_its_agent_does_as_it_does_it() {
 async fn an_answer_that_is_late_takes_nothing_away_again() {
     let mut stage = Stage::new().await;
     stage.open("/").await;
-    // The first answer comes when somebody lets it through; this page hears for itself what the list hears.
+    // The first answer is held back until the test releases it. The page itself receives the same events as the list.
     let slow = "(async () => { const real = fetch; let asked = 0; window.through = new Promise((done) => { window.let_through = done; }); \
         window.fetch = async (...what) => { const answer = await real(...what); if (!asked++) { window.held = 1; await through; } \
         return answer; }; window.looked = () => real(location.href); window.heard = 0; \
@@ -179,10 +178,10 @@ async fn an_answer_that_is_late_takes_nothing_away_again() {
     let heard = stage.browser.value("heard").await;
     stage.home.task(&stage.env, "await /never").await;
     stage.browser.until(&format!("heard > {heard}")).await;
-    // As long as it takes to look again, had the list looked again by now.
+    // Wait as long as a second request would take, if the list had already sent one.
     stage.browser.value("looked().then(() => let_through())").await;
     stage.browser.until("document.querySelectorAll('#list li.task').length === 2").await;
-    // What was under way has come: a page that is asked anew says the same.
+    // The pending answer has arrived: a new request gives the same.
     let same = "looked().then((it) => it.text()).then(() => document.querySelectorAll('#list li.task').length)";
     assert_eq!(stage.browser.value(same).await, 2);
     stage.content();

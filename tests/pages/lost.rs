@@ -1,5 +1,5 @@
-//! Addresses that lead to no page, and the way back after signing in.
-//! Browsers get pages and redirects; programs and the API keep problem+json.
+//! URLs that lead to no page, and returning after sign-in. Browsers get pages and redirects; programs and the API get
+//! problem+json.
 
 use reqwest::{Method, Response, header};
 use serde_json::json;
@@ -11,7 +11,7 @@ const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*
 const PROGRAM: &str = "*/*";
 const UNKNOWN: &str = "01a20000-0000-7000-8000-000000000000";
 
-/// Asks as a browser or a program does, without following redirects.
+/// Sends a request like a browser or a program, without following redirects.
 async fn ask(method: Method, url: &str, accept: &str, cookies: &str, body: &str) -> Response {
     let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let request = client.request(method, url).header(header::ACCEPT, accept).header(header::COOKIE, cookies);

@@ -1,5 +1,5 @@
-//! The pages as people use them: in a real Chromium, on a phone's screen and a desk's, with a real server behind.
-//! What the browser complains about, such as a violation of a page's policy, fails a test.
+//! The pages as people use them: in a real Chromium, on a phone's and a desktop's screen, with a real server. Complaints of the
+//! browser, such as a violation of a page's policy, fail a test.
 
 mod burst;
 mod circumstances;
@@ -26,7 +26,7 @@ use testkit::worker::scripted_worker;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// A server with pages, an environment, and a browser that is signed in.
+/// A server with pages, an environment, and a signed-in browser.
 struct Stage {
     upstream: Upstream,
     home: TestHome,
@@ -62,7 +62,7 @@ impl Stage {
         self.browser.value("document.body.innerText").await.as_str().unwrap_or_default().to_owned()
     }
 
-    /// Goes on in a task, and waits until that has ended.
+    /// Continues a task, and waits until it has ended.
     async fn resume(&self, task: &str, prompt: &str) {
         let (status, answer) =
             self.home.post(&format!("/api/v1/tasks/{task}/resume"), &serde_json::json!({ "prompt": prompt })).await;
@@ -70,7 +70,7 @@ impl Stage {
         self.home.settled(task).await;
     }
 
-    /// Whether people with disabilities can use the page that is open.
+    /// Checks the accessibility of the open page.
     async fn accessible(&mut self) {
         let rules = testkit::npm::accessibility_rules().expect("npm brings it");
         self.browser.value(&fs_err::read_to_string(rules).expect("a script")).await;
@@ -84,14 +84,14 @@ impl Stage {
         assert_eq!(found, serde_json::json!([]), "{shown}");
     }
 
-    /// Whether nothing was complained about.
+    /// Checks that the browser did not complain.
     #[track_caller]
     fn content(&self) {
         assert!(self.browser.complaints.is_empty(), "{:#?}", self.browser.complaints);
     }
 }
 
-/// Returns the address of the pages.
+/// Signs in, and returns the URL of the pages.
 async fn sign_in(home: &TestHome, browser: &mut Browser) -> String {
     browser.sign_in(home).await
 }

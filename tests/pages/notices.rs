@@ -1,7 +1,8 @@
-//! A browser that gets notices: it subscribes on the page, its service worker shows what is pushed, and a tap leads to the task.
+//! A browser that receives notifications: it subscribes on the page, its service worker shows what is pushed, and a tap opens
+//! the task.
 //!
-//! A Chromium of the tests reaches no push service on the internet, so `pushManager.subscribe` answers what the tests' own service
-//! gave it, and what that service took is handed on by the debugging protocol. All else is the browser's own.
+//! The tests' Chromium cannot reach a push service on the internet. So `pushManager.subscribe` returns a subscription of the
+//! tests' own service, and the debugging protocol delivers what that service receives. Everything else is the browser's own.
 
 use serde_json::{Value, json};
 use testkit::browser::PHONE;
@@ -11,7 +12,7 @@ use super::Stage;
 
 const PAGE: &str = "/settings/notices";
 
-/// In place of the browser's own way to its push service.
+/// Replaces the browser's own connection to its push service.
 async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
     let key = stage.browser.value("document.querySelector('#subscribe').server_key.value").await;
     let wish = service.subscribe(name, key.as_str().expect("a key"));
@@ -24,8 +25,8 @@ async fn reach(stage: &mut Stage, service: &PushService, name: &str) {
     stage.browser.value(&stub).await;
 }
 
-/// What the browser shows, once its service worker has shown so many. It is looked at once: a Chromium that is asked what it
-/// shows forgets what it is only about to show.
+/// Returns the notifications in the browser, once its service worker has shown this many. It asks only once, because a Chromium
+/// that is asked forgets notifications that it is about to show.
 async fn shown(stage: &mut Stage, count: usize) -> Value {
     let looked = format!(
         "(async () => {{ while (shown.length < {count}) await new Promise((done) => setTimeout(done, 20)); await Promise.all(shown); \
@@ -62,7 +63,7 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
     assert_eq!(shown(&mut stage, 1).await, notice);
     assert_eq!(stage.browser.value_in_worker("refused").await, json!([]), "its icon is within its policy");
 
-    // When the browser itself takes a notice away is its own affair: here it is enough that it was asked to.
+    // When the browser removes a notification is its own decision; the test checks that it was asked to.
     let tap = "(async () => { let went, closed; clients.openWindow = async (url) => { went = 'opens ' + url; }; \
         WindowClient.prototype.focus = async function () { went = 'goes to ' + this.url; }; \
         const [notification] = await registration.getNotifications(); \
@@ -75,7 +76,7 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
     assert_eq!(shown(&mut stage, 2).await, notice);
     assert_eq!(stage.browser.value_in_worker(tap).await, json!(["closes", format!("goes to {url}{path}")]));
 
-    // A browser whose address changed says so itself.
+    // A browser whose push address changed reports it.
     stage.browser.value_in_worker("dispatchEvent(new ExtendableEvent('pushsubscriptionchange')); 0").await;
     let again = json!(["This browser gets no more notices", "Tap to subscribe this browser again.", "again", PAGE]);
     assert!(shown(&mut stage, 3).await.as_array().is_some_and(|all| all.contains(&again)));

@@ -1,5 +1,5 @@
-//! The pages' own name on this machine: how a browser gets there, that its session goes nowhere else, and that strangers never learn it.
-//! Asked by a real browser, and by a program that writes its requests byte by byte.
+//! The host name of the pages on this machine: how a browser gets there, that its session is not sent elsewhere, and that
+//! strangers never learn the name. Tested with a real browser, and with a program that writes its requests byte by byte.
 
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{BINARY, Stage, sign_in};
 
-/// Another program on this machine that serves pages: an application that the agent wrote, or one of another user.
+/// Another program on this machine that serves pages: an application of the agent or of a different user.
 struct Elsewhere {
     port: u16,
     heard: Arc<Mutex<Vec<String>>>,
@@ -37,7 +37,7 @@ impl Elsewhere {
                         "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{page}",
                         page.len()
                     );
-                    // A browser that has gone needs no answer.
+                    // A browser that has disconnected needs no answer.
                     stream.write_all(answer.as_bytes()).await.ok();
                 });
             }
@@ -50,24 +50,24 @@ impl Elsewhere {
     }
 }
 
-/// The server's port.
+/// Returns the server's port.
 async fn port(home: &TestHome) -> String {
     home.tcp_address().await.rsplit_once(':').expect("a port").1.to_owned()
 }
 
-/// The path of a new sign-in link.
+/// Returns the path of a new sign-in link.
 async fn link(home: &TestHome) -> String {
     let (status, link) = home.post("/api/v1/sign-in-links", &json!(null)).await;
     assert_eq!(status, 201, "{link}");
     link["path"].as_str().expect("a path").to_owned()
 }
 
-/// The pages' own name, without its port.
+/// Returns the host name of the pages, without the port.
 fn own_name(home: &TestHome) -> String {
     fs_err::read_to_string(home.path().join("pages-host")).expect("a started server has one").trim().to_owned()
 }
 
-/// The whole answer to a request, head and body.
+/// Returns the complete answer to a request.
 async fn raw(port: &str, request: &str) -> String {
     let mut stream = TcpStream::connect(format!("127.0.0.1:{port}")).await.expect("the server listens");
     stream.write_all(request.as_bytes()).await.expect("it reads");
@@ -126,7 +126,7 @@ async fn a_link_at_localhost_leads_to_the_pages_own_name_also_without_a_script()
         assert_eq!(browser.value("location.host").await, json!(format!("{name}:{port}")), "{at}");
         assert_eq!(browser.cookies(&format!("http://{at}:{port}/")).await, "", "no cookie is set at {at}");
         assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
-        // It was used up at the pages' own name, and not before.
+        // The code was used up at the host name of the pages, and not before.
         browser.open(&format!("http://{at}:{port}{path}")).await;
         browser.until("document.body.innerText.includes('used already')").await;
     }
@@ -142,7 +142,7 @@ async fn a_password_at_127_0_0_1_leads_to_the_pages_own_name() {
         if !has_scripts {
             browser.without_scripts().await;
         }
-        // Any page leads to where one signs in, and from there to the page.
+        // Every page redirects to sign-in, and from there back to the page.
         browser.open(&format!("http://127.0.0.1:{port}/environments")).await;
         browser.until("location.pathname === '/sign-in'").await;
         browser.write("#password", "correct horse battery").await;
@@ -164,7 +164,7 @@ async fn no_program_at_another_port_receives_the_session() {
     let secret = secret.strip_prefix("orch_session=").expect("signed in").to_owned();
     assert_eq!(secret.len(), 64);
     let third = Elsewhere::start("<p>third".to_owned()).await;
-    // What such a page can do: plant cookies, and make the browser ask other ports in every way.
+    // What such a page can do: set cookies, and make the browser send requests to other ports in every way.
     let page = format!(
         "<p>other<img src='http://localhost:{port}/sign-in'><img src='http://127.0.0.1:{third}/image'>\
          <form method=post action='http://localhost:{third}/form'><button>send</button></form>\
@@ -188,7 +188,7 @@ async fn no_program_at_another_port_receives_the_session() {
     for request in &heard {
         assert!(!request.contains(&secret) && !request.contains(&name), "{request}");
     }
-    // What was planted neither overwrites the session nor hides it.
+    // The planted cookie neither overwrites the session nor hides it.
     stage.browser.complaints.clear();
     stage.open("/settings").await;
     stage.browser.until(&format!("{SIGNED_IN} === '/settings'")).await;
@@ -206,7 +206,7 @@ async fn a_session_is_worth_nothing_at_a_name_that_programs_share() {
         raw(&port, &request).await
     };
     assert!(ask(&format!("{name}:{port}"), &cookie).await.starts_with("HTTP/1.1 200"));
-    // Other values beside it do not matter, whichever comes first.
+    // Other values do not matter, whichever comes first.
     for planted in [format!("orch_session=planted; {cookie}"), format!("{cookie}; orch_session=planted; orch_session=")] {
         assert!(ask(&format!("{name}:{port}"), &planted).await.starts_with("HTTP/1.1 200"), "{planted}");
     }
@@ -215,7 +215,7 @@ async fn a_session_is_worth_nothing_at_a_name_that_programs_share() {
         assert!(answer.starts_with("HTTP/1.1 303") && answer.contains("location: /sign-in?next=%2Fsettings\r\n"), "{answer}");
         assert!(!answer.contains("set-cookie"), "{answer}");
     }
-    // Somebody who was signed in there with an earlier version reads what to do again.
+    // Somebody who signed in there with an earlier version is told what to do.
     let request =
         format!("GET /sign-in HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: orch_session=old\r\nConnection: close\r\n\r\n");
     let page = raw(&port, &request).await;
@@ -274,7 +274,7 @@ async fn strangers_never_learn_the_pages_own_name() {
             assert!(!answer.contains(&name), "{request}{answer}");
         }
     }
-    // A page of another origin learns nothing either, even with a code.
+    // A page of a different origin learns nothing either, even with a code.
     let path = link(&stage.home).await;
     for site in ["cross-site", "same-site"] {
         let request = format!(
@@ -282,7 +282,7 @@ async fn strangers_never_learn_the_pages_own_name() {
         );
         assert!(!raw(&port, &request).await.contains(&name), "{request}");
     }
-    // Whoever has a valid code or the token is no stranger.
+    // A valid code or token identifies the owner.
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nConnection: close\r\n\r\n");
     let answer = raw(&port, &request).await;
     assert!(answer.contains(&format!("location: http://{name}:{port}{path}\r\n")), "{answer}");
@@ -290,7 +290,7 @@ async fn strangers_never_learn_the_pages_own_name() {
         "GET /api/v1/status HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
     );
     assert!(raw(&port, &request).await.contains(&name));
-    // No page says it of itself, so that a link or a copied text does not carry it elsewhere.
+    // No page contains the name, so that a link or copied text does not disclose it.
     for path in ["/", "/settings", "/settings/notices", "/environments", &format!("/tasks/{task}")] {
         stage.open(path).await;
         let text = stage.browser.value("document.documentElement.outerHTML").await;
@@ -303,7 +303,7 @@ async fn strangers_never_learn_the_pages_own_name() {
 async fn the_pages_are_reached_through_a_tunnel_from_another_port() {
     let home = open_home().await;
     let (name, address) = (own_name(&home), home.tcp_address().await);
-    // As `ssh -L` does at the other machine.
+    // Like `ssh -L` on the other machine.
     let tunnel = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let port = tunnel.local_addr().expect("its address").port();
     tokio::spawn(async move {
@@ -326,7 +326,7 @@ async fn the_pages_are_reached_through_a_tunnel_from_another_port() {
     browser.click("form button.primary").await;
     browser.until(&format!("{SIGNED_IN} === '/'")).await;
     assert_eq!(browser.value("location.host").await, json!(format!("{name}:{port}")));
-    // The first page was a refusal, and so was everything that it loads.
+    // The first page was rejected, and so was everything that it loads.
     let refused = format!("'http://localhost:{port}/");
     browser.complaints.retain(|complaint| !complaint.contains("403 (Forbidden)") && !complaint.contains(&refused));
     assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
@@ -364,17 +364,17 @@ async fn behind_https_the_cookie_is_bound_to_the_host_and_to_https() {
     assert!(https.contains("HttpOnly; SameSite=Strict") && !https.to_lowercase().contains("domain"), "{https}");
     let secret = value(&https);
     assert_eq!(status("codex.example", &format!("__Host-orch_session={secret}")).await, "200");
-    // Another port can set the plain name, so it counts for nothing.
+    // Another port can set the plain name, so it does not count.
     assert_eq!(status("codex.example", &format!("orch_session={secret}")).await, "303");
     let both = format!("orch_session=planted; __Host-orch_session={secret}");
     assert_eq!(status("codex.example", &both).await, "200");
-    // A session is valid at one name.
+    // A session is valid at one host name.
     for host in ["box.lan".to_owned(), format!("localhost:{port}"), format!("{}:{port}", own_name(&home))] {
         for name in ["orch_session", "__Host-orch_session"] {
             assert_eq!(status(&host, &format!("{name}={secret}")).await, "303", "{name} at {host}");
         }
     }
-    // A name without https works as long as its owner wants it to.
+    // A host name without https works as long as its owner allows it.
     let plain = signed_in("box.lan", "http://box.lan").await;
     assert!(plain.starts_with("orch_session=") && !plain.contains("Secure"), "{plain}");
     assert_eq!(status("box.lan", &format!("orch_session={}", value(&plain))).await, "200");

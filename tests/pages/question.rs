@@ -1,12 +1,12 @@
-//! A task that asks whether to fetch submodules: on its page, in the list, with and without a script, and the settings behind it.
-//! The browser and the repositories are real.
+//! A task that asks whether to fetch submodules: on its page and in the list, with and without a script, and the related
+//! settings. The browser and the repositories are real.
 
 use serde_json::json;
 use testkit::upstream::Upstream;
 
 use super::Stage;
 
-/// A branch with a submodule from a private repository, whose URL tries to look like another.
+/// Creates a branch with a submodule from a private repository, whose URL looks like a different one.
 fn branch(stage: &Stage, private: &Upstream) -> String {
     let url = format!("{}/\u{202e}\u{200b}<b>x", private.url());
     let config =
@@ -46,7 +46,7 @@ async fn a_task_asks_on_its_page_and_starts_when_it_is_answered() {
     assert_eq!(done["status"], "completed", "{done}");
     let folder = stage.home.path().join("tasks").join(&id).join("worktree/x");
     assert!(!folder.join("README.md").exists(), "nothing was fetched");
-    // Without a script, and the other way.
+    // Without a script, and with the other answer.
     let id = asking(&stage).await;
     stage.browser.without_scripts().await;
     stage.open(&format!("/tasks/{id}")).await;
@@ -55,7 +55,7 @@ async fn a_task_asks_on_its_page_and_starts_when_it_is_answered() {
     assert_eq!(done["status"], "completed", "{done}");
     let folder = stage.home.path().join("tasks").join(&id).join("worktree/x");
     assert!(folder.join("README.md").exists(), "{done}");
-    // What was allowed is in the settings, where it can be taken back.
+    // The settings show what was allowed, and it can be revoked there.
     stage.open(&format!("/environments/{}", stage.env)).await;
     let allowed = stage.browser.value("document.querySelector('[name=allowed_urls]').value").await;
     assert!(allowed.as_str().is_some_and(|urls| urls.contains(&private.url())), "{allowed}");

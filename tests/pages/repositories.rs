@@ -1,5 +1,5 @@
-//! Repositories on a phone: added, seen while they are cloned, set up, fetched, chosen from, removed and brought back.
-//! What can be done without a script is done here by a client that has none.
+//! Repositories on a phone: adding, cloning, settings, fetching, choosing a ref, removing and restoring. Everything that works
+//! without a script is tested with a client that has none.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
         )
         .await;
     assert_eq!(stage.browser.value("document.querySelector('#variables').value").await, "CI=1");
-    // A list that is open learns of what somebody else adds.
+    // An open list shows what somebody else adds.
     stage.open("/environments").await;
     stage.home.environment(&Upstream::new().url()).await;
     stage.browser.until("document.querySelectorAll('#list .s-ready').length === 3").await;
@@ -42,7 +42,7 @@ async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
 async fn a_clone_is_followed_and_one_that_fails_can_be_tried_again() {
     let mut stage = Stage::new().await;
     stage.browser.look(PHONE).await;
-    // A remote that answers nothing, until it goes away.
+    // A remote that never answers, until it disappears.
     let remote = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let url = format!("http://{}/repo.git", remote.local_addr().expect("it is bound"));
     stage.open("/environments").await;
@@ -134,7 +134,7 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
     assert_eq!(view["has_forge_token"], true);
     let html = stage.browser.value("fetch(location.href).then((it) => it.text())").await.to_string();
     assert!(!html.contains("hunter2") && !html.contains("t0ken") && html.contains("API_KEY"), "only its name");
-    // Emptied fields are the defaults again, and what was ticked is forgotten.
+    // Emptied fields have their defaults again, and checked boxes are reset.
     for name in ["image", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget", "max_runs", "forge_project"] {
         stage.browser.write(&format!("#{name}"), "").await;
     }
@@ -171,7 +171,7 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
     stage.open(&format!("/tasks/new?env={}", stage.env)).await;
     assert_eq!(stage.browser.value(offered).await, json!(["\"><img/src=x/onerror=alert(1)>", "main", "release/2.1"]));
     assert_eq!(stage.browser.value("document.querySelectorAll('main img').length").await, 0);
-    // Another repository has other branches.
+    // A different repository has other branches.
     let choose = |env: &str| {
         format!(
             "(() => {{ const it = document.querySelector('#env_id'); it.value = '{env}'; \
@@ -190,7 +190,7 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
     assert_eq!(stage.browser.value("document.querySelector('#ref').value").await, "realease/2.1");
     let (_, tasks) = stage.home.get("/api/v1/tasks").await;
     assert_eq!(tasks["items"], json!([]), "nothing was handed over");
-    // What is newer than the last fetch is found all the same.
+    // Something newer than the last fetch is still found.
     stage.upstream.commit("just-pushed", &[("z", "z\n")], "z");
     stage.browser.write("#ref", "just-pushed").await;
     stage.browser.click("form.stack button.primary").await;
@@ -217,7 +217,7 @@ async fn a_task_shows_how_far_it_is_before_it_begins() {
 #[tokio::test]
 async fn a_task_that_waits_for_its_remote_says_so() {
     let mut stage = Stage::new().await;
-    // Whoever reads the remote waits at its HEAD.
+    // Readers of the remote block at its HEAD.
     let file = |name: &str| stage.upstream.path().join(name);
     let (head, away, gate) = (file("HEAD"), file("HEAD.away"), file("HEAD.gate"));
     fs_err::rename(&head, &away).expect("a test's folder");
@@ -238,7 +238,7 @@ async fn a_task_that_waits_for_its_remote_says_so() {
         .await;
 }
 
-/// A browser without scripts: a client with a cookie that reads forms and sends them.
+/// A browser without scripts: a client with a cookie that reads and sends forms.
 struct Plain {
     client: reqwest::Client,
     url: String,
@@ -272,7 +272,7 @@ impl Plain {
         page
     }
 
-    /// Sends the form of a page that goes to `action`. Returns where it led.
+    /// Sends the form of a page with this `action`, and returns where it led.
     async fn send(&self, page: &str, action: &str) -> String {
         let form = page.split("<form").find(|form| form.contains(&format!("action=\"{action}\""))).expect("there is such a form");
         let token = form.split("name=\"form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a token");
@@ -334,7 +334,7 @@ async fn what_was_removed_is_brought_back_or_deleted_for_good() {
     stage.browser.click("form button.danger").await;
     stage.browser.until("document.querySelector('.empty')").await;
     assert_eq!(stage.home.post(&format!("/api/v1/tasks/{lost}/restore"), &json!({})).await.0, 404);
-    // A repository takes its tasks along, and brings them back.
+    // Removing a repository removes its tasks, and restoring it restores them.
     stage.home.delete(&format!("/api/v1/envs/{}", stage.env)).await;
     stage.open("/trash").await;
     assert!(stage.text().await.contains("It can come back once its repository is back"));
@@ -355,7 +355,7 @@ async fn the_page_says_what_doctor_says() {
     let shown = stage.browser.value("document.querySelector('#findings').innerText").await.to_string();
     let output = stage.home.command(&["doctor", "--json"]).output().await.expect("it runs");
     let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    // What is free on the disk may have changed in between.
+    // The free disk space may have changed in between.
     for finding in findings.as_array().expect("findings").iter().filter(|finding| finding["check"] != "disk") {
         let said = finding["found"].as_str().expect("text");
         assert!(shown.contains(said), "{said} is not in {shown}");
@@ -395,7 +395,7 @@ async fn what_stands_on_these_pages_is_usable_for_everybody() {
             let wide = stage.browser.value("document.documentElement.scrollWidth").await;
             assert!(wide.as_u64().is_some_and(|wide| wide <= u64::from(screen.width)), "{path} at {}: {wide}", screen.width);
         }
-        // A form that was refused.
+        // A rejected form.
         stage.open(&environment).await;
         stage.browser.write("#memory", "lots").await;
         stage.browser.click("form.stack button.primary").await;

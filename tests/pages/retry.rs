@@ -1,5 +1,5 @@
-//! Retrying a task that failed: with the button on its page, on the command line and over HTTP.
-//! Without a thread the prompt runs again; with one, the agent gets a note to continue. Sending a form twice retries once.
+//! Retrying a failed task: with the button on its page, on the command line and over HTTP. Without a thread the prompt runs
+//! again; with one, the agent gets a note to continue. Sending a form twice retries once.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::Stage;
 
 const NOTE: &str = "Your previous turn was interrupted (";
 
-/// A program that does what the file says as long as there is one, and then what the rest of the prompt says.
+/// A program that does what the file says while it exists, and otherwise what the rest of the prompt says.
 fn prompt(stage: &Stage, first: &str) -> String {
     let fixed = stage.home.scratch().join("fixed");
     format!("[ -e {0} ] || {{ {first}; }}; begin; end \"It works now.\"", fixed.display())
@@ -46,7 +46,7 @@ async fn a_task_that_failed_in_its_thread_continues_it_and_a_double_tap_retries_
     let mut stage = Stage::new().await;
     let id = stage.task("begin; failed 'stream disconnected'").await;
     stage.open(&format!("/tasks/{id}")).await;
-    // What a browser sends twice is one retry; the scripted worker does not understand the note, and fails again.
+    // Sending it twice is one retry. The scripted worker does not understand the note, and fails again.
     let twice = "Promise.all([0, 1].map(() => { const form = document.querySelector('form[action$=\"/retry\"]'); \
         return fetch(form.action, { method: 'POST', body: new URLSearchParams(new FormData(form)) }); })) \
         .then((all) => all.map((answer) => answer.status))";
@@ -56,7 +56,7 @@ async fn a_task_that_failed_in_its_thread_continues_it_and_a_double_tap_retries_
     let run = &retried["runs"][1];
     assert!(run["prompt"].as_str().is_some_and(|prompt| prompt.starts_with(NOTE)), "{run}");
     assert_eq!((&run["resumes"], retried["runs"].as_array().map(Vec::len)), (&retried["thread_id"], Some(2)));
-    // An open page offers it as soon as the run has failed.
+    // An open page offers a retry as soon as the run has failed.
     stage
         .browser
         .until("document.querySelectorAll('.run-end').length === 2 && document.querySelector('form[action$=\"/retry\"]')")

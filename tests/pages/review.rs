@@ -1,12 +1,12 @@
-//! Reviewing: lines with their colours, comments that arrive with their code, what is new since somebody looked, pictures, and large
-//! files that come when they are opened. On a phone, and at a desk by keyboard alone.
+//! Reviewing: colored lines, comments that arrive with their code, changes since the last review, images, and large files that
+//! load when they are opened. On a phone, and on a desktop with only the keyboard.
 
 use serde_json::{Value, json};
 use testkit::browser::{DESK, PHONE, Screen};
 
 use super::Stage;
 
-/// A picture of two by two, and one of three by three.
+/// Images of 2×2 and 3×3 pixels.
 const TWO: &str = "iVBORw0KGgoAAAANSUhEUgAAAAIAAAACCAIAAAD91JpzAAAAEElEQVR4nGP4z8AARAwQCgAf7gP9i18U1AAAAABJRU5ErkJggg==";
 const THREE: &str = "iVBORw0KGgoAAAANSUhEUgAAAAMAAAADCAIAAADZSiLoAAAAD0lEQVR4nGNg+M8ARVhYAIaXCPjDmz7KAAAAAElFTkSuQmCC";
 
@@ -20,7 +20,7 @@ impl Stage {
         self.browser.value(expression).await
     }
 
-    /// Waits for a task's second run, and answers what it was asked.
+    /// Waits for a task's second run, and returns its prompt.
     async fn second_prompt(&mut self, task: &str) -> String {
         self.browser.until("document.querySelectorAll('.run-head').length === 2").await;
         let task = self.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][1].is_object()).await;
@@ -69,7 +69,7 @@ async fn what_is_selected_is_commented_on_as_a_whole() {
     let mut stage = Stage::new().await;
     stage.upstream.commit("main", &[("work.txt", "one\ntwo\nthree\nfour\n")], "work");
     let task = stage.task("begin; printf 'one\n2\n3\nfour\nfive\n' > work.txt; echo x > other.txt; end done").await;
-    // The letters from the beginning of one line's text into another's.
+    // Selects from the start of one line to the start of another.
     let select = |from: &str, to: &str| {
         format!(
             "(() => {{ const text = (words) => {{ const code = [...document.querySelectorAll('.diff .code')] \
@@ -98,7 +98,7 @@ async fn what_is_selected_is_commented_on_as_a_whole() {
             stage.browser.until(&format!("!({pill})")).await;
         }
     }
-    // With a keyboard it is the key for a comment; text that is no line of a file is nothing to comment on.
+    // The keyboard uses a key to comment; text that is not a line of a file cannot be commented on.
     stage.value(&select("one", "four")).await;
     stage.browser.until(pill).await;
     stage.browser.press("c").await;

@@ -1,5 +1,5 @@
-//! Who may see the pages: a link is good once, a session can be revoked, and a form of nobody's is refused.
-//! Asked both by a browser and by a program without any cookie.
+//! Access to the pages: a link works once, a session can be revoked, and forms without a session are rejected. Tested with a
+//! browser and with a program without cookies.
 
 use reqwest::Method;
 use serde_json::Value;
@@ -11,7 +11,7 @@ use testkit::worker::scripted_worker;
 
 use super::{BINARY, Stage, sign_in};
 
-/// Asks over TCP without any script or cookie.
+/// Sends a request over TCP without a script or a cookie.
 async fn plain(url: &str, method: Method, headers: &[(&str, &str)], body: &'static str) -> (u16, String) {
     let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let mut request = client.request(method, url).body(body);
@@ -56,7 +56,7 @@ async fn a_link_signs_one_browser_in_and_a_revoked_one_is_out() {
     stage.browser.until("location.pathname === '/sign-in'").await;
 }
 
-/// What `password` answers, with this on its stdin.
+/// Runs `password` with this stdin, and returns its output.
 async fn password(home: &TestHome, words: &[&str], stdin: &str) -> (bool, String) {
     let file = home.scratch().join("stdin");
     fs_err::write(&file, stdin).expect("written");
@@ -89,7 +89,7 @@ async fn a_password_signs_in_where_there_is_one_and_guesses_are_limited() {
     }
     let (status, text) = plain(&address, Method::POST, &form, "password=correct+horse+battery").await;
     assert!(status == 429 && text.contains("too many wrong passwords"), "{status} {text}");
-    // Who has a link comes in all the same, and who is in stays in.
+    // A link still works, and existing sessions stay valid.
     sign_in(&stage.home, &mut browser).await;
     let home = stage.home.path();
     let found = std::process::Command::new("grep").args(["-rlE", "horse|wrong-guess"]).arg(home).output().expect("it starts");

@@ -1,5 +1,5 @@
-//! Snapshots of the words of every page, read without a browser from a real server: ids, times, sizes and folders are redacted.
-//! The states of a task that are hard to bring about are in the crate `web` (`pages/wording.rs`).
+//! Snapshots of the text of every page, read from a real server without a browser. IDs, times, sizes and folders are redacted.
+//! The crate `web` covers task states that are hard to produce here (`pages/wording.rs`).
 
 use reqwest::{Method, header};
 use serde_json::json;
@@ -68,7 +68,7 @@ impl Reader {
             (env!("CARGO_PKG_VERSION"), "VERSION"),
         ];
         let text = words(&html);
-        // The frame of pages is in a snapshot of its own.
+        // The frame of pages has its own snapshot.
         let text = match (text.find("{aria-label: Main}"), text.find("{aria-label: Around}")) {
             (None, None) => text,
             (start, other) => {
@@ -104,7 +104,7 @@ impl Reader {
     }
 }
 
-/// A line without sizes on disk and durations.
+/// Removes disk sizes and durations from a line.
 fn sizes(line: &str) -> String {
     let mut shown: Vec<&str> = vec![];
     for word in line.split(' ') {

@@ -1,5 +1,5 @@
-//! Every request that is sent to GitHub, and every answer that is read, is one that GitHub's published API description allows.
-//! The stories' forge is held to it as well, so that it is no forge of our own invention.
+//! Every request to GitHub, and every answer that is read, conforms to GitHub's published API description. The tests' Git host
+//! is checked against it too, so that it does not behave in ways that GitHub does not.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ impl Description {
         Self(description)
     }
 
-    /// The operation that a request is for, with the values of its path.
+    /// Returns the operation of a request, with the values in its path.
     fn operation(&self, exchange: &Exchange) -> (String, &Value) {
         let asked: Vec<&str> = exchange.path.split('/').collect();
         let paths = self.0["paths"].as_object().expect("paths");
@@ -65,7 +65,7 @@ impl Description {
     }
 }
 
-/// `OpenAPI` 3.0 says `nullable` where JSON Schema says that null is one of the types.
+/// `OpenAPI` 3.0 uses `nullable` where JSON Schema includes null in the types.
 fn speak_json_schema(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -80,7 +80,7 @@ fn speak_json_schema(schema: &mut Value) {
     }
 }
 
-/// All that is ever asked of GitHub.
+/// Returns all requests that are ever sent to GitHub.
 async fn exchanges() -> Vec<Exchange> {
     let stage = Stage::new().await;
     let mut tasks = vec![];
@@ -118,7 +118,7 @@ async fn all_that_is_asked_and_answered_is_in_githubs_description() {
     let description = Description::published();
     let mut seen = BTreeSet::new();
     for exchange in exchanges().await {
-        // The one question in GraphQL, which has another description, and the place where logs lie.
+        // The only GraphQL query, which has a different description, and the location of logs.
         if exchange.path == "/graphql" || exchange.path.starts_with("/blobs/") {
             continue;
         }
@@ -135,7 +135,7 @@ async fn all_that_is_asked_and_answered_is_in_githubs_description() {
                 body.as_object().expect("an object").keys().filter(|field| !known.contains_key(*field)).collect();
             assert!(unknown.is_empty(), "{name} has no {unknown:?}");
         }
-        // Any question may be answered so that asks whether something changed.
+        // Any request may be answered this way if it asks whether something has changed.
         if exchange.status == 304 {
             continue;
         }

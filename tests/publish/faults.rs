@@ -1,5 +1,5 @@
-//! What goes wrong at a forge, and what a person reads then. The branch is pushed in every case, and asking again goes on there.
-//! No word of the token is anywhere afterwards.
+//! Failures of a Git host, and what a person reads then. The branch is pushed in every case, and a new request continues there.
+//! The token appears nowhere.
 
 use serde_json::{Value, json};
 use testkit::forge::{Fault, TOKEN, Wrong};
@@ -113,7 +113,7 @@ async fn a_token_that_was_revoked_is_said_and_a_new_one_goes_on() {
     done(&stage.push(&task, &wanted()).await);
 }
 
-/// Every file below the home, but for the objects of repositories, which are compressed.
+/// Returns all files below the home, except the compressed objects of repositories.
 fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     let mut found = vec![];
     for entry in fs_err::read_dir(folder).expect("there") {

@@ -1,5 +1,5 @@
-//! How a pull request that is open is followed: what is learned, and how little is asked.
-//! The forge answers what did not change with 304, as it says in its headers.
+//! Following an open pull request: what is learned, and how few requests it takes. The Git host answers 304 if nothing has
+//! changed.
 
 use serde_json::json;
 use testkit::forge::{Check, Review};
@@ -40,7 +40,7 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
         tasks.push(task);
     }
     let asked = || stage.forge.exchanges().into_iter().filter(|exchange| exchange.method == "GET").collect::<Vec<_>>();
-    // Every one of them is asked about in turn, and answered again without a body.
+    // Each of them is requested in turn, and answered without a body.
     let settled = async {
         loop {
             let all = asked();
@@ -61,7 +61,7 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
         stage.home.wait_for(&path, |task| task["publication"]["pull_request"]["state"] == "merged").await;
     }
     let before = asked().len();
-    // So many ticks in which nobody has anything to ask.
+    // Several ticks in which there is nothing to request.
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     assert!(asked().len() <= before + 1, "a tick may have been under way");
 }

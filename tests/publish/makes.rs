@@ -1,5 +1,4 @@
-//! GitLab and Forgejo: the same story behind the same trait.
-//! Each environment has its own forge and its own token.
+//! GitLab and Forgejo: the same story with the same trait. Each environment has its own Git host and its own token.
 
 use serde_json::{Value, json};
 use testkit::TestHome;

@@ -1,5 +1,5 @@
-//! Pull requests: what they say, that there is never a second one, and what happens where none can be opened.
-//! The forge keeps real state between the branches of the real remote.
+//! Pull requests: their text, that there is never a second one, and what happens if none can be opened. The Git host keeps real
+//! state for the branches of the real remote.
 
 use serde_json::{Value, json};
 use testkit::forge::{Check, Comment, Review, TOKEN};

@@ -1,5 +1,5 @@
-//! What a push does to the remote, and what it says where the remote does not want it.
-//! The remote is a real bare repository, with real hooks.
+//! What a push does to the remote, and what is reported if the remote rejects it. The remote is a real bare repository, with
+//! real hooks.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -146,7 +146,7 @@ async fn a_remote_that_hangs_is_given_up() {
 async fn over_http_git_gets_the_token_and_keeps_it_nowhere() {
     let mut stage = Stage::new().await;
     stage.home.stop().await;
-    // Somebody whose own helper would write down whatever git was given.
+    // A user whose own helper would store everything that git is given.
     let (kept, config) = (stage.home.scratch().join("kept"), stage.home.scratch().join("gitconfig"));
     fs_err::write(&config, format!("[credential]\n\thelper = store --file={}\n", kept.display())).expect("written");
     stage.home.set("GIT_CONFIG_GLOBAL", &config);

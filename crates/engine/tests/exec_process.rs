@@ -1,5 +1,5 @@
-//! Processes told apart, signalled and ended: with real ones.
-//! Real programs in temporary folders, awaited by their own words and never by the clock.
+//! Identifying, signalling and ending processes. The tests use real programs in temporary folders, and wait for their output,
+//! never for a time.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use engine::exec::process::{
 };
 use engine::exec::{BaseEnvironment, CommandSpec, RunningProgram, Stdout, Tool};
 
-/// Far longer than anything in here takes.
+/// Far longer than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn start(script: &str, mark: &str) -> RunningProgram {
@@ -19,7 +19,7 @@ fn start(script: &str, mark: &str) -> RunningProgram {
     CommandSpec::new(&shell, &base, "/").args(["-c", script]).env("MARK", mark).start().expect("it starts")
 }
 
-/// Starts `script`, which tells that it is ready by writing a line, and waits for that.
+/// Starts `script` and waits until it reports with a line of output that it is ready.
 async fn start_and_wait(script: &str, mark: &str) -> RunningProgram {
     let base = BaseEnvironment::default().with("PATH", "/usr/bin:/bin");
     let shell = Tool::find("sh", &base).expect("a shell");
@@ -44,7 +44,7 @@ async fn a_zombie_is_dead_and_an_old_number_is_nobody() {
     let mut running = start("exit 0", "x");
     let identity = running.identity().clone();
     tokio::time::timeout(PATIENCE, running.ended()).await.expect("it ends").expect("it can be watched");
-    // Ended and not reaped: the number is still there, the process is not.
+    // It has ended but was not reaped: the number still exists, the process does not.
     assert_eq!(ProcessIdentity::of(identity.pid).expect("/proc can be read"), Some(identity.clone()));
     assert!(!identity.is_alive().expect("/proc can be read"));
     assert!(!identity.has_open(Path::new("/dev/null")).expect("what it had open is closed, and not a secret"));
@@ -120,7 +120,7 @@ async fn ending_what_is_gone_is_harmless_and_never_ends_the_caller() {
 
 #[tokio::test]
 async fn what_does_not_go_away_is_named() {
-    // A `find` that names the process even after its end.
+    // This `find` returns the process even after its end.
     let running = start("exec sleep 600", "x");
     let found = running.identity().clone();
     let error = kill_all(|| Ok(vec![found.clone()]), Duration::from_millis(200)).await.expect_err("it is always found");

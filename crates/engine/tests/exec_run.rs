@@ -1,5 +1,5 @@
-//! Programs as the engine runs them: what they get, what comes back, and how they are ended.
-//! Real programs in temporary folders, awaited by their own words and never by the clock.
+//! Running programs: their input, their output, and how they are ended. The tests use real programs in temporary folders, and
+//! wait for their output, never for a time.
 
 use std::os::unix::process::ExitStatusExt;
 use std::sync::Mutex;
@@ -9,7 +9,7 @@ use engine::exec::process::{Signal, members_of_group, processes_with_environment
 use engine::exec::{BaseEnvironment, CommandSpec, Redactor, RunProgramError, Stderr, Stdin, Stdout, Tool};
 use tokio_util::sync::CancellationToken;
 
-/// Far longer than anything in here takes; a test that needs it has failed.
+/// Far longer than anything here takes. A test that reaches it fails.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 fn base() -> BaseEnvironment {
@@ -21,7 +21,7 @@ fn shell(script: &str) -> CommandSpec<'static> {
     CommandSpec::new(&shell, &base(), "/").arg("-c").arg(script).stdout(Stdout::Capture { max: 1 << 20 }).deadline(PATIENCE)
 }
 
-/// A value that marks the processes of one test.
+/// Returns a value that marks the processes of one test.
 fn mark() -> String {
     format!("mark-{}", uuid::Uuid::now_v7())
 }
@@ -135,7 +135,7 @@ async fn a_program_may_clean_up_when_it_is_cancelled() {
     let folder = tempfile::tempdir().expect("a folder");
     let cancel = CancellationToken::new();
     let ready = cancel.clone();
-    // Cancelled by the program's own first word, so that the trap is set.
+    // Cancel on the program's first output, when the trap is set.
     let script =
         format!("trap 'touch {}/cleaned; exit 0' TERM; echo ready; while :; do sleep 0.01; done", folder.path().display());
     let spec = shell(&script).stdout(Stdout::Lines(Box::new(move |_| ready.cancel()))).cancel(cancel);
@@ -220,7 +220,7 @@ async fn a_program_may_make_a_session_of_its_own() {
     let setsid = Tool::find("setsid", &base()).expect("util-linux is part of every system");
     let spec = CommandSpec::new(&setsid, &base(), "/").args(["sh", "-c", "ps -o pid=,sid= -p $$ || cat /proc/$$/stat"]);
     let spec = spec.stdout(Stdout::Capture { max: 4096 }).in_inherited_group().deadline(PATIENCE);
-    // `setsid` forks when it already leads a group, and then the session is not its own process's.
+    // `setsid` forks if it already leads a group, and then the session belongs to a different process.
     let finished = spec.run_ok().await.expect("it succeeds");
     let text = finished.text();
     let numbers: Vec<&str> = text.split_whitespace().collect();
@@ -229,7 +229,7 @@ async fn a_program_may_make_a_session_of_its_own() {
 
 #[tokio::test]
 async fn a_program_and_what_it_starts_get_no_more_memory_than_they_may() {
-    // `tail` keeps a line whole.
+    // `tail` holds a complete line in memory.
     let hungry = |script: &str| shell(script).memory(64 << 20);
     let small = "head -c 1000000 /dev/zero | tail -n 1 | wc -c";
     assert_eq!(said(hungry(small)).await.trim(), "1000000");

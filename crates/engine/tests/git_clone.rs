@@ -1,5 +1,5 @@
-//! Mirrors: complete or not at all, and good for what comes later.
-//! The real git on temporary repositories; nothing of the user's own configuration.
+//! Cloning mirrors, completely or not at all. The tests use the real git on temporary repositories, without the user's
+//! configuration.
 
 mod git_support;
 
@@ -12,7 +12,7 @@ use engine::git::{CloneError, DiscoverGitError, FetchError, Git, Mirror, Progres
 use git_support::{Bench, base, clone, clone_request, git, left_behind};
 use testkit::upstream::Upstream;
 
-/// What is in a folder, besides the configuration that git may have made there.
+/// Lists the content of a folder, except configuration that git may have created there.
 fn left_in(folder: &std::path::Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("it is there");
     entries.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned()).collect()
@@ -141,7 +141,7 @@ async fn a_remote_that_does_not_answer_hits_the_deadline_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let home = tempfile::tempdir().expect("a folder");
     let git = git(home.path()).await;
-    // Connections are taken by the system and never answered.
+    // The system accepts connections that are never answered.
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = silent.local_addr().expect("it is bound");
     for scheme in ["git", "http"] {
@@ -196,7 +196,7 @@ async fn a_repository_that_wants_a_password_fails_without_a_question() {
     }
 }
 
-/// A folder with an `ssh` that notes how it was called and refuses.
+/// Creates a folder with an `ssh` that records its arguments and fails.
 fn refusing_ssh(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
     let (path, log) = (folder.join(name), folder.join("ssh.log"));
     let script = format!(

@@ -1,5 +1,5 @@
-//! Differences between commits: patches that `git apply` takes, bounded, and whatever the user's taste in diffs.
-//! The real git on temporary repositories; nothing of the user's own configuration.
+//! Diffs between commits: bounded patches that `git apply` accepts, whatever the user's settings. The tests use the real git on
+//! temporary repositories, without the user's configuration.
 
 mod git_support;
 
@@ -10,7 +10,7 @@ use engine::git::{DiffError, Git, Mirror, Standing};
 use git_support::{Bench, base, committed, write};
 use model::ids::ObjectId;
 
-/// A base commit and a task's commit with changes of every kind.
+/// Returns a base commit, and a task's commit with changes of every kind.
 async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
     let text: String = (0..50).map(|number| number.to_string() + "\n").collect();
     bench.upstream.commit("main", &[("old.txt", &text), ("gone.txt", "x\n"), ("mode.sh", "x\n"), ("sp ace.txt", "1\n")], "more");
@@ -28,7 +28,7 @@ async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
     (worktree.base().clone(), to)
 }
 
-/// Applies a patch to a checkout of `from` and answers the tree that comes out.
+/// Applies a patch to a checkout of `from`, and returns the resulting tree.
 fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
     let folder = bench.path("apply");
     bench.by_hand(bench.mirror.path(), &["worktree", "add", "--quiet", "--detach", &folder.display().to_string(), from.as_str()]);

@@ -1,5 +1,5 @@
-//! A mirror that follows an upstream which moves, rewrites and deletes, beside task branches that never go away.
-//! The real git on temporary repositories; nothing of the user's own configuration.
+//! A mirror of an upstream that adds, rewrites and deletes branches, next to task branches that must stay. The tests use the
+//! real git on temporary repositories, without the user's configuration.
 
 mod git_support;
 
@@ -68,7 +68,7 @@ async fn prune_never_loses_a_task_branch() {
     let worktree = bench.worktree("one").await;
     write(&worktree, "work.txt", "done\n");
     let work = committed(&worktree, "1").await;
-    // The remote has task branches of its own, one of the same name, and one that would stand in the way of all.
+    // The remote has its own task branches: one with the same name, and one that would conflict with all of them.
     bench.upstream.commit("codex/one", &[("x", "theirs\n")], "theirs");
     bench.upstream.commit("codex/two", &[("x", "theirs\n")], "theirs");
     bench.fetch().await;
@@ -149,7 +149,7 @@ async fn a_cancelled_fetch_says_so_and_the_next_one_works() {
     bench.fetch().await;
 }
 
-/// A git that notes every fetch in a file and then is the real one.
+/// Returns a git that records every fetch in a file and then runs the real git.
 async fn counting_git(bench: &Bench) -> (Git, PathBuf) {
     let (script, log) = (bench.path("counting-git"), bench.path("fetches"));
     let real = bench.git.tool().path().display();

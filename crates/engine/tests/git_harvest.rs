@@ -1,6 +1,6 @@
-//! The end of a run in a container: whatever the agent did to its history, its work comes out and onto the task's branch.
+//! The end of a run in a container: whatever the agent did to its history, its work is exported and reaches the task's branch.
 //!
-//! The script that runs in the container runs here on the machine's own git; the container itself is another test's.
+//! The script of the container runs here with the git of this machine; other tests cover the container itself.
 
 mod git_support;
 
@@ -232,7 +232,7 @@ async fn the_agents_branch_follows_the_hosts_when_nothing_is_lost_by_it() {
     let bench = Bench::new().await;
     let agent = Agent::new(&bench, "one").await;
     agent.write("a.txt", "1\n");
-    // The harvest failed, and the host committed the worktree by itself.
+    // The export failed, and the host committed the worktree on its own.
     let host = git_support::committed(&agent.worktree, "1").await.to_string();
     let sync = [("HARVEST_MODE", "sync")];
     let ended = agent.try_harvest("2", &host, &sync).await;
@@ -241,7 +241,7 @@ async fn the_agents_branch_follows_the_hosts_when_nothing_is_lost_by_it() {
     assert_eq!(agent.status(), clean());
     assert!(agent.report().notes.is_empty() && !agent.out.join("bundle").exists());
 
-    // Somebody else's commit arrives, and the worktree has nothing of its own.
+    // Somebody else's commit arrives, and the worktree has no changes.
     let bare = bench.mirror.path();
     let tree = bench.by_hand(bare, &["rev-parse", "main^{tree}"]);
     let theirs = bench.by_hand(bare, &["commit-tree", &tree, "-p", &host, "-m", "theirs"]);
@@ -249,7 +249,7 @@ async fn the_agents_branch_follows_the_hosts_when_nothing_is_lost_by_it() {
     assert_eq!(agent.git(&["rev-parse", "HEAD"]), theirs);
     assert!(!agent.tree().join("a.txt").exists(), "its files are there");
 
-    // Again, but with something uncommitted.
+    // Again, with an uncommitted change.
     let more = bench.by_hand(bare, &["commit-tree", &tree, "-p", &theirs, "-m", "more"]);
     let last = bench.by_hand(bare, &["commit-tree", &format!("{host}^{{tree}}"), "-p", &more, "-m", "last"]);
     agent.write("README.md", "mine\n");

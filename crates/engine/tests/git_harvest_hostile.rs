@@ -1,5 +1,5 @@
-//! The end of a run whose agent spoiled what it could reach: nothing of it is obeyed, and the work comes out all the same.
-//! The script and git are the real ones; only the container is left out.
+//! The end of a run whose agent damaged everything in its reach: none of it is obeyed, and the work is still exported. The
+//! script and git are real; only the container is missing.
 
 mod git_support;
 

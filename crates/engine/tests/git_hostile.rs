@@ -1,6 +1,6 @@
-//! Worktrees that an agent with bad intentions wrote: nothing of them is run, followed, or trusted.
+//! Worktrees from a hostile agent: nothing in them is run, followed or trusted.
 //!
-//! Every trap is first shown to work on a git that is called carelessly; a trap that cannot snap proves nothing.
+//! Every trap is first shown to work on a git that is called carelessly, because a trap that never works proves nothing.
 
 mod git_support;
 
@@ -13,7 +13,7 @@ use engine::git::{Git, Mirror, Worktree};
 use git_support::{Bench, base, branch, committed, snapshot, write};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-/// A script that leaves a sign when it is run.
+/// A script that leaves a trace when it is run.
 struct Trap {
     script: PathBuf,
     sign: PathBuf,
@@ -27,12 +27,12 @@ impl Trap {
         Self { script, sign }
     }
 
-    /// Whether the script was run since the last time this was asked.
+    /// Whether the script was run since the last call.
     fn was_sprung(&self) -> bool {
         std::fs::remove_file(&self.sign).is_ok()
     }
 
-    /// Makes a repository whose configuration runs the script whenever git looks at it.
+    /// Creates a repository whose configuration runs the script whenever git reads it.
     fn set_in(&self, bench: &Bench, repository: &Path) {
         std::fs::create_dir_all(repository).expect("a folder");
         bench.by_hand(repository, &["init", "--quiet"]);
@@ -52,10 +52,10 @@ impl Trap {
     }
 }
 
-/// Puts something where a worktree's `.git` was.
+/// Replaces a worktree's `.git` with something else.
 type Replace<'a> = &'a dyn Fn(&Path);
 
-/// Everything the orchestrator does with a worktree after a run, and before the next one.
+/// Does everything that the orchestrator does with a worktree after a run and before the next one.
 async fn everything(bench: &Bench, task: &str) -> Worktree {
     let worktree = bench.mirror.find_worktree(&bench.tree(task), &branch(task)).expect("it can be read").expect("it is there");
     let before = snapshot(&worktree, "1").await;
@@ -107,7 +107,7 @@ async fn a_nested_repository_is_not_entered_and_is_named() {
     let worktree = bench.worktree("one").await;
     trap.set_in(&bench, &worktree.path().join("vendor/nested"));
     bench.by_hand(worktree.path(), &["add", "vendor/nested"]);
-    // Staged once as a submodule, it is looked into by every careless git.
+    // Once it is staged as a submodule, a careless git enters it.
     write(&worktree, "vendor/nested/file.txt", "2\n");
     trap.was_sprung();
     bench.by_hand(worktree.path(), &["status"]);
@@ -206,7 +206,7 @@ async fn no_filter_is_run_but_git_lfs() {
     assert!(!trap.was_sprung());
     assert!(lfs.exists(), "git-lfs works as it is set up");
     assert_eq!(bench.content_of(commit.as_str(), "a.bin"), "LARGE");
-    // The same for a checkout.
+    // The same with a checkout.
     std::fs::remove_dir_all(worktree.path()).expect("it is there");
     let again = bench.worktree("one").await;
     assert!(!trap.was_sprung());
@@ -327,7 +327,7 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_committed() {
     close("secret.txt", 0o000);
     let taken = snapshot(&worktree, "1").await;
     assert!(bench.files_of(taken.head.as_str()).contains(&"work.txt".to_owned()));
-    // Root may read everything, so there is nothing to tell then.
+    // Root can read everything, so nothing is reported then.
     assert_eq!(taken.unreadable.is_empty(), rustix::process::geteuid().is_root(), "{:?}", taken.unreadable);
     bench.mirror.remove_worktree(worktree.path(), "codex/one", "one").await.expect("it can be removed");
     assert!(!worktree.path().exists());

@@ -1,5 +1,5 @@
-//! What comes out of a container is taken in only if it is whole, honest and builds on what is there. Whatever is refused
-//! leaves the mirror as it was, object for object and ref for ref.
+//! The output of a container is only imported if it is complete, correct and based on the branch. A rejected import leaves the
+//! mirror unchanged, object for object and ref for ref.
 
 mod git_support;
 
@@ -11,7 +11,7 @@ use engine::git::ImportError;
 use git_support::Bench;
 use git_support::agent::{Agent, LIMIT_BYTES, raw};
 
-/// All that a refused bundle must not change.
+/// Everything that a rejected bundle must not change.
 #[derive(Debug, PartialEq, Eq)]
 struct World {
     refs: String,
@@ -41,7 +41,7 @@ fn files_below(folder: &Path) -> BTreeSet<PathBuf> {
     entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { BTreeSet::from([path]) }).collect()
 }
 
-/// Writes what a harvest would: a report that names `head`, and a bundle with these arguments.
+/// Writes the output of an export: a report that names `head`, and a bundle with these arguments.
 fn forge(agent: &Agent<'_>, head: &str, bundle: &[&str]) {
     std::fs::create_dir_all(&agent.out).expect("a folder");
     std::fs::write(agent.out.join("result"), format!("harvest 1\0head {head}\0end\0")).expect("a file");
@@ -49,7 +49,7 @@ fn forge(agent: &Agent<'_>, head: &str, bundle: &[&str]) {
     agent.git(&[&["bundle", "create", "--quiet", &path], bundle].concat());
 }
 
-/// Tries to import, and checks that nothing came of it.
+/// Tries to import, and checks that nothing has changed.
 async fn refused(agent: &Agent<'_>, since: &str) -> ImportError {
     let before = World::of(agent);
     let error = agent.try_import("1", since).await.expect_err("it is refused");
@@ -58,7 +58,7 @@ async fn refused(agent: &Agent<'_>, since: &str) -> ImportError {
     error
 }
 
-/// Puts something at a path; it also gets the path of the honest file.
+/// Writes something to a path; it also gets the path of the original file.
 type Put<'a> = &'a dyn Fn(&Path, &Path);
 
 const BRANCH: &str = "refs/heads/codex/one";
@@ -115,7 +115,7 @@ async fn what_does_not_build_on_the_hosts_branch_is_refused() {
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::NotADescendant { .. }), "{error}");
 
-    // Behind it, with a bundle that is right in itself.
+    // And with a commit behind it, in a valid bundle.
     agent.git(&["branch", "--force", "codex/one", "origin/main"]);
     let behind = agent.git(&["rev-parse", "origin/main"]);
     forge(&agent, &behind, &[BRANCH]);
@@ -177,7 +177,7 @@ async fn missing_objects_are_noticed() {
     let since = agent.tip();
     let first = agent.commit("a.txt", "1\n");
     let second = agent.commit("b.txt", "1\n");
-    // It leaves out the first of two commits, and says so.
+    // It omits the first of two commits, and says so.
     forge(&agent, &second, &[BRANCH, &format!("^{first}")]);
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::UnknownPrerequisite { .. }), "{error}");
@@ -199,7 +199,7 @@ async fn a_commit_that_only_seems_to_be_there_is_nothing_to_build_on() {
     agent.git(&["rm", "--quiet", "a.txt"]);
     let second = agent.commit("b.txt", "another\n");
     forge(&agent, &second, &[BRANCH, &format!("^{first}")]);
-    // The mirror has the first commit and its tree, but no ref leads there, and a file of it is missing.
+    // The mirror has the first commit and its tree, but no ref points there, and a file of it is missing.
     for object in [first.clone(), agent.git(&["rev-parse", &format!("{first}^{{tree}}")])] {
         let (folder, rest) = object.split_at(2);
         let to = bench.mirror.path().join("objects").join(folder);
@@ -242,7 +242,7 @@ async fn something_that_is_no_commit_is_refused() {
     let own = agent.commit("a.txt", "1\n");
     agent.git(&["tag", "--annotate", "-m", "x", "note", &own]);
     let tag = agent.git(&["rev-parse", "refs/tags/note"]);
-    // Git itself puts no such thing under a branch's name.
+    // Git itself would never write this to a branch.
     std::fs::write(agent.twin.join(BRANCH), format!("{tag}\n")).expect("a file");
     forge(&agent, &tag, &[BRANCH, &format!("^{since}")]);
     let error = refused(&agent, &since).await;

@@ -1,6 +1,6 @@
-//! Large files: which server the host asks for them, whatever a branch says about that.
+//! Large files: which server the host contacts, whatever a branch says about it.
 //!
-//! git and git-lfs are the machine's; a server on the loopback records every request.
+//! git and git-lfs are those of the machine; a server on the loopback interface records every request.
 
 mod git_support;
 
@@ -10,10 +10,10 @@ use testkit::lfs_server::LfsServer;
 use testkit::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
 
-/// SHA-256 of `large\n`.
+/// The SHA-256 of `large\n`.
 const LARGE: &str = "9bfce334a37bd1bc1d36b0370195b31fe9a9389dd43d0873891a3544ef1140a1";
 
-/// SHA-256 of `larger\n`.
+/// The SHA-256 of `larger\n`.
 const LARGER: &str = "ca549af1b3c36fa36639fa240b9c178aec56118d8f24726e667b6f89068e9278";
 
 const ATTRIBUTES: &str = "*.bin filter=lfs diff=lfs merge=lfs -text\n";
@@ -22,7 +22,7 @@ fn pointer(oid: &str, size: usize) -> String {
     format!("version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {size}\n")
 }
 
-/// Everything that sends git-lfs elsewhere, if it obeys.
+/// Settings that would redirect git-lfs if it obeyed them.
 fn hostile(url: &str) -> String {
     format!(
         "[lfs]\n\turl = {url}/url\n\tpushurl = {url}/pushurl\n\tgitprotocol = http\n\tstandalonetransferagent = evil\n\
@@ -39,7 +39,7 @@ fn hostile(url: &str) -> String {
     )
 }
 
-/// Puts an object where git-lfs looks for it in a repository of this machine.
+/// Stores an object where git-lfs looks for it in a local repository.
 fn keep(upstream: &Upstream, oid: &str, content: &str) {
     let folder = upstream.path().join("lfs/objects").join(&oid[..2]).join(&oid[2..4]);
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -50,7 +50,7 @@ fn content(worktree: &Worktree, path: &str) -> String {
     std::fs::read_to_string(worktree.path().join(path)).expect("it is there")
 }
 
-/// A mirror of an upstream with one large file, whose own store has it.
+/// Creates a mirror of an upstream with one large file, which its own store has.
 async fn bench() -> Bench {
     let upstream = Upstream::new();
     upstream.commit("main", &[(".gitattributes", ATTRIBUTES), ("a.bin", &pointer(LARGE, 6))], "large");
@@ -72,13 +72,13 @@ async fn a_branch_that_names_another_server_gets_its_files_from_the_right_one() 
     assert_eq!(content(&worktree, "gone.bin"), pointer(&"0".repeat(64), 9));
     let notes = worktree.notes().expect("readable");
     assert!(notes.iter().any(|note| note.starts_with("1 large files are pointers")), "{notes:?}");
-    // The end of a run looks at all of it, and cleans what is new.
+    // The end of a run reads all files and cleans new ones.
     write(&worktree, "c.bin", "larger\n");
     std::fs::remove_file(worktree.path().join(".lfsconfig")).expect("it is there");
     write(&worktree, ".lfsconfig", &hostile(evil.url()));
     let taken = snapshot(&worktree, "1").await;
     assert_eq!(bench.content_of(taken.head.as_str(), "c.bin"), pointer(LARGER, 7).trim_end());
-    // Up to its base, which has another large file.
+    // It is updated to its base, which has a different large file.
     let fresh = bench.upstream.commit("main", &[("d.bin", &pointer(LARGER, 7))], "more");
     bench.fetch().await;
     std::fs::remove_dir_all(bench.mirror.path().join("lfs/objects")).expect("nothing is here already");
@@ -123,7 +123,7 @@ async fn uploads_go_to_the_right_server_too() {
 
 #[tokio::test]
 async fn the_default_branch_decides_and_other_hosts_of_this_machine_are_not_asked() {
-    // The repository is a path of this machine: a server on the loopback is somebody else.
+    // The repository is a local path, so a server on the loopback interface is foreign.
     let (bench, server) = (bench().await, LfsServer::start().await);
     let config = format!("[lfs]\n\turl = {}/lfs\n", server.url());
     bench.upstream.commit("main", &[(".lfsconfig", &config)], "another server");
@@ -133,7 +133,7 @@ async fn the_default_branch_decides_and_other_hosts_of_this_machine_are_not_aske
     let notes = worktree.notes().expect("readable");
     assert!(notes.iter().any(|note| note.contains("`.lfsconfig` names an endpoint that is not used")), "{notes:?}");
     assert_eq!(server.requests(), Vec::<String>::new());
-    // Its owner chooses another default branch, which names a place that may be used.
+    // The owner chooses a different default branch, which names an allowed endpoint.
     let store = Upstream::new();
     keep(&store, LARGE, "large\n");
     let config = format!("[lfs]\n\turl = {}\n", store.file_url());
@@ -172,7 +172,7 @@ async fn a_repository_served_over_http_has_its_large_files_there() {
     assert_eq!(content(&worktree, "a.bin"), "large\n", "{:?}", worktree.notes());
     assert_eq!(server.requests(), ["POST /o/r.git/info/lfs/objects/batch", &format!("GET /content/{LARGE}")]);
     assert_eq!(evil.requests(), Vec::<String>::new());
-    // The same host may have them elsewhere, if the default branch says so.
+    // The same host may store them elsewhere, if the default branch says so.
     let config = format!("[lfs]\n\turl = {}/store\n", server.url());
     let commit = bench.upstream.commit("main", &[(".lfsconfig", &config)], "a store");
     bench.by_hand(bench.mirror.path(), &["fetch", "--quiet", &bench.upstream.url(), &format!("+{commit}:refs/heads/main")]);

@@ -1,5 +1,5 @@
-//! What a power cut leaves of worktrees and mirrors, and what is made of it: content that only a cut can have taken is restored,
-//! administrations are rebuilt, and nobody's edit is touched. Cuts are played by writing what they leave.
+//! What a power cut leaves of worktrees and mirrors, and how it is repaired: content that only a cut can have removed is
+//! restored, git's files about worktrees are rebuilt, and no edit is touched. Cuts are simulated by writing what they leave.
 
 mod git_support;
 
@@ -12,7 +12,7 @@ use testkit::upstream::Upstream;
 
 const LONG: &str = "one\ntwo\nthree\nfour\n";
 
-/// A worktree with a run that is committed.
+/// Creates a worktree with a committed run.
 async fn committed_run() -> (Bench, Worktree) {
     let upstream = Upstream::new();
     upstream.commit("main", &[("a.txt", LONG), ("b.txt", LONG), ("deep/c.txt", LONG), ("empty", "")], "more");
@@ -23,7 +23,7 @@ async fn committed_run() -> (Bench, Worktree) {
     (bench, worktree)
 }
 
-/// Writes a file and gives it the time that it had, as a cut does.
+/// Writes a file and keeps its time, like a cut.
 fn tear(worktree: &Worktree, path: &str, content: &[u8]) {
     let path = worktree.path().join(path);
     let changed = std::fs::metadata(&path).and_then(|found| found.modified()).expect("there");
@@ -44,7 +44,7 @@ async fn compare(worktree: &Worktree, work: Work) -> Compared {
     worktree.restore_torn_files(work, aside(worktree)).await.expect("compared")
 }
 
-/// The administration of a worktree.
+/// Returns git's files about a worktree.
 fn admin(bench: &Bench, worktree: &Worktree) -> PathBuf {
     bench.by_hand(worktree.path(), &["rev-parse", "--absolute-git-dir"]).into()
 }
@@ -115,7 +115,7 @@ async fn a_worktree_is_checked_once_after_each_unclean_stop() {
     assert!(!worktree.is_checked_after("boot-3").expect("readable"));
 }
 
-/// Empties files of the administration, and finds the worktree again by what the task's record says.
+/// Empties some of git's files about a worktree, and finds the worktree again with the task's record.
 async fn rebuilt_after(damage: &[(&str, &[u8])]) {
     let (bench, worktree) = committed_run().await;
     let before = bench.by_hand(worktree.path(), &["rev-parse", "HEAD"]);

@@ -1,5 +1,5 @@
-//! Mirrors shrink: what nothing needs is deleted after its grace period, and what anything may need stays.
-//! Time is passed in, and git's own `fsck` is asked whether everything is still there.
+//! Mirrors shrink: unneeded objects are deleted after their grace period, and everything that may be needed stays. Time is an
+//! argument, and git's own `fsck` checks that everything is still there.
 
 mod git_support;
 
@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 const BOTH: [Unpacked; 2] = [Unpacked::Cruft, Unpacked::Loose];
 
-/// Repacks on a day after today.
+/// Repacks on a later day.
 struct Clock {
     today: SystemTime,
     unpacked: Unpacked,
@@ -54,9 +54,9 @@ impl Clock {
     }
 }
 
-/// Bytes that cannot be compressed.
+/// Returns bytes that cannot be compressed.
 fn noise(seed: u64, length: usize) -> Vec<u8> {
-    // The first steps from a small number are mostly zeros.
+    // The first values from a small seed are mostly zeros.
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -72,13 +72,13 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// Makes a branch of the upstream with large files on top of `main`, or without anything below it.
+/// Creates a branch of the upstream with large files, on top of `main` or without a parent.
 fn large_branch(upstream: &Upstream, name: &str, files: usize, bytes: usize) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("tree")).expect("a folder");
     let seed = name.bytes().fold(7, |seed: u64, byte| seed.wrapping_mul(31).wrapping_add(u64::from(byte)));
     for file in 0..files {
-        // Noise takes time to make; a megabyte of it is repeated.
+        // Generating noise is slow, so a megabyte of it is repeated.
         let block = noise(seed + file as u64, bytes.min(1 << 20));
         let content = block.repeat(bytes / block.len());
         std::fs::write(folder.path().join(format!("tree/{file}.bin")), content).expect("a file");
@@ -98,7 +98,7 @@ fn large_branch(upstream: &Upstream, name: &str, files: usize, bytes: usize) -> 
     commit
 }
 
-/// A mirror from which a branch with 2 MB is gone since the last fetch, and the commit of it.
+/// Creates a mirror from which the last fetch dropped a branch with 2 MB, and returns the branch's commit.
 async fn with_a_dropped_branch() -> (Bench, String) {
     let upstream = Upstream::new();
     let dropped = large_branch(&upstream, "big", 4, 512 << 10);
@@ -123,7 +123,7 @@ async fn what_nothing_needs_is_deleted_two_weeks_after_it_was_found() {
     for unpacked in BOTH {
         let (bench, dropped) = with_a_dropped_branch().await;
         let clock = Clock::new(unpacked);
-        // They were written long ago. That is not when they became unreachable.
+        // They were written long ago, but that is not when they became unreachable.
         let objects = bench.mirror.path().join("objects");
         for path in files(&objects).iter().flat_map(|folder| files(folder)) {
             let file = std::fs::File::open(path).expect("it is there");
@@ -177,7 +177,7 @@ async fn a_branch_that_comes_back_during_the_repack_keeps_its_objects() {
         let clock = Clock::new(unpacked);
         clock.repack(&bench, 0).await;
         bench.upstream.point("refs/heads/again", &dropped);
-        // Between the packing and the deleting, when everything it has is past its grace period.
+        // Between packing and deleting, when everything is past its grace period.
         let file = bench.mirror.path().join("refs/heads/again");
         let needs = Arc::new(move || {
             std::fs::write(&file, format!("{dropped}\n"))?;
@@ -270,7 +270,7 @@ async fn a_worktree_keeps_what_is_staged_or_under_way_and_comes_back_whole_from_
     }
 }
 
-/// Runs git in an agent's repository repeatedly until it is asked to stop. Returns how often.
+/// Runs git in an agent repository repeatedly until it is asked to stop. Returns how often.
 async fn read_on(bench: &Bench, twin: PathBuf, mut stop: tokio::sync::oneshot::Receiver<()>) -> usize {
     let base = base(bench.folder.path());
     let git = Tool::find("git", &base).expect("git is installed");
@@ -302,7 +302,7 @@ async fn an_agent_reads_on_while_the_mirror_is_repacked() {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let work = async {
         for round in 0..6 {
-            // New packs, dropped branches, and objects past their grace period in each round.
+            // Each round has new packs, dropped branches, and objects past their grace period.
             large_branch(&bench.upstream, &format!("topic-{round}"), 2, 256 << 10);
             bench.upstream.delete_branch("big");
             bench.fetch().await;
@@ -324,7 +324,7 @@ async fn until_git_is_at(mirror: &Mirror, argument: &str) -> ProcessIdentity {
         let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(argument)
     };
-    // There is no other word of a process's start.
+    // There is no event for the start of a process.
     let mut often = tokio::time::interval(Duration::from_millis(2));
     let found = async {
         loop {
@@ -346,7 +346,7 @@ fn left_over(mirror: &Path) -> Vec<PathBuf> {
     files(&mirror.join("objects/pack")).into_iter().filter(is_temporary).collect()
 }
 
-/// A mirror of 200 MB. Two small branches of it are past their grace period on day 20, and the large ones are not.
+/// Creates a mirror of 200 MB. Two small branches are past their grace period on day 20, and the large ones are not.
 async fn large_mirror(clock: &Clock) -> Bench {
     let upstream = Upstream::new();
     for (name, value) in [("core.compression", "0"), ("pack.compression", "0"), ("core.bigFileThreshold", "1m")] {

@@ -1,5 +1,5 @@
-//! Diffs for people, of commits that an agent made to hide something or to cost a lot: every file is there or named, and the
-//! price is bounded. The real git on temporary repositories.
+//! Diffs of commits that an agent made to hide something or to be expensive: every file is shown or named, and the cost is
+//! bounded. The tests use the real git on temporary repositories.
 
 mod git_support;
 
@@ -14,7 +14,7 @@ use model::diff::{Diff, FileDiff, Omitted};
 use model::ids::ObjectId;
 use testkit::upstream::environment;
 
-/// Runs git in the mirror, with an index of its own.
+/// Runs git in the mirror, with its own index.
 fn git(bench: &Bench, arguments: &[&str], stdin: &[u8]) -> String {
     #[expect(clippy::disallowed_methods, reason = "the test is a user of git")]
     let mut git = Command::new("git")
@@ -32,7 +32,7 @@ fn git(bench: &Bench, arguments: &[&str], stdin: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// A commit that is made by hand: of files that no worktree of this test could hold, or that no `git add` would take.
+/// Creates a commit with files that no worktree of this test could hold, or that `git add` would reject.
 fn commit(bench: &Bench, parent: &ObjectId, files: &[(&[u8], &str, &str)]) -> ObjectId {
     let mut info = vec![];
     for (path, mode, id) in files {
@@ -51,7 +51,7 @@ fn blob(bench: &Bench, content: &[u8]) -> String {
     git(bench, &["hash-object", "-w", "--stdin"], content)
 }
 
-/// A blob of zeros, which takes hardly any space.
+/// Creates a blob of zeros, which takes hardly any space.
 fn zeros(bench: &Bench, bytes: u64) -> String {
     let path = bench.path("sparse");
     std::fs::File::create(&path).expect("a file").set_len(bytes).expect("a sparse file");
@@ -92,7 +92,7 @@ async fn no_attribute_hides_a_file() {
     }
     write(&worktree, ".gitattributes", &attributes);
     let to = committed(&worktree, "1").await;
-    // Also where git reads a bare repository's attributes from its default branch.
+    // Also where git reads the attributes of a bare repository from its default branch.
     bench.by_hand(bench.mirror.path(), &["update-ref", "refs/heads/main", to.as_str()]);
     bench.by_hand(bench.mirror.path(), &["config", "attr.tree", "HEAD"]);
     let diff = read(&bench, worktree.base(), &to, Reading::default()).await;
@@ -143,7 +143,7 @@ async fn what_makes_a_file_on_disk_differ_from_the_diff_is_said() {
 async fn a_file_of_terabytes_is_named_and_the_rest_is_shown() {
     let bench = Bench::new().await;
     let main = main_of(&bench).await;
-    // Two hundred mebibytes cost what three terabytes would: nothing, as only the size is read.
+    // 200 MiB cost as much as 3 TB: nothing, because only the size is read.
     let (large, small) = (zeros(&bench, 200 << 20), blob(&bench, b"small\n"));
     let to = commit(&bench, &main, &[(b"large", "100644", &large), (b"link", "120000", &large), (b"small", "100644", &small)]);
     let before = Instant::now();

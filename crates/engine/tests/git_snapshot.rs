@@ -1,5 +1,5 @@
-//! The end of a run: one commit with what lies in the worktree, wherever the agent left HEAD.
-//! The real git on temporary repositories; nothing of the user's own configuration.
+//! The end of a run: one commit with the content of the worktree, wherever the agent left HEAD. The tests use the real git on
+//! temporary repositories, without the user's configuration.
 
 mod git_support;
 
@@ -7,7 +7,7 @@ use engine::git::{CommitMessage, RunTrailers, Signature, SnapshotError, Snapshot
 use git_support::{Bench, committed, snapshot, try_snapshot, write};
 use testkit::upstream::Upstream;
 
-/// What `git status` says by hand, in one line.
+/// Returns the output of `git status` in one line.
 fn status(bench: &Bench, worktree: &Worktree) -> String {
     bench.by_hand(worktree.path(), &["status", "--porcelain", "--branch"])
 }
@@ -24,7 +24,7 @@ fn parents(bench: &Bench, commit: &str) -> Vec<String> {
     listing.split(' ').skip(1).map(str::to_owned).collect()
 }
 
-/// The administration of a worktree, by git's own word.
+/// Returns git's files about a worktree, as git reports them.
 fn admin(bench: &Bench, worktree: &Worktree) -> std::path::PathBuf {
     bench.by_hand(worktree.path(), &["rev-parse", "--absolute-git-dir"]).into()
 }
@@ -92,7 +92,7 @@ async fn a_change_in_the_second_of_the_checkout_that_keeps_the_size_is_seen() {
     let bench = Bench::new().await;
     let worktree = bench.worktree("one").await;
     std::fs::write(worktree.path().join("README.md"), "HELLO\n").expect("a file");
-    // Git compares times by the second, so the trap is only set when the next one has begun. There is no event to wait for.
+    // Git compares times in seconds, so the trap only works in the next second. There is no event to wait for.
     let written = std::fs::metadata(worktree.path().join("README.md")).expect("it is there").modified().expect("it has a time");
     let seconds = written.duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     tokio::time::sleep(std::time::Duration::from_millis(1100 - u64::from(seconds.subsec_millis()))).await;
@@ -108,7 +108,7 @@ async fn one_that_was_killed_halfway_is_finished_by_the_next() {
     let before = std::fs::read(admin.join("index")).expect("it is there");
     write(&worktree, "a.txt", "1\n");
     let first = committed(&worktree, "1").await;
-    // The branch was moved; index, HEAD and locks are as they were.
+    // The branch was moved; index, HEAD and locks are unchanged.
     std::fs::write(admin.join("index"), before).expect("a file");
     std::fs::write(admin.join("HEAD"), format!("{}\n", worktree.base())).expect("a file");
     let branch_lock = bench.mirror.path().join("refs/heads/codex/one.lock");
@@ -223,7 +223,7 @@ async fn a_deleted_task_branch_is_made_again() {
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "own.txt"]);
 }
 
-/// A task and `other` that changed the same line.
+/// Creates a task and a branch `other` that changed the same line.
 async fn conflicting(bench: &Bench) -> (Worktree, String) {
     let other = bench.upstream.commit("other", &[("README.md", "theirs\n")], "theirs");
     bench.fetch().await;
@@ -299,7 +299,7 @@ async fn submodules_of_the_repository_keep_their_commit() {
     assert_eq!(snapshot(&worktree, "1").await.commit, None, "nothing changed");
     write(&worktree, "a.txt", "1\n");
     assert_eq!(gitlinks(committed(&worktree, "1").await.as_str()), before);
-    // Another commit of the submodule, staged; and the submodule checked out, which is not the snapshot's business.
+    // A different commit of the submodule is staged, and the submodule is checked out, which the snapshot ignores.
     bench.by_hand(worktree.path(), &["update-index", "--cacheinfo", &format!("160000,{},libs/sub", "2".repeat(40))]);
     bench.by_hand(&worktree.path().join("libs/sub"), &["init", "--quiet"]);
     write(&worktree, "libs/sub/inside.txt", "1\n");
@@ -307,7 +307,7 @@ async fn submodules_of_the_repository_keep_their_commit() {
     assert!(gitlinks(taken.head.as_str())[0].contains(&"2".repeat(40)));
     assert!(taken.dropped_gitlinks.is_empty(), "{taken:?}");
     assert!(!bench.files_of(taken.head.as_str()).contains(&"libs/sub/inside.txt".to_owned()));
-    // Replaced by plain files, then by nothing.
+    // It is replaced by regular files, then removed.
     std::fs::remove_dir_all(worktree.path().join("libs/sub/.git")).expect("it is there");
     let taken = snapshot(&worktree, "3").await;
     assert!(gitlinks(taken.head.as_str()).is_empty());

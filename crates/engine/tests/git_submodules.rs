@@ -1,5 +1,5 @@
-//! Submodules: which URLs the host fetches, whatever a branch names.
-//! All repositories are real, and one of them is private: its content must not appear.
+//! Submodules: which URLs the host fetches, whatever a branch names. All repositories are real, and one of them is private: its
+//! content must not appear.
 
 mod git_support;
 
@@ -11,7 +11,7 @@ use model::submodule::Sources;
 use testkit::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
 
-/// An upstream whose `main` has a submodule, a library that others may have too, and a repository that is nobody's business.
+/// An upstream whose `main` has a submodule, a library that other branches may have too, and a private repository.
 struct Stage {
     bench: Bench,
     public: Upstream,
@@ -37,7 +37,7 @@ impl Stage {
         Self { bench: Bench::of(upstream).await, public, private }
     }
 
-    /// A branch on top of `main` that has a submodule at `stolen` from this URL.
+    /// Creates a branch on top of `main` with a submodule at `stolen` from this URL.
     async fn branch(&self, name: &str, url: &str) {
         let config = gitmodules(&[("libs/public", &self.public.url()), ("stolen", url)]);
         self.bench.upstream.commit(name, &[(".gitmodules", &config)], "another submodule");
@@ -97,7 +97,7 @@ async fn other_spellings_and_relative_urls_are_seen_through() {
         let worktree = stage.worktree(&branch, &branch, &sources).await;
         assert_eq!(content(&worktree, "stolen/secret.txt"), None, "{url}");
     }
-    // The one that is trusted is fetched as it was trusted, however a branch spells it.
+    // The trusted URL is fetched as it was trusted, however a branch spells it.
     let public = format!("{}/", stage.public.url());
     stage.branch("same", &public).await;
     stage.bench.upstream.submodule("same", "stolen", &commit_of(&stage.public));
@@ -121,7 +121,7 @@ async fn an_owner_trusts_branches_by_their_names_and_urls_one_by_one() {
     settings.allow(&[RepositoryUrl::parse(&stage.private.url()).expect("a URL")]);
     let sources = stage.sources(&settings).await;
     assert_eq!(stage.asked("agent", &sources).await, Vec::<String>::new());
-    // A branch of a task is trusted by no pattern.
+    // No pattern trusts a task's branch.
     let tip = stage.bench.commit_of("refs/heads/agent");
     stage.bench.by_hand(stage.bench.mirror.path(), &["update-ref", "refs/heads/codex/evil", &tip]);
     stage.bench.upstream.delete_branch("release/1");

@@ -1,5 +1,5 @@
-//! The agent's own repository: complete, ordinary for the agent, apart from everybody else's, and made by files alone.
-//! What the agent sees is asked of the real git, as the agent would.
+//! The agent repository: complete, ordinary for the agent, separate from all others, and written as plain files. The tests ask
+//! the real git what the agent sees.
 
 mod git_support;
 

@@ -1,6 +1,6 @@
-//! What an agent leaves for whoever commits its work: files that git waits for, an index that lies, files of any size.
+//! What an agent leaves for the commit of its work: files that block git, an index that lies, files of any size.
 //!
-//! Each is tried twice: on the host, as after a run without a container, and with the script that runs in a container.
+//! Each is tested twice: on the host, as after a run without a container, and with the script that runs in a container.
 
 mod git_support;
 
@@ -17,7 +17,7 @@ use testkit::upstream::Upstream;
 /// Far less than any of these would take.
 const SOON: Duration = Duration::from_mins(1);
 
-/// What the agent does: in its worktree, and with git.
+/// What the agent does, in its worktree and with git.
 type Deed<'a> = &'a dyn Fn(&Path, &dyn Fn(&[&str]) -> String);
 
 fn fifo(path: &Path) {
@@ -28,14 +28,14 @@ fn sparse(path: &Path, size: u64) {
     fs_err::File::options().create(true).append(true).open(path).expect("a file").set_len(size).expect("a sparse file");
 }
 
-/// The files that a new task starts from.
+/// Creates the files that a new task starts from.
 async fn bench() -> Bench {
     let upstream = Upstream::new();
     upstream.commit("main", &[("src/a.txt", "good 1\n"), ("src/b.txt", "good 2\n"), (".gitignore", "*.log\n")], "files");
     Bench::of(upstream).await
 }
 
-/// The end of a run after this deed, on the host and in a container.
+/// Ends a run after this deed, on the host and in a container.
 async fn both(bench: &Bench, name: &str, deed: Deed<'_>) -> [Snapshot; 2] {
     let task = format!("host-{name}");
     let worktree = bench.worktree(&task).await;
@@ -60,7 +60,7 @@ async fn files_that_git_would_wait_for_are_moved_aside_and_the_work_is_committed
                 fifo(&tree.join(folder).join(name));
             }
         }
-        // In the place of a file that the commit has.
+        // In place of a file of the commit.
         fs_err::remove_file(tree.join("src/b.txt")).expect("it is there");
         fifo(&tree.join("src/b.txt"));
         symlink("/dev/zero", tree.join("deep/.gitattributes")).expect("a link");
@@ -93,7 +93,7 @@ async fn a_folder_that_looks_like_a_repository_makes_nobody_wait() {
         fs_err::write(tree.join("common/.git/HEAD"), "ref: refs/heads/main\n").expect("a file");
         fifo(&tree.join("common/.git/commondir"));
         fifo(&tree.join("ignored.log/.git/HEAD"));
-        // In a folder with files of the commit, git does not look for a repository.
+        // Git does not look for a repository in a folder with files of the commit.
         fifo(&tree.join("src/.git/HEAD"));
         fifo(&tree.join("pipe/.git"));
         for (name, link) in [("file", false), ("link", true)] {
@@ -117,7 +117,7 @@ async fn a_folder_that_looks_like_a_repository_makes_nobody_wait() {
     }
 }
 
-/// Writes a file and says that nothing happened to it: same size, same times.
+/// Writes a file and hides the change: same size, same times.
 fn secretly(path: &Path, content: &str) {
     let before = fs_err::metadata(path).expect("it is there");
     assert_eq!(before.len(), content.len() as u64);

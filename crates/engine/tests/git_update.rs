@@ -1,5 +1,5 @@
-//! Bringing a branch up to its base: commits made anew or a merge, without a worktree; then the worktree, with nothing in it lost.
-//! The real git on temporary repositories; nothing of the user's own configuration.
+//! Updating a branch to its base: a rebase or a merge without a worktree, then the worktree, without losing anything in it. The
+//! tests use the real git on temporary repositories, without the user's configuration.
 
 mod git_support;
 
@@ -13,7 +13,7 @@ fn id(text: &str) -> ObjectId {
     text.parse().expect("an id")
 }
 
-/// What a branch of a task comes to on the newest `main`.
+/// Updates a task's branch to the newest `main`.
 async fn replay(bench: &Bench, task: &str, old_base: &ObjectId, strategy: UpdateStrategy) -> Result<Replayed, ReplayError> {
     bench.fetch().await;
     let (head, base) = (id(&bench.commit_of(&branch(task))), id(&bench.commit_of("main")));
@@ -44,7 +44,7 @@ fn status(bench: &Bench, worktree: &Worktree) -> String {
     bench.by_hand(worktree.path(), &["status", "--porcelain"])
 }
 
-/// All objects of the mirror, wherever they are.
+/// Lists all objects of the mirror.
 fn objects(bench: &Bench) -> Vec<String> {
     let listed = bench.by_hand(bench.mirror.path(), &["cat-file", "--batch-all-objects", "--batch-check=%(objectname)"]);
     listed.lines().map(str::to_owned).collect()
@@ -260,7 +260,7 @@ async fn a_move_that_was_cut_off_is_finished_and_what_was_half_written_is_kept()
     assert_eq!(bench.mirror.landings().expect("readable"), ["one"]);
     assert_eq!(worktree.finish_landing().await.expect("nothing to do"), None);
     assert!(bench.mirror.landings().expect("readable").is_empty());
-    // Killed with the branch moved, one file written, and another one half.
+    // Killed after the branch moved, with one file written and another one incomplete.
     std::fs::write(admin.join("codex-orchestrator-landing"), serde_json::to_vec(&landing).expect("JSON")).expect("a file");
     bench.by_hand(bench.mirror.path(), &["update-ref", &format!("refs/heads/{}", worktree.branch()), head.as_str()]);
     write(&worktree, "new.txt", "new\n");
@@ -315,7 +315,7 @@ async fn files_and_folders_change_places_and_an_ignored_file_that_the_base_has_i
     bench.by_hand(bench.mirror.path(), &["push", "-q", &bench.upstream.url(), &format!("{commit}:refs/heads/main")]);
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
     let landing = landing(&bench, &worktree, &head);
-    // Cut off after all the files were written.
+    // Interrupted after all files were written.
     let admin = read(&worktree, ".git");
     let admin = std::path::Path::new(admin.trim_start_matches("gitdir: ").trim_end());
     std::fs::copy(admin.join("index"), bench.path("old-index")).expect("copied");
@@ -356,7 +356,7 @@ async fn a_base_that_git_would_not_check_out_moves_nothing() {
     let worktree = bench.worktree("one").await;
     write(&worktree, "own.txt", "own\n");
     let own = committed(&worktree, "1").await;
-    // A file of a name that only a repository has, in a folder.
+    // A folder contains a file whose name only repositories use.
     let tree_of = |entry: &str, id: &str| {
         let raw = (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hex"));
         let content: Vec<u8> = entry.bytes().chain([0]).chain(raw).collect();

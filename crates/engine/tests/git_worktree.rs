@@ -1,5 +1,5 @@
-//! Worktrees: made once, made anew when half there, and removed without losing a commit.
-//! The real git on temporary repositories; nothing of the user's own configuration.
+//! Worktrees: created once, created again if they are incomplete, and removed without losing a commit. The tests use the real
+//! git on temporary repositories, without the user's configuration.
 
 mod git_support;
 
@@ -57,12 +57,12 @@ async fn one_that_was_only_half_made_is_made_anew() {
     std::fs::write(ready(&worktree).with_file_name("index.lock"), "").expect("a file");
     let again = bench.worktree("one").await;
     assert_eq!(read(&again.path().join("README.md")), "hello\n");
-    // Killed before there were any.
+    // Killed before there were any files.
     std::fs::remove_file(ready(&again)).expect("it is there");
     std::fs::remove_dir_all(again.path()).expect("it is there");
     let again = bench.worktree("one").await;
     assert_eq!(bench.by_hand(again.path(), &["status", "--porcelain", "--branch"]), "## codex/one");
-    // Killed between branch and worktree.
+    // Killed between creating the branch and the worktree.
     let path = bench.tree("two");
     std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
     bench.by_hand(bench.mirror.path(), &["update-ref", "refs/heads/codex/two", "main"]);
@@ -186,11 +186,11 @@ async fn removing_works_twice_and_when_half_is_gone() {
     let worktree = bench.worktree("one").await;
     let first = remove("one").await;
     assert_eq!(remove("one").await, first, "the second time finds what the first one kept");
-    // Its files are in a trash already, folder and all.
+    // Its files are already in the trash, together with their folder.
     bench.worktree("two").await;
     std::fs::remove_dir_all(bench.path("tasks/two")).expect("it is there");
     remove("two").await;
-    // Its branch is gone, or its administration.
+    // Its branch is gone, or git's files about it.
     bench.worktree("three").await;
     bench.by_hand(bench.mirror.path(), &["update-ref", "-d", "refs/heads/codex/three"]);
     assert_eq!(remove("three").await.kept, None);

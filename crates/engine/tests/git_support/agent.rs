@@ -1,5 +1,5 @@
-//! An agent in its container, without a container: its own repository, its hands in the worktree, and the harvest after it.
-//! It does nothing that an agent could not do with what it is given.
+//! An agent without a container: its agent repository, its changes in the worktree, and the export. It can do nothing that an
+//! agent in a container cannot do.
 
 use std::path::{Path, PathBuf};
 
@@ -10,13 +10,13 @@ use model::ids::ObjectId;
 
 use super::{Bench, base};
 
-/// The script that runs in the one-shot container.
+/// The script that runs in the export container.
 const HARVEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../codex-docker/src/harvest/harvest.sh");
 
-/// A bundle larger than this is refused.
+/// Larger bundles are rejected.
 pub(crate) const LIMIT_BYTES: u64 = 4 << 20;
 
-/// A task whose agent has a repository of its own.
+/// A task whose agent has an agent repository.
 pub(crate) struct Agent<'b> {
     pub(crate) bench: &'b Bench,
     pub(crate) task: String,
@@ -25,14 +25,14 @@ pub(crate) struct Agent<'b> {
     pub(crate) out: PathBuf,
 }
 
-/// How a harvest ended: its exit code, and what it said.
+/// The result of an export: its exit code and its output.
 pub(crate) struct Harvested {
     pub(crate) code: Option<i32>,
     pub(crate) said: String,
 }
 
 impl<'b> Agent<'b> {
-    /// A new task's worktree and the agent's repository for it.
+    /// Creates a task's worktree and its agent repository.
     pub(crate) async fn new(bench: &'b Bench, task: &str) -> Self {
         let worktree = bench.worktree(task).await;
         let agent = Self {
@@ -51,7 +51,7 @@ impl<'b> Agent<'b> {
         self.worktree.ensure_twin(self.spec(&objects, &Signature::default())).await.expect("it can be made");
     }
 
-    /// What happens to its repository before the next run.
+    /// Renews the agent repository, as before the next run.
     pub(crate) async fn renew_twin(&self) {
         let objects = self.objects();
         self.worktree.renew_twin(self.spec(&objects, &Signature::default())).await.expect("it can be renewed");
@@ -67,19 +67,19 @@ impl<'b> Agent<'b> {
         }
     }
 
-    /// Puts its repository aside for a new one. Returns where the old one is.
+    /// Puts the agent repository aside for a new one. Returns the path of the old one.
     pub(crate) async fn begin_anew(&self) -> PathBuf {
         let aside = self.worktree.put_twin_aside(&self.twin).await.expect("it can be renamed").expect("there was one");
         self.ensure_twin().await;
         aside
     }
 
-    /// Where the agent sees the mirror's objects. In here that is where they are.
+    /// Returns where the agent sees the mirror's objects. Here that is where they are.
     pub(crate) fn objects(&self) -> String {
         self.bench.mirror.path().join("objects").display().to_string()
     }
 
-    /// Runs git as the agent does, in its own repository.
+    /// Runs git as the agent does, in the agent repository.
     pub(crate) fn git(&self, arguments: &[&str]) -> String {
         let (git_dir, work_tree) =
             (format!("--git-dir={}", self.twin.display()), format!("--work-tree={}", self.tree().display()));
@@ -104,19 +104,19 @@ impl<'b> Agent<'b> {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// Puts an object into its repository, however wrong it is.
+    /// Writes an object to the agent repository, however invalid it is.
     pub(crate) fn object(&self, kind: &str, content: &[u8]) -> String {
         let file = self.bench.path("object");
         std::fs::write(&file, content).expect("a file");
         self.git(&["hash-object", "-w", "--literally", "-t", kind, &file.display().to_string()])
     }
 
-    /// The branch of the task, in the mirror.
+    /// Returns the tip of the task's branch in the mirror.
     pub(crate) fn tip(&self) -> String {
         self.bench.commit_of(&format!("refs/heads/codex/{}", self.task))
     }
 
-    /// Runs the script with these variables beside the usual ones.
+    /// Runs the script with these variables besides the usual ones.
     pub(crate) async fn try_harvest(&self, run: &str, since: &str, more: &[(&str, &str)]) -> Harvested {
         std::fs::create_dir_all(&self.out).expect("a folder");
         let message = self.bench.path(&format!("tasks/{}/message", self.task));
@@ -148,7 +148,7 @@ impl<'b> Agent<'b> {
         self.report()
     }
 
-    /// What the last harvest says.
+    /// Returns the report of the last export.
     pub(crate) fn report(&self) -> HarvestReport {
         HarvestReport::parse(&std::fs::read(self.out.join("result")).expect("it was written")).expect("it is a report")
     }
@@ -162,7 +162,7 @@ impl<'b> Agent<'b> {
             .await
     }
 
-    /// The end of a run: harvest and import.
+    /// Ends a run: export and import.
     pub(crate) async fn end_run(&self, run: &str) -> Snapshot {
         let since = self.tip();
         self.harvest_since(run, &since).await;
@@ -173,13 +173,13 @@ impl<'b> Agent<'b> {
         taken
     }
 
-    /// What git says is uncommitted: by the agent's repository, and by the host's records.
+    /// Returns what git reports as uncommitted, in the agent repository and with the host's files about the worktree.
     pub(crate) fn status(&self) -> (String, String) {
         (self.git(&["status", "--porcelain"]), self.bench.by_hand(self.tree(), &["status", "--porcelain"]))
     }
 }
 
-/// The bytes of an id, as trees have them.
+/// Returns the bytes of an ID, as in trees.
 pub(crate) fn raw(id: &str) -> Vec<u8> {
     (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hex")).collect()
 }

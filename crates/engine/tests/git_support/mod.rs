@@ -1,6 +1,6 @@
-//! What the tests of the git room share: an upstream, its mirror, and worktrees to misbehave in.
+//! Shared parts of the git tests: an upstream, its mirror, and worktrees.
 //!
-//! Git is the machine's, with a home of its own and no configuration but what a test writes.
+//! Git is that of the machine, with its own home and no configuration except what a test writes.
 #![expect(dead_code, reason = "every test program uses another part of this")]
 
 pub(crate) mod agent;
@@ -20,7 +20,7 @@ use model::submodule::Sources;
 use testkit::upstream::{Upstream, environment};
 use tokio_util::sync::CancellationToken;
 
-/// Far longer than anything in here takes.
+/// Far longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An upstream, its mirror, and a folder for the worktrees.
@@ -32,12 +32,12 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// With a mirror of a new upstream.
+    /// Creates a mirror of a new upstream.
     pub(crate) async fn new() -> Self {
         Self::of(Upstream::new()).await
     }
 
-    /// With a mirror of this upstream.
+    /// Creates a mirror of this upstream.
     pub(crate) async fn of(upstream: Upstream) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let git = git(folder.path()).await;
@@ -45,12 +45,12 @@ impl Bench {
         Self { folder, upstream, git, mirror: cloned.mirror }
     }
 
-    /// The folder that everything is in.
+    /// Returns a path in the bench's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().canonicalize().expect("it is there").join(name)
     }
 
-    /// Where a task's worktree is.
+    /// Returns the path of a task's worktree.
     pub(crate) fn tree(&self, task: &str) -> PathBuf {
         self.path(&format!("tasks/{task}/worktree"))
     }
@@ -59,7 +59,7 @@ impl Bench {
         self.try_worktree_from(task, "main").await
     }
 
-    /// The worktree of a task, on `codex/<task>`, from a branch.
+    /// Creates the worktree of a task, on `codex/<task>`, from a branch.
     pub(crate) async fn worktree_from(&self, task: &str, start: &str) -> Worktree {
         self.try_worktree_from(task, start).await.expect("a worktree can be made")
     }
@@ -73,7 +73,7 @@ impl Bench {
         self.mirror.ensure_worktree(spec, &Sources::default(), &quiet, CancellationToken::new()).await
     }
 
-    /// The worktree of a task, on `codex/<task>`, from `main`.
+    /// Creates the worktree of a task, on `codex/<task>`, from `main`.
     pub(crate) async fn worktree(&self, task: &str) -> Worktree {
         self.try_worktree(task).await.expect("a worktree can be made")
     }
@@ -87,37 +87,37 @@ impl Bench {
         self.upstream.git_in(folder, arguments)
     }
 
-    /// The commit that a name leads to in the mirror.
+    /// Returns the commit that a name refers to in the mirror.
     pub(crate) fn commit_of(&self, name: &str) -> String {
         self.by_hand(self.mirror.path(), &["rev-parse", "--verify", &format!("{name}^{{commit}}")])
     }
 
-    /// What a commit of the mirror contains, by path.
+    /// Returns the files in a commit of the mirror, by path.
     pub(crate) fn files_of(&self, commit: &str) -> Vec<String> {
         let listing = self.by_hand(self.mirror.path(), &["ls-tree", "-r", "-z", "--name-only", commit]);
         listing.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect()
     }
 
-    /// The content of a file in a commit of the mirror.
+    /// Returns the content of a file in a commit of the mirror.
     pub(crate) fn content_of(&self, commit: &str, path: &str) -> String {
         self.by_hand(self.mirror.path(), &["show", &format!("{commit}:{path}")])
     }
 }
 
-/// Nobody looks at the progress.
+/// Ignores the progress.
 pub(crate) fn quiet(_: Progress) {}
 
-/// The branch of a task.
+/// Returns the branch of a task.
 pub(crate) fn branch(task: &str) -> String {
     format!("codex/{task}")
 }
 
-/// The environment of a git whose home is `home`.
+/// Returns the environment of a git whose home is `home`.
 pub(crate) fn base(home: &Path) -> BaseEnvironment {
     BaseEnvironment::pick(environment(home).into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
 }
 
-/// The git on PATH, with a home of its own.
+/// Returns the git on PATH, with its own home.
 pub(crate) async fn git(home: &Path) -> Git {
     Git::discover(base(home), None).await.expect("git is installed")
 }
@@ -142,7 +142,7 @@ pub(crate) async fn snapshot(worktree: &Worktree, run: &str) -> Snapshot {
     try_snapshot(worktree, run).await.expect("it can be committed")
 }
 
-/// The commit that a snapshot made.
+/// Returns the commit that a snapshot made.
 pub(crate) async fn committed(worktree: &Worktree, run: &str) -> ObjectId {
     snapshot(worktree, run).await.commit.expect("there was something to commit")
 }
@@ -154,7 +154,7 @@ pub(crate) fn write(worktree: &Worktree, path: &str, content: &str) {
     std::fs::write(path, content).expect("a file");
 }
 
-/// What a killed server leaves behind: a process on this mirror that goes on.
+/// Simulates what a killed server leaves: a process that continues on this mirror.
 pub(crate) async fn left_behind(home: &Path, mirror: &Path) -> ProcessIdentity {
     let base = base(home);
     let shell = Tool::find("sh", &base).expect("a shell is part of every system");
