@@ -175,7 +175,7 @@ async fn doctor_asks_the_running_server_and_looks_in_its_own_shell_only_without_
     let (mut without_key, mut with_key) = (without_key, with_key);
     assert_eq!(finding(&mut without_key, "login").await.0, "warning", "no server, and no key in this shell");
     assert_eq!(finding(&mut with_key, "login").await.0, "ok", "no server, and a key in this shell");
-    assert!(finding(&mut without_key, "server").await.1.contains("used the environment of this shell"));
+    assert!(finding(&mut without_key, "server").await.1.contains("the environment of this shell"));
 
     said(&home, &["up"]).await;
     let (level, found) = finding(&mut without_key, "login").await;
@@ -299,7 +299,7 @@ async fn a_home_with_a_long_path_works_like_any_other() {
     home.set("ORCH_HOME", &long);
     assert!(said(&home, &["status"]).await.contains(&long.display().to_string()));
     let again = said(&home, &["up"]).await;
-    assert!(again.contains("is running"), "the first server is found again: {again}");
+    assert!(again.contains("already running"), "the first server is found again: {again}");
 }
 
 #[tokio::test]
@@ -348,11 +348,11 @@ async fn ctrl_c_ends_the_following_and_stop_ends_the_run() {
     kill_process(pid, Signal::INT).expect("our own child");
     let output = following.wait_with_output().await.expect("it ends");
     assert_eq!(output.status.code(), Some(130));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("the run goes on"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("the run keeps going"), "{output:?}");
 
     let shown: Value = serde_json::from_str(&said(&home, &["task", "show", id, "--json"]).await).expect("JSON");
     assert_eq!(shown["active"], true);
-    assert!(said(&home, &["task", "stop", id]).await.contains("is stopped"));
+    assert!(said(&home, &["task", "stop", id]).await.contains("stopped"));
     let ended = run(&home, &["task", "logs", "--follow", id]).await;
     assert_eq!(ended.status.code(), Some(130), "the outcome of a stopped run");
 }
@@ -388,7 +388,7 @@ async fn an_ambiguous_id_names_the_candidates_and_lists_show_enough_of_each() {
     }
     let (code, words) = refused(&home, &["task", "show", &ids[0][..4]]).await;
     assert_eq!(code, Some(1));
-    assert!(ids.iter().all(|id| words.contains(id.as_str())) && words.contains("give more characters"), "{words}");
+    assert!(ids.iter().all(|id| words.contains(id.as_str())) && words.contains("use more characters"), "{words}");
     let list = said(&home, &["task", "list"]).await;
     let shown: Vec<_> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     for (shown, id) in shown.iter().zip(ids.iter().rev()) {

@@ -122,7 +122,7 @@ async fn every_reason_for_not_being_ready_is_named_and_doctor_repeats_it() {
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(said.contains("less than the floor") && said.contains("meta.json"), "{said}");
     let status = home.command(&["status"]).output().await.expect("it runs");
-    assert!(String::from_utf8_lossy(&status.stdout).contains("trouble"), "{status:?}");
+    assert!(String::from_utf8_lossy(&status.stdout).contains("problem"), "{status:?}");
 }
 
 #[tokio::test]

@@ -132,7 +132,7 @@ async fn the_command_line_shows_the_question_takes_the_answer_and_trusts_branche
     };
     let (id, _) = stage.asking("agent").await;
     let shown = run(&["task", "show", &id]).await;
-    assert!(shown.contains("needs your answer") && shown.contains(&stage.private.url()), "{shown}");
+    assert!(shown.contains("fetch submodules from these URLs") && shown.contains(&stage.private.url()), "{shown}");
     assert!(run(&["task", "list"]).await.contains("needs answer"));
     assert!(run(&["task", "answer", &id, "skip"]).await.contains("Skipped /"));
     stage.home.settled(&id).await;

@@ -97,7 +97,7 @@ async fn the_command_line_publishes_and_says_where() {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
     let (code, said, _) = run(&["task", "pull-request", &task]).await;
-    assert!(code == Some(0) && said.contains("There is no pull request yet") && said.contains("I did the work."), "{said}");
+    assert!(code == Some(0) && said.contains("No pull request yet") && said.contains("I did the work."), "{said}");
     let (code, said, _) = run(&["task", "push", "--pr", "--title", "By hand", &task]).await;
     assert!(code == Some(0) && said.contains("https://github.com/me/app/pull/1"), "{said}");
     stage.forge.check(Check {

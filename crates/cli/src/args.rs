@@ -1,9 +1,10 @@
-//! The command line's words. What they do is in `commands`.
-//! Help texts teach: each says what happens, and what is taken where nothing is given.
+//! The definition of the command line. The functions that run the commands are in `commands`.
+//! Each help text says what the command does and which default applies.
 
 mod container;
 mod publish;
 mod sources;
+mod task;
 
 use std::path::PathBuf;
 
@@ -12,149 +13,184 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use self::container::ContainerArguments;
 pub(crate) use self::publish::{ForgeArguments, PushArguments};
 pub(crate) use self::sources::{AnswerArguments, AnswerWord, SourcesArguments};
+pub(crate) use self::task::{FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand, word};
 
-/// Hand coding tasks to the Codex CLI and walk away.
+/// Run coding tasks with the Codex CLI in the background
 ///
-/// Add a repository as an environment, create tasks in it, and come back to a transcript, a diff and a branch per task.
+/// Add a repository, create tasks in it, and come back to a transcript, a diff and a branch for each task.
 #[derive(Debug, Parser)]
 #[command(name = "codex-orchestrator", version, max_term_width = 100)]
 pub(crate) struct Arguments {
-    /// Where all state lies [default: ~/.codex-orchestrator]
-    #[arg(long, global = true, value_name = "FOLDER", help_heading = "Global options")]
+    /// Folder for all data [default: ~/.codex-orchestrator]
+    #[arg(long, global = true, value_name = "DIR", help_heading = "Global options")]
     pub(crate) home: Option<PathBuf>,
-    /// Print the API's JSON instead of text for people
+    /// Print JSON instead of text
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
     #[command(subcommand)]
     pub(crate) command: Command,
 }
 
+const COMPLETIONS_HELP: &str = "\
+Install the script, then start a new shell:
+  bash: codex-orchestrator completions bash > ~/.local/share/bash-completion/completions/codex-orchestrator
+  zsh:  codex-orchestrator completions zsh > \"${fpath[1]}/_codex-orchestrator\"
+  fish: codex-orchestrator completions fish > ~/.config/fish/completions/codex-orchestrator.fish";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Show what this is for: a real run of the real Codex CLI with a scripted model, in under a minute
+    /// See the Codex CLI complete a sample task with a scripted model (under a minute)
     Demo(DemoArguments),
-    /// Build the image if it is missing and start the server in the background; fails if no task could start
+    /// Start the server in the background
+    ///
+    /// Builds the container image first if it is missing. Fails if no task can start.
     Up,
-    /// Stop the server; running tasks continue, and the next command starts a server again
+    /// Stop the server (running tasks continue)
+    ///
+    /// The next command starts the server again.
     Down,
-    /// Show a link that signs one browser in to the pages, and a picture of it for a phone
+    /// Print a one-time sign-in link for the pages, and its QR code
     SignIn {
-        /// How the browser reaches the server, where that is not the address it listens on: a name, or a URL
+        /// Host name or URL at which the browser reaches the server [default: the server's own address]
         #[arg(long, value_name = "URL")]
         address: Option<String>,
     },
-    /// Set or remove a password for the pages, beside the links of `sign-in`
+    /// Set or remove a password for the pages
+    ///
+    /// Sign-in links keep working.
     #[command(subcommand)]
     Password(PasswordCommand),
     /// Run the server in the foreground
     Serve(ServeArguments),
-    /// Run the server under systemd, from the login or the boot on
+    /// Install or manage the systemd service
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Show what the server is doing
+    /// Show the server, its worker, and how many tasks are running
     Status,
-    /// Check what is needed on this machine, and say what to do about what is missing
+    /// Check this machine for problems and suggest fixes
     Doctor,
-    /// Log Codex in for all tasks; your own Codex is not touched
+    /// Log in to Codex for all tasks
+    ///
+    /// The login of your own Codex CLI does not change.
     #[command(after_help = "Example: printenv OPENAI_API_KEY | codex-orchestrator login --with-api-key")]
     Login(LoginArguments),
-    /// Forget the login
+    /// Delete the Codex login
     Logout,
-    /// Codex in a container by hand, in this folder: `codex-orchestrator codex-docker --help`
+    /// Run Codex in a container, in the current folder
+    ///
+    /// For its options, run `codex-orchestrator codex-docker --help`.
     #[command(name = "codex-docker", disable_help_flag = true)]
     CodexDocker {
-        /// What codex-docker or Codex is to do
+        /// Arguments for codex-docker or Codex
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<std::ffi::OsString>,
     },
-    /// Work with environments: repositories that tasks are cut from
+    /// Manage repositories
     #[command(subcommand)]
     Env(EnvCommand),
-    /// Work with tasks
+    /// Create and manage tasks
     #[command(subcommand)]
     Task(TaskCommand),
-    /// Show what waits for its turn, and why
+    /// Show queued runs and what each is waiting for
     Queue,
-    /// List what was removed and can come back: `task restore`, `env restore`
+    /// List removed tasks and repositories that can be restored
+    ///
+    /// To restore them, use `task restore` and `env restore`.
     Trash,
-    /// Free disk space: permanently delete expired trash, repack mirrors, remove unused images
+    /// Permanently delete expired trash, repack mirrors and remove unused images
     Gc(GcArguments),
     /// Show disk usage by kind, repository and task
     Disk,
-    /// Print the completions for a shell
+    /// Print a completion script for a shell
+    #[command(after_help = COMPLETIONS_HELP)]
     Completions {
-        /// Which shell
+        /// Shell to complete commands in
         shell: clap_complete::Shell,
     },
+    /// Write a man page for every command to a folder
+    #[command(hide = true)]
+    Man(ManArguments),
 }
 
-/// A password for the pages.
+/// The arguments of `man`.
+#[derive(Debug, Args)]
+pub(crate) struct ManArguments {
+    /// Folder for the pages
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// The subcommands of `password`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PasswordCommand {
-    /// Set it: typed in the terminal, which does not show it, or from stdin
+    /// Set the password (typed in the terminal or passed on stdin)
     Set,
-    /// Remove it; browsers that are signed in stay so
+    /// Remove the password (browsers stay signed in)
     Remove,
 }
 
-/// What to delete for good.
+/// The arguments of `gc`.
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
-    /// Everything in the trash
+    /// Delete everything in the trash
     #[arg(long, conflicts_with = "older_than")]
     pub(crate) all: bool,
-    /// What was removed so many days ago or earlier [default: as long as things are kept, 30]
+    /// Delete items that were removed at least this many days ago [default: `trash_days` in config.toml, 30]
     #[arg(long, value_name = "DAYS")]
     pub(crate) older_than: Option<u32>,
-    /// Only say what would be deleted
+    /// Show what would be deleted, and delete nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
-    /// Leave the demo's server running at the end
+    /// Keep the demo server running at the end
     #[arg(long)]
     pub(crate) keep: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
-    /// The TCP address of the API, or `off` [default: 127.0.0.1:8080]
+    /// TCP address for the API and the pages, or `off` [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// `codex-docker`, `host`, or the path of a program
+    /// Worker that runs Codex: `codex-docker`, `host`, or the path of a program [default: codex-docker]
     #[arg(long, value_name = "WORKER")]
     pub(crate) worker: Option<String>,
-    /// How the log on stderr is written: as text, or one JSON object on a line [default: `ORCH_LOG_FORMAT`, else text]
+    /// Format of the log on stderr [default: ORCH_LOG_FORMAT, or text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
-    /// Print one line once the API answers
+    /// Print a line when the API is ready
     #[arg(long, hide = true)]
     pub(crate) announce: bool,
 }
 
-/// How a server writes its log.
+/// The format of the server's log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
+    /// Plain text
     #[default]
     Text,
+    /// One JSON object per line
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ServiceCommand {
-    /// Write the unit, start it, and have it started at every login (or, with --system, boot)
+    /// Install the service and start it now and at every login (with --system: at every boot)
     Install(InstallArguments),
-    /// Stop the server and remove the unit; runs go on
+    /// Stop the server and remove the service (running tasks continue)
     Uninstall {
-        /// The machine's service, not yours
+        /// Use the system service instead of your user service
         #[arg(long)]
         system: bool,
     },
-    /// Show whether the service is installed and running; the exit code is 0 when it runs
+    /// Show whether the service is installed and running
+    ///
+    /// The exit code is 0 if the server is running.
     Status {
-        /// The machine's service, not yours
+        /// Use the system service instead of your user service
         #[arg(long)]
         system: bool,
     },
@@ -162,19 +198,19 @@ pub(crate) enum ServiceCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct InstallArguments {
-    /// As a service of the machine, which starts at boot; needs root
+    /// Install a system service, which starts at boot (requires root)
     #[arg(long)]
     pub(crate) system: bool,
-    /// Which user's the machine's service and its runs are [default: who called sudo, else root]
+    /// User that the server and its runs belong to [default: the user who called sudo, or root]
     #[arg(long, value_name = "USER", requires = "system")]
     pub(crate) run_as: Option<String>,
-    /// The TCP address of the API, or `off` [default: as `config.toml` says, else 127.0.0.1:8080]
+    /// TCP address for the API and the pages, or `off` [default: `listen` in config.toml, or 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
-    /// `codex-docker`, `host`, or the path of a program [default: as `config.toml` says, else codex-docker]
+    /// Worker that runs Codex: `codex-docker`, `host`, or the path of a program [default: `worker` in config.toml, or codex-docker]
     #[arg(long, value_name = "WORKER")]
     pub(crate) worker: Option<String>,
-    /// Only print the unit
+    /// Print the unit file without installing it
     #[arg(long)]
     pub(crate) print: bool,
 }
@@ -313,254 +349,17 @@ pub(crate) struct RunsArguments {
     pub(crate) effort: Option<String>,
 }
 
-/// How to log Codex in.
+/// The arguments of `login`.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct LoginArguments {
-    /// With an account: shows a code to type in a browser, on any machine; this is the default
+    /// Log in to an account with a code that you enter in a browser on any machine (default)
     #[arg(long)]
     pub(crate) device: bool,
-    /// With an API key, which is read from stdin
+    /// Read an API key from stdin
     #[arg(long)]
     pub(crate) with_api_key: bool,
-    /// With a copy of another Codex's login: its `auth.json`, or the folder with it
+    /// Copy the login of another Codex CLI from its `auth.json` or the folder that contains it
     #[arg(long, value_name = "PATH")]
     pub(crate) import: Option<PathBuf>,
-}
-
-/// What is asked of a run.
-#[derive(Debug, Args)]
-pub(crate) struct PromptArguments {
-    /// What the agent should do; `-` reads it from stdin. Put `--` before one that looks like an option
-    pub(crate) prompt: Option<String>,
-    /// Read the prompt from a file
-    #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
-    pub(crate) prompt_file: Option<PathBuf>,
-    /// An image to go along: PNG, JPEG, GIF or WebP; can be given more than once
-    #[arg(long = "image", value_name = "FILE")]
-    pub(crate) images: Vec<PathBuf>,
-    /// The model [default: that of the run before, the environment's, or Codex's own choice]
-    #[arg(long, short)]
-    pub(crate) model: Option<String>,
-    /// The reasoning effort [default: as the model's]
-    #[arg(long)]
-    pub(crate) effort: Option<String>,
-    /// Who goes first in the queue: `low`, `normal` or `high` [default: normal]
-    #[arg(long)]
-    pub(crate) priority: Option<String>,
-    /// Stream the transcript; the run's outcome is the exit code (0 completed, 1 failed, 130 stopped)
-    #[arg(long, short)]
-    pub(crate) follow: bool,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TaskCommand {
-    /// Hand a new task to Codex
-    #[command(after_help = "Example: codex-orchestrator task create --env app --follow \"Fix the failing test\"")]
-    Create {
-        /// The environment: its id, or the first characters of it, or its name
-        #[arg(long, short)]
-        env: String,
-        /// A branch, a tag or a commit to start from [default: the environment's default branch]
-        #[arg(long = "ref", value_name = "REF")]
-        git_ref: Option<String>,
-        /// One line for people [default: the prompt's first line]
-        #[arg(long)]
-        title: Option<String>,
-        #[command(flatten)]
-        run: PromptArguments,
-    },
-    /// List the tasks, newest first; with `--group queued`, in the order in which they will start
-    List {
-        /// Only those of this environment
-        #[arg(long, short)]
-        env: Option<String>,
-        /// Only those with one of these statuses, separated by commas
-        #[arg(long)]
-        status: Option<String>,
-        /// Only `needs_you`, `running`, `queued` or `done`
-        #[arg(long)]
-        group: Option<String>,
-        /// Only those that were archived
-        #[arg(long)]
-        archived: bool,
-        /// Only those that mention this text
-        #[arg(long, short)]
-        query: Option<String>,
-        /// How many at most
-        #[arg(long, short = 'n', default_value_t = 50)]
-        limit: usize,
-    },
-    /// Show one task and its runs
-    Show {
-        /// Its id, or the first characters of it
-        task: String,
-    },
-    /// Print the transcript of a run
-    Logs {
-        /// The task's id, or the first characters of it
-        task: String,
-        /// Which run [default: the last]
-        #[arg(long, value_name = "N")]
-        run: Option<u32>,
-        /// Go on until the run has ended
-        #[arg(long, short)]
-        follow: bool,
-        /// The JSON lines as the worker wrote them
-        #[arg(long)]
-        raw: bool,
-    },
-    /// Go on in a task's thread with another prompt
-    Resume {
-        /// Its id, or the first characters of it
-        task: String,
-        #[command(flatten)]
-        run: PromptArguments,
-    },
-    /// Retry a task that failed or was interrupted
-    ///
-    /// Continues the thread. If Codex never started one, runs the same prompt again.
-    Retry {
-        /// Task ID or a unique prefix
-        task: String,
-        /// Stream the transcript; the exit code is the run's outcome (0 completed, 1 failed, 130 stopped)
-        #[arg(long, short)]
-        follow: bool,
-    },
-    /// Prompts that wait until the task's run has ended well
-    #[command(subcommand)]
-    FollowUp(FollowUpCommand),
-    /// Answer what a task asks before its run can start
-    Answer(AnswerArguments),
-    /// End a task's run, and wait until it has ended
-    Stop {
-        /// Its id, or the first characters of it
-        task: String,
-    },
-    /// Put tasks that have ended out of the lists, with all that they have
-    Archive {
-        /// Their ids, or the first characters of them
-        #[arg(required = true)]
-        tasks: Vec<String>,
-    },
-    /// Bring archived tasks back into the lists
-    Unarchive {
-        /// Their ids, or the first characters of them
-        #[arg(required = true)]
-        tasks: Vec<String>,
-    },
-    /// Print what a task changed, as a patch that `git apply` takes
-    Diff {
-        /// Its id, or the first characters of it
-        task: String,
-        /// Only what this run changed
-        #[arg(long, value_name = "N")]
-        run: Option<u32>,
-        /// Only what changed since somebody marked the changes as viewed on the pages
-        #[arg(long, conflicts_with = "run")]
-        since_viewed: bool,
-        /// Only which files changed, and by how many lines
-        #[arg(long)]
-        stat: bool,
-    },
-    /// Push a task's branch, and open its pull request with --pull-request
-    #[command(after_help = "Example: codex-orchestrator task push --pull-request --draft 01a2")]
-    Push(PushArguments),
-    /// Show how a task's pull request is; before there is one, what it would say
-    #[command(visible_alias = "pr")]
-    PullRequest {
-        /// Its id, or the first characters of it
-        task: String,
-    },
-    /// Hand open review comments and failed checks of a task's pull request to the agent
-    Feedback {
-        /// Its id, or the first characters of it
-        task: String,
-    },
-    /// Bring a task's branch up to the newest commit of its base
-    #[command(
-        after_help = "Where the two conflict nothing is changed, and the files are named; --hand-over lets the agent merge them."
-    )]
-    Update {
-        /// Its id, or the first characters of it
-        task: String,
-        /// Make the task's commits anew on the base [default, unless the branch has merges of its own]
-        #[arg(long, conflicts_with = "merge")]
-        rebase: bool,
-        /// Merge the base, and leave the task's commits as they are
-        #[arg(long)]
-        merge: bool,
-        /// Give conflicts to the agent, as a follow-up
-        #[arg(long)]
-        hand_over: bool,
-        /// Put the task's commits on top of what somebody else pushed to its own branch
-        #[arg(long)]
-        onto_remote: bool,
-    },
-    /// Show in which files a task conflicts with its base, and with other tasks
-    Conflicts {
-        /// Its id, or the first characters of it
-        task: String,
-        /// Fetch the newest commits first
-        #[arg(long)]
-        fetch: bool,
-    },
-    /// Take a task's branch as a bundle, which `git fetch` reads like a repository
-    Bundle {
-        /// Its id, or the first characters of it
-        task: String,
-        /// Into this file [default: stdout]
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
-    /// Take a task's commits as mails, which `git am` makes into the same commits
-    Patch {
-        /// Its id, or the first characters of it
-        task: String,
-        /// Into this file [default: stdout]
-        #[arg(long, short, value_name = "FILE")]
-        output: Option<PathBuf>,
-    },
-    /// Bring a removed task back, whole
-    Restore {
-        /// Its id, or the first characters of it
-        task: String,
-    },
-    /// Remove a task, ending its run first; it stays in the trash for a while
-    Remove {
-        /// Its id, or the first characters of it
-        task: String,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum FollowUpCommand {
-    /// Add one, as the last; it runs at once if no run is active
-    Add {
-        /// The task's id, or the first characters of it
-        task: String,
-        #[command(flatten)]
-        run: PromptArguments,
-    },
-    /// Ask something else in the place of one that waits
-    Replace {
-        /// The task's id, or the first characters of it
-        task: String,
-        /// Its number, as `task show` says it
-        number: u32,
-        #[command(flatten)]
-        run: PromptArguments,
-    },
-    /// Forget one that waits
-    Remove {
-        /// The task's id, or the first characters of it
-        task: String,
-        /// Its number, as `task show` says it
-        number: u32,
-    },
-    /// Begin the next one, which waits because the last run did not end well
-    Start {
-        /// The task's id, or the first characters of it
-        task: String,
-    },
 }

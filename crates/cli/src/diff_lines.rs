@@ -1,7 +1,7 @@
-//! A diff as lines for a terminal: complete, with a mark for every character that a reader could not see.
+//! Formats a diff as lines for a terminal, with a mark for each invisible character.
 //!
-//! Marks are in reverse video. Without colours a mark is only its letters, and letters in a file that look like a mark are
-//! escaped, so the two still differ. Nothing in here prints.
+//! Marks are shown in reverse video. Without colours, a mark is plain text, and text in a file that looks like a mark is
+//! escaped. This module prints nothing.
 
 use model::diff::{Diff, DiffLine, DiffLineKind, FileDiff, FileStatus};
 use model::visible::{Mark, Of, Visible, has_hidden};
@@ -14,7 +14,7 @@ pub(crate) enum Colours {
     None,
 }
 
-/// How a line looks.
+/// The style of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Look {
     Heading,
@@ -25,7 +25,7 @@ enum Look {
     Note,
 }
 
-/// The lines of a diff.
+/// Returns the lines of a diff.
 pub(crate) fn lines(diff: &Diff, colours: Colours) -> impl Iterator<Item = String> {
     diff.files.iter().flat_map(move |file| {
         let heads = head(file).into_iter().map(move |(look, before, text)| styled(look, before, &text, colours));
@@ -51,7 +51,7 @@ fn of_line(line: &DiffLine, colours: Colours) -> Vec<String> {
     lines
 }
 
-/// What stands before the lines of a file.
+/// Returns the lines that describe a file, before its hunks.
 fn head(file: &FileDiff) -> Vec<(Look, &'static str, Visible)> {
     let path = Visible::name(file.path_bytes());
     let old = file.old_path_bytes().map_or_else(|| path.clone(), Visible::name);
@@ -75,25 +75,25 @@ fn head(file: &FileDiff) -> Vec<(Look, &'static str, Visible)> {
     head
 }
 
-/// What a reviewer has to know about a file besides its lines.
+/// Returns facts about a file that a reviewer cannot see in its lines.
 pub(crate) fn notes(file: &FileDiff) -> Vec<String> {
     let mut notes = vec![];
     let mut note = |note: &str| notes.push(note.to_owned());
     if [Some(file.path_bytes()), file.old_path_bytes()].into_iter().flatten().any(|path| has_hidden(&path, Of::Name)) {
-        note("the name contains control or invisible characters");
+        note("its name contains control or invisible characters");
     }
     if file.has_hidden_characters {
-        note("contains control or invisible characters");
+        note("it contains control or invisible characters");
     }
     if let Some(why) = &file.on_disk {
-        note(&format!("the file on disk differs from this text: {why}"));
+        note(&format!("the file on disk differs from this diff: {why}"));
     }
     if let Some(omitted) = file.omitted {
         note(&omitted.reason(file.bytes));
     }
     if file.binary && file.hunks.is_empty() {
         let size = file.bytes.map(|bytes| format!(", {}", model::size::bytes(bytes))).unwrap_or_default();
-        note(&format!("binary file{size}: its content is not shown as text"));
+        note(&format!("binary file{size}: not shown as text"));
     }
     notes
 }
@@ -129,7 +129,7 @@ mod tests {
         lines(&Diff::parse(patch), colours).collect()
     }
 
-    /// The patch of a file with these lines.
+    /// A patch that adds a file with these lines.
     fn added(lines: &[&[u8]]) -> Vec<u8> {
         let head = format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -0,0 +1,{} @@\n", lines.len());
         let lines = lines.iter().map(|line| [b"+", *line, b"\n"].concat());
@@ -151,7 +151,7 @@ mod tests {
             plain,
             [
                 "file f",
-                "! contains control or invisible characters",
+                "! it contains control or invisible characters",
                 "@@ -0,0 +1,6 @@ ",
                 "+␛]0;owned␇evil",
                 "+␛[2Jgone",
@@ -163,7 +163,7 @@ mod tests {
         );
         let styled = shown(&patch, Colours::Shown);
         assert!(styled[3].contains("\u{1b}[7m␛\u{1b}[0m"), "{:?}", styled[3]);
-        assert!(!styled[8].contains("\u{1b}[7m") && styled[8].contains('␛'), "letters are no mark: {:?}", styled[8]);
+        assert!(!styled[8].contains("\u{1b}[7m") && styled[8].contains('␛'), "plain text is not a mark: {:?}", styled[8]);
         let codes = |line: &str| line.split('\u{1b}').skip(1).all(|code| code.starts_with('[') && code.contains('m'));
         assert!(styled.iter().all(|line| codes(line)), "{styled:?}");
         assert!(!styled.concat().chars().any(|letter| letter != '\u{1b}' && model::visible::is_invisible(letter)));
@@ -192,10 +192,10 @@ mod tests {
                 "file n␇w",
                 "renamed from old",
                 "mode 100644 → 100755",
-                "! the name contains control or invisible characters",
-                "! the file on disk differs from this text: encoding UTF-7",
-                "! 3.0 TiB: too large to show",
-                "! binary file, 3.0 TiB: its content is not shown as text",
+                "! its name contains control or invisible characters",
+                "! the file on disk differs from this diff: encoding UTF-7",
+                "! 3.0 TiB, too large to show",
+                "! binary file, 3.0 TiB: not shown as text",
             ]
         );
     }

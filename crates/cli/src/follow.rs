@@ -1,5 +1,5 @@
-//! Following a run: its transcript as it is written, and its outcome as an exit code.
-//! It never ends a run. A stream that breaks off is resumed behind the last line that was shown.
+//! Follows a run: prints its transcript as Codex writes it, and returns its outcome as an exit code.
+//! It never stops a run. If the connection breaks, it resumes after the last line that was shown.
 
 use std::pin::pin;
 use std::process::ExitCode;
@@ -14,36 +14,36 @@ use model::run::RunStatus;
 use crate::client::{Client, lost};
 use crate::{printer, progress, sse};
 
-/// The exit code of what was stopped, by a person or by a signal.
+/// The exit code of a run that was stopped by a person or a signal.
 pub(crate) const STOPPED: u8 = 130;
 
-/// How long a server that went away may take to come back, as it does in an upgrade.
+/// How long to wait for a server to come back, e.g. during an upgrade.
 const RETURN_PATIENCE: Duration = Duration::from_secs(10);
 
-/// How often it is asked whether it is back. There is no other word of it.
+/// How often to check whether the server is back. The server sends no event for this.
 const ASK_EVERY: Duration = Duration::from_millis(250);
 
-/// How a transcript is printed.
+/// The format in which a run is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
-    /// For people.
+    /// A transcript for people.
     Transcript,
-    /// The worker's own lines.
+    /// The raw JSON lines of the worker.
     Raw,
 }
 
-/// Prints a run from its beginning to its end. Ctrl-C ends the following, not the run.
+/// Prints a run from start to end. Ctrl-C stops following; the run keeps going.
 pub(crate) async fn run(client: &Client, task: &str, run: u32, form: Form) -> Result<ExitCode, Problem> {
     tokio::select! {
         ended = to_the_end(client, task, run, form) => ended,
         _ = tokio::signal::ctrl_c() => {
-            printer::remark(format!("\nthe run goes on; `codex-orchestrator task stop {task}` ends it"));
+            printer::remark(format!("\nthe run keeps going; stop it: codex-orchestrator task stop {task}"));
             Ok(ExitCode::from(STOPPED))
         }
     }
 }
 
-/// The same, for whoever minds the signals. Says why a run failed.
+/// Prints a run from start to end, without handling signals. Prints the error if the run failed.
 pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: Form) -> Result<ExitCode, Problem> {
     progress::until_begun(client, task, run).await?;
     let mut seen = FollowQuery::default();
@@ -60,7 +60,7 @@ pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: Form
 
 async fn until_back(client: &Client) {
     let mut ticks = tokio::time::interval(ASK_EVERY);
-    // The first tick comes at once. A server that is there and closes every stream must not be asked without a pause.
+    // The first tick is immediate. Wait for the second one, so that a server that closes every stream is not asked without a pause.
     ticks.tick().await;
     ticks.tick().await;
     while !client.answers().await {
@@ -68,7 +68,7 @@ async fn until_back(client: &Client) {
     }
 }
 
-/// Prints the lines behind the last one that was seen, until the run has ended.
+/// Prints the lines after the last one that was seen, until the run has ended.
 async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, form: Form) -> Result<RunEnded, Problem> {
     let answer = client.follow_run(task, run, seen).await?;
     let mut events = pin!(sse::events(answer.bytes_stream()));
@@ -80,7 +80,7 @@ async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, fo
                 let view: ProblemView = serde_json::from_str(&event.data).map_err(Problem::internal)?;
                 return Err(view.into());
             }
-            // A line of the journal, and whatever else a later version may send.
+            // A line of the log, or an event that a later version may send.
             _ => match form {
                 Form::Raw => printer::line(&event.data),
                 Form::Transcript => show(&CodexEvent::parse(event.data.as_bytes())),
@@ -88,17 +88,17 @@ async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, fo
         }
         seen.offset = event.id.and_then(|id| id.parse().ok());
     }
-    Err(lost(&"it closed the stream before the run had ended"))
+    Err(lost(&"it closed the stream before the run ended"))
 }
 
-/// Prints what a line of a journal says to people.
+/// Prints the transcript entry of a log line, if it has one.
 pub(crate) fn show(event: &CodexEvent) {
     if let Some(entry) = transcribe(event) {
         printer::entry(&entry);
     }
 }
 
-/// Says how a run ended, and with which code that is to be reported.
+/// Prints the error of a run, if any, and returns the exit code.
 fn exit_code(ended: &RunEnded) -> ExitCode {
     if let Some(error) = &ended.error {
         printer::remark(format!("{}: {}", error.code, printable(&error.message)));

@@ -1,5 +1,5 @@
-//! Reading what nobody may look at: a line that a terminal does not show, or all of stdin.
-//! Invariant: a secret is never an argument, and never printed.
+//! Reads secrets: a line that is not shown in the terminal, or all of stdin.
+//! Invariant: a secret is never an argument and is never printed.
 
 use std::io::{self, IsTerminal as _, Read as _};
 
@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::printer;
 
-/// One line from the terminal, after `remark`; from another stdin at most `limit` bytes.
+/// Prints `remark` and reads a line from the terminal. If stdin is not a terminal, reads at most `limit` bytes.
 pub(crate) fn read(remark: &str, limit: u64) -> io::Result<String> {
     let stdin = io::stdin();
     let mut text = String::new();

@@ -1,5 +1,5 @@
-//! Shortened ids: any unique prefix of four characters or more, and an environment's name.
-//! Invariant: what several ids begin with is an error that names them, never a guess.
+//! Finds a task or repository by a unique prefix of its ID (at least four characters), or a repository by its name.
+//! Invariant: an ambiguous prefix is an error that lists the matches, never a guess.
 
 use model::api::{EnvironmentView, TaskQuery};
 use model::near::near;
@@ -7,20 +7,20 @@ use model::problem::{Problem, ProblemKind};
 
 use crate::client::Client;
 
-/// The fewest characters of an id.
+/// The minimum length of a prefix.
 const SHORTEST: usize = 4;
 
-/// The fewest characters that lists show. New ids begin with the time, and that many hold all of it: what a list shows is then
-/// also told apart from what it does not show.
+/// The minimum length of an ID in a list. IDs start with a timestamp of this length, so a prefix from a list usually stays
+/// unique when tasks are added.
 const SHOWN: usize = 13;
 
-/// The full id of a task.
+/// Returns the full ID of a task.
 pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem> {
     if is_id(text) {
         return Ok(text.to_owned());
     }
     let mut found = vec![];
-    // Text that no id starts with is not worth a request.
+    // Send no request for text that cannot be the start of an ID.
     let all =
         || TaskQuery { limit: Some(200), archived: Some("any".to_owned()), q: Some(text.to_owned()), ..TaskQuery::default() };
     let mut query = is_prefix(text).then(all);
@@ -32,7 +32,7 @@ pub(crate) async fn task(client: &Client, text: &str) -> Result<String, Problem>
     only("task", text, found)?.ok_or_else(|| unknown_task(text))
 }
 
-/// The full id of an environment.
+/// Returns the full ID of a repository.
 pub(crate) async fn environment(client: &Client, text: &str) -> Result<String, Problem> {
     let page = client.list_environments().await?;
     let ids = |is_meant: &dyn Fn(&EnvironmentView) -> bool| -> Vec<String> {
@@ -53,18 +53,18 @@ fn is_id(text: &str) -> bool {
     text.len() == 36 && is_prefix(text)
 }
 
-/// Whether an id can start with this.
+/// Whether an ID can start with this text.
 fn is_prefix(text: &str) -> bool {
     let is_plain = text.chars().all(|c| c.is_ascii_hexdigit() && !c.is_ascii_uppercase() || c == '-');
     is_plain && (SHORTEST..=36).contains(&text.len())
 }
 
-/// What was typed, for a message.
+/// Returns the text that the user typed, safe to print.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
-/// Nothing has this name or an id that starts with it. `names` are those that may have been meant.
+/// The error for an unknown repository. `names` are the existing names, for a suggestion.
 pub(crate) fn unknown_environment(text: &str, names: &[&str]) -> Problem {
     let detail = format!("no repository named `{}`, and no ID that starts with it", shown(text));
     let problem = Problem::new(ProblemKind::NotFound, "environment_not_found", detail);
@@ -82,25 +82,25 @@ fn unknown_task(text: &str) -> Problem {
     short(text, problem.hint("list the tasks: codex-orchestrator task list").hint("list removed tasks: codex-orchestrator trash"))
 }
 
-/// A prefix of three characters may well be right, and is refused only for its length.
+/// Adds a hint if the text is too short to be accepted as a prefix.
 fn short(text: &str, problem: Problem) -> Problem {
     let is_too_short = !text.is_empty() && text.len() < SHORTEST && text.chars().all(|c| c.is_ascii_hexdigit());
     if is_too_short { problem.hint(format!("an ID can be shortened to {SHORTEST} characters or more")) } else { problem }
 }
 
-/// The one that was found, if any was. Several are an error that names them.
+/// Returns the only match, if any. Several matches are an error that lists them.
 fn only(what: &str, text: &str, mut found: Vec<String>) -> Result<Option<String>, Problem> {
     if found.len() > 1 {
         let several = if what == "repository" { "repositories" } else { "tasks" };
         let detail = format!("`{text}` matches {} {several}", found.len());
         let problem =
-            Problem::new(ProblemKind::Unusable, "ambiguous_id", detail).hint("give more characters of one of these IDs:");
+            Problem::new(ProblemKind::Unusable, "ambiguous_id", detail).hint("use more characters of one of these IDs:");
         return Err(found.iter().take(5).fold(problem, |problem, id| problem.hint(id.clone())));
     }
     Ok(found.pop())
 }
 
-/// How many characters tell all these ids apart.
+/// Returns the prefix length at which all these IDs differ.
 pub(crate) fn shown_length(ids: &[String]) -> usize {
     let mut sorted: Vec<_> = ids.iter().collect();
     sorted.sort();
@@ -141,9 +141,9 @@ mod tests {
                 "add a repository: codex-orchestrator env add URL",
             ]
         );
-        assert_eq!(unknown_environment("nope", &["app"]).hints.len(), 2, "no name is like it");
+        assert_eq!(unknown_environment("nope", &["app"]).hints.len(), 2, "no name is similar");
         assert_eq!(unknown_environment("nope", &[]).hints, ["add a repository: codex-orchestrator env add URL"]);
-        assert!(unknown_environment("abc", &[]).hints[1].contains("4 characters"), "it could be an id");
+        assert!(unknown_environment("abc", &[]).hints[1].contains("4 characters"), "the text could be an ID");
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
     fn lists_show_as_many_characters_as_tell_apart() {
         let ids = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let [one, other] = ["01a20685-f510-7660-94a2", "01a20685-f510-7660-94a3"];
-        assert_eq!(shown_length(&ids(&[one, other])), 23, "of the same millisecond");
+        assert_eq!(shown_length(&ids(&[one, other])), 23, "created in the same millisecond");
         assert_eq!(shown_length(&ids(&["a", "b"])), 13);
         assert_eq!(shown_length(&[]), 13);
     }

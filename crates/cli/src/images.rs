@@ -1,5 +1,5 @@
-//! The images that `--image` names: read here, so that a wrong name is told before anything is asked of the server.
-//! What an image is, the server decides by the same rules.
+//! Reads the files given with `--image`, so that a missing file is reported before any request.
+//! The server checks the images again by the same rules.
 
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::path::Path;
 use model::image::{GivenImage, IMAGE_LIMIT_BYTES, ImageBytes, parse_all};
 use model::problem::{Problem, ProblemKind};
 
-/// Reads the files, in their order.
+/// Reads the image files in the given order.
 pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<GivenImage>, Problem> {
     let images = files.iter().map(|file| read_one(file.as_ref())).collect::<Result<Vec<_>, _>>()?;
     parse_all(images.clone())?;
@@ -16,11 +16,10 @@ pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<GivenImage>, Proble
 
 fn read_one(file: &Path) -> Result<GivenImage, Problem> {
     let unreadable = |error: io::Error| {
-        let detail = format!("the image `{}` cannot be read: {error}", file.display());
-        Problem::new(ProblemKind::Unusable, "image_unreadable", detail)
-            .hint("--image takes the path of a file, and can be given more than once")
+        let detail = format!("could not read the image `{}`: {error}", file.display());
+        Problem::new(ProblemKind::Unusable, "image_unreadable", detail).hint("use --image FILE, once for each image")
     };
-    // One byte more than is taken, so that too much is told from just enough.
+    // One byte over the limit, to detect files that are too large.
     let limit = u64::try_from(IMAGE_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
     let mut bytes = vec![];
     std::fs::File::open(file).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(unreadable)?;

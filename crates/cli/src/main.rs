@@ -1,8 +1,8 @@
-//! `codex-orchestrator`: hand coding tasks to the Codex CLI and walk away.
+//! `codex-orchestrator`: run coding tasks with the Codex CLI in the background.
 //!
-//! Every command but `serve`, `demo`, `doctor`, `down` and `completions` is a client of the HTTP API over the home's socket, and
-//! starts a server where none runs. A keeper is this program too, and so is `codex-docker`: both are dispatched before anything else,
-//! so that they stay small.
+//! Most commands are clients of the HTTP API. They connect to the socket in the home and start a server if none is running.
+//! `serve`, `demo`, `doctor`, `down`, `login`, `service` and `completions` work without the API. The keeper and `codex-docker` are also
+//! part of this binary. They are dispatched first, so that they use little memory.
 
 mod args;
 mod client;
@@ -30,7 +30,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use model::problem::Problem;
 
-/// The other name of this program: a link to it, or its first argument.
+/// The other name of this program, as the name of a link to it or as its first argument.
 const CODEX_DOCKER: &str = "codex-docker";
 
 fn main() -> ExitCode {
@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Problem::internal(format!("no threads to work with: {error}"))),
+        Err(error) => return fail(&Problem::internal(format!("could not start threads: {error}"))),
     };
     match runtime.block_on(commands::run(arguments)) {
         Ok(code) => code,
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What this program is to do as `codex-docker`: under that name, or with it as the first argument.
+/// Returns the arguments for `codex-docker` if the program or its first argument has that name.
 fn for_codex_docker(mut all: Vec<OsString>) -> Option<Vec<OsString>> {
     let is_name = |word: &OsString| Path::new(word).file_name().is_some_and(|name| name == CODEX_DOCKER);
     let skipped = match all.as_slice() {
@@ -88,10 +88,10 @@ mod tests {
         for words in
             [&["codex-docker", "exec", "-"][..], &["/usr/bin/codex-docker", "exec", "-"], &["orch", "codex-docker", "exec", "-"]]
         {
-            assert_eq!(dispatched(words).expect("it is codex-docker"), ["exec", "-"]);
+            assert_eq!(dispatched(words).expect("the name is codex-docker"), ["exec", "-"]);
         }
-        assert_eq!(dispatched(&["codex-docker"]).expect("at a terminal"), Vec::<String>::new());
-        assert_eq!(dispatched(&["codex-docker", "codex-docker"]).expect("Codex's own word"), ["codex-docker"]);
+        assert_eq!(dispatched(&["codex-docker"]).expect("no arguments are fine"), Vec::<String>::new());
+        assert_eq!(dispatched(&["codex-docker", "codex-docker"]).expect("the second word is an argument"), ["codex-docker"]);
         for words in [&["orch"][..], &["orch", "status"], &["orch", "task", "codex-docker"], &[]] {
             assert_eq!(dispatched(words), None, "{words:?}");
         }

@@ -1,7 +1,7 @@
-//! What people see: aligned tables, short summaries, colours only on a terminal and never against `NO_COLOR`.
+//! Prints text for people: aligned tables and short summaries. Colours appear only in a terminal, and not if `NO_COLOR` is set.
 //!
-//! Invariant: no text of somebody else (an agent, a remote, a file) reaches a terminal with its control characters. JSON has the
-//! API's values, with escapes for such characters, and a patch in a pipe is byte for byte.
+//! Invariant: control characters in text from agents, remotes and files never reach a terminal. In JSON they are escaped.
+//! A patch in a pipe is not changed.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -16,10 +16,10 @@ use unicode_width::UnicodeWidthStr as _;
 
 use crate::diff_lines::{self, Colours};
 
-/// Between the columns of a table.
+/// The number of spaces between columns.
 const GAP: usize = 2;
 
-/// Prints a line. A reader that went away is no error of ours.
+/// Prints a line on stdout. It is not an error if the reader has closed the pipe.
 pub(crate) fn line(text: impl AsRef<str>) {
     let mut out = anstream::stdout().lock();
     if writeln!(out, "{}", text.as_ref()).is_err() {
@@ -27,7 +27,7 @@ pub(crate) fn line(text: impl AsRef<str>) {
     }
 }
 
-/// Prints a line for people on stderr: progress and remarks, which are not the answer.
+/// Prints a line on stderr: progress or a remark.
 pub(crate) fn remark(text: impl AsRef<str>) {
     let mut out = anstream::stderr().lock();
     if writeln!(out, "{}", text.as_ref()).is_err() {
@@ -35,7 +35,7 @@ pub(crate) fn remark(text: impl AsRef<str>) {
     }
 }
 
-/// Prints bytes as they are.
+/// Prints bytes on stdout without changing them.
 pub(crate) fn bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
@@ -43,13 +43,13 @@ pub(crate) fn bytes(bytes: &[u8]) {
     }
 }
 
-/// Prints the API's JSON.
+/// Prints a value of the API as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Problem> {
     line(harmless(&serde_json::to_string_pretty(value).map_err(Problem::internal)?));
     Ok(())
 }
 
-/// JSON with escapes for characters that JSON itself allows and a terminal may obey. They can only be in strings.
+/// Escapes characters that JSON allows but a terminal may interpret. They occur only in strings.
 fn harmless(json: &str) -> String {
     let mut shown = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -62,7 +62,7 @@ fn harmless(json: &str) -> String {
     shown
 }
 
-/// Prints an error and what to do next.
+/// Prints an error and its hints.
 pub(crate) fn problem(problem: &Problem) {
     remark(format!("{} {}", "error:".red().bold(), printable(&problem.detail)));
     for hint in &problem.hints {
@@ -70,12 +70,12 @@ pub(crate) fn problem(problem: &Problem) {
     }
 }
 
-/// Prints what to do next.
+/// Prints a hint.
 pub(crate) fn hint(text: &str) {
     remark(format!("{}  {}", "hint:".cyan().bold(), printable(text)));
 }
 
-/// Whether stdout is a terminal, where text has to be made harmless, or something that gets bytes as they are.
+/// Whether stdout is a terminal, where control characters must be escaped.
 pub(crate) fn is_for_people() -> bool {
     std::io::stdout().is_terminal()
 }
@@ -86,7 +86,7 @@ pub(crate) fn diff(diff: &Diff) {
     diff_lines::lines(diff, if has_colours { Colours::Shown } else { Colours::None }).for_each(line);
 }
 
-/// A piece of a table: what is measured, and what is shown.
+/// A cell of a table, without colours to measure its width and with colours to show it.
 pub(crate) struct Cell {
     plain: String,
     shown: String,
@@ -103,12 +103,12 @@ impl Cell {
     }
 }
 
-/// Prints rows under a heading, aligned.
+/// Prints a table with aligned columns.
 pub(crate) fn table(heading: &[&str], rows: &[Vec<Cell>]) {
     aligned(heading, rows).iter().for_each(line);
 }
 
-/// Rows under a heading, aligned.
+/// Returns the lines of a table with aligned columns.
 pub(crate) fn aligned(heading: &[&str], rows: &[Vec<Cell>]) -> Vec<String> {
     let heading: Vec<_> = heading.iter().map(|word| Cell::plain(word.to_uppercase())).collect();
     let all = || std::iter::once(&heading).chain(rows);
@@ -127,12 +127,12 @@ pub(crate) fn aligned(heading: &[&str], rows: &[Vec<Cell>]) -> Vec<String> {
     all().map(row).collect()
 }
 
-/// A number of things, in words.
+/// Formats a count, e.g. `1 task` or `2 tasks`.
 pub(crate) fn plural(number: usize, thing: &str) -> String {
     if number == 1 { format!("{number} {thing}") } else { format!("{number} {thing}s") }
 }
 
-/// A status as a word and a colour.
+/// Colours the name of a status.
 pub(crate) fn status(word: &str) -> String {
     match word {
         "completed" | "ready" => word.green().to_string(),
@@ -142,7 +142,7 @@ pub(crate) fn status(word: &str) -> String {
     }
 }
 
-/// Prints one entry of a transcript, whose text was made printable when it was made.
+/// Prints an entry of a transcript. Its text is already printable.
 pub(crate) fn entry(entry: &TranscriptEntry) {
     let mark = match entry.kind {
         EntryKind::Agent => "●".green().to_string(),
@@ -175,7 +175,7 @@ mod tests {
     fn columns_are_aligned_with_and_without_colours() {
         let row = |id: &str, status: &str, title: &str| vec![Cell::plain(id), Cell::status(status), Cell::plain(title)];
         let lines = aligned(&["id", "status", "title"], &[row("01a2", "ready", "héllo"), row("01", "completed", "日本")]);
-        assert!(lines[1].contains('\u{1b}'), "colours are there to be taken out again");
+        assert!(lines[1].contains('\u{1b}'), "a terminal shows colours");
         assert_eq!(plain(&lines), ["ID    STATUS     TITLE", "01a2  ready      héllo", "01    completed  日本"]);
     }
 

@@ -1,5 +1,5 @@
-//! How far something is that takes a while: a clone, a worktree. A bar on a terminal, a line per phase in a pipe.
-//! It goes to stderr, and is cleared away when there is nothing more to wait for.
+//! Shows the progress of a clone or a checkout on stderr: a bar in a terminal, otherwise a line for each phase.
+//! The bar disappears when the operation ends.
 
 use std::cell::RefCell;
 use std::io::IsTerminal as _;
@@ -16,7 +16,7 @@ use crate::client::Client;
 use crate::commands::task_answer;
 use crate::{printer, sse};
 
-/// What is shown while something is waited for.
+/// A progress display.
 pub(crate) struct Meter {
     bar: Option<ProgressBar>,
     last: RefCell<String>,
@@ -54,12 +54,12 @@ impl Drop for Meter {
     }
 }
 
-/// Shows how a run's worktree is made, until the run has begun or has ended.
+/// Shows the progress of creating a run's worktree until the run has started or ended.
 pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result<(), Problem> {
     if !is_waiting(&client.show_task(task).await?, run) {
         return Ok(());
     }
-    // Listened to before looking again, so that no change is missed.
+    // Subscribe before reading the state again, so that no change is missed.
     let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut changes = pin!(sse::events(answer.bytes_stream()));
     let meter = Meter::new();
@@ -75,7 +75,7 @@ pub(crate) async fn until_begun(client: &Client, task: &str, run: u32) -> Result
         }
         now.progress.iter().for_each(|progress| meter.show(progress));
         if !matches!(changes.next().await, Some(Ok(_))) {
-            // Only the view of the progress is lost; whoever follows the run notices a server that is gone.
+            // Only the progress display stops. The caller notices if the server is gone.
             return Ok(());
         }
     }

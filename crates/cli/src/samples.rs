@@ -40,7 +40,7 @@ pub(crate) fn completed_run() -> Value {
             "started_at": "2026-03-01T12:00:03Z", "finished_at": "2026-03-01T12:01:15.5Z", "exit_code": 0,
             "commit": commit('c'), "last_message": "The test passes now.\nI changed one line.",
             "usage": { "input_tokens": 5200, "cached_input_tokens": 4096, "output_tokens": 310 },
-            "notes": ["a nested repository was left out: vendor/x"],
+            "notes": ["skipped the nested repository vendor/x"],
         }),
     )
 }

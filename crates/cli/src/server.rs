@@ -1,7 +1,7 @@
-//! Finding the home's server, and starting one where none runs.
+//! Finds the server of the home, and starts one if none is running.
 //!
-//! The server that is started says one line: that it answers, or the problem that kept it from starting.
-//! Invariant: of many commands that find no server at the same moment, one starts it and the others use it.
+//! A server that is started prints one line: that it is ready, or the problem that prevented the start.
+//! Invariant: if several commands find no server at the same time, one of them starts it and the others use it.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -22,30 +22,30 @@ use tokio::process::Command;
 use crate::args::Arguments;
 use crate::client::Client;
 
-/// How long a server may take to start: it reads every record first.
+/// How long a server may take to start. It reads all records first.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long a server that holds the home without answering may take to answer or to end; more than a shutdown takes.
+/// How long to wait for a server that holds the home but does not answer. A shutdown takes less.
 pub(crate) const HOLDER_PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a server that somebody else starts is asked whether it answers yet. There is no other word of it.
+/// How often to check whether a server that another command started is ready. The server sends no event for this.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
-/// How often a start is tried while other servers come and go.
+/// How many times to try to start a server while other servers start and stop.
 const TRIES: u8 = 5;
 
-/// Where the started server's log goes, below the home.
+/// The server's log file in the home.
 const LOG: &str = "server.log";
 
-/// How many of the log's last lines are shown when a server ended without a word.
+/// How many lines of the log to show if the server exits without a message.
 const LAST_WORDS: usize = 5;
 
-/// The settings as the command line, the environment and the file give them.
+/// Loads the settings from the command line, the environment and the file.
 pub(crate) fn config(arguments: &Arguments) -> Result<Config, Problem> {
     Config::load(&Overrides { home: arguments.home.clone(), ..Overrides::default() })
 }
 
-/// A client of the home's server, which is started if it does not run. Also says whether it was started now.
+/// Returns a client of the home's server, and whether the server had to be started.
 pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
     let client = Client::of(&config.home).await?;
     if client.answers().await {
@@ -54,7 +54,7 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
     let _turn = take_turn(&config.home).await?;
     let mut refused = None;
     for _ in 0..TRIES {
-        // The home may be new since then, and whoever had the turn before may have started the server.
+        // Another command may have created the home or started the server in the meantime.
         let client = Client::of(&config.home).await?;
         if client.answers().await {
             return Ok((client, false));
@@ -68,36 +68,36 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
             Err(problem) => return Err(problem),
         }
     }
-    Err(refused.unwrap_or_else(|| not_started("other servers come and go")))
+    Err(refused.unwrap_or_else(|| not_started("other servers keep starting and stopping in the same home")))
 }
 
 fn not_started(why: impl std::fmt::Display) -> Problem {
     Problem::new(ProblemKind::Unavailable, "server_not_started", format!("the server did not start: {why}"))
 }
 
-/// Makes the home and opens the log.
+/// Creates the home and opens the log file.
 fn open_log(home: &Path) -> Result<File, Problem> {
     let unusable = |error: io::Error| {
-        not_started(format!("the home `{}` cannot be used: {error}", home.display()))
-            .hint("mend its permissions, or choose another with ORCH_HOME")
+        not_started(format!("cannot use the home `{}`: {error}", home.display()))
+            .hint("fix its permissions, or set ORCH_HOME to another folder")
     };
     private_folder(home).map_err(unusable)?;
     File::options().create(true).append(true).mode(0o600).open(home.join(LOG)).map_err(unusable)
 }
 
-/// Makes a folder, and those above it that are missing, for their owner only.
+/// Creates a folder and its missing parents, accessible only to their owner.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Waits until no other command is starting the home's server. The turn ends when the file is closed, however that comes.
+/// Waits until no other command is starting the home's server. The lock is released when the returned file is closed.
 async fn take_turn(home: &Path) -> Result<File, Problem> {
     let file = open_log(home)?;
     let turn = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await.map_err(Problem::internal)?;
-    turn.map_err(|error| not_started(format!("the log in `{}` cannot be locked: {error}", home.display())))
+    turn.map_err(|error| not_started(format!("could not lock the log in `{}`: {error}", home.display())))
 }
 
-/// Waits until the server that holds the home answers (it is starting) or is gone (it is stopping).
+/// Waits until the server that holds the home is ready or has exited.
 pub(crate) async fn holder_settles(home: &Path, client: &Client) -> io::Result<()> {
     let Some(holder) = holder(home)? else { return Ok(()) };
     let settled = async {
@@ -109,7 +109,8 @@ pub(crate) async fn holder_settles(home: &Path, client: &Client) -> io::Result<(
     tokio::time::timeout(HOLDER_PATIENCE, settled).await.map_err(io::Error::from)?
 }
 
-/// Asks a server to exit and waits until it has. Its runs continue under their keepers. One that is gone already is fine.
+/// Stops a server and waits until it has exited. Its runs continue under their keepers. A server that has already exited is not an
+/// error.
 pub(crate) async fn end(server: &ProcessIdentity) -> io::Result<()> {
     server.signal(Signal::TERM)?;
     tokio::time::timeout(HOLDER_PATIENCE, server.wait_until_gone()).await?
@@ -122,7 +123,7 @@ async fn until_it_answers(client: &Client) {
     }
 }
 
-/// Starts a server in the background, with more variables if need be, and waits until it answers.
+/// Starts a server in the background with additional variables, and waits until it is ready.
 pub(crate) async fn start(home: &Path, variables: &[(&str, &OsStr)]) -> Result<(), Problem> {
     let log = open_log(home)?;
     let from = log.metadata().map_or(0, |metadata| metadata.len());
@@ -139,7 +140,7 @@ pub(crate) async fn start(home: &Path, variables: &[(&str, &OsStr)]) -> Result<(
         .process_group(0)
         .spawn()
         .map_err(not_started)?;
-    let stdout = child.stdout.take().ok_or_else(|| not_started("it has no output"))?;
+    let stdout = child.stdout.take().ok_or_else(|| not_started("its output cannot be read"))?;
     let mut lines = BufReader::new(stdout).lines();
     match tokio::time::timeout(PATIENCE, lines.next_line()).await {
         Ok(Ok(Some(line))) => heard(&line),
@@ -147,26 +148,26 @@ pub(crate) async fn start(home: &Path, variables: &[(&str, &OsStr)]) -> Result<(
             let status = child.wait().await.map_err(not_started)?;
             Err(without_a_word(&home.join(LOG), from, status))
         }
-        Err(_) => Err(not_started(format!("it did not answer within {} s", PATIENCE.as_secs()))
+        Err(_) => Err(not_started(format!("it was not ready within {} s", PATIENCE.as_secs()))
             .hint(format!("see {}", home.join(LOG).display()))),
     }
 }
 
-/// What a server says first: a problem as JSON, or that it serves.
+/// Parses the first line of a server: a problem as JSON, or any other text if it is ready.
 fn heard(line: &str) -> Result<(), Problem> {
     let Ok(view) = serde_json::from_str::<ProblemView>(line) else { return Ok(()) };
     let problem = Problem::from(view);
     Err(Problem { detail: not_started(&problem.detail).detail, ..problem })
 }
 
-/// A server that ended without saying why: its status, and the end of its log.
+/// The error for a server that exited without a message: its exit status and the end of its log.
 fn without_a_word(log: &Path, from: u64, status: std::process::ExitStatus) -> Problem {
     let text = std::fs::read(log).unwrap_or_default();
     let new = usize::try_from(from).ok().and_then(|from| text.get(from..)).unwrap_or_default();
     let new = String::from_utf8_lossy(new);
     let skipped = new.lines().count().saturating_sub(LAST_WORDS);
-    let problem = not_started(format!("it ended at once ({status})"));
-    let problem = new.lines().skip(skipped).fold(problem, |problem, line| problem.hint(format!("it said: {line}")));
+    let problem = not_started(format!("it exited immediately ({status})"));
+    let problem = new.lines().skip(skipped).fold(problem, |problem, line| problem.hint(format!("log: {line}")));
     problem.hint(format!("see {}", log.display()))
 }
 
@@ -199,7 +200,7 @@ mod tests {
         std::fs::write(&log, "an earlier server\none\ntwo\nthree\nfour\nfive\nsix\n").expect("written");
         let problem = without_a_word(&log, 18, std::process::ExitStatus::from_raw(9));
         assert!(problem.detail.contains("signal: 9"), "{problem:?}");
-        let said: Vec<_> = problem.hints.iter().filter_map(|hint| hint.strip_prefix("it said: ")).collect();
+        let said: Vec<_> = problem.hints.iter().filter_map(|hint| hint.strip_prefix("log: ")).collect();
         assert_eq!(said, ["two", "three", "four", "five", "six"]);
         assert!(problem.hints.last().is_some_and(|hint| hint.contains(LOG)));
     }
@@ -208,11 +209,11 @@ mod tests {
     async fn one_command_at_a_time_starts_a_server() {
         let folder = tempfile::tempdir().expect("a folder");
         let home = folder.path().join("home");
-        let first = take_turn(&home).await.expect("a new home");
+        let first = take_turn(&home).await.expect("the home can be created");
         let other = File::open(home.join(LOG)).expect("the log is there");
-        assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)), "another one has to wait");
+        assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)), "another command has to wait");
         drop(first);
-        other.try_lock().expect("the turn has ended");
+        other.try_lock().expect("the lock was released");
     }
 
     #[tokio::test]
@@ -222,12 +223,12 @@ mod tests {
         gone.wait().expect("it ends");
         std::fs::write(Layout::new(folder.path()).lock(), format!("process {}\n", gone.id())).expect("written");
         let client = Client::of(folder.path()).await.expect("a client");
-        holder_settles(folder.path(), &client).await.expect("nobody to wait for");
+        holder_settles(folder.path(), &client).await.expect("no server is left to wait for");
     }
 
     #[tokio::test]
     async fn a_home_that_cannot_be_made_is_named_with_a_way_out() {
-        let problem = take_turn(Path::new("/proc/nowhere")).await.expect_err("nothing can be made there");
+        let problem = take_turn(Path::new("/proc/nowhere")).await.expect_err("the folder cannot be created");
         assert!(problem.detail.contains("/proc/nowhere") && problem.hints[0].contains("ORCH_HOME"), "{problem:?}");
     }
 }

@@ -1,26 +1,26 @@
-//! Server-sent events as they come from the API: an event's name, its id and its data.
-//! It keeps half a line until the rest has come, and never interprets data.
+//! Parses server-sent events from the API.
+//! The data of an event is not interpreted.
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use model::problem::Problem;
 
-/// One event.
+/// A server-sent event.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// `message` where it has no name.
+    /// The event's name, or `message` if it has none.
     pub(crate) name: String,
-    /// The last id that came with or before it: what to resume from.
+    /// The last ID that was received, to resume after this event.
     pub(crate) id: Option<String>,
-    /// Its data, lines joined.
+    /// The event's data, with all lines joined.
     pub(crate) data: String,
 }
 
-/// Takes bytes, gives events.
+/// A parser that receives bytes and returns events.
 #[derive(Default)]
 pub(crate) struct Parser {
     rest: Vec<u8>,
-    /// How much of the rest holds no end of a line, so that a long line is not searched again with each piece of it.
+    /// How many bytes of `rest` contain no line end, so that a long line is searched only once.
     searched: usize,
     id: Option<String>,
     name: String,
@@ -63,14 +63,14 @@ impl Parser {
                 None => self.data = Some(value.to_owned()),
             },
             "id" => self.id = Some(value.to_owned()),
-            // Comments, and what a later version may add.
+            // Comments and fields of later versions.
             _ => {}
         }
         None
     }
 }
 
-/// The events of a body, until it ends.
+/// Returns the events of a response body until it ends.
 pub(crate) fn events<E: std::fmt::Display>(
     body: impl Stream<Item = Result<Bytes, E>> + Unpin,
 ) -> impl Stream<Item = Result<Event, Problem>> {

@@ -1,7 +1,7 @@
-//! What a server tells the supervisor that started it, in the words of `sd_notify(3)`: that it is ready, that it lives, that
-//! it stops. Without `NOTIFY_SOCKET` nobody asked, and nothing is said.
+//! Notifies the supervisor that started the server (`sd_notify(3)`) that the server is ready, is alive, or is stopping.
+//! Without `NOTIFY_SOCKET`, it does nothing.
 //!
-//! The variables stay with the server: every program that it starts gets a listed environment, and they are on no list.
+//! Programs that the server starts do not inherit the variables, because each gets an explicit list of variables.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -16,21 +16,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 
-/// The supervisor, if there is one.
+/// A connection to the supervisor, if there is one.
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
-    door: Option<UnixDatagram>,
-    /// Within what time it wants to hear that the server lives.
+    socket: Option<UnixDatagram>,
+    /// The interval in which it expects a sign of life.
     patience: Option<Duration>,
 }
 
 impl Supervisor {
-    /// The one that this process was started by. One that cannot be reached is as good as none.
+    /// Connects to the supervisor of this process. Logs a warning if it cannot be reached.
     pub(crate) fn of(config: &Config) -> Self {
         let text = |name: &str| config.environment.get(std::ffi::OsStr::new(name)).and_then(|value| value.to_str());
         let Some(name) = text("NOTIFY_SOCKET") else { return Self::default() };
-        let door = match connect(name) {
-            Ok(door) => door,
+        let socket = match connect(name) {
+            Ok(socket) => socket,
             Err(error) => {
                 tracing::warn!(%error, socket = name, "could not notify systemd");
                 return Self::default();
@@ -38,23 +38,23 @@ impl Supervisor {
         };
         let is_ours = text("WATCHDOG_PID").is_none_or(|pid| pid.parse() == Ok(std::process::id()));
         let patience = text("WATCHDOG_USEC").filter(|_| is_ours).and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0);
-        Self { door: Some(door), patience: patience.map(Duration::from_micros) }
+        Self { socket: Some(socket), patience: patience.map(Duration::from_micros) }
     }
 
-    /// The doors are open.
+    /// Reports that the server is ready.
     pub(crate) fn ready(&self, status: &str) {
         self.tell(&format!("READY=1\nSTATUS={status}"));
     }
 
-    /// The server ends by itself, or because it was told to.
+    /// Reports that the server is stopping.
     pub(crate) fn stopping(&self) {
-        self.tell("STOPPING=1\nSTATUS=stopping; runs go on");
+        self.tell("STOPPING=1\nSTATUS=stopping; runs continue");
     }
 
-    /// Says at half of the time that the supervisor gives, as long as the server answers its clients.
+    /// Sends a sign of life at half the interval, as long as the server answers requests.
     ///
-    /// It asks as any client does: at the socket, for what the engine has to look up. So it falls silent when nothing is accepted
-    /// any more, when the runtime is stuck, and when a lock of the engine is never given back.
+    /// It sends a request to the server's socket, as any client does. The signs stop if the server accepts no connections, if the
+    /// runtime is stuck, or if a lock of the engine is never released.
     pub(crate) async fn say_that_it_lives(&self, home: &Path, until: &CancellationToken) {
         let Some(patience) = self.patience else { return };
         let mut ticks = tokio::time::interval(patience / 2);
@@ -69,29 +69,29 @@ impl Supervisor {
     }
 
     fn tell(&self, words: &str) {
-        let Some(door) = &self.door else { return };
-        if let Err(error) = door.send(words.as_bytes()) {
+        let Some(socket) = &self.socket else { return };
+        if let Err(error) = socket.send(words.as_bytes()) {
             tracing::warn!(%error, "could not notify systemd");
         }
     }
 }
 
-/// Over a connection of its own: an old one would say nothing of whether new ones are accepted.
+/// Opens a new connection, to test that the server still accepts connections.
 async fn ask(home: &Path) -> Result<ServerStatus, Problem> {
     Client::of(home).await?.show_status().await
 }
 
-/// A name with `@` in front is one of the abstract namespace.
+/// Connects to a socket. A name that starts with `@` is in the abstract namespace.
 fn connect(name: &str) -> io::Result<UnixDatagram> {
     let address = match name.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name)?,
         None => SocketAddr::from_pathname(name)?,
     };
-    let door = UnixDatagram::unbound()?;
-    door.connect_addr(&address)?;
-    // A supervisor that does not read must not hold up the server.
-    door.set_nonblocking(true)?;
-    Ok(door)
+    let socket = UnixDatagram::unbound()?;
+    socket.connect_addr(&address)?;
+    // A supervisor that does not read must not block the server.
+    socket.set_nonblocking(true)?;
+    Ok(socket)
 }
 
 #[cfg(test)]
@@ -104,9 +104,9 @@ mod tests {
         Supervisor::of(&config)
     }
 
-    fn heard(door: &UnixDatagram) -> String {
+    fn heard(socket: &UnixDatagram) -> String {
         let mut bytes = [0; 256];
-        let length = door.recv(&mut bytes).expect("something was said");
+        let length = socket.recv(&mut bytes).expect("a message arrived");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn without_a_supervisor_nothing_is_said_and_nothing_breaks() {
-        assert!(supervisor(&[("WATCHDOG_USEC", "1000")]).door.is_none());
+        assert!(supervisor(&[("WATCHDOG_USEC", "1000")]).socket.is_none());
         supervisor(&[]).ready("serving");
         supervisor(&[("NOTIFY_SOCKET", "/nowhere/notify")]).ready("serving");
         supervisor(&[("NOTIFY_SOCKET", "nonsense")]).stopping();
@@ -136,7 +136,7 @@ mod tests {
     fn a_watchdog_that_is_meant_for_another_process_is_not_ours() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
-        let _door = UnixDatagram::bind(&path).expect("a free path");
+        let _bound = UnixDatagram::bind(&path).expect("a free path");
         let patience = |variables: &[(&str, &str)]| {
             let socket = [("NOTIFY_SOCKET", path.to_str().expect("text"))];
             supervisor(&[&socket[..], variables].concat()).patience

@@ -1,6 +1,7 @@
-//! What was asked for: one of our own verbs, or Codex with whatever arguments.
+//! Parses the arguments of `codex-docker`: one of its commands, or arguments for Codex.
 //!
-//! Our verbs are none of Codex's. Everything else is Codex's, unread; after `--`, even a word that is one of our verbs.
+//! The names of our commands do not clash with those of Codex. All other arguments are passed to Codex unread, and so is everything
+//! after `--`.
 
 use std::ffi::OsString;
 
@@ -11,14 +12,14 @@ use crate::harvest::HarvestArguments;
 use crate::image::ImageCommand;
 use crate::settings::label_argument;
 
-/// Words that are ours when they come first.
+/// The words that select one of our commands if they come first.
 const VERBS: &[&str] =
     &["list", "stop", "reap", "check", "harvest", "give-back", "image", "help", "--help", "-h", "--version", "-V"];
 
-/// Codex in a container.
+/// Run Codex in a container, in the current folder
 ///
-/// With any other arguments, Codex runs with them in a container, in this folder: `codex-docker exec "Fix the tests"`, or
-/// `codex-docker` alone at a terminal. After `--`, every word is Codex's own.
+/// All arguments except the commands below are passed to Codex, e.g. `codex-docker exec "Fix the tests"`. Without arguments, Codex
+/// starts an interactive session. All arguments after `--` are passed to Codex unchanged.
 #[derive(Debug, Parser)]
 #[command(name = "codex-docker", version, max_term_width = 100, after_help = AFTER_HELP)]
 pub(crate) struct OwnArguments {
@@ -27,76 +28,78 @@ pub(crate) struct OwnArguments {
 }
 
 const AFTER_HELP: &str = "\
-What a container gets is set by variables; docs/codex-docker.md says what each does:
+Environment variables configure the container (see docs/codex-docker.md):
   IMAGE_NAME  CONTAINER_NAME  CODEX_HOME  CODEX_WORKSPACE_DIR  CODEX_ARTIFACTS_DIR
   CODEX_MOUNT_PATHS[_RO]  CODEX_MOUNT_MAPS[_RO]  CODEX_VOLUME_MOUNTS
   CODEX_CONTAINER_ENV_<NAME>  CODEX_PASSTHROUGH_ENV
   CODEX_DOCKER_USER  CODEX_DOCKER_NETWORK  CODEX_DOCKER_ALLOW_HOSTS
   CODEX_DOCKER_MEMORY  CODEX_DOCKER_CPUS  CODEX_DOCKER_PIDS  CODEX_DOCKER_FREE_DISK
-  and, for programs, more that begin with CODEX_DOCKER_";
+  and, for programs, other variables that start with CODEX_DOCKER_";
 
-/// One of our own verbs.
+/// The commands of `codex-docker`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
-    /// Show the containers of codex-docker.
+    /// List the containers of codex-docker
     List {
-        /// For scripts.
+        /// Print JSON
         #[arg(long)]
         json: bool,
-        /// Only those with this label; may be given several times.
+        /// Only include containers with this label; may be repeated
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_argument)]
         labels: Vec<(String, String)>,
     },
-    /// End a container of codex-docker: SIGINT, and SIGKILL if that does not help. One that is gone is fine.
+    /// Stop a container with SIGINT, then SIGKILL if it does not exit
+    ///
+    /// It is not an error if the container does not exist.
     Stop {
-        /// Its name.
+        /// Name of the container
         name: String,
-        /// Also end and remove a container that another program made, if it has this variable.
+        /// Also stop and remove a container of another program, if it has this environment variable
         #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = label_argument)]
         variable: Option<(String, String)>,
     },
-    /// End and remove the containers whose codex-docker was killed, and their files.
+    /// Remove containers and files that a killed codex-docker left behind
     Reap {
-        /// Only those with this label; may be given several times.
+        /// Only include containers with this label; may be repeated
         #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label_argument)]
         labels: Vec<(String, String)>,
-        /// Do nothing where no engine answers.
+        /// Do nothing if the container engine is not available
         #[arg(long)]
         if_reachable: bool,
     },
-    /// Say whether containers can be run: the engine, the image, and what to do.
+    /// Check the container engine and the image, and suggest fixes
     Check {
-        /// For scripts.
+        /// Print JSON
         #[arg(long)]
         json: bool,
-        /// The image that is wanted.
+        /// Image to check
         #[arg(long, env = "IMAGE_NAME", default_value = crate::image::DEFAULT_IMAGE)]
         image: String,
     },
-    /// Bring an agent's work out of its repository, as a bundle (for the orchestrator).
+    /// Export an agent's commits from its repository as a bundle (used by the orchestrator)
     Harvest(Box<HarvestArguments>),
-    /// Make you the owner of a folder that a container's root wrote to (for the orchestrator).
+    /// Change the owner of files that root wrote in a container (used by the orchestrator)
     #[command(hide = true)]
     GiveBack(GiveBackArguments),
-    /// Build, fetch or look at the image.
+    /// Build, pull or inspect the image
     Image {
         #[command(subcommand)]
         command: ImageCommand,
     },
 }
 
-/// What was asked for.
+/// The parsed arguments.
 #[derive(Debug)]
 pub(crate) enum Asked {
-    /// One of our verbs.
+    /// One of our commands.
     Own(Box<OwnArguments>),
     /// Codex, with these arguments.
     Codex(Vec<String>),
-    /// Help or the version, or arguments that make no sense.
+    /// Help, the version, or a usage error.
     Said(clap::Error),
 }
 
-/// Reads the arguments, without the program's name.
+/// Parses the arguments, without the program's name.
 pub(crate) fn read(arguments: Vec<OsString>) -> Asked {
     let first = arguments.first().and_then(|first| first.to_str());
     if first.is_some_and(|first| VERBS.contains(&first)) {
@@ -107,7 +110,7 @@ pub(crate) fn read(arguments: Vec<OsString>) -> Asked {
         };
     }
     let skipped = usize::from(first == Some("--"));
-    // Arguments pass through an engine's JSON, which is text.
+    // Arguments are sent to the container engine as JSON, so they must be UTF-8.
     let texts: Result<Vec<String>, OsString> = arguments.into_iter().skip(skipped).map(OsString::into_string).collect();
     match texts {
         Ok(texts) => Asked::Codex(texts),
@@ -129,19 +132,19 @@ mod tests {
     }
 
     #[test]
-    fn everything_but_our_verbs_is_codexs() {
+    fn all_other_arguments_are_passed_to_codex() {
         for words in [&["exec", "--json", "-"][..], &[], &["resume", "x"], &["-m", "list"], &["login", "status"]] {
             let Asked::Codex(passed) = asked(words) else { panic!("{words:?}") };
             assert_eq!(passed, words);
         }
-        let Asked::Codex(passed) = asked(&["--", "list"]) else { panic!("after `--` it is Codex's") };
+        let Asked::Codex(passed) = asked(&["--", "list"]) else { panic!("arguments after `--` are passed to Codex") };
         assert_eq!(passed, ["list"]);
     }
 
     #[test]
-    fn our_verbs_are_read_and_nonsense_is_refused() {
+    fn our_commands_are_parsed_and_invalid_arguments_are_refused() {
         let Asked::Own(own) = asked(&["reap", "--label", "home=/h", "--label", "task=t", "--if-reachable"]) else {
-            panic!("ours")
+            panic!("`reap` is one of our commands")
         };
         assert!(matches!(own.verb, Verb::Reap { if_reachable: true, ref labels } if labels.len() == 2));
         assert!(matches!(asked(&["reap", "--label", "home"]), Asked::Said(_)));

@@ -75,12 +75,12 @@ pub(crate) async fn outputs(docker: &Docker, machine: &Machine, folder: &RunFold
 /// The arguments of `give-back`.
 #[derive(Debug, Args)]
 pub(crate) struct GiveBackArguments {
-    /// The folder to give back.
+    /// Folder to change
     folder: PathBuf,
-    /// The image for the container that changes the owner.
+    /// Image of the container
     #[arg(long, env = "IMAGE_NAME", default_value = image::DEFAULT_IMAGE)]
     image: String,
-    /// A label for the container.
+    /// Label for the container; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = settings::label_argument)]
     labels: Vec<(String, String)>,
 }

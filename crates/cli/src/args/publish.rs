@@ -1,52 +1,54 @@
-//! The words about publishing on the command line: an environment's forge, and what a push takes along.
-//! No token is ever an argument: it comes from a file, or from stdin.
+//! The arguments that concern Git hosts: the settings of a repository, and `task push`.
+//! A token is never an argument. It is read from a file or from stdin.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
-/// Where an environment's pull requests are opened. `default` takes back what was set before.
+use super::TaskArgument;
+
+/// Where a repository's pull requests are opened. The value `default` restores the default.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Its forge, where the URL does not say it; `default` takes back what was set before")]
+#[command(next_help_heading = "Git host (detected from the URL if possible; `default` restores the default)")]
 pub(crate) struct ForgeArguments {
-    /// The make: `github`, `gitlab` or `forgejo`
-    #[arg(long, value_name = "MAKE")]
+    /// Kind of Git host: `github`, `gitlab` or `forgejo`
+    #[arg(long, value_name = "KIND")]
     pub(crate) forge: Option<String>,
-    /// The repository's name there
+    /// Name of the repository on the Git host
     #[arg(long, value_name = "OWNER/NAME")]
     pub(crate) forge_project: Option<String>,
-    /// The address of its API
+    /// URL of the Git host's API
     #[arg(long, value_name = "URL")]
     pub(crate) forge_api: Option<String>,
-    /// A file with the token that pushes and opens pull requests there; `-` reads it from stdin
+    /// File with the token for pushes and pull requests; `-` reads it from stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) forge_token_file: Option<String>,
-    /// Forget the token
+    /// Delete the stored token
     #[arg(long, conflicts_with = "forge_token_file")]
     pub(crate) no_forge_token: bool,
 }
 
-/// What is published of a task, and how.
+/// The arguments of `task push`.
 #[derive(Debug, Args)]
 pub(crate) struct PushArguments {
-    /// Its id, or the first characters of it
-    pub(crate) task: String,
-    /// Open a pull request too, or renew the one that is open
+    #[command(flatten)]
+    pub(crate) task: TaskArgument,
+    /// Also open a pull request, or update the open one
     #[arg(long, visible_alias = "pr")]
     pub(crate) pull_request: bool,
-    /// The pull request's title [default: the task's]
+    /// Title of the pull request [default: the title of the task]
     #[arg(long, requires = "pull_request")]
     pub(crate) title: Option<String>,
-    /// The pull request's body [default: the repository's template, the last message, the runs and figures]
+    /// Description of the pull request [default: the repository's template, the last message and a summary of the runs]
     #[arg(long, requires = "pull_request", conflicts_with = "body_file")]
     pub(crate) body: Option<String>,
-    /// Read the body from a file; `-` is stdin
+    /// Read the description from a file; `-` reads it from stdin
     #[arg(long, requires = "pull_request", value_name = "FILE")]
     pub(crate) body_file: Option<PathBuf>,
-    /// Open it as a draft
+    /// Open the pull request as a draft
     #[arg(long, requires = "pull_request")]
     pub(crate) draft: bool,
-    /// Replace the commits that were found in the way at the last try
+    /// Overwrite the remote commits that the last push found on the branch
     #[arg(long)]
     pub(crate) force_with_lease: bool,
 }

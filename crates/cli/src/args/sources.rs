@@ -3,6 +3,8 @@
 
 use clap::{Args, ValueEnum};
 
+use super::TaskArgument;
+
 /// Which submodules the server fetches without asking. `default` forgets what was set before.
 #[derive(Debug, Default, Args)]
 #[command(
@@ -20,8 +22,8 @@ pub(crate) struct SourcesArguments {
 /// The answer to what a task asks.
 #[derive(Debug, Args)]
 pub(crate) struct AnswerArguments {
-    /// Task ID or a unique prefix
-    pub(crate) task: String,
+    #[command(flatten)]
+    pub(crate) task: TaskArgument,
     /// Whether to fetch the submodules; `fetch` also allows their URLs for later tasks of the repository
     pub(crate) answer: AnswerWord,
     /// Answer only the question with this number [default: the open one]

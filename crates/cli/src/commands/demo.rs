@@ -1,6 +1,6 @@
-//! `demo`: the real thing in under a minute, without an account, a container engine or a Codex CLI.
+//! `demo`: shows the product in under a minute, without an account, a container engine or an installed Codex CLI.
 //!
-//! Everything is real but the model: the Codex CLI, git, the server, the keeper, the API. The model plays a script, and says so.
+//! The Codex CLI, git, the server, the keeper and the API are real. Only the model is scripted.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -23,24 +23,24 @@ use crate::output::Output;
 use crate::{printer, server};
 
 const FIRST: &str = "The test fails. Find out why and fix it.";
-const SECOND: &str = "Thanks. Now write a README that says how to run the test.";
+const SECOND: &str = "Thanks. Now write a README that explains how to run the test.";
 
-/// The sample: a greeting with a typing error, and a test that finds it.
-const GREET: &str = "#!/bin/sh\n# Greets whoever is named.\necho \"Helo, $1!\"\n";
-const TEST: &str = "#!/bin/sh\n# Fails unless the greeting is right.\nexpected=\"Hello, Ada!\"\nfound=$(sh greet.sh Ada)\n\
+/// The sample repository: a greeting with a typo, and a test that finds it.
+const GREET: &str = "#!/bin/sh\n# Prints a greeting.\necho \"Helo, $1!\"\n";
+const TEST: &str = "#!/bin/sh\n# Fails if the greeting is wrong.\nexpected=\"Hello, Ada!\"\nfound=$(sh greet.sh Ada)\n\
     if [ \"$found\" = \"$expected\" ]; then echo \"ok\"; else echo \"expected '$expected', found '$found'\"; exit 1; fi\n";
 
-/// How long the scripted model takes to "think", so that a person can read along.
+/// How long the scripted model pauses before each answer, so that people can follow.
 const PACE: Duration = Duration::from_millis(250);
 
-/// How long git may take for a repository of two files.
+/// The time limit for each git command.
 const GIT_LIMIT: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run(arguments: &Arguments, demo: &DemoArguments) -> Result<ExitCode, Problem> {
     let begun = Instant::now();
     let config = server::config(arguments)?;
     let home = config.home.join("demo");
-    // From here on a signal is not the end of this process, but of the demonstration.
+    // From here on, a signal ends the demo, not the process.
     let mut interrupts = signal(SignalKind::interrupt()).map_err(Problem::internal)?;
     let mut terminations = signal(SignalKind::terminate()).map_err(Problem::internal)?;
     let interrupted = async {
@@ -54,10 +54,10 @@ pub(crate) async fn run(arguments: &Arguments, demo: &DemoArguments) -> Result<E
         () = interrupted => Ok(None),
     };
     if matches!(outcome, Ok(None)) {
-        printer::remark("\ncleaning up: the run and the demo's server are ended …");
+        printer::remark("\nstopping the run and the demo server …");
     }
     if demo.keep && matches!(outcome, Ok(Some(_))) {
-        printer::remark("\nThe demo's server goes on; its scripted model does not, so a new run there would fail.");
+        printer::remark("\nThe demo server is still running. The scripted model is not, so new runs will fail.");
     } else {
         clear_away(&home).await?;
     }
@@ -66,17 +66,17 @@ pub(crate) async fn run(arguments: &Arguments, demo: &DemoArguments) -> Result<E
     Ok(code)
 }
 
-/// The whole of it. May be dropped at any moment.
+/// Runs the demo. The future can be dropped at any time.
 async fn play(config: &Config, home: &Path) -> Result<ExitCode, Problem> {
-    printer::line("Codex Orchestrator, a demonstration. The Codex CLI, git and this program are real;");
-    printer::line("the model is scripted: it plays back prepared answers, and nothing leaves this machine.");
+    printer::line("Codex Orchestrator demo. The Codex CLI, git and this program are real.");
+    printer::line("The model is scripted: it plays back prepared answers, and no data leaves this machine.");
     clear_away(home).await?;
     start_over(home)?;
-    step(1, "The Codex CLI");
+    step(1, "Find or install the Codex CLI");
     let bin = demo_codex::folder(config).await?;
-    step(2, "A sample repository with a failing test");
+    step(2, "Create a sample repository with a failing test");
     let sample = sample(config, home).await?;
-    step(3, "A server on a home of its own, with the scripted model behind Codex");
+    step(3, "Start a separate server, with the scripted model for Codex");
     let model = ScriptedModel::start(script()).map_err(Problem::internal)?;
     start_server(config, home, &bin, &model).await?;
     show(&Client::of(home).await?, &sample).await
@@ -85,14 +85,14 @@ async fn play(config: &Config, home: &Path) -> Result<ExitCode, Problem> {
 fn farewell(home: &Path, took: Duration) -> Output {
     let mut out = Output::default();
     let home = home.display();
-    out.line(format!("\nDone in {:.0} s. Look around in what it left (this starts its server again):", took.as_secs_f64()));
+    out.line(format!("\nDone in {:.0} s. To look at the result (this starts the demo server again):", took.as_secs_f64()));
     out.line(format!("  codex-orchestrator --home {home} task list"));
-    out.line(format!("  codex-orchestrator --home {home} sign-in    (a link to the pages, for a browser)"));
+    out.line(format!("  codex-orchestrator --home {home} sign-in    (prints a link to the pages)"));
     out.line(format!("  ls {home}/tasks/*"));
-    out.line("With your own repository and account:");
+    out.line("To use your own repository and account:");
     out.line("  codex-orchestrator doctor");
     out.line("  codex-orchestrator env add https://host/owner/repo.git --name app");
-    out.line("  codex-orchestrator task create --env app --follow \"What the agent should do\"");
+    out.line("  codex-orchestrator task create --env app --follow \"PROMPT\"");
     out
 }
 
@@ -101,10 +101,10 @@ fn step(number: u8, what: &str) {
 }
 
 fn file_problem(path: &Path, error: &std::io::Error) -> Problem {
-    Problem::internal(format!("`{}` cannot be written: {error}", path.display()))
+    Problem::internal(format!("could not write `{}`: {error}", path.display()))
 }
 
-/// Clears away what an earlier demonstration left in its home, and nothing else.
+/// Deletes the files of an earlier demo from its home.
 fn start_over(home: &Path) -> Result<(), Problem> {
     for name in ["envs", "tasks", "trash", "sample", "codex-home", "server.log"] {
         let path = home.join(name);
@@ -123,10 +123,10 @@ async fn sample(config: &Config, home: &Path) -> Result<PathBuf, Problem> {
         std::fs::write(sample.join(name), text).map_err(|error| file_problem(&sample, &error))?;
     }
     let git = Tool::find("git", &config.base_environment)
-        .map_err(|_| Problem::internal("there is no git on PATH").hint("install git 2.39 or newer"))?;
+        .map_err(|_| Problem::internal("`git` not found on PATH").hint("install git 2.39 or later"))?;
     let first = [&["init", "--quiet"][..], &["add", "."], &["commit", "--quiet", "--message", "A greeting"]];
     for arguments in first {
-        // Nothing of the user's own git configuration: no hooks, no signing, no templates.
+        // Ignore the user's git configuration: hooks, signing and templates.
         CommandSpec::new(&git, &config.base_environment, &sample)
             .envs([("GIT_CONFIG_GLOBAL", "/dev/null"), ("GIT_CONFIG_NOSYSTEM", "1")])
             .args(["-c", "user.name=Demo", "-c", "user.email=demo@localhost", "-c", "init.defaultBranch=main"])
@@ -142,18 +142,18 @@ async fn sample(config: &Config, home: &Path) -> Result<PathBuf, Problem> {
 
 fn script() -> Script {
     let fix = Turn::containing(FIRST)
-        .step([Item::commentary("I will look at the project first."), Item::shell("ls && cat greet.sh test.sh")])
+        .step([Item::commentary("I'll look at the project first."), Item::shell("ls && cat greet.sh test.sh")])
         .step([Item::shell("sh test.sh")])
         .step([
-            Item::commentary("The greeting has a typing error."),
+            Item::commentary("The greeting has a typo."),
             Item::replace_line("greet.sh", "echo \"Helo, $1!\"", "echo \"Hello, $1!\""),
         ])
         .step([Item::shell("sh test.sh")])
         .step([Item::final_answer("`greet.sh` said \"Helo\" instead of \"Hello\". I fixed it, and the test passes.")]);
     let readme = Turn::containing(SECOND)
-        .step([Item::add_file("README.md", "# Greeting\n\n`sh greet.sh NAME` greets somebody. `sh test.sh` tests it.\n")])
+        .step([Item::add_file("README.md", "# Greeting\n\n`sh greet.sh NAME` prints a greeting. `sh test.sh` runs the test.\n")])
         .step([Item::shell("cat README.md && sh test.sh")])
-        .step([Item::final_answer("I wrote `README.md`; it says how to greet and how to run the test.")]);
+        .step([Item::final_answer("I added `README.md`, which explains how to run the script and its test.")]);
     Script::new().turn(fix).turn(readme).pace(PACE)
 }
 
@@ -166,7 +166,7 @@ async fn start_server(config: &Config, home: &Path, bin: &Path, model: &Scripted
     let mut worker = std::ffi::OsString::from("host");
     if !demo_codex::sandbox_works(config, &codex, &codex_home).await {
         printer::remark(
-            "  Codex's own sandbox does not work on this machine; the script is known and harmless, so it runs without",
+            "  Codex's sandbox does not work on this machine. The scripted commands are harmless and run without it.",
         );
         write_settings(&codex_home, &format!("sandbox_mode = \"danger-full-access\"\n{settings}"))?;
         worker = codex.into_os_string();
@@ -189,7 +189,7 @@ async fn start_server(config: &Config, home: &Path, bin: &Path, model: &Scripted
     Ok(())
 }
 
-/// So that a later look around needs no variables, and takes no port that another server wants.
+/// Writes the settings for later commands, so that they need no variables and use a free port.
 fn remember(home: &Path, codex_home: &Path) -> Result<(), Problem> {
     let path = home.join("config.toml");
     let codex_home = serde_json::to_string(codex_home).map_err(Problem::internal)?;
@@ -202,14 +202,14 @@ fn write_settings(codex_home: &Path, settings: &str) -> Result<(), Problem> {
     std::fs::write(&path, settings).map_err(|error| file_problem(&path, &error))
 }
 
-/// The demonstration itself: what a person does with the command line, through the same client.
+/// Runs the steps of the demo through the API, as a person would on the command line.
 async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
-    step(4, "env add: the repository becomes an environment, with a mirror that tasks are cut from");
+    step(4, "env add: add the repository, which creates a mirror for its tasks");
     let new = CreateEnvironment { repo_url: sample.display().to_string(), ..CreateEnvironment::default() };
     let environment = env::add(client, &new).await?;
     printer::remark(format!("  {} ({})", environment.name, environment.env_id));
 
-    step(5, "task create --follow: a worktree, a branch, and Codex at work in it");
+    step(5, "task create --follow: Codex works on a branch in its own worktree");
     printer::line(format!("> {FIRST}"));
     let new = CreateTask { env_id: environment.env_id.to_string(), prompt: FIRST.to_owned(), ..CreateTask::default() };
     let task = client.create_task(&new).await?;
@@ -219,7 +219,7 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
         return Ok(first);
     }
 
-    step(6, "task resume: the same thread goes on, and knows what was said");
+    step(6, "task resume: continue the same thread with a new prompt");
     printer::line(format!("> {SECOND}"));
     let asked = ResumeTask { prompt: SECOND.to_owned(), ..ResumeTask::default() };
     let resumed = client.resume_task(&id, &asked).await?;
@@ -228,16 +228,16 @@ async fn show(client: &Client, sample: &Path) -> Result<ExitCode, Problem> {
         return Ok(second);
     }
 
-    step(7, "task diff: one commit per run, on a branch of its own");
+    step(7, "task diff: show the changes; each run is one commit on the task's branch");
     task_diff::patch(client, &id, DiffQuery::default()).await?;
-    printer::line(format!("\nThe work is on the branch {} of the mirror, ready to be pushed.", resumed.meta.branch));
+    printer::line(format!("\nThe commits are on the branch {} in the mirror, ready to push.", resumed.meta.branch));
     Ok(second)
 }
 
-/// Ends a demonstration: its runs, and then its server. Does nothing where none is under way.
+/// Stops the runs of a demo and then its server, if it is running.
 async fn clear_away(home: &Path) -> Result<(), Problem> {
     let client = Client::of(home).await?;
-    // A server that is just starting is waited for: it would be left behind.
+    // Wait for a server that is still starting, so that it is stopped too.
     if !client.answers().await && (server::holder_settles(home, &client).await.is_err() || !client.answers().await) {
         return Ok(());
     }
@@ -249,7 +249,7 @@ async fn clear_away(home: &Path) -> Result<(), Problem> {
     let status = client.show_status().await?;
     if let Some(identity) = ProcessIdentity::of(status.pid).map_err(Problem::internal)? {
         let ended = server::end(&identity).await;
-        ended.map_err(|error| Problem::internal(format!("the demo's server did not exit: {error}")))?;
+        ended.map_err(|error| Problem::internal(format!("the demo server did not exit: {error}")))?;
     }
     Ok(())
 }
@@ -259,7 +259,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_demonstration_ends_with_the_next_steps() {
+    fn the_demo_ends_with_the_next_steps() {
         insta::assert_snapshot!("demo-farewell", farewell(Path::new("/home/me/.codex-orchestrator/demo"), PACE * 100).plain());
     }
 }

@@ -1,5 +1,5 @@
-//! The Codex CLI for the demo: the one on PATH, or the pinned one, installed with npm below the home.
-//! It never touches a Codex CLI that the user installed, nor its login.
+//! Finds the Codex CLI for the demo: the one on PATH, or the pinned version, installed with npm in the home.
+//! It never changes a Codex CLI that the user installed, or its login.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,13 +12,13 @@ use model::{CODEX_VERSION, OLDEST_CODEX_VERSION};
 use crate::printer;
 use model::codex::CodexVersion;
 
-/// How long npm may take to fetch Codex over a slow line.
+/// The time limit for npm to install Codex over a slow connection.
 const INSTALL_LIMIT: Duration = Duration::from_mins(15);
 
-/// How long a sandbox may take to start a program that does nothing.
+/// The time limit for the sandbox to start a program that does nothing.
 const PROBE_LIMIT: Duration = Duration::from_secs(20);
 
-/// The folder in which there is a program `codex`.
+/// Returns a folder that contains the program `codex`.
 pub(super) async fn folder(config: &Config) -> Result<PathBuf, Problem> {
     if let Some(folder) = usable_on_path(config).await {
         return Ok(folder);
@@ -28,7 +28,7 @@ pub(super) async fn folder(config: &Config) -> Result<PathBuf, Problem> {
     if !bin.join("codex").exists() {
         install(config, &tools).await?;
     }
-    printer::remark(format!("  using the Codex CLI {CODEX_VERSION} in {}", tools.display()));
+    printer::remark(format!("  using Codex CLI {CODEX_VERSION} in {}", tools.display()));
     Ok(bin)
 }
 
@@ -39,12 +39,14 @@ async fn usable_on_path(config: &Config) -> Option<PathBuf> {
     let version = asked.ok().and_then(|codex| CodexVersion::parse(codex.version()?));
     match version {
         Some(version) if version.is_usable() => {
-            printer::remark(format!("  using the Codex CLI {version} at {}", path.display()));
+            printer::remark(format!("  using Codex CLI {version} at {}", path.display()));
             path.parent().map(Path::to_owned)
         }
         Some(version) => {
             let path = path.display();
-            printer::remark(format!("  ignoring the Codex CLI at {path}: {version} is older than {OLDEST_CODEX_VERSION}"));
+            printer::remark(format!(
+                "  ignoring the Codex CLI at {path}: version {version} is older than {OLDEST_CODEX_VERSION}"
+            ));
             None
         }
         None => {
@@ -54,21 +56,21 @@ async fn usable_on_path(config: &Config) -> Option<PathBuf> {
     }
 }
 
-/// Installs into a folder of its own and renames it, so that a half-made one is never used.
+/// Installs into a temporary folder and renames it, so that an incomplete installation is never used.
 async fn install(config: &Config, tools: &Path) -> Result<(), Problem> {
     let npm = Tool::find("npm", &config.base_environment).map_err(|_| {
-        not_installed("neither a usable `codex` nor `npm` is on PATH")
-            .hint("install Node.js with npm (Debian: apt-get install npm), or the Codex CLI itself")
+        not_installed("no usable `codex` on PATH, and no `npm` to install it")
+            .hint("install Node.js with npm (Debian: apt-get install npm), or install the Codex CLI")
     })?;
     let partial = tools.with_extension("partial");
-    let file = |error: std::io::Error| not_installed(format!("`{}` cannot be written: {error}", partial.display()));
+    let file = |error: std::io::Error| not_installed(format!("could not write `{}`: {error}", partial.display()));
     if partial.exists() {
         std::fs::remove_dir_all(&partial).map_err(file)?;
     }
     std::fs::create_dir_all(&partial).map_err(file)?;
-    printer::remark(format!("  installing @openai/codex@{CODEX_VERSION} with npm (once; about 400 MB on disk) …"));
+    printer::remark(format!("  installing @openai/codex@{CODEX_VERSION} with npm (only the first time; about 400 MB) …"));
     CommandSpec::new(&npm, &config.base_environment, &partial)
-        // The user's registry, proxy and certificates are set in variables of many names.
+        // The user may set the registry, proxy and certificates in many different variables.
         .envs(&config.environment)
         .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
         .arg(&partial)
@@ -97,10 +99,10 @@ fn npm_failed(error: &RunProgramError) -> Problem {
     };
     let reason = last.map_or_else(|| error.to_string(), str::to_owned);
     not_installed(format!("npm could not install the Codex CLI: {reason}"))
-        .hint("check the network and npm's registry, then try again")
+        .hint("check the network and the npm registry, then try again")
 }
 
-/// Whether Codex's own sandbox works on this machine.
+/// Whether Codex's sandbox works on this machine.
 pub(super) async fn sandbox_works(config: &Config, codex: &Path, codex_home: &Path) -> bool {
     CommandSpec::new(&Tool::at(codex), &config.base_environment, codex_home)
         .args(["sandbox", "--", "true"])

@@ -1,7 +1,7 @@
-//! `doctor`: what is needed on this machine, what is missing, and what to do about it. Needs no server, and starts none.
+//! `doctor`: checks this machine and suggests fixes. It does not need a server and never starts one.
 //!
-//! A running server checks with its own settings and environment, which are those of its tasks. Only without one does this command
-//! check with the environment of the shell. The finding `server` says which of the two it was. Only a failure changes the exit code.
+//! If a server is running, it does the checks with its own settings and environment, which its tasks use too. Otherwise this
+//! command does them with the environment of the shell. The finding `server` says which. Only failures change the exit code.
 
 use std::process::ExitCode;
 
@@ -61,21 +61,21 @@ fn show(out: &mut Output, finding: &Finding) {
     }
 }
 
-/// A server from before an upgrade of this program.
+/// The finding if the running server is older than this program and has no checks.
 fn older() -> Finding {
-    let found = "running, but it is an older version that cannot check itself; these checks used the environment of this shell";
-    Finding::new("server", Level::Warning, found).hint("restart it: codex-orchestrator down, then codex-orchestrator up")
+    let found = "running an older version without checks; checked with the environment of this shell instead";
+    Finding::new("server", Level::Warning, found).hint("restart the server: codex-orchestrator down && codex-orchestrator up")
 }
 
 fn not_running(config: &Config) -> Finding {
-    let checked_here = "not running; these checks used the environment of this shell";
+    let checked_here = "not running; checked with the environment of this shell";
     let Some(address) = config.listen else {
-        return Finding::new("server", Level::Ok, format!("{checked_here}; any command starts a server"));
+        return Finding::new("server", Level::Ok, format!("{checked_here}; the next command starts it"));
     };
     match std::net::TcpListener::bind(address) {
-        Ok(_) => Finding::new("server", Level::Ok, format!("{checked_here}; {address} is free, and any command starts a server")),
+        Ok(_) => Finding::new("server", Level::Ok, format!("{checked_here}; {address} is free, and the next command starts it")),
         Err(error) => Finding::new("server", Level::Failure, format!("{checked_here}; cannot listen on {address}: {error}"))
-            .hint("set ORCH_LISTEN to another address, or to `off`"),
+            .hint("set ORCH_LISTEN to another address or to `off`"),
     }
 }
 

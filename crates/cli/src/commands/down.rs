@@ -1,6 +1,6 @@
-//! `down`: stops the home's server and waits until it has exited. It starts no server and touches no run.
+//! `down`: stops the home's server and waits until it has exited. Runs continue.
 //!
-//! Invariant: only the process that holds the home gets a signal. A server that systemd started is stopped by systemd.
+//! Invariant: only the process that holds the home gets a signal. If systemd started the server, systemd stops it.
 
 use std::io;
 use std::process::ExitCode;
@@ -17,20 +17,20 @@ use crate::client::Client;
 use crate::printer::plural;
 use crate::{printer, server};
 
-/// How long the server may take to say how many tasks run. One that hangs is stopped without an answer.
+/// How long to wait for the number of running tasks. A server that does not answer is stopped without it.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// What was stopped, for scripts.
+/// The JSON answer of `down`.
 #[derive(Debug, Default, Serialize)]
 struct Outcome {
     stopped: bool,
-    /// The server's process.
+    /// The process ID of the server.
     pid: Option<u32>,
-    /// The command that starts the service again, if the server ran as one.
+    /// The command that starts the service again, if the server was a service.
     service: Option<String>,
-    /// How many tasks continue without the server. Not known of a server that did not answer.
+    /// How many tasks keep running without the server. `None` if the server did not answer.
     running_tasks: Option<usize>,
-    /// How many tasks wait until a server runs again.
+    /// How many tasks wait until a server is running again.
     queued_tasks: Option<usize>,
 }
 
@@ -84,23 +84,23 @@ fn words(stopped: &Outcome) -> Vec<String> {
     });
     words.extend(match stopped.queued_tasks {
         None | Some(0) => None,
-        Some(1) => Some("1 queued task waits for the next server.".to_owned()),
-        Some(number) => Some(format!("{} wait for the next server.", plural(number, "queued task"))),
+        Some(1) => Some("1 queued task waits until the server starts again.".to_owned()),
+        Some(number) => Some(format!("{} wait until the server starts again.", plural(number, "queued task"))),
     });
-    words.push("The next command starts a server in the background again.".to_owned());
+    words.push("The next command starts the server again in the background.".to_owned());
     words.extend(stopped.service.as_ref().map(|command| format!("To start the service again: {command}")));
     words
 }
 
 fn unknown_holder(error: &io::Error) -> Problem {
-    Problem::new(ProblemKind::Unavailable, "server_unknown", format!("cannot tell which process serves this home: {error}"))
+    Problem::new(ProblemKind::Unavailable, "server_unknown", format!("could not find the process that serves this home: {error}"))
         .hint("run the command as the user who started the server")
 }
 
 fn out_of_reach() -> Problem {
     let detail = "a server answers for this home, but its process is not visible here";
     Problem::new(ProblemKind::WrongState, "server_out_of_reach", detail)
-        .hint("run the command where the server was started, such as in the same container")
+        .hint("run the command where the server was started, e.g. in the same container")
 }
 
 fn not_stopped(server: &ProcessIdentity, error: &io::Error) -> Problem {
@@ -108,7 +108,7 @@ fn not_stopped(server: &ProcessIdentity, error: &io::Error) -> Problem {
     let (why, hint) = match error.kind() {
         io::ErrorKind::TimedOut => (
             format!("did not exit within {} s", server::HOLDER_PATIENCE.as_secs()),
-            format!("end it with `kill -9 {pid}`; running tasks continue under their keepers"),
+            format!("kill it with `kill -9 {pid}`; running tasks continue under their keepers"),
         ),
         io::ErrorKind::PermissionDenied => {
             ("belongs to another user".to_owned(), "run the command as the user who started the server".to_owned())
@@ -127,14 +127,14 @@ mod tests {
         let check = |stopped: Outcome, expect: &[&str]| assert_eq!(words(&stopped), expect);
         check(Outcome::default(), &["No server is running."]);
         let stopped = || Outcome { stopped: true, pid: Some(42), running_tasks: Some(0), queued_tasks: Some(0), service: None };
-        let again = "The next command starts a server in the background again.";
+        let again = "The next command starts the server again in the background.";
         check(stopped(), &["Stopped the server (process 42).", again]);
         check(
             Outcome { running_tasks: Some(2), queued_tasks: Some(3), ..stopped() },
             &[
                 "Stopped the server (process 42).",
                 "2 running tasks continue under their keepers.",
-                "3 queued tasks wait for the next server.",
+                "3 queued tasks wait until the server starts again.",
                 again,
             ],
         );

@@ -1,6 +1,6 @@
-//! The image of runs, as far as `up` needs it: built once when it is missing, with its progress shown.
+//! Builds the container image for `up` if it is missing, and shows the progress.
 //!
-//! Whatever is missing is said and passed over: a server without containers still shows tasks, and says what it needs.
+//! If the build fails, `up` continues: the server can still show tasks and report what is missing.
 
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::printer;
 
-/// Makes sure that there is an image, where runs are made in containers.
+/// Builds the image if runs use containers and it is missing.
 pub(super) async fn ensure(config: &Config) {
     if !Worker::find(config).is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
         return;
@@ -20,19 +20,19 @@ pub(super) async fn ensure(config: &Config) {
     if !wants_an_image(&found, config) {
         return;
     }
-    printer::remark("There is no image for runs yet. It is built now, once; that takes a few minutes.");
+    printer::remark("Building the container image. This is done once and takes a few minutes.");
     let built = match build(config) {
         Ok(mut command) => command.status().await,
         Err(error) => Err(error),
     };
     match built {
         Ok(status) if status.success() => {}
-        Ok(status) => said(&format!("codex-docker ended with {status}")),
+        Ok(status) => said(&format!("codex-docker failed ({status})")),
         Err(error) => said(&error.to_string()),
     }
 }
 
-/// An engine that answers, and none of our images. Somebody's own image is theirs to make.
+/// Whether the container engine is available and the default image is missing. A custom image is never built here.
 fn wants_an_image(found: &ContainerCheck, config: &Config) -> bool {
     found.status.engine.is_some() && found.status.image.is_none() && config.image.is_none()
 }
@@ -41,14 +41,14 @@ fn build(config: &Config) -> std::io::Result<Command> {
     let (program, prefix) = config.container_program.split_first().ok_or(std::io::ErrorKind::NotFound)?;
     let mut command = Command::new(program);
     command.args(prefix).args(["image", "build"]).env_clear().envs(engine_environment(config));
-    // Progress is no answer: what is on stdout is for scripts.
+    // Stdout is for scripts, so progress goes to stderr.
     command.stdin(Stdio::null()).stdout(std::io::stderr());
     Ok(command)
 }
 
 fn said(why: &str) {
-    printer::remark(format!("The image could not be built: {why}"));
-    printer::hint("to try again: codex-orchestrator codex-docker image build");
+    printer::remark(format!("Could not build the container image: {why}"));
+    printer::hint("try again: codex-orchestrator codex-docker image build");
 }
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ mod tests {
 
     use super::*;
 
-    /// A stand-in for codex-docker that answers `check` with this, and writes down what else it was told.
+    /// A fake codex-docker that prints `answer` for `check` and records all other calls.
     fn stage(answer: &str) -> (tempfile::TempDir, Config) {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("stand-in");
@@ -82,9 +82,9 @@ mod tests {
     #[tokio::test]
     async fn a_missing_image_is_built_and_nothing_else_is() {
         assert_eq!(told(ENGINE, |_| {}).await, "image build\n");
-        assert_eq!(told(ENGINE, |config| config.image = Some("mine:1".to_owned())).await, "", "somebody's own");
+        assert_eq!(told(ENGINE, |config| config.image = Some("mine:1".to_owned())).await, "", "a custom image");
         assert_eq!(told(ENGINE, |config| config.worker = Some("/bin/sh".to_owned())).await, "", "another worker");
-        assert_eq!(told(r#"{"usable":false}"#, |_| {}).await, "", "no engine");
+        assert_eq!(told(r#"{"usable":false}"#, |_| {}).await, "", "no container engine");
         assert_eq!(told(r#"{"usable":true,"engine":{"version":"20"},"image":{"name":"x"}}"#, |_| {}).await, "");
     }
 }

@@ -1,7 +1,7 @@
-//! `login` and `logout`: how Codex is logged in for all tasks, in the orchestrator's own Codex home.
+//! `login` and `logout`: log in to Codex for all tasks, in the orchestrator's own Codex home.
 //!
-//! The Codex that its owner runs by hand is never touched: a login is imported as a copy. A login that fails leaves the one
-//! there was. Invariant: no key is an argument, and none is printed.
+//! The user's own Codex login is never changed: importing makes a copy. A failed login keeps the previous one.
+//! Invariant: a key is never an argument and is never printed.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::args::LoginArguments;
 use crate::output::Output;
 use crate::{hidden, printer};
 
-/// More than any key has, so that somebody's file is told from a key.
+/// The maximum number of bytes to read. A longer text is not a key.
 const KEY_LIMIT_BYTES: u64 = 64 * 1024;
 
 pub(crate) async fn login(config: &Config, asked: &LoginArguments, json: bool) -> Result<ExitCode, Problem> {
@@ -27,7 +27,7 @@ pub(crate) async fn login(config: &Config, asked: &LoginArguments, json: bool) -
     refuse_what_has_no_effect(config, &worker)?;
     let home = codex_home(config)?;
     if asked.with_api_key {
-        let key = hidden::read("Paste the API key and press Enter; it is not shown:", KEY_LIMIT_BYTES)
+        let key = hidden::read("Paste the API key and press Enter (it is not shown):", KEY_LIMIT_BYTES)
             .map_err(|error| unreadable("stdin", &error))?;
         Login::store_key(&home, &key)?;
     } else if let Some(path) = &asked.import {
@@ -49,7 +49,7 @@ pub(crate) fn logout(config: &Config, json: bool) -> Result<ExitCode, Problem> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether the environment of this command has an API key.
+/// Whether `CODEX_API_KEY` is set in the environment of this command.
 fn has_key(config: &Config) -> Key {
     if config.environment.contains_key(std::ffi::OsStr::new("CODEX_API_KEY")) { Key::Set } else { Key::Unset }
 }
@@ -62,36 +62,32 @@ enum Key {
 
 fn logged_out(was_there: bool, key: Key) -> Output {
     let mut out = Output::default();
-    out.line(if was_there {
-        "Codex is logged out. Runs that are under way keep what they have."
-    } else {
-        "Codex was not logged in."
-    });
+    out.line(if was_there { "Logged out of Codex. Active runs keep their login." } else { "Codex was not logged in." });
     if key == Key::Set {
-        out.remark("CODEX_API_KEY is set here; a server with it in its environment goes on using it.");
+        out.remark("CODEX_API_KEY is set in this shell. A server that was started with it keeps using it.");
     }
     out
 }
 
 fn logged_in(kind: &str, key: Key) -> Output {
     let mut out = Output::default();
-    out.line(format!("Codex is logged in with {kind}. The next run uses it."));
+    out.line(format!("Logged in to Codex with {kind}. New runs use it."));
     if key == Key::Set {
-        out.remark("CODEX_API_KEY is set here; a server with it in its environment uses that key first.");
+        out.remark("CODEX_API_KEY is set in this shell. A server that was started with it uses that key instead.");
     }
     out
 }
 
-/// A worker that has a Codex home of its own does not use this login.
+/// Returns an error if the worker uses its own Codex home or login.
 fn refuse_what_has_no_effect(config: &Config, worker: &Result<Worker, WorkerProblem>) -> Result<(), Problem> {
     let unused = |detail: String| Problem::new(ProblemKind::WrongState, "login_not_used", detail);
     match (worker.as_ref().map(Worker::kind), &config.codex_home) {
         (Ok(WorkerKind::Host), Some(home)) => Err(unused(format!("the worker `host` uses the Codex home {}", home.display()))
             .hint(format!("log in there: CODEX_HOME={} codex login", home.display()))
-            .hint("or unset CODEX_HOME and `codex_home`, to use the orchestrator's own")),
+            .hint("or unset CODEX_HOME and `codex_home` to use the orchestrator's own Codex home")),
         (Ok(WorkerKind::Script | WorkerKind::Custom), _) => {
-            Err(unused("the worker is a program of its own, and knows how to log in".to_owned())
-                .hint("log in with it, or set CODEX_API_KEY where the server is started"))
+            Err(unused("the worker is a custom program that has its own login".to_owned())
+                .hint("log in with that program, or set CODEX_API_KEY in the server's environment"))
         }
         (Ok(WorkerKind::Host | WorkerKind::Container) | Err(_), _) => Ok(()),
     }
@@ -102,35 +98,35 @@ fn codex_home(config: &Config) -> Result<CodexHome, Problem> {
         Problem::new(
             ProblemKind::Unavailable,
             "home_unusable",
-            format!("the home `{}` cannot be used: {error}", config.home.display()),
+            format!("cannot use the home `{}`: {error}", config.home.display()),
         )
-        .hint("mend its permissions, or choose another with ORCH_HOME")
+        .hint("fix its permissions, or set ORCH_HOME to another folder")
     })
 }
 
 fn unreadable(what: &str, error: &io::Error) -> Problem {
-    Problem::new(ProblemKind::Unusable, "login_unreadable", format!("{what} cannot be read: {error}"))
+    Problem::new(ProblemKind::Unusable, "login_unreadable", format!("could not read {what}: {error}"))
 }
 
 fn import(home: &CodexHome, path: &Path) -> Result<(), Problem> {
     let file = if path.is_dir() { path.join("auth.json") } else { path.to_owned() };
     let text = read_plain_file(&file).map_err(|error| {
         unreadable(&format!("`{}`", file.display()), &error)
-            .hint("name the `auth.json` of a Codex that is logged in, or its folder")
+            .hint("use the `auth.json` of a Codex CLI that is logged in, or the folder that contains it")
     })?;
     match Login::store_copy(home, &text)? {
         Login::ApiKey(_) => {}
         Login::Account { .. } => {
             printer::remark(
-                "Both copies hold the same refresh token, which works once: whichever is renewed first logs the other out.",
+                "Both copies have the same refresh token, which works only once. The first copy to renew its login logs the other one out.",
             );
-            printer::hint("`codex-orchestrator login` gives the orchestrator a login of its own");
+            printer::hint("log in separately: codex-orchestrator login");
         }
     }
     Ok(())
 }
 
-/// `codex login --device-auth`, in a home that is thrown away once the login was taken out of it.
+/// Runs `codex login --device-auth` in a temporary Codex home and copies the login from it.
 async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Result<(), Problem> {
     let folder = tempfile::Builder::new().prefix(".login-").tempdir_in(home.folder()).map_err(Problem::internal)?;
     let (codex, work) = (folder.path().join("codex"), folder.path().join("work"));
@@ -139,7 +135,8 @@ async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Resu
     }
     let mut command = match worker.kind() {
         WorkerKind::Container => {
-            let (program, prefix) = config.container_program.split_first().ok_or_else(|| Problem::internal("no program"))?;
+            let (program, prefix) =
+                config.container_program.split_first().ok_or_else(|| Problem::internal("no container program is set"))?;
             let mut command = Command::new(program);
             command.args(prefix).env_clear();
             command.env("CODEX_DOCKER_USER", "caller").env("CODEX_PASSTHROUGH_ENV", "TERM");
@@ -152,21 +149,22 @@ async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Resu
         }
     };
     command.args(["login", "--device-auth"]).envs(engine_environment(config)).env("CODEX_HOME", &codex).current_dir(&work);
-    let ended = to_its_end(command).await.map_err(|error| not_logged_in(&format!("Codex could not be started: {error}")))?;
+    let ended = wait_for(command).await.map_err(|error| not_logged_in(&format!("could not start Codex: {error}")))?;
     match read_plain_file(&codex.join("auth.json")) {
         Ok(text) if ended.success() => Login::store_copy(home, &text).map(drop),
-        Ok(_) | Err(_) => Err(not_logged_in(&format!("Codex ended without a login ({ended})"))),
+        Ok(_) | Err(_) => Err(not_logged_in(&format!("Codex exited without logging in ({ended})"))),
     }
 }
 
 fn not_logged_in(why: &str) -> Problem {
     Problem::new(ProblemKind::Unavailable, "not_logged_in", why)
-        .hint("its own words above say more; `codex-orchestrator doctor` says whether Codex can be started")
-        .hint("an API key works as well: codex-orchestrator login --with-api-key")
+        .hint("see the messages from Codex above")
+        .hint("check whether Codex starts: codex-orchestrator doctor")
+        .hint("use an API key instead: codex-orchestrator login --with-api-key")
 }
 
-/// Waits for a program at this terminal. Ctrl-C is for it; what is left here is to clear up.
-async fn to_its_end(mut command: Command) -> io::Result<ExitStatus> {
+/// Waits for a program in this terminal. Ctrl-C reaches the program, and this process stays to clean up.
+async fn wait_for(mut command: Command) -> io::Result<ExitStatus> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut child = command.kill_on_drop(true).spawn()?;
     loop {
@@ -194,7 +192,7 @@ mod tests {
 
     use super::*;
 
-    /// A home whose worker is the given stand-in for codex-docker.
+    /// A home whose worker is a fake codex-docker with this script.
     fn stage(script: &str) -> (tempfile::TempDir, Config) {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("stand-in");
@@ -227,7 +225,7 @@ mod tests {
             .expect("there")
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
-        assert_eq!(names, ["auth.json"], "the copy for a Codex on the host");
+        assert_eq!(names, ["auth.json"], "the copy for Codex on the host");
     }
 
     #[test]
@@ -256,7 +254,11 @@ mod tests {
         std::fs::write(folder.path().join("auth.json"), ACCOUNT).expect("written");
         login(&config, &LoginArguments { import: Some(folder.path().to_owned()), ..asked() }, true).await.expect("imported");
         assert_eq!(stored(&config).map(|login| login.describe()), Some("a ChatGPT account"));
-        assert_eq!(std::fs::read_to_string(folder.path().join("auth.json")).expect("there"), ACCOUNT, "it is left as it was");
+        assert_eq!(
+            std::fs::read_to_string(folder.path().join("auth.json")).expect("there"),
+            ACCOUNT,
+            "the original is unchanged"
+        );
         for path in ["/no/such/file", "/etc/passwd", "/dev/zero"] {
             let problem = login(&config, &LoginArguments { import: Some(path.into()), ..asked() }, true).await.expect_err(path);
             assert!(!problem.hints.is_empty(), "{problem:?}");

@@ -1,5 +1,5 @@
-//! What each command does, one file each.
-//! Invariant: a command prints its answer on stdout, and everything else on stderr.
+//! The functions that run the commands, one file per command or group.
+//! Invariant: a command prints its answer on stdout and everything else on stderr.
 
 mod demo;
 mod demo_codex;
@@ -9,6 +9,7 @@ mod env;
 mod env_values;
 mod image;
 mod login;
+mod man;
 mod password;
 mod queue;
 mod serve;
@@ -36,7 +37,7 @@ use crate::args::{Arguments, Command};
 use crate::printer;
 use crate::server::{config, ensure};
 
-/// The code of a problem with how the command was called, which the parser could not see.
+/// The code of a usage error that the argument parser could not detect.
 pub(crate) const USAGE: &str = "usage";
 
 /// Runs the command.
@@ -52,6 +53,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
             printer::bytes(&script);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Man(man) => man::run(man),
         Command::Demo(demo) => demo::run(&arguments, demo).await,
         Command::Down => down::run(&config(&arguments)?, arguments.json).await,
         Command::Doctor => doctor::run(&config(&arguments)?, arguments.json).await,
@@ -70,18 +72,18 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
         Command::Gc(gc) => trash::collect(&ensure(&config(&arguments)?).await?.0, gc, arguments.json).await,
         Command::Disk => trash::disk(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
         Command::Queue => queue::run(&ensure(&config(&arguments)?).await?.0, arguments.json).await,
-        // Dispatched before anything else.
+        // `serve` is handled above, and `codex-docker` in `main`.
         Command::Serve(_) | Command::CodexDocker { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
-/// Logs warnings to stderr as plain lines. `ORCH_LOG` can ask for more.
+/// Logs warnings to stderr as plain lines. `ORCH_LOG` can set another level.
 pub(crate) fn log_plainly() {
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_ansi(false);
     tracing_subscriber::registry().with(log_filter(LevelFilter::WARN)).with(lines).init();
 }
 
-/// What `ORCH_LOG` asks for, e.g. `debug` or `info,engine=trace`. If it is unset or invalid, the default level.
+/// Returns the filter in `ORCH_LOG`, e.g. `debug` or `info,engine=trace`. If it is unset or invalid, returns the default level.
 pub(crate) fn log_filter(default: LevelFilter) -> Targets {
     filter_from(std::env::var("ORCH_LOG").ok().as_deref(), default)
 }

@@ -1,5 +1,5 @@
-//! `password`: a password for the pages, beside the links of `sign-in`. There is none until one is set.
-//! It comes from the terminal, which does not show it, or from stdin.
+//! `password`: sets or removes the password for the pages. Sign-in links work with or without it.
+//! The password is read from the terminal without echo, or from stdin.
 
 use std::process::ExitCode;
 
@@ -11,22 +11,23 @@ use crate::args::PasswordCommand;
 use crate::client::Client;
 use crate::{hidden, printer};
 
-/// More than any password has.
+/// The maximum number of bytes to read, more than any password has.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
 pub(super) async fn run(client: &Client, command: &PasswordCommand) -> Result<ExitCode, Problem> {
     match command {
         PasswordCommand::Set => {
-            let text = hidden::read("Type the new password and press Enter; it is not shown:", LIMIT_BYTES).map_err(|error| {
-                Problem::new(ProblemKind::Unusable, "password_unreadable", format!("the password cannot be read: {error}"))
-            })?;
+            let text =
+                hidden::read("Type the new password and press Enter (it is not shown):", LIMIT_BYTES).map_err(|error| {
+                    Problem::new(ProblemKind::Unusable, "password_unreadable", format!("could not read the password: {error}"))
+                })?;
             let password = Secret::new(text.trim_end_matches(['\r', '\n']));
             client.set_password(&SetPassword { password }).await?;
-            printer::line("The pages take this password now. Browsers that are signed in stay so.");
+            printer::line("The password is set. Browsers that are signed in stay signed in.");
         }
         PasswordCommand::Remove => {
             client.remove_password().await?;
-            printer::line("No password signs in any more; `codex-orchestrator sign-in` does.");
+            printer::line("The password is removed. To sign in, use the link from `codex-orchestrator sign-in`.");
         }
     }
     Ok(ExitCode::SUCCESS)

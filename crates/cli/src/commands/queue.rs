@@ -1,5 +1,5 @@
-//! `queue` and `task follow-up`: what waits for its turn, and why.
-//! It shows what the server says, and judges nothing.
+//! `queue` and `task follow-up`.
+//! The server decides the order; this only shows it.
 
 use std::process::ExitCode;
 
@@ -9,13 +9,13 @@ use model::problem::Problem;
 use model::queue::{QueuePlace, WaitsFor};
 
 use super::task::{asked, begun};
-use crate::args::FollowUpCommand;
+use crate::args::{FollowUpArgument, FollowUpCommand};
 use crate::client::Client;
 use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
-/// The longest title in a list, in characters.
+/// The maximum length of a title, in characters.
 const TITLE: usize = 50;
 
 pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem> {
@@ -31,12 +31,12 @@ pub(crate) async fn run(client: &Client, json: bool) -> Result<ExitCode, Problem
 fn waiting(queue: &QueueView) -> Output {
     let mut out = Output::default();
     if let Some(hold) = &queue.hold {
-        out.line(format!("No run begins: {}", hold.detail));
+        out.line(format!("No run can start: {}", hold.detail));
         hold.hints.iter().for_each(|hint| out.hint(hint));
     }
-    out.line(format!("{} under way, at most {} at once", plural(queue.running, "run"), queue.max_parallel_runs));
+    out.line(format!("{} (limit {})", plural(queue.running, "active run"), queue.max_parallel_runs));
     if queue.items.is_empty() {
-        out.remark("Nothing waits.");
+        out.remark("The queue is empty.");
         return out;
     }
     let all: Vec<_> = queue.items.iter().map(|item| item.task_id.to_string()).collect();
@@ -51,19 +51,19 @@ fn waiting(queue: &QueueView) -> Output {
             Cell::plain(printable_line(item.title.as_str(), TITLE)),
         ]
     });
-    out.table(&["place", "task", "env", "run", "waits for", "title"], &rows.collect::<Vec<_>>());
+    out.table(&["position", "task", "repository", "run", "waits for", "title"], &rows.collect::<Vec<_>>());
     out
 }
 
-/// What a run waits for, for people.
+/// Describes what a run waits for.
 pub(super) fn reason(place: &QueuePlace) -> String {
     match place.waits_for {
         WaitsFor::Answer => "your answer".to_owned(),
         WaitsFor::Turn => "its turn".to_owned(),
-        WaitsFor::EnvironmentLimit => "another run of its environment".to_owned(),
-        WaitsFor::EnvironmentPaused => "its environment, which is paused".to_owned(),
+        WaitsFor::EnvironmentLimit => "another run of its repository".to_owned(),
+        WaitsFor::EnvironmentPaused => "its repository, which is paused".to_owned(),
         WaitsFor::Time => {
-            place.not_before.map_or_else(|| "its time".to_owned(), |time| time.strftime("%H:%M:%S UTC").to_string())
+            place.not_before.map_or_else(|| "its start time".to_owned(), |time| time.strftime("%H:%M:%S UTC").to_string())
         }
         WaitsFor::Hold => place.hold.as_ref().map_or_else(|| "the server".to_owned(), |hold| hold.detail.clone()),
     }
@@ -72,28 +72,28 @@ pub(super) fn reason(place: &QueuePlace) -> String {
 pub(crate) async fn follow_up(client: &Client, command: &FollowUpCommand, json: bool) -> Result<ExitCode, Problem> {
     match command {
         FollowUpCommand::Add { task, run } => {
-            let id = ids::task(client, task).await?;
+            let id = ids::task(client, &task.task).await?;
             let added = client.add_follow_up(&id, &asked(run)?).await?;
             match added.meta.follow_ups.last() {
                 Some(last) if !run.follow && !json => {
-                    printer::line(format!("Follow-up {} waits for run {} to end", last.number, added.meta.runs.len()));
+                    printer::line(format!("Follow-up {} starts when run {} completes", last.number, added.meta.runs.len()));
                     Ok(ExitCode::SUCCESS)
                 }
                 _ => begun(client, &added, run.follow, json).await,
             }
         }
-        FollowUpCommand::Replace { task, number, run } => {
-            let id = ids::task(client, task).await?;
+        FollowUpCommand::Replace { follow_up: FollowUpArgument { task, number }, run } => {
+            let id = ids::task(client, &task.task).await?;
             let view = client.replace_follow_up(&id, number, &asked(run)?).await?;
-            done(&view, json, &format!("Follow-up {number} is replaced"))
+            done(&view, json, &format!("Replaced follow-up {number}"))
         }
-        FollowUpCommand::Remove { task, number } => {
-            let id = ids::task(client, task).await?;
+        FollowUpCommand::Remove { follow_up: FollowUpArgument { task, number } } => {
+            let id = ids::task(client, &task.task).await?;
             let view = client.remove_follow_up(&id, number).await?;
-            done(&view, json, &format!("Follow-up {number} is forgotten"))
+            done(&view, json, &format!("Removed follow-up {number}"))
         }
         FollowUpCommand::Start { task } => {
-            let id = ids::task(client, task).await?;
+            let id = ids::task(client, &task.task).await?;
             let view = client.continue_task(&id).await?;
             begun(client, &view, false, json).await
         }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_is_told_what_a_run_waits_for() {
+    fn the_reason_names_what_a_run_waits_for() {
         let place = |waits_for| QueuePlace {
             position: 1,
             waits_for,

@@ -1,5 +1,5 @@
-//! `serve`: the server in the foreground, until SIGINT or SIGTERM. Runs go on without it.
-//! The one command that has an engine instead of a client.
+//! `serve`: runs the server in the foreground until SIGINT or SIGTERM. Runs continue without it.
+//! It is the only command that runs the engine itself. The others are clients.
 
 use std::process::ExitCode;
 
@@ -19,7 +19,7 @@ use crate::args::{Arguments, LogFormat, ServeArguments};
 use crate::printer;
 use crate::supervisor::Supervisor;
 
-/// As many open files as the server and its children may have; the same as in the service's unit.
+/// The limit of open files for the server and its children. The systemd unit sets the same limit.
 const MOST_OPEN_FILES: u64 = 65_536;
 
 pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
@@ -29,11 +29,11 @@ pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result
     if let Err(problem) = &served
         && serve.announce
     {
-        // Whoever started this server reads it from the pipe, and shows it to a person.
+        // The command that started this server reads the problem from the pipe.
         printer::line(serde_json::to_string(&ProblemView::from(problem)).map_err(Problem::internal)?);
     }
     match (served, format) {
-        // Whoever reads the log as JSON reads only the log.
+        // With a JSON log, the error is reported in the log too.
         (Err(problem), LogFormat::Json) => {
             tracing::error!(code = %problem.code, hints = problem.hints.join("; "), "{problem}");
             Ok(ExitCode::FAILURE)
@@ -63,7 +63,7 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     let supervisor = Supervisor::of(&config);
     supervisor.ready(&format!("serving on {listen}"));
     let options = web::ServeOptions { allowed_hosts: config.allowed_hosts.clone(), ..web::ServeOptions::default() };
-    // Connections leave room for what the server itself opens, such as the pipes of git.
+    // Half of the open files are reserved for the server itself, e.g. for pipes to git.
     let options = web::ServeOptions { most_connections: options.most_connections.min(open_files / 2), ..options };
     let serving = async {
         let served = web::serve(engine.clone(), listeners, options, shutdown.clone()).await;
@@ -77,18 +77,18 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     };
     let (served, ()) = tokio::join!(serving, supervised);
     engine.shutdown().await;
-    served.map_err(|error| Problem::internal(format!("could not go on serving: {error}")))?;
+    served.map_err(|error| Problem::internal(format!("the server stopped with an error: {error}")))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Raises this process's limit of open files, as far as the system lets it. Returns the limit.
+/// Raises this process's limit of open files as far as the system allows. Returns the limit.
 ///
-/// A login shell often has a limit of 1024, which a server with many connections and runs can reach. Children inherit the limit that
-/// the service has too (docs/systemd.md): it does not harm those that use `select`, unless they open more than 1024 files themselves.
+/// A login shell often has a limit of 1024, which a server with many connections and runs can reach. Children inherit the limit.
+/// This is safe even for programs that use `select`, unless they open more than 1024 files.
 fn raise_open_files() -> usize {
     let limits = getrlimit(Resource::Nofile);
     let possible = limits.maximum.map_or(MOST_OPEN_FILES, |hard| hard.min(MOST_OPEN_FILES));
-    // None is no limit.
+    // `None` means unlimited.
     let now = limits.current.unwrap_or(u64::MAX);
     if now >= possible {
         return usize::try_from(now).unwrap_or(usize::MAX);
@@ -102,11 +102,11 @@ fn raise_open_files() -> usize {
     }
 }
 
-/// What `ORCH_LOG_FORMAT` says. An empty variable is none.
+/// Returns the format in `ORCH_LOG_FORMAT`, or the default if it is unset or empty.
 fn chosen_format() -> Result<LogFormat, Problem> {
     match std::env::var("ORCH_LOG_FORMAT") {
         Ok(text) if !text.is_empty() => LogFormat::from_str(&text, false).map_err(|_| {
-            Problem::new(ProblemKind::Unusable, USAGE, format!("`{text}` is no form of a log"))
+            Problem::new(ProblemKind::Unusable, USAGE, format!("invalid log format `{text}`"))
                 .hint("set ORCH_LOG_FORMAT to text or json")
         }),
         Ok(_) | Err(_) => Ok(LogFormat::default()),
@@ -120,7 +120,7 @@ fn log(format: LogFormat) {
         LogFormat::Text => tracing_subscriber::registry().with(filter).with(lines).init(),
         LogFormat::Json => {
             tracing_subscriber::registry().with(filter).with(lines.json().flatten_event(true)).init();
-            // A panic's own words are no JSON.
+            // The default panic message is not JSON.
             std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
         }
     }
@@ -139,7 +139,7 @@ fn stop_on_signals(shutdown: &CancellationToken) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Says where the server is and which worker it uses; to whoever started it in the background, on one line. Returns where.
+/// Logs the server's address and worker. With `to_starter`, also prints a line on stdout. Returns the address.
 fn announce(engine: &Engine, to_starter: bool) -> String {
     let status = engine.status();
     let listen = status.listen.as_deref().map_or_else(|| "the socket only".to_owned(), |address| format!("http://{address}"));

@@ -1,5 +1,5 @@
-//! `sign-in`: a link that signs one browser in to the pages, and a picture of it for a phone.
-//! The code in it is good once, so the link is worth nothing afterwards.
+//! `sign-in`: prints a link that signs in one browser, and its QR code for a phone.
+//! The link works once.
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -13,7 +13,7 @@ use crate::client::Client;
 use crate::output::Output;
 use crate::printer;
 
-/// `address` is where the browser reaches the server, where that is not the address that it listens on.
+/// Creates and prints a link. `address` is where the browser reaches the server, if not at the server's own address.
 pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> Result<ExitCode, Problem> {
     let link = client.create_sign_in_link().await?;
     if json {
@@ -22,7 +22,7 @@ pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> R
     }
     let url = url(&link, address)?;
     if std::io::stdout().is_terminal() {
-        printer::line(picture(&url)?);
+        printer::line(qr_code(&url)?);
     }
     shown(&url, &link, address).print();
     Ok(ExitCode::SUCCESS)
@@ -31,9 +31,11 @@ pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> R
 fn shown(url: &str, link: &SignInLink, address: Option<&str>) -> Output {
     let mut out = Output::default();
     out.line(url);
-    out.remark(format!("good for one browser and {} minutes", link.expires_in_seconds / 60));
+    out.remark(format!("The link works once and expires in {} minutes.", link.expires_in_seconds / 60));
     if address.is_none() && url.contains(".localhost:") {
-        out.remark("for a phone: make the server reachable (a VPN, or a proxy with https), then --address https://NAME");
+        out.remark(
+            "For a phone, make the server reachable (e.g. through a VPN or an HTTPS proxy) and use --address https://NAME.",
+        );
     }
     out
 }
@@ -50,15 +52,15 @@ fn url(link: &SignInLink, address: Option<&str>) -> Result<String, Problem> {
             return Err(Problem::new(
                 ProblemKind::WrongState,
                 "no_pages",
-                "the server listens on no TCP address, so it has no pages",
+                "the server has no pages because it does not listen on a TCP address",
             )
-            .hint("set `listen` in config.toml, or start it with --listen 127.0.0.1:8080"));
+            .hint("set `listen` in config.toml, or start the server with --listen 127.0.0.1:8080"));
         }
     };
     Ok(format!("{base}{}", link.path))
 }
 
-/// The pages' own address with the port of a tunnel, if `address` is one: a name of the loopback, such as `localhost:9000`.
+/// Returns the address of the pages with the port of a tunnel, if `address` is a loopback name such as `localhost:9000`.
 fn tunnelled(address: &str, pages: &str) -> Option<String> {
     let own = pages.strip_prefix("http://")?.rsplit_once(':')?.0;
     let host = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
@@ -70,7 +72,7 @@ fn tunnelled(address: &str, pages: &str) -> Option<String> {
     (is_loopback && own.ends_with(".localhost")).then(|| format!("http://{own}{port}"))
 }
 
-fn picture(url: &str) -> Result<String, Problem> {
+fn qr_code(url: &str) -> Result<String, Problem> {
     let code = QrCode::new(url).map_err(Problem::internal)?;
     Ok(code.render::<Dense1x2>().quiet_zone(true).build())
 }
@@ -93,7 +95,7 @@ mod tests {
         insta::assert_snapshot!("sign-in", shown(&own, &here, None).plain());
         assert_eq!(url(&here, Some("box.tail.example/")).expect("a URL"), "https://box.tail.example/sign-in?code=1");
         assert_eq!(url(&here, Some("http://10.0.0.7:8080")).expect("a URL"), "http://10.0.0.7:8080/sign-in?code=1");
-        // At the other end of a tunnel, the pages have the same name and another port.
+        // Through a tunnel, the pages have the same host name and another port.
         for tunnel in ["localhost:9000", "http://localhost:9000/", "127.0.0.1:9000", "[::1]:9000", "codex-5ec2e7.localhost:9000"]
         {
             let expect = "http://codex-5ec2e7.localhost:9000/sign-in?code=1";
@@ -103,8 +105,8 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_fits_a_terminal() {
-        let text = picture(&format!("http://127.0.0.1:8080/sign-in?code={}", "5".repeat(64))).expect("a picture");
+    fn a_qr_code_fits_a_terminal() {
+        let text = qr_code(&format!("http://127.0.0.1:8080/sign-in?code={}", "5".repeat(64))).expect("a QR code");
         assert!(text.lines().count() < 40 && text.lines().all(|line| line.chars().count() < 80), "{text}");
     }
 }

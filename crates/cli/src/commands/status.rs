@@ -1,5 +1,5 @@
-//! `up` and `status`: where the server is, which worker it uses, and what to do next.
-//! They show what the server says of itself. `up` fails when no task could start.
+//! `up` and `status`: show the server, its worker and the next steps.
+//! `up` fails if no task can start.
 
 use std::process::ExitCode;
 
@@ -22,7 +22,7 @@ pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem>
         printer::json(&status)?;
         return ready(&status).map(|()| ExitCode::SUCCESS);
     }
-    printer::line(if started { "The server was started in the background." } else { "The server is running." });
+    printer::line(if started { "Started the server in the background." } else { "The server is already running." });
     table(&status).print();
     ready(&status)?;
     next_steps().print();
@@ -31,16 +31,17 @@ pub(crate) async fn up(config: &Config, json: bool) -> Result<ExitCode, Problem>
 
 fn next_steps() -> Output {
     let mut out = Output::default();
-    out.line("\nOpen the pages: codex-orchestrator sign-in");
-    out.line("Next: codex-orchestrator env add https://host/owner/repo.git");
-    out.line("then: codex-orchestrator task create --env NAME --follow \"What the agent should do\"");
+    out.line("\nNext steps:");
+    out.line("  codex-orchestrator sign-in                                    (open the pages in a browser)");
+    out.line("  codex-orchestrator env add https://host/owner/repo.git        (add a repository)");
+    out.line("  codex-orchestrator task create --env NAME --follow \"PROMPT\"   (start a task)");
     out
 }
 
-/// The server's status after it has looked whether a task could start.
+/// Returns the server's status after it has checked whether a task can start.
 async fn fresh(client: &Client) -> Result<ServerStatus, Problem> {
     match client.readyz().await {
-        // The status that follows has the reasons, one by one.
+        // The status contains the reasons.
         Ok(_) => {}
         Err(problem) if problem.code == "not_ready" => {}
         Err(problem) => return Err(problem),
@@ -48,9 +49,9 @@ async fn fresh(client: &Client) -> Result<ServerStatus, Problem> {
     client.show_status().await
 }
 
-/// Fails when no task could start, with everything that is missing and how to get it.
+/// Returns an error with all reasons and hints if no task can start.
 fn ready(status: &ServerStatus) -> Result<(), Problem> {
-    // A record that cannot be read keeps no other task from starting.
+    // A damaged record does not prevent other tasks from starting.
     let holds: Vec<&Hold> = status.troubles.iter().filter(|trouble| trouble.code != "damaged").collect();
     let worker = status.worker.problem.iter().map(|reason| (reason, &status.worker.hints));
     let reasons: Vec<_> = worker.chain(holds.iter().map(|hold| (&hold.detail, &hold.hints))).collect();
@@ -75,7 +76,7 @@ pub(crate) async fn status(client: &Client, json: bool) -> Result<ExitCode, Prob
 fn shown(status: &ServerStatus) -> Output {
     let mut out = table(status);
     for trouble in status.troubles.iter().chain(status.hold.iter().filter(|hold| !status.troubles.contains(hold))) {
-        out.line(format!("{:<8} {}", "trouble", trouble.detail));
+        out.line(format!("{:<8} {}", "problem", trouble.detail));
         trouble.hints.iter().for_each(|hint| out.hint(hint));
     }
     for hint in &status.worker.hints {
@@ -90,6 +91,8 @@ fn table(status: &ServerStatus) -> Output {
     let token = |address: &String| format!("http://{address} (token in {}/token)", status.home);
     let listen = status.listen.as_ref().map_or_else(|| "off".to_owned(), token);
     let pages = status.pages.clone().unwrap_or_else(|| "off".to_owned());
+    let repositories =
+        if status.environments == 1 { "1 repository".to_owned() } else { format!("{} repositories", status.environments) };
     for (name, value) in [
         ("server", format!("{} (process {})", status.version, status.pid)),
         ("home", status.home.clone()),
@@ -97,13 +100,7 @@ fn table(status: &ServerStatus) -> Output {
         ("pages", pages),
         ("worker", worker),
         ("git", status.git.clone()),
-        (
-            "tasks",
-            format!(
-                "{} in {} environments, {} running, {} waiting",
-                status.tasks, status.environments, status.active_runs, status.queued_runs
-            ),
-        ),
+        ("tasks", format!("{} in {}, {} running, {} queued", status.tasks, repositories, status.active_runs, status.queued_runs)),
     ] {
         out.line(format!("{name:<8} {value}"));
     }

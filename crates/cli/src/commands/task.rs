@@ -1,5 +1,5 @@
-//! `task`: hand work over, follow it, go on with it, end it, look at what it changed.
-//! It knows the API and the terminal, never the home.
+//! `task`: create, follow, continue, stop and inspect tasks.
+//! It uses only the API and the terminal, never files in the home.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ use model::problem::{Problem, ProblemKind};
 use model::task::UpdateStrategy;
 
 use super::{USAGE, queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
-use crate::args::{PromptArguments, TaskCommand};
+use crate::args::{PromptArguments, TaskArguments, TaskCommand, word};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
 use crate::{ids, images, printer, sse};
@@ -28,18 +28,18 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 title: title.clone(),
                 model: run.model.clone(),
                 effort: run.effort.clone(),
-                priority: run.priority.clone(),
+                priority: run.priority.as_ref().map(word),
             };
             let created = client.create_task(&new).await?;
             begun(client, &created, run.follow, json).await
         }
         TaskCommand::Resume { task, run } => {
-            let id = ids::task(client, task).await?;
+            let id = ids::task(client, &task.task).await?;
             let resumed = client.resume_task(&id, &asked(run)?).await?;
             begun(client, &resumed, run.follow, json).await
         }
         TaskCommand::Retry { task, follow } => {
-            let id = ids::task(client, task).await?;
+            let id = ids::task(client, &task.task).await?;
             let retried = client.retry_task(&id).await?;
             begun(client, &retried, *follow, json).await
         }
@@ -48,10 +48,11 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 Some(env) => Some(ids::environment(client, env).await?),
                 None => None,
             };
+            let statuses = status.iter().map(word).collect::<Vec<_>>().join(",");
             let asked = TaskQuery {
                 env,
-                status: status.clone(),
-                group: group.clone(),
+                status: (!statuses.is_empty()).then_some(statuses),
+                group: group.as_ref().map(word),
                 archived: archived.then(|| Archived::Only.as_str().to_owned()),
                 q: query.clone(),
                 limit: Some(*limit),
@@ -60,44 +61,44 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
             task_show::list(client, &asked, json).await
         }
         TaskCommand::Show { task } => {
-            let task = view(client, &ids::task(client, task).await?).await?;
+            let task = view(client, &ids::task(client, &task.task).await?).await?;
             let status = client.show_status().await?;
             task_show::show(&task, &Layout::new(status.home).mirror(task.meta.env_id), json)
         }
-        TaskCommand::Logs { task, run, follow, raw } => logs(client, task, *run, *follow, *raw || json).await,
+        TaskCommand::Logs { task, run, follow, raw } => logs(client, &task.task, *run, *follow, *raw || json).await,
         TaskCommand::FollowUp(command) => queue::follow_up(client, command, json).await,
         TaskCommand::Answer(asked) => task_answer::answer(client, asked, json).await,
-        TaskCommand::Stop { task } => stop(client, task, json).await,
-        TaskCommand::Archive { tasks } => archive(client, tasks, "archive", json).await,
-        TaskCommand::Unarchive { tasks } => archive(client, tasks, "unarchive", json).await,
+        TaskCommand::Stop { task } => stop(client, &task.task, json).await,
+        TaskCommand::Archive(TaskArguments { tasks }) => archive(client, tasks, "archive", json).await,
+        TaskCommand::Unarchive(TaskArguments { tasks }) => archive(client, tasks, "unarchive", json).await,
         TaskCommand::Diff { task, run, since_viewed, stat } => {
             let form = match (json, stat) {
                 (true, _) => task_diff::Form::Json,
-                (false, true) => task_diff::Form::Figures,
+                (false, true) => task_diff::Form::Stat,
                 (false, false) => task_diff::Form::Patch,
             };
             let run = run.map(|run| run.to_string());
             let part = DiffQuery { since_viewed: run.is_none() && *since_viewed, run, ..DiffQuery::default() };
-            task_diff::run(client, task, part, form).await
+            task_diff::run(client, &task.task, part, form).await
         }
         TaskCommand::Push(asked) => task_publish::push(client, asked, json).await,
-        TaskCommand::PullRequest { task } => task_publish::pull_request(client, task, json).await,
-        TaskCommand::Feedback { task } => task_publish::feedback(client, task, json).await,
+        TaskCommand::PullRequest { task } => task_publish::pull_request(client, &task.task, json).await,
+        TaskCommand::Feedback { task } => task_publish::feedback(client, &task.task, json).await,
         TaskCommand::Update { task, rebase, merge, hand_over, onto_remote } => {
             let rebase = rebase.then_some(UpdateStrategy::Rebase);
             let strategy = if *merge { Some(UpdateStrategy::Merge) } else { rebase };
-            task_update::update(client, task, UpdateTask { strategy, hand_over: *hand_over, onto_remote: *onto_remote }, json)
-                .await
+            let update = UpdateTask { strategy, hand_over: *hand_over, onto_remote: *onto_remote };
+            task_update::update(client, &task.task, update, json).await
         }
-        TaskCommand::Conflicts { task, fetch } => task_update::conflicts(client, task, *fetch, json).await,
-        TaskCommand::Bundle { task, output } => task_home::bundle(client, task, output.as_deref()).await,
-        TaskCommand::Patch { task, output } => task_home::patch(client, task, output.as_deref()).await,
-        TaskCommand::Restore { task } => trash::restore_task(client, task, json).await,
+        TaskCommand::Conflicts { task, fetch } => task_update::conflicts(client, &task.task, *fetch, json).await,
+        TaskCommand::Bundle { task, output } => task_home::bundle(client, &task.task, output.output.as_deref()).await,
+        TaskCommand::Patch { task, output } => task_home::patch(client, &task.task, output.output.as_deref()).await,
+        TaskCommand::Restore { task } => trash::restore_task(client, &task.task, json).await,
         TaskCommand::Remove { task } => {
-            let id = ids::task(client, task).await?;
+            let id = ids::task(client, &task.task).await?;
             client.remove_task(&id).await?;
             printer::line(format!("Removed {id}"));
-            printer::remark(format!("bring it back: codex-orchestrator task restore {id}"));
+            printer::remark(format!("restore it: codex-orchestrator task restore {id}"));
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -111,14 +112,14 @@ fn last_run(task: &TaskView) -> u32 {
     task.meta.runs.last().map_or(1, |run| run.number.0)
 }
 
-/// What is asked of another run of a task.
+/// Returns the request for another run of a task.
 pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
     Ok(ResumeTask {
         prompt: prompt(run)?,
         images: images::read(&run.images)?,
         model: run.model.clone(),
         effort: run.effort.clone(),
-        priority: run.priority.clone(),
+        priority: run.priority.as_ref().map(word),
     })
 }
 
@@ -140,24 +141,24 @@ pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, jso
     follow::run(client, &id, last_run(task), if json { Form::Raw } else { Form::Transcript }).await
 }
 
-/// The prompt from the command line, a file, or stdin.
+/// Reads the prompt from the command line, a file or stdin.
 fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
     let unreadable = |error: std::io::Error| {
-        Problem::new(ProblemKind::Unusable, "prompt_unreadable", format!("the prompt cannot be read: {error}"))
+        Problem::new(ProblemKind::Unusable, "prompt_unreadable", format!("could not read the prompt: {error}"))
     };
     let bytes = match (&asked.prompt, &asked.prompt_file) {
         (_, Some(file)) => std::fs::read(file).map_err(unreadable)?,
         (Some(text), None) if text != "-" => return Ok(text.clone()),
         (None, None) if std::io::stdin().is_terminal() => {
-            return Err(Problem::new(ProblemKind::Malformed, USAGE, "there is no prompt")
-                .hint("give it as the last argument, in quotes; with --prompt-file FILE; or on stdin, with `-`"));
+            return Err(Problem::new(ProblemKind::Malformed, USAGE, "no prompt given")
+                .hint("pass it as the last argument in quotes, with --prompt-file FILE, or on stdin with `-`"));
         }
         (_, None) => {
             if std::io::stdin().is_terminal() {
-                printer::remark("Type the prompt, and end it with Ctrl-D on a line of its own:");
+                printer::remark("Type the prompt, then press Ctrl-D on an empty line:");
             }
             let mut bytes = vec![];
-            // One byte more than is taken, so that too much is told from just enough.
+            // One byte over the limit, so that the server rejects a prompt that is too long.
             let limit = u64::try_from(model::names::PROMPT_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
             std::io::stdin().take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
             bytes
@@ -165,12 +166,8 @@ fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
     };
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Problem::new(
-            ProblemKind::Unusable,
-            "prompt_not_utf8",
-            format!("the prompt is not UTF-8: byte {at} belongs to no character"),
-        )
-        .hint("convert it first, for example with iconv")
+        Problem::new(ProblemKind::Unusable, "prompt_not_utf8", format!("the prompt is not UTF-8: invalid byte at position {at}"))
+            .hint("convert it to UTF-8 first, e.g. with iconv")
     })
 }
 
@@ -194,7 +191,7 @@ async fn logs(client: &Client, task: &str, run: Option<u32>, following: bool, ra
     }
     let may_grow = task.active && number == last_run(&task);
     if !may_grow && !lines.tail().is_empty() {
-        // Its worker was ended in the middle of a line.
+        // The worker was killed while it wrote a line.
         follow::show(&CodexEvent::parse(lines.tail()));
     }
     Ok(ExitCode::SUCCESS)
@@ -207,22 +204,22 @@ async fn stop(client: &Client, task: &str, json: bool) -> Result<ExitCode, Probl
     if json {
         printer::json(&now)?;
     } else if before.active {
-        printer::line(format!("Run {} of {id} is {}", last_run(&now), now.meta.status.as_str()));
+        printer::line(format!("Run {} of {id}: {}", last_run(&now), now.meta.status.as_str()));
     } else {
-        printer::line(format!("Nothing to stop: run {} of {id} is {} already", last_run(&now), now.meta.status.as_str()));
+        printer::line(format!("Nothing to stop. Run {} of {id} has already ended: {}", last_run(&now), now.meta.status.as_str()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Puts tasks away, or brings them back. The first one that cannot be ends it, and says which it is.
-async fn archive(client: &Client, tasks: &[String], deed: &'static str, json: bool) -> Result<ExitCode, Problem> {
+/// Archives or unarchives tasks in order. Stops at the first error, which names the task.
+async fn archive(client: &Client, tasks: &[String], action: &'static str, json: bool) -> Result<ExitCode, Problem> {
     let mut now = vec![];
     for task in tasks {
         let id = ids::task(client, task).await?;
-        let answer = if deed == "archive" { client.archive_task(&id).await } else { client.unarchive_task(&id).await };
+        let answer = if action == "archive" { client.archive_task(&id).await } else { client.unarchive_task(&id).await };
         let view = answer.map_err(|problem| Problem { detail: format!("{id}: {}", problem.detail), ..problem })?;
         if !json {
-            printer::line(format!("{} {id}", if deed == "archive" { "Archived" } else { "Back in the lists:" }));
+            printer::line(format!("{} {id}", if action == "archive" { "Archived" } else { "Unarchived" }));
         }
         now.push(view);
     }
@@ -232,14 +229,14 @@ async fn archive(client: &Client, tasks: &[String], deed: &'static str, json: bo
     Ok(ExitCode::SUCCESS)
 }
 
-/// Ends a task's run and waits until it has ended.
+/// Stops a task's run and waits until it has ended.
 pub(super) async fn stopped(client: &Client, id: &str) -> Result<TaskView, Problem> {
-    // Listened to before the run is told to stop, so that its end cannot be missed.
+    // Subscribe before the request, so that the end of the run is not missed.
     let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let mut now = client.stop_task(id).await?;
     while now.active {
-        events.next().await.ok_or_else(|| lost(&"it closed the stream of events"))??;
+        events.next().await.ok_or_else(|| lost(&"it closed the event stream"))??;
         now = view(client, id).await?;
     }
     Ok(now)

@@ -1,5 +1,5 @@
-//! `task answer`: what a task asks before its run can start, and the answer.
-//! The URLs come from whoever wrote the branch, so that nothing in them may hide.
+//! `task answer`: answers a task's question, such as whether to fetch submodules.
+//! The URLs come from the author of the branch, so invisible characters in them are marked.
 
 use std::process::ExitCode;
 
@@ -14,8 +14,8 @@ use crate::client::Client;
 use crate::{ids, printer};
 
 pub(crate) async fn answer(client: &Client, asked: &AnswerArguments, json: bool) -> Result<ExitCode, Problem> {
-    let id = ids::task(client, &asked.task).await?;
-    // What is answered is what is shown here, even if the task asks something else by then.
+    let id = ids::task(client, &asked.task.task).await?;
+    // The answer names the question that is shown here, in case the task asks another one in the meantime.
     let open = view(client, &id).await?.meta.question;
     let answer = match asked.answer {
         AnswerWord::Fetch => Answer::Fetch,
@@ -38,9 +38,9 @@ pub(crate) async fn answer(client: &Client, asked: &AnswerArguments, json: bool)
     Ok(ExitCode::SUCCESS)
 }
 
-/// A question and how to answer it, for people.
+/// Formats a question and the command that answers it.
 pub(crate) fn lines(question: &Question, id: &str) -> Vec<String> {
-    let mut lines = vec![format!("{:<8} needs your answer: fetch submodules from these URLs?", "asks")];
+    let mut lines = vec![format!("{:<8} fetch submodules from these URLs?", "question")];
     lines.extend(question.urls.iter().map(|url| format!("{:<8} {}", "", visible(url))));
     lines.push(format!("{:<8} codex-orchestrator task answer {id} fetch   (or skip)", "answer"));
     lines

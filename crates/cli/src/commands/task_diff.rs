@@ -1,5 +1,5 @@
-//! `task diff`: what a task or one of its runs changed, as a diff, as figures, or as the API's JSON.
-//! In a pipe the diff is a patch, byte for byte as `git apply` accepts it. On a terminal it is made for reading.
+//! `task diff`: shows the changes of a task or run as a diff, as statistics or as JSON.
+//! In a pipe, the diff is a patch that `git apply` accepts. In a terminal, it is formatted for people.
 
 use std::process::ExitCode;
 
@@ -14,14 +14,14 @@ use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
-/// The longest path that is shown, in bytes.
+/// The maximum length of a path, in bytes.
 const PATH: usize = 100;
 
-/// How a difference is printed.
+/// The format of a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Patch,
-    Figures,
+    Stat,
     Json,
 }
 
@@ -30,13 +30,13 @@ pub(super) async fn run(client: &Client, task: &str, part: DiffQuery, form: Form
     let id = ids::task(client, task).await?;
     match form {
         Form::Patch => patch(client, &id, part).await?,
-        Form::Figures => figures(&client.show_diff(&id, &part).await?).print(),
+        Form::Stat => stat(&client.show_diff(&id, &part).await?).print(),
         Form::Json => printer::json(&client.show_diff(&id, &part).await?)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints changes for people on a terminal, and as a patch otherwise.
+/// Prints the changes for people if stdout is a terminal, otherwise as a patch.
 pub(super) async fn patch(client: &Client, id: &str, part: DiffQuery) -> Result<(), Problem> {
     if printer::is_for_people() {
         let diff = client.show_diff(id, &part).await?;
@@ -55,13 +55,13 @@ pub(super) async fn patch(client: &Client, id: &str, part: DiffQuery) -> Result<
     Ok(())
 }
 
-fn figures(diff: &Diff) -> Output {
+fn stat(diff: &Diff) -> Output {
     let mut out = Output::default();
     if diff.files.is_empty() {
         out.remark("no changes");
         return out;
     }
-    out.table(&["file", "what", "added", "removed"], &diff.files.iter().map(row).collect::<Vec<_>>());
+    out.table(&["file", "change", "added", "removed"], &diff.files.iter().map(row).collect::<Vec<_>>());
     out.line(sum(&diff.stats));
     for file in &diff.files {
         for note in notes(file) {
@@ -111,12 +111,12 @@ mod tests {
         @@ -1,2 +1,2 @@\n same\n-gone\n+here\ndiff --git a/x b/x\nnew file mode 100644\n--- /dev/null\n+++ b/x\n@@ -0,0 +1 @@\n+x\n";
 
     #[test]
-    fn figures_say_what_became_of_each_file() {
+    fn statistics_say_how_each_file_changed() {
         let diff = Diff::parse(PATCH);
         assert_eq!(diff.files.iter().map(word).collect::<Vec<_>>(), ["renamed from old", "added"]);
         assert_eq!(sum(&diff.stats), "\n2 files changed: +2 -1");
-        insta::assert_snapshot!("task-diff-stat", figures(&diff).plain());
-        insta::assert_snapshot!("task-diff-stat-empty", figures(&Diff::default()).plain());
+        insta::assert_snapshot!("task-diff-stat", stat(&diff).plain());
+        insta::assert_snapshot!("task-diff-stat-empty", stat(&Diff::default()).plain());
     }
 
     #[test]
@@ -126,6 +126,6 @@ mod tests {
         diff.files[0].has_hidden_characters = true;
         diff.files[0].on_disk = Some("encoding UTF-7".to_owned());
         diff.files[0].omitted = Some(model::diff::Omitted::TooLarge);
-        insta::assert_snapshot!("task-diff-notes", figures(&diff).plain());
+        insta::assert_snapshot!("task-diff-notes", stat(&diff).plain());
     }
 }

@@ -1,5 +1,5 @@
-//! `task bundle` and `task patch`: a task's own commits into a file or a pipe, byte for byte as git wrote them.
-//! A file appears under its name only when it is complete.
+//! `task bundle` and `task patch`: export a task's commits to a file or a pipe.
+//! The output is not changed, and a file appears under its name only when it is complete.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};
@@ -18,28 +18,28 @@ use crate::{ids, printer};
 pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     if output.is_none() && std::io::stdout().is_terminal() {
-        return Err(Problem::new(ProblemKind::Malformed, super::USAGE, "a bundle is not for a terminal")
-            .hint(format!("write it into a file: codex-orchestrator task bundle {id} -o task.bundle")));
+        return Err(Problem::new(ProblemKind::Malformed, super::USAGE, "cannot write a bundle to a terminal")
+            .hint(format!("write it to a file: codex-orchestrator task bundle {id} -o task.bundle")));
     }
-    take(client.task_bundle(&id).await?, output).await?;
+    export(client.task_bundle(&id).await?, output).await?;
     if let Some(file) = output {
-        printer::remark(format!("take it into your repository: git fetch {} codex/{id}", file.display()));
+        printer::remark(format!("import it into your repository: git fetch {} codex/{id}", file.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn patch(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
-    take(client.task_patches(&id).await?, output).await?;
+    export(client.task_patches(&id).await?, output).await?;
     if let Some(file) = output {
-        printer::remark(format!("take the commits into your branch: git am --keep-cr --keep-non-patch {}", file.display()));
+        printer::remark(format!("apply the commits to your branch: git am --keep-cr --keep-non-patch {}", file.display()));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn take(answer: Response, output: Option<&Path>) -> Result<(), Problem> {
+async fn export(answer: Response, output: Option<&Path>) -> Result<(), Problem> {
     let unwritable = |error: std::io::Error| {
-        Problem::new(ProblemKind::Unusable, "file_not_writable", format!("the file cannot be written: {error}"))
+        Problem::new(ProblemKind::Unusable, "file_not_writable", format!("could not write the file: {error}"))
     };
     let mut body = answer.bytes_stream();
     let mut into = output.map_or(Ok(Target::Stdout), Target::open).map_err(unwritable)?;
@@ -48,28 +48,28 @@ async fn take(answer: Response, output: Option<&Path>) -> Result<(), Problem> {
         match &mut into {
             Target::Stdout => printer::bytes(&chunk),
             Target::New(file, _) => file.write_all(&chunk).map_err(unwritable)?,
-            Target::There(file) => file.write_all(&chunk).map_err(unwritable)?,
+            Target::Existing(file) => file.write_all(&chunk).map_err(unwritable)?,
         }
     }
     match into {
         Target::New(file, path) => file.persist(path).map(drop).map_err(|error| unwritable(error.error)),
-        Target::Stdout | Target::There(_) => Ok(()),
+        Target::Stdout | Target::Existing(_) => Ok(()),
     }
 }
 
-/// Where it goes.
+/// The destination of an export.
 enum Target {
     Stdout,
-    /// A file that gets its name when it is complete.
+    /// A new file, which gets its name when it is complete.
     New(NamedTempFile, PathBuf),
-    /// A pipe or a device, which nothing can be put in the place of.
-    There(File),
+    /// An existing pipe or device, which cannot be replaced.
+    Existing(File),
 }
 
 impl Target {
     fn open(path: &Path) -> std::io::Result<Self> {
         if std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
-            return Ok(Self::There(File::options().write(true).open(path)?));
+            return Ok(Self::Existing(File::options().write(true).open(path)?));
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let readable = std::fs::Permissions::from_mode(0o666);

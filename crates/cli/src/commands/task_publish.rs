@@ -1,5 +1,5 @@
-//! `task push`, `task pull-request` and `task feedback`: out of the machine, and back to the agent.
-//! It waits until the server is done with it; the server goes on when this command is ended.
+//! `task push`, `task pull-request` and `task feedback`.
+//! `push` waits until the server is done. The server continues if the command is stopped.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::client::{Client, lost};
 use crate::output::Output;
 use crate::{ids, printer, sse};
 
-/// Pushes, and waits until all that was asked for is done.
+/// Pushes the branch and opens the pull request if requested. Waits until both are done.
 pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> Result<ExitCode, Problem> {
-    let id = ids::task(client, &asked.task).await?;
+    let id = ids::task(client, &asked.task.task).await?;
     let publish = PublishTask {
         pull_request: asked.pull_request,
         title: asked.title.clone(),
@@ -29,13 +29,13 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
         draft: asked.draft,
         force_with_lease: asked.force_with_lease,
     };
-    // Listened to before anything begins, so that its end cannot be missed.
+    // Subscribe before the request, so that the end is not missed.
     let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let mut now = client.push_task(&id, &publish).await?;
     loop {
         let Some(publication) = now.meta.publication.as_deref() else {
-            return Err(Problem::internal("the server forgot what it was asked"));
+            return Err(Problem::internal("the server has no record of the push"));
         };
         if !publication.status.is_under_way() {
             if json {
@@ -45,7 +45,7 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
             }
             return outcome(publication, json);
         }
-        events.next().await.ok_or_else(|| lost(&"it closed the stream of events"))??;
+        events.next().await.ok_or_else(|| lost(&"it closed the event stream"))??;
         now = client.show_task(&id).await?;
     }
 }
@@ -81,11 +81,12 @@ fn body(file: &Path) -> Result<String, Problem> {
     } else {
         std::fs::read_to_string(file).map(|read| text = read)
     };
-    read.map(|()| text)
-        .map_err(|error| Problem::new(ProblemKind::Unusable, "body_unreadable", format!("the body cannot be read: {error}")))
+    read.map(|()| text).map_err(|error| {
+        Problem::new(ProblemKind::Unusable, "body_unreadable", format!("could not read the description: {error}"))
+    })
 }
 
-/// How the pull request is, made fresh; or what one would say.
+/// Refreshes and shows the pull request, or previews it before it is opened.
 pub(super) async fn pull_request(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     let view = client.show_publication(&id).await?;
@@ -100,36 +101,38 @@ pub(super) async fn pull_request(client: &Client, task: &str, json: bool) -> Res
 fn shown(view: &PublicationView, id: &str) -> Output {
     let mut out = Output::default();
     if let Some(pull_request) = view.publication.as_ref().and_then(|publication| publication.pull_request.as_ref()) {
-        lines(pull_request).for_each(|(name, value)| out.line(format!("{name:<9} {value}")));
+        lines(pull_request).for_each(|(name, value)| out.line(format!("{name:<12} {value}")));
         return out;
     }
-    out.line(format!("There is no pull request yet. It would go from {} into {}:", view.head, view.base));
+    out.line(format!("No pull request yet. Preview of a pull request from {} into {}:", view.head, view.base));
     out.line(format!("\n{}\n\n{}\n", printable_line(&view.title, 256), printable(&view.body)));
     match (&view.by_hand, &view.forge) {
-        (Some(why), Some(forge)) => out.remark(format!("{why}; push it, then open it by hand: {}", forge.compare_url)),
+        (Some(why), Some(forge)) => {
+            out.remark(format!("{why}; push the branch, then open the pull request by hand: {}", forge.compare_url))
+        }
         (Some(why), None) => out.remark(why),
-        (None, _) => out.hint(&format!("codex-orchestrator task push --pull-request {id}")),
+        (None, _) => out.hint(&format!("open it: codex-orchestrator task push --pull-request {id}")),
     }
     out
 }
 
-/// A pull request in words, a line each.
+/// Returns the fields of a pull request as labels and values.
 pub(super) fn lines(pull_request: &PullRequest) -> impl Iterator<Item = (&'static str, String)> {
-    let draft = if pull_request.draft { ", a draft" } else { "" };
+    let draft = if pull_request.draft { " (draft)" } else { "" };
     let mergeable = match pull_request.mergeable {
-        Some(true) => "without conflicts",
-        Some(false) => "it has conflicts",
-        None => "not known yet",
+        Some(true) => "yes",
+        Some(false) => "no, it has conflicts",
+        None => "unknown",
     };
     let reviews = pull_request.reviews.as_ref().map(|reviews| {
         let of = |who: &[String], word: &str| (!who.is_empty()).then(|| format!("{word} {}", who.join(", ")));
-        let said = [of(&reviews.approved, "approved by"), of(&reviews.changes_requested, "changes wanted by")];
+        let said = [of(&reviews.approved, "approved by"), of(&reviews.changes_requested, "changes requested by")];
         let said: Vec<_> = said.into_iter().flatten().collect();
         if said.is_empty() { "none".to_owned() } else { printable_line(&said.join("; "), 300) }
     });
     let failed = pull_request.checks.as_ref().filter(|checks| !checks.failed.is_empty());
     [
-        ("pull", Some(format!("#{} {}", pull_request.number, pull_request.url))),
+        ("pull request", Some(format!("#{} {}", pull_request.number, pull_request.url))),
         ("title", Some(printable_line(&pull_request.title, 256))),
         ("state", Some(format!("{}{draft}", pull_request.state.as_str()))),
         ("into", Some(pull_request.base.to_string())),
@@ -142,14 +145,14 @@ pub(super) fn lines(pull_request: &PullRequest) -> impl Iterator<Item = (&'stati
     .filter_map(|(name, value)| Some((name, value?)))
 }
 
-/// Hands what reviewers and checks said to the agent.
+/// Sends review comments and failed checks to the agent.
 pub(super) async fn feedback(client: &Client, task: &str, json: bool) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     let now = client.send_feedback(&id).await?;
     if json {
         printer::json(&now)?;
     } else {
-        printer::line(format!("The agent gets what reviewers and checks said ({id})"));
+        printer::line(format!("Sent the review comments and failed checks to Codex ({id})"));
         printer::remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,5 @@
-//! `task list` and `task show`: what there is, and what became of it.
-//! What an agent wrote is made printable first.
+//! `task list` and `task show`.
+//! Control characters in text from agents are escaped.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::output::Output;
 use crate::printer::Cell;
 use crate::{ids, printer};
 
-/// The longest title in a list, in characters.
+/// The maximum length of a title or prompt, in characters.
 const TITLE: usize = 60;
 
 pub(crate) async fn list(client: &Client, query: &TaskQuery, json: bool) -> Result<ExitCode, Problem> {
@@ -25,11 +25,11 @@ pub(crate) async fn list(client: &Client, query: &TaskQuery, json: bool) -> Resu
         printer::json(&page)?;
         return Ok(ExitCode::SUCCESS);
     }
-    listed(&page, query.limit.unwrap_or(page.items.len())).print();
+    listed(&page).print();
     Ok(ExitCode::SUCCESS)
 }
 
-fn listed(page: &Page<TaskView>, limit: usize) -> Output {
+fn listed(page: &Page<TaskView>) -> Output {
     let mut out = Output::default();
     let all: Vec<_> = page.items.iter().map(|task| task.meta.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
@@ -47,15 +47,15 @@ fn listed(page: &Page<TaskView>, limit: usize) -> Output {
         row
     });
     if page.items.is_empty() {
-        out.remark("There are no such tasks.");
+        out.remark("No matching tasks.");
     } else {
-        let mut heads = vec!["id", "status", "env", "runs", "created (UTC)"];
+        let mut heads = vec!["id", "status", "repository", "runs", "created (UTC)"];
         heads.extend(has_pulls.then_some("pull request"));
         heads.push("title");
         out.table(&heads, &rows.collect::<Vec<_>>());
     }
     if page.next_cursor.is_some() {
-        out.remark(format!("there are more than {limit}; --limit shows up to 200, --query and --status narrow it down"));
+        out.remark("more tasks match: use --limit to list up to 200, or filter with --query and --status");
     }
     for damaged in &page.damaged {
         out.remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
@@ -63,7 +63,7 @@ fn listed(page: &Page<TaskView>, limit: usize) -> Output {
     out
 }
 
-/// A task's pull request in a few words: `#7 open, 1 failed`.
+/// Summarizes a task's pull request, e.g. `#7 open, 1 failed`.
 fn pull(task: &TaskView) -> Option<String> {
     let pull_request = task.meta.publication.as_ref()?.pull_request.as_ref()?;
     let checks = pull_request.checks.as_ref().filter(|checks| **checks != Checks::default());
@@ -100,10 +100,10 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
     if let Some(update) = meta.updates.last() {
         let word = match update.strategy {
             UpdateStrategy::Rebase => "rebased",
-            UpdateStrategy::Merge => "merged",
+            UpdateStrategy::Merge => "base merged,",
         };
         let (from, to) = (update.from_base.short(), update.to_base.short());
-        out.line(format!("{:<8} after run {}: {word}, from {from} to {to}", "updated", update.after_run.0));
+        out.line(format!("{:<8} {word} from {from} to {to} after run {}", "updated", update.after_run.0));
     }
     if let Some(question) = &meta.question {
         for text in super::task_answer::lines(question, &id.to_string()) {
@@ -123,29 +123,29 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
             some => format!(", with {}", printer::plural(some, "image")),
         };
         let prompt = printable_line(follow_up.prompt.as_str(), TITLE);
-        out.line(format!("\nnext {:<3} waits  {prompt}{images}", follow_up.number));
+        out.line(format!("\nfollow-up {}  waiting  {prompt}{images}", follow_up.number));
     }
     out.line(String::new());
     if task.active {
-        out.line(format!("follow: codex-orchestrator task logs --follow {id}"));
-        out.line(format!("stop:   codex-orchestrator task stop {id}"));
+        out.line(format!("follow:   codex-orchestrator task logs --follow {id}"));
+        out.line(format!("stop:     codex-orchestrator task stop {id}"));
         if meta.thread_id.is_some() {
-            out.line(format!("then:   codex-orchestrator task follow-up add {id} \"What to do after that\""));
+            out.line(format!("add:      codex-orchestrator task follow-up add {id} \"What to do next\""));
         }
     } else if !meta.follow_ups.is_empty() {
-        out.line(format!("go on:  codex-orchestrator task follow-up start {id}"));
-        out.line(format!("log:    codex-orchestrator task logs {id}"));
+        out.line(format!("next:     codex-orchestrator task follow-up start {id}"));
+        out.line(format!("log:      codex-orchestrator task logs {id}"));
     } else {
-        out.line(format!("log:    codex-orchestrator task logs {id}"));
-        out.line(format!("diff:   codex-orchestrator task diff {id}"));
+        out.line(format!("log:      codex-orchestrator task logs {id}"));
+        out.line(format!("diff:     codex-orchestrator task diff {id}"));
         if meta.runs.iter().any(|run| run.commit.is_some()) {
-            out.line(format!("fetch:  git fetch {} {}", shell_word(mirror), meta.branch));
+            out.line(format!("fetch:    git fetch {} {}", shell_word(mirror), meta.branch));
         }
         if meta.thread_id.is_some() {
-            out.line(format!("go on:  codex-orchestrator task resume {id} \"What to do next\""));
+            out.line(format!("continue: codex-orchestrator task resume {id} \"What to do next\""));
         }
         if meta.publication.is_none() && meta.runs.iter().any(|run| run.commit.is_some()) {
-            out.line(format!("push:   codex-orchestrator task push {id}"));
+            out.line(format!("push:     codex-orchestrator task push {id}"));
         }
     }
     out
@@ -154,7 +154,7 @@ fn shown(task: &TaskView, mirror: &Path) -> Output {
 fn show_publication(out: &mut Output, publication: &Publication) {
     let sha = publication.pushed_sha.as_ref().map_or("-", |sha| sha.short());
     out.line(format!("\npushed   {}  {sha}", printer::status(publication.status.as_str())));
-    let mut field = |name: &str, value: String| out.line(format!("  {name:<9} {value}"));
+    let mut field = |name: &str, value: String| out.line(format!("  {name:<12} {value}"));
     for (name, value) in publication.pull_request.iter().flat_map(super::task_publish::lines) {
         field(name, value);
     }
@@ -165,7 +165,7 @@ fn show_publication(out: &mut Output, publication: &Publication) {
     publication.note.iter().for_each(|note| field("note", printable(note).into_owned()));
 }
 
-/// A path as a shell takes it, also one with blanks or quotes in it.
+/// Quotes a path for the shell if it contains special characters.
 fn shell_word(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@,".contains(c);
@@ -195,7 +195,7 @@ fn show_run(out: &mut Output, run: &RunFile) {
     run.notes.iter().for_each(|note| field("note", printable(note).into_owned()));
     if let Some(message) = &run.last_message {
         for (n, text) in printable(message).lines().enumerate() {
-            field(if n == 0 { "said" } else { "" }, text.to_owned());
+            field(if n == 0 { "message" } else { "" }, text.to_owned());
         }
     }
 }
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_waits_says_for_what() {
+    fn a_queued_task_says_what_it_waits_for() {
         let queued =
             task(&[run(1, "queued", json!({}))], json!({ "queue": { "position": 2, "waits_for": "environment_limit" } }));
         insta::assert_snapshot!("task-show-queued", text(&queued));
@@ -263,9 +263,9 @@ mod tests {
         let published = task(&[completed_run()], json!({ "publication": publication() }));
         let damaged = json!({ "id": "x", "path": "tasks/x/meta.json", "reason": "invalid JSON", "hints": [] });
         let page = samples::from(json!({ "items": [published], "next_cursor": "next", "damaged": [damaged] }));
-        insta::assert_snapshot!("task-list", listed(&page, 1).plain());
+        insta::assert_snapshot!("task-list", listed(&page).plain());
         let empty = samples::from(json!({ "items": [], "next_cursor": null }));
-        insta::assert_snapshot!("task-list-empty", listed(&empty, 50).plain());
+        insta::assert_snapshot!("task-list-empty", listed(&empty).plain());
     }
 
     #[test]

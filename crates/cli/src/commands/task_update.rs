@@ -1,5 +1,5 @@
-//! `task update` and `task conflicts`: a task's branch and what it is based on.
-//! Paths are written by others and made printable first.
+//! `task update` and `task conflicts`: update a task's branch from its base branch, and list conflicts.
+//! Control characters in paths are escaped.
 
 use std::process::ExitCode;
 
@@ -14,10 +14,10 @@ use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
-/// The longest path that is shown, in characters.
+/// The maximum length of a path, in characters.
 const PATH: usize = 100;
 
-/// The longest title that is shown, in characters.
+/// The maximum length of a title, in characters.
 const TITLE: usize = 40;
 
 pub(super) async fn update(client: &Client, task: &str, asked: UpdateTask, json: bool) -> Result<ExitCode, Problem> {
@@ -36,18 +36,18 @@ fn updated(view: &UpdateView) -> Output {
     let id = view.task.meta.task_id;
     let base = format!("`{}` at {}", view.base.name, view.base.commit.short());
     match view.outcome {
-        UpdateOutcome::Updated => out.line(format!("{} is up to {base} now", view.task.meta.branch)),
-        UpdateOutcome::Current => out.line(format!("{} is up to {base} already", view.task.meta.branch)),
+        UpdateOutcome::Updated => out.line(format!("Updated {} to {base}", view.task.meta.branch)),
+        UpdateOutcome::Current => out.line(format!("{} is already up to date with {base}", view.task.meta.branch)),
         UpdateOutcome::HandedOver => {
             let files = plural(view.conflicts.len(), "file");
-            out.line(format!("The agent is asked to merge {base}, which conflicts in {files}"));
+            out.line(format!("Asked Codex to merge {base} and resolve conflicts in {files}"));
             out.remark(format!("follow it: codex-orchestrator task logs --follow {id}"));
-            out.remark(format!("when it has completed: codex-orchestrator task update {id}"));
+            out.remark(format!("when the run has completed: codex-orchestrator task update {id}"));
         }
     }
     if view.dropped > 0 {
         let commits = plural(usize::try_from(view.dropped).unwrap_or(usize::MAX), "commit");
-        out.remark(format!("left out, since the base does the same: {commits}"));
+        out.remark(format!("dropped {commits} whose changes are already in the base"));
     }
     out
 }
@@ -67,7 +67,7 @@ fn found(view: &ConflictsView) -> Output {
     let mut out = Output::default();
     let base = format!("{} ({})", view.base.name, view.base.commit.short());
     let behind = usize::try_from(view.behind).unwrap_or(usize::MAX);
-    out.line(format!("{} behind {base}, as of the last fetch", plural(behind, "commit")));
+    out.line(format!("{} behind {base} as of the last fetch", plural(behind, "commit")));
     let mut rows = rows(&base, &view.conflicts);
     for other in &view.tasks {
         let id = other.task_id.to_string();
@@ -75,13 +75,16 @@ fn found(view: &ConflictsView) -> Output {
     }
     let others = plural(usize::try_from(view.looked_at).unwrap_or(usize::MAX), "other task");
     if rows.is_empty() {
-        out.line(format!("No conflicts with it, nor with {others}"));
+        out.line(format!("No conflicts with the base or {others}"));
     } else {
         out.table(&["conflicts with", "kind", "file"], &rows);
-        out.remark(format!("looked at {others}"));
+        out.remark(format!("checked {others}"));
     }
     if view.left_out > 0 {
-        out.remark(format!("{} older tasks with work on their branch were not looked at", view.left_out));
+        out.remark(format!(
+            "not checked: {} with commits",
+            plural(usize::try_from(view.left_out).unwrap_or(usize::MAX), "older task")
+        ));
     }
     out
 }
@@ -105,7 +108,7 @@ mod tests {
     use crate::samples::{self, completed_run, task};
 
     #[test]
-    fn an_update_says_what_became_of_the_branch() {
+    fn an_update_says_what_happened_to_the_branch() {
         let base = json!({ "name": "main", "commit": samples::commit('b') });
         let conflict = json!({ "path": "src/lib.rs", "kind": "content" });
         let texts = ["updated", "current", "handed_over"].map(|outcome| {

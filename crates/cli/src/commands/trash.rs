@@ -1,5 +1,5 @@
-//! `trash`, `gc`, `disk` and the two `restore`s: undo, and room.
-//! It knows the API and the terminal, never the home.
+//! `trash`, `gc`, `disk`, `task restore` and `env restore`.
+//! It uses only the API and the terminal, never files in the home.
 
 use std::process::ExitCode;
 
@@ -17,10 +17,10 @@ use crate::output::Output;
 use crate::printer::{Cell, plural};
 use crate::{ids, printer};
 
-/// The longest name in a list, in characters.
+/// The maximum length of a name, in characters.
 const NAME: usize = 50;
 
-/// The most tasks that `disk` names.
+/// The maximum number of tasks that `disk` lists.
 const LARGEST: usize = 20;
 
 pub(crate) async fn list(client: &Client, json: bool) -> Result<ExitCode, Problem> {
@@ -39,7 +39,7 @@ fn listed(items: &[TrashItem]) -> Output {
         out.remark("The trash is empty.");
     } else {
         table(&mut out, items);
-        out.remark("bring one back: codex-orchestrator task restore ID, or env restore ID");
+        out.remark("restore an item: codex-orchestrator task restore ID, or codex-orchestrator env restore ID");
     }
     out
 }
@@ -61,7 +61,7 @@ fn table(out: &mut Output, items: &[TrashItem]) {
             Cell::plain(printable_line(&item.name, NAME)),
         ]
     });
-    out.table(&["id", "what", "removed (UTC)", "deleted (UTC)", "name"], &rows.collect::<Vec<_>>());
+    out.table(&["id", "kind", "removed (UTC)", "expires (UTC)", "name"], &rows.collect::<Vec<_>>());
 }
 
 fn kind(kind: TrashKind) -> &'static str {
@@ -72,21 +72,22 @@ fn kind(kind: TrashKind) -> &'static str {
     }
 }
 
-/// The id in the trash that begins so.
+/// Finds an item in the trash by its name or a prefix of its ID. Returns its ID.
 async fn find(client: &Client, wanted: &str, kind: TrashKind) -> Result<String, Problem> {
     let items = trash(client).await?.items;
     let mut found = items.iter().filter(|item| item.kind == kind && (item.id.starts_with(wanted) || item.name == wanted));
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only.id.clone()),
         (Some(_), Some(_)) => {
-            Err(Problem::new(ProblemKind::Unusable, "ambiguous_id", format!("`{wanted}` is the beginning of several"))
-                .hint("`codex-orchestrator trash` lists what can be brought back; give more of the id"))
+            Err(Problem::new(ProblemKind::Unusable, "ambiguous_id", format!("`{wanted}` matches several items in the trash"))
+                .hint("use more characters of the ID")
+                .hint("list the trash: codex-orchestrator trash"))
         }
         (None, _) => restored_already(client, wanted, kind, &items).await,
     }
 }
 
-/// What is not in the trash may have been restored before, which is fine.
+/// Looks for an item outside the trash. It may already be restored, which is not an error.
 async fn restored_already(client: &Client, wanted: &str, kind: TrashKind, items: &[TrashItem]) -> Result<String, Problem> {
     let found = if kind == TrashKind::Task { ids::task(client, wanted).await } else { ids::environment(client, wanted).await };
     found.map_err(|mut problem| {
@@ -103,7 +104,7 @@ pub(crate) async fn restore_task(client: &Client, wanted: &str, json: bool) -> R
     if json {
         printer::json(&view)?;
     } else {
-        printer::line(format!("Brought back {} ({})", view.meta.task_id, view.meta.status.as_str()));
+        printer::line(format!("Restored {} ({})", view.meta.task_id, view.meta.status.as_str()));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -114,7 +115,7 @@ pub(crate) async fn restore_environment(client: &Client, wanted: &str, json: boo
     if json {
         return printer::json(&view);
     }
-    printer::line(format!("Brought back {} ({}) with {}", view.name, view.env_id, plural(view.tasks, "task")));
+    printer::line(format!("Restored {} ({}) with {}", view.name, view.env_id, plural(view.tasks, "task")));
     Ok(())
 }
 
@@ -145,7 +146,7 @@ fn collected(done: &GarbageCollected, dry_run: bool) -> Output {
     }
     let did = if dry_run { "Would remove" } else { "Removed" };
     for image in &done.images {
-        out.line(format!("{did} the image {} ({})", printable_line(&image.name, NAME), image_size(image)));
+        out.line(format!("{did} image {} ({})", printable_line(&image.name, NAME), image_size(image)));
     }
     out.line(format!("Free: {}", size(done.free)));
     out
@@ -156,13 +157,13 @@ fn repacked(mirror: &MirrorRepack) -> String {
     let kept = mirror.unreachable.filter(|bytes| *bytes > 0).map(size);
     match (mirror.state, mirror.after) {
         (RepackState::Planned, _) => {
-            let kept = kept.map(|kept| format!(", of which nothing refers to {kept}")).unwrap_or_default();
+            let kept = kept.map(|kept| format!(", {kept} of it unreachable")).unwrap_or_default();
             format!("Would repack the mirror of {name}: {}{kept}", size(mirror.before))
         }
         (RepackState::Running, _) => format!("Repacking the mirror of {name} in the background"),
-        (RepackState::Failed, _) => format!("Could not repack the mirror of {name}; see the server's log"),
+        (RepackState::Failed, _) => format!("Could not repack the mirror of {name} (see the server's log)"),
         (RepackState::Done, after) => {
-            let kept = kept.map(|kept| format!("; nothing refers to {kept}, which are kept for now")).unwrap_or_default();
+            let kept = kept.map(|kept| format!(" ({kept} unreachable, kept for now)")).unwrap_or_default();
             format!("Repacked the mirror of {name}: {} → {}{kept}", size(mirror.before), size(after.unwrap_or(mirror.before)))
         }
     }
@@ -205,7 +206,7 @@ fn usage(disk: &DiskView) -> Output {
     ] {
         out.line(format!("{name:<11} {:>10}", size(bytes)));
     }
-    out.line(format!("\nNo run begins while less than {} are free.\n", size(disk.floor)));
+    out.line(format!("\nNo run starts while less than {} is free.\n", size(disk.floor)));
     let rows = disk.environments.iter().map(|environment| {
         vec![
             Cell::plain(printable_line(environment.name.as_str(), NAME)),
@@ -214,7 +215,7 @@ fn usage(disk: &DiskView) -> Output {
             Cell::plain(size(environment.tasks)),
         ]
     });
-    out.table(&["env", "mirror", "unreachable", "tasks"], &rows.collect::<Vec<_>>());
+    out.table(&["repository", "mirror", "unreachable", "tasks"], &rows.collect::<Vec<_>>());
     if !disk.images.is_empty() {
         let rows = disk.images.iter().map(|image| {
             let name = printable_line(&image.name, 2 * NAME);
@@ -235,7 +236,7 @@ fn usage(disk: &DiskView) -> Output {
         ]
     });
     out.line("");
-    out.table(&["task", "all", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
+    out.table(&["task", "total", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
     out
 }
 

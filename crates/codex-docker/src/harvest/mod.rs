@@ -49,49 +49,49 @@ const LIMITS: Limits = Limits { memory: None, cpus: None, pids: 1024, free_disk:
 /// The arguments of `harvest`.
 #[derive(Debug, Args)]
 pub(crate) struct HarvestArguments {
-    /// The agent's worktree.
+    /// Worktree of the agent
     #[arg(long)]
     worktree: PathBuf,
-    /// The agent repository.
+    /// Repository of the agent
     #[arg(long)]
     git_dir: PathBuf,
-    /// A folder from which the agent repository borrows objects.
+    /// Folder of Git objects that the agent's repository borrows; may be repeated
     #[arg(long, required = true)]
     objects: Vec<PathBuf>,
-    /// The folder for the results. It must be empty or not exist.
+    /// Output folder; must be empty or not exist
     #[arg(long)]
     out: PathBuf,
-    /// The task's branch.
+    /// Branch of the task
     #[arg(long)]
     branch: String,
-    /// The tip of the branch in the caller's repository.
+    /// Commit that is the caller's tip of the branch
     #[arg(long)]
     since: String,
-    /// The file with the commit message.
+    /// File that contains the commit message
     #[arg(long)]
     message: PathBuf,
-    /// The new owner of the files.
+    /// Owner for the files
     #[arg(long, value_name = "UID:GID")]
     owner: Option<String>,
-    /// The folder with the task's sessions, which get the same owner.
+    /// Folder with the task's sessions, whose files get the same owner
     #[arg(long)]
     sessions: Option<PathBuf>,
-    /// The path of a submodule that the caller checked out. Its files are not committed.
+    /// Submodule that the caller checked out, relative to the worktree; its files are not committed. May be repeated
     #[arg(long = "submodule", value_name = "PATH")]
     submodules: Vec<String>,
-    /// What to do: export the commits and the files, export the files only, or move the agent's branch to the caller's tip.
+    /// Export commits and files (`harvest`), only the current files (`content`), or update the agent's branch to that commit (`sync`)
     #[arg(long, value_parser = ["harvest", "content", "sync"], default_value = "harvest")]
     mode: String,
-    /// The author's name.
+    /// Author name for the commit
     #[arg(long, default_value = "Codex")]
     author_name: String,
-    /// The author's email address.
+    /// Author email address for the commit
     #[arg(long, default_value = "codex@localhost")]
     author_email: String,
-    /// The image for the container.
+    /// Image of the container
     #[arg(long, env = "IMAGE_NAME", default_value = image::DEFAULT_IMAGE)]
     image: String,
-    /// A label for the container.
+    /// Label for the container; may be repeated
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = settings::label_argument)]
     labels: Vec<(String, String)>,
 }

@@ -19,35 +19,35 @@ use crate::failure::Failure;
 /// The subcommands of `image`.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
-    /// Build the image: Debian with git, ripgrep, build tools and the Codex CLI.
+    /// Build the image: Debian with git, ripgrep, build tools and the Codex CLI
     Build(Box<BuildArguments>),
-    /// Pull a published image.
+    /// Pull an image that somebody else published
     Pull {
-        /// The image to pull, e.g. registry.example.com/team/codex:1. This project publishes no image: build it instead.
+        /// Image to pull, e.g. registry.example.com/team/codex:1. This project publishes no image; use `image build` for its image
         #[arg(env = "IMAGE_NAME", value_name = "REFERENCE")]
         name: Option<String>,
     },
-    /// Show which images are in use, as JSON (for the orchestrator).
+    /// Show what uses images, as JSON (used by the orchestrator)
     #[command(hide = true)]
     Usage {
-        /// IDs of the images.
+        /// IDs of the images
         ids: Vec<String>,
     },
-    /// Remove an image by its ID, unless a container uses it (for the orchestrator).
+    /// Remove an image by its ID, unless a container uses it (used by the orchestrator)
     #[command(hide = true)]
     Remove {
-        /// ID of the image.
+        /// ID of the image
         id: String,
-        /// A name that the image may have (repeatable). An image with any other name is kept.
+        /// A name that the image may have; an image with any other name is kept. May be repeated
         #[arg(long = "name", value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Show an image, and whether it is out of date.
+    /// Show the image and whether it is outdated
     Status {
-        /// Name of the image.
+        /// Name of the image
         #[arg(env = "IMAGE_NAME", default_value = DEFAULT_IMAGE)]
         name: String,
-        /// Print JSON.
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -56,29 +56,29 @@ pub enum ImageCommand {
 /// The arguments of `image build`.
 #[derive(Debug, Args)]
 pub struct BuildArguments {
-    /// Base image: Debian or a distribution based on it.
+    /// Base image: Debian or a distribution based on it
     #[arg(long, value_name = "IMAGE", default_value = DEFAULT_BASE)]
     base: String,
-    /// Version of Codex.
+    /// Version of Codex
     #[arg(long, value_name = "VERSION", default_value = CODEX_VERSION)]
     codex_version: String,
-    /// PEM file with additional certificates to trust, for networks that intercept TLS.
+    /// PEM file with additional trusted certificates, for networks that intercept TLS
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
-    /// npm registry to download Codex from.
+    /// npm registry to install Codex from
     #[arg(long, value_name = "URL", default_value = DEFAULT_REGISTRY)]
     npm_registry: String,
-    /// Name of the image [default: codex-docker:VERSION, with the version of Codex].
+    /// Name for the image [default: `codex-docker:` and the version of Codex]
     #[arg(long, visible_alias = "name", value_name = "NAME")]
     tag: Option<String>,
-    /// Custom Dockerfile. The build context is empty, so it cannot copy files. To build on the default image, start it with
-    /// `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`.
+    /// Build this Dockerfile instead of the built-in one. It has no build context, so it cannot copy local files. To extend the
+    /// built-in image, start with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`
     #[arg(long, value_name = "FILE")]
     dockerfile: Option<PathBuf>,
-    /// Build without the cache.
+    /// Do not use the build cache
     #[arg(long)]
     no_cache: bool,
-    /// Print the image, with its ID, as JSON.
+    /// Print the image and its ID as JSON
     #[arg(long)]
     json: bool,
 }

@@ -1,7 +1,7 @@
-//! `service`: the server under systemd, from the login or the boot on. Here is the order of the steps; `unit` has the text,
-//! `systemd` the machine's side.
+//! `service`: installs and manages the server as a systemd service. `unit` contains the text of the unit, and `systemd` the
+//! calls of `systemctl`.
 //!
-//! Every command can be given twice. Invariant: only the server is ever stopped; runs and their keepers are never touched.
+//! Every command can be repeated. Invariant: only the server is ever stopped, never a run or its keeper.
 
 #[cfg(test)]
 mod stage;
@@ -25,10 +25,10 @@ use crate::output::Output;
 use crate::printer;
 use crate::server;
 
-/// Where systemd notes whose services run without a login.
+/// The folder in which systemd lists users whose services run without a login.
 const LINGER: &str = "/var/lib/systemd/linger";
 
-/// Where the machine's own units lie.
+/// The folder for units of the system.
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
 
 pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Result<ExitCode, Problem> {
@@ -47,9 +47,9 @@ pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Resu
                 return shown(&systemd, json).await;
             }
             printer::line(if changed {
-                "The service was installed, and the server runs."
+                "Installed the service. The server is running."
             } else {
-                "The service is installed already, and the server runs."
+                "The service is already installed, and the server is running."
             });
             shown(&systemd, json).await?;
             hint_about_logging_out(&config, install.system);
@@ -58,9 +58,9 @@ pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Resu
         ServiceCommand::Uninstall { system } => {
             let removed = uninstalled(&find(&server::config(arguments)?, *system)?).await?;
             printer::line(if removed {
-                "The service was removed. Runs that are under way go on; any command starts a server that takes them over."
+                "Removed the service. Active runs continue, and the next command starts a server that takes them over."
             } else {
-                "There is no service to remove."
+                "No service is installed."
             });
             Ok(ExitCode::SUCCESS)
         }
@@ -68,7 +68,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Resu
     }
 }
 
-/// The settings that the service will have. A service of the machine has the home of the user it runs as.
+/// Returns the settings for the service. A system service uses the home of the user it runs as.
 async fn planned(arguments: &Arguments, install: &InstallArguments) -> Result<Config, Problem> {
     let overrides = |home| Overrides { home, listen: install.listen.clone(), worker: install.worker.clone() };
     let own = Config::load(&overrides(arguments.home.clone()))?;
@@ -84,7 +84,7 @@ fn variable<'a>(config: &'a Config, name: &str) -> Option<&'a str> {
     config.environment.get(std::ffi::OsStr::new(name))?.to_str().filter(|value| !value.is_empty())
 }
 
-/// Who the machine's service is: whom it was said to be, or who called sudo.
+/// Returns the user for a system service: the value of `--run-as`, or the user who called sudo.
 fn run_as(config: &Config, install: &InstallArguments) -> String {
     install.run_as.as_deref().or_else(|| variable(config, "SUDO_USER")).unwrap_or("root").to_owned()
 }
@@ -94,16 +94,17 @@ async fn home_of(user: &str) -> Result<PathBuf, Problem> {
     let entry = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let home = entry.trim().split(':').nth(5).filter(|home| Path::new(home).is_absolute()).map(PathBuf::from);
     home.ok_or_else(|| {
-        Problem::new(ProblemKind::Unusable, "no_such_user", format!("the home of the user `{user}` is not known"))
-            .hint("name another with --run-as, or say where all state lies with --home")
+        Problem::new(ProblemKind::Unusable, "no_such_user", format!("no home directory found for user `{user}`"))
+            .hint("use --run-as with another user, or --home with a folder")
     })
 }
 
 fn unit(config: &Config, install: &InstallArguments) -> Result<Unit, Problem> {
-    let program = std::env::current_exe().map_err(|error| Problem::internal(format!("where this program is: {error}")))?;
+    let program =
+        std::env::current_exe().map_err(|error| Problem::internal(format!("could not find this program's file: {error}")))?;
     if !program.is_file() {
-        let detail = format!("this program was replaced or removed while it ran: {}", program.display());
-        return Err(Problem::new(ProblemKind::WrongState, "program_gone", detail).hint("give the command again"));
+        let detail = format!("this program was replaced or removed while it was running: {}", program.display());
+        return Err(Problem::new(ProblemKind::WrongState, "program_gone", detail).hint("run the command again"));
     }
     let scope = if install.system { Scope::System { run_as: run_as(config, install) } } else { Scope::User };
     let given = [("--listen", &install.listen), ("--worker", &install.worker)];
@@ -118,13 +119,13 @@ fn find(config: &Config, system: bool) -> Result<Systemd, Problem> {
     }
     let given = variable(config, "XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let folder = given.or_else(|| Some(Path::new(variable(config, "HOME")?).join(".config"))).ok_or_else(|| {
-        Problem::new(ProblemKind::Unusable, "config_unusable", "HOME is not set, so there is no place for the unit".to_owned())
+        Problem::new(ProblemKind::Unusable, "config_unusable", "HOME is not set, so there is no folder for the unit".to_owned())
             .hint("set HOME, or use --system")
     })?;
     Systemd::find(Manager::User, &folder.join("systemd/user"), path.as_ref())
 }
 
-/// Writes the unit and starts it. Says whether anything was new.
+/// Writes the unit and starts it. Returns whether anything changed.
 async fn installed(systemd: &Systemd, unit: &Unit) -> Result<bool, Problem> {
     let text = unit.text()?;
     systemd.answers().await?;
@@ -132,30 +133,30 @@ async fn installed(systemd: &Systemd, unit: &Unit) -> Result<bool, Problem> {
     if is_new {
         systemd.write(&text)?;
     }
-    systemd.tell(&["daemon-reload"]).await?;
+    systemd.run(&["daemon-reload"]).await?;
     let was_active = systemd.state().await?.active == "active";
     if !was_active {
         end_background_server(&unit.home).await?;
     }
     let started = async {
-        systemd.tell(&["enable", "--now", NAME]).await?;
+        systemd.run(&["enable", "--now", NAME]).await?;
         if was_active && is_new {
-            systemd.tell(&["restart", NAME]).await?;
+            systemd.run(&["restart", NAME]).await?;
         }
         Ok(())
     };
-    started.await.map_err(|problem: Problem| problem.hint(format!("its log says why: {}", systemd.journal())))?;
+    started.await.map_err(|problem: Problem| problem.hint(format!("see the log: {}", systemd.journal())))?;
     Ok(is_new || !was_active)
 }
 
-/// A server that some command started in the background holds the home. Its runs go on, and the service takes them over.
+/// Stops a server that runs in the background in the same home. Its runs continue, and the service takes them over.
 async fn end_background_server(home: &Path) -> Result<(), Problem> {
     let client = Client::of(home).await?;
     if !client.answers().await {
         return Ok(());
     }
     let pid = client.show_status().await?.pid;
-    printer::remark(format!("A server runs in the background (process {pid}). It is ended; its runs go on."));
+    printer::remark(format!("Stopping the background server (process {pid}). Its runs continue."));
     let ended = async {
         match ProcessIdentity::of(pid)? {
             Some(background) => server::end(&background).await,
@@ -163,29 +164,33 @@ async fn end_background_server(home: &Path) -> Result<(), Problem> {
         }
     };
     ended.await.map_err(|error| {
-        Problem::new(ProblemKind::WrongState, "server_in_the_way", format!("the process {pid} cannot be ended: {error}"))
-            .hint(format!("end it with `kill {pid}`, then try again"))
+        Problem::new(
+            ProblemKind::WrongState,
+            "server_in_the_way",
+            format!("could not stop the background server (process {pid}): {error}"),
+        )
+        .hint(format!("stop it with `kill {pid}`, then try again"))
     })
 }
 
-/// Stops the service that serves a home, if one does. Returns the command that starts it again.
+/// Stops the service that serves a home, if there is one. Returns the command that starts it again.
 pub(super) async fn stop(config: &Config, server: Option<&ProcessIdentity>) -> Result<Option<String>, Problem> {
     for system in [false, true] {
-        // A machine without systemd has no service.
+        // A service requires systemd.
         let Ok(systemd) = find(config, system) else { continue };
         if stopped(&systemd, &config.home, server).await? {
-            return Ok(Some(systemd.spoken(&format!("start {NAME}"))));
+            return Ok(Some(systemd.command_line(&format!("start {NAME}"))));
         }
     }
     Ok(None)
 }
 
-/// Has systemd stop the unit if it serves the home: systemd could start a server again that only got a signal.
+/// Stops the unit through systemd if it serves the home. After a signal alone, systemd could restart the server.
 async fn stopped(systemd: &Systemd, home: &Path, server: Option<&ProcessIdentity>) -> Result<bool, Problem> {
     if !systemd.unit.exists() {
         return Ok(false);
     }
-    // A unit that somebody else wrote is recognized by its process only.
+    // A unit that somebody else wrote is recognized only by its process.
     let is_for_home = systemd.installed().is_ok_and(|text| text.is_some_and(|text| unit::is_for_home(&text, home)));
     let state = match systemd.state().await {
         Ok(state) => state,
@@ -201,22 +206,22 @@ async fn stopped(systemd: &Systemd, home: &Path, server: Option<&ProcessIdentity
     if !serves_home {
         return Ok(false);
     }
-    systemd.tell(&["stop", NAME]).await.map_err(|problem| match systemd.manager() {
+    systemd.run(&["stop", NAME]).await.map_err(|problem| match systemd.manager() {
         Manager::User => problem,
         Manager::System => problem.hint(format!("stop it as root: sudo systemctl stop {NAME}")),
     })?;
     Ok(true)
 }
 
-/// Stops the server and removes the unit. Says whether there was one.
+/// Stops the server and removes the unit. Returns whether there was one.
 async fn uninstalled(systemd: &Systemd) -> Result<bool, Problem> {
     if systemd.installed()?.is_none() {
         return Ok(false);
     }
     systemd.answers().await?;
-    systemd.tell(&["disable", "--now", NAME]).await?;
+    systemd.run(&["disable", "--now", NAME]).await?;
     systemd.remove()?;
-    systemd.tell(&["daemon-reload"]).await?;
+    systemd.run(&["daemon-reload"]).await?;
     Ok(true)
 }
 
@@ -228,7 +233,7 @@ struct ServiceStatus<'a> {
     state: UnitState,
 }
 
-/// Prints how the service is. The exit code says whether its server runs.
+/// Prints the state of the service. The exit code says whether its server is running.
 async fn shown(systemd: &Systemd, json: bool) -> Result<ExitCode, Problem> {
     let (is_installed, state) = (systemd.installed()?.is_some(), systemd.state().await?);
     let code = if state.active == "active" { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -240,7 +245,7 @@ async fn shown(systemd: &Systemd, json: bool) -> Result<ExitCode, Problem> {
         status(systemd, &state).print();
     } else {
         printer::line("The service is not installed.");
-        printer::hint("codex-orchestrator service install");
+        printer::hint("install it: codex-orchestrator service install");
     }
     Ok(code)
 }
@@ -251,7 +256,7 @@ fn status(systemd: &Systemd, state: &UnitState) -> Output {
     out.line(format!("server   {}", words(state)));
     out.line(format!("log      {}", systemd.journal()));
     if state.active == "failed" {
-        out.hint(&systemd.spoken(&format!("restart {NAME}")));
+        out.hint(&format!("restart it: {}", systemd.command_line(&format!("restart {NAME}"))));
     }
     out
 }
@@ -260,18 +265,18 @@ fn words(state: &UnitState) -> String {
     let pid = state.pid.map_or_else(String::new, |pid| format!(" (process {pid})"));
     let restarts = match state.restarts {
         0 => String::new(),
-        number => format!(", started again {}", printer::plural(number as usize, "time")),
+        number => format!(", restarted {}", printer::plural(number as usize, "time")),
     };
-    let enabled = if state.enabled == "enabled" { ", starts by itself" } else { ", does not start by itself" };
+    let enabled = if state.enabled == "enabled" { ", starts automatically" } else { ", does not start automatically" };
     format!("{}{pid}{restarts}{enabled}", state.active)
 }
 
-/// A user's systemd ends with the last session, and everything in it: here also the runs.
+/// Warns that a user's systemd ends with the last session and stops the server and all runs.
 fn hint_about_logging_out(config: &Config, system: bool) {
     let user = variable(config, "USER").or_else(|| variable(config, "LOGNAME"));
     let lingers = user.is_some_and(|user| Path::new(LINGER).join(user).exists());
     if !system && !lingers {
-        printer::hint("server and runs end when you log out, unless you give once: loginctl enable-linger");
+        printer::hint("to keep the server and runs when you log out, run once: loginctl enable-linger");
     }
 }
 
@@ -293,8 +298,8 @@ mod tests {
         Unit { scope: Scope::User, program: "/bin/true".into(), home, path: None, arguments: vec![] }
     }
 
-    /// What `systemctl` was told, but for the questions.
-    fn deeds(stage: &Stage) -> Vec<String> {
+    /// The calls of `systemctl` that change something.
+    fn changes(stage: &Stage) -> Vec<String> {
         stage.calls().into_iter().filter(|call| !call.contains("show")).collect()
     }
 
@@ -304,7 +309,7 @@ mod tests {
         assert!(installed(&stage.systemd, &unit(stage.home())).await.expect("it is installed"));
         let text = std::fs::read_to_string(&stage.systemd.unit).expect("the unit");
         assert!(text.contains("KillMode=process"), "{text}");
-        assert_eq!(deeds(&stage), ["--user daemon-reload", "--user enable --now codex-orchestrator.service"]);
+        assert_eq!(changes(&stage), ["--user daemon-reload", "--user enable --now codex-orchestrator.service"]);
     }
 
     #[tokio::test]
@@ -314,27 +319,27 @@ mod tests {
         assert!(installed(&stage.systemd, &unit).await.expect("it is installed"));
         stage.forget_calls();
         assert!(!installed(&stage.systemd, &unit).await.expect("it is installed already"));
-        assert!(!deeds(&stage).iter().any(|call| call.contains("restart")), "{:?}", deeds(&stage));
+        assert!(!changes(&stage).iter().any(|call| call.contains("restart")), "{:?}", changes(&stage));
         unit.arguments = vec!["--listen".to_owned(), "off".to_owned()];
-        assert!(installed(&stage.systemd, &unit).await.expect("it is installed anew"));
-        assert_eq!(deeds(&stage).last().map(String::as_str), Some("--user restart codex-orchestrator.service"));
+        assert!(installed(&stage.systemd, &unit).await.expect("it is installed again"));
+        assert_eq!(changes(&stage).last().map(String::as_str), Some("--user restart codex-orchestrator.service"));
     }
 
     #[tokio::test]
-    async fn where_systemd_does_not_answer_nothing_is_written() {
+    async fn nothing_is_written_if_systemd_does_not_answer() {
         let stage = Stage::new("exit 1");
-        installed(&stage.systemd, &unit(stage.home())).await.expect_err("it does not answer");
+        installed(&stage.systemd, &unit(stage.home())).await.expect_err("systemd does not answer");
         assert!(!stage.systemd.unit.exists());
     }
 
     #[tokio::test]
-    async fn a_server_that_does_not_start_is_told_with_its_log() {
+    async fn a_server_that_does_not_start_is_reported_with_its_log() {
         let stage = Stage::new(&format!("case \"$*\" in *enable*) exit 1;; esac; {INACTIVE}"));
         let problem = installed(&stage.systemd, &unit(stage.home())).await.expect_err("it does not start");
         assert!(problem.hints.iter().any(|hint| hint.contains("journalctl --user")), "{problem:?}");
     }
 
-    /// Answers like the server of a home, as this process.
+    /// Answers requests like the server of a home, with this process ID.
     async fn serve_as(home: &Path, pid: u32) {
         let status = format!(
             r#"{{"version":"1","pid":{pid},"home":"/","worker":{{"name":"host","program":null,"problem":null,"hints":[]}},"git":"",
@@ -343,27 +348,27 @@ mod tests {
         let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{status}", status.len());
         let listener = tokio::net::UnixListener::bind(home.join("orchestrator.sock")).expect("a free path");
         loop {
-            let (mut client, _) = listener.accept().await.expect("somebody asks");
+            let (mut client, _) = listener.accept().await.expect("a client connects");
             let mut request = vec![];
             while !request.ends_with(b"\r\n\r\n") {
                 client.read_buf(&mut request).await.expect("a request");
             }
-            client.write_all(answer.as_bytes()).await.expect("it is read");
+            client.write_all(answer.as_bytes()).await.expect("the client reads the answer");
         }
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_server_in_the_background_makes_room() {
+    async fn installing_stops_a_server_in_the_background() {
         let stage = Stage::new(INACTIVE);
         let mut server = Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
         let (home, pid) = (stage.home(), server.id().expect("it runs"));
-        let door = tokio::spawn(async move { serve_as(&home, pid).await });
-        testkit::until(HOLDER_PATIENCE, "the door is open", || stage.home().join("orchestrator.sock").exists());
+        let socket = tokio::spawn(async move { serve_as(&home, pid).await });
+        testkit::until(HOLDER_PATIENCE, "the socket exists", || stage.home().join("orchestrator.sock").exists());
         let unit = unit(stage.home());
         let (done, ended) = tokio::join!(installed(&stage.systemd, &unit), server.wait());
         assert!(done.expect("it is installed"));
         assert_eq!(ended.expect("it ended").signal(), Some(15));
-        door.abort();
+        socket.abort();
     }
 
     #[tokio::test]
@@ -373,7 +378,7 @@ mod tests {
         let stopped = async |home: &Path, server: Option<&ProcessIdentity>| {
             stage.forget_calls();
             let stopped = stopped(&stage.systemd, home, server).await.expect("systemd answers");
-            assert_eq!(deeds(&stage).iter().any(|call| call == "--user stop codex-orchestrator.service"), stopped);
+            assert_eq!(changes(&stage).iter().any(|call| call == "--user stop codex-orchestrator.service"), stopped);
             stopped
         };
         assert!(!stopped(&home, None).await, "no unit is installed");
@@ -400,12 +405,12 @@ mod tests {
         stage.forget_calls();
         assert!(uninstalled(&stage.systemd).await.expect("it is removed"));
         assert!(!stage.systemd.unit.exists());
-        assert_eq!(deeds(&stage), ["--user disable --now codex-orchestrator.service", "--user daemon-reload"]);
+        assert_eq!(changes(&stage), ["--user disable --now codex-orchestrator.service", "--user daemon-reload"]);
         assert!(!uninstalled(&stage.systemd).await.expect("there is nothing to remove"));
     }
 
     #[tokio::test]
-    async fn the_state_is_said_in_words() {
+    async fn the_status_is_shown_in_words() {
         let systemd = Systemd::at("/bin/systemctl".into(), Manager::User, Path::new("/home/me/.config/systemd/user"));
         let mut states = vec![];
         for script in [ACTIVE, INACTIVE] {

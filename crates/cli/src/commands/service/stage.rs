@@ -1,5 +1,5 @@
-//! A stand-in for `systemctl` that writes down how it is called and then does what a test says.
-//! Nothing of the machine's own systemd is asked.
+//! A fake `systemctl` for tests. It records its calls and then runs a script.
+//! The machine's systemd is not used.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// A user's systemd whose `systemctl` runs these lines of shell.
+    /// A user's systemd whose `systemctl` runs this shell script.
     pub(super) fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("systemctl");
@@ -25,7 +25,7 @@ impl Stage {
         Self { folder, systemd }
     }
 
-    /// `ORCH_HOME`.
+    /// The home of the server.
     pub(super) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }

@@ -1,5 +1,5 @@
-//! The systemd of this machine: whether it is there, where it keeps a unit, and what `systemctl` is told.
-//! It decides nothing; what it writes is one file, and only one that is not somebody else's.
+//! Finds the systemd of this machine, calls `systemctl`, and reads and writes the unit file.
+//! It never changes a unit that another program or person wrote.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,17 +10,17 @@ use tokio::process::Command;
 
 use super::unit::{MARK, NAME};
 
-/// Where a systemd that runs the machine shows itself (`sd_booted(3)`).
+/// The folder that exists if systemd runs the machine (`sd_booted(3)`).
 const BOOTED: &str = "/run/systemd/system";
 
-/// Whose systemd it is.
+/// The kind of systemd instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Manager {
     User,
     System,
 }
 
-/// A systemd, and the place of our unit in it.
+/// A systemd instance and the path of our unit in it.
 #[derive(Debug)]
 pub(super) struct Systemd {
     systemctl: PathBuf,
@@ -28,21 +28,21 @@ pub(super) struct Systemd {
     pub(super) unit: PathBuf,
 }
 
-/// What systemd says of the unit.
+/// The state of the unit.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub(super) struct UnitState {
     /// `active`, `inactive`, `failed`, `activating`, …
     pub(super) active: String,
-    /// `enabled`, `disabled`, or nothing for a unit that is not there.
+    /// `enabled`, `disabled`, or empty without a unit.
     pub(super) enabled: String,
-    /// The server's process, while it runs.
+    /// The process ID of the server while it is running.
     pub(super) pid: Option<u32>,
-    /// How often systemd started it again by itself.
+    /// How many times systemd has restarted the server automatically.
     pub(super) restarts: u32,
 }
 
 impl Systemd {
-    /// The systemd that runs this machine. `path` is where programs are looked for, as in `PATH`.
+    /// Finds the systemd that runs this machine. `path` is the value of `PATH`.
     pub(super) fn find(manager: Manager, units: &Path, path: &std::ffi::OsStr) -> Result<Self, Problem> {
         Self::find_at(manager, units, path, Path::new(BOOTED))
     }
@@ -50,36 +50,36 @@ impl Systemd {
     fn find_at(manager: Manager, units: &Path, path: &std::ffi::OsStr, booted: &Path) -> Result<Self, Problem> {
         let missing = |why: String| {
             Problem::new(ProblemKind::Unavailable, "no_systemd", why)
-                .hint("run `codex-orchestrator serve` under the supervisor that this machine has")
-                .hint("it must end only that process, with SIGTERM, and leave its children alone: those are the runs")
+                .hint("run `codex-orchestrator serve` with another supervisor")
+                .hint("make sure that the supervisor sends SIGTERM only to that process; its children are the runs")
         };
         let found = std::env::split_paths(path).map(|folder| folder.join("systemctl")).find(|program| program.is_file());
-        let systemctl = found.ok_or_else(|| missing("systemd is not installed: there is no `systemctl` on PATH".to_owned()))?;
+        let systemctl = found.ok_or_else(|| missing("systemd is not installed: `systemctl` not found on PATH".to_owned()))?;
         if !booted.is_dir() {
-            return Err(missing(format!("systemd does not run this machine: there is no {}", booted.display())));
+            return Err(missing(format!("systemd does not run this machine: {} does not exist", booted.display())));
         }
         Ok(Self::at(systemctl, manager, units))
     }
 
-    /// The one that this `systemctl` speaks to.
+    /// The systemd instance that this `systemctl` controls.
     pub(super) fn at(systemctl: PathBuf, manager: Manager, units: &Path) -> Self {
         Self { systemctl, manager, unit: units.join(NAME) }
     }
 
-    /// Whose it is.
+    /// The kind of instance.
     pub(super) fn manager(&self) -> Manager {
         self.manager
     }
 
-    /// The command that a person would type.
-    pub(super) fn spoken(&self, words: &str) -> String {
+    /// Returns a command line that the user can type.
+    pub(super) fn command_line(&self, words: &str) -> String {
         match self.manager {
             Manager::User => format!("systemctl --user {words}"),
             Manager::System => format!("systemctl {words}"),
         }
     }
 
-    /// Where the server's log is read.
+    /// The command that shows the server's log.
     pub(super) fn journal(&self) -> &'static str {
         match self.manager {
             Manager::User => "journalctl --user -u codex-orchestrator -n 50",
@@ -87,24 +87,22 @@ impl Systemd {
         }
     }
 
-    /// Whether it can be talked to. Nothing is changed.
+    /// Checks that systemd answers. Changes nothing.
     pub(super) async fn answers(&self) -> Result<(), Problem> {
-        self.tell(&["show", "--property=Version"]).await.map(drop).map_err(|problem| match self.manager {
-            Manager::User => {
-                problem.hint("with sudo or su there is no session of the user: log in as that user, or use --system")
-            }
+        self.run(&["show", "--property=Version"]).await.map(drop).map_err(|problem| match self.manager {
+            Manager::User => problem.hint("sudo and su do not start a user session: log in as that user, or use --system"),
             Manager::System => problem,
         })
     }
 
-    /// Tells `systemctl` something, and gets what it prints.
-    pub(super) async fn tell(&self, words: &[&str]) -> Result<String, Problem> {
+    /// Runs `systemctl` and returns its output.
+    pub(super) async fn run(&self, words: &[&str]) -> Result<String, Problem> {
         let output = self.call(words).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if output.status.success() {
             return Ok(text(&output.stdout));
         }
-        let detail = format!("`{}` ended with {}: {}", self.spoken(&words.join(" ")), output.status, text(&output.stderr));
+        let detail = format!("`{}` failed ({}): {}", self.command_line(&words.join(" ")), output.status, text(&output.stderr));
         Err(Problem::new(ProblemKind::Unavailable, "systemctl_failed", detail))
     }
 
@@ -115,15 +113,15 @@ impl Systemd {
         }
         let output = command.args(words).stdin(std::process::Stdio::null()).output().await;
         output.map_err(|error| {
-            let detail = format!("`{}` cannot be started: {error}", self.systemctl.display());
+            let detail = format!("could not start `{}`: {error}", self.systemctl.display());
             Problem::new(ProblemKind::Unavailable, "systemctl_failed", detail)
         })
     }
 
-    /// What it says of the unit.
+    /// Returns the state of the unit.
     pub(super) async fn state(&self) -> Result<UnitState, Problem> {
         let properties = "--property=ActiveState,UnitFileState,MainPID,NRestarts";
-        let said = self.tell(&["show", properties, NAME]).await?;
+        let said = self.run(&["show", properties, NAME]).await?;
         let value = |key: &str| {
             let found = said.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
             found.unwrap_or_default().to_owned()
@@ -136,20 +134,20 @@ impl Systemd {
         })
     }
 
-    /// The unit as it is on disk, if there is one of ours.
+    /// Returns the text of the unit file, if it exists. Fails if another program or person wrote it.
     pub(super) fn installed(&self) -> Result<Option<String>, Problem> {
         match std::fs::read_to_string(&self.unit) {
             Ok(text) if text.starts_with(MARK) => Ok(Some(text)),
             Ok(_) => {
-                let detail = format!("{} was not written by this program, and is left alone", self.unit.display());
-                Err(Problem::new(ProblemKind::WrongState, "foreign_unit", detail).hint("move it away, then try again"))
+                let detail = format!("{} was not created by this program, so it is not changed", self.unit.display());
+                Err(Problem::new(ProblemKind::WrongState, "foreign_unit", detail).hint("move the file elsewhere, then try again"))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.unusable(&error)),
         }
     }
 
-    /// Writes the unit, whole or not at all.
+    /// Writes the unit file atomically.
     pub(super) fn write(&self, text: &str) -> Result<(), Problem> {
         use std::os::unix::fs::PermissionsExt as _;
         let write = || {
@@ -164,7 +162,7 @@ impl Systemd {
         write().map_err(|error| self.unusable(&error))
     }
 
-    /// Removes the unit. One that is gone is fine.
+    /// Removes the unit file, if it exists.
     pub(super) fn remove(&self) -> Result<(), Problem> {
         match std::fs::remove_file(&self.unit) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.unusable(&error)),
@@ -173,11 +171,11 @@ impl Systemd {
     }
 
     fn unusable(&self, error: &io::Error) -> Problem {
-        let detail = format!("`{}` cannot be used: {error}", self.unit.display());
+        let detail = format!("cannot use `{}`: {error}", self.unit.display());
         let problem = Problem::new(ProblemKind::Unavailable, "unit_unusable", detail);
         match self.manager {
             Manager::User => problem,
-            Manager::System => problem.hint("use sudo: a unit of the machine is root's to write"),
+            Manager::System => problem.hint("use sudo: only root can change system units"),
         }
     }
 }
@@ -192,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let find = |path: &str, booted: &Path| {
             let found = Systemd::find_at(Manager::User, folder.path(), path.as_ref(), booted);
-            found.expect_err("there is no systemd")
+            found.expect_err("systemd is missing")
         };
         let not_installed = find("/nowhere:/nowhere/else", folder.path());
         assert!(not_installed.detail.contains("systemctl"), "{not_installed}");
@@ -207,15 +205,15 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_systemctl_refuses_is_said_in_its_own_words() {
+    async fn errors_of_systemctl_are_quoted() {
         let stage = Stage::new("echo 'Failed to connect to bus' >&2; exit 1");
-        let problem = stage.systemd.answers().await.expect_err("there is no session");
+        let problem = stage.systemd.answers().await.expect_err("the session is missing");
         assert!(problem.detail.contains("systemctl --user show") && problem.detail.contains("connect to bus"), "{problem}");
         assert!(problem.hints[0].contains("--system"), "{problem:?}");
     }
 
     #[test]
-    fn somebody_elses_unit_is_left_alone() {
+    fn a_foreign_unit_is_not_changed() {
         let stage = Stage::new("exit 0");
         std::fs::create_dir_all(stage.systemd.unit.parent().expect("a folder")).expect("made");
         std::fs::write(&stage.systemd.unit, "[Service]\nExecStart=/usr/bin/other\n").expect("written");

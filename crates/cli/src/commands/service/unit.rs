@@ -1,49 +1,49 @@
-//! The text of the systemd unit: what it says, and how a path is written so that systemd reads the same one.
+//! Generates the text of the systemd unit and quotes paths for it.
 //!
-//! Pure. Invariant: stopping, restarting or killing the server never reaches a run, and nothing that is set here takes from
-//! a run what it needs. Keepers and workers are the service's children and inherit its limits.
+//! Pure. Keepers and workers are children of the service and inherit its limits. Invariant: stopping, restarting or killing the
+//! server never affects a run, and no setting here takes away anything that a run needs.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use model::problem::{Problem, ProblemKind};
 
-/// The unit's name.
+/// The name of the unit.
 pub(super) const NAME: &str = "codex-orchestrator.service";
 
-/// How a unit that this program wrote begins. One that begins otherwise is somebody else's.
+/// The start of every unit that this program writes. It distinguishes them from other units.
 pub(super) const MARK: &str = "# Written by `codex-orchestrator service install`";
 
-/// Whose systemd runs the server.
+/// The systemd instance that runs the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// The one of the user who installs it.
+    /// The user's own instance.
     User,
-    /// The machine's, as this user.
+    /// The system instance, which runs the server as this user.
     System {
-        /// The account that the server and its runs have.
+        /// The user that the server and its runs belong to.
         run_as: String,
     },
 }
 
-/// What the unit is about.
+/// The values in the unit.
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     pub(super) scope: Scope,
-    /// This program.
+    /// The path of this program.
     pub(super) program: PathBuf,
     pub(super) home: PathBuf,
-    /// Where programs such as git, and Codex on the host, are found.
+    /// The value of `PATH`, to find programs such as git and Codex.
     pub(super) path: Option<String>,
-    /// What `serve` gets besides.
+    /// Additional arguments for `serve`.
     pub(super) arguments: Vec<String>,
 }
 
-/// What no run needs: to load a module, reach the hardware, reboot, set the clock or read the kernel's log. A user namespace of
-/// a rootless container engine has its own set of capabilities.
+/// Removes capabilities that no run needs: loading kernel modules, hardware access, rebooting, setting the clock, reading the
+/// kernel log. A user namespace of a rootless container engine has its own set of capabilities.
 const HARDENING: &str = "\
-    # Nothing here makes setuid programs useless (newuidmap of rootless Podman, sudo), hides a folder, or gives each start
-# a /tmp of its own: runs outlive the server and need what was there before.
+    # No option here disables setuid programs (sudo, newuidmap of rootless Podman), hides folders or gives each start
+# a new /tmp. Runs outlive the server and need the same environment after a restart.
 CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_BOOT CAP_SYS_TIME CAP_SYSLOG CAP_WAKE_ALARM
 ";
 
@@ -51,21 +51,22 @@ CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_RAWIO CAP_SYS_BOOT CAP_SYS_TIME CA
 const PROTECTED: [&str; 4] = ["/usr", "/boot", "/efi", "/etc"];
 
 impl Unit {
-    /// The whole file.
+    /// Returns the text of the unit file.
     pub(super) fn text(&self) -> Result<String, Problem> {
         let home = plain(&self.home)?;
         let program = plain(&self.program)?;
-        // systemd takes no program with one of these in its path, however it is written.
+        // systemd accepts no program with one of these characters in its path, even if they are escaped.
         if program.contains(['"', '\'', '\\']) {
             return Err(unwritable(program));
         }
         let mut command = quoted(program);
         for argument in std::iter::once("serve").chain(self.arguments.iter().map(String::as_str)) {
-            write!(command, " {}", quoted(&checked(argument)?.replace('$', "$$"))).expect("a string takes all");
+            write!(command, " {}", quoted(&checked(argument)?.replace('$', "$$"))).expect("writing to a string succeeds");
         }
         let mut environment = home_line(home);
         if let Some(path) = &self.path {
-            write!(environment, "\nEnvironment={}", quoted(&format!("PATH={}", checked(path)?))).expect("a string takes all");
+            write!(environment, "\nEnvironment={}", quoted(&format!("PATH={}", checked(path)?)))
+                .expect("writing to a string succeeds");
         }
         let (edit, after, identity, target) = match &self.scope {
             Scope::User => ("systemctl --user edit", String::new(), String::new(), "default.target"),
@@ -76,22 +77,22 @@ impl Unit {
             }
         };
         Ok(format!(
-            "{MARK}, which writes it anew.\n\
-             # Your own settings belong beside it: {edit} {NAME}\n\
+            "{MARK}, which overwrites this file.\n\
+             # To change settings, use a drop-in: {edit} {NAME}\n\
              [Unit]\n\
-             Description=Codex Orchestrator: hands coding tasks to the Codex CLI\n\
+             Description=Codex Orchestrator (runs coding tasks with the Codex CLI)\n\
              {after}RequiresMountsFor={mounts}\n\
-             # A server that cannot start is tried again for ever: what is missing may come.\n\
+             # Keep trying to start the server: the cause of a failure may go away.\n\
              StartLimitIntervalSec=0\n\
              \n\
              [Service]\n\
              Type=notify\n\
              ExecStart={command}\n\
              {environment}\n\
-             # Optional: more variables, such as https_proxy or CODEX_API_KEY, one NAME=VALUE on a line.\n\
+             # Optional: more variables, e.g. https_proxy or CODEX_API_KEY, one NAME=VALUE per line.\n\
              EnvironmentFile=-{file}\n\
              {identity}\
-             # Only the server is stopped. Keepers and runs live on, and the next server adopts them.\n\
+             # Stop only the server. Keepers and runs continue, and the next server takes them over.\n\
              KillMode=process\n\
              Restart=on-failure\n\
              RestartSec=1s\n\
@@ -99,11 +100,11 @@ impl Unit {
              TimeoutStartSec=5min\n\
              TimeoutStopSec=30s\n\
              WatchdogSec=30s\n\
-             # A run that uses up the memory is that run's end, and not the server's.\n\
+             # If a run uses too much memory, do not stop the server.\n\
              OOMPolicy=continue\n\
              TasksMax=infinity\n\
              LimitNOFILE=65536:524288\n\
-             # A core file would hold tokens. A run may ask for its own again.\n\
+             # Core files could contain tokens. A run can raise its own limit.\n\
              LimitCORE=0:infinity\n\
              \n\
              [Install]\n\
@@ -113,7 +114,7 @@ impl Unit {
         ))
     }
 
-    /// The system's own folders are read-only for the server and its runs, unless the home is in one of them.
+    /// Makes the system's folders read-only for the server and its runs, unless the home is in one of them.
     fn protected(&self) -> &'static str {
         let is_inside = PROTECTED.iter().any(|folder| self.home.starts_with(folder));
         if is_inside { "ProtectSystem=no" } else { "ProtectSystem=full" }
@@ -129,7 +130,7 @@ fn home_line(home: &str) -> String {
     format!("Environment={}", quoted(&format!("ORCH_HOME={home}")))
 }
 
-/// A path as text that a unit can hold.
+/// Returns a path as text, if a unit can contain it.
 fn plain(path: &Path) -> Result<&str, Problem> {
     path.to_str().ok_or_else(|| unwritable(&path.display().to_string())).and_then(checked)
 }
@@ -139,12 +140,13 @@ fn checked(text: &str) -> Result<&str, Problem> {
 }
 
 fn unwritable(text: &str) -> Problem {
-    let detail = format!("`{}` cannot stand in a systemd unit", text.escape_debug());
+    let detail = format!("a systemd unit cannot contain `{}`", text.escape_debug());
     Problem::new(ProblemKind::Unusable, "unit_unwritable", detail)
-        .hint("use a path without control characters and without blanks at its ends, and for the program also without quotes and backslashes")
+        .hint("use a path without control characters and without spaces at its start or end")
+        .hint("the path of the program must not contain quotes or backslashes either")
 }
 
-/// A word in quotes, in which systemd expands nothing (`systemd.syntax`, and the specifiers of `systemd.unit`).
+/// Quotes a word so that systemd expands nothing in it (`systemd.syntax`, and the specifiers of `systemd.unit`).
 fn quoted(word: &str) -> String {
     let escaped = word.replace('\\', r"\\").replace('"', "\\\"").replace('%', "%%");
     format!("\"{escaped}\"")
@@ -169,12 +171,12 @@ mod tests {
     #[test]
     fn a_users_unit_says_what_keeps_runs_alive() {
         insta::assert_snapshot!(unit(Scope::User).text().expect("plain paths"), @r##"
-        # Written by `codex-orchestrator service install`, which writes it anew.
-        # Your own settings belong beside it: systemctl --user edit codex-orchestrator.service
+        # Written by `codex-orchestrator service install`, which overwrites this file.
+        # To change settings, use a drop-in: systemctl --user edit codex-orchestrator.service
         [Unit]
-        Description=Codex Orchestrator: hands coding tasks to the Codex CLI
+        Description=Codex Orchestrator (runs coding tasks with the Codex CLI)
         RequiresMountsFor="/home/me/.codex-orchestrator"
-        # A server that cannot start is tried again for ever: what is missing may come.
+        # Keep trying to start the server: the cause of a failure may go away.
         StartLimitIntervalSec=0
 
         [Service]
@@ -182,9 +184,9 @@ mod tests {
         ExecStart="/usr/local/bin/codex-orchestrator" "serve"
         Environment="ORCH_HOME=/home/me/.codex-orchestrator"
         Environment="PATH=/home/me/.local/bin:/usr/bin:/bin"
-        # Optional: more variables, such as https_proxy or CODEX_API_KEY, one NAME=VALUE on a line.
+        # Optional: more variables, e.g. https_proxy or CODEX_API_KEY, one NAME=VALUE per line.
         EnvironmentFile=-/home/me/.codex-orchestrator/service.env
-        # Only the server is stopped. Keepers and runs live on, and the next server adopts them.
+        # Stop only the server. Keepers and runs continue, and the next server takes them over.
         KillMode=process
         Restart=on-failure
         RestartSec=1s
@@ -192,11 +194,11 @@ mod tests {
         TimeoutStartSec=5min
         TimeoutStopSec=30s
         WatchdogSec=30s
-        # A run that uses up the memory is that run's end, and not the server's.
+        # If a run uses too much memory, do not stop the server.
         OOMPolicy=continue
         TasksMax=infinity
         LimitNOFILE=65536:524288
-        # A core file would hold tokens. A run may ask for its own again.
+        # Core files could contain tokens. A run can raise its own limit.
         LimitCORE=0:infinity
 
         [Install]
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn the_machines_unit_has_a_user_and_takes_nothing_from_runs() {
+    fn the_system_unit_has_a_user_and_takes_nothing_from_runs() {
         let text = unit(Scope::System { run_as: "me".to_owned() }).text().expect("plain paths");
         for line in ["User=me", "ProtectSystem=full", "KillMode=process", "WantedBy=multi-user.target"] {
             assert!(text.lines().any(|found| found == line), "{line} is missing: {text}");
@@ -272,12 +274,12 @@ mod tests {
         std::fs::create_dir(program.parent().expect("a folder")).expect("a folder");
         std::fs::copy("/bin/true", &program).expect("a program");
         for scope in [Scope::User, Scope::System { run_as: "root".to_owned() }] {
-            // systemd looks whether the program is there, so it must have read the very path.
+            // systemd checks that the program exists, so it must have read the exact path.
             let unit = Unit { program: program.clone(), home: strange.clone(), ..unit(scope) };
             let file = folder.path().join(NAME);
             std::fs::write(&file, unit.text().expect("it can be written")).expect("written");
             let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output();
-            let verified = verified.expect("systemd-analyze is installed: `cargo xtask test` sees to it");
+            let verified = verified.expect("systemd-analyze is installed (by `cargo xtask test`)");
             let said = String::from_utf8_lossy(&verified.stderr);
             assert!(verified.status.success() && said.is_empty(), "{said}");
         }
