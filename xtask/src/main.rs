@@ -9,6 +9,7 @@ mod codex;
 mod console;
 mod diagram;
 mod docker;
+mod docs;
 mod openapi;
 mod packages;
 mod screenshots;
@@ -39,6 +40,7 @@ Usage: cargo xtask <chore>
   screenshots             Take the screenshots for the README, in Chromium
   book                    Build the documentation as a website in target/book, with mdBook
   tidy                    Check the project's own rules for source files and documents
+  docs                    Regenerate all documents that are generated from the code
   openapi                 Regenerate docs/openapi.json
   diagram                 Regenerate docs/images/architecture.svg
   words [PATH...]         List patterns that the writing guide rejects, in all texts or only below PATH
@@ -62,6 +64,8 @@ enum ChoreError {
     UnknownFileSystem(String),
     #[error("unexpected argument `{0}`\nhint: `chaos` accepts a seed and a number of kills or cuts")]
     OneTooMany(u64),
+    #[error("could not generate the documents: {0}")]
+    Docs(console::StepError),
     #[error("could not write docs/openapi.json: {0}")]
     OpenApi(#[from] console::StepError),
     #[error("could not take the screenshots: {0}")]
@@ -104,6 +108,10 @@ fn run(arguments: &[String]) -> Result<(), ChoreError> {
         [chore] if chore == "codex" => return Err(ChoreError::NoVersion),
         [chore, version] if chore == "codex" => codex::run(root(), version)?,
         [chore, rest @ ..] if chore == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
+        [chore] if chore == "docs" => {
+            docs::run(root()).map_err(ChoreError::Docs)?;
+            diagram::run(root())?;
+        }
         [chore] if chore == "openapi" => openapi::run(root())?,
         [chore] if chore == "diagram" => diagram::run(root())?,
         [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,

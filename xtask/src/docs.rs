@@ -1,0 +1,32 @@
+//! `cargo xtask docs`: regenerates all documents that are generated from the code.
+//!
+//! Each document is written by an example or an ignored test of the crate that owns its source. A test of the same crate fails if the
+//! committed document is out of date.
+
+use std::path::Path;
+
+use crate::console::{self, StepError};
+use crate::tools::cargo;
+
+/// The commands that write the documents, as arguments of cargo.
+const GENERATORS: &[&[&str]] = &[
+    // docs/openapi.json
+    &["run", "--quiet", "--package", "web", "--example", "openapi"],
+    // docs/cli.md
+    &[
+        "test",
+        "--quiet",
+        "--package",
+        "codex-orchestrator",
+        "--bin",
+        "codex-orchestrator",
+        "--",
+        "--ignored",
+        "reference::tests::write_the_document",
+    ],
+];
+
+/// Writes all documents.
+pub(crate) fn run(root: &Path) -> Result<(), StepError> {
+    GENERATORS.iter().try_for_each(|arguments| console::run(cargo(root).args(*arguments)))
+}
