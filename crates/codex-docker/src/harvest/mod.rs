@@ -76,7 +76,7 @@ pub(crate) struct HarvestArguments {
     /// Folder with the task's sessions, whose files get the same owner
     #[arg(long)]
     sessions: Option<PathBuf>,
-    /// Submodule that the caller checked out, relative to the worktree; its files are not committed. May be repeated
+    /// Submodule that the caller checked out; its files are not committed. May be repeated
     #[arg(long = "submodule", value_name = "PATH")]
     submodules: Vec<String>,
     /// Export commits and files (`harvest`), only the current files (`content`), or update the agent's branch to that commit (`sync`)
