@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn additions_removals_and_places_are_told_apart() {
+    fn additions_removals_and_positions_have_their_own_colours() {
         let lines = shown(b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1,2 +1,2 @@ f\n same\n-old\n+new\n", Colours::Shown);
         for (line, colour) in [(0, "\u{1b}[1m"), (1, "\u{1b}[36m"), (3, "\u{1b}[31m"), (4, "\u{1b}[32m")] {
             assert!(lines[line].starts_with(colour), "{lines:?}");
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_line_is_said_before_the_lines() {
+    fn facts_about_a_file_come_before_its_lines() {
         let mut diff = Diff::parse(
             b"diff --git a/old b/n\x07w\nold mode 100644\nnew mode 100755\nrename from old\nrename to \"n\\aw\"\nBinary files a/old and b/new differ\n",
         );

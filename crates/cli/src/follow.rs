@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_completed_is_a_success() {
+    fn only_a_completed_run_is_a_success() {
         assert_eq!(code_of(RunStatus::Completed), 0);
         assert_eq!(code_of(RunStatus::Stopped), 130);
         for status in [RunStatus::Failed, RunStatus::Interrupted] {

@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ambiguous_beginning_names_the_candidates() {
+    fn an_ambiguous_prefix_lists_the_candidates() {
         let problem = only("task", "01a2", vec!["01a2b".to_owned(), "01a2c".to_owned()]).expect_err("two");
         assert_eq!((problem.code.as_ref(), problem.detail.as_str()), ("ambiguous_id", "`01a2` matches 2 tasks"));
         assert!(problem.hints.contains(&"01a2c".to_owned()), "{problem:?}");
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_show_as_many_characters_as_tell_apart() {
+    fn lists_show_enough_characters_to_distinguish_ids() {
         let ids = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let [one, other] = ["01a20685-f510-7660-94a2", "01a20685-f510-7660-94a3"];
         assert_eq!(shown_length(&ids(&[one, other])), 23, "created in the same millisecond");

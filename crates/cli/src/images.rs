@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_is_missing_or_no_image_is_named() {
+    fn a_missing_or_invalid_image_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("shot.png");
         let refused = read(&[&missing]).expect_err("it is missing");

@@ -15,7 +15,6 @@ mod images;
 mod output;
 mod printer;
 mod progress;
-#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod samples;

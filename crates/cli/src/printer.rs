@@ -180,13 +180,13 @@ mod tests {
     }
 
     #[test]
-    fn wide_characters_move_nothing() {
+    fn wide_characters_keep_columns_aligned() {
         let row = |name: &str| vec![Cell::plain(name), Cell::plain("x")];
         assert_eq!(aligned(&["n", "m"], &[row("日本"), row("abcd")]), ["N     M", "日本  x", "abcd  x"]);
     }
 
     #[test]
-    fn json_drives_no_terminal_and_keeps_its_meaning() {
+    fn json_contains_no_control_characters_and_keeps_its_meaning() {
         let value = "a\u{1b}]\u{9b}2J\u{7f}\u{202e}\u{e0041}é\n";
         let shown = harmless(&serde_json::to_string_pretty(&[value]).expect("it is text"));
         assert!(!shown.chars().any(|letter| letter != '\n' && model::visible::is_invisible(letter)), "{shown:?}");
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn things_are_counted_in_words() {
+    fn counts_have_a_plural() {
         assert_eq!([plural(0, "task"), plural(1, "task"), plural(2, "task")], ["0 tasks", "1 task", "2 tasks"]);
     }
 }

@@ -180,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_problem_that_a_server_says_is_passed_on_whole() {
+    fn a_problem_of_the_server_is_passed_on() {
         let problem = Problem::new(ProblemKind::WrongState, "home_in_use", "another server serves it").hint("use that one");
         let line = serde_json::to_string(&ProblemView::from(&problem)).expect("JSON");
         let heard = heard(&line).expect_err("a problem");
@@ -189,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn any_other_first_line_means_that_it_serves() {
+    fn any_other_first_line_means_that_the_server_is_ready() {
         assert_eq!(heard("serving on http://127.0.0.1:8080"), Ok(()));
     }
 
     #[test]
-    fn a_server_that_ends_without_a_word_is_quoted_from_its_own_log_only() {
+    fn a_server_that_exits_without_a_message_is_reported_with_its_log() {
         let folder = tempfile::tempdir().expect("a folder");
         let log = folder.path().join(LOG);
         std::fs::write(&log, "an earlier server\none\ntwo\nthree\nfour\nfive\nsix\n").expect("written");
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_holder_that_is_gone_is_not_waited_for() {
+    async fn a_server_that_has_exited_is_not_waited_for() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut gone = std::process::Command::new("true").spawn().expect("a process");
         gone.wait().expect("it ends");
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_home_that_cannot_be_made_is_named_with_a_way_out() {
+    async fn a_home_that_cannot_be_created_is_named_with_a_fix() {
         let problem = take_turn(Path::new("/proc/nowhere")).await.expect_err("the folder cannot be created");
         assert!(problem.detail.contains("/proc/nowhere") && problem.hints[0].contains("ORCH_HOME"), "{problem:?}");
     }

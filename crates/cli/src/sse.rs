@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_come_whole_however_the_bytes_are_cut() {
+    fn events_are_complete_however_the_bytes_are_split() {
         let text = "id: 7\ndata: {\"a\":1}\n\n: still here\n\nevent: end\ndata: x\ndata: y\n\n".as_bytes();
         let whole = Parser::default().feed(text);
         let mut parser = Parser::default();
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_that_did_not_come_whole_is_none() {
+    fn an_incomplete_event_is_not_returned() {
         assert_eq!(Parser::default().feed(b"id: 7\ndata: half"), []);
     }
 }

@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_supervisor_is_told_at_a_path_and_in_the_abstract_namespace() {
+    fn a_supervisor_is_notified_at_a_path_or_in_the_abstract_namespace() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
         let at_path = UnixDatagram::bind(&path).expect("a free path");
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_supervisor_nothing_is_said_and_nothing_breaks() {
+    fn without_a_supervisor_nothing_is_sent() {
         assert!(supervisor(&[("WATCHDOG_USEC", "1000")]).socket.is_none());
         supervisor(&[]).ready("serving");
         supervisor(&[("NOTIFY_SOCKET", "/nowhere/notify")]).ready("serving");
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_watchdog_that_is_meant_for_another_process_is_not_ours() {
+    fn a_watchdog_for_another_process_is_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
         let _bound = UnixDatagram::bind(&path).expect("a free path");

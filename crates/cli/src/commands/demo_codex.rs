@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_codex_and_npm_it_is_said_what_to_install() {
+    async fn without_codex_and_npm_the_hint_says_what_to_install() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = config(folder.path());
         config.base_environment = BaseEnvironment::default().with("PATH", folder.path());

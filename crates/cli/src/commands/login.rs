@@ -215,7 +215,7 @@ mod tests {
     const ACCOUNT: &str = r#"{"auth_mode":"chatgpt","tokens":{"access_token":"a-token"}}"#;
 
     #[tokio::test]
-    async fn a_login_by_code_is_codexs_own_in_a_home_that_is_thrown_away() {
+    async fn a_login_by_code_uses_a_temporary_codex_home() {
         let script =
             format!("[ \"$*\" = 'codex-docker login --device-auth' ] && printf '%s' '{ACCOUNT}' > \"$CODEX_HOME/auth.json\"");
         let (_folder, config) = stage(&script);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_login_that_fails_leaves_the_one_there_was() {
+    async fn a_failed_login_keeps_the_previous_one() {
         let (folder, config) = stage(&format!("printf '%s' '{ACCOUNT}' > \"$CODEX_HOME/auth.json\"; exit 1"));
         let file = folder.path().join("auth.json");
         std::fs::write(&file, r#"{"OPENAI_API_KEY":"sk-test-1234"}"#).expect("written");
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_imported_is_a_login_from_a_file_or_its_folder() {
+    async fn a_login_is_imported_from_a_file_or_its_folder() {
         let (folder, config) = stage("exit 1");
         std::fs::write(folder.path().join("auth.json"), ACCOUNT).expect("written");
         login(&config, &LoginArguments { import: Some(folder.path().to_owned()), ..asked() }, true).await.expect("imported");

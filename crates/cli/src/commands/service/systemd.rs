@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_machine_without_systemd_is_told_what_to_do_instead() {
+    fn without_systemd_the_hint_says_what_to_do_instead() {
         let folder = tempfile::tempdir().expect("a folder");
         let find = |path: &str, booted: &Path| {
             let found = Systemd::find_at(Manager::User, folder.path(), path.as_ref(), booted);

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_systemd_would_expand_or_split_is_written_so_that_it_is_not() {
+    fn special_characters_are_escaped_for_systemd() {
         let strange = Unit {
             program: "/opt/a b/50%/$x".into(),
             home: r#"/srv/it's "100%" back\slash"#.into(),
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_unit_can_hold_is_refused_with_a_reason() {
+    fn a_path_that_a_unit_cannot_contain_is_refused() {
         for home in ["/srv/a\nExecStartPre=/bin/evil", "/srv/a\u{7}", "/srv/a "] {
             let refused = Unit { home: home.into(), ..unit(Scope::User) }.text().expect_err("it cannot be written");
             assert_eq!(refused.code, "unit_unwritable", "{home:?}");
