@@ -1,6 +1,6 @@
-//! A storm by hand: `chaos BINARY SEED KILLS [containers]`, or `chaos BINARY SEED CUTS ext4|xfs|btrfs` for one with power cuts. It
-//! prints its account, and fails when something is wrong. `cargo xtask chaos` builds the program first, and chooses a seed where none
-//! is given.
+//! Runs a chaos test by hand: `chaos BINARY SEED KILLS [containers]`, or `chaos BINARY SEED CUTS ext4|xfs|btrfs` with power
+//! cuts. Prints a report, and fails if something is wrong. `cargo xtask chaos` builds the program first and chooses a seed if
+//! none is given.
 
 use std::process::ExitCode;
 

@@ -1,6 +1,7 @@
-//! Builds the images that the tests run Codex in, with the program that is tested, which it takes as its argument.
+//! Builds the images in which the tests run Codex, with the tested program, whose path is the argument.
 //!
-//! `cargo xtask test` runs it. It says what it built and what that cost; what it does not say, the builder does. With an engine's cache it takes seconds.
+//! `cargo xtask test` runs it. It prints what it built and how long that took, besides the output of the builder. With an
+//! engine's cache it takes seconds.
 
 use std::error::Error;
 use std::io::Write as _;

@@ -1,6 +1,6 @@
-//! Takes pictures of the main pages, on a phone and at a desk, light and dark, for the README.
+//! Takes screenshots of the main pages, on a phone and a desktop, light and dark, for the README.
 //!
-//! `cargo xtask screenshots` builds the program and runs this with its path and the folder for the pictures.
+//! `cargo xtask screenshots` builds the program and runs this with its path and the output folder.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use testkit::browser::{Browser, DESK, PHONE, Screen};
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-/// What the agent of the pictures says and does.
+/// What the agent in the screenshots says and does.
 const WORK: &str = r#"begin
 line() { printf '%s\n' "$1"; }
 line '{"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Looking at the failing test first**"}}'

@@ -1,7 +1,7 @@
-//! A real Chromium, driven by its own debugging protocol over two pipes: pages are opened, looked at, clicked and photographed.
-//! Source: <https://chromedevtools.github.io/devtools-protocol/>.
+//! Controls a real Chromium with its debugging protocol over two pipes: opens pages, inspects them, clicks, and takes
+//! screenshots. Source: <https://chromedevtools.github.io/devtools-protocol/>.
 //!
-//! One browser has one page. It has a profile of its own that is gone afterwards, and reaches this machine alone.
+//! A browser has one page and a temporary profile, and only reaches this machine.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 
 use crate::TestHome;
 
-/// Far longer than a page of this machine takes; what takes longer hangs.
+/// Far longer than a page on this machine takes.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// A browser with one page.
@@ -24,43 +24,43 @@ pub struct Browser {
     _profile: TempDir,
     to: pipe::Sender,
     from: BufReader<pipe::Receiver>,
-    /// What was read of a message whose end is still to come.
+    /// The start of a message whose end has not arrived yet.
     begun: Vec<u8>,
     session: String,
-    /// The session of the page, whatever else is asked in between.
+    /// The session of the page, whatever else is requested in between.
     page: String,
     asked: u64,
     has_scripts: bool,
-    /// What pages complained about: violations of their policy, errors of scripts.
+    /// Complaints of pages: violations of their policy, errors of scripts.
     pub complaints: Vec<String>,
     /// The service worker that was registered last.
     registration: Option<String>,
 }
 
-/// How a page is looked at.
+/// How a page is displayed.
 #[derive(Debug, Clone, Copy)]
 pub struct Screen {
-    /// In CSS pixels.
+    /// The width in CSS pixels.
     pub width: u32,
-    /// In CSS pixels.
+    /// The height in CSS pixels.
     pub height: u32,
-    /// Whether the dark colours are wanted.
+    /// Whether dark colors are preferred.
     pub dark: bool,
     /// Whether it is a phone.
     pub mobile: bool,
 }
 
-/// A phone of the common size.
+/// A phone of a common size.
 pub const PHONE: Screen = Screen { width: 390, height: 844, dark: false, mobile: true };
 
-/// A window at a desk.
+/// A desktop window.
 pub const DESK: Screen = Screen { width: 1280, height: 900, dark: false, mobile: false };
 
 impl Browser {
-    /// Starts one.
+    /// Starts a browser.
     ///
     /// # Panics
-    /// When there is no Chromium: `cargo xtask test` installs it.
+    /// If there is no Chromium: `cargo xtask test` installs it.
     pub async fn start() -> Self {
         let profile = tempfile::tempdir().expect("a folder");
         let (inward, outward) = (profile.path().join("in"), profile.path().join("out"));
@@ -68,7 +68,7 @@ impl Browser {
             let made = Command::new("mkfifo").arg(pipe).status().await.expect("mkfifo is there");
             assert!(made.success(), "a pipe could not be made");
         }
-        // Opened for both, so that neither side waits for the other.
+        // Open it for both, so that neither side waits for the other.
         let mut both = pipe::OpenOptions::new();
         both.read_write(true);
         let to = both.open_sender(&inward).expect("it was just made");
@@ -110,7 +110,7 @@ impl Browser {
         browser
     }
 
-    /// Asks the browser for something, and notes what it says besides.
+    /// Sends a command, and records events in the meantime.
     async fn ask(&mut self, method: &str, params: Value) -> Value {
         self.asked += 1;
         let mut message = json!({ "id": self.asked, "method": method, "params": params });
@@ -133,9 +133,9 @@ impl Browser {
         tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("no answer to {method}"))
     }
 
-    /// The next message, with what it complains about noted.
+    /// Returns the next message, and records complaints.
     async fn next(&mut self) -> Value {
-        // Whoever stops waiting in the middle of a message leaves its beginning to the next.
+        // A caller that stops waiting in the middle of a message leaves its start for the next one.
         self.from.read_until(0, &mut self.begun).await.expect("the browser speaks");
         self.begun.pop();
         let message: Value = serde_json::from_slice(&self.begun).expect("the browser speaks JSON");
@@ -155,7 +155,7 @@ impl Browser {
                 self.asked += 1;
                 let accept = json!({ "id": self.asked, "method": "Page.handleJavaScriptDialog", "params": { "accept": true },
                     "sessionId": self.session });
-                // Its answer is read by whoever reads next, and is nobody's.
+                // Whoever reads next ignores the answer.
                 self.to.write_all(format!("{accept}\0").as_bytes()).await.expect("the browser listens");
                 self.asked -= 1;
             }
@@ -164,7 +164,7 @@ impl Browser {
         message
     }
 
-    /// Makes the page as large, and as dark.
+    /// Sets the size of the page and its color scheme.
     pub async fn look(&mut self, screen: Screen) {
         let Screen { width, height, dark, mobile } = screen;
         let metrics = json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile });
@@ -182,13 +182,13 @@ impl Browser {
         self.ask("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// Opens an address, and waits until it is loaded.
+    /// Opens a URL, and waits until the page is loaded.
     pub async fn open(&mut self, url: &str) {
         self.ask("Page.navigate", json!({ "url": url })).await;
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'").await;
     }
 
-    /// Signs in by the link that the command shows, and the tap that it takes. Returns the address of the pages.
+    /// Signs in with the link of the command, including the required tap. Returns the URL of the pages.
     pub async fn sign_in(&mut self, home: &TestHome) -> String {
         let output = home.command(&["sign-in"]).output().await.expect("it starts");
         let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -199,7 +199,7 @@ impl Browser {
         link.split("/sign-in").next().expect("it is in there").to_owned()
     }
 
-    /// What the browser sends as cookies to this address, also those that no script sees.
+    /// Returns the cookies that the browser sends to this URL, including those that scripts cannot read.
     pub async fn cookies(&mut self, url: &str) -> String {
         let found = self.ask("Network.getCookies", json!({ "urls": [url] })).await;
         let cookies = found["cookies"].as_array().expect("a list").iter();
@@ -207,12 +207,12 @@ impl Browser {
         cookies.filter_map(pair).collect::<Vec<String>>().join("; ")
     }
 
-    /// Forgets what it loaded, so that the next page comes as to a new visitor.
+    /// Clears the cache, so that the next page loads as for a new visitor.
     pub async fn forget_files(&mut self) {
         self.ask("Network.clearBrowserCache", json!({})).await;
     }
 
-    /// The value of an expression in the page, promises awaited.
+    /// Evaluates an expression in the page and awaits promises.
     pub async fn value(&mut self, expression: &str) -> Value {
         let asked = json!({ "expression": expression, "awaitPromise": true, "returnByValue": true });
         let answer = self.ask("Runtime.evaluate", asked).await;
@@ -220,9 +220,9 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true in whatever page is there by then, with all that it loads.
+    /// Waits until an expression is true in the current page, with everything that it loads.
     pub async fn until(&mut self, expression: &str) {
-        // Where no script runs, a page has no clock.
+        // Without scripts, a page has no clock.
         let clock = if self.has_scripts {
             "setTimeout(look, 20); }; look(); setTimeout(() => done(false), 500);"
         } else {
@@ -233,7 +233,7 @@ impl Browser {
         );
         let begun = std::time::Instant::now();
         loop {
-            // A page that is left in the middle of this has no answer.
+            // A page that is left during this gives no answer.
             let asked = json!({ "expression": watched, "awaitPromise": true, "returnByValue": true });
             let answer = self.ask_or_error("Runtime.evaluate", asked).await;
             if answer["result"]["result"]["value"] == true {
@@ -264,14 +264,14 @@ impl Browser {
         tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("no answer to {method}"))
     }
 
-    /// Clicks what a selector finds, as a person does.
+    /// Clicks the element that a selector finds.
     pub async fn click(&mut self, selector: &str) {
         let found = json!(selector);
         self.until(&format!("document.querySelector({found})")).await;
         self.value(&format!("document.querySelector({found}).click()")).await;
     }
 
-    /// Writes into a field, as if it was typed.
+    /// Writes to a field as if it were typed.
     pub async fn write(&mut self, selector: &str, text: &str) {
         let (found, text) = (json!(selector), json!(text));
         self.until(&format!("document.querySelector({found})")).await;
@@ -282,30 +282,31 @@ impl Browser {
         self.value(&typed).await;
     }
 
-    /// Takes the network away, or gives it back.
+    /// Disconnects or reconnects the network.
     pub async fn offline(&mut self, is_offline: bool) {
         let none = json!({ "offline": is_offline, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1 });
         self.ask("Network.emulateNetworkConditions", none).await;
     }
 
-    /// Switches the scripts of pages off, for those that are opened from now on.
+    /// Disables scripts for pages that are opened from now on.
     pub async fn without_scripts(&mut self) {
         self.ask("Emulation.setScriptExecutionDisabled", json!({ "value": true })).await;
         self.has_scripts = false;
     }
 
-    /// Makes the processor so many times slower for the page.
+    /// Slows the processor of the page down by a factor.
     pub async fn slow_down(&mut self, times: u32) {
         self.ask("Emulation.setCPUThrottlingRate", json!({ "rate": times })).await;
     }
 
-    /// Loads the page anew.
+    /// Reloads the page.
     pub async fn reload(&mut self) {
         self.ask("Page.reload", json!({})).await;
         self.until("document.readyState === 'complete'").await;
     }
 
-    /// Presses a key: a letter or a sign, or `Enter`, `Tab`, `Escape`, `Space`; `Control+` or `Shift+` before it holds that down.
+    /// Presses a key: a letter or character, or `Enter`, `Tab`, `Escape`, `Space`. `Control+` or `Shift+` before it holds that
+    /// key down.
     pub async fn press(&mut self, key: &str) {
         let (held, key) = match key.rsplit_once('+') {
             Some(("Control", key)) => (2, key),
@@ -327,15 +328,15 @@ impl Browser {
         self.ask("Input.dispatchKeyEvent", up).await;
     }
 
-    /// Types a text where the cursor is.
+    /// Types a text at the cursor.
     pub async fn type_text(&mut self, text: &str) {
         self.ask("Input.insertText", json!({ "text": text })).await;
     }
 
-    /// Goes to something by the tabulator key, as far as a person would.
+    /// Moves the focus to an element with the tab key.
     ///
     /// # Panics
-    /// When it is not reached.
+    /// If it cannot be reached.
     pub async fn tab_to(&mut self, selector: &str) {
         let found = json!(selector);
         self.until(&format!("document.querySelector({found})")).await;
@@ -348,16 +349,16 @@ impl Browser {
         panic!("the tabulator key does not reach {selector}");
     }
 
-    /// Answers `granted` or `denied` to an origin that wants to show notices, as its person does when the browser asks.
+    /// Answers `granted` or `denied` to an origin that asks to show notifications.
     pub async fn answer_notices(&mut self, origin: &str, answer: &str) {
         let asked = json!({ "permission": { "name": "notifications" }, "setting": answer, "origin": origin });
         self.ask("Browser.setPermission", asked).await;
     }
 
-    /// Hands a message to the service worker of an origin, as the browser does when its push service has one.
+    /// Delivers a message to the service worker of an origin, like the browser does for its push service.
     ///
     /// # Panics
-    /// When the origin has no service worker.
+    /// If the origin has no service worker.
     pub async fn push(&mut self, origin: &str, message: &str) {
         self.ask("ServiceWorker.enable", json!({})).await;
         let begun = std::time::Instant::now();
@@ -366,16 +367,16 @@ impl Browser {
                 break id;
             }
             assert!(begun.elapsed() < LIMIT, "there is no service worker");
-            // What the browser says besides its answers is heard while an answer is waited for.
+            // Events of the browser are only processed while waiting for an answer.
             self.value("0").await;
         };
         self.ask("ServiceWorker.deliverPushMessage", json!({ "origin": origin, "registrationId": id, "data": message })).await;
     }
 
-    /// The value of an expression in the service worker, promises awaited.
+    /// Evaluates an expression in the service worker and awaits promises.
     ///
     /// # Panics
-    /// When there is none.
+    /// If it does not exist.
     pub async fn value_in_worker(&mut self, expression: &str) -> Value {
         let page = self.page.clone();
         self.session = String::new();
@@ -389,7 +390,7 @@ impl Browser {
         found
     }
 
-    /// Chooses files in a field, as its dialogue does.
+    /// Chooses files in a field, like its dialog does.
     pub async fn choose(&mut self, selector: &str, files: &[&Path]) {
         let found = json!(selector);
         self.until(&format!("document.querySelector({found})")).await;
@@ -398,7 +399,7 @@ impl Browser {
         self.ask("DOM.setFileInputFiles", asked).await;
     }
 
-    /// A picture of the page, as PNG.
+    /// Takes a screenshot of the page, as PNG.
     pub async fn picture(&mut self, file: &Path) {
         let answer = self.ask("Page.captureScreenshot", json!({ "format": "png" })).await;
         let text = answer["data"].as_str().expect("a picture");
@@ -406,7 +407,7 @@ impl Browser {
     }
 }
 
-/// What base64 stands for.
+/// Decodes Base64.
 fn base64(text: &str) -> Vec<u8> {
     const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = vec![];

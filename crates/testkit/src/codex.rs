@@ -1,7 +1,7 @@
-//! The real Codex CLI in the versions that the tests use: install it, give it a home, run it, and read its output.
+//! The real Codex CLI in the versions that the tests use: installs it, gives it a home, runs it, and reads its output.
 //!
-//! It never uses a Codex installed on this machine, nor its login: the program comes from npm into the build's folder, once, and
-//! every home is temporary. The model is scripted.
+//! It never uses a Codex that is installed on this machine, or its login: the program is installed once from npm into the build
+//! folder, and every home is temporary. The model is scripted.
 //!
 //! If `CODEX_UNDER_TEST` names a version, the tests run that version instead of the usual ones (`cargo xtask codex`).
 
@@ -29,10 +29,10 @@ pub const PREVIOUS_CODEX_VERSION: &str = "0.169.0";
 /// The versions that the tests run, newest first.
 pub const TESTED_CODEX_VERSIONS: [&str; 3] = [model::CODEX_VERSION, PREVIOUS_CODEX_VERSION, OLDEST_CODEX_VERSION];
 
-/// The variable that names another version to test.
+/// The variable that selects a different version to test.
 pub const UNDER_TEST: &str = "CODEX_UNDER_TEST";
 
-/// One installed version of the Codex CLI.
+/// An installed version of the Codex CLI.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CodexCli {
     version: String,
@@ -86,36 +86,36 @@ impl CodexCli {
         }
     }
 
-    /// Codex of this version, installed now if it is not there; processes that ask at once share one installation.
+    /// Installs this version of Codex, if it is missing. Simultaneous processes share one installation.
     pub fn provision(version: &str) -> Result<Self, InstallError> {
         let program = install::native_program(version)?;
         Ok(Self { version: version.to_owned(), program })
     }
 
-    /// The native program, not npm's wrapper around it.
+    /// Returns the native program, not npm's wrapper.
     pub fn program(&self) -> &Path {
         &self.program
     }
 
-    /// Its version, such as `0.169.0`.
+    /// Returns the version, such as `0.169.0`.
     pub fn version_number(&self) -> &str {
         &self.version
     }
 
-    /// Runs `codex exec --json` in `worktree`, without a sandbox of its own, with the prompt on stdin, to its end.
+    /// Runs `codex exec --json` in `worktree` to its end, without Codex's sandbox, with the prompt on stdin.
     pub async fn exec(&self, home: &CodexHome, worktree: &Path, prompt: &str) -> Outcome {
         let running = self.start(home, worktree, &[], prompt).await;
         running.end().await
     }
 
-    /// Runs `codex exec --json … resume <thread_id>` likewise.
+    /// Runs `codex exec --json … resume <thread_id>` in the same way.
     pub async fn resume(&self, home: &CodexHome, worktree: &Path, thread_id: &str, prompt: &str) -> Outcome {
         let subcommand = ["resume", thread_id];
         let running = self.start(home, worktree, &subcommand, prompt).await;
         running.end().await
     }
 
-    /// Starts `codex exec --json … <subcommand> -` and hands it the prompt, to be watched while it runs.
+    /// Starts `codex exec --json … <subcommand> -` with the prompt, to watch it while it runs.
     pub async fn start(&self, home: &CodexHome, worktree: &Path, subcommand: &[&str], prompt: &str) -> RunningCodex {
         let mut command = Command::new(&self.program);
         command

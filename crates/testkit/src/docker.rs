@@ -1,7 +1,7 @@
-//! The images and containers of tests: what `cargo xtask test` made ready, and a corner of the engine for one test.
+//! The images and containers of tests: what `cargo xtask test` has prepared, and a part of the container engine for each test.
 //!
-//! The engine is asked through Docker's own client, not through the product. What a test leaves behind is removed when its
-//! [`Sandbox`] is dropped, whatever became of the test; nothing else of the engine is touched.
+//! The engine is called with Docker's own client, not with the product. Everything that a test leaves is removed when its
+//! [`Sandbox`] is dropped, even if the test fails; nothing else in the engine is touched.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -10,19 +10,19 @@ use uuid::Uuid;
 
 use crate::codex::{OLDEST_CODEX_VERSION, TESTED_CODEX_VERSIONS};
 
-/// A small Debian, to build images on. `cargo xtask test` makes it.
+/// A small Debian as a base for images. `cargo xtask test` creates it.
 pub const BASE_IMAGE: &str = "codex-docker-test/base:1";
 
-/// Where the certificates of this machine lie, for images that are to reach the network as it does.
+/// The certificates of this machine, for images that must reach the network as it does.
 pub const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-/// Put before a caller's own labels by the product.
+/// The prefix that the product adds to a caller's own labels.
 const CALLERS_LABEL: &str = "codex-docker.label.";
 
-/// The image with the pinned version of Codex, as the product built it.
+/// Returns the image with the pinned version of Codex, as the product built it.
 ///
 /// # Panics
-/// When there is none.
+/// If it does not exist.
 pub fn codex_image() -> String {
     provisioned(codex_image_of(model::CODEX_VERSION))
 }
@@ -43,15 +43,15 @@ pub fn codex_images() -> [String; 3] {
     TESTED_CODEX_VERSIONS.map(|version| provisioned(codex_image_of(version)))
 }
 
-/// The image to build images on.
+/// Returns the image to base others on.
 ///
 /// # Panics
-/// When there is none.
+/// If it does not exist.
 pub fn base_image() -> String {
     provisioned(BASE_IMAGE.to_owned())
 }
 
-/// What the image with this version of Codex is called. Whether it is there is another matter.
+/// Returns the name of the image with this version of Codex, whether it exists or not.
 pub fn codex_image_of(version: &str) -> String {
     format!("codex-docker-test/codex:{version}")
 }
@@ -77,7 +77,7 @@ pub fn socket_group() -> String {
 /// Runs Docker's own client and returns its stdout.
 ///
 /// # Panics
-/// When it fails.
+/// If it fails.
 #[track_caller]
 pub fn docker(arguments: &[&str]) -> String {
     let output = try_docker(arguments);
@@ -86,39 +86,39 @@ pub fn docker(arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Runs Docker's own client to its end, whatever that is.
+/// Runs Docker's own client and returns its result.
 ///
 /// # Panics
-/// When there is no such program.
+/// If the program is not installed.
 pub fn try_docker(arguments: &[&str]) -> Output {
     let run = Command::new("docker").args(arguments).stdin(Stdio::null()).output();
     run.unwrap_or_else(|error| panic!("there is no `docker` to ask ({error}): run `cargo xtask test`, which makes one ready"))
 }
 
-/// One test's corner of the engine: its containers and images are removed with it.
+/// A test's part of the engine. Its containers and images are removed with it.
 #[derive(Debug)]
 pub struct Sandbox {
     id: String,
 }
 
 impl Sandbox {
-    /// A new one, with nothing in it.
+    /// Creates an empty sandbox.
     #[expect(clippy::new_without_default, reason = "each is another one")]
     pub fn new() -> Self {
         Self { id: Uuid::now_v7().simple().to_string() }
     }
 
-    /// The label for containers that the product makes, as its callers give it: `CODEX_DOCKER_LABELS`, `--label`.
+    /// Returns the label for containers that the product creates: `CODEX_DOCKER_LABELS`, `--label`.
     pub fn label(&self) -> String {
         format!("test={}", self.id)
     }
 
-    /// A name for an image that goes with this.
+    /// Returns a name for an image that is removed with this sandbox.
     pub fn image(&self, tag: &str) -> String {
         format!("codex-docker-test/{}:{tag}", self.id)
     }
 
-    /// A name for a container that goes with this. It need not carry the label.
+    /// Returns a name for a container that is removed with this sandbox. It does not need the label.
     pub fn container(&self, name: &str) -> String {
         format!("test-{}-{name}", self.id)
     }
@@ -142,7 +142,7 @@ impl Sandbox {
         image
     }
 
-    /// The ids of the containers in it, whether they run or not.
+    /// Returns the IDs of its containers, running or not.
     pub fn containers(&self) -> Vec<String> {
         let label = format!("label={CALLERS_LABEL}{}", self.label());
         let name = format!("name=^/?test-{}-", self.id);
@@ -155,10 +155,10 @@ impl Sandbox {
         found
     }
 
-    /// Runs a script by `sh` in a new container without a network, and returns what it printed.
+    /// Runs a script with `sh` in a new container without a network, and returns its output.
     ///
     /// # Panics
-    /// When it fails.
+    /// If it fails.
     #[track_caller]
     pub fn run(&self, image: &str, user: &str, script: &str) -> String {
         let name = self.container(&Uuid::now_v7().simple().to_string());
@@ -167,7 +167,7 @@ impl Sandbox {
 
     fn clear(&self) {
         let reference = format!("reference=codex-docker-test/{}", self.id);
-        // By their names, not by their ids: the same image may have another name that is not ours.
+        // Remove them by name, not by ID, because the same image may have a name that is not ours.
         let images = lines(&try_docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &reference]));
         for (remove, found) in [("rm", self.containers()), ("rmi", images)] {
             if !found.is_empty() {

@@ -1,7 +1,7 @@
-//! A home with a real server on it: the binary itself, on a temporary `ORCH_HOME`, asked over its socket.
+//! A home with a real server: the binary itself, on a temporary `ORCH_HOME`, which is called over its socket.
 //!
-//! Nothing of the machine's environment reaches the server but `PATH`. Whatever a test leaves behind (the server, its keepers and
-//! what they hold) is ended when the home is dropped.
+//! The server gets nothing of the machine's environment except `PATH`. Everything that a test leaves (the server, its keepers
+//! and their workers) is ended when the home is dropped.
 
 mod leftovers;
 
@@ -17,13 +17,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-/// Far longer than anything here takes; what takes longer hangs.
+/// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// How often a starting server is tried. Its answer is the event; there is no other word of it before.
+/// How often to try a starting server. There is no event before its first answer.
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
-/// A temporary `ORCH_HOME`, and perhaps a server that runs on it.
+/// A temporary `ORCH_HOME`, with or without a running server.
 #[derive(Debug)]
 pub struct TestHome {
     folder: TempDir,
@@ -34,7 +34,7 @@ pub struct TestHome {
 }
 
 impl TestHome {
-    /// A home without a server yet. `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
+    /// Creates a home without a server. `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
     pub fn new(binary: &str) -> Self {
         let folder = tempfile::Builder::new().prefix("orch-").tempdir().expect("a temporary folder can be made");
         for name in ["home", "user"] {
@@ -42,13 +42,13 @@ impl TestHome {
         }
         let socket = folder.path().join("home/orchestrator.sock");
         let client = crate::http_client().unix_socket(socket).build().expect("a plain client can be made");
-        // As many runs as a test asks for, on a disk however full.
+        // Allow as many runs as a test needs, on a disk however full.
         let environment = [("ORCH_MAX_PARALLEL_RUNS", "100"), ("ORCH_FREE_SPACE_FLOOR", "0")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).to_vec();
         Self { folder, binary: binary.into(), environment, server: None, client }
     }
 
-    /// A home with a running server whose worker does what its prompt says (see [`crate::worker`]).
+    /// Creates a home with a running server whose worker does what its prompt says (see [`crate::worker`]).
     pub async fn started(binary: &str) -> Self {
         let mut home = Self::new(binary);
         let worker = crate::worker::scripted_worker(home.folder.path());
@@ -63,28 +63,29 @@ impl TestHome {
         self.environment.push((name.into(), value.into()));
     }
 
-    /// `ORCH_HOME`.
+    /// Returns `ORCH_HOME`.
     pub fn path(&self) -> PathBuf {
         self.folder.path().join("home")
     }
 
-    /// A folder for the test's own files, outside `ORCH_HOME`.
+    /// Returns a folder for the test's own files, outside of `ORCH_HOME`.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The server's socket.
+    /// Returns the server's socket.
     pub fn socket(&self) -> PathBuf {
         self.path().join("orchestrator.sock")
     }
 
-    /// The content of the home's `token` file.
+    /// Returns the content of the home's `token` file.
     pub fn token(&self) -> String {
         let token = fs_err::read_to_string(self.path().join("token")).expect("a started server has made a token");
         token.trim().to_owned()
     }
 
-    /// The binary with this home's environment and nothing else: `PATH`, `HOME`, `ORCH_HOME`, `ORCH_LISTEN` and what was set.
+    /// Returns a command of the binary with only this home's environment: `PATH`, `HOME`, `ORCH_HOME`, `ORCH_LISTEN` and the
+    /// variables that were set.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         let mut command = Command::new(&self.binary);
@@ -104,15 +105,15 @@ impl TestHome {
     /// Starts the server and waits until it answers.
     ///
     /// # Panics
-    /// When it ends instead, with what it said; or when it does neither in time.
+    /// If it exits instead, or does neither in time.
     pub async fn start(&mut self) {
         assert!(self.try_start().await, "the server ended at once: {}", self.log());
     }
 
-    /// Starts the server and waits until it answers, or has ended instead.
+    /// Starts the server and waits until it answers or exits. Returns whether it answers.
     ///
     /// # Panics
-    /// When it does neither in time.
+    /// If it does neither in time.
     pub async fn try_start(&mut self) -> bool {
         assert!(self.server.is_none(), "a server runs already");
         let mut child = self.spawn_server();
@@ -132,25 +133,25 @@ impl TestHome {
         lives
     }
 
-    /// Starts a server that is expected to refuse, and returns its exit status and what it said.
+    /// Starts a server that is expected to fail, and returns its exit status and its output.
     pub async fn start_refused(&self) -> (ExitStatus, String) {
         let mut child = self.spawn_server();
         let status = within("the server's refusal", child.wait()).await.expect("our own child can be waited for");
         (status, self.log())
     }
 
-    /// Asks the server to end (SIGTERM) and waits until it has. Its runs go on.
+    /// Stops the server (SIGTERM) and waits for its end. Its runs continue.
     pub async fn stop(&mut self) -> ExitStatus {
         self.end_with(Signal::TERM).await
     }
 
-    /// Kills the server (SIGKILL). Its runs go on.
+    /// Kills the server (SIGKILL). Its runs continue.
     pub async fn kill(&mut self) {
         let status = self.end_with(Signal::KILL).await;
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server ended by itself: {status}");
     }
 
-    /// Puts the record of a task there so many times more, under other ids. For a home without a server.
+    /// Copies the record of a task several times, with new IDs. For a home without a server.
     pub fn copy_task(&self, task: &str, times: usize) {
         let tasks = self.path().join("tasks");
         let record = fs_err::read_to_string(tasks.join(task).join("meta.json")).expect("there");
@@ -162,13 +163,13 @@ impl TestHome {
         }
     }
 
-    /// Waits until the server has ended by itself.
+    /// Waits until the server has exited on its own.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut server = self.server.take().expect("a server runs");
         within("the server's end", server.wait()).await.expect("our own child can be waited for")
     }
 
-    /// Whether the server has ended by itself.
+    /// Whether the server has exited on its own.
     pub fn has_ended(&mut self) -> bool {
         let ended = |server: &mut Child| server.try_wait().expect("our own child can be asked").is_some();
         let ended = self.server.as_mut().is_none_or(ended);
@@ -178,52 +179,52 @@ impl TestHome {
         ended
     }
 
-    /// Where the server listens for other machines' clients, as host and port.
+    /// Returns the server's TCP address, as host and port.
     pub async fn tcp_address(&self) -> String {
         let (status, view) = self.get("/api/v1/status").await;
         assert_eq!(status, 200, "{view}");
         view["listen"].as_str().expect("an address").to_owned()
     }
 
-    /// What the home's servers have said on stderr so far.
+    /// Returns what the home's servers have printed to stderr so far.
     pub fn log(&self) -> String {
         fs_err::read_to_string(self.log_path()).unwrap_or_default()
     }
 
-    /// The server's process id.
+    /// Returns the server's process ID.
     pub fn server_pid(&self) -> u32 {
         self.server.as_ref().and_then(Child::id).expect("a server runs")
     }
 
-    /// A request over the socket, to be built further.
+    /// Creates a request over the socket.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("http://localhost{path}"))
     }
 
-    /// `GET`: the status, and the body as JSON (null where it is none).
+    /// Sends `GET`, and returns the status and the body as JSON (null if it is not JSON).
     pub async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.request(Method::GET, path)).await
     }
 
-    /// `POST` with a JSON body.
+    /// Sends `POST` with a JSON body.
     pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(self.request(Method::POST, path).json(body)).await
     }
 
-    /// `PATCH` with a JSON body.
+    /// Sends `PATCH` with a JSON body.
     pub async fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(self.request(Method::PATCH, path).json(body)).await
     }
 
-    /// `PUT` with a JSON body.
+    /// Sends `PUT` with a JSON body.
     pub async fn put(&self, path: &str, body: &Value) -> (u16, Value) {
         answer(self.request(Method::PUT, path).json(body)).await
     }
 
-    /// Kills the keeper of a task's run and its worker, as a machine that loses its power does.
+    /// Kills the keeper of a task's run and its worker, like a power cut.
     ///
     /// # Panics
-    /// When nobody holds the run.
+    /// If no keeper supervises the run.
     pub fn cut_off(&self, task: &str, run: u32) {
         let path = self.path().join(format!("tasks/{task}/logs/run-{run:03}.keeper.json"));
         let record: Value = serde_json::from_slice(&fs_err::read(path).expect("a keeper says who it is")).expect("JSON");
@@ -231,13 +232,13 @@ impl TestHome {
             let pid =
                 record[name]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
             let pid = pid.expect("a process");
-            // Its group, with whatever it started; one that has ended already is fine.
+            // Kill the group with everything that it started. It is fine if it has already ended.
             let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
             let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 
-    /// Kills the server and every keeper, worker and git of the home at once, as a power cut does.
+    /// Kills the server and every keeper, worker and git of the home at once, like a power cut.
     ///
     /// # Panics
     /// If the server does not end.
@@ -248,24 +249,24 @@ impl TestHome {
         }
     }
 
-    /// Kills every process of the home, and does not wait for its end.
+    /// Kills every process of the home without waiting.
     pub(crate) fn kill_everything(&self) {
         leftovers::end(self.folder.path());
     }
 
-    /// `DELETE`.
+    /// Sends `DELETE`.
     pub async fn delete(&self, path: &str) -> (u16, Value) {
         answer(self.request(Method::DELETE, path)).await
     }
 
-    /// The body of a `GET` that must succeed, as text. Ends with the stream if it is one.
+    /// Returns the body of a successful `GET` as text. Reads a stream to its end.
     pub async fn text(&self, path: &str) -> String {
         let response = within(path, self.request(Method::GET, path).send()).await.expect("the server answers");
         assert_eq!(response.status(), 200, "{path}");
         within(path, response.text()).await.expect("the answer has an end")
     }
 
-    /// Creates an environment and waits until it is cloned. Returns its id.
+    /// Creates an environment and waits until it is cloned. Returns its ID.
     pub async fn environment(&self, url: &str) -> String {
         let (status, created) = self.post("/api/v1/envs", &serde_json::json!({ "repo_url": url })).await;
         assert_eq!(status, 201, "{created}");
@@ -276,7 +277,7 @@ impl TestHome {
         id
     }
 
-    /// Creates a task. Returns its id.
+    /// Creates a task. Returns its ID.
     pub async fn task(&self, env_id: &str, prompt: &str) -> String {
         let (status, created) = self.post("/api/v1/tasks", &serde_json::json!({ "env_id": env_id, "prompt": prompt })).await;
         assert_eq!(status, 201, "{created}");
@@ -288,10 +289,10 @@ impl TestHome {
         self.wait_for(&format!("/api/v1/tasks/{task_id}"), |task| task["active"] == false).await
     }
 
-    /// Waits until what is at `path` is as wanted. Looks again at each change that the server reports.
+    /// Waits until the answer at `path` is as wanted. Checks again after each change that the server reports.
     ///
     /// # Panics
-    /// When that does not come, with what was there last and what the server said.
+    /// If that does not happen, with the last answer and the server's log.
     pub async fn wait_for(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut found = Value::Null;
         let waiting = async {
@@ -339,7 +340,7 @@ impl TestHome {
 impl Drop for TestHome {
     fn drop(&mut self) {
         if let Some(server) = &mut self.server {
-            // An error means that it has ended already.
+            // An error means that it has already exited.
             server.start_kill().ok();
         }
         leftovers::end(self.folder.path());

@@ -1,5 +1,5 @@
-//! A git-lfs server on the loopback that records every request: to prove which one was asked, and that another was not.
-//! It checks no credentials.
+//! A git-lfs server on the loopback interface that records every request, to prove which server was contacted. It checks no
+//! credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ struct Kept {
     objects: HashMap<String, Bytes>,
 }
 
-/// A server that has the objects it was given, and takes new ones.
+/// A server that has given objects and accepts new ones.
 pub struct LfsServer {
     url: String,
     kept: Arc<Mutex<Kept>>,
@@ -31,7 +31,7 @@ impl Drop for LfsServer {
 }
 
 impl LfsServer {
-    /// Starts to listen.
+    /// Starts the server.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -41,12 +41,12 @@ impl LfsServer {
         Self { url, kept, server }
     }
 
-    /// Its address, without a path.
+    /// Returns its URL without a path.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Gives it an object.
+    /// Adds an object.
     pub fn put(&self, oid: &str, content: &str) {
         self.kept().objects.insert(oid.to_owned(), Bytes::copy_from_slice(content.as_bytes()));
     }
@@ -56,7 +56,7 @@ impl LfsServer {
         self.kept().objects.contains_key(oid)
     }
 
-    /// Every request so far: method and path.
+    /// Returns all requests so far: method and path.
     pub fn requests(&self) -> Vec<String> {
         self.kept().requests.clone()
     }

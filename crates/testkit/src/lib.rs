@@ -1,7 +1,7 @@
-//! What the tests share: homes with real servers, a real upstream repository, scripted workers, the pinned Codex CLIs, the
-//! images and containers of an engine.
+//! Shared parts of the tests: homes with real servers, a real upstream repository, scripted workers, the pinned Codex CLIs, and
+//! the images and containers of an engine.
 //!
-//! Only tests use it. Everything in here is real but the model and, in scripted workers, the agent.
+//! Only tests use it. Everything here is real except the model and, in scripted workers, the agent.
 
 pub mod browser;
 pub mod chaos;
@@ -33,10 +33,10 @@ use std::net::SocketAddr;
 pub use home::TestHome;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-/// An HTTP client, to be set up further. It speaks TLS with the same provider as the product, and finds names below `localhost` on
-/// this machine, as browsers do.
+/// Returns a builder of an HTTP client. It uses the same TLS provider as the product, and resolves names below `localhost` to
+/// this machine, like browsers.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // Whoever comes first decides, and all decide alike.
+    // The first call decides, and all calls decide alike.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().no_proxy().dns_resolver(BrowserNames)
 }
@@ -57,21 +57,21 @@ impl Resolve for BrowserNames {
     }
 }
 
-/// A process's resident memory in MiB, shared pages of its program included, as Linux says it.
+/// Returns the resident memory of a process in MiB, including shared pages of its program, as reported by Linux.
 ///
 /// # Panics
 ///
-/// Where there is no such process.
+/// If there is no such process.
 pub fn resident_mib(pid: u32) -> f64 {
     let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
 }
 
-/// Waits until something is so, for what tells nobody when it changes.
+/// Waits until a condition holds that causes no event when it changes.
 ///
 /// # Panics
-/// When it is not so within the limit.
+/// If the condition does not hold within the limit.
 #[track_caller]
 pub fn until(limit: std::time::Duration, what: &str, is_so: impl Fn() -> bool) {
     let begun = std::time::Instant::now();

@@ -1,5 +1,5 @@
-//! Logins as Codex stores them for an account, and what renews them in the place of the provider.
-//! The tokens have the form of real ones and open nothing.
+//! Account logins in Codex's format, and a simulated provider that renews them. The tokens look like real ones but are
+//! worthless.
 
 use axum::Json;
 use axum::Router;
@@ -7,12 +7,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
 
-/// Seconds since 1970 in a year that tests do not live to see, and not so far away that a token could not last until then.
+/// Returns a time in seconds since 1970, far in the future, but not too far for the lifetime of a token.
 fn in_days(days: i64) -> i64 {
     jiff::Timestamp::now().as_second() + days * 24 * 3600
 }
 
-/// The login of an account. Its tokens expire in so many days, and the refresh token is `refresh`.
+/// Returns the login of an account. Its tokens expire in this number of days, and the refresh token is `refresh`.
 pub fn account(account: &str, refresh: &str, days: i64) -> Value {
     let claims = json!({ "iss": "https://auth.openai.com", "sub": format!("user-of-{account}"), "exp": in_days(days),
         "https://api.openai.com/auth": { "chatgpt_account_id": account, "chatgpt_user_id": format!("user-of-{account}") } });
@@ -25,7 +25,7 @@ pub fn account(account: &str, refresh: &str, days: i64) -> Value {
     })
 }
 
-/// What renews tokens in the place of the provider: it answers every request with those of one login.
+/// Simulates the provider's renewal of tokens: answers every request with the tokens of one login.
 pub struct Renewer {
     url: String,
     server: tokio::task::JoinHandle<()>,
@@ -38,10 +38,10 @@ impl Drop for Renewer {
 }
 
 impl Renewer {
-    /// Starts to listen on the loopback.
+    /// Starts it on the loopback interface.
     ///
     /// # Panics
-    /// When the loopback has no free port.
+    /// If the loopback has no free port.
     pub async fn start(login: &Value) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let url = format!("http://{}/oauth/token", listener.local_addr().expect("it is bound"));
@@ -51,7 +51,7 @@ impl Renewer {
         Self { url, server }
     }
 
-    /// For `CODEX_REFRESH_TOKEN_URL_OVERRIDE`.
+    /// Returns the URL for `CODEX_REFRESH_TOKEN_URL_OVERRIDE`.
     pub fn url(&self) -> &str {
         &self.url
     }

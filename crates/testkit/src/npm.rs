@@ -1,20 +1,20 @@
-//! Packages from npm's registry, once each, in the build's own folder.
+//! Installs packages from npm's registry into the build folder, once each.
 //!
-//! `<target>/tools/<name>/` appears by one rename, so it is whole or absent. Many test processes may ask at once: a file lock lets
-//! one install while the others wait.
+//! `<target>/tools/<name>/` appears by one rename, so it is complete or missing. Many test processes may need it at once: a
+//! file lock lets one install it while the others wait.
 
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Why a package cannot be had.
+/// Why a package cannot be installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// Codex is not built for this kind of machine.
+    /// Codex does not support this platform.
     #[error("there is no native Codex for {0}")]
     Platform(String),
-    /// npm is not there.
+    /// npm is not installed.
     #[error("could not start npm to install it (`apt-get install npm` brings it)")]
     NpmMissing(#[source] io::Error),
     /// The registry does not have it.
@@ -23,28 +23,28 @@ pub enum InstallError {
         /// The package and its version.
         package: String,
     },
-    /// npm tried and failed.
+    /// npm failed.
     #[error("`npm install {package}` failed: {stderr}")]
     Npm {
-        /// What was to be installed.
+        /// The package.
         package: String,
-        /// The last words of npm.
+        /// The end of npm's output.
         stderr: String,
     },
-    /// The package does not hold what it should.
+    /// The package does not have the expected content.
     #[error("{package} was installed, but what is needed of it is not in {folder}")]
     Layout {
-        /// What was installed.
+        /// The package.
         package: String,
-        /// Where.
+        /// The folder.
         folder: PathBuf,
     },
-    /// A file of the tools folder cannot be used.
+    /// A file in the tools folder cannot be used.
     #[error(transparent)]
     Folder(#[from] io::Error),
 }
 
-/// What `find` finds in an installed package, which is installed now if it is not there.
+/// Returns what `find` finds in an installed package. Installs it if it is missing.
 pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf, InstallError> {
     let tools = target_dir().join("tools");
     let home = tools.join(name);
@@ -54,7 +54,7 @@ pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<P
     fs_err::create_dir_all(&tools)?;
     let lock = File::create(tools.join(format!("{name}.lock")))?;
     lock.lock()?;
-    // Another process may have installed it while this one waited.
+    // Another process may have installed it in the meantime.
     if let Some(found) = find(&home) {
         return Ok(found);
     }
@@ -62,7 +62,7 @@ pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<P
     find(&home).ok_or_else(|| InstallError::Layout { package: package.to_owned(), folder: home })
 }
 
-/// GitHub's published description of its API (`OpenAPI` 3.0), as `@octokit/openapi` has it.
+/// Returns GitHub's published description of its API (`OpenAPI` 3.0), from `@octokit/openapi`.
 pub fn github_description() -> Result<PathBuf, InstallError> {
     const VERSION: &str = "23.0.2";
     ensure(&format!("@octokit/openapi@{VERSION}"), &format!("github-api-{VERSION}"), |home| {
@@ -71,7 +71,7 @@ pub fn github_description() -> Result<PathBuf, InstallError> {
     })
 }
 
-/// The folder that Cargo builds this workspace into.
+/// Returns the folder that Cargo builds this workspace into.
 pub(crate) fn target_dir() -> PathBuf {
     let beside_this_test = std::env::current_exe().ok().and_then(|program| {
         let tagged = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
@@ -109,7 +109,7 @@ fn failure(package: &str, stderr: &str) -> InstallError {
     }
 }
 
-/// What finds pages that people with disabilities cannot use: `axe-core`, as one script.
+/// Returns the accessibility rules of `axe-core`, as a single script.
 pub fn accessibility_rules() -> Result<PathBuf, InstallError> {
     const VERSION: &str = "4.14.1";
     ensure(&format!("axe-core@{VERSION}"), &format!("axe-core-{VERSION}"), |home| {

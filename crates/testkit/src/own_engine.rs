@@ -1,6 +1,6 @@
-//! A container engine of a test's own, which it may kill: its own network, its own folders, a small image without Codex.
+//! A test's own container engine, which it may kill: with its own network, its own folders, and a small image without Codex.
 //!
-//! The engine that other tests use never notices.
+//! It does not affect the engine that other tests use.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,17 +12,17 @@ use crate::until;
 /// How long an engine may take to answer.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// The image that every engine of this kind has: a shell and small tools, statically linked.
+/// The image of every engine of this kind: a shell and small tools, statically linked.
 pub const SMALL_IMAGE: &str = "small:1";
 
-/// An engine that runs.
+/// A running engine.
 pub struct OwnEngine {
-    /// None once it was killed.
+    /// `None` once it was killed.
     place: Option<Place>,
     process: Child,
 }
 
-/// An engine that was killed. Its containers may still run.
+/// A killed engine. Its containers may still run.
 pub struct KilledEngine {
     place: Place,
 }
@@ -47,8 +47,8 @@ impl Place {
         command
     }
 
-    /// The engine's own containerd dies with it. An engine that finds its number still taken, be it by a dead process that
-    /// nobody has buried, would wait for it.
+    /// Kills the engine's own containerd too. An engine that finds its process number in use, even by a zombie, would wait for
+    /// it.
     fn bury_containerd(&self) {
         let file = self.path("exec/containerd/containerd.pid");
         let pid = fs_err::read_to_string(&file).expect("the engine started it");
@@ -57,7 +57,7 @@ impl Place {
         fs_err::remove_file(file).expect("a test's folder can be written");
     }
 
-    /// In a network namespace of its own: an engine without a bridge would take the machine's away.
+    /// Starts it in its own network namespace, because an engine without a bridge would remove the machine's.
     fn start(&self) -> Child {
         let log =
             std::fs::File::options().create(true).append(true).open(self.path("log")).expect("a test's folder can be written");
@@ -76,7 +76,7 @@ impl Place {
 }
 
 impl OwnEngine {
-    /// Starts one with these flags, and gives it its image.
+    /// Starts an engine with these flags and imports its image.
     pub fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let place = Place { folder, flags: flags.iter().map(|flag| (*flag).to_owned()).collect() };
@@ -85,17 +85,17 @@ impl OwnEngine {
         Self { place: Some(place), process }
     }
 
-    /// As `DOCKER_HOST` wants it.
+    /// Returns the value for `DOCKER_HOST`.
     pub fn host(&self) -> String {
         self.place.as_ref().expect("it was not killed").host()
     }
 
-    /// Its image.
+    /// Returns the name of its image.
     pub fn small_image(&self) -> &'static str {
         SMALL_IMAGE
     }
 
-    /// Gives it an image that the machine's engine has.
+    /// Copies an image from the machine's engine.
     pub fn load(&self, image: &str) {
         let mut save = Command::new("docker").args(["save", image]).stdout(Stdio::piped()).spawn().expect("docker is installed");
         let from = save.stdout.take().expect("piped");
@@ -103,7 +103,7 @@ impl OwnEngine {
         assert!(loaded.status.success() && save.wait().expect("ours").success(), "{loaded:?}");
     }
 
-    /// Kills it. Its containers are left to themselves.
+    /// Kills it. Its containers are left alone.
     pub fn killed(mut self) -> KilledEngine {
         self.process.kill().expect("it is ours");
         self.process.wait().expect("it is ours");
@@ -119,7 +119,7 @@ impl OwnEngine {
 }
 
 impl KilledEngine {
-    /// Starts it again, with all that it had.
+    /// Starts it again with all its data.
     pub fn started_again(self) -> OwnEngine {
         let process = self.place.start();
         OwnEngine { place: Some(self.place), process }
@@ -142,7 +142,7 @@ impl Drop for OwnEngine {
     }
 }
 
-/// What an engine mounted for itself would keep its folder from being removed.
+/// Unmounts what an engine mounted, which would keep its folder from being deleted.
 pub(crate) fn unmount_below(folder: &Path) {
     let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mut below: Vec<_> =
@@ -153,7 +153,7 @@ pub(crate) fn unmount_below(folder: &Path) {
     }
 }
 
-/// Makes the image below a folder, and gives it to an engine.
+/// Creates the image in a folder, and imports it into an engine.
 pub(crate) fn import_small_image(root: &Path, host: &str) {
     for folder in ["bin", "usr/local/sbin", "tmp", "proc", "etc", "root"] {
         fs_err::create_dir_all(root.join(folder)).expect("a test's folder can be written");

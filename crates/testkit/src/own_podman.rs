@@ -1,6 +1,6 @@
-//! Podman behind Docker's API, with a store of its own and the same small image as a test's own engine.
+//! Podman behind Docker's API, with its own storage and the same small image as a test's own engine.
 //!
-//! It is set up for machines where root may not raise limits, which Podman's defaults would.
+//! It is configured for machines where root may not raise limits, which Podman does by default.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use crate::until;
 /// How long it may take to answer.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// What Podman is told.
+/// Podman's configuration.
 const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n\
     [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
 
-/// A service of Podman. It ends when this is dropped.
+/// A Podman service, which ends when this is dropped.
 pub struct OwnPodman {
     folder: tempfile::TempDir,
     service: Child,
 }
 
 impl OwnPodman {
-    /// Starts one, and gives it its image.
+    /// Starts a service and imports its image.
     ///
     /// # Panics
-    /// When Podman is not there or does not start.
+    /// If Podman is not there or does not start.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = folder.path().join("containers.conf");
@@ -51,7 +51,7 @@ impl OwnPodman {
         command
     }
 
-    /// As `DOCKER_HOST` wants it.
+    /// Returns the value for `DOCKER_HOST`.
     pub fn host(&self) -> String {
         format!("unix://{}", self.folder.path().join("socket").display())
     }

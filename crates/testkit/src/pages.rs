@@ -1,11 +1,11 @@
-//! A browser without a screen: it signs in as a person does, keeps its cookie, reads pages and sends their forms.
-//! It runs no script.
+//! A browser without a screen: it signs in like a person, keeps its cookie, reads pages and sends their forms. It runs no
+//! scripts.
 
 use reqwest::{Method, Response, header};
 
 use crate::TestHome;
 
-/// Signed in to the pages of one server.
+/// A session at the pages of one server.
 pub struct Pages {
     url: String,
     cookie: String,
@@ -13,10 +13,10 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Signs in by the link that the command shows.
+    /// Signs in with the link of the command.
     ///
     /// # Panics
-    /// When that is refused.
+    /// If that is rejected.
     pub async fn sign_in(home: &TestHome) -> Self {
         let output = home.command(&["sign-in"]).output().await.expect("it starts");
         let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -30,22 +30,22 @@ impl Pages {
         pages
     }
 
-    /// The address of the pages, and the cookie that signs in to them.
+    /// Returns the URL of the pages, and the session cookie.
     pub fn session(&self) -> (&str, &str) {
         (&self.url, &self.cookie)
     }
 
-    /// A page's status and text.
+    /// Returns the status and the text of a page.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let request = self.client.request(Method::GET, format!("{}{path}", self.url)).header(header::COOKIE, &self.cookie);
         let answer = request.send().await.expect("the server answers");
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 
-    /// A field's value on a page.
+    /// Returns the value of a field on a page.
     ///
     /// # Panics
-    /// When there is none.
+    /// If it does not exist.
     pub async fn value(&self, path: &str, field: &str) -> String {
         let (_, text) = self.get(path).await;
         let start = format!("name=\"{field}\" value=\"");
@@ -53,7 +53,7 @@ impl Pages {
         value.unwrap_or_else(|| panic!("no {field} in {text}")).to_owned()
     }
 
-    /// Sends a form of the page at `page`. Returns the status.
+    /// Sends a form on the page at `page`. Returns the status.
     pub async fn post(&self, page: &str, path: &str, fields: &[(&str, &str)]) -> u16 {
         let token = self.value(page, "form_token").await;
         let fields = [&[("form_token", token.as_str())], fields].concat();

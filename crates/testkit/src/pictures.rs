@@ -1,35 +1,35 @@
-//! Small images of every kind that prompts take, made by programs that people use, and how a request carries them.
-//! They are whole: what a model is shown of them must be these bytes.
+//! Small images in every format that prompts accept, made with common programs, and their form in requests. They are complete,
+//! and a model must get exactly these bytes.
 
 use model::image::{GivenImage, ImageBytes};
 use scripted_model::ScriptedModel;
 use serde_json::Value;
 
-/// Eight by six points.
+/// A PNG of 8 by 6 pixels.
 pub const PNG: &[u8] = include_bytes!("../fixtures/dot.png");
-/// The same as JPEG.
+/// The same image as JPEG.
 pub const JPEG: &[u8] = include_bytes!("../fixtures/dot.jpg");
-/// One point.
+/// A GIF of one pixel.
 pub const GIF: &[u8] = include_bytes!("../fixtures/dot.gif");
-/// The same as WebP.
+/// The same image as WebP.
 pub const WEBP: &[u8] = include_bytes!("../fixtures/dot.webp");
 
-/// An image as the API takes it.
+/// Returns an image in the format of the API.
 pub fn given(name: &str, bytes: &[u8]) -> Value {
     let image = GivenImage { name: name.to_owned(), data: ImageBytes(bytes.to_vec()) };
     serde_json::to_value(image).expect("names and bytes have a form in JSON")
 }
 
-/// An image as a model is shown it.
+/// Returns an image in the format of a request to a model.
 pub fn data_url(kind: &str, bytes: &[u8]) -> String {
     let text = given("", bytes);
     format!("data:{kind};base64,{}", text["data"].as_str().expect("Base64 is text"))
 }
 
-/// The images of all messages in the last request that a model got.
+/// Returns the images of all messages in the last request to a model.
 ///
 /// # Panics
-/// When it got none.
+/// If it got no request.
 pub fn shown(model: &ScriptedModel) -> Vec<String> {
     let asked = model.requests().into_iter().rev().find(|request| request.method == "POST").expect("the model was asked");
     let messages = asked.body["input"].as_array().into_iter().flatten();
@@ -38,7 +38,7 @@ pub fn shown(model: &ScriptedModel) -> Vec<String> {
     images.filter_map(|image| image["image_url"].as_str().map(str::to_owned)).collect()
 }
 
-/// A PNG of this length. What lies behind an image's end is nothing to whoever shows it.
+/// Returns a PNG of this length. Data after the end of an image is ignored.
 pub fn png_of(length: usize) -> Vec<u8> {
     let mut bytes = PNG.to_vec();
     bytes.resize(length.max(PNG.len()), 0);

@@ -1,9 +1,9 @@
-//! A disk that can lose its power: an image file with a real file system, mounted through a loop device. Needs root.
+//! A disk that can lose its power: an image file with a real file system, mounted with a loop device. Needs root.
 //!
 //! A cut stops every write at once, while the programs that use the disk still run: the file system is shut down with the ioctl that
 //! xfstests calls *godown*, without flushing its log. Everything that was not synced is lost. btrfs has no such ioctl in Linux 6.18, so
-//! its image is stored on a second file system, the carrier, and the carrier is shut down: btrfs then sees a disk that fails every
-//! write and that has lost whatever it had not flushed. The mount never outlives its value.
+//! its image is stored on a second file system, the carrier, which is shut down instead: btrfs then sees a disk that fails every
+//! write and has lost everything that was not flushed. The mount never outlives its value.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The size of a disk. The image is sparse and holds only what was written.
+/// The size of a disk in MiB. The image is sparse and only stores what was written.
 const MEBIBYTES: u64 = 1024;
 
-/// The carrier also needs room for its own bookkeeping.
+/// The carrier also needs room for its own metadata.
 const CARRIER_MEBIBYTES: u64 = MEBIBYTES + 256;
 
-/// How long it may take until nothing uses a disk that was cut.
+/// How long to wait until nothing uses a disk after a cut.
 const RELEASE: Duration = Duration::from_secs(30);
 
 /// A file system whose power cuts can be tested.
@@ -32,7 +32,7 @@ pub enum FileSystem {
 }
 
 impl FileSystem {
-    /// All of them.
+    /// All file systems.
     pub const ALL: [Self; 3] = [Self::Ext4, Self::Xfs, Self::Btrfs];
 
     fn as_str(self) -> &'static str {
@@ -79,7 +79,7 @@ pub struct PowerDisk {
 }
 
 impl PowerDisk {
-    /// Makes a file system and mounts it at `at`. Its images are stored in `scratch`, outside of `at`.
+    /// Creates a file system and mounts it at `at`. Its images are stored in `scratch`, outside of `at`.
     ///
     /// # Panics
     /// If a program is missing, or fails.
@@ -110,7 +110,7 @@ impl PowerDisk {
         self.sync();
     }
 
-    /// Syncs all that was written so far.
+    /// Syncs everything that was written so far.
     ///
     /// # Panics
     /// If the disk cannot be synced.
@@ -120,7 +120,7 @@ impl PowerDisk {
         }
     }
 
-    /// Cuts the power: from now on nothing more reaches the disk. Programs that use it keep running, and see errors.
+    /// Cuts the power: nothing more reaches the disk. Programs that use it keep running, and see errors.
     ///
     /// # Panics
     /// If the file system cannot be shut down.
@@ -129,7 +129,7 @@ impl PowerDisk {
         expect_success(Command::new("xfs_io").args(["-x", "-c", "shutdown"]).arg(&first.at));
     }
 
-    /// Brings the power back after a cut: unmounts the disk and mounts it again, which replays its log. `end_users` ends the
+    /// Restores the power after a cut: unmounts the disk and mounts it again, which replays its log. `end_users` ends the
     /// programs that still use it.
     ///
     /// # Panics
@@ -140,7 +140,7 @@ impl PowerDisk {
                 end_users();
                 layer.unmount(&[])
             });
-            // As long as the loop device is attached, mounting would bring back the file system that was shut down.
+            // While the loop device is attached, mounting would restore the file system that was shut down.
             crate::until(RELEASE, "the loop device is detached", || !layer.is_attached());
         }
         self.is_mounted = false;
@@ -173,7 +173,7 @@ impl Drop for PowerDisk {
             return;
         }
         for layer in self.layers.iter().rev() {
-            // Lazily: a keeper may still hold a file for a moment.
+            // Lazily, because a keeper may still hold a file for a moment.
             assert!(layer.unmount(&["--lazy"]) || std::thread::panicking(), "{} is still mounted", layer.at.display());
         }
     }
@@ -197,7 +197,7 @@ mod tests {
         fs_err::write(at.join("synced"), "synced").expect("the disk can be written");
         disk.sync();
         fs_err::write(at.join("lost"), "lost").expect("the disk can be written");
-        // A program that still uses the disk during the cut.
+        // A program that uses the disk during the cut.
         let user = std::sync::Mutex::new(Command::new("sleep").arg("600").current_dir(&at).spawn().expect("a sleeper"));
         disk.cut();
         disk.power_on(|| {

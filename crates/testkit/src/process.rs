@@ -1,7 +1,7 @@
-//! Whether a process still runs, for tests that only know its number.
+//! Checks whether a process still runs, for tests that only know its number.
 //!
-//! A process that has exited stays in `/proc`, and takes signals, until its parent reaps it. An orphan's new parent may take its time,
-//! or never do it, as in a container whose first process is not an init. Such a zombie is gone for every purpose of a test.
+//! A process that has exited stays in `/proc`, and accepts signals, until its parent reaps it. An orphan's new parent may do this late,
+//! or never, as in a container whose first process is not an init. For a test, such a zombie is gone.
 
 /// Whether the process has exited, reaped or not.
 pub fn has_ended(pid: u32) -> bool {

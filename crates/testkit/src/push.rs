@@ -1,5 +1,5 @@
-//! A push service, and the browser behind it: it takes messages as RFC 8030 says, checks who sent them (RFC 8292), and opens them
-//! (RFC 8291) with other cryptography than the server's, by `RustCrypto`.
+//! A push service and the browsers behind it. It accepts messages as RFC 8030 specifies, checks their sender (RFC 8292), and
+//! decrypts them (RFC 8291) with different cryptography code than the server's, by `RustCrypto`.
 //!
 //! It can be told to answer the next messages with an error.
 
@@ -27,15 +27,15 @@ use serde_json::Value;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 
-/// Longer than a push takes that is tried again.
+/// Longer than a retried push takes.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// A message as it arrived at a browser.
+/// A message that arrived at a browser.
 #[derive(Debug, Clone)]
 pub struct Pushed {
-    /// The name that the browser subscribed by.
+    /// The name with which the browser subscribed.
     pub device: String,
-    /// What is shown.
+    /// The content of the notification.
     pub message: Value,
     /// What the sender signed.
     pub claims: Value,
@@ -43,21 +43,21 @@ pub struct Pushed {
     pub headers: HashMap<String, String>,
 }
 
-/// What a browser hands to a page that subscribes.
+/// The subscription that a browser returns to a page.
 #[derive(Debug, Clone)]
 pub struct Subscription {
-    /// Where messages go.
+    /// The URL for messages.
     pub endpoint: String,
     /// The browser's public key.
     pub p256dh: String,
-    /// What it shares besides.
+    /// The browser's authentication secret.
     pub auth: String,
 }
 
 struct Browser {
     secret: SecretKey,
     auth: Vec<u8>,
-    /// The key of the server that it allowed to send.
+    /// The public key of the allowed sender.
     sender: String,
 }
 
@@ -75,7 +75,7 @@ struct Counter {
     heard: mpsc::UnboundedSender<Result<Pushed, String>>,
 }
 
-/// A push service on the loopback.
+/// A push service on the loopback interface.
 pub struct PushService {
     counter: Counter,
     heard: mpsc::UnboundedReceiver<Result<Pushed, String>>,
@@ -95,7 +95,7 @@ impl Counter {
 }
 
 impl PushService {
-    /// Starts to listen.
+    /// Starts the service.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let origin = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -106,7 +106,7 @@ impl PushService {
         Self { counter, heard, server }
     }
 
-    /// A browser of this name allows the server with this key to send.
+    /// Subscribes a browser with this name, and allows the server with this key to send.
     pub fn subscribe(&self, device: &str, sender: &str) -> Subscription {
         let random = || uuid::Uuid::new_v4().into_bytes();
         let secret = SecretKey::from_slice(&[random(), random()].concat()).expect("nearly every number is a key");
@@ -125,26 +125,26 @@ impl PushService {
         self.counter.known().refusals = statuses.iter().rev().map(|status| (*status, 0)).collect();
     }
 
-    /// Answers the next message with this error, and asks to be left alone for so many seconds.
+    /// Answers the next message with this error, and asks for a pause of this number of seconds.
     pub fn refuse_for(&self, status: u16, seconds: u64) {
         self.counter.known().refusals = vec![(status, seconds)];
     }
 
-    /// How many messages came, refused ones too.
+    /// Returns the number of messages, including rejected ones.
     pub fn asked(&self) -> u32 {
         self.counter.known().asked
     }
 
-    /// The next message that arrives.
+    /// Waits for the next message.
     ///
     /// # Panics
-    /// When none comes, or one that is not as the standards want it.
+    /// If none arrives, or if it violates the standards.
     pub async fn next(&mut self) -> Pushed {
         let heard = tokio::time::timeout(LIMIT, self.heard.recv()).await.expect("a message comes");
         heard.expect("it listens").expect("it is as the standards say")
     }
 
-    /// A message that has arrived already.
+    /// Returns a message that has already arrived.
     pub fn already(&mut self) -> Option<Pushed> {
         self.heard.try_recv().ok().map(|heard| heard.expect("it is as the standards say"))
     }
@@ -164,11 +164,11 @@ async fn take(State(counter): State<Counter>, Path(device): Path<String>, header
     let pushed = opened(&counter.origin, browser, &headers, &body);
     let pushed = pushed.map(|(message, claims)| Pushed { device, message, claims, headers });
     let status = if pushed.is_ok() { StatusCode::CREATED } else { StatusCode::BAD_REQUEST };
-    // Whoever listened may be gone at the end of a test.
+    // The receiver may be gone at the end of a test.
     if counter.heard.send(pushed).is_err() { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { status.into_response() }
 }
 
-/// The message and the claims, or what is wrong with them.
+/// Decrypts and verifies a message. The error says what is wrong.
 fn opened(origin: &str, browser: &Browser, headers: &HashMap<String, String>, body: &[u8]) -> Result<(Value, Value), String> {
     let header = |name: &str| headers.get(name).map(String::as_str).ok_or(format!("no header {name}"));
     if header("content-encoding")? != "aes128gcm" || header("ttl")?.parse::<u32>().is_err() {
@@ -231,7 +231,7 @@ fn open(browser: &Browser, body: &[u8]) -> Result<Vec<u8>, String> {
     let nonce: [u8; 12] = derived(salt, &material, b"Content-Encoding: nonce\0", 12)?.try_into().map_err(|_| "twelve bytes")?;
     let cipher = Aes128Gcm::new_from_slice(&key).map_err(|error| error.to_string())?;
     let mut message = cipher.decrypt(&Nonce::from(nonce), record).map_err(|_| "it cannot be opened")?;
-    // Zeros may follow the two that ends the last record.
+    // Zeros may follow the 2 that ends the last record.
     while message.last() == Some(&0) {
         message.pop();
     }

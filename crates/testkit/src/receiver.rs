@@ -1,5 +1,4 @@
-//! Somebody who is told things over HTTP, and keeps what was said.
-//! It can be told to refuse the next requests.
+//! An HTTP server that receives notifications and keeps them. It can be told to reject the next requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
 
-/// What was said: headers in lower case, and the body.
+/// A received request: headers in lower case, and the body.
 #[derive(Debug, Clone)]
 pub struct Said {
     /// The headers.
@@ -19,7 +18,7 @@ pub struct Said {
 }
 
 impl Said {
-    /// A header's value.
+    /// Returns the value of a header.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
@@ -31,7 +30,7 @@ struct Ear {
     refusals: Arc<Mutex<u32>>,
 }
 
-/// A server on the loopback.
+/// A server on the loopback interface.
 pub struct Receiver {
     url: String,
     heard: mpsc::UnboundedReceiver<Said>,
@@ -46,7 +45,7 @@ impl Drop for Receiver {
 }
 
 impl Receiver {
-    /// Starts to listen.
+    /// Starts the server.
     pub async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let url = format!("http://{}/hook", listener.local_addr().expect("it is bound"));
@@ -58,24 +57,24 @@ impl Receiver {
         Self { url, heard, refusals, server }
     }
 
-    /// Where it listens.
+    /// Returns its URL.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Refuses so many requests first.
+    /// Rejects this number of requests first.
     pub fn refuse(&self, times: u32) {
         *self.refusals.lock().unwrap_or_else(PoisonError::into_inner) = times;
     }
 
-    /// What is said next.
+    /// Waits for the next request.
     pub async fn next(&mut self) -> Said {
         let limit = std::time::Duration::from_mins(1);
         let said = tokio::time::timeout(limit, self.heard.recv()).await.expect("something is said");
         said.expect("it listens")
     }
 
-    /// What was said already.
+    /// Returns a request that has already arrived.
     pub fn already(&mut self) -> Option<Said> {
         self.heard.try_recv().ok()
     }
@@ -92,6 +91,6 @@ async fn hear(State(ear): State<Ear>, headers: HeaderMap, body: Bytes) -> Status
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     let said = Said { headers, body: String::from_utf8_lossy(&body).into_owned() };
-    // Whoever listened may be gone at the end of a test.
+    // The receiver may be gone at the end of a test.
     if ear.heard.send(said).is_err() { StatusCode::GONE } else { StatusCode::OK }
 }

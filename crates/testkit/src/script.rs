@@ -1,17 +1,18 @@
-//! A worker with the interface of the public `codex-docker` script, and an image that starts Codex as that script's image does.
+//! A worker with the interface of the public `codex-docker` script, and an image that starts Codex like that script's image.
 //!
-//! The script itself is not part of this repository. `CODEX_DOCKER_SCRIPT` names one to run the same tests with. It is recognized
-//! by the variables that it reads; everything that the product does not use is left out here.
+//! The script itself is not part of this repository. `CODEX_DOCKER_SCRIPT` names one to run the same tests with. It is
+//! recognized by the variables that it reads; everything that the product does not use is omitted here.
 
 use std::path::{Path, PathBuf};
 
 use crate::docker::Sandbox;
 use crate::worker::program;
 
-/// Names the real script.
+/// The variable with the path of the real script.
 const REAL: &str = "CODEX_DOCKER_SCRIPT";
 
-/// Every variable means what it means to the public script: mounts, a Codex home, and what passes into the container by name.
+/// Every variable has the same meaning as for the public script: mounts, a Codex home, and variables that are passed into the
+/// container by name.
 const SCRIPT: &str = r#"#!/usr/bin/env bash
 set -eu
 options=(--rm -i --name "${CONTAINER_NAME:-codex-$$}")
@@ -40,10 +41,10 @@ echo "  as the public script prints them"
 docker run "${options[@]}" -v "$PWD:$inside" -w "$inside" "${IMAGE_NAME:-codex-docker-test/none:1}" "$@"
 "#;
 
-/// Writes the stand-in into a folder, or finds the real script. The path is for `ORCH_WORKER`.
+/// Writes the stand-in to a folder, or finds the real script. Returns the path for `ORCH_WORKER`.
 ///
 /// # Panics
-/// When the folder cannot be written.
+/// If the folder cannot be written.
 pub fn script_worker(folder: &Path) -> PathBuf {
     if let Some(real) = std::env::var_os(REAL).filter(|path| !path.is_empty()) {
         return real.into();
@@ -53,7 +54,7 @@ pub fn script_worker(folder: &Path) -> PathBuf {
     path
 }
 
-/// An image whose entry point is Codex without its sandbox. Codex 0.75.0 does not pass that on to `exec`.
+/// Builds an image whose entry point is Codex without its sandbox. Codex 0.75.0 does not apply that option to `exec`.
 pub fn script_image(sandbox: &Sandbox, tag: &str, image: &str) -> String {
     let entry = r#"ENTRYPOINT ["codex", "--dangerously-bypass-approvals-and-sandbox"]"#;
     sandbox.build(tag, &format!("FROM {image}\n{entry}\n"))

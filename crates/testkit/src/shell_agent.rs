@@ -1,5 +1,5 @@
-//! Tasks in real containers whose agent is a shell that runs its prompt, and what must hold after any of them.
-//! The image is the product's, with that shell in the place of Codex.
+//! Tasks in real containers whose agent is a shell that runs its prompt, and what must hold after each of them. The image is
+//! the product's, with that shell in place of Codex.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// The image of the agent.
 const IMAGE: &str = "codex-docker-test/shell:1";
 
-/// Says what Codex would say, and runs the prompt in between.
+/// Prints what Codex would print, and runs the prompt in between.
 const AGENT: &str = r#"#!/bin/sh
 thread=$(cat /proc/sys/kernel/random/uuid)
 before=
@@ -32,39 +32,39 @@ echo '{"type":"turn.completed","usage":{"input_tokens":1,"cached_input_tokens":0
 pub struct Stage {
     /// The server's home.
     pub home: TestHome,
-    /// The environment's id.
+    /// The environment's ID.
     pub env: String,
-    /// What it is a mirror of.
+    /// The upstream repository of the environment.
     pub upstream: Upstream,
 }
 
-/// An attack that was made.
+/// The result of an attack.
 pub struct Attacked {
-    /// The task, settled.
+    /// The task after its run.
     pub task: Value,
-    /// What the script printed, among what Codex would.
+    /// The log, with the output of the script.
     pub log: String,
 }
 
 impl Stage {
-    /// `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
+    /// Creates a stage. `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
     pub async fn new(binary: &str) -> Self {
         Self::with(binary, &json!({})).await
     }
 
-    /// With settings for the environment's containers.
+    /// Creates a stage with container settings for the environment.
     pub async fn with(binary: &str, container: &Value) -> Self {
         let upstream = Upstream::new();
         upstream.commit("main", &[("src/a.txt", "one\n"), ("README.md", "hello\n")], "a start");
         Self::on(binary, upstream, container).await
     }
 
-    /// With a repository of the test's own.
+    /// Creates a stage with the test's own repository.
     pub async fn on(binary: &str, upstream: Upstream, container: &Value) -> Self {
         Self::in_home(TestHome::new(binary), upstream, container).await
     }
 
-    /// In a home that has no server yet.
+    /// Creates a stage in a home that has no server yet.
     pub async fn in_home(mut home: TestHome, upstream: Upstream, container: &Value) -> Self {
         build_image();
         for (name, value) in [("ORCH_WORKER", "codex-docker"), ("IMAGE_NAME", IMAGE), ("CODEX_DOCKER_FREE_DISK", "100m")] {
@@ -79,22 +79,22 @@ impl Stage {
         Self { home, env, upstream }
     }
 
-    /// A file that a planted command would make on the host. In the container its folder is not there.
+    /// Returns a file that a planted command would create on the host. Its folder does not exist in the container.
     pub fn canary(&self) -> PathBuf {
         self.home.scratch().join("canary")
     }
 
-    /// The environment's mirror.
+    /// Returns the environment's mirror.
     pub fn mirror(&self) -> PathBuf {
         self.home.path().join("envs").join(&self.env).join("mirror")
     }
 
-    /// A task's folder.
+    /// Returns a task's folder.
     pub fn folder(&self, task: &Value) -> PathBuf {
         self.home.path().join("tasks").join(id_of(task))
     }
 
-    /// A task's worktree.
+    /// Returns a task's worktree.
     pub fn worktree(&self, task: &Value) -> PathBuf {
         self.folder(task).join("worktree")
     }
@@ -115,10 +115,10 @@ impl Stage {
         self.home.settled(&id).await
     }
 
-    /// Git in the mirror, as the host's owner would use it.
+    /// Runs git in the mirror, as the host's owner would.
     ///
     /// # Panics
-    /// When git fails.
+    /// If git fails.
     #[track_caller]
     pub fn git(&self, arguments: &[&str]) -> String {
         let done = Command::new("git").arg("--git-dir").arg(self.mirror()).args(arguments).output().expect("git is there");
@@ -126,7 +126,7 @@ impl Stage {
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// The names of what is on a task's branch.
+    /// Returns the paths on a task's branch.
     pub fn committed(&self, task: &Value) -> Vec<String> {
         let branch = format!("codex/{}", id_of(task));
         self.git(&["ls-tree", "-r", "-z", "--name-only", &branch])
@@ -136,7 +136,8 @@ impl Stage {
             .collect()
     }
 
-    /// Nothing ran on the host, the mirror is sound, and the task lives on: its difference, a follow-up, its end.
+    /// Checks that nothing ran on the host, that the mirror is intact, and that the task still works: its diff, a follow-up,
+    /// its removal.
     pub async fn lives_on(&self, attacked: &Attacked) {
         let id = id_of(&attacked.task);
         assert!(!self.canary().exists(), "something planted ran on the host: {}", attacked.log);
@@ -157,20 +158,20 @@ impl Stage {
     }
 }
 
-/// A task's id.
+/// Returns a task's ID.
 pub fn id_of(task: &Value) -> String {
     task["task_id"].as_str().expect("an id").to_owned()
 }
 
 impl Attacked {
-    /// The run ended well: the attack itself is no failure.
+    /// Checks that the run completed: the attack itself is not a failure.
     #[track_caller]
     pub fn completed(&self) -> &Self {
         assert_eq!(self.task["status"], "completed", "{}\n{}", self.task, self.log);
         self
     }
 
-    /// What the script said on this line, behind a mark.
+    /// Returns the rest of an output line that starts with a mark.
     #[track_caller]
     pub fn said(&self, mark: &str) -> &str {
         let found = self.log.lines().find_map(|line| line.strip_prefix(mark));
@@ -178,7 +179,7 @@ impl Attacked {
     }
 }
 
-/// The engine's cache makes this quick, and harmless when several do it at once.
+/// The engine's cache makes this fast, and harmless if several tests do it at once.
 fn build_image() {
     let dockerfile = format!("FROM {}\nRUN rm -f /usr/local/bin/codex\nCOPY codex /usr/local/bin/codex\n", docker::codex_image());
     let folder = tempfile::tempdir().expect("a folder");
@@ -197,7 +198,7 @@ fn build_image() {
 fn write(path: &Path, content: &str) {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = std::fs::File::options().create_new(true).write(true).mode(0o755).open(path).expect("a new file");
-    // The same bytes, mode and time every time: so the engine knows that it has built this before.
+    // Use the same bytes, mode and time every time, so that the engine recognizes that it has built this before.
     file.write_all(content.as_bytes()).expect("written");
     file.set_modified(std::time::UNIX_EPOCH).expect("ours");
 }

@@ -1,20 +1,19 @@
-//! A file system of a few MiB in memory, to be filled. Mounting needs root, as the tests' machines give it.
-//! It never outlives its value.
+//! A file system of a few MiB in memory, which can be filled. Mounting needs root. It never outlives its value.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mounted file system; it goes with this value.
+/// A mounted file system. It is unmounted with this value.
 pub struct SmallDisk {
     at: PathBuf,
     is_read_only: bool,
 }
 
 impl SmallDisk {
-    /// Mounts one of so many MiB at a folder, which is made when it is not there.
+    /// Mounts a file system of this size in MiB at a folder, which is created if it is missing.
     ///
     /// # Panics
-    /// When it cannot be mounted.
+    /// If it cannot be mounted.
     pub fn mount(at: &Path, mebibytes: u32) -> Self {
         fs_err::create_dir_all(at).expect("a test's folder can be written");
         let options = format!("size={mebibytes}m,mode=0700");
@@ -22,15 +21,15 @@ impl SmallDisk {
         Self { at: at.to_owned(), is_read_only: false }
     }
 
-    /// Where it is.
+    /// Returns the mount point.
     pub fn path(&self) -> &Path {
         &self.at
     }
 
-    /// Fills it to the last block; returns the file to remove to make room again.
+    /// Fills it to the last block. Returns the file to delete to make room again.
     ///
     /// # Panics
-    /// When there is no room for a name.
+    /// If there is no room for a name.
     pub fn fill(&self) -> PathBuf {
         let path = self.at.join("ballast");
         let mut file = fs_err::File::create(&path).expect("there is room for a name");
@@ -39,16 +38,16 @@ impl SmallDisk {
         path
     }
 
-    /// From now on nothing can be opened for writing. What is open already stays writable, which is kinder than a disk
-    /// that fails.
+    /// Makes it read-only: nothing can be opened for writing. Files that are already open stay writable, unlike on a failing
+    /// disk.
     ///
     /// # Panics
-    /// When it cannot be mounted again.
+    /// If it cannot be mounted again.
     pub fn forbid_writing(&mut self) {
         if self.is_read_only {
             return;
         }
-        // A file system with files that are written cannot be made read-only; another mount of it can, where nobody is yet.
+        // A file system with open files cannot be made read-only, but a new mount of it can.
         let aside = self.at.with_extension("read-only");
         fs_err::create_dir_all(&aside).expect("a test's folder can be written");
         mount(&["--bind"], &[&self.at, &aside]);
@@ -61,7 +60,7 @@ impl SmallDisk {
     /// Makes it writable again.
     ///
     /// # Panics
-    /// When it cannot.
+    /// If it cannot.
     pub fn allow_writing(&mut self) {
         if self.is_read_only {
             unmount(&self.at);
@@ -82,7 +81,7 @@ fn unmount(at: &Path) {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: a keeper may still hold a file for a moment.
+        // Lazily, because a keeper may still hold a file for a moment.
         self.allow_writing();
         unmount(&self.at);
     }

@@ -1,7 +1,7 @@
-//! A real upstream repository: a bare one in a temporary folder that tests move, rewrite and prune as people do.
+//! A real upstream repository: a bare one in a temporary folder that tests move, rewrite and prune like people do.
 //!
-//! It runs the machine's git with a fixed environment: no configuration of the user or the system is read, commits have fixed
-//! authors. It never has a working tree; commits are made from content alone.
+//! It runs the machine's git with a fixed environment: no user or system configuration is read, and commits have fixed authors.
+//! It has no working tree; commits are created from their content.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -22,14 +22,15 @@ impl Default for Upstream {
 }
 
 impl Upstream {
-    /// With one commit on `main`: a `README.md` that says `hello`.
+    /// Creates a repository with one commit on `main`: a `README.md` that contains `hello`.
     pub fn new() -> Self {
         let upstream = Self::empty();
         upstream.commit("main", &[("README.md", "hello\n")], "start");
         upstream
     }
 
-    /// With so many text files of 40 lines below `src/`, for what takes longer in a large repository.
+    /// Creates a repository with this number of text files of 40 lines below `src/`, for operations that are slow in a large
+    /// repository.
     pub fn with_files(count: usize) -> Self {
         let upstream = Self::new();
         let text = |n: usize| (format!("src/{}/file{n}.txt", n % 50), format!("line {n}\n").repeat(40));
@@ -39,7 +40,7 @@ impl Upstream {
         upstream
     }
 
-    /// With no commit at all, HEAD on `main`.
+    /// Creates a repository without commits, with HEAD on `main`.
     pub fn empty() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let root = folder.path().canonicalize().expect("it was just made");
@@ -48,22 +49,22 @@ impl Upstream {
         upstream
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         &self.repository
     }
 
-    /// Its absolute path, as a URL that git takes.
+    /// Returns the absolute path, as a URL that git accepts.
     pub fn url(&self) -> String {
         self.repository.display().to_string()
     }
 
-    /// Its `file://` URL.
+    /// Returns the `file://` URL.
     pub fn file_url(&self) -> String {
         format!("file://{}", self.repository.display())
     }
 
-    /// Commits files on top of a branch and moves the branch. A new branch starts from `main`, if there is one.
+    /// Commits files on top of a branch and moves the branch. A new branch starts from `main`, if that exists.
     pub fn commit(&self, branch: &str, files: &[(&str, &str)], message: &str) -> String {
         let parent = self.commit_of(branch).or_else(|| self.commit_of("main"));
         let commit = self.commit_on(parent.as_deref(), files, message);
@@ -71,7 +72,7 @@ impl Upstream {
         commit
     }
 
-    /// Replaces the history of a branch by one new commit without parents, as a forced push does.
+    /// Replaces the history of a branch by one new commit without parents, like a forced push.
     pub fn rewrite(&self, branch: &str, files: &[(&str, &str)], message: &str) -> String {
         let commit = self.commit_on(None, files, message);
         self.point(&format!("refs/heads/{branch}"), &commit);
@@ -90,47 +91,47 @@ impl Upstream {
         self.git(&["update-ref", "-d", &format!("refs/heads/{branch}")]);
     }
 
-    /// Makes an annotated tag.
+    /// Creates an annotated tag.
     pub fn tag(&self, name: &str, target: &str) {
         self.git(&["tag", "--annotate", "--message", name, "--", name, target]);
     }
 
-    /// What a host keeps for a pull request: `refs/pull/<number>/head`, with a commit that no branch has.
+    /// Creates the ref that a host keeps for a pull request: `refs/pull/<number>/head`, with a commit that no branch has.
     pub fn pull_request(&self, number: u32, files: &[(&str, &str)]) -> String {
         let commit = self.commit_on(self.commit_of("main").as_deref(), files, "proposed");
         self.point(&format!("refs/pull/{number}/head"), &commit);
         commit
     }
 
-    /// Makes another branch the one that HEAD names.
+    /// Makes HEAD name a different branch.
     pub fn set_head(&self, branch: &str) {
         self.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]);
     }
 
-    /// Points any ref at a commit.
+    /// Points any ref to a commit.
     pub fn point(&self, reference: &str, commit: &str) {
         self.git(&["update-ref", reference, commit]);
     }
 
-    /// The commit a branch is at.
+    /// Returns the commit of a branch.
     pub fn commit_of(&self, branch: &str) -> Option<String> {
         let reference = format!("refs/heads/{branch}^{{commit}}");
         let output = self.try_git(&["rev-parse", "--verify", "--quiet", &reference]);
         output.status.success().then(|| trimmed(&output))
     }
 
-    /// Runs git on this repository and returns what it printed.
+    /// Runs git in this repository and returns its output.
     ///
     /// # Panics
-    /// When git fails: a test's ground is not what is tested.
+    /// If git fails: the setup of a test is not what is tested.
     pub fn git(&self, arguments: &[&str]) -> String {
         self.git_in(&self.repository, arguments)
     }
 
-    /// Runs git in any folder with this repository's fixed environment, as a person would by hand.
+    /// Runs git in any folder with this repository's fixed environment, as a person would.
     ///
     /// # Panics
-    /// When git fails.
+    /// If git fails.
     pub fn git_in(&self, folder: &Path, arguments: &[&str]) -> String {
         let output = self.try_git_in(folder, arguments);
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -138,7 +139,7 @@ impl Upstream {
         trimmed(&output)
     }
 
-    /// Runs git in any folder and returns whatever came of it.
+    /// Runs git in any folder and returns the result.
     pub fn try_git_in(&self, folder: &Path, arguments: &[&str]) -> Output {
         self.command(folder).args(arguments).output().expect("git is installed")
     }
@@ -185,7 +186,7 @@ impl Upstream {
     }
 }
 
-/// The variables that git gets in tests: nothing of the machine but PATH, a home without configuration, a fixed author.
+/// Returns the variables for git in tests: nothing of the machine except PATH, a home without configuration, a fixed author.
 pub fn environment(home: &Path) -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
     let date = "2026-01-01T00:00:00Z";

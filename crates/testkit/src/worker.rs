@@ -1,12 +1,12 @@
-//! Workers whose behaviour is their prompt: shell scripts that evaluate what they read on stdin.
+//! Workers whose prompt defines their behavior: shell scripts that evaluate what they read on stdin.
 //!
-//! So every test says in its own words what the "agent" does. Nothing of Codex is in here but the shape of its lines, and nothing
-//! of Docker: what stands in for the built-in worker makes no container, and writes down how it was called.
+//! So every test defines what the "agent" does. Only the format of the output lines comes from Codex. The stand-in for the built-in
+//! worker creates no containers and records its calls.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The words that a prompt can use besides the shell's own.
+/// The commands that a prompt can use besides those of the shell.
 const WORDS: &str = r#"
 resumed=
 while [ $# -gt 0 ]; do
@@ -32,11 +32,11 @@ await() { while [ ! -e "$1" ]; do sleep 0.02; done; }
 eval "$(cat)"
 "#;
 
-/// Honours the worker contract: exec --json [...] [resume THREAD] -, with the prompt on stdin.
+/// Follows the worker contract: `exec --json [...] [resume THREAD] -`, with the prompt on stdin.
 const WORKER: &str = "#!/bin/sh\n";
 
-/// Stands in for `codex-docker`: each call is a line in `calls`, the environment of the last run is in `environment`, `check`
-/// answers what is in `check.json`, and `harvest` and `app-server` are whatever the scripts of these names do.
+/// Replaces `codex-docker`: each call is a line in `calls`, the environment of the last run is in `environment`, `check` prints
+/// `check.json`, and `harvest` and `app-server` run the scripts with these names.
 const CONTAINER: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 printf '%s\n' "$*" >> "$here/calls"
@@ -51,25 +51,25 @@ esac
 env | sort > "$here/environment"
 "#;
 
-/// A usable engine with an image.
+/// The answer of a usable engine with an image.
 pub const USABLE: &str = r#"{"usable":true,"engine":{"version":"20.10.24","live_restore":true,"rootless":false},
 "image":{"name":"codex-docker:test","codex_version":"0.169.0","built_for":null,"stale":false},"problem":null}"#;
 
-/// Writes the script into a folder and returns its path, for `ORCH_WORKER`.
+/// Writes the script to a folder and returns its path, for `ORCH_WORKER`.
 pub fn scripted_worker(folder: &Path) -> PathBuf {
     let path = folder.join("scripted-worker");
     program(&path, &[WORKER, WORDS].concat());
     path
 }
 
-/// What stands in for the built-in worker, in a folder of its own.
+/// The stand-in for the built-in worker, in its own folder.
 #[derive(Debug)]
 pub struct ScriptedContainers {
     folder: PathBuf,
 }
 
 impl ScriptedContainers {
-    /// Puts it into a home that has no server yet, as `container_program` of its `config.toml`.
+    /// Installs it in a home that has no server yet, as `container_program` in its `config.toml`.
     pub fn install(home: &crate::TestHome) -> Self {
         let folder = home.scratch().join("containers");
         fs_err::create_dir(&folder).expect("a test's folder can be written");
@@ -87,12 +87,12 @@ impl ScriptedContainers {
         self.folder.join("stand-in")
     }
 
-    /// What `check` answers from now on.
+    /// Sets the answer of `check`.
     pub fn answers(&self, check: &str) {
         self.put("check.json", check);
     }
 
-    /// `check` answers nothing from now on, for as long as the test goes on.
+    /// Makes `check` hang for the rest of the test.
     pub fn hangs(&self) {
         let path = self.folder.join("check.json");
         fs_err::remove_file(&path).expect("it was there");
@@ -100,12 +100,12 @@ impl ScriptedContainers {
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe can be made");
     }
 
-    /// What `harvest` does from now on, in the shell's words.
+    /// Sets the shell commands of `harvest`.
     pub fn harvests(&self, script: &str) {
         self.put("harvest", script);
     }
 
-    /// The login that a Codex without an agent makes of the one that it has, from now on.
+    /// Sets the login that a Codex without an agent makes of its current login.
     pub fn renews(&self, login: &serde_json::Value) {
         let script = format!(
             "read a; read b; read c; cat > \"$CODEX_HOME/auth.json\" <<'LOGIN'\n{login}\nLOGIN\necho '{{\"id\":2,\"result\":{{}}}}'; cat > /dev/null"
@@ -117,13 +117,13 @@ impl ScriptedContainers {
         fs_err::write(self.folder.join(name), text).expect("a test's folder can be written");
     }
 
-    /// Every call so far, its arguments separated by spaces.
+    /// Returns all calls so far, with arguments separated by spaces.
     pub fn calls(&self) -> Vec<String> {
         let text = fs_err::read_to_string(self.folder.join("calls")).unwrap_or_default();
         text.lines().map(str::to_owned).collect()
     }
 
-    /// A variable of the last run's environment.
+    /// Returns a variable of the last run's environment.
     pub fn variable(&self, name: &str) -> Option<String> {
         let text = fs_err::read_to_string(self.folder.join("environment")).expect("a run has begun");
         text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned()))

@@ -1,4 +1,4 @@
-//! Contract tests: the real Codex CLI, in every tested version, against the scripted model.
+//! Contract tests: the real Codex CLI, in every tested version, with the scripted model.
 //!
 //! Each story is one test per version. `cargo xtask codex VERSION` runs the stories of `pinned` with any other version. Other
 //! tests check what the product does with the output.
@@ -8,7 +8,7 @@ use serde_json::json;
 use tempfile::TempDir;
 use testkit::codex::{CodexCli, CodexHome, Outcome};
 
-/// A model, a home and a folder to work in, for one Codex.
+/// A model, a home and a working folder for one Codex.
 struct Rig {
     codex: CodexCli,
     model: ScriptedModel,
@@ -139,7 +139,7 @@ async fn an_interrupted_turn_can_be_followed_by_another(codex: CodexCli) {
     let worktree = rig.worktree.path();
     let mut running = rig.codex.start(&rig.home, worktree, &[], "SCENARIO:cmd_sleep").await;
     running.until("item.started").await;
-    // The command runs only now: an interrupt before that ends it and not the turn.
+    // The command must be running: an interrupt before that would end it and not the turn.
     testkit::until(std::time::Duration::from_mins(1), "the command runs", || worktree.join("sleep.pid").exists());
     running.interrupt();
     let stopped = running.end().await;

@@ -1,50 +1,49 @@
-//! What a storm did and what came of it, on one page.
-//! It only counts.
+//! The report of a chaos test: counts of actions and results.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// What a power cut is called among the deeds.
+/// The name of a power cut among the actions.
 pub(super) const CUT: &str = "cut the power";
 
-/// The account of a storm.
+/// The report of a chaos test.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
-    /// What everything was drawn from.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// How often all was calm and looked at.
+    /// How often everything was calm and was checked.
     pub rounds: u32,
-    /// What was done, and how often.
+    /// The actions, and how often each was done.
     pub deeds: BTreeMap<&'static str, u32>,
-    /// How the runs ended.
+    /// The outcomes of runs, and how often each occurred.
     pub runs: BTreeMap<String, u32>,
-    /// Lines of logs that were looked at.
+    /// The number of checked log lines.
     pub lines: u64,
-    /// What was acknowledged: prompts, stops, and what went into the archive or out of it.
+    /// Acknowledged requests: prompts, stops, and archive changes.
     pub acknowledged: u32,
-    /// Runs whose records were checked on the disk right after a power cut, before a server started.
+    /// The number of runs whose records were checked on the disk right after a power cut, before a server started.
     pub after_cuts: u32,
-    /// How long it took, in seconds.
+    /// The duration in seconds.
     pub seconds: f64,
-    /// What is wrong.
+    /// Everything that is wrong.
     pub violations: Vec<String>,
-    /// Where the home is that has something wrong.
+    /// The folder of a home with a violation.
     pub kept: Option<PathBuf>,
 }
 
 impl Account {
-    /// Counts a deed.
+    /// Counts an action.
     pub(super) fn did(&mut self, deed: &'static str) {
         *self.deeds.entry(deed).or_default() += 1;
     }
 
-    /// How often the power was cut.
+    /// Returns the number of power cuts.
     pub fn cuts(&self) -> u32 {
         self.deeds.get(CUT).copied().unwrap_or_default()
     }
 
-    /// How often something was killed.
+    /// Returns the number of kills.
     pub fn kills(&self) -> u32 {
         self.deeds.iter().filter(|(deed, _)| deed.starts_with("kill")).map(|(_, times)| times).sum()
     }

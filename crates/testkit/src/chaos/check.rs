@@ -1,5 +1,5 @@
-//! What must be true whenever all is calm, whatever happened before.
-//! It looks at the files and processes themselves, and at what the server says of them.
+//! The invariants that must hold whenever everything is calm, whatever happened before. They are checked in files and
+//! processes, and in the server's answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::pictures;
 use crate::process::has_ended;
 
 impl World {
-    /// Looks at everything, and notes what is wrong.
+    /// Checks everything, and records violations.
     pub(super) async fn check(&mut self) {
         let mut wrong = vec![];
         self.account.runs.clear();
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// Every image that is named is there as it was given, and every prompt that came with one still names it.
+    /// Checks that every named image is unchanged, and that every prompt still names its image.
     fn images_are_whole(&self, task: &Value, acknowledged: &BTreeSet<String>, wrong: &mut Vec<String>) {
         let id = task["task_id"].as_str().unwrap_or_default();
         let asked = [&task["runs"], &task["follow_ups"]].into_iter().filter_map(Value::as_array).flatten();
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Every line once, in order, and all that the worker knows to have written.
+    /// Checks that every line is in the log once, in order, with everything that the worker has written.
     fn logs_are_whole(&mut self, task: &Value, wrong: &mut Vec<String>) {
         let id = task["task_id"].as_str().unwrap_or_default();
         for run in task["runs"].as_array().into_iter().flatten() {
@@ -121,7 +121,7 @@ impl World {
             self.account.lines += if self.containers.is_some() {
                 codex_wrote_it(&path, complete, wrong)
             } else {
-                // A power cut takes the last lines of a run that it interrupts.
+                // A power cut loses the last lines of a run that it interrupts.
                 let must_be_whole = self.cut.is_none() || status == "completed";
                 let written = if must_be_whole { self.counted_by(name) } else { 0 };
                 script_wrote_it(&path, complete, name, written, wrong)
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// How many lines the worker of a prompt says that it wrote.
+    /// Returns how many lines the worker of a prompt reports.
     fn counted_by(&self, name: &str) -> u64 {
         let count = std::fs::read_to_string(self.home.scratch().join("counts").join(name)).unwrap_or_default();
         count.trim().parse().unwrap_or(0)
@@ -146,7 +146,7 @@ impl World {
         let Ok(history) =
             git(&mirror, &["log", "--format=%(trailers:key=Run,valueonly,separator=%x2C)", &format!("{base}..{branch}")])
         else {
-            // One that failed before it had a worktree has no branch.
+            // A run that failed before it had a worktree has no branch.
             return;
         };
         for run in task["runs"].as_array().into_iter().flatten() {
@@ -163,7 +163,7 @@ impl World {
             if work.as_ref().is_ok_and(|work| work.lines().count() > 1) {
                 wrong.push(format!("the command of run {number} of {id} ran more than once"));
             }
-            // Not committed is not lost: the next run commits what is in the worktree.
+            // Uncommitted work is not lost: the next run commits the content of the worktree.
             let folder = self.home.path().join("tasks").join(id);
             let later = task["runs"]
                 .as_array()
@@ -181,7 +181,7 @@ impl World {
         }
     }
 
-    /// Processes of runs, whatever these started, fetches that hang, and containers.
+    /// Returns leftovers: processes of runs and their children, hanging fetches, and containers.
     pub(super) fn left(&self) -> Vec<String> {
         let home = self.home.scratch().display().to_string();
         let fetch = self.remotes.program().display().to_string();
@@ -227,12 +227,12 @@ impl World {
     }
 }
 
-/// What a prompt of the storm is called: its last word.
+/// Returns the name of a prompt, which is its last word.
 fn name_in(prompt: &str) -> Option<&str> {
     prompt.rsplit(' ').next().map(|name| name.trim_end_matches('.')).filter(|name| name.starts_with('p'))
 }
 
-/// The numbered lines are there in order, and at least as many as the worker wrote. Returns how many there are.
+/// Checks that the numbered lines are in order, and at least as many as the worker wrote. Returns their number.
 fn script_wrote_it(path: &Path, log: &str, name: &str, written: u64, wrong: &mut Vec<String>) -> u64 {
     let mut expected = 0_u64;
     for line in log.lines().filter(|line| line.contains(&format!("\"{name} "))) {
@@ -248,7 +248,7 @@ fn script_wrote_it(path: &Path, log: &str, name: &str, written: u64, wrong: &mut
     expected
 }
 
-/// Every line is JSON, and nothing that happens once is said twice. Returns how many lines there are.
+/// Checks that every line is JSON, and that unique events occur once. Returns the number of lines.
 fn codex_wrote_it(path: &Path, log: &str, wrong: &mut Vec<String>) -> u64 {
     let mut said = BTreeSet::new();
     for line in log.lines() {

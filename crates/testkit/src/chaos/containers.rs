@@ -1,8 +1,8 @@
-//! What a storm has besides when its agent is the real Codex CLI in real containers: the model's script, and the engine's containers.
+//! Additional parts of a chaos test whose agent is the real Codex CLI in real containers: the model's script, and the
+//! containers.
 //!
-//! Docker is asked through its own client, and only for containers with the label of the storm's home. The engine that is killed is
-//! one of the storm's own. Whatever became of a storm,
-//! none of them outlives it.
+//! Docker is called with its own client, and only for containers with the label of the test's home. Only the test's own
+//! container engine is killed. It never outlives the test.
 
 use std::process::Output;
 
@@ -13,30 +13,30 @@ use crate::TestHome;
 use crate::docker;
 use crate::own_engine::{KilledEngine, OwnEngine};
 
-/// The most prompts that a storm can have: the model's script is written before it begins.
+/// The maximum number of prompts, because the model's script is written first.
 const PROMPTS: u32 = 2_000;
 
-/// Free disk that a run needs: an image and a worktree of a few files need little.
+/// The free disk space that a run requires. An image and a worktree with a few files need little.
 const FREE_DISK: &str = "100m";
 
-/// The model that answers the containers' Codex, and where the containers are.
+/// The model for Codex in the containers, and the container engine.
 pub(super) struct Containers {
     _model: ScriptedModel,
     label: String,
     engine: Engine,
 }
 
-/// Where the containers are.
+/// The container engine.
 enum Engine {
-    /// The machine's, which is never touched.
+    /// The machine's engine, which is never killed.
     OfTheMachine,
     Own(OwnEngine),
-    /// The storm's own, and not there just now.
+    /// The test's own engine, which is currently killed.
     Killed(KilledEngine),
 }
 
 impl Engine {
-    /// One of the storm's own with the image. Whether it keeps its containers when it dies is drawn.
+    /// Starts an own engine with the image. Whether its containers survive its end is random.
     fn own(home: &mut TestHome, random: &mut fastrand::Rng) -> Self {
         let flags: &[&str] = if random.bool() { &["--live-restore"] } else { &[] };
         let engine = OwnEngine::start(flags);
@@ -46,7 +46,7 @@ impl Engine {
         Self::Own(engine)
     }
 
-    /// None while there is none.
+    /// Returns `None` while there is no engine.
     fn docker(&self, arguments: &[&str]) -> Option<Output> {
         let host = match self {
             Self::OfTheMachine => vec![],
@@ -59,7 +59,7 @@ impl Engine {
 }
 
 impl Containers {
-    /// Writes the script and sets the home up, before its server starts.
+    /// Writes the script and prepares the home, before its server starts.
     pub(super) fn begin(home: &mut TestHome, own_engine: bool, random: &mut fastrand::Rng) -> Self {
         let script = (1..=PROMPTS).fold(Script::new(), |script, number| script.turn(turn(&name_of(number), random)));
         let model = ScriptedModel::start(script).expect("a model that plays its script");
@@ -72,7 +72,7 @@ impl Containers {
         Self { _model: model, label: format!("label=codex-docker.label.home={}", home.path().display()), engine }
     }
 
-    /// All containers of the home, whatever they do. None are known while there is no engine.
+    /// Returns all containers of the home, in any state, or none while there is no engine.
     pub(super) fn all(&self) -> Vec<String> {
         let found = self.engine.docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &self.label]);
         let Some(found) = found else { return vec![] };
@@ -82,14 +82,14 @@ impl Containers {
         names
     }
 
-    /// Kills one of them. It may have ended before.
+    /// Kills a container. It may have ended before.
     pub(super) fn kill_one(&self, random: &mut fastrand::Rng) -> bool {
         let names = self.all();
         let killed = random.choice(&names).and_then(|name| self.engine.docker(&["kill", name]));
         killed.is_some_and(|killed| killed.status.success())
     }
 
-    /// Kills the engine if it is the storm's own and there.
+    /// Kills the engine, if it is the test's own and runs.
     pub(super) fn kill_engine(&mut self) -> bool {
         match std::mem::replace(&mut self.engine, Engine::OfTheMachine) {
             Engine::Own(engine) => {
@@ -103,7 +103,7 @@ impl Containers {
         }
     }
 
-    /// Starts it again if it was killed.
+    /// Starts the engine again if it was killed.
     pub(super) fn ease(&mut self) {
         self.engine = match std::mem::replace(&mut self.engine, Engine::OfTheMachine) {
             Engine::Killed(engine) => Engine::Own(engine.started_again()),
@@ -121,7 +121,7 @@ impl Drop for Containers {
     }
 }
 
-/// Numbered lines from a command, a file that shows how often it ran, and the last words.
+/// Prints numbered lines, writes a file that shows how often it ran, and ends with a message.
 fn turn(name: &str, random: &mut fastrand::Rng) -> Turn {
     let manner = match random.u32(..10) {
         0 => "trap '' INT TERM",

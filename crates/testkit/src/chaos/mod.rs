@@ -1,9 +1,9 @@
-//! A storm: many tasks, and random kills of servers, keepers and workers at random moments, disks that are full or read-only,
-//! remotes that go away, hang or break off, clocks that are wrong, and clients that vanish or read slowly. After each round all must
-//! be calm, and nothing that was acknowledged may be lost. A storm with power cuts also cuts the power of the home's disk.
+//! The chaos test: many tasks, and random kills of servers, keepers and workers, full and read-only disks, remotes that disappear, hang
+//! or disconnect, wrong clocks, and clients that vanish or read slowly. After each round everything must become calm, and nothing that
+//! was acknowledged may be lost. A test with power cuts also cuts the power of the home's disk.
 //!
-//! What is done is drawn from a seed. When it happens also depends on the machine, so the same seed is the same storm, not the same
-//! instant. Everything is real but the agent; or, in a smaller storm with containers, everything but the model.
+//! A seed determines the actions. Their timing also depends on the machine, so the same seed gives the same actions, not the same
+//! moments. Everything is real except the agent, or, in a smaller test with containers, except the model.
 
 mod account;
 mod check;
@@ -20,47 +20,47 @@ use std::time::Duration;
 use self::world::World;
 use crate::power_disk::FileSystem;
 
-/// Who does the work in a storm.
+/// The agent of a chaos test.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Agent {
     /// A script that does what its prompt says.
     Script,
-    /// The real Codex CLI in real containers; the model is scripted. Containers are killed too.
+    /// The real Codex CLI in real containers, with a scripted model. Containers are killed too.
     Codex,
 }
 
-/// How a storm is to be.
+/// The configuration of a chaos test.
 #[derive(Debug, Clone)]
 pub struct Storm {
     /// The program whose servers and keepers are killed.
     pub binary: String,
-    /// What everything is drawn from.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// Who does the work.
+    /// The agent.
     pub agent: Agent,
-    /// It continues for at least so many kills or, with power cuts, so many cuts.
+    /// The minimum number of kills, or of power cuts.
     pub kills: u32,
-    /// So many of them are in a round, after which all must be calm.
+    /// The number of kills in a round, after which everything must become calm.
     pub kills_a_round: u32,
     /// Cuts the power of the home's disk, which has this file system. Only for a scripted agent. Needs root.
     pub power: Option<FileSystem>,
     /// Whether the home is a small disk that gets full. Needs root.
     pub with_disk: bool,
-    /// Whether containers are in an engine of the storm's own, which is killed too. Needs root.
+    /// Whether containers run in the test's own engine, which is killed too. Needs root.
     pub own_engine: bool,
 }
 
-/// The longest pause between two deeds, in milliseconds.
+/// The longest pause between two actions, in milliseconds.
 const LONGEST_PAUSE: u64 = 60;
 
-/// The same where containers have to come and go.
+/// The longest pause with containers, which need time to start and stop.
 const LONGEST_PAUSE_WITH_CONTAINERS: u64 = 400;
 
 impl Storm {
-    /// Lets it rage. The account says what happened, and what is wrong.
+    /// Runs the test. The report says what happened and what is wrong.
     ///
     /// # Panics
-    /// When the ground of it fails: no folder, no server that starts.
+    /// If the setup fails: no folder, or no server that starts.
     pub async fn rage(&self) -> Account {
         let longest_pause = match self.agent {
             Agent::Script => LONGEST_PAUSE,
@@ -72,7 +72,7 @@ impl Storm {
             while self.progress(&world) < before + self.kills_a_round {
                 world.deed().await;
                 if self.power.is_some() && !world.account.violations.is_empty() {
-                    // What a cut destroyed would only lead to more of the same.
+                    // Everything after a violation would only repeat it.
                     return world.end().await;
                 }
                 let pause = world.random.u64(..longest_pause);
@@ -85,7 +85,7 @@ impl Storm {
         world.end().await
     }
 
-    /// How far the storm is: kills or, with power cuts, cuts.
+    /// Returns the progress: the number of kills or power cuts.
     fn progress(&self, world: &World) -> u32 {
         if self.power.is_some() { world.account.cuts() } else { world.account.kills() }
     }

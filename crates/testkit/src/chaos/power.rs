@@ -1,7 +1,7 @@
-//! Power cuts in a storm: the disk stops, everything of the home dies, the disk comes back, and the next server starts.
+//! Power cuts in a chaos test: the disk stops, all processes of the home die, the disk comes back, and the next server starts.
 //!
-//! A cut comes at a random moment, or just after a run was seen to end; half of the time a request is on its way. What is on the disk
-//! is checked before the next server can repair anything.
+//! A cut happens at a random moment, or right after a run has ended; half of the time a request is in progress. The disk is
+//! checked before the next server can repair anything.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use super::world::World;
 /// The longest time between a request and the cut, in milliseconds.
 const LONGEST_LEAD: u64 = 80;
 
-/// How long a cut waits for a run's end, and how often it looks.
+/// How long a cut waits for a run's end, and how often it checks.
 const AN_END: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 impl World {
-    /// One deed of a storm with power cuts.
+    /// Performs one action of a test with power cuts.
     pub(super) async fn deed_with_power_cuts(&mut self) {
         if self.away.is_some() && self.random.u32(..4) == 0 {
             return self.move_a_remote();
@@ -44,7 +44,7 @@ impl World {
         }
     }
 
-    /// Cuts the power, checks what the disk has, and starts the next server.
+    /// Cuts the power, checks the disk, and starts the next server.
     pub(super) async fn cut_the_power(&mut self) {
         if self.home.has_ended() {
             self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
@@ -59,7 +59,7 @@ impl World {
         let lead = Duration::from_millis(self.random.u64(..LONGEST_LEAD));
         let cut = tokio::spawn(async move {
             tokio::time::sleep(lead).await;
-            // The disk first: what is written from now on is lost, whoever still lives.
+            // The disk comes first: everything that is written from now on is lost, even if its writer still runs.
             tokio::task::spawn_blocking(move || {
                 disk.cut();
                 disk
@@ -76,14 +76,14 @@ impl World {
         if !self.account.violations.is_empty() {
             self.keep();
         }
-        // The machine has booted again: nobody may trust the process ids of an earlier boot.
+        // The machine has booted again, so process IDs of an earlier boot mean nothing.
         self.home.set("ORCH_TEST_BOOT_ID", format!("after-cut-{}", self.account.cuts()));
         if !self.home.try_start().await {
             self.account.violations.push(format!("no server starts after a power cut: {}", self.home.log()));
         }
     }
 
-    /// A request that the cut may interrupt, or none.
+    /// Sends a request that the cut may interrupt, or none.
     async fn request_something(&mut self) {
         match self.random.u32(..10) {
             0 => self.create().await,
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// Waits until one more run has ended, if one does soon.
+    /// Waits until another run has ended, if one ends soon.
     async fn a_run_ends(&mut self) {
         let count = |tasks: &[Value]| tasks.iter().flat_map(runs_of).filter(|run| has_ended(run)).count();
         let (before, begun) = (count(&self.tasks().await), Instant::now());
@@ -106,7 +106,7 @@ impl World {
         }
     }
 
-    /// The runs that the server says have ended.
+    /// Returns the runs that the server reports as ended.
     async fn ended_runs(&mut self) -> BTreeMap<(String, u64), Ended> {
         let mut ended = BTreeMap::new();
         for task in self.tasks().await {
@@ -114,7 +114,7 @@ impl World {
             for run in runs_of(&task).filter(|run| has_ended(run)) {
                 let number = run["number"].as_u64().unwrap_or_default();
                 let path = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
-                // A run that never began has none, and the task may be on its way to the trash.
+                // A run that never started has no log, and the task may be on its way to the trash.
                 let log = if self.seen.has(id, number) { None } else { std::fs::read(path).ok() };
                 let text = |field: &str| run[field].as_str().map(str::to_owned);
                 ended.insert((id.to_owned(), number), Ended { status: text("status"), commit: text("commit"), log });
@@ -128,7 +128,7 @@ fn runs_of(task: &Value) -> impl Iterator<Item = &Value> {
     task["runs"].as_array().into_iter().flatten()
 }
 
-/// Whether a run has ended, by its record.
+/// Whether a run has ended, according to its record.
 pub(super) fn has_ended(run: &Value) -> bool {
     matches!(run["status"].as_str(), Some("completed" | "failed" | "stopped" | "interrupted"))
 }

@@ -1,6 +1,6 @@
-//! What must be on the disk right after a power cut, before a server starts: whatever a record refers to.
+//! Checks that everything that a record refers to is on the disk right after a power cut, before a server starts.
 //!
-//! It reads files and asks git. Nothing is changed.
+//! It reads files and calls git, and changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::check::git;
 use super::power::has_ended;
 use super::world::{World, codex_home, folders};
 
-/// The runs and commits that were found whole after an earlier cut. What was whole after one cut was synced.
+/// The runs and commits that were complete after an earlier cut, so they were synced.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     runs: BTreeSet<(String, u64)>,
@@ -22,19 +22,20 @@ pub(super) struct Seen {
 pub(super) struct Ended {
     pub(super) status: Option<String>,
     pub(super) commit: Option<String>,
-    /// Its log, unless the run was found whole after an earlier cut.
+    /// Its log, unless the run was complete after an earlier cut.
     pub(super) log: Option<Vec<u8>>,
 }
 
 impl Seen {
-    /// Whether a run was found whole after an earlier cut.
+    /// Whether a run was complete after an earlier cut.
     pub(super) fn has(&self, task: &str, number: u64) -> bool {
         self.runs.contains(&(task.to_owned(), number))
     }
 }
 
 impl World {
-    /// Notes everything that a record refers to and that the disk does not have. `before` is what the server showed before the cut.
+    /// Records everything that a record refers to and that is missing on the disk. `before` is what the server showed before
+    /// the cut.
     pub(super) fn check_records(&mut self, before: &BTreeMap<(String, u64), Ended>) {
         let mut wrong = vec![];
         self.state_files_are_whole(&mut wrong);
@@ -83,7 +84,7 @@ impl World {
         self.account.violations.extend(wrong.into_iter().map(|what| format!("after cut {cuts}: {what}")));
     }
 
-    /// No file of the home's state is empty or full of zeros, and every record is JSON.
+    /// Checks that no state file is empty or full of zeros, and that every record is JSON.
     fn state_files_are_whole(&self, wrong: &mut Vec<String>) {
         let mut waiting = vec![self.home.path()];
         while let Some(folder) = waiting.pop() {
@@ -93,7 +94,7 @@ impl World {
                     continue;
                 }
                 if path.is_dir() {
-                    // Git's own files are checked by git; a worktree may be damaged, and is restored from the branch.
+                    // Git checks its own files. A worktree may be damaged, and is restored from the branch.
                     if !matches!(name.as_str(), "mirror" | "worktree" | "agent.git" | "codex") {
                         waiting.push(path);
                     }
@@ -114,7 +115,7 @@ impl World {
         }
     }
 
-    /// The mirror of a repository that is recorded as ready is a git repository whose default branch leads to a commit.
+    /// Checks that the mirror of a ready repository is a git repository whose default branch has a commit.
     fn ready_mirrors_are_there(&self, wrong: &mut Vec<String>) {
         for folder in folders(&self.home.path().join("envs")) {
             let record = read_json(&folder.join("env.json"));
@@ -131,8 +132,9 @@ impl World {
         }
     }
 
-    /// A completed run's log ends with a newline and contains the end of its turn. Any log that was complete before the cut is the
-    /// same. A run that the cut interrupted may have zeros after its last newline, as ext4 makes a file longer before it has its bytes.
+    /// Checks that a completed run's log ends with a newline and contains the end of its turn, and that logs that were complete before
+    /// the cut are unchanged. A run that the cut interrupted may have zeros after its last newline, because ext4 extends a file before
+    /// it has its bytes.
     fn log_is_complete(&self, folder: &Path, run: &Value, shown: Option<&Ended>, name: &str, wrong: &mut Vec<String>) {
         let path = folder.join(run["log"].as_str().unwrap_or_default());
         let log = std::fs::read(&path).unwrap_or_default();
@@ -149,8 +151,8 @@ impl World {
         }
     }
 
-    /// A completed run can be resumed: Codex's session file has both lines of its turn. Where the next run of the thread was at work,
-    /// it may end in zeros or in half a line, which the product cuts off.
+    /// Checks that a completed run can be resumed: Codex's session file has both lines of its turn. If the next run of the thread was
+    /// active, the file may end in zeros or in an incomplete line, which the product removes.
     fn session_is_there(&self, run: &Value, is_last: bool, name: &str, wrong: &mut Vec<String>) {
         let (Some(thread), true) = (run["thread_id"].as_str(), run["status"] == "completed") else { return };
         let folder = codex_home(&self.home).join("sessions/2026/01/01");
@@ -190,7 +192,7 @@ impl World {
         if !self.commit_is_there(mirror, commit, name, wrong) {
             return;
         }
-        // A task that is being removed or restored has its branch under the one name or the other.
+        // The branch of a task that is being removed or restored has either name.
         let refs = ["heads/codex", "orchestrator/removed"]
             .map(|kind| format!("refs/{kind}/{}", task["task_id"].as_str().unwrap_or_default()));
         let mut words = vec![];

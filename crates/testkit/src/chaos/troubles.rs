@@ -1,6 +1,6 @@
-//! What a storm does to the world around the servers: disks, remotes, clocks, and clients that read badly.
+//! Faults around the servers: disks, remotes, clocks, and slow clients.
 //!
-//! Every trouble ends with the calm of its round, but for the clock: it stays wrong until another one is drawn.
+//! All faults end with their round, except for the clock: it stays wrong until the next change.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use super::world::{ANSWER, World};
 use crate::TestHome;
 use crate::upstream::Upstream;
 
-/// The most clients that read slowly at once.
+/// The maximum number of slow clients.
 const SLOW: usize = 12;
 
-/// By how much clocks are wrong.
+/// Errors of clocks.
 const CLOCKS: [&str; 7] = ["+0", "+3m", "-7m", "-1h", "+40d", "-3650d", "+3650d"];
 
-/// What every fetch starts at the remote's side. It never answers where `manner` says so, or breaks off after some bytes.
+/// The program that every fetch starts on the remote side. Depending on `manner`, it never answers or stops after some bytes.
 const UPLOAD_PACK: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 read -r manner bytes < "$here/manner"
@@ -36,7 +36,7 @@ pub(super) struct Remotes {
 }
 
 impl Remotes {
-    /// Sets up the user of the home, before its server starts.
+    /// Prepares the user of the home, before its server starts.
     pub(super) fn begin(home: &TestHome) -> Self {
         let folder = home.scratch().join("remotes");
         fs_err::create_dir(&folder).expect("a storm's folder can be written");
@@ -50,12 +50,12 @@ impl Remotes {
         this
     }
 
-    /// What stands between git and the repositories. Whoever runs it belongs to the home.
+    /// Returns the program between git and the repositories. It runs as part of the home.
     pub(super) fn program(&self) -> PathBuf {
         self.folder.join("upload-pack")
     }
 
-    /// Whole or not at all: a fetch may begin at any moment.
+    /// Write it atomically, because a fetch may start at any moment.
     fn behave(&self, manner: &str) {
         let next = self.folder.join("next");
         fs_err::write(&next, format!("{manner}\n")).expect("a storm's folder can be written");
@@ -77,7 +77,7 @@ impl World {
         self.away = Some(away);
     }
 
-    /// Remotes that hang, or break off: with something new to fetch, so that there is a middle.
+    /// Makes remotes hang or disconnect, with something new to fetch.
     pub(super) async fn trouble_the_remotes(&mut self) {
         if self.remotes.is_bad {
             return self.ease_the_remotes();
@@ -138,7 +138,7 @@ impl World {
         }
     }
 
-    /// The next servers have another clock than their runs. Where `faketime` is not installed, nothing happens.
+    /// Gives the next servers a different clock than their runs. Does nothing if `faketime` is not installed.
     pub(super) async fn change_the_clock(&mut self) {
         let clock = self.random.choice(CLOCKS).unwrap_or_default();
         let library = ["x86_64", "aarch64"].map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"));
@@ -150,7 +150,7 @@ impl World {
         self.kill_server().await;
     }
 
-    /// A client that vanishes in the middle of a stream.
+    /// Starts a client that disconnects in the middle of a stream.
     pub(super) async fn read_a_little(&mut self) {
         self.account.did("read a little and vanish");
         let answer = self.home.request(Method::GET, "/api/v1/events").timeout(ANSWER).send().await;
@@ -159,7 +159,7 @@ impl World {
         }
     }
 
-    /// A client that reads a piece now and then, and never finishes: of a run if there is one, else of all changes.
+    /// Starts a client that reads slowly and never finishes: the stream of a run if there is one, else the feed.
     pub(super) async fn read_slowly(&mut self) {
         self.account.did("read slowly");
         for answer in &mut self.slow {

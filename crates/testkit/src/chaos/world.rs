@@ -1,7 +1,7 @@
-//! The world of a storm: one home, two repositories, and what was acknowledged so far.
+//! The world of a chaos test: a home, two repositories, and what was acknowledged so far.
 //!
-//! A request that gets no answer is not acknowledged, and may have been done or not. Invariant: what is noted as acknowledged was
-//! answered with success.
+//! A request without an answer is not acknowledged, and may have been performed or not. Invariant: everything that is recorded
+//! as acknowledged was answered with success.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,50 +22,50 @@ use crate::small_disk::SmallDisk;
 use crate::upstream::Upstream;
 use crate::worker::scripted_worker;
 
-/// The most tasks that are at work at once, and how many of them run.
+/// The maximum number of active tasks, and how many of them run in parallel.
 const AT_WORK: (usize, &str) = (8, "4");
 
-/// The same with containers, which want more of a machine.
+/// The same limits with containers, which need more resources.
 const CONTAINERS_AT_WORK: (usize, &str) = (5, "3");
 
-/// The size of a small disk, in MiB.
+/// The size of a small disk in MiB.
 const DISK: u32 = 96;
 
-/// How long a request may take. Removals wait for runs that do not want to end.
+/// The time limit of a request. Removals wait for runs that are slow to end.
 pub(super) const ANSWER: Duration = Duration::from_secs(30);
 
-/// How long it may take until all is calm.
+/// The time limit until everything is calm.
 const CALM: Duration = Duration::from_mins(3);
 
-/// Writes a session file where Codex would, in the script of a prompt.
+/// Part of a prompt's script that writes a session file where Codex would.
 const SESSION: &str = "mkdir -p $CODEX_HOME/sessions/2026/01/01; \
                        session=$CODEX_HOME/sessions/2026/01/01/rollout-2026-01-01T00-00-00-$thread_id.jsonl; \
                        echo '{}' >> $session; ";
 
-/// What was acknowledged of a task.
+/// What was acknowledged about a task.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// The names of prompts.
     pub(super) prompts: BTreeSet<String>,
-    /// The runs that were told to stop, and said that they would.
+    /// The runs whose stop was acknowledged.
     pub(super) stopped: BTreeSet<u64>,
-    /// The names of the prompts among them that had an image, which is called the same.
+    /// The names of prompts with an image, which has the same name.
     pub(super) images: BTreeSet<String>,
-    /// Whether it was put into the archive, or taken out of it; unknown once somebody asked for anything that takes it out.
+    /// Whether the task is archived; unknown once anything was requested that unarchives it.
     pub(super) archived: Option<bool>,
-    /// Follow-ups that somebody asked to forget, acknowledged or not.
+    /// Whether a removal of follow-ups was requested, acknowledged or not.
     pub(super) removed: bool,
 }
 
 pub(super) struct World {
-    /// The disk of a storm with power cuts; none during a cut. It is unmounted before the home is deleted.
+    /// The disk of a test with power cuts; `None` during a cut. It is unmounted before the home is deleted.
     pub(super) power: Option<PowerDisk>,
     pub(super) home: TestHome,
     pub(super) random: fastrand::Rng,
     pub(super) account: Account,
     pub(super) told: BTreeMap<String, Told>,
     pub(super) envs: Vec<String>,
-    /// What only a storm with containers has.
+    /// Additional parts of a test with containers.
     pub(super) containers: Option<Containers>,
     at_work: usize,
     pub(super) upstreams: Vec<Upstream>,
@@ -104,7 +104,7 @@ impl World {
         fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"2s\"\n").expect("written");
         if let Some(power) = &power {
             home.set("CODEX_HOME", codex_home(&home));
-            // A person wrote the settings long before the first cut.
+            // The settings were written long before the first cut.
             power.sync();
         }
         home.start().await;
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Does one thing, whatever comes.
+    /// Performs one action, whatever happens.
     pub(super) async fn deed(&mut self) {
         if self.containers.is_some() {
             return self.deed_with_containers().await;
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    /// A container takes a second to come, so less of it is killing servers.
+    /// A container takes a second to start, so fewer actions kill servers.
     async fn deed_with_containers(&mut self) {
         if self.away.is_some() && self.random.u32(..4) == 0 {
             return self.move_a_remote();
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// An engine that goes away and comes back; in between other things go on and die. The machine's own is left alone.
+    /// Stops and restarts the engine; in between other actions continue. The machine's own engine is left alone.
     async fn kill_engine(&mut self) {
         if !self.containers.as_mut().is_some_and(Containers::kill_engine) {
             return;
@@ -216,7 +216,7 @@ impl World {
         self.containers.iter_mut().for_each(Containers::ease);
     }
 
-    /// One request, with an answer or without.
+    /// Sends a request, which may get no answer.
     pub(super) async fn ask(&mut self, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
         let request = self.home.request(method.clone(), path).timeout(ANSWER);
         let request = if method == Method::GET { request } else { request.json(body) };
@@ -226,12 +226,12 @@ impl World {
         Some((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 
-    /// A prompt that says numbered lines, notes each of them outside, and writes a file.
+    /// Returns a prompt that prints numbered lines, records each of them outside, and writes a file.
     fn prompt(&mut self) -> (String, String) {
         self.prompts += 1;
         let name = name_of(self.prompts);
         if self.containers.is_some() {
-            // The model's script knows what is to be done.
+            // The model's script contains the actions.
             return (name.clone(), format!("do it, end {name}."));
         }
         let scratch = self.home.scratch();
@@ -280,7 +280,7 @@ impl World {
         }
     }
 
-    /// An image for some prompts, of a size that no other has.
+    /// Returns an image for some prompts, with a unique size.
     fn images(&mut self, name: &str) -> Vec<Value> {
         let has_one = self.random.u32(..4) == 0;
         let size = pictures::PNG.len() + self.prompts as usize;
@@ -296,7 +296,7 @@ impl World {
         told.prompts.insert(prompt);
     }
 
-    /// Puts a task that has ended into the archive, or takes it out again.
+    /// Archives or unarchives a task that has ended.
     pub(super) async fn archive(&mut self) {
         let Some(id) = self.any(|task| task["active"] == false).await else { return };
         let Some((200, view)) = self.ask(Method::GET, &format!("/api/v1/tasks/{id}"), &Value::Null).await else { return };
@@ -362,7 +362,7 @@ impl World {
         }
         self.account.did("kill a server");
         self.home.kill().await;
-        // A while without any, in which runs end and others are killed.
+        // A pause without a server, in which runs end and others are killed.
         for _ in 0..self.random.u32(..4) {
             let who = if self.random.bool() { "keeper" } else { "worker" };
             self.kill_held(who);
@@ -376,7 +376,7 @@ impl World {
         if self.home.try_start().await {
             return;
         }
-        // It may refuse a disk that is full or read-only.
+        // It may refuse to start on a full or read-only disk.
         self.account.did("a server refused a troubled disk");
         self.ease_the_disk();
         let begun = Instant::now();
@@ -388,7 +388,7 @@ impl World {
         }
     }
 
-    /// Kills whoever holds a run, or what it holds.
+    /// Kills a keeper or its worker.
     pub(super) fn kill_held(&mut self, who: &'static str) {
         let mut held = vec![];
         for task in folders(&self.home.path().join("tasks")) {
@@ -403,7 +403,7 @@ impl World {
         let pid = self.random.choice(&held).and_then(|file| {
             let record: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
             let pid = i32::try_from(record[who]["pid"].as_i64()?).ok()?;
-            // The number may be somebody else's by now.
+            // A different process may have the number by now.
             let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
             let ours = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"ORCH_RUN="));
             Pid::from_raw(pid).filter(|_| ours)
@@ -415,7 +415,7 @@ impl World {
         }
     }
 
-    /// Takes all troubles away, and waits until nothing is under way.
+    /// Ends all faults, and waits until nothing is active.
     pub(super) async fn calm(&mut self) {
         self.ease_the_disk();
         self.ease_the_remotes();
@@ -439,13 +439,13 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // Whom a killed one has left is found by the server's next look around.
+        // The server's next check finds what a killed keeper has left.
         while !self.left().is_empty() && begun.elapsed() < CALM {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// Copies the home, so that somebody can look at what is wrong with it.
+    /// Copies the home, so that a violation can be examined.
     pub(super) fn keep(&mut self) {
         let kind = self.cut.map(|kind| format!("{kind}-")).unwrap_or_default();
         let name = format!("codex-orchestrator-storm-{kind}{}", self.account.seed);
@@ -470,12 +470,12 @@ impl World {
     }
 }
 
-/// Codex's own folder in a storm with power cuts, on the disk that loses its power.
+/// Returns Codex's own folder in a test with power cuts, on the disk that loses its power.
 pub(super) fn codex_home(home: &TestHome) -> PathBuf {
     home.path().join("codex")
 }
 
-/// What the nth prompt is called.
+/// Returns the name of the nth prompt.
 pub(super) fn name_of(prompt: u32) -> String {
     format!("p{prompt}")
 }

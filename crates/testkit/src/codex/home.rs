@@ -1,6 +1,6 @@
-//! A `CODEX_HOME` for one test: the configuration that points at a scripted model, and nothing of this machine.
+//! A `CODEX_HOME` for one test: a configuration for a scripted model, and nothing of this machine.
 //!
-//! It lies in the build's own folder and is removed when dropped; what Codex stores about threads lives and dies with it.
+//! It is in the build folder and is deleted when dropped, with everything that Codex stores about threads.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use crate::npm::target_dir;
 pub struct CodexHome(TempDir);
 
 impl CodexHome {
-    /// A home for the model at `url`, as [`scripted_model::ScriptedModel::url`] gives it; Codex retries as it does by itself.
+    /// Creates a home for the model at `url`, as returned by [`scripted_model::ScriptedModel::url`]. Codex retries as usual.
     pub fn for_model(url: &str) -> Self {
         Self::with_config(&CodexConfig::new(url))
     }
 
-    /// A home with this configuration.
+    /// Creates a home with this configuration.
     pub fn with_config(config: &CodexConfig) -> Self {
-        // Not in the system's temporary folder: Codex behaves a little differently there, and says so.
+        // Not in the system's temporary folder, where Codex behaves slightly differently and prints a warning.
         let homes = target_dir().join("tmp");
         fs_err::create_dir_all(&homes).expect("the build's folder can be written");
         let home = tempfile::Builder::new().prefix("codex-home-").tempdir_in(homes).expect("a temporary folder");
@@ -30,17 +30,17 @@ impl CodexHome {
         Self(home)
     }
 
-    /// Where it is.
+    /// Returns the path.
     pub fn path(&self) -> &Path {
         self.0.path()
     }
 
-    /// The stored threads of this home, one file each.
+    /// Returns the stored threads of this home, one file each.
     pub fn rollouts(&self) -> Vec<PathBuf> {
         files_below(&self.path().join("sessions"))
     }
 
-    /// The whole environment of a Codex with this home: this, `HOME` and a `PATH`.
+    /// Returns the complete environment of a Codex with this home: this variable, `HOME` and a `PATH`.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         [("CODEX_HOME", self.path().into()), ("HOME", self.path().into()), ("PATH", path)]

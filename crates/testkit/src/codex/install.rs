@@ -1,17 +1,17 @@
-//! Where the native program of a version of the Codex CLI is, in the package that npm has of it.
-//! It is installed into the build's own folder where it is not there.
+//! Finds the native program of a version of the Codex CLI in its npm package, which is installed into the build folder if it is
+//! missing.
 
 use std::path::{Path, PathBuf};
 
 use crate::npm::{InstallError, ensure};
 
-/// The native program of this version.
+/// Returns the native program of this version.
 pub(super) fn native_program(version: &str) -> Result<PathBuf, InstallError> {
     let platform = Platform::of_this_machine()?;
     ensure(&format!("@openai/codex@{version}"), &format!("codex-{version}"), |home| platform.program_in(home))
 }
 
-/// The names that npm and Rust have for one kind of machine.
+/// The names of a platform in npm and in Rust.
 struct Platform {
     npm: &'static str,
     triple: &'static str,
@@ -30,7 +30,7 @@ impl Platform {
         Ok(Self { npm, triple })
     }
 
-    /// Where npm puts the program: newer versions have a package for each platform, older ones hold all of them.
+    /// Returns where npm puts the program: newer versions have a package for each platform, older ones contain all of them.
     fn program_in(&self, home: &Path) -> Option<PathBuf> {
         let packages = home.join("node_modules/@openai");
         let newer = packages.join(format!("codex-{}/vendor/{}/bin/codex", self.npm, self.triple));

@@ -1,6 +1,6 @@
-//! A Codex that is running: its lines as they come, an interrupt, and its end.
+//! A running Codex: its lines as they arrive, an interrupt, and its end.
 //!
-//! It is killed when dropped, and nothing is waited for longer than [`LIMIT`]: a test fails rather than hangs.
+//! It is killed when dropped, and nothing waits longer than [`LIMIT`], so that a test fails instead of hanging.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use tokio::task::JoinHandle;
 
 use super::Outcome;
 
-/// Far longer than any scripted run takes; one that takes longer hangs.
+/// Far longer than any scripted run takes.
 const LIMIT: Duration = Duration::from_secs(90);
 
-/// A run of Codex that may still go on.
+/// A Codex run that may still be active.
 #[derive(Debug)]
 pub struct RunningCodex {
     child: Child,
@@ -32,7 +32,7 @@ impl RunningCodex {
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let mut stderr = child.stderr.take().expect("stderr is a pipe");
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        // A Codex that fails early reads nothing; its exit code and stderr then tell more than this error would.
+        // A Codex that fails early reads nothing. Its exit code and stderr tell more than this error.
         stdin.write_all(prompt.as_bytes()).await.ok();
         let stderr = tokio::spawn(async move {
             let mut bytes = Vec::new();
@@ -45,7 +45,7 @@ impl RunningCodex {
     /// Waits for the next event of this type, such as `item.started`.
     ///
     /// # Panics
-    /// When Codex ends without one, or keeps silent.
+    /// If Codex exits without one, or stays silent.
     pub async fn until(&mut self, kind: &str) -> Value {
         while let Some(line) = self.next_line().await {
             match serde_json::from_str::<Value>(&line) {
@@ -56,7 +56,7 @@ impl RunningCodex {
         panic!("Codex ended without `{kind}`:\n{}", self.stdout)
     }
 
-    /// Sends it the signal that means: stop, and end what you started.
+    /// Sends the signal to stop and to end everything that it started.
     pub fn interrupt(&self) {
         let id = self.child.id().expect("Codex was not waited for yet");
         let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id fits");

@@ -1,6 +1,6 @@
-//! What one version of Codex does in the scripted scenarios, and how two versions differ.
+//! Records what one version of Codex does in the scripted scenarios, and how two versions differ.
 //!
-//! A survey records facts and judges nothing: the contract tests decide whether a version can be used.
+//! A survey records facts and judges nothing: the contract tests decide whether a version works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,7 +41,7 @@ const SCENARIOS: &[&str] = &[
 /// The commands whose flags a survey lists.
 const COMMANDS: &[&[&str]] = &[&["exec"], &["exec", "resume"], &["login"]];
 
-/// Fields with a fixed set of values, which are part of the shape of an event.
+/// Fields with a fixed set of values, which are part of the structure of an event.
 const WORDS: &[&str] = &["status", "kind"];
 
 /// What one version of Codex does.
@@ -133,7 +133,7 @@ impl Survey {
     }
 }
 
-/// How a version differs from the pinned one. Its `Display` is the report.
+/// The differences between a version and the pinned one. Its `Display` is the report.
 #[derive(Debug)]
 pub struct Comparison<'a> {
     pinned: &'a Survey,

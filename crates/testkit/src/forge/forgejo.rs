@@ -1,5 +1,4 @@
-//! As Forgejo and Gitea answer, with the fields that matter to a client.
-//! Lists cannot be narrowed to a branch, and have pages.
+//! Answers like Forgejo and Gitea, with the fields that matter to a client. Lists are paged and cannot be filtered by branch.
 
 use serde_json::{Value, json};
 

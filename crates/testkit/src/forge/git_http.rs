@@ -1,5 +1,5 @@
-//! The repository over git's smart HTTP, as forges serve it: everybody reads, and whoever pushes needs the token.
-//! What answers is git's own `http-backend`.
+//! Serves the repository over git's smart HTTP, like Git hosts do: everybody can read, and pushing requires the token. Git's
+//! own `http-backend` answers.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -48,7 +48,7 @@ pub(super) async fn answer(
     let mut stdin = backend.stdin.take().expect("a pipe");
     let body = body.to_vec();
     let feeding = tokio::spawn(async move {
-        // A backend that has heard enough closes its end.
+        // A backend that needs no more input closes its end.
         let _heard = stdin.write_all(&body).await;
     });
     let output = backend.wait_with_output().await.expect("it ends");
@@ -56,7 +56,7 @@ pub(super) async fn answer(
     parsed(&output.stdout)
 }
 
-/// The answer of a CGI program: headers, an empty line, the body.
+/// Parses the answer of a CGI program: headers, an empty line, the body.
 fn parsed(output: &[u8]) -> Response {
     let end = output.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(output.len());
     let (head, body) = (&output[..end], output.get(end + 4..).unwrap_or_default());

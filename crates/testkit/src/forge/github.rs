@@ -1,5 +1,5 @@
-//! As GitHub answers, in the form of GitHub's own examples: `samples` are those of its published API description (MIT).
-//! Fields that the state knows are put in; the others stay as they are there.
+//! Answers like GitHub, based on GitHub's own examples: `samples` are from its published API description (MIT). Known fields
+//! are replaced; the others stay as they are.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const PULL_REQUEST: &str = include_str!("samples/pull_request.json");
 const CHECK_RUN: &str = include_str!("samples/check_run.json");
 const REVIEW: &str = include_str!("samples/review.json");
 
-/// What a pull request has alone, and not in a list.
+/// Fields of a single pull request that lists do not have.
 const NOT_IN_LISTS: [&str; 13] = [
     "merged",
     "mergeable",

@@ -1,5 +1,5 @@
-//! As GitLab answers, with the fields of its documented examples that matter to a client.
-//! A merge request's number is its `iid`.
+//! Answers like GitLab, with the fields of its documented examples that matter to a client. The number of a merge request is
+//! its `iid`.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
-//! A forge that keeps real state: pull requests between the branches of a real bare repository, checks, reviews, limits and faults.
+//! A simulated Git host that keeps real state: pull requests between the branches of a real bare repository, checks, reviews,
+//! limits and faults.
 //!
-//! It speaks as GitHub, GitLab or Forgejo do, over HTTP on the loopback. Every exchange is written down, so that it can be held
-//! against what the forge itself publishes of its API.
+//! It behaves like GitHub, GitLab or Forgejo, over HTTP on the loopback interface. Every exchange is recorded, so that it can
+//! be checked against the published API description.
 
 mod forgejo;
 mod git_http;
@@ -25,13 +26,13 @@ pub use state::{Check, Comment, PullRequest, Review};
 
 use crate::upstream::Upstream;
 
-/// The token that is known.
+/// The valid token.
 pub const TOKEN: &str = "ghp_0123456789abcdefTHISisTHEtoken";
 
-/// The repository's name.
+/// The name of the repository.
 pub const PROJECT: &str = "me/app";
 
-/// Which forge it speaks as.
+/// The Git host to simulate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Make {
     /// GitHub.
@@ -42,54 +43,54 @@ pub enum Make {
     Forgejo,
 }
 
-/// Something to go wrong with a request whose line (`POST /repos/me/app/pulls`) begins like this.
+/// A fault for requests whose line (`POST /repos/me/app/pulls`) starts with a text.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// The beginning of the request's line; empty for any.
+    /// The start of the request line; empty for any.
     pub line: String,
-    /// How often.
+    /// How often the fault occurs.
     pub times: u32,
-    /// What happens.
+    /// The fault.
     pub what: Wrong,
 }
 
-/// What can go wrong.
+/// Kinds of faults.
 #[derive(Debug, Clone)]
 pub enum Wrong {
-    /// It answers this.
+    /// Gives this answer.
     Answer {
         /// The status.
         status: u16,
-        /// The headers besides.
+        /// Additional headers.
         headers: Vec<(&'static str, String)>,
         /// The body.
         body: Value,
     },
-    /// It does what was asked, and breaks off instead of an answer.
+    /// Performs the request, and disconnects instead of answering.
     DoneAndGone,
 }
 
-/// A request and what was answered.
+/// A request and its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
     /// `GET`, `POST`, ….
     pub method: String,
-    /// The path, without the query.
+    /// The path without the query.
     pub path: String,
     /// The query.
     pub query: String,
-    /// What was sent.
+    /// The body of the request.
     pub body: Option<Value>,
-    /// The answer's status.
+    /// The status of the answer.
     pub status: u16,
-    /// The answer's body, where it is JSON.
+    /// The body of the answer, if it is JSON.
     pub answer: Option<Value>,
 }
 
-/// What one request asks.
+/// A request.
 struct Asked<'a> {
     method: &'a str,
-    /// Split at the slashes, decoded.
+    /// Split at slashes and decoded.
     path: Vec<String>,
     query: &'a str,
     body: Option<Value>,
@@ -106,11 +107,11 @@ impl Asked<'_> {
     }
 }
 
-/// What is answered.
+/// An answer.
 enum Said {
     Json(u16, Value),
     Text(String),
-    /// A status that leads to another address.
+    /// A redirect to another URL.
     Elsewhere(u16, String),
 }
 
@@ -122,7 +123,7 @@ struct Inner {
     url: Mutex<String>,
 }
 
-/// A forge with one repository.
+/// A Git host with one repository.
 pub struct FakeForge {
     inner: Arc<Inner>,
     url: String,
@@ -140,7 +141,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FakeForge {
-    /// Speaks as this make, for this repository.
+    /// Starts a Git host of this kind, for this repository.
     pub async fn start(make: Make, upstream: &Upstream) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -157,24 +158,24 @@ impl FakeForge {
         Self { inner, url, server }
     }
 
-    /// The address of its API.
+    /// Returns the URL of its API.
     pub fn api_url(&self) -> &str {
         &self.url
     }
 
-    /// The pull requests there are.
+    /// Returns the pull requests.
     pub fn pull_requests(&self) -> Vec<PullRequest> {
         locked(&self.inner.world).pull_requests.clone()
     }
 
-    /// Changes one, as a person does.
+    /// Changes a pull request, like a person does.
     pub fn change(&self, number: u64, change: impl FnOnce(&mut PullRequest)) {
         let mut world = locked(&self.inner.world);
         let found = world.pull_requests.iter_mut().find(|pull_request| pull_request.number == number);
         change(found.expect("there is such a pull request"));
     }
 
-    /// Adds a check, or replaces the one of that name.
+    /// Adds a check, or replaces the one with the same name.
     pub fn check(&self, check: Check) {
         let mut world = locked(&self.inner.world);
         world.checks.retain(|known| (&known.sha, &known.name) != (&check.sha, &check.name));
@@ -191,12 +192,12 @@ impl FakeForge {
         locked(&self.inner.world).comments.push(comment);
     }
 
-    /// Takes this token from now on, and no other.
+    /// Replaces the valid token.
     pub fn set_token(&self, token: &str) {
         token.clone_into(&mut locked(&self.inner.world).token);
     }
 
-    /// Calls the repository something else; the old name leads to the new one, as on GitHub.
+    /// Renames the repository. The old name redirects to the new one, as on GitHub.
     pub fn rename(&self, project: &str) {
         let mut world = locked(&self.inner.world);
         let old = std::mem::replace(&mut world.project, project.to_owned());
@@ -210,12 +211,12 @@ impl FakeForge {
         world.old_projects.clear();
     }
 
-    /// Lets something go wrong. Faults are used up in their order.
+    /// Adds a fault. Faults are used up in order.
     pub fn fault(&self, fault: Fault) {
         locked(&self.inner.faults).push_back(fault);
     }
 
-    /// What was asked and answered so far.
+    /// Returns the exchanges so far.
     pub fn exchanges(&self) -> Vec<Exchange> {
         locked(&self.inner.exchanges).clone()
     }
@@ -245,7 +246,7 @@ async fn answer(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, heade
     let (status, headers_out, text) = rendered(said, &headers);
     note(&inner, &method, &uri, &body, status, serde_json::from_str(&text).ok());
     if let Some(Wrong::DoneAndGone) = fault {
-        // A body that breaks off before its length closes the connection.
+        // A body that ends before its length closes the connection.
         let broken = [("content-length", (text.len() + 1000).to_string())];
         return response(status, &broken, Body::from(text));
     }
@@ -271,7 +272,7 @@ fn said(inner: &Inner, headers: &HeaderMap, asked: &Asked<'_>) -> Said {
         Make::Forgejo => header("authorization").strip_prefix("token "),
         Make::GitLab => Some(header("private-token")),
     };
-    // Where logs lie nobody is asked for a token, and none may be sent.
+    // Logs need no token, and none may be sent.
     if asked.path.first().is_some_and(|first| first == "blobs") {
         assert!(header("authorization").is_empty(), "a token was sent to where logs lie");
         return Said::Text(world.log_of(asked.path[1].parse().unwrap_or_default()));
@@ -353,7 +354,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// Runs git in the repository that the forge is for.
+/// Runs git in the repository.
 fn git(repository: &Path, arguments: &[&str]) -> Option<String> {
     let done = std::process::Command::new("git").arg("--git-dir").arg(repository).args(arguments).output().ok()?;
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())

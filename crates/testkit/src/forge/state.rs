@@ -1,5 +1,4 @@
-//! What a forge knows, whichever one it speaks as.
-//! Branches are not in here: they are those of the repository.
+//! The state of a simulated Git host, of any kind. The branches are those of the repository.
 
 use std::collections::BTreeMap;
 
@@ -28,7 +27,7 @@ pub struct Check {
     pub id: u64,
     pub sha: String,
     pub name: String,
-    /// None while it is under way.
+    /// `None` while it is running.
     pub passed: Option<bool>,
     pub log: String,
 }
@@ -65,11 +64,11 @@ pub(super) struct World {
     pub(super) checks: Vec<Check>,
     pub(super) reviews: Vec<Review>,
     pub(super) comments: Vec<Comment>,
-    /// What the head of a pull request was when it was last open.
+    /// The heads of pull requests when they were last open.
     heads: BTreeMap<u64, String>,
 }
 
-/// Why a pull request is not made.
+/// Why a pull request is not created.
 pub(super) enum NotMade {
     NoBranch(&'static str),
     NoCommits,
@@ -95,7 +94,7 @@ impl World {
         git(&self.repository, &["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")])
     }
 
-    /// The commit of a pull request: that of its branch for as long as it is open.
+    /// Returns the commit of a pull request. While it is open, that is the commit of its branch.
     pub(super) fn head_of(&mut self, pull_request: &PullRequest) -> String {
         match self.commit_of(&pull_request.head).filter(|_| pull_request.state == "open") {
             Some(head) => {
@@ -106,7 +105,7 @@ impl World {
         }
     }
 
-    /// Makes one, as far as its branches allow.
+    /// Creates a pull request, if its branches allow it.
     pub(super) fn open(&mut self, title: &str, body: &str, head: &str, base: &str, draft: bool) -> Result<PullRequest, NotMade> {
         if self.commit_of(head).is_none() {
             return Err(NotMade::NoBranch("head"));
@@ -141,7 +140,7 @@ impl World {
     }
 }
 
-/// This second, as forges write it.
+/// Returns the current second, as Git hosts write it.
 fn now() -> String {
     let done = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output();
     String::from_utf8_lossy(&done.expect("there is a clock").stdout).trim().to_owned()

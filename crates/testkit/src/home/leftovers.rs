@@ -1,7 +1,7 @@
-//! What a home leaves behind when a test ends: keepers and workers, which outlive their server by design.
+//! Ends what a home leaves when a test ends: keepers and workers, which outlive their server by design.
 //!
 //! They are found by the home's folder, whose name no other process knows: in their working directory, their arguments or their
-//! environment. Nothing else is ever signalled.
+//! environment. No other process is signalled.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::has_ended;
 
-/// A worker that starts others while it is ended loses this race at some point.
+/// A worker that starts others while it is being ended loses this race at some point.
 const ROUNDS: usize = 20;
 
 /// Kills every process that belongs to the folder.

@@ -1,20 +1,20 @@
-//! What of a folder would survive a power cut, by the system calls so far.
+//! What of a folder would survive a power cut, according to the system calls so far.
 //!
 //! A file's bytes survive once the file was synced after they were written. A name survives once its folder was synced after the name
-//! was made. `syncfs` counts as both, for everything. What ran at the same time as a sync counts as not synced.
+//! was created. `syncfs` counts as both, for everything. A call that overlaps with a sync counts as not synced.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What a system call did to the disk.
+/// The effect of a system call on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// A file was opened that may be new, or is emptied.
+    /// A file was opened that may be new, or was truncated.
     Open {
         path: PathBuf,
         truncates: bool,
     },
-    /// Bytes were written to a file; they are only known where they are passed along.
+    /// Bytes were written to a file. They are only known for some calls.
     Write {
         path: PathBuf,
         bytes: Vec<u8>,
@@ -37,12 +37,12 @@ pub(super) enum Effect {
     Send(Vec<u8>),
 }
 
-/// The length of an id.
+/// The length of an ID.
 const ID: usize = 36;
 
 #[derive(Debug, Clone, Default)]
 struct Node {
-    /// The line on which it was last written, if that is not synced.
+    /// The line of the last write, if it is not synced.
     written: Option<usize>,
     content: Vec<u8>,
     is_folder: bool,
@@ -51,11 +51,11 @@ struct Node {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     node: usize,
-    /// The line on which the name was made, if that is not synced.
+    /// The line on which the name was created, if it is not synced.
     made: Option<usize>,
 }
 
-/// A folder, and everything below it that the trace made.
+/// A folder, and everything below it that the trace created.
 #[derive(Debug)]
 pub(super) struct Disk {
     root: PathBuf,
@@ -68,7 +68,7 @@ impl Disk {
         Self { root: root.to_owned(), nodes: vec![], entries: BTreeMap::new() }
     }
 
-    /// Applies an effect of a call that began and ended on these lines.
+    /// Applies the effect of a call that started and ended on these lines.
     pub(super) fn apply(&mut self, effect: &Effect, begun: usize, ended: usize) {
         match effect {
             Effect::Open { path, truncates } => {
@@ -143,7 +143,7 @@ impl Disk {
         self.entries.iter().map(|(path, entry)| (path.as_path(), entry)).filter(move |(path, _)| path.starts_with(folder))
     }
 
-    /// The files at or below a path.
+    /// Returns the files at or below a path.
     pub(super) fn files<'a>(&'a self, folder: &'a Path) -> impl Iterator<Item = &'a Path> {
         self.below(folder).filter(|(_, entry)| !self.nodes[entry.node].is_folder).map(|(path, _)| path)
     }
@@ -152,22 +152,23 @@ impl Disk {
         self.entries.get(path).is_some_and(|entry| self.nodes[entry.node].is_folder)
     }
 
-    /// What was written to a file, as far as the trace passed it along.
+    /// Returns what was written to a file, as far as the trace shows it.
     pub(super) fn content(&self, path: &Path) -> &[u8] {
         self.entries.get(path).map_or(&[], |entry| &self.nodes[entry.node].content)
     }
 
-    /// The line of the last write to a file that no sync has followed.
+    /// Returns the line of the last unsynced write to a file.
     pub(super) fn unsynced_data(&self, path: &Path) -> Option<usize> {
         self.nodes[self.entries.get(path)?.node].written
     }
 
-    /// The line on which a name was made that no sync of its folder has followed.
+    /// Returns the line on which an unsynced name was created.
     pub(super) fn unsynced_name(&self, path: &Path) -> Option<usize> {
         self.entries.get(path)?.made
     }
 
-    /// Everything that keeps a file from surviving a power cut: its bytes, its name, and the names of the folders above it.
+    /// Returns everything that keeps a file from surviving a power cut: its bytes, its name, and the names of its parent
+    /// folders.
     pub(super) fn missing(&self, path: &Path) -> Vec<String> {
         let mut missing = vec![];
         if let Some(line) = self.unsynced_data(path) {
@@ -182,7 +183,7 @@ impl Disk {
         missing
     }
 
-    /// A path for people: relative to the root, with the last characters of each id.
+    /// Formats a path for people: relative to the root, with the last characters of each ID.
     pub(super) fn name(&self, path: &Path) -> String {
         let Ok(inside) = path.strip_prefix(&self.root) else { return format!("`{}`", path.display()) };
         if inside.as_os_str().is_empty() {

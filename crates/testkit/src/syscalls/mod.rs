@@ -1,7 +1,8 @@
-//! Whether the system calls of a server, its keepers and its git put things on the disk in an order that survives a power cut.
+//! Checks whether a server, its keepers and its git sync data to disk in an order that survives a power cut, by their system
+//! calls.
 //!
-//! [`check`] is a pure function over the text of a trace. It knows the layout of a home, and which file refers to which. Its rules are
-//! in `rules.rs`. A worktree is not checked: it is restored from its branch.
+//! [`check`] is a pure function of the text of a trace. It knows the layout of a home, and which file refers to which. Its
+//! rules are in `rules.rs`. Worktrees are not checked, because they are restored from their branches.
 
 mod disk;
 mod parse;
@@ -19,16 +20,16 @@ use self::disk::Effect;
 use self::parse::Call;
 use self::rules::Rules;
 
-/// The system calls that have to be traced, for `strace --trace`. Those with `?` do not exist on every machine.
+/// The system calls to trace, for `strace --trace`. Those with `?` do not exist on every machine.
 pub const TRACED: &str = "?open,openat,?creat,?rename,?renameat,renameat2,?link,linkat,?symlink,symlinkat,?mkdir,mkdirat,?unlink,unlinkat,\
     ?rmdir,fsync,fdatasync,syncfs,sync,write,writev,pwrite64,pwritev,pwritev2,ftruncate,fallocate,copy_file_range,sendfile,sendto,sendmsg,\
     chdir,fchdir,clone,clone3,?fork,?vfork";
 
-/// Every place where a power cut could lose what a record refers to. `home` is the home that the trace filled, and which was empty
-/// before; `cwd` is where the traced program started.
+/// Returns every place where a power cut could lose what a record refers to. `home` is the home of the traced server, which was
+/// empty before; `cwd` is where the program started.
 pub fn check(trace: &str, home: &Path, cwd: &Path) -> Vec<String> {
     let calls = parse::calls(trace);
-    // What a call needs to be true must be true when it begins; what it does counts from its end on.
+    // The conditions of a call must hold when it starts; its effects count from its end.
     let mut moments: Vec<(usize, bool, &Call)> =
         calls.iter().flat_map(|call| [(call.begun, false, call), (call.ended, true, call)]).collect();
     moments.sort_by_key(|(line, is_end, _)| (*line, *is_end));
@@ -45,7 +46,7 @@ pub fn check(trace: &str, home: &Path, cwd: &Path) -> Vec<String> {
     rules.finish()
 }
 
-/// The working folder of each process.
+/// The working directory of each process.
 struct Folders {
     parents: HashMap<u32, u32>,
     known: HashMap<u32, PathBuf>,
@@ -54,13 +55,13 @@ struct Folders {
 
 impl Folders {
     fn new(calls: &[Call], first: &Path) -> Self {
-        // A child may run before its parent's call ends, so all of them are looked up in advance.
+        // A child may run before its parent's call ends, so all of them are found in advance.
         let parents = calls.iter().filter(|call| matches!(call.name.as_str(), "clone" | "clone3" | "fork" | "vfork"));
         let parents = parents.filter_map(|call| Some((call.result.split_whitespace().next()?.parse().ok()?, call.pid))).collect();
         Self { parents, known: HashMap::new(), first: first.to_owned() }
     }
 
-    /// A child starts where its parent is.
+    /// Returns the working directory of a process. A child starts where its parent is.
     fn of(&mut self, pid: u32) -> PathBuf {
         if let Some(known) = self.known.get(&pid) {
             return known.clone();
@@ -78,7 +79,7 @@ impl Folders {
 fn effect(call: &Call, folders: &mut Folders, is_end: bool, home: &Path) -> Option<Effect> {
     let here = folders.of(call.pid);
     let path = |argument| call.text(argument).map(|text| here.join(text));
-    // `openat` and its kin: relative to a folder that strace names.
+    // `openat` and similar calls: relative to a folder that strace names.
     let path_at = |folder: usize| Some(Path::new(call.path_of(folder).unwrap_or_default()).join(call.text(folder + 1)?));
     let descriptor = |argument| call.path_of(argument).map(PathBuf::from);
     match call.name.as_str() {

@@ -1,46 +1,45 @@
-//! Lines of `strace -f -y -o FILE` as system calls.
-//! Calls that failed and lines that are not calls are skipped.
+//! Parses lines of `strace -f -y -o FILE` as system calls. Failed calls and other lines are skipped.
 
 use std::collections::HashMap;
 
-/// A system call that succeeded.
+/// A successful system call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Call {
     /// The thread.
     pub(super) pid: u32,
     pub(super) name: String,
     pub(super) arguments: Vec<String>,
-    /// What it returned, as strace prints it.
+    /// The result, as strace prints it.
     pub(super) result: String,
-    /// The lines on which it began and ended, counted from 1.
+    /// The lines on which it started and ended, counted from 1.
     pub(super) begun: usize,
     pub(super) ended: usize,
 }
 
 impl Call {
-    /// The path of a file descriptor that is an argument: `5</path>`.
+    /// Returns the path of a file descriptor argument: `5</path>`.
     pub(super) fn path_of(&self, argument: usize) -> Option<&str> {
         path_of_descriptor(self.arguments.get(argument)?)
     }
 
-    /// The path of the file descriptor that it returned.
+    /// Returns the path of the returned file descriptor.
     pub(super) fn opened(&self) -> Option<&str> {
         path_of_descriptor(&self.result)
     }
 
-    /// An argument that is a string.
+    /// Returns a string argument.
     pub(super) fn text(&self, argument: usize) -> Option<String> {
         let argument = self.arguments.get(argument)?;
         argument.starts_with('"').then(|| String::from_utf8_lossy(&strings(argument)).into_owned())
     }
 
-    /// The bytes of an argument that is a buffer, or a list of buffers.
+    /// Returns the bytes of a buffer argument, or of a list of buffers.
     pub(super) fn bytes(&self, argument: usize) -> Vec<u8> {
         self.arguments.get(argument).map(|argument| strings(argument)).unwrap_or_default()
     }
 }
 
-/// All calls of a trace, in the order in which they ended.
+/// Returns all calls of a trace, in the order in which they ended.
 pub(super) fn calls(trace: &str) -> Vec<Call> {
     let mut unfinished: HashMap<(u32, String), (usize, String)> = HashMap::new();
     let mut calls = vec![];
@@ -69,7 +68,7 @@ fn call(pid: u32, text: &str, begun: usize, ended: usize) -> Option<Call> {
     (!failed).then(|| Call { pid, name: name.to_owned(), arguments, result: result.to_owned(), begun, ended })
 }
 
-/// The arguments up to the closing parenthesis, and what follows it.
+/// Returns the arguments up to the closing parenthesis, and what follows it.
 fn arguments(text: &str) -> Option<(Vec<String>, &str)> {
     let (mut arguments, mut depth, mut from, mut in_string, mut escaped, mut in_path) = (vec![], 0, 0, false, false, false);
     for (at, letter) in text.char_indices() {
@@ -103,7 +102,7 @@ fn path_of_descriptor(text: &str) -> Option<&str> {
     text.get(from + 1..to).filter(|path| path.starts_with('/'))
 }
 
-/// The contents of every string in an argument, one after the other.
+/// Returns the concatenated strings in an argument.
 fn strings(argument: &str) -> Vec<u8> {
     let (mut found, mut in_string) = (vec![], false);
     let mut rest = argument.bytes().peekable();

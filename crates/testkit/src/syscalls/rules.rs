@@ -1,11 +1,11 @@
 //! The rules: what must be on the disk before what.
 //!
-//! 1. A state file's data is synced before the file is renamed into place, so that a cut leaves the old contents or the new ones.
+//! 1. A state file's data is synced before the file is renamed into place, so that a cut leaves the old content or the new one.
 //! 2. The thread that renamed a state file syncs its folder before it answers a client or renames the next one.
 //! 3. A record is renamed into place after everything that it refers to: a run's end after its log, its stderr, its exit record, the
 //!    session of its thread, and the objects and refs of the mirror; a base commit and a ready mirror after the mirror's files.
-//! 4. A client hears that something was created (201) after its record and all folders above it were synced.
-//! 5. A task comes out of the trash after the refs of its mirror were synced.
+//! 4. A client gets an answer that something was created (201) after its record and all parent folders were synced.
+//! 5. A task is restored from the trash after the refs of its mirror were synced.
 //! 6. At the end of the trace every state file would survive.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,16 +18,16 @@ use super::disk::{Disk, Effect};
 pub(super) struct Rules {
     home: PathBuf,
     disk: Disk,
-    /// State files that a thread has renamed into place, and whose folder is not known to be synced.
+    /// State files that a thread has renamed into place, and whose folder may not be synced.
     renamed: Vec<(u32, PathBuf)>,
-    /// The last version of each task's record, by the task's id.
+    /// The last version of each task's record, by the task's ID.
     tasks: BTreeMap<String, Value>,
     /// Repositories whose record says that they are ready.
     ready: BTreeSet<PathBuf>,
-    /// Records of which some version would survive.
+    /// Records of which a version would survive.
     survive: BTreeSet<PathBuf>,
     violations: Vec<String>,
-    /// Missing syncs that were reported. Each is reported for the first record that it endangers.
+    /// Reported missing syncs. Each is reported for the first record that it endangers.
     reported: BTreeSet<String>,
 }
 
@@ -45,7 +45,7 @@ impl Rules {
         }
     }
 
-    /// A call begins: what it relies on must be on the disk.
+    /// Handles the start of a call: what it relies on must be on the disk.
     pub(super) fn begins(&mut self, pid: u32, effect: &Effect, line: usize) {
         match effect {
             Effect::Rename { from, to } => {
@@ -66,7 +66,7 @@ impl Rules {
         }
     }
 
-    /// A call has ended: its effect counts.
+    /// Handles the end of a call: its effect counts.
     pub(super) fn ends(&mut self, pid: u32, effect: &Effect, begun: usize, ended: usize) {
         self.disk.apply(effect, begun, ended);
         match effect {
@@ -86,7 +86,7 @@ impl Rules {
         }
     }
 
-    /// The violations.
+    /// Returns the violations.
     pub(super) fn finish(mut self) -> Vec<String> {
         let state: Vec<PathBuf> =
             self.disk.files(&self.home).filter(|path| self.is_state_file(path)).map(Path::to_owned).collect();
@@ -96,9 +96,9 @@ impl Rules {
         self.violations
     }
 
-    /// Rule 1.
+    /// Checks rule 1.
     fn data_is_synced(&mut self, from: &Path, to: &Path, line: usize) {
-        // A clone that is not finished is made again; a finished one is checked by rule 3.
+        // An unfinished clone is repeated; rule 3 checks a finished one.
         let is_ready = |mirror: &Path| mirror.parent().is_some_and(|folder| self.ready.contains(folder));
         let is_git_state = self.mirror_of(to).is_some_and(|mirror| is_ready(&mirror) && is_git_state(&mirror, to));
         if (is_git_state || self.is_state_file(to))
@@ -110,7 +110,7 @@ impl Rules {
         }
     }
 
-    /// Rule 2.
+    /// Checks rule 2.
     fn folders_are_synced_by(&mut self, pid: u32, line: usize) {
         let (own, others) = std::mem::take(&mut self.renamed).into_iter().partition(|(thread, _)| *thread == pid);
         self.renamed = others;
@@ -125,7 +125,7 @@ impl Rules {
         }
     }
 
-    /// Rules 3 and 5.
+    /// Checks rules 3 and 5.
     fn what_it_refers_to_is_synced(&mut self, from: &Path, to: &Path, line: usize) {
         let folder = to.parent().unwrap_or(Path::new(""));
         let record = || serde_json::from_slice::<Value>(self.disk.content(from)).unwrap_or_default();
@@ -155,13 +155,13 @@ impl Rules {
         }
     }
 
-    /// Rule 4.
+    /// Checks rule 4.
     fn created_survives(&mut self, answer: &str, line: usize) {
         let records: Vec<PathBuf> = self.disk.files(&self.home).filter(|path| is_record(path)).map(Path::to_owned).collect();
         for record in records {
             let folder = record.parent().unwrap_or(Path::new(""));
             let id = folder.file_name().unwrap_or_default().to_string_lossy();
-            // The answer may name a task's repository too; only what is new is looked at.
+            // The answer may name a task's repository too; only what is new is checked.
             if !answer.contains(&*id) {
                 continue;
             }
@@ -213,7 +213,7 @@ impl Rules {
         needed
     }
 
-    /// The files of a mirror that a power cut must not take.
+    /// Returns the files of a mirror that a power cut must not destroy.
     fn git_state(&self, mirror: &Path) -> Vec<PathBuf> {
         self.disk.files(mirror).filter(|path| is_git_state(mirror, path)).map(Path::to_owned).collect()
     }
@@ -224,7 +224,7 @@ impl Rules {
         (parts.next()?.as_os_str() == "mirror").then(|| self.home.join("envs").join(environment).join("mirror"))
     }
 
-    /// A file of the product's own state. Times of log lines may be lost, and so may whatever an agent works on.
+    /// Whether this is one of the product's own state files. Times of log lines may be lost, and so may an agent's files.
     fn is_state_file(&self, path: &Path) -> bool {
         let Ok(inside) = path.strip_prefix(&self.home) else { return false };
         let name = path.file_name().unwrap_or_default().to_string_lossy();

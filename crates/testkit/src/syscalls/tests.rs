@@ -1,5 +1,4 @@
-//! Small traces, written by hand: two that are right, and one for each rule that is broken.
-//! They need no disk and no strace.
+//! Small traces, written by hand: two correct ones, and one for each rule that is broken. They need no disk and no strace.
 
 use std::path::Path;
 
@@ -8,7 +7,7 @@ use super::check;
 const TASK: &str = "01a20000-0000-7000-8000-000000000001";
 const ENV: &str = "01a20000-0000-7000-8000-000000000002";
 
-/// A trace of one thread, a call to a line.
+/// Checks the trace of one thread, with a call on each line.
 fn found(calls: &str) -> Vec<String> {
     let trace: Vec<String> = calls.lines().map(|line| format!("7 {}", line.trim())).collect();
     check(&trace.join("\n"), Path::new("/h"), Path::new("/"))
@@ -37,7 +36,7 @@ fn folders() -> String {
     )
 }
 
-/// Writes a record as the product does: a temporary file, fsync, rename, fsync of the folder.
+/// Returns the calls that write a record like the product: a temporary file, fsync, rename, fsync of the folder.
 fn record(path: &str, json: &str) -> String {
     let (folder, _) = path.rsplit_once('/').expect("a path has a folder");
     let json = json.replace('"', "\\\"");
@@ -169,7 +168,7 @@ fn a_repository_that_is_ready_before_its_mirror_is_synced_is_found() {
 #[test]
 fn a_ref_that_replaces_another_one_before_its_data_is_synced_is_found() {
     let mirror = format!("/h/envs/{ENV}/mirror");
-    // Git renames without a folder of its own: the paths are relative to where the process is.
+    // Git renames relative to the working directory of the process.
     let change =
         file(&format!("{mirror}/HEAD.lock")) + &format!("chdir(\"{mirror}\") = 0\nrename(\"HEAD.lock\", \"HEAD\") = 0\n");
     one_violation(&[folders(), ready(), change].concat(), &["mirror/HEAD`", "no fsync of its data"]);

@@ -1,5 +1,5 @@
-//! A server under strace: the trace of its system calls, and of every program that it starts.
-//! The trace is deleted with its value, unless somebody keeps a copy.
+//! A server under strace: a trace of its system calls, and of all programs that it starts. The trace is deleted with its value,
+//! unless a copy is kept.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -12,21 +12,21 @@ use super::TRACED;
 /// Longer than strace needs to write its last lines.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Stands in for a server's binary, and starts it under strace. Needs the right to trace, as root has it.
+/// Replaces a server's binary and starts it under strace. Needs the permission to trace, e.g. as root.
 #[derive(Debug)]
 pub struct TracedServer {
     folder: TempDir,
 }
 
 impl TracedServer {
-    /// `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
+    /// Traces `binary`, which is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
     ///
     /// # Panics
     /// If no temporary folder can be written.
     pub fn of(binary: &str) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let this = Self { folder };
-        // The tracer is a grandchild, so that the server keeps the process id that the test knows.
+        // The tracer is a grandchild, so that the server keeps the process ID that the test knows.
         let script = format!(
             "#!/bin/sh\nexec strace -D -f -y -s 1000000 -o {} -e trace={TRACED} -- {binary} \"$@\"\n",
             this.trace_path().display()
@@ -37,12 +37,12 @@ impl TracedServer {
         this
     }
 
-    /// What a [`crate::TestHome`] starts as its server.
+    /// Returns the program that a [`crate::TestHome`] starts as its server.
     pub fn program(&self) -> PathBuf {
         self.folder.path().join("traced-server")
     }
 
-    /// The whole trace, once the server with this process id has ended.
+    /// Returns the complete trace, once the server with this process ID has exited.
     ///
     /// # Panics
     /// If strace did not write the server's end.
@@ -55,12 +55,12 @@ impl TracedServer {
         read()
     }
 
-    /// What strace has written so far.
+    /// Returns what strace has written so far.
     pub fn trace_so_far(&self) -> String {
         String::from_utf8_lossy(&fs_err::read(self.trace_path()).unwrap_or_default()).into_owned()
     }
 
-    /// Copies the trace to where it outlives the test, for somebody who looks up the lines of a violation.
+    /// Copies the trace to a place where it outlives the test, to examine the lines of a violation.
     ///
     /// # Panics
     /// If it cannot be copied.
