@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use model::ErrorCode;
 use model::api::{FollowQuery, ProblemView, RunEnded};
 use model::codex::{CodexEvent, printable, transcribe};
 use model::problem::Problem;
@@ -50,7 +51,7 @@ pub(crate) async fn to_the_end(client: &Client, task: &str, run: u32, form: Form
     loop {
         match lines(client, task, run, &mut seen, form).await {
             Ok(ended) => return Ok(exit_code(&ended)),
-            Err(problem) if problem.code == "server_lost" => {
+            Err(problem) if problem.report.code == ErrorCode::ServerLost => {
                 tokio::time::timeout(RETURN_PATIENCE, until_back(client)).await.map_err(|_| problem)?;
             }
             Err(problem) => return Err(problem),

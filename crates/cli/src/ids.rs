@@ -1,9 +1,10 @@
 //! Finds a task or repository by a unique prefix of its ID (at least four characters), or a repository by its name.
 //! Invariant: an ambiguous prefix is an error that lists the matches, never a guess.
 
+use model::ErrorCode;
 use model::api::{EnvironmentView, TaskQuery};
 use model::near::near;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 use crate::client::Client;
 
@@ -67,7 +68,7 @@ fn shown(text: &str) -> String {
 /// The error for an unknown repository. `names` are the existing names, for a suggestion.
 pub(crate) fn unknown_environment(text: &str, names: &[&str]) -> Problem {
     let detail = format!("no repository named `{}`, and no ID that starts with it", shown(text));
-    let problem = Problem::new(ProblemKind::NotFound, "environment_not_found", detail);
+    let problem = Problem::new(ErrorCode::EnvironmentNotFound, detail);
     let problem = match near(text, names.iter().copied(), 1).first() {
         Some(name) => problem.hint(format!("did you mean `{name}`?")),
         None => problem,
@@ -78,7 +79,7 @@ pub(crate) fn unknown_environment(text: &str, names: &[&str]) -> Problem {
 
 fn unknown_task(text: &str) -> Problem {
     let detail = format!("no task has an ID that starts with `{}`", shown(text));
-    let problem = Problem::new(ProblemKind::NotFound, "task_not_found", detail);
+    let problem = Problem::new(ErrorCode::TaskNotFound, detail);
     short(text, problem.hint("list the tasks: codex-orchestrator task list").hint("list removed tasks: codex-orchestrator trash"))
 }
 
@@ -93,8 +94,7 @@ fn only(what: &str, text: &str, mut found: Vec<String>) -> Result<Option<String>
     if found.len() > 1 {
         let several = if what == "repository" { "repositories" } else { "tasks" };
         let detail = format!("`{text}` matches {} {several}", found.len());
-        let problem =
-            Problem::new(ProblemKind::Unusable, "ambiguous_id", detail).hint("use more characters of one of these IDs:");
+        let problem = Problem::new(ErrorCode::AmbiguousId, detail).hint("use more characters of one of these IDs:");
         return Err(found.iter().take(5).fold(problem, |problem, id| problem.hint(id.clone())));
     }
     Ok(found.pop())
@@ -124,36 +124,39 @@ mod tests {
     #[test]
     fn an_ambiguous_prefix_lists_the_candidates() {
         let problem = only("task", "01a2", vec!["01a2b".to_owned(), "01a2c".to_owned()]).expect_err("two");
-        assert_eq!((problem.code.as_ref(), problem.detail.as_str()), ("ambiguous_id", "`01a2` matches 2 tasks"));
-        assert!(problem.hints.contains(&"01a2c".to_owned()), "{problem:?}");
+        assert_eq!(
+            (problem.report.code.known(), problem.report.message.as_str()),
+            (Some(ErrorCode::AmbiguousId), "`01a2` matches 2 tasks")
+        );
+        assert!(problem.report.hints.contains(&"01a2c".to_owned()), "{problem:?}");
         assert_eq!(only("task", "01a2", vec![]), Ok(None));
     }
 
     #[test]
     fn an_unknown_repository_is_refused_with_the_nearest_name() {
         let problem = unknown_environment("appp", &["app", "website"]);
-        assert_eq!(problem.detail, "no repository named `appp`, and no ID that starts with it");
+        assert_eq!(problem.report.message, "no repository named `appp`, and no ID that starts with it");
         assert_eq!(
-            problem.hints,
+            problem.report.hints,
             [
                 "did you mean `app`?",
                 "list the repositories: codex-orchestrator env list",
                 "add a repository: codex-orchestrator env add URL",
             ]
         );
-        assert_eq!(unknown_environment("nope", &["app"]).hints.len(), 2, "no name is similar");
-        assert_eq!(unknown_environment("nope", &[]).hints, ["add a repository: codex-orchestrator env add URL"]);
-        assert!(unknown_environment("abc", &[]).hints[1].contains("4 characters"), "the text could be an ID");
+        assert_eq!(unknown_environment("nope", &["app"]).report.hints.len(), 2, "no name is similar");
+        assert_eq!(unknown_environment("nope", &[]).report.hints, ["add a repository: codex-orchestrator env add URL"]);
+        assert!(unknown_environment("abc", &[]).report.hints[1].contains("4 characters"), "the text could be an ID");
     }
 
     #[test]
     fn an_unknown_task_is_refused_without_its_control_characters() {
         let problem = unknown_task("zz\u{1b}[2J");
         assert_eq!(
-            (problem.code.as_ref(), problem.detail.as_str()),
-            ("task_not_found", "no task has an ID that starts with `zz[2J`")
+            (problem.report.code.known(), problem.report.message.as_str()),
+            (Some(ErrorCode::TaskNotFound), "no task has an ID that starts with `zz[2J`")
         );
-        assert!(problem.hints[0].contains("task list"), "{problem:?}");
+        assert!(problem.report.hints[0].contains("task list"), "{problem:?}");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use model::ErrorCode;
 use model::image::{GivenImage, IMAGE_LIMIT_BYTES, ImageBytes, parse_all};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 /// Reads the image files in the given order.
 pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<GivenImage>, Problem> {
@@ -17,7 +18,7 @@ pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<GivenImage>, Proble
 fn read_one(file: &Path) -> Result<GivenImage, Problem> {
     let unreadable = |error: io::Error| {
         let detail = format!("could not read the image `{}`: {error}", file.display());
-        Problem::new(ProblemKind::Unusable, "image_unreadable", detail).hint("use --image FILE, once for each image")
+        Problem::new(ErrorCode::ImageUnreadable, detail).hint("use --image FILE, once for each image")
     };
     // One byte over the limit, to detect files that are too large.
     let limit = u64::try_from(IMAGE_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
@@ -36,13 +37,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("shot.png");
         let refused = read(&[&missing]).expect_err("it is missing");
-        assert_eq!(refused.code, "image_unreadable");
-        assert!(refused.detail.contains("shot.png"), "{refused}");
-        assert_eq!(read(&[folder.path()]).expect_err("a folder").code, "image_unreadable");
+        assert_eq!(refused.report.code, ErrorCode::ImageUnreadable);
+        assert!(refused.report.message.contains("shot.png"), "{refused}");
+        assert_eq!(read(&[folder.path()]).expect_err("a folder").report.code, ErrorCode::ImageUnreadable);
         fs_err::write(&missing, "<svg/>").expect("written");
-        assert_eq!(read(&[&missing]).expect_err("no image").code, "image_refused");
+        assert_eq!(read(&[&missing]).expect_err("no image").report.code, ErrorCode::ImageRefused);
         fs_err::write(&missing, vec![0; IMAGE_LIMIT_BYTES + 5]).expect("written");
-        assert_eq!(read(&[&missing]).expect_err("too large").code, "image_too_large");
+        assert_eq!(read(&[&missing]).expect_err("too large").report.code, ErrorCode::ImageTooLarge);
     }
 
     #[test]

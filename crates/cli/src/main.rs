@@ -27,6 +27,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use model::ErrorCode;
 use model::problem::Problem;
 
 /// The other name of this program, as the name of a link to it or as its first argument.
@@ -70,7 +71,7 @@ fn for_codex_docker(mut all: Vec<OsString>) -> Option<Vec<OsString>> {
 
 fn fail(problem: &Problem) -> ExitCode {
     printer::problem(problem);
-    if problem.code == commands::USAGE { ExitCode::from(2) } else { ExitCode::FAILURE }
+    ExitCode::from(problem.report.code.known().map_or(1, ErrorCode::exit_code))
 }
 
 #[cfg(test)]

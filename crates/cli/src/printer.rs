@@ -64,8 +64,8 @@ fn harmless(json: &str) -> String {
 
 /// Prints an error and its hints.
 pub(crate) fn problem(problem: &Problem) {
-    remark(format!("{} {}", "error:".red().bold(), printable(&problem.detail)));
-    for hint in &problem.hints {
+    remark(format!("{} {}", "error:".red().bold(), printable(&problem.report.message)));
+    for hint in &problem.report.hints {
         self::hint(hint);
     }
 }

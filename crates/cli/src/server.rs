@@ -14,8 +14,9 @@ use std::time::Duration;
 use engine::exec::process::{ProcessIdentity, Signal};
 use engine::store::holder;
 use engine::{Config, Overrides};
+use model::ErrorCode;
 use model::api::ProblemView;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
@@ -61,7 +62,7 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
         }
         match start(&config.home, &[]).await {
             Ok(()) => return Ok((Client::of(&config.home).await?, true)),
-            Err(problem) if problem.code == "home_in_use" => {
+            Err(problem) if problem.report.code == ErrorCode::HomeInUse => {
                 holder_settles(&config.home, &client).await.map_err(|_| problem.clone())?;
                 refused = Some(problem);
             }
@@ -72,7 +73,7 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
 }
 
 fn not_started(why: impl std::fmt::Display) -> Problem {
-    Problem::new(ProblemKind::Unavailable, "server_not_started", format!("the server did not start: {why}"))
+    Problem::new(ErrorCode::ServerNotStarted, format!("the server did not start: {why}"))
 }
 
 /// Creates the home and opens the log file.
@@ -157,7 +158,8 @@ pub(crate) async fn start(home: &Path, variables: &[(&str, &OsStr)]) -> Result<(
 fn heard(line: &str) -> Result<(), Problem> {
     let Ok(view) = serde_json::from_str::<ProblemView>(line) else { return Ok(()) };
     let problem = Problem::from(view);
-    Err(Problem { detail: not_started(&problem.detail).detail, ..problem })
+    let message = not_started(&problem.report.message).report.message;
+    Err(problem.with_message(message))
 }
 
 /// The error for a server that exited without a message: its exit status and the end of its log.
@@ -181,11 +183,11 @@ mod tests {
 
     #[test]
     fn a_problem_of_the_server_is_passed_on() {
-        let problem = Problem::new(ProblemKind::WrongState, "home_in_use", "another server serves it").hint("use that one");
+        let problem = Problem::new(ErrorCode::HomeInUse, "another server serves it").hint("use that one");
         let line = serde_json::to_string(&ProblemView::from(&problem)).expect("JSON");
         let heard = heard(&line).expect_err("a problem");
-        assert_eq!((heard.code.as_ref(), heard.hints), ("home_in_use", problem.hints));
-        assert_eq!(heard.detail, "the server did not start: another server serves it");
+        assert_eq!((heard.report.code.known(), heard.report.hints), (Some(ErrorCode::HomeInUse), problem.report.hints));
+        assert_eq!(heard.report.message, "the server did not start: another server serves it");
     }
 
     #[test]
@@ -199,10 +201,10 @@ mod tests {
         let log = folder.path().join(LOG);
         std::fs::write(&log, "an earlier server\none\ntwo\nthree\nfour\nfive\nsix\n").expect("written");
         let problem = without_a_word(&log, 18, std::process::ExitStatus::from_raw(9));
-        assert!(problem.detail.contains("signal: 9"), "{problem:?}");
-        let said: Vec<_> = problem.hints.iter().filter_map(|hint| hint.strip_prefix("log: ")).collect();
+        assert!(problem.report.message.contains("signal: 9"), "{problem:?}");
+        let said: Vec<_> = problem.report.hints.iter().filter_map(|hint| hint.strip_prefix("log: ")).collect();
         assert_eq!(said, ["two", "three", "four", "five", "six"]);
-        assert!(problem.hints.last().is_some_and(|hint| hint.contains(LOG)));
+        assert!(problem.report.hints.last().is_some_and(|hint| hint.contains(LOG)));
     }
 
     #[tokio::test]
@@ -229,6 +231,6 @@ mod tests {
     #[tokio::test]
     async fn a_home_that_cannot_be_created_is_named_with_a_fix() {
         let problem = take_turn(Path::new("/proc/nowhere")).await.expect_err("the folder cannot be created");
-        assert!(problem.detail.contains("/proc/nowhere") && problem.hints[0].contains("ORCH_HOME"), "{problem:?}");
+        assert!(problem.report.message.contains("/proc/nowhere") && problem.report.hints[0].contains("ORCH_HOME"), "{problem:?}");
     }
 }

@@ -8,6 +8,8 @@ use serde::Serialize;
 use crate::connect::{connect, refused};
 use crate::failure::Failure;
 use crate::image::{self, ImageStatus};
+use model::ErrorCode;
+use model::container::ContainerProblem;
 
 /// The result, as `check --json` prints it.
 #[derive(Debug, Serialize)]
@@ -19,7 +21,7 @@ pub(crate) struct Checked {
     /// The image, if the container engine has it.
     pub(crate) image: Option<ImageStatus>,
     /// Why no run can start.
-    pub(crate) problem: Option<ProblemStatus>,
+    pub(crate) problem: Option<ContainerProblem>,
 }
 
 /// The container engine.
@@ -31,23 +33,6 @@ pub(crate) struct EngineStatus {
     pub(crate) live_restore: bool,
     /// Whether it runs without root privileges.
     pub(crate) rootless: bool,
-}
-
-/// A [`Failure`] as JSON.
-#[derive(Debug, Serialize)]
-pub(crate) struct ProblemStatus {
-    /// Stable error code, for scripts.
-    pub(crate) code: &'static str,
-    /// What failed, for people.
-    pub(crate) detail: String,
-    /// What to do next.
-    pub(crate) hints: Vec<String>,
-}
-
-impl From<Failure> for ProblemStatus {
-    fn from(failure: Failure) -> Self {
-        Self { code: failure.code, detail: failure.message, hints: failure.hints }
-    }
 }
 
 /// Checks the container engine and the image, without starting anything.
@@ -62,7 +47,8 @@ pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -
 
 async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut Checked) -> Result<(), Failure> {
     let docker = connect(environment).await?;
-    let info = docker.info().await.map_err(|error| refused("engine_failed", "the engine does not say what it is", &error))?;
+    let info =
+        docker.info().await.map_err(|error| refused(ErrorCode::EngineFailed, "the engine does not say what it is", &error))?;
     let options = info.security_options.unwrap_or_default();
     checked.engine = Some(EngineStatus {
         version: info.server_version.unwrap_or_default(),

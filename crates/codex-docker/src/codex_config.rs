@@ -4,6 +4,7 @@
 //! retries. If there is a broker, it becomes the model provider. If hosted tools are denied, Codex does not offer them to the
 //! model.
 
+use model::ErrorCode;
 use model::container::HostedTools;
 use toml::{Table, Value};
 
@@ -29,7 +30,7 @@ const OLD_HOSTED_FEATURES: &[&str] = &["web_search", "web_search_cached", "web_s
 /// Returns the text of `config.toml`.
 pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedTools) -> Result<String, Failure> {
     let mut table: Table = base.unwrap_or_default().parse().map_err(|error: toml::de::Error| {
-        Failure::new("codex_config", format!("the settings for Codex cannot be understood: {}", error.message()))
+        Failure::new(ErrorCode::CodexConfig, format!("the settings for Codex cannot be understood: {}", error.message()))
             .hint("CODEX_DOCKER_CONFIG must name a config.toml as Codex takes it")
     })?;
     table.insert("check_for_update_on_startup".to_owned(), Value::Boolean(false));
@@ -147,6 +148,6 @@ mod tests {
 
     #[test]
     fn settings_that_are_none_are_refused() {
-        assert_eq!(config(Some("model = "), false, HostedTools::Allow).expect_err("torn").code, "codex_config");
+        assert_eq!(config(Some("model = "), false, HostedTools::Allow).expect_err("torn").code, ErrorCode::CodexConfig);
     }
 }

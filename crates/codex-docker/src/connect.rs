@@ -12,6 +12,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use serde::Deserialize;
 
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// The time limit for a response of the engine, in seconds. Under load, starting a container takes several seconds.
 const TIMEOUT_SECONDS: u64 = 120;
@@ -39,7 +40,7 @@ pub async fn connect(environment: &BTreeMap<String, String>) -> Result<Docker, F
     let version = docker.client_version();
     if (version.major_version, version.minor_version) < OLDEST_API {
         let message = format!("the container engine at {} speaks API {version}; 1.40 is the oldest of use", endpoint.host);
-        return Err(Failure::new("engine_too_old", message).hint("install Docker 19.03 or newer, or Podman 4 or newer"));
+        return Err(Failure::new(ErrorCode::EngineTooOld, message).hint("install Docker 19.03 or newer, or Podman 4 or newer"));
     }
     Ok(docker)
 }
@@ -51,7 +52,7 @@ fn client(endpoint: &Endpoint) -> Result<Docker, Failure> {
         Docker::connect_with_http(&endpoint.host, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
     } else {
         let message = format!("`{}` (by {}) is no address of an engine that can be used", endpoint.host, endpoint.chosen_by);
-        return Err(Failure::new("engine_address", message)
+        return Err(Failure::new(ErrorCode::EngineAddress, message)
             .hint("folders of this machine are mounted, so it must be a local engine: unix:///path or tcp://127.0.0.1:port"));
     };
     connected.map_err(|error| unreachable(endpoint, &error))
@@ -62,18 +63,18 @@ fn unreachable(endpoint: &Endpoint, error: &Error) -> Failure {
     let at = format!("{} (by {})", endpoint.host, endpoint.chosen_by);
     match io_kind(error).or_else(|| socket_kind(endpoint)) {
         Some(ErrorKind::PermissionDenied) => {
-            Failure::new("engine_no_permission", format!("no permission to use the container engine at {at}"))
+            Failure::new(ErrorCode::EngineNoPermission, format!("no permission to use the container engine at {at}"))
                 .hint("join the group that owns the socket: sudo usermod -aG docker \"$USER\", then log in anew")
                 .hint("or use a rootless engine, and set DOCKER_HOST to its socket")
         }
-        Some(ErrorKind::NotFound) => Failure::new("engine_missing", format!("there is no container engine at {at}"))
+        Some(ErrorKind::NotFound) => Failure::new(ErrorCode::EngineMissing, format!("there is no container engine at {at}"))
             .hint("install Docker (Debian: apt-get install docker.io) or Podman, and start it")
             .hint("or set DOCKER_HOST to the socket of the one that runs"),
         Some(ErrorKind::ConnectionRefused) => {
-            Failure::new("engine_not_running", format!("the container engine at {at} does not run"))
+            Failure::new(ErrorCode::EngineNotRunning, format!("the container engine at {at} does not run"))
                 .hint("start it: sudo systemctl start docker")
         }
-        _ => Failure::new("engine_unreachable", format!("the container engine at {at} does not answer: {error}"))
+        _ => Failure::new(ErrorCode::EngineUnreachable, format!("the container engine at {at} does not answer: {error}"))
             .hint("`docker version` shows whether it works; if not, start or repair it first"),
     }
 }
@@ -110,7 +111,7 @@ pub(crate) fn status_of(error: &Error) -> Option<u16> {
 }
 
 /// Returns a failure that starts with `what` and ends with the engine's message.
-pub(crate) fn refused(code: &'static str, what: &str, error: &Error) -> Failure {
+pub(crate) fn refused(code: ErrorCode, what: &str, error: &Error) -> Failure {
     let words = match error {
         Error::DockerResponseServerError { message, .. } => message.clone(),
         other => other.to_string(),
@@ -128,7 +129,7 @@ fn endpoint(environment: &BTreeMap<String, String>) -> Result<Endpoint, Failure>
     if let Some(name) = chosen.filter(|name| name != "default") {
         let found = folder.as_deref().and_then(|folder| context_host(folder, &name));
         let missing = || {
-            Failure::new("engine_context", format!("the Docker context `{name}` is not there or names no engine"))
+            Failure::new(ErrorCode::EngineContext, format!("the Docker context `{name}` is not there or names no engine"))
                 .hint("`docker context ls` shows those there are; `docker context use default` goes back to the usual one")
         };
         return Ok(Endpoint { host: found.ok_or_else(missing)?, chosen_by: format!("the Docker context `{name}`") });
@@ -198,7 +199,7 @@ mod tests {
         let back = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "default")])).expect("chosen");
         assert!(back.host.starts_with("unix://") && back.host != "unix:///run/user/1000/docker.sock");
         let gone = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "gone")])).expect_err("there is none");
-        assert!(gone.code == "engine_context" && !gone.hints.is_empty());
+        assert!(gone.code == ErrorCode::EngineContext && !gone.hints.is_empty());
     }
 
     #[tokio::test]
@@ -218,7 +219,10 @@ mod tests {
         });
         let host = format!("unix://{}", socket.display());
         let failure = connect(&environment(&[("DOCKER_HOST", &host)])).await.expect_err("too old");
-        assert!(failure.code == "engine_too_old" && failure.message.contains("1.30") && !failure.hints.is_empty(), "{failure:?}");
+        assert!(
+            failure.code == ErrorCode::EngineTooOld && failure.message.contains("1.30") && !failure.hints.is_empty(),
+            "{failure:?}"
+        );
     }
 
     #[tokio::test]
@@ -228,10 +232,10 @@ mod tests {
         drop(std::os::unix::net::UnixListener::bind(&socket).expect("bound"));
         let refused = format!("unix://{}", socket.display());
         for (host, code) in [
-            ("unix:///nowhere/docker.sock", "engine_missing"),
-            (refused.as_str(), "engine_not_running"),
-            ("ssh://me@host", "engine_address"),
-            ("tcp://127.0.0.1:1", "engine_not_running"),
+            ("unix:///nowhere/docker.sock", ErrorCode::EngineMissing),
+            (refused.as_str(), ErrorCode::EngineNotRunning),
+            ("ssh://me@host", ErrorCode::EngineAddress),
+            ("tcp://127.0.0.1:1", ErrorCode::EngineNotRunning),
         ] {
             let failure = connect(&environment(&[("DOCKER_HOST", host)])).await.expect_err(host);
             assert_eq!(failure.code, code, "{failure:?}");

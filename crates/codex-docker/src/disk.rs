@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// Returns the free bytes on the file system of `path`, or `None` if they cannot be determined.
 pub(crate) fn free(path: &Path) -> Option<u64> {
@@ -14,7 +15,7 @@ pub(crate) fn free(path: &Path) -> Option<u64> {
 /// Fails if less than `floor` bytes are free.
 pub(crate) fn check(path: &Path, floor: u64) -> Result<(), Failure> {
     match free(path) {
-        Some(free) if free < floor => Err(Failure::new("disk_full", below(path, free, floor))
+        Some(free) if free < floor => Err(Failure::new(ErrorCode::DiskFull, below(path, free, floor))
             .hint("make room: `docker system df` and `codex-orchestrator status` show what takes it")
             .hint("or set a lower floor with CODEX_DOCKER_FREE_DISK")),
         Some(_) | None => Ok(()),
@@ -36,7 +37,7 @@ mod tests {
         assert!(free(folder.path()).is_some_and(|free| free > 0));
         assert_eq!(check(folder.path(), 0), Ok(()));
         let failure = check(folder.path(), u64::MAX).expect_err("nobody has so much");
-        assert!(failure.code == "disk_full" && failure.message.contains("MiB"), "{failure:?}");
+        assert!(failure.code == ErrorCode::DiskFull && failure.message.contains("MiB"), "{failure:?}");
         assert_eq!(free(Path::new("/nowhere")), None);
     }
 }

@@ -17,6 +17,7 @@ use crate::failure::Failure;
 use crate::inside;
 use crate::ledger::{Marker, open_plain};
 use crate::seccomp;
+use model::ErrorCode;
 
 /// The script that every container runs.
 const ENTRY_SCRIPT: &str = include_str!("entry.sh");
@@ -63,7 +64,7 @@ pub(crate) enum Stdin {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::new("state_folder", format!("the run's folder `{}` cannot be used: {error}", path.display()))
+    Failure::new(ErrorCode::StateFolder, format!("the run's folder `{}` cannot be used: {error}", path.display()))
         .hint("it must be writable and have room; CODEX_DOCKER_STATE names another one")
 }
 
@@ -83,9 +84,8 @@ impl RunFolder {
                 Locked::Removed => {}
                 Locked::Held => {
                     let message = format!("another codex-docker holds the run of `{}`", path.display());
-                    return Err(
-                        Failure::new("run_is_held", message).hint("set another CONTAINER_NAME, or wait until that run has ended")
-                    );
+                    return Err(Failure::new(ErrorCode::RunIsHeld, message)
+                        .hint("set another CONTAINER_NAME, or wait until that run has ended"));
                 }
             }
         };
@@ -184,12 +184,12 @@ impl RunFolder {
 
     /// Copies a file on stdin into the folder, where the container can read it.
     pub(crate) fn put_stdin(&self, stdin: impl AsFd) -> Result<(), Failure> {
-        let unreadable = |error: io::Error| Failure::new("stdin_unreadable", format!("stdin cannot be read: {error}"));
+        let unreadable = |error: io::Error| Failure::new(ErrorCode::StdinUnreadable, format!("stdin cannot be read: {error}"));
         let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(unreadable)?);
         let mut content = Vec::new();
         file.take(STDIN_LIMIT + 1).read_to_end(&mut content).map_err(unreadable)?;
         if content.len() as u64 > STDIN_LIMIT {
-            return Err(Failure::new("stdin_too_large", "the file on stdin has more than 4 MiB")
+            return Err(Failure::new(ErrorCode::StdinTooLarge, "the file on stdin has more than 4 MiB")
                 .hint("Codex takes prompts of up to 1 MiB"));
         }
         self.put(inside::STDIN, &content)
@@ -264,7 +264,7 @@ mod tests {
         assert!(!RunFolder::is_held(&path), "there is none yet");
         let held = run(folder.path());
         assert!(RunFolder::is_held(&path) && RunFolder::take(&path).expect("there").is_none());
-        assert_eq!(RunFolder::hold(folder.path(), &marker()).expect_err("held").code, "run_is_held");
+        assert_eq!(RunFolder::hold(folder.path(), &marker()).expect_err("held").code, ErrorCode::RunIsHeld);
         drop(held);
         assert!(!RunFolder::is_held(&path));
         let taken = RunFolder::take(&path).expect("there").expect("free");
@@ -280,12 +280,12 @@ mod tests {
             fs_err::create_dir(path).expect("made");
         }
         std::os::unix::fs::symlink(&precious, root.join("run")).expect("linked");
-        assert_eq!(RunFolder::hold(&root, &marker()).expect_err("a link").code, "state_folder");
+        assert_eq!(RunFolder::hold(&root, &marker()).expect_err("a link").code, ErrorCode::StateFolder);
         assert!(RunFolder::take(&root.join("run")).is_err());
         fs_err::remove_file(root.join("run")).expect("removed");
         fs_err::create_dir(root.join("run")).expect("made");
         std::os::unix::fs::symlink(precious.join("lock"), root.join("run/lock")).expect("linked");
-        assert_eq!(RunFolder::hold(&root, &marker()).expect_err("a link").code, "state_folder");
+        assert_eq!(RunFolder::hold(&root, &marker()).expect_err("a link").code, ErrorCode::StateFolder);
         assert_eq!(fs_err::read_dir(&precious).expect("there").count(), 0, "nothing was written or locked behind a link");
     }
 
@@ -323,10 +323,10 @@ mod tests {
         let stdout = folder.path().join("run/out/stdout");
         fs_err::remove_file(&stdout).expect("there");
         std::os::unix::fs::symlink("/etc/passwd", &stdout).expect("made");
-        assert_eq!(run.open_outputs().expect_err("a link").code, "state_folder");
+        assert_eq!(run.open_outputs().expect_err("a link").code, ErrorCode::StateFolder);
         fs_err::remove_file(&stdout).expect("there");
         rustix::fs::mkfifoat(rustix::fs::CWD, &stdout, rustix::fs::Mode::RWXU).expect("made");
-        assert_eq!(run.open_outputs().expect_err("a fifo, and no waiting for it").code, "state_folder");
+        assert_eq!(run.open_outputs().expect_err("a fifo, and no waiting for it").code, ErrorCode::StateFolder);
     }
 
     #[test]
@@ -339,6 +339,6 @@ mod tests {
         run.put_stdin(File::open(&prompt).expect("there")).expect("kept");
         assert_eq!(fs_err::read(run.input(inside::STDIN)).expect("there"), b"fix it");
         fs_err::write(&prompt, vec![b'x'; 5 << 20]).expect("written");
-        assert_eq!(run.put_stdin(File::open(&prompt).expect("there")).expect_err("too much").code, "stdin_too_large");
+        assert_eq!(run.put_stdin(File::open(&prompt).expect("there")).expect_err("too much").code, ErrorCode::StdinTooLarge);
     }
 }

@@ -20,6 +20,7 @@ use crate::run::{check_image, machine};
 use crate::settings::{Caller, CodexHome, ContainerUser, Settings};
 use crate::spec::{Machine, bind};
 use crate::{housekeeping, image, inside, labels, settings};
+use model::ErrorCode;
 
 /// Its arguments are the new owner, and `root` or `anyone` for the current owner.
 const SCRIPT: &str = include_str!("give_back.sh");
@@ -107,7 +108,7 @@ pub(crate) async fn folder(
 }
 
 fn unusable(folder: &Path, why: &dyn std::fmt::Display) -> Failure {
-    Failure::new("give_back", format!("cannot give back `{}`: {why}", folder.display()))
+    Failure::new(ErrorCode::GiveBack, format!("cannot give back `{}`: {why}", folder.display()))
 }
 
 async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), Failure> {
@@ -138,6 +139,6 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
     }
     match ended? {
         0 => Ok(()),
-        code => Err(Failure::new("give_back", format!("the container for it ended with exit code {code}"))),
+        code => Err(Failure::new(ErrorCode::GiveBack, format!("the container for it ended with exit code {code}"))),
     }
 }

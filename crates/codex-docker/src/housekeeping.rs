@@ -24,6 +24,7 @@ use crate::ledger::{self, Marker, folder_of, marked};
 use crate::run::machine;
 use crate::spec::Machine;
 use crate::{give_back, labels, settings};
+use model::ErrorCode;
 
 /// How long a container may take to stop after SIGINT, in seconds.
 const STOP_SECONDS: i32 = 8;
@@ -105,7 +106,7 @@ fn name_of(summary: &ContainerSummary) -> String {
 }
 
 fn unreadable(root: &Path, error: &std::io::Error) -> Failure {
-    Failure::new("state_folder", format!("cannot read the state folder `{}`: {error}", root.display()))
+    Failure::new(ErrorCode::StateFolder, format!("cannot read the state folder `{}`: {error}", root.display()))
         .hint("CODEX_DOCKER_STATE names another one")
 }
 
@@ -114,14 +115,14 @@ async fn labelled(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<
     let filters: HashMap<_, _> = labels::filter(wanted);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let found = docker.list_containers(Some(options)).await;
-    found.map_err(|error| refused("engine_failed", "the containers could not be listed", &error))
+    found.map_err(|error| refused(ErrorCode::EngineFailed, "the containers could not be listed", &error))
 }
 
 async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
     match docker.inspect_container(name, None::<InspectContainerOptions>).await {
         Ok(found) => Ok(Some(found)),
         Err(error) if status_of(&error) == Some(404) => Ok(None),
-        Err(error) => Err(refused("engine_failed", &format!("the container `{name}` could not be looked at"), &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("the container `{name}` could not be looked at"), &error)),
     }
 }
 
@@ -129,7 +130,7 @@ async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectR
 pub(crate) async fn stop(docker: &Docker, name: &str) -> Result<bool, Failure> {
     let Some(found) = inspect(docker, name).await? else { return Ok(false) };
     if folder_of(&found).is_none() {
-        return Err(Failure::new("not_ours", format!("the container `{name}` was not made by codex-docker"))
+        return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` was not made by codex-docker"))
             .hint("`codex-docker list` shows those that were; `docker stop` ends any other"));
     }
     end(docker, name).await?;
@@ -141,7 +142,7 @@ async fn end(docker: &Docker, name: &str) -> Result<(), Failure> {
     match docker.stop_container(name, Some(options)).await {
         Ok(()) => Ok(()),
         Err(error) if matches!(status_of(&error), Some(304 | 404)) => Ok(()),
-        Err(error) => Err(refused("engine_failed", &format!("the container `{name}` could not be ended"), &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("the container `{name}` could not be ended"), &error)),
     }
 }
 
@@ -152,11 +153,13 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
     let found = match docker.inspect_container(name, None::<InspectContainerOptions>).await {
         Ok(found) => found,
         Err(error) if status_of(&error) == Some(404) => return Ok(false),
-        Err(error) => return Err(refused("engine_failed", &format!("the container `{name}` could not be looked at"), &error)),
+        Err(error) => {
+            return Err(refused(ErrorCode::EngineFailed, &format!("the container `{name}` could not be looked at"), &error));
+        }
     };
     let has = found.config.and_then(|config| config.env).is_some_and(|all| all.iter().any(|one| one == variable));
     let Some(id) = found.id.filter(|_| has) else {
-        return Err(Failure::new("not_ours", format!("the container `{name}` does not have this variable"))
+        return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` does not have this variable"))
             .hint("`docker inspect` shows the variables of a container"));
     };
     // Codex gets SIGINT first, so that it can complete its session. It ignores SIGTERM.
@@ -272,7 +275,7 @@ async fn end_and_remove(docker: &Docker, container: &ContainerInspectResponse) -
 /// Removes a container, with several attempts. A killed codex-docker may have started the removal already, and a busy engine may
 /// not complete one that it has started.
 async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
-    let failed = |error| refused("engine_failed", &format!("`{id}` could not be removed"), error);
+    let failed = |error| refused(ErrorCode::EngineFailed, &format!("`{id}` could not be removed"), error);
     for attempt in 1.. {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match docker.remove_container(id, Some(options)).await {

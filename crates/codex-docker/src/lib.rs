@@ -25,6 +25,7 @@ pub mod settings;
 mod slots;
 mod spec;
 
+use model::ErrorCode;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -47,7 +48,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure::new("no_threads", format!("no threads to work with: {error}"))),
+        Err(error) => return fail(&Failure::new(ErrorCode::NoThreads, format!("no threads to work with: {error}"))),
     };
     let ended = runtime.block_on(perform(asked));
     // A thread may still be blocked in a read of stdin, which cannot be canceled.
@@ -141,13 +142,14 @@ fn environment() -> BTreeMap<String, String> {
 
 fn caller() -> Result<Caller, Failure> {
     let folder = std::env::current_dir().map_err(|error| {
-        Failure::new("no_folder", format!("the folder you are in cannot be entered: {error}")).hint("change to one that is there")
+        Failure::new(ErrorCode::NoFolder, format!("the folder you are in cannot be entered: {error}"))
+            .hint("change to one that is there")
     })?;
     Ok(Caller { folder, uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() })
 }
 
 fn json_of(answer: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string(answer).map_err(|error| Failure::new("internal", error.to_string()))
+    serde_json::to_string(answer).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))
 }
 
 /// Prints a line on stdout. If the reader has closed the pipe, that is not an error.

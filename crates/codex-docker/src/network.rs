@@ -12,6 +12,7 @@ use crate::connect::{refused, status_of};
 use crate::failure::Failure;
 use crate::slots;
 use crate::spec::NETWORK;
+use model::ErrorCode;
 
 /// Creates the network unless it exists. One process at a time, because older engines would create two with the same name.
 pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure> {
@@ -19,7 +20,8 @@ pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure>
         return Ok(());
     }
     let _turn = slots::alone(locks, "network").await.map_err(|error| {
-        Failure::new("state_folder", format!("`{}` cannot be written: {error}", locks.display())).hint("its owner must be you")
+        Failure::new(ErrorCode::StateFolder, format!("`{}` cannot be written: {error}", locks.display()))
+            .hint("its owner must be you")
     })?;
     if exists(docker).await? {
         return Ok(());
@@ -34,7 +36,7 @@ pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure>
     match docker.create_network(request).await {
         Ok(_) => Ok(()),
         Err(error) if status_of(&error) == Some(409) => Ok(()),
-        Err(error) => Err(refused("network_failed", "the network for containers could not be made", &error)
+        Err(error) => Err(refused(ErrorCode::NetworkFailed, "the network for containers could not be made", &error)
             .hint("`docker network ls` shows those there are; `docker network prune` removes what nobody uses")),
     }
 }
@@ -43,6 +45,6 @@ async fn exists(docker: &Docker) -> Result<bool, Failure> {
     match docker.inspect_network(NETWORK, None::<InspectNetworkOptions>).await {
         Ok(_) => Ok(true),
         Err(error) if status_of(&error) == Some(404) => Ok(false),
-        Err(error) => Err(refused("network_failed", "the network for containers could not be looked at", &error)),
+        Err(error) => Err(refused(ErrorCode::NetworkFailed, "the network for containers could not be looked at", &error)),
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 use bollard::models::SystemInfo;
 
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// The profile.
 pub(crate) const PROFILE: &str = include_str!("seccomp.json");
@@ -39,8 +40,10 @@ impl Seccomp {
             Some("engine") => Ok(Self::Engine),
             None | Some("built-in") if !is_enabled => Ok(Self::Engine),
             None | Some("built-in") => Ok(if is_podman { Self::File } else { Self::Inline }),
-            Some(other) => Err(Failure::new("setting_unusable", format!("invalid {VARIABLE}: `{}`", other.escape_debug()))
-                .hint("use `built-in` or `engine`")),
+            Some(other) => {
+                Err(Failure::new(ErrorCode::SettingUnusable, format!("invalid {VARIABLE}: `{}`", other.escape_debug()))
+                    .hint("use `built-in` or `engine`"))
+            }
         }
     }
 
@@ -147,14 +150,14 @@ mod tests {
         };
         let usual = with(&["name=seccomp,profile=default"]);
         let choose = |wish: Option<&str>, info: &SystemInfo, is_podman: bool| {
-            Seccomp::choose(wish, info, is_podman).map_err(|failure| failure.code)
+            Seccomp::choose(wish, info, is_podman).map_err(|failure| failure.code.known())
         };
         assert_eq!(choose(None, &usual, false), Ok(Seccomp::Inline));
         assert_eq!(choose(Some("built-in"), &usual, true), Ok(Seccomp::File));
         assert_eq!(choose(Some("engine"), &usual, false), Ok(Seccomp::Engine));
         assert_eq!(choose(None, &with(&["name=apparmor"]), false), Ok(Seccomp::Engine));
         assert_eq!(choose(None, &with(&["name=seccomp,profile=unconfined"]), false), Ok(Seccomp::Inline));
-        assert_eq!(choose(Some("unconfined"), &usual, false), Err("setting_unusable"));
+        assert_eq!(choose(Some("unconfined"), &usual, false), Err(Some(ErrorCode::SettingUnusable)));
         assert_eq!(Seccomp::Engine.option(Path::new("/s")), None);
         assert_eq!(Seccomp::File.option(Path::new("/s")).as_deref(), Some("seccomp=/s/seccomp.json"));
     }

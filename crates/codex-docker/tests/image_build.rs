@@ -4,6 +4,7 @@
 
 mod image_support;
 
+use model::ErrorCode;
 use std::time::{Duration, Instant};
 
 use codex_docker::image::{Build, Origin, Progress, build, exists, status};
@@ -111,7 +112,7 @@ async fn a_version_of_codex_that_is_not_there_is_told_at_once() {
     let wrong = Build { codex_version: "0.0.99999".to_owned(), ..from_base(&sandbox) };
     let began = Instant::now();
     let failure = build(&docker, &wrong, nobody).await.expect_err("there is none");
-    assert_eq!(failure.code, "codex_version_unknown", "{failure:?}");
+    assert_eq!(failure.code, ErrorCode::CodexVersionUnknown, "{failure:?}");
     assert!(failure.message.contains("0.0.99999") && began.elapsed() < Duration::from_secs(15), "{failure:?}");
     assert_eq!(exists(&docker, &wrong.tag).await, Ok(false));
 }
@@ -120,9 +121,9 @@ async fn a_version_of_codex_that_is_not_there_is_told_at_once() {
 async fn a_base_that_is_not_there_says_what_to_do() {
     let (docker, sandbox) = (engine().await, Sandbox::new());
     for (base, code) in [
-        (format!("{}/nothing:1", registry()), "image_not_found"),
-        ("127.0.0.1:1/nothing:1".to_owned(), "image_no_network"),
-        ("Capital:1".to_owned(), "image_name"),
+        (format!("{}/nothing:1", registry()), ErrorCode::ImageNotFound),
+        ("127.0.0.1:1/nothing:1".to_owned(), ErrorCode::ImageNoNetwork),
+        ("Capital:1".to_owned(), ErrorCode::ImageName),
     ] {
         let failure = build(&docker, &Build { base, ..from_base(&sandbox) }, nobody).await.expect_err("there is no base");
         assert!(failure.code == code && !failure.hints.is_empty(), "{failure:?}");
@@ -136,7 +137,7 @@ async fn a_base_that_is_no_debian_says_so() {
     let dockerfile = format!("FROM {}\nRUN rm /usr/bin/apt-get\n", codex_image());
     build(&docker, &Build { tag: without_apt.clone(), ..from_own(&sandbox, &dockerfile) }, nobody).await.expect("it builds");
     let failure = build(&docker, &Build { base: without_apt, ..from_base(&sandbox) }, nobody).await.expect_err("no apt-get");
-    assert_eq!(failure.code, "base_unsuitable", "{failure:?}");
+    assert_eq!(failure.code, ErrorCode::BaseUnsuitable, "{failure:?}");
     assert!(failure.message.contains("apt-get: not found") && failure.hints[0].contains("--base"), "{failure:?}");
 }
 
@@ -154,7 +155,7 @@ async fn a_dockerfile_without_codex_makes_no_image() {
     let (docker, sandbox) = (engine().await, Sandbox::new());
     let own = from_own(&sandbox, &format!("FROM {}\n", base_image()));
     let failure = build(&docker, &own, nobody).await.expect_err("Codex is missing");
-    assert_eq!(failure.code, "image_incomplete", "{failure:?}");
+    assert_eq!(failure.code, ErrorCode::ImageIncomplete, "{failure:?}");
     assert!(failure.message.contains("codex: not found") && failure.hints[0].contains("CODEX_DOCKER_IMAGE"), "{failure:?}");
     assert_eq!(exists(&docker, &own.tag).await, Ok(false));
 }
@@ -164,9 +165,9 @@ async fn a_full_disk_is_told_from_other_trouble() {
     let (docker, sandbox) = (engine().await, Sandbox::new());
     let failure = |line: &str| from_own(&sandbox, &format!("FROM {}\nRUN {line}\n", base_image()));
     let full = build(&docker, &failure("dd if=/dev/zero of=/dev/full count=1"), nobody).await.expect_err("the device is full");
-    assert!(full.code == "disk_full" && full.hints[0].contains("docker system prune"), "{full:?}");
+    assert!(full.code == ErrorCode::DiskFull && full.hints[0].contains("docker system prune"), "{full:?}");
     let other = build(&docker, &failure("echo why it failed >&2; exit 7"), nobody).await.expect_err("it ends with 7");
-    assert_eq!(other.code, "image_failed", "{other:?}");
+    assert_eq!(other.code, ErrorCode::ImageFailed, "{other:?}");
     assert!(other.message.contains("exit code 7") && other.message.ends_with("\n  | why it failed"), "{other:?}");
 }
 
@@ -174,8 +175,8 @@ async fn a_full_disk_is_told_from_other_trouble() {
 async fn what_is_no_dockerfile_says_so() {
     let (docker, sandbox) = (engine().await, Sandbox::new());
     for (text, code) in [
-        ("FORM x\n".to_owned(), "dockerfile_invalid"),
-        (format!("FROM {}\nRUN --mount=type=cache,target=/x true\n", base_image()), "dockerfile_buildkit"),
+        ("FORM x\n".to_owned(), ErrorCode::DockerfileInvalid),
+        (format!("FROM {}\nRUN --mount=type=cache,target=/x true\n", base_image()), ErrorCode::DockerfileBuildkit),
     ] {
         let failure = build(&docker, &from_own(&sandbox, &text), nobody).await.expect_err("it cannot be built");
         assert!(failure.code == code && !failure.hints.is_empty(), "{failure:?}");

@@ -7,6 +7,7 @@ use clap::Parser;
 use codex_docker::connect::connect;
 use codex_docker::failure::Failure;
 use codex_docker::image::{DEFAULT_IMAGE, ImageCommand, Origin, exists, run, status};
+use model::ErrorCode;
 use testkit::codex::OLDEST_CODEX_VERSION;
 use testkit::docker::{BASE_IMAGE, CERTIFICATES, Sandbox, base_image, codex_image, docker, oldest_codex_image, try_docker};
 
@@ -61,7 +62,7 @@ async fn whoever_asks_for_an_image_that_is_not_there_hears_how_to_get_it() {
     for words in [&["status"][..], &["status", "--json"]] {
         let name = sandbox.image("1");
         let failure = typed(&[words, &[&name]].concat()).await.expect_err("it is not there");
-        assert_eq!(failure.code, "image_missing");
+        assert_eq!(failure.code, ErrorCode::ImageMissing);
         assert!(failure.hints.iter().any(|hint| hint.contains(&format!("image build --tag {name}"))), "{failure:?}");
     }
     typed(&["status", &codex_image()]).await.expect("it is there");
@@ -73,18 +74,18 @@ async fn files_and_addresses_that_make_no_sense_are_refused_before_anything_is_b
     let sandbox = Sandbox::new();
     let tag = sandbox.image("1");
     for (words, code) in [
-        (["--ca-file", "/nowhere/ca.pem"], "ca_file"),
-        (["--dockerfile", "/nowhere/Dockerfile"], "dockerfile_unreadable"),
-        (["--npm-registry", "https://me:secret@mirror.local"], "registry_address"),
-        (["--codex-version", "latest"], "codex_version_unknown"),
-        (["--tag", "Capital"], "image_name"),
+        (["--ca-file", "/nowhere/ca.pem"], ErrorCode::CaFile),
+        (["--dockerfile", "/nowhere/Dockerfile"], ErrorCode::DockerfileUnreadable),
+        (["--npm-registry", "https://me:secret@mirror.local"], ErrorCode::RegistryAddress),
+        (["--codex-version", "latest"], ErrorCode::CodexVersionUnknown),
+        (["--tag", "Capital"], ErrorCode::ImageName),
     ] {
         let mut all = vec!["build", "--base", BASE_IMAGE];
         if words[0] != "--tag" {
             all.extend(["--tag", &tag]);
         }
         all.extend(words);
-        let failure = typed(&all).await.expect_err(code);
+        let failure = typed(&all).await.expect_err(code.as_str());
         assert!(failure.code == code && !failure.hints.is_empty(), "{failure:?}");
     }
     assert!(!try_docker(&["image", "inspect", &tag]).status.success());

@@ -6,6 +6,7 @@ mod image_support;
 
 use codex_docker::image::{CODEX_VERSION, Origin, exists, pull, status};
 use image_support::{engine, nobody, registry};
+use model::ErrorCode;
 use testkit::docker::{BASE_IMAGE, Sandbox, base_image, codex_image, oldest_codex_image, try_docker};
 
 #[tokio::test]
@@ -41,7 +42,10 @@ async fn an_image_that_is_not_there_is_no_failure() {
 #[tokio::test]
 async fn what_is_no_name_of_an_image_is_said_so() {
     let failure = status(&engine().await, "Capital").await.expect_err("names are in lower case");
-    assert!(failure.code == "image_name" && failure.message.contains("Capital") && !failure.hints.is_empty(), "{failure:?}");
+    assert!(
+        failure.code == ErrorCode::ImageName && failure.message.contains("Capital") && !failure.hints.is_empty(),
+        "{failure:?}"
+    );
 }
 
 #[tokio::test]
@@ -59,7 +63,7 @@ async fn an_image_that_no_registry_has_says_what_to_do() {
     let (docker, registry) = (engine().await, registry());
     for name in [format!("{registry}/one:2"), format!("{registry}/two:1")] {
         let failure = pull(&docker, &name, nobody).await.expect_err("the registry has no such image");
-        assert_eq!(failure.code, "image_not_found", "{failure:?}");
+        assert_eq!(failure.code, ErrorCode::ImageNotFound, "{failure:?}");
         assert!(failure.message.contains(&name) && failure.hints.iter().any(|hint| hint.contains("docker login")), "{failure:?}");
     }
 }
@@ -67,6 +71,6 @@ async fn an_image_that_no_registry_has_says_what_to_do() {
 #[tokio::test]
 async fn a_registry_that_is_not_reached_says_what_to_do() {
     let failure = pull(&engine().await, "127.0.0.1:1/one:1", nobody).await.expect_err("nobody listens there");
-    assert_eq!(failure.code, "image_no_network", "{failure:?}");
+    assert_eq!(failure.code, ErrorCode::ImageNoNetwork, "{failure:?}");
     assert!(failure.hints.iter().any(|hint| hint.contains("proxy")), "{failure:?}");
 }

@@ -13,6 +13,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::body::Frame;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
+use model::ErrorCode;
 use model::container::HostedTools;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -129,7 +130,7 @@ async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
     assert_eq!(&said, b"HTTP/1.1 413");
     let response = ask_without_end(&stage).await;
     assert_eq!(response.status(), 413);
-    assert!(text(response).await.contains("request_too_long"));
+    assert!(text(response).await.contains(ErrorCode::RequestTooLong.as_str()));
     assert_eq!((stage.model.count(), stage.broker.account().refused), (0, 2));
 }
 
@@ -192,7 +193,10 @@ async fn a_model_that_cannot_be_reached_is_said_without_the_key() {
         let response = stage.ask("x").await;
         assert_eq!(response.status(), 502);
         let said = text(response).await;
-        assert!(said.contains("127.0.0.1") && said.contains("model_unreachable") && !said.contains(KEY), "{said}");
+        assert!(
+            said.contains("127.0.0.1") && said.contains(ErrorCode::ModelUnreachable.as_str()) && !said.contains(KEY),
+            "{said}"
+        );
     }
     assert_eq!(plain.count(), 0);
 }

@@ -3,6 +3,7 @@
 
 mod proxy_support;
 
+use model::ErrorCode;
 use std::time::Duration;
 
 use codex_docker::proxy::broker::BrokerAccount;
@@ -28,7 +29,7 @@ async fn a_budget_that_is_used_up_is_said_and_the_model_is_not_asked() {
     let response = stage.ask("x").await;
     assert_eq!(response.status(), 400);
     let said = text(response).await;
-    assert!(said.contains("budget_exceeded") && said.contains("invalid_request_error"), "{said}");
+    assert!(said.contains(ErrorCode::BudgetExceeded.as_str()) && said.contains("invalid_request_error"), "{said}");
     assert!(said.contains("150 tokens") && said.contains("used 200") && !said.contains(KEY), "{said}");
     assert_eq!(stage.model.count(), 2);
     assert_eq!(ask(&stage.socket, "GET /v1/models", &stage.token, "").await.status(), 200, "what costs nothing is passed on");
@@ -124,7 +125,7 @@ async fn an_answer_in_the_background_ends_a_budget_that_could_not_be_kept() {
     let response = stage.ask("x").await;
     assert_eq!(response.status(), 400);
     let said = text(response).await;
-    assert!(said.contains("budget_exceeded") && said.contains("in the background"), "{said}");
+    assert!(said.contains(ErrorCode::BudgetExceeded.as_str()) && said.contains("in the background"), "{said}");
     let free = Stage::new(vec![queued()], None).await;
     text(free.ask("{\"background\":true}").await).await;
     assert_eq!(free.ask("x").await.status(), 200, "without a budget there is nothing to keep");

@@ -11,6 +11,7 @@ use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Request;
 use hyper::body::Frame;
 use hyper_util::rt::TokioIo;
+use model::ErrorCode;
 use model::container::HostedTools;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -215,6 +216,6 @@ async fn an_answer_that_is_packed_is_not_passed_on() {
         let response = stage.ask("x").await;
         assert_eq!(response.status(), 502, "{status} {encoding}");
         let said = text(response).await;
-        assert!(said.contains("model_answer_encoded") && !said.contains(KEY), "{said}");
+        assert!(said.contains(ErrorCode::ModelAnswerEncoded.as_str()) && !said.contains(KEY), "{said}");
     }
 }

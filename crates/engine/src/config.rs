@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use model::ErrorCode;
 use model::forge::{ApiUrl, ProjectPath};
 use model::notice::NoticeSettings;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::publication::follow::TICK;
 use model::secret::Secret;
 use model::size::parse_size;
@@ -275,7 +276,7 @@ pub(crate) fn process_environment() -> Vec<(OsString, OsString)> {
 }
 
 fn unusable(detail: String) -> Problem {
-    Problem::new(ProblemKind::Unusable, "config_unusable", detail)
+    Problem::new(ErrorCode::ConfigUnusable, detail)
 }
 
 fn home_path(flag: Option<&Path>, variable: Option<&OsString>, user: Option<&OsString>) -> Result<PathBuf, Problem> {
@@ -421,7 +422,7 @@ mod tests {
             ("container_program = [\"codex-docker\"]", "container_program"),
         ] {
             let problem = load(folder.path(), toml, &[], &Overrides::default()).expect_err(toml);
-            assert!(problem.detail.contains(named) && problem.code == "config_unusable", "{problem:?}");
+            assert!(problem.report.message.contains(named) && problem.report.code == ErrorCode::ConfigUnusable, "{problem:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::Stream;
+use model::ErrorCode;
 use model::api::{
     AnswerTask, CollectGarbage, CreateEnvironment, CreateTask, DiskView, EditEnvironment, EnvironmentView, FeedEvent,
     GarbageCollected, Page, PublicationView, PublishTask, QueueView, ResumeTask, RunEnded, ServerStatus, TaskQuery, TaskView,
@@ -20,7 +21,7 @@ use model::diff::{Diff, Picture, PictureKind};
 use model::ids::{EnvironmentId, IdError, RunNumber, TaskId};
 use model::image::{self, Image};
 use model::names::{Prompt, Setting};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::queue::Priority;
 use model::secret::Secret;
 use model::task::{NewRun, TaskRequest};
@@ -328,7 +329,7 @@ impl Engine {
         let slot = self.task_slot(id)?;
         self.inner.ask(&slot, TaskRequest::Remove).await?;
         tokio::time::timeout(REMOVAL_PATIENCE, slot.until_gone()).await.map_err(|_| {
-            Problem::new(ProblemKind::Unavailable, "removal_unfinished", format!("the task {} is still being removed", slot.id))
+            Problem::new(ErrorCode::RemovalUnfinished, format!("the task {} is still being removed", slot.id))
                 .hint("it goes on by itself; the server's log says what is in the way")
         })
     }
@@ -529,7 +530,7 @@ impl Engine {
         if let Some(damaged) = self.inner.damaged_tasks.iter().find(|damaged| damaged.id == id.to_string()) {
             return Err(damaged_problem(damaged));
         }
-        self.inner.tasks.get(id).ok_or_else(|| Problem::not_found("task", id))
+        self.inner.tasks.get(id).ok_or_else(|| Problem::no_task(id))
     }
 
     fn environment_slot(&self, id: &str) -> Result<Arc<EnvironmentSlot>, Problem> {
@@ -537,7 +538,7 @@ impl Engine {
         if let Some(damaged) = self.inner.damaged_environments.iter().find(|damaged| damaged.id == id.to_string()) {
             return Err(damaged_problem(damaged));
         }
-        self.inner.environments.get(id).ok_or_else(|| Problem::not_found("environment", id))
+        self.inner.environments.get(id).ok_or_else(|| Problem::no_environment(id))
     }
 }
 
@@ -555,11 +556,11 @@ fn new_run(asked: ResumeTask, idempotency_key: Option<String>) -> Result<(NewRun
 }
 
 fn malformed(error: &IdError) -> Problem {
-    Problem::new(ProblemKind::Malformed, "malformed_id", error.to_string()).hint("ids are 36 characters; lists show them")
+    Problem::new(ErrorCode::MalformedId, error.to_string()).hint("ids are 36 characters; lists show them")
 }
 
 fn damaged_problem(damaged: &model::api::Damaged) -> Problem {
     let detail = format!("`{}` cannot be read: {}", damaged.path, damaged.reason);
-    let problem = Problem::new(ProblemKind::WrongState, "damaged", detail);
+    let problem = Problem::new(ErrorCode::Damaged, detail);
     damaged.hints.iter().fold(problem, |problem, hint| problem.hint(hint.clone()))
 }

@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::{Damaged, EnvironmentView, ServerStatus, TaskView};
 use model::policy::RunPolicy;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::queue::Hold;
 use model::run::RunError;
 use tokio_util::sync::CancellationToken;
@@ -99,9 +100,9 @@ impl Inner {
         crash::arm(variable);
         pretend_boot(variable);
         let home = Arc::new(blocking(move || Home::open(&path)).await?);
-        let git = Git::discover(config.base_environment.clone(), None).await.map_err(|error| {
-            Problem::new(ProblemKind::Unavailable, "git_unusable", error.to_string()).hint("install git 2.39 or newer")
-        })?;
+        let git = Git::discover(config.base_environment.clone(), None)
+            .await
+            .map_err(|error| Problem::new(ErrorCode::GitUnusable, error.to_string()).hint("install git 2.39 or newer"))?;
         let boot = home.read_boot(boot_id().map_err(Problem::internal)?, Timestamp::now())?;
         let reader = Arc::clone(&home);
         let (environments, tasks) =
@@ -111,7 +112,7 @@ impl Inner {
         let layout = home.layout.clone();
         let codex_home = blocking(move || CodexHome::open(&layout).and_then(|home| Self::adopt_login(&home).map(|()| home)));
         let codex_home = codex_home.await.map_err(|error| {
-            Problem::new(ProblemKind::Unavailable, "home_unusable", format!("Codex's folder in the home cannot be made: {error}"))
+            Problem::new(ErrorCode::HomeUnusable, format!("Codex's folder in the home cannot be made: {error}"))
                 .hint("make the home writable for this user, or choose another with ORCH_HOME")
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
@@ -196,7 +197,7 @@ impl Inner {
     pub(crate) fn mirror_of(&self, env_id: model::ids::EnvironmentId) -> Result<Mirror, RunError> {
         let slot = self.environments.get(env_id);
         slot.and_then(|slot| slot.mirror()).ok_or_else(|| {
-            RunError::new("mirror_missing", format!("the mirror of the environment {env_id} is missing"))
+            RunError::new(ErrorCode::MirrorMissing, format!("the mirror of the environment {env_id} is missing"))
                 .hint("its folder below `envs/` is gone or damaged; the task's worktree is as it was")
         })
     }

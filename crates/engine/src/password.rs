@@ -8,6 +8,7 @@ use std::time::Instant;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use model::tries::Tries;
@@ -62,8 +63,9 @@ impl Password {
         let Some(hash) = state.hash.clone() else { return Ok(false) };
         if let Some(wait) = state.tries.wait(self.begun.elapsed()) {
             let detail = format!("too many wrong passwords; the next one is looked at in {} s", wait.as_secs() + 1);
-            return Err(Problem::new(ProblemKind::TooMany, "too_many_guesses", detail)
-                .hint("a link signs in at once: `codex-orchestrator sign-in`"));
+            return Err(
+                Problem::new(ErrorCode::TooManyGuesses, detail).hint("a link signs in at once: `codex-orchestrator sign-in`")
+            );
         }
         let is_right = guess.expose().len() <= LONGEST && verified(guess, hash).await?;
         if is_right {
@@ -80,7 +82,8 @@ async fn hashed(password: Secret) -> Result<String, Problem> {
     let text = password.expose();
     if text.chars().count() < SHORTEST || text.len() > LONGEST {
         let detail = format!("a password has {SHORTEST} characters or more, and at most {LONGEST} bytes");
-        return Err(Problem::new(ProblemKind::Unusable, "password_refused", detail)
+        return Err(Problem::new(ErrorCode::PasswordRefused, detail)
+            .with_kind(ProblemKind::Unusable)
             .hint("a few words that nobody would put together are good, and easy to type"));
     }
     blocking(move || {
@@ -138,7 +141,7 @@ mod tests {
             assert!(!password.is(secret("guess")).await.expect("looked at"));
         }
         let refused = password.is(secret("correct horse battery")).await.expect_err("too soon");
-        assert_eq!((refused.code.as_ref(), refused.kind), ("too_many_guesses", ProblemKind::TooMany));
+        assert_eq!((refused.report.code.known(), refused.kind), (Some(ErrorCode::TooManyGuesses), ProblemKind::TooMany));
     }
 
     #[tokio::test]
@@ -148,7 +151,7 @@ mod tests {
         let password = Password::open(&home).expect("none yet");
         for bad in ["short".to_owned(), "x".repeat(1025)] {
             let refused = password.set(&home, Some(secret(&bad))).await.expect_err("refused");
-            assert_eq!(refused.code, "password_refused");
+            assert_eq!(refused.report.code, ErrorCode::PasswordRefused);
         }
         assert!(!password.is_set().await);
     }

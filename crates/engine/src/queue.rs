@@ -143,7 +143,7 @@ impl Inner {
             return Some(low);
         }
         let problem = self.able_worker(None).await.err()?;
-        Some(Hold { code: problem.code.into_owned(), detail: problem.detail, hints: problem.hints })
+        Some(Hold::from(problem.report))
     }
 
     /// Returns the queue for the API.

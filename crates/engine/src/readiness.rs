@@ -10,6 +10,7 @@ use model::api::WorkerStatus;
 use model::environment::EnvironmentRecord;
 use model::problem::Problem;
 use model::queue::Hold;
+use model::{ErrorCode, Report};
 
 use crate::engine::{Inner, blocking};
 use crate::store::free_bytes;
@@ -56,12 +57,7 @@ impl Inner {
             Ok(free) if free < floor => {
                 let (free, floor) = (free >> 20, floor >> 20);
                 let detail = format!("only {free} MiB are free where `{shown}` lies, less than the floor of {floor} MiB");
-                let hints = vec![
-                    "make room: `codex-orchestrator gc --all` deletes what is in the trash, and `disk` shows what takes it"
-                        .to_owned(),
-                    "or set a lower `free_space_floor`".to_owned(),
-                ];
-                Some(Hold { code: "disk_low".to_owned(), detail, hints })
+                Some(Report::new(ErrorCode::DiskLow, detail).hint("make room: `codex-orchestrator gc --all` deletes what is in the trash, and `disk` shows what takes it").hint("or set a lower `free_space_floor`").into())
             }
             Ok(_) => None,
             Err(error) => {
@@ -76,12 +72,13 @@ impl Inner {
         let mut troubles: Vec<_> = self.low_disk().await.into_iter().collect();
         let home = Arc::clone(&self.home);
         if let Err(error) = blocking(move || home.probe()).await {
-            let hints = vec!["new work is refused until it can be written again; runs that are under way go on".to_owned()];
-            troubles.push(Hold { code: "home_unwritable".to_owned(), detail: error.to_string(), hints });
+            let report = Report::new(ErrorCode::HomeUnwritable, error.to_string())
+                .hint("new work is refused until it can be written again; runs that are under way go on");
+            troubles.push(report.into());
         }
         let damaged = self.damaged_tasks.iter().chain(&self.damaged_environments);
         troubles.extend(damaged.map(|damaged| Hold {
-            code: "damaged".to_owned(),
+            code: ErrorCode::Damaged.into(),
             detail: format!("`{}` cannot be read: {}", damaged.path, damaged.reason),
             hints: damaged.hints.clone(),
         }));
@@ -98,8 +95,8 @@ impl Inner {
                 return WorkerStatus {
                     name,
                     program: None,
-                    problem: Some(problem.detail),
-                    hints: problem.hints,
+                    problem: Some(problem.report.message),
+                    hints: problem.report.hints,
                     container: None,
                 };
             }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::{CollectGarbage, DiskView, EnvironmentDisk, GarbageCollected, NotDeleted, TaskDisk, TrashItem, TrashKind};
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::ids::{EnvironmentId, TaskId};
 use model::names::BranchName;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
@@ -42,10 +43,10 @@ impl Inner {
         let Some(Trashed { what: TrashedThing::Task(mut task, finished), path, .. }) =
             blocking(move || home.find_trashed_task(id)).await?
         else {
-            return Err(Problem::not_found("task", id).hint("`codex-orchestrator trash` lists what can be brought back"));
+            return Err(Problem::no_task(id).hint("`codex-orchestrator trash` lists what can be brought back"));
         };
         let mirror = self.mirror_of(task.env_id).map_err(|_| {
-            Problem::new(ProblemKind::WrongState, "environment_gone", format!("the environment of the task {id} is not there"))
+            Problem::new(ErrorCode::EnvironmentGone, format!("the environment of the task {id} is not there"))
                 .hint(format!("bring it back first: codex-orchestrator env restore {}", task.env_id))
         })?;
         if !finished {
@@ -56,12 +57,8 @@ impl Inner {
         let (branch, keep_as) = (BranchName::of_task(id), id.to_string());
         let retired = Retired { branch: branch.as_str(), keep_as: &keep_as, folder: &path };
         mirror.restore_worktree(&self.home.layout.worktree(id), retired).await.map_err(|error| {
-            Problem::new(
-                ProblemKind::Unavailable,
-                "restore_failed",
-                format!("the task's branch could not be brought back: {error}"),
-            )
-            .hint("nothing was lost: it is still in the trash")
+            Problem::new(ErrorCode::RestoreFailed, format!("the task's branch could not be brought back: {error}"))
+                .hint("nothing was lost: it is still in the trash")
         })?;
         mirror.sync().await.map_err(Problem::internal)?;
         crash::point(CrashPoint::BranchRestored);
@@ -85,7 +82,7 @@ impl Inner {
         let Some(Trashed { what: TrashedThing::Environment(record), removed_at, .. }) =
             blocking(move || home.find_trashed_environment(id)).await?
         else {
-            return Err(Problem::not_found("environment", id).hint("`codex-orchestrator trash` lists what can be brought back"));
+            return Err(Problem::no_environment(id).hint("`codex-orchestrator trash` lists what can be brought back"));
         };
         let home = Arc::clone(&self.home);
         blocking(move || home.bring_back_environment(id)).await?;

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::container::{ContainerSettings, ContainerStatus, EditContainer};
 use crate::environment::{EnvironmentRecord, EnvironmentStatus};
+use crate::error_code::AnyCode;
 use crate::forge::{EditForge, ForgeSettings};
 use crate::ids::{EnvironmentId, RunNumber, TaskId};
 use crate::image::GivenImage;
@@ -26,6 +27,7 @@ use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::{EditRunPolicy, RunPolicy};
 use crate::problem::{Problem, ProblemKind};
 use crate::queue::{Hold, QueuePlace};
+use crate::report::Report;
 use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
 use crate::sources::{EditSources, SourceSettings};
@@ -464,7 +466,8 @@ pub struct ProblemView {
     /// The HTTP status.
     pub status: u16,
     /// Stable, for scripts.
-    pub code: String,
+    #[schema(value_type = String)]
+    pub code: AnyCode,
     /// What went wrong.
     pub detail: String,
     /// What to do next.
@@ -473,25 +476,14 @@ pub struct ProblemView {
 
 impl From<&Problem> for ProblemView {
     fn from(problem: &Problem) -> Self {
-        let (status, title) = match problem.kind {
-            ProblemKind::Malformed => (400, "Bad Request"),
-            ProblemKind::Unauthenticated => (401, "Unauthorized"),
-            ProblemKind::Forbidden => (403, "Forbidden"),
-            ProblemKind::NotFound => (404, "Not Found"),
-            ProblemKind::WrongState => (409, "Conflict"),
-            ProblemKind::TooLarge => (413, "Content Too Large"),
-            ProblemKind::Unusable => (422, "Unprocessable Content"),
-            ProblemKind::TooMany => (429, "Too Many Requests"),
-            ProblemKind::Internal => (500, "Internal Server Error"),
-            ProblemKind::Unavailable => (503, "Service Unavailable"),
-        };
+        let Problem { kind, report } = problem;
         Self {
             kind: "about:blank".to_owned(),
-            title: title.to_owned(),
-            status,
-            code: problem.code.to_string(),
-            detail: problem.detail.clone(),
-            hints: problem.hints.clone(),
+            title: kind.title().to_owned(),
+            status: kind.status(),
+            code: report.code.clone(),
+            detail: report.message.clone(),
+            hints: report.hints.clone(),
         }
     }
 }
@@ -510,13 +502,14 @@ impl From<ProblemView> for Problem {
             503 => ProblemKind::Unavailable,
             _ => ProblemKind::Internal,
         };
-        Self { code: view.code.into(), kind, detail: view.detail, hints: view.hints }
+        Self { kind, report: Report { code: view.code, message: view.detail, hints: view.hints } }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error_code::ErrorCode;
 
     #[test]
     fn a_problem_survives_the_way_over_http() {
@@ -532,7 +525,7 @@ mod tests {
             ProblemKind::Unavailable,
             ProblemKind::Internal,
         ] {
-            let problem = Problem::new(kind, "some_code", "a sentence").hint("do this");
+            let problem = Problem::new(ErrorCode::RunActive, "a sentence").with_kind(kind).hint("do this");
             assert_eq!(Problem::from(ProblemView::from(&problem)), problem);
         }
     }

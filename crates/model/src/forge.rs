@@ -7,9 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::ErrorCode;
 use crate::names::{BranchName, RepositoryUrl, shown};
 use crate::policy::given;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 
 /// The supported kinds of Git hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -85,7 +86,7 @@ impl ForgeKind {
 }
 
 fn refused(detail: String) -> Problem {
-    Problem::new(ProblemKind::Unusable, "forge_refused", detail)
+    Problem::new(ErrorCode::ForgeRefused, detail)
 }
 
 /// The name of a repository on its Git host: `owner/name`. On GitLab it may have any number of groups.

@@ -24,7 +24,7 @@ pub fn endpoint(origin: &RepositoryUrl, asked: &str) -> Result<Endpoint, String>
     let shown = crate::codex::printable_line(asked, 120);
     let has_path = asked.split_once("://").is_none_or(|(_, rest)| rest.trim_end_matches('/').contains('/'));
     let with_path = if has_path { asked.to_owned() } else { format!("{}/lfs", asked.trim_end_matches('/')) };
-    let url = RepositoryUrl::parse(&with_path).map_err(|problem| problem.detail)?;
+    let url = RepositoryUrl::parse(&with_path).map_err(|problem| problem.report.message)?;
     let is_local = |url: &RepositoryUrl| url.as_str().starts_with('/') || url.as_str().starts_with("file://");
     if url.host().is_some_and(|host| host.contains(':') && !host.starts_with('[')) {
         return Err(format!("`{shown}` has an invalid port"));

@@ -11,6 +11,7 @@ pub mod codex;
 pub mod container;
 pub mod diff;
 pub mod environment;
+pub mod error_code;
 pub mod forge;
 pub mod ids;
 pub mod image;
@@ -23,6 +24,7 @@ pub mod policy;
 pub mod problem;
 pub mod publication;
 pub mod queue;
+pub mod report;
 pub mod run;
 pub mod secret;
 pub mod size;
@@ -32,6 +34,9 @@ pub mod task;
 pub mod tries;
 pub mod untrusted;
 pub mod visible;
+
+pub use error_code::{AnyCode, ErrorCode};
+pub use report::Report;
 
 /// The pinned version of the Codex CLI. This is the only place that names it: `demo` installs it, images contain it, `doctor`
 /// recommends it, and the tests run it.

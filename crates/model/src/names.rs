@@ -7,7 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::problem::{Problem, ProblemKind};
+use crate::error_code::ErrorCode;
+use crate::problem::Problem;
 
 /// The maximum size of a prompt in bytes of UTF-8: 1 MiB, which is also Codex's own limit in characters.
 pub const PROMPT_LIMIT_BYTES: usize = 1024 * 1024;
@@ -15,8 +16,8 @@ pub const PROMPT_LIMIT_BYTES: usize = 1024 * 1024;
 /// The maximum size of a title in bytes.
 pub const TITLE_LIMIT_BYTES: usize = 200;
 
-fn unusable(code: &'static str, detail: impl Into<String>) -> Problem {
-    Problem::new(ProblemKind::Unusable, code, detail)
+fn unusable(code: ErrorCode, detail: impl Into<String>) -> Problem {
+    Problem::new(code, detail)
 }
 
 /// Makes a value printable and short enough for a message.
@@ -68,7 +69,7 @@ impl RepositoryUrl {
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let text = text.trim();
         let refused = |why: &str| {
-            unusable("repository_url_refused", format!("the repository URL `{}` {why}", shown(text)))
+            unusable(ErrorCode::RepositoryUrlRefused, format!("the repository URL `{}` {why}", shown(text)))
                 .hint("use https://host/owner/repo.git, git@host:owner/repo.git, ssh://…, file:///path or an absolute path")
         };
         if text.is_empty() {
@@ -115,8 +116,11 @@ impl RepositoryUrl {
         let secret = user.is_some_and(|user| user.contains(':') || (scheme.starts_with("http") && looks_like_token(user)));
         if secret {
             // Do not repeat the URL: it contains the secret.
-            return Err(unusable("url_has_credentials", format!("the repository URL for `{host}` contains a password or token"))
-                .hint("remove it and let git find it with `git credential approve`, a credential helper or an ssh URL"));
+            return Err(unusable(
+                ErrorCode::UrlHasCredentials,
+                format!("the repository URL for `{host}` contains a password or token"),
+            )
+            .hint("remove it and let git find it with `git credential approve`, a credential helper or an ssh URL"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -136,7 +140,7 @@ impl RepositoryUrl {
             // Do not repeat the URL: it may contain a secret.
             let host = url.host().unwrap_or_default();
             return Err(unusable(
-                "url_has_credentials",
+                ErrorCode::UrlHasCredentials,
                 format!("the repository URL for `{}` has a query or fragment, which could contain a token", shown(host)),
             )
             .hint("remove everything after the `?` or `#`, and let git find the token with a credential helper or an ssh URL"));
@@ -214,7 +218,7 @@ impl BranchName {
         if is_ref_name(name) && name != "HEAD" {
             Ok(Self(name.to_owned()))
         } else {
-            Err(unusable("branch_name_refused", format!("invalid branch name `{}`", shown(text))))
+            Err(unusable(ErrorCode::BranchNameRefused, format!("invalid branch name `{}`", shown(text))))
         }
     }
 
@@ -236,7 +240,7 @@ impl RefName {
         if is_ref_name(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(unusable("ref_refused", format!("`{}` is not a branch, tag or commit id", shown(text)))
+            Err(unusable(ErrorCode::RefRefused, format!("`{}` is not a branch, tag or commit id", shown(text)))
                 .hint("use a branch, a tag or a commit ID; expressions such as `main~2` are not supported"))
         }
     }
@@ -257,18 +261,17 @@ impl Prompt {
     /// Accepts any text that is not blank and has at most [`PROMPT_LIMIT_BYTES`] bytes.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         if text.trim().is_empty() {
-            return Err(unusable("prompt_empty", "the prompt is empty").hint("describe what the agent should do"));
+            return Err(unusable(ErrorCode::PromptEmpty, "the prompt is empty").hint("describe what the agent should do"));
         }
         if text.len() > PROMPT_LIMIT_BYTES {
             return Err(Problem::new(
-                ProblemKind::TooLarge,
-                "prompt_too_large",
+                ErrorCode::PromptTooLarge,
                 format!("the prompt has {} bytes; the limit is {PROMPT_LIMIT_BYTES} (1 MiB)", text.len()),
             )
             .hint("put long material in a file of the repository and refer to it"));
         }
         if text.contains('\0') {
-            return Err(unusable("prompt_refused", "the prompt contains a NUL character"));
+            return Err(unusable(ErrorCode::PromptRefused, "the prompt contains a NUL character"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -297,7 +300,7 @@ impl Title {
         let text = text.trim();
         if text.is_empty() || text.len() > TITLE_LIMIT_BYTES || text.chars().any(char::is_control) {
             return Err(unusable(
-                "title_refused",
+                ErrorCode::TitleRefused,
                 format!("invalid title `{}`: use one line of 1 to {TITLE_LIMIT_BYTES} bytes", shown(text)),
             ));
         }
@@ -323,7 +326,7 @@ impl Setting {
         if plain && !text.is_empty() && text.len() <= 100 && !text.starts_with('-') {
             Ok(Self(text.to_owned()))
         } else {
-            Err(unusable("setting_refused", format!("invalid model or effort `{}`", shown(text))))
+            Err(unusable(ErrorCode::SettingRefused, format!("invalid model or effort `{}`", shown(text))))
         }
     }
 }
@@ -343,7 +346,7 @@ impl VariableName {
         if plain {
             Ok(Self(text.to_owned()))
         } else {
-            Err(unusable("variable_refused", format!("invalid variable name `{}`", shown(text)))
+            Err(unusable(ErrorCode::VariableRefused, format!("invalid variable name `{}`", shown(text)))
                 .hint("use letters, digits and underscores, not starting with a digit"))
         }
     }
@@ -352,6 +355,7 @@ impl VariableName {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problem::ProblemKind;
 
     #[test]
     fn every_kind_of_url_that_git_clones_is_taken() {
@@ -399,7 +403,7 @@ mod tests {
     fn a_password_in_a_url_is_refused_and_not_repeated() {
         for url in ["https://me:hunter2@host/repo", "https://ghp_hunter2hunter2@host/repo", "ssh://me:hunter2@host/repo"] {
             let problem = RepositoryUrl::parse(url).expect_err("it has a password");
-            assert_eq!(problem.code, "url_has_credentials");
+            assert_eq!(problem.report.code, ErrorCode::UrlHasCredentials);
             assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
         }
     }
@@ -408,7 +412,7 @@ mod tests {
     fn a_token_in_a_query_is_refused_and_not_repeated() {
         for query in ["?private_token=hunter2", "?x=hunter2", "#access_token=hunter2", "/?%74oken=hunter2"] {
             let problem = RepositoryUrl::parse_new(&format!("https://host/repo.git{query}")).expect_err(query);
-            assert_eq!(problem.code, "url_has_credentials");
+            assert_eq!(problem.report.code, ErrorCode::UrlHasCredentials);
             assert!(!format!("{problem:?}").contains("hunter2"), "{problem:?}");
         }
         for url in ["https://host/repo.git", "/srv/what?/repo", "git@host:a#b"] {
@@ -436,9 +440,9 @@ mod tests {
         for text in ["help", "-x", "--json", "résumé 🦀\nsecond line", &"x".repeat(PROMPT_LIMIT_BYTES)] {
             assert!(Prompt::parse(text).is_ok());
         }
-        assert_eq!(Prompt::parse(" \n ").expect_err("blank").code, "prompt_empty");
+        assert_eq!(Prompt::parse(" \n ").expect_err("blank").report.code, ErrorCode::PromptEmpty);
         let problem = Prompt::parse(&"x".repeat(PROMPT_LIMIT_BYTES + 1)).expect_err("too long");
-        assert_eq!((problem.code.as_ref(), problem.kind), ("prompt_too_large", ProblemKind::TooLarge));
+        assert_eq!((problem.report.code.known(), problem.kind), (Some(ErrorCode::PromptTooLarge), ProblemKind::TooLarge));
         assert!(Prompt::parse("a\0b").is_err());
     }
 

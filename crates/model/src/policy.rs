@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::error_code::ErrorCode;
 use crate::names::Setting;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 
 /// The most retries that can be asked for: whatever fails more often than that does not pass by itself.
 const MAX_RETRIES: u32 = 10;
@@ -78,7 +79,7 @@ pub(crate) fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer
 impl RunPolicy {
     /// This policy with what a person wants to have changed.
     pub fn edited(mut self, edit: &EditRunPolicy) -> Result<Self, Problem> {
-        let refused = |detail: String| Err(Problem::new(ProblemKind::Unusable, "runs_refused", detail));
+        let refused = |detail: String| Err(Problem::new(ErrorCode::RunsRefused, detail));
         if let Some(paused) = edit.paused {
             self.paused = paused;
         }
@@ -133,9 +134,9 @@ mod tests {
     #[test]
     fn what_makes_no_sense_is_refused() {
         for json in [r#"{"max_parallel_runs": 0}"#, r#"{"max_parallel_runs": 1001}"#, r#"{"retries": 11}"#] {
-            assert_eq!(edited(json).expect_err(json).code, "runs_refused");
+            assert_eq!(edited(json).expect_err(json).report.code, ErrorCode::RunsRefused);
         }
-        assert_eq!(edited(r#"{"effort": "-x"}"#).expect_err("an option").code, "setting_refused");
+        assert_eq!(edited(r#"{"effort": "-x"}"#).expect_err("an option").report.code, ErrorCode::SettingRefused);
         assert!(serde_json::from_str::<EditRunPolicy>(r#"{"pause": true}"#).is_err());
     }
 }

@@ -1,13 +1,14 @@
-//! The one shape of an error that a person sees: a code for scripts, a sentence, and what to do next.
+//! The refusal of a request: a [`Report`] and the HTTP status that it is answered with.
 //!
-//! Every local error becomes a [`Problem`] at the edge. A problem never carries a secret: whoever builds one has redacted it.
+//! Every local error becomes a [`Problem`] at the edge. A problem never carries a secret: the code that builds it has redacted it.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codex::printable;
+use crate::error_code::ErrorCode;
+use crate::ids::{EnvironmentId, TaskId};
+use crate::report::Report;
 
 /// What class of trouble it is. Decides the HTTP status and the exit code, nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,57 +36,92 @@ pub enum ProblemKind {
     Internal,
 }
 
-/// An error as people and scripts meet it.
+impl ProblemKind {
+    /// Returns the HTTP status.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::Malformed => 400,
+            Self::Unauthenticated => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::WrongState => 409,
+            Self::TooLarge => 413,
+            Self::Unusable => 422,
+            Self::TooMany => 429,
+            Self::Internal => 500,
+            Self::Unavailable => 503,
+        }
+    }
+
+    /// Returns the status in words, as in the HTTP specification.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Malformed => "Bad Request",
+            Self::Unauthenticated => "Unauthorized",
+            Self::Forbidden => "Forbidden",
+            Self::NotFound => "Not Found",
+            Self::WrongState => "Conflict",
+            Self::TooLarge => "Content Too Large",
+            Self::Unusable => "Unprocessable Content",
+            Self::TooMany => "Too Many Requests",
+            Self::Internal => "Internal Server Error",
+            Self::Unavailable => "Service Unavailable",
+        }
+    }
+}
+
+/// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Stable, `snake_case`, for scripts.
-    pub code: Cow<'static, str>,
     /// The class of trouble.
     pub kind: ProblemKind,
-    /// Who and what, in one lower-case sentence fragment.
-    pub detail: String,
-    /// What to do next, most useful first.
-    pub hints: Vec<String>,
+    /// The code, the sentence and the hints.
+    pub report: Report,
 }
 
 impl Problem {
-    /// A problem without hints yet. What a remote or a program said is made harmless for a terminal here, once for all readers.
-    pub fn new(kind: ProblemKind, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { code: Cow::Borrowed(code), kind, detail: harmless(detail.into()), hints: Vec::new() }
+    /// Creates a problem of the code's usual kind, without hints.
+    pub fn new(code: ErrorCode, detail: impl Into<String>) -> Self {
+        Self { kind: code.kind(), report: Report::new(code, detail) }
+    }
+
+    /// Changes the kind, for a code that has several.
+    pub fn with_kind(self, kind: ProblemKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// Replaces the sentence.
+    pub fn with_message(self, message: impl Into<String>) -> Self {
+        Self { report: Report { message: message.into(), ..self.report }, ..self }
     }
 
     /// Adds what to do next.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(harmless(hint.into()));
-        self
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { report: self.report.hint(hint), ..self }
     }
 
-    /// Nothing has this id.
-    pub fn not_found(what: &str, id: impl fmt::Display) -> Self {
-        let code = if what == "environment" { "environment_not_found" } else { "task_not_found" };
-        let list = if what == "environment" { "env list" } else { "task list" };
-        Self::new(ProblemKind::NotFound, code, format!("there is no {what} {id}"))
-            .hint(format!("`codex-orchestrator {list}` shows what there is"))
+    /// No task has this ID.
+    pub fn no_task(id: TaskId) -> Self {
+        Self::new(ErrorCode::TaskNotFound, format!("there is no task {id}"))
+            .hint("`codex-orchestrator task list` shows what there is")
     }
 
-    /// Something that should not happen; the detail is all a reader gets.
+    /// No repository has this ID.
+    pub fn no_environment(id: EnvironmentId) -> Self {
+        Self::new(ErrorCode::EnvironmentNotFound, format!("there is no environment {id}"))
+            .hint("`codex-orchestrator env list` shows what there is")
+    }
+
+    /// Something that should not happen. The detail is all that a reader gets.
     pub fn internal(detail: impl fmt::Display) -> Self {
-        Self::new(ProblemKind::Internal, "internal", detail.to_string())
+        Self::new(ErrorCode::Internal, detail.to_string())
             .hint("the server's log has more; nothing that was acknowledged is lost")
-    }
-}
-
-/// A message without escape sequences.
-pub(crate) fn harmless(message: String) -> String {
-    match printable(&message) {
-        Cow::Borrowed(_) => message,
-        Cow::Owned(printable) => printable,
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.detail)
+        self.report.fmt(f)
     }
 }
 
@@ -98,11 +134,10 @@ mod tests {
     #[test]
     fn what_a_remote_said_cannot_act_on_a_terminal() {
         let said = "remote: \u{1b}]0;title\u{7}\u{1b}[2J\u{202e}no\r\nsuch repository\u{9b}5m";
-        let problem = Problem::new(ProblemKind::Unavailable, "fetch_failed", said).hint(said);
+        let problem = Problem::new(ErrorCode::FetchFailed, said).hint(said);
         assert_eq!(
-            (problem.detail.as_str(), problem.hints[0].as_str()),
+            (problem.report.message.as_str(), problem.report.hints[0].as_str()),
             ("remote: no\nsuch repository", "remote: no\nsuch repository")
         );
-        assert_eq!(crate::run::RunError::new("fetch_failed", said).message, problem.detail);
     }
 }

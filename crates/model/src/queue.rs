@@ -10,8 +10,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::{AnyCode, ErrorCode};
 use crate::ids::{EnvironmentId, TaskId};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
+use crate::report::Report;
 
 /// The priority of a run in the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -33,7 +35,7 @@ impl Priority {
             "low" => Ok(Self::Low),
             "normal" => Ok(Self::Normal),
             "high" => Ok(Self::High),
-            _ => Err(Problem::new(ProblemKind::Unusable, "priority_refused", "use `low`, `normal` or `high`")),
+            _ => Err(Problem::new(ErrorCode::PriorityRefused, "use `low`, `normal` or `high`")),
         }
     }
 
@@ -86,12 +88,19 @@ pub struct Room {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Hold {
     /// A stable code for scripts: `disk_low`, or the code of the worker's problem.
-    pub code: String,
+    #[schema(value_type = String)]
+    pub code: AnyCode,
     /// One sentence.
     pub detail: String,
     /// Suggested fixes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hints: Vec<String>,
+}
+
+impl From<Report> for Hold {
+    fn from(report: Report) -> Self {
+        Self { code: report.code, detail: report.message, hints: report.hints }
+    }
 }
 
 /// What a run is waiting for.
@@ -289,14 +298,14 @@ mod tests {
         let plan = plan(all.clone(), room.clone(), at(40));
         assert_eq!(places(&plan).iter().map(|place| place.0).collect::<Vec<_>>(), order);
         assert_eq!(plan.wait.iter().map(|(_, place)| place.position).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
-        room.hold = Some(Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec![] });
+        room.hold = Some(Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] });
         let held = super::plan(all, room, at(40));
         assert_eq!(places(&held).iter().map(|place| place.0).collect::<Vec<_>>(), order, "a hold does not change the order");
     }
 
     #[test]
     fn while_something_holds_the_queue_nothing_begins_and_everybody_knows_why() {
-        let hold = Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec![] };
+        let hold = Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] };
         let plan = plan(vec![run(1, 1, 1)], Room { hold: Some(hold.clone()), ..room(10) }, at(9));
         assert!(plan.begin.is_empty());
         assert_eq!((plan.wait[0].1.waits_for, plan.wait[0].1.hold.clone()), (WaitsFor::Hold, Some(hold)));
@@ -305,7 +314,7 @@ mod tests {
     #[test]
     fn priorities_are_words() {
         assert_eq!(Priority::parse("high"), Ok(Priority::High));
-        assert_eq!(Priority::parse("urgent").expect_err("unknown").code, "priority_refused");
+        assert_eq!(Priority::parse("urgent").expect_err("unknown").report.code, ErrorCode::PriorityRefused);
     }
 
     #[test]

@@ -12,8 +12,8 @@ use crate::diff::DiffStats;
 use crate::ids::{Attempt, ObjectId, RunNumber, ThreadId};
 use crate::image::ImageFile;
 use crate::names::{Prompt, Setting};
-use crate::problem::harmless;
 use crate::queue::Priority;
+pub use crate::report::RunError;
 
 /// The phase of a run.
 #[derive(Debug, Clone, PartialEq)]
@@ -66,44 +66,6 @@ pub enum RunOutcome {
     Stopped,
     /// The process is gone and left no exit record.
     Interrupted(RunError),
-}
-
-/// Why a run failed or was interrupted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct RunError {
-    /// Stable, for scripts: `unauthorized`, `time_limit`, `thread_changed`, ….
-    pub code: String,
-    /// What went wrong, in one sentence.
-    pub message: String,
-    /// Suggested fixes.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hints: Vec<String>,
-}
-
-impl RunError {
-    /// Creates an error without hints.
-    pub fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: harmless(message.into()), hints: Vec::new() }
-    }
-
-    /// Adds a hint.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hints.push(harmless(hint.into()));
-        self
-    }
-}
-
-impl RunError {
-    /// Converts this error into the error of a request.
-    pub fn into_problem(self, kind: crate::problem::ProblemKind) -> crate::problem::Problem {
-        crate::problem::Problem { code: self.code.into(), kind, detail: self.message, hints: self.hints }
-    }
-}
-
-impl From<crate::problem::Problem> for RunError {
-    fn from(problem: crate::problem::Problem) -> Self {
-        Self { code: problem.code.into_owned(), message: problem.detail, hints: problem.hints }
-    }
 }
 
 /// Why a run exists.

@@ -5,8 +5,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::ErrorCode;
 use crate::names::VariableName;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 
 /// The maximum size of a variable's value in bytes. It fits in an argument list with plenty of room.
 pub const VARIABLE_LIMIT_BYTES: usize = 32 * 1024;
@@ -28,7 +29,7 @@ impl Secret {
     /// Checks that the value can be stored in a variable and can be masked. `name` appears in the error message; the value
     /// never does.
     pub fn checked(self, name: &VariableName) -> Result<Self, Problem> {
-        let refused = |why: String| Problem::new(ProblemKind::Unusable, "secret_refused", format!("the secret `{name}` {why}"));
+        let refused = |why: String| Problem::new(ErrorCode::SecretRefused, format!("the secret `{name}` {why}"));
         if self.0.len() > VARIABLE_LIMIT_BYTES || self.0.contains('\0') {
             return Err(refused(format!("contains a NUL character or is longer than {VARIABLE_LIMIT_BYTES} bytes")));
         }
@@ -63,7 +64,10 @@ mod tests {
         assert_eq!((format!("{sound:?}"), sound.expose()), ("***".to_owned(), "hunter2"));
         for value in ["", "abc", "a\0bcdef", &"x".repeat(VARIABLE_LIMIT_BYTES + 1)] {
             let problem = Secret::new(value).checked(&name).expect_err("unusable");
-            assert!(problem.detail.contains("`TOKEN`") && (value.is_empty() || !problem.detail.contains(value)), "{problem:?}");
+            assert!(
+                problem.report.message.contains("`TOKEN`") && (value.is_empty() || !problem.report.message.contains(value)),
+                "{problem:?}"
+            );
         }
     }
 }

@@ -3,8 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::ErrorCode;
 use crate::names::{BranchName, RepositoryUrl};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::submodule::canonical;
 
 /// The maximum number of branch patterns.
@@ -27,8 +28,7 @@ impl BranchPattern {
         if name.is_empty() || BranchName::parse(&name.replace('*', "x")).is_err() {
             let shown = crate::codex::printable_line(text, 100);
             let detail = format!("invalid branch pattern `{shown}`");
-            return Err(Problem::new(ProblemKind::Unusable, "branch_pattern_refused", detail)
-                .hint("use a form like release or release/*"));
+            return Err(Problem::new(ErrorCode::BranchPatternRefused, detail).hint("use a form like release or release/*"));
         }
         Ok(Self(name.to_owned()))
     }
@@ -110,7 +110,7 @@ impl SourceSettings {
     /// Returns the settings with the changes applied.
     pub fn edited(mut self, edit: &EditSources) -> Result<Self, Problem> {
         let too_many = |what: &str, most: usize| {
-            Problem::new(ProblemKind::Unusable, "sources_refused", format!("too many {what}: at most {most} are accepted"))
+            Problem::new(ErrorCode::SourcesRefused, format!("too many {what}: at most {most} are accepted"))
         };
         if let Some(patterns) = &edit.trusted_branches {
             self.trusted_branches = patterns.iter().map(|text| BranchPattern::parse(text)).collect::<Result<_, _>>()?;

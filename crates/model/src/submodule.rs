@@ -131,7 +131,7 @@ fn resolve(origin: &RepositoryUrl, url: &str) -> Result<RepositoryUrl, String> {
     let absolute =
         if url.starts_with("./") || url.starts_with("../") { relative(origin.as_str(), url) } else { Some(url.to_owned()) };
     let absolute = absolute.ok_or_else(|| format!("`{}` points outside of the host", shown(url)))?;
-    let found = RepositoryUrl::parse(&absolute).map_err(|problem| problem.detail)?;
+    let found = RepositoryUrl::parse(&absolute).map_err(|problem| problem.report.message)?;
     if place(found.as_str()) == place(origin.as_str()) {
         Ok(found)
     } else {

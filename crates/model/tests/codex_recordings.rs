@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use model::Report;
 use model::codex::{
     CodexEvent, Exit, Item, ItemKind, JournalSummary, LineContent, LineSplitter, ProcessEnd, Usage, UsageScope, Verdict,
     classify, transcribe,
@@ -100,12 +101,12 @@ fn verdict(name: &str, stop_requested: bool, expected_thread: Option<&str>) -> V
 fn in_words(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Completed => "completed".to_owned(),
-        Verdict::Failed { code, message, hints } => {
+        Verdict::Failed(Report { code, message, hints }) => {
             assert!(!hints.is_empty(), "{code} has no hint");
             format!("{code}: {message}")
         }
         Verdict::Stopped => "stopped".to_owned(),
-        Verdict::Interrupted { message, .. } => format!("interrupted: {message}"),
+        Verdict::Interrupted(Report { message, .. }) => format!("interrupted: {message}"),
     }
 }
 

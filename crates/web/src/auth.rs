@@ -8,7 +8,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use subtle::ConstantTimeEq;
 
 use crate::connection::Caller;
@@ -41,7 +42,7 @@ pub(crate) async fn require(State(token): State<Token>, request: Request, next: 
     if token.admits(request.headers()) {
         return next.run(request).await;
     }
-    let problem = Problem::new(ProblemKind::Unauthenticated, "unauthenticated", "this address needs the server's token")
+    let problem = Problem::new(ErrorCode::Unauthenticated, "this address needs the server's token")
         .hint("send `Authorization: Bearer <token>` with the content of ORCH_HOME/token")
         .hint("the socket ORCH_HOME/orchestrator.sock needs none");
     ProblemResponse::from(problem).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")).into_response()

@@ -15,7 +15,8 @@ use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use hyper::body::{Frame, SizeHint};
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::connection::Caller;
@@ -49,7 +50,7 @@ pub(crate) async fn in_time(request: Request, next: Next) -> Response {
     if !is_late.load(Ordering::Relaxed) {
         return response;
     }
-    let problem = Problem::new(ProblemKind::Malformed, "body_too_slow", "the rest of the request did not arrive in time")
+    let problem = Problem::new(ErrorCode::BodyTooSlow, "the rest of the request did not arrive in time")
         .hint("send it again over a faster connection");
     if wants_page {
         let mut page = PageProblem::from(problem).into_response();

@@ -8,9 +8,10 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
+use model::ErrorCode;
 use model::ids::RunNumber;
 use model::image::IMAGES_LIMIT_BYTES;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use serde::de::DeserializeOwned;
 
 use crate::problem::{ProblemResponse, shown};
@@ -45,22 +46,22 @@ fn refused_body(rejection: &JsonRejection) -> ProblemResponse {
     let reason = shown(&innermost(rejection));
     match rejection {
         JsonRejection::JsonDataError(_) => {
-            Problem::new(ProblemKind::Unusable, "unusable_body", format!("the body is not what this route takes: {reason}"))
+            Problem::new(ErrorCode::UnusableBody, format!("the body is not what this route takes: {reason}"))
                 .hint("`GET /api/v1/openapi.json` says what it takes")
                 .into()
         }
         JsonRejection::MissingJsonContentType(_) => ProblemResponse::with_status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Problem::new(ProblemKind::Malformed, "not_json", "the body is not marked as JSON")
+            Problem::new(ErrorCode::NotJson, "the body is not marked as JSON")
                 .hint("send the header `Content-Type: application/json`"),
         ),
         other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(ProblemKind::TooLarge, "body_too_large", "the body is larger than this route takes")
+            Problem::new(ErrorCode::BodyTooLarge, "the body is larger than this route takes")
                 .hint("a prompt may have up to 1 MiB; put longer material into a file of the repository")
                 .hint("images may have 10 MiB each, and 20 MiB together")
                 .into()
         }
-        _ => Problem::new(ProblemKind::Malformed, "malformed_body", format!("the body is not JSON: {reason}"))
+        _ => Problem::new(ErrorCode::MalformedBody, format!("the body is not JSON: {reason}"))
             .hint("send one JSON object in UTF-8")
             .into(),
     }
@@ -82,7 +83,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
             Ok(Query(value)) => Ok(Self(value)),
             Err(rejection) => {
                 let detail = format!("the query cannot be used: {}", shown(&innermost(&rejection)));
-                let problem = Problem::new(ProblemKind::Unusable, "unusable_query", detail);
+                let problem = Problem::new(ErrorCode::UnusableQuery, detail);
                 Err(problem.hint("`GET /api/v1/openapi.json` says which parameters it takes").into())
             }
         }
@@ -98,7 +99,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ProblemResponse> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
-            Err(_) => Err(Problem::new(ProblemKind::Malformed, "malformed_path", "the path is not UTF-8")
+            Err(_) => Err(Problem::new(ErrorCode::MalformedPath, "the path is not UTF-8")
                 .hint("ids consist of hexadecimal digits and hyphens")
                 .into()),
         }
@@ -109,8 +110,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<
 pub(crate) fn run_number(text: &str) -> Result<RunNumber, Problem> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(RunNumber(number)),
-        Ok(_) | Err(_) => Err(Problem::new(ProblemKind::NotFound, "run_not_found", format!("there is no run {}", shown(text)))
-            .hint("runs are counted from 1")),
+        Ok(_) | Err(_) => {
+            Err(Problem::new(ErrorCode::RunNotFound, format!("there is no run {}", shown(text))).hint("runs are counted from 1"))
+        }
     }
 }
 
@@ -129,7 +131,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     let name = HeaderName::from_static("idempotency-key");
     let refuse = |detail: &str| {
-        Problem::new(ProblemKind::Unusable, "unusable_idempotency_key", format!("the Idempotency-Key {detail}"))
+        Problem::new(ErrorCode::UnusableIdempotencyKey, format!("the Idempotency-Key {detail}"))
             .hint("a fresh UUID for each task makes a good key")
     };
     let mut keys = headers.get_all(name).iter();
@@ -152,7 +154,7 @@ pub(crate) fn resume_point(headers: &HeaderMap, asked: Option<u64>) -> Result<Op
         None => Ok(asked),
         Some(id) => match id.to_str().ok().and_then(|id| id.parse().ok()) {
             Some(id) => Ok(Some(id)),
-            None => Err(Problem::new(ProblemKind::Unusable, "unusable_event_id", "the Last-Event-ID is not a number")
+            None => Err(Problem::new(ErrorCode::UnusableEventId, "the Last-Event-ID is not a number")
                 .hint("send the `id` of the last event that was read")),
         },
     }
@@ -164,6 +166,8 @@ mod tests {
     use axum::http::{HeaderValue, header};
     use axum::response::IntoResponse;
     use model::api::CreateTask;
+
+    use model::problem::ProblemKind;
 
     use super::*;
 

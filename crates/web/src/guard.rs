@@ -11,7 +11,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 
 use crate::host::{HostName, NameKind, Site};
 use crate::pages::PageProblem;
@@ -126,7 +127,7 @@ pub(crate) async fn check(State(guard): State<Guard>, mut request: Request, next
 /// The answer to a name that is not this server's. It never says the pages' own name.
 fn bad_host(host: &HostName) -> Problem {
     let detail = format!("this server does not answer to {}", shown(&host.to_string()));
-    let problem = Problem::new(ProblemKind::Forbidden, "bad_host", detail);
+    let problem = Problem::new(ErrorCode::BadHost, detail);
     if host.is_loopback() {
         return problem
             .hint(format!(
@@ -145,9 +146,8 @@ pub(crate) fn wants_page(headers: &HeaderMap, path: &str) -> bool {
 }
 
 fn asked_host(uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
-    let malformed = |detail: &str| {
-        Problem::new(ProblemKind::Malformed, "malformed_host", detail).hint("send one `Host` header, the server's name and port")
-    };
+    let malformed =
+        |detail: &str| Problem::new(ErrorCode::MalformedHost, detail).hint("send one `Host` header, the server's name and port");
     let host = only(headers, &header::HOST).map_err(|Several| malformed("the request has several Host headers"))?;
     let host = host.ok_or_else(|| malformed("the request has no Host header"))?;
     let host = HostName::parse(host).ok_or_else(|| malformed("the Host header is not a host name"))?;
@@ -159,7 +159,7 @@ fn asked_host(uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
 
 fn check_origin(host: &HostName, headers: &HeaderMap) -> Result<(), Problem> {
     let refused = || {
-        Problem::new(ProblemKind::Forbidden, "bad_origin", "a page of another origin may not ask this server")
+        Problem::new(ErrorCode::BadOrigin, "a page of another origin may not ask this server")
             .hint("programs other than browsers leave the `Origin` header out")
     };
     let Some(origin) = only(headers, &header::ORIGIN).map_err(|Several| refused())? else { return Ok(()) };
@@ -180,7 +180,7 @@ fn check_fetch_site(method: &Method, headers: &HeaderMap) -> Result<(), Problem>
     let foreign = is("sec-fetch-site", b"cross-site") || is("sec-fetch-site", b"same-site");
     let link = method == Method::GET && is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document");
     if foreign && !link {
-        return Err(Problem::new(ProblemKind::Forbidden, "cross_site", "a page of another site may not ask this server")
+        return Err(Problem::new(ErrorCode::CrossSite, "a page of another site may not ask this server")
             .hint("open the server's own address in the browser"));
     }
     Ok(())
@@ -213,26 +213,18 @@ mod tests {
         Guard::new(door, OWN, &allowed.map(str::to_owned))
     }
 
-    fn ask(door: Door, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), &'static str> {
+    fn ask(door: Door, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), ErrorCode> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_str(value).expect("a header's value"));
         }
         let guard = guard(door);
         let method = method.parse().expect("a method");
-        match guard.check(&method, &target.parse().expect("a target"), &headers) {
-            Ok(_) => Ok(()),
-            Err(problem) => match problem.code.as_ref() {
-                "bad_host" => Err("bad_host"),
-                "malformed_host" => Err("malformed_host"),
-                "bad_origin" => Err("bad_origin"),
-                "cross_site" => Err("cross_site"),
-                other => panic!("an unexpected problem: {other}"),
-            },
-        }
+        let checked = guard.check(&method, &target.parse().expect("a target"), &headers);
+        checked.map(drop).map_err(|problem| problem.report.code.known().expect("one of ours"))
     }
 
-    fn host(door: Door, host: &str) -> Result<(), &'static str> {
+    fn host(door: Door, host: &str) -> Result<(), ErrorCode> {
         ask(door, "GET", "/healthz", &[("host", host)])
     }
 
@@ -261,9 +253,9 @@ mod tests {
         for like in
             [OWN.replace("codex-0", "codex-1"), OWN.replace(".localhost", ""), format!("a.{OWN}"), format!("{OWN}.example")]
         {
-            assert_eq!(host(TCP, &like), Err("bad_host"), "{like}");
+            assert_eq!(host(TCP, &like), Err(ErrorCode::BadHost), "{like}");
         }
-        assert_eq!(host(Door::Unix, OWN), Err("bad_host"));
+        assert_eq!(host(Door::Unix, OWN), Err(ErrorCode::BadHost));
     }
 
     #[test]
@@ -283,8 +275,8 @@ mod tests {
             guard(TCP).check(&Method::GET, &Uri::from_static("/"), &headers).expect_err("refused")
         };
         let tunnel = refusal("localhost:9999");
-        assert!(tunnel.hints[0].contains("sign-in --address http://localhost:9999"), "{:?}", tunnel.hints);
-        assert!(refusal("evil.example").hints[0].contains("allowed_hosts"));
+        assert!(tunnel.report.hints[0].contains("sign-in --address http://localhost:9999"), "{:?}", tunnel.report.hints);
+        assert!(refusal("evil.example").report.hints[0].contains("allowed_hosts"));
         for name in ["localhost:9999", "evil.example", "codex-1.localhost", "localhost:08080"] {
             let said = format!("{:?}", refusal(name));
             assert!(!said.contains(OWN), "{said}");
@@ -305,7 +297,7 @@ mod tests {
             "proxy.example",
             "0.0.0.0:8080",
         ] {
-            assert_eq!(host(TCP, name), Err("bad_host"), "{name}");
+            assert_eq!(host(TCP, name), Err(ErrorCode::BadHost), "{name}");
         }
     }
 
@@ -322,11 +314,11 @@ mod tests {
             "[::1]x:8080",
             "127.0.0.1:08080",
         ] {
-            assert_eq!(host(TCP, name), Err("malformed_host"), "{name}");
+            assert_eq!(host(TCP, name), Err(ErrorCode::MalformedHost), "{name}");
         }
-        assert_eq!(ask(TCP, "GET", "/", &[]), Err("malformed_host"));
+        assert_eq!(ask(TCP, "GET", "/", &[]), Err(ErrorCode::MalformedHost));
         let twice = [("host", "localhost:8080"), ("host", "localhost:8080")];
-        assert_eq!(ask(TCP, "GET", "/", &twice), Err("malformed_host"));
+        assert_eq!(ask(TCP, "GET", "/", &twice), Err(ErrorCode::MalformedHost));
     }
 
     #[test]
@@ -334,15 +326,15 @@ mod tests {
         let at = |address: &str| Door::Tcp(address.parse().expect("an address"));
         assert_eq!(host(at("192.0.2.7:8080"), "192.0.2.7:8080"), Ok(()));
         assert_eq!(host(at("[2001:db8::7]:8080"), "[2001:db8::7]:8080"), Ok(()));
-        assert_eq!(host(at("0.0.0.0:8080"), "0.0.0.0:8080"), Err("bad_host"));
-        assert_eq!(host(at("0.0.0.0:8080"), "192.0.2.7:8080"), Err("bad_host"));
+        assert_eq!(host(at("0.0.0.0:8080"), "0.0.0.0:8080"), Err(ErrorCode::BadHost));
+        assert_eq!(host(at("0.0.0.0:8080"), "192.0.2.7:8080"), Err(ErrorCode::BadHost));
     }
 
     #[test]
     fn the_unix_socket_is_called_localhost() {
         assert_eq!(host(Door::Unix, "localhost"), Ok(()));
         for name in ["localhost:8080", "127.0.0.1", "evil.example", "box.example"] {
-            assert_eq!(host(Door::Unix, name), Err("bad_host"), "{name}");
+            assert_eq!(host(Door::Unix, name), Err(ErrorCode::BadHost), "{name}");
         }
     }
 
@@ -350,8 +342,8 @@ mod tests {
     fn a_target_and_a_host_that_differ_are_malformed() {
         let lines = [("host", "localhost:8080")];
         assert_eq!(ask(TCP, "GET", "http://localhost:8080/healthz", &lines), Ok(()));
-        assert_eq!(ask(TCP, "GET", "http://evil.example/healthz", &lines), Err("malformed_host"));
-        assert_eq!(ask(TCP, "GET", "http://localhost/healthz", &lines), Err("malformed_host"));
+        assert_eq!(ask(TCP, "GET", "http://evil.example/healthz", &lines), Err(ErrorCode::MalformedHost));
+        assert_eq!(ask(TCP, "GET", "http://localhost/healthz", &lines), Err(ErrorCode::MalformedHost));
     }
 
     #[test]
@@ -372,7 +364,7 @@ mod tests {
             "file://",
             "chrome-extension://localhost:8080",
         ] {
-            assert_eq!(origin(foreign), Err("bad_origin"), "{foreign}");
+            assert_eq!(origin(foreign), Err(ErrorCode::BadOrigin), "{foreign}");
         }
     }
 
@@ -381,7 +373,7 @@ mod tests {
         let hints = |origin: &'static str| {
             let headers = [(header::HOST, "127.0.0.1:8080"), (header::ORIGIN, origin)];
             let headers = headers.into_iter().map(|(name, value)| (name, HeaderValue::from_static(value))).collect();
-            guard(TCP).check(&Method::POST, &Uri::from_static("/"), &headers).expect_err("it is another origin").hints
+            guard(TCP).check(&Method::POST, &Uri::from_static("/"), &headers).expect_err("it is another origin").report.hints
         };
         assert!(hints("https://box.example").iter().any(|hint| hint == PASS_HOST_ON));
         assert!(!hints("https://evil.example").iter().any(|hint| hint == PASS_HOST_ON));
@@ -403,13 +395,13 @@ mod tests {
         let both = |host: &str, origin: &str| ask(TCP, "POST", "/", &[("host", host), ("origin", origin)]);
         assert_eq!(both("box.example", "https://box.example"), Ok(()));
         assert_eq!(both("box.example:443", "https://box.example"), Ok(()));
-        assert_eq!(both("box.example:80", "https://box.example"), Err("bad_origin"));
+        assert_eq!(both("box.example:80", "https://box.example"), Err(ErrorCode::BadOrigin));
     }
 
     #[test]
     fn two_origins_are_none() {
         let lines = [("host", "localhost:8080"), ("origin", "http://localhost:8080"), ("origin", "http://localhost:8080")];
-        assert_eq!(ask(TCP, "POST", "/", &lines), Err("bad_origin"));
+        assert_eq!(ask(TCP, "POST", "/", &lines), Err(ErrorCode::BadOrigin));
     }
 
     #[test]
@@ -421,10 +413,10 @@ mod tests {
         };
         for site in ["cross-site", "same-site"] {
             assert_eq!(fetch("GET", site, "navigate", "document"), Ok(()), "a link");
-            assert_eq!(fetch("GET", site, "navigate", "iframe"), Err("cross_site"), "a frame");
-            assert_eq!(fetch("GET", site, "no-cors", "image"), Err("cross_site"), "an image");
-            assert_eq!(fetch("POST", site, "navigate", "document"), Err("cross_site"), "a form");
-            assert_eq!(fetch("DELETE", site, "cors", "empty"), Err("cross_site"), "a script");
+            assert_eq!(fetch("GET", site, "navigate", "iframe"), Err(ErrorCode::CrossSite), "a frame");
+            assert_eq!(fetch("GET", site, "no-cors", "image"), Err(ErrorCode::CrossSite), "an image");
+            assert_eq!(fetch("POST", site, "navigate", "document"), Err(ErrorCode::CrossSite), "a form");
+            assert_eq!(fetch("DELETE", site, "cors", "empty"), Err(ErrorCode::CrossSite), "a script");
         }
         for site in ["same-origin", "none"] {
             assert_eq!(fetch("POST", site, "cors", "empty"), Ok(()), "our own page");

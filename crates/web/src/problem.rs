@@ -7,8 +7,9 @@ use std::any::Any;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
+use model::ErrorCode;
 use model::api::ProblemView;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
@@ -49,7 +50,7 @@ impl IntoResponse for ProblemResponse {
             status.canonical_reason().unwrap_or_default().clone_into(&mut view.title);
         }
         if view.status == 500 {
-            tracing::error!(code = view.code, detail = view.detail, "request failed");
+            tracing::error!(code = view.code.as_str(), detail = view.detail, "request failed");
         }
         let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(&view).expect("a problem is plain text");
@@ -59,7 +60,7 @@ impl IntoResponse for ProblemResponse {
 
 /// No route has this path.
 pub(crate) async fn no_route(uri: Uri) -> ProblemResponse {
-    Problem::new(ProblemKind::NotFound, "no_such_route", format!("there is nothing at {}", shown(uri.path())))
+    Problem::new(ErrorCode::NoSuchRoute, format!("there is nothing at {}", shown(uri.path())))
         .hint("`GET /api/v1/openapi.json` lists every route")
         .into()
 }
@@ -67,8 +68,7 @@ pub(crate) async fn no_route(uri: Uri) -> ProblemResponse {
 /// The path exists, but not for this method.
 pub(crate) async fn no_method(method: axum::http::Method, uri: Uri) -> ProblemResponse {
     let detail = format!("{} does not take {}", shown(uri.path()), shown(method.as_str()));
-    let problem = Problem::new(ProblemKind::Malformed, "method_not_allowed", detail)
-        .hint("the `Allow` header names the methods that it takes");
+    let problem = Problem::new(ErrorCode::MethodNotAllowed, detail).hint("the `Allow` header names the methods that it takes");
     ProblemResponse::with_status(StatusCode::METHOD_NOT_ALLOWED, problem)
 }
 
@@ -91,6 +91,8 @@ pub(crate) fn shown(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use model::problem::ProblemKind;
+
     use super::*;
 
     async fn body(response: Response) -> ProblemView {
@@ -113,18 +115,18 @@ mod tests {
             (ProblemKind::Internal, 500),
             (ProblemKind::Unavailable, 503),
         ] {
-            let problem = Problem::new(kind, "some_code", "what went wrong").hint("what to do");
+            let problem = Problem::new(ErrorCode::RunActive, "what went wrong").with_kind(kind).hint("what to do");
             let response = ProblemResponse::from(problem).into_response();
             assert_eq!(response.status(), status);
             let view = body(response).await;
-            assert_eq!((view.status, view.code.as_str()), (status, "some_code"));
+            assert_eq!((view.status, view.code.known()), (status, Some(ErrorCode::RunActive)));
             assert_eq!((view.detail.as_str(), view.hints), ("what went wrong", vec!["what to do".to_owned()]));
         }
     }
 
     #[tokio::test]
     async fn a_status_of_http_itself_wins_over_the_kind() {
-        let problem = Problem::new(ProblemKind::Malformed, "some_code", "no");
+        let problem = Problem::new(ErrorCode::MethodNotAllowed, "no");
         let response = ProblemResponse::with_status(StatusCode::RANGE_NOT_SATISFIABLE, problem)
             .header(header::CONTENT_RANGE, header::HeaderValue::from_static("bytes */3"))
             .into_response();
@@ -136,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_tells_the_client_nothing_of_its_inside() {
         let view = body(panicked(Box::new("token 1234".to_owned()))).await;
-        assert_eq!((view.status, view.code.as_str()), (500, "internal"));
+        assert_eq!((view.status, view.code.known()), (500, Some(ErrorCode::Internal)));
         assert!(!view.detail.contains("1234"), "{}", view.detail);
     }
 

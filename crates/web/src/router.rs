@@ -138,6 +138,7 @@ mod tests {
 
     use super::*;
     use crate::extract::JsonBody;
+    use model::ErrorCode;
 
     const TCP: Door = Door::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
     const TOKEN: &str = "Bearer 5ec2e7";
@@ -177,7 +178,7 @@ mod tests {
             let response = ask(TCP, method, path, &[host], "").await;
             assert_eq!(response.status(), 401, "{method} {path}");
             assert_eq!(response.headers()[header::WWW_AUTHENTICATE], "Bearer");
-            assert_eq!(problem(response).await.code, "unauthenticated");
+            assert_eq!(problem(response).await.code, ErrorCode::Unauthenticated);
         }
         assert_eq!(ask(TCP, "GET", "/things", &[host, ("authorization", TOKEN)], "").await.status(), 200);
     }
@@ -191,9 +192,9 @@ mod tests {
     async fn a_foreign_host_or_origin_is_refused_on_every_route_even_with_the_token() {
         for path in ["/healthz", "/things", "/nothing"] {
             let foreign = ask(TCP, "GET", path, &[("host", "evil.example:8080"), ("authorization", TOKEN)], "").await;
-            assert_eq!(problem(foreign).await.code, "bad_host", "{path}");
+            assert_eq!(problem(foreign).await.code, ErrorCode::BadHost, "{path}");
             let lines = [("host", "localhost:8080"), ("authorization", TOKEN), ("origin", "null")];
-            assert_eq!(problem(ask(TCP, "GET", path, &lines, "").await).await.code, "bad_origin", "{path}");
+            assert_eq!(problem(ask(TCP, "GET", path, &lines, "").await).await.code, ErrorCode::BadOrigin, "{path}");
         }
         let rebound = ask(Door::Unix, "GET", "/things", &[("host", "evil.example")], "").await;
         assert_eq!(problem(rebound).await.status, 403);
@@ -237,12 +238,12 @@ mod tests {
     async fn a_path_that_is_not_there_and_a_method_that_is_not_taken_are_problems() {
         let host = [("host", "localhost")];
         let nothing = problem(ask(Door::Unix, "GET", "/nothing", &host, "").await).await;
-        assert_eq!((nothing.status, nothing.code.as_str()), (404, "no_such_route"));
+        assert_eq!((nothing.status, nothing.code.known()), (404, Some(ErrorCode::NoSuchRoute)));
         for path in ["/things", "/healthz"] {
             let response = ask(Door::Unix, "DELETE", path, &host, "").await;
             assert!(response.headers()[header::ALLOW].to_str().expect("text").contains("GET"), "{path}");
             let refused = problem(response).await;
-            assert_eq!((refused.status, refused.code.as_str()), (405, "method_not_allowed"));
+            assert_eq!((refused.status, refused.code.known()), (405, Some(ErrorCode::MethodNotAllowed)));
         }
     }
 
@@ -262,7 +263,7 @@ mod tests {
         // Where no long text is expected, much less is too large.
         for (path, prompt) in [("/texts", 3 << 19), ("/things", 1 << 14)] {
             let refused = problem(ask(Door::Unix, "POST", path, &lines, body(prompt)).await).await;
-            assert_eq!((refused.status, refused.code.as_str()), (413, "body_too_large"), "{path}");
+            assert_eq!((refused.status, refused.code.known()), (413, Some(ErrorCode::BodyTooLarge)), "{path}");
         }
     }
 }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use engine::store::Layout;
+use model::ErrorCode;
 use model::api::ProblemView;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use reqwest::{RequestBuilder, Response, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -30,7 +31,7 @@ pub(crate) struct Client {
 
 /// The error for a server that did not answer, or that closed the connection too early.
 pub(crate) fn lost(error: &dyn Display) -> Problem {
-    Problem::new(ProblemKind::Unavailable, "server_lost", format!("the server does not answer: {error}"))
+    Problem::new(ErrorCode::ServerLost, format!("the server does not answer: {error}"))
         .hint("start it: codex-orchestrator up (runs continue without it)")
 }
 

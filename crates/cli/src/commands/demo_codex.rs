@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use engine::Config;
 use engine::exec::{CommandSpec, RunProgramError, Tool};
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use model::{CODEX_VERSION, OLDEST_CODEX_VERSION};
 
 use crate::printer;
@@ -83,7 +84,7 @@ async fn install(config: &Config, tools: &Path) -> Result<(), Problem> {
 }
 
 fn not_installed(detail: impl Into<String>) -> Problem {
-    Problem::new(ProblemKind::Unavailable, "codex_not_installed", detail)
+    Problem::new(ErrorCode::CodexNotInstalled, detail)
 }
 
 fn npm_failed(error: &RunProgramError) -> Problem {
@@ -163,7 +164,7 @@ mod tests {
         program(folder.path(), "codex", "echo nothing useful");
         program(folder.path(), "npm", "echo 'npm error code ENOTFOUND' >&2; exit 1");
         let problem = super::folder(&config(folder.path())).await.expect_err("npm fails");
-        assert!(problem.detail.contains("ENOTFOUND") && !problem.hints.is_empty(), "{problem:?}");
+        assert!(problem.report.message.contains("ENOTFOUND") && !problem.report.hints.is_empty(), "{problem:?}");
         assert!(!folder.path().join(format!("tools/codex-{CODEX_VERSION}")).exists());
     }
 
@@ -173,6 +174,6 @@ mod tests {
         let mut config = config(folder.path());
         config.base_environment = BaseEnvironment::default().with("PATH", folder.path());
         let problem = super::folder(&config).await.expect_err("there is nothing");
-        assert!(problem.detail.contains("npm") && problem.hints[0].contains("apt-get"), "{problem:?}");
+        assert!(problem.report.message.contains("npm") && problem.report.hints[0].contains("apt-get"), "{problem:?}");
     }
 }

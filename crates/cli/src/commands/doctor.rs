@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use engine::Config;
 use engine::doctor::{Finding, Level, findings};
+use model::ErrorCode;
 use model::problem::Problem;
 use owo_colors::OwoColorize as _;
 
@@ -30,7 +31,7 @@ async fn checked(config: &Config) -> Result<Vec<Finding>, Problem> {
     let server = if client.answers().await {
         match client.run_doctor().await {
             Ok(page) => return Ok(page.items),
-            Err(problem) if problem.code == "no_such_route" => older(),
+            Err(problem) if problem.report.code == ErrorCode::NoSuchRoute => older(),
             Err(problem) => return Err(problem),
         }
     } else {

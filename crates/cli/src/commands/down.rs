@@ -9,7 +9,8 @@ use std::time::Duration;
 use engine::Config;
 use engine::exec::process::ProcessIdentity;
 use engine::store::holder;
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use serde::Serialize;
 
 use super::service;
@@ -93,13 +94,13 @@ fn words(stopped: &Outcome) -> Vec<String> {
 }
 
 fn unknown_holder(error: &io::Error) -> Problem {
-    Problem::new(ProblemKind::Unavailable, "server_unknown", format!("could not find the process that serves this home: {error}"))
+    Problem::new(ErrorCode::ServerUnknown, format!("could not find the process that serves this home: {error}"))
         .hint("run the command as the user who started the server")
 }
 
 fn out_of_reach() -> Problem {
     let detail = "a server answers for this home, but its process is not visible here";
-    Problem::new(ProblemKind::WrongState, "server_out_of_reach", detail)
+    Problem::new(ErrorCode::ServerOutOfReach, detail)
         .hint("run the command where the server was started, e.g. in the same container")
 }
 
@@ -115,7 +116,7 @@ fn not_stopped(server: &ProcessIdentity, error: &io::Error) -> Problem {
         }
         _ => (format!("could not be stopped: {error}"), format!("stop it with `kill {pid}`")),
     };
-    Problem::new(ProblemKind::Unavailable, "server_not_stopped", format!("the server (process {pid}) {why}")).hint(hint)
+    Problem::new(ErrorCode::ServerNotStopped, format!("the server (process {pid}) {why}")).hint(hint)
 }
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ mod tests {
     fn a_server_that_hangs_is_named_with_the_way_to_end_it() {
         let server = ProcessIdentity::current().expect("/proc can be read");
         let problem = not_stopped(&server, &io::ErrorKind::TimedOut.into());
-        assert!(problem.detail.contains("did not exit within 30 s"), "{problem}");
-        assert!(problem.hints[0].contains(&format!("kill -9 {}", server.pid)), "{problem:?}");
+        assert!(problem.report.message.contains("did not exit within 30 s"), "{problem}");
+        assert!(problem.report.hints[0].contains(&format!("kill -9 {}", server.pid)), "{problem:?}");
     }
 }

@@ -6,11 +6,12 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
+use model::ErrorCode;
 use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, FeedQuery, RefKind, RefsQuery};
 use model::codex::printable;
 use model::environment::EnvironmentStatus;
 use model::policy::EditRunPolicy;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 use super::{env_values, trash};
 use crate::args::EnvCommand;
@@ -140,9 +141,9 @@ pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<Envi
 
 fn failed(environment: &EnvironmentView) -> Problem {
     let Some(error) = environment.error.clone() else {
-        return Problem::new(ProblemKind::WrongState, "removed", "the environment was removed while it was being cloned");
+        return Problem::new(ErrorCode::Removed, "the environment was removed while it was being cloned");
     };
-    let problem = Problem::new(ProblemKind::Unusable, "clone_failed", error.message);
+    let problem = Problem::new(ErrorCode::CloneFailed, error.message);
     error.hints.into_iter().fold(problem, Problem::hint)
 }
 

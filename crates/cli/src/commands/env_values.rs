@@ -6,30 +6,30 @@ use std::io::Read as _;
 use std::path::Path;
 use std::str::FromStr;
 
+use model::ErrorCode;
 use model::container::{ContainerSettings, EditContainer, HostPattern};
 use model::forge::{EditForge, ForgeSettings};
 use model::policy::{EditRunPolicy, RunPolicy};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::secret::Secret;
 use model::sources::{EditSources, SourceSettings};
 use model::submodule::visible;
 
-use super::USAGE;
 use crate::args::{ContainerArguments, ForgeArguments, RunsArguments, SecretArguments, SourcesArguments};
 
 /// The word that takes back what was set before.
 const DEFAULT: &str = "default";
 
-fn refused(code: &'static str, detail: impl Into<String>) -> Problem {
-    Problem::new(ProblemKind::Unusable, code, detail)
+fn refused(code: ErrorCode, detail: impl Into<String>) -> Problem {
+    Problem::new(code, detail)
 }
 
 /// `NAME=VALUE` each.
 pub(super) fn variables(texts: &[String]) -> Result<BTreeMap<String, String>, Problem> {
     let parse = |text: &String| {
-        let (name, value) = text
-            .split_once('=')
-            .ok_or_else(|| refused("variable_refused", "a variable is written NAME=VALUE").hint("as in --var RUST_LOG=debug"))?;
+        let (name, value) = text.split_once('=').ok_or_else(|| {
+            refused(ErrorCode::VariableRefused, "a variable is written NAME=VALUE").hint("as in --var RUST_LOG=debug")
+        })?;
         Ok((name.to_owned(), value.to_owned()))
     };
     texts.iter().map(parse).collect()
@@ -45,25 +45,24 @@ fn from_environment(name: &str, variable: impl Fn(&str) -> Option<std::ffi::OsSt
     if let Some((name, _)) = name.split_once('=') {
         // The value that stands there must not be repeated.
         return Err(Problem::new(
-            ProblemKind::Malformed,
-            USAGE,
+            ErrorCode::Usage,
             "a secret's value does not belong on a command line, where others can read it",
         )
         .hint(format!("give it by the environment: `read -rs {name}; export {name}`, then --secret {name}"))
         .hint(format!("or from a file: --secret-file {name}=FILE")));
     }
     let value = variable(name).ok_or_else(|| {
-        refused("secret_refused", format!("`{name}` is not set in this command's environment"))
+        refused(ErrorCode::SecretRefused, format!("`{name}` is not set in this command's environment"))
             .hint(format!("export it first, or give it from a file: --secret-file {name}=FILE"))
     })?;
-    let value = value.into_string().map_err(|_| refused("secret_refused", format!("the value of `{name}` is not UTF-8")))?;
+    let value =
+        value.into_string().map_err(|_| refused(ErrorCode::SecretRefused, format!("the value of `{name}` is not UTF-8")))?;
     Ok((name.to_owned(), Secret::new(value)))
 }
 
 fn from_file(text: &str) -> Result<(String, Secret), Problem> {
     let (name, path) = text.split_once('=').ok_or_else(|| {
-        Problem::new(ProblemKind::Malformed, USAGE, "a secret from a file is written NAME=FILE")
-            .hint("as in --secret-file TOKEN=token.txt")
+        Problem::new(ErrorCode::Usage, "a secret from a file is written NAME=FILE").hint("as in --secret-file TOKEN=token.txt")
     })?;
     let read = if path == "-" {
         let mut text = String::new();
@@ -71,7 +70,8 @@ fn from_file(text: &str) -> Result<(String, Secret), Problem> {
     } else {
         std::fs::read_to_string(path)
     };
-    let mut value = read.map_err(|error| refused("secret_refused", format!("the secret `{name}` cannot be read: {error}")))?;
+    let mut value =
+        read.map_err(|error| refused(ErrorCode::SecretRefused, format!("the secret `{name}` cannot be read: {error}")))?;
     // An editor ends the last line of a file; that is no part of the secret.
     if value.ends_with('\n') {
         value.pop();
@@ -107,7 +107,7 @@ pub(super) fn runs(asked: &RunsArguments) -> Result<Option<EditRunPolicy>, Probl
         Some(DEFAULT) => Some(None),
         Some("on") => Some(Some(true)),
         Some("off") => Some(Some(false)),
-        Some(_) => return Err(refused("runs_refused", "--resume-interrupted is `on`, `off` or `default`")),
+        Some(_) => return Err(refused(ErrorCode::RunsRefused, "--resume-interrupted is `on`, `off` or `default`")),
     };
     let max_parallel_runs = number("--max-runs", asked.max_runs.as_deref())?;
     let (model, effort) = (word(asked.model.as_deref()), word(asked.effort.as_deref()));
@@ -185,7 +185,7 @@ fn number<T: FromStr>(option: &str, text: Option<&str>) -> Result<Option<Option<
         None => Ok(None),
         Some(DEFAULT) => Ok(Some(None)),
         Some(text) => text.parse().map(|number| Some(Some(number))).map_err(|_| {
-            refused("container_refused", format!("`{text}` is not a number for {option}"))
+            refused(ErrorCode::ContainerRefused, format!("`{text}` is not a number for {option}"))
                 .hint("or `default`, for what the server takes")
         }),
     }
@@ -225,9 +225,9 @@ mod tests {
     #[test]
     fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
         let problem = from_environment("TOKEN=hunter2", |_| None).expect_err("it is there for all to see");
-        assert!(problem.code == USAGE && !format!("{problem:?}").contains("hunter2"), "{problem:?}");
+        assert!(problem.report.code == ErrorCode::Usage && !format!("{problem:?}").contains("hunter2"), "{problem:?}");
         let missing = from_environment("TOKEN", |_| None).expect_err("not set");
-        assert!(missing.detail.contains("`TOKEN`") && !missing.hints.is_empty());
+        assert!(missing.report.message.contains("`TOKEN`") && !missing.report.hints.is_empty());
         let (name, value) = from_environment("TOKEN", |_| Some("hunter2".into())).expect("set");
         assert_eq!((name.as_str(), value.expose()), ("TOKEN", "hunter2"));
     }
@@ -256,7 +256,7 @@ mod tests {
         assert_eq!((edit.memory, edit.cpus, edit.pids, edit.image), (Some(None), Some(Some(1.5)), Some(None), None));
         assert_eq!(edit.allow_hosts, Some(Some(vec!["a.com".to_owned(), "b.com".to_owned()])));
         let asked = ContainerArguments { cpus: Some("many".to_owned()), ..ContainerArguments::default() };
-        assert!(container(&asked).expect_err("no number").detail.contains("--cpus"));
+        assert!(container(&asked).expect_err("no number").report.message.contains("--cpus"));
     }
 
     #[test]

@@ -10,7 +10,8 @@ use std::process::{ExitCode, ExitStatus};
 use engine::Config;
 use engine::store::{CodexHome, Layout, read_plain_file};
 use engine::worker::{Login, Worker, WorkerKind, WorkerProblem, engine_environment};
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use serde_json::json;
 use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
@@ -80,7 +81,7 @@ fn logged_in(kind: &str, key: Key) -> Output {
 
 /// Returns an error if the worker uses its own Codex home or login.
 fn refuse_what_has_no_effect(config: &Config, worker: &Result<Worker, WorkerProblem>) -> Result<(), Problem> {
-    let unused = |detail: String| Problem::new(ProblemKind::WrongState, "login_not_used", detail);
+    let unused = |detail: String| Problem::new(ErrorCode::LoginNotUsed, detail);
     match (worker.as_ref().map(Worker::kind), &config.codex_home) {
         (Ok(WorkerKind::Host), Some(home)) => Err(unused(format!("the worker `host` uses the Codex home {}", home.display()))
             .hint(format!("log in there: CODEX_HOME={} codex login", home.display()))
@@ -95,17 +96,13 @@ fn refuse_what_has_no_effect(config: &Config, worker: &Result<Worker, WorkerProb
 
 fn codex_home(config: &Config) -> Result<CodexHome, Problem> {
     CodexHome::open(&Layout::new(&config.home)).map_err(|error| {
-        Problem::new(
-            ProblemKind::Unavailable,
-            "home_unusable",
-            format!("cannot use the home `{}`: {error}", config.home.display()),
-        )
-        .hint("fix its permissions, or set ORCH_HOME to another folder")
+        Problem::new(ErrorCode::HomeUnusable, format!("cannot use the home `{}`: {error}", config.home.display()))
+            .hint("fix its permissions, or set ORCH_HOME to another folder")
     })
 }
 
 fn unreadable(what: &str, error: &io::Error) -> Problem {
-    Problem::new(ProblemKind::Unusable, "login_unreadable", format!("could not read {what}: {error}"))
+    Problem::new(ErrorCode::LoginUnreadable, format!("could not read {what}: {error}"))
 }
 
 fn import(home: &CodexHome, path: &Path) -> Result<(), Problem> {
@@ -157,7 +154,7 @@ async fn with_a_code(config: &Config, worker: &Worker, home: &CodexHome) -> Resu
 }
 
 fn not_logged_in(why: &str) -> Problem {
-    Problem::new(ProblemKind::Unavailable, "not_logged_in", why)
+    Problem::new(ErrorCode::NotLoggedIn, why)
         .hint("see the messages from Codex above")
         .hint("check whether Codex starts: codex-orchestrator doctor")
         .hint("use an API key instead: codex-orchestrator login --with-api-key")
@@ -241,7 +238,7 @@ mod tests {
         std::fs::write(&file, r#"{"OPENAI_API_KEY":"sk-test-1234"}"#).expect("written");
         login(&config, &LoginArguments { import: Some(file), ..asked() }, true).await.expect("imported");
         let problem = login(&config, &asked(), true).await.expect_err("Codex failed");
-        assert!(problem.code == "not_logged_in" && !problem.hints.is_empty(), "{problem:?}");
+        assert!(problem.report.code == ErrorCode::NotLoggedIn && !problem.report.hints.is_empty(), "{problem:?}");
         assert_eq!(stored(&config).map(|login| login.describe()), Some("an API key"));
         logout(&config, true).expect("logged out");
         assert_eq!(stored(&config), None);
@@ -261,7 +258,7 @@ mod tests {
         );
         for path in ["/no/such/file", "/etc/passwd", "/dev/zero"] {
             let problem = login(&config, &LoginArguments { import: Some(path.into()), ..asked() }, true).await.expect_err(path);
-            assert!(!problem.hints.is_empty(), "{problem:?}");
+            assert!(!problem.report.hints.is_empty(), "{problem:?}");
         }
     }
 
@@ -269,11 +266,14 @@ mod tests {
     async fn a_login_that_no_run_would_use_is_refused() {
         let (folder, mut config) = stage("exit 1");
         config.worker = Some(folder.path().join("stand-in").display().to_string());
-        assert_eq!(login(&config, &asked(), true).await.expect_err("another program").code, "login_not_used");
+        assert_eq!(login(&config, &asked(), true).await.expect_err("another program").report.code, ErrorCode::LoginNotUsed);
         std::fs::copy(folder.path().join("stand-in"), folder.path().join("codex")).expect("copied");
         config.base_environment = engine::exec::BaseEnvironment::default().with("PATH", folder.path());
         (config.worker, config.codex_home) = (Some("host".to_owned()), Some("/mine".into()));
         let problem = login(&config, &asked(), true).await.expect_err("another home");
-        assert!(problem.code == "login_not_used" && problem.hints[0].contains("CODEX_HOME=/mine"), "{problem:?}");
+        assert!(
+            problem.report.code == ErrorCode::LoginNotUsed && problem.report.hints[0].contains("CODEX_HOME=/mine"),
+            "{problem:?}"
+        );
     }
 }

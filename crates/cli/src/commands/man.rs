@@ -3,7 +3,8 @@
 
 use std::process::ExitCode;
 
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 
 use crate::args::ManArguments;
 use crate::reference;
@@ -16,7 +17,7 @@ pub(crate) fn run(arguments: &ManArguments) -> Result<ExitCode, Problem> {
     };
     write().map_err(|error| {
         let detail = format!("could not write man pages to `{}`: {error}", folder.display());
-        Problem::new(ProblemKind::Unusable, "file_not_writable", detail)
+        Problem::new(ErrorCode::FileNotWritable, detail)
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -39,6 +40,6 @@ mod tests {
     #[test]
     fn a_folder_that_cannot_be_created_is_named() {
         let problem = run(&ManArguments { out: "/proc/nowhere".into() }).expect_err("the folder cannot be created");
-        assert_eq!(problem.code, "file_not_writable");
+        assert_eq!(problem.report.code, ErrorCode::FileNotWritable);
     }
 }

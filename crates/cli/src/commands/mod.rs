@@ -37,9 +37,6 @@ use crate::args::{Arguments, Command};
 use crate::printer;
 use crate::server::{config, ensure};
 
-/// The code of a usage error that the argument parser could not detect.
-pub(crate) const USAGE: &str = "usage";
-
 /// Runs the command.
 pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
     if let Command::Serve(serve) = &arguments.command {

@@ -3,8 +3,9 @@
 
 use std::process::ExitCode;
 
+use model::ErrorCode;
 use model::api::SetPassword;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::secret::Secret;
 
 use crate::args::PasswordCommand;
@@ -17,10 +18,8 @@ const LIMIT_BYTES: u64 = 64 * 1024;
 pub(super) async fn run(client: &Client, command: &PasswordCommand) -> Result<ExitCode, Problem> {
     match command {
         PasswordCommand::Set => {
-            let text =
-                hidden::read("Type the new password and press Enter (it is not shown):", LIMIT_BYTES).map_err(|error| {
-                    Problem::new(ProblemKind::Unusable, "password_unreadable", format!("could not read the password: {error}"))
-                })?;
+            let text = hidden::read("Type the new password and press Enter (it is not shown):", LIMIT_BYTES)
+                .map_err(|error| Problem::new(ErrorCode::PasswordUnreadable, format!("could not read the password: {error}")))?;
             let password = Secret::new(text.trim_end_matches(['\r', '\n']));
             client.set_password(&SetPassword { password }).await?;
             printer::line("The password is set. Browsers that are signed in stay signed in.");

@@ -115,6 +115,7 @@ mod tests {
 
     use super::*;
     use crate::samples;
+    use model::ErrorCode;
 
     #[test]
     fn the_queue_says_why_runs_wait() {
@@ -148,7 +149,7 @@ mod tests {
             position: 1,
             waits_for,
             not_before: Some(jiff::Timestamp::UNIX_EPOCH),
-            hold: Some(model::queue::Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec![] }),
+            hold: Some(model::queue::Hold { code: ErrorCode::DiskLow.into(), detail: "no room".to_owned(), hints: vec![] }),
         };
         assert_eq!(reason(&place(WaitsFor::Time)), "00:00:00 UTC");
         assert_eq!(reason(&place(WaitsFor::Hold)), "no room");

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use clap::ValueEnum as _;
 use engine::{Config, Engine, Overrides};
+use model::ErrorCode;
 use model::api::ProblemView;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use super::{USAGE, log_filter};
+use super::log_filter;
 use crate::args::{Arguments, LogFormat, ServeArguments};
 use crate::printer;
 use crate::supervisor::Supervisor;
@@ -35,7 +36,7 @@ pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result
     match (served, format) {
         // With a JSON log, the error is reported in the log too.
         (Err(problem), LogFormat::Json) => {
-            tracing::error!(code = %problem.code, hints = problem.hints.join("; "), "{problem}");
+            tracing::error!(code = %problem.report.code, hints = problem.report.hints.join("; "), "{problem}");
             Ok(ExitCode::FAILURE)
         }
         (served, LogFormat::Json | LogFormat::Text) => served,
@@ -50,7 +51,7 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     stop_on_signals(&shutdown)?;
     let engine = Engine::start(config.clone()).await.map_err(|error| error.problem)?;
     let listeners = web::bind(&engine.socket_path(), config.listen).await.map_err(|error| {
-        let problem = Problem::new(ProblemKind::Unavailable, "cannot_listen", error.to_string());
+        let problem = Problem::new(ErrorCode::CannotListen, error.to_string());
         error.hints().into_iter().fold(problem, Problem::hint)
     })?;
     if let Some(address) = listeners.address() {
@@ -106,8 +107,7 @@ fn raise_open_files() -> usize {
 fn chosen_format() -> Result<LogFormat, Problem> {
     match std::env::var("ORCH_LOG_FORMAT") {
         Ok(text) if !text.is_empty() => LogFormat::from_str(&text, false).map_err(|_| {
-            Problem::new(ProblemKind::Unusable, USAGE, format!("invalid log format `{text}`"))
-                .hint("set ORCH_LOG_FORMAT to text or json")
+            Problem::new(ErrorCode::Usage, format!("invalid log format `{text}`")).hint("set ORCH_LOG_FORMAT to text or json")
         }),
         Ok(_) | Err(_) => Ok(LogFormat::default()),
     }

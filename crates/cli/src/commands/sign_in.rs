@@ -4,8 +4,9 @@
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
+use model::ErrorCode;
 use model::api::SignInLink;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 
@@ -49,12 +50,8 @@ fn url(link: &SignInLink, address: Option<&str>) -> Result<String, Problem> {
         },
         (None, Some(pages)) => pages.clone(),
         (None, None) => {
-            return Err(Problem::new(
-                ProblemKind::WrongState,
-                "no_pages",
-                "the server has no pages because it does not listen on a TCP address",
-            )
-            .hint("set `listen` in config.toml, or start the server with --listen 127.0.0.1:8080"));
+            return Err(Problem::new(ErrorCode::NoPages, "the server has no pages because it does not listen on a TCP address")
+                .hint("set `listen` in config.toml, or start the server with --listen 127.0.0.1:8080"));
         }
     };
     Ok(format!("{base}{}", link.path))
@@ -101,7 +98,7 @@ mod tests {
             let expect = "http://codex-5ec2e7.localhost:9000/sign-in?code=1";
             assert_eq!(url(&here, Some(tunnel)).expect("a URL"), expect, "{tunnel}");
         }
-        assert_eq!(url(&link(None), None).expect_err("no pages").code, "no_pages");
+        assert_eq!(url(&link(None), None).expect_err("no pages").report.code, ErrorCode::NoPages);
     }
 
     #[test]

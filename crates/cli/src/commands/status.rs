@@ -4,8 +4,9 @@
 use std::process::ExitCode;
 
 use engine::Config;
+use model::ErrorCode;
 use model::api::{ServerStatus, WorkerStatus};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::queue::Hold;
 
 use super::image;
@@ -43,7 +44,7 @@ async fn fresh(client: &Client) -> Result<ServerStatus, Problem> {
     match client.readyz().await {
         // The status contains the reasons.
         Ok(_) => {}
-        Err(problem) if problem.code == "not_ready" => {}
+        Err(problem) if problem.report.code == ErrorCode::NotReady => {}
         Err(problem) => return Err(problem),
     }
     client.show_status().await
@@ -52,14 +53,14 @@ async fn fresh(client: &Client) -> Result<ServerStatus, Problem> {
 /// Returns an error with all reasons and hints if no task can start.
 fn ready(status: &ServerStatus) -> Result<(), Problem> {
     // A damaged record does not prevent other tasks from starting.
-    let holds: Vec<&Hold> = status.troubles.iter().filter(|trouble| trouble.code != "damaged").collect();
+    let holds: Vec<&Hold> = status.troubles.iter().filter(|trouble| trouble.code != ErrorCode::Damaged).collect();
     let worker = status.worker.problem.iter().map(|reason| (reason, &status.worker.hints));
     let reasons: Vec<_> = worker.chain(holds.iter().map(|hold| (&hold.detail, &hold.hints))).collect();
     if reasons.is_empty() {
         return Ok(());
     }
     let words: Vec<_> = reasons.iter().map(|(reason, _)| reason.as_str()).collect();
-    let problem = Problem::new(ProblemKind::Unavailable, "not_ready", format!("no task can start: {}", words.join("; ")));
+    let problem = Problem::new(ErrorCode::NotReady, format!("no task can start: {}", words.join("; ")));
     Err(reasons.iter().flat_map(|(_, hints)| hints.iter()).fold(problem, |problem, hint| problem.hint(hint.clone())))
 }
 
@@ -155,7 +156,8 @@ mod tests {
         let worker = json!({ "name": "host", "program": null, "problem": "`codex` is not on PATH", "hints": ["install it"] });
         let status = status(&worker, &json!({ "hold": hold, "troubles": [hold], "listen": null, "pages": null }));
         let problem = ready(&status).expect_err("no task can start");
-        let text = format!("{}\n\nerror: {}\n{}", shown(&status).plain(), problem.detail, problem.hints.join("\n"));
+        let text =
+            format!("{}\n\nerror: {}\n{}", shown(&status).plain(), problem.report.message, problem.report.hints.join("\n"));
         insta::assert_snapshot!("status-not-ready", text);
     }
 }

@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use engine::store::Layout;
 use futures_util::StreamExt as _;
+use model::ErrorCode;
 use model::api::{Archived, CreateTask, DiffQuery, FeedQuery, LogQuery, ResumeTask, TaskQuery, TaskView, UpdateTask};
 use model::codex::{CodexEvent, LineSplitter};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::task::UpdateStrategy;
 
-use super::{USAGE, queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
+use super::{queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
 use crate::args::{PromptArguments, TaskArguments, TaskCommand, word};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
@@ -143,14 +144,13 @@ pub(super) async fn begun(client: &Client, task: &TaskView, following: bool, jso
 
 /// Reads the prompt from the command line, a file or stdin.
 fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
-    let unreadable = |error: std::io::Error| {
-        Problem::new(ProblemKind::Unusable, "prompt_unreadable", format!("could not read the prompt: {error}"))
-    };
+    let unreadable =
+        |error: std::io::Error| Problem::new(ErrorCode::PromptUnreadable, format!("could not read the prompt: {error}"));
     let bytes = match (&asked.prompt, &asked.prompt_file) {
         (_, Some(file)) => std::fs::read(file).map_err(unreadable)?,
         (Some(text), None) if text != "-" => return Ok(text.clone()),
         (None, None) if std::io::stdin().is_terminal() => {
-            return Err(Problem::new(ProblemKind::Malformed, USAGE, "no prompt given")
+            return Err(Problem::new(ErrorCode::Usage, "no prompt given")
                 .hint("pass it as the last argument in quotes, with --prompt-file FILE, or on stdin with `-`"));
         }
         (_, None) => {
@@ -166,7 +166,7 @@ fn prompt(asked: &PromptArguments) -> Result<String, Problem> {
     };
     String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
-        Problem::new(ProblemKind::Unusable, "prompt_not_utf8", format!("the prompt is not UTF-8: invalid byte at position {at}"))
+        Problem::new(ErrorCode::PromptNotUtf8, format!("the prompt is not UTF-8: invalid byte at position {at}"))
             .hint("convert it to UTF-8 first, e.g. with iconv")
     })
 }
@@ -217,7 +217,10 @@ async fn archive(client: &Client, tasks: &[String], action: &'static str, json: 
     for task in tasks {
         let id = ids::task(client, task).await?;
         let answer = if action == "archive" { client.archive_task(&id).await } else { client.unarchive_task(&id).await };
-        let view = answer.map_err(|problem| Problem { detail: format!("{id}: {}", problem.detail), ..problem })?;
+        let view = answer.map_err(|problem| {
+            let message = format!("{id}: {}", problem.report.message);
+            problem.with_message(message)
+        })?;
         if !json {
             printer::line(format!("{} {id}", if action == "archive" { "Archived" } else { "Unarchived" }));
         }

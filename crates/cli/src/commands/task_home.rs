@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use reqwest::Response;
 use tempfile::NamedTempFile;
 
@@ -18,7 +19,7 @@ use crate::{ids, printer};
 pub(super) async fn bundle(client: &Client, task: &str, output: Option<&Path>) -> Result<ExitCode, Problem> {
     let id = ids::task(client, task).await?;
     if output.is_none() && std::io::stdout().is_terminal() {
-        return Err(Problem::new(ProblemKind::Malformed, super::USAGE, "cannot write a bundle to a terminal")
+        return Err(Problem::new(ErrorCode::Usage, "cannot write a bundle to a terminal")
             .hint(format!("write it to a file: codex-orchestrator task bundle {id} -o task.bundle")));
     }
     export(client.task_bundle(&id).await?, output).await?;
@@ -38,9 +39,8 @@ pub(super) async fn patch(client: &Client, task: &str, output: Option<&Path>) ->
 }
 
 async fn export(answer: Response, output: Option<&Path>) -> Result<(), Problem> {
-    let unwritable = |error: std::io::Error| {
-        Problem::new(ProblemKind::Unusable, "file_not_writable", format!("could not write the file: {error}"))
-    };
+    let unwritable =
+        |error: std::io::Error| Problem::new(ErrorCode::FileNotWritable, format!("could not write the file: {error}"));
     let mut body = answer.bytes_stream();
     let mut into = output.map_or(Ok(Target::Stdout), Target::open).map_err(unwritable)?;
     while let Some(chunk) = body.next().await {

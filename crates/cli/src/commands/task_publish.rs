@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use futures_util::StreamExt as _;
+use model::ErrorCode;
 use model::api::{FeedQuery, PublicationView, PublishTask, TaskView};
 use model::codex::{printable, printable_line};
 use model::problem::{Problem, ProblemKind};
@@ -81,9 +82,8 @@ fn body(file: &Path) -> Result<String, Problem> {
     } else {
         std::fs::read_to_string(file).map(|read| text = read)
     };
-    read.map(|()| text).map_err(|error| {
-        Problem::new(ProblemKind::Unusable, "body_unreadable", format!("could not read the description: {error}"))
-    })
+    read.map(|()| text)
+        .map_err(|error| Problem::new(ErrorCode::BodyUnreadable, format!("could not read the description: {error}")))
 }
 
 /// Refreshes and shows the pull request, or previews it before it is opened.

@@ -3,12 +3,13 @@
 
 use std::process::ExitCode;
 
+use model::ErrorCode;
 use model::api::{
     BuiltImage, CollectGarbage, DiskView, GarbageCollected, ImageUse, MirrorRepack, Page, RepackState, TrashItem, TrashKind,
 };
 use model::codex::printable_line;
 use model::near::near;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::size::bytes as size;
 
 use crate::args::GcArguments;
@@ -78,11 +79,9 @@ async fn find(client: &Client, wanted: &str, kind: TrashKind) -> Result<String, 
     let mut found = items.iter().filter(|item| item.kind == kind && (item.id.starts_with(wanted) || item.name == wanted));
     match (found.next(), found.next()) {
         (Some(only), None) => Ok(only.id.clone()),
-        (Some(_), Some(_)) => {
-            Err(Problem::new(ProblemKind::Unusable, "ambiguous_id", format!("`{wanted}` matches several items in the trash"))
-                .hint("use more characters of the ID")
-                .hint("list the trash: codex-orchestrator trash"))
-        }
+        (Some(_), Some(_)) => Err(Problem::new(ErrorCode::AmbiguousId, format!("`{wanted}` matches several items in the trash"))
+            .hint("use more characters of the ID")
+            .hint("list the trash: codex-orchestrator trash")),
         (None, _) => restored_already(client, wanted, kind, &items).await,
     }
 }
@@ -93,7 +92,7 @@ async fn restored_already(client: &Client, wanted: &str, kind: TrashKind, items:
     found.map_err(|mut problem| {
         let names =
             items.iter().filter(|item| item.kind == kind && kind == TrashKind::Environment).map(|item| item.name.as_str());
-        problem.hints = near(wanted, names, 1).into_iter().map(|name| format!("did you mean `{name}`?")).collect();
+        problem.report.hints = near(wanted, names, 1).into_iter().map(|name| format!("did you mean `{name}`?")).collect();
         problem.hint("list what can be restored: codex-orchestrator trash")
     })
 }

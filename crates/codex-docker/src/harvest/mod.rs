@@ -24,6 +24,7 @@ use crate::run::{End, Stops, Watch, check_image, machine};
 use crate::settings::{ContainerUser, Limits};
 use crate::spec::{Machine, bind, isolated, objects_inside};
 use crate::{image, inside, labels, settings};
+use model::ErrorCode;
 
 /// Commits uncommitted changes, writes the bundle, and gives files back to their owner.
 const HARVEST_SCRIPT: &str = include_str!("harvest.sh");
@@ -38,7 +39,7 @@ const SAID_LIMIT: u64 = 16 * 1024;
 const LIMIT: Duration = Duration::from_mins(5);
 
 /// The code of the failure when the time limit is exceeded.
-const TIME_LIMIT: &str = "harvest_time_limit";
+const TIME_LIMIT: ErrorCode = ErrorCode::HarvestTimeLimit;
 
 /// The exit code when the time limit is exceeded. The caller can try again with a new agent repository.
 const TIMED_OUT: u8 = 8;
@@ -102,7 +103,7 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     check_image(&docker, &arguments.image).await?;
     let machine = machine(&docker, environment).await?;
     let unwritable = |error: std::io::Error| {
-        Failure::new("out_folder", format!("`{}` cannot be used: {error}", arguments.out.display()))
+        Failure::new(ErrorCode::OutFolder, format!("`{}` cannot be used: {error}", arguments.out.display()))
             .hint("name a folder that you may write")
     };
     private_folder(&arguments.out).map_err(unwritable)?;
@@ -112,7 +113,7 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     folder.clear()?;
     folder.put("script", HARVEST_SCRIPT.as_bytes())?;
     let message = fs_err::read(&arguments.message)
-        .map_err(|error| Failure::new("message_unreadable", format!("the commit's message cannot be read: {error}")))?;
+        .map_err(|error| Failure::new(ErrorCode::MessageUnreadable, format!("the commit's message cannot be read: {error}")))?;
     folder.put("message", &message)?;
     let submodules: String = arguments.submodules.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
     folder.put("submodules", submodules.as_bytes())?;
@@ -125,10 +126,10 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
         ..script_body(&arguments.image)
     };
     let mut stops =
-        Stops::listen().map_err(|error| Failure::new("no_signals", format!("signals cannot be received: {error}")))?;
+        Stops::listen().map_err(|error| Failure::new(ErrorCode::NoSignals, format!("signals cannot be received: {error}")))?;
     let asked = async {
         stops.next().await;
-        Failure::new("harvest_stopped", "stopped before the work was brought out; it is still in the worktree")
+        Failure::new(ErrorCode::HarvestStopped, "stopped before the work was brought out; it is still in the worktree")
     };
     let ended = run_to_end(&docker, &name, body, asked).await;
     say_what_it_said(&arguments.out);
@@ -223,8 +224,9 @@ pub(crate) async fn run_to_end(
     body: ContainerCreateBody,
     asked: impl Future<Output = Failure>,
 ) -> Result<u8, Failure> {
-    let failed =
-        |error: &bollard::errors::Error| refused("container_failed", &format!("the container `{name}` could not be run"), error);
+    let failed = |error: &bollard::errors::Error| {
+        refused(ErrorCode::ContainerFailed, &format!("the container `{name}` could not be run"), error)
+    };
     let run = async {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
         docker.create_container(Some(options), body).await.map_err(|error| failed(&error))?;

@@ -16,6 +16,7 @@ use super::registry;
 use super::status::{BASE, BUILT_FOR, CODEX, CUSTOM, DOCKERFILE_HASH, ImageStatus, status};
 use super::trouble::{Heard, explain, words_of};
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// The build argument with which a custom Dockerfile can build on our image.
 const OUR_IMAGE: &str = "CODEX_DOCKER_IMAGE";
@@ -114,7 +115,7 @@ pub async fn build(docker: &Docker, wanted: &Build, mut show: impl FnMut(Progres
     let doing = format!("build `{}`", wanted.tag);
     let before = status(docker, &wanted.tag).await?;
     let archive = context::archive(&wanted.text(), &wanted.certificates)
-        .map_err(|error| Failure::new("internal", format!("could not {doing}: {error}")))?;
+        .map_err(|error| Failure::new(ErrorCode::Internal, format!("could not {doing}: {error}")))?;
     let mut stream = docker.build_image(wanted.options(), None, Some(bollard::body_full(archive.into())));
     let mut listener = Listener::default();
     while let Some(said) = stream.next().await {

@@ -15,6 +15,7 @@ use super::status::{ImageStatus, Origin, exists, status};
 use super::usage::{remove_unused, usage};
 use super::{context, names};
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// The subcommands of `image`.
 #[derive(Debug, Subcommand)]
@@ -87,7 +88,7 @@ impl BuildArguments {
     fn build(&self) -> Result<Build, Failure> {
         let read = |path: &PathBuf| {
             fs_err::read_to_string(path).map_err(|error| {
-                Failure::new("dockerfile_unreadable", format!("the Dockerfile cannot be read: {error}"))
+                Failure::new(ErrorCode::DockerfileUnreadable, format!("the Dockerfile cannot be read: {error}"))
                     .hint("name a file that is there")
             })
         };
@@ -116,9 +117,12 @@ impl ImageCommand {
 /// Returns the image to pull. The default image is never pulled: it is not published, so an image with its name is not ours.
 fn published(name: Option<&str>) -> Result<&str, Failure> {
     name.filter(|name| *name != DEFAULT_IMAGE).ok_or_else(|| {
-        Failure::new("image_not_published", format!("cannot pull `{DEFAULT_IMAGE}`: no image of this project is published"))
-            .hint("build it: codex-orchestrator codex-docker image build")
-            .hint("or pull another image: codex-orchestrator codex-docker image pull REFERENCE, or set IMAGE_NAME")
+        Failure::new(
+            ErrorCode::ImageNotPublished,
+            format!("cannot pull `{DEFAULT_IMAGE}`: no image of this project is published"),
+        )
+        .hint("build it: codex-orchestrator codex-docker image build")
+        .hint("or pull another image: codex-orchestrator codex-docker image pull REFERENCE, or set IMAGE_NAME")
     })
 }
 
@@ -175,7 +179,7 @@ async fn build_aloud(docker: &Docker, wanted: &Build, printer: &mut Printer) -> 
 
 /// Returns the failure for a missing image.
 pub(crate) fn missing(name: &str) -> Failure {
-    let failure = Failure::new("image_missing", format!("image `{name}` not found"));
+    let failure = Failure::new(ErrorCode::ImageMissing, format!("image `{name}` not found"));
     if name == names::DEFAULT_IMAGE {
         return failure.hint("build it: codex-orchestrator codex-docker image build");
     }
@@ -241,7 +245,7 @@ mod tests {
         let pull = |name: Option<&str>| ImageCommand::Pull { name: name.map(str::to_owned) }.check();
         for name in [None, Some(DEFAULT_IMAGE)] {
             let failure = pull(name).expect_err("no registry has it");
-            assert_eq!(failure.code, "image_not_published");
+            assert_eq!(failure.code, ErrorCode::ImageNotPublished);
             assert!(failure.hints[0].contains("image build") && failure.hints[1].contains("REFERENCE"), "{failure:?}");
         }
         pull(Some("registry.example.com/team/codex:1")).expect("somebody may have published it");
@@ -256,7 +260,7 @@ mod tests {
 
     #[test]
     fn files_that_are_not_there_are_named() {
-        assert_eq!(asked(&["--dockerfile", "/nowhere/Dockerfile"]).expect_err("not there").code, "dockerfile_unreadable");
-        assert_eq!(asked(&["--ca-file", "/nowhere/ca"]).expect_err("not there").code, "ca_file");
+        assert_eq!(asked(&["--dockerfile", "/nowhere/Dockerfile"]).expect_err("not there").code, ErrorCode::DockerfileUnreadable);
+        assert_eq!(asked(&["--ca-file", "/nowhere/ca"]).expect_err("not there").code, ErrorCode::CaFile);
     }
 }

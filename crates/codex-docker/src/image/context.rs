@@ -7,6 +7,7 @@ use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// The built-in Dockerfile.
 pub(super) const DOCKERFILE: &str = include_str!("Dockerfile");
@@ -29,12 +30,12 @@ pub(super) fn fingerprint(dockerfile: &str) -> String {
 /// Reads the certificates in a PEM file, one PEM block each.
 pub(super) fn certificates(path: &Path) -> Result<Vec<String>, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
-        Failure::new("ca_file", format!("the certificates cannot be read: {error}")).hint("name a PEM file that is there")
+        Failure::new(ErrorCode::CaFile, format!("the certificates cannot be read: {error}")).hint("name a PEM file that is there")
     })?;
     let found = split(&text);
     if found.is_empty() {
         let message = format!("there is no certificate in `{}`", path.display());
-        return Err(Failure::new("ca_file", message).hint(format!("it must be PEM, with lines `{BEGIN}`")));
+        return Err(Failure::new(ErrorCode::CaFile, message).hint(format!("it must be PEM, with lines `{BEGIN}`")));
     }
     Ok(found)
 }
@@ -96,9 +97,12 @@ mod tests {
         let file = folder.path().join("ca.pem");
         fs_err::write(&file, "no certificate").expect("written");
         let failure = certificates(&file).expect_err("there is none");
-        assert!(failure.code == "ca_file" && failure.message.contains("ca.pem") && !failure.hints.is_empty(), "{failure:?}");
+        assert!(
+            failure.code == ErrorCode::CaFile && failure.message.contains("ca.pem") && !failure.hints.is_empty(),
+            "{failure:?}"
+        );
         let failure = certificates(&folder.path().join("gone")).expect_err("not there");
-        assert!(failure.code == "ca_file" && failure.message.contains("gone"), "{failure:?}");
+        assert!(failure.code == ErrorCode::CaFile && failure.message.contains("gone"), "{failure:?}");
     }
 
     #[test]

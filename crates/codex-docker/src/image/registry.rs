@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// The time limit for the registry's response.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -28,14 +29,14 @@ pub(super) async fn check_version(registry: &str, version: &str, certificates: &
 
 /// Returns the failure for a version that does not exist.
 pub(super) fn unknown_version(registry: &str, version: &str) -> Failure {
-    Failure::new("codex_version_unknown", format!("there is no Codex `{version}` at {registry}"))
+    Failure::new(ErrorCode::CodexVersionUnknown, format!("there is no Codex `{version}` at {registry}"))
         .hint("list the published versions: npm view @openai/codex versions")
         .hint(format!("omit --codex-version to use {}, the tested version", model::CODEX_VERSION))
 }
 
 /// Fails if the URL is invalid or contains a password. The URL becomes part of the image's history.
 pub(super) fn check_address(registry: &str) -> Result<(), Failure> {
-    let refuse = |why: &str| Err(Failure::new("registry_address", format!("the registry's address {why}")));
+    let refuse = |why: &str| Err(Failure::new(ErrorCode::RegistryAddress, format!("the registry's address {why}")));
     let Some((scheme, rest)) = registry.split_once("://") else {
         return refuse("has no https:// in front").map_err(|failure| failure.hint("it looks like https://registry.npmjs.org"));
     };
@@ -68,7 +69,7 @@ mod tests {
     async fn what_is_no_version_is_refused_without_asking() {
         for version in ["", "latest", "-x", "1.0;id", "1.0 2"] {
             let failure = check_version("http://127.0.0.1:1", version, &[]).await.expect_err(version);
-            assert!(failure.code == "codex_version_unknown" && failure.hints.len() == 2, "{failure:?}");
+            assert!(failure.code == ErrorCode::CodexVersionUnknown && failure.hints.len() == 2, "{failure:?}");
         }
     }
 

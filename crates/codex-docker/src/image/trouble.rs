@@ -9,6 +9,7 @@ use bollard::errors::Error;
 use super::context::CHECK;
 use super::progress::shortened;
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// The number of lines of a failed step that are shown.
 const TAIL: usize = 8;
@@ -41,7 +42,7 @@ impl Heard {
 
 /// A known problem: the messages of engines and programs that indicate it, and the explanation for the user.
 struct Trouble {
-    code: &'static str,
+    code: ErrorCode,
     said: &'static [&'static str],
     what: &'static str,
     hints: &'static [&'static str],
@@ -50,7 +51,7 @@ struct Trouble {
 /// The known problems. The first match counts. The messages are in lower case.
 const TROUBLES: &[Trouble] = &[
     Trouble {
-        code: "disk_full",
+        code: ErrorCode::DiskFull,
         said: &["no space left on device", "disk quota exceeded", "you don't have enough free space"],
         what: "the container engine's disk is full",
         hints: &[
@@ -59,7 +60,7 @@ const TROUBLES: &[Trouble] = &[
         ],
     },
     Trouble {
-        code: "image_tls",
+        code: ErrorCode::ImageTls,
         said: &[
             "certificate signed by unknown authority",
             "ssl certificate problem",
@@ -74,7 +75,7 @@ const TROUBLES: &[Trouble] = &[
         ],
     },
     Trouble {
-        code: "image_no_network",
+        code: ErrorCode::ImageNoNetwork,
         said: &[
             "temporary failure resolving",
             "temporary failure in name resolution",
@@ -100,37 +101,37 @@ const TROUBLES: &[Trouble] = &[
         ],
     },
     Trouble {
-        code: "codex_version_unknown",
+        code: ErrorCode::CodexVersionUnknown,
         said: &["has no codex ", "this is not codex "],
         what: "there is no such version of Codex",
         hints: &["`npm view @openai/codex versions` lists those there are", "without --codex-version the right one is taken"],
     },
     Trouble {
-        code: "codex_not_for_machine",
+        code: ErrorCode::CodexNotForMachine,
         said: &["there is no codex for "],
         what: "Codex is made for amd64 and arm64 only",
         hints: &["use an engine on such a machine"],
     },
     Trouble {
-        code: "base_unsuitable",
+        code: ErrorCode::BaseUnsuitable,
         said: &["apt-get: not found", "dpkg: not found", "exec: \"/bin/sh\"", "no command specified"],
         what: "the base is not a Debian or one of its kin",
         hints: &["name another one with --base, such as debian:bookworm-slim or ubuntu:24.04", "or bring your own --dockerfile"],
     },
     Trouble {
-        code: "image_other_machine",
+        code: ErrorCode::ImageOtherMachine,
         said: &["exec format error", "no matching manifest for", "does not match the specified platform"],
         what: "the base is made for another kind of machine",
         hints: &["name one with --base that is made for this machine's processor"],
     },
     Trouble {
-        code: "image_name",
+        code: ErrorCode::ImageName,
         said: &["invalid reference format", "invalid tag", "invalid repository name"],
         what: "an image's name is not one",
         hints: &["a name is in lower case and looks like registry.example.com/team/image:tag"],
     },
     Trouble {
-        code: "image_not_found",
+        code: ErrorCode::ImageNotFound,
         said: &[
             "pull access denied",
             "manifest unknown",
@@ -146,13 +147,13 @@ const TROUBLES: &[Trouble] = &[
         ],
     },
     Trouble {
-        code: "dockerfile_invalid",
+        code: ErrorCode::DockerfileInvalid,
         said: &["dockerfile parse error", "unknown instruction", "the dockerfile cannot be empty", "file with no instructions"],
         what: "the Dockerfile is not one",
         hints: &["https://docs.docker.com/reference/dockerfile names the instructions"],
     },
     Trouble {
-        code: "dockerfile_buildkit",
+        code: ErrorCode::DockerfileBuildkit,
         said: &["requires buildkit"],
         what: "the Dockerfile needs BuildKit, which is not used here",
         hints: &[
@@ -176,7 +177,7 @@ pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
     let step = heard.step.as_deref().unwrap_or_default();
     if words.contains(CHECK) || step.contains(CHECK) {
         return with_tail(
-            Failure::new("image_incomplete", format!("could not {doing}: Codex, git or socat is missing in it")),
+            Failure::new(ErrorCode::ImageIncomplete, format!("could not {doing}: Codex, git or socat is missing in it")),
             heard,
         )
         .hint("begin your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`, which has all of them");
@@ -189,7 +190,7 @@ pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
     let Some(trouble) = known else {
         let why = if exited { exit_code(words) } else { shortened(words, 4 * LINE) };
         let at = if step.is_empty() { String::new() } else { format!(" (at `{}`)", shortened(step, 60)) };
-        return with_tail(Failure::new("image_failed", format!("could not {doing}: {why}{at}")), heard);
+        return with_tail(Failure::new(ErrorCode::ImageFailed, format!("could not {doing}: {why}{at}")), heard);
     };
     let failure = if exited {
         with_tail(Failure::new(trouble.code, format!("could not {doing}: {}", trouble.what)), heard)

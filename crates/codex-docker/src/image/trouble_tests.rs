@@ -3,6 +3,7 @@
 //! The messages come from Docker 20.10 and 28, and from programs in the Dockerfile.
 
 use super::*;
+use model::ErrorCode;
 
 fn heard(step: &str, lines: &[&str]) -> Heard {
     let mut heard = Heard::default();
@@ -14,47 +15,63 @@ fn heard(step: &str, lines: &[&str]) -> Heard {
 }
 
 #[track_caller]
-fn check(words: &str, lines: &[&str], code: &str) {
+fn check(words: &str, lines: &[&str], code: ErrorCode) {
     let failure = explain("build `x:1`", words, &heard("RUN something", lines));
     assert_eq!(failure.code, code, "{failure:?}");
     assert!(failure.message.starts_with("could not build `x:1`: "), "{failure:?}");
-    assert!(code == "image_failed" || !failure.hints.is_empty(), "{failure:?}");
+    assert!(code == ErrorCode::ImageFailed || !failure.hints.is_empty(), "{failure:?}");
 }
 
 const EXITED: &str = "The command '/bin/sh -c set -eu; codex-docker no space left' returned a non-zero code: 100";
 
 #[test]
 fn the_engines_own_words_are_told_apart() {
-    check("write /var/lib/docker/tmp/x: no space left on device", &[], "disk_full");
+    check("write /var/lib/docker/tmp/x: no space left on device", &[], ErrorCode::DiskFull);
     check(
         "Get \"https://registry-1.docker.io/v2/\": dial tcp: lookup registry-1.docker.io: no such host",
         &[],
-        "image_no_network",
+        ErrorCode::ImageNoNetwork,
     );
-    check("Get \"https://registry-1.docker.io/v2/\": x509: certificate signed by unknown authority", &[], "image_tls");
-    check("pull access denied for nosuch, repository does not exist or may require 'docker login'", &[], "image_not_found");
-    check("manifest for debian:nosuch not found: manifest unknown: manifest unknown", &[], "image_not_found");
-    check("invalid reference format: repository name must be lowercase", &[], "image_name");
-    check("no such image: Foo: invalid reference format: repository name must be lowercase", &[], "image_name");
-    check("dockerfile parse error line 1: unknown instruction: FORM", &[], "dockerfile_invalid");
-    check("the --mount option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/", &[], "dockerfile_buildkit");
-    check("no matching manifest for linux/arm64/v8 in the manifest list entries", &[], "image_other_machine");
-    check("something new", &[], "image_failed");
+    check("Get \"https://registry-1.docker.io/v2/\": x509: certificate signed by unknown authority", &[], ErrorCode::ImageTls);
+    check(
+        "pull access denied for nosuch, repository does not exist or may require 'docker login'",
+        &[],
+        ErrorCode::ImageNotFound,
+    );
+    check("manifest for debian:nosuch not found: manifest unknown: manifest unknown", &[], ErrorCode::ImageNotFound);
+    check("invalid reference format: repository name must be lowercase", &[], ErrorCode::ImageName);
+    check("no such image: Foo: invalid reference format: repository name must be lowercase", &[], ErrorCode::ImageName);
+    check("dockerfile parse error line 1: unknown instruction: FORM", &[], ErrorCode::DockerfileInvalid);
+    check(
+        "the --mount option requires BuildKit. Refer to https://docs.docker.com/go/buildkit/",
+        &[],
+        ErrorCode::DockerfileBuildkit,
+    );
+    check("no matching manifest for linux/arm64/v8 in the manifest list entries", &[], ErrorCode::ImageOtherMachine);
+    check("something new", &[], ErrorCode::ImageFailed);
 }
 
 #[test]
 fn of_a_step_that_failed_its_last_lines_count_and_not_its_text() {
-    check(EXITED, &["dd: error writing '/x': No space left on device"], "disk_full");
-    check(EXITED, &["W: Temporary failure resolving 'deb.debian.org'", "E: Unable to locate package x"], "image_no_network");
-    check(EXITED, &["curl: (60) SSL certificate problem: unable to get local issuer certificate"], "image_tls");
-    check(EXITED, &["/bin/sh: apt-get: not found"], "base_unsuitable");
-    check(EXITED, &["codex-docker: https://registry.npmjs.org has no Codex 9.9.9, or does not answer"], "codex_version_unknown");
+    check(EXITED, &["dd: error writing '/x': No space left on device"], ErrorCode::DiskFull);
+    check(
+        EXITED,
+        &["W: Temporary failure resolving 'deb.debian.org'", "E: Unable to locate package x"],
+        ErrorCode::ImageNoNetwork,
+    );
+    check(EXITED, &["curl: (60) SSL certificate problem: unable to get local issuer certificate"], ErrorCode::ImageTls);
+    check(EXITED, &["/bin/sh: apt-get: not found"], ErrorCode::BaseUnsuitable);
+    check(
+        EXITED,
+        &["codex-docker: https://registry.npmjs.org has no Codex 9.9.9, or does not answer"],
+        ErrorCode::CodexVersionUnknown,
+    );
     check(
         EXITED,
         &["curl: (6) Could not resolve host: registry", "codex-docker: https://registry has no Codex 1, or does not answer"],
-        "image_no_network",
+        ErrorCode::ImageNoNetwork,
     );
-    check(EXITED, &["make: *** [all] Error 2"], "image_failed");
+    check(EXITED, &["make: *** [all] Error 2"], ErrorCode::ImageFailed);
 }
 
 #[test]
@@ -74,7 +91,7 @@ fn what_is_not_known_is_passed_on_with_step_and_lines() {
 fn an_image_without_codex_is_told_by_our_own_check() {
     let words = format!("The command '/bin/sh -c {}' returned a non-zero code: 127", &CHECK["RUN ".len()..]);
     let failure = explain("build `x:1`", &words, &heard(CHECK, &["/bin/sh: 1: codex: not found"]));
-    assert_eq!(failure.code, "image_incomplete");
+    assert_eq!(failure.code, ErrorCode::ImageIncomplete);
     assert!(
         failure.message.contains("codex: not found") && failure.hints[0].contains("FROM ${CODEX_DOCKER_IMAGE}"),
         "{failure:?}"

@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use bollard::Docker;
 use bollard::models::ImageInspect;
 use bollard::query_parameters::{ListContainersOptionsBuilder, RemoveImageOptions, RemoveImageOptionsBuilder};
+use model::ErrorCode;
 use model::container::ImageUsage;
 
 use crate::connect::{refused, status_of};
@@ -50,7 +51,7 @@ async fn remove(docker: &Docker, name: &str, options: RemoveImageOptions) -> Res
         Err(error) if status_of(&error) == Some(404) => Ok(true),
         // A container was created from it in the meantime, or another image is built on it.
         Err(error) if status_of(&error) == Some(409) => Ok(false),
-        Err(error) => Err(refused("engine_failed", &format!("could not remove the image `{name}`"), &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("could not remove the image `{name}`"), &error)),
     }
 }
 
@@ -58,7 +59,7 @@ async fn inspect(docker: &Docker, name: &str) -> Result<Option<ImageInspect>, Fa
     match docker.inspect_image(name).await {
         Ok(image) => Ok(Some(image)),
         Err(error) if status_of(&error) == Some(404) => Ok(None),
-        Err(error) => Err(refused("engine_failed", &format!("could not inspect the image `{name}`"), &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("could not inspect the image `{name}`"), &error)),
     }
 }
 
@@ -70,6 +71,6 @@ fn names_of(image: ImageInspect) -> Vec<String> {
 async fn with_containers(docker: &Docker) -> Result<HashSet<String>, Failure> {
     let options = ListContainersOptionsBuilder::new().all(true).filters(&HashMap::<String, Vec<String>>::new()).build();
     let found = docker.list_containers(Some(options)).await;
-    let found = found.map_err(|error| refused("engine_failed", "could not list the containers", &error))?;
+    let found = found.map_err(|error| refused(ErrorCode::EngineFailed, "could not list the containers", &error))?;
     Ok(found.into_iter().filter_map(|container| container.image_id).collect())
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request, Response, StatusCode, header};
+use model::ErrorCode;
 use model::container::HostedTools;
 use reqwest::Url;
 use serde_json::json;
@@ -167,8 +168,8 @@ fn client() -> io::Result<reqwest::Client> {
 }
 
 /// Returns an error in the format of the model's API, so that Codex shows the message and does not retry.
-pub(super) fn refusal(status: StatusCode, code: &str, message: &str) -> Response<Body> {
-    let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": code}});
+pub(super) fn refusal(status: StatusCode, code: ErrorCode, message: &str) -> Response<Body> {
+    let error = json!({"error": {"message": message, "type": "invalid_request_error", "param": null, "code": code.as_str()}});
     respond(status, "application/json", error.to_string())
 }
 
@@ -184,12 +185,12 @@ impl Shared {
         let said = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
         let expected = format!("Bearer {}", self.token.0);
         if !bool::from(said.ct_eq(expected.as_bytes())) {
-            return Some(refusal(StatusCode::UNAUTHORIZED, "invalid_run_token", "this is not the run's token"));
+            return Some(refusal(StatusCode::UNAUTHORIZED, ErrorCode::InvalidRunToken, "this is not the run's token"));
         }
         let asked = (request.method().as_str(), request.uri().path());
         if !PASSED.contains(&asked) {
             let message = format!("{} {} is not passed on: only what Codex needs to speak to the model", asked.0, asked.1);
-            return Some(refusal(StatusCode::FORBIDDEN, "not_passed_on", &message));
+            return Some(refusal(StatusCode::FORBIDDEN, ErrorCode::NotPassedOn, &message));
         }
         self.refuse_by_budget(request.method())
     }
@@ -205,7 +206,7 @@ impl Shared {
         } else {
             return None;
         };
-        Some(refusal(StatusCode::BAD_REQUEST, "budget_exceeded", &message))
+        Some(refusal(StatusCode::BAD_REQUEST, ErrorCode::BudgetExceeded, &message))
     }
 
     /// Counts a refused request.

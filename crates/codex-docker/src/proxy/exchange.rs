@@ -16,6 +16,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited, StreamBody};
 use hyper::body::{Body as _, Frame, Incoming};
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode, header};
+use model::ErrorCode;
 use model::container::HostedTools;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -165,7 +166,13 @@ impl Shared {
             Ok(Ok(body)) => body.to_bytes(),
             Ok(Err(error)) if error.is::<LengthLimitError>() => return Err(too_long(CHECKED_BYTES)),
             Ok(Err(_)) => return Err(broken_off()),
-            Err(_) => return Err(refusal(StatusCode::REQUEST_TIMEOUT, "request_timeout", "the request did not arrive in time")),
+            Err(_) => {
+                return Err(refusal(
+                    StatusCode::REQUEST_TIMEOUT,
+                    ErrorCode::RequestTimeout,
+                    "the request did not arrive in time",
+                ));
+            }
         };
         let turn = Arc::clone(&self.checking).acquire_owned().await.map_err(|_| over())?;
         let path = path.to_owned();
@@ -278,7 +285,7 @@ impl Shared {
         }
         tracing::warn!(%error, "could not reach the model's API");
         let host = self.upstream.host_str().unwrap_or_default();
-        refusal(StatusCode::BAD_GATEWAY, "model_unreachable", &format!("the model's API at {host} cannot be reached"))
+        refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelUnreachable, &format!("the model's API at {host} cannot be reached"))
     }
 }
 
@@ -298,7 +305,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 
 fn encoded() -> Response<Body> {
     let message = "the model's API sent an encoded answer, which was not asked for and cannot be checked";
-    refusal(StatusCode::BAD_GATEWAY, "model_answer_encoded", message)
+    refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelAnswerEncoded, message)
 }
 
 /// Returns whether a `name=value` pair of a query passes.
@@ -312,14 +319,14 @@ fn unchecked(why: &Unchecked) -> Response<Body> {
 }
 
 fn broken_off() -> Response<Body> {
-    refusal(StatusCode::BAD_REQUEST, "request_broken_off", "the request broke off")
+    refusal(StatusCode::BAD_REQUEST, ErrorCode::RequestBrokenOff, "the request broke off")
 }
 
 fn too_long(limit: usize) -> Response<Body> {
     let message = format!("the request has more than {} MiB", limit >> 20);
-    refusal(StatusCode::PAYLOAD_TOO_LARGE, "request_too_long", &message)
+    refusal(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::RequestTooLong, &message)
 }
 
 fn over() -> Response<Body> {
-    refusal(StatusCode::BAD_GATEWAY, "run_over", "the run is over")
+    refusal(StatusCode::BAD_GATEWAY, ErrorCode::RunOver, "the run is over")
 }

@@ -21,6 +21,7 @@ use crate::connect::status_of;
 use crate::disk;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use model::ErrorCode;
 
 /// How long Codex may take to exit after SIGINT. It usually takes a tenth of a second.
 const STOP_GRACE: Duration = Duration::from_secs(8);
@@ -125,7 +126,8 @@ pub(super) async fn hold(
     begun: Begun,
     attached: Option<AttachContainerResults>,
 ) -> Result<u8, Failure> {
-    let no_thread = |error: &dyn std::fmt::Display| Failure::new("output_failed", format!("output cannot be followed: {error}"));
+    let no_thread =
+        |error: &dyn std::fmt::Display| Failure::new(ErrorCode::OutputFailed, format!("output cannot be followed: {error}"));
     let mut stops = Stops::listen().map_err(|error| no_thread(&error))?;
     let out = settings.state.join("out");
     let started = Copying::start(&out, begun.outputs.stdout, begun.offset, begun.outputs.stderr);

@@ -22,6 +22,7 @@ use crate::proxy::broker::{Broker, BrokerSettings, new_token};
 use crate::seccomp::{self, Seccomp};
 use crate::settings::{CodexHome, Network, Settings, default_state};
 use crate::spec::Machine;
+use model::ErrorCode;
 
 /// The limit on open files, which is more than programs need.
 const MANY_FILES: u64 = 65_536;
@@ -48,7 +49,8 @@ pub(crate) struct Servers {
 /// warning.
 pub(super) fn check(settings: &mut Settings) -> Result<(), Failure> {
     let missing = |what: &str, path: &Path| {
-        Failure::new("mount_missing", format!("{what} `{}` is not there", path.display())).hint("make it, or name another one")
+        Failure::new(ErrorCode::MountMissing, format!("{what} `{}` is not there", path.display()))
+            .hint("make it, or name another one")
     };
     if let Some(folder) = settings.folder.iter().find(|folder| !folder.is_dir()) {
         return Err(missing("the folder to work in", folder));
@@ -99,12 +101,13 @@ pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), 
         return Ok(());
     }
     let detail = format!("this container engine cannot mount a folder of the volume `{}`: its API is {version}", wish.volume);
-    Err(Failure::new("engine_too_old", detail).hint("use Docker 26 or newer, or mount the whole volume in CODEX_VOLUME_MOUNTS"))
+    Err(Failure::new(ErrorCode::EngineTooOld, detail)
+        .hint("use Docker 26 or newer, or mount the whole volume in CODEX_VOLUME_MOUNTS"))
 }
 
 /// Asks the engine about its machine, and chooses the seccomp profile.
 pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, String>) -> Result<Machine, Failure> {
-    let failed = |error| refused("engine_failed", "the engine does not say what it is", &error);
+    let failed = |error| refused(ErrorCode::EngineFailed, "the engine does not say what it is", &error);
     let (info, version) = (docker.info().await.map_err(failed)?, docker.version().await.map_err(failed)?);
     let is_podman = version.components.iter().flatten().any(|component| component.name.contains("Podman"));
     let seccomp = Seccomp::choose(environment.get(seccomp::VARIABLE).map(String::as_str), &info, is_podman)?;
@@ -122,7 +125,7 @@ pub(crate) async fn check_image(docker: &Docker, image: &str) -> Result<(), Fail
     match docker.inspect_image(image).await {
         Ok(_) => Ok(()),
         Err(error) if status_of(&error) == Some(404) => Err(image::missing(image)),
-        Err(error) => Err(refused("engine_failed", "the image could not be looked at", &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, "the image could not be looked at", &error)),
     }
 }
 
@@ -155,8 +158,11 @@ impl Prepared {
     /// Starts the servers that the container may reach.
     pub(super) fn servers(&self, settings: &Settings) -> Result<Servers, Failure> {
         let failed = |error: std::io::Error| {
-            Failure::new("state_folder", format!("no socket could be made in `{}`: {error}", self.folder.path().display()))
-                .hint("the folder must be writable, and on a file system that has sockets; CODEX_DOCKER_STATE names another one")
+            Failure::new(
+                ErrorCode::StateFolder,
+                format!("no socket could be made in `{}`: {error}", self.folder.path().display()),
+            )
+            .hint("the folder must be writable, and on a file system that has sockets; CODEX_DOCKER_STATE names another one")
         };
         let broker = match &settings.broker {
             None => None,
@@ -192,7 +198,8 @@ impl Prepared {
             folder.put(inside::GIT_FILE, format!("gitdir: {}\n", inside::GIT_DIR).as_bytes())?;
         }
         if let Some(CodexHome::Private { sessions, config, auth }) = &settings.codex_home {
-            let unusable = |error: std::io::Error| Failure::new("codex_home", format!("Codex's folders cannot be used: {error}"));
+            let unusable =
+                |error: std::io::Error| Failure::new(ErrorCode::CodexHome, format!("Codex's folders cannot be used: {error}"));
             for path in [Some(sessions), auth.as_ref()].into_iter().flatten() {
                 private_folder(path).map_err(unusable)?;
             }

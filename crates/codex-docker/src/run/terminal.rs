@@ -16,6 +16,7 @@ use super::hold::{Reason, Stopping, Stops};
 use super::watch::Watch;
 use crate::failure::Failure;
 use crate::settings::Settings;
+use model::ErrorCode;
 
 /// The terminal in raw mode. The previous mode is restored when this is dropped.
 struct Raw {
@@ -42,9 +43,9 @@ impl Drop for Raw {
 
 /// Supervises the run until it ends and returns its exit code.
 pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<AttachContainerResults>) -> Result<u8, Failure> {
-    let failed = |error: io::Error| Failure::new("terminal", format!("the terminal cannot be used: {error}"));
+    let failed = |error: io::Error| Failure::new(ErrorCode::Terminal, format!("the terminal cannot be used: {error}"));
     let Some(mut attached) = attached else {
-        return Err(Failure::new("terminal", "the container's terminal could not be reached"));
+        return Err(Failure::new(ErrorCode::Terminal, "the container's terminal could not be reached"));
     };
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
     let mut stops = Stops::listen().map_err(failed)?;

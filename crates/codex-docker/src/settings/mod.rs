@@ -9,6 +9,7 @@ mod values;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use model::ErrorCode;
 use model::container::HostedTools;
 use uuid::Uuid;
 
@@ -268,7 +269,7 @@ fn workspace(named: Option<&str>, folder: &Path) -> Result<(Option<PathBuf>, Str
 pub(crate) fn state_root(environment: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
     match environment.get(STATE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()) {
         Some(root) => std::path::absolute(root).map_err(|error| {
-            Failure::new("no_state_folder", format!("cannot find the folder in {STATE}: {error}"))
+            Failure::new(ErrorCode::NoStateFolder, format!("cannot find the folder in {STATE}: {error}"))
                 .hint("set it to an absolute path")
         }),
         None => default_state(environment),
@@ -280,7 +281,7 @@ pub(crate) fn default_state(environment: &BTreeMap<String, String>) -> Result<Pa
     let get = |name: &str| environment.get(name).filter(|path| Path::new(path).is_absolute()).map(PathBuf::from);
     let state = get("XDG_STATE_HOME").or_else(|| Some(get("HOME")?.join(".local/state")));
     let missing = || {
-        Failure::new("no_state_folder", "neither XDG_STATE_HOME nor HOME is set")
+        Failure::new(ErrorCode::NoStateFolder, "neither XDG_STATE_HOME nor HOME is set")
             .hint("set HOME, or CODEX_DOCKER_STATE to a folder")
     };
     Ok(state.ok_or_else(missing)?.join("codex-docker"))
@@ -307,13 +308,13 @@ fn broker<'a>(get: &impl Fn(&str) -> Option<&'a str>, home: Option<&CodexHome>) 
     }
     if !matches!(home, Some(CodexHome::Private { .. })) {
         return Err(Failure::new(
-            "broker_needs_sessions",
+            ErrorCode::BrokerNeedsSessions,
             "the broker needs a Codex home of its own, and CODEX_DOCKER_SESSIONS is not set",
         )
         .hint("set CODEX_DOCKER_SESSIONS to the folder where the sessions are to be kept"));
     }
     let Some(api_key) = get(API_KEY) else {
-        return Err(Failure::new("broker_needs_key", "the broker was asked for, and CODEX_API_KEY is not set")
+        return Err(Failure::new(ErrorCode::BrokerNeedsKey, "the broker was asked for, and CODEX_API_KEY is not set")
             .hint("set CODEX_API_KEY, or CODEX_DOCKER_BROKER=off"));
     };
     Ok(Some(BrokerWish {
@@ -331,13 +332,14 @@ fn network<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Network, Failur
         (None | Some("open"), None) => Ok(Network::Open),
         (Some("none"), None) => Ok(Network::None),
         (None | Some("allow"), hosts) => AllowList::parse(hosts.unwrap_or_default()).map(Network::Allow).map_err(|error| {
-            Failure::new("setting_unusable", format!("CODEX_DOCKER_ALLOW_HOSTS: {error}"))
+            Failure::new(ErrorCode::SettingUnusable, format!("CODEX_DOCKER_ALLOW_HOSTS: {error}"))
                 .hint("write hosts with commas between them: example.com,*.example.org,example.net:8443")
         }),
-        (Some("open" | "none"), Some(_)) => {
-            Err(Failure::new("setting_unusable", "CODEX_DOCKER_ALLOW_HOSTS is set, but CODEX_DOCKER_NETWORK is not `allow`")
-                .hint("set CODEX_DOCKER_NETWORK=allow, or leave the list out"))
-        }
+        (Some("open" | "none"), Some(_)) => Err(Failure::new(
+            ErrorCode::SettingUnusable,
+            "CODEX_DOCKER_ALLOW_HOSTS is set, but CODEX_DOCKER_NETWORK is not `allow`",
+        )
+        .hint("set CODEX_DOCKER_NETWORK=allow, or leave the list out")),
         (Some(other), _) => Err(values::unusable("CODEX_DOCKER_NETWORK", other, "`open`, `none` or `allow`")),
     }
 }

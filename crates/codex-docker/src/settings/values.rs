@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
+use model::ErrorCode;
 
 /// Returns the error for an invalid value, with the expected form as a hint.
 pub(super) fn unusable(name: &str, value: &str, form: &str) -> Failure {
-    Failure::new("setting_unusable", format!("{name} is `{}`, which cannot be used", value.escape_debug()))
+    Failure::new(ErrorCode::SettingUnusable, format!("{name} is `{}`, which cannot be used", value.escape_debug()))
         .hint(format!("it takes {form}"))
 }
 

@@ -31,8 +31,8 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
         Ok(worker) => worker,
         Err(problem) => {
             let problem = problem.to_problem();
-            let finding = Finding::new("worker", Level::Failure, problem.detail);
-            return vec![problem.hints.into_iter().fold(finding, Finding::hint)];
+            let finding = Finding::new("worker", Level::Failure, problem.report.message);
+            return vec![problem.report.hints.into_iter().fold(finding, Finding::hint)];
         }
     };
     let name = worker.status().name;
@@ -83,7 +83,7 @@ fn harvest(check: &ContainerCheck) -> Finding {
             format!("git works in the containers; {image} brings out the agents' commits"),
         );
     };
-    let found = format!("agents' own commits cannot be brought out, only their files: {}", problem.detail);
+    let found = format!("agents' own commits cannot be brought out, only their files: {}", problem.report.message);
     let finding = Finding::new("commits", Level::Warning, found);
     finding.hint("set IMAGE_NAME to the image that the script uses, and pull it, or build the image of the built-in worker")
 }

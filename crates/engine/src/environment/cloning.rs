@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::{FeedEvent, Progress};
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
 use model::names::BranchName;
@@ -90,7 +91,7 @@ impl Inner {
                 }
             }
             Err(error) => {
-                tracing::warn!(environment = %slot.id, code = error.code, error = error.message, "clone failed");
+                tracing::warn!(environment = %slot.id, code = error.code.as_str(), error = error.message, "clone failed");
                 record.status = EnvironmentStatus::Failed;
                 record.error = Some(error);
                 self.discard_environment(slot.id).await;
@@ -102,7 +103,8 @@ impl Inner {
 }
 
 async fn known(mirror: Mirror, record: &EnvironmentRecord) -> Result<Cloned, RunError> {
-    let failed = |error: &dyn std::fmt::Display| RunError::new("clone_failed", format!("the mirror cannot be read: {error}"));
+    let failed =
+        |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CloneFailed, format!("the mirror cannot be read: {error}"));
     let default_branch = match &record.default_branch {
         Some(branch) => branch.to_string(),
         None => mirror.default_branch().await.map_err(|error| failed(&error))?,
@@ -115,15 +117,15 @@ fn clone_failed(error: &CloneError) -> RunError {
     let (code, hint) = match error {
         CloneError::Remote(error) => return fetch_failed(error),
         CloneError::BranchMissing(_) => {
-            ("branch_not_found", "name one of the branches there are, or none for the remote's default")
+            (ErrorCode::BranchNotFound, "name one of the branches there are, or none for the remote's default")
         }
-        CloneError::Empty => ("repository_empty", "push a first commit to it, and add it again"),
-        CloneError::NoDefaultBranch(_) => ("no_default_branch", "name one of the branches there are"),
+        CloneError::Empty => (ErrorCode::RepositoryEmpty, "push a first commit to it, and add it again"),
+        CloneError::NoDefaultBranch(_) => (ErrorCode::NoDefaultBranch, "name one of the branches there are"),
         CloneError::AlreadyThere { .. }
         | CloneError::Program(_)
         | CloneError::Files(_)
         | CloneError::Remove(_)
-        | CloneError::Open(_) => ("clone_failed", "the home must be writable and have room; then add it again"),
+        | CloneError::Open(_) => (ErrorCode::CloneFailed, "the home must be writable and have room; then add it again"),
     };
     RunError::new(code, error.to_string()).hint(hint)
 }
@@ -133,18 +135,22 @@ pub(crate) fn fetch_failed(error: &git::FetchError) -> RunError {
     use git::FetchError;
     let (code, hint) = match error {
         FetchError::AuthenticationNeeded { .. } => (
-            "authentication_needed",
+            ErrorCode::AuthenticationNeeded,
             "give git a login that needs no prompt: an ssh key in the agent, or a credential helper (`git credential approve`)",
         ),
-        FetchError::NotFound { .. } => ("repository_not_found", "check the URL, and that your login may read the repository"),
-        FetchError::HostUnreachable { .. } => ("host_unreachable", "check the network and the host's name, then ask again"),
-        FetchError::TimedOut { .. } => ("remote_timed_out", "ask again, or raise the limit in config.toml"),
-        FetchError::HostKeyUnknown { .. } => {
-            ("host_key_unknown", "connect once by hand (`ssh -T` to that host) and confirm its key, then ask again")
+        FetchError::NotFound { .. } => {
+            (ErrorCode::RepositoryNotFound, "check the URL, and that your login may read the repository")
         }
-        FetchError::Cancelled => ("cancelled", "ask again"),
+        FetchError::HostUnreachable { .. } => {
+            (ErrorCode::HostUnreachable, "check the network and the host's name, then ask again")
+        }
+        FetchError::TimedOut { .. } => (ErrorCode::RemoteTimedOut, "ask again, or raise the limit in config.toml"),
+        FetchError::HostKeyUnknown { .. } => {
+            (ErrorCode::HostKeyUnknown, "connect once by hand (`ssh -T` to that host) and confirm its key, then ask again")
+        }
+        FetchError::Cancelled => (ErrorCode::Cancelled, "ask again"),
         FetchError::Other { .. } | FetchError::Unusable { .. } => {
-            ("fetch_failed", "git's own words say why; ask again when it is mended")
+            (ErrorCode::FetchFailed, "git's own words say why; ask again when it is mended")
         }
     };
     RunError::new(code, error.to_string()).hint(hint)

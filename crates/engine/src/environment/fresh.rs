@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::ErrorCode;
 use model::api::{RefItem, RefKind, RefsQuery, RefsView};
 use model::codex::printable_line;
 use model::names::RefName;
@@ -69,14 +70,14 @@ impl Inner {
         let items = items(&mirror, false).await?;
         let near = near(name.as_str(), items.iter().map(|item| item.name.as_str()), PROPOSED);
         let detail = format!("there is no branch, tag or commit `{}` in the repository", printable_line(name.as_str(), SHOWN));
-        let mut problem = Problem::new(ProblemKind::Unusable, "ref_not_found", detail);
+        let mut problem = Problem::new(ErrorCode::RefNotFound, detail);
         if !near.is_empty() {
             let near: Vec<_> = near.into_iter().map(|name| format!("`{}`", printable_line(name, SHOWN))).collect();
             problem = problem.hint(format!("there is {}", near.join(", ")));
         }
         Err(match fetched {
             Ok(()) => problem,
-            Err(failed) => problem.hint(format!("what is new could not be fetched: {}", failed.detail)),
+            Err(failed) => problem.hint(format!("what is new could not be fetched: {}", failed.report.message)),
         })
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::{CreateEnvironment, EditEnvironment, FeedEvent};
 use model::container::ContainerSettings;
 use model::environment::{EnvironmentRecord, EnvironmentStatus};
@@ -13,7 +14,7 @@ use model::forge::ForgeSettings;
 use model::ids::EnvironmentId;
 use model::names::{BranchName, RepositoryUrl, Title};
 use model::policy::RunPolicy;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::sources::SourceSettings;
 use model::task::TaskRequest;
 
@@ -283,7 +284,7 @@ impl Inner {
 /// Returns the error for an environment without a usable mirror.
 pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
     let detail = format!("the environment `{}` is {}", record.name, record.status.as_str());
-    let problem = Problem::new(ProblemKind::WrongState, "environment_not_ready", detail);
+    let problem = Problem::new(ErrorCode::EnvironmentNotReady, detail);
     match record.status {
         EnvironmentStatus::Cloning => problem.hint("wait until its clone is complete: `codex-orchestrator env list`"),
         EnvironmentStatus::Failed => problem.hint(
@@ -296,8 +297,9 @@ pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
 
 fn branch_problem(error: VerifyBranchError) -> Problem {
     match error {
-        VerifyBranchError::Missing(missing) => Problem::new(ProblemKind::Unusable, "branch_not_found", missing.to_string())
-            .hint("name one of the branches there are"),
+        VerifyBranchError::Missing(missing) => {
+            Problem::new(ErrorCode::BranchNotFound, missing.to_string()).hint("name one of the branches there are")
+        }
         VerifyBranchError::Program(error) => Problem::internal(error),
     }
 }

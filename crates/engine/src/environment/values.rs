@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use model::ErrorCode;
 use model::environment::EnvironmentRecord;
 use model::forge::EditForge;
 use model::names::VariableName;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::secret::{Secret, VARIABLE_LIMIT_BYTES};
 
 /// The maximum number of variables. They fit into a process's environment with plenty of room.
@@ -16,7 +17,7 @@ const MAX_VARIABLES: usize = 200;
 const MAX_FORMER: usize = 100;
 
 fn refused(detail: String) -> Problem {
-    Problem::new(ProblemKind::Unusable, "variable_refused", detail)
+    Problem::new(ErrorCode::VariableRefused, detail)
 }
 
 pub(super) fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTreeMap<VariableName, String>, Problem> {
@@ -127,7 +128,7 @@ mod tests {
         check_variables(&record).expect("sound");
         change(&mut record, "TOKEN", Some("hunter2")).expect("sound by itself");
         let problem = check_variables(&record).expect_err("both");
-        assert!(problem.detail.contains("`TOKEN`") && !problem.detail.contains("hunter2"), "{problem:?}");
+        assert!(problem.report.message.contains("`TOKEN`") && !problem.report.message.contains("hunter2"), "{problem:?}");
         assert!(change(&mut record, "NOT A NAME", Some("hunter2")).is_err() && change(&mut record, "SHORT", Some("x")).is_err());
     }
 
@@ -136,7 +137,7 @@ mod tests {
         let many = (0..=MAX_VARIABLES).map(|n| (format!("V{n}"), String::new())).collect();
         let mut record = record();
         record.variables = parse_variables(many).expect("each is sound");
-        assert_eq!(check_variables(&record).expect_err("too many").code, "variable_refused");
+        assert_eq!(check_variables(&record).expect_err("too many").report.code, ErrorCode::VariableRefused);
         let long = BTreeMap::from([("LONG".to_owned(), "x".repeat(VARIABLE_LIMIT_BYTES + 1))]);
         assert!(parse_variables(long).is_err());
     }

@@ -1,6 +1,7 @@
 //! Errors of Git hosts, with hints. No error contains a token, and none contains a URL with one.
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::forge::ForgeKind;
 use model::run::RunError;
 
@@ -55,21 +56,21 @@ impl ForgeError {
     /// Converts the error for a record, with hints.
     pub(crate) fn to_run_error(&self, kind: ForgeKind) -> RunError {
         let (code, hint) = match self {
-            Self::Unreachable(_) => ("forge_unreachable", "the branch is pushed; try again when the network is back".to_owned()),
-            Self::Broken { .. } => ("forge_unavailable", "the branch is pushed; try again later".to_owned()),
+            Self::Unreachable(_) => (ErrorCode::ForgeUnreachable, "the branch is pushed; try again when the network is back".to_owned()),
+            Self::Broken { .. } => (ErrorCode::ForgeUnavailable, "the branch is pushed; try again later".to_owned()),
             Self::TokenRefused(_) => (
-                "forge_token_refused",
+                ErrorCode::ForgeTokenRefused,
                 "it may be expired, revoked or mistyped: create a new one, and set ORCH_GITHUB_TOKEN or `env edit --forge-token-file`"
                     .to_owned(),
             ),
-            Self::Forbidden(_) => ("forge_forbidden", needed_rights(kind).to_owned()),
+            Self::Forbidden(_) => (ErrorCode::ForgeForbidden, needed_rights(kind).to_owned()),
             Self::NotFound(_) => (
-                "forge_not_found",
+                ErrorCode::ForgeNotFound,
                 "if it was renamed, set its new name with `env edit --forge-project owner/name`".to_owned(),
             ),
-            Self::Refused(_) => ("forge_refused", "fix what the message says, then try again".to_owned()),
-            Self::RateLimited(_) => ("forge_rate_limited", "the branch is pushed; try again after that time".to_owned()),
-            Self::Unreadable(_) => ("forge_unreadable", "check the URL of its API: `env edit --forge-api`".to_owned()),
+            Self::Refused(_) => (ErrorCode::ForgeRefused, "fix what the message says, then try again".to_owned()),
+            Self::RateLimited(_) => (ErrorCode::ForgeRateLimited, "the branch is pushed; try again after that time".to_owned()),
+            Self::Unreadable(_) => (ErrorCode::ForgeUnreadable, "check the URL of its API: `env edit --forge-api`".to_owned()),
         };
         RunError::new(code, format!("{}: {self}", kind.name())).hint(hint)
     }

@@ -110,7 +110,7 @@ impl Pull {
             title: self.title,
             state,
             draft: self.draft,
-            base: BranchName::parse(&self.base.name).map_err(|problem| ForgeError::Unreadable(problem.detail))?,
+            base: BranchName::parse(&self.base.name).map_err(|problem| ForgeError::Unreadable(problem.report.message))?,
             head_sha: self.head.sha.parse().ok(),
             created_at: self.created_at,
             mergeable: self.mergeable,
@@ -137,7 +137,7 @@ impl GitHub {
         // On Enterprise it is beside `/api/v3`.
         let base = place.api_url.as_str();
         let base = base.strip_suffix("/v3").unwrap_or(base);
-        let base = model::forge::ApiUrl::parse(base).map_err(|problem| ForgeError::Unreadable(problem.detail))?;
+        let base = model::forge::ApiUrl::parse(base).map_err(|problem| ForgeError::Unreadable(problem.report.message))?;
         let api = Api::new(&place.api_url, token, bearer, &fixed)?;
         Ok(Self { api, graphql: Api::new(&base, token, bearer, &fixed)?, place: place.clone() })
     }

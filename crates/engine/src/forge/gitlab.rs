@@ -111,7 +111,7 @@ impl MergeRequest {
                 _ => PullRequestState::Open,
             },
             draft: self.draft,
-            base: BranchName::parse(&self.target_branch).map_err(|problem| ForgeError::Unreadable(problem.detail))?,
+            base: BranchName::parse(&self.target_branch).map_err(|problem| ForgeError::Unreadable(problem.report.message))?,
             head_sha: self.sha.and_then(|sha| sha.parse().ok()),
             created_at: self.created_at,
             mergeable: self.has_conflicts.filter(|_| is_checked).map(|conflicts| !conflicts),

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::Damaged;
 use model::notice::{Notice, NoticeSettings, PushEndpoint};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::secret::Secret;
 
 use super::seal::{BrowserKeys, seal};
@@ -97,8 +98,7 @@ impl Notices {
         let page = edit(&state.page);
         page.check().map_err(|bad| {
             let detail = format!("`{}` {}", bad.name, bad.why);
-            Problem::new(ProblemKind::Unusable, "notices_refused", detail)
-                .hint("go back and write it as in https://ntfy.sh/a-topic")
+            Problem::new(ErrorCode::NoticesRefused, detail).hint("go back and write it as in https://ntfy.sh/a-topic")
         })?;
         home.write_notice_settings(&page)?;
         state.is_whole(&home.layout.notices());
@@ -121,9 +121,8 @@ impl Notices {
 
     /// A browser wants notices. One that was known already, by its session or its address, takes its own place.
     pub(crate) fn subscribe(&self, home: &Home, session: String, wish: PushSubscription, now: Timestamp) -> Result<(), Problem> {
-        let refused = |detail: String| {
-            Problem::new(ProblemKind::Unusable, "subscription_refused", detail).hint("load the page anew and try it again")
-        };
+        let refused =
+            |detail: String| Problem::new(ErrorCode::SubscriptionRefused, detail).hint("load the page anew and try it again");
         let endpoint = PushEndpoint::parse(&wish.endpoint).map_err(|error| refused(error.to_string()))?;
         let keys = browser_keys(&wish.p256dh, &wish.auth).filter(|keys| seal(b"", keys).is_ok());
         keys.ok_or_else(|| refused("the browser's keys cannot be used".to_owned()))?;
@@ -136,7 +135,7 @@ impl Notices {
         devices.devices.retain(|known| known.session != session && known.endpoint != endpoint);
         if devices.devices.len() >= MOST_DEVICES {
             let detail = format!("{MOST_DEVICES} devices get notices already");
-            return Err(Problem::new(ProblemKind::WrongState, "too_many_devices", detail).hint("remove one of them first"));
+            return Err(Problem::new(ErrorCode::TooManyDevices, detail).hint("remove one of them first"));
         }
         devices.key = Some(key.kept().clone());
         devices.devices.push(DeviceRecord {
@@ -204,7 +203,7 @@ impl Notices {
     }
 
     pub(super) fn note(&self, target: NoticeTarget, told: &Result<(), Problem>, now: Timestamp) {
-        let why_not = told.as_ref().err().map(|problem| problem.detail.clone());
+        let why_not = told.as_ref().err().map(|problem| problem.report.message.clone());
         self.locked().outcomes.insert(target, Outcome { at: now, why_not });
     }
 }
@@ -275,18 +274,18 @@ mod tests {
         let refused = |change: &dyn Fn(&mut PushSubscription)| {
             let mut wish = wish(&notices, 1);
             change(&mut wish);
-            notices.subscribe(&home, "a".to_owned(), wish, now()).expect_err("refused").code
+            notices.subscribe(&home, "a".to_owned(), wish, now()).expect_err("refused").report.code
         };
-        assert_eq!(refused(&|it| it.endpoint = "http://push.example/x".to_owned()), "subscription_refused");
-        assert_eq!(refused(&|it| it.endpoint = String::new()), "subscription_refused");
-        assert_eq!(refused(&|it| it.auth = "AAAA".to_owned()), "subscription_refused");
-        assert_eq!(refused(&|it| it.p256dh = "x".repeat(100_000)), "subscription_refused");
-        assert_eq!(refused(&|it| it.p256dh = P256DH.replace("BCVx", "BCVy")), "subscription_refused");
-        assert_eq!(refused(&|it| it.server_key = P256DH.to_owned()), "subscription_refused");
+        assert_eq!(refused(&|it| it.endpoint = "http://push.example/x".to_owned()), ErrorCode::SubscriptionRefused);
+        assert_eq!(refused(&|it| it.endpoint = String::new()), ErrorCode::SubscriptionRefused);
+        assert_eq!(refused(&|it| it.auth = "AAAA".to_owned()), ErrorCode::SubscriptionRefused);
+        assert_eq!(refused(&|it| it.p256dh = "x".repeat(100_000)), ErrorCode::SubscriptionRefused);
+        assert_eq!(refused(&|it| it.p256dh = P256DH.replace("BCVx", "BCVy")), ErrorCode::SubscriptionRefused);
+        assert_eq!(refused(&|it| it.server_key = P256DH.to_owned()), ErrorCode::SubscriptionRefused);
         for n in 0..MOST_DEVICES {
             notices.subscribe(&home, n.to_string(), wish(&notices, n), now()).expect("taken");
         }
-        assert_eq!(refused(&|it| it.endpoint = "https://push.example/more".to_owned()), "too_many_devices");
+        assert_eq!(refused(&|it| it.endpoint = "https://push.example/more".to_owned()), ErrorCode::TooManyDevices);
     }
 
     #[test]

@@ -16,9 +16,10 @@ use std::time::Duration;
 pub(crate) use book::Notices;
 use futures_util::future::join_all;
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::Damaged;
 use model::notice::{Notice, NoticeSettings, Way, notice, summary};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::task::TaskRecord;
 use send::NotTold;
 
@@ -188,7 +189,7 @@ impl Inner {
             NoticeTarget::Device(id) => self.devices_signed_in().iter().any(|device| device.id == *id),
         };
         if !is_there {
-            let problem = Problem::new(ProblemKind::WrongState, "no_such_receiver", "nobody of this kind is told anything");
+            let problem = Problem::new(ErrorCode::NoSuchReceiver, "nobody of this kind is told anything");
             return Err(problem.hint("set an address, or subscribe a device, and try it again"));
         }
         // How it went is noted, and shown by the page.

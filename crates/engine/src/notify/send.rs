@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::notice::{Notice, NoticeKind, NoticeSettings, PlainHttp, PushMessage, PushTerms};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::secret::Secret;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
@@ -105,7 +106,7 @@ fn builder() -> reqwest::ClientBuilder {
 /// What sends to an address. Plain HTTP goes to the addresses that it may go to, which were looked up here, and by no proxy.
 async fn client_for(whom: &str, url: &str, plain: PlainHttp) -> Result<reqwest::Client, Problem> {
     let not_told = |why: String| {
-        Problem::new(ProblemKind::Unavailable, "not_told", format!("{whom} could not be told: {why}"))
+        Problem::new(ErrorCode::NotTold, format!("{whom} could not be told: {why}"))
             .hint("use an https address, or allow plain HTTP and an address of your private network")
     };
     let parsed = reqwest::Url::parse(url).map_err(|error| not_told(format!("its address is not a URL ({error})")))?;
@@ -173,8 +174,7 @@ async fn tried(whom: &str, request: reqwest::RequestBuilder, most: u32) -> Resul
             Err(error) => (true, false, format!("{whom} could not be told: {}", why(&error.without_url()))),
         };
         if !passes || tries >= most {
-            let problem =
-                Problem::new(ProblemKind::Unavailable, "not_told", detail).hint("is its address right, and reachable from here?");
+            let problem = Problem::new(ErrorCode::NotTold, detail).hint("is its address right, and reachable from here?");
             return Err(NotTold { problem, is_gone });
         }
         tokio::time::sleep(pause.max(wanted)).await;

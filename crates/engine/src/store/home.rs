@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 
 use super::StoreError;
 use super::atomic::write_atomically;
@@ -57,8 +58,9 @@ impl From<OpenHomeError> for Problem {
     fn from(error: OpenHomeError) -> Self {
         let detail = error.to_string();
         match error {
-            OpenHomeError::Held { .. } => Self::new(ProblemKind::WrongState, "home_in_use", detail)
-                .hint("use that server, stop it, or choose another home with ORCH_HOME"),
+            OpenHomeError::Held { .. } => {
+                Self::new(ErrorCode::HomeInUse, detail).hint("use that server, stop it, or choose another home with ORCH_HOME")
+            }
             OpenHomeError::Unusable { source, .. } => {
                 let hint = match source.kind() {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
@@ -67,7 +69,7 @@ impl From<OpenHomeError> for Problem {
                     io::ErrorKind::StorageFull => "free some space, or choose another home with ORCH_HOME",
                     _ => "choose another home with ORCH_HOME",
                 };
-                Self::new(ProblemKind::Unavailable, "home_unusable", detail).hint(hint)
+                Self::new(ErrorCode::HomeUnusable, detail).hint(hint)
             }
         }
     }
@@ -247,7 +249,7 @@ mod tests {
         let first = Home::open(folder.path()).expect("the first one opens");
         let refused = Home::open(folder.path()).expect_err("the second one does not");
         assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
-        assert_eq!(Problem::from(refused).code, "home_in_use");
+        assert_eq!(Problem::from(refused).report.code, ErrorCode::HomeInUse);
         let token = first.token.clone();
         drop(first);
         assert_eq!(Home::open(folder.path()).expect("free again").token, token);
@@ -291,6 +293,6 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").expect("written");
         let refused = Home::open(&file.join("home")).expect_err("a file has no folders");
-        assert_eq!(Problem::from(refused).code, "home_unusable");
+        assert_eq!(Problem::from(refused).report.code, ErrorCode::HomeUnusable);
     }
 }

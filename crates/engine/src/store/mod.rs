@@ -35,8 +35,9 @@ pub use usage::disk_usage;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use model::ErrorCode;
 use model::api::Damaged;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 /// Returns the free bytes at a path that this user may use.
 pub fn free_bytes(path: &Path) -> io::Result<u64> {
@@ -66,13 +67,13 @@ impl StoreError {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        let unavailable = |code, hint: &str| Self::new(ProblemKind::Unavailable, code, error.to_string()).hint(hint);
+        let unavailable = |code, hint: &str| Self::new(code, error.to_string()).hint(hint);
         match error.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                unavailable("disk_full", "free some space and ask again; what was acknowledged before is safe")
+                unavailable(ErrorCode::DiskFull, "free some space and ask again; what was acknowledged before is safe")
             }
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-                unavailable("home_not_writable", "make the home writable for the user that the server runs as")
+                unavailable(ErrorCode::HomeNotWritable, "make the home writable for the user that the server runs as")
             }
             _ => Self::internal(&error),
         }

@@ -20,7 +20,7 @@ impl Inner {
     ) -> Result<(), Problem> {
         let question = slot.record().question(number)?.clone();
         if answer == Answer::Fetch {
-            let environment = self.environments.get(slot.env_id).ok_or_else(|| Problem::not_found("environment", slot.env_id))?;
+            let environment = self.environments.get(slot.env_id).ok_or_else(|| Problem::no_environment(slot.env_id))?;
             self.allow_sources(&environment, &question.urls).await?;
         }
         self.ask(slot, TaskRequest::Answer(Some(question.number), answer)).await?;
@@ -41,7 +41,7 @@ impl Inner {
                 && let Err(problem) = self.ask(&other, TaskRequest::Answer(Some(question.number), Answer::Fetch)).await
             {
                 // It was answered, stopped or removed in the meantime.
-                tracing::debug!(task = %other.id, code = %problem.code, "a question was withdrawn before it could be answered");
+                tracing::debug!(task = %other.id, code = %problem.report.code, "a question was withdrawn before it could be answered");
             }
         }
     }

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::ErrorCode;
 use model::run::{RunError, RunPhase, RunRecord};
 use model::task::TaskRecord;
 use tokio_util::sync::CancellationToken;
@@ -74,7 +75,7 @@ impl Inner {
         }
         if is_late && !self.cancel.is_cancelled() {
             let message = format!("committing it took more than {} seconds", limit.as_secs());
-            return Committed::Done(Err(RunError::new("commit_failed", message)));
+            return Committed::Done(Err(RunError::new(ErrorCode::CommitFailed, message)));
         }
         self.cut_off()
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use model::ErrorCode;
 use model::codex::{LineContent, printable_line};
 use model::container::ContainerSettings;
 use model::environment::EnvironmentRecord;
@@ -77,7 +78,7 @@ impl NotHarvested {
     }
 
     fn of_run(&self) -> RunError {
-        let error = RunError::new("commit_failed", self.to_string());
+        let error = RunError::new(ErrorCode::CommitFailed, self.to_string());
         match self {
             Self::Harvest(HarvestError::TooMuch(_)) => {
                 error.hint("ask the agent to delete these files or to add them to `.gitignore`; its next run is committed then")
@@ -114,7 +115,7 @@ impl Inner {
     pub(crate) async fn login(&self) -> Result<Option<Login>, RunError> {
         let home = self.codex_home.clone();
         blocking(move || Login::stored(&home)).await.map_err(|error| {
-            RunError::new("login_unreadable", format!("the stored login of Codex cannot be read: {error}"))
+            RunError::new(ErrorCode::LoginUnreadable, format!("the stored login of Codex cannot be read: {error}"))
                 .hint("log in again: codex-orchestrator login")
         })
     }
@@ -137,7 +138,7 @@ impl Inner {
             let (housekeeping, image) = (self.housekeeping(task.env_id), own_image(task.env_id));
             let built = housekeeping.build(Path::new(dockerfile), &image, cancel.clone()).await;
             let built = built.map_err(|error| {
-                RunError::new("image_failed", format!("the environment's image could not be built: {error}"))
+                RunError::new(ErrorCode::ImageFailed, format!("the environment's image could not be built: {error}"))
                     .hint(format!("mend `{dockerfile}`, then create the task anew, or resume it"))
             })?;
             if let Some(id) = built
@@ -157,7 +158,7 @@ impl Inner {
         cancel: &CancellationToken,
     ) -> Result<(), RunError> {
         let failed = |error: &dyn std::fmt::Display| {
-            RunError::new("worktree_failed", format!("the agent's own repository could not be made: {error}"))
+            RunError::new(ErrorCode::WorktreeFailed, format!("the agent's own repository could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
         };
         let twin = self.home.layout.twin(task.task_id);
@@ -242,7 +243,7 @@ impl Inner {
         message: CommitMessage<'_>,
         cancel: &CancellationToken,
     ) -> Result<Snapshot, RunError> {
-        let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
+        let failed = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CommitFailed, error.to_string());
         let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
         if let Err(problem) = self.harvest_image(task).await {
             return self.commit_without_harvest(mirror, task, message, &problem).await;

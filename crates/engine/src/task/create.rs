@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::CreateTask;
 use model::environment::EnvironmentStatus;
 use model::ids::{EnvironmentId, TaskId};
@@ -49,10 +50,9 @@ impl Inner {
     }
 
     fn parse(&self, asked: CreateTask) -> Result<(NewTask, Vec<Image>), Problem> {
-        let env_id: EnvironmentId = asked
-            .env_id
-            .parse()
-            .map_err(|error: model::ids::IdError| Problem::new(ProblemKind::Unusable, "malformed_id", error.to_string()))?;
+        let env_id: EnvironmentId = asked.env_id.parse().map_err(|error: model::ids::IdError| {
+            Problem::new(ErrorCode::MalformedId, error.to_string()).with_kind(ProblemKind::Unusable)
+        })?;
         let prompt = Prompt::parse(&asked.prompt)?;
         let title = match asked.title.as_deref() {
             Some(title) => Title::parse(title)?,
@@ -63,7 +63,7 @@ impl Inner {
         let priority = asked.priority.as_deref().map(Priority::parse).transpose()?.unwrap_or_default();
         let git_ref = asked.git_ref.as_deref().map(RefName::parse).transpose()?;
         let images = image::parse_all(asked.images)?;
-        let environment = self.environments.get(env_id).ok_or_else(|| Problem::not_found("environment", env_id))?.record();
+        let environment = self.environments.get(env_id).ok_or_else(|| Problem::no_environment(env_id))?.record();
         let default = environment.default_branch.clone().map(RefName::from);
         let git_ref = git_ref.or(default).filter(|_| environment.status == EnvironmentStatus::Ready);
         let new = NewTask {
@@ -78,7 +78,7 @@ impl Inner {
     }
 
     async fn record(&self, new: NewTask, images: Vec<Image>) -> Result<Arc<TaskSlot>, Problem> {
-        let environment = self.environments.get(new.env_id).ok_or_else(|| Problem::not_found("environment", new.env_id))?;
+        let environment = self.environments.get(new.env_id).ok_or_else(|| Problem::no_environment(new.env_id))?;
         // A removal lists the tasks after it has taken this lock, so it cannot miss one that is being created.
         let _turn = environment.turn.lock().await;
         let settings = environment.record();
@@ -110,5 +110,5 @@ fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!("the idempotency key was used for another request, which made the task {}", task.task_id);
-    Err(Problem::new(ProblemKind::Unusable, "idempotency_key_reused", detail).hint("use a new key for a new request"))
+    Err(Problem::new(ErrorCode::IdempotencyKeyReused, detail).hint("use a new key for a new request"))
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::codex::{Exit, JournalSummary, ProcessEnd, Verdict, classify, printable_line};
 use model::diff::DiffStats;
 use model::ids::Attempt;
@@ -188,16 +189,12 @@ fn judge(run: &RunRecord, exit: Option<&ExitRecord>, summary: &JournalSummary, s
         stop_requested: asked,
         expected_thread: run.resumes.map(|thread| thread.to_string()),
     };
-    let said = |message: &str| redactor.redact(message).into_owned();
+    let redacted = |report: RunError| RunError { message: redactor.redact(&report.message).into_owned(), ..report };
     match classify(summary, &process, stderr) {
         Verdict::Completed => RunOutcome::Completed,
         Verdict::Stopped => RunOutcome::Stopped,
-        Verdict::Failed { code, message, hints } => {
-            RunOutcome::Failed(RunError { code: code.to_owned(), message: said(&message), hints })
-        }
-        Verdict::Interrupted { message, hints } => {
-            RunOutcome::Interrupted(RunError { code: "interrupted".to_owned(), message: said(&message), hints })
-        }
+        Verdict::Failed(report) => RunOutcome::Failed(redacted(report)),
+        Verdict::Interrupted(report) => RunOutcome::Interrupted(redacted(report)),
     }
 }
 
@@ -238,7 +235,7 @@ fn cut_zeros(journal: &Path) -> std::io::Result<()> {
 fn without_power(outcome: RunOutcome) -> RunOutcome {
     match outcome {
         RunOutcome::Completed => RunOutcome::Interrupted(RunError {
-            code: "interrupted".to_owned(),
+            code: ErrorCode::Interrupted.into(),
             message: "the machine stopped before the work of this run was on the disk; files that it wrote last may be missing"
                 .to_owned(),
             hints: vec!["review the changes, then retry the task".to_owned()],
@@ -267,7 +264,7 @@ fn uncommitted(end: &mut RunEnd, error: RunError) {
     end.notes.push(note.clone());
     if end.outcome == RunOutcome::Completed {
         end.outcome = RunOutcome::Failed(RunError {
-            code: "commit_failed".to_owned(),
+            code: ErrorCode::CommitFailed.into(),
             message: note,
             hints: [error.hints, vec!["the changes are in the task's worktree; the next run commits them".to_owned()]].concat(),
         });

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use model::ErrorCode;
 use model::ids::Attempt;
 use model::run::RunError;
 use model::task::TaskEvent;
@@ -42,7 +43,10 @@ impl Inner {
             WorkerKind::Container | WorkerKind::Script => {
                 let mirror = self.mirror_of(task.env_id)?;
                 let to_read = self.to_read(&mirror, &task).map_err(|error| {
-                    RunError::new("worktree_failed", format!("what the mirror knows of the worktree cannot be read: {error}"))
+                    RunError::new(
+                        ErrorCode::WorktreeFailed,
+                        format!("what the mirror knows of the worktree cannot be read: {error}"),
+                    )
                 })?;
                 Some(ContainerRun {
                     settings: &settings,
@@ -76,7 +80,7 @@ impl Inner {
         let launched = keeper::launch(&self.config.keeper_program, &files, &order, &call.environment, &self.watch).await;
         crash::point(CrashPoint::KeeperStarted);
         launched.map_err(|error| {
-            RunError::new("keeper_failed", format!("the run's keeper could not be started: {error}"))
+            RunError::new(ErrorCode::KeeperFailed, format!("the run's keeper could not be started: {error}"))
                 .hint("the task is as it was; ask again with `task resume`, or create it anew")
         })
     }

@@ -7,9 +7,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use model::ErrorCode;
 use model::api::{Page, TaskQuery, TaskView};
 use model::ids::{EnvironmentId, TaskId};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::task::{TaskGroup, TaskRecord, TaskStatus};
 
 use super::table::Age;
@@ -34,7 +35,7 @@ impl TaskTable {
     ) -> Result<Page<TaskView>, Problem> {
         let limit = query.limit.unwrap_or(DEFAULT_LIMIT);
         if limit == 0 || limit > MAX_LIMIT {
-            return Err(unusable("limit", format!("the limit {limit} is not between 1 and {MAX_LIMIT}")));
+            return Err(Problem::new(ErrorCode::LimitRefused, format!("the limit {limit} is not between 1 and {MAX_LIMIT}")));
         }
         let filter = Filter::parse(query)?;
         let in_order_of_queue = filter.group == Some(TaskGroup::Queued);
@@ -67,17 +68,6 @@ impl TaskTable {
     }
 }
 
-fn unusable(what: &'static str, detail: String) -> Problem {
-    let code = match what {
-        "limit" => "limit_refused",
-        "cursor" => "cursor_refused",
-        "group" => "group_refused",
-        "archived" => "archived_refused",
-        _ => "status_refused",
-    };
-    Problem::new(ProblemKind::Unusable, code, detail)
-}
-
 struct Filter {
     env_id: Option<EnvironmentId>,
     statuses: Option<Vec<TaskStatus>>,
@@ -90,8 +80,7 @@ struct Filter {
 impl Filter {
     fn parse(query: &TaskQuery) -> Result<Self, Problem> {
         let env_id = query.env.as_deref().map(|text| {
-            text.parse()
-                .map_err(|error: model::ids::IdError| Problem::new(ProblemKind::Malformed, "malformed_id", error.to_string()))
+            text.parse().map_err(|error: model::ids::IdError| Problem::new(ErrorCode::MalformedId, error.to_string()))
         });
         let statuses = query.status.as_deref().map(|text| text.split(',').map(parse_status).collect());
         Ok(Self {
@@ -126,19 +115,22 @@ fn parse_archived(text: Option<&str>) -> Result<Option<bool>, Problem> {
         None | Some("no") => Ok(Some(false)),
         Some("only") => Ok(Some(true)),
         Some("any") => Ok(None),
-        Some(other) => Err(unusable("archived", format!("`{other}` does not say which tasks")).hint("no, only or any")),
+        Some(other) => {
+            Err(Problem::new(ErrorCode::ArchivedRefused, format!("`{other}` does not say which tasks")).hint("no, only or any"))
+        }
     }
 }
 
 fn parse_group(text: &str) -> Result<TaskGroup, Problem> {
-    TaskGroup::parse(text)
-        .ok_or_else(|| unusable("group", format!("`{text}` is no group")).hint("needs_you, running, queued or done"))
+    TaskGroup::parse(text).ok_or_else(|| {
+        Problem::new(ErrorCode::GroupRefused, format!("`{text}` is no group")).hint("needs_you, running, queued or done")
+    })
 }
 
 fn parse_status(text: &str) -> Result<TaskStatus, Problem> {
     let parsed = serde_json::from_value(serde_json::Value::from(text.trim()));
     parsed.map_err(|_| {
-        unusable("status", format!("`{text}` is no status"))
+        Problem::new(ErrorCode::StatusRefused, format!("`{text}` is no status"))
             .hint("queued, preparing, running, stopping, completed, failed, stopped, interrupted or removing")
     })
 }
@@ -149,8 +141,10 @@ fn write_cursor((created_at, id): Age) -> String {
 
 fn parse_queue_cursor(text: &str) -> Result<TaskId, Problem> {
     let parsed = text.strip_prefix(QUEUE_CURSOR).and_then(|id| id.parse().ok());
-    parsed
-        .ok_or_else(|| unusable("cursor", "the cursor is not one of the queue".to_owned()).hint("send `next_cursor` as it came"))
+    parsed.ok_or_else(|| {
+        Problem::new(ErrorCode::CursorRefused, "the cursor is not one of the queue".to_owned())
+            .hint("send `next_cursor` as it came")
+    })
 }
 
 fn parse_cursor(text: &str) -> Result<Age, Problem> {
@@ -158,7 +152,9 @@ fn parse_cursor(text: &str) -> Result<Age, Problem> {
         let time = jiff::Timestamp::from_nanosecond(time.parse().ok()?).ok()?;
         Some((time, id.parse::<TaskId>().ok()?))
     });
-    parsed.ok_or_else(|| unusable("cursor", "the cursor is not one of ours".to_owned()).hint("send `next_cursor` as it came"))
+    parsed.ok_or_else(|| {
+        Problem::new(ErrorCode::CursorRefused, "the cursor is not one of ours".to_owned()).hint("send `next_cursor` as it came")
+    })
 }
 
 #[cfg(test)]
@@ -237,7 +233,7 @@ mod tests {
         let wrong = TaskQuery { cursor, ..TaskQuery::default() };
         let refused =
             table.page(&wrong, &queue, |slot| TaskView::new(&slot.record(), None, None, None)).expect_err("another list's");
-        assert_eq!(refused.code, "cursor_refused");
+        assert_eq!(refused.report.code, ErrorCode::CursorRefused);
     }
 
     #[test]
@@ -256,15 +252,19 @@ mod tests {
     fn a_query_that_makes_no_sense_is_refused() {
         let table = table(&["a"]);
         let refused = |query: TaskQuery| {
-            table.page(&query, &[], |slot| TaskView::new(&slot.record(), None, None, None)).expect_err("it makes no sense").code
+            table
+                .page(&query, &[], |slot| TaskView::new(&slot.record(), None, None, None))
+                .expect_err("it makes no sense")
+                .report
+                .code
         };
-        assert_eq!(refused(TaskQuery { limit: Some(0), ..TaskQuery::default() }), "limit_refused");
-        assert_eq!(refused(TaskQuery { limit: Some(201), ..TaskQuery::default() }), "limit_refused");
-        assert_eq!(refused(TaskQuery { group: Some("asleep".to_owned()), ..TaskQuery::default() }), "group_refused");
-        assert_eq!(refused(TaskQuery { archived: Some("yes".to_owned()), ..TaskQuery::default() }), "archived_refused");
-        assert_eq!(refused(TaskQuery { cursor: Some("x".to_owned()), ..TaskQuery::default() }), "cursor_refused");
-        assert_eq!(refused(TaskQuery { status: Some("asleep".to_owned()), ..TaskQuery::default() }), "status_refused");
-        assert_eq!(refused(TaskQuery { env: Some("../x".to_owned()), ..TaskQuery::default() }), "malformed_id");
+        assert_eq!(refused(TaskQuery { limit: Some(0), ..TaskQuery::default() }), ErrorCode::LimitRefused);
+        assert_eq!(refused(TaskQuery { limit: Some(201), ..TaskQuery::default() }), ErrorCode::LimitRefused);
+        assert_eq!(refused(TaskQuery { group: Some("asleep".to_owned()), ..TaskQuery::default() }), ErrorCode::GroupRefused);
+        assert_eq!(refused(TaskQuery { archived: Some("yes".to_owned()), ..TaskQuery::default() }), ErrorCode::ArchivedRefused);
+        assert_eq!(refused(TaskQuery { cursor: Some("x".to_owned()), ..TaskQuery::default() }), ErrorCode::CursorRefused);
+        assert_eq!(refused(TaskQuery { status: Some("asleep".to_owned()), ..TaskQuery::default() }), ErrorCode::StatusRefused);
+        assert_eq!(refused(TaskQuery { env: Some("../x".to_owned()), ..TaskQuery::default() }), ErrorCode::MalformedId);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::ids::{RunNumber, TaskId};
 use model::run::RunError;
 use model::task::TaskRecord;
@@ -53,7 +54,7 @@ impl Inner {
         })
         .await
         .map_err(|error: std::io::Error| {
-            RunError::new("login_unusable", format!("the run could not be given the login of Codex: {error}"))
+            RunError::new(ErrorCode::LoginUnusable, format!("the run could not be given the login of Codex: {error}"))
                 .hint("the home must be writable and have room; then retry the task")
         })
     }
@@ -111,15 +112,15 @@ impl Inner {
         let _turn = self.login_turn.lock().await;
         let home = self.codex_home.clone();
         let due = blocking(move || Login::due(&home, Timestamp::now())).await;
-        let due =
-            due.map_err(|error| RunError::new("login_unreadable", format!("the login of Codex cannot be read: {error}")))?;
+        let due = due
+            .map_err(|error| RunError::new(ErrorCode::LoginUnreadable, format!("the login of Codex cannot be read: {error}")))?;
         if due == Due::No {
             return Ok(());
         }
         match worker.renew_login(&self.config, &self.codex_home).await {
             Ok(()) => Ok(()),
             Err(why) if due == Due::Now => {
-                Err(RunError::new("login_expired", format!("the login of Codex expires and could not be renewed: {why}"))
+                Err(RunError::new(ErrorCode::LoginExpired, format!("the login of Codex expires and could not be renewed: {why}"))
                     .hint("log in again: codex-orchestrator login"))
             }
             Err(why) => {

@@ -53,7 +53,7 @@ impl Inner {
                 | TaskRequest::Archive
                 | TaskRequest::RewordFollowUp(..)
                 | TaskRequest::Unarchive
-                | TaskRequest::Stop => Err(Problem::not_found("task", slot.id)),
+                | TaskRequest::Stop => Err(Problem::no_task(slot.id)),
             };
         }
         let decision = request(&slot.record(), asked, Timestamp::now()).map_err(Problem::from)?;

@@ -7,6 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use model::ErrorCode;
 use model::api::{FeedEvent, Progress};
 use model::ids::{Attempt, ObjectId};
 use model::names::{BranchName, RepositoryUrl};
@@ -80,7 +81,7 @@ impl Inner {
             }
         }
         let worktree = mirror.ensure_worktree(spec, &sources, &progress, cancel.clone()).await.map_err(|error| {
-            RunError::new("worktree_failed", format!("the worktree could not be made: {error}"))
+            RunError::new(ErrorCode::WorktreeFailed, format!("the worktree could not be made: {error}"))
                 .hint("the home must be writable and have room; then create the task anew")
         })?;
         if let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_containers()) {
@@ -120,7 +121,7 @@ impl Inner {
         loop {
             tokio::select! {
                 fetched = &mut fetch => break fetched.map_err(|error| fetch_failed(&error))?,
-                () = cancel.cancelled() => return Err(RunError::new("cancelled", "stopped before its worktree was made")),
+                () = cancel.cancelled() => return Err(RunError::new(ErrorCode::Cancelled, "stopped before its worktree was made")),
                 Ok(()) = steps.changed() => {
                     let step = *steps.borrow_and_update();
                     if let Some(step) = step.filter(|step| std::mem::replace(&mut last, step.percent) != step.percent) {
@@ -137,8 +138,11 @@ impl Inner {
         let branches = mirror.branches().await.map_err(|error| unreadable(&error))?;
         let named: Vec<_> =
             branches.iter().filter(|branch| !branch.starts_with("codex/")).take(20).map(|b| format!("`{b}`")).collect();
-        Err(RunError::new("ref_not_found", format!("there is no branch, tag or commit `{}` in the repository", task.git_ref))
-            .hint(format!("branches there are: {}", named.join(", "))))
+        Err(RunError::new(
+            ErrorCode::RefNotFound,
+            format!("there is no branch, tag or commit `{}` in the repository", task.git_ref),
+        )
+        .hint(format!("branches there are: {}", named.join(", "))))
     }
 
     /// Codex ignores an image that it cannot read, so it is checked here.
@@ -146,7 +150,7 @@ impl Inner {
         let (home, id, images) = (Arc::clone(&self.home), task.task_id, task.last_run().images.clone());
         let checked = blocking(move || images.iter().try_for_each(|image| home.read_image(id, image).map(drop))).await;
         checked.map_err(|error| {
-            RunError::new("image_unreadable", format!("an image of the prompt cannot be read: {error}"))
+            RunError::new(ErrorCode::ImageUnreadable, format!("an image of the prompt cannot be read: {error}"))
                 .hint("ask again, and give the image anew")
         })
     }
@@ -156,7 +160,7 @@ impl Inner {
         let path = RunFiles::new(&self.home.layout.logs(task.task_id), run.number).prompt();
         let prompt = if run.lost_thread.is_some() { with_summary(task) } else { run.prompt.as_str().to_owned() };
         let written = blocking(move || crate::store::atomic::write_atomically(&path, prompt.as_bytes())).await;
-        written.map_err(|error| RunError::new("home_not_writable", format!("the prompt could not be written: {error}")))
+        written.map_err(|error| RunError::new(ErrorCode::HomeNotWritable, format!("the prompt could not be written: {error}")))
     }
 
     /// Commits what a run left in its worktree to the task's branch.
@@ -166,7 +170,7 @@ impl Inner {
         task: &TaskRecord,
         message: CommitMessage<'_>,
     ) -> Result<Snapshot, RunError> {
-        let failed = |error: &dyn std::fmt::Display| RunError::new("commit_failed", error.to_string());
+        let failed = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CommitFailed, error.to_string());
         let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
         let request = SnapshotRequest { message, author: &Signature::default() };
         worktree.snapshot(request).await.map_err(|error| failed(&error))
@@ -174,10 +178,10 @@ impl Inner {
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> RunError {
-    RunError::new("mirror_unreadable", format!("the mirror cannot be read: {error}"))
+    RunError::new(ErrorCode::MirrorUnreadable, format!("the mirror cannot be read: {error}"))
 }
 
 fn not_synced(error: &std::io::Error) -> RunError {
-    RunError::new("worktree_failed", format!("the mirror could not be written to the disk: {error}"))
+    RunError::new(ErrorCode::WorktreeFailed, format!("the mirror could not be written to the disk: {error}"))
         .hint("check the disk of the home, then retry the task")
 }

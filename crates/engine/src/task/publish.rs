@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::ErrorCode;
 use model::api::{ForgeView, PublicationView, PublishTask};
 use model::forge::ForgePlace;
 use model::ids::ObjectId;
@@ -66,7 +67,7 @@ impl Inner {
         let record = slot.record();
         let mirror = self.mirror_of(slot.env_id).map_err(problem_of)?;
         let base = base_branch(&mirror, &record, self.default_branch(slot)).await.ok_or_else(|| {
-            Problem::new(ProblemKind::WrongState, "no_base_branch", "the environment has no default branch")
+            Problem::new(ErrorCode::NoBaseBranch, "the environment has no default branch")
                 .hint("name one: `codex-orchestrator env edit --default-branch`")
         })?;
         let (title, body) = self.proposal(&mirror, &record).await;
@@ -83,15 +84,15 @@ impl Inner {
 
     /// Sends review comments and failed checks to the agent, as a follow-up.
     pub(crate) async fn send_feedback(self: &Arc<Self>, slot: &Arc<TaskSlot>) -> Result<(), Problem> {
-        let wrong = |code: &'static str, detail: &str| Problem::new(ProblemKind::WrongState, code, detail.to_owned());
+        let wrong = |code: ErrorCode, detail: &str| Problem::new(code, detail.to_owned());
         let record = slot.record();
         let known = record.publication.as_deref().and_then(|publication| publication.pull_request.clone());
         let pull_request = known.ok_or_else(|| {
-            wrong("no_pull_request", "this task has no pull request")
+            wrong(ErrorCode::NoPullRequest, "this task has no pull request")
                 .hint("open one: `codex-orchestrator task push --pull-request`")
         })?;
         let Some((place, Some(token))) = self.place(slot) else {
-            return Err(wrong("no_forge_token", "there is no token for this task's forge any more")
+            return Err(wrong(ErrorCode::NoForgeToken, "there is no token for this task's forge any more")
                 .hint("set ORCH_GITHUB_TOKEN, or `env edit --forge-token-file`"));
         };
         let redactor = self.redactor(slot.env_id);
@@ -103,7 +104,7 @@ impl Inner {
         let forge = self.forges.client(&place, &token).map_err(refused)?;
         let feedback = forge.feedback(&pull_request).await.map_err(refused)?;
         if feedback.is_empty() {
-            return Err(wrong("no_feedback", "no comment is open and no check has failed"));
+            return Err(wrong(ErrorCode::NoFeedback, "no comment is open and no check has failed"));
         }
         let prompt = Prompt::parse(&redactor.mask(&feedback.prompt(&pull_request.url)))?;
         let priority = model::queue::Priority::Normal;
@@ -143,8 +144,9 @@ impl Inner {
         let plain = |error: RunError| (error, None);
         let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
         let branch = record.branch();
-        let missing = || plain(RunError::new("branch_missing", format!("the branch `{branch}` is not in the mirror")));
-        let tip = mirror.tip(branch.as_str()).await.map_err(|error| plain(RunError::new("push_failed", error.to_string())))?;
+        let missing = || plain(RunError::new(ErrorCode::BranchMissing, format!("the branch `{branch}` is not in the mirror")));
+        let tip =
+            mirror.tip(branch.as_str()).await.map_err(|error| plain(RunError::new(ErrorCode::PushFailed, error.to_string())))?;
         let (sha, base) = (tip.ok_or_else(missing)?, record.base_sha.as_ref().ok_or_else(missing)?);
         let token = self.push_token(slot);
         let request = PushRequest {
@@ -183,7 +185,7 @@ impl Inner {
         let plain = |error: RunError| (error, None);
         let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
         let base = base_branch(&mirror, record, self.default_branch(slot)).await;
-        let base = base.ok_or_else(|| plain(RunError::new("no_base_branch", "the environment has no default branch")))?;
+        let base = base.ok_or_else(|| plain(RunError::new(ErrorCode::NoBaseBranch, "the environment has no default branch")))?;
         let (title, body) = self.proposal(&mirror, record).await;
         let asked = &publication.asked;
         let new = NewPullRequest {
@@ -325,14 +327,15 @@ fn push_failed(error: PushError, branch: &BranchName) -> (RunError, Option<Objec
         PushError::Moved { remote } => {
             let there = remote.as_ref().map_or_else(String::new, |sha| format!(" ({})", &sha.as_str()[..12]));
             let message = format!("could not push `{branch}`: the remote's branch has commits{there} that are not of this task");
-            let error = RunError::new("remote_moved", message)
+            let error = RunError::new(ErrorCode::RemoteMoved, message)
                 .hint("to keep them, and put this task's on top: `codex-orchestrator task update --onto-remote`")
                 .hint("to replace just them: `codex-orchestrator task push --force-with-lease`");
             (error, remote)
         }
         PushError::Rejected { words } => {
-            let error = RunError::new("push_rejected", format!("could not push `{branch}`: the remote refused it: {words}"))
-                .hint("mend what it names, then push again; nothing was changed on the remote");
+            let error =
+                RunError::new(ErrorCode::PushRejected, format!("could not push `{branch}`: the remote refused it: {words}"))
+                    .hint("mend what it names, then push again; nothing was changed on the remote");
             (error, None)
         }
         PushError::Network(error) => (fetch_failed(&error), None),

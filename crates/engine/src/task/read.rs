@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use model::ErrorCode;
 use model::api::RunEnded;
 use model::codex::{Line, LineContent, LineSplitter};
 use model::ids::RunNumber;
 use model::image::Image;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::run::RunFile;
 use model::size::bytes as shown;
 use tokio::io::AsyncReadExt as _;
@@ -35,7 +36,7 @@ impl Inner {
         if slot.record().run(run).is_none() {
             let last = slot.record().last_run().number.0;
             let detail = format!("the task {} has no run {}", slot.id, run.0);
-            return Err(Problem::new(ProblemKind::NotFound, "run_not_found", detail).hint(format!("its runs are 1 to {last}")));
+            return Err(Problem::new(ErrorCode::RunNotFound, detail).hint(format!("its runs are 1 to {last}")));
         }
         Ok(RunFiles::new(&self.home.layout.logs(slot.id), run).journal())
     }
@@ -55,8 +56,7 @@ impl Inner {
     }
 
     pub(crate) async fn image(&self, slot: &TaskSlot, name: &str) -> Result<Image, Problem> {
-        let missing =
-            || Problem::new(ProblemKind::NotFound, "image_not_found", format!("the task {} has no such image", slot.id));
+        let missing = || Problem::new(ErrorCode::ImageNotFound, format!("the task {} has no such image", slot.id));
         let named = name.parse().ok().and_then(|name| slot.record().image(name).cloned());
         let file = named.ok_or_else(missing)?;
         let (home, id, read) = (Arc::clone(&self.home), slot.id, file.clone());

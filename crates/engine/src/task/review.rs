@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
+use model::ErrorCode;
 use model::diff::{Diff, Picture, PictureKind};
 use model::ids::{ObjectId, RunNumber};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::visible::path_key;
 
 use super::TaskSlot;
@@ -91,7 +92,7 @@ impl Inner {
     /// Rejects a commit at which this task's branch never was.
     pub(crate) async fn mark_viewed(&self, slot: &TaskSlot, commit: &str) -> Result<(), Problem> {
         let refused = || {
-            Problem::new(ProblemKind::Unusable, "commit_unknown", "what was looked at is not a commit of this task's branch")
+            Problem::new(ErrorCode::CommitUnknown, "what was looked at is not a commit of this task's branch")
                 .hint("load the page anew")
         };
         let commit: ObjectId = commit.parse().map_err(|_| refused())?;
@@ -211,7 +212,7 @@ impl Inner {
         key: &str,
         side: PictureSide,
     ) -> Result<(PictureKind, Vec<u8>), Problem> {
-        let absent = || Problem::new(ProblemKind::NotFound, "image_not_found", "no such image among these changes");
+        let absent = || Problem::new(ErrorCode::ImageNotFound, "no such image among these changes");
         let (from, to) = self.ends(slot, changes).await?.ok_or_else(absent)?;
         let mirror = self.mirror_to_compare(slot)?;
         let listing = mirror.changed_files(&from, &to).await.map_err(|error| unreadable(&error))?;
@@ -225,9 +226,8 @@ impl Inner {
     }
 
     fn mirror_to_compare(&self, slot: &TaskSlot) -> Result<Mirror, Problem> {
-        self.mirror_of(slot.env_id).map_err(|error| {
-            Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")
-        })
+        self.mirror_of(slot.env_id)
+            .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the environment again"))
     }
 }
 
@@ -243,5 +243,5 @@ fn chosen(listing: &Listing, pages: &[Range<usize>], part: &ReviewPart) -> Optio
 }
 
 fn unreadable(error: &DiffError) -> Problem {
-    Problem::new(ProblemKind::Unusable, "diff_unavailable", error.to_string())
+    Problem::new(ErrorCode::DiffUnavailable, error.to_string())
 }

@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use model::ErrorCode;
 use model::codex::{LineContent, printable_line};
 use model::problem::Problem;
 use model::run::RunError;
@@ -51,7 +52,7 @@ impl Inner {
         let folders = ContainerFolders::new(&self.home.layout, task.task_id, Path::new(""));
         let (script, base) = (script.clone(), self.config.codex_config.clone());
         blocking(move || script.prepare(&folders, base.as_deref())).await.map_err(|error| {
-            RunError::new("codex_config", format!("Codex's settings for the container could not be written: {error}"))
+            RunError::new(ErrorCode::CodexConfig, format!("Codex's settings for the container could not be written: {error}"))
                 .hint("check the `config.toml` in the Codex home that the worker mounts")
         })
     }
@@ -81,7 +82,9 @@ impl Inner {
     ) -> Result<Snapshot, RunError> {
         let mut snapshot = self.commit_run(mirror, task, message).await?;
         let hint = "set IMAGE_NAME to an image that the worker and this server can use";
-        snapshot.notes.insert(0, format!("the files were committed without the agent's own commits: {}; {hint}", problem.detail));
+        snapshot
+            .notes
+            .insert(0, format!("the files were committed without the agent's own commits: {}; {hint}", problem.report.message));
         Ok(snapshot)
     }
 

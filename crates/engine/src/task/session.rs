@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use model::ErrorCode;
 use model::ids::ThreadId;
 use model::run::{RunError, RunRecord};
 use model::task::TaskEvent;
@@ -78,6 +79,6 @@ impl Inner {
 }
 
 fn unreadable(thread: ThreadId, error: &std::io::Error) -> RunError {
-    RunError::new("session_unreadable", format!("the Codex session of the thread {thread} cannot be read: {error}"))
+    RunError::new(ErrorCode::SessionUnreadable, format!("the Codex session of the thread {thread} cannot be read: {error}"))
         .hint("check the permissions and the disk of the home, then retry the task")
 }

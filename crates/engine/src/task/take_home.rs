@@ -5,8 +5,9 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use model::ErrorCode;
 use model::ids::ObjectId;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 use super::TaskSlot;
 use crate::engine::Inner;
@@ -23,12 +24,8 @@ impl Inner {
     pub(crate) async fn mails(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         let (mirror, base, own) = self.own_commits(slot).await?;
         if own.plain == 0 {
-            return Err(Problem::new(
-                ProblemKind::WrongState,
-                "only_merges",
-                "the task's branch has merges alone, which make no mail",
-            )
-            .hint(format!("take it as a bundle: codex-orchestrator task bundle {}", slot.id)));
+            return Err(Problem::new(ErrorCode::OnlyMerges, "the task's branch has merges alone, which make no mail")
+                .hint(format!("take it as a bundle: codex-orchestrator task bundle {}", slot.id)));
         }
         mirror.mail_stream(slot.record().branch().as_str(), &base).await.map_err(|error| unreadable(&error))
     }
@@ -36,7 +33,7 @@ impl Inner {
     async fn own_commits(&self, slot: &TaskSlot) -> Result<(Mirror, ObjectId, OwnCommits), Problem> {
         let task = slot.record();
         let nothing = || {
-            Problem::new(ProblemKind::WrongState, "no_commits", "the task's branch has no commits of its own")
+            Problem::new(ErrorCode::NoCommits, "the task's branch has no commits of its own")
                 .hint("a run that changes something ends with a commit; `codex-orchestrator task show` says how far it is")
         };
         let base = task.base_sha.clone().ok_or_else(nothing)?;
@@ -54,9 +51,8 @@ impl Inner {
 
     /// Returns the mirror of a task's environment, to read or move its branch.
     pub(super) fn mirror_for(&self, task: &model::task::TaskRecord) -> Result<Mirror, Problem> {
-        self.mirror_of(task.env_id).map_err(|error| {
-            Problem::new(ProblemKind::Unavailable, "mirror_missing", error.message).hint("add the environment again")
-        })
+        self.mirror_of(task.env_id)
+            .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the environment again"))
     }
 }
 

@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use model::ErrorCode;
 use model::names::BranchName;
 use model::run::RunError;
 use model::task::{TaskEvent, TaskRecord};
@@ -62,7 +63,7 @@ impl Inner {
         let Some(stop) = self.boot.unclean_stop.as_ref().filter(|stop| task.created_at < stop.noticed_at) else {
             return Ok(vec![]);
         };
-        let failed = |error: &dyn std::fmt::Display| RunError::new("worktree_failed", error.to_string());
+        let failed = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::WorktreeFailed, error.to_string());
         let mirror = self.mirror_of(task.env_id)?;
         let Some(worktree) = self.worktree_of(&mirror, task).await? else { return Ok(vec![]) };
         if worktree.is_checked_after(&stop.boot_id).map_err(|error| failed(&error))? {
@@ -101,7 +102,7 @@ impl Inner {
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> RunError {
-    RunError::new("worktree_failed", format!("the worktree could not be read: {error}"))
+    RunError::new(ErrorCode::WorktreeFailed, format!("the worktree could not be read: {error}"))
 }
 
 async fn find_or_rebuild(

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
+use model::ErrorCode;
 use model::api::{Base, ConflictsView, TaskConflicts, UpdateOutcome};
 use model::ids::ObjectId;
 use model::merge::FileConflict;
@@ -77,12 +78,8 @@ impl Inner {
                 return Ok(Updated::Done { outcome: UpdateOutcome::Updated, base: plan.base, dropped: plan.dropped });
             }
         }
-        Err(Problem::new(
-            ProblemKind::WrongState,
-            "branch_moved",
-            "the task's branch moved while it was being brought up to its base",
-        )
-        .hint("ask again"))
+        Err(Problem::new(ErrorCode::BranchMoved, "the task's branch moved while it was being brought up to its base")
+            .hint("ask again"))
     }
 
     /// Returns the commit of the task's branch on the remote.
@@ -93,7 +90,7 @@ impl Inner {
         let found = mirror.fetch_pushed(branch.as_str(), token, self.config.fetch_time_limit, self.cancel.clone()).await;
         let found = found.map_err(|error| fetch_failed(&error).into_problem(ProblemKind::Unavailable))?;
         let commit = found.ok_or_else(|| {
-            Problem::new(ProblemKind::WrongState, "not_pushed", format!("the remote has no branch `{branch}`"))
+            Problem::new(ErrorCode::NotPushed, format!("the remote has no branch `{branch}`"))
                 .hint("push it first: `codex-orchestrator task push`")
         })?;
         Ok(Base { name: format!("origin/{branch}"), commit })
@@ -103,7 +100,7 @@ impl Inner {
         let fetched = mirror.fetch_fresh(self.config.fetch_time_limit, self.cancel.clone()).await;
         fetched.map_err(|error| {
             let why = fetch_failed(&error);
-            let problem = Problem::new(ProblemKind::Unavailable, "fetch_failed", why.message);
+            let problem = Problem::new(ErrorCode::FetchFailed, why.message);
             why.hints.into_iter().fold(problem, Problem::hint)
         })
     }
@@ -163,7 +160,7 @@ impl Inner {
     async fn carry_out(self: &Arc<Self>, mirror: &Mirror, slot: &Arc<TaskSlot>, plan: &Plan) -> Result<bool, Problem> {
         let _turn = slot.turn.lock().await;
         if slot.is_gone() {
-            return Err(Problem::not_found("task", slot.id));
+            return Err(Problem::no_task(slot.id));
         }
         let (task, update) = (slot.record(), &plan.update);
         if *task.can_update()? != update.from_base || task.last_run().number != update.after_run {
@@ -244,7 +241,7 @@ impl Inner {
             }
         }
         let detail = format!("neither `{}` nor `{default}` is a branch of the repository", task.git_ref);
-        Err(Problem::new(ProblemKind::WrongState, "base_not_found", detail).hint("set a default branch that is there: env edit"))
+        Err(Problem::new(ErrorCode::BaseNotFound, detail).hint("set a default branch that is there: env edit"))
     }
 
     /// Returns what a task's branch would conflict with. Reads only commits.
@@ -292,18 +289,16 @@ async fn head_of(mirror: &Mirror, task: &TaskRecord) -> Result<ObjectId, Problem
 async fn in_time<T>(merging: impl Future<Output = Result<T, ReplayError>>) -> Result<T, Problem> {
     let merged = tokio::time::timeout(MERGE_LIMIT, merging).await.map_err(|_| {
         let detail = format!("git did not merge the commits within {} minutes", MERGE_LIMIT.as_secs() / 60);
-        Problem::new(ProblemKind::Unavailable, "update_timed_out", detail).hint("nothing was changed; ask again")
+        Problem::new(ErrorCode::UpdateTimedOut, detail).hint("nothing was changed; ask again")
     })?;
     merged.map_err(|error| not_merged(&error))
 }
 
 fn not_merged(error: &ReplayError) -> Problem {
     match error {
-        ReplayError::TooMany { .. } => Problem::new(ProblemKind::Unusable, "too_many_commits", error.to_string())
+        ReplayError::TooMany { .. } => Problem::new(ErrorCode::TooManyCommits, error.to_string())
             .hint("merge the base instead: codex-orchestrator task update --merge"),
-        ReplayError::TooOld { .. } => {
-            Problem::new(ProblemKind::Unavailable, "git_too_old", error.to_string()).hint("install git 2.39 or newer")
-        }
+        ReplayError::TooOld { .. } => Problem::new(ErrorCode::GitTooOld, error.to_string()).hint("install git 2.39 or newer"),
         ReplayError::Unexpected { .. } | ReplayError::Program(_) | ReplayError::Files(_) => {
             Problem::internal(format!("the commits could not be merged: {error}")).hint("nothing was changed")
         }
@@ -312,13 +307,13 @@ fn not_merged(error: &ReplayError) -> Problem {
 
 fn not_landed(error: &LandError) -> Problem {
     match error {
-        LandError::InTheWay { .. } => Problem::new(ProblemKind::WrongState, "files_in_the_way", error.to_string())
+        LandError::InTheWay { .. } => Problem::new(ErrorCode::FilesInTheWay, error.to_string())
             .hint("commit them, move them out of the task's worktree, or delete them; then ask again. Nothing was changed"),
-        LandError::Unsettled { .. } => Problem::new(ProblemKind::WrongState, "worktree_unsettled", error.to_string())
+        LandError::Unsettled { .. } => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string())
             .hint("finish or abort what was begun in the task's worktree, and check its branch out. Nothing was changed"),
-        LandError::Refused(_) => Problem::new(ProblemKind::WrongState, "worktree_unsettled", error.to_string())
+        LandError::Refused(_) => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string())
             .hint("git's own words say which file it is about. Nothing was changed"),
-        LandError::Moved => Problem::new(ProblemKind::WrongState, "branch_moved", error.to_string()).hint("ask again"),
+        LandError::Moved => Problem::new(ErrorCode::BranchMoved, error.to_string()).hint("ask again"),
         LandError::Worktree(_) | LandError::Program(_) | LandError::Files(_) => {
             Problem::internal(format!("the worktree could not follow its branch: {error}"))
                 .hint("ask again: an update that was cut off goes on where it was, also by itself before the next run")

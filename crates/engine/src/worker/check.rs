@@ -9,8 +9,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use model::api::WorkerStatus;
-use model::container::{ContainerCheck, ContainerProblem};
-use model::problem::{Problem, ProblemKind};
+use model::container::ContainerCheck;
+use model::problem::Problem;
+use model::{ErrorCode, Report};
 
 use super::call::engine_environment;
 use super::script::Script;
@@ -75,11 +76,11 @@ impl ContainerChecks {
         match check_containers(&self.program, &self.environment, image).await {
             Ok(check) => check,
             Err(error) => ContainerCheck {
-                problem: Some(ContainerProblem {
-                    code: "check_failed".to_owned(),
-                    detail: format!("whether containers can be made is unknown: {error}"),
-                    hints: vec!["`codex-orchestrator codex-docker check` says more".to_owned()],
-                }),
+                problem: Some(
+                    Report::new(ErrorCode::CheckFailed, format!("whether containers can be made is unknown: {error}"))
+                        .hint("`codex-orchestrator codex-docker check` says more")
+                        .into(),
+                ),
                 ..ContainerCheck::default()
             },
         }
@@ -129,8 +130,8 @@ pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> W
         return status;
     };
     if let Some(problem) = problem(&check) {
-        status.problem = Some(problem.detail);
-        status.hints = problem.hints;
+        status.problem = Some(problem.report.message);
+        status.hints = problem.report.hints;
     } else if let Some(image) = check.status.image.as_ref().filter(|image| image.stale) {
         status.hints =
             vec![format!("the image `{}` is old; build it anew: codex-orchestrator codex-docker image build", image.name)];
@@ -144,13 +145,12 @@ pub(crate) fn problem(check: &ContainerCheck) -> Option<Problem> {
     if check.usable {
         return None;
     }
-    let problem = check.problem.clone().unwrap_or_else(|| ContainerProblem {
-        code: "unknown".to_owned(),
-        detail: "containers cannot be made, and codex-docker does not say why".to_owned(),
-        hints: vec![],
-    });
-    let detail = Problem::new(ProblemKind::Unavailable, "no_worker", problem.detail);
-    let hints = problem.hints.into_iter().chain(["`codex-orchestrator doctor` shows what is there".to_owned()]);
+    let (detail, hints) = match &check.problem {
+        Some(problem) => (problem.detail.as_str(), problem.hints.as_slice()),
+        None => ("containers cannot be made, and codex-docker does not say why", &[][..]),
+    };
+    let detail = Problem::new(ErrorCode::NoWorker, detail);
+    let hints = hints.iter().cloned().chain(["`codex-orchestrator doctor` shows what is there".to_owned()]);
     Some(hints.fold(detail, Problem::hint))
 }
 
@@ -197,8 +197,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let check = checks(folder.path(), NO_IMAGE).fresh(None).await;
         let problem = problem(&check).expect("no image");
-        assert_eq!((problem.code.as_ref(), problem.detail.as_str()), ("no_worker", "there is no image `x`"));
-        assert_eq!(problem.hints[0], "build it");
+        assert_eq!(
+            (problem.report.code.known(), problem.report.message.as_str()),
+            (Some(ErrorCode::NoWorker), "there is no image `x`")
+        );
+        assert_eq!(problem.report.hints[0], "build it");
         let status = told(worker(), Some(check));
         assert_eq!(status.problem.as_deref(), Some("there is no image `x`"));
         assert!(status.container.is_some_and(|container| container.engine.is_some() && container.image.is_none()));
@@ -208,7 +211,7 @@ mod tests {
     async fn a_program_that_answers_nonsense_or_is_not_there_makes_no_containers() {
         let folder = tempfile::tempdir().expect("a folder");
         let nonsense = checks(folder.path(), "what?").fresh(None).await;
-        assert_eq!(nonsense.problem.map(|problem| problem.code).as_deref(), Some("check_failed"));
+        assert_eq!(nonsense.problem.expect("a problem").code, ErrorCode::CheckFailed);
         let mut gone = checks(folder.path(), "");
         gone.program = vec!["/no/such/program".to_owned()];
         assert!(!gone.fresh(None).await.usable);

@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use model::ErrorCode;
 use model::container::{ContainerNetwork, ContainerSettings, HostPattern};
 use model::environment::EnvironmentRecord;
 use model::ids::TaskId;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 use super::call::{API_KEY, RunCall};
 use super::login::Login;
@@ -123,7 +124,7 @@ pub(crate) fn unreachable_model(environment: &EnvironmentRecord, config: &Config
         || matches!(login, Some(Login::ApiKey(_)));
     let needs_key = |why: &str| {
         let detail = format!("the network of `{}` is `none`, and {why}", environment.name);
-        Problem::new(ProblemKind::WrongState, "network_needs_key", detail)
+        Problem::new(ErrorCode::NetworkNeedsKey, detail)
             .hint("`codex-orchestrator login --with-api-key` stores a key: a broker then reaches the model for the container")
             .hint("or set the environment's network to `allow` or `open`")
     };

@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use model::ErrorCode;
 use model::api::WorkerStatus;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 use super::script::Script;
 use crate::config::Config;
@@ -53,7 +54,7 @@ pub enum WorkerProblem {
 impl WorkerProblem {
     /// Converts this into a problem with hints.
     pub fn to_problem(&self) -> Problem {
-        let problem = Problem::new(ProblemKind::Unavailable, "no_worker", self.to_string());
+        let problem = Problem::new(ErrorCode::NoWorker, self.to_string());
         match self {
             Self::NoCodex => problem
                 .hint(format!("install it: npm install -g @openai/codex@{}", model::CODEX_VERSION))
@@ -203,7 +204,7 @@ mod tests {
         let bin = tempfile::tempdir().expect("a folder");
         for worker in [Some("host"), Some("/nowhere/worker")] {
             let problem = Worker::find(&config(bin.path(), worker)).expect_err("nothing is there").to_problem();
-            assert!(problem.code == "no_worker" && !problem.hints.is_empty(), "{problem:?}");
+            assert!(problem.report.code == ErrorCode::NoWorker && !problem.report.hints.is_empty(), "{problem:?}");
         }
     }
 

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 pub(crate) use account::Due;
 use account::{Copied, TOKENS};
 use jiff::Timestamp;
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use model::secret::Secret;
 use serde_json::{Value, json};
 
@@ -64,7 +65,7 @@ impl Login {
         let key = key.trim();
         let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
         if !plain || key.len() < model::secret::SHORTEST_SECRET_BYTES || key.len() > KEY_LIMIT_BYTES {
-            return Err(Problem::new(ProblemKind::Unusable, "key_unusable", "what came on stdin is no API key")
+            return Err(Problem::new(ErrorCode::KeyUnusable, "what came on stdin is no API key")
                 .hint("it is one word, as in: printenv OPENAI_API_KEY | codex-orchestrator login --with-api-key"));
         }
         home.write_login(in_a_file(key).to_string().as_bytes()).map_err(|error| not_stored(&error))
@@ -74,7 +75,7 @@ impl Login {
     /// versions of Codex store beside it.
     pub fn store_copy(home: &CodexHome, text: &[u8]) -> Result<Self, Problem> {
         let (login, file) = Self::in_its_form(text).ok_or_else(|| {
-            Problem::new(ProblemKind::Unusable, "login_unusable", "that is no login of Codex")
+            Problem::new(ErrorCode::LoginUnusable, "that is no login of Codex")
                 .hint("name the `auth.json` in the folder of a Codex that is logged in, or that folder")
         })?;
         home.write_login(&file).map_err(|error| not_stored(&error))?;
@@ -216,7 +217,7 @@ fn compared(login: &[u8], copy: &[u8], now: Timestamp) -> Result<Copied, &'stati
 }
 
 fn not_stored(error: &io::Error) -> Problem {
-    Problem::new(ProblemKind::Unavailable, "login_not_stored", format!("the login could not be stored: {error}"))
+    Problem::new(ErrorCode::LoginNotStored, format!("the login could not be stored: {error}"))
         .hint("the home must be writable and have room")
 }
 

@@ -9,9 +9,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
+use model::ErrorCode;
 use model::container::{ContainerNetwork, ContainerSettings, ContainerUser};
 use model::environment::EnvironmentRecord;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use toml::{Table, Value};
 
 use super::call::{API_KEY, Cleanup, IMAGES_INSIDE, RUN_MARK, RunCall, run_mark};
@@ -244,7 +245,7 @@ pub(crate) fn open_network_only(environment: &EnvironmentRecord) -> Option<Probl
             environment.name,
             network.as_str()
         );
-        Problem::new(ProblemKind::WrongState, "network_not_closed", detail)
+        Problem::new(ErrorCode::NetworkNotClosed, detail)
             .hint("use the built-in worker: set ORCH_WORKER to `codex-docker` and restart the server")
             .hint("or set the repository's network to `open`")
     })
@@ -255,7 +256,7 @@ pub(crate) fn cannot_mount(home: &Path) -> Option<Problem> {
     let bytes = home.as_os_str().as_encoded_bytes();
     bytes.iter().any(|byte| matches!(byte, b':' | b'=')).then(|| {
         let detail = format!("this worker cannot mount `{}`: the path contains `:` or `=`", home.display());
-        Problem::new(ProblemKind::WrongState, "worker_cannot_mount", detail)
+        Problem::new(ErrorCode::WorkerCannotMount, detail)
             .hint("set ORCH_HOME to a path without them, or use the built-in worker")
     })
 }

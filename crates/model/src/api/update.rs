@@ -4,10 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ProblemView, TaskView};
+use crate::error_code::ErrorCode;
 use crate::ids::{ObjectId, TaskId};
 use crate::merge::{FileConflict, in_words};
 use crate::names::Title;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::task::UpdateStrategy;
 
 /// How many conflicting files an error names. All of them are in its `conflicts`.
@@ -82,7 +83,7 @@ impl UpdateConflicts {
     pub fn new(task: TaskId, base: Base, conflicts: Vec<FileConflict>) -> Self {
         let words = in_words(&conflicts, FILES_NAMED);
         let detail = format!("the task's branch conflicts with `{}` at {}: {words}", base.name, base.commit.short());
-        let problem = Problem::new(ProblemKind::WrongState, "update_conflicts", detail)
+        let problem = Problem::new(ErrorCode::UpdateConflicts, detail)
             .hint(format!("let the agent merge them: codex-orchestrator task update {task} --hand-over"))
             .hint("nothing was changed; a rebase goes commit by commit, so `--merge` may conflict in fewer files");
         Self { problem: (&problem).into(), base, conflicts }

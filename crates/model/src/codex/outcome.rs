@@ -27,6 +27,8 @@
 use super::journal::{JournalSummary, TurnEnd};
 use super::trouble::{code_of, hints_for, quoted, reason_in};
 use crate::WORKER_CUT_OFF;
+use crate::error_code::ErrorCode;
+use crate::report::Report;
 
 /// How the worker's process ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,33 +64,25 @@ pub enum Verdict {
     /// The turn is complete and the worker exited normally.
     Completed,
     /// The run failed.
-    Failed {
-        /// A stable code for scripts.
-        code: &'static str,
-        /// What happened, in one printable line.
-        message: String,
-        /// Suggested fixes, most useful first.
-        hints: Vec<String>,
-    },
+    Failed(Report),
     /// The run was stopped on request.
     Stopped,
     /// The process is gone and left no exit record.
-    Interrupted {
-        /// What is known about it, in one printable line.
-        message: String,
-        /// Suggested fixes, most useful first.
-        hints: Vec<String>,
-    },
+    Interrupted(Report),
 }
 
 impl Verdict {
-    fn failed(code: &'static str, message: String) -> Self {
-        Self::Failed { code, message, hints: hints_for(code) }
+    fn failed(code: ErrorCode, message: String) -> Self {
+        Self::Failed(Report { code: code.into(), message, hints: hints_for(code) })
+    }
+
+    fn interrupted(message: String) -> Self {
+        Self::Interrupted(Report { code: ErrorCode::Interrupted.into(), message, hints: hints_for(ErrorCode::Interrupted) })
     }
 
     fn with_hint(mut self, hint: &str) -> Self {
-        if let Self::Failed { hints, .. } = &mut self {
-            hints.insert(0, hint.to_owned());
+        if let Self::Failed(report) = &mut self {
+            report.hints.insert(0, hint.to_owned());
         }
         self
     }
@@ -129,7 +123,7 @@ fn never_started(reason: &str) -> Verdict {
     let reason = quoted(reason);
     let words = reason.to_lowercase();
     let missing = words.contains("not found") || words.contains("no such file");
-    let code = if missing { "worker_missing" } else { "worker_failed" };
+    let code = if missing { ErrorCode::WorkerMissing } else { ErrorCode::WorkerFailed };
     Verdict::failed(code, format!("the worker could not be started: {reason}"))
 }
 
@@ -138,7 +132,7 @@ fn changed_thread(journal: &JournalSummary, expected: Option<&str>) -> Option<Ve
     let changed = !expected.eq_ignore_ascii_case(started);
     changed.then(|| {
         let message = format!("thread {} was to go on, but Codex started thread {}", quoted(expected), quoted(started));
-        Verdict::failed("thread_changed", message)
+        Verdict::failed(ErrorCode::ThreadChanged, message)
     })
 }
 
@@ -147,7 +141,7 @@ fn after_completed_turn(exit: &Exit) -> Verdict {
         Exit::Code(0) | Exit::Grace | Exit::Lost | Exit::TimeLimit => Verdict::Completed,
         Exit::Code(code) if *code == i32::from(WORKER_CUT_OFF) => Verdict::Completed,
         Exit::Code(code) => {
-            Verdict::failed("worker_failed", format!("the turn was complete, but the worker ended with exit code {code}"))
+            Verdict::failed(ErrorCode::WorkerFailed, format!("the turn was complete, but the worker ended with exit code {code}"))
         }
         Exit::Signal(signal) => killed(*signal, "after its turn was complete"),
         Exit::NeverStarted(reason) => never_started(reason),
@@ -157,25 +151,19 @@ fn after_completed_turn(exit: &Exit) -> Verdict {
 fn after_failed_turn(message: &str, journal: &JournalSummary) -> Verdict {
     let told = if message.is_empty() { journal.last_error.as_deref() } else { Some(message) };
     let Some(told) = told else {
-        return Verdict::failed("turn_failed", "the turn failed, and Codex gave no reason".to_owned());
+        return Verdict::failed(ErrorCode::TurnFailed, "the turn failed, and Codex gave no reason".to_owned());
     };
-    Verdict::failed(code_of(told).unwrap_or("turn_failed"), quoted(told))
+    Verdict::failed(code_of(told).unwrap_or(ErrorCode::TurnFailed), quoted(told))
 }
 
 fn without_turn_end(journal: &JournalSummary, exit: &Exit, stderr: &str) -> Verdict {
     match exit {
         Exit::TimeLimit => time_limit(journal),
-        Exit::Lost => Verdict::Interrupted {
-            message: with_last_words("the run's process is gone and left no end", journal),
-            hints: hints_for("interrupted"),
-        },
-        Exit::Code(code) if *code == i32::from(WORKER_CUT_OFF) => Verdict::Interrupted {
-            message: reason_in(stderr).map_or_else(
-                || with_last_words("the worker was cut off from outside before its turn ended", journal),
-                |reason| format!("the worker was cut off: {reason}"),
-            ),
-            hints: hints_for("interrupted"),
-        },
+        Exit::Lost => Verdict::interrupted(with_last_words("the run's process is gone and left no end", journal)),
+        Exit::Code(code) if *code == i32::from(WORKER_CUT_OFF) => Verdict::interrupted(reason_in(stderr).map_or_else(
+            || with_last_words("the worker was cut off from outside before its turn ended", journal),
+            |reason| format!("the worker was cut off: {reason}"),
+        )),
         Exit::NeverStarted(reason) => never_started(reason),
         Exit::Signal(signal) => killed(*signal, &with_last_words("before its turn ended", journal)),
         Exit::Code(code @ 129..=159) => killed(code - 128, &with_last_words("before its turn ended", journal)),
@@ -187,8 +175,8 @@ fn without_turn_end(journal: &JournalSummary, exit: &Exit, stderr: &str) -> Verd
 
 fn time_limit(journal: &JournalSummary) -> Verdict {
     let message = with_last_words("the run reached its time limit before its turn ended", journal);
-    let verdict = Verdict::failed("time_limit", message);
-    let waited_for_network = journal.last_error.as_deref().and_then(code_of) == Some("network");
+    let verdict = Verdict::failed(ErrorCode::TimeLimit, message);
+    let waited_for_network = journal.last_error.as_deref().and_then(code_of) == Some(ErrorCode::Network);
     if waited_for_network {
         verdict.with_hint("Codex was waiting for the network: check that the model provider can be reached")
     } else {
@@ -198,7 +186,7 @@ fn time_limit(journal: &JournalSummary) -> Verdict {
 
 fn killed(signal: i32, circumstances: &str) -> Verdict {
     let name = signal_name(signal);
-    let verdict = Verdict::failed("worker_killed", format!("the worker was ended by {name} {circumstances}"));
+    let verdict = Verdict::failed(ErrorCode::WorkerKilled, format!("the worker was ended by {name} {circumstances}"));
     if signal == 9 {
         verdict.with_hint("if nobody killed it, the memory ran out: give the worker more, or run fewer tasks at once")
     } else {
@@ -211,12 +199,17 @@ fn without_turn(journal: &JournalSummary, code: i32, stderr: &str) -> Verdict {
     let reason = reason_in(stderr).or_else(|| journal.last_error.as_deref().map(quoted));
     let because = reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     match code {
-        0 => Verdict::failed("nothing_ran", format!("the worker ended with exit code 0 and ran no turn{because}")),
-        127 => Verdict::failed("worker_missing", format!("the worker, or a program it needs, was not found{because}")),
-        126 => Verdict::failed("worker_failed", format!("the worker, or a program it needs, cannot be executed{because}")),
+        0 => Verdict::failed(ErrorCode::NothingRan, format!("the worker ended with exit code 0 and ran no turn{because}")),
+        127 => Verdict::failed(ErrorCode::WorkerMissing, format!("the worker, or a program it needs, was not found{because}")),
+        126 => {
+            Verdict::failed(ErrorCode::WorkerFailed, format!("the worker, or a program it needs, cannot be executed{because}"))
+        }
         code => match reason {
-            Some(reason) => Verdict::failed(code_of(&reason).unwrap_or("worker_failed"), reason),
-            None => Verdict::failed("ended_without_result", format!("the worker ended with exit code {code} and gave no reason")),
+            Some(reason) => Verdict::failed(code_of(&reason).unwrap_or(ErrorCode::WorkerFailed), reason),
+            None => Verdict::failed(
+                ErrorCode::EndedWithoutResult,
+                format!("the worker ended with exit code {code} and gave no reason"),
+            ),
         },
     }
 }
@@ -226,7 +219,7 @@ fn in_mid_turn(journal: &JournalSummary, how: &str, stderr: &str) -> Verdict {
         return Verdict::failed(code, format!("the worker {how} in the middle of the turn: {}", quoted(error)));
     }
     let because = reason_in(stderr).map(|reason| format!(": {reason}")).unwrap_or_default();
-    Verdict::failed("ended_without_result", format!("the worker {how} in the middle of the turn{because}"))
+    Verdict::failed(ErrorCode::EndedWithoutResult, format!("the worker {how} in the middle of the turn{because}"))
 }
 
 fn with_last_words(message: &str, journal: &JournalSummary) -> String {

@@ -4,18 +4,19 @@
 //! Codes are stable: scripts rely on them.
 
 use super::printable::printable_line;
+use crate::error_code::ErrorCode;
 
 /// The most characters of somebody else's message that are passed on.
 const MESSAGE_LIMIT: usize = 1000;
 
 /// Codes by what a message contains, in lower case. The first row with a match wins, so the special comes before the general.
-const BY_WORDS: &[(&str, &[&str])] = &[
-    ("unknown_thread", &["no rollout found"]),
-    ("thread_busy", &["already has an active writer"]),
-    ("not_trusted_directory", &["not inside a trusted directory"]),
-    ("prompt_refused", &["input_too_large", "no prompt provided", "is not valid utf-8"]),
+const BY_WORDS: &[(ErrorCode, &[&str])] = &[
+    (ErrorCode::UnknownThread, &["no rollout found"]),
+    (ErrorCode::ThreadBusy, &["already has an active writer"]),
+    (ErrorCode::NotTrustedDirectory, &["not inside a trusted directory"]),
+    (ErrorCode::PromptRefused, &["input_too_large", "no prompt provided", "is not valid utf-8"]),
     (
-        "config",
+        ErrorCode::Config,
         &[
             "error loading config",
             "model provider `",
@@ -24,10 +25,10 @@ const BY_WORDS: &[(&str, &[&str])] = &[
             "unknown configuration field",
         ],
     ),
-    ("usage_limit", &["usage limit", "insufficient_quota", "current quota", "purchase more credits"]),
-    ("context_window", &["context window", "context_length_exceeded"]),
+    (ErrorCode::UsageLimit, &["usage limit", "insufficient_quota", "current quota", "purchase more credits"]),
+    (ErrorCode::ContextWindow, &["context window", "context_length_exceeded"]),
     (
-        "unauthorized",
+        ErrorCode::Unauthorized,
         &[
             "401 unauthorized",
             "status: 401",
@@ -38,11 +39,11 @@ const BY_WORDS: &[(&str, &[&str])] = &[
             "not logged in",
         ],
     ),
-    ("forbidden", &["403 forbidden", "status: 403"]),
-    ("model_not_found", &["model_not_found", "model is not supported"]),
-    ("rate_limited", &["rate limit", "rate_limit", "429 too many requests", "status: 429"]),
+    (ErrorCode::Forbidden, &["403 forbidden", "status: 403"]),
+    (ErrorCode::ModelNotFound, &["model_not_found", "model is not supported"]),
+    (ErrorCode::RateLimited, &["rate limit", "rate_limit", "429 too many requests", "status: 429"]),
     (
-        "overloaded",
+        ErrorCode::Overloaded,
         &[
             "high demand",
             "at capacity",
@@ -54,7 +55,7 @@ const BY_WORDS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "network",
+        ErrorCode::Network,
         &[
             "stream disconnected",
             "connection failed",
@@ -65,60 +66,25 @@ const BY_WORDS: &[(&str, &[&str])] = &[
             "reconnecting...",
         ],
     ),
-    ("container_engine", &["cannot connect to the docker daemon", "permission denied while trying to connect to the docker"]),
+    (
+        ErrorCode::ContainerEngine,
+        &["cannot connect to the docker daemon", "permission denied while trying to connect to the docker"],
+    ),
 ];
 
 /// The code for a message, when its words are known.
-pub(super) fn code_of(message: &str) -> Option<&'static str> {
+pub(super) fn code_of(message: &str) -> Option<ErrorCode> {
     let message = message.to_lowercase();
     // OpenAI's "The model `x` does not exist" names the model in the middle.
     if message.contains("model `") && message.contains("does not exist") {
-        return Some("model_not_found");
+        return Some(ErrorCode::ModelNotFound);
     }
     BY_WORDS.iter().find(|(_, words)| words.iter().any(|word| message.contains(word))).map(|(code, _)| *code)
 }
 
 /// What to do next, most useful first.
-pub(super) fn hints_for(code: &str) -> Vec<String> {
-    let hints: &[&str] = match code {
-        "unauthorized" => &["log in with `codex-orchestrator login`, or set CODEX_API_KEY for the server", "then retry the task"],
-        "forbidden" => &["the account may not do this: check its plan, region and permissions, or use another one"],
-        "usage_limit" => &["wait for the limit to reset, buy more credits, or use another account; then retry the task"],
-        "rate_limited" => &["wait a minute and retry the task; fewer tasks at once help"],
-        "context_window" => &["the thread is full: create a new task that starts from this task's branch"],
-        "model_not_found" => &["resume with another model, or leave the model out to use Codex's default"],
-        "overloaded" => &["wait a minute and retry the task, or choose another model"],
-        "network" => &["check the network, a proxy, and that the model provider can be reached; then retry the task"],
-        "unknown_thread" => &[
-            "Codex no longer has this thread: check that CODEX_HOME is the one of the earlier runs and still holds `sessions/`",
-            "or create a new task that starts from this task's branch",
-        ],
-        "thread_busy" => &["another Codex still works on this thread: end it, then retry the task"],
-        "thread_changed" => &[
-            "the agent did not see the earlier conversation: check that CODEX_HOME is the one of the earlier runs",
-            "what it changed is on the task's branch all the same",
-        ],
-        "not_trusted_directory" => &["Codex found no git repository: the worktree is damaged; create the task again"],
-        "prompt_refused" => &["Codex takes at most 1,048,576 characters of UTF-8, and not none"],
-        "config" => &["check `config.toml` in CODEX_HOME, and the variables it names"],
-        "nothing_ran" => {
-            &["the worker ended at once without a turn: run it by hand to see what it does", "look at the run's stderr"]
-        }
-        "time_limit" => {
-            &["raise the time limit, or give the task in smaller pieces", "retry the task to continue where it stopped"]
-        }
-        "worker_missing" => {
-            &["install the worker, or name it with ORCH_WORKER", "`codex-orchestrator doctor` shows what is there"]
-        }
-        "worker_killed" => &["retry the task to continue where it stopped"],
-        "container_engine" => {
-            &["start the container engine, and see that this user may use it", "`codex-orchestrator doctor` checks it"]
-        }
-        "ended_without_result" => &["look at the run's stderr", "retry the task to continue where it stopped"],
-        "interrupted" => &["what was done is kept: retry the task to continue where it stopped"],
-        _ => &["look at the run's log and stderr, then retry the task"],
-    };
-    hints.iter().map(|hint| (*hint).to_owned()).collect()
+pub(super) fn hints_for(code: ErrorCode) -> Vec<String> {
+    code.advice().iter().map(|hint| (*hint).to_owned()).collect()
 }
 
 /// Somebody else's message as it may be passed on: printable, one line, bounded.
@@ -176,25 +142,31 @@ mod tests {
     #[test]
     fn messages_are_known_by_their_words() {
         for (message, code) in [
-            ("unexpected status 401 Unauthorized: Incorrect API key provided: sk-xxx", "unauthorized"),
+            ("unexpected status 401 Unauthorized: Incorrect API key provided: sk-xxx", ErrorCode::Unauthorized),
             (
                 "Your access token could not be refreshed because your refresh token was already used. Please log out and sign in again.",
-                "unauthorized",
+                ErrorCode::Unauthorized,
             ),
-            ("unexpected status 403 Forbidden: forbidden", "forbidden"),
-            ("You’ve hit your usage limit. Visit https://chatgpt.com/settings/usage to purchase more credits", "usage_limit"),
-            ("Quota exceeded. Check your plan: You exceeded your current quota", "usage_limit"),
-            ("stream disconnected before completion: Rate limit reached for gpt. Please try again in 0.2s.", "rate_limited"),
-            ("exceeded retry limit, last status: 429 Too Many Requests", "rate_limited"),
-            ("Codex ran out of room in the model's context window.", "context_window"),
-            ("unexpected status 404 Not Found: The model `x` does not exist", "model_not_found"),
-            ("The 'x' model is not supported when using Codex with a ChatGPT account.", "model_not_found"),
-            ("We’re currently experiencing high demand, which may cause temporary errors.", "overloaded"),
-            ("Selected model is at capacity. Please try a different model.", "overloaded"),
-            ("stream disconnected before completion: idle timeout waiting for SSE", "network"),
-            ("Reconnecting... waiting for network (Connection failed: error sending request)", "network"),
-            ("Missing environment variable: `MOCK_KEY`.", "config"),
-            ("thread 01a2 already has an active writer", "thread_busy"),
+            ("unexpected status 403 Forbidden: forbidden", ErrorCode::Forbidden),
+            (
+                "You’ve hit your usage limit. Visit https://chatgpt.com/settings/usage to purchase more credits",
+                ErrorCode::UsageLimit,
+            ),
+            ("Quota exceeded. Check your plan: You exceeded your current quota", ErrorCode::UsageLimit),
+            (
+                "stream disconnected before completion: Rate limit reached for gpt. Please try again in 0.2s.",
+                ErrorCode::RateLimited,
+            ),
+            ("exceeded retry limit, last status: 429 Too Many Requests", ErrorCode::RateLimited),
+            ("Codex ran out of room in the model's context window.", ErrorCode::ContextWindow),
+            ("unexpected status 404 Not Found: The model `x` does not exist", ErrorCode::ModelNotFound),
+            ("The 'x' model is not supported when using Codex with a ChatGPT account.", ErrorCode::ModelNotFound),
+            ("We’re currently experiencing high demand, which may cause temporary errors.", ErrorCode::Overloaded),
+            ("Selected model is at capacity. Please try a different model.", ErrorCode::Overloaded),
+            ("stream disconnected before completion: idle timeout waiting for SSE", ErrorCode::Network),
+            ("Reconnecting... waiting for network (Connection failed: error sending request)", ErrorCode::Network),
+            ("Missing environment variable: `MOCK_KEY`.", ErrorCode::Config),
+            ("thread 01a2 already has an active writer", ErrorCode::ThreadBusy),
         ] {
             assert_eq!(code_of(message), Some(code), "{message}");
         }
@@ -204,7 +176,7 @@ mod tests {
     #[test]
     fn every_code_says_what_to_do_next() {
         for code in BY_WORDS.iter().map(|(code, _)| *code) {
-            assert_ne!(hints_for(code), hints_for("no such code"), "{code}");
+            assert_ne!(hints_for(code), hints_for(ErrorCode::TurnFailed), "{code}");
         }
     }
 

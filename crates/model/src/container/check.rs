@@ -3,6 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::AnyCode;
+use crate::report::Report;
+
 /// What a container worker works with, as `codex-docker check --json` says it and the API repeats it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerStatus {
@@ -60,12 +63,18 @@ pub struct ContainerCheck {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerProblem {
     /// Stable, for scripts.
-    pub code: String,
+    pub code: AnyCode,
     /// One sentence.
     pub detail: String,
     /// What to do next.
     #[serde(default)]
     pub hints: Vec<String>,
+}
+
+impl From<Report> for ContainerProblem {
+    fn from(report: Report) -> Self {
+        Self { code: report.code, detail: report.message, hints: report.hints }
+    }
 }
 
 #[cfg(test)]

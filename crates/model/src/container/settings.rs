@@ -6,9 +6,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::host::HostPattern;
+use crate::error_code::ErrorCode;
 use crate::names::shown;
 use crate::policy::given;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 
 /// The most hosts that one environment may allow.
 const MAX_HOSTS: usize = 200;
@@ -169,7 +170,7 @@ pub struct EditContainer {
 }
 
 pub(super) fn refused(detail: String) -> Problem {
-    Problem::new(ProblemKind::Unusable, "container_refused", detail)
+    Problem::new(ErrorCode::ContainerRefused, detail)
 }
 
 impl ContainerSettings {
@@ -340,7 +341,7 @@ mod tests {
     fn hosts_belong_to_the_network_allow() {
         let hosts = json!(["Example.com", "*.example.org", "10.0.0.1:8443"]);
         let alone = edited(&ContainerSettings::default(), json!({ "allow_hosts": hosts })).expect_err("which is it?");
-        assert!(alone.detail.contains("`open`") && !alone.hints.is_empty(), "{alone:?}");
+        assert!(alone.report.message.contains("`open`") && !alone.report.hints.is_empty(), "{alone:?}");
         let allowed = edited(&ContainerSettings::default(), json!({ "network": "allow", "allow_hosts": hosts })).expect("sound");
         let texts: Vec<_> = allowed.allow_hosts.iter().map(HostPattern::as_str).collect();
         assert_eq!(texts, ["example.com", "*.example.org", "10.0.0.1:8443"]);
@@ -375,7 +376,10 @@ mod tests {
             json!({ "token_budget": 0 }),
         ] {
             let problem = edited(&ContainerSettings::default(), edit.clone()).expect_err("senseless");
-            assert!(problem.code == "container_refused" && !problem.hints.is_empty(), "{edit}: {problem:?}");
+            assert!(
+                problem.report.code == ErrorCode::ContainerRefused && !problem.report.hints.is_empty(),
+                "{edit}: {problem:?}"
+            );
         }
         assert!(serde_json::from_value::<EditContainer>(json!({ "memroy": "4g" })).is_err(), "a misspelt field");
     }

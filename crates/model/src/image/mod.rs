@@ -13,7 +13,8 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::codex::printable_line;
-use crate::problem::{Problem, ProblemKind};
+use crate::error_code::ErrorCode;
+use crate::problem::Problem;
 
 /// The maximum size of an image in bytes.
 pub const IMAGE_LIMIT_BYTES: usize = 10 << 20;
@@ -199,13 +200,13 @@ impl Image {
         let GivenImage { name, data: ImageBytes(bytes) } = given;
         let plain = plain_name(&name);
         let called = if plain.is_empty() { "the image".to_owned() } else { format!("`{plain}`") };
-        let refused = |why: &str| Problem::new(ProblemKind::Unusable, "image_refused", format!("{called} {why}")).hint(TAKEN);
+        let refused = |why: &str| Problem::new(ErrorCode::ImageRefused, format!("{called} {why}")).hint(TAKEN);
         if bytes.is_empty() {
             return Err(refused("is empty"));
         }
         if bytes.len() > IMAGE_LIMIT_BYTES {
             let detail = format!("{called} has {} bytes; the limit is {IMAGE_LIMIT_BYTES} (10 MiB)", bytes.len());
-            return Err(Problem::new(ProblemKind::TooLarge, "image_too_large", detail).hint(TAKEN));
+            return Err(Problem::new(ErrorCode::ImageTooLarge, detail).hint(TAKEN));
         }
         let kind = form::kind(&bytes).ok_or_else(|| refused("is not in a supported image format"))?;
         if !form::is_whole(kind, &bytes) {
@@ -221,7 +222,7 @@ impl Image {
 pub fn parse_all(given: Vec<GivenImage>) -> Result<Vec<Image>, Problem> {
     if given.len() > MOST_IMAGES {
         let detail = format!("there are {} images; the limit is {MOST_IMAGES} per prompt", given.len());
-        return Err(Problem::new(ProblemKind::Unusable, "too_many_images", detail).hint(TAKEN));
+        return Err(Problem::new(ErrorCode::TooManyImages, detail).hint(TAKEN));
     }
     let together: usize = given.iter().map(|image| image.data.0.len()).sum();
     let mut images: Vec<Image> = vec![];
@@ -233,7 +234,7 @@ pub fn parse_all(given: Vec<GivenImage>) -> Result<Vec<Image>, Problem> {
     }
     if together > IMAGES_LIMIT_BYTES {
         let detail = format!("the images have {together} bytes in total; the limit is {IMAGES_LIMIT_BYTES} (20 MiB)");
-        return Err(Problem::new(ProblemKind::TooLarge, "images_too_large", detail).hint(TAKEN));
+        return Err(Problem::new(ErrorCode::ImagesTooLarge, detail).hint(TAKEN));
     }
     Ok(images)
 }

@@ -4,6 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::error_code::ErrorCode;
+use crate::problem::ProblemKind;
 
 const PNG: &[u8] = include_bytes!("../../../testkit/fixtures/dot.png");
 const JPEG: &[u8] = include_bytes!("../../../testkit/fixtures/dot.jpg");
@@ -70,8 +72,12 @@ fn what_is_no_image_of_these_kinds_is_refused_with_what_is_taken() {
         b"RIFF\x04\0\0\0WAVE",
     ] {
         let problem = refusal("photo.png", bytes);
-        assert_eq!((problem.code.as_ref(), problem.kind), ("image_refused", ProblemKind::Unusable), "{problem}");
-        assert!(problem.detail.contains("photo.png") && problem.hints[0].contains("WebP"), "{problem:?}");
+        assert_eq!(
+            (problem.report.code.known(), problem.kind),
+            (Some(ErrorCode::ImageRefused), ProblemKind::Unusable),
+            "{problem}"
+        );
+        assert!(problem.report.message.contains("photo.png") && problem.report.hints[0].contains("WebP"), "{problem:?}");
     }
 }
 
@@ -131,15 +137,15 @@ fn too_much_is_told_from_just_enough() {
         bytes
     };
     assert!(Image::parse(given("a", &padded(IMAGE_LIMIT_BYTES))).is_ok());
-    assert_eq!(refusal("a", &padded(IMAGE_LIMIT_BYTES + 1)).code, "image_too_large");
+    assert_eq!(refusal("a", &padded(IMAGE_LIMIT_BYTES + 1)).report.code, ErrorCode::ImageTooLarge);
     let two = vec![given("a", &padded(IMAGE_LIMIT_BYTES)), given("b", &padded(IMAGE_LIMIT_BYTES - 1))];
     assert_eq!(parse_all(two.clone()).expect("taken").len(), 2);
     let three = [two, vec![given("c", PNG)]].concat();
     let problem = parse_all(three).expect_err("too much");
-    assert_eq!((problem.code.as_ref(), problem.kind), ("images_too_large", ProblemKind::TooLarge));
+    assert_eq!((problem.report.code.known(), problem.kind), (Some(ErrorCode::ImagesTooLarge), ProblemKind::TooLarge));
     let nine: Vec<_> = (0..9).map(|n| given("a", &padded(1000 + n))).collect();
     assert_eq!(parse_all(nine[..8].to_vec()).expect("taken").len(), 8);
-    assert_eq!(parse_all(nine).expect_err("too many").code, "too_many_images");
+    assert_eq!(parse_all(nine).expect_err("too many").report.code, ErrorCode::TooManyImages);
 }
 
 #[test]

@@ -13,9 +13,10 @@ pub mod text;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error_code::ErrorCode;
 use crate::ids::ObjectId;
 use crate::names::{BranchName, shown};
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::run::RunError;
 
 /// The maximum length of a body in characters. This is GitHub's limit.
@@ -49,12 +50,12 @@ pub struct Publish {
 impl Publish {
     /// Normalizes the title to one line, and rejects values that Git hosts do not accept.
     pub fn checked(mut self) -> Result<Self, Problem> {
-        let refused = |code: &'static str, detail: String| Problem::new(ProblemKind::Unusable, code, detail);
+        let refused = |code: ErrorCode, detail: String| Problem::new(code, detail);
         if let Some(title) = &self.title {
             let line = text::one_line(title);
             if line.is_empty() || line.chars().count() > TITLE_LIMIT_CHARS {
                 let detail = format!("invalid title `{}`: use 1 to {TITLE_LIMIT_CHARS} characters", shown(title));
-                return Err(refused("title_refused", detail));
+                return Err(refused(ErrorCode::TitleRefused, detail));
             }
             self.title = Some(line);
         }
@@ -62,15 +63,15 @@ impl Publish {
             let length = body.chars().count();
             if length > BODY_LIMIT_CHARS {
                 let detail = format!("the body has {length} characters; the limit is {BODY_LIMIT_CHARS}");
-                return Err(Problem::new(ProblemKind::TooLarge, "body_too_large", detail).hint("move some of it to a comment"));
+                return Err(Problem::new(ErrorCode::BodyTooLarge, detail).hint("move some of it to a comment"));
             }
             if body.contains('\0') {
-                return Err(refused("body_refused", "the body contains a NUL character".to_owned()));
+                return Err(refused(ErrorCode::BodyRefused, "the body contains a NUL character".to_owned()));
             }
         }
         let wants_text = self.title.is_some() || self.body.is_some() || self.draft;
         if wants_text && !self.pull_request {
-            return Err(refused("no_pull_request", "a title, a body or a draft needs a pull request".to_owned())
+            return Err(refused(ErrorCode::NoPullRequest, "a title, a body or a draft needs a pull request".to_owned())
                 .hint("request a pull request too"));
         }
         Ok(self)
@@ -280,7 +281,7 @@ mod tests {
         };
         let checked = asked(" Fix 🦀\nthe\tparser \u{7}", "any\nthing").checked().expect("sound");
         assert_eq!(checked.title.as_deref(), Some("Fix 🦀 the parser"));
-        assert_eq!(asked("x", &"ä".repeat(70_000)).checked().expect_err("too long").code, "body_too_large");
+        assert_eq!(asked("x", &"ä".repeat(70_000)).checked().expect_err("too long").report.code, ErrorCode::BodyTooLarge);
         assert!(asked("x", &"ä".repeat(BODY_LIMIT_CHARS)).checked().is_ok());
         assert!(asked("\n ", "").checked().is_err() && asked(&"x".repeat(300), "").checked().is_err());
         assert!(asked("x", "\0").checked().is_err());
@@ -289,7 +290,7 @@ mod tests {
     #[test]
     fn what_belongs_to_a_pull_request_is_refused_without_one() {
         let draft = Publish { draft: true, ..Publish::default() };
-        assert_eq!(draft.checked().expect_err("no pull request").code, "no_pull_request");
+        assert_eq!(draft.checked().expect_err("no pull request").report.code, ErrorCode::NoPullRequest);
         assert!(Publish::default().checked().is_ok());
     }
 

@@ -285,6 +285,7 @@ fn thread_started(record: &mut TaskRecord, attempt: Attempt, thread_id: ThreadId
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::error_code::ErrorCode;
     use crate::run::RunStatus;
 
     fn after(task: &TaskRecord, event: TaskEvent) -> Decision {
@@ -318,7 +319,7 @@ mod tests {
         for event in [
             TaskEvent::KeeperGone { attempt: Attempt(4) },
             TaskEvent::RunFinished { attempt: Attempt(4), end: Box::new(samples::success()) },
-            TaskEvent::PreparationFailed { attempt: Attempt(4), error: RunError::new("x", "y") },
+            TaskEvent::PreparationFailed { attempt: Attempt(4), error: RunError::new(ErrorCode::WorktreeFailed, "y") },
         ] {
             assert_eq!(after(&task, event), Decision { record: task.clone(), effects: vec![] });
         }
@@ -344,7 +345,7 @@ mod tests {
         let task = samples::stopping();
         for event in [
             TaskEvent::Prepared { attempt: FIRST, base_sha: samples::sha('a') },
-            TaskEvent::PreparationFailed { attempt: FIRST, error: RunError::new("cancelled", "stopped") },
+            TaskEvent::PreparationFailed { attempt: FIRST, error: RunError::new(ErrorCode::Cancelled, "stopped") },
             TaskEvent::PreparationLost { attempt: FIRST },
         ] {
             let decision = after(&task, event);

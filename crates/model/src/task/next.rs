@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::record::{NewRun, TaskRecord};
+use crate::error_code::{ErrorCode, Retry};
 use crate::names::Prompt;
 use crate::policy::RunPolicy;
 use crate::run::{RunCause, RunError, RunOutcome, RunRecord};
@@ -47,21 +48,21 @@ fn retry(task: &mut TaskRecord, error: &RunError, policy: &RunPolicy, now: Times
         return;
     }
     let told = reset_in(&error.message);
-    let wait = match error.code.as_str() {
-        "network" | "overloaded" | "fetch_failed" => told.unwrap_or(backoff(before)),
-        "rate_limited" => told.unwrap_or(2 * backoff(before)),
+    let wait = match error.code.known().map_or(Retry::Never, ErrorCode::retry) {
+        Retry::Backoff => told.unwrap_or(backoff(before)),
+        Retry::SlowBackoff => told.unwrap_or(2 * backoff(before)),
         // Without a reset time, the limit may last a week.
-        "usage_limit" => match told {
+        Retry::AtReset => match told {
             Some(told) => told,
             None => return,
         },
-        _ => return,
+        Retry::Never => return,
     };
     if wait > LONGEST_RESET {
         return;
     }
     let not_before = now.checked_add(wait).ok();
-    again(task, RunCause::Retry, &interrupted(Some(&error.code)), None, now);
+    again(task, RunCause::Retry, &interrupted(Some(error.code.as_str())), None, now);
     task.last_run_mut().not_before = not_before;
 }
 
@@ -69,7 +70,7 @@ fn retry(task: &mut TaskRecord, error: &RunError, policy: &RunPolicy, now: Times
 /// interrupted.
 pub(super) fn retry_now(task: &mut TaskRecord, idempotency_key: Option<String>, now: Timestamp) -> bool {
     let note = match task.last_run().end().map(|end| &end.outcome) {
-        Some(RunOutcome::Failed(error)) => interrupted(Some(&error.code)),
+        Some(RunOutcome::Failed(error)) => interrupted(Some(error.code.as_str())),
         Some(RunOutcome::Interrupted(_)) => interrupted(None),
         Some(RunOutcome::Completed | RunOutcome::Stopped) | None => return false,
     };
@@ -144,12 +145,12 @@ mod tests {
     use super::*;
     use crate::run::{RunEnd, RunPhase, RunStatus};
 
-    fn failed(code: &str, message: &str) -> RunOutcome {
+    fn failed(code: ErrorCode, message: &str) -> RunOutcome {
         RunOutcome::Failed(RunError::new(code, message))
     }
 
     fn interrupted() -> RunOutcome {
-        RunOutcome::Interrupted(RunError::new("interrupted", "gone"))
+        RunOutcome::Interrupted(RunError::new(ErrorCode::Interrupted, "gone"))
     }
 
     fn ended(outcome: RunOutcome) -> TaskRecord {
@@ -181,12 +182,12 @@ mod tests {
 
     #[test]
     fn what_passes_is_tried_again_as_often_as_was_asked() {
-        let mut task = ended(failed("network", "stream disconnected"));
+        let mut task = ended(failed(ErrorCode::Network, "stream disconnected"));
         for wait in [30, 60, 120] {
             go_on(&mut task, &policy(3), samples::later());
             assert_eq!((seconds_to_wait(&task), task.last_run().cause), (Some(wait), RunCause::Retry));
             assert!(task.last_run().prompt.as_str().ends_with("then continue the original task."));
-            end(&mut task, failed("network", "stream disconnected"));
+            end(&mut task, failed(ErrorCode::Network, "stream disconnected"));
         }
         go_on(&mut task, &policy(3), samples::later());
         assert_eq!(task.runs.len(), 4, "three times, and no more");
@@ -194,12 +195,19 @@ mod tests {
 
     #[test]
     fn what_does_not_pass_is_not_tried_again_and_nothing_is_unless_asked() {
-        for code in ["unauthorized", "config", "time_limit", "commit_failed", "context_window", "usage_limit"] {
+        for code in [
+            ErrorCode::Unauthorized,
+            ErrorCode::Config,
+            ErrorCode::TimeLimit,
+            ErrorCode::CommitFailed,
+            ErrorCode::ContextWindow,
+            ErrorCode::UsageLimit,
+        ] {
             let mut task = ended(failed(code, "no"));
             go_on(&mut task, &policy(10), samples::later());
             assert_eq!(task.runs.len(), 1, "{code}");
         }
-        for outcome in [failed("network", "x"), interrupted(), RunOutcome::Stopped, RunOutcome::Completed] {
+        for outcome in [failed(ErrorCode::Network, "x"), interrupted(), RunOutcome::Stopped, RunOutcome::Completed] {
             let mut task = ended(outcome);
             go_on(&mut task, &RunPolicy::default(), samples::later());
             assert_eq!(task.runs.len(), 1);
@@ -209,19 +217,19 @@ mod tests {
     #[test]
     fn a_limit_is_waited_for_when_its_end_is_said() {
         for (code, message, wait) in [
-            ("rate_limited", "Rate limit reached. Please try again in 20s.", Some(21)),
-            ("rate_limited", "Please try again in 0.2s.", Some(2)),
-            ("rate_limited", "Please try again in 1m30s.", Some(91)),
-            ("rate_limited", "slow down", Some(60)),
+            (ErrorCode::RateLimited, "Rate limit reached. Please try again in 20s.", Some(21)),
+            (ErrorCode::RateLimited, "Please try again in 0.2s.", Some(2)),
+            (ErrorCode::RateLimited, "Please try again in 1m30s.", Some(91)),
+            (ErrorCode::RateLimited, "slow down", Some(60)),
             (
-                "usage_limit",
+                ErrorCode::UsageLimit,
                 "You've hit your usage limit. Try again in 3 days 4 hours 5 minutes.",
                 Some(3 * 86400 + 4 * 3600 + 301),
             ),
-            ("usage_limit", "Try again in 1 hour and 2 minutes", Some(3721)),
-            ("usage_limit", "Try again at 3 PM", None),
-            ("usage_limit", "try again in 30 days", None),
-            ("network", "again in a while", Some(30)),
+            (ErrorCode::UsageLimit, "Try again in 1 hour and 2 minutes", Some(3721)),
+            (ErrorCode::UsageLimit, "Try again at 3 PM", None),
+            (ErrorCode::UsageLimit, "try again in 30 days", None),
+            (ErrorCode::Network, "again in a while", Some(30)),
         ] {
             let mut task = ended(failed(code, message));
             go_on(&mut task, &policy(1), samples::later());
@@ -231,7 +239,7 @@ mod tests {
 
     #[test]
     fn a_run_that_never_began_is_asked_the_same_again() {
-        let mut task = ended(failed("fetch_failed", "the remote does not answer"));
+        let mut task = ended(failed(ErrorCode::FetchFailed, "the remote does not answer"));
         task.thread_id = None;
         task.runs[0].turn_started = false;
         task.runs[0].images = vec![samples::image("a.png")];
@@ -277,14 +285,14 @@ mod tests {
         let run = task.last_run();
         assert_eq!((run.prompt.as_str(), run.cause, task.follow_ups.len()), ("more 1", RunCause::FollowUp, 1));
         assert_eq!(run.images, [samples::image("1.png")]);
-        for outcome in [RunOutcome::Stopped, failed("config", "x"), interrupted()] {
+        for outcome in [RunOutcome::Stopped, failed(ErrorCode::Config, "x"), interrupted()] {
             assert_eq!(with(outcome).follow_ups.len(), 2, "they wait for a person");
         }
     }
 
     #[test]
     fn a_task_on_its_way_out_does_not_go_on() {
-        let mut task = ended(failed("network", "x"));
+        let mut task = ended(failed(ErrorCode::Network, "x"));
         task.removing = true;
         go_on(&mut task, &policy(3), samples::later());
         assert_eq!(task.runs.len(), 1);

@@ -169,6 +169,7 @@ mod tests {
     use super::super::samples;
     use super::super::{TaskEvent, TaskRequest, decide, request};
     use super::*;
+    use crate::error_code::ErrorCode;
     use crate::policy::RunPolicy;
     use crate::publication::samples::pull_request;
 
@@ -226,7 +227,11 @@ mod tests {
     fn what_was_left_by_a_server_that_is_gone_goes_on() {
         let begun = asked(&samples::completed(), wants(true)).record;
         assert_eq!(after(&begun, PublicationEvent::Left).effects, vec![PUSH]);
-        let failed = PublicationEvent::Failed { attempt: 1, error: RunError::new("x", "y"), remote_sha: Some(samples::sha('e')) };
+        let failed = PublicationEvent::Failed {
+            attempt: 1,
+            error: RunError::new(ErrorCode::PushFailed, "y"),
+            remote_sha: Some(samples::sha('e')),
+        };
         let failed = after(&begun, failed).record;
         assert_eq!(after(&failed, PublicationEvent::Left).effects, vec![]);
         assert_eq!((of(&failed).status, of(&failed).remote_sha.as_ref()), (PublicationStatus::Failed, Some(&samples::sha('e'))));

@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::decide::{Decision, TaskEffect};
 use super::record::TaskRecord;
 use super::request::Refusal;
+use crate::error_code::ErrorCode;
 use crate::ids::Attempt;
 use crate::names::RepositoryUrl;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::run::RunPhase;
 
 /// Asks whether these URLs may be fetched.
@@ -44,7 +45,7 @@ impl Answer {
         match text {
             "fetch" => Ok(Self::Fetch),
             "skip" => Ok(Self::Skip),
-            _ => Err(Problem::new(ProblemKind::Unusable, "answer_refused", "use `fetch` or `skip`")),
+            _ => Err(Problem::new(ErrorCode::AnswerRefused, "use `fetch` or `skip`")),
         }
     }
 }

@@ -10,8 +10,9 @@ use super::next;
 use super::publish::publish;
 use super::question::{Answer, answer};
 use super::record::{FollowUp, NewRun, TaskRecord};
+use crate::error_code::ErrorCode;
 use crate::names::Prompt;
-use crate::problem::{Problem, ProblemKind};
+use crate::problem::Problem;
 use crate::publication::Publish;
 use crate::run::{RunCause, RunEnd, RunOutcome, RunPhase};
 
@@ -81,32 +82,32 @@ pub enum Refusal {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let conflict = |code, detail| Problem::new(ProblemKind::WrongState, code, detail);
+        let conflict = |code, detail| Problem::new(code, detail);
         match refusal {
-            Refusal::RunActive => conflict("run_active", "a run of this task is still active")
+            Refusal::RunActive => conflict(ErrorCode::RunActive, "a run of this task is still active")
                 .hint("wait until it ends, or stop it with `codex-orchestrator task stop`"),
-            Refusal::NoThread => conflict("no_thread", "this task has no Codex thread to continue")
+            Refusal::NoThread => conflict(ErrorCode::NoThread, "this task has no Codex thread to continue")
                 .hint("its first run failed before Codex started a thread; retry it with `codex-orchestrator task retry`"),
-            Refusal::NotFailed => conflict("not_failed", "nothing to retry: the last run of this task did not fail")
+            Refusal::NotFailed => conflict(ErrorCode::NotFailed, "nothing to retry: the last run of this task did not fail")
                 .hint("to continue with a new prompt, use `codex-orchestrator task resume`"),
-            Refusal::Removing => conflict("task_removing", "this task is being removed"),
-            Refusal::NoFollowUp => conflict("no_follow_up", "follow-up not found: it has already started or was removed")
+            Refusal::Removing => conflict(ErrorCode::TaskRemoving, "this task is being removed"),
+            Refusal::NoFollowUp => conflict(ErrorCode::NoFollowUp, "follow-up not found: it has already started or was removed")
                 .hint("list the waiting follow-ups with `codex-orchestrator task show`"),
             Refusal::TooManyFollowUps => {
-                conflict("too_many_follow_ups", "this task already has the maximum number of follow-ups")
+                conflict(ErrorCode::TooManyFollowUps, "this task already has the maximum number of follow-ups")
                     .hint("wait until some of them have run, or combine several in one prompt")
             }
             Refusal::KeyReused => {
                 let detail = "this idempotency key was already used for a different request to this task";
-                Problem::new(ProblemKind::Unusable, "idempotency_key_reused", detail).hint("use a new key for each new request")
+                Problem::new(ErrorCode::IdempotencyKeyReused, detail).hint("use a new key for each new request")
             }
             Refusal::NoQuestion => {
-                conflict("no_question", "this task has no open question: it was answered, or the run was stopped")
+                conflict(ErrorCode::NoQuestion, "this task has no open question: it was answered, or the run was stopped")
             }
-            Refusal::QuestionChanged => conflict("question_changed", "this task now asks a different question")
+            Refusal::QuestionChanged => conflict(ErrorCode::QuestionChanged, "this task now asks a different question")
                 .hint("read it with `codex-orchestrator task show`, then answer it"),
-            Refusal::NothingToPublish => conflict("nothing_to_publish", "no run of this task has changed anything"),
-            Refusal::NoBranch => conflict("no_branch", "this task has no branch and no worktree yet")
+            Refusal::NothingToPublish => conflict(ErrorCode::NothingToPublish, "no run of this task has changed anything"),
+            Refusal::NoBranch => conflict(ErrorCode::NoBranch, "this task has no branch and no worktree yet")
                 .hint("its first run ended before they were created; retry it or create a new task"),
         }
     }
@@ -428,7 +429,7 @@ mod tests {
         assert_eq!((begun.last_run().prompt.as_str(), begun.follow_ups.len()), ("more", 0));
     }
 
-    fn failed(code: &'static str) -> TaskRecord {
+    fn failed(code: ErrorCode) -> TaskRecord {
         let mut task = samples::completed();
         if let RunPhase::Ended(end) = &mut task.runs[0].phase {
             end.outcome = RunOutcome::Failed(crate::run::RunError::new(code, "x"));
@@ -439,7 +440,7 @@ mod tests {
     #[test]
     fn a_failed_task_is_retried_in_its_thread_or_from_the_start() {
         let retried = |task: &TaskRecord| asked(task, TaskRequest::Retry(None)).expect("granted").record;
-        let task = failed("usage_limit");
+        let task = failed(ErrorCode::UsageLimit);
         let run = retried(&task).last_run().clone();
         assert_eq!((run.resumes, run.cause, run.status()), (task.thread_id, RunCause::Retry, RunStatus::Queued));
         assert_eq!(
@@ -447,7 +448,7 @@ mod tests {
             "Your previous turn was interrupted (usage limit) before it finished. Review the current state of the working tree, then \
              continue the original task."
         );
-        let mut threadless = failed("login_expired");
+        let mut threadless = failed(ErrorCode::LoginExpired);
         threadless.thread_id = None;
         (threadless.runs[0].thread_id, threadless.runs[0].turn_started) = (None, false);
         threadless.runs[0].images = vec![samples::image("a.png")];
@@ -460,11 +461,11 @@ mod tests {
         let key = || TaskRequest::Retry(Some("k".to_owned()));
         assert_eq!(asked(&samples::completed(), key()), Err(Refusal::NotFailed));
         assert_eq!(asked(&samples::running(), key()), Err(Refusal::RunActive));
-        let once = asked(&failed("network"), key()).expect("granted").record;
+        let once = asked(&failed(ErrorCode::Network), key()).expect("granted").record;
         assert_eq!(asked(&once, key()), Ok(Decision { record: once.clone(), effects: vec![] }));
         assert_eq!(asked(&once, TaskRequest::Retry(Some("l".to_owned()))), Err(Refusal::RunActive));
         let run = NewRun { idempotency_key: Some("k".to_owned()), ..samples::new_run("more") };
-        let other = asked(&failed("network"), TaskRequest::Resume(run)).expect("granted").record;
+        let other = asked(&failed(ErrorCode::Network), TaskRequest::Resume(run)).expect("granted").record;
         assert_eq!(asked(&other, key()), Err(Refusal::KeyReused));
     }
 

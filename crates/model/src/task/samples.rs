@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::record::{NewRun, NewTask, TaskRecord};
 use crate::codex::Usage;
+use crate::error_code::AnyCode;
 use crate::ids::{EnvironmentId, ObjectId, TaskId, ThreadId};
 use crate::image::{ImageFile, ImageKind, ImageName};
 use crate::names::{Prompt, RefName, RepositoryUrl, Title};
@@ -102,7 +103,7 @@ pub(crate) fn completed() -> TaskRecord {
 }
 
 pub(crate) fn one_of_each_phase() -> Vec<TaskRecord> {
-    let error = || RunError::new("lost", "gone").hint("resume it");
+    let error = || RunError::new(AnyCode::parse("lost"), "gone").hint("resume it");
     let mut removing = completed();
     removing.removing = true;
     vec![

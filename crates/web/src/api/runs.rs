@@ -12,8 +12,9 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use engine::{LogFile, RunLine};
 use futures_util::{Stream, StreamExt};
+use model::ErrorCode;
 use model::api::{FollowQuery, LogQuery, ProblemView};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
@@ -94,7 +95,7 @@ async fn send(mut log: LogFile, range: Option<&str>) -> Result<Response, Problem
 }
 
 fn outside(length: u64) -> ProblemResponse {
-    let problem = Problem::new(ProblemKind::Unusable, "range_outside", format!("the log has only {length} bytes"))
+    let problem = Problem::new(ErrorCode::RangeOutside, format!("the log has only {length} bytes"))
         .hint("follow it with `…/events` to get what is still to come");
     ProblemResponse::with_status(StatusCode::RANGE_NOT_SATISFIABLE, problem)
         .header(header::CONTENT_RANGE, content_range("*", length))

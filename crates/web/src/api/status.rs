@@ -7,8 +7,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::IntoResponse;
+use model::ErrorCode;
 use model::api::{Finding, Page, ProblemView, ServerStatus};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 
 use crate::openapi::{Refused, openapi};
 use crate::problem::ProblemResponse;
@@ -45,7 +46,7 @@ fn readiness(status: &ServerStatus) -> Result<&'static str, Problem> {
         return Ok("ready\n");
     }
     let reasons: Vec<_> = all.iter().map(|(reason, _)| reason.as_str()).collect();
-    let problem = Problem::new(ProblemKind::Unavailable, "not_ready", format!("tasks cannot start: {}", reasons.join("; ")));
+    let problem = Problem::new(ErrorCode::NotReady, format!("tasks cannot start: {}", reasons.join("; ")));
     Err(all.iter().flat_map(|(_, hints)| hints.iter()).fold(problem, Problem::hint))
 }
 
@@ -85,6 +86,8 @@ pub(crate) async fn contract() -> impl IntoResponse {
 mod tests {
     use model::api::WorkerStatus;
 
+    use model::problem::ProblemKind;
+
     use super::*;
 
     fn status(problem: Option<&str>) -> ServerStatus {
@@ -117,11 +120,14 @@ mod tests {
         assert_eq!(readiness(&status(None)), Ok("ready\n"));
         let problem = readiness(&status(Some("codex-docker is not on PATH"))).expect_err("no worker");
         assert_eq!(problem.kind, ProblemKind::Unavailable);
-        assert_eq!(problem.detail, "tasks cannot start: codex-docker is not on PATH");
-        assert_eq!(problem.hints, ["install it, or set ORCH_WORKER=host"]);
-        let trouble =
-            model::queue::Hold { code: "disk_low".to_owned(), detail: "no room".to_owned(), hints: vec!["make some".to_owned()] };
+        assert_eq!(problem.report.message, "tasks cannot start: codex-docker is not on PATH");
+        assert_eq!(problem.report.hints, ["install it, or set ORCH_WORKER=host"]);
+        let trouble = model::queue::Hold {
+            code: ErrorCode::DiskLow.into(),
+            detail: "no room".to_owned(),
+            hints: vec!["make some".to_owned()],
+        };
         let both = readiness(&ServerStatus { troubles: vec![trouble], ..status(Some("no worker")) }).expect_err("two reasons");
-        assert_eq!((both.detail.as_str(), both.hints.len()), ("tasks cannot start: no worker; no room", 2));
+        assert_eq!((both.report.message.as_str(), both.report.hints.len()), ("tasks cannot start: no worker; no room", 2));
     }
 }

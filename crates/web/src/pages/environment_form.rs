@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 
 use engine::RunDefaults;
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::api::{EditEnvironment, EnvironmentView, ServerStatus};
 use model::container::{ContainerNetwork, ContainerSettings, EditContainer, HostPattern};
 use model::forge::{EditForge, ForgeSettings};
 use model::names::{BranchName, RepositoryUrl, Title, VariableName};
 use model::policy::{EditRunPolicy, RunPolicy};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use model::secret::Secret;
 use model::sources::{BranchPattern, EditSources};
 
@@ -158,7 +159,7 @@ fn forge(form: Form<'_>, one: &EnvironmentView) -> Markup {
 }
 
 fn refused(detail: impl Into<String>) -> Problem {
-    Problem::new(ProblemKind::Unusable, "form_refused", detail)
+    Problem::new(ErrorCode::FormRefused, detail)
 }
 
 /// Reads the form. What is wrong is noted beside its field.
@@ -320,12 +321,12 @@ fn check_forge(edit: &EditForge, wrong: &mut Wrong) {
 
 /// The field that a refusal of the engine is about.
 pub(super) fn field_of(problem: &Problem) -> &'static str {
-    match problem.code.as_ref() {
-        "repository_url_refused" | "url_has_credentials" => "repo_url",
-        "branch_not_found" | "branch_name_refused" => "default_branch",
-        "title_refused" => "name",
-        "variable_refused" => "variables",
-        "secret_refused" => "secret_value",
+    match problem.report.code.known() {
+        Some(ErrorCode::RepositoryUrlRefused | ErrorCode::UrlHasCredentials) => "repo_url",
+        Some(ErrorCode::BranchNotFound | ErrorCode::BranchNameRefused) => "default_branch",
+        Some(ErrorCode::TitleRefused) => "name",
+        Some(ErrorCode::VariableRefused) => "variables",
+        Some(ErrorCode::SecretRefused) => "secret_value",
         _ => "",
     }
 }

@@ -103,8 +103,8 @@ impl Wrong {
                     ul {
                         @for (field, problem) in &self.0 {
                             li {
-                                @if field.is_empty() { (problem.detail) } @else { a href={ "#" (field) } { (problem.detail) } }
-                                @if field.is_empty() { @for hint in &problem.hints { p.hint { "→ " (hint) } } }
+                                @if field.is_empty() { (problem.report.message) } @else { a href={ "#" (field) } { (problem.report.message) } }
+                                @if field.is_empty() { @for hint in &problem.report.hints { p.hint { "→ " (hint) } } }
                             }
                         }
                     }
@@ -220,7 +220,7 @@ impl Form<'_> {
     fn beside(&self, name: &str, help: &str) -> Markup {
         html! {
             @if let Some(problem) = self.wrong.of(name) {
-                p.error id={ (name) "-wrong" } { (problem.detail) @for hint in &problem.hints { br; "→ " (hint) } }
+                p.error id={ (name) "-wrong" } { (problem.report.message) @for hint in &problem.report.hints { br; "→ " (hint) } }
             }
             @if !help.is_empty() { p.quiet id={ (name) "-help" } { (help) } }
         }
@@ -244,7 +244,8 @@ pub(super) fn again(page: Markup) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use model::problem::ProblemKind;
+
+    use model::ErrorCode;
 
     use super::*;
 
@@ -252,7 +253,7 @@ mod tests {
     fn what_was_typed_is_kept_and_what_is_wrong_stands_beside_it() {
         let (mut typed, mut wrong) = (Typed::default(), Wrong::default());
         typed.set("memory", "\"><script>");
-        wrong.add("memory", Problem::new(ProblemKind::Unusable, "x", "no size").hint("as in 4g"));
+        wrong.add("memory", Problem::new(ErrorCode::ContainerRefused, "no size").hint("as in 4g"));
         let form = Form { typed: &typed, wrong: &wrong };
         let html = form.field(Field::new("memory", "Memory", Kind::Code).help("of the container")).into_string();
         assert!(html.contains(r#"value="&quot;&gt;&lt;script&gt;""#), "{html}");

@@ -7,7 +7,8 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 
 use super::session::Signed;
 use super::{PageProblem, back, see, session};
@@ -74,7 +75,7 @@ fn is_visit(method: &Method) -> bool {
 }
 
 fn not_found(uri: &Uri) -> PageProblem {
-    Problem::new(ProblemKind::NotFound, "no_such_page", format!("page not found: {}", shown(uri.path()))).into()
+    Problem::new(ErrorCode::NoSuchPage, format!("page not found: {}", shown(uri.path()))).into()
 }
 
 #[cfg(test)]

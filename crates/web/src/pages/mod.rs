@@ -52,6 +52,7 @@ use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::api::ProblemView;
 use model::problem::{Problem, ProblemKind};
 use tower_http::compression::CompressionLayer;
@@ -150,7 +151,7 @@ pub(crate) struct PageProblem(Problem);
 impl From<Problem> for PageProblem {
     fn from(problem: Problem) -> Self {
         // In the address of a page, an id that cannot be read is one that does not exist.
-        let kind = if problem.code == "malformed_id" { ProblemKind::NotFound } else { problem.kind };
+        let kind = if problem.report.code == ErrorCode::MalformedId { ProblemKind::NotFound } else { problem.kind };
         Self(Problem { kind, ..problem })
     }
 }

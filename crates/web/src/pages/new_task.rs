@@ -4,6 +4,7 @@
 use axum::extract::{Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::api::{CreateTask, TaskQuery};
 use model::environment::EnvironmentStatus;
 use model::problem::{Problem, ProblemKind};
@@ -139,12 +140,12 @@ async fn handed_over(api: &Api, new: CreateTask, key: Option<String>) -> Result<
 }
 
 fn field_of(problem: &Problem) -> &'static str {
-    match problem.code.as_ref() {
-        "ref_refused" | "ref_not_found" | "branch_name_refused" => "ref",
-        "prompt_empty" | "prompt_refused" => "prompt",
-        "title_refused" => "title",
-        "setting_refused" => "model",
-        "priority_refused" => "priority",
+    match problem.report.code.known() {
+        Some(ErrorCode::RefRefused | ErrorCode::RefNotFound | ErrorCode::BranchNameRefused) => "ref",
+        Some(ErrorCode::PromptEmpty | ErrorCode::PromptRefused) => "prompt",
+        Some(ErrorCode::TitleRefused) => "title",
+        Some(ErrorCode::SettingRefused) => "model",
+        Some(ErrorCode::PriorityRefused) => "priority",
         _ => "",
     }
 }

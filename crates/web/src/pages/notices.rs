@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use engine::{DeviceView, NoticeTarget, NoticesView, PushSubscription};
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::notice::{NoticeGroup, NoticeSettings, PlainHttp, QuietHours, shown_address};
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
@@ -221,9 +222,9 @@ impl SettingsForm {
         }
         let let_through = ticked(self.let_finished.as_ref(), self.let_failed.as_ref(), self.let_needs_you.as_ref());
         let hours = QuietHours::parse(from, to, &self.zone, let_through);
-        hours.map(Some).map_err(|error| {
-            Problem::new(ProblemKind::Unusable, "quiet_hours_refused", error.to_string()).hint("go back and change it")
-        })
+        hours
+            .map(Some)
+            .map_err(|error| Problem::new(ErrorCode::QuietHoursRefused, error.to_string()).hint("go back and change it"))
     }
 
     /// What the page says from now on.
@@ -272,7 +273,11 @@ pub(crate) async fn test(
     let target = match receiver.as_str() {
         "ntfy" => NoticeTarget::Ntfy,
         "webhook" => NoticeTarget::Webhook,
-        _ => return Err(Problem::new(ProblemKind::NotFound, "no_such_receiver", "there is no such receiver").into()),
+        _ => {
+            return Err(Problem::new(ErrorCode::NoSuchReceiver, "there is no such receiver")
+                .with_kind(ProblemKind::NotFound)
+                .into());
+        }
     };
     api.engine.test_notice(target).await?;
     Ok(see("/settings/notices#receivers"))
@@ -354,7 +359,7 @@ mod tests {
         assert_eq!(SettingsForm::default().quiet_hours().expect("none"), None);
         let hours = form("22:00", "Europe/Berlin").quiet_hours().expect("sound").expect("some");
         assert!(hours.lets_through(NoticeGroup::NeedsYou) && !hours.lets_through(NoticeGroup::Failed));
-        assert_eq!(form("22:00", "nowhere").quiet_hours().expect_err("no zone").code, "quiet_hours_refused");
-        assert_eq!(form("", "UTC").quiet_hours().expect_err("half").code, "quiet_hours_refused");
+        assert_eq!(form("22:00", "nowhere").quiet_hours().expect_err("no zone").report.code, ErrorCode::QuietHoursRefused);
+        assert_eq!(form("", "UTC").quiet_hours().expect_err("half").report.code, ErrorCode::QuietHoursRefused);
     }
 }

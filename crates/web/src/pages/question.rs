@@ -4,6 +4,7 @@
 use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::api::{AnswerTask, TaskView};
 use model::problem::{Problem, ProblemKind};
 use model::submodule::visible;
@@ -52,7 +53,7 @@ pub(crate) async fn answer(
     SignedForm(_, form): SignedForm<Answered>,
 ) -> Result<Response, PageProblem> {
     let unreadable = |_: std::num::ParseIntError| {
-        Problem::new(ProblemKind::Malformed, "form_refused", "the number of the question cannot be read")
+        Problem::new(ErrorCode::FormRefused, "the number of the question cannot be read").with_kind(ProblemKind::Malformed)
     };
     let question = form.question.parse().map_err(unreadable)?;
     let asked = AnswerTask { answer: Answer::parse(&form.answer)?, question: Some(question) };

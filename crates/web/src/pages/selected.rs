@@ -138,7 +138,7 @@ fn told(api: &Api, deed: Deed, all: usize, refused: &[(&String, Problem)]) -> Pa
         h1 { (refused.len()) " of " (all) " could not be done: " (deed.name()) }
         ul {
             @for (id, problem) in refused {
-                li { a href={ "/tasks/" (id) } { (title(api, id)) } ": " (problem.detail) }
+                li { a href={ "/tasks/" (id) } { (title(api, id)) } ": " (problem.report.message) }
             }
         }
         p { a.button href="/" { "All tasks" } }

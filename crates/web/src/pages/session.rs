@@ -11,6 +11,7 @@ use axum::http::{Extensions, HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use engine::PushSubscription;
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::problem::{Problem, ProblemKind};
 use model::secret::Secret;
 use serde::Deserialize;
@@ -127,7 +128,7 @@ impl FromRequest<Api> for SignedFields {
 
 /// A form that is not taken.
 pub(super) fn form_refused(detail: &str) -> PageProblem {
-    let problem = Problem::new(ProblemKind::Malformed, "form_refused", detail.to_owned());
+    let problem = Problem::new(ErrorCode::FormRefused, detail.to_owned()).with_kind(ProblemKind::Malformed);
     PageProblem(problem.hint("go back, load the page anew, and send it again"))
 }
 
@@ -237,12 +238,12 @@ fn to_own_name(api: &Api, site: &Site, code: &str, next: Option<&str>) -> Respon
 }
 
 fn password_refused() -> Problem {
-    Problem::new(ProblemKind::Unauthenticated, "password_refused", "this is not the password")
+    Problem::new(ErrorCode::PasswordRefused, "this is not the password")
         .hint("go back and type it again; `codex-orchestrator sign-in` makes a link that needs none")
 }
 
 fn code_refused() -> Problem {
-    Problem::new(ProblemKind::Unauthenticated, "code_refused", "this link was used already, or is too old")
+    Problem::new(ErrorCode::CodeRefused, "this link was used already, or is too old")
         .hint("ask for a new one: `codex-orchestrator sign-in`")
 }
 

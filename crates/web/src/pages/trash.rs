@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::api::{CollectGarbage, TrashItem, TrashKind};
 use model::codex::printable_line;
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use serde::Deserialize;
 
 use super::confirm::{self, Question};
@@ -102,7 +103,7 @@ pub(crate) async fn ask_delete(signed: Signed, State(api): State<Api>, Query(Wha
         items.retain(|item| item.id == *id);
     }
     if items.is_empty() {
-        return Err(Problem::new(ProblemKind::NotFound, "not_in_the_trash", "this is not in the trash (any more)").into());
+        return Err(Problem::new(ErrorCode::NotInTheTrash, "this is not in the trash (any more)").into());
     }
     let (count, bytes) = (items.len(), items.iter().map(|item| item.bytes).sum());
     let follows = html! {

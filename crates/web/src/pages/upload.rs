@@ -10,8 +10,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures_util::StreamExt as _;
 use maud::{Markup, html};
+use model::ErrorCode;
 use model::image::{GivenImage, IMAGES_LIMIT_BYTES, ImageBytes};
-use model::problem::{Problem, ProblemKind};
+use model::problem::Problem;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -72,7 +73,7 @@ async fn whole(body: Body) -> Result<Bytes, PageProblem> {
     if length <= FORM_LIMIT {
         return Ok(bytes.freeze());
     }
-    let problem = Problem::new(ProblemKind::TooLarge, "body_too_large", "that is more than can be sent at once")
+    let problem = Problem::new(ErrorCode::BodyTooLarge, "that is more than can be sent at once")
         .hint("images may have 10 MiB each, and 20 MiB together")
         .hint("go back, take some of them out, and send it again");
     Err(problem.into())

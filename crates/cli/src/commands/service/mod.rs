@@ -13,7 +13,8 @@ use std::process::ExitCode;
 
 use engine::exec::process::ProcessIdentity;
 use engine::{Config, Overrides};
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use serde::Serialize;
 use tokio::process::Command;
 
@@ -94,7 +95,7 @@ async fn home_of(user: &str) -> Result<PathBuf, Problem> {
     let entry = asked.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let home = entry.trim().split(':').nth(5).filter(|home| Path::new(home).is_absolute()).map(PathBuf::from);
     home.ok_or_else(|| {
-        Problem::new(ProblemKind::Unusable, "no_such_user", format!("no home directory found for user `{user}`"))
+        Problem::new(ErrorCode::NoSuchUser, format!("no home directory found for user `{user}`"))
             .hint("use --run-as with another user, or --home with a folder")
     })
 }
@@ -104,7 +105,7 @@ fn unit(config: &Config, install: &InstallArguments) -> Result<Unit, Problem> {
         std::env::current_exe().map_err(|error| Problem::internal(format!("could not find this program's file: {error}")))?;
     if !program.is_file() {
         let detail = format!("this program was replaced or removed while it was running: {}", program.display());
-        return Err(Problem::new(ProblemKind::WrongState, "program_gone", detail).hint("run the command again"));
+        return Err(Problem::new(ErrorCode::ProgramGone, detail).hint("run the command again"));
     }
     let scope = if install.system { Scope::System { run_as: run_as(config, install) } } else { Scope::User };
     let given = [("--listen", &install.listen), ("--worker", &install.worker)];
@@ -119,7 +120,7 @@ fn find(config: &Config, system: bool) -> Result<Systemd, Problem> {
     }
     let given = variable(config, "XDG_CONFIG_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
     let folder = given.or_else(|| Some(Path::new(variable(config, "HOME")?).join(".config"))).ok_or_else(|| {
-        Problem::new(ProblemKind::Unusable, "config_unusable", "HOME is not set, so there is no folder for the unit".to_owned())
+        Problem::new(ErrorCode::ConfigUnusable, "HOME is not set, so there is no folder for the unit".to_owned())
             .hint("set HOME, or use --system")
     })?;
     Systemd::find(Manager::User, &folder.join("systemd/user"), path.as_ref())
@@ -164,12 +165,8 @@ async fn end_background_server(home: &Path) -> Result<(), Problem> {
         }
     };
     ended.await.map_err(|error| {
-        Problem::new(
-            ProblemKind::WrongState,
-            "server_in_the_way",
-            format!("could not stop the background server (process {pid}): {error}"),
-        )
-        .hint(format!("stop it with `kill {pid}`, then try again"))
+        Problem::new(ErrorCode::ServerInTheWay, format!("could not stop the background server (process {pid}): {error}"))
+            .hint(format!("stop it with `kill {pid}`, then try again"))
     })
 }
 
@@ -336,7 +333,7 @@ mod tests {
     async fn a_server_that_does_not_start_is_reported_with_its_log() {
         let stage = Stage::new(&format!("case \"$*\" in *enable*) exit 1;; esac; {INACTIVE}"));
         let problem = installed(&stage.systemd, &unit(stage.home())).await.expect_err("it does not start");
-        assert!(problem.hints.iter().any(|hint| hint.contains("journalctl --user")), "{problem:?}");
+        assert!(problem.report.hints.iter().any(|hint| hint.contains("journalctl --user")), "{problem:?}");
     }
 
     /// Answers requests like the server of a home, with this process ID.

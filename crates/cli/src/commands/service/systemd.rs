@@ -5,7 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 use tokio::process::Command;
 
 use super::unit::{MARK, NAME};
@@ -49,7 +50,7 @@ impl Systemd {
 
     fn find_at(manager: Manager, units: &Path, path: &std::ffi::OsStr, booted: &Path) -> Result<Self, Problem> {
         let missing = |why: String| {
-            Problem::new(ProblemKind::Unavailable, "no_systemd", why)
+            Problem::new(ErrorCode::NoSystemd, why)
                 .hint("run `codex-orchestrator serve` with another supervisor")
                 .hint("make sure that the supervisor sends SIGTERM only to that process; its children are the runs")
         };
@@ -103,7 +104,7 @@ impl Systemd {
             return Ok(text(&output.stdout));
         }
         let detail = format!("`{}` failed ({}): {}", self.command_line(&words.join(" ")), output.status, text(&output.stderr));
-        Err(Problem::new(ProblemKind::Unavailable, "systemctl_failed", detail))
+        Err(Problem::new(ErrorCode::SystemctlFailed, detail))
     }
 
     async fn call(&self, words: &[&str]) -> Result<Output, Problem> {
@@ -114,7 +115,7 @@ impl Systemd {
         let output = command.args(words).stdin(std::process::Stdio::null()).output().await;
         output.map_err(|error| {
             let detail = format!("could not start `{}`: {error}", self.systemctl.display());
-            Problem::new(ProblemKind::Unavailable, "systemctl_failed", detail)
+            Problem::new(ErrorCode::SystemctlFailed, detail)
         })
     }
 
@@ -140,7 +141,7 @@ impl Systemd {
             Ok(text) if text.starts_with(MARK) => Ok(Some(text)),
             Ok(_) => {
                 let detail = format!("{} was not created by this program, so it is not changed", self.unit.display());
-                Err(Problem::new(ProblemKind::WrongState, "foreign_unit", detail).hint("move the file elsewhere, then try again"))
+                Err(Problem::new(ErrorCode::ForeignUnit, detail).hint("move the file elsewhere, then try again"))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(self.unusable(&error)),
@@ -172,7 +173,7 @@ impl Systemd {
 
     fn unusable(&self, error: &io::Error) -> Problem {
         let detail = format!("cannot use `{}`: {error}", self.unit.display());
-        let problem = Problem::new(ProblemKind::Unavailable, "unit_unusable", detail);
+        let problem = Problem::new(ErrorCode::UnitUnusable, detail);
         match self.manager {
             Manager::User => problem,
             Manager::System => problem.hint("use sudo: only root can change system units"),
@@ -193,14 +194,14 @@ mod tests {
             found.expect_err("systemd is missing")
         };
         let not_installed = find("/nowhere:/nowhere/else", folder.path());
-        assert!(not_installed.detail.contains("systemctl"), "{not_installed}");
+        assert!(not_installed.report.message.contains("systemctl"), "{not_installed}");
         std::fs::write(folder.path().join("systemctl"), "").expect("written");
         let here = folder.path().to_str().expect("text");
         let not_booted = find(here, &folder.path().join("run/systemd/system"));
-        assert!(not_booted.detail.contains("run/systemd/system"), "{not_booted}");
+        assert!(not_booted.report.message.contains("run/systemd/system"), "{not_booted}");
         for problem in [not_installed, not_booted] {
-            assert_eq!(problem.code, "no_systemd");
-            assert!(problem.hints[0].contains("codex-orchestrator serve"), "{problem:?}");
+            assert_eq!(problem.report.code, ErrorCode::NoSystemd);
+            assert!(problem.report.hints[0].contains("codex-orchestrator serve"), "{problem:?}");
         }
     }
 
@@ -208,8 +209,11 @@ mod tests {
     async fn errors_of_systemctl_are_quoted() {
         let stage = Stage::new("echo 'Failed to connect to bus' >&2; exit 1");
         let problem = stage.systemd.answers().await.expect_err("the session is missing");
-        assert!(problem.detail.contains("systemctl --user show") && problem.detail.contains("connect to bus"), "{problem}");
-        assert!(problem.hints[0].contains("--system"), "{problem:?}");
+        assert!(
+            problem.report.message.contains("systemctl --user show") && problem.report.message.contains("connect to bus"),
+            "{problem}"
+        );
+        assert!(problem.report.hints[0].contains("--system"), "{problem:?}");
     }
 
     #[test]
@@ -217,6 +221,6 @@ mod tests {
         let stage = Stage::new("exit 0");
         std::fs::create_dir_all(stage.systemd.unit.parent().expect("a folder")).expect("made");
         std::fs::write(&stage.systemd.unit, "[Service]\nExecStart=/usr/bin/other\n").expect("written");
-        assert_eq!(stage.systemd.installed().expect_err("it is not ours").code, "foreign_unit");
+        assert_eq!(stage.systemd.installed().expect_err("it is not ours").report.code, ErrorCode::ForeignUnit);
     }
 }

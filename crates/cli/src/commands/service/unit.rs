@@ -6,7 +6,8 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use model::problem::{Problem, ProblemKind};
+use model::ErrorCode;
+use model::problem::Problem;
 
 /// The name of the unit.
 pub(super) const NAME: &str = "codex-orchestrator.service";
@@ -141,7 +142,7 @@ fn checked(text: &str) -> Result<&str, Problem> {
 
 fn unwritable(text: &str) -> Problem {
     let detail = format!("a systemd unit cannot contain `{}`", text.escape_debug());
-    Problem::new(ProblemKind::Unusable, "unit_unwritable", detail)
+    Problem::new(ErrorCode::UnitUnwritable, detail)
         .hint("use a path without control characters and without spaces at its start or end")
         .hint("the path of the program must not contain quotes or backslashes either")
 }
@@ -248,8 +249,8 @@ mod tests {
     fn a_path_that_a_unit_cannot_contain_is_refused() {
         for home in ["/srv/a\nExecStartPre=/bin/evil", "/srv/a\u{7}", "/srv/a "] {
             let refused = Unit { home: home.into(), ..unit(Scope::User) }.text().expect_err("it cannot be written");
-            assert_eq!(refused.code, "unit_unwritable", "{home:?}");
-            assert!(!refused.detail.contains('\n'), "{}", refused.detail);
+            assert_eq!(refused.report.code, ErrorCode::UnitUnwritable, "{home:?}");
+            assert!(!refused.report.message.contains('\n'), "{}", refused.report.message);
         }
         for program in ["/opt/it's", r"/opt/a\b"] {
             assert!(Unit { program: program.into(), ..unit(Scope::User) }.text().is_err(), "{program}");

@@ -10,6 +10,7 @@ mod removed;
 
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use hyper::{HeaderMap, StatusCode};
+use model::ErrorCode;
 
 use self::json::Json;
 use self::policy::Policy;
@@ -39,10 +40,10 @@ impl Unchecked {
     }
 
     /// Returns the stable error code, for programs.
-    pub(super) fn code(&self) -> &'static str {
+    pub(super) fn code(&self) -> ErrorCode {
         match self {
-            Self::Encoded | Self::NotJson | Self::Unreadable(_) => "request_not_checked",
-            Self::SearchModel => "hosted_tools_denied",
+            Self::Encoded | Self::NotJson | Self::Unreadable(_) => ErrorCode::RequestNotChecked,
+            Self::SearchModel => ErrorCode::HostedToolsDenied,
         }
     }
 }

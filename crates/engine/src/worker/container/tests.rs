@@ -1,5 +1,6 @@
 //! What `codex-docker` gets for a run, and that no secret is among its arguments. Nothing is started here.
 
+use model::ErrorCode;
 use model::environment::EnvironmentStatus;
 use model::ids::{Attempt, RunNumber};
 use model::names::{RepositoryUrl, Title, VariableName};
@@ -196,7 +197,7 @@ fn without_a_network_a_key_and_the_broker_are_needed() {
     assert_eq!(unreachable_model(&closed, &config, None), None, "an open network");
     closed.container.network = ContainerNetwork::None;
     let refused = unreachable_model(&closed, &config, Some(&account())).expect("an account needs a network");
-    assert!(refused.code == "network_needs_key" && refused.detail.contains("`app`"), "{refused:?}");
+    assert!(refused.report.code == ErrorCode::NetworkNeedsKey && refused.report.message.contains("`app`"), "{refused:?}");
     assert_eq!(unreachable_model(&closed, &config, Some(&key("k-stored"))), None);
     let own = EnvironmentRecord { container: closed.container.clone(), ..environment(Some(API_KEY)) };
     assert_eq!(unreachable_model(&own, &config, None), None, "a key of its own");

@@ -56,7 +56,7 @@ fn what_is_no_key_is_refused_and_not_repeated() {
     let (_folder, home) = home();
     for text in ["", "abc", "two words", "a\u{7}bcdef", &"x".repeat(KEY_LIMIT_BYTES + 1)] {
         let problem = Login::store_key(&home, text).expect_err("no key");
-        assert!(!problem.hints.is_empty() && (text.is_empty() || !problem.detail.contains(text)), "{problem:?}");
+        assert!(!problem.report.hints.is_empty() && (text.is_empty() || !problem.report.message.contains(text)), "{problem:?}");
     }
     assert_eq!(Login::stored(&home).expect("nothing"), None);
 }
