@@ -1,10 +1,10 @@
-//! `cargo xtask chaos`: a long storm over the program as it is built for use.
+//! `cargo xtask chaos`: a long chaos test of the program.
 //!
-//! The storm itself is `testkit::chaos`; this builds both and chooses a seed. It changes nothing of the repository.
+//! The test itself is `testkit::chaos`; this builds both and chooses a seed. It changes nothing in the repository.
 
 use std::path::Path;
 
-use crate::ChoreError;
+use crate::CommandError;
 use crate::console::{self, StepError};
 use crate::tools::{cargo, target_folder};
 
@@ -14,19 +14,19 @@ const KILLS: u64 = 250;
 /// The number of power cuts on each file system if none is given.
 const CUTS: u64 = 200;
 
-/// Asks for the real Codex CLI in real containers.
+/// The flag for the real Codex CLI in real containers.
 const CONTAINERS: &str = "--containers";
 
-/// Asks for power cuts.
+/// The flag for power cuts.
 const POWER: &str = "--power";
 
-/// Names the file system of the disk whose power is cut.
+/// The flag with the file system of the disk whose power is cut.
 const FILE_SYSTEM: &str = "--fs";
 
-/// The file systems that power is cut on, one after the other, if none is named.
+/// The default file systems for power cuts, one after the other.
 const FILE_SYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
-/// What a storm does besides killing servers, keepers and workers.
+/// What a test does besides killing servers, keepers and workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Script,
@@ -34,23 +34,23 @@ enum Kind {
     Power(Vec<String>),
 }
 
-/// Builds the program and lets the storm rage.
-pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), ChoreError> {
+/// Builds the program and runs the test.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> Result<(), CommandError> {
     let (kind, numbers) = parse(arguments)?;
     let seed = numbers.first().copied().unwrap_or_else(new_seed);
     let default = if matches!(kind, Kind::Power(_)) { CUTS } else { KILLS };
     let kills = numbers.get(1).copied().unwrap_or(default);
-    rage(root, seed, kills, &kind).map_err(ChoreError::Chaos)
+    rage(root, seed, kills, &kind).map_err(CommandError::Chaos)
 }
 
-/// The kind of storm, and at most a seed and a number of kills or cuts.
-fn parse(arguments: &[String]) -> Result<(Kind, Vec<u64>), ChoreError> {
+/// Parses the kind of test, and an optional seed and number of kills or cuts.
+fn parse(arguments: &[String]) -> Result<(Kind, Vec<u64>), CommandError> {
     let all = || FILE_SYSTEMS.map(str::to_owned).to_vec();
     let (kind, numbers) = match arguments {
         [flag, rest @ ..] if flag == CONTAINERS => (Kind::Containers, rest),
         [flag, option, name, rest @ ..] if flag == POWER && option == FILE_SYSTEM => {
             if !FILE_SYSTEMS.contains(&name.as_str()) {
-                return Err(ChoreError::UnknownFileSystem(name.clone()));
+                return Err(CommandError::UnknownFileSystem(name.clone()));
             }
             (Kind::Power(vec![name.clone()]), rest)
         }
@@ -58,10 +58,10 @@ fn parse(arguments: &[String]) -> Result<(Kind, Vec<u64>), ChoreError> {
         others => (Kind::Script, others),
     };
     let numbers: Result<Vec<u64>, _> =
-        numbers.iter().map(|text| text.parse().map_err(|_| ChoreError::NoNumber(text.clone()))).collect();
+        numbers.iter().map(|text| text.parse().map_err(|_| CommandError::NoNumber(text.clone()))).collect();
     let numbers = numbers?;
     match numbers.get(2) {
-        Some(more) => Err(ChoreError::OneTooMany(*more)),
+        Some(more) => Err(CommandError::OneTooMany(*more)),
         None => Ok((kind, numbers)),
     }
 }
@@ -93,12 +93,12 @@ fn build(root: &Path, profile: &str) -> Result<(), StepError> {
 fn storm(root: &Path, folder: &str, flags: &str, seed: u64, kills: u64, word: Option<&str>) -> Result<(), StepError> {
     let binary = target_folder(root).join(folder).join("codex-orchestrator");
     let separator = if flags.is_empty() { "" } else { " " };
-    console::say(&format!("==> a storm with seed {seed}; again: cargo xtask chaos{separator}{flags} {seed} {kills}"));
+    console::say(&format!("==> chaos test with seed {seed}; to repeat it: cargo xtask chaos{separator}{flags} {seed} {kills}"));
     let example = ["run", "--quiet", "--package", "testkit", "--example", "chaos", "--"];
     console::run(cargo(root).args(example).arg(binary).args([seed.to_string(), kills.to_string()]).args(word))
 }
 
-/// Another one each second.
+/// Returns a different seed each second.
 fn new_seed() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(1, |since| since.as_secs())
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask codex VERSION`: the contract tests with any published version of Codex, and how it differs from the pinned one.
 //!
-//! The tests and the comparison are testkit's. This chore starts them and sums up; it changes nothing in the repository.
+//! The tests and the comparison belong to testkit. This command starts them and summarizes the result; it changes nothing in
+//! the repository.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
@@ -10,13 +11,13 @@ use std::process::{Command, Stdio};
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
 
-/// As testkit calls it (`testkit::codex::UNDER_TEST`).
+/// The name of `testkit::codex::UNDER_TEST`.
 const UNDER_TEST: &str = "CODEX_UNDER_TEST";
 
 /// The contract tests: the package and the test.
 const CONTRACT: &[(&str, &str)] = &[("testkit", "real_codex"), ("codex-docker", "proxy_codex"), ("codex-orchestrator", "codex")];
 
-/// Modules of stories for other versions.
+/// Modules of tests for other versions.
 const OTHER_VERSIONS: &[&str] = &["previous::", "oldest::"];
 
 /// Why a version was not accepted.
@@ -57,10 +58,10 @@ fn contract(root: &Path, version: &str) -> Result<(), CodexError> {
     let mut command = tests(root);
     command.env(UNDER_TEST, version).stdin(Stdio::null());
     let start = |source| StepError::Start { program: "cargo".to_owned(), source };
-    // One stream for both, so that the lines keep their order.
+    // Use one stream for both, so that the lines keep their order.
     let (reader, writer) = std::io::pipe().map_err(start)?;
     let mut child = command.stdout(writer.try_clone().map_err(start)?).stderr(writer).spawn().map_err(start)?;
-    // The command holds the pipe's other end, and reading would not end before it.
+    // The command holds the other end of the pipe, so reading would not end before it is dropped.
     drop(command);
     let mut failed = BTreeSet::new();
     for line in BufReader::new(reader).lines() {
@@ -97,7 +98,8 @@ fn example(root: &Path, name: &str) -> Command {
     command
 }
 
-/// Numbers with dots between them, and perhaps the name of a preview. A tag such as `latest` would mean another version later.
+/// Whether the text is numbers with dots between them, with an optional preview suffix. A tag such as `latest` would mean a
+/// different version later.
 fn is_version(text: &str) -> bool {
     let (numbers, preview) = text.split_once('-').unwrap_or((text, "alpha.1"));
     let number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
@@ -106,7 +108,7 @@ fn is_version(text: &str) -> bool {
     parts.len() == 3 && parts.into_iter().all(number) && preview.split('.').all(word)
 }
 
-/// The test that a line of the runner reports as failed: nextest's, or that of `cargo test`.
+/// Returns the test that a line of the runner reports as failed, for nextest and `cargo test`.
 fn failed_test(line: &str) -> Option<String> {
     // Not trimmed: nextest prints the output of a failed test with an indent, and `cargo test` has the same lines without.
     if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {

@@ -1,12 +1,12 @@
-//! What the chores say to the person who runs them, and how long each step took.
+//! Prints messages of the commands, and the time of each step.
 //!
-//! A step is a command whose output is passed through untouched; nothing here decides what follows from its end.
+//! A step is a command whose output is passed through unchanged. Nothing here decides what follows from its result.
 
 use std::io::{self, Write};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Why a step did not succeed.
+/// Why a step failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StepError {
     #[error("could not start `{program}`")]
@@ -15,22 +15,22 @@ pub(crate) enum StepError {
         #[source]
         source: io::Error,
     },
-    #[error("`{program}` ended with {status}")]
+    #[error("`{program}` failed with {status}")]
     Failed { program: String, status: std::process::ExitStatus },
 }
 
-/// Prints a line for the reader; a reader who has gone away is no error.
+/// Prints a line to stdout. A closed stdout is not an error.
 pub(crate) fn say(text: &str) {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}").and_then(|()| stdout.flush()).ok();
 }
 
-/// Prints a line about something that went wrong.
+/// Prints a line to stderr.
 pub(crate) fn complain(text: &str) {
     writeln!(io::stderr(), "{text}").ok();
 }
 
-/// Announces a piece of work, does it, and says how long it took and whether it went well.
+/// Prints the name of a step, performs it, and prints its result and duration.
 pub(crate) fn timed<T, E>(name: &str, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     say(&format!("==> {name}"));
     let began = Instant::now();
@@ -72,7 +72,7 @@ mod tests {
     fn a_step_that_fails_says_which_program_and_how() {
         let said = |program: &str| run(&mut Command::new(program)).map_err(|error| error.to_string());
         assert_eq!(said("true"), Ok(()));
-        assert_eq!(said("false"), Err("`false` ended with exit status: 1".to_owned()));
+        assert_eq!(said("false"), Err("`false` failed with exit status: 1".to_owned()));
         assert_eq!(said("no-such-program"), Err("could not start `no-such-program`".to_owned()));
     }
 }

@@ -1,7 +1,7 @@
-//! The project's chores: `cargo xtask <chore>`.
+//! The project's development commands: `cargo xtask <command>`.
 //!
-//! One file per chore. It starts programs and reads files of this repository; it is never part of the product, and no crate
-//! depends on it.
+//! One file per command. They start programs and read files of this repository; they are not part of the product, and no crate
+//! depends on them.
 
 mod book;
 mod chaos;
@@ -22,9 +22,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-Run a chore of this project.
+Run a development command of this project.
 
-Usage: cargo xtask <chore>
+Usage: cargo xtask <command>
 
   test [-- ARGUMENTS]     Install what the tests need, then run all checks and tests
                           ARGUMENTS go to the test runner, e.g. `-- -p engine keeper`
@@ -49,12 +49,12 @@ Usage: cargo xtask <chore>
                           Defaults: seed 7, 160 sentences
 ";
 
-/// Why a chore was not done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-enum ChoreError {
+enum CommandError {
     #[error(transparent)]
     Book(#[from] book::BookError),
-    #[error("unknown chore `{0}`\n\n{USAGE}")]
+    #[error("unknown command `{0}`\n\n{USAGE}")]
     Unknown(String),
     #[error("the chaos test failed or could not start: {0}")]
     Chaos(console::StepError),
@@ -99,35 +99,35 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &[String]) -> Result<(), ChoreError> {
+fn run(arguments: &[String]) -> Result<(), CommandError> {
     match arguments {
         [] => console::say(USAGE.trim_end()),
         [flag] if flag == "--help" || flag == "-h" => console::say(USAGE.trim_end()),
-        [chore] if chore == "test" => test::run(root(), &[])?,
-        [chore, dashes, rest @ ..] if chore == "test" && dashes == "--" => test::run(root(), rest)?,
-        [chore] if chore == "codex" => return Err(ChoreError::NoVersion),
-        [chore, version] if chore == "codex" => codex::run(root(), version)?,
-        [chore, rest @ ..] if chore == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
-        [chore] if chore == "docs" => {
-            docs::run(root()).map_err(ChoreError::Docs)?;
+        [command] if command == "test" => test::run(root(), &[])?,
+        [command, dashes, rest @ ..] if command == "test" && dashes == "--" => test::run(root(), rest)?,
+        [command] if command == "codex" => return Err(CommandError::NoVersion),
+        [command, version] if command == "codex" => codex::run(root(), version)?,
+        [command, rest @ ..] if command == "chaos" && rest.len() <= 5 => chaos::run(root(), rest)?,
+        [command] if command == "docs" => {
+            docs::run(root()).map_err(CommandError::Docs)?;
             diagram::run(root())?;
         }
-        [chore] if chore == "openapi" => openapi::run(root())?,
-        [chore] if chore == "diagram" => diagram::run(root())?,
-        [chore] if chore == "screenshots" => screenshots::run(root()).map_err(ChoreError::Screenshots)?,
-        [chore] if chore == "book" => book::run(root())?,
-        [chore] if chore == "tidy" => tidy::run(root())?,
-        [chore, paths @ ..] if chore == "words" => words(paths)?,
-        [chore] if chore == "sentences" => sentences(7, 160)?,
-        [chore, seed] if chore == "sentences" => sentences(number(seed)?, 160)?,
-        [chore, seed, count] if chore == "sentences" => sentences(number(seed)?, number(count)?)?,
-        other => return Err(ChoreError::Unknown(other.join(" "))),
+        [command] if command == "openapi" => openapi::run(root())?,
+        [command] if command == "diagram" => diagram::run(root())?,
+        [command] if command == "screenshots" => screenshots::run(root()).map_err(CommandError::Screenshots)?,
+        [command] if command == "book" => book::run(root())?,
+        [command] if command == "tidy" => tidy::run(root())?,
+        [command, paths @ ..] if command == "words" => words(paths)?,
+        [command] if command == "sentences" => sentences(7, 160)?,
+        [command, seed] if command == "sentences" => sentences(number(seed)?, 160)?,
+        [command, seed, count] if command == "sentences" => sentences(number(seed)?, number(count)?)?,
+        other => return Err(CommandError::Unknown(other.join(" "))),
     }
     Ok(())
 }
 
 /// Lists the rejected patterns below `paths`, which are relative to the root of the repository.
-fn words(paths: &[String]) -> Result<(), ChoreError> {
+fn words(paths: &[String]) -> Result<(), CommandError> {
     let folders = if paths.is_empty() { vec![root().to_owned()] } else { paths.iter().map(|path| root().join(path)).collect() };
     let mut texts = Vec::new();
     for folder in folders {
@@ -137,23 +137,23 @@ fn words(paths: &[String]) -> Result<(), ChoreError> {
     for complaint in &complaints {
         console::say(complaint);
     }
-    if complaints.is_empty() { Ok(()) } else { Err(ChoreError::Words(complaints.len())) }
+    if complaints.is_empty() { Ok(()) } else { Err(CommandError::Words(complaints.len())) }
 }
 
 /// Prints a sample of sentences.
-fn sentences(seed: u64, count: usize) -> Result<(), ChoreError> {
+fn sentences(seed: u64, count: usize) -> Result<(), CommandError> {
     let texts = texts::collect(root(), root())?;
     console::say(texts::sample(&texts, seed, count).trim_start());
     Ok(())
 }
 
-fn number<N: std::str::FromStr>(argument: &str) -> Result<N, ChoreError> {
-    argument.parse().map_err(|_| ChoreError::NoNumber(argument.to_owned()))
+fn number<N: std::str::FromStr>(argument: &str) -> Result<N, CommandError> {
+    argument.parse().map_err(|_| CommandError::NoNumber(argument.to_owned()))
 }
 
 /// The root of this repository.
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the chores live in a folder of the repository")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is in a folder of the repository")
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! `docs/openapi.json`: written anew from the code.
+//! `cargo xtask openapi`: generates `docs/openapi.json` from the code.
 //!
-//! The `web` crate writes it (`crates/web/examples/openapi.rs`) and has the test that holds it to the code; this only asks for it.
+//! An example of the `web` crate writes it (`crates/web/examples/openapi.rs`), and a test there fails if it is out of date.
 
 use std::path::Path;
 

@@ -1,6 +1,6 @@
-//! The programs of the system that the tests need, installed where that is possible and named where it is not.
+//! System programs that the tests need: installs them if possible, or names them.
 //!
-//! Only Debian's `apt-get` is used, only as root, and only for what is missing. Nothing else of the machine is changed.
+//! Uses only Debian's `apt-get`, only as root, and only for missing programs. Nothing else on the machine is changed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::console::{self, StepError};
 
-/// What the tests need: something that is there when the package is, and the package's name in Debian.
+/// What the tests need: a program or file, and the Debian package that contains it.
 const NEEDS: &[(Need, &str)] = &[
     (Need::Program("git"), "git"),
     (Need::Program("node"), "nodejs"),
@@ -35,16 +35,16 @@ const NEEDS: &[(Need, &str)] = &[
     (Need::File("/etc/ssl/certs/ca-certificates.crt"), "ca-certificates"),
 ];
 
-/// How a need is recognised as met.
+/// How to check whether a package is installed.
 #[derive(Debug, Clone, Copy)]
 enum Need {
     /// A program on `PATH`.
     Program(&'static str),
-    /// A file, looked for on Linux only.
+    /// A file, which is only checked on Linux.
     File(&'static str),
 }
 
-/// Why something the tests need is not there.
+/// Why a program is missing.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackagesError {
     #[error("the tests need packages that are not installed\nhint: run `sudo {0}`, then try again")]
@@ -55,13 +55,13 @@ pub(crate) enum PackagesError {
     Apt(#[from] StepError),
 }
 
-/// Installs what is missing, or says how to.
+/// Installs missing packages, or explains how to.
 pub(crate) fn ensure() -> Result<(), PackagesError> {
     let missing: Vec<&str> = NEEDS.iter().filter(|(need, _)| !need.is_met()).map(|(_, package)| *package).collect();
     if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
-/// Installs packages, or says how to.
+/// Installs packages, or explains how to.
 pub(crate) fn install(packages: &[&str]) -> Result<(), PackagesError> {
     if !on_path("apt-get") {
         return Err(PackagesError::NoApt(packages.join(", ")));
@@ -94,7 +94,7 @@ fn apt_get() -> Command {
     command
 }
 
-/// Whether this process may install packages, and start a container engine.
+/// Whether this process may install packages and start a container engine.
 pub(crate) fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|metadata| metadata.uid() == 0)
 }

@@ -1,15 +1,15 @@
-//! `cargo xtask screenshots`: pictures of the main pages for the README, taken in a real Chromium.
-//! The stage for them is an example of `testkit`; this builds the program and says where the pictures go.
+//! `cargo xtask screenshots`: screenshots of the main pages for the README, taken in a real Chromium. An example of `testkit`
+//! takes them; this builds the program and sets the output folder.
 
 use std::path::Path;
 
 use crate::console::{self, StepError};
 use crate::tools::{cargo, target_folder};
 
-/// Where the README finds them.
+/// The folder that the README refers to.
 const FOLDER: &str = "docs/images";
 
-/// Builds the program and takes the pictures.
+/// Builds the program and takes the screenshots.
 pub(crate) fn run(root: &Path) -> Result<(), StepError> {
     console::run(cargo(root).args(["build", "--package", "codex-orchestrator"]))?;
     let stage = ["run", "--quiet", "--package", "testkit", "--example", "screenshots", "--"];

@@ -1,7 +1,7 @@
-//! `cargo xtask test`: everything a change has to pass, in one command.
+//! `cargo xtask test`: everything that a change must pass, in one command.
 //!
-//! What the tests need comes first, then the checks, then the tests, so that the runner's own summary is the last thing to
-//! read. A check that fails does not keep the others from speaking; the chore fails with all of them named.
+//! The tools come first, then the checks, then the tests, so that the runner's own summary is the last output. A failed check does not
+//! stop the others; all failures are listed at the end.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,16 +19,16 @@ pub(crate) enum TestError {
     Codex(#[source] StepError),
     #[error(transparent)]
     Docker(#[from] docker::DockerError),
-    #[error("this did not pass: {}", .0.join(", "))]
+    #[error("failed: {}", .0.join(", "))]
     Checks(Vec<&'static str>),
 }
 
-/// Runs every check and every test; `runner_arguments` go to the test runner.
+/// Runs all checks and tests. `runner_arguments` are passed to the test runner.
 pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestError> {
     packages::ensure()?;
     console::timed("install the tested versions of Codex", || console::run(&mut provision_codex(root)))
         .map_err(TestError::Codex)?;
-    // It ends with this function, where it was not there before.
+    // An engine that was started here ends with this function.
     let engine = if needs_containers(runner_arguments) { Some(container_engine(root)?) } else { None };
     let mut failed = Vec::new();
     let mut check = |name, work: &dyn Fn() -> Result<(), StepError>| {
@@ -40,16 +40,16 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     check("formatting", &|| console::run(cargo(root).args(["fmt", "--all", "--check"])));
     check("lints", &|| console::run(&mut clippy(root)));
     check("documentation", &|| console::run(&mut documentation(root)));
-    check("licences and sources", &|| dependencies(root));
+    check("licenses and sources", &|| dependencies(root));
     check("examples in the documentation", &|| console::run(cargo(root).args(["test", "--quiet", "--workspace", "--doc"])));
     if engine.is_some() {
-        check("images with Codex, by our own builder", &|| images(root));
+        check("images with Codex, built by the program", &|| images(root));
     }
     if let Err(error) = console::timed("tidiness", || tidy::run(root)) {
         console::complain(&error.to_string());
         failed.push("tidiness");
     }
-    // Nothing is said after the runner when all is well: its summary closes.
+    // After success, the runner's summary is the last output.
     console::say("==> tests");
     if let Err(error) = console::run(&mut tests(root, runner_arguments)) {
         console::complain(&error.to_string());
@@ -70,7 +70,7 @@ fn container_engine(root: &Path) -> Result<docker::Engine, docker::DockerError> 
     Ok(engine)
 }
 
-/// The program that is tested builds the images that it is tested with.
+/// Builds the test images with the program under test.
 fn images(root: &Path) -> Result<(), StepError> {
     console::run(cargo(root).args(["build", "--quiet", "--package", "codex-orchestrator"]))?;
     let program = tools::target_folder(root).join("debug/codex-orchestrator");
@@ -91,10 +91,10 @@ fn documentation(root: &Path) -> Command {
     command
 }
 
-/// Advisories are left out: their database is not on every network that this runs on.
+/// Skips advisories, because their database is not reachable from every network.
 fn dependencies(root: &Path) -> Result<(), StepError> {
     let Some(mut deny) = tools::cargo_deny(root)? else {
-        console::say("    skipped: there is no cargo-deny (`cargo install --locked cargo-deny` brings it)");
+        console::say("    skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)");
         return Ok(());
     };
     console::run(deny.current_dir(root).args(["check", "bans", "licenses", "sources"]))
@@ -111,16 +111,16 @@ fn tests(root: &Path, arguments: &[String]) -> Command {
     command
 }
 
-/// The crates whose tests start containers.
+/// Crates whose tests start containers.
 const WITH_CONTAINERS: &[&str] = &["codex-docker", "codex-orchestrator", "testkit"];
 
-/// Whether any of the tests that were asked for starts containers.
+/// Whether any of the selected tests starts containers.
 fn needs_containers(arguments: &[String]) -> bool {
     let named = |argument: &String| WITH_CONTAINERS.iter().any(|name| argument.ends_with(name));
     scope(arguments).is_some() || arguments.iter().any(named)
 }
 
-/// Every crate, unless the arguments choose for themselves.
+/// Returns the option for all crates, unless the arguments select some.
 fn scope(arguments: &[String]) -> Option<&'static str> {
     let chooses = |argument: &String| argument == "-p" || argument.starts_with("--package");
     (!arguments.iter().any(chooses)).then_some("--workspace")

@@ -1,28 +1,28 @@
-//! The Rust tools that a check uses when they are there: cargo-nextest and cargo-deny.
+//! Optional Rust tools: cargo-nextest and cargo-deny.
 //!
-//! Nothing is installed into the user's own folders: what CI needs and lacks goes into the build's `tools` folder.
+//! Nothing is installed into the user's own folders: missing tools that CI needs go to the `tools` folder of the build.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::console::{self, StepError};
 
-/// The version of cargo-deny that CI uses, so that a new release never turns a build red by itself.
+/// The version of cargo-deny in CI, so that a new release cannot break a build.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
-/// The cargo that runs this chore.
+/// Returns a command of the cargo that runs this program.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     command
 }
 
-/// Where Cargo builds to.
+/// Returns Cargo's target folder.
 pub(crate) fn target_folder(root: &Path) -> PathBuf {
     root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// Where what the tests need is kept between builds.
+/// Returns the folder where the tools of tests are kept between builds.
 pub(crate) fn tools_folder(root: &Path) -> PathBuf {
     target_folder(root).join("tools")
 }
@@ -32,7 +32,7 @@ pub(crate) fn has_nextest(root: &Path) -> bool {
     answers(cargo(root).args(["nextest", "--version"]))
 }
 
-/// A cargo-deny to use: the one on `PATH`, or the one in the build's folder, which is made in CI. None means: do without.
+/// Returns cargo-deny from `PATH`, or from the build folder, where it is installed in CI. `None` means to continue without it.
 pub(crate) fn cargo_deny(root: &Path) -> Result<Option<Command>, StepError> {
     if answers(Command::new("cargo-deny").arg("--version")) {
         return Ok(Some(Command::new("cargo-deny")));
@@ -49,7 +49,7 @@ pub(crate) fn cargo_deny(root: &Path) -> Result<Option<Command>, StepError> {
     Ok(Some(Command::new(program)))
 }
 
-/// Whether this is a machine that checks changes, rather than a person's.
+/// Whether this runs in CI.
 pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }

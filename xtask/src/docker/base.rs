@@ -1,6 +1,6 @@
-//! The image that the tests build ours on: a small Debian, made here, or fetched where it cannot be made.
+//! The base image of the tests: a small Debian, created here, or fetched if it cannot be created.
 //!
-//! It is as Docker's own `debian:bookworm-slim`, without what a container does not need. What was made is kept beside the
+//! It is like Docker's own `debian:bookworm-slim`, without parts that containers do not need. The result is stored beside the
 //! build, so that the next engine gets it in seconds.
 
 use std::fs::File;
@@ -10,13 +10,12 @@ use std::process::{Command, Stdio};
 use super::{DockerError, docker, last_words};
 use crate::{console, packages, tools};
 
-/// What the tests call it (`testkit::docker` too). The number counts the recipes.
+/// The name of the image in the tests (also in `testkit::docker`). The number counts the recipes.
 pub(super) const NAME: &str = "codex-docker-test/base:1";
 
 const SUITE: &str = "bookworm";
 
-/// How packages are installed in it, as in Docker's own images: without what nobody reads there, and without waiting for the
-/// disk.
+/// How packages are installed in it, as in Docker's own images: without documentation, and without syncing the disk.
 const RECIPE: &[(&str, &str)] = &[
     (
         "etc/dpkg/dpkg.cfg.d/container",
@@ -26,7 +25,7 @@ const RECIPE: &[(&str, &str)] = &[
     ("etc/apt/apt.conf.d/container", "Acquire::Languages \"none\";\nAPT::AutoRemove::SuggestsImportant \"false\";\n"),
 ];
 
-/// What is not worth keeping.
+/// Files that are not kept.
 const LEFT_OUT: &[&str] = &["./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/*", "./var/cache/apt/*", "./var/lib/apt/lists/*"];
 
 /// Makes sure that the engine has the image.
@@ -37,12 +36,12 @@ pub(crate) fn ensure(root: &Path) -> Result<(), DockerError> {
     let archive = tools::tools_folder(root).join("container-base-1.tar");
     if !archive.is_file() {
         if !(packages::is_root() && packages::on_path("apt-get")) {
-            return console::timed("fetch the base of the images", fetch);
+            return console::timed("fetch the base image", fetch);
         }
         if !packages::on_path("debootstrap") {
             packages::install(&["debootstrap"])?;
         }
-        console::timed("make the base of the images", || make(&archive))?;
+        console::timed("create the base image", || make(&archive))?;
     }
     let change = ["import", "--change", "CMD [\"bash\"]", "--change", "LABEL codex-docker.test=base"];
     Ok(console::run(docker(&change).arg(&archive).arg(NAME).stdout(Stdio::null()))?)
@@ -54,7 +53,7 @@ fn fetch() -> Result<(), DockerError> {
     Ok(console::run(&mut docker(&["tag", &published, NAME]))?)
 }
 
-/// Makes the archive, which appears by one rename.
+/// Creates the archive, which appears by one rename.
 fn make(archive: &Path) -> Result<(), DockerError> {
     let tools = archive.parent().unwrap_or(archive);
     let folder = |source| DockerError::Folder { path: tools.to_owned(), source };

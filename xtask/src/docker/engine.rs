@@ -1,7 +1,7 @@
-//! The container engine of the tests: the one that answers, or Debian's own, for the time of this chore.
+//! The container engine of the tests: a running one, or Debian's own, which is started for this command.
 //!
-//! An engine that was started here ends with this process, however that ends, and takes the containers along that were made
-//! in between. One that was there before is never touched.
+//! An engine that was started here ends with this process, however that ends, together with the containers that were created in
+//! the meantime. An existing engine is never touched.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,20 +16,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{DockerError, docker, engine_answers, last_words};
 use crate::{console, packages, tools};
 
-/// How long dockerd may take to be ready. Usually it is a second.
+/// How long dockerd may take to become ready. Usually it takes a second.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// How long dockerd may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// An engine that answers.
+/// A usable engine.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// The daemon that was started here, and the containers that it found.
+    /// The daemon that was started here, and the containers that existed before.
     ours: Option<(Child, BTreeSet<String>)>,
 }
 
-/// Finds an engine, or starts one.
+/// Finds a running engine, or starts one.
 pub(crate) fn ensure(root: &Path) -> Result<Engine, DockerError> {
     if packages::on_path("docker") && engine_answers() {
         return Ok(Engine { ours: None });
@@ -38,10 +38,10 @@ pub(crate) fn ensure(root: &Path) -> Result<Engine, DockerError> {
         return Err(DockerError::Elsewhere(host.to_string_lossy().into_owned()));
     }
     if !packages::on_path("dockerd") {
-        // A kernel with AppArmor starts no container without its tools.
+        // A kernel with AppArmor cannot start containers without AppArmor's tools.
         packages::install(&["docker.io", "apparmor"])?;
     }
-    // A package of its own in newer Debians.
+    // It is a separate package in newer versions of Debian.
     if !packages::on_path("docker") {
         packages::install(&["docker-cli"])?;
     }
@@ -55,7 +55,7 @@ pub(crate) fn ensure(root: &Path) -> Result<Engine, DockerError> {
     console::timed("start a container engine", || start(&tools::tools_folder(root)))
 }
 
-/// Where nobody mounted the control groups, as in small virtual machines, Debian has a script for it.
+/// Mounts the control groups with Debian's script if nobody has, as in small virtual machines.
 fn mount_cgroups() -> Result<(), DockerError> {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     if mounts.lines().any(|line| line.split(' ').nth(2).is_some_and(|kind| kind.starts_with("cgroup"))) {
@@ -70,7 +70,7 @@ fn start(tools: &Path) -> Result<Engine, DockerError> {
     std::fs::create_dir_all(tools).map_err(folder)?;
     let log = tools.join("dockerd.log");
     let pid_file = tools.join("dockerd.pid");
-    // None answers, so whatever it says is of the past; another program may have that number by now.
+    // No engine answers, so this file is outdated. A different program may have that number by now.
     std::fs::remove_file(&pid_file).ok();
     let ready = tempfile::tempdir().map_err(folder)?;
     let ready_path = ready.path().join("ready");
@@ -86,12 +86,12 @@ fn start(tools: &Path) -> Result<Engine, DockerError> {
         .stdout(output)
         .spawn()
         .map_err(|source| DockerError::Start { program: "dockerd", source })?;
-    // From here on it is ended when anything fails.
+    // From here on, the daemon is ended if anything fails.
     let mut engine = Engine { ours: Some((daemon, BTreeSet::new())) };
     let not_ready = |why: String| DockerError::NotReady { why, said: last_words(&log), log: log.clone() };
     await_ready(engine.ours.as_mut().map(|(daemon, _)| daemon), &ready).map_err(not_ready)?;
     if !engine_answers() {
-        return Err(not_ready("`docker info` fails".to_owned()));
+        return Err(not_ready("`docker info` failed".to_owned()));
     }
     if let Some((_, found)) = &mut engine.ours {
         *found = containers();
@@ -99,7 +99,7 @@ fn start(tools: &Path) -> Result<Engine, DockerError> {
     Ok(engine)
 }
 
-/// Waits for dockerd's own word, as systemd does.
+/// Waits for dockerd's ready message, like systemd does.
 fn await_ready(daemon: Option<&mut Child>, ready: &UnixDatagram) -> Result<(), String> {
     let Some(daemon) = daemon else { return Ok(()) };
     let until = Instant::now() + START_LIMIT;
@@ -112,11 +112,11 @@ fn await_ready(daemon: Option<&mut Child>, ready: &UnixDatagram) -> Result<(), S
         }
         match daemon.try_wait() {
             Ok(None) => {}
-            Ok(Some(status)) => return Err(format!("it ended with {status}")),
+            Ok(Some(status)) => return Err(format!("it exited with {status}")),
             Err(error) => return Err(error.to_string()),
         }
     }
-    Err(format!("nothing was heard of it for {START_LIMIT:?}"))
+    Err(format!("it was not ready after {START_LIMIT:?}"))
 }
 
 fn containers() -> BTreeSet<String> {
@@ -129,14 +129,14 @@ impl Drop for Engine {
         let Some((daemon, found)) = self.ours.take() else { return };
         let left: Vec<String> = containers().difference(&found).cloned().collect();
         if !left.is_empty() {
-            console::complain(&format!("the tests left containers behind, which are removed: {}", left.len()));
+            console::complain(&format!("removing containers that the tests left behind: {}", left.len()));
             tools::answers(docker(&["rm", "--force", "--volumes"]).args(&left));
         }
         stop(daemon);
     }
 }
 
-/// Ends a child: by asking, and when that does not help, by force.
+/// Ends a child: first with SIGTERM, then by force.
 fn stop(mut daemon: Child) {
     let pid = Pid::from_child(&daemon);
     let (ended, end) = mpsc::channel();
@@ -147,7 +147,7 @@ fn stop(mut daemon: Child) {
     });
     kill_process(pid, Signal::TERM).ok();
     if end.recv_timeout(STOP_LIMIT).is_err() {
-        console::complain("the container engine does not end; it is killed");
+        console::complain("the container engine does not stop; killing it");
         kill_process(pid, Signal::KILL).ok();
     }
     waiter.join().ok();
@@ -183,7 +183,7 @@ mod tests {
     fn a_daemon_that_ends_early_is_not_waited_for() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let ended = await_ready(Some(&mut daemon("exit 3")), &listener(folder.path()));
-        assert_eq!(ended, Err("it ended with exit status: 3".to_owned()));
+        assert_eq!(ended, Err("it exited with exit status: 3".to_owned()));
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What the tests with containers need: a container engine, and an image to build ours on.
+//! What the container tests need: a container engine, and a base image.
 //!
-//! An engine that is there is used as it is. Where none answers, Debian's is installed and started for the time of this chore;
-//! it ends with it in every case. No registry is needed on Debian.
+//! A running engine is used as it is. If there is none, Debian's is installed and started for this command, and ends with it.
+//! On Debian, no registry is needed.
 
 mod base;
 mod engine;
@@ -16,7 +16,7 @@ use crate::console::StepError;
 use crate::packages::PackagesError;
 use crate::tools;
 
-/// Why there are no containers for the tests.
+/// Why the tests cannot use containers.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DockerError {
     #[error(transparent)]
@@ -33,13 +33,13 @@ pub(crate) enum DockerError {
         #[source]
         source: io::Error,
     },
-    #[error("dockerd did not become ready: {why}; it said:\n{said}\nhint: the whole of it is in {log}")]
+    #[error("dockerd did not become ready: {why}; its output ends with:\n{said}\nhint: see the complete log: {log}")]
     NotReady { why: String, said: String, log: PathBuf },
-    #[error("could not make the base of the images: {0}")]
+    #[error("could not create the base image: {0}")]
     Base(#[from] StepError),
-    #[error("could not make the base of the images: debootstrap ended with {status}; it said:\n{said}")]
+    #[error("could not create the base image: debootstrap failed with {status}; its output ends with:\n{said}")]
     Debootstrap { status: std::process::ExitStatus, said: String },
-    #[error("{path} cannot be used")]
+    #[error("cannot use {path}")]
     Folder {
         path: PathBuf,
         #[source]
@@ -47,7 +47,7 @@ pub(crate) enum DockerError {
     },
 }
 
-/// Docker's own client.
+/// Returns a command of Docker's own client.
 fn docker(arguments: &[&str]) -> Command {
     let mut command = Command::new("docker");
     command.args(arguments);
@@ -58,7 +58,7 @@ fn engine_answers() -> bool {
     tools::answers(&mut docker(&["info", "--format", "{{.ServerVersion}}"]))
 }
 
-/// The last lines of a log, for an error.
+/// Returns the last lines of a log, for an error.
 fn last_words(log: &Path) -> String {
     let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

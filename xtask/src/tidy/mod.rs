@@ -1,6 +1,7 @@
-//! `cargo xtask tidy`: the project's own rules about its files, those that no other tool checks.
+//! `cargo xtask tidy`: the project's own rules about its files, which no other tool checks.
 //!
-//! Rules about a source file are in `source.rs`, rules about who may depend on whom in `walls.rs`. It reads and never mends.
+//! `source.rs` contains the rules about a source file, `walls.rs` those about dependencies between crates. It reads files and
+//! never changes them.
 
 mod log;
 mod pin;
@@ -14,13 +15,13 @@ use std::path::{Path, PathBuf};
 
 use crate::console;
 
-/// Folders that are not ours to judge.
+/// Folders that are not checked.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
 
-/// Documents that must not repeat the pinned Codex version, because nobody would remember to update it there.
+/// Documents that must not repeat the pinned Codex version, because nobody would remember to update them.
 const PINLESS: [&str; 3] = ["README.md", "CONTRIBUTING.md", "docs/codex-docker.md"];
 
-/// Why the repository is not tidy.
+/// Why the check failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TidyError {
     #[error("could not read {path}")]
@@ -37,7 +38,7 @@ pub(crate) enum TidyError {
     Untidy(Vec<String>),
 }
 
-/// Checks every rule and names each place that breaks one.
+/// Checks every rule and lists all violations.
 pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     let files = rust_files(root)?;
     let model = read(&root.join(pin::PLACE))?;
@@ -79,11 +80,11 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     Ok(())
 }
 
-/// A changelog that is not there has no section either.
+/// A missing changelog has no section either.
 fn changelog_complaints(root: &Path) -> Option<String> {
     let changelog = read(&root.join("CHANGELOG.md")).unwrap_or_default();
     let has_unreleased = changelog.lines().any(|line| line.starts_with("## [Unreleased]"));
-    (!has_unreleased).then(|| "CHANGELOG.md: has no `## [Unreleased]` section".to_owned())
+    (!has_unreleased).then(|| "CHANGELOG.md: missing section `## [Unreleased]`".to_owned())
 }
 
 fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, TidyError> {

@@ -1,17 +1,17 @@
-//! The pinned Codex version is written in one place; everything else derives it.
+//! The pinned Codex version is written in one place, and everything else derives it.
 //!
 //! Pure: text in, complaints out. Older versions may be named anywhere, because they do not change.
 
 /// The file that names the pinned version.
 pub(super) const PLACE: &str = "crates/model/src/lib.rs";
 
-/// The pinned version, as `text` (the content of [`PLACE`]) defines it.
+/// Returns the pinned version in `text`, which is the content of [`PLACE`].
 pub(super) fn version(text: &str) -> Option<&str> {
     let (_, rest) = text.split_once("pub const CODEX_VERSION: &str = \"")?;
     rest.split_once('"').map(|(version, _)| version)
 }
 
-/// The lines of another file that repeat the pinned version.
+/// Returns complaints about lines that repeat the pinned version.
 pub(super) fn complaints(text: &str, version: &str) -> Vec<String> {
     let repeats = |line: &str| line.match_indices(version).any(|(at, _)| is_whole(line, at, version.len()));
     let numbered = text.lines().enumerate().filter(|(_, line)| repeats(line));
@@ -20,7 +20,7 @@ pub(super) fn complaints(text: &str, version: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether the match is not part of a longer version such as `10.171.0` or `0.171.01`.
+/// Whether the match is a whole version, not part of a longer one such as `10.171.0` or `0.171.01`.
 fn is_whole(line: &str, at: usize, length: usize) -> bool {
     let digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
     !digit(line[..at].chars().next_back()) && !digit(line[at + length..].chars().next())

@@ -1,22 +1,22 @@
-//! The tests that a document names as proof must exist.
+//! Checks that the tests that a document names as proof exist.
 //!
-//! Pure: text in, complaints out. A renamed test would otherwise leave a claim that nothing proves.
+//! Pure: text in, complaints out. If a test were renamed, the document would make a claim without proof.
 
 use std::collections::HashSet;
 
 /// The documents that name tests as proof of their claims.
 pub(super) const DOCUMENTS: [&str; 3] = ["docs/security.md", "docs/recovery.md", "docs/performance.md"];
 
-/// The fewest words in the name of a test. Shorter names in backticks are settings, fields or modules.
+/// The minimum number of words in the name of a test. Shorter names in backticks are settings, fields or modules.
 const WORDS: usize = 4;
 
-/// The names of all functions that `source` defines.
+/// Returns the names of all functions that `source` defines.
 pub(super) fn functions(source: &str) -> HashSet<String> {
     let names = source.split("fn ").skip(1).map(|rest| rest.split(|c: char| !is_name(c)).next().unwrap_or_default());
     names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
 }
 
-/// The lines of `document` that name a test which does not exist.
+/// Returns complaints about lines of `document` that name a missing test.
 pub(super) fn complaints(document: &str, functions: &HashSet<String>) -> Vec<String> {
     let missing = |line: &str| -> Vec<String> {
         let quoted = line.split('`').skip(1).step_by(2).map(|text| text.rsplit("::").next().unwrap_or_default());

@@ -1,26 +1,26 @@
-//! The rules for one Rust source file: its length, its opening words, and what must not be in it.
+//! Rules for a Rust source file: its length, its module comment, and forbidden text.
 //!
-//! Pure: text in, complaints out. What must not be in a file is listed in `forbidden.txt`, so that this file may speak of it.
+//! Pure: text in, complaints out. `forbidden.txt` lists the forbidden text, so that this file may mention it.
 
-/// A file longer than this is two files.
+/// The maximum number of lines in a file.
 const MAX_LINES: usize = 600;
 
-/// How many lines a file's opening words take at least: what it owns, and what it never does.
+/// The minimum number of lines of a module comment.
 const MIN_OPENING: usize = 2;
 
-/// What must not be in a file, and why: a word and a reason on each line, with a tab between them.
+/// Forbidden text and the reason, separated by a tab, on each line.
 const FORBIDDEN: &str = include_str!("forbidden.txt");
 
-/// What is wrong with a file; each complaint begins with `:<line>: ` or `: `, to be put after the file's name.
+/// Returns complaints about a file. Each starts with `:<line>: ` or `: `, so that the name of the file can be put before it.
 pub(super) fn complaints(text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let lines = text.lines().count();
     if lines > MAX_LINES {
-        complaints.push(format!(": has {lines} lines, more than {MAX_LINES}; make it two files"));
+        complaints.push(format!(": has {lines} lines, more than {MAX_LINES}; split it"));
     }
     let opening = text.lines().take_while(|line| line.starts_with("//!")).count();
     if opening < MIN_OPENING {
-        let wanted = "open with `//!` lines that say what it owns, what it never does, and the invariant";
+        let wanted = "start with `//!` lines that describe the module and its invariant";
         complaints.push(format!(":1: {wanted}"));
     }
     for (number, line) in text.lines().enumerate() {

@@ -1,6 +1,7 @@
-//! The walls between the crates: who may never depend on what, and that every crate obeys the workspace's lints.
+//! Rules about dependencies between crates, and that every crate uses the workspace's lints.
 //!
-//! Cargo is asked for the dependencies, so that a renamed or optional one is seen too. What tests use is their own affair.
+//! The dependencies come from cargo, so that renamed and optional ones are included. Development dependencies are not
+//! restricted.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use serde_json::Value;
 use super::TidyError;
 use crate::tools::cargo;
 
-/// What a crate must be able to do without, because another one does it.
+/// Dependencies that a crate must not have, because a different crate is responsible for them.
 const WALLS: &[(&str, &[&str])] = &[
     (
         "model",
@@ -35,7 +36,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("scripted-model", &["bollard", "codex-docker", "engine", "model", "web"]),
 ];
 
-/// Broken walls, and crates that do not take the workspace's lints.
+/// Returns forbidden dependencies, and crates that do not use the workspace's lints.
 pub(super) fn complaints(root: &Path) -> Result<Vec<String>, TidyError> {
     let metadata = metadata(root)?;
     let mut complaints = Vec::new();
