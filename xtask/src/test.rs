@@ -158,6 +158,6 @@ mod tests {
     #[test]
     fn a_change_that_does_not_pass_hears_every_reason() {
         let error = TestError::Checks(vec!["formatting", "tests"]);
-        assert_eq!(error.to_string(), "this did not pass: formatting, tests");
+        assert_eq!(error.to_string(), "failed: formatting, tests");
     }
 }

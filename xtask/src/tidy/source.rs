@@ -48,7 +48,7 @@ mod tests {
     fn a_file_opens_with_words() {
         let check = |text: &str| {
             let found = complaints(text);
-            assert!(matches!(found.as_slice(), [one] if one.starts_with(":1: open with")), "{text:?}: {found:?}");
+            assert!(matches!(found.as_slice(), [one] if one.starts_with(":1: start with")), "{text:?}: {found:?}");
         };
         check("fn main() {}\n");
         check("//! Only one line.\nfn main() {}\n");
@@ -59,7 +59,7 @@ mod tests {
     fn a_file_may_be_as_long_as_the_limit_and_no_longer() {
         let file = |lines: usize| format!("{OPENING}{}", "\n".repeat(lines - MIN_OPENING));
         assert_eq!(complaints(&file(MAX_LINES)), Vec::<String>::new());
-        assert_eq!(complaints(&file(MAX_LINES + 1)), [": has 601 lines, more than 600; make it two files"]);
+        assert_eq!(complaints(&file(MAX_LINES + 1)), [": has 601 lines, more than 600; split it"]);
     }
 
     #[test]
