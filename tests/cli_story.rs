@@ -59,7 +59,7 @@ async fn from_nothing_to_a_diff_with_the_server_started_on_the_way() {
     let short = &id[..13];
     let failed = run(&home, &["task", "resume", short, "--follow", "begin; failed 'Incorrect API key provided'"]).await;
     assert_eq!(failed.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&failed.stderr).contains("unauthorized"), "the reason is said");
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("unauthorized"), "the reason is shown");
     assert!(said(&home, &["task", "show", short]).await.contains("wrote one"));
     assert!(said(&home, &["task", "logs", short, "--run", "1"]).await.contains("wrote one"));
     assert!(said(&home, &["task", "logs", short, "--run", "1", "--raw"]).await.ends_with("}}\n"));
@@ -370,7 +370,7 @@ async fn a_prompt_comes_from_stdin_or_a_file_as_it_is() {
     ] {
         let mut command = home.command(arguments);
         if stdin {
-            command.stdin(fs_err::File::open(&file).expect("it is there").into_parts().0);
+            command.stdin(fs_err::File::open(&file).expect("it exists").into_parts().0);
         }
         let output = command.output().await.expect("the binary can be started");
         let created: Value = serde_json::from_slice(&output.stdout).expect("JSON");

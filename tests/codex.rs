@@ -189,7 +189,7 @@ async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
         let mut events = stage.home.request(reqwest::Method::GET, &path).send().await.expect("a stream");
         let mut seen = String::new();
         while !seen.contains("command_execution") {
-            let chunk = events.chunk().await.expect("it goes on").expect("the command begins");
+            let chunk = events.chunk().await.expect("it continues").expect("the command starts");
             seen.push_str(&String::from_utf8_lossy(&chunk));
         }
         stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &Value::Null).await;

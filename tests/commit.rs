@@ -116,7 +116,7 @@ async fn a_server_stops_and_starts_while_a_commit_hangs() {
         assert!(stage.home.stop().await.success());
         assert_soon(asked, "the server's stop");
         let sign = stage.home.scratch().join("committing");
-        fs_err::remove_file(&sign).expect("it is there");
+        fs_err::remove_file(&sign).expect("it exists");
         stage.home.start().await;
         testkit::until(Duration::from_mins(1), "the next server commits it", || sign.exists());
         let asked = Instant::now();

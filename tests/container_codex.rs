@@ -418,7 +418,7 @@ async fn a_session_that_was_replaced_by_a_pipe_is_moved_aside_and_the_task_conti
         let folder = stage.home.path().join("tasks").join(id_of(&first)).join("sessions");
         let thread = first["thread_id"].as_str().expect("a thread").to_owned();
         let session = session_of(&folder, &thread).expect("Codex wrote one");
-        fs_err::remove_file(&session).expect("it is there");
+        fs_err::remove_file(&session).expect("it exists");
         let mode = rustix::fs::Mode::RWXU;
         rustix::fs::mknodat(rustix::fs::CWD, &session, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe can be made");
         let second = stage.resume(&first, "SCENARIO:patch").await;
@@ -427,7 +427,7 @@ async fn a_session_that_was_replaced_by_a_pipe_is_moved_aside_and_the_task_conti
         assert_ne!(second["thread_id"], first["thread_id"], "{image}");
         assert!(session_of(&folder, &thread).is_none(), "{image}: no container sees it any more");
         let third = stage.resume(&second, "SCENARIO:plain").await;
-        assert_eq!(completed(&third)["thread_id"], second["thread_id"], "{image}: the new thread goes on");
+        assert_eq!(completed(&third)["thread_id"], second["thread_id"], "{image}: the new thread continues");
     }
 }
 

@@ -282,7 +282,7 @@ async fn a_keeper_that_dies_leaves_a_run_that_is_judged_and_nobody_behind() {
 
 #[test]
 fn every_point_is_in_the_documentation() {
-    let text = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recovery.md")).expect("it is there");
+    let text = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recovery.md")).expect("it exists");
     for point in CrashPoint::ALL {
         assert!(text.contains(&format!("`{}`", point.as_str())), "{} is not in docs/recovery.md", point.as_str());
     }

@@ -90,7 +90,7 @@ async fn a_home_that_cannot_be_written_is_said_and_heals() {
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("No space left")), "{problem}");
     let (status, refused) = home.post("/api/v1/tasks", &json!({ "env_id": env, "prompt": "begin; end x" })).await;
     assert!(status >= 500, "{refused}");
-    assert_eq!(home.get(&format!("/api/v1/tasks/{task}")).await.1["status"], "completed", "what is there is shown");
+    assert_eq!(home.get(&format!("/api/v1/tasks/{task}")).await.1["status"], "completed", "the existing log is shown");
     assert_eq!(home.get("/api/v1/status").await.1["troubles"][0]["code"], "home_unwritable");
     assert!(
         !fs_err::read_dir(home.path()).expect("there").any(|entry| entry

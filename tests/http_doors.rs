@@ -121,7 +121,7 @@ async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
     // A stream that was open before stays open.
     let mut stream = client.get(format!("{url}/live")).header("cookie", cookie).send().await.expect("an answer");
     assert_eq!(stream.status(), 200);
-    stream.chunk().await.expect("it is open").expect("it begins with something");
+    stream.chunk().await.expect("it is open").expect("it starts with data");
     // So does a connection that waits for its next request, if its last request had the token; one of a stranger does not.
     let request = |more: &str| format!("HEAD /healthz HTTP/1.1\r\nHost: {address}\r\n{more}\r\n");
     let (known, unknown) = (request(&format!("Authorization: Bearer {}\r\n", home.token())), request(""));
@@ -178,7 +178,7 @@ async fn a_small_form_is_small_for_everybody() {
 async fn the_socket_and_the_token_are_for_their_owner_alone() {
     let home = TestHome::started(BINARY).await;
     for file in [home.socket(), home.path().join("token"), home.path().join("pages-host")] {
-        let mode = fs_err::metadata(&file).expect("it is there").permissions().mode();
+        let mode = fs_err::metadata(&file).expect("it exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());
     }
 }

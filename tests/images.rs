@@ -136,7 +136,7 @@ async fn what_cannot_be_taken_is_refused_before_anything_is_made() {
     assert_eq!(fs_err::read_dir(stage.home.path().join("tasks")).expect("there").count(), 0);
 
     let (status, created) = stage.create("begin; end x", &[given("a.png", &png_of(ten)), given("b.png", &png_of(ten - 1))]).await;
-    assert_eq!(status, 201, "as much as is taken: {created}");
+    assert_eq!(status, 201, "exactly the limit: {created}");
     let id = id_of(&created);
     stage.home.settled(&id).await;
     let files = || fs_err::read_dir(stage.folder(&id)).expect("there").count();

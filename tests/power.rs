@@ -51,7 +51,7 @@ async fn resume(home: &TestHome, task: &str, prompt: &str) -> Value {
 }
 
 fn read(path: &Path) -> String {
-    fs_err::read_to_string(path).expect("it is there")
+    fs_err::read_to_string(path).expect("it exists")
 }
 
 #[tokio::test]

@@ -327,7 +327,7 @@ async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
     stage.home.wait_for("/api/v1/queue", |queue| queue["items"].as_array().map(Vec::len) == Some(1000)).await;
     let (_, status) = stage.home.get("/api/v1/status").await;
     assert_eq!((status["queued_runs"].as_u64(), status["active_runs"].as_u64()), (Some(1000), Some(0)));
-    assert!(!all.exists(), "nothing has begun");
+    assert!(!all.exists(), "nothing has started");
     // Only the last ones: a thousand worktrees take long and add nothing.
     let (_, page) = stage.home.get("/api/v1/tasks?limit=200").await;
     for task in page["items"].as_array().expect("a page").iter().skip(20) {

@@ -29,7 +29,7 @@ impl Supervisor {
     async fn hears(&self) -> String {
         let mut bytes = [0; 512];
         let received = tokio::time::timeout(LIMIT, self.door.recv(&mut bytes)).await;
-        let length = received.expect("something is said in time").expect("our own socket can be read");
+        let length = received.expect("a message arrives in time").expect("our own socket can be read");
         String::from_utf8_lossy(&bytes[..length]).into_owned()
     }
 

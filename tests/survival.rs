@@ -148,7 +148,7 @@ async fn a_keeper_killed_after_the_end_of_its_turn_costs_nothing() {
     let mut events =
         home.request(reqwest::Method::GET, &format!("/api/v1/tasks/{task}/runs/1/events")).send().await.expect("a stream");
     while !fs_err::read_to_string(&journal).expect("there").contains("turn.completed") {
-        events.chunk().await.expect("it goes on");
+        events.chunk().await.expect("it continues");
     }
     keeper.signal(Signal::KILL).expect("it is ours");
     let ended = home.settled(&task).await;

@@ -105,7 +105,7 @@ async fn a_removal_or_a_restore_that_was_cut_off_is_finished_or_as_before() {
     assert_eq!(home.get(&path).await.0, 404);
     let mirror = home.path().join("envs").join(&env).join("mirror");
     let branches = || upstream.git_in(&mirror, &["for-each-ref", "--format=%(refname)", "refs/heads/codex"]);
-    assert_eq!(branches(), "", "what was begun is finished");
+    assert_eq!(branches(), "", "the removal is finished");
     // The server was killed in a restore, before the rename: the branch is restored, but the folder is not.
     home.kill().await;
     fs_err::remove_file(trashed.join("removal-finished")).expect("it was there");
@@ -139,7 +139,7 @@ async fn an_environment_comes_back_with_the_tasks_that_went_with_it() {
     assert_eq!((&view["status"], &view["tasks"]), (&json!("ready"), &json!(1)));
     assert_eq!(home.get(&format!("/api/v1/tasks/{later}")).await.0, 200);
     let kept = trash(&home).await;
-    assert_eq!((kept.len(), &kept[0]["id"]), (1, &json!(earlier)), "it was removed by itself, before");
+    assert_eq!((kept.len(), &kept[0]["id"]), (1, &json!(earlier)), "it was removed separately, before");
     restored(&home, &format!("/api/v1/tasks/{earlier}")).await;
     let (more, _) = done(&home, &env).await;
     assert_eq!(home.get(&format!("/api/v1/tasks/{more}")).await.0, 200);
@@ -232,7 +232,7 @@ async fn one_thing_is_deleted_for_good_and_the_others_stay() {
 
 /// Moves the time at which a repack found objects unreachable back by a number of days.
 fn age(mirror: &std::path::Path, days: u32) {
-    for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("it is there") {
+    for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("it exists") {
         let path = entry.expect("it can be read").path();
         if path.extension().is_none_or(|extension| extension != "mtimes") {
             continue;

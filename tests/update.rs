@@ -165,9 +165,9 @@ async fn what_is_not_committed_stays_or_is_named() {
     assert_eq!((status, refused["code"].as_str()), (409, Some("files_in_the_way")), "{refused}");
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.ends_with(": `a.log`")), "{refused}");
     assert!(!worktree.join("base.txt").exists() && before == stage.git(&["for-each-ref", "refs/heads/codex"]));
-    fs_err::remove_file(worktree.join("a.log")).expect("it is there");
+    fs_err::remove_file(worktree.join("a.log")).expect("it exists");
     stage.updated(&task, &json!({})).await;
-    assert_eq!(fs_err::read_to_string(worktree.join("notes.txt")).expect("it is there"), "mine\n");
+    assert_eq!(fs_err::read_to_string(worktree.join("notes.txt")).expect("it exists"), "mine\n");
     assert_eq!(stage.upstream.git_in(&worktree, &["status", "--porcelain"]), "?? notes.txt");
 }
 
@@ -225,7 +225,7 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
     let view = stage.updated(&task, &json!({})).await;
     assert_eq!(view["task"]["updates"][1]["strategy"], "merge", "{view}");
     assert_eq!(stage.update(&task, &json!({ "strategy": "rebase" })).await.1["outcome"], "current");
-    assert_eq!(fs_err::read_to_string(stage.worktree(&task).join("README.md")).expect("it is there"), "both\n");
+    assert_eq!(fs_err::read_to_string(stage.worktree(&task).join("README.md")).expect("it exists"), "both\n");
     assert!(!stage.patch(&task, "").await.contains("base.txt"));
 }
 

@@ -84,7 +84,7 @@ async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so()
     assert!(note.contains("the work could not be committed") && note.contains("the engine went away"), "{note}");
     assert!(!run["error"]["hints"].as_array().expect("hints").is_empty());
     let kept = stage.home.path().join("tasks").join(id_of(&task)).join("worktree/work.txt");
-    assert_eq!(fs_err::read_to_string(kept).expect("it is there"), "work\n");
+    assert_eq!(fs_err::read_to_string(kept).expect("it exists"), "work\n");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_repository_that_the_agent_ruined_is_put_aside_and_a_new_one_is_asked(
     assert_eq!((&task["status"], &run["error"]["code"]), (&json!("failed"), &json!("commit_failed")));
     assert!(run["error"]["message"].as_str().is_some_and(|message| message.contains("it is a file")), "{run}");
     let folder = stage.home.path().join("tasks").join(id);
-    assert_eq!(fs_err::read_to_string(folder.join("worktree/work.txt")).expect("it is there"), "work\n");
+    assert_eq!(fs_err::read_to_string(folder.join("worktree/work.txt")).expect("it exists"), "work\n");
     assert!(folder.join("agent.git.aside/HEAD").is_file() && folder.join("agent.git/HEAD").is_file());
 }
 

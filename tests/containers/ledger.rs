@@ -31,7 +31,7 @@ fn precious(path: &Path) {
 
 #[track_caller]
 fn is_whole(path: &Path) {
-    assert_eq!(fs_err::read_to_string(path.join("below/file")).expect("it is there"), "kept");
+    assert_eq!(fs_err::read_to_string(path.join("below/file")).expect("it exists"), "kept");
 }
 
 #[test]

@@ -40,5 +40,5 @@ async fn the_servers_own_sweep_does_nothing_that_an_image_says() {
         !try_docker(&["inspect", &known]).status.success()
     });
     assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &foreign]).trim(), "true");
-    assert_eq!(fs_err::read_to_string(precious.join("file")).expect("it is there"), "kept");
+    assert_eq!(fs_err::read_to_string(precious.join("file")).expect("it exists"), "kept");
 }

@@ -16,7 +16,7 @@ const PATIENT: &str = "trap 'echo cleaned; exit 1' INT; echo up > up; while :; d
 const DEAF: &str = "trap '' INT TERM HUP; echo up > up; while :; do sleep 0.05; done";
 
 async fn stop(bench: &Bench) {
-    request_stop(&bench.files, bench.order.attempt).await.expect("it can be told");
+    request_stop(&bench.files, bench.order.attempt).await.expect("it can be asked");
 }
 
 fn lives(process: &ProcessIdentity) -> bool {
@@ -196,5 +196,5 @@ async fn what_no_signal_reaches_is_ended_by_the_orders_cleanup_after_all_else() 
     bench.order.cleanup = Some(engine::worker::Cleanup { program: "/bin/sh".into(), args: vec!["-c".to_owned(), script] });
     assert_eq!(bench.held().await.ending, Ending::Code { code: 4 }, "{}", bench.complaints());
     assert_eq!(appears(&bench.file("cleaned")).await, "last\n");
-    assert!(bench.complaints().contains("could not clean up after a run"), "a failure is said: {}", bench.complaints());
+    assert!(bench.complaints().contains("could not clean up after a run"), "a failure is logged: {}", bench.complaints());
 }

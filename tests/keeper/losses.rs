@@ -103,7 +103,7 @@ async fn a_damaged_record_means_that_the_run_may_have_begun() {
     assert_eq!(bench.state(), KeeperState::Gone { record: None, exit: Some(exit) });
     fs_err::write(bench.files.exit(), "").expect("written");
     assert_eq!(bench.state(), KeeperState::Gone { record: None, exit: None });
-    assert!(!gone(bench.start()).await.success(), "it does not begin what may have begun");
+    assert!(!gone(bench.start()).await.success(), "it does not start what may have started");
     assert!(bench.complaints().contains("run-001.exit.json"), "{}", bench.complaints());
 }
 

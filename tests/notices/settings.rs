@@ -139,7 +139,11 @@ async fn what_was_held_is_told_again_where_nobody_knows_that_it_was() {
     drop(ended);
     home.set("ORCH_CRASH_AT", "");
     home.start().await;
-    assert_eq!((webhook.next().await.body, event(&told.body).as_str()), (told.body, "finished"), "one alone is told as it is");
+    assert_eq!(
+        (webhook.next().await.body, event(&told.body).as_str()),
+        (told.body, "finished"),
+        "a single one is sent unchanged"
+    );
     testkit::until(std::time::Duration::from_mins(1), "it is let go", || {
         fs_err::read_to_string(&held).is_ok_and(|text| !text.contains("finished"))
     });

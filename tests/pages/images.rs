@@ -261,7 +261,7 @@ async fn what_cannot_be_taken_is_said_on_a_page_however_much_it_is() {
         huge.len()
     );
     let mut stream = tokio::net::TcpStream::connect(address).await.expect("it listens");
-    stream.write_all(&[head.as_bytes(), &huge].concat()).await.expect("all of it is taken");
+    stream.write_all(&[head.as_bytes(), &huge].concat()).await.expect("everything is accepted");
     let mut answer = vec![];
     stream.read_to_end(&mut answer).await.expect("it answers");
     assert!(answer.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&answer));

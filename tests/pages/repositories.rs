@@ -189,7 +189,7 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
     assert_eq!(stage.browser.value("document.querySelector('#prompt').value").await, "begin; cat new.txt; end done");
     assert_eq!(stage.browser.value("document.querySelector('#ref').value").await, "realease/2.1");
     let (_, tasks) = stage.home.get("/api/v1/tasks").await;
-    assert_eq!(tasks["items"], json!([]), "nothing was handed over");
+    assert_eq!(tasks["items"], json!([]), "no task was started");
     // Something newer than the last fetch is still found.
     stage.upstream.commit("just-pushed", &[("z", "z\n")], "z");
     stage.browser.write("#ref", "just-pushed").await;

@@ -60,7 +60,7 @@ async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
          work.rs, line 3:\n> +fn three() {}\n\nThree is too many."
     );
     stage.changes(&task, "").await;
-    assert_eq!(stage.value(words).await, "Send to Codex", "what was sent is no draft any more");
+    assert_eq!(stage.value(words).await, "Send to Codex", "a sent comment is no longer a draft");
     stage.content();
 }
 
@@ -256,7 +256,7 @@ async fn pictures_stand_side_by_side_and_can_do_nothing() {
     assert_eq!(
         stage.value("document.querySelector('img[alt*=gif]')?.naturalWidth ?? 0").await,
         0,
-        "it is none, whatever its name"
+        "it is not an image, whatever its name"
     );
     assert_eq!(stage.value("window.caught ?? null").await, Value::Null);
 }

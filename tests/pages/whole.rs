@@ -1,4 +1,4 @@
-//! The whole way with the real Codex CLI, a real remote and a forge: handed over, watched, answered, reviewed and pushed.
+//! A complete story with the real Codex CLI, a real remote and a Git host: a task is started, watched, answered, reviewed and pushed.
 //! On a phone by taps, and at a desk by the keyboard alone. Only the model and the forge are simulated.
 
 use std::path::Path;

@@ -15,7 +15,7 @@ struct Description(Value);
 impl Description {
     fn published() -> Self {
         let file = testkit::npm::github_description().expect("npm has GitHub's description");
-        let text = fs_err::read_to_string(file).expect("it is there");
+        let text = fs_err::read_to_string(file).expect("it exists");
         let mut description: Value = serde_json::from_str(&text).expect("it is JSON");
         speak_json_schema(&mut description["components"]["schemas"]);
         Self(description)

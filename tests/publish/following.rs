@@ -52,7 +52,7 @@ async fn nothing_new_costs_one_call_a_tick_without_a_body_and_what_is_merged_non
             tokio::task::yield_now().await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_mins(1), settled).await.expect("all of them are asked about");
+    tokio::time::timeout(std::time::Duration::from_mins(1), settled).await.expect("all of them are checked");
     for number in 1..=5 {
         stage.forge.change(number, |made| "merged".clone_into(&mut made.state));
     }

@@ -147,7 +147,7 @@ async fn what_reviewers_and_checks_said_goes_to_the_agent() {
     stage.forge.review(review("CHANGES_REQUESTED", "Not like this."));
     let (status, view) = stage.home.post(&path, &json!({})).await;
     assert_eq!(status, 201, "{view}");
-    let prompt = view["runs"][1]["prompt"].as_str().expect("a run of its own").to_owned();
+    let prompt = view["runs"][1]["prompt"].as_str().expect("a new run").to_owned();
     for part in ["ann on work.txt:1:\n> Rename this.", "> Not like this.", "test parser ... FAILED", "pull/1"] {
         assert!(prompt.contains(part), "{part}: {prompt}");
     }

@@ -330,7 +330,7 @@ impl Engine {
         self.inner.ask(&slot, TaskRequest::Remove).await?;
         tokio::time::timeout(REMOVAL_PATIENCE, slot.until_gone()).await.map_err(|_| {
             Problem::new(ErrorCode::RemovalUnfinished, format!("the task {} is still being removed", slot.id))
-                .hint("it goes on by itself; the server's log says what is in the way")
+                .hint("the removal continues automatically; see the server's log for what blocks it")
         })
     }
 
@@ -556,11 +556,11 @@ fn new_run(asked: ResumeTask, idempotency_key: Option<String>) -> Result<(NewRun
 }
 
 fn malformed(error: &IdError) -> Problem {
-    Problem::new(ErrorCode::MalformedId, error.to_string()).hint("ids are 36 characters; lists show them")
+    Problem::new(ErrorCode::MalformedId, error.to_string()).hint("IDs have 36 characters; lists show them")
 }
 
 fn damaged_problem(damaged: &model::api::Damaged) -> Problem {
-    let detail = format!("`{}` cannot be read: {}", damaged.path, damaged.reason);
+    let detail = format!("cannot read `{}`: {}", damaged.path, damaged.reason);
     let problem = Problem::new(ErrorCode::Damaged, detail);
     damaged.hints.iter().fold(problem, |problem, hint| problem.hint(hint.clone()))
 }

@@ -112,7 +112,7 @@ impl Inner {
         let layout = home.layout.clone();
         let codex_home = blocking(move || CodexHome::open(&layout).and_then(|home| Self::adopt_login(&home).map(|()| home)));
         let codex_home = codex_home.await.map_err(|error| {
-            Problem::new(ErrorCode::HomeUnusable, format!("Codex's folder in the home cannot be made: {error}"))
+            Problem::new(ErrorCode::HomeUnusable, format!("could not create Codex's folder in the home: {error}"))
                 .hint("make the home writable for this user, or choose another with ORCH_HOME")
         })?;
         let (checks, secrets) = (ContainerChecks::new(&config), config.secret_values());
@@ -198,7 +198,7 @@ impl Inner {
         let slot = self.environments.get(env_id);
         slot.and_then(|slot| slot.mirror()).ok_or_else(|| {
             RunError::new(ErrorCode::MirrorMissing, format!("the mirror of the environment {env_id} is missing"))
-                .hint("its folder below `envs/` is gone or damaged; the task's worktree is as it was")
+                .hint("its folder below `envs/` is missing or damaged; the task's worktree is unchanged")
         })
     }
 

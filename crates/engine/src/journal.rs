@@ -205,7 +205,7 @@ mod tests {
             fs_err::read(&path).expect("read");
         }
         let woken = tokio::time::timeout(Duration::from_millis(200), interest.changed()).await;
-        assert!(woken.is_err(), "reading a file is no change");
+        assert!(woken.is_err(), "reading a file is not a change");
     }
 
     #[tokio::test]

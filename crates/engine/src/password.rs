@@ -62,9 +62,9 @@ impl Password {
         let mut state = self.state.lock().await;
         let Some(hash) = state.hash.clone() else { return Ok(false) };
         if let Some(wait) = state.tries.wait(self.begun.elapsed()) {
-            let detail = format!("too many wrong passwords; the next one is looked at in {} s", wait.as_secs() + 1);
+            let detail = format!("too many wrong passwords; try again in {} s", wait.as_secs() + 1);
             return Err(
-                Problem::new(ErrorCode::TooManyGuesses, detail).hint("a link signs in at once: `codex-orchestrator sign-in`")
+                Problem::new(ErrorCode::TooManyGuesses, detail).hint("to sign in now, use a link: `codex-orchestrator sign-in`")
             );
         }
         let is_right = guess.expose().len() <= LONGEST && verified(guess, hash).await?;
@@ -81,10 +81,10 @@ impl Password {
 async fn hashed(password: Secret) -> Result<String, Problem> {
     let text = password.expose();
     if text.chars().count() < SHORTEST || text.len() > LONGEST {
-        let detail = format!("a password has {SHORTEST} characters or more, and at most {LONGEST} bytes");
+        let detail = format!("a password must have at least {SHORTEST} characters and at most {LONGEST} bytes");
         return Err(Problem::new(ErrorCode::PasswordRefused, detail)
             .with_kind(ProblemKind::Unusable)
-            .hint("a few words that nobody would put together are good, and easy to type"));
+            .hint("a few unrelated words make a good password that is easy to type"));
     }
     blocking(move || {
         let hash = Argon2::default().hash_password(password.expose().as_bytes()).map_err(Problem::internal)?;
@@ -96,8 +96,8 @@ async fn hashed(password: Secret) -> Result<String, Problem> {
 async fn verified(guess: Secret, hash: String) -> Result<bool, Problem> {
     blocking(move || {
         let hash = PasswordHash::new(&hash).map_err(|error| {
-            Problem::internal(format!("the password's hash cannot be read: {error}"))
-                .hint("set it anew: `codex-orchestrator password set`")
+            Problem::internal(format!("cannot read the password hash: {error}"))
+                .hint("set the password again: `codex-orchestrator password set`")
         })?;
         Ok(Argon2::default().verify_password(guess.expose().as_bytes(), &hash).is_ok())
     })

@@ -56,8 +56,8 @@ impl Inner {
         match blocking(move || free_bytes(&home)).await {
             Ok(free) if free < floor => {
                 let (free, floor) = (free >> 20, floor >> 20);
-                let detail = format!("only {free} MiB are free where `{shown}` lies, less than the floor of {floor} MiB");
-                Some(Report::new(ErrorCode::DiskLow, detail).hint("make room: `codex-orchestrator gc --all` deletes what is in the trash, and `disk` shows what takes it").hint("or set a lower `free_space_floor`").into())
+                let detail = format!("only {free} MiB are free on the disk of `{shown}`, less than the required {floor} MiB");
+                Some(Report::new(ErrorCode::DiskLow, detail).hint("free some space: `codex-orchestrator gc --all` empties the trash, and `codex-orchestrator disk` shows disk usage").hint("or lower `free_space_floor`").into())
             }
             Ok(_) => None,
             Err(error) => {
@@ -73,13 +73,13 @@ impl Inner {
         let home = Arc::clone(&self.home);
         if let Err(error) = blocking(move || home.probe()).await {
             let report = Report::new(ErrorCode::HomeUnwritable, error.to_string())
-                .hint("new work is refused until it can be written again; runs that are under way go on");
+                .hint("new work is rejected until the home is writable again; active runs continue");
             troubles.push(report.into());
         }
         let damaged = self.damaged_tasks.iter().chain(&self.damaged_environments);
         troubles.extend(damaged.map(|damaged| Hold {
             code: ErrorCode::Damaged.into(),
-            detail: format!("`{}` cannot be read: {}", damaged.path, damaged.reason),
+            detail: format!("cannot read `{}`: {}", damaged.path, damaged.reason),
             hints: damaged.hints.clone(),
         }));
         *self.troubles.lock().unwrap_or_else(PoisonError::into_inner) = troubles;

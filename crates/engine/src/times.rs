@@ -158,7 +158,7 @@ mod tests {
         assert_eq!((times.of(101), times.of(300)), (LineTime::Unknown, LineTime::Unknown));
         Marks::begin(folder.path(), RunNumber(2), 50, Some(Timestamp::now())).await;
         let new = LineTimes::read(folder.path(), RunNumber(2)).await.expect("read");
-        assert!(matches!(new.of(50), LineTime::At(_)), "it began a moment ago");
+        assert!(matches!(new.of(50), LineTime::At(_)), "it started a moment ago");
     }
 
     #[test]

@@ -43,11 +43,11 @@ impl Inner {
         let Some(Trashed { what: TrashedThing::Task(mut task, finished), path, .. }) =
             blocking(move || home.find_trashed_task(id)).await?
         else {
-            return Err(Problem::no_task(id).hint("`codex-orchestrator trash` lists what can be brought back"));
+            return Err(Problem::no_task(id).hint("list the items that can be restored with `codex-orchestrator trash`"));
         };
         let mirror = self.mirror_of(task.env_id).map_err(|_| {
-            Problem::new(ErrorCode::EnvironmentGone, format!("the environment of the task {id} is not there"))
-                .hint(format!("bring it back first: codex-orchestrator env restore {}", task.env_id))
+            Problem::new(ErrorCode::EnvironmentGone, format!("the environment of task {id} does not exist"))
+                .hint(format!("restore it first: `codex-orchestrator env restore {}`", task.env_id))
         })?;
         if !finished {
             self.finish_removal(id, task.env_id).await;
@@ -57,8 +57,8 @@ impl Inner {
         let (branch, keep_as) = (BranchName::of_task(id), id.to_string());
         let retired = Retired { branch: branch.as_str(), keep_as: &keep_as, folder: &path };
         mirror.restore_worktree(&self.home.layout.worktree(id), retired).await.map_err(|error| {
-            Problem::new(ErrorCode::RestoreFailed, format!("the task's branch could not be brought back: {error}"))
-                .hint("nothing was lost: it is still in the trash")
+            Problem::new(ErrorCode::RestoreFailed, format!("could not restore the task's branch: {error}"))
+                .hint("nothing was lost: the task is still in the trash")
         })?;
         mirror.sync().await.map_err(Problem::internal)?;
         crash::point(CrashPoint::BranchRestored);
@@ -82,7 +82,7 @@ impl Inner {
         let Some(Trashed { what: TrashedThing::Environment(record), removed_at, .. }) =
             blocking(move || home.find_trashed_environment(id)).await?
         else {
-            return Err(Problem::no_environment(id).hint("`codex-orchestrator trash` lists what can be brought back"));
+            return Err(Problem::no_environment(id).hint("list the items that can be restored with `codex-orchestrator trash`"));
         };
         let home = Arc::clone(&self.home);
         blocking(move || home.bring_back_environment(id)).await?;

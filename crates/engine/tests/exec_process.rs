@@ -115,7 +115,7 @@ async fn ending_what_is_gone_is_harmless_and_never_ends_the_caller() {
     running.reap().await.expect("it is our child");
     kill_tree(running.identity(), PATIENCE).await.expect("nothing is left to end");
     let me = ProcessIdentity::current().expect("/proc can be read");
-    kill_all(|| Ok(vec![me.clone()]), PATIENCE).await.expect("this process is left out");
+    kill_all(|| Ok(vec![me.clone()]), PATIENCE).await.expect("this process is skipped");
 }
 
 #[tokio::test]

@@ -46,7 +46,7 @@ async fn it_runs_in_the_given_folder_with_nothing_to_read() {
             .stdout(Stdout::Capture { max: 4096 })
             .deadline(PATIENCE)
     };
-    let path = folder.path().canonicalize().expect("it is there");
+    let path = folder.path().canonicalize().expect("it exists");
     assert_eq!(said(shell_in(&path)).await, format!("{}\n", path.display()));
     let missing = path.join("gone");
     let error = shell_in(&missing).run().await.expect_err("no such folder");
@@ -117,7 +117,7 @@ async fn a_missing_program_is_told_by_name() {
 #[tokio::test]
 async fn too_much_output_ends_the_program() {
     let spec = shell("yes").stdout(Stdout::Capture { max: 100_000 });
-    let error = spec.run().await.expect_err("it never stops by itself");
+    let error = spec.run().await.expect_err("it never stops on its own");
     assert!(matches!(error, RunProgramError::OutputTooLarge { max: 100_000, .. }), "{error}");
 }
 
@@ -191,7 +191,7 @@ async fn a_helper_in_the_background_does_not_hold_up_its_parent_nor_die_with_it(
     let finished = shell("sleep 600 & echo done").env("MARK", &mark).run_ok().await.expect("it succeeds");
     assert_eq!(finished.text(), "done\n");
     let left = processes_with_environment("MARK", &mark).expect("/proc can be read");
-    assert_eq!(left.len(), 1, "the helper goes on: {left:?}");
+    assert_eq!(left.len(), 1, "the helper continues: {left:?}");
     left[0].signal(Signal::KILL).expect("it is ours");
 }
 

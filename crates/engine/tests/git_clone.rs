@@ -14,7 +14,7 @@ use testkit::upstream::Upstream;
 
 /// Lists the content of a folder, except configuration that git may have created there.
 fn left_in(folder: &std::path::Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("it is there");
+    let entries = std::fs::read_dir(folder).expect("it exists");
     entries.map(|entry| entry.expect("it can be read").file_name().to_string_lossy().into_owned()).collect()
 }
 
@@ -212,7 +212,7 @@ fn refusing_ssh(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
 async fn ssh_is_called_so_that_it_cannot_ask() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = refusing_ssh(folder.path(), "ssh");
-    #[expect(clippy::disallowed_methods, reason = "the test puts a program of its own before the others")]
+    #[expect(clippy::disallowed_methods, reason = "the test puts its own program first")]
     let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("there is a PATH"));
     let base = base(folder.path()).with("PATH", path);
     let git = Git::discover(base, None).await.expect("git is installed");
@@ -236,7 +236,7 @@ async fn the_users_own_ssh_command_is_used_and_cannot_ask_either() {
         clone(&git, "git@host.invalid:owner/repo.git", &folder.path().join("m")).await.expect_err("refused");
         let call = std::fs::read_to_string(&log).expect("it was called");
         assert!(call.contains("my-ssh -i key") && call.trim_end().ends_with("force"), "{call}");
-        std::fs::remove_file(&log).expect("it is there");
+        std::fs::remove_file(&log).expect("it exists");
     }
 }
 
@@ -294,7 +294,7 @@ async fn the_rest_of_a_killed_clone_is_no_obstacle() {
     clone(&git, &upstream.url(), &into).await.expect("it can be cloned");
     assert!(!folder.path().join("mirror.partial").exists());
     assert!(!left.is_alive().expect("/proc can be read"), "it would have written on");
-    let error = clone(&git, &upstream.url(), &into).await.expect_err("it is there");
+    let error = clone(&git, &upstream.url(), &into).await.expect_err("it exists");
     assert!(matches!(error, CloneError::AlreadyThere { .. }), "{error}");
     assert!(Mirror::open(&git, &into).is_ok(), "what was there is untouched");
 }
@@ -349,7 +349,7 @@ async fn refs_are_branches_then_tags_then_commits_and_never_expressions() {
     ] {
         assert_eq!(resolve(nothing).await, None, "{nothing}");
     }
-    assert_eq!(bench.mirror.verify_branch("main").await.expect("it is there").to_string(), new);
+    assert_eq!(bench.mirror.verify_branch("main").await.expect("it exists").to_string(), new);
     assert!(bench.mirror.verify_branch("v1").await.expect_err("a tag").to_string().contains("`both`, `main`"));
 }
 

@@ -17,8 +17,8 @@ async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
     bench.fetch().await;
     let worktree = bench.worktree("one").await;
     let path = |name: &str| worktree.path().join(name);
-    std::fs::rename(path("old.txt"), path("renamed \u{e4}.txt")).expect("it is there");
-    std::fs::remove_file(path("gone.txt")).expect("it is there");
+    std::fs::rename(path("old.txt"), path("renamed \u{e4}.txt")).expect("it exists");
+    std::fs::remove_file(path("gone.txt")).expect("it exists");
     std::fs::set_permissions(path("mode.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
     std::fs::write(path("binary.bin"), [0, 1, 2, 255, 0, 10]).expect("a file");
     std::os::unix::fs::symlink("README.md", path("link")).expect("a link");
@@ -113,7 +113,7 @@ async fn contents_are_found_by_their_files_and_read_up_to_a_limit() {
     let of = |path: &str| {
         listing.files.iter().find(|file| file.path == path.as_bytes()).unwrap_or_else(|| panic!("{path} is missing"))
     };
-    assert!(!of("link").new.as_ref().expect("it is new").is_file(), "a link is no file");
+    assert!(!of("link").new.as_ref().expect("it is new").is_file(), "a link is not a file");
     assert!(of("gone.txt").new.is_none() && of("renamed \u{e4}.txt").old == of("renamed \u{e4}.txt").new);
     assert!(of("tab\tquote\".txt").old.is_none());
     let binary = of("binary.bin").new.clone().expect("it is new");
@@ -121,9 +121,9 @@ async fn contents_are_found_by_their_files_and_read_up_to_a_limit() {
     let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
     let sizes = bench.mirror.content_sizes(&[nowhere.clone(), binary.id.clone()]).await.expect("they are known");
     assert_eq!(sizes, [None, Some(6)]);
-    assert_eq!(bench.mirror.content(&binary.id, 6).await.expect("it is there"), [0, 1, 2, 255, 0, 10]);
+    assert_eq!(bench.mirror.content(&binary.id, 6).await.expect("it exists"), [0, 1, 2, 255, 0, 10]);
     assert!(matches!(bench.mirror.content(&binary.id, 5).await, Err(DiffError::TooLarge { max: 5 })));
-    assert!(bench.mirror.content(&to, 1000).await.is_err(), "a commit is no file");
+    assert!(bench.mirror.content(&to, 1000).await.is_err(), "a commit is not a file");
     assert!(bench.mirror.content(&nowhere, 1000).await.is_err());
 }
 

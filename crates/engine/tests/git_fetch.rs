@@ -178,7 +178,7 @@ async fn twenty_five_tasks_at_one_moment_need_two_fetches_and_no_luck() {
         assert_eq!(bench.by_hand(worktree.path(), &["status", "--porcelain", "--branch"]), format!("## codex/task-{number}"));
         assert_eq!(std::fs::read_to_string(worktree.path().join("new.txt")).expect("it is checked out"), "new\n");
     }
-    let fetches = std::fs::read_to_string(log).expect("it is there").lines().count();
+    let fetches = std::fs::read_to_string(log).expect("it exists").lines().count();
     assert!((1..=2).contains(&fetches), "{fetches} fetches");
 }
 

@@ -27,7 +27,7 @@ async fn what_is_uncommitted_is_one_commit_and_twice_is_the_same() {
     agent.write("README.md", "changed\n");
     agent.write("new/deep.txt", "new\n");
     agent.write("noise.log", "ignored\n");
-    std::fs::remove_file(agent.tree().join("gone.txt")).expect("it is there");
+    std::fs::remove_file(agent.tree().join("gone.txt")).expect("it exists");
     let taken = agent.end_run("1").await;
     let head = taken.head.to_string();
     assert_eq!(taken.commit, Some(taken.head.clone()));
@@ -157,7 +157,7 @@ async fn half_done_operations_are_ended_and_a_resolved_merge_is_one() {
         let expected = if operation == "cherry-pick" { vec![own] } else { vec![own, other.clone()] };
         assert_eq!(parents(&bench, taken.head.as_str()), expected, "{task}");
         assert_eq!(bench.content_of(taken.head.as_str(), "README.md"), "resolved");
-        assert_eq!(agent.git(&["status"]).lines().count(), 2, "{task}: nothing is under way");
+        assert_eq!(agent.git(&["status"]).lines().count(), 2, "{task}: no operation is in progress");
     }
     let agent = Agent::new(&bench, "four").await;
     let own = agent.commit("README.md", "mine\n");

@@ -36,7 +36,7 @@ async fn nothing_of_the_agents_configuration_is_run() {
     assert!(std::fs::remove_file(&sign).is_ok(), "the trap works");
     let since = agent.tip();
     agent.harvest_since("1", &since).await;
-    agent.try_import("1", &since).await.expect("it is taken in");
+    agent.try_import("1", &since).await.expect("it is imported");
     assert!(!sign.exists());
     assert_eq!(bench.content_of(&agent.tip(), "a.txt"), "1");
 }
@@ -75,7 +75,7 @@ async fn a_spoiled_repository_is_put_in_order_and_the_work_comes_out() {
         spoil(&agent.twin);
         let taken = agent.end_run("1").await;
         assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt"], "{task}");
-        assert_eq!(agent.status(), (String::new(), String::new()), "{task}: the agent can go on with it");
+        assert_eq!(agent.status(), (String::new(), String::new()), "{task}: the agent can continue");
     }
 }
 
@@ -86,7 +86,7 @@ async fn commits_whose_objects_are_gone_are_left_behind_and_told() {
     let base = agent.tip();
     agent.commit("a.txt", "unlike anything else\n");
     let blob = agent.git(&["rev-parse", "HEAD:a.txt"]);
-    std::fs::remove_file(agent.twin.join("objects").join(&blob[..2]).join(&blob[2..])).expect("it is there");
+    std::fs::remove_file(agent.twin.join("objects").join(&blob[..2]).join(&blob[2..])).expect("it exists");
     let taken = agent.end_run("1").await;
     assert_eq!(bench.commit_of(&format!("{}^", taken.head)), base);
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt"]);
@@ -102,7 +102,7 @@ async fn without_a_repository_or_the_hosts_objects_it_fails_with_a_code_of_its_o
     let unknown = agent.try_harvest("1", &"a".repeat(40), &[]).await;
     assert_eq!(unknown.code, Some(3), "{}", unknown.said);
     assert_eq!(agent.try_harvest("1", &since, &[("HARVEST_MODE", "eat")]).await.code, Some(2));
-    std::fs::rename(&agent.twin, bench.path("away")).expect("it is there");
+    std::fs::rename(&agent.twin, bench.path("away")).expect("it exists");
     for replace in [&|| (), &|| symlink("/etc", &agent.twin).expect("a link") as _] as [&dyn Fn(); 2] {
         replace();
         let gone = agent.try_harvest("1", &since, &[]).await;
@@ -149,7 +149,7 @@ async fn no_file_keeps_rights_of_its_owner_and_nothing_is_followed() {
     let agent = Agent::new(&bench, "one").await;
     let outside = bench.path("outside");
     std::fs::write(&outside, "x").expect("a file");
-    let mode = |path: &Path| std::fs::symlink_metadata(path).expect("it is there").permissions().mode() & 0o7777;
+    let mode = |path: &Path| std::fs::symlink_metadata(path).expect("it exists").permissions().mode() & 0o7777;
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
     set(&outside, 0o4755);
     for name in ["bin/evil", "bin/new\nline"] {
@@ -160,7 +160,7 @@ async fn no_file_keeps_rights_of_its_owner_and_nothing_is_followed() {
     symlink(&outside, agent.twin.join("link")).expect("a link");
     std::fs::write(agent.twin.join("tool"), "x").expect("a file");
     set(&agent.twin.join("tool"), 0o4755);
-    let me = std::fs::metadata(&outside).expect("it is there");
+    let me = std::fs::metadata(&outside).expect("it exists");
     let owner = if me.uid() == 0 { "12345:54321".to_owned() } else { format!("{}:{}", me.uid(), me.gid()) };
     let since = agent.tip();
     let ended = agent.try_harvest("1", &since, &[("HARVEST_OWNER", &owner)]).await;
@@ -170,10 +170,10 @@ async fn no_file_keeps_rights_of_its_owner_and_nothing_is_followed() {
     if me.uid() == 0 {
         for path in [agent.tree().join("bin/evil"), agent.tree().join("link"), agent.twin.join("HEAD"), agent.out.join("result")]
         {
-            let found = std::fs::symlink_metadata(&path).expect("it is there");
+            let found = std::fs::symlink_metadata(&path).expect("it exists");
             assert_eq!((found.uid(), found.gid()), (12345, 54321), "{}", path.display());
         }
-        assert_eq!(std::fs::metadata(&outside).expect("it is there").uid(), 0);
+        assert_eq!(std::fs::metadata(&outside).expect("it exists").uid(), 0);
     }
 }
 
@@ -199,7 +199,7 @@ async fn commits_that_the_host_refuses_are_put_aside_with_their_repository_and_s
 
     let aside = agent.begin_anew().await;
     agent.harvest_since("1", &since).await;
-    let taken = agent.try_import("1", &since).await.expect("the content is taken in");
+    let taken = agent.try_import("1", &since).await.expect("the content is imported");
     assert_eq!(taken.commit, Some(taken.head.clone()));
     assert_eq!(bench.commit_of(&format!("{}^", taken.head)), since);
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt", "b.txt"]);
@@ -226,7 +226,7 @@ async fn files_that_the_host_refuses_are_left_out_of_their_content_and_named() {
     agent.begin_anew().await;
     let ended = agent.try_harvest("1", &since, &[("HARVEST_MODE", "content")]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-    let taken = agent.try_import("1", &since).await.expect("the rest is taken in");
+    let taken = agent.try_import("1", &since).await.expect("the rest is imported");
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt"]);
     assert_eq!(taken.unreadable[0], "the host refuses .gitmodules");
     assert!(taken.unreadable.iter().any(|words| words.contains("below/.gitmodules")), "{:?}", taken.unreadable);

@@ -57,7 +57,7 @@ type Replace<'a> = &'a dyn Fn(&Path);
 
 /// Does everything that the orchestrator does with a worktree after a run and before the next one.
 async fn everything(bench: &Bench, task: &str) -> Worktree {
-    let worktree = bench.mirror.find_worktree(&bench.tree(task), &branch(task)).expect("it can be read").expect("it is there");
+    let worktree = bench.mirror.find_worktree(&bench.tree(task), &branch(task)).expect("it can be read").expect("it exists");
     let before = snapshot(&worktree, "1").await;
     bench.fetch().await;
     let again = bench.worktree(task).await;
@@ -87,7 +87,7 @@ async fn a_dot_git_of_the_agents_own_is_never_obeyed() {
     for (task, replace) in replacements {
         let worktree = bench.worktree(task).await;
         let link = worktree.path().join(".git");
-        std::fs::remove_file(&link).expect("it is there");
+        std::fs::remove_file(&link).expect("it exists");
         replace(&link);
         write(&worktree, "work.txt", "done\n");
         trap.was_sprung();
@@ -207,10 +207,10 @@ async fn no_filter_is_run_but_git_lfs() {
     assert!(lfs.exists(), "git-lfs works as it is set up");
     assert_eq!(bench.content_of(commit.as_str(), "a.bin"), "LARGE");
     // The same with a checkout.
-    std::fs::remove_dir_all(worktree.path()).expect("it is there");
+    std::fs::remove_dir_all(worktree.path()).expect("it exists");
     let again = bench.worktree("one").await;
     assert!(!trap.was_sprung());
-    assert_eq!(std::fs::read_to_string(again.path().join("a.bin")).expect("it is there"), "large\n");
+    assert_eq!(std::fs::read_to_string(again.path().join("a.bin")).expect("it exists"), "large\n");
 }
 
 #[tokio::test]
@@ -246,7 +246,7 @@ async fn links_are_committed_as_links_and_never_followed() {
     symlink("/etc/passwd", worktree.path().join("passwd")).expect("a link");
     symlink(&secret, worktree.path().join("link")).expect("a link");
     symlink("nowhere", worktree.path().join("dangling")).expect("a link");
-    std::fs::remove_dir_all(worktree.path().join("dir")).expect("it is there");
+    std::fs::remove_dir_all(worktree.path().join("dir")).expect("it exists");
     symlink(&secret, worktree.path().join("dir")).expect("a link where a folder was");
     let commit = committed(&worktree, "1").await;
     assert_eq!(bench.files_of(commit.as_str()), ["README.md", "dangling", "dir", "link", "passwd"]);
@@ -262,7 +262,7 @@ async fn files_that_are_no_files_are_left_out() {
     let path = |name: &str| worktree.path().join(name);
     mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RWXU, 0).expect("a fifo");
     std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
-    std::fs::remove_file(path("README.md")).expect("it is there");
+    std::fs::remove_file(path("README.md")).expect("it exists");
     mknodat(CWD, path("README.md"), FileType::Fifo, Mode::RWXU, 0).expect("a fifo where a file was");
     write(&worktree, "work.txt", "done\n");
     let taken = snapshot(&worktree, "1").await;

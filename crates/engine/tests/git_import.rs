@@ -30,8 +30,8 @@ impl World {
             refs: agent.bench.by_hand(mirror, &["for-each-ref"]),
             objects: files_below(&mirror.join("objects")),
             aside,
-            head: std::fs::read_to_string(admin.join("HEAD")).expect("it is there"),
-            index: std::fs::read(admin.join("index")).expect("it is there"),
+            head: std::fs::read_to_string(admin.join("HEAD")).expect("it exists"),
+            index: std::fs::read(admin.join("index")).expect("it exists"),
         }
     }
 }
@@ -71,7 +71,7 @@ async fn an_honest_bundle_moves_the_branch_and_nothing_else() {
     let own = agent.commit("a.txt", "1\n");
     forge(&agent, &own, &[BRANCH, &format!("^{since}")]);
     let before = World::of(&agent);
-    let taken = agent.try_import("1", &since).await.expect("it is taken in");
+    let taken = agent.try_import("1", &since).await.expect("it is imported");
     assert_eq!((taken.commit, taken.head.to_string()), (None, own.clone()), "it is the agent's own commit");
     let after = World::of(&agent);
     assert_eq!(after.refs, before.refs.replacen(&format!("{since} commit\t{BRANCH}"), &format!("{own} commit\t{BRANCH}"), 1));
@@ -182,7 +182,7 @@ async fn missing_objects_are_noticed() {
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::UnknownPrerequisite { .. }), "{error}");
     // And does not say so.
-    let honest = std::fs::read(agent.out.join("bundle")).expect("it is there");
+    let honest = std::fs::read(agent.out.join("bundle")).expect("it exists");
     let at = honest.windows(2).position(|two| two == b"\n-").expect("it has a prerequisite");
     let end = at + 1 + honest[at + 1..].iter().position(|&byte| byte == b'\n').expect("the line ends");
     std::fs::write(agent.out.join("bundle"), [&honest[..at], &honest[end..]].concat()).expect("a file");
@@ -204,7 +204,7 @@ async fn a_commit_that_only_seems_to_be_there_is_nothing_to_build_on() {
         let (folder, rest) = object.split_at(2);
         let to = bench.mirror.path().join("objects").join(folder);
         std::fs::create_dir_all(&to).expect("a folder");
-        std::fs::copy(agent.twin.join("objects").join(folder).join(rest), to.join(rest)).expect("it is there");
+        std::fs::copy(agent.twin.join("objects").join(folder).join(rest), to.join(rest)).expect("it exists");
     }
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::Incomplete { .. }), "{error}");
@@ -218,7 +218,7 @@ async fn a_bundle_that_was_cut_or_changed_is_refused() {
     let own = agent.commit("a.txt", "some content that is long enough to be cut\n");
     forge(&agent, &own, &[BRANCH, &format!("^{since}")]);
     let bundle = agent.out.join("bundle");
-    let honest = std::fs::read(&bundle).expect("it is there");
+    let honest = std::fs::read(&bundle).expect("it exists");
     let pack = honest.windows(4).position(|four| four == b"PACK").expect("it has a pack");
     for length in [0, 10, pack - 1, pack, pack + 4, pack + 12, honest.len() - 30, honest.len() - 1] {
         std::fs::write(&bundle, &honest[..length]).expect("a file");
@@ -256,7 +256,7 @@ async fn one_that_is_too_large_is_not_even_read() {
     let since = agent.tip();
     let own = agent.commit("a.txt", "1\n");
     forge(&agent, &own, &[BRANCH, &format!("^{since}")]);
-    let file = std::fs::File::options().write(true).open(agent.out.join("bundle")).expect("it is there");
+    let file = std::fs::File::options().write(true).open(agent.out.join("bundle")).expect("it exists");
     file.set_len(LIMIT_BYTES + 1).expect("a file of holes");
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::TooLarge { file: "bundle", .. }), "{error}");
@@ -301,13 +301,13 @@ async fn links_folders_pipes_and_sockets_are_not_opened() {
             std::fs::remove_dir_all(&agent.out).ok();
             forge(&agent, &own, &[BRANCH, &format!("^{since}")]);
             let honest = agent.out.join("honest");
-            std::fs::rename(agent.out.join(name), &honest).expect("it is there");
+            std::fs::rename(agent.out.join(name), &honest).expect("it exists");
             put(&agent.out.join(name), &honest);
             let error = refused(&agent, &since).await;
             assert!(matches!(error, ImportError::NotAPlainFile { file } if file == name), "{kind} for {name}: {error}");
         }
     }
-    std::fs::rename(&agent.out, bench.path("away")).expect("it is there");
+    std::fs::rename(&agent.out, bench.path("away")).expect("it exists");
     symlink(bench.path("away"), &agent.out).expect("a link");
     refused(&agent, &since).await;
 }
@@ -345,7 +345,7 @@ async fn what_a_killed_import_left_is_cleared_away_and_the_next_one_succeeds() {
     std::fs::write(bench.mirror.path().join(format!("{BRANCH}.lock")), "").expect("a file");
     bench.mirror.recover().await.expect("it can be put in order");
     assert!(!left.exists());
-    assert_eq!(agent.try_import("1", &since).await.expect("it is taken in").head.to_string(), own);
+    assert_eq!(agent.try_import("1", &since).await.expect("it is imported").head.to_string(), own);
 }
 
 #[tokio::test]
@@ -361,7 +361,7 @@ async fn two_tasks_of_one_mirror_are_taken_in_at_once() {
     }
     let imports = agents.iter().map(|(agent, since)| agent.try_import("1", since));
     for ((agent, _), taken) in agents.iter().zip(futures_util::future::join_all(imports).await) {
-        assert_eq!(agent.tip(), taken.expect("it is taken in").head.to_string());
+        assert_eq!(agent.tip(), taken.expect("it is imported").head.to_string());
     }
     bench.by_hand(bench.mirror.path(), &["fsck", "--strict"]);
 }

@@ -47,7 +47,7 @@ fn keep(upstream: &Upstream, oid: &str, content: &str) {
 }
 
 fn content(worktree: &Worktree, path: &str) -> String {
-    std::fs::read_to_string(worktree.path().join(path)).expect("it is there")
+    std::fs::read_to_string(worktree.path().join(path)).expect("it exists")
 }
 
 /// Creates a mirror of an upstream with one large file, which its own store has.
@@ -74,7 +74,7 @@ async fn a_branch_that_names_another_server_gets_its_files_from_the_right_one() 
     assert!(notes.iter().any(|note| note.starts_with("1 large files are pointers")), "{notes:?}");
     // The end of a run reads all files and cleans new ones.
     write(&worktree, "c.bin", "larger\n");
-    std::fs::remove_file(worktree.path().join(".lfsconfig")).expect("it is there");
+    std::fs::remove_file(worktree.path().join(".lfsconfig")).expect("it exists");
     write(&worktree, ".lfsconfig", &hostile(evil.url()));
     let taken = snapshot(&worktree, "1").await;
     assert_eq!(bench.content_of(taken.head.as_str(), "c.bin"), pointer(LARGER, 7).trim_end());
@@ -139,8 +139,8 @@ async fn the_default_branch_decides_and_other_hosts_of_this_machine_are_not_aske
     let config = format!("[lfs]\n\turl = {}\n", store.file_url());
     bench.upstream.commit("stable", &[(".lfsconfig", &config)], "a store");
     bench.fetch().await;
-    bench.mirror.follow_default_branch("stable").await.expect("it is there");
-    std::fs::remove_dir_all(bench.upstream.path().join("lfs")).expect("it is there");
+    bench.mirror.follow_default_branch("stable").await.expect("it exists");
+    std::fs::remove_dir_all(bench.upstream.path().join("lfs")).expect("it exists");
     let worktree = bench.worktree("two").await;
     assert_eq!(content(&worktree, "a.bin"), "large\n", "{:?}", worktree.notes());
 }

@@ -125,7 +125,7 @@ async fn rebuilt_after(damage: &[(&str, &[u8])]) {
     }
     write(&worktree, "uncommitted.txt", "the only copy\n");
     let spec = WorktreeSpec { path: worktree.path(), branch: worktree.branch(), base: worktree.base() };
-    let found = bench.mirror.find_or_rebuild_worktree(spec).await.expect("rebuilt").expect("it is there");
+    let found = bench.mirror.find_or_rebuild_worktree(spec).await.expect("rebuilt").expect("it exists");
     assert_eq!((found.path(), found.base()), (worktree.path(), worktree.base()), "{damage:?}");
     assert_eq!(bench.by_hand(worktree.path(), &["rev-parse", "HEAD"]), before, "{damage:?}");
     assert_eq!(bench.by_hand(worktree.path(), &["status", "--porcelain"]), "?? uncommitted.txt", "{damage:?}");

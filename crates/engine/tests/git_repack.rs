@@ -115,7 +115,7 @@ fn has(bench: &Bench, id: &str) -> bool {
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
-    std::fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("it can be read").path()).collect()
+    std::fs::read_dir(folder).expect("it exists").map(|entry| entry.expect("it can be read").path()).collect()
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn what_nothing_needs_is_deleted_two_weeks_after_it_was_found() {
         // They were written long ago, but that is not when they became unreachable.
         let objects = bench.mirror.path().join("objects");
         for path in files(&objects).iter().flat_map(|folder| files(folder)) {
-            let file = std::fs::File::open(path).expect("it is there");
+            let file = std::fs::File::open(path).expect("it exists");
             file.set_modified(clock.today - DAY * 365).expect("it is ours");
         }
         let counted = bench.mirror.unreachable(clock.today - DAY * 14).await.expect("it can be counted");

@@ -38,7 +38,7 @@ async fn changed_new_and_deleted_files_are_one_commit() {
     write(&worktree, "README.md", "changed\n");
     write(&worktree, "new/deep.txt", "new\n");
     write(&worktree, "noise.log", "ignored\n");
-    std::fs::remove_file(worktree.path().join("gone.txt")).expect("it is there");
+    std::fs::remove_file(worktree.path().join("gone.txt")).expect("it exists");
     let commit = committed(&worktree, "1").await.to_string();
     assert_eq!(bench.files_of(&commit), [".gitignore", "README.md", "dir/same.txt", "new/deep.txt"]);
     assert_eq!(bench.content_of(&commit, "README.md"), "changed");
@@ -93,7 +93,7 @@ async fn a_change_in_the_second_of_the_checkout_that_keeps_the_size_is_seen() {
     let worktree = bench.worktree("one").await;
     std::fs::write(worktree.path().join("README.md"), "HELLO\n").expect("a file");
     // Git compares times in seconds, so the trap only works in the next second. There is no event to wait for.
-    let written = std::fs::metadata(worktree.path().join("README.md")).expect("it is there").modified().expect("it has a time");
+    let written = std::fs::metadata(worktree.path().join("README.md")).expect("it exists").modified().expect("it has a time");
     let seconds = written.duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     tokio::time::sleep(std::time::Duration::from_millis(1100 - u64::from(seconds.subsec_millis()))).await;
     let commit = committed(&worktree, "1").await;
@@ -105,7 +105,7 @@ async fn one_that_was_killed_halfway_is_finished_by_the_next() {
     let bench = Bench::new().await;
     let worktree = bench.worktree("one").await;
     let admin = admin(&bench, &worktree);
-    let before = std::fs::read(admin.join("index")).expect("it is there");
+    let before = std::fs::read(admin.join("index")).expect("it exists");
     write(&worktree, "a.txt", "1\n");
     let first = committed(&worktree, "1").await;
     // The branch was moved; index, HEAD and locks are unchanged.
@@ -130,7 +130,7 @@ async fn a_damaged_or_missing_index_is_no_obstacle() {
     std::fs::write(&index, "this is no index").expect("a file");
     let first = committed(&worktree, "1").await;
     assert_eq!(bench.files_of(first.as_str()), ["README.md", "a.txt"]);
-    std::fs::remove_file(&index).expect("it is there");
+    std::fs::remove_file(&index).expect("it exists");
     assert_eq!(snapshot(&worktree, "1").await.commit, Some(first));
     assert_eq!(status(&bench, &worktree), "## codex/one");
 }
@@ -139,7 +139,7 @@ async fn a_damaged_or_missing_index_is_no_obstacle() {
 async fn a_worktree_that_is_gone_is_not_committed_as_a_deletion_of_everything() {
     let bench = Bench::new().await;
     let worktree = bench.worktree("one").await;
-    std::fs::remove_dir_all(worktree.path()).expect("it is there");
+    std::fs::remove_dir_all(worktree.path()).expect("it exists");
     let error = try_snapshot(&worktree, "1").await.expect_err("nothing is there");
     assert!(matches!(error, SnapshotError::WorktreeMissing { .. }), "{error}");
     std::os::unix::fs::symlink("/etc", worktree.path()).expect("a link");
@@ -169,7 +169,7 @@ async fn a_detached_head_or_a_branch_ahead_of_the_tasks_is_taken_along() {
         let worktree = bench.worktree(task).await;
         bench.by_hand(worktree.path(), command);
         let own = commit_by_hand(&bench, &worktree, "own.txt", "1\n");
-        assert_eq!(snapshot(&worktree, "1").await.head.to_string(), own, "moved forward without a commit of ours");
+        assert_eq!(snapshot(&worktree, "1").await.head.to_string(), own, "moved forward without our own commit");
         bench.by_hand(
             worktree.path(),
             command.iter().map(|&word| if word == "idea" { "idea2" } else { word }).collect::<Vec<_>>().as_slice(),
@@ -308,11 +308,11 @@ async fn submodules_of_the_repository_keep_their_commit() {
     assert!(taken.dropped_gitlinks.is_empty(), "{taken:?}");
     assert!(!bench.files_of(taken.head.as_str()).contains(&"libs/sub/inside.txt".to_owned()));
     // It is replaced by regular files, then removed.
-    std::fs::remove_dir_all(worktree.path().join("libs/sub/.git")).expect("it is there");
+    std::fs::remove_dir_all(worktree.path().join("libs/sub/.git")).expect("it exists");
     let taken = snapshot(&worktree, "3").await;
     assert!(gitlinks(taken.head.as_str()).is_empty());
     assert!(bench.files_of(taken.head.as_str()).contains(&"libs/sub/inside.txt".to_owned()));
-    std::fs::remove_dir_all(worktree.path().join("libs")).expect("it is there");
+    std::fs::remove_dir_all(worktree.path().join("libs")).expect("it exists");
     assert_eq!(bench.files_of(snapshot(&worktree, "4").await.head.as_str()), [".gitmodules", "README.md", "a.txt"]);
 }
 

@@ -65,7 +65,7 @@ async fn it_is_made_once_and_then_left_as_it_is() {
     let bench = Bench::new().await;
     let agent = Agent::new(&bench, "one").await;
     std::fs::write(agent.twin.join("config"), "whatever the agent wants").expect("a file");
-    std::fs::remove_file(agent.twin.join("HEAD")).expect("it is there");
+    std::fs::remove_file(agent.twin.join("HEAD")).expect("it exists");
     agent.ensure_twin().await;
     assert_eq!(std::fs::read_to_string(agent.twin.join("config")).expect("a file"), "whatever the agent wants");
     assert!(!agent.twin.join("HEAD").exists(), "it is neither read nor repaired from here");
@@ -95,13 +95,13 @@ async fn its_files_are_its_own_and_only_its_alternates_lead_out() {
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
             let path = entry.expect("it can be read").path();
-            let found = std::fs::symlink_metadata(&path).expect("it is there");
+            let found = std::fs::symlink_metadata(&path).expect("it exists");
             if found.is_dir() {
                 folders.push(path);
                 continue;
             }
             files += 1;
-            assert!(found.is_file() && found.nlink() == 1, "{} is no file of its own", path.display());
+            assert!(found.is_file() && found.nlink() == 1, "{} is not a separate file", path.display());
             assert_eq!(found.permissions().mode() & 0o111, 0, "{} can be run", path.display());
             let content = String::from_utf8_lossy(&std::fs::read(&path).expect("a file")).into_owned();
             assert!(!content.contains(&bench.folder.path().display().to_string()), "{} tells a path", path.display());
@@ -116,7 +116,7 @@ async fn what_is_in_the_way_is_no_repository_and_stays() {
     let worktree = bench.worktree("one").await;
     let twin = bench.path("tasks/one/agent.git");
     symlink("/etc", &twin).expect("a link");
-    let error = try_twin(&worktree, &twin).await.expect_err("a link is no repository");
+    let error = try_twin(&worktree, &twin).await.expect_err("a link is not a repository");
     assert!(matches!(error, TwinError::InTheWay { .. }), "{error}");
     assert!(twin.is_symlink());
 }
@@ -170,7 +170,7 @@ async fn a_packed_mirror_and_one_of_sha256_are_no_different() {
     agent.end_run("1").await;
 
     let upstream = Upstream::empty();
-    std::fs::remove_dir_all(upstream.path()).expect("it is there");
+    std::fs::remove_dir_all(upstream.path()).expect("it exists");
     let folder = upstream.path().parent().expect("it has one").to_owned();
     upstream.git_in(&folder, &["init", "--quiet", "--bare", "--object-format=sha256", "--initial-branch=main", "upstream.git"]);
     upstream.commit("main", &[("README.md", "hello\n")], "start");
@@ -233,11 +233,11 @@ async fn one_in_ruins_is_renewed_from_what_the_mirror_has() {
     let bench = Bench::new().await;
     let agent = Agent::new(&bench, "one").await;
     for name in ["HEAD", "packed-refs", "config", "index"] {
-        std::fs::remove_file(agent.twin.join(name)).expect("it is there");
+        std::fs::remove_file(agent.twin.join(name)).expect("it exists");
         symlink("/dev/zero", agent.twin.join(name)).expect("a link");
     }
     for name in ["objects", "refs"] {
-        std::fs::remove_dir_all(agent.twin.join(name)).expect("it is there");
+        std::fs::remove_dir_all(agent.twin.join(name)).expect("it exists");
         symlink("/etc", agent.twin.join(name)).expect("a link");
     }
     agent.renew_twin().await;

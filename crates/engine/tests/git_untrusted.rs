@@ -53,7 +53,7 @@ async fn both(bench: &Bench, name: &str, deed: Deed<'_>) -> [Snapshot; 2] {
 async fn files_that_git_would_wait_for_are_moved_aside_and_the_work_is_committed() {
     let bench = bench().await;
     let deed = |tree: &Path, _: &dyn Fn(&[&str]) -> String| {
-        fs_err::remove_file(tree.join(".gitignore")).expect("it is there");
+        fs_err::remove_file(tree.join(".gitignore")).expect("it exists");
         fs_err::create_dir_all(tree.join("deep/er")).expect("a folder");
         for folder in ["", "src", "deep/er"] {
             for name in [".gitignore", ".gitattributes", ".gitmodules", ".lfsconfig", ".mailmap"] {
@@ -61,7 +61,7 @@ async fn files_that_git_would_wait_for_are_moved_aside_and_the_work_is_committed
             }
         }
         // In place of a file of the commit.
-        fs_err::remove_file(tree.join("src/b.txt")).expect("it is there");
+        fs_err::remove_file(tree.join("src/b.txt")).expect("it exists");
         fifo(&tree.join("src/b.txt"));
         symlink("/dev/zero", tree.join("deep/.gitattributes")).expect("a link");
         sparse(&tree.join("deep/.gitignore"), 3 << 30);
@@ -119,7 +119,7 @@ async fn a_folder_that_looks_like_a_repository_makes_nobody_wait() {
 
 /// Writes a file and hides the change: same size, same times.
 fn secretly(path: &Path, content: &str) {
-    let before = fs_err::metadata(path).expect("it is there");
+    let before = fs_err::metadata(path).expect("it exists");
     assert_eq!(before.len(), content.len() as u64);
     let file = fs_err::File::options().write(true).open(path).expect("a file");
     std::io::Write::write_all(&mut &file, content.as_bytes()).expect("written");
@@ -261,7 +261,11 @@ async fn a_file_of_terabytes_costs_nothing_and_is_named() {
     };
     for taken in both(&bench, "sizes", &deed).await {
         let files = bench.files_of(taken.head.as_str());
-        assert_eq!(files, [".gitignore", "README.md", "src/a.txt", "src/b.txt", "work.txt"], "what fits is taken");
+        assert_eq!(
+            files,
+            [".gitignore", "README.md", "src/a.txt", "src/b.txt", "work.txt"],
+            "files within the limits are committed"
+        );
         assert_eq!(bench.content_of(taken.head.as_str(), "src/a.txt"), "good 1", "its last version is kept");
         let notes = taken.notes.join("\n");
         assert!(notes.contains("name.bin` (3.0 TiB)") && notes.contains("`src/a.txt` (2.0 TiB)"), "{notes}");
@@ -295,7 +299,7 @@ async fn a_large_file_behind_a_link_does_not_bring_the_old_file_back() {
     fs_err::create_dir(&elsewhere).expect("a folder");
     sparse(&elsewhere.join("a.txt"), 3 << 40);
     let deed = |tree: &Path, _: &dyn Fn(&[&str]) -> String| {
-        fs_err::remove_dir_all(tree.join("src")).expect("it is there");
+        fs_err::remove_dir_all(tree.join("src")).expect("it exists");
         symlink(&elsewhere, tree.join("src")).expect("a link");
     };
     for taken in both(&bench, "behind", &deed).await {
@@ -315,7 +319,7 @@ async fn more_new_files_than_a_commit_takes_are_an_error_that_says_so_and_the_ne
     let ended = agent.try_harvest("1", &since, &limit).await;
     assert_eq!(ended.code, Some(7), "{}", ended.said);
     assert!(ended.said.contains("20 new files") && ended.said.contains(".gitignore"), "{}", ended.said);
-    fs_err::remove_dir_all(agent.tree().join("many")).expect("it is there");
+    fs_err::remove_dir_all(agent.tree().join("many")).expect("it exists");
     agent.write("work.txt", "done\n");
     assert_eq!(agent.try_harvest("2", &since, &limit).await.code, Some(0));
 }
@@ -334,7 +338,7 @@ async fn what_git_would_wait_for_in_the_agents_repository_is_removed() {
     for name in ["packed-refs", "index", "MERGE_HEAD", "shallow"] {
         let path = agent.twin.join(name);
         if path.exists() {
-            fs_err::remove_file(&path).expect("it is there");
+            fs_err::remove_file(&path).expect("it exists");
         }
         fifo(&path);
     }

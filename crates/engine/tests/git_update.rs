@@ -37,7 +37,7 @@ fn landing(bench: &Bench, worktree: &Worktree, to: &ObjectId) -> Landing {
 }
 
 fn read(worktree: &Worktree, path: &str) -> String {
-    std::fs::read_to_string(worktree.path().join(path)).expect("it is there")
+    std::fs::read_to_string(worktree.path().join(path)).expect("it exists")
 }
 
 fn status(bench: &Bench, worktree: &Worktree) -> String {
@@ -93,7 +93,7 @@ async fn a_merge_has_both_sides_and_what_is_current_stays() {
     assert_eq!(current, Replayed::Current { base: worktree.base().clone() });
     bench.upstream.commit("main", &[("first.txt", "1\n")], "base");
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
-    assert_eq!(head.to_string(), bench.commit_of("main"), "nothing of its own: it goes forward");
+    assert_eq!(head.to_string(), bench.commit_of("main"), "without own commits it moves forward");
     write(&worktree, "own.txt", "own\n");
     let own = committed(&worktree, "1").await;
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Merge).await;

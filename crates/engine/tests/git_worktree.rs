@@ -12,7 +12,7 @@ use model::submodule::Sources;
 use tokio_util::sync::CancellationToken;
 
 fn read(path: &std::path::Path) -> String {
-    std::fs::read_to_string(path).expect("it is there")
+    std::fs::read_to_string(path).expect("it exists")
 }
 
 #[tokio::test]
@@ -52,14 +52,14 @@ async fn one_that_was_only_half_made_is_made_anew() {
     };
     // Killed before the files were complete.
     let worktree = bench.worktree("one").await;
-    std::fs::remove_file(ready(&worktree)).expect("it is there");
-    std::fs::remove_file(worktree.path().join("README.md")).expect("it is there");
+    std::fs::remove_file(ready(&worktree)).expect("it exists");
+    std::fs::remove_file(worktree.path().join("README.md")).expect("it exists");
     std::fs::write(ready(&worktree).with_file_name("index.lock"), "").expect("a file");
     let again = bench.worktree("one").await;
     assert_eq!(read(&again.path().join("README.md")), "hello\n");
     // Killed before there were any files.
-    std::fs::remove_file(ready(&again)).expect("it is there");
-    std::fs::remove_dir_all(again.path()).expect("it is there");
+    std::fs::remove_file(ready(&again)).expect("it exists");
+    std::fs::remove_dir_all(again.path()).expect("it exists");
     let again = bench.worktree("one").await;
     assert_eq!(bench.by_hand(again.path(), &["status", "--porcelain", "--branch"]), "## codex/one");
     // Killed between creating the branch and the worktree.
@@ -76,7 +76,7 @@ async fn one_whose_files_are_gone_comes_back_with_all_its_commits() {
     let worktree = bench.worktree("one").await;
     write(&worktree, "work.txt", "done\n");
     let work = committed(&worktree, "1").await;
-    std::fs::remove_dir_all(worktree.path()).expect("it is there");
+    std::fs::remove_dir_all(worktree.path()).expect("it exists");
     let again = bench.worktree("one").await;
     assert_eq!(read(&again.path().join("work.txt")), "done\n");
     assert_eq!(bench.commit_of("refs/heads/codex/one"), work.to_string());
@@ -102,7 +102,7 @@ async fn the_link_of_a_worktree_is_restored_before_the_next_run() {
     let worktree = bench.worktree("one").await;
     let link = worktree.path().join(".git");
     let right = read(&link);
-    std::fs::remove_file(&link).expect("it is there");
+    std::fs::remove_file(&link).expect("it exists");
     bench.worktree("one").await;
     assert_eq!(read(&link), right);
     std::fs::write(&link, "gitdir: /somewhere/else\n").expect("a file");
@@ -188,14 +188,14 @@ async fn removing_works_twice_and_when_half_is_gone() {
     assert_eq!(remove("one").await, first, "the second time finds what the first one kept");
     // Its files are already in the trash, together with their folder.
     bench.worktree("two").await;
-    std::fs::remove_dir_all(bench.path("tasks/two")).expect("it is there");
+    std::fs::remove_dir_all(bench.path("tasks/two")).expect("it exists");
     remove("two").await;
     // Its branch is gone, or git's files about it.
     bench.worktree("three").await;
     bench.by_hand(bench.mirror.path(), &["update-ref", "-d", "refs/heads/codex/three"]);
     assert_eq!(remove("three").await.kept, None);
     bench.worktree("four").await;
-    std::fs::remove_dir_all(bench.mirror.path().join("worktrees")).expect("it is there");
+    std::fs::remove_dir_all(bench.mirror.path().join("worktrees")).expect("it exists");
     remove("four").await;
     assert_eq!(remove("never").await.kept, None);
     assert!(!worktree.path().exists() && !bench.tree("four").exists());

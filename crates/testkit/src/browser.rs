@@ -155,7 +155,7 @@ impl Browser {
                 self.asked += 1;
                 let accept = json!({ "id": self.asked, "method": "Page.handleJavaScriptDialog", "params": { "accept": true },
                     "sessionId": self.session });
-                // Whoever reads next ignores the answer.
+                // The next reader ignores the answer.
                 self.to.write_all(format!("{accept}\0").as_bytes()).await.expect("the browser listens");
                 self.asked -= 1;
             }

@@ -148,7 +148,7 @@ impl TestHome {
     /// Kills the server (SIGKILL). Its runs continue.
     pub async fn kill(&mut self) {
         let status = self.end_with(Signal::KILL).await;
-        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server ended by itself: {status}");
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server exited on its own: {status}");
     }
 
     /// Copies the record of a task several times, with new IDs. For a home without a server.
@@ -304,7 +304,7 @@ impl TestHome {
                 if wanted(&found) {
                     return;
                 }
-                let change = changes.chunk().await.expect("the feed goes on");
+                let change = changes.chunk().await.expect("the feed continues");
                 assert!(change.is_some(), "the server closed its feed");
             }
         };

@@ -70,7 +70,7 @@ impl Receiver {
     /// Waits for the next request.
     pub async fn next(&mut self) -> Said {
         let limit = std::time::Duration::from_mins(1);
-        let said = tokio::time::timeout(limit, self.heard.recv()).await.expect("something is said");
+        let said = tokio::time::timeout(limit, self.heard.recv()).await.expect("a request arrives");
         said.expect("it listens")
     }
 

@@ -2,7 +2,7 @@
 //!
 //! It reads the HTML that this project writes: well-formed tags, and attributes in double quotes.
 
-/// Elements that start a line of their own.
+/// Elements that start on a new line.
 const BLOCKS: &[&str] = &[
     "h1", "h2", "h3", "p", "li", "ul", "ol", "div", "form", "section", "header", "nav", "main", "dl", "dt", "details", "summary",
     "table", "tr", "caption", "label", "input", "textarea", "select", "option", "fieldset", "legend", "dialog", "figure", "pre",

@@ -125,7 +125,7 @@ impl ScriptedContainers {
 
     /// Returns a variable of the last run's environment.
     pub fn variable(&self, name: &str) -> Option<String> {
-        let text = fs_err::read_to_string(self.folder.join("environment")).expect("a run has begun");
+        let text = fs_err::read_to_string(self.folder.join("environment")).expect("a run has started");
         text.lines().find_map(|line| Some(line.strip_prefix(name)?.strip_prefix('=')?.to_owned()))
     }
 }

@@ -104,7 +104,7 @@ impl Inner {
 
 async fn known(mirror: Mirror, record: &EnvironmentRecord) -> Result<Cloned, RunError> {
     let failed =
-        |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CloneFailed, format!("the mirror cannot be read: {error}"));
+        |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CloneFailed, format!("cannot read the mirror: {error}"));
     let default_branch = match &record.default_branch {
         Some(branch) => branch.to_string(),
         None => mirror.default_branch().await.map_err(|error| failed(&error))?,
@@ -117,15 +117,17 @@ fn clone_failed(error: &CloneError) -> RunError {
     let (code, hint) = match error {
         CloneError::Remote(error) => return fetch_failed(error),
         CloneError::BranchMissing(_) => {
-            (ErrorCode::BranchNotFound, "name one of the branches there are, or none for the remote's default")
+            (ErrorCode::BranchNotFound, "choose an existing branch, or omit it to use the remote's default")
         }
         CloneError::Empty => (ErrorCode::RepositoryEmpty, "push a first commit to it, and add it again"),
-        CloneError::NoDefaultBranch(_) => (ErrorCode::NoDefaultBranch, "name one of the branches there are"),
+        CloneError::NoDefaultBranch(_) => (ErrorCode::NoDefaultBranch, "choose an existing branch"),
         CloneError::AlreadyThere { .. }
         | CloneError::Program(_)
         | CloneError::Files(_)
         | CloneError::Remove(_)
-        | CloneError::Open(_) => (ErrorCode::CloneFailed, "the home must be writable and have room; then add it again"),
+        | CloneError::Open(_) => {
+            (ErrorCode::CloneFailed, "make sure that the home is writable and has free space, then add the repository again")
+        }
     };
     RunError::new(code, error.to_string()).hint(hint)
 }
@@ -136,21 +138,19 @@ pub(crate) fn fetch_failed(error: &git::FetchError) -> RunError {
     let (code, hint) = match error {
         FetchError::AuthenticationNeeded { .. } => (
             ErrorCode::AuthenticationNeeded,
-            "give git a login that needs no prompt: an ssh key in the agent, or a credential helper (`git credential approve`)",
+            "set up a login for git that needs no prompt: an ssh key in the ssh agent, or a credential helper (`git credential approve`)",
         ),
         FetchError::NotFound { .. } => {
-            (ErrorCode::RepositoryNotFound, "check the URL, and that your login may read the repository")
+            (ErrorCode::RepositoryNotFound, "check the URL, and that your login can read the repository")
         }
-        FetchError::HostUnreachable { .. } => {
-            (ErrorCode::HostUnreachable, "check the network and the host's name, then ask again")
-        }
-        FetchError::TimedOut { .. } => (ErrorCode::RemoteTimedOut, "ask again, or raise the limit in config.toml"),
+        FetchError::HostUnreachable { .. } => (ErrorCode::HostUnreachable, "check the network and the host name, then try again"),
+        FetchError::TimedOut { .. } => (ErrorCode::RemoteTimedOut, "try again, or raise the limit in config.toml"),
         FetchError::HostKeyUnknown { .. } => {
-            (ErrorCode::HostKeyUnknown, "connect once by hand (`ssh -T` to that host) and confirm its key, then ask again")
+            (ErrorCode::HostKeyUnknown, "connect once by hand (`ssh -T` to that host) and confirm its key, then try again")
         }
         FetchError::Cancelled => (ErrorCode::Cancelled, "ask again"),
         FetchError::Other { .. } | FetchError::Unusable { .. } => {
-            (ErrorCode::FetchFailed, "git's own words say why; ask again when it is mended")
+            (ErrorCode::FetchFailed, "fix what git's message says, then try again")
         }
     };
     RunError::new(code, error.to_string()).hint(hint)

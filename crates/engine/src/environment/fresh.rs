@@ -69,7 +69,7 @@ impl Inner {
         }
         let items = items(&mirror, false).await?;
         let near = near(name.as_str(), items.iter().map(|item| item.name.as_str()), PROPOSED);
-        let detail = format!("there is no branch, tag or commit `{}` in the repository", printable_line(name.as_str(), SHOWN));
+        let detail = format!("branch, tag or commit `{}` not found in the repository", printable_line(name.as_str(), SHOWN));
         let mut problem = Problem::new(ErrorCode::RefNotFound, detail);
         if !near.is_empty() {
             let near: Vec<_> = near.into_iter().map(|name| format!("`{}`", printable_line(name, SHOWN))).collect();
@@ -77,7 +77,7 @@ impl Inner {
         }
         Err(match fetched {
             Ok(()) => problem,
-            Err(failed) => problem.hint(format!("what is new could not be fetched: {}", failed.report.message)),
+            Err(failed) => problem.hint(format!("could not fetch new commits: {}", failed.report.message)),
         })
     }
 }

@@ -286,11 +286,13 @@ pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
     let detail = format!("the environment `{}` is {}", record.name, record.status.as_str());
     let problem = Problem::new(ErrorCode::EnvironmentNotReady, detail);
     match record.status {
-        EnvironmentStatus::Cloning => problem.hint("wait until its clone is complete: `codex-orchestrator env list`"),
+        EnvironmentStatus::Cloning => {
+            problem.hint("wait until the clone is complete; `codex-orchestrator env list` shows its progress")
+        }
         EnvironmentStatus::Failed => problem.hint(
-            "clone it again once that is mended: `codex-orchestrator env retry`; or remove it, and add it with another URL",
+            "fix the problem and clone it again: `codex-orchestrator env retry`; or remove it and add it with a different URL",
         ),
-        EnvironmentStatus::Removing => problem.hint("add it again once it is gone"),
+        EnvironmentStatus::Removing => problem.hint("add it again once it has been removed"),
         EnvironmentStatus::Ready => problem.hint("its mirror is missing or damaged: remove the environment and add it again"),
     }
 }
@@ -298,7 +300,7 @@ pub(crate) fn not_ready(record: &EnvironmentRecord) -> Problem {
 fn branch_problem(error: VerifyBranchError) -> Problem {
     match error {
         VerifyBranchError::Missing(missing) => {
-            Problem::new(ErrorCode::BranchNotFound, missing.to_string()).hint("name one of the branches there are")
+            Problem::new(ErrorCode::BranchNotFound, missing.to_string()).hint("choose an existing branch")
         }
         VerifyBranchError::Program(error) => Problem::internal(error),
     }

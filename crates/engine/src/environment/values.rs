@@ -24,7 +24,9 @@ pub(super) fn parse_variables(variables: BTreeMap<String, String>) -> Result<BTr
     let parse = |(name, value): (String, String)| {
         let name = VariableName::parse(&name)?;
         if value.len() > VARIABLE_LIMIT_BYTES || value.contains('\0') {
-            return Err(refused(format!("the value of `{name}` has a NUL or more than {VARIABLE_LIMIT_BYTES} bytes")));
+            return Err(refused(format!(
+                "the value of `{name}` contains a NUL character or is longer than {VARIABLE_LIMIT_BYTES} bytes"
+            )));
         }
         Ok((name, value))
     };
@@ -63,10 +65,10 @@ pub(super) fn change_forge(record: &mut EnvironmentRecord, edit: EditForge) -> R
 pub(super) fn check_variables(record: &EnvironmentRecord) -> Result<(), Problem> {
     let count = record.variables.len() + record.secrets.len();
     if count > MAX_VARIABLES {
-        return Err(refused(format!("{count} variables are more than the {MAX_VARIABLES} that are taken")));
+        return Err(refused(format!("{count} variables are too many; the limit is {MAX_VARIABLES}")));
     }
     match record.variables.keys().find(|name| record.secrets.contains_key(name)) {
-        Some(name) => Err(refused(format!("`{name}` is a variable and a secret as well")).hint("give it as one of them")),
+        Some(name) => Err(refused(format!("`{name}` is both a variable and a secret")).hint("use only one of them")),
         None => Ok(()),
     }
 }
@@ -126,7 +128,7 @@ mod tests {
         let mut record = record();
         record.variables = parse_variables(BTreeMap::from([("TOKEN".to_owned(), "x".to_owned())])).expect("sound");
         check_variables(&record).expect("sound");
-        change(&mut record, "TOKEN", Some("hunter2")).expect("sound by itself");
+        change(&mut record, "TOKEN", Some("hunter2")).expect("valid on its own");
         let problem = check_variables(&record).expect_err("both");
         assert!(problem.report.message.contains("`TOKEN`") && !problem.report.message.contains("hunter2"), "{problem:?}");
         assert!(change(&mut record, "NOT A NAME", Some("hunter2")).is_err() && change(&mut record, "SHORT", Some("x")).is_err());

@@ -37,7 +37,7 @@ impl Redactor {
         then(text, printable)
     }
 
-    /// Removes only the given values. For text of an agent, in which a URL contains no credentials of ours.
+    /// Removes only the given values. For text of an agent, in which a URL contains none of our credentials.
     pub fn mask<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.masks.mask(text)
     }

@@ -316,7 +316,7 @@ mod tests {
         restore_link(admin, &tree).expect("it can be written");
         assert_eq!(link(), "gitdir: /m/worktrees/w\n");
         assert!(folder.path().join("worktree.replaced-git/refs").is_dir(), "nothing is lost");
-        fs_err::remove_file(tree.join(".git")).expect("it is there");
+        fs_err::remove_file(tree.join(".git")).expect("it exists");
         std::os::unix::fs::symlink("/etc/passwd", tree.join(".git")).expect("a link");
         restore_link(admin, &tree).expect("it can be written");
         restore_link(admin, &tree).expect("twice is fine");

@@ -228,7 +228,7 @@ mod tests {
         let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
         let (release, held) = oneshot::channel();
         let mut first = Box::pin(gate.fresh(remote.held(held)));
-        assert!(poll_immediate(&mut first).await.is_none(), "it has begun and waits");
+        assert!(poll_immediate(&mut first).await.is_none(), "it has started and waits");
         assert_eq!(remote.count(), 1);
         let mut later: Vec<_> = (0..25).map(|_| Box::pin(gate.fresh(remote.fetch()))).collect();
         for request in &mut later {
@@ -259,7 +259,7 @@ mod tests {
         let (gate, remote) = (FetchGate::default(), Arc::new(Remote::default()));
         let writer = gate.writer().await;
         let mut abandoned = Box::pin(gate.fresh(remote.fetch()));
-        assert!(poll_immediate(&mut abandoned).await.is_none(), "it stands in the queue");
+        assert!(poll_immediate(&mut abandoned).await.is_none(), "it is in the queue");
         drop(abandoned);
         drop(writer);
         drop(gate.writer().await);
@@ -296,7 +296,7 @@ mod tests {
         let early = gate.ticket();
         gate.fresh(remote.fetch()).await.expect("it works");
         gate.since(early, remote.fetch()).await.expect("it works");
-        assert_eq!(remote.count(), 1, "the fetch began after the ticket");
+        assert_eq!(remote.count(), 1, "the fetch started after the ticket");
         gate.since(gate.ticket(), remote.fetch()).await.expect("it works");
         assert_eq!(remote.count(), 2, "this ticket is younger than the first fetch");
     }

@@ -1,7 +1,7 @@
 //! Cleans up what a killed git leaves in a mirror: lock files, partially received packs, and the process itself.
 //!
 //! The caller holds the writer's lock. Locks of task branches and worktrees are left alone: an agent may hold them, and they
-//! are removed at the end of a run. Invariant: nothing is removed while a git of ours still runs on that mirror.
+//! are removed at the end of a run. Invariant: nothing is removed while a git of this server still runs on that mirror.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ impl Mirror {
     }
 }
 
-/// Removes the lock files of a mirror that no git of ours can hold, and returns their paths.
+/// Removes the lock files of a mirror that no git of this server can hold, and returns their paths.
 pub(super) fn remove_stale_locks(mirror: &Path) -> io::Result<Vec<PathBuf>> {
     let mut removed = Vec::new();
     let mut folders = vec![mirror.join("refs")];

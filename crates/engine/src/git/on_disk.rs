@@ -169,7 +169,7 @@ mod tests {
         rustix::fs::mknodat(CWD, at("pipe"), FileType::Fifo, Mode::RWXU, 0).expect("a pipe");
         let id = "ce013625030ba8dba906f756967f9e9ca394464a".parse().expect("an id");
         let content = Content { id, mode: "100644".to_owned(), bytes: Some(6) };
-        let folder = OwnedFd::from(File::open(tree.path()).expect("it is there"));
+        let folder = OwnedFd::from(File::open(tree.path()).expect("it exists"));
         let is_other = |name: &str| is_other(&folder, name.as_bytes(), &content).expect("it can be read");
         assert_eq!(["same", "gone"].map(is_other), [false, false]);
         assert_eq!(["other", "longer", "link", "pipe", "link/x", "same/x"].map(is_other), [true; 6]);

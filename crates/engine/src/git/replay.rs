@@ -74,7 +74,7 @@ pub enum Replayed {
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// The branch has too many commits.
-    #[error("the branch has {commits} commits of its own; at most {MOST_COMMITS} can be rebased")]
+    #[error("the branch has {commits} commits; at most {MOST_COMMITS} can be rebased")]
     TooMany {
         /// The number of commits.
         commits: usize,

@@ -273,7 +273,7 @@ mod tests {
         drop(Home::open(folder.path()).expect("the first one opens"));
         let lock = Layout::new(folder.path()).lock();
         // The state in which a program has it that a killed server was just starting.
-        let inherited = File::options().write(true).open(&lock).expect("it is there");
+        let inherited = File::options().write(true).open(&lock).expect("it exists");
         inherited.lock().expect("free");
         fs::write(&lock, "process 4194305\n").expect("written");
         let (opening, opened) = std::sync::mpsc::channel();

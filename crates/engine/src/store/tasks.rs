@@ -184,7 +184,7 @@ mod tests {
         home.discard_task(task(1).task_id).expect("moved");
         home.discard_task(task(1).task_id).expect("twice is fine");
         assert!(home.read_tasks().expect("read").records.is_empty());
-        let found = home.find_trashed_task(task(1).task_id).expect("read").expect("it is there");
+        let found = home.find_trashed_task(task(1).task_id).expect("read").expect("it exists");
         assert!(matches!(&found.what, TrashedThing::Task(found, false) if **found == task(1)), "{found:?}");
         home.mark_removed(task(1).task_id).expect("marked");
         assert!(matches!(home.trashed().expect("read")[0].what, TrashedThing::Task(_, true)));

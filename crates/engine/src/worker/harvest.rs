@@ -356,7 +356,7 @@ mod tests {
         let out = folder.path().join("harvest");
         emptied(out.clone()).expect("made");
         fs_err::write(out.join("bundle"), "old").expect("written");
-        emptied(out.clone()).expect("made anew");
+        emptied(out.clone()).expect("created again");
         assert_eq!(fs_err::read_dir(&out).expect("there").count(), 0);
         assert_eq!(fs_err::metadata(&out).expect("there").permissions().mode() & 0o777, 0o700);
     }

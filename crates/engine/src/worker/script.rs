@@ -323,7 +323,7 @@ mod tests {
         let variables = BTreeMap::from([(VariableName::parse("PATH").expect("a name"), "/agents".to_owned())]);
         let secrets =
             secrets.iter().map(|(name, value)| (VariableName::parse(name).expect("a name"), Secret::new(*value))).collect();
-        let call = Worker::find(&config).expect("it is there").call(&RunCall {
+        let call = Worker::find(&config).expect("it exists").call(&RunCall {
             task_id,
             run: RunNumber(2),
             attempt: Attempt(3),

@@ -340,8 +340,8 @@ mod tests {
             ] {
                 let session = put(&path, b"{}\n");
                 assert!(!sessions.is_replaced(thread()).expect("readable"));
-                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "a session is no trouble");
-                fs::remove_file(&session).expect("it is there");
+                assert!(sessions.secure(Some(thread())).expect("secured").is_empty(), "a session is left alone");
+                fs::remove_file(&session).expect("it exists");
                 assert!(!sessions.is_replaced(thread()).expect("readable"), "one that is only gone is Codex's to report");
                 // The path of a socket must be short.
                 let short = folder.path().join("x");
@@ -368,7 +368,7 @@ mod tests {
         assert!(theirs.is_symlink());
         assert_eq!(of_task.secure(Some(thread())).expect("secured").len(), 1);
         assert!(!theirs.is_symlink());
-        fs::remove_dir_all(of_task.aside()).expect("it is there");
+        fs::remove_dir_all(of_task.aside()).expect("it exists");
     }
 
     #[test]

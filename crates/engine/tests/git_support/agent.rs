@@ -166,7 +166,7 @@ impl<'b> Agent<'b> {
     pub(crate) async fn end_run(&self, run: &str) -> Snapshot {
         let since = self.tip();
         self.harvest_since(run, &since).await;
-        let taken = self.try_import(run, &since).await.expect("it is taken in");
+        let taken = self.try_import(run, &since).await.expect("it is imported");
         assert_eq!(self.tip(), taken.head.to_string());
         assert_eq!(self.git(&["rev-parse", self.worktree.branch()]), taken.head.to_string(), "both are at the same commit");
         assert_eq!(self.git(&["symbolic-ref", "HEAD"]), format!("refs/heads/{}", self.worktree.branch()));

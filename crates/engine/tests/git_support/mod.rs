@@ -47,7 +47,7 @@ impl Bench {
 
     /// Returns a path in the bench's folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().canonicalize().expect("it is there").join(name)
+        self.folder.path().canonicalize().expect("it exists").join(name)
     }
 
     /// Returns the path of a task's worktree.

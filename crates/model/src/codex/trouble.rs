@@ -92,7 +92,7 @@ pub(super) fn quoted(message: &str) -> String {
     printable_line(message, MESSAGE_LIMIT)
 }
 
-/// The line of a stderr that says why: the last `Error: …` with its causes, else the last line that is no log line, else the
+/// The line of a stderr that says why: the last `Error: …` with its causes, else the last line that is not a log line, else the
 /// last log line. `None` when there is nothing but noise.
 pub(super) fn reason_in(stderr: &str) -> Option<String> {
     let told = stderr.rsplit_once("\nStack backtrace:").map_or(stderr, |(told, _backtrace)| told);

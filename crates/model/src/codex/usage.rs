@@ -185,7 +185,7 @@ mod tests {
         let before = Usage { input_tokens: 50, output_tokens: 5, ..Usage::default() };
         let newer = |input: u64| read(&json!({"input_tokens": input, "output_tokens": input / 10, "reasoning_output_tokens": 0}));
         assert_eq!(newer(80).total_after(&before), newer(80).figures);
-        assert_eq!(newer(20).total_after(&before), newer(20).figures, "another thread begins a new total");
+        assert_eq!(newer(20).total_after(&before), newer(20).figures, "a different thread starts a new total");
         assert_eq!(newer(0).total_after(&before), before, "a review reports nothing");
     }
 

@@ -75,7 +75,7 @@ mod tests {
         let text = with_summary(&task);
         let order: Vec<_> = ["codex/", "Fix the parser", "Fixed it in `parser.rs`.", "## Current request\n\nrequest 2\n"]
             .iter()
-            .map(|piece| text.find(piece).expect("it is there"))
+            .map(|piece| text.find(piece).expect("it exists"))
             .collect();
         assert!(order.is_sorted(), "{text}");
     }

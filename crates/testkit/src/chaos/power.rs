@@ -47,7 +47,7 @@ impl World {
     /// Cuts the power, checks the disk, and starts the next server.
     pub(super) async fn cut_the_power(&mut self) {
         if self.home.has_ended() {
-            self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
+            self.account.violations.push(format!("the server exited on its own: {}", self.home.log()));
             return;
         }
         if self.random.bool() {

@@ -357,7 +357,7 @@ impl World {
 
     pub(super) async fn kill_server(&mut self) {
         if self.home.has_ended() {
-            self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
+            self.account.violations.push(format!("the server exited on its own: {}", self.home.log()));
             return;
         }
         self.account.did("kill a server");
@@ -423,7 +423,7 @@ impl World {
             self.move_a_remote();
         }
         if self.home.has_ended() {
-            self.account.violations.push(format!("the server ended by itself: {}", self.home.log()));
+            self.account.violations.push(format!("the server exited on its own: {}", self.home.log()));
             self.home.start().await;
         }
         let begun = Instant::now();

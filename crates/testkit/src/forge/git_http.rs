@@ -31,7 +31,7 @@ pub(super) async fn answer(
     let name = repository.file_name().expect("a repository has a name").to_string_lossy();
     let mut backend = Command::new("git")
         .arg("http-backend")
-        .env("GIT_PROJECT_ROOT", repository.parent().expect("it lies in a folder"))
+        .env("GIT_PROJECT_ROOT", repository.parent().expect("it has a parent folder"))
         .env("GIT_HTTP_EXPORT_ALL", "1")
         .env("PATH_INFO", format!("/{name}{rest}"))
         .env("QUERY_STRING", query)

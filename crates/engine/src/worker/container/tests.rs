@@ -142,7 +142,7 @@ fn a_key_goes_before_an_account_and_the_nearest_key_wins() {
     assert_eq!((stage.value("CODEX_API_KEY").as_deref(), stage.value("CODEX_DOCKER_AUTH")), (Some("k-server"), None));
     stage.secrets.insert(VariableName::parse(API_KEY).expect("a name"), Secret::new("k-environment"));
     assert_eq!(stage.value("CODEX_API_KEY").as_deref(), Some("k-environment"));
-    assert_eq!(stage.value("CODEX_CONTAINER_ENV_CODEX_API_KEY"), None, "the container does not get it all the same");
+    assert_eq!(stage.value("CODEX_CONTAINER_ENV_CODEX_API_KEY"), None, "the container still does not get it");
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn without_a_network_a_key_and_the_broker_are_needed() {
     assert!(refused.report.code == ErrorCode::NetworkNeedsKey && refused.report.message.contains("`app`"), "{refused:?}");
     assert_eq!(unreachable_model(&closed, &config, Some(&key("k-stored"))), None);
     let own = EnvironmentRecord { container: closed.container.clone(), ..environment(Some(API_KEY)) };
-    assert_eq!(unreachable_model(&own, &config, None), None, "a key of its own");
+    assert_eq!(unreachable_model(&own, &config, None), None, "its own key");
     config.broker = Broker::Off;
     assert!(unreachable_model(&closed, &config, Some(&key("k-stored"))).is_some());
 }

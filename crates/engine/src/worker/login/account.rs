@@ -234,7 +234,7 @@ pub(super) mod tests {
             ("another user", &|it| it["tokens"]["access_token"] = others("user-2", "acc-1")),
             ("another way to log in", &|it| it["personal_access_token"] = json!("pat-evil")),
             ("another field of tokens", &|it| it["tokens"]["x"] = json!("y")),
-            ("text that is no token", &|it| it["tokens"]["access_token"] = json!("opaque")),
+            ("text that is not a token", &|it| it["tokens"]["access_token"] = json!("opaque")),
             ("no refresh token", &|it| it["tokens"]["refresh_token"] = Value::Null),
             ("the refresh token alone", &|it| {
                 *it = login("acc-1", "r-evil", NOW + 100);
