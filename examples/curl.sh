@@ -95,7 +95,7 @@ request=$(jq -n --arg env_id "$env_id" --arg prompt "$prompt" '{$env_id, $prompt
 task=$(api /api/v1/tasks --json "$request" --header "Idempotency-Key: $key" | jq -r .task_id)
 echo "task: $task"
 
-# The server can retry a run that failed. Each retry is a run of its own.
+# The server can retry a run that failed. Each retry is a separate run.
 run=1
 while true; do
   follow "/api/v1/tasks/$task/runs/$run/events"

@@ -44,7 +44,7 @@ def follow(client, task_id):
             if name == "message" and event.get("type") == "item.completed" and item.get("type") == "agent_message":
                 print(printable(item["text"]), flush=True)
         task = client.call("show_task", task_id=task_id)
-        # The server can retry a run that failed. Each retry is a run of its own.
+        # The server can retry a run that failed. Each retry is a separate run.
         if len(task["runs"]) == run:
             return task
         run = len(task["runs"])

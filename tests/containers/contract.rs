@@ -58,7 +58,7 @@ fn a_folder_of_a_volume_is_mounted_or_refused_but_never_replaced_by_the_whole_vo
         assert_eq!(said.well(), "file\n");
     } else {
         assert_eq!((said.code, said.stdout.as_str()), (Some(125), ""), "{said:?}");
-        assert!(said.stderr.contains("cannot mount a folder of the volume"), "{said:?}");
+        assert!(said.stderr.contains("too old to mount a folder of the volume"), "{said:?}");
     }
 }
 

@@ -107,7 +107,7 @@ fn a_run_is_held_by_one() {
     first.line();
     let second = hand.run(["true"]);
     assert_eq!(second.code, Some(125));
-    assert!(second.stderr.contains("another codex-docker holds"), "{}", second.stderr);
+    assert!(second.stderr.contains("another codex-docker is using"), "{}", second.stderr);
     first.signal(Signal::INT);
     first.end();
 }
@@ -137,7 +137,7 @@ fn a_reader_that_goes_away_ends_the_run() {
     child.stdout.take().expect("piped").read_exact(&mut one).expect("a line");
     let output = child.wait_with_output().expect("ended");
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&output.stderr).contains("nobody takes the output"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("nothing reads the output"), "{output:?}");
     assert!(hand.containers().is_empty());
 }
 

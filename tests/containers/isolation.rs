@@ -49,7 +49,7 @@ fn memory_is_bounded_and_the_machine_does_not_notice() {
     let hand = Hand::with_shell().with("CODEX_DOCKER_MEMORY", "64m");
     let said = hand.run(["exec dd if=/dev/zero of=/dev/null bs=500M count=1"]);
     assert_eq!(said.code, Some(137), "{said:?}");
-    assert!(said.stderr.contains("ran out of its memory of 64 MiB"), "{}", said.stderr);
+    assert!(said.stderr.contains("exceeded its memory limit of 64 MiB"), "{}", said.stderr);
 }
 
 #[test]
@@ -84,6 +84,6 @@ fn a_full_disk_ends_the_run_before_the_machine_is_full() {
     let hand = hand.with("CODEX_DOCKER_STATE", &disk.path().join("run").to_string_lossy()).with("CODEX_DOCKER_FREE_DISK", "16m");
     let said = hand.run(["exec 2> /dev/null; head -c 200m /dev/zero > /codex-docker/out/fill; sleep 1000000"]);
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.stderr.contains("the run is ended: only"), "{}", said.stderr);
+    assert!(said.stderr.contains("stopping the run: only"), "{}", said.stderr);
     assert!(hand.containers().is_empty());
 }

@@ -52,7 +52,7 @@ fn a_container_with_the_labels_of_its_image_is_left_alone_and_so_is_every_folder
         assert_eq!(hand.run(["reap"]).well(), "", "{tag}");
         assert!(hand.run(["list"]).well().contains(&format!("{name}\trunning\telsewhere")), "{tag}");
         let stopped = hand.run(["stop", &name]);
-        assert!(stopped.stderr.contains("was not made by codex-docker"), "{tag}: {stopped:?}");
+        assert!(stopped.stderr.contains("was not created by codex-docker"), "{tag}: {stopped:?}");
         assert!(is_running(&name), "{tag}");
         docker(&["rm", "--force", "--volumes", &name]);
     }
@@ -68,7 +68,7 @@ fn a_foreign_container_in_the_place_of_ours_is_left_alone() {
     let image = labelled_image(&hand, "taken", &hand.state().join(&name), "");
     docker(&["run", "--detach", "--network=none", "--name", &name, &image, "sleep", "1000000"]);
     let begun = hand.run(["true"]);
-    assert!(begun.code == Some(125) && begun.stderr.contains("it is not this run's"), "{begun:?}");
+    assert!(begun.code == Some(125) && begun.stderr.contains("does not belong to this run"), "{begun:?}");
     hand.run(["reap"]).well();
     assert!(is_running(&name), "it only has the same name");
     assert!(hand.folders().is_empty(), "what our own container left is gone: {:?}", hand.folders());
@@ -86,7 +86,7 @@ fn what_a_death_at_any_step_leaves_is_swept_up() {
     // Killed between creating and starting the container: a container that cannot start stays in the same state.
     let mut command = hand.command(["true"]);
     let failed = command.env("CODEX_MOUNT_MAPS_RO", "/etc/passwd=/proc/version").output().expect("the program is there");
-    assert!(String::from_utf8_lossy(&failed.stderr).contains("could not be started"), "{failed:?}");
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("could not start the container"), "{failed:?}");
     assert_eq!((hand.containers().len(), hand.folders().len()), (1, 1));
     assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
     // Killed afterwards.
@@ -165,7 +165,7 @@ fn a_container_of_an_older_version_is_ended_and_its_folder_stays() {
     assert!(elsewhere.expect("the program is there").status.success() && is_running(&name), "it is in another state folder");
     let reaped = hand.run(["reap", "--label", &hand.label()]);
     assert_eq!(reaped.well().trim(), name);
-    assert!(reaped.stderr.contains("was left in place"), "{reaped:?}");
+    assert!(reaped.stderr.contains("was not deleted"), "{reaped:?}");
     assert!(!try_docker(&["inspect", &name]).status.success());
     is_whole(&folder);
 }

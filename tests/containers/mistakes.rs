@@ -9,16 +9,16 @@ use crate::hand::Hand;
 #[test]
 fn each_mistake_says_what_is_wrong_and_what_to_do() {
     for (name, value, said) in [
-        ("DOCKER_HOST", "unix:///nowhere/docker.sock", "no container engine"),
-        ("DOCKER_HOST", "ssh://me@host", "no address of an engine"),
+        ("DOCKER_HOST", "unix:///nowhere/docker.sock", "container engine not found"),
+        ("DOCKER_HOST", "ssh://me@host", "cannot use the container engine"),
         ("IMAGE_NAME", "nobody/made-this:1", "image `nobody/made-this:1` not found"),
-        ("CODEX_DOCKER_IMAGES", "/nowhere/at/all", "`/nowhere/at/all` is not there"),
+        ("CODEX_DOCKER_IMAGES", "/nowhere/at/all", "`/nowhere/at/all` not found"),
         ("CODEX_MOUNT_PATHS", "/with\na/line break", "CODEX_MOUNT_PATHS"),
         ("CODEX_VOLUME_MOUNTS", "volume", "CODEX_VOLUME_MOUNTS"),
         ("CODEX_WORKSPACE_DIR", "here", "CODEX_WORKSPACE_DIR"),
         ("CONTAINER_NAME", "-x", "CONTAINER_NAME"),
         ("CODEX_DOCKER_MEMORY", "much", "CODEX_DOCKER_MEMORY"),
-        ("CODEX_DOCKER_FREE_DISK", "9999t", "less than the floor"),
+        ("CODEX_DOCKER_FREE_DISK", "9999t", "less than the minimum"),
         ("CODEX_DOCKER_ALLOW_HOSTS", "https://example.com/x", "CODEX_DOCKER_ALLOW_HOSTS"),
         ("CODEX_DOCKER_BROKER", "on", "CODEX_DOCKER_SESSIONS"),
     ] {
@@ -35,7 +35,7 @@ fn the_default_image_is_never_pulled_because_nobody_publishes_it() {
     let failed =
         Hand::new().with("DOCKER_HOST", "unix:///nowhere/docker.sock").with("IMAGE_NAME", DEFAULT_IMAGE).run(["image", "pull"]);
     assert_eq!(failed.code, Some(125));
-    assert!(failed.stderr.contains("no image of this project is published"), "no engine was asked: {}", failed.stderr);
+    assert!(failed.stderr.contains("this project publishes no image"), "no engine was asked: {}", failed.stderr);
     assert!(failed.stderr.contains("hint: build it: codex-orchestrator codex-docker image build"), "{}", failed.stderr);
 }
 
@@ -46,7 +46,7 @@ fn a_name_that_another_container_has_is_refused() {
     docker(&["create", "--name", &name, &base_image(), "true"]);
     let failed = hand.named("taken").run(["true"]);
     assert_eq!(failed.code, Some(125));
-    assert!(failed.stderr.contains("not this run's"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("does not belong to this run"), "{}", failed.stderr);
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn a_container_of_somebody_else_is_not_ours_to_end() {
     docker(&["create", "--name", &name, &base_image(), "true"]);
     let failed = hand.run(["stop", &name]);
     assert_eq!(failed.code, Some(125));
-    assert!(failed.stderr.contains("was not made by codex-docker"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("was not created by codex-docker"), "{}", failed.stderr);
 }
 
 #[test]

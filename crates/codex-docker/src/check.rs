@@ -35,6 +35,30 @@ pub(crate) struct EngineStatus {
     pub(crate) rootless: bool,
 }
 
+impl Checked {
+    /// Describes the container engine and the image for people.
+    pub(crate) fn lines(&self, image: &str) -> Vec<String> {
+        let engine = self.engine.as_ref().map(|engine| {
+            format!("container engine: {}{}", engine.version, if engine.live_restore { ", live-restore" } else { "" })
+        });
+        let image = self
+            .image
+            .as_ref()
+            .map(|found| format!("image: {image}, Codex {}", found.codex_version.as_deref().unwrap_or("unknown")));
+        engine.into_iter().chain(image).collect()
+    }
+
+    /// Describes the problem for people.
+    pub(crate) fn problem_lines(&self) -> Vec<String> {
+        let problem = self.problem.iter();
+        problem
+            .flat_map(|problem| {
+                [problem.detail.clone()].into_iter().chain(problem.hints.iter().map(|hint| format!("hint: {hint}")))
+            })
+            .collect()
+    }
+}
+
 /// Checks the container engine and the image, without starting anything.
 pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -> Checked {
     let mut checked = Checked { usable: false, engine: None, image: None, problem: None };
@@ -47,8 +71,10 @@ pub(crate) async fn check(environment: &BTreeMap<String, String>, image: &str) -
 
 async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut Checked) -> Result<(), Failure> {
     let docker = connect(environment).await?;
-    let info =
-        docker.info().await.map_err(|error| refused(ErrorCode::EngineFailed, "the engine does not say what it is", &error))?;
+    let info = docker
+        .info()
+        .await
+        .map_err(|error| refused(ErrorCode::EngineFailed, "could not get information about the container engine", &error))?;
     let options = info.security_options.unwrap_or_default();
     checked.engine = Some(EngineStatus {
         version: info.server_version.unwrap_or_default(),
@@ -59,5 +85,19 @@ async fn look(environment: &BTreeMap<String, String>, image: &str, checked: &mut
     match &checked.image {
         Some(_) => Ok(()),
         None => Err(image::missing(image)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_result_is_readable() {
+        let engine = EngineStatus { version: "28.1.0".to_owned(), live_restore: true, rootless: false };
+        let problem = Some(image::missing("team/codex:1").into());
+        let checked = Checked { usable: false, engine: Some(engine), image: None, problem };
+        let lines = [checked.lines("team/codex:1"), checked.problem_lines()].concat().join("\n");
+        insta::assert_snapshot!(lines);
     }
 }

@@ -30,8 +30,8 @@ const OLD_HOSTED_FEATURES: &[&str] = &["web_search", "web_search_cached", "web_s
 /// Returns the text of `config.toml`.
 pub(crate) fn config(base: Option<&str>, has_broker: bool, hosted_tools: HostedTools) -> Result<String, Failure> {
     let mut table: Table = base.unwrap_or_default().parse().map_err(|error: toml::de::Error| {
-        Failure::new(ErrorCode::CodexConfig, format!("the settings for Codex cannot be understood: {}", error.message()))
-            .hint("CODEX_DOCKER_CONFIG must name a config.toml as Codex takes it")
+        Failure::new(ErrorCode::CodexConfig, format!("invalid Codex configuration: {}", error.message()))
+            .hint("set CODEX_DOCKER_CONFIG to a valid config.toml of Codex")
     })?;
     table.insert("check_for_update_on_startup".to_owned(), Value::Boolean(false));
     table.insert("cli_auth_credentials_store".to_owned(), Value::String("file".to_owned()));
@@ -105,7 +105,7 @@ mod tests {
             assert_eq!(table["features"]["image_generation"].as_bool(), Some(false));
             assert!(table["features"].get("web_search_request").is_none());
         }
-        assert_eq!(made["tools"]["view_image"].as_bool(), Some(true), "what runs in the container stays");
+        assert_eq!(made["tools"]["view_image"].as_bool(), Some(true), "tools in the container stay");
     }
 
     #[tokio::test]
@@ -124,13 +124,13 @@ mod tests {
                 let outcome = codex.exec(&home, folder.path(), "work").await;
                 let version = codex.version_number();
                 assert_eq!(outcome.messages().last().map(String::as_str), Some("done"), "{version} {name}: {outcome:?}");
-                let asked = model.requests().into_iter().find(|request| request.method == "POST").expect("it was asked");
+                let asked = model.requests().into_iter().find(|request| request.method == "POST").expect("a request arrived");
                 let asked = asked.body.to_string();
                 assert!(asked.contains("\"type\":\"function\""), "{version} {name}");
                 for hosted in ["\"web_search\"", "\"image_generation\"", "\"web_search_preview\""] {
                     assert!(!asked.contains(hosted), "{version} {name}: {hosted}");
                 }
-                assert!(!format!("{outcome:?}").contains("deprecated"), "{version} warns of its settings: {outcome:?}");
+                assert!(!format!("{outcome:?}").contains("deprecated"), "{version} warns about the settings: {outcome:?}");
             }
         }
     }
@@ -143,7 +143,7 @@ mod tests {
         let provider = &made["model_providers"][PROVIDER];
         assert_eq!(provider["base_url"].as_str(), Some("http://127.0.0.1:8317/v1"));
         assert_eq!(provider["env_key"].as_str(), Some(TOKEN_VARIABLE));
-        assert!(made["model_providers"]["mine"].is_table(), "the rest is as it was");
+        assert!(made["model_providers"]["mine"].is_table(), "the rest is unchanged");
     }
 
     #[test]

@@ -39,7 +39,8 @@ pub async fn connect(environment: &BTreeMap<String, String>) -> Result<Docker, F
     let docker = docker.negotiate_version().await.map_err(|error| unreachable(&endpoint, &error))?;
     let version = docker.client_version();
     if (version.major_version, version.minor_version) < OLDEST_API {
-        let message = format!("the container engine at {} speaks API {version}; 1.40 is the oldest of use", endpoint.host);
+        let message =
+            format!("the container engine at {} is too old: it has API {version}, but API 1.40 is required", endpoint.host);
         return Err(Failure::new(ErrorCode::EngineTooOld, message).hint("install Docker 19.03 or newer, or Podman 4 or newer"));
     }
     Ok(docker)
@@ -51,31 +52,31 @@ fn client(endpoint: &Endpoint) -> Result<Docker, Failure> {
     } else if endpoint.host.starts_with("tcp://") || endpoint.host.starts_with("http://") {
         Docker::connect_with_http(&endpoint.host, TIMEOUT_SECONDS, API_DEFAULT_VERSION)
     } else {
-        let message = format!("`{}` (by {}) is no address of an engine that can be used", endpoint.host, endpoint.chosen_by);
+        let message = format!("cannot use the container engine `{}` (from {})", endpoint.host, endpoint.chosen_by);
         return Err(Failure::new(ErrorCode::EngineAddress, message)
-            .hint("folders of this machine are mounted, so it must be a local engine: unix:///path or tcp://127.0.0.1:port"));
+            .hint("use an engine on this machine, whose folders it can mount: unix:///path or tcp://127.0.0.1:port"));
     };
     connected.map_err(|error| unreachable(endpoint, &error))
 }
 
 /// Returns the failure for an engine that did not respond, with hints for the cause.
 fn unreachable(endpoint: &Endpoint, error: &Error) -> Failure {
-    let at = format!("{} (by {})", endpoint.host, endpoint.chosen_by);
+    let at = format!("{} (from {})", endpoint.host, endpoint.chosen_by);
     match io_kind(error).or_else(|| socket_kind(endpoint)) {
         Some(ErrorKind::PermissionDenied) => {
-            Failure::new(ErrorCode::EngineNoPermission, format!("no permission to use the container engine at {at}"))
-                .hint("join the group that owns the socket: sudo usermod -aG docker \"$USER\", then log in anew")
-                .hint("or use a rootless engine, and set DOCKER_HOST to its socket")
+            Failure::new(ErrorCode::EngineNoPermission, format!("permission denied: cannot use the container engine at {at}"))
+                .hint("join the group that owns the socket: sudo usermod -aG docker \"$USER\", then log out and in again")
+                .hint("or use a rootless engine and set DOCKER_HOST to its socket")
         }
-        Some(ErrorKind::NotFound) => Failure::new(ErrorCode::EngineMissing, format!("there is no container engine at {at}"))
+        Some(ErrorKind::NotFound) => Failure::new(ErrorCode::EngineMissing, format!("container engine not found at {at}"))
             .hint("install Docker (Debian: apt-get install docker.io) or Podman, and start it")
-            .hint("or set DOCKER_HOST to the socket of the one that runs"),
+            .hint("or set DOCKER_HOST to the socket of a running engine"),
         Some(ErrorKind::ConnectionRefused) => {
-            Failure::new(ErrorCode::EngineNotRunning, format!("the container engine at {at} does not run"))
+            Failure::new(ErrorCode::EngineNotRunning, format!("the container engine at {at} is not running"))
                 .hint("start it: sudo systemctl start docker")
         }
-        _ => Failure::new(ErrorCode::EngineUnreachable, format!("the container engine at {at} does not answer: {error}"))
-            .hint("`docker version` shows whether it works; if not, start or repair it first"),
+        _ => Failure::new(ErrorCode::EngineUnreachable, format!("the container engine at {at} does not respond: {error}"))
+            .hint("check the engine with `docker version`, and restart it if that fails too"),
     }
 }
 
@@ -129,8 +130,8 @@ fn endpoint(environment: &BTreeMap<String, String>) -> Result<Endpoint, Failure>
     if let Some(name) = chosen.filter(|name| name != "default") {
         let found = folder.as_deref().and_then(|folder| context_host(folder, &name));
         let missing = || {
-            Failure::new(ErrorCode::EngineContext, format!("the Docker context `{name}` is not there or names no engine"))
-                .hint("`docker context ls` shows those there are; `docker context use default` goes back to the usual one")
+            Failure::new(ErrorCode::EngineContext, format!("the Docker context `{name}` does not exist or has no address"))
+                .hint("list the contexts with `docker context ls`, or go back to the default with `docker context use default`")
         };
         return Ok(Endpoint { host: found.ok_or_else(missing)?, chosen_by: format!("the Docker context `{name}`") });
     }
@@ -138,10 +139,10 @@ fn endpoint(environment: &BTreeMap<String, String>) -> Result<Endpoint, Failure>
         let rootless = get("XDG_RUNTIME_DIR").map(|folder| Path::new(folder).join("podman/podman.sock"));
         let podman = rootless.into_iter().chain([PathBuf::from("/run/podman/podman.sock")]).find(|path| path.exists());
         if let Some(path) = podman {
-            return Ok(Endpoint { host: format!("unix://{}", path.display()), chosen_by: "Podman's usual place".to_owned() });
+            return Ok(Endpoint { host: format!("unix://{}", path.display()), chosen_by: "Podman's default".to_owned() });
         }
     }
-    Ok(Endpoint { host: format!("unix://{USUAL}"), chosen_by: "default".to_owned() })
+    Ok(Endpoint { host: format!("unix://{USUAL}"), chosen_by: "Docker's default".to_owned() })
 }
 
 fn current_context(folder: &Path) -> Option<String> {
@@ -231,6 +232,7 @@ mod tests {
         let socket = folder.path().join("engine.sock");
         drop(std::os::unix::net::UnixListener::bind(&socket).expect("bound"));
         let refused = format!("unix://{}", socket.display());
+        let mut reports = Vec::new();
         for (host, code) in [
             ("unix:///nowhere/docker.sock", ErrorCode::EngineMissing),
             (refused.as_str(), ErrorCode::EngineNotRunning),
@@ -239,7 +241,8 @@ mod tests {
         ] {
             let failure = connect(&environment(&[("DOCKER_HOST", host)])).await.expect_err(host);
             assert_eq!(failure.code, code, "{failure:?}");
-            assert!(!failure.hints.is_empty() && failure.message.contains(host.trim_start_matches("unix://")), "{failure:?}");
+            reports.push(crate::report(&failure).replace(folder.path().to_str().expect("text"), "/FOLDER"));
         }
+        insta::assert_snapshot!(reports.join("\n"));
     }
 }

@@ -16,15 +16,15 @@ pub(crate) fn free(path: &Path) -> Option<u64> {
 pub(crate) fn check(path: &Path, floor: u64) -> Result<(), Failure> {
     match free(path) {
         Some(free) if free < floor => Err(Failure::new(ErrorCode::DiskFull, below(path, free, floor))
-            .hint("make room: `docker system df` and `codex-orchestrator status` show what takes it")
-            .hint("or set a lower floor with CODEX_DOCKER_FREE_DISK")),
+            .hint("free disk space: `docker system df` and `codex-orchestrator disk` show what uses it")
+            .hint("or set CODEX_DOCKER_FREE_DISK to a lower minimum")),
         Some(_) | None => Ok(()),
     }
 }
 
 /// Describes a disk with less than `floor` bytes free, for people.
 pub(crate) fn below(path: &Path, free: u64, floor: u64) -> String {
-    format!("only {} MiB are free where `{}` lies, less than the floor of {} MiB", free >> 20, path.display(), floor >> 20)
+    format!("only {} MiB are free on the disk of `{}`, less than the minimum of {} MiB", free >> 20, path.display(), floor >> 20)
 }
 
 #[cfg(test)]
@@ -36,7 +36,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(free(folder.path()).is_some_and(|free| free > 0));
         assert_eq!(check(folder.path(), 0), Ok(()));
-        let failure = check(folder.path(), u64::MAX).expect_err("nobody has so much");
+        let failure = check(folder.path(), u64::MAX).expect_err("no disk is that large");
         assert!(failure.code == ErrorCode::DiskFull && failure.message.contains("MiB"), "{failure:?}");
         assert_eq!(free(Path::new("/nowhere")), None);
     }

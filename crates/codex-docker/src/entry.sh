@@ -9,7 +9,7 @@ out=/codex-docker/out
 printf '%s\n' "$PATH" > /run/codex-docker-path
 
 if ! command -v codex > /dev/null; then
-    echo "error: there is no codex in this image; build one that has it: codex-docker image build" >&2
+    echo "error: the image has no codex; build an image that has it: codex-docker image build" >&2
     exit 127
 fi
 
@@ -17,7 +17,7 @@ fi
 forward() {
     [ -S "$in/sockets/$1" ] || return 0
     if ! command -v socat > /dev/null; then
-        echo "error: there is no socat in this image, which leads to the $1; build one that has it: codex-docker image build" >&2
+        echo "error: the image has no socat, which connects to the $1; build an image that has it: codex-docker image build" >&2
         exit 125
     fi
     socat "TCP-LISTEN:$2,bind=127.0.0.1,reuseaddr,fork,backlog=128" "UNIX-CONNECT:$in/sockets/$1" > /dev/null 2>&1 < /dev/null &
@@ -25,7 +25,7 @@ forward() {
     until grep -q "$(printf ': 0100007F:%04X ' "$2")" /proc/net/tcp; do
         tries=$((tries + 1))
         if [ "$tries" -gt 500 ]; then
-            echo "error: the way to the $1 did not open" >&2
+            echo "error: could not open the connection to the $1" >&2
             exit 125
         fi
         sleep 0.01

@@ -64,8 +64,8 @@ pub(crate) enum Stdin {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(ErrorCode::StateFolder, format!("the run's folder `{}` cannot be used: {error}", path.display()))
-        .hint("it must be writable and have room; CODEX_DOCKER_STATE names another one")
+    Failure::new(ErrorCode::StateFolder, format!("cannot use the folder of the run, `{}`: {error}", path.display()))
+        .hint("make sure that the folder is writable and has free space, or set CODEX_DOCKER_STATE to another folder")
 }
 
 impl RunFolder {
@@ -83,9 +83,9 @@ impl RunFolder {
                 // Another process removed the folder before it could be locked.
                 Locked::Removed => {}
                 Locked::Held => {
-                    let message = format!("another codex-docker holds the run of `{}`", path.display());
+                    let message = format!("another codex-docker is using `{}`", path.display());
                     return Err(Failure::new(ErrorCode::RunIsHeld, message)
-                        .hint("set another CONTAINER_NAME, or wait until that run has ended"));
+                        .hint("set a different CONTAINER_NAME, or wait until that run has ended"));
                 }
             }
         };
@@ -106,7 +106,7 @@ impl RunFolder {
             return match fs_err::symlink_metadata(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Locked::Removed),
                 Err(error) => Err(error),
-                Ok(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "it is not a folder")),
+                Ok(_) => Err(io::Error::new(io::ErrorKind::NotADirectory, "not a folder")),
             };
         }
         let file = path.join(LOCK);
@@ -184,13 +184,13 @@ impl RunFolder {
 
     /// Copies a file on stdin into the folder, where the container can read it.
     pub(crate) fn put_stdin(&self, stdin: impl AsFd) -> Result<(), Failure> {
-        let unreadable = |error: io::Error| Failure::new(ErrorCode::StdinUnreadable, format!("stdin cannot be read: {error}"));
+        let unreadable = |error: io::Error| Failure::new(ErrorCode::StdinUnreadable, format!("cannot read stdin: {error}"));
         let file = File::from(stdin.as_fd().try_clone_to_owned().map_err(unreadable)?);
         let mut content = Vec::new();
         file.take(STDIN_LIMIT + 1).read_to_end(&mut content).map_err(unreadable)?;
         if content.len() as u64 > STDIN_LIMIT {
-            return Err(Failure::new(ErrorCode::StdinTooLarge, "the file on stdin has more than 4 MiB")
-                .hint("Codex takes prompts of up to 1 MiB"));
+            return Err(Failure::new(ErrorCode::StdinTooLarge, "the file on stdin is larger than 4 MiB")
+                .hint("Codex accepts prompts of up to 1 MiB"));
         }
         self.put(inside::STDIN, &content)
     }
@@ -208,7 +208,7 @@ impl RunFolder {
         self.outputs(|name| {
             let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
             let file = fs_err::File::options().read(true).custom_flags(flags.bits().cast_signed()).open(name)?;
-            if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is no file")) }
+            if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("not a regular file")) }
         })
     }
 
@@ -261,7 +261,7 @@ mod tests {
     fn a_run_has_one_holder_and_is_an_orphan_without_one() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("run");
-        assert!(!RunFolder::is_held(&path), "there is none yet");
+        assert!(!RunFolder::is_held(&path), "the folder does not exist yet");
         let held = run(folder.path());
         assert!(RunFolder::is_held(&path) && RunFolder::take(&path).expect("there").is_none());
         assert_eq!(RunFolder::hold(folder.path(), &marker()).expect_err("held").code, ErrorCode::RunIsHeld);
@@ -286,7 +286,7 @@ mod tests {
         fs_err::create_dir(root.join("run")).expect("made");
         std::os::unix::fs::symlink(precious.join("lock"), root.join("run/lock")).expect("linked");
         assert_eq!(RunFolder::hold(&root, &marker()).expect_err("a link").code, ErrorCode::StateFolder);
-        assert_eq!(fs_err::read_dir(&precious).expect("there").count(), 0, "nothing was written or locked behind a link");
+        assert_eq!(fs_err::read_dir(&precious).expect("there").count(), 0, "the link was not followed");
     }
 
     #[test]
@@ -296,7 +296,7 @@ mod tests {
         assert_eq!(Marker::read(held.path()).expect("readable"), Some(marker()));
         held.clear().expect("made");
         assert!(held.input(inside::ENTRY).exists());
-        assert!(!held.path().join("in/run.json").exists() && !held.path().join("out/run.json").exists(), "no mount has it");
+        assert!(!held.path().join("in/run.json").exists() && !held.path().join("out/run.json").exists(), "it is not mounted");
         held.remove().expect("removed");
         assert!(!held.path().exists());
     }
@@ -326,7 +326,7 @@ mod tests {
         assert_eq!(run.open_outputs().expect_err("a link").code, ErrorCode::StateFolder);
         fs_err::remove_file(&stdout).expect("there");
         rustix::fs::mkfifoat(rustix::fs::CWD, &stdout, rustix::fs::Mode::RWXU).expect("made");
-        assert_eq!(run.open_outputs().expect_err("a fifo, and no waiting for it").code, ErrorCode::StateFolder);
+        assert_eq!(run.open_outputs().expect_err("a FIFO, which is not waited for").code, ErrorCode::StateFolder);
     }
 
     #[test]

@@ -95,7 +95,7 @@ pub(crate) async fn folder(
     let folder = arguments.folder.as_path();
     let real = fs_err::canonicalize(folder).map_err(|error| unusable(folder, &error))?;
     if real != folder || !real.is_dir() {
-        return Err(unusable(folder, &"it is not the absolute path of a folder without links"));
+        return Err(unusable(folder, &"it is not a folder with an absolute path without symbolic links"));
     }
     let docker = connect(environment).await?;
     check_image(&docker, &arguments.image).await?;
@@ -108,7 +108,7 @@ pub(crate) async fn folder(
 }
 
 fn unusable(folder: &Path, why: &dyn std::fmt::Display) -> Failure {
-    Failure::new(ErrorCode::GiveBack, format!("cannot give back `{}`: {why}", folder.display()))
+    Failure::new(ErrorCode::GiveBack, format!("cannot change the owner of the files in `{}`: {why}", folder.display()))
 }
 
 async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), Failure> {
@@ -139,6 +139,9 @@ async fn give(docker: &Docker, machine: &Machine, gift: Gift<'_>) -> Result<(), 
     }
     match ended? {
         0 => Ok(()),
-        code => Err(Failure::new(ErrorCode::GiveBack, format!("the container for it ended with exit code {code}"))),
+        code => Err(Failure::new(
+            ErrorCode::GiveBack,
+            format!("could not change the owner of files: the container exited with code {code}"),
+        )),
     }
 }

@@ -107,7 +107,7 @@ fn name_of(summary: &ContainerSummary) -> String {
 
 fn unreadable(root: &Path, error: &std::io::Error) -> Failure {
     Failure::new(ErrorCode::StateFolder, format!("cannot read the state folder `{}`: {error}", root.display()))
-        .hint("CODEX_DOCKER_STATE names another one")
+        .hint("check its permissions, or set CODEX_DOCKER_STATE to another folder")
 }
 
 /// Returns the containers with these labels. A container may also get them from its image.
@@ -115,14 +115,14 @@ async fn labelled(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<
     let filters: HashMap<_, _> = labels::filter(wanted);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let found = docker.list_containers(Some(options)).await;
-    found.map_err(|error| refused(ErrorCode::EngineFailed, "the containers could not be listed", &error))
+    found.map_err(|error| refused(ErrorCode::EngineFailed, "could not list the containers", &error))
 }
 
 async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectResponse>, Failure> {
     match docker.inspect_container(name, None::<InspectContainerOptions>).await {
         Ok(found) => Ok(Some(found)),
         Err(error) if status_of(&error) == Some(404) => Ok(None),
-        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("the container `{name}` could not be looked at"), &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("could not inspect the container `{name}`"), &error)),
     }
 }
 
@@ -130,8 +130,8 @@ async fn inspect(docker: &Docker, name: &str) -> Result<Option<ContainerInspectR
 pub(crate) async fn stop(docker: &Docker, name: &str) -> Result<bool, Failure> {
     let Some(found) = inspect(docker, name).await? else { return Ok(false) };
     if folder_of(&found).is_none() {
-        return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` was not made by codex-docker"))
-            .hint("`codex-docker list` shows those that were; `docker stop` ends any other"));
+        return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` was not created by codex-docker"))
+            .hint("list the containers of codex-docker with `codex-docker list`; stop other containers with `docker stop`"));
     }
     end(docker, name).await?;
     Ok(true)
@@ -142,7 +142,7 @@ async fn end(docker: &Docker, name: &str) -> Result<(), Failure> {
     match docker.stop_container(name, Some(options)).await {
         Ok(()) => Ok(()),
         Err(error) if matches!(status_of(&error), Some(304 | 404)) => Ok(()),
-        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("the container `{name}` could not be ended"), &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("could not stop the container `{name}`"), &error)),
     }
 }
 
@@ -154,13 +154,13 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
         Ok(found) => found,
         Err(error) if status_of(&error) == Some(404) => return Ok(false),
         Err(error) => {
-            return Err(refused(ErrorCode::EngineFailed, &format!("the container `{name}` could not be looked at"), &error));
+            return Err(refused(ErrorCode::EngineFailed, &format!("could not inspect the container `{name}`"), &error));
         }
     };
     let has = found.config.and_then(|config| config.env).is_some_and(|all| all.iter().any(|one| one == variable));
     let Some(id) = found.id.filter(|_| has) else {
         return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` does not have this variable"))
-            .hint("`docker inspect` shows the variables of a container"));
+            .hint("show the variables of a container with `docker inspect`"));
     };
     // Codex gets SIGINT first, so that it can complete its session. It ignores SIGTERM.
     let options = KillContainerOptionsBuilder::new().signal("SIGINT").build();
@@ -171,7 +171,7 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
             drop(tokio::time::timeout(STOP_PATIENCE, ended.next()).await);
         }
         Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
-        Err(error) => crate::say(&format!("the container `{name}` could not be sent SIGINT: {error}")),
+        Err(error) => crate::say(&format!("could not send SIGINT to the container `{name}`: {error}")),
     }
     remove(docker, &id).await?;
     Ok(true)
@@ -218,7 +218,7 @@ fn keep_first(failed: &mut Option<Failure>, failure: Failure) {
 }
 
 /// Removes the container and the files of an orphan. Returns whether it did. The lock keeps others from starting the run
-/// meanwhile.
+/// at the same time.
 async fn reap_one(docker: &Docker, machine: &Machine, path: &Path) -> Result<bool, Failure> {
     let unusable = |error: std::io::Error| unreadable(path, &error);
     let Some(held) = RunFolder::take(path).map_err(unusable)? else { return Ok(false) };
@@ -255,7 +255,7 @@ async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<
     end_and_remove(docker, &container).await?;
     if folder.is_dir() {
         crate::say(&format!(
-            "`{}` was left in place: an older codex-docker made it; delete it if you need nothing in it",
+            "`{}` was not deleted, because an older codex-docker created it; delete it yourself if you do not need its content",
             folder.display()
         ));
     }
@@ -272,10 +272,10 @@ async fn end_and_remove(docker: &Docker, container: &ContainerInspectResponse) -
     remove(docker, id).await
 }
 
-/// Removes a container, with several attempts. A killed codex-docker may have started the removal already, and a busy engine may
-/// not complete one that it has started.
+/// Removes a container, with several attempts. A killed codex-docker may have started the removal already, and a busy engine
+/// sometimes does not complete one.
 async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
-    let failed = |error| refused(ErrorCode::EngineFailed, &format!("`{id}` could not be removed"), error);
+    let failed = |error| refused(ErrorCode::EngineFailed, &format!("could not remove the container `{id}`"), error);
     for attempt in 1.. {
         let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
         match docker.remove_container(id, Some(options)).await {
@@ -297,7 +297,7 @@ async fn remove(docker: &Docker, id: &str) -> Result<(), Failure> {
 /// If the container may still exist, the files stay: without the marker, `reap` would never find the container.
 pub(crate) async fn clear(docker: &Docker, machine: &Machine, folder: &RunFolder) {
     if !is_gone(docker, folder).await {
-        return crate::say(&format!("`{}` stays until `codex-docker reap` has removed its container", folder.path().display()));
+        return crate::say(&format!("`{}` stays until `codex-docker reap` removes its container", folder.path().display()));
     }
     match folder.remove() {
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
@@ -332,5 +332,5 @@ pub(crate) fn remove_files(folder: &RunFolder) {
 }
 
 fn say_left(folder: &RunFolder, error: &std::io::Error) {
-    crate::say(&format!("`{}` could not be removed: {error}", folder.path().display()));
+    crate::say(&format!("could not remove `{}`: {error}", folder.path().display()));
 }

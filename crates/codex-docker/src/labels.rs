@@ -1,7 +1,7 @@
 //! The labels of containers, for people and for filters. Pure.
 //!
 //! Labels prove nothing, because an image can set any label. [`crate::ledger`] decides which containers are ours.
-//! Invariant: a caller's label never has the name of one of ours.
+//! Invariant: a caller's label never has the name of one of our labels.
 
 use std::collections::{BTreeMap, HashMap};
 

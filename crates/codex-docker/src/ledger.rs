@@ -148,7 +148,7 @@ mod tests {
     fn only_a_folder_with_a_marker_of_its_own_name_is_a_runs() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().join("state");
-        assert!(names(&root).is_empty(), "there is no state folder yet");
+        assert!(names(&root).is_empty(), "the state folder does not exist yet");
         for name in ["run", "work", "renamed", "fifo", "linked-marker", "broken"] {
             fs_err::create_dir_all(root.join(name)).expect("made");
         }
@@ -172,7 +172,7 @@ mod tests {
         assert!(names(&root).is_empty());
         let linked = folder.path().join("linked-state");
         symlink(folder.path().join("elsewhere"), &linked).expect("linked");
-        assert_eq!(names(&linked), ["run"], "the state folder itself may be a link of its owner's");
+        assert_eq!(names(&linked), ["run"], "the state folder itself may be a link");
     }
 
     #[test]

@@ -48,7 +48,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(&Failure::new(ErrorCode::NoThreads, format!("no threads to work with: {error}"))),
+        Err(error) => return fail(&Failure::new(ErrorCode::NoThreads, format!("could not start threads: {error}"))),
     };
     let ended = runtime.block_on(perform(asked));
     // A thread may still be blocked in a read of stdin, which cannot be canceled.
@@ -87,13 +87,13 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
                 Some((key, value)) => housekeeping::end_by_variable(&docker, &name, &format!("{key}={value}")).await?,
             };
             if !ended {
-                say(&format!("there is no container `{name}`: nothing to do"));
+                say(&format!("container `{name}` not found; nothing to stop"));
             }
         }
         Verb::Reap { labels, if_reachable } => {
             let docker = match connect(&environment).await {
                 Err(failure) if if_reachable => {
-                    say(&format!("nothing was swept up: {failure}"));
+                    say(&format!("could not look for orphaned containers: {failure}"));
                     return Ok(0);
                 }
                 connected => connected?,
@@ -120,17 +120,11 @@ async fn perform(asked: Asked) -> Result<u8, Failure> {
 }
 
 fn say_checked(checked: &check::Checked, image: &str) {
-    if let Some(engine) = &checked.engine {
-        answer(&format!("engine  {}{}", engine.version, if engine.live_restore { ", live-restore" } else { "" }));
+    for line in checked.lines(image) {
+        answer(&line);
     }
-    if let Some(found) = &checked.image {
-        answer(&format!("image   {image}, Codex {}", found.codex_version.as_deref().unwrap_or("unknown")));
-    }
-    if let Some(problem) = &checked.problem {
-        say(&problem.detail);
-        for hint in &problem.hints {
-            say(&format!("  {hint}"));
-        }
+    for line in checked.problem_lines() {
+        say(&line);
     }
 }
 
@@ -142,8 +136,8 @@ fn environment() -> BTreeMap<String, String> {
 
 fn caller() -> Result<Caller, Failure> {
     let folder = std::env::current_dir().map_err(|error| {
-        Failure::new(ErrorCode::NoFolder, format!("the folder you are in cannot be entered: {error}"))
-            .hint("change to one that is there")
+        Failure::new(ErrorCode::NoFolder, format!("cannot use the current folder: {error}"))
+            .hint("change to a folder that exists")
     })?;
     Ok(Caller { folder, uid: rustix::process::getuid().as_raw(), gid: rustix::process::getgid().as_raw() })
 }
@@ -163,8 +157,13 @@ pub(crate) fn say(line: &str) {
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    let hints = failure.hints.iter().map(|hint| format!("  hint: {hint}\n"));
     // If stderr is closed, there is nowhere to report the error.
-    drop(write!(std::io::stderr(), "error: {}\n{}", failure.message, hints.collect::<String>()));
+    drop(write!(std::io::stderr(), "{}", report(failure)));
     ExitCode::from(EXIT_FAILED)
+}
+
+/// Formats a failure for people: the message, and a line for each hint.
+fn report(failure: &Failure) -> String {
+    let hints = failure.hints.iter().map(|hint| format!("  hint: {hint}\n"));
+    format!("error: {}\n{}", failure.message, hints.collect::<String>())
 }

@@ -20,8 +20,8 @@ pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure>
         return Ok(());
     }
     let _turn = slots::alone(locks, "network").await.map_err(|error| {
-        Failure::new(ErrorCode::StateFolder, format!("`{}` cannot be written: {error}", locks.display()))
-            .hint("its owner must be you")
+        Failure::new(ErrorCode::StateFolder, format!("cannot write to `{}`: {error}", locks.display()))
+            .hint("make sure that you own the folder")
     })?;
     if exists(docker).await? {
         return Ok(());
@@ -36,8 +36,8 @@ pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure>
     match docker.create_network(request).await {
         Ok(_) => Ok(()),
         Err(error) if status_of(&error) == Some(409) => Ok(()),
-        Err(error) => Err(refused(ErrorCode::NetworkFailed, "the network for containers could not be made", &error)
-            .hint("`docker network ls` shows those there are; `docker network prune` removes what nobody uses")),
+        Err(error) => Err(refused(ErrorCode::NetworkFailed, "could not create the network for containers", &error)
+            .hint("list the networks with `docker network ls`; remove unused ones with `docker network prune`")),
     }
 }
 
@@ -45,6 +45,6 @@ async fn exists(docker: &Docker) -> Result<bool, Failure> {
     match docker.inspect_network(NETWORK, None::<InspectNetworkOptions>).await {
         Ok(_) => Ok(true),
         Err(error) if status_of(&error) == Some(404) => Ok(false),
-        Err(error) => Err(refused(ErrorCode::NetworkFailed, "the network for containers could not be looked at", &error)),
+        Err(error) => Err(refused(ErrorCode::NetworkFailed, "could not inspect the network for containers", &error)),
     }
 }

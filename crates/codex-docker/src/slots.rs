@@ -21,7 +21,7 @@ pub(crate) struct Turn {
 
 /// Waits for a free slot to start a container.
 pub(crate) async fn to_start(folder: &Path) -> io::Result<Turn> {
-    // If all slots are taken, this waits for one of them. Choosing it by process ID spreads the waiting processes over all slots.
+    // If no slot is free, this waits for one of them. Choosing it by process ID spreads the waiting processes over all slots.
     let preferred = usize::try_from(std::process::id()).unwrap_or_default() % STARTS;
     let names = (0..STARTS).map(|n| format!("start-{}.lock", (preferred + n) % STARTS));
     take(folder, names.collect()).await
@@ -70,6 +70,6 @@ mod tests {
         assert!(tokio::time::timeout(Duration::from_millis(200), &mut fifth).await.is_err(), "it waits");
         turns.clear();
         let waited = tokio::time::timeout(Duration::from_secs(20), fifth).await;
-        waited.expect("it comes to its turn").expect("no panic").expect("locked");
+        waited.expect("a slot becomes free").expect("no panic").expect("locked");
     }
 }

@@ -308,7 +308,7 @@ mod tests {
             mounts.iter().zip(&sources).filter(|(mount, _)| mount.read_only == Some(false)).map(|(_, source)| source).collect();
         for source in &sources {
             let below = writable.iter().any(|writable| source != *writable && source.starts_with(writable));
-            assert!(!below, "{} lies below what the agent can write", source.display());
+            assert!(!below, "{} is in a folder that the agent can write to", source.display());
         }
         let read_only: Vec<String> =
             mounts.iter().filter(|mount| mount.read_only == Some(true)).filter_map(|mount| mount.target.clone()).collect();
@@ -366,7 +366,7 @@ mod tests {
         let tmpfs = host.tmpfs.expect("set");
         assert!(tmpfs["/codex"].ends_with("uid=1000,gid=100") && tmpfs.contains_key("/tmp"), "{tmpfs:?}");
         let rootless = body(&caller, &Machine { rootless: true, ..MACHINE });
-        assert_eq!(rootless.user.as_deref(), Some("0:0"), "root of a rootless engine is the caller");
+        assert_eq!(rootless.user.as_deref(), Some("0:0"), "with a rootless engine, root is the caller");
     }
 
     #[test]

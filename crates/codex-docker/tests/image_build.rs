@@ -1,6 +1,6 @@
-//! Images that a real engine builds from the Dockerfile that this program carries, on a base without Codex.
+//! Builds images from the built-in Dockerfile with a real engine.
 //!
-//! The same image was built by `cargo xtask test`, so the engine's cache has its steps.
+//! `cargo xtask test` has built the same image before, so most steps come from the engine's cache.
 
 mod image_support;
 
@@ -43,7 +43,7 @@ fn codex_lies_there_with_all_that_it_looks_for_beside_itself() {
                   test -x codex-path/rg; cat codex-package.json; ls -A /root; stat -c %U . bin/codex";
     let said = sandbox.run(&codex_image(), "0:0", script);
     assert!(said.starts_with("/opt/codex/bin/codex\ncodex\ncodex-code-mode-host\n"), "{said}");
-    assert!(said.ends_with(".bashrc\n.profile\nroot\nroot\n"), "building left something of Codex behind: {said}");
+    assert!(said.ends_with(".bashrc\n.profile\nroot\nroot\n"), "the build left files of Codex behind: {said}");
 }
 
 #[test]
@@ -99,7 +99,7 @@ async fn an_image_says_what_it_is_and_building_it_again_costs_little() {
     assert!(steps.iter().any(|(_, _, instruction)| instruction.starts_with("RUN apt-get update")), "{steps:?}");
 }
 
-/// As the provisioned images have them, so that the cache fits.
+/// Returns the arguments of the provisioned images, so that the cache applies.
 fn certificates() -> Vec<String> {
     let bundle = std::fs::read_to_string(CERTIFICATES).unwrap_or_default();
     let end = "-----END CERTIFICATE-----\n";
@@ -111,7 +111,7 @@ async fn a_version_of_codex_that_is_not_there_is_told_at_once() {
     let (docker, sandbox) = (engine().await, Sandbox::new());
     let wrong = Build { codex_version: "0.0.99999".to_owned(), ..from_base(&sandbox) };
     let began = Instant::now();
-    let failure = build(&docker, &wrong, nobody).await.expect_err("there is none");
+    let failure = build(&docker, &wrong, nobody).await.expect_err("the version does not exist");
     assert_eq!(failure.code, ErrorCode::CodexVersionUnknown, "{failure:?}");
     assert!(failure.message.contains("0.0.99999") && began.elapsed() < Duration::from_secs(15), "{failure:?}");
     assert_eq!(exists(&docker, &wrong.tag).await, Ok(false));
@@ -125,7 +125,7 @@ async fn a_base_that_is_not_there_says_what_to_do() {
         ("127.0.0.1:1/nothing:1".to_owned(), ErrorCode::ImageNoNetwork),
         ("Capital:1".to_owned(), ErrorCode::ImageName),
     ] {
-        let failure = build(&docker, &Build { base, ..from_base(&sandbox) }, nobody).await.expect_err("there is no base");
+        let failure = build(&docker, &Build { base, ..from_base(&sandbox) }, nobody).await.expect_err("the base cannot be used");
         assert!(failure.code == code && !failure.hints.is_empty(), "{failure:?}");
     }
 }
@@ -166,7 +166,7 @@ async fn a_full_disk_is_told_from_other_trouble() {
     let failure = |line: &str| from_own(&sandbox, &format!("FROM {}\nRUN {line}\n", base_image()));
     let full = build(&docker, &failure("dd if=/dev/zero of=/dev/full count=1"), nobody).await.expect_err("the device is full");
     assert!(full.code == ErrorCode::DiskFull && full.hints[0].contains("docker system prune"), "{full:?}");
-    let other = build(&docker, &failure("echo why it failed >&2; exit 7"), nobody).await.expect_err("it ends with 7");
+    let other = build(&docker, &failure("echo why it failed >&2; exit 7"), nobody).await.expect_err("the step fails");
     assert_eq!(other.code, ErrorCode::ImageFailed, "{other:?}");
     assert!(other.message.contains("exit code 7") && other.message.ends_with("\n  | why it failed"), "{other:?}");
 }
@@ -178,7 +178,7 @@ async fn what_is_no_dockerfile_says_so() {
         ("FORM x\n".to_owned(), ErrorCode::DockerfileInvalid),
         (format!("FROM {}\nRUN --mount=type=cache,target=/x true\n", base_image()), ErrorCode::DockerfileBuildkit),
     ] {
-        let failure = build(&docker, &from_own(&sandbox, &text), nobody).await.expect_err("it cannot be built");
+        let failure = build(&docker, &from_own(&sandbox, &text), nobody).await.expect_err("the Dockerfile is invalid");
         assert!(failure.code == code && !failure.hints.is_empty(), "{failure:?}");
     }
 }
@@ -192,7 +192,7 @@ async fn a_new_image_takes_the_place_of_the_old_one_and_a_failed_one_does_not() 
     let first = build(&docker, &own(1), nobody).await.expect("it builds");
     let second = build(&docker, &own(2), nobody).await.expect("it builds");
     assert_ne!(first.id, second.id);
-    assert!(!try_docker(&["image", "inspect", &first.id]).status.success(), "the old one is gone");
+    assert!(!try_docker(&["image", "inspect", &first.id]).status.success(), "the old image was removed");
     build(&docker, &own(3), nobody).await.expect_err("it fails");
     assert_eq!(status(&docker, &second.name).await, Ok(Some(second)));
 }

@@ -1,6 +1,6 @@
-//! The verbs of images, as they are typed: what they do to a real engine.
+//! Runs the `image` commands with a real engine, and checks the images.
 //!
-//! What they print is told by the stories of the command line; here it is what is there afterwards.
+//! The tests of the command line check the output.
 
 use bollard::Docker;
 use clap::Parser;
@@ -46,8 +46,8 @@ async fn our_image_is_built_first_where_a_dockerfile_begins_with_it() {
     if std::path::Path::new(CERTIFICATES).exists() {
         words.extend(["--ca-file", CERTIFICATES]);
     }
-    // A base that was asked for is our image's, not the Dockerfile's, which has its own.
-    typed(&words).await.expect("both are built");
+    // `--base` sets the base of our image. The custom Dockerfile has its own.
+    typed(&words).await.expect("both images can be built");
     let mine = status(&engine, &tag).await.expect("the engine answers").expect("it is there");
     assert_eq!((mine.origin, mine.codex_version.as_deref()), (Origin::Custom, Some(OLDEST_CODEX_VERSION)));
     assert_eq!(exists(&engine, &ours).await, Ok(true));
@@ -61,12 +61,12 @@ async fn whoever_asks_for_an_image_that_is_not_there_hears_how_to_get_it() {
     let sandbox = Sandbox::new();
     for words in [&["status"][..], &["status", "--json"]] {
         let name = sandbox.image("1");
-        let failure = typed(&[words, &[&name]].concat()).await.expect_err("it is not there");
+        let failure = typed(&[words, &[&name]].concat()).await.expect_err("the image does not exist");
         assert_eq!(failure.code, ErrorCode::ImageMissing);
         assert!(failure.hints.iter().any(|hint| hint.contains(&format!("image build --tag {name}"))), "{failure:?}");
     }
     typed(&["status", &codex_image()]).await.expect("it is there");
-    typed(&["status", "--json", &base_image()]).await.expect("it is there, whatever it is");
+    typed(&["status", "--json", &base_image()]).await.expect("the image exists");
 }
 
 #[tokio::test]

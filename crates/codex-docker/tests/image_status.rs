@@ -1,6 +1,6 @@
-//! What images are said to be, by a real engine, and how one is fetched.
+//! Reads the status of images from a real engine, and pulls one.
 //!
-//! The images come from `cargo xtask test`; nothing is started in them here.
+//! The images come from `cargo xtask test`. These tests start no containers.
 
 mod image_support;
 
@@ -52,7 +52,7 @@ async fn what_is_no_name_of_an_image_is_said_so() {
 async fn an_image_is_fetched_from_a_registry() {
     let (docker, name) = (engine().await, format!("{}/one:1", registry()));
     let mut lines = Vec::new();
-    let fetched = pull(&docker, &name, |progress| lines.push(format!("{progress:?}"))).await.expect("it has it");
+    let fetched = pull(&docker, &name, |progress| lines.push(format!("{progress:?}"))).await.expect("the registry has the image");
     assert_eq!((fetched.name.as_str(), fetched.origin), (name.as_str(), Origin::Foreign));
     assert!(lines.iter().any(|line| line.contains("Pulling from one")), "{lines:?}");
     try_docker(&["rmi", "--force", &name]);
@@ -70,7 +70,7 @@ async fn an_image_that_no_registry_has_says_what_to_do() {
 
 #[tokio::test]
 async fn a_registry_that_is_not_reached_says_what_to_do() {
-    let failure = pull(&engine().await, "127.0.0.1:1/one:1", nobody).await.expect_err("nobody listens there");
+    let failure = pull(&engine().await, "127.0.0.1:1/one:1", nobody).await.expect_err("nothing listens on this port");
     assert_eq!(failure.code, ErrorCode::ImageNoNetwork, "{failure:?}");
     assert!(failure.hints.iter().any(|hint| hint.contains("proxy")), "{failure:?}");
 }

@@ -1,5 +1,5 @@
-//! What uses an image, and removing one that nothing uses, asked of a real engine.
-//! Each test works on images of its own.
+//! Finds out what uses an image and removes unused images, with a real engine.
+//! Each test uses its own images.
 
 use bollard::Docker;
 use codex_docker::connect::connect;
@@ -11,7 +11,7 @@ async fn engine() -> Docker {
     connect(&std::env::vars().collect()).await.expect("`cargo xtask test` starts an engine")
 }
 
-/// An image with nothing in it but a label of its own, under this name. Returns its ID.
+/// Creates an empty image with this name and a unique label. Returns its ID.
 fn image(sandbox: &Sandbox, name: &str) -> String {
     let folder = tempfile::tempdir().expect("a folder");
     let archive = folder.path().join("empty.tar");
@@ -36,14 +36,14 @@ async fn an_image_goes_with_all_its_names_when_each_of_them_is_known() {
     let id = image(&sandbox, &names[0]);
     docker(&["tag", &id, &names[1]]);
     let found = usage(&engine, &[id.clone(), "sha256:0".to_owned()]).await.expect("the engine answers");
-    assert_eq!(found.len(), 1, "the other one is not there");
+    assert_eq!(found.len(), 1, "the other image does not exist");
     let mut given = found[0].names.clone();
     given.sort();
     assert_eq!((found[0].id.as_str(), given.as_slice(), found[0].containers), (id.as_str(), &names[..], false));
-    assert!(!remove_unused(&engine, &id, &names[..1]).await.expect("the engine answers"), "the second name is somebody else's");
+    assert!(!remove_unused(&engine, &id, &names[..1]).await.expect("the engine answers"), "the second name is not listed");
     assert!(exists(&engine, &names[0]).await.expect("the engine answers") && exists(&engine, &names[1]).await.expect("it does"));
     for _ in 0..2 {
-        assert!(remove_unused(&engine, &id, &names).await.expect("the engine answers"), "twice is harmless");
+        assert!(remove_unused(&engine, &id, &names).await.expect("the engine answers"), "removing it twice is harmless");
     }
     assert!(!exists(&engine, &id).await.expect("the engine answers"));
 }

@@ -1,27 +1,27 @@
-//! The script that restores the image's `PATH` in login shells, run by a real shell with the profiles of several systems.
+//! Tests the script that restores `PATH` in login shells, with a real shell and the profiles of several systems.
 //!
-//! Whether login shells in a container find it, the black-box stories show.
+//! The black-box tests check that login shells in a container run it.
 
 use std::process::{Command, Output};
 
 const SCRIPT: &str = include_str!("../src/profile.sh");
 
-/// Debian's `/etc/profile`, for root and for others.
+/// The `PATH` in Debian's `/etc/profile`, for root and for other users.
 const ROOT: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const USER: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games";
 
-#[expect(clippy::disallowed_methods, reason = "a shell is what is tested")]
+#[expect(clippy::disallowed_methods, reason = "the test runs a script in a shell")]
 fn shell(script: &str, path: &str) -> Output {
-    Command::new("/bin/sh").args(["-c", script]).env_clear().env("PATH", path).output().expect("there is a shell")
+    Command::new("/bin/sh").args(["-c", script]).env_clear().env("PATH", path).output().expect("a shell is installed")
 }
 
-/// The `PATH` after the script, where the container was started with `image` and the profile has set `profile`.
+/// Returns the `PATH` after the script, if the container started with `image` and the profile has set `profile`.
 fn restored(image: &str, profile: &str) -> String {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("path");
     fs_err::write(&file, format!("{image}\n")).expect("a temporary file");
     let script = SCRIPT.replace("/run/codex-docker-path", file.to_str().expect("text"));
-    // Unset variables and failing commands must not end the shell that sources it.
+    // The script must not end a shell that exits on unset variables or failed commands.
     let script = format!("set -eu\n{script}\necho \"$PATH\"\nset");
     let output = shell(&script, profile);
     let said = String::from_utf8(output.stdout).expect("text");

@@ -1,5 +1,5 @@
-//! The proxy with a list, on a real socket, with real servers on the loopback, which must be listed by their address.
-//! No name of the world is looked up: what is asked for is refused before, or is this machine.
+//! Tests the allowlist proxy on a real socket with real servers on the loopback, which are listed by address.
+//! No public name is resolved: every request is refused before that, or is for this machine.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, UnixStream};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Tunnels that may be open at once.
+/// The maximum number of tunnels.
 const TUNNELS: usize = 256;
 
 struct Stage {
@@ -31,7 +31,7 @@ fn stage(list: &str) -> Stage {
     Stage { proxy, socket, refused, _folder: folder }
 }
 
-/// Sends bytes and returns all that comes back until the other side ends, or nothing more comes.
+/// Sends bytes and returns the response up to the end of the connection.
 async fn exchange(stage: &Stage, sent: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
     stream.write_all(sent.as_bytes()).await.expect("written");
@@ -41,7 +41,7 @@ async fn exchange(stage: &Stage, sent: &str) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A server that answers each connection with what it was sent, once the other side has ended.
+/// Starts a server that sends back what it received, once the client has closed its side. Returns its port.
 async fn echo() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -57,14 +57,14 @@ async fn echo() -> u16 {
     port
 }
 
-/// A server of HTTP that says what it was asked.
+/// Starts an HTTP server that sends back each request. Returns its port.
 async fn mirror() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut asked = Vec::new();
-            // A request without a body ends with its head; ours with one end with the last piece.
+            // A GET request ends after its head. The others end with the last chunk.
             while !(asked.ends_with(b"\r\n\r\n") && (asked.starts_with(b"GET") || asked.ends_with(b"0\r\n\r\n"))) {
                 assert!(stream.read_buf(&mut asked).await.expect("readable") > 0, "{}", String::from_utf8_lossy(&asked));
             }
@@ -101,7 +101,10 @@ async fn what_is_not_listed_is_refused_and_told_of_once() {
     let stage = stage("example.com");
     for _ in 0..3 {
         let said = exchange(&stage, "CONNECT evil.example:443 HTTP/1.1\r\nHost: evil.example\r\n\r\n").await;
-        assert!(said.starts_with("HTTP/1.1 403") && said.contains("evil.example:443 is refused: not on the list"), "{said}");
+        assert!(
+            said.starts_with("HTTP/1.1 403") && said.contains("access to evil.example:443 refused: not on the list"),
+            "{said}"
+        );
     }
     exchange(&stage, "GET http://other.example/x HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n").await;
     exchange(&stage, "CONNECT example.com:22 HTTP/1.1\r\nHost: example.com\r\n\r\n").await;
@@ -115,7 +118,7 @@ async fn a_listed_name_does_not_lead_to_this_machine() {
     let port = echo().await;
     let by_name = stage(&format!("localhost:{port}"));
     let said = exchange(&by_name, &format!("CONNECT localhost:{port} HTTP/1.1\r\nHost: x\r\n\r\nhello")).await;
-    assert!(said.starts_with("HTTP/1.1 403") && said.contains("its address is on this machine or its network"), "{said}");
+    assert!(said.starts_with("HTTP/1.1 403") && said.contains("its address is on this machine or one of its networks"), "{said}");
     let with_address = stage(&format!("localhost:{port},127.0.0.1:{port},[::1]:{port}"));
     let said = exchange(&with_address, &format!("CONNECT localhost:{port} HTTP/1.1\r\nHost: x\r\n\r\nhello")).await;
     assert!(said.ends_with("echo: hello"), "the address itself is listed: {said}");
@@ -200,11 +203,11 @@ async fn a_head_has_an_end() {
     let stage = stage("127.0.0.1:1");
     let head = format!("GET http://127.0.0.1:1/ HTTP/1.1\r\nX: {}", "x".repeat(256 * 1024));
     let mut here = UnixStream::connect(&stage.socket).await.expect("it listens");
-    // Its end never comes, and need not.
+    // The head never ends, but the response arrives.
     let (mut hears, mut says) = here.split();
     let mut said = [0; 12];
     let both = async { tokio::join!(says.write_all(head.as_bytes()), hears.read_exact(&mut said)) };
-    let (_written, read) = tokio::time::timeout(LIMIT, both).await.expect("it is not read for ever");
+    let (_written, read) = tokio::time::timeout(LIMIT, both).await.expect("the proxy responds in time");
     assert!(read.is_ok() && said.ends_with(b"431"), "{read:?} {}", String::from_utf8_lossy(&said));
     let said = exchange(&stage, &format!("CONNECT {}.com:443 HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(300))).await;
     assert!(said.starts_with("HTTP/1.1 400") && stage.refused.lock().expect("sound").is_empty(), "{said}");
@@ -221,7 +224,10 @@ async fn an_answer_is_streamed_while_the_host_still_speaks() {
     there.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await.expect("open");
     let mut said = Vec::new();
     while !String::from_utf8_lossy(&said).contains("first") {
-        let count = tokio::time::timeout(LIMIT, here.read_buf(&mut said)).await.expect("it comes before the end").expect("open");
+        let count = tokio::time::timeout(LIMIT, here.read_buf(&mut said))
+            .await
+            .expect("the first part arrives before the end")
+            .expect("open");
         assert!(count > 0);
     }
 }
@@ -243,9 +249,9 @@ async fn there_is_an_end_to_tunnels_and_room_again_when_one_is_closed() {
         open.push((tunnel, taken));
     }
     let said = exchange(&stage, &connect).await;
-    assert!(said.starts_with("HTTP/1.1 503") && said.contains("256 tunnels"), "{said}");
+    assert!(said.starts_with("HTTP/1.1 503") && said.contains("the limit is 256"), "{said}");
     let said = exchange(&stage, "GET http://evil.example/ HTTP/1.1\r\nConnection: close\r\n\r\n").await;
-    assert!(said.starts_with("HTTP/1.1 403"), "what is no tunnel is answered: {said}");
+    assert!(said.starts_with("HTTP/1.1 403"), "other requests are still answered: {said}");
     drop(open.pop());
     tokio::time::timeout(LIMIT, async {
         while exchange_head(&stage, &connect).await != "HTTP/1.1 200" {
@@ -253,10 +259,10 @@ async fn there_is_an_end_to_tunnels_and_room_again_when_one_is_closed() {
         }
     })
     .await
-    .expect("there is room again");
+    .expect("a tunnel can be opened again");
 }
 
-/// Sends bytes and returns how the answer begins.
+/// Sends bytes and returns the first 12 bytes of the response.
 async fn exchange_head(stage: &Stage, sent: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
     stream.write_all(sent.as_bytes()).await.expect("written");
@@ -270,7 +276,7 @@ async fn a_host_that_does_not_answer_is_said() {
     let stage = stage("127.0.0.1:1,nowhere.invalid");
     for target in ["127.0.0.1:1", "nowhere.invalid:443"] {
         let said = exchange(&stage, &format!("CONNECT {target} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
-        assert!(said.starts_with("HTTP/1.1 502") && said.contains("cannot be reached"), "{target}: {said}");
+        assert!(said.starts_with("HTTP/1.1 502") && said.contains("cannot reach "), "{target}: {said}");
     }
 }
 

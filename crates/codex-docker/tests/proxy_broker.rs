@@ -1,5 +1,5 @@
-//! The broker on a real socket: what passes, what does not, and that the key is only ever on the side of the model.
-//! The model's API is a real server on loopback that each test scripts.
+//! Tests the broker on a real socket: which requests pass, and that the container never receives the key.
+//! The model's API is a real server on the loopback with scripted responses.
 
 mod proxy_support;
 
@@ -75,8 +75,11 @@ async fn only_the_runs_own_token_and_only_what_codex_needs_is_passed_on() {
         assert_eq!(ask(&stage.socket, what, &stage.token, "").await.status(), 200, "{what}");
     }
     let asked = stage.model.asked.lock().expect("sound");
-    assert!(asked.iter().all(|asked| stage.model.url.contains(asked.headers["host"].to_str().expect("text"))), "one model only");
-    assert!(asked[0].headers.get("transfer-encoding").is_none(), "what has no body is sent without one");
+    assert!(
+        asked.iter().all(|asked| stage.model.url.contains(asked.headers["host"].to_str().expect("text"))),
+        "all requests go to the configured API"
+    );
+    assert!(asked[0].headers.get("transfer-encoding").is_none(), "a request without a body is sent without one");
 }
 
 #[tokio::test]
@@ -97,7 +100,7 @@ async fn the_key_does_not_follow_a_redirect() {
     let elsewhere = Model::answering(vec![]).await;
     let away = |status| whole(status, &[("location", &elsewhere.url)], "");
     let stage = Stage::new(vec![away(307), away(302), away(303)], None).await;
-    // What has no body could be asked again elsewhere; the rest could not in any case.
+    // A client could follow the redirect of a GET request. It could not repeat the body of the others.
     for (what, status) in [("POST /v1/responses", 307), ("GET /v1/models", 302), ("POST /v1/responses", 303)] {
         assert_eq!(ask(&stage.socket, what, &stage.token, "").await.status(), status, "{what}");
     }
@@ -110,7 +113,7 @@ async fn an_answer_is_streamed_while_the_model_still_speaks() {
     let stage = Stage::new(vec![said], None).await;
     model.says("data: first\n\n");
     let mut response = stage.ask("x").await;
-    assert_eq!(piece(&mut response).await, "data: first\n\n", "it is here before the model has ended");
+    assert_eq!(piece(&mut response).await, "data: first\n\n", "it arrives before the response is complete");
     model.says(COMPLETED);
     drop(model);
     assert_eq!(text(response).await, COMPLETED);
@@ -126,7 +129,7 @@ async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
     stream.write_all(declared.as_bytes()).await.expect("written");
     let mut said = [0; 12];
     let read = tokio::time::timeout(LIMIT, stream.read_exact(&mut said)).await;
-    read.expect("answered before a byte of the body").expect("open");
+    read.expect("the broker responds before it reads the body").expect("open");
     assert_eq!(&said, b"HTTP/1.1 413");
     let response = ask_without_end(&stage).await;
     assert_eq!(response.status(), 413);
@@ -134,7 +137,7 @@ async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
     assert_eq!((stage.model.count(), stage.broker.account().refused), (0, 2));
 }
 
-/// A request of unknown length that never ends.
+/// Sends a request with a body that never ends.
 async fn ask_without_end(stage: &Stage) -> Response<hyper::body::Incoming> {
     let stream = UnixStream::connect(&stage.socket).await.expect("it listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
@@ -158,13 +161,14 @@ async fn ten_answers_at_once_do_not_mix() {
         let mut response = stage.ask(prompt).await;
         (prompt, piece(&mut response).await, response)
     });
-    // All have begun before one ends.
+    // All responses start before one of them ends.
     let begun = futures_util::future::join_all(asking).await;
     for model in models {
         model.says(COMPLETED);
     }
     for (prompt, first, response) in begun {
-        let asked = stage.model.asked.lock().expect("sound").iter().position(|asked| asked.body == prompt).expect("it was asked");
+        let asked =
+            stage.model.asked.lock().expect("sound").iter().position(|asked| asked.body == prompt).expect("the request arrived");
         assert_eq!(first, format!("data: answer {asked}\n\n"), "{prompt}");
         assert_eq!(text(response).await, COMPLETED);
     }
@@ -180,7 +184,7 @@ async fn a_model_that_dies_in_the_middle_breaks_the_answer_off_and_nothing_else(
     piece(&mut response).await;
     model.dies();
     let rest = tokio::time::timeout(LIMIT, response.into_body().collect()).await.expect("it ends");
-    assert!(rest.is_err(), "a broken answer does not look like a whole one");
+    assert!(rest.is_err(), "an interrupted response does not look complete");
     assert_eq!(text(stage.ask("again").await).await, COMPLETED);
 }
 
@@ -238,8 +242,8 @@ async fn when_the_run_ends_its_broker_ends_with_all_that_goes_through_it() {
     let Stage { broker, socket, .. } = stage;
     drop(broker);
     let rest = tokio::time::timeout(LIMIT, response.into_body().collect()).await;
-    assert!(rest.is_ok(), "the answer ends with the broker");
-    tokio::time::timeout(LIMIT, model.unheard()).await.expect("the model is left too");
+    assert!(rest.is_ok(), "the response ends with the broker");
+    tokio::time::timeout(LIMIT, model.unheard()).await.expect("the connection to the model ends too");
     assert!(!socket.exists() && UnixStream::connect(&socket).await.is_err());
 }
 
@@ -274,13 +278,13 @@ async fn a_length_beside_pieces_counts_for_nothing_and_what_follows_is_not_heard
     }
 }
 
-/// Asks with these headers and this body as they are; all that comes back.
+/// Sends a request with these raw headers and body, and returns the whole response.
 async fn raw(stage: &Stage, rest: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
     let head = format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", stage.token);
     stream.write_all(format!("{head}{rest}").as_bytes()).await.expect("written");
     let mut said = Vec::new();
-    // A connection that is broken off is an answer too.
+    // The broker may also close the connection.
     let _broken = tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends");
     String::from_utf8_lossy(&said).into_owned()
 }

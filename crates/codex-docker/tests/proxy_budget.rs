@@ -1,5 +1,5 @@
-//! What a run uses, and its budget: nothing that the model does is had for free, and what nobody wants is not paid for.
-//! The model's API is a real server on loopback that each test scripts.
+//! Tests the token budget: every response is counted, and a response that nobody waits for is canceled if possible.
+//! The model's API is a real server on the loopback with scripted responses.
 
 mod proxy_support;
 
@@ -13,7 +13,7 @@ use self::proxy_support::{COMPLETED, KEY, Stage, ask, piece, speaking, text, who
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Requests that are with the model at once.
+/// The number of concurrent requests.
 const AT_ONCE: usize = 32;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -32,7 +32,7 @@ async fn a_budget_that_is_used_up_is_said_and_the_model_is_not_asked() {
     assert!(said.contains(ErrorCode::BudgetExceeded.as_str()) && said.contains("invalid_request_error"), "{said}");
     assert!(said.contains("150 tokens") && said.contains("used 200") && !said.contains(KEY), "{said}");
     assert_eq!(stage.model.count(), 2);
-    assert_eq!(ask(&stage.socket, "GET /v1/models", &stage.token, "").await.status(), 200, "what costs nothing is passed on");
+    assert_eq!(ask(&stage.socket, "GET /v1/models", &stage.token, "").await.status(), 200, "a request without cost is passed on");
     let account = stage.broker.account();
     assert_eq!((account.requests, account.refused), (3, 1));
 }
@@ -48,7 +48,7 @@ async fn an_answer_counts_from_the_moment_that_it_says_what_it_cost() {
     model.says(COMPLETED);
     drop(model);
     text(response).await;
-    assert_eq!(stage.broker.account().input_tokens, 70, "it counts once");
+    assert_eq!(stage.broker.account().input_tokens, 70, "it is counted once");
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn with_a_budget_an_answer_is_paid_for_even_when_nobody_waits_for_its_end(
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
     drop(response);
-    // The model goes on, and is heard.
+    // The model continues, and the broker keeps reading.
     for _ in 0..100 {
         model.says("data: more\n\n");
     }
@@ -102,7 +102,7 @@ async fn with_a_budget_an_answer_is_paid_for_even_when_nobody_waits_for_its_end(
         }
     })
     .await
-    .expect("it is counted");
+    .expect("the response is counted");
     assert_eq!(stage.ask("x").await.status(), 400);
 }
 
@@ -114,7 +114,7 @@ async fn without_a_budget_the_model_hears_at_once_that_nobody_listens() {
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
     drop(response);
-    tokio::time::timeout(LIMIT, model.unheard()).await.expect("it need not say anything for that");
+    tokio::time::timeout(LIMIT, model.unheard()).await.expect("the model notices without sending more");
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn an_answer_in_the_background_ends_a_budget_that_could_not_be_kept() {
     assert!(said.contains(ErrorCode::BudgetExceeded.as_str()) && said.contains("in the background"), "{said}");
     let free = Stage::new(vec![queued()], None).await;
     text(free.ask("{\"background\":true}").await).await;
-    assert_eq!(free.ask("x").await.status(), 200, "without a budget there is nothing to keep");
+    assert_eq!(free.ask("x").await.status(), 200, "without a budget, it is passed on");
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn requests_wait_for_their_turn_and_meet_the_budget_as_it_is_then() {
     }))
     .await;
     let (waits, first) = tokio::join!(stage.ask("one too many"), async {
-        // All is one thread: it comes to the broker meanwhile, and waits there.
+        // The test has a single thread, so the request reaches the broker in the meantime and waits there.
         for _ in 0..10_000 {
             tokio::task::yield_now().await;
         }
@@ -152,6 +152,6 @@ async fn requests_wait_for_their_turn_and_meet_the_budget_as_it_is_then() {
         text(begun.remove(0)).await
     });
     assert_eq!(first, COMPLETED);
-    assert_eq!(waits.status(), 400, "the budget was used up while it waited");
+    assert_eq!(waits.status(), 400, "the budget was used up while the request waited");
     assert_eq!(stage.model.count(), AT_ONCE);
 }

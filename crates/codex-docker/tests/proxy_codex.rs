@@ -1,5 +1,5 @@
-//! The real Codex CLI, in every tested version, with the broker between it and a scripted model. A task of the test forwards
-//! connections to the broker's socket, as `socat` does in a container.
+//! Tests the broker between every tested version of the real Codex CLI and a scripted model. The test forwards connections to the
+//! broker's socket, as `socat` does in a container.
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixStream};
 
 const KEY: &str = "sk-the-real-key";
 
-/// A model with plain tools, and one that newer versions give its tools in the conversation, with code to call them.
+/// A model with ordinary tools, and one for which newer versions send the tools in the conversation.
 const MODEL: &str = "gpt-5.5";
 const CODE_MODEL: &str = "gpt-6.2-sol";
 
@@ -30,7 +30,7 @@ impl Stage {
         Self::asking(MODEL, script, budget, hosted_tools).await
     }
 
-    /// With Codex asking for this model.
+    /// Starts a stage on which Codex uses this model.
     async fn asking(name: &str, script: Script, budget: Option<u64>, hosted_tools: HostedTools) -> Self {
         let model = ScriptedModel::start(script).expect("a model that plays a script");
         let folder = tempfile::tempdir().expect("a folder");
@@ -50,7 +50,7 @@ impl Stage {
         let home =
             CodexHome::with_config(&CodexConfig::new(format!("http://127.0.0.1:{}/v1", forward(socket).await)).model(name));
         let mut config = std::fs::OpenOptions::new().append(true).open(home.path().join("config.toml")).expect("it is there");
-        // The provider's table is the last one.
+        // The table of the provider is at the end of the file.
         writeln!(config, "experimental_bearer_token = \"{token}\"").expect("written");
         Self { broker, model, home, removed, folder }
     }
@@ -60,7 +60,7 @@ impl Stage {
     }
 }
 
-/// Passes connections to a port on to the socket, as `socat` does in a container.
+/// Forwards connections from a port to the socket, as `socat` does in a container. Returns the port.
 async fn forward(socket: PathBuf) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -68,7 +68,7 @@ async fn forward(socket: PathBuf) -> u16 {
         while let Ok((mut here, _)) = listener.accept().await {
             let Ok(mut there) = UnixStream::connect(&socket).await else { break };
             tokio::spawn(async move {
-                // Whoever breaks off is in its right.
+                // Both sides may close the connection at any time.
                 let _ended = tokio::io::copy_bidirectional(&mut here, &mut there).await;
             });
         }
@@ -108,8 +108,8 @@ async fn codex_works_where_hosted_tools_are_denied_and_nothing_else_of_its_reque
         assert!(requests >= 2 && refused == 0 && input_tokens > 0, "{version}");
         let bodies: Vec<_> = stage.model.requests().into_iter().filter(|request| request.method == "POST").collect();
         assert!(bodies.iter().all(|request| !request.body.to_string().contains("\"web_search\"")), "{version}");
-        assert!(bodies.iter().any(|request| request.body.to_string().contains("worked")), "{version}: what the tool said passes");
-        // These settings do not switch the search off, as a container's do.
+        assert!(bodies.iter().any(|request| request.body.to_string().contains("worked")), "{version}: the tool's output passes");
+        // Unlike those of a container, these settings do not switch the web search off.
         let removed = stage.removed.lock().expect("sound").clone();
         assert!(removed.iter().all(|what| what == "the hosted tool `web_search`"), "{version}: {removed:?}");
         let searches = codex.version_number() == model::CODEX_VERSION && name == MODEL;
@@ -126,7 +126,7 @@ async fn codex_gives_up_at_once_and_says_that_the_budget_is_used_up() {
         let failure = outcome.failure().unwrap_or_else(|| panic!("{version}: {outcome:?}"));
         assert!(failure.contains("budget of 1 tokens is used up"), "{version}: {failure}");
         assert_ne!(outcome.exit_code, Some(0), "{version}");
-        // The model was asked once, and what came then was refused once: Codex did not try again.
+        // One request was passed on and one was refused. Codex did not retry.
         let asked = stage.model.requests().iter().filter(|request| request.method == "POST").count();
         assert_eq!((asked, stage.broker.account().refused), (1, 1), "{version}");
     }

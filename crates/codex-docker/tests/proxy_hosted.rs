@@ -1,5 +1,5 @@
-//! The broker of a run without an open network: what reaches the model's API of requests that ask it to act elsewhere; and, for
-//! every run, that no answer brings the key back. The API is a real server on loopback that each test scripts.
+//! Tests the broker of a run without an open network: it removes everything that the API would do elsewhere. Also tests, for every
+//! run, that no response contains the key. The API is a real server on the loopback with scripted responses.
 
 mod proxy_support;
 
@@ -21,7 +21,7 @@ use self::proxy_support::{COMPLETED, KEY, Model, Stage, piece, speaking, text, w
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// A request that tries each way out at once.
+/// Returns a request that tries every way to reach something elsewhere.
 fn hostile() -> Value {
     json!({
         "model": "gpt-5.5",
@@ -39,7 +39,7 @@ fn hostile() -> Value {
     })
 }
 
-/// The broker of a run without an open network, and what it took out of requests.
+/// Starts the broker of a run without an open network. Also returns the list of what it removes.
 async fn closed() -> (Stage, Arc<Mutex<Vec<String>>>) {
     let removed: Arc<Mutex<Vec<String>>> = Arc::default();
     let told = Arc::clone(&removed);
@@ -106,7 +106,7 @@ async fn what_cannot_be_read_does_not_pass() {
     let said = raw(&stage, "/v1/responses", "Content-Type: application/json\r\nContent-Length: 99\r\n\r\n{}").await;
     assert!(said.is_empty() || said.starts_with("HTTP/1.1 400"), "{said}");
     assert_eq!((stage.model.count(), stage.broker.account().refused), (0, 8));
-    // Whatever follows the last piece does not belong to the request.
+    // Trailers after the last chunk are ignored.
     let trailers = "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\nTrailer: content-encoding\r\n\r\n2\r\n{}\r\n0\r\ncontent-encoding: gzip\r\nx-codex-a: b\r\n\r\n";
     let said = raw(&stage, "/v1/responses/compact", trailers).await;
     assert!(said.starts_with("HTTP/1.1 200"), "{said}");
@@ -149,12 +149,12 @@ async fn a_request_that_is_too_long_is_not_kept_in_memory() {
     assert_eq!(stage.model.count(), 0);
 }
 
-/// Posts with these headers and this body as they are, and says nothing more; all that comes back.
+/// Sends a POST request with these raw headers and body, and returns the whole response.
 async fn raw(stage: &Stage, path: &str, rest: &str) -> String {
     let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n", stage.token);
     stream.write_all(format!("{head}{rest}").as_bytes()).await.expect("written");
-    // Only where the length promises more is the end of the other side an answer to it.
+    // The broker waits for the rest of an incomplete body, so this side must be closed.
     if rest.contains("Content-Length: 99") {
         stream.shutdown().await.expect("open");
     }
@@ -182,7 +182,7 @@ async fn an_answer_that_repeats_the_key_comes_back_without_it_however_it_is_cut(
         assert_eq!(piece(&mut response).await, "[hidden]\n\n", "cut at {cut}");
         model.says(&KEY[..cut]);
         drop(model);
-        assert_eq!(text(response).await, &KEY[..cut], "what is not the key after all comes at the end");
+        assert_eq!(text(response).await, &KEY[..cut], "a partial key is passed on at the end");
     }
 }
 
@@ -194,12 +194,12 @@ async fn an_answer_that_breaks_off_or_is_too_long_does_not_end_with_most_of_the_
     let mut response = stage.ask("x").await;
     assert_eq!(piece(&mut response).await, "data: ");
     model.dies();
-    assert!(response.into_body().collect().await.is_err(), "nothing more came");
+    assert!(response.into_body().collect().await.is_err(), "the rest is not passed on");
     let (model, said) = speaking();
     let stage = Stage::new(vec![said], None).await;
     model.says(&KEY[..1]);
     drop(stage.ask("x").await);
-    tokio::time::timeout(LIMIT, model.unheard()).await.expect("an answer that is held back is left like any other");
+    tokio::time::timeout(LIMIT, model.unheard()).await.expect("the connection to the model ends");
     let long = format!("{}{KEY}", "x".repeat((256 << 10) - KEY.len() + 1));
     let stage = Stage::new(vec![whole(400, &[], &long)], None).await;
     let said = text(stage.ask("x").await).await;

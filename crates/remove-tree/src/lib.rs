@@ -176,7 +176,7 @@ mod tests {
         let name = "d".repeat(200);
         for _ in 0..500 {
             rustix::fs::mkdirat(&here, &name, Mode::RWXU).expect("a folder");
-            here = openat(&here, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("it was just made");
+            here = openat(&here, &name, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).expect("it was just created");
         }
         removed(&tree);
     }

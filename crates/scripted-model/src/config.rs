@@ -63,7 +63,7 @@ impl CodexConfig {
             url = quoted(&self.base_url),
         );
         let mut line = |key: &str, value: String| {
-            writeln!(text, "{key} = {value}").expect("a string takes every line");
+            writeln!(text, "{key} = {value}").expect("writing to a string cannot fail");
         };
         if let Some(retries) = self.retries {
             line("request_max_retries", retries.to_string());
@@ -101,7 +101,7 @@ mod tests {
     fn what_is_asked_for_stands_in_the_providers_table() {
         let config = CodexConfig::new("http://x/v1").model("gpt-6").retries(0).idle_timeout(Duration::from_secs(5)).env_key("K");
         let text = config.to_toml();
-        let (_, provider) = text.split_once("[model_providers.scripted]").expect("the table is there");
+        let (_, provider) = text.split_once("[model_providers.scripted]").expect("the table exists");
         let expect = "\nname = \"scripted\"\nbase_url = \"http://x/v1\"\nwire_api = \"responses\"\nrequest_max_retries = 0\n\
                       stream_max_retries = 0\nstream_idle_timeout_ms = 5000\nenv_key = \"K\"\n";
         assert_eq!(provider, expect);

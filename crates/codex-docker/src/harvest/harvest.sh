@@ -48,11 +48,11 @@ say() { echo "harvest: $*" >&2; }
 fail() { code=$1; shift; say "$*"; exit "$code"; }
 
 [ -n "${HARVEST_BRANCH:-}" ] && [ -n "${HARVEST_SINCE:-}" ] || fail 2 'HARVEST_BRANCH and HARVEST_SINCE must be set'
-case $mode in harvest | content | sync) ;; *) fail 2 "HARVEST_MODE \`$mode\` is not known" ;; esac
+case $mode in harvest | content | sync) ;; *) fail 2 "invalid HARVEST_MODE: \`$mode\`" ;; esac
 branch=refs/heads/$HARVEST_BRANCH
 since=$HARVEST_SINCE
 zero=$(printf %s "$since" | tr -c 0 0)
-tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'there is no room for temporary files'
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'could not create a temporary folder'
 : > "$tmp/remarks"
 [ -e "$submodules" ] || submodules=/dev/null
 
@@ -64,7 +64,7 @@ remarks() { head -z -n "$remarks_limit" | sed -z "s/^/$1 /" >> "$tmp/remarks"; }
 put_aside() {
     n=1
     while [ -e "$1.aside-$n" ] || [ -L "$1.aside-$n" ]; do n=$((n + 1)); done
-    mv -f -- "$1" "$1.aside-$n" && remark "note the agent's repository had an unusable \`${1##*/}\`; it was put aside"
+    mv -f -- "$1" "$1.aside-$n" && remark "note the agent repository had an unusable \`${1##*/}\`, which was moved aside"
 }
 present() { [ -e "$1" ] || [ -L "$1" ]; }
 count() { tr -dc '\0' < "$1" | wc -c; }
@@ -99,11 +99,11 @@ repair() {
             # -execdir runs chown in each folder, because no path may be longer than 4 KiB. For the topmost folder of another owner, chown -R covers everything below.
             chown -h -- "$owner" . && PATH=$system_path find . -mindepth 1 -xdev -path ./.git ! -type d \
                 -o \( ! -user "${owner%:*}" -o ! -group "${owner#*:}" \) -execdir chown -R -h -- "$owner" {} + -prune 2> /dev/null \
-                || remark 'note some files could not be given back to their owner'
+                || remark 'note the owner of some files could not be changed back'
         fi
         set -- . -xdev ! -type l ! -path ./.git -perm /6000
         find "$@" -exec chmod ug-s -- {} + 2> /dev/null || PATH=$system_path find "$@" -execdir chmod ug-s -- {} + \
-            || remark 'note some files keep rights that they should not have'
+            || remark 'note the setuid or setgid bits of some files could not be removed'
     done
     cd /
 }
@@ -129,12 +129,12 @@ clear_stale() {
 # Git would wait forever for a FIFO among the objects or refs. Special files have no content, so nothing is lost.
 clear_special() {
     find "$twin" -xdev \( -type p -o -type s -o -type b -o -type c \) -print0 -delete > "$tmp/special"
-    [ ! -s "$tmp/special" ] || remark "note removed FIFOs, sockets or devices from the agent's repository: $(count "$tmp/special")"
+    [ ! -s "$tmp/special" ] || remark "note removed FIFOs, sockets or devices from the agent repository: $(count "$tmp/special")"
 }
 # A link below objects or refs could lead to a special file.
 clear_links() {
     find "$twin/objects" "$twin/refs" -xdev -type l -print0 -delete > "$tmp/special"
-    [ ! -s "$tmp/special" ] || remark "note removed links from the agent's repository: $(count "$tmp/special")"
+    [ ! -s "$tmp/special" ] || remark "note removed symbolic links from the agent repository: $(count "$tmp/special")"
 }
 
 # Creates a temporary repository that shares objects and refs with the agent repository.
@@ -184,7 +184,7 @@ id_of() { git rev-parse --verify --quiet "$1^{commit}" 2> /dev/null; }
 is_whole() { git rev-list --objects --quiet "$1" --not "$since" > /dev/null 2>&1; }
 is_usable() {
     [ "$1" = "$since" ] || is_whole "$1" && return
-    remark "note commits of the agent are damaged and were left behind: $1"
+    remark "note the agent's commits up to $1 are damaged and were not exported"
     return 1
 }
 is_ancestor() { [ "$1" = "$2" ] || git merge-base --is-ancestor "$1" "$2" 2> /dev/null; }
@@ -301,7 +301,7 @@ weigh() {
     cat "$tmp/found-nested" >> "$tmp/nested"
     cat "$tmp/found-nested" >> "$tmp/left-out"
     new_files=$(grep -z -c -v '/$' "$tmp/others")
-    [ "$new_files" -le "$new_files_limit" ] || fail 7 "the worktree has $new_files new files, more than one commit takes; delete them or add them to \`.gitignore\`"
+    [ "$new_files" -le "$new_files_limit" ] || fail 7 "the worktree has $new_files new files, more than fit in one commit; delete them or add them to \`.gitignore\`"
     git ls-files -z > "$tmp/tracked" || return
     cat "$tmp/tracked" "$tmp/others" | xargs -0 -r stat --printf '%f %s\t%n\0' -- 2> /dev/null \
         | grep -z '^8' | sed -z 's/^[0-9a-f]* //' | sort -z > "$tmp/found"
@@ -386,7 +386,7 @@ forget() {
     [ -s "$1" ] || return 0
     sed -z "s/^[^\t]*/0 $zero/" "$1" | git update-index -z --index-info
 }
-# Writes the content of the worktree to $tree. Submodules are taken out of the index while git reads the worktree, so that it does not enter them.
+# Writes the content of the worktree to $tree. The index has no submodules while git reads the worktree, so that git does not enter them.
 stage() {
     read_agents_index
     ! grep -z -q '^[0-7]* [0-9a-f]* [1-3]' "$tmp/agents" || had_conflicts=1
@@ -479,7 +479,7 @@ write_plain_config() {
 }
 
 commit() {
-    stage_all || fail 5 'the worktree cannot be committed'
+    stage_all || fail 5 'could not commit the worktree'
     [ -n "$had_conflicts" ] || parents="$parents$merging"
     make_commit
     if [ "$mode" = content ] && leave_out_refused; then make_commit; fi
@@ -492,7 +492,7 @@ make_commit() {
     else
         set --
         for parent in $parents; do set -- "$@" -p "$parent"; done
-        new=$(git commit-tree "$tree" "$@" -F "$message") || fail 5 'no commit can be made'
+        new=$(git commit-tree "$tree" "$@" -F "$message") || fail 5 'could not create a commit'
     fi
 }
 # Removes files that the host would refuse from $tree. Git names the bad objects, and the tree gives their paths. If a tree is bad,
@@ -517,20 +517,20 @@ sync_branch() {
     new=$(id_of "$branch") && is_usable "$new" || new=
     [ -z "$new" ] || ! is_ancestor "$since" "$new" || return 0
     if [ -n "$new" ] && ! is_ancestor "$new" "$since"; then
-        remark 'note the branch has commits that the host does not have; it was left where it is'
+        remark 'note the branch was not moved, because it has commits that the host does not have'
         return
     fi
     parents=${new:-$since}
     first=$parents
-    stage_all || fail 5 'the worktree cannot be read'
+    stage_all || fail 5 'could not read the worktree'
     if [ "$tree" != "$(git rev-parse --verify "$since^{tree}")" ]; then
         if [ "$tree" != "$(git rev-parse --verify "$first^{tree}")" ] || ! git read-tree -m -u "$first" "$since"; then
-            remark 'note the worktree has changes; the branch was left where it is'
+            remark 'note the branch was not moved, because the worktree has changes'
             return
         fi
     fi
     new=$since
-    stand_on_branch "$new" || fail 4 'the branch cannot be moved'
+    stand_on_branch "$new" || fail 4 'could not move the branch'
 }
 
 write_bundle() {
@@ -542,16 +542,16 @@ write_result() {
 }
 
 rm -rf -- "$out/bundle" "$out/bundle.part" "$out/result" "$out/result.part"
-open_twin || fail 4 "the agent's repository cannot be used"
+open_twin || fail 4 'cannot use the agent repository'
 clear_stale
-git cat-file -e "$since^{commit}" 2> /dev/null || fail 3 "the objects of the host do not have $since"
+git cat-file -e "$since^{commit}" 2> /dev/null || fail 3 "commit $since not found in the host's objects"
 if [ "$mode" = sync ]; then
     sync_branch
 else
     find_ground
     commit
-    stand_on_branch "$new" || fail 4 'the branch cannot be moved'
-    write_bundle || fail 6 'the bundle cannot be written'
+    stand_on_branch "$new" || fail 4 'could not move the branch'
+    write_bundle || fail 6 'could not write the bundle'
 fi
 repair
-write_result || fail 6 'the result cannot be written'
+write_result || fail 6 'could not write the result'

@@ -103,8 +103,8 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     check_image(&docker, &arguments.image).await?;
     let machine = machine(&docker, environment).await?;
     let unwritable = |error: std::io::Error| {
-        Failure::new(ErrorCode::OutFolder, format!("`{}` cannot be used: {error}", arguments.out.display()))
-            .hint("name a folder that you may write")
+        Failure::new(ErrorCode::OutFolder, format!("cannot use the folder `{}`: {error}", arguments.out.display()))
+            .hint("specify a folder that you can write to")
     };
     private_folder(&arguments.out).map_err(unwritable)?;
     let name = format!("codex-harvest-{}", Uuid::now_v7().simple());
@@ -113,7 +113,7 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
     folder.clear()?;
     folder.put("script", HARVEST_SCRIPT.as_bytes())?;
     let message = fs_err::read(&arguments.message)
-        .map_err(|error| Failure::new(ErrorCode::MessageUnreadable, format!("the commit's message cannot be read: {error}")))?;
+        .map_err(|error| Failure::new(ErrorCode::MessageUnreadable, format!("cannot read the commit message: {error}")))?;
     folder.put("message", &message)?;
     let submodules: String = arguments.submodules.iter().flat_map(|path| [path.as_str(), "\0"]).collect();
     folder.put("submodules", submodules.as_bytes())?;
@@ -126,10 +126,10 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
         ..script_body(&arguments.image)
     };
     let mut stops =
-        Stops::listen().map_err(|error| Failure::new(ErrorCode::NoSignals, format!("signals cannot be received: {error}")))?;
+        Stops::listen().map_err(|error| Failure::new(ErrorCode::NoSignals, format!("cannot receive signals: {error}")))?;
     let asked = async {
         stops.next().await;
-        Failure::new(ErrorCode::HarvestStopped, "stopped before the work was brought out; it is still in the worktree")
+        Failure::new(ErrorCode::HarvestStopped, "stopped before the work was exported; it is still in the worktree")
     };
     let ended = run_to_end(&docker, &name, body, asked).await;
     say_what_it_said(&arguments.out);
@@ -210,7 +210,7 @@ fn say_what_it_said(out: &Path) {
     let Ok(file) = std::fs::File::options().read(true).custom_flags(flags).open(out.join(SAID)) else { return };
     let mut said = Vec::new();
     if let Err(error) = file.take(SAID_LIMIT).read_to_end(&mut said) {
-        crate::say(&format!("what the container said cannot be read: {error}"));
+        crate::say(&format!("could not read the output of the container: {error}"));
     }
     for line in String::from_utf8_lossy(&said).lines().filter(|line| !line.trim().is_empty()) {
         crate::say(&line.escape_debug().to_string());
@@ -225,7 +225,7 @@ pub(crate) async fn run_to_end(
     asked: impl Future<Output = Failure>,
 ) -> Result<u8, Failure> {
     let failed = |error: &bollard::errors::Error| {
-        refused(ErrorCode::ContainerFailed, &format!("the container `{name}` could not be run"), error)
+        refused(ErrorCode::ContainerFailed, &format!("could not run the container `{name}`"), error)
     };
     let run = async {
         let options = CreateContainerOptionsBuilder::new().name(name).build();
@@ -233,7 +233,7 @@ pub(crate) async fn run_to_end(
         docker.start_container(name, None::<StartContainerOptions>).await.map_err(|error| failed(&error))?;
         tokio::time::timeout(LIMIT, end_of(docker, name)).await.map_err(|_| {
             Failure::new(TIME_LIMIT, format!("the container `{name}` took more than {} minutes", LIMIT.as_secs() / 60))
-                .hint("an agent may have planted something that never ends; the work is still in the worktree")
+                .hint("the agent may have left a program that never ends; the work is still in the worktree")
         })
     };
     let ended = tokio::select! {
@@ -243,7 +243,7 @@ pub(crate) async fn run_to_end(
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     match docker.remove_container(name, Some(options)).await {
         Err(error) if status_of(&error) != Some(404) => {
-            crate::say(&format!("the container `{name}` could not be removed: {error}; `codex-docker reap` tries again"));
+            crate::say(&format!("could not remove the container `{name}`: {error}; `codex-docker reap` tries again"));
         }
         Ok(()) | Err(_) => {}
     }

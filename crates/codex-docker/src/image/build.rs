@@ -34,7 +34,7 @@ pub struct Build {
     pub registry: String,
     /// Additional certificates to trust, one PEM block each.
     pub certificates: Vec<String>,
-    /// The text of a custom Dockerfile, instead of ours.
+    /// The text of a custom Dockerfile, instead of the built-in one.
     pub dockerfile: Option<String>,
     /// Whether to build without the cache.
     pub no_cache: bool,
@@ -126,7 +126,7 @@ pub async fn build(docker: &Docker, wanted: &Build, mut show: impl FnMut(Progres
     }
     let built = status(docker, &wanted.tag)
         .await?
-        .ok_or_else(|| explain(&doing, "the engine ended without an image", &listener.heard))?;
+        .ok_or_else(|| explain(&doing, "the engine finished without an image", &listener.heard))?;
     if let Some(old) = before.filter(|old| old.id != built.id) {
         forget(docker, &old.id).await;
     }

@@ -88,8 +88,8 @@ impl BuildArguments {
     fn build(&self) -> Result<Build, Failure> {
         let read = |path: &PathBuf| {
             fs_err::read_to_string(path).map_err(|error| {
-                Failure::new(ErrorCode::DockerfileUnreadable, format!("the Dockerfile cannot be read: {error}"))
-                    .hint("name a file that is there")
+                Failure::new(ErrorCode::DockerfileUnreadable, format!("cannot read the Dockerfile: {error}"))
+                    .hint("specify an existing file")
             })
         };
         Ok(Build {
@@ -117,12 +117,9 @@ impl ImageCommand {
 /// Returns the image to pull. The default image is never pulled: it is not published, so an image with its name is not ours.
 fn published(name: Option<&str>) -> Result<&str, Failure> {
     name.filter(|name| *name != DEFAULT_IMAGE).ok_or_else(|| {
-        Failure::new(
-            ErrorCode::ImageNotPublished,
-            format!("cannot pull `{DEFAULT_IMAGE}`: no image of this project is published"),
-        )
-        .hint("build it: codex-orchestrator codex-docker image build")
-        .hint("or pull another image: codex-orchestrator codex-docker image pull REFERENCE, or set IMAGE_NAME")
+        Failure::new(ErrorCode::ImageNotPublished, format!("cannot pull `{DEFAULT_IMAGE}`: this project publishes no image"))
+            .hint("build it: codex-orchestrator codex-docker image build")
+            .hint("or pull another image: codex-orchestrator codex-docker image pull REFERENCE, or set IMAGE_NAME")
     })
 }
 
@@ -202,10 +199,10 @@ fn describe(image: &ImageStatus) -> [String; 6] {
 
 fn judged(image: &ImageStatus) -> &'static str {
     match (image.origin, image.stale) {
-        (Origin::Foreign, _) => "made by somebody else: what is in it is not known",
-        (Origin::Shipped | Origin::Custom, true) => "old: this program would build another one today",
-        (Origin::Shipped, false) => "fresh",
-        (Origin::Custom, false) => "fresh, from your own Dockerfile",
+        (Origin::Foreign, _) => "unknown: built by another program",
+        (Origin::Shipped | Origin::Custom, true) => "out of date: build it again to update it",
+        (Origin::Shipped, false) => "up to date",
+        (Origin::Custom, false) => "up to date, from your Dockerfile",
     }
 }
 
@@ -244,11 +241,11 @@ mod tests {
     fn the_default_image_is_built_and_never_pulled() {
         let pull = |name: Option<&str>| ImageCommand::Pull { name: name.map(str::to_owned) }.check();
         for name in [None, Some(DEFAULT_IMAGE)] {
-            let failure = pull(name).expect_err("no registry has it");
+            let failure = pull(name).expect_err("the default image is not published");
             assert_eq!(failure.code, ErrorCode::ImageNotPublished);
             assert!(failure.hints[0].contains("image build") && failure.hints[1].contains("REFERENCE"), "{failure:?}");
         }
-        pull(Some("registry.example.com/team/codex:1")).expect("somebody may have published it");
+        pull(Some("registry.example.com/team/codex:1")).expect("another image may be published");
     }
 
     #[test]
@@ -262,5 +259,27 @@ mod tests {
     fn files_that_are_not_there_are_named() {
         assert_eq!(asked(&["--dockerfile", "/nowhere/Dockerfile"]).expect_err("not there").code, ErrorCode::DockerfileUnreadable);
         assert_eq!(asked(&["--ca-file", "/nowhere/ca"]).expect_err("not there").code, ErrorCode::CaFile);
+    }
+
+    #[test]
+    fn images_and_their_absence_are_readable() {
+        let image = ImageStatus {
+            name: "x:1".to_owned(),
+            id: "sha256:0".to_owned(),
+            size: 1_200_000_000,
+            origin: Origin::Shipped,
+            codex_version: Some("0.75.0".to_owned()),
+            base: None,
+            built_for: None,
+            stale: true,
+        };
+        let states = [
+            judged(&ImageStatus { stale: false, ..image.clone() }),
+            judged(&ImageStatus { origin: Origin::Custom, stale: false, ..image.clone() }),
+            judged(&ImageStatus { origin: Origin::Foreign, stale: false, ..image.clone() }),
+        ];
+        let failures = [missing(DEFAULT_IMAGE), missing("team/codex:1"), published(None).expect_err("it is not published")];
+        let failures = failures.map(|failure| crate::report(&failure).replace(CODEX_VERSION, "VERSION"));
+        insta::assert_snapshot!([describe(&image).join("\n"), states.join("\n"), failures.join("\n")].join("\n\n"));
     }
 }

@@ -30,12 +30,12 @@ pub(super) fn fingerprint(dockerfile: &str) -> String {
 /// Reads the certificates in a PEM file, one PEM block each.
 pub(super) fn certificates(path: &Path) -> Result<Vec<String>, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
-        Failure::new(ErrorCode::CaFile, format!("the certificates cannot be read: {error}")).hint("name a PEM file that is there")
+        Failure::new(ErrorCode::CaFile, format!("cannot read the certificates: {error}")).hint("specify an existing PEM file")
     })?;
     let found = split(&text);
     if found.is_empty() {
-        let message = format!("there is no certificate in `{}`", path.display());
-        return Err(Failure::new(ErrorCode::CaFile, message).hint(format!("it must be PEM, with lines `{BEGIN}`")));
+        let message = format!("no certificate found in `{}`", path.display());
+        return Err(Failure::new(ErrorCode::CaFile, message).hint(format!("use a PEM file with lines like `{BEGIN}`")));
     }
     Ok(found)
 }
@@ -108,7 +108,11 @@ mod tests {
     #[test]
     fn the_context_holds_the_dockerfile_and_the_certificates_and_nothing_else() {
         let bytes = archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("made in memory");
-        assert_eq!(bytes, archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("made in memory"), "always the same");
+        assert_eq!(
+            bytes,
+            archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("made in memory"),
+            "the archive is reproducible"
+        );
         let mut archive = tar::Archive::new(bytes.as_slice());
         let entries = archive.entries().expect("an archive").map(|entry| {
             let entry = entry.expect("an entry");

@@ -1,6 +1,6 @@
 //! Builds, pulls and inspects the image for containers.
 //!
-//! The labels of an image describe it, so no container has to be started to find out. The built-in Dockerfile uses no secrets,
+//! The labels of an image describe it, so no container must be started to find out. The built-in Dockerfile uses no secrets,
 //! and no files of the caller except the certificates that the caller names.
 
 mod build;

@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 /// Pulls an image and returns its status.
 pub async fn pull(docker: &Docker, name: &str, mut show: impl FnMut(Progress<'_>) + Send) -> Result<ImageStatus, Failure> {
-    let doing = format!("fetch `{name}`");
+    let doing = format!("pull `{name}`");
     let failed = |error: &Error| explain(&doing, &words_of(error), &Heard::default());
     let (repository, tag) = split(name);
     let options = CreateImageOptionsBuilder::new().from_image(repository).tag(tag).build();

@@ -29,23 +29,25 @@ pub(super) async fn check_version(registry: &str, version: &str, certificates: &
 
 /// Returns the failure for a version that does not exist.
 pub(super) fn unknown_version(registry: &str, version: &str) -> Failure {
-    Failure::new(ErrorCode::CodexVersionUnknown, format!("there is no Codex `{version}` at {registry}"))
-        .hint("list the published versions: npm view @openai/codex versions")
-        .hint(format!("omit --codex-version to use {}, the tested version", model::CODEX_VERSION))
+    Failure::new(ErrorCode::CodexVersionUnknown, format!("Codex version `{version}` not found at {registry}"))
+        .hint("list the published versions with `npm view @openai/codex versions`")
+        .hint(format!("or omit --codex-version to use the tested version, {}", model::CODEX_VERSION))
 }
 
 /// Fails if the URL is invalid or contains a password. The URL becomes part of the image's history.
 pub(super) fn check_address(registry: &str) -> Result<(), Failure> {
-    let refuse = |why: &str| Err(Failure::new(ErrorCode::RegistryAddress, format!("the registry's address {why}")));
+    let refuse = |why: &str| Err(Failure::new(ErrorCode::RegistryAddress, format!("invalid registry URL: {why}")));
     let Some((scheme, rest)) = registry.split_once("://") else {
-        return refuse("has no https:// in front").map_err(|failure| failure.hint("it looks like https://registry.npmjs.org"));
+        return refuse("it does not start with https://")
+            .map_err(|failure| failure.hint("use a URL like https://registry.npmjs.org"));
     };
     if !matches!(scheme, "https" | "http") || rest.is_empty() || rest.contains(char::is_whitespace) {
-        return refuse("is none").map_err(|failure| failure.hint("it looks like https://registry.npmjs.org"));
+        return refuse("it is not an http:// or https:// URL with a host")
+            .map_err(|failure| failure.hint("use a URL like https://registry.npmjs.org"));
     }
     if rest.split('/').next().is_some_and(|host| host.contains('@')) {
-        return refuse("has a password in it, which would stay in the image")
-            .map_err(|failure| failure.hint("use a registry that needs none for reading"));
+        return refuse("it contains a user name or password, which would be stored in the image")
+            .map_err(|failure| failure.hint("use a registry that does not require a login for downloads"));
     }
     Ok(())
 }
@@ -75,7 +77,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_registry_that_is_silent_here_may_answer_the_build() {
-        check_version("http://127.0.0.1:1", "0.169.0", &[]).await.expect("nobody said no");
+        check_version("http://127.0.0.1:1", "0.169.0", &[]).await.expect("an unreachable registry is not an error");
     }
 
     #[test]
@@ -87,7 +89,8 @@ mod tests {
         check("mirror.local", false);
         check("ftp://mirror.local", false);
         check("https://", false);
-        let failure = check_address("https://me:secret@mirror.local").expect_err("refused");
-        assert!(!failure.message.contains("secret") && !failure.hints.is_empty(), "{failure:?}");
+        let report = |address: &str| crate::report(&check_address(address).expect_err("refused"));
+        let reports = ["https://me:secret@mirror.local", "mirror.local", "ftp://mirror.local"].map(report).join("\n");
+        insta::assert_snapshot!(reports);
     }
 }

@@ -67,7 +67,7 @@ pub async fn status(docker: &Docker, name: &str) -> Result<Option<ImageStatus>, 
     let image = match docker.inspect_image(name).await {
         Ok(image) => image,
         Err(error) if status_of(&error) == Some(404) => return Ok(None),
-        Err(error) => return Err(explain(&format!("look at `{name}`"), &words_of(&error), &Heard::default())),
+        Err(error) => return Err(explain(&format!("inspect `{name}`"), &words_of(&error), &Heard::default())),
     };
     let labels = image.config.and_then(|config| config.labels).unwrap_or_default();
     let size = u64::try_from(image.size.unwrap_or_default()).unwrap_or_default();

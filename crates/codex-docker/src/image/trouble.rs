@@ -55,8 +55,8 @@ const TROUBLES: &[Trouble] = &[
         said: &["no space left on device", "disk quota exceeded", "you don't have enough free space"],
         what: "the container engine's disk is full",
         hints: &[
-            "`docker system df` shows what takes the space; `docker system prune` frees what nobody uses",
-            "an image needs about 3 GB while it is built (DockerRootDir in `docker info` names the disk)",
+            "show disk usage with `docker system df`; remove unused data with `docker system prune`",
+            "building an image needs about 3 GB in the engine's folder (DockerRootDir in `docker info`)",
         ],
     },
     Trouble {
@@ -68,10 +68,10 @@ const TROUBLES: &[Trouble] = &[
             "unable to get local issuer certificate",
             "self-signed certificate",
         ],
-        what: "a server's certificate is not trusted, as in networks that intercept TLS",
+        what: "a server's certificate is not trusted",
         hints: &[
-            "name your network's certificates: codex-orchestrator codex-docker image build --ca-file /etc/ssl/certs/ca-certificates.crt",
-            "if fetching the base failed, the engine itself must trust them: add them to its machine and restart it",
+            "if your network intercepts TLS, pass its certificates: codex-orchestrator codex-docker image build --ca-file /etc/ssl/certs/ca-certificates.crt",
+            "if pulling the base image failed, add the certificates to the engine's machine and restart the engine",
         ],
     },
     Trouble {
@@ -93,42 +93,48 @@ const TROUBLES: &[Trouble] = &[
             "failed to connect to",
             "unable to connect to",
         ],
-        what: "the network was not reached",
+        what: "cannot reach the network",
         hints: &[
-            "check that the engine and its containers reach the network: docker run --rm debian:bookworm-slim apt-get update",
-            "behind a proxy, Docker's own settings must name it: https://docs.docker.com/engine/daemon/proxy",
-            "to build from a mirror of npm, name it with --npm-registry; from an image that is here already, with --base",
+            "check that containers can reach the network: docker run --rm debian:bookworm-slim apt-get update",
+            "behind a proxy, configure it in Docker: https://docs.docker.com/engine/daemon/proxy",
+            "to use an npm mirror, pass --npm-registry; to build on a local image, pass --base",
         ],
     },
     Trouble {
         code: ErrorCode::CodexVersionUnknown,
         said: &["has no codex ", "this is not codex "],
-        what: "there is no such version of Codex",
-        hints: &["`npm view @openai/codex versions` lists those there are", "without --codex-version the right one is taken"],
+        what: "version of Codex not found",
+        hints: &[
+            "list the published versions with `npm view @openai/codex versions`",
+            "or omit --codex-version to use the tested version",
+        ],
     },
     Trouble {
         code: ErrorCode::CodexNotForMachine,
         said: &["there is no codex for "],
-        what: "Codex is made for amd64 and arm64 only",
-        hints: &["use an engine on such a machine"],
+        what: "Codex supports only amd64 and arm64",
+        hints: &["use an engine on a machine with one of these processors"],
     },
     Trouble {
         code: ErrorCode::BaseUnsuitable,
         said: &["apt-get: not found", "dpkg: not found", "exec: \"/bin/sh\"", "no command specified"],
-        what: "the base is not a Debian or one of its kin",
-        hints: &["name another one with --base, such as debian:bookworm-slim or ubuntu:24.04", "or bring your own --dockerfile"],
+        what: "the base image is not based on Debian",
+        hints: &[
+            "use another base, e.g. --base debian:bookworm-slim or --base ubuntu:24.04",
+            "or use your own Dockerfile with --dockerfile",
+        ],
     },
     Trouble {
         code: ErrorCode::ImageOtherMachine,
         said: &["exec format error", "no matching manifest for", "does not match the specified platform"],
-        what: "the base is made for another kind of machine",
-        hints: &["name one with --base that is made for this machine's processor"],
+        what: "the base image is for another kind of processor",
+        hints: &["use --base with an image for this machine's processor"],
     },
     Trouble {
         code: ErrorCode::ImageName,
         said: &["invalid reference format", "invalid tag", "invalid repository name"],
-        what: "an image's name is not one",
-        hints: &["a name is in lower case and looks like registry.example.com/team/image:tag"],
+        what: "invalid image name",
+        hints: &["use a name in lower case, e.g. registry.example.com/team/image:tag"],
     },
     Trouble {
         code: ErrorCode::ImageNotFound,
@@ -140,25 +146,25 @@ const TROUBLES: &[Trouble] = &[
             "no such image",
             "name unknown",
         ],
-        what: "there is no such image, or it needs a login",
+        what: "image not found, or it requires a login",
         hints: &[
-            "check its name; `docker images` shows those that are here already",
-            "if it needs a login: docker login, then docker pull it, and try again",
+            "check the name; list local images with `docker images`",
+            "if it requires a login, run `docker login` and `docker pull`, then try again",
         ],
     },
     Trouble {
         code: ErrorCode::DockerfileInvalid,
         said: &["dockerfile parse error", "unknown instruction", "the dockerfile cannot be empty", "file with no instructions"],
-        what: "the Dockerfile is not one",
-        hints: &["https://docs.docker.com/reference/dockerfile names the instructions"],
+        what: "invalid Dockerfile",
+        hints: &["see https://docs.docker.com/reference/dockerfile for the syntax"],
     },
     Trouble {
         code: ErrorCode::DockerfileBuildkit,
         said: &["requires buildkit"],
-        what: "the Dockerfile needs BuildKit, which is not used here",
+        what: "the Dockerfile needs BuildKit, which is not supported here",
         hints: &[
-            "build it by hand: DOCKER_BUILDKIT=1 docker build -t NAME FOLDER; then name the image with IMAGE_NAME",
-            "or do without RUN --mount, COPY --chmod and here-documents",
+            "build the image yourself with `DOCKER_BUILDKIT=1 docker build -t NAME FOLDER`, then set IMAGE_NAME",
+            "or avoid RUN --mount, COPY --chmod and here-documents",
         ],
     },
 ];
@@ -177,10 +183,10 @@ pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
     let step = heard.step.as_deref().unwrap_or_default();
     if words.contains(CHECK) || step.contains(CHECK) {
         return with_tail(
-            Failure::new(ErrorCode::ImageIncomplete, format!("could not {doing}: Codex, git or socat is missing in it")),
+            Failure::new(ErrorCode::ImageIncomplete, format!("could not {doing}: Codex, git or socat is missing in the image")),
             heard,
         )
-        .hint("begin your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`, which has all of them");
+        .hint("start your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`, which has all of them");
     }
     // The last lines of output say more than the engine, which only repeats the instruction and reports an exit code.
     let exited = words.contains("returned a non-zero code");
@@ -202,7 +208,7 @@ pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
 
 fn exit_code(words: &str) -> String {
     let code = words.rsplit_once("non-zero code:").map_or("", |(_, code)| code.trim());
-    format!("a command ended with exit code {code}")
+    format!("a command failed with exit code {code}")
 }
 
 fn with_tail(mut failure: Failure, heard: &Heard) -> Failure {

@@ -10,7 +10,7 @@ use tokio::net::UnixListener;
 
 /// Listens at this path. Fails if a file exists there.
 pub(super) fn bind(socket: &Path) -> io::Result<UnixListener> {
-    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "a socket needs a folder and a name");
+    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "the path of the socket has no folder or no name");
     let (folder, name) = (socket.parent().ok_or_else(missing)?, socket.file_name().ok_or_else(missing)?);
     let folder = rustix::fs::openat(CWD, folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     UnixListener::bind(Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(name))
@@ -27,7 +27,7 @@ mod tests {
         fs_err::create_dir_all(&deep).expect("made");
         let listener = bind(&deep.join("socket")).expect("bound");
         assert!(deep.join("socket").exists());
-        assert_eq!(bind(&deep.join("socket")).map(|_| ()).expect_err("it is taken").kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(bind(&deep.join("socket")).map(|_| ()).expect_err("the path is in use").kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         assert!(bind(&folder.path().join("nowhere/socket")).is_err());
     }

@@ -119,11 +119,11 @@ impl Broker {
     /// Starts a broker. Needs a Tokio runtime.
     pub fn start(settings: BrokerSettings) -> io::Result<Self> {
         let unusable = |what: &str| io::Error::new(io::ErrorKind::InvalidInput, what.to_owned());
-        let upstream = Url::parse(&settings.upstream).map_err(|_| unusable("the model's address is no URL"))?;
+        let upstream = Url::parse(&settings.upstream).map_err(|_| unusable("the URL of the model's API is invalid"))?;
         if !matches!(upstream.scheme(), "http" | "https") || upstream.host_str().is_none() {
-            return Err(unusable("the model's address is neither http nor https"));
+            return Err(unusable("the URL of the model's API must start with http:// or https://"));
         }
-        let key = Secret::new(&settings.api_key).map_err(|_| unusable("the key has characters that no key has"))?;
+        let key = Secret::new(&settings.api_key).map_err(|_| unusable("the API key contains invalid characters"))?;
         let shared = Arc::new(Shared {
             client: client()?,
             upstream,
@@ -185,11 +185,12 @@ impl Shared {
         let said = request.headers().get(header::AUTHORIZATION).map(header::HeaderValue::as_bytes).unwrap_or_default();
         let expected = format!("Bearer {}", self.token.0);
         if !bool::from(said.ct_eq(expected.as_bytes())) {
-            return Some(refusal(StatusCode::UNAUTHORIZED, ErrorCode::InvalidRunToken, "this is not the run's token"));
+            return Some(refusal(StatusCode::UNAUTHORIZED, ErrorCode::InvalidRunToken, "invalid token for this run"));
         }
         let asked = (request.method().as_str(), request.uri().path());
         if !PASSED.contains(&asked) {
-            let message = format!("{} {} is not passed on: only what Codex needs to speak to the model", asked.0, asked.1);
+            let message =
+                format!("{} {} is not allowed: the broker passes on only the requests that Codex needs", asked.0, asked.1);
             return Some(refusal(StatusCode::FORBIDDEN, ErrorCode::NotPassedOn, &message));
         }
         self.refuse_by_budget(request.method())
@@ -202,7 +203,7 @@ impl Shared {
         let message = if used >= budget {
             format!("the run's budget of {budget} tokens is used up: it has used {used}")
         } else if self.in_background.load(Ordering::Relaxed) {
-            format!("the run's budget of {budget} tokens cannot be kept: it asked for an answer in the background")
+            format!("the run's budget of {budget} tokens cannot be enforced: a response is running in the background")
         } else {
             return None;
         };

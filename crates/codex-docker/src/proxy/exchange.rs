@@ -285,7 +285,7 @@ impl Shared {
         }
         tracing::warn!(%error, "could not reach the model's API");
         let host = self.upstream.host_str().unwrap_or_default();
-        refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelUnreachable, &format!("the model's API at {host} cannot be reached"))
+        refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelUnreachable, &format!("cannot reach the model's API at {host}"))
     }
 }
 
@@ -304,7 +304,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 fn encoded() -> Response<Body> {
-    let message = "the model's API sent an encoded answer, which was not asked for and cannot be checked";
+    let message = "the model's API sent a compressed response although the request did not allow it, so it cannot be checked";
     refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelAnswerEncoded, message)
 }
 
@@ -319,14 +319,14 @@ fn unchecked(why: &Unchecked) -> Response<Body> {
 }
 
 fn broken_off() -> Response<Body> {
-    refusal(StatusCode::BAD_REQUEST, ErrorCode::RequestBrokenOff, "the request broke off")
+    refusal(StatusCode::BAD_REQUEST, ErrorCode::RequestBrokenOff, "the request was interrupted")
 }
 
 fn too_long(limit: usize) -> Response<Body> {
-    let message = format!("the request has more than {} MiB", limit >> 20);
+    let message = format!("the request is larger than {} MiB", limit >> 20);
     refusal(StatusCode::PAYLOAD_TOO_LARGE, ErrorCode::RequestTooLong, &message)
 }
 
 fn over() -> Response<Body> {
-    refusal(StatusCode::BAD_GATEWAY, ErrorCode::RunOver, "the run is over")
+    refusal(StatusCode::BAD_GATEWAY, ErrorCode::RunOver, "the run has ended")
 }

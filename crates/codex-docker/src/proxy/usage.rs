@@ -151,7 +151,7 @@ mod tests {
             assert_eq!(read("application/json", &[answer.as_bytes()]), expected, "{answer}");
         }
         let begun = b"data: {\"status\":\"in_progress\",\"usage\":null}\n\n";
-        assert_eq!(read("text/event-stream", &[begun]), Cost::Unknown, "a stream says it at its end");
+        assert_eq!(read("text/event-stream", &[begun]), Cost::Unknown, "a stream reports the usage at its end");
     }
 
     #[test]

@@ -20,22 +20,22 @@ pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) 
         if reason.is_some() {
             return exit_code_of(reason);
         }
-        crate::say("the container is gone: somebody removed it while Codex was at work");
+        crate::say("the container was removed while Codex was running");
         return WORKER_CUT_OFF;
     };
     let code = u8::try_from(*code).unwrap_or(crate::failure::EXIT_FAILED);
     if !words.is_empty() {
-        crate::say(&format!("the engine says of the container: {words}"));
+        crate::say(&format!("the container engine reports: {words}"));
     }
     if reason.is_some() {
         return exit_code_of(reason);
     }
     if *out_of_memory && code == 137 {
         let limit = settings.limits.memory.map_or_else(String::new, |bytes| format!(" of {} MiB", bytes >> 20));
-        crate::say(&format!("the container ran out of its memory{limit}; CODEX_DOCKER_MEMORY gives it more"));
+        crate::say(&format!("the container exceeded its memory limit{limit}; set CODEX_DOCKER_MEMORY to raise it"));
     }
     if *engine_was_away && code != 0 {
-        crate::say("the container engine was restarted and ended the container; with live-restore it would have gone on");
+        crate::say("the container engine was restarted and stopped the container; with live-restore, it would keep running");
         return WORKER_CUT_OFF;
     }
     code
@@ -48,15 +48,14 @@ pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine
     match docker.remove_container(&settings.name, Some(options)).await {
         Ok(()) => {}
         Err(error) if matches!(status_of(&error), Some(404)) => {}
-        Err(error) => crate::say(&format!(
-            "the container `{}` could not be removed: {error}; `codex-docker reap` tries again",
-            settings.name
-        )),
+        Err(error) => {
+            crate::say(&format!("could not remove the container `{}`: {error}; `codex-docker reap` tries again", settings.name));
+        }
     }
     if settings.twin.is_none()
         && let Err(failure) = give_back::after_run(docker, settings, machine).await
     {
-        crate::say(&format!("files that Codex made as root could not be made yours: {failure}"));
+        crate::say(&format!("could not give you the files that Codex created as root: {failure}"));
     }
     housekeeping::clear(docker, machine, &prepared.into_folder()).await;
 }

@@ -29,7 +29,7 @@ const STOP_GRACE: Duration = Duration::from_secs(8);
 /// How long a stop waits for an engine that does not respond.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 
-/// How long the engine may not respond before a warning is printed.
+/// How long the engine can stay silent before a warning is printed.
 const COMPLAINT: Duration = Duration::from_secs(5);
 
 /// How often the free disk space is checked.
@@ -113,8 +113,8 @@ impl<'a> Stopping<'a> {
             Ok(Ok(())) => {}
             // The container has exited or is gone.
             Ok(Err(error)) if matches!(status_of(&error), Some(404 | 409)) => {}
-            Ok(Err(error)) => crate::say(&format!("the container could not be sent {signal}: {error}")),
-            Err(_) => crate::say(&format!("the engine did not answer when the container was to be sent {signal}")),
+            Ok(Err(error)) => crate::say(&format!("could not send {signal} to the container: {error}")),
+            Err(_) => crate::say(&format!("the container engine did not respond to the request to send {signal}")),
         }
     }
 }
@@ -127,7 +127,7 @@ pub(super) async fn hold(
     attached: Option<AttachContainerResults>,
 ) -> Result<u8, Failure> {
     let no_thread =
-        |error: &dyn std::fmt::Display| Failure::new(ErrorCode::OutputFailed, format!("output cannot be followed: {error}"));
+        |error: &dyn std::fmt::Display| Failure::new(ErrorCode::OutputFailed, format!("cannot follow the output: {error}"));
     let mut stops = Stops::listen().map_err(|error| no_thread(&error))?;
     let out = settings.state.join("out");
     let started = Copying::start(&out, begun.outputs.stdout, begun.offset, begun.outputs.stderr);
@@ -146,24 +146,24 @@ pub(super) async fn hold(
                     break end;
                 }
                 if !has_complained && watch.silence() > COMPLAINT {
-                    crate::say("the container engine does not answer; the container may go on, and this waits for the engine");
+                    crate::say("the container engine does not respond; the container may still be running, so this waits for the engine");
                     has_complained = true;
                 }
                 if stopping.reason.is_some() && watch.silence() > SILENCE_LIMIT {
-                    crate::say("the engine does not answer; `codex-docker reap` ends the container when it is back");
+                    crate::say("the container engine does not respond; `codex-docker reap` removes the container when the engine is back");
                     return Ok(exit_code_of(stopping.reason));
                 }
             }
             number = stops.next() => stopping.end(Reason::Asked(number)).await,
             () = stopping.patience(), if stopping.reason.is_some() => {}
             Ok(error) = &mut broken => {
-                crate::say(&format!("nobody takes the output any more ({error}): the run is ended"));
+                crate::say(&format!("stopping the run: nothing reads the output any more ({error})"));
                 stopping.end(Reason::NobodyReads).await;
             }
             _ = look.tick() => {
                 copying.look_again();
                 if stopping.reason.is_none() && let Some(free) = disk::free(&out).filter(|free| *free < settings.limits.free_disk) {
-                    crate::say(&format!("the run is ended: {}", disk::below(&out, free, settings.limits.free_disk)));
+                    crate::say(&format!("stopping the run: {}", disk::below(&out, free, settings.limits.free_disk)));
                     stopping.end(Reason::DiskFull).await;
                 }
             }
@@ -178,7 +178,7 @@ pub(super) async fn hold(
     tokio::select! {
         copied = handed_on => {
             if let Ok(Err(error)) = copied && stopping.reason != Some(Reason::NobodyReads) {
-                crate::say(&format!("some output could not be handed on: {error}"));
+                crate::say(&format!("could not pass on all output: {error}"));
             }
         }
         _ = stops.next() => {}

@@ -121,7 +121,7 @@ async fn find(docker: &Docker, settings: &Settings) -> Result<Option<ContainerIn
     let found = match docker.inspect_container(&settings.name, None::<InspectContainerOptions>).await {
         Ok(found) => found,
         Err(error) if status_of(&error) == Some(404) => return Ok(None),
-        Err(error) => return Err(refused(ErrorCode::EngineFailed, "the container could not be looked at", &error)),
+        Err(error) => return Err(refused(ErrorCode::EngineFailed, "could not inspect the container", &error)),
     };
     let has = found.config.as_ref().and_then(|config| config.labels.clone()).unwrap_or_default();
     let wanted = labels::of_container(&settings.state.to_string_lossy(), &settings.labels);
@@ -129,15 +129,18 @@ async fn find(docker: &Docker, settings: &Settings) -> Result<Option<ContainerIn
     if is_ours && wanted.iter().all(|(key, value)| has.get(key) == Some(value)) {
         return Ok(Some(found));
     }
-    Err(Failure::new(ErrorCode::NameTaken, format!("there is a container `{}` already, and it is not this run's", settings.name))
-        .hint("set another CONTAINER_NAME, or remove that one with `docker rm`"))
+    Err(Failure::new(
+        ErrorCode::NameTaken,
+        format!("a container `{}` already exists and does not belong to this run", settings.name),
+    )
+    .hint("set a different CONTAINER_NAME, or remove the container with `docker rm`"))
 }
 
 fn not_created(settings: &Settings, error: &bollard::errors::Error) -> Failure {
-    let failure = refused(ErrorCode::ContainerNotCreated, &format!("the container `{}` could not be made", settings.name), error);
+    let failure = refused(ErrorCode::ContainerNotCreated, &format!("could not create the container `{}`", settings.name), error);
     match status_of(error) {
-        Some(409) => failure.hint("somebody made one of this name a moment ago; try again"),
-        _ => failure.hint("the engine's words say why; `docker info` and free disk are the first things to look at"),
+        Some(409) => failure.hint("try again: another program has just created a container with this name"),
+        _ => failure.hint("check `docker info` and the free disk space"),
     }
 }
 
@@ -150,18 +153,17 @@ async fn attach(docker: &Docker, container: &str, talk: Talk) -> Result<Option<A
     };
     let options = AttachContainerOptionsBuilder::new().stdin(true).stdout(output).stderr(output).stream(true).build();
     let attached = docker.attach_container(container, Some(options)).await;
-    attached.map(Some).map_err(|error| refused(ErrorCode::EngineFailed, "the container's stdin could not be reached", &error))
+    attached.map(Some).map_err(|error| refused(ErrorCode::EngineFailed, "could not attach to the container's stdin", &error))
 }
 
 async fn start(docker: &Docker, settings: &Settings, environment: &BTreeMap<String, String>) -> Result<(), Failure> {
     let locks = prepare::locks(settings, environment);
     let _turn = slots::to_start(&locks).await.map_err(|error| {
-        Failure::new(ErrorCode::StateFolder, format!("`{}` cannot be written: {error}", locks.display()))
-            .hint("its owner must be you")
+        Failure::new(ErrorCode::StateFolder, format!("cannot write to `{}`: {error}", locks.display()))
+            .hint("make sure that you own the folder")
     })?;
     docker.start_container(&settings.name, None::<StartContainerOptions>).await.map_err(|error| {
-        refused(ErrorCode::ContainerNotStarted, &format!("the container `{}` could not be started", settings.name), &error).hint(
-            "the engine's words say why; a limit that the machine cannot keep and an image without /bin/sh are the usual reasons",
-        )
+        refused(ErrorCode::ContainerNotStarted, &format!("could not start the container `{}`", settings.name), &error)
+            .hint("common reasons are a limit that the machine does not support, and an image without /bin/sh")
     })
 }

@@ -166,7 +166,7 @@ mod tests {
         writer.write_all(b"hello").expect("written");
         let (gone, mut to) = std::io::pipe().expect("a pipe");
         drop(gone);
-        let error = copy_on(&reader, 0, &mut [0; 8], &mut to).expect_err("nobody reads");
+        let error = copy_on(&reader, 0, &mut [0; 8], &mut to).expect_err("the reader is gone");
         assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
     }
 }

@@ -49,15 +49,15 @@ pub(crate) struct Servers {
 /// warning.
 pub(super) fn check(settings: &mut Settings) -> Result<(), Failure> {
     let missing = |what: &str, path: &Path| {
-        Failure::new(ErrorCode::MountMissing, format!("{what} `{}` is not there", path.display()))
-            .hint("make it, or name another one")
+        Failure::new(ErrorCode::MountMissing, format!("{what} `{}` not found", path.display()))
+            .hint("create it, or specify another path")
     };
     if let Some(folder) = settings.folder.iter().find(|folder| !folder.is_dir()) {
-        return Err(missing("the folder to work in", folder));
+        return Err(missing("working directory", folder));
     }
     let twin = settings.twin.iter().flat_map(|twin| twin.objects.iter().chain([&twin.git_dir]));
     if let Some(path) = twin.chain(&settings.images).find(|path| !path.exists()) {
-        return Err(missing("what is to be mounted,", path));
+        return Err(missing("mount source", path));
     }
     if let Some(CodexHome::Shared { folder, inside }) = &settings.codex_home
         && !folder.is_dir()
@@ -100,14 +100,15 @@ pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), 
     if (version.major_version, version.minor_version) >= VOLUME_FOLDERS {
         return Ok(());
     }
-    let detail = format!("this container engine cannot mount a folder of the volume `{}`: its API is {version}", wish.volume);
+    let detail =
+        format!("the container engine is too old to mount a folder of the volume `{}`: it has API {version}", wish.volume);
     Err(Failure::new(ErrorCode::EngineTooOld, detail)
-        .hint("use Docker 26 or newer, or mount the whole volume in CODEX_VOLUME_MOUNTS"))
+        .hint("use Docker 26 or newer, or mount the whole volume with CODEX_VOLUME_MOUNTS"))
 }
 
 /// Asks the engine about its machine, and chooses the seccomp profile.
 pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, String>) -> Result<Machine, Failure> {
-    let failed = |error| refused(ErrorCode::EngineFailed, "the engine does not say what it is", &error);
+    let failed = |error| refused(ErrorCode::EngineFailed, "could not get information about the container engine", &error);
     let (info, version) = (docker.info().await.map_err(failed)?, docker.version().await.map_err(failed)?);
     let is_podman = version.components.iter().flatten().any(|component| component.name.contains("Podman"));
     let seccomp = Seccomp::choose(environment.get(seccomp::VARIABLE).map(String::as_str), &info, is_podman)?;
@@ -125,7 +126,7 @@ pub(crate) async fn check_image(docker: &Docker, image: &str) -> Result<(), Fail
     match docker.inspect_image(image).await {
         Ok(_) => Ok(()),
         Err(error) if status_of(&error) == Some(404) => Err(image::missing(image)),
-        Err(error) => Err(refused(ErrorCode::EngineFailed, "the image could not be looked at", &error)),
+        Err(error) => Err(refused(ErrorCode::EngineFailed, "could not inspect the image", &error)),
     }
 }
 
@@ -160,9 +161,9 @@ impl Prepared {
         let failed = |error: std::io::Error| {
             Failure::new(
                 ErrorCode::StateFolder,
-                format!("no socket could be made in `{}`: {error}", self.folder.path().display()),
+                format!("could not create a socket in `{}`: {error}", self.folder.path().display()),
             )
-            .hint("the folder must be writable, and on a file system that has sockets; CODEX_DOCKER_STATE names another one")
+            .hint("set CODEX_DOCKER_STATE to a writable folder on a file system that supports sockets")
         };
         let broker = match &settings.broker {
             None => None,
@@ -199,7 +200,7 @@ impl Prepared {
         }
         if let Some(CodexHome::Private { sessions, config, auth }) = &settings.codex_home {
             let unusable =
-                |error: std::io::Error| Failure::new(ErrorCode::CodexHome, format!("Codex's folders cannot be used: {error}"));
+                |error: std::io::Error| Failure::new(ErrorCode::CodexHome, format!("cannot use the folders of Codex: {error}"));
             for path in [Some(sessions), auth.as_ref()].into_iter().flatten() {
                 private_folder(path).map_err(unusable)?;
             }

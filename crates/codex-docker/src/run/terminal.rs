@@ -43,9 +43,9 @@ impl Drop for Raw {
 
 /// Supervises the run until it ends and returns its exit code.
 pub(super) async fn hold(docker: &Docker, settings: &Settings, attached: Option<AttachContainerResults>) -> Result<u8, Failure> {
-    let failed = |error: io::Error| Failure::new(ErrorCode::Terminal, format!("the terminal cannot be used: {error}"));
+    let failed = |error: io::Error| Failure::new(ErrorCode::Terminal, format!("cannot use the terminal: {error}"));
     let Some(mut attached) = attached else {
-        return Err(Failure::new(ErrorCode::Terminal, "the container's terminal could not be reached"));
+        return Err(Failure::new(ErrorCode::Terminal, "could not attach to the container's terminal"));
     };
     let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
     let mut stops = Stops::listen().map_err(failed)?;

@@ -270,7 +270,7 @@ pub(crate) fn state_root(environment: &BTreeMap<String, String>) -> Result<PathB
     match environment.get(STATE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()) {
         Some(root) => std::path::absolute(root).map_err(|error| {
             Failure::new(ErrorCode::NoStateFolder, format!("cannot find the folder in {STATE}: {error}"))
-                .hint("set it to an absolute path")
+                .hint("set the variable to an absolute path")
         }),
         None => default_state(environment),
     }
@@ -282,7 +282,7 @@ pub(crate) fn default_state(environment: &BTreeMap<String, String>) -> Result<Pa
     let state = get("XDG_STATE_HOME").or_else(|| Some(get("HOME")?.join(".local/state")));
     let missing = || {
         Failure::new(ErrorCode::NoStateFolder, "neither XDG_STATE_HOME nor HOME is set")
-            .hint("set HOME, or CODEX_DOCKER_STATE to a folder")
+            .hint("set HOME, or set CODEX_DOCKER_STATE to a folder")
     };
     Ok(state.ok_or_else(missing)?.join("codex-docker"))
 }
@@ -309,13 +309,13 @@ fn broker<'a>(get: &impl Fn(&str) -> Option<&'a str>, home: Option<&CodexHome>) 
     if !matches!(home, Some(CodexHome::Private { .. })) {
         return Err(Failure::new(
             ErrorCode::BrokerNeedsSessions,
-            "the broker needs a Codex home of its own, and CODEX_DOCKER_SESSIONS is not set",
+            "the broker needs a private Codex home, but CODEX_DOCKER_SESSIONS is not set",
         )
-        .hint("set CODEX_DOCKER_SESSIONS to the folder where the sessions are to be kept"));
+        .hint("set CODEX_DOCKER_SESSIONS to a folder for the sessions"));
     }
     let Some(api_key) = get(API_KEY) else {
-        return Err(Failure::new(ErrorCode::BrokerNeedsKey, "the broker was asked for, and CODEX_API_KEY is not set")
-            .hint("set CODEX_API_KEY, or CODEX_DOCKER_BROKER=off"));
+        return Err(Failure::new(ErrorCode::BrokerNeedsKey, "the broker needs an API key, but CODEX_API_KEY is not set")
+            .hint("set CODEX_API_KEY, or switch the broker off with CODEX_DOCKER_BROKER=off"));
     };
     Ok(Some(BrokerWish {
         api_key: api_key.to_owned(),
@@ -332,14 +332,14 @@ fn network<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Network, Failur
         (None | Some("open"), None) => Ok(Network::Open),
         (Some("none"), None) => Ok(Network::None),
         (None | Some("allow"), hosts) => AllowList::parse(hosts.unwrap_or_default()).map(Network::Allow).map_err(|error| {
-            Failure::new(ErrorCode::SettingUnusable, format!("CODEX_DOCKER_ALLOW_HOSTS: {error}"))
-                .hint("write hosts with commas between them: example.com,*.example.org,example.net:8443")
+            Failure::new(ErrorCode::SettingUnusable, format!("invalid CODEX_DOCKER_ALLOW_HOSTS: {error}"))
+                .hint("separate hosts with commas, e.g. example.com,*.example.org,example.net:8443")
         }),
         (Some("open" | "none"), Some(_)) => Err(Failure::new(
             ErrorCode::SettingUnusable,
             "CODEX_DOCKER_ALLOW_HOSTS is set, but CODEX_DOCKER_NETWORK is not `allow`",
         )
-        .hint("set CODEX_DOCKER_NETWORK=allow, or leave the list out")),
+        .hint("set CODEX_DOCKER_NETWORK=allow, or unset CODEX_DOCKER_ALLOW_HOSTS")),
         (Some(other), _) => Err(values::unusable("CODEX_DOCKER_NETWORK", other, "`open`, `none` or `allow`")),
     }
 }

@@ -64,7 +64,7 @@ fn the_public_half_of_the_contract_is_understood() {
         ]
     );
     let variables: Vec<_> = settings.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(variables, ["MY_TOKEN=t", "RUST_LOG=debug"], "only what was named passes, the key neither");
+    assert_eq!(variables, ["MY_TOKEN=t", "RUST_LOG=debug"], "only the named variables pass, without the key");
 }
 
 #[test]
@@ -151,6 +151,7 @@ fn hosted_tools_are_denied_without_an_open_network_unless_they_are_allowed() {
 
 #[test]
 fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
+    let mut reports = Vec::new();
     for (name, value) in [
         ("CONTAINER_NAME", "-x"),
         ("CONTAINER_NAME", "a b"),
@@ -176,7 +177,15 @@ fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
     ] {
         let failure = read(&[(name, value)]).expect_err(value);
         assert!(failure.message.contains(name) && !failure.hints.is_empty(), "{failure:?}");
+        reports.push(crate::report(&failure));
     }
-    let contradiction = read(&[("CODEX_DOCKER_NETWORK", "none"), ("CODEX_DOCKER_ALLOW_HOSTS", "a.com")]);
-    assert!(contradiction.expect_err("which is it?").message.contains("CODEX_DOCKER_ALLOW_HOSTS"));
+    for pairs in [
+        &[("CODEX_DOCKER_NETWORK", "none"), ("CODEX_DOCKER_ALLOW_HOSTS", "a.com")][..],
+        &[("CODEX_DOCKER_BROKER", "on")],
+        &[("CODEX_DOCKER_BROKER", "on"), ("CODEX_DOCKER_SESSIONS", "/s")],
+        &[("HOME", "")],
+    ] {
+        reports.push(crate::report(&read(pairs).expect_err("a contradiction or a missing setting")));
+    }
+    insta::assert_snapshot!(reports.join("\n"));
 }

@@ -9,8 +9,7 @@ use model::ErrorCode;
 
 /// Returns the error for an invalid value, with the expected form as a hint.
 pub(super) fn unusable(name: &str, value: &str, form: &str) -> Failure {
-    Failure::new(ErrorCode::SettingUnusable, format!("{name} is `{}`, which cannot be used", value.escape_debug()))
-        .hint(format!("it takes {form}"))
+    Failure::new(ErrorCode::SettingUnusable, format!("invalid {name}: `{}`", value.escape_debug())).hint(format!("use {form}"))
 }
 
 /// Splits a comma-separated list.
@@ -21,24 +20,28 @@ pub(super) fn list(text: &str) -> impl Iterator<Item = &str> {
 /// Parses a size such as `512m`, `4g` or a number of bytes. The minimum is 1 MiB.
 pub(super) fn bytes(name: &str, text: &str) -> Result<u64, Failure> {
     let parsed = model::size::parse_size(text);
-    parsed.filter(|bytes| *bytes >= 1 << 20).ok_or_else(|| unusable(name, text, "a size of at least 1m, as in 512m or 4g"))
+    parsed.filter(|bytes| *bytes >= 1 << 20).ok_or_else(|| unusable(name, text, "a size of at least 1m, e.g. 512m or 4g"))
 }
 
 /// Parses a number of processors, which may have a fraction.
 pub(super) fn cpus(name: &str, text: &str) -> Result<f64, Failure> {
     let parsed = text.trim().parse::<f64>().ok().filter(|cpus| cpus.is_finite() && (0.01..=4096.0).contains(cpus));
-    parsed.ok_or_else(|| unusable(name, text, "a number of processors, as in 2 or 0.5"))
+    parsed.ok_or_else(|| unusable(name, text, "a number of processors, e.g. 2 or 0.5"))
 }
 
 /// Parses a number of processes. With fewer than 64, Codex cannot start its tools.
 pub(super) fn count(name: &str, text: &str) -> Result<u32, Failure> {
     let parsed = text.trim().parse::<u32>().ok().filter(|count| (64..=4_000_000).contains(count));
-    parsed.ok_or_else(|| unusable(name, text, "a number of processes, at least 64"))
+    parsed.ok_or_else(|| unusable(name, text, "a number of processes (at least 64)"))
 }
 
 /// Parses a positive integer.
 pub(super) fn whole(name: &str, text: &str) -> Result<u64, Failure> {
-    text.trim().parse::<u64>().ok().filter(|count| *count > 0).ok_or_else(|| unusable(name, text, "a whole number above 0"))
+    text.trim()
+        .parse::<u64>()
+        .ok()
+        .filter(|count| *count > 0)
+        .ok_or_else(|| unusable(name, text, "a whole number greater than 0"))
 }
 
 /// Resolves a path relative to the caller's folder. Line breaks are refused.
@@ -56,7 +59,7 @@ pub(super) fn mapped(name: &str, text: &str, base: &Path) -> Result<Vec<(PathBuf
         .map(|pair| {
             let parts = pair.split_once('=').filter(|(source, target)| !source.is_empty() && target.starts_with('/'));
             let (source, target) =
-                parts.ok_or_else(|| unusable(name, pair, "`host=container` with an absolute path on the right"))?;
+                parts.ok_or_else(|| unusable(name, pair, "`host=container`, with an absolute path in the container"))?;
             Ok((absolute(name, source, base)?, target.to_owned()))
         })
         .collect()
@@ -83,7 +86,7 @@ pub(super) fn container_name(name: &str) -> Result<(), Failure> {
     if starts && goes_on && name.len() <= 128 {
         Ok(())
     } else {
-        Err(unusable("CONTAINER_NAME", name, "letters, digits, `-`, `_` and `.`"))
+        Err(unusable("CONTAINER_NAME", name, "up to 128 letters, digits, `-`, `_` and `.`, starting with a letter or digit"))
     }
 }
 

@@ -1,6 +1,6 @@
-//! What the tests of images share: the engine, and a registry that has one image and knows of no other.
+//! Support for the tests of images: the engine, and a registry with a single image.
 //!
-//! The registry listens on the loopback, where engines speak plain HTTP.
+//! The registry listens on the loopback, where engines use plain HTTP.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,19 +9,19 @@ use bollard::Docker;
 use codex_docker::connect::connect;
 use codex_docker::image::Progress;
 
-/// The engine of these tests.
+/// Connects to the engine.
 #[expect(clippy::disallowed_methods, reason = "tests find the engine as its users do")]
 pub(crate) async fn engine() -> Docker {
     connect(&std::env::vars().collect()).await.expect("`cargo xtask test` starts an engine")
 }
 
-/// For whom progress is nothing.
+/// Ignores progress.
 pub(crate) fn nobody(_: Progress<'_>) {}
 
-/// The address of a new registry, with the image `one:1` in it.
+/// Starts a registry with the image `one:1`, and returns its address.
 pub(crate) fn registry() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let address = listener.local_addr().expect("it is bound").to_string();
+    let address = listener.local_addr().expect("the listener has an address").to_string();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let stream = stream.expect("a connection");
@@ -78,7 +78,7 @@ fn digest(bytes: &[u8]) -> String {
     hash.as_ref().iter().fold("sha256:".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
-/// One small file.
+/// Returns a layer with one small file.
 fn layer() -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();

@@ -1,6 +1,6 @@
-//! What the tests of the broker share: a real server in the place of the model's API, and a client in that of Codex.
+//! Support for the tests of the broker: a server instead of the model's API, and a client instead of Codex.
 //!
-//! What the server saw and what the client got are looked at from both sides.
+//! The tests check both what the server received and what the client received.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,59 +17,59 @@ use model::container::HostedTools;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::mpsc;
 
-/// The key that no client may ever see.
+/// The key, which the client must never receive.
 pub(crate) const KEY: &str = "sk-the-real-key";
 
-/// The last event of an answer that cost a hundred tokens.
+/// The last event of a response that cost 100 tokens.
 pub(crate) const COMPLETED: &str = "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"usage\":{\"input_tokens\":70,\"output_tokens\":30}}}\n\n";
 
-/// An answer of the model: its head, and what it says piece by piece.
+/// A response of the model: its head, and its body in pieces.
 pub(crate) struct Said {
     status: u16,
     headers: Vec<(&'static str, String)>,
     pieces: mpsc::UnboundedReceiver<io::Result<Bytes>>,
 }
 
-/// Who says the pieces of an answer. It ends with this.
+/// Sends the pieces of a response. The response ends when this is dropped.
 pub(crate) struct Speaker(mpsc::UnboundedSender<io::Result<Bytes>>);
 
 impl Speaker {
     pub(crate) fn says(&self, piece: &str) {
-        self.0.send(Ok(Bytes::copy_from_slice(piece.as_bytes()))).expect("somebody listens");
+        self.0.send(Ok(Bytes::copy_from_slice(piece.as_bytes()))).expect("the receiver exists");
     }
 
-    /// Breaks the connection in the middle of the answer.
+    /// Breaks the connection in the middle of the response.
     pub(crate) fn dies(self) {
-        self.0.send(Err(io::Error::other("the model died"))).expect("somebody listens");
+        self.0.send(Err(io::Error::other("the model died"))).expect("the receiver exists");
     }
 
-    /// Over when nobody listens any more.
+    /// Waits until the client has closed the connection.
     pub(crate) async fn unheard(&self) {
         self.0.closed().await;
     }
 }
 
-/// An answer that is being said.
+/// Returns a response whose pieces the test sends.
 pub(crate) fn speaking() -> (Speaker, Said) {
     let (speaker, pieces) = mpsc::unbounded_channel();
     (Speaker(speaker), Said { status: 200, headers: vec![("content-type", "text/event-stream".to_owned())], pieces })
 }
 
-/// An answer in one piece.
+/// Returns a complete response.
 pub(crate) fn whole(status: u16, headers: &[(&'static str, &str)], text: &str) -> Said {
     let (speaker, said) = speaking();
     speaker.says(text);
     Said { status, headers: headers.iter().map(|(name, value)| (*name, (*value).to_owned())).collect(), ..said }
 }
 
-/// What the model was asked.
+/// A request that the model received.
 pub(crate) struct Asked {
     pub(crate) what: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-/// A model's API. It answers each request with the next of its answers, and those after the last one with `COMPLETED`.
+/// A server that sends the next of its responses to each request, and `COMPLETED` after the last one.
 #[derive(Clone)]
 pub(crate) struct Model {
     pub(crate) url: String,
@@ -93,7 +93,7 @@ impl Model {
         model
     }
 
-    /// How many requests have come.
+    /// Returns the number of requests so far.
     pub(crate) fn count(&self) -> usize {
         self.asked.lock().expect("sound").len()
     }
@@ -105,7 +105,7 @@ impl Model {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let said = {
-            // Together, so that the answers have the order of the requests.
+            // Under one lock, so that the responses have the order of the requests.
             let mut asked = self.asked.lock().expect("sound");
             asked.push(Asked { what: format!("{} {}", head.method, head.uri), headers: head.headers, body });
             self.answers.lock().expect("sound").next()
@@ -123,7 +123,7 @@ impl Model {
     }
 }
 
-/// A broker before a model.
+/// A broker and its model.
 pub(crate) struct Stage {
     pub(crate) broker: Broker,
     pub(crate) model: Model,
@@ -139,12 +139,12 @@ impl Stage {
         Self::before(model, upstream, budget)
     }
 
-    /// A broker whose model is said to be at this address.
+    /// Starts a broker with this address of the model.
     pub(crate) fn before(model: Model, upstream: String, budget: Option<u64>) -> Self {
         Self::with(model, upstream, budget, HostedTools::Allow, |_| {})
     }
 
-    /// A broker whose settings are all chosen.
+    /// Starts a broker with all settings.
     pub(crate) fn with(
         model: Model,
         upstream: String,
@@ -166,13 +166,13 @@ impl Stage {
         Self { broker: Broker::start(settings).expect("it starts"), model, token, socket, _folder: folder }
     }
 
-    /// Asks the model for an answer, as Codex does.
+    /// Sends a request to the model, as Codex does.
     pub(crate) async fn ask(&self, prompt: &str) -> Response<Incoming> {
         ask(&self.socket, "POST /v1/responses", &self.token, prompt).await
     }
 }
 
-/// Asks; the head of the answer, and its body as it comes.
+/// Sends a request and returns the response with its streamed body.
 pub(crate) async fn ask(socket: &Path, what: &str, token: &str, body: &str) -> Response<Incoming> {
     let stream = UnixStream::connect(socket).await.expect("it listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
@@ -186,13 +186,13 @@ pub(crate) async fn ask(socket: &Path, what: &str, token: &str, body: &str) -> R
     sender.send_request(request.body(Full::new(Bytes::copy_from_slice(body.as_bytes()))).expect("sound")).await.expect("answered")
 }
 
-/// All that is left of an answer.
+/// Reads the rest of a response.
 pub(crate) async fn text(response: Response<Incoming>) -> String {
     let bytes = response.into_body().collect().await.expect("a body").to_bytes();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The next piece of an answer.
+/// Reads the next piece of a response.
 pub(crate) async fn piece(response: &mut Response<Incoming>) -> Bytes {
     response.frame().await.expect("a piece").expect("sound").into_data().expect("data")
 }

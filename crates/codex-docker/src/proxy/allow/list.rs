@@ -33,7 +33,7 @@ enum HostEntry {
 
 /// An invalid entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{entry}` is no host: {why}")]
+#[error("invalid host `{entry}`: {why}")]
 pub struct ListError {
     entry: String,
     why: &'static str,
@@ -102,7 +102,7 @@ fn split_port(entry: &str) -> Result<(&str, Option<u16>), &'static str> {
         None => Ok((entry, None)),
         Some((host, port)) => match port.parse::<u16>() {
             Ok(port @ 1..) if port.to_string() == entry[host.len() + 1..] => Ok((host, Some(port))),
-            Ok(_) | Err(_) => Err("what follows the colon must be a port"),
+            Ok(_) | Err(_) => Err("the colon must be followed by a port number"),
         },
     }
 }
@@ -113,13 +113,13 @@ fn check_name(name: &str) -> Result<(), &'static str> {
         known && (1..=63).contains(&label.len()) && !label.starts_with('-') && !label.ends_with('-')
     };
     if !name.is_ascii() {
-        return Err("names in other scripts are written as xn--…");
+        return Err("write names in other scripts in the form xn--…");
     }
     if name.len() > NAME_BYTES || !name.split('.').all(is_label) {
-        return Err("write a name, `*.` and a name, or an address, without scheme, path or user");
+        return Err("use a name, `*.` and a name, or an address, without a scheme, path or user name");
     }
     if name.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit())) {
-        return Err("it looks like an address, and is none");
+        return Err("it looks like an IP address but is not valid");
     }
     Ok(())
 }
@@ -207,6 +207,7 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_named() {
+        let mut errors = Vec::new();
         for text in [
             "https://example.com",
             "example.com/x",
@@ -228,7 +229,9 @@ mod tests {
             "\u{0}",
         ] {
             let error = AllowList::parse(&format!("fine.com,{text}")).expect_err(text);
-            assert!(error.to_string().contains("is no host"), "{error}");
+            errors.push(error.to_string());
+            assert_eq!(error.entry, text.escape_debug().to_string(), "{error}");
         }
+        insta::assert_snapshot!(errors.join("\n"));
     }
 }

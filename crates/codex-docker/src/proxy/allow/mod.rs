@@ -44,10 +44,10 @@ const ADDRESS_LIMIT: Duration = Duration::from_secs(6);
 const TUNNELS: usize = 256;
 
 /// The reason for refusing an address on this machine or its networks.
-const NEAR: &str = "its address is on this machine or its network, and that address and port are not listed";
+const NEAR: &str = "its address is on this machine or one of its networks, and this address and port are not listed";
 
 /// The reason for refusing an address whose route could not be determined.
-const UNKNOWN: &str = "it is not known whether its address is on this machine or its network";
+const UNKNOWN: &str = "could not determine whether its address is on this machine or one of its networks";
 
 /// The longest host in a request, including the brackets of an address.
 const HOST_BYTES: usize = 255;
@@ -96,23 +96,23 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: Cancellati
     // Bytes after the head of a `CONNECT` belong to the tunnel, not to the request.
     let has_no_body = !is_tunnel || request.body().is_end_stream();
     let Some((host, port)) = target(request.uri(), is_tunnel).filter(|_| has_no_body) else {
-        let message = "a proxy takes CONNECT host:port, or a whole http:// URL without a user\n";
+        let message = "the proxy accepts CONNECT host:port, or an absolute http:// URL without a user name\n";
         return respond(StatusCode::BAD_REQUEST, "text/plain", message.to_owned());
     };
     let place = is_tunnel.then(|| Arc::clone(&shared.tunnels).try_acquire_owned());
     if let Some(Err(_)) = place {
-        let message = format!("{TUNNELS} tunnels are open, which is all there are\n");
+        let message = format!("too many open tunnels: the limit is {TUNNELS}\n");
         return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", message);
     }
     let stream = match shared.connect(&host, port).await {
         Ok(stream) => stream,
         Err(NotConnected::Refused(refusal)) => {
-            let message = format!("{host}:{port} is refused: {}\n", refusal.reason);
+            let message = format!("access to {host}:{port} refused: {}\n", refusal.reason);
             shared.tell(&refusal);
             return respond(StatusCode::FORBIDDEN, "text/plain", message);
         }
         Err(NotConnected::Unreachable(why)) => {
-            return respond(StatusCode::BAD_GATEWAY, "text/plain", format!("{host}:{port} cannot be reached: {why}\n"));
+            return respond(StatusCode::BAD_GATEWAY, "text/plain", format!("cannot reach {host}:{port}: {why}\n"));
         }
     };
     if is_tunnel {
@@ -124,7 +124,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>, end: Cancellati
     }
     match forward(request, stream, end).await {
         Ok(response) => response,
-        Err(error) => respond(StatusCode::BAD_GATEWAY, "text/plain", format!("{host}:{port} did not answer: {error}\n")),
+        Err(error) => respond(StatusCode::BAD_GATEWAY, "text/plain", format!("{host}:{port} did not respond: {error}\n")),
     }
 }
 
@@ -147,7 +147,7 @@ impl Shared {
         }
         let connect = async {
             let found = self.names.find(host).await.map_err(NotConnected::Unreachable)?;
-            let mut last = NotConnected::Unreachable("it has no address".to_owned());
+            let mut last = NotConnected::Unreachable("the name has no address".to_owned());
             for address in found.into_iter().map(|address| address.to_canonical()) {
                 if let Err(reason) = self.check(address, port) {
                     last = refused(reason);
@@ -157,14 +157,14 @@ impl Shared {
                 match tokio::time::timeout(ADDRESS_LIMIT, TcpStream::connect(address)).await {
                     Ok(Ok(stream)) => return Ok(stream),
                     Ok(Err(error)) => last = NotConnected::Unreachable(error.to_string()),
-                    Err(_) => last = NotConnected::Unreachable("no answer".to_owned()),
+                    Err(_) => last = NotConnected::Unreachable("no response".to_owned()),
                 }
             }
             Err(last)
         };
         tokio::time::timeout(CONNECT_LIMIT, connect)
             .await
-            .unwrap_or_else(|_| Err(NotConnected::Unreachable(format!("no answer within {} s", CONNECT_LIMIT.as_secs()))))
+            .unwrap_or_else(|_| Err(NotConnected::Unreachable(format!("no response within {} seconds", CONNECT_LIMIT.as_secs()))))
     }
 
     /// Fails with the reason if this address must not be reached. Addresses and routes change, so every connection is checked.
@@ -181,7 +181,7 @@ impl Shared {
         };
         for address in [Some(address), inner].into_iter().flatten() {
             match route::way_to(address) {
-                // Without a route, the connection fails with an error of its own.
+                // Without a route, the connection attempt fails later.
                 Ok(Way::Beyond | Way::Nowhere) => {}
                 Ok(Way::Near) => return Err(NEAR),
                 Err(error) => {

@@ -51,7 +51,7 @@ pub(super) fn way_to(address: IpAddr) -> io::Result<Way> {
     let mut answer = vec![0; ANSWER_BYTES];
     // The kernel answers before `sendto` returns.
     let (length, _) = recv(&socket, answer.as_mut_slice(), RecvFlags::DONTWAIT)?;
-    read(answer.get(..length).unwrap_or(&answer)).ok_or_else(|| io::Error::other("the kernel's answer cannot be read"))
+    read(answer.get(..length).unwrap_or(&answer)).ok_or_else(|| io::Error::other("cannot parse the kernel's answer"))
 }
 
 fn question(address: IpAddr) -> Vec<u8> {
@@ -161,6 +161,6 @@ mod tests {
         }
         let mut torn = answer(RTN_UNICAST, 24, &[]);
         torn.extend([0, 0, 0, 0, 0]);
-        assert_eq!(read(&torn), Some(Way::Near), "an attribute of no length");
+        assert_eq!(read(&torn), Some(Way::Near), "an attribute with length 0");
     }
 }

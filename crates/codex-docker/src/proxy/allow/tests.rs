@@ -41,7 +41,7 @@ const NETWORK: &[&str] = &[
 fn in_own_network(story: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         for command in NETWORK {
-            let done = Command::new("ip").args(command.split(' ')).status().expect("the tests need `ip`, of iproute2");
+            let done = Command::new("ip").args(command.split(' ')).status().expect("the tests need `ip` from iproute2");
             assert!(done.success(), "ip {command}");
         }
         return true;
@@ -53,7 +53,7 @@ fn in_own_network(story: &str) -> bool {
     }
     let story = format!("proxy::allow::tests::{story}");
     let child = unshare.arg("--net").arg(program).args(["--exact", &story, "--nocapture"]).env(INSIDE, "1").output();
-    let child = child.expect("the tests need `unshare`, of util-linux");
+    let child = child.expect("the tests need `unshare` from util-linux");
     let said = String::from_utf8_lossy(&child.stdout).into_owned() + &String::from_utf8_lossy(&child.stderr);
     assert!(child.status.success() && said.contains("1 passed"), "{said}");
     false
@@ -105,7 +105,7 @@ async fn greeter(address: &str) -> u16 {
     port
 }
 
-const REFUSED: &str = "its address is on this machine or its network";
+const REFUSED: &str = "its address is on this machine or one of its networks";
 
 #[tokio::test]
 async fn a_listed_name_does_not_lead_to_this_machine_or_its_networks_by_any_address() {
@@ -140,11 +140,11 @@ async fn a_listed_name_does_not_lead_to_this_machine_or_its_networks_by_any_addr
     // An address that is added after the proxy has started and the name was resolved.
     let stage = stage(&format!("late.example:{port}"), &["1.2.3.4"]);
     let said = connect(&stage, &format!("late.example:{port}")).await;
-    assert!(said.starts_with("HTTP/1.1 502"), "of the world, and nobody answers here: {said}");
+    assert!(said.starts_with("HTTP/1.1 502"), "a public address, which does not respond: {said}");
     assert!(Command::new("ip").args(["addr", "add", "1.2.3.4/32", "dev", "lo"]).status().expect("ip").success());
     let said = connect(&stage, &format!("late.example:{port}")).await;
     assert!(said.starts_with("HTTP/1.1 403") && said.contains(REFUSED), "{said}");
-    assert_eq!(stage.lookups.load(Ordering::SeqCst), 1, "the answer was kept, the check was not");
+    assert_eq!(stage.lookups.load(Ordering::SeqCst), 1, "the address was cached, but checked again");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn a_private_registry_is_reached_only_by_its_listed_address_and_port() {
             assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("SECRET OF THE NETWORK"), "{target}: {said}");
         }
         let said = connect(&listed, &format!("{own}:{other}")).await;
-        assert!(said.starts_with("HTTP/1.1 403"), "another port of the same address: {said}");
+        assert!(said.starts_with("HTTP/1.1 403"), "another port on the same address: {said}");
     }
 }
 

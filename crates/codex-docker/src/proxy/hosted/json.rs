@@ -102,7 +102,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json, E> {
-        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("a number without a value"))
+        Number::from_f64(value).map(Json::Number).ok_or_else(|| E::custom("a number is not finite"))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Json, E> {
@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         while let Some(key) = access.next_key::<String>()? {
             match fields.entry(key) {
                 // The error does not repeat the key, because an agent chose it.
-                Entry::Occupied(_) => return Err(A::Error::custom("a key that appears twice in an object")),
+                Entry::Occupied(_) => return Err(A::Error::custom("a key appears twice in an object")),
                 Entry::Vacant(place) => {
                     place.insert(access.next_value_seed(self)?);
                 }

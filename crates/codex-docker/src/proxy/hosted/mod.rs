@@ -21,11 +21,11 @@ pub(super) use self::removed::{Notes, Removed};
 pub(super) enum Unchecked {
     #[error("requests with a Content-Encoding are not accepted: send the body uncompressed")]
     Encoded,
-    #[error("requests need the Content-Type application/json")]
+    #[error("requests must have the Content-Type application/json")]
     NotJson,
-    #[error("the request is not an object in JSON that can be checked: {0}")]
+    #[error("the request is not a JSON object that can be checked: {0}")]
     Unreadable(String),
-    #[error("models that search the web are not allowed by this repository's settings")]
+    #[error("this repository's settings do not allow models that search the web")]
     SearchModel,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unchecked> {
 /// Removes from a request everything that the API would do or fetch elsewhere. `path` is the path of the request.
 pub(super) fn check(path: &str, body: &[u8]) -> Result<Checked, Unchecked> {
     let json = Json::parse(body).map_err(|error| Unchecked::Unreadable(error.to_string()))?;
-    let Json::Object(request) = json else { return Err(Unchecked::Unreadable("it is something else".to_owned())) };
+    let Json::Object(request) = json else { return Err(Unchecked::Unreadable("it is not an object".to_owned())) };
     let model = request.get("model").and_then(Json::as_text).unwrap_or_default();
     if model.to_ascii_lowercase().contains("search") {
         return Err(Unchecked::SearchModel);

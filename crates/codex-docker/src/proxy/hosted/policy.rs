@@ -132,8 +132,7 @@ const REFERENCES: &[&str] = &[
 ];
 
 /// The replacement for removed content.
-const IN_ITS_PLACE: &str =
-    "[removed: this repository's settings do not let requests to the model name remote files or addresses]";
+const IN_ITS_PLACE: &str = "[removed: this repository's settings do not allow remote files or URLs in requests to the model]";
 
 /// Applies the rules to a request, and records what was removed.
 #[derive(Debug, Default)]

@@ -167,7 +167,7 @@ fn content_is_in_the_request_and_never_fetched() {
         ] {
             let (passed, removed) = sent(&request);
             assert!(!passed.to_string().contains("evil") && !removed.is_empty(), "{request}: {passed}");
-            assert!(passed.to_string().contains("[removed: "), "the model is told: {passed}");
+            assert!(passed.to_string().contains("[removed: "), "the model gets an explanation: {passed}");
         }
     }
 }
@@ -236,7 +236,7 @@ fn what_cannot_be_checked_is_refused() {
         assert_eq!(error, Unchecked::SearchModel, "{model}");
     }
     let compact = check("/v1/responses/compact", b"{}").expect("sound");
-    assert_eq!(compact.body, b"{}", "this one keeps nothing in any case");
+    assert_eq!(compact.body, b"{}", "this endpoint stores nothing");
 }
 
 #[test]
