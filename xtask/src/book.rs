@@ -1,6 +1,6 @@
 //! `cargo xtask book`: the documentation as a website, built by mdBook.
 //!
-//! Works on a copy, because the book also contains the documents at the root of the repository, and mdBook reads only one folder.
+//! Works on a copy, because the book also contains documents outside of `docs`, and mdBook reads only one folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,14 @@ use std::process::Command;
 use crate::console::{self, StepError};
 use crate::tools::target_folder;
 
-/// The documents at the root that belong to the book, in its order.
-const ROOT_DOCUMENTS: [(&str, &str); 6] = [
+/// The folder with the examples.
+const EXAMPLES: &str = "examples";
+
+/// The documents outside of `docs` that belong to the book, in its order.
+const OUTER_DOCUMENTS: [(&str, &str); 9] = [
+    ("examples/README.md", "Examples"),
+    ("examples/python/README.md", "Python client"),
+    ("examples/github-action/README.md", "GitHub Action"),
     ("LOGGING.md", "Log fields"),
     ("CHANGELOG.md", "Changelog"),
     ("CONTRIBUTING.md", "Contributing"),
@@ -54,23 +60,24 @@ fn copy_sources(root: &Path, stage: &Path) -> Result<(), BookError> {
         std::fs::remove_dir_all(stage).map_err(at(stage))?;
     }
     let docs = stage.join("docs");
-    copy_folder(&root.join("docs"), &docs)?;
+    copy_folder(&root.join("docs"), &docs, relinked_guide)?;
+    if root.join(EXAMPLES).exists() {
+        copy_folder(&root.join(EXAMPLES), &docs.join(EXAMPLES), relinked_outer)?;
+    }
     std::fs::copy(root.join("book.toml"), stage.join("book.toml")).map_err(at(&root.join("book.toml")))?;
     let mut summary = std::fs::read_to_string(docs.join("SUMMARY.md")).map_err(at(&docs.join("SUMMARY.md")))?;
     summary.push_str("\n# Project\n\n");
-    for (name, title) in ROOT_DOCUMENTS {
-        let path = root.join(name);
-        if path.exists() {
-            let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-            std::fs::write(docs.join(name), text.replace("](docs/", "](")).map_err(at(&path))?;
+    for (name, title) in OUTER_DOCUMENTS {
+        if root.join(name).exists() {
+            copy_document(&root.join(name), &docs.join(name), relinked_outer)?;
             summary.extend(["- [", title, "](", name, ")\n"]);
         }
     }
     std::fs::write(docs.join("SUMMARY.md"), summary).map_err(at(&docs))
 }
 
-/// Copies a folder. In Markdown files, links to documents at the root become links within the folder.
-fn copy_folder(from: &Path, to: &Path) -> Result<(), BookError> {
+/// Copies a folder, with `relinked` applied to its documents.
+fn copy_folder(from: &Path, to: &Path, relinked: fn(&str) -> String) -> Result<(), BookError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| BookError::Copy { path, source }
@@ -80,12 +87,9 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), BookError> {
         let entry = entry.map_err(at(from))?;
         let (path, copy) = (entry.path(), to.join(entry.file_name()));
         if path.is_dir() {
-            copy_folder(&path, &copy)?;
+            copy_folder(&path, &copy, relinked)?;
         } else if path.extension().is_some_and(|extension| extension == "md") {
-            let text = std::fs::read_to_string(&path).map_err(at(&path))?;
-            let text =
-                ROOT_DOCUMENTS.iter().fold(text, |text, (name, _)| text.replace(&format!("](../{name}"), &format!("]({name}")));
-            std::fs::write(&copy, text).map_err(at(&copy))?;
+            copy_document(&path, &copy, relinked)?;
         } else {
             std::fs::copy(&path, &copy).map_err(at(&path))?;
         }
@@ -93,12 +97,28 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), BookError> {
     Ok(())
 }
 
+fn copy_document(from: &Path, to: &Path, relinked: fn(&str) -> String) -> Result<(), BookError> {
+    let at = |source| BookError::Copy { path: from.to_owned(), source };
+    let text = std::fs::read_to_string(from).map_err(at)?;
+    std::fs::write(to, relinked(&text)).map_err(at)
+}
+
+/// A document of `docs`, with its links to outer documents adapted to the book, where these are in the same folder.
+fn relinked_guide(text: &str) -> String {
+    OUTER_DOCUMENTS.iter().fold(text.to_owned(), |text, (name, _)| text.replace(&format!("](../{name}"), &format!("]({name}")))
+}
+
+/// An outer document, with its links to `docs` adapted in the same way.
+fn relinked_outer(text: &str) -> String {
+    text.replace("](docs/", "](").replace("../docs/", "../")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_book_has_the_documents_at_the_root_and_their_links_work() {
+    fn the_book_has_the_documents_outside_of_docs_and_their_links_work() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (root, stage) = (folder.path().join("root"), folder.path().join("stage"));
         let write = |name: &str, text: &str| {
@@ -108,15 +128,20 @@ mod tests {
         };
         write("book.toml", "");
         write("CHANGELOG.md", "[guide](docs/a.md)");
+        write("examples/README.md", "[guide](../docs/a.md) [changes](../CHANGELOG.md) [script](curl.sh)");
         write("docs/SUMMARY.md", "# Summary\n");
-        write("docs/a.md", "[changes](../CHANGELOG.md#new) [code](../src)");
+        write("docs/a.md", "[changes](../CHANGELOG.md#new) [examples](../examples/README.md) [code](../src)");
         write("docs/images/b.png", "png");
         copy_sources(&root, &stage).expect("copied");
         copy_sources(&root, &stage).expect("copied again");
         let read = |name: &str| std::fs::read_to_string(stage.join("docs").join(name)).expect("it was copied");
-        assert_eq!(read("a.md"), "[changes](CHANGELOG.md#new) [code](../src)");
+        assert_eq!(read("a.md"), "[changes](CHANGELOG.md#new) [examples](examples/README.md) [code](../src)");
+        assert_eq!(read("examples/README.md"), "[guide](../a.md) [changes](../CHANGELOG.md) [script](curl.sh)");
         assert_eq!(read("CHANGELOG.md"), "[guide](a.md)");
-        assert_eq!(read("SUMMARY.md"), "# Summary\n\n# Project\n\n- [Changelog](CHANGELOG.md)\n");
+        assert_eq!(
+            read("SUMMARY.md"),
+            "# Summary\n\n# Project\n\n- [Examples](examples/README.md)\n- [Changelog](CHANGELOG.md)\n"
+        );
         assert_eq!(read("images/b.png"), "png");
     }
 }
