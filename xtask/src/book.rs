@@ -100,7 +100,8 @@ fn copy_folder(from: &Path, to: &Path, relinked: fn(&str) -> String) -> Result<(
 fn copy_document(from: &Path, to: &Path, relinked: fn(&str) -> String) -> Result<(), BookError> {
     let at = |source| BookError::Copy { path: from.to_owned(), source };
     let text = std::fs::read_to_string(from).map_err(at)?;
-    std::fs::write(to, relinked(&text)).map_err(at)
+    // mdBook makes `index.html` out of a README, but does not adapt links to it.
+    std::fs::write(to, relinked(&text).replace("/README.md)", "/index.md)")).map_err(at)
 }
 
 /// A document of `docs`, with its links to outer documents adapted to the book, where these are in the same folder.
@@ -135,7 +136,7 @@ mod tests {
         copy_sources(&root, &stage).expect("copied");
         copy_sources(&root, &stage).expect("copied again");
         let read = |name: &str| std::fs::read_to_string(stage.join("docs").join(name)).expect("it was copied");
-        assert_eq!(read("a.md"), "[changes](CHANGELOG.md#new) [examples](examples/README.md) [code](../src)");
+        assert_eq!(read("a.md"), "[changes](CHANGELOG.md#new) [examples](examples/index.md) [code](../src)");
         assert_eq!(read("examples/README.md"), "[guide](../a.md) [changes](../CHANGELOG.md) [script](curl.sh)");
         assert_eq!(read("CHANGELOG.md"), "[guide](a.md)");
         assert_eq!(
