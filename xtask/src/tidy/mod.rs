@@ -1,15 +1,16 @@
 //! `cargo xtask tidy`: the project's own rules about its files, which no other tool checks.
 //!
-//! `source.rs` contains the rules about a source file, `walls.rs` those about dependencies between crates. It reads files and
-//! never changes them.
+//! `source.rs` contains the rules about a source file, `links.rs` those about links between documents, and `walls.rs` those about
+//! dependencies between crates. It reads files and never changes them.
 
+mod links;
 mod log;
 mod pin;
 mod proof;
 mod source;
 mod walls;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -40,7 +41,8 @@ pub(crate) enum TidyError {
 
 /// Checks every rule and lists all violations.
 pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
-    let files = rust_files(root)?;
+    let files = files(root, "rs")?;
+    let exists = |path: &Path| root.join(path).exists();
     let model = read(&root.join(pin::PLACE))?;
     let Some(pinned) = pin::version(&model) else { return Err(TidyError::NoPin) };
     let mut complaints = Vec::new();
@@ -57,6 +59,9 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
         }
         let pins = if name == pin::PLACE { vec![] } else { pin::complaints(&text, pinned) };
         complaints.extend(source::complaints(&text).into_iter().chain(pins).map(|complaint| format!("{name}{complaint}")));
+        if !name.starts_with("xtask/") {
+            complaints.extend(links::mentioned(&name, &text, exists));
+        }
     }
     for name in PINLESS {
         let pins = pin::complaints(&read(&root.join(name))?, pinned);
@@ -68,6 +73,7 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     }
     let log = log::complaints(&read(&root.join(log::DOCUMENT))?, &events);
     complaints.extend(log.into_iter().map(|complaint| format!("{}{complaint}", log::DOCUMENT)));
+    complaints.extend(links::complaints(&documents(root)?, exists));
     complaints.extend(walls::complaints(root)?);
     complaints.extend(changelog_complaints(root));
     if !complaints.is_empty() {
@@ -87,25 +93,32 @@ fn changelog_complaints(root: &Path) -> Option<String> {
     (!has_unreleased).then(|| "CHANGELOG.md: missing section `## [Unreleased]`".to_owned())
 }
 
-fn rust_files(folder: &Path) -> Result<Vec<PathBuf>, TidyError> {
+/// Reads all Markdown files. The keys are their paths below the root.
+fn documents(root: &Path) -> Result<BTreeMap<String, String>, TidyError> {
+    let named = |path: PathBuf| Ok((path.strip_prefix(root).unwrap_or(&path).display().to_string(), read(&path)?));
+    files(root, "md")?.into_iter().map(named).collect()
+}
+
+/// Returns the files with this extension below a folder, sorted.
+fn files(folder: &Path, extension: &str) -> Result<Vec<PathBuf>, TidyError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| TidyError::Read { path, source }
     };
-    let mut files = Vec::new();
+    let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(at(folder))? {
         let entry = entry.map_err(at(folder))?;
         let (path, name) = (entry.path(), entry.file_name());
         if entry.file_type().map_err(at(&path))?.is_dir() {
             if !SKIPPED.iter().any(|skipped| name == *skipped) {
-                files.extend(rust_files(&path)?);
+                found.extend(files(&path, extension)?);
             }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
+        } else if path.extension().is_some_and(|its| its == extension) {
+            found.push(path);
         }
     }
-    files.sort();
-    Ok(files)
+    found.sort();
+    Ok(found)
 }
 
 fn read(path: &Path) -> Result<String, TidyError> {
@@ -124,7 +137,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
             std::fs::write(path, "").expect("a temporary file");
         }
-        let found = rust_files(root.path()).expect("the folder can be read");
+        let found = files(root.path(), "rs").expect("the folder can be read");
         assert_eq!(found, [root.path().join("a/b.rs"), root.path().join("f.rs")]);
     }
 
