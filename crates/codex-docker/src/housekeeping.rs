@@ -162,7 +162,7 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
         return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` does not have this variable"))
             .hint("show the variables of a container with `docker inspect`"));
     };
-    // Codex gets SIGINT first, so that it can complete its session. It ignores SIGTERM.
+    // Codex gets SIGINT first, because only this signal lets it complete its session.
     let options = KillContainerOptionsBuilder::new().signal("SIGINT").build();
     match docker.kill_container(&id, Some(options)).await {
         Ok(()) => {

@@ -118,9 +118,9 @@ mod tests {
     fn context_inside_a_message_is_left_out_of_it() {
         let both = json!({"role": "user", "content": [
             {"type": "input_text", "text": "<environment_context>x</environment_context>"},
-            {"type": "input_text", "text": "go on"},
+            {"type": "input_text", "text": "continue"},
         ]});
-        assert_eq!(read(&[both]).user_messages, ["go on"]);
+        assert_eq!(read(&[both]).user_messages, ["continue"]);
     }
 
     #[test]

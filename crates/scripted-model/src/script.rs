@@ -206,8 +206,8 @@ mod tests {
             assert_eq!(turn.step_at(0), Step::Items(vec![Item::message(expect)]), "{message} as number {nth}");
         };
         check("fix the tests", 2, "by text");
-        check("go on", 2, "by number");
-        check("go on", 3, "otherwise");
+        check("continue", 2, "by number");
+        check("continue", 3, "otherwise");
     }
 
     #[test]
