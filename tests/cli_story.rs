@@ -96,7 +96,7 @@ async fn what_goes_wrong_is_said_with_what_to_do() {
     fs_err::write(&large, "x".repeat(1024 * 1024 + 1)).expect("written");
     let large = large.display().to_string();
     for (arguments, code, words) in [
-        (&["env", "add", "/no/such/repository"][..], 1, "no such repository"),
+        (&["env", "add", "/no/such/repository"][..], 1, "repository not found"),
         (&["env", "add", "ext::sh -c x"], 1, "remote helper"),
         (&["env", "add", "--", "-x"], 1, "looks like an option"),
         (&["env", "add", upstream.url().as_str(), "--default-branch", "nope"], 1, "there are `main`"),
@@ -193,7 +193,7 @@ async fn doctor_asks_the_running_server_and_looks_in_its_own_shell_only_without_
 #[tokio::test]
 async fn up_fails_when_no_task_could_start() {
     let mut home = home();
-    assert!(said(&home, &["up"]).await.contains("Next: "));
+    assert!(said(&home, &["up"]).await.contains("Next steps:"));
     said(&home, &["down"]).await;
     home.set("ORCH_WORKER", "/no/such/worker");
     let (code, said) = refused(&home, &["up"]).await;
@@ -437,7 +437,7 @@ async fn the_demo_shows_the_real_thing() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     for part in [
-        "the model is scripted",
+        "model is scripted",
         "expected 'Hello, Ada!', found 'Helo, Ada!'",
         "the test passes",
         "+echo \"Hello, $1!\"",

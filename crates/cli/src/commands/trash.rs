@@ -205,7 +205,7 @@ fn usage(disk: &DiskView) -> Output {
     ] {
         out.line(format!("{name:<11} {:>10}", size(bytes)));
     }
-    out.line(format!("\nNo run starts while less than {} is free.\n", size(disk.floor)));
+    out.line(format!("\nNo run starts while less than {} is free.", size(disk.floor)));
     let rows = disk.environments.iter().map(|environment| {
         vec![
             Cell::plain(printable_line(environment.name.as_str(), NAME)),
@@ -214,15 +214,12 @@ fn usage(disk: &DiskView) -> Output {
             Cell::plain(size(environment.tasks)),
         ]
     });
-    out.table(&["repository", "mirror", "unreachable", "tasks"], &rows.collect::<Vec<_>>());
-    if !disk.images.is_empty() {
-        let rows = disk.images.iter().map(|image| {
-            let name = printable_line(&image.name, 2 * NAME);
-            vec![Cell::plain(name), Cell::plain(image_size(image)), Cell::plain(used_by(image.used_by))]
-        });
-        out.line("");
-        out.table(&["image", "size", "used by"], &rows.collect::<Vec<_>>());
-    }
+    section(&mut out, &["repository", "mirror", "unreachable", "tasks"], &rows.collect::<Vec<_>>());
+    let rows = disk.images.iter().map(|image| {
+        let name = printable_line(&image.name, 2 * NAME);
+        vec![Cell::plain(name), Cell::plain(image_size(image)), Cell::plain(used_by(image.used_by))]
+    });
+    section(&mut out, &["image", "size", "used by"], &rows.collect::<Vec<_>>());
     let all: Vec<_> = disk.tasks.iter().map(|task| task.task_id.to_string()).collect();
     let length = ids::shown_length(&all);
     let rows = disk.tasks.iter().take(LARGEST).map(|task| {
@@ -234,9 +231,16 @@ fn usage(disk: &DiskView) -> Output {
             Cell::plain(printable_line(task.title.as_str(), NAME)),
         ]
     });
-    out.line("");
-    out.table(&["task", "total", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
+    section(&mut out, &["task", "total", "worktree", "logs", "title"], &rows.collect::<Vec<_>>());
     out
+}
+
+/// Adds an empty line and a table, unless the table has no rows.
+fn section(out: &mut Output, heading: &[&str], rows: &[Vec<Cell>]) {
+    if !rows.is_empty() {
+        out.line("");
+        out.table(heading, rows);
+    }
 }
 
 #[cfg(test)]
