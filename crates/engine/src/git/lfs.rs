@@ -171,7 +171,7 @@ mod tests {
         fs_err::os::unix::fs::symlink(folder.path(), from.join("ab")).expect("a link");
         fs_err::write(from.join("file"), "").expect("written");
         let notes = take_objects(&from, &mirror).expect("looked at");
-        assert!(matches!(&notes[..], [note] if note.starts_with("2 large files were not taken")), "{notes:?}");
+        assert!(matches!(&notes[..], [note] if note.starts_with("2 large files were rejected")), "{notes:?}");
         assert!(!mirror.join("lfs/objects").exists());
     }
 }

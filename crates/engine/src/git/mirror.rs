@@ -241,7 +241,7 @@ mod tests {
             let text = BranchMissing::new("x", names).to_string();
             assert!(text.ends_with(expect), "{text}");
         };
-        check(0, "there are none");
+        check(0, "the repository has no branches");
         check(2, "there are `b0`, `b1`");
         check(25, "`b19` and 5 more");
     }
