@@ -72,7 +72,7 @@ async fn a_push_service_that_is_busy_is_asked_again_and_one_that_refuses_is_not(
     let id = device_id(&pages).await;
     assert_eq!(pages.post(PAGE, &format!("{PAGE}/devices/{id}/test"), &[]).await, 303);
     let (_, text) = pages.get(PAGE).await;
-    assert!(text.contains("did not arrive") && text.contains("403 Forbidden"), "{text}");
+    assert!(text.contains("The last notification failed") && text.contains("403 Forbidden"), "{text}");
     assert_eq!((service.asked(), devices(&pages).await), (4, 1));
 }
 
@@ -91,7 +91,7 @@ async fn a_push_service_that_asks_for_patience_gets_it() {
     service.refuse_for(503, 3600);
     let task = home.task(&env, "begin; end done").await;
     home.settled(&task).await;
-    while !pages.get(PAGE).await.1.contains("503 Service Unavailable, for 3600 s") {
+    while !pages.get(PAGE).await.1.contains("503 Service Unavailable, retry after 3600 s") {
         tokio::task::yield_now().await;
     }
     assert_eq!(service.asked(), 3);
@@ -113,7 +113,7 @@ async fn a_test_arrives_at_its_device_alone_and_the_page_says_so() {
     let pushed = service.next().await;
     assert_eq!((pushed.device.as_str(), &pushed.message["path"]), ("phone", &json!("/settings/notices")));
     assert_eq!((pushed.headers["ttl"].as_str(), service.asked()), ("60", 1));
-    assert!(pages.get(PAGE).await.1.contains("The last one was taken"));
+    assert!(pages.get(PAGE).await.1.contains("The last notification was sent"));
     assert_eq!(pages.post(PAGE, &format!("{PAGE}/devices/{id}/remove"), &[]).await, 303);
     assert_eq!(devices(&pages).await, 1);
     assert_eq!(pages.post(PAGE, &format!("{PAGE}/devices/{id}/test"), &[]).await, 409, "nobody is there");
@@ -127,7 +127,7 @@ async fn a_device_that_is_gone_is_forgotten_and_the_others_hear() {
     service.refuse(&[410]);
     assert_eq!(pages.post(PAGE, &format!("{PAGE}/devices/{id}/test"), &[]).await, 303);
     let (_, text) = pages.get(PAGE).await;
-    assert!(text.contains("A device was forgotten") && text.contains("410 Gone"), "{text}");
+    assert!(text.contains("A device was removed") && text.contains("410 Gone"), "{text}");
     assert_eq!(devices(&pages).await, 0);
     home.stop().await;
     home.start().await;
@@ -183,10 +183,10 @@ async fn what_is_no_subscription_is_refused_and_a_damaged_file_stops_nothing() {
     assert!(home.log().contains("devices.json"), "{}", home.log());
     let pages = Pages::sign_in(&home).await;
     for page in [PAGE, "/settings"] {
-        assert_eq!(pages.get(page).await.1.matches("Damaged and left as it is").count(), 3, "{page}");
+        assert_eq!(pages.get(page).await.1.matches("Could not read").count(), 3, "{page}");
     }
     assert_eq!(subscribe(&pages, &service, "phone").await, 303);
-    assert_eq!(pages.get(PAGE).await.1.matches("Damaged and left as it is").count(), 2);
+    assert_eq!(pages.get(PAGE).await.1.matches("Could not read").count(), 2);
     let task = home.task(&env, "begin; end done").await;
     assert_eq!(service.next().await.message["tag"], task);
 }

@@ -37,12 +37,12 @@ async fn what_the_page_sets_takes_effect_at_once_and_lasts() {
     ];
     assert_eq!(pages.post(PAGE, PAGE, &fields).await, 303);
     let (_, text) = pages.get(PAGE).await;
-    assert!(text.contains(webhook.url()) && text.contains("there is one") && !text.contains("hush-hush"), "{text}");
+    assert!(text.contains(webhook.url()) && text.contains("(set)") && !text.contains("hush-hush"), "{text}");
     for (name, test) in [("ntfy", &mut ntfy), ("webhook", &mut webhook)] {
         assert_eq!(pages.post(PAGE, &format!("{PAGE}/{name}/test"), &[]).await, 303);
         assert!(test.next().await.body.contains("This is a test."));
     }
-    assert_eq!(pages.get(PAGE).await.1.matches("The last one was taken").count(), 2);
+    assert_eq!(pages.get(PAGE).await.1.matches("The last notification was sent").count(), 2);
     home.stop().await;
     home.start().await;
     let done = home.task(&env, "begin; end done").await;
@@ -57,7 +57,7 @@ async fn what_the_page_sets_takes_effect_at_once_and_lasts() {
     webhook.refuse(1);
     assert_eq!(pages.post(PAGE, &format!("{PAGE}/webhook/test"), &[]).await, 303);
     let (_, text) = pages.get(PAGE).await;
-    assert!(text.contains("did not arrive") && text.contains("503"), "{text}");
+    assert!(text.contains("The last notification failed") && text.contains("503"), "{text}");
     assert_eq!(pages.post(PAGE, PAGE, &[("ntfy_url", "ntfy.sh/topic")]).await, 422);
 }
 
@@ -100,7 +100,7 @@ async fn quiet_hours_hold_back_and_tell_in_one_when_they_end() {
         held.matches("\"finished\"").count() == 2
     });
     let (_, text) = pages.get(PAGE).await;
-    assert!(text.contains("It is quiet until") && text.contains("2 held back"), "{text}");
+    assert!(text.contains("Notifications are paused until") && text.contains("2 held."), "{text}");
     home.kill().await;
     home.start().await;
     assert!(webhook.already().is_none(), "also over a restart");
@@ -108,7 +108,7 @@ async fn quiet_hours_hold_back_and_tell_in_one_when_they_end() {
     assert_eq!(pages.post(PAGE, PAGE, &base).await, 303);
     let told = webhook.next().await;
     assert_eq!(event(&told.body), "summary");
-    assert!(told.body.contains("Of your tasks: 2 finished."), "{}", told.body);
+    assert!(told.body.contains("Tasks: 2 finished."), "{}", told.body);
     let last = home.task(&env, "begin; end last").await;
     home.settled(&last).await;
     assert_eq!(event(&webhook.next().await.body), "finished");

@@ -1,5 +1,5 @@
-//! What people are told about a task that they are not looking at: that it has ended, or that it needs them.
-//! Pure: two records, before and after a change. Who is told, and when, is in `settings` and `quiet`; `push` is for browsers.
+//! Notifications about a task: that it has ended, or that it needs attention.
+//! Pure: computed from the records before and after a change. `settings` and `quiet` decide when to send, and `push` is for browsers.
 
 mod push;
 mod quiet;
@@ -15,43 +15,43 @@ use crate::publication::PullRequest;
 use crate::run::RunStatus;
 use crate::task::TaskRecord;
 
-/// Why somebody is told.
+/// The reason for a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeKind {
-    /// The last run completed, and nothing follows it by itself.
+    /// The last run completed, and no follow-up starts.
     Finished,
-    /// It failed.
+    /// The last run failed.
     Failed,
-    /// It was cut off.
+    /// The last run was interrupted.
     Interrupted,
-    /// It asks something, checks of its pull request failed, it has conflicts, or a reviewer wants changes.
+    /// The task asks a question, or its pull request has failing checks, conflicts or requested changes.
     NeedsYou,
-    /// Several of these came in quiet hours.
+    /// A summary of several notifications from quiet hours.
     Summary,
-    /// Somebody wants to know whether this arrives.
+    /// A test from the settings page.
     Test,
 }
 
-/// What somebody may want to be told or not.
+/// A group of notifications that can be turned on or off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NoticeGroup {
     /// A task completed.
     Finished,
-    /// It failed or was cut off.
+    /// A task failed or was interrupted.
     Failed,
-    /// It asks something, or its pull request needs somebody.
+    /// A task or its pull request needs attention.
     NeedsYou,
 }
 
 impl NoticeGroup {
-    /// All of them.
+    /// All groups.
     pub const ALL: [Self; 3] = [Self::Finished, Self::Failed, Self::NeedsYou];
 }
 
 impl NoticeKind {
-    /// What it belongs to. A summary was asked for by its parts, and a test by itself.
+    /// Returns the group. Summaries and tests have no group.
     pub fn group(self) -> Option<NoticeGroup> {
         match self {
             Self::Finished => Some(NoticeGroup::Finished),
@@ -61,7 +61,7 @@ impl NoticeKind {
         }
     }
 
-    /// Its name, as in JSON.
+    /// Returns the name in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Finished => "finished",
@@ -74,39 +74,39 @@ impl NoticeKind {
     }
 }
 
-/// What is told.
+/// A notification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Why.
+    /// The reason.
     pub event: NoticeKind,
-    /// The task.
+    /// The task's ID.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub task_id: Option<TaskId>,
-    /// Its environment's name.
+    /// The name of the task's repository.
     pub environment: String,
     /// The task's title.
     pub title: String,
-    /// A sentence.
+    /// A sentence for people.
     pub text: String,
-    /// Where to look at it.
+    /// The URL of the task's page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
 }
 
 impl Notice {
-    /// One to try whether it arrives.
+    /// Returns a test notification.
     pub fn test(public_url: Option<&str>) -> Self {
         Self {
             event: NoticeKind::Test,
             task_id: None,
             environment: String::new(),
             title: "Codex Orchestrator".to_owned(),
-            text: "This is a test. Notices arrive.".to_owned(),
+            text: "This is a test. Notifications work.".to_owned(),
             url: public_url.map(str::to_owned),
         }
     }
 
-    /// Where it leads, below the pages' own address.
+    /// Returns the path of the page that it links to.
     pub fn path(&self) -> String {
         match (self.event, self.task_id) {
             (_, Some(task)) => format!("/tasks/{task}"),
@@ -116,7 +116,7 @@ impl Notice {
     }
 }
 
-/// What follows from a change, if anybody need know.
+/// Returns the notification for a change of a task, if there is one.
 pub fn notice(before: &TaskRecord, after: &TaskRecord, environment: &str, public_url: Option<&str>) -> Option<Notice> {
     if after.removing {
         return None;
@@ -132,7 +132,7 @@ pub fn notice(before: &TaskRecord, after: &TaskRecord, environment: &str, public
     })
 }
 
-/// The last run ended, and no other follows by itself. One that a person stopped is no news to them.
+/// Returns the notification for the end of the last run. Runs that a user stopped have none.
 fn ended(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
     if !before.last_run().is_active() || after.last_run().is_active() {
         return None;
@@ -141,29 +141,29 @@ fn ended(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)
     match after.last_run().status() {
         RunStatus::Completed => Some((NoticeKind::Finished, format!("Run {number} completed."))),
         RunStatus::Failed => Some((NoticeKind::Failed, format!("Run {number} failed."))),
-        RunStatus::Interrupted => Some((NoticeKind::Interrupted, format!("Run {number} was cut off."))),
+        RunStatus::Interrupted => Some((NoticeKind::Interrupted, format!("Run {number} was interrupted."))),
         RunStatus::Stopped | RunStatus::Queued | RunStatus::Preparing | RunStatus::Running | RunStatus::Stopping => None,
     }
 }
 
 fn needs_somebody(before: &TaskRecord, after: &TaskRecord) -> Option<(NoticeKind, String)> {
     if before.question != after.question && after.question.is_some() {
-        return Some((NoticeKind::NeedsYou, "It asks whether to fetch submodules before it starts.".to_owned()));
+        return Some((NoticeKind::NeedsYou, "Decide whether to fetch submodules before the run starts.".to_owned()));
     }
     let of = |task: &TaskRecord| task.publication.as_ref().and_then(|publication| publication.pull_request.clone());
     let now = of(after)?;
     let then = of(before);
     let is_new = |is_so: &dyn Fn(&PullRequest) -> bool| is_so(&now) && !then.as_ref().is_some_and(is_so);
     let what = if is_new(&|it| it.checks.as_ref().is_some_and(|checks| !checks.failed.is_empty())) {
-        "has checks that failed"
+        "has failing checks"
     } else if is_new(&|it| it.mergeable == Some(false)) {
         "has conflicts"
     } else if is_new(&|it| it.reviews.as_ref().is_some_and(|reviews| !reviews.changes_requested.is_empty())) {
-        "has a review that wants changes"
+        "has a review that requests changes"
     } else {
         return None;
     };
-    Some((NoticeKind::NeedsYou, format!("Its pull request #{} {what}.", now.number)))
+    Some((NoticeKind::NeedsYou, format!("Pull request #{} {what}.", now.number)))
 }
 
 #[cfg(test)]
@@ -182,7 +182,7 @@ mod tests {
         assert_eq!(told(&running, &completed), Some(NoticeKind::Finished));
         assert_eq!(told(&completed, &completed), None);
         assert_eq!(told(&running, &running), None);
-        let found = notice(&running, &completed, "app", Some("https://box.example/")).expect("told");
+        let found = notice(&running, &completed, "app", Some("https://box.example/")).expect("a notification");
         assert_eq!(found.url, Some(format!("https://box.example/tasks/{}", completed.task_id)));
         let all = samples::one_of_each_phase();
         let events: Vec<_> = all.iter().filter_map(|after| told(&running, after)).collect();
@@ -225,14 +225,14 @@ mod tests {
         insta::assert_snapshot!(words.join("\n"), @"
         finished: Fix it | Run 1 completed.
         failed: Fix it | Run 1 failed.
-        interrupted: Fix it | Run 1 was cut off.
-        needs_you: Fix it | It asks whether to fetch submodules before it starts.
-        needs_you: Fix it | Its pull request #7 has checks that failed.
-        needs_you: Fix it | Its pull request #7 has conflicts.
-        needs_you: Fix it | Its pull request #7 has a review that wants changes.
-        test: Codex Orchestrator | This is a test. Notices arrive.
-        summary: 7 notices from your quiet hours | Of your tasks: 4 need you, 2 failed or were cut off, 1 finished.
-        summary: 2 notices from your quiet hours | Of your tasks: 2 finished.
+        interrupted: Fix it | Run 1 was interrupted.
+        needs_you: Fix it | Decide whether to fetch submodules before the run starts.
+        needs_you: Fix it | Pull request #7 has failing checks.
+        needs_you: Fix it | Pull request #7 has conflicts.
+        needs_you: Fix it | Pull request #7 has a review that requests changes.
+        test: Codex Orchestrator | This is a test. Notifications work.
+        summary: 7 notifications from quiet hours | Tasks: 4 need your attention, 2 failed or were interrupted, 1 finished.
+        summary: 2 notifications from quiet hours | Tasks: 2 finished.
         ");
     }
 

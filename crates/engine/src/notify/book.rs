@@ -1,5 +1,5 @@
-//! What is known about telling people: what `config.toml` and the page say, who gets pushes, what is held, how the last words arrived.
-//! Invariant: what is in memory is what is on disk, but for the outcomes, which die with the server.
+//! The state of notifications: settings, devices, held notifications and the last outcomes.
+//! Invariant: the state in memory matches the files, except for outcomes, which are not stored.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,26 +18,26 @@ use super::vapid::VapidKey;
 use super::{DeviceView, NoticeTarget, NoticesView, Outcome, PushSubscription};
 use crate::store::{DeviceRecord, Devices, Home, StoreError};
 
-/// More devices than anybody carries.
+/// The most devices.
 const MOST_DEVICES: usize = 20;
 
-/// More notices than anybody counts in a night; the oldest make room.
+/// The most held notifications. The oldest are dropped first.
 const MOST_HELD: usize = 1000;
 
-/// The most characters that are kept of what a browser calls itself.
+/// The longest `User-Agent` that is stored, in characters.
 const LABEL_CHARS: usize = 120;
 
 pub(crate) struct Notices {
     fixed: NoticeSettings,
     state: Mutex<State>,
-    /// Something that decides when held notices are told.
+    /// Notified when the settings or the held notifications change.
     pub(super) changed: tokio::sync::Notify,
 }
 
 struct State {
     page: NoticeSettings,
     devices: Devices,
-    /// Made with the first look at the page, and kept with the first device.
+    /// Created when the page is first opened, and stored with the first device.
     key: Option<Arc<VapidKey>>,
     held: Vec<Notice>,
     outcomes: BTreeMap<NoticeTarget, Outcome>,
@@ -56,16 +56,16 @@ impl Notices {
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
-        // What is guarded here is whole after every statement, whoever panicked.
+        // Every statement leaves the state consistent, even if another thread panicked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What holds: the file's word, and the page's where the file has none.
+    /// Returns the settings in effect: those in the file, completed by those of the page.
     pub(crate) fn settings(&self) -> NoticeSettings {
         self.fixed.over(&self.locked().page)
     }
 
-    /// Whether anybody is told.
+    /// Returns whether there is any receiver.
     pub(crate) fn has_receivers(&self) -> bool {
         let settings = self.settings();
         settings.webhook_url.is_some() || settings.ntfy_url.is_some() || !self.locked().devices.devices.is_empty()
@@ -92,13 +92,13 @@ impl Notices {
         }
     }
 
-    /// What the page sets takes effect at once.
+    /// Changes the settings of the page. They take effect immediately.
     pub(crate) fn edit(&self, home: &Home, edit: impl FnOnce(&NoticeSettings) -> NoticeSettings) -> Result<(), Problem> {
         let mut state = self.locked();
         let page = edit(&state.page);
         page.check().map_err(|bad| {
             let detail = format!("`{}` {}", bad.name, bad.why);
-            Problem::new(ErrorCode::NoticesRefused, detail).hint("go back and write it as in https://ntfy.sh/a-topic")
+            Problem::new(ErrorCode::NoticesRefused, detail).hint("go back and use a form like https://ntfy.sh/a-topic")
         })?;
         home.write_notice_settings(&page)?;
         state.is_whole(&home.layout.notices());
@@ -108,34 +108,33 @@ impl Notices {
         Ok(())
     }
 
-    /// The key that browsers know us by.
+    /// Returns the key that identifies this server to push services.
     pub(crate) fn key(&self) -> Result<Arc<VapidKey>, Problem> {
         let mut state = self.locked();
         if let Some(key) = &state.key {
             return Ok(Arc::clone(key));
         }
-        let key = Arc::new(VapidKey::make().map_err(|_| Problem::internal("no key could be made for push services"))?);
+        let key = Arc::new(VapidKey::make().map_err(|_| Problem::internal("could not create a key for push services"))?);
         state.key = Some(Arc::clone(&key));
         Ok(key)
     }
 
-    /// A browser wants notices. One that was known already, by its session or its address, takes its own place.
+    /// Subscribes a browser. It replaces an earlier subscription with the same session or endpoint.
     pub(crate) fn subscribe(&self, home: &Home, session: String, wish: PushSubscription, now: Timestamp) -> Result<(), Problem> {
-        let refused =
-            |detail: String| Problem::new(ErrorCode::SubscriptionRefused, detail).hint("load the page anew and try it again");
+        let refused = |detail: String| Problem::new(ErrorCode::SubscriptionRefused, detail).hint("reload the page and try again");
         let endpoint = PushEndpoint::parse(&wish.endpoint).map_err(|error| refused(error.to_string()))?;
         let keys = browser_keys(&wish.p256dh, &wish.auth).filter(|keys| seal(b"", keys).is_ok());
-        keys.ok_or_else(|| refused("the browser's keys cannot be used".to_owned()))?;
+        keys.ok_or_else(|| refused("invalid browser keys".to_owned()))?;
         let key = self.key()?;
         if wish.server_key != key.public() {
-            return Err(refused("the page is older than this server's key".to_owned()));
+            return Err(refused("the page was loaded before the server's key changed".to_owned()));
         }
         let mut state = self.locked();
         let mut devices = state.devices.clone();
         devices.devices.retain(|known| known.session != session && known.endpoint != endpoint);
         if devices.devices.len() >= MOST_DEVICES {
-            let detail = format!("{MOST_DEVICES} devices get notices already");
-            return Err(Problem::new(ErrorCode::TooManyDevices, detail).hint("remove one of them first"));
+            let detail = format!("all {MOST_DEVICES} device subscriptions are in use");
+            return Err(Problem::new(ErrorCode::TooManyDevices, detail).hint("remove a device first"));
         }
         devices.key = Some(key.kept().clone());
         devices.devices.push(DeviceRecord {
@@ -153,12 +152,12 @@ impl Notices {
         Ok(())
     }
 
-    /// The devices that are told.
+    /// Returns all devices.
     pub(super) fn devices(&self) -> Vec<DeviceRecord> {
         self.locked().devices.devices.clone()
     }
 
-    /// Keeps the devices that are wanted. Nothing is written where that is all of them.
+    /// Removes devices that do not match. Writes nothing if all match.
     pub(crate) fn keep_devices(&self, home: &Home, is_kept: impl Fn(&DeviceRecord) -> bool) -> Result<(), StoreError> {
         let mut state = self.locked();
         let mut devices = state.devices.clone();
@@ -174,7 +173,7 @@ impl Notices {
         Ok(())
     }
 
-    /// Puts a notice with those that wait for quiet hours to end.
+    /// Holds a notification until quiet hours end.
     pub(super) fn hold(&self, home: &Home, notice: Notice) -> Result<(), StoreError> {
         let mut state = self.locked();
         let mut held = state.held.clone();
@@ -193,7 +192,7 @@ impl Notices {
         self.locked().held.clone()
     }
 
-    /// Forgets held notices that were told. What came meanwhile stays.
+    /// Drops held notifications that were sent, and keeps those that came later.
     pub(super) fn let_go(&self, home: &Home, told: &[Notice]) -> Result<(), StoreError> {
         let mut state = self.locked();
         let held: Vec<_> = state.held.iter().filter(|notice| !told.contains(notice)).cloned().collect();
@@ -209,14 +208,14 @@ impl Notices {
 }
 
 impl State {
-    /// A file that was damaged has been written anew.
+    /// Removes the report of a damaged file, because it was written again.
     fn is_whole(&mut self, path: &std::path::Path) {
         let path = path.display().to_string();
         self.damaged.retain(|damaged| damaged.path != path);
     }
 }
 
-/// What a browser gave, if it has the right lengths.
+/// Decodes the keys of a browser. Returns `None` if their lengths are wrong.
 pub(super) fn browser_keys(p256dh: &str, auth: &str) -> Option<BrowserKeys> {
     let p256dh = BASE64.decode(p256dh.trim_end_matches('=')).ok()?.try_into().ok()?;
     let auth = BASE64.decode(auth.trim_end_matches('=')).ok()?.try_into().ok()?;
@@ -253,7 +252,7 @@ mod tests {
     #[test]
     fn a_browser_has_one_place_and_the_key_stays() {
         let (_folder, home, notices) = stage();
-        assert!(!home.layout.devices().exists(), "nobody asked yet");
+        assert!(!home.layout.devices().exists(), "no browser has subscribed yet");
         let key = notices.key().expect("made").public();
         for (session, n) in [("a", 1), ("b", 2), ("a", 3), ("c", 2)] {
             notices.subscribe(&home, session.to_owned(), wish(&notices, n), now()).expect("taken");

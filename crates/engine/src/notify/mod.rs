@@ -1,8 +1,8 @@
-//! Telling people that something of theirs has ended or needs them: browsers by Web Push, ntfy, and a signed webhook.
+//! Notifications about tasks: sent to browsers by Web Push, to ntfy, and to a signed webhook.
 //!
-//! What is told, and when, is decided by [`model::notice`]; `book` knows who is told, `send` says it, `seal` and `vapid` are what Web
-//! Push asks for. A receiver that does not answer is tried three times and holds up nothing.
-//! Invariant: a notice has a title and a link, and nothing of what an agent printed.
+//! [`model::notice`] decides what to send and when. `book` stores receivers and settings, `send` sends messages, and `seal` and `vapid`
+//! implement the cryptography of Web Push. A receiver that fails is tried three times and does not delay others.
+//! Invariant: a notification contains a title and a link, but no output of an agent.
 
 mod book;
 mod seal;
@@ -27,80 +27,80 @@ use crate::crash::{self, CrashPoint};
 use crate::engine::{Inner, blocking};
 use crate::store::DeviceRecord;
 
-/// How often the clock is looked at while something is held: a machine may sleep, and its clock may be set.
+/// How often the clock is checked while notifications are held, since a machine can sleep and its clock can change.
 const LOOK: Duration = Duration::from_secs(30);
 
-/// Who can be told.
+/// A receiver of notifications.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NoticeTarget {
-    /// ntfy.
+    /// The ntfy topic.
     Ntfy,
     /// The webhook.
     Webhook,
-    /// A browser, by its device's id.
+    /// A browser, with the ID of its device.
     Device(String),
 }
 
-/// How the last word to somebody arrived.
+/// The outcome of the last notification to a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// When.
+    /// When it was sent.
     pub at: Timestamp,
-    /// Why it did not; none where it did.
+    /// Why it failed, or `None` if it did not.
     pub why_not: Option<String>,
 }
 
-/// What a browser gives that wants notices.
+/// A browser's subscription to push notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushSubscription {
-    /// Where its push service takes messages.
+    /// The URL at which its push service accepts messages.
     pub endpoint: String,
     /// Its public key, in base64url.
     pub p256dh: String,
-    /// What it shares with us besides, in base64url.
+    /// Its authentication secret, in base64url.
     pub auth: String,
-    /// The key of ours that it was told.
+    /// Our public key that it subscribed with.
     pub server_key: String,
-    /// What it calls itself.
+    /// Its `User-Agent`.
     pub label: String,
 }
 
-/// A browser that gets notices.
+/// A browser that receives push notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceView {
-    /// What it is called in addresses.
+    /// Its ID in URLs.
     pub id: String,
-    /// What it called itself.
+    /// Its `User-Agent`.
     pub label: String,
-    /// The session that it belongs to, as in the list of sessions.
+    /// The ID of its session.
     pub session: String,
-    /// Since when.
+    /// When it subscribed.
     pub created_at: Timestamp,
-    /// Whose push service carries its messages.
+    /// The origin of its push service.
     pub push_service: String,
 }
 
-/// Everything about notices that a person may see.
+/// The content of the page of notifications.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoticesView {
-    /// What holds.
+    /// The settings in effect.
     pub settings: NoticeSettings,
-    /// What of it `config.toml` says.
+    /// The settings in `config.toml`.
     pub fixed: NoticeSettings,
-    /// Where it is quiet now, until when.
+    /// The end of the current quiet hours, if any.
     pub quiet_until: Option<Timestamp>,
-    /// How many notices wait for that.
+    /// The number of notifications that are held until then.
     pub held: usize,
-    /// Who gets pushes, oldest first.
+    /// The devices with push notifications, oldest first.
     pub devices: Vec<DeviceView>,
-    /// How the last words arrived since the server started.
+    /// The last outcome of each receiver since the server started.
     pub outcomes: BTreeMap<NoticeTarget, Outcome>,
-    /// Files that could not be read.
+    /// The files that could not be read.
     pub damaged: Vec<Damaged>,
 }
 
 impl Inner {
-    /// Tells what follows from a change of a task, if anybody wants to know it.
+    /// Sends the notification for a change of a task, or holds it, if there is one and it is turned on.
     pub(crate) fn tell(self: &Arc<Self>, before: &TaskRecord, after: &TaskRecord) {
         if !self.notices.has_receivers() {
             return;
@@ -114,7 +114,7 @@ impl Inner {
             Way::Tell => {
                 self.tracker.spawn(async move {
                     let told = inner.tell_all(&notice);
-                    // What is cut off here is told by nobody: the server ends.
+                    // A notification that is cut off by the end of the server is lost.
                     inner.cancel.run_until_cancelled(told).await
                 });
             }
@@ -128,7 +128,7 @@ impl Inner {
         }
     }
 
-    /// Tells what was held when quiet hours have ended.
+    /// Sends a summary of held notifications whenever quiet hours end. Runs until the server ends.
     pub(crate) fn keep_telling_what_was_held(self: &Arc<Self>) {
         let inner = Arc::clone(self);
         self.tracker.spawn(async move {
@@ -140,7 +140,7 @@ impl Inner {
                     if held.is_empty() {
                         inner.notices.changed.notified().await;
                     } else if is_quiet {
-                        // Either it is over, or the clock is looked at again.
+                        // Wakes up after a change, or to check the clock again.
                         let _either = tokio::time::timeout(LOOK, inner.notices.changed.notified()).await;
                     } else {
                         if let Some(notice) = summary(&held, settings.public_url.as_deref()) {
@@ -155,7 +155,7 @@ impl Inner {
         });
     }
 
-    /// Held notices were told. Where that cannot be written down, they are told again rather than never, but not at once.
+    /// Drops held notifications that were sent. If that cannot be recorded, they are sent again after a pause.
     async fn let_go(self: &Arc<Self>, told: Vec<Notice>) {
         let inner = Arc::clone(self);
         let written = blocking(move || inner.notices.let_go(&inner.home, &told)).await;
@@ -165,7 +165,7 @@ impl Inner {
         }
     }
 
-    /// Tells everybody.
+    /// Sends a notification to all receivers.
     async fn tell_all(&self, notice: &Notice) {
         let settings = self.notices.settings();
         let devices = self.devices_signed_in();
@@ -180,7 +180,7 @@ impl Inner {
         }
     }
 
-    /// Tells somebody something to try whether they hear it. The outcome is in the view; an error means that there is nobody.
+    /// Sends a test to a receiver. The outcome is in the view. Returns an error if the receiver does not exist.
     pub(crate) async fn tell_for_a_test(&self, target: NoticeTarget) -> Result<(), Problem> {
         let settings = self.notices.settings();
         let is_there = match &target {
@@ -189,10 +189,10 @@ impl Inner {
             NoticeTarget::Device(id) => self.devices_signed_in().iter().any(|device| device.id == *id),
         };
         if !is_there {
-            let problem = Problem::new(ErrorCode::NoSuchReceiver, "nobody of this kind is told anything");
-            return Err(problem.hint("set an address, or subscribe a device, and try it again"));
+            let problem = Problem::new(ErrorCode::NoSuchReceiver, "no notification receiver of this kind is configured");
+            return Err(problem.hint("set its URL or subscribe a device, then try again"));
         }
-        // How it went is noted, and shown by the page.
+        // The outcome is recorded, and the page shows it.
         let _noted = self.tell_one(target, &Notice::test(settings.public_url.as_deref()), send::ONCE).await;
         Ok(())
     }
@@ -226,13 +226,13 @@ impl Inner {
         told
     }
 
-    /// A device whose browser was signed out hears nothing, whether or not it was forgotten already.
+    /// Returns the devices whose browsers are signed in. Others receive nothing, even if they are not removed yet.
     fn devices_signed_in(&self) -> Vec<DeviceRecord> {
         let now = Timestamp::now();
         self.notices.devices().into_iter().filter(|device| self.sessions.holds(&device.session, now)).collect()
     }
 
-    /// Forgets the devices whose browsers are signed in no more.
+    /// Removes the devices whose browsers are no longer signed in.
     pub(crate) fn forget_signed_out_devices(&self) -> Result<(), Problem> {
         let now = Timestamp::now();
         Ok(self.notices.keep_devices(&self.home, |device| self.sessions.holds(&device.session, now))?)

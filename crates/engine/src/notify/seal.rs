@@ -1,5 +1,5 @@
-//! Sealing a message so that one browser alone can read it, and not the push service that carries it.
-//! RFC 8291 over RFC 8188 (`aes128gcm`), in one record. Each message has a key pair and a salt of its own.
+//! Encrypts messages for one browser, so that its push service cannot read them.
+//! Implements RFC 8291 over RFC 8188 (`aes128gcm`) in one record. Each message has its own key pair and salt.
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::agreement::{ECDH_P256, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
@@ -7,23 +7,23 @@ use ring::error::Unspecified;
 use ring::hkdf::{HKDF_SHA256, KeyType, Salt};
 use ring::rand::SystemRandom;
 
-/// An uncompressed point of P-256.
+/// The size of an uncompressed point of P-256.
 pub(super) const PUBLIC_KEY_BYTES: usize = 65;
 
-/// What a browser shares besides its key.
+/// The size of a browser's authentication secret.
 pub(super) const AUTH_BYTES: usize = 16;
 
-/// The size of a record that the header names. A message is shorter: there is one record.
+/// The record size in the header. Messages are shorter and fit into one record.
 const RECORD_BYTES: u32 = 4096;
 
-/// What a browser gave for messages to it.
+/// The keys of a browser for messages to it.
 #[derive(Clone, Copy)]
 pub(super) struct BrowserKeys {
     pub(super) p256dh: [u8; PUBLIC_KEY_BYTES],
     pub(super) auth: [u8; AUTH_BYTES],
 }
 
-/// A message that only the browser with these keys can read. Fails where its key is no point of the curve.
+/// Encrypts a message that only the browser with these keys can read. Returns an error if its key is not a point of the curve.
 pub(super) fn seal(message: &[u8], keys: &BrowserKeys) -> Result<Vec<u8>, Unspecified> {
     let random = SystemRandom::new();
     let own = EphemeralPrivateKey::generate(&ECDH_P256, &random)?;
@@ -33,14 +33,14 @@ pub(super) fn seal(message: &[u8], keys: &BrowserKeys) -> Result<Vec<u8>, Unspec
     agree_ephemeral(own, &theirs, |shared| sealed(message, keys, shared, public.as_ref(), salt))?
 }
 
-/// All but the agreement on a secret.
+/// Encrypts a message with a shared secret.
 fn sealed(message: &[u8], keys: &BrowserKeys, shared: &[u8], own: &[u8], salt: [u8; 16]) -> Result<Vec<u8>, Unspecified> {
     let mut material = [0; 32];
     derive(&keys.auth, shared, &[b"WebPush: info\0", &keys.p256dh, own], &mut material)?;
     let (mut key, mut nonce) = ([0; 16], [0; 12]);
     derive(&salt, &material, &[b"Content-Encoding: aes128gcm\0"], &mut key)?;
     derive(&salt, &material, &[b"Content-Encoding: nonce\0"], &mut nonce)?;
-    // The last record ends with a two.
+    // The byte 2 marks the last record.
     let mut record = [message, &[2]].concat();
     let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &key)?);
     key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut record)?;
@@ -56,7 +56,7 @@ impl KeyType for Bytes {
     }
 }
 
-/// HKDF-SHA256.
+/// Derives key material with HKDF-SHA256.
 fn derive(salt: &[u8], material: &[u8], info: &[&[u8]], to: &mut [u8]) -> Result<(), Unspecified> {
     Salt::new(HKDF_SHA256, salt).extract(material).expand(info, Bytes(to.len()))?.fill(to)
 }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard_comes_out_byte_for_byte() {
-        // What the agreement yields is the appendix's own `ecdh_secret`: keys that are made for one message cannot be given.
+        // The shared secret is the appendix's `ecdh_secret`, since ephemeral keys cannot be given.
         let shared = bytes("kyrL1jIIOHEzg3sM2ZWRHDRB62YACZhhSlknJ672kSs");
         let own = bytes("BP4z9KsN6nGRTbVYI_c7VJSPQTBtkgcy27mlmlMoZIIgDll6e3vCYLocInmYWAmS6TlzAC8wEqKK6PBru3jl7A8");
         let salt = bytes("DGv6ra1nlYgDCS1FRnbzlw").try_into().expect("16 bytes");

@@ -1,5 +1,5 @@
-//! Sending a notice to one receiver: the words of ntfy, of the webhook and of push services, and how often each is tried.
-//! No redirect is followed, and nothing here waits for ever.
+//! Sends a notification to one receiver: ntfy, the webhook or a push service.
+//! Requests have time limits, follow no redirects, and are retried a few times.
 
 use std::time::Duration;
 
@@ -16,28 +16,28 @@ use super::seal::seal;
 use super::vapid::VapidKey;
 use crate::store::DeviceRecord;
 
-/// How often a receiver is tried, with what happened.
+/// The number of attempts for a notification.
 pub(super) const TRIES: u32 = 3;
 
-/// How often it is tried while a person waits for the answer.
+/// The number of attempts for a test, while a user waits for the result.
 pub(super) const ONCE: u32 = 1;
 
-/// How long is waited after the first try; three times as long after the next.
+/// The pause after the first attempt. Later pauses are three times as long.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// The longest that is waited because a receiver asks for it. A notice that comes much later is worth little.
+/// The longest pause that a receiver can ask for. Later notifications are not useful.
 const LONGEST_PAUSE: Duration = Duration::from_mins(5);
 
-/// How long a receiver may take.
+/// The time limit of a request.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whom a push service may write to, where no address of ours is known. Some of them refuse a word without one.
+/// The contact for push services if no public URL is set. Some services reject tokens without a contact.
 const NO_CONTACT: &str = "mailto:nobody@example.com";
 
-/// Why somebody was not told.
+/// The reason why a notification was not sent.
 pub(super) struct NotTold {
     pub(super) problem: Problem,
-    /// The receiver is there no more.
+    /// Whether the receiver no longer exists.
     pub(super) is_gone: bool,
 }
 
@@ -73,7 +73,7 @@ pub(super) async fn push(
     notice: &Notice,
     tries: u32,
 ) -> Result<(), NotTold> {
-    let unsealed = || Problem::internal("a message for a device could not be sealed");
+    let unsealed = || Problem::internal("could not encrypt a message for a device");
     let keys = browser_keys(&device.p256dh, device.auth.expose()).ok_or_else(unsealed)?;
     let message = serde_json::to_vec(&PushMessage::new(notice)).map_err(Problem::internal)?;
     let body = seal(&message, &keys).map_err(|_| unsealed())?;
@@ -90,7 +90,7 @@ pub(super) async fn push(
     if let Some(topic) = terms.topic {
         request = request.header("topic", topic);
     }
-    tried("the push service of a device", request.body(body), tries).await
+    tried("the push service", request.body(body), tries).await
 }
 
 fn client() -> Result<reqwest::Client, Problem> {
@@ -98,18 +98,18 @@ fn client() -> Result<reqwest::Client, Problem> {
 }
 
 fn builder() -> reqwest::ClientBuilder {
-    // An error means that another part of this process came first, with the same one.
+    // An error means that another part of this process installed the same provider first.
     let _decided = rustls::crypto::ring::default_provider().install_default();
     reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none())
 }
 
-/// What sends to an address. Plain HTTP goes to the addresses that it may go to, which were looked up here, and by no proxy.
-async fn client_for(whom: &str, url: &str, plain: PlainHttp) -> Result<reqwest::Client, Problem> {
+/// Returns a client for a URL. With plain HTTP, it connects only to allowed addresses that are resolved here, and uses no proxy.
+async fn client_for(receiver: &str, url: &str, plain: PlainHttp) -> Result<reqwest::Client, Problem> {
     let not_told = |why: String| {
-        Problem::new(ErrorCode::NotTold, format!("{whom} could not be told: {why}"))
-            .hint("use an https address, or allow plain HTTP and an address of your private network")
+        Problem::new(ErrorCode::NotTold, format!("could not notify {receiver}: {why}"))
+            .hint("use an https URL, or allow plain HTTP for an address in a private network")
     };
-    let parsed = reqwest::Url::parse(url).map_err(|error| not_told(format!("its address is not a URL ({error})")))?;
+    let parsed = reqwest::Url::parse(url).map_err(|error| not_told(format!("invalid URL ({error})")))?;
     if parsed.scheme() != "http" {
         return client();
     }
@@ -117,31 +117,31 @@ async fn client_for(whom: &str, url: &str, plain: PlainHttp) -> Result<reqwest::
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let port = parsed.port_or_known_default().unwrap_or(80);
     let found = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((bare, port))).await;
-    let found = found.map_err(|_| not_told("looking up its address took too long".to_owned()))?;
-    let found = found.map_err(|error| not_told(format!("its address was not found ({error})")))?;
+    let found = found.map_err(|_| not_told("the name lookup timed out".to_owned()))?;
+    let found = found.map_err(|error| not_told(format!("the name lookup failed ({error})")))?;
     let allowed: Vec<_> = found.filter(|address| plain.allows(address.ip())).collect();
     if allowed.is_empty() {
         let where_to = match plain {
-            PlainHttp::ThisMachine => "this machine",
-            PlainHttp::PrivateNetwork => "a private network",
+            PlainHttp::ThisMachine => "on this machine",
+            PlainHttp::PrivateNetwork => "in a private network",
         };
-        return Err(not_told(format!("its address is plain HTTP and not in {where_to}")));
+        return Err(not_told(format!("plain HTTP is only allowed {where_to}")));
     }
     builder().no_proxy().resolve_to_addrs(host, &allowed).build().map_err(Problem::internal)
 }
 
-/// HMAC-SHA256 in hexadecimal digits.
+/// Returns the HMAC-SHA256 of a body in hexadecimal digits.
 fn signature(secret: &Secret, body: &[u8]) -> String {
     let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, secret.expose().as_bytes());
     hex::encode(ring::hmac::sign(&key, body))
 }
 
-/// What a header takes; ntfy reads UTF-8 there as RFC 2047 writes it, and plain ASCII needs nothing.
+/// Returns a text for a header: characters outside of printable ASCII become `?`.
 fn header_text(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii() && !c.is_control() { c } else { '?' }).collect()
 }
 
-/// What ntfy shows as a picture.
+/// Returns the name of the emoji that ntfy shows.
 fn tag(event: NoticeKind) -> &'static str {
     match event {
         NoticeKind::Finished => "white_check_mark",
@@ -153,12 +153,12 @@ fn tag(event: NoticeKind) -> &'static str {
     }
 }
 
-/// Sends it, and again where that may help: nobody answered, was overloaded or asked for patience.
-async fn tried(whom: &str, request: reqwest::RequestBuilder, most: u32) -> Result<(), NotTold> {
+/// Sends a request, and retries it after network errors, overload and requests to wait.
+async fn tried(receiver: &str, request: reqwest::RequestBuilder, most: u32) -> Result<(), NotTold> {
     let mut pause = PAUSE;
     let mut tries = 1;
     loop {
-        let again = request.try_clone().ok_or_else(|| Problem::internal("a request cannot be sent twice"))?;
+        let again = request.try_clone().ok_or_else(|| Problem::internal("a request cannot be cloned"))?;
         let mut wanted = Duration::ZERO;
         let (passes, is_gone, detail) = match again.send().await {
             Ok(answer) if answer.status().is_success() => return Ok(()),
@@ -167,14 +167,15 @@ async fn tried(whom: &str, request: reqwest::RequestBuilder, most: u32) -> Resul
                 let is_gone = [StatusCode::NOT_FOUND, StatusCode::GONE].contains(&status);
                 wanted = patience_asked_for(answer.headers());
                 let passes = may_pass(status) && wanted <= LONGEST_PAUSE;
-                let until = if wanted.is_zero() { String::new() } else { format!(", for {} s", wanted.as_secs()) };
-                (passes, is_gone, format!("{whom} answered {status}{until}"))
+                let until = if wanted.is_zero() { String::new() } else { format!(", retry after {} s", wanted.as_secs()) };
+                (passes, is_gone, format!("{receiver} responded with {status}{until}"))
             }
-            // Its address may have a secret in it.
-            Err(error) => (true, false, format!("{whom} could not be told: {}", why(&error.without_url()))),
+            // The URL can contain a secret.
+            Err(error) => (true, false, format!("could not notify {receiver}: {}", why(&error.without_url()))),
         };
         if !passes || tries >= most {
-            let problem = Problem::new(ErrorCode::NotTold, detail).hint("is its address right, and reachable from here?");
+            let problem =
+                Problem::new(ErrorCode::NotTold, detail).hint("check that the URL is correct and reachable from the server");
             return Err(NotTold { problem, is_gone });
         }
         tokio::time::sleep(pause.max(wanted)).await;
@@ -182,7 +183,7 @@ async fn tried(whom: &str, request: reqwest::RequestBuilder, most: u32) -> Resul
     }
 }
 
-/// How long to leave a receiver alone, where it says so in seconds. Some say a date, which needs its clock to be ours.
+/// Returns the pause that a receiver asks for in seconds. Dates are ignored, since they depend on its clock.
 fn patience_asked_for(headers: &HeaderMap) -> Duration {
     let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
     seconds.map_or(Duration::ZERO, Duration::from_secs)
@@ -192,7 +193,7 @@ fn may_pass(status: StatusCode) -> bool {
     status.is_server_error() || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status)
 }
 
-/// An error with what is beneath it: the first sentence alone says only that there was one.
+/// Formats an error with its causes.
 fn why(error: &dyn std::error::Error) -> String {
     let mut said = error.to_string();
     let mut beneath = error.source();

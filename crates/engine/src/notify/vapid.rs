@@ -1,5 +1,5 @@
-//! Who this server is for push services: a key of its own, by which a browser allows it and nobody else to send.
-//! RFC 8292: each message carries a short-lived word, signed with ES256, for the one push service that it goes to.
+//! The key that identifies this server to push services (VAPID, RFC 8292). Browsers accept messages only from this key.
+//! Each message carries a short-lived token, signed with ES256 for one push service.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -10,43 +10,43 @@ use ring::error::Unspecified;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 
-/// How long a word holds. Push services refuse more than a day.
-const WORD_LIFE: SignedDuration = SignedDuration::from_hours(12);
+/// How long a token is valid. Push services reject more than a day.
+const TOKEN_LIFE: SignedDuration = SignedDuration::from_hours(12);
 
-/// The key, as it is kept and as it signs.
+/// The key pair, in its stored form and ready to sign.
 pub(crate) struct VapidKey {
     kept: Secret,
     pair: EcdsaKeyPair,
 }
 
 impl VapidKey {
-    /// A new one.
+    /// Creates a new key.
     pub(super) fn make() -> Result<Self, Unspecified> {
         let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
         Self::read(&Secret::new(BASE64.encode(document))).ok_or(Unspecified)
     }
 
-    /// The one that was kept, if it is one.
+    /// Reads a stored key. Returns `None` if it is invalid.
     pub(super) fn read(kept: &Secret) -> Option<Self> {
         let document = BASE64.decode(kept.expose()).ok()?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &document, &SystemRandom::new()).ok()?;
         Some(Self { kept: kept.clone(), pair })
     }
 
-    /// PKCS#8 in base64, to be kept.
+    /// Returns the key for storage, as PKCS#8 in base64.
     pub(super) fn kept(&self) -> &Secret {
         &self.kept
     }
 
-    /// What a browser is given to subscribe with.
+    /// Returns the public key, which browsers need to subscribe.
     pub(crate) fn public(&self) -> String {
         BASE64.encode(self.pair.public_key())
     }
 
-    /// The header that goes with a message. `contact` is how whoever runs the push service may reach us.
+    /// Returns the `Authorization` header of a message. `contact` is a URL at which the push service's operator can reach us.
     pub(super) fn authorization(&self, endpoint: &PushEndpoint, contact: &str, now: Timestamp) -> Result<String, Unspecified> {
         let head = serde_json::json!({ "typ": "JWT", "alg": "ES256" });
-        let until = (now + WORD_LIFE).as_second();
+        let until = (now + TOKEN_LIFE).as_second();
         let claims = serde_json::json!({ "aud": endpoint.origin(), "exp": until, "sub": contact });
         let words = format!("{}.{}", BASE64.encode(head.to_string()), BASE64.encode(claims.to_string()));
         let signature = self.pair.sign(&SystemRandom::new(), words.as_bytes())?;

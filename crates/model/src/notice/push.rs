@@ -1,34 +1,34 @@
-//! Web Push as far as it is decided here: where a browser may be reached, what it is sent, and how soon.
-//! Pure. Sources: RFC 8030, RFC 8292.
+//! The pure part of Web Push (RFC 8030, RFC 8292): endpoints, messages and delivery options.
+//! Nothing here sends a message.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Notice, NoticeGroup, NoticeKind};
 
-/// The most bytes of an endpoint. The longest that browsers give have a few hundred.
+/// The longest endpoint, in bytes. Endpoints of browsers have at most a few hundred bytes.
 const ENDPOINT_LIMIT_BYTES: usize = 1024;
 
-/// The most characters of a line in a notice: no device shows more, and a push service takes 4,096 bytes.
+/// The longest title or body of a message, in characters. Devices show less, and push services accept 4,096 bytes in total.
 const LINE_LIMIT_CHARS: usize = 300;
 
-/// Where the push service of a browser takes messages for it.
+/// The URL at which a push service accepts messages for a browser.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PushEndpoint(String);
 
-/// Why a text is no endpoint.
+/// The reason why a text is not a valid endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
-    /// It has other characters than an address has, or too many.
-    #[error("the address of the push service is none, or too long")]
+    /// It is not a URL, or it is too long.
+    #[error("invalid push service URL")]
     Malformed,
-    /// Plain http is for this machine alone.
-    #[error("the address of the push service is not https")]
+    /// It uses plain HTTP and another host than this machine.
+    #[error("the push service URL is not https")]
     Insecure,
 }
 
 impl PushEndpoint {
-    /// Takes `https`, and plain `http` to this machine's loopback.
+    /// Parses an `https` URL, or an `http` URL of this machine's loopback.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"\\\"<>`{}|^".contains(&byte);
         if text.len() > ENDPOINT_LIMIT_BYTES || !text.bytes().all(is_plain) {
@@ -49,12 +49,12 @@ impl PushEndpoint {
         }
     }
 
-    /// The whole of it.
+    /// Returns the URL.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Scheme, host and port, as a signature is made for it.
+    /// Returns scheme, host and port, which the signature of a message contains.
     pub fn origin(&self) -> String {
         let (scheme, rest) = self.0.split_once("://").unwrap_or_default();
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default().to_ascii_lowercase();
@@ -63,7 +63,7 @@ impl PushEndpoint {
     }
 }
 
-/// Host and port. An address of IPv6 has its colons between brackets.
+/// Splits an authority into host and port. An IPv6 address keeps its brackets.
 pub(super) fn split_port(authority: &str) -> Option<(&str, Option<&str>)> {
     let end = if authority.starts_with('[') { authority.find(']')? + 1 } else { authority.find(':').unwrap_or(authority.len()) };
     let (host, rest) = authority.split_at(end);
@@ -84,32 +84,32 @@ impl From<PushEndpoint> for String {
     }
 }
 
-/// What a browser gets, before it is sealed.
+/// The message for a browser before encryption.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PushMessage {
     /// The task's title.
     pub title: String,
-    /// A sentence.
+    /// A sentence for people.
     pub body: String,
-    /// Where a tap leads, below the pages' own address.
+    /// The path of the page that a tap opens.
     pub path: String,
-    /// A newer notice with the same tag takes the older one's place.
+    /// A newer message with the same tag replaces the older one on the device.
     pub tag: String,
 }
 
-/// How a push service handles a message.
+/// The delivery options of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PushTerms {
-    /// For how many seconds it is worth keeping while the device is off.
+    /// How long the push service keeps the message for a device that is offline, in seconds.
     pub ttl_seconds: u32,
-    /// Whether a device that saves power is woken.
+    /// The urgency, which decides whether the message wakes a device that saves power.
     pub urgency: &'static str,
-    /// A newer message takes the place of one with the same topic that waits. At most 32 characters.
+    /// A newer message with the same topic replaces one that is not delivered yet. At most 32 characters.
     pub topic: Option<String>,
 }
 
 impl PushMessage {
-    /// What is told of a notice: its title and text, and where it leads.
+    /// Returns the message for a notification.
     pub fn new(notice: &Notice) -> Self {
         let line = |text: &str| text.chars().take(LINE_LIMIT_CHARS).collect();
         let tag = notice.task_id.map_or_else(|| notice.event.as_str().to_owned(), |task| task.to_string());
@@ -118,7 +118,7 @@ impl PushMessage {
 }
 
 impl PushTerms {
-    /// A day for what happened, a minute for a test; what needs somebody wakes a device that saves power.
+    /// Returns the delivery options of a notification: one minute for tests and one day for others, and high urgency if it needs attention.
     pub fn new(notice: &Notice) -> Self {
         let urgency = match (notice.event.group(), notice.event) {
             (Some(NoticeGroup::Failed | NoticeGroup::NeedsYou), _) | (None, NoticeKind::Test) => "high",

@@ -1,5 +1,5 @@
-//! Quiet hours: from when to when, in which time zone, and what is told all the same.
-//! Pure: the moment is an argument, and time zones are part of the program.
+//! Quiet hours: start, end, time zone, and the notifications that are still sent.
+//! Pure: the current time is an argument, and time zones are built into the program.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::NoticeGroup;
 
-/// When nobody wants to be told. Where `to` is before `from`, they go over midnight.
+/// A daily period without notifications. If `to` is before `from`, it spans midnight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct QuietHours {
@@ -20,7 +20,7 @@ pub struct QuietHours {
     let_through: BTreeSet<NoticeGroup>,
 }
 
-/// The same as people write it.
+/// Quiet hours as written in files.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -31,22 +31,22 @@ struct Written {
     let_through: BTreeSet<NoticeGroup>,
 }
 
-/// Why a text is no quiet hours.
+/// The reason why quiet hours are invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum QuietError {
-    /// As in `22.00`.
-    #[error("`{0}` is no time of day: write it as 22:30")]
+    /// A time is invalid, such as `22.00`.
+    #[error("invalid time `{0}`; use a form like 22:30")]
     Time(String),
-    /// As in `Mars/Olympus`.
-    #[error("`{0}` is no time zone: write it as Europe/Berlin")]
+    /// The time zone is unknown, such as `Mars/Olympus`.
+    #[error("invalid time zone `{0}`; use a name like Europe/Berlin")]
     Zone(String),
-    /// They would last for no time, or for ever.
-    #[error("quiet hours must end at another time than they begin")]
+    /// Start and end are the same.
+    #[error("quiet hours must start and end at different times")]
     Empty,
 }
 
 impl QuietHours {
-    /// From texts as in `22:00`, `07:00` and `Europe/Berlin`.
+    /// Parses times such as `22:00` and `07:00`, and a time zone such as `Europe/Berlin`.
     pub fn parse(from: &str, to: &str, zone: &str, let_through: BTreeSet<NoticeGroup>) -> Result<Self, QuietError> {
         let (from, to) = (time(from)?, time(to)?);
         if from == to {
@@ -58,27 +58,27 @@ impl QuietHours {
         Ok(Self { from, to, zone, let_through })
     }
 
-    /// When they begin, as in `22:00`.
+    /// Returns the start, such as `22:00`.
     pub fn from(&self) -> String {
         self.from.strftime("%H:%M").to_string()
     }
 
-    /// When they end, as in `07:00`.
+    /// Returns the end, such as `07:00`.
     pub fn to(&self) -> String {
         self.to.strftime("%H:%M").to_string()
     }
 
-    /// The name of their time zone.
+    /// Returns the name of the time zone.
     pub fn zone(&self) -> &str {
         self.zone.iana_name().unwrap_or("UTC")
     }
 
-    /// Whether this is told all the same.
+    /// Returns whether notifications of a group are still sent.
     pub fn lets_through(&self, group: NoticeGroup) -> bool {
         self.let_through.contains(&group)
     }
 
-    /// Where it is quiet at this moment, when that ends.
+    /// Returns the end of the current quiet hours, or `None` outside of them.
     pub fn ends(&self, now: Timestamp) -> Option<Timestamp> {
         let local = now.to_zoned(self.zone.clone()).datetime();
         let (time, day) = (local.time(), local.date());
@@ -88,7 +88,7 @@ impl QuietHours {
             return None;
         }
         let last = if time < self.to { day } else { day.tomorrow().ok()? };
-        // An hour that comes twice ends it the second time, and one that is left out ends it behind the gap.
+        // When the clock changes, a repeated time ends quiet hours the second time, and a skipped time ends them after the gap.
         let end = self.zone.to_ambiguous_timestamp(last.to_datetime(self.to)).later().ok()?;
         Some(end)
     }

@@ -1,5 +1,5 @@
-//! Who is told what, and when: as `[notify]` of `config.toml` says it, or the page. What the file says is fixed; the page fills in
-//! what it leaves open.
+//! The settings of notifications, from `[notify]` in `config.toml` and from the settings page.
+//! Settings in the file take precedence, and the page sets the others.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,81 +11,81 @@ use super::push::split_port;
 use super::{Notice, NoticeGroup, NoticeKind, QuietHours};
 use crate::secret::Secret;
 
-/// The most bytes of an address.
+/// The longest URL, in bytes.
 const URL_LIMIT_BYTES: usize = 2048;
 
-/// The most bytes of a secret.
+/// The longest secret, in bytes.
 const SECRET_LIMIT_BYTES: usize = 1024;
 
-/// What is shown in the place of a query.
+/// Replaces the query of a URL that is shown.
 const HIDDEN_QUERY: &str = "?***";
 
 const PLAIN_WEBHOOK: &str =
-    "must start with https://; plain HTTP is for this machine, and with `webhook_plain_http` for a private network";
+    "must start with https://; plain HTTP is allowed only on this machine, or in private networks with `webhook_plain_http`";
 const PLAIN_NTFY: &str =
-    "must start with https://; plain HTTP is for this machine, and with `ntfy_plain_http` for a private network";
+    "must start with https://; plain HTTP is allowed only on this machine, or in private networks with `ntfy_plain_http`";
 
-/// What can be set. Everything may be left out.
+/// The settings of notifications. All are optional.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NoticeSettings {
-    /// Gets each notice as JSON.
+    /// The URL that receives each notification as JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_url: Option<String>,
-    /// Signs what the webhook gets.
+    /// The secret that signs requests to the webhook.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<Secret>,
-    /// A topic of ntfy, such as `https://ntfy.sh/my-topic`.
+    /// The URL of an ntfy topic, such as `https://ntfy.sh/my-topic`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ntfy_url: Option<String>,
-    /// Whether the webhook may be reached by plain HTTP in a private network.
+    /// Whether the webhook can use plain HTTP in private networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub webhook_plain_http: Option<bool>,
-    /// The same for ntfy.
+    /// Whether ntfy can use plain HTTP in private networks.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ntfy_plain_http: Option<bool>,
-    /// How a browser reaches the pages, for the links.
+    /// The public URL of the pages, for links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub public_url: Option<String>,
-    /// What is told; everything where it is not set.
+    /// The groups that are sent. All groups if omitted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tell: Option<BTreeSet<NoticeGroup>>,
-    /// When it is not told.
+    /// The period in which notifications are held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet_hours: Option<QuietHours>,
 }
 
-/// Where a receiver may be reached by plain HTTP.
+/// The hosts that a receiver can have with plain HTTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PlainHttp {
     /// Only on this machine.
     ThisMachine,
-    /// Also at private addresses.
+    /// This machine and private addresses.
     PrivateNetwork,
 }
 
-/// A setting that cannot be used: which, and why.
+/// An invalid setting and the reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadSetting {
-    /// Its name in `config.toml`.
+    /// The name of the setting in `config.toml`.
     pub name: &'static str,
-    /// The rest of the sentence.
+    /// The reason, as the rest of a sentence that starts with the name.
     pub why: &'static str,
 }
 
-/// What becomes of a notice.
+/// The decision whether to send a notification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// It is told now.
+    /// Send it now.
     Tell,
-    /// It is part of what is told when quiet hours end.
+    /// Hold it until quiet hours end, for the summary.
     Hold,
-    /// Nobody wants to know it.
+    /// Drop it, because its group is turned off.
     Drop,
 }
 
 impl NoticeSettings {
-    /// These, and what they leave open as others say it.
+    /// Returns these settings, completed by other settings where they are not set.
     pub fn over(&self, others: &Self) -> Self {
         let (mine, theirs) = (self.clone(), others.clone());
         Self {
@@ -100,21 +100,21 @@ impl NoticeSettings {
         }
     }
 
-    /// Where the webhook may be reached by plain HTTP.
+    /// Returns the hosts that the webhook can have with plain HTTP.
     pub fn webhook_plain_http(&self) -> PlainHttp {
         PlainHttp::of(self.webhook_plain_http)
     }
 
-    /// Where ntfy may be reached by plain HTTP.
+    /// Returns the hosts that ntfy can have with plain HTTP.
     pub fn ntfy_plain_http(&self) -> PlainHttp {
         PlainHttp::of(self.ntfy_plain_http)
     }
 
-    /// Whether all of it can be used.
+    /// Checks all settings.
     pub fn check(&self) -> Result<(), BadSetting> {
         for (name, url) in [("webhook_url", &self.webhook_url), ("ntfy_url", &self.ntfy_url), ("public_url", &self.public_url)] {
             if url.as_ref().is_some_and(|url| !is_web_url(url)) {
-                return Err(BadSetting { name, why: "is no http or https URL" });
+                return Err(BadSetting { name, why: "is not an http or https URL" });
             }
         }
         for (name, url, plain, hint) in [
@@ -123,24 +123,24 @@ impl NoticeSettings {
         ] {
             let Some(url) = url else { continue };
             if url.contains(HIDDEN_QUERY) {
-                return Err(BadSetting { name, why: "has *** in the place of its query; write the whole address again" });
+                return Err(BadSetting { name, why: "contains *** instead of its query; enter the whole URL again" });
             }
             if plain == PlainHttp::ThisMachine && url.strip_prefix("http://").is_some_and(|rest| !is_this_machine(rest)) {
                 return Err(BadSetting { name, why: hint });
             }
         }
         if self.webhook_secret.as_ref().is_some_and(|secret| !(1..=SECRET_LIMIT_BYTES).contains(&secret.expose().len())) {
-            return Err(BadSetting { name: "webhook_secret", why: "is empty, or has more than 1024 bytes" });
+            return Err(BadSetting { name: "webhook_secret", why: "must have 1 to 1024 bytes" });
         }
         Ok(())
     }
 
-    /// What is told.
+    /// Returns whether notifications of a group are sent.
     pub fn tells(&self, group: NoticeGroup) -> bool {
         self.tell.as_ref().is_none_or(|told| told.contains(&group))
     }
 
-    /// What becomes of a notice of this kind.
+    /// Decides whether to send a notification of this kind now.
     pub fn way(&self, event: NoticeKind, now: Timestamp) -> Way {
         let Some(group) = event.group() else { return Way::Tell };
         if !self.tells(group) {
@@ -158,7 +158,7 @@ impl PlainHttp {
         if setting == Some(true) { Self::PrivateNetwork } else { Self::ThisMachine }
     }
 
-    /// Whether an address may be reached by plain HTTP. Checked for the address that a request goes to, whatever its name is.
+    /// Returns whether plain HTTP to an address is allowed. Check the resolved address of a request, whatever its host name is.
     pub fn allows(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         let is_private = match address {
@@ -169,7 +169,7 @@ impl PlainHttp {
     }
 }
 
-/// Whether what follows `http://` names this machine, however it is resolved.
+/// Returns whether the text after `http://` names this machine, independent of name resolution.
 fn is_this_machine(rest: &str) -> bool {
     let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
     let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
@@ -178,7 +178,7 @@ fn is_this_machine(rest: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
-/// An address as it is shown: without its query and its password, which may be secret.
+/// Returns a URL for display, without its query and password, which may be secret.
 pub fn shown_address(url: &str) -> String {
     let (before, has_query) = url.split_once(['?', '#']).map_or((url, false), |(before, _)| (before, true));
     let mut shown = match before.split_once("://") {
@@ -203,7 +203,7 @@ fn is_web_url(url: &str) -> bool {
     is_plain && rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '['))
 }
 
-/// What is told in one when quiet hours have ended: how much of what came. One alone is told as it is.
+/// Returns one notification for all that were held in quiet hours. A single one is returned unchanged.
 pub fn summary(held: &[Notice], public_url: Option<&str>) -> Option<Notice> {
     let (first, others) = held.split_first()?;
     if others.is_empty() {
@@ -211,17 +211,18 @@ pub fn summary(held: &[Notice], public_url: Option<&str>) -> Option<Notice> {
     }
     let count = |wanted: NoticeGroup| held.iter().filter(|notice| notice.event.group() == Some(wanted)).count();
     let parts = [
-        (count(NoticeGroup::NeedsYou), "need you"),
-        (count(NoticeGroup::Failed), "failed or were cut off"),
-        (count(NoticeGroup::Finished), "finished"),
+        (count(NoticeGroup::NeedsYou), "needs your attention", "need your attention"),
+        (count(NoticeGroup::Failed), "failed or was interrupted", "failed or were interrupted"),
+        (count(NoticeGroup::Finished), "finished", "finished"),
     ];
-    let parts: Vec<_> = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
+    let parts = parts.into_iter().filter(|(n, ..)| *n > 0);
+    let parts: Vec<_> = parts.map(|(n, one, more)| format!("{n} {}", if n == 1 { one } else { more })).collect();
     Some(Notice {
         event: NoticeKind::Summary,
         task_id: None,
         environment: String::new(),
-        title: format!("{} notices from your quiet hours", held.len()),
-        text: format!("Of your tasks: {}.", parts.join(", ")),
+        title: format!("{} notifications from quiet hours", held.len()),
+        text: format!("Tasks: {}.", parts.join(", ")),
         url: public_url.map(str::to_owned),
     })
 }
@@ -335,8 +336,8 @@ mod tests {
         assert_eq!(summary(&[one(NoticeKind::Failed)], None), Some(one(NoticeKind::Failed)));
         let held = [one(NoticeKind::Failed), one(NoticeKind::Finished), one(NoticeKind::Interrupted)];
         let told = summary(&held, Some("https://box.example/")).expect("something");
-        assert_eq!(told.title, "3 notices from your quiet hours");
-        assert_eq!(told.text, "Of your tasks: 2 failed or were cut off, 1 finished.");
+        assert_eq!(told.title, "3 notifications from quiet hours");
+        assert_eq!(told.text, "Tasks: 2 failed or were interrupted, 1 finished.");
         assert_eq!((told.path().as_str(), told.url.as_deref()), ("/", Some("https://box.example/")));
     }
 }
