@@ -1,6 +1,6 @@
 //! Checks this machine for everything that is needed, and suggests fixes. The command line and the pages show the same text.
 //!
-//! Each finding is one line with its fix. It starts no run and changes nothing.
+//! Each finding is one line with hints. The checks start no runs and change nothing.
 //! * `worker`: the container engine and its image, or the Codex CLI of this machine, and the login.
 
 mod worker;
@@ -30,8 +30,8 @@ pub async fn findings(config: &Config) -> Vec<Finding> {
     match tokio::time::timeout(PATIENCE, worker::findings(config)).await {
         Ok(found) => findings.extend(found),
         Err(_) => findings.push(
-            Finding::new("worker", Level::Warning, format!("it did not say how it is within {} s", PATIENCE.as_secs()))
-                .hint("the container engine, or Codex itself, may hang: look at it by hand"),
+            Finding::new("worker", Level::Warning, format!("no response within {} s", PATIENCE.as_secs()))
+                .hint("check whether the container engine or Codex hangs"),
         ),
     }
     findings
@@ -40,10 +40,11 @@ pub async fn findings(config: &Config) -> Vec<Finding> {
 /// Checks additional host names. Returns nothing if all is well, because most servers have none.
 fn names(config: &Config) -> Option<Finding> {
     let names = config.names_for_every_port();
-    let detail = format!("browsers send the session cookie of {} to programs on every other port there", names.join(" and "));
+    let detail =
+        format!("browsers send the session cookie for {} to programs on every other port of that host", names.join(" and "));
     (!names.is_empty()).then(|| {
         Finding::new("pages", Level::Warning, detail)
-            .hint("serve nothing else at that name, and put https in front of it: docs/https.md")
+            .hint("serve nothing else under that name, and set up HTTPS: see docs/https.md")
             .hint("then set `public_url = \"https://NAME\"` under `[notify]` in config.toml")
     })
 }
@@ -53,7 +54,7 @@ async fn git(config: &Config) -> Finding {
         Ok(git) if git.version().is_tested() => {
             Finding::new("git", Level::Ok, format!("{} at {}", git.version(), git.tool().path().display()))
         }
-        Ok(git) => Finding::new("git", Level::Warning, format!("{} is older than what is tested", git.version()))
+        Ok(git) => Finding::new("git", Level::Warning, format!("{} is older than the tested versions", git.version()))
             .hint("install git 2.39 or newer"),
         Err(error) => Finding::new("git", Level::Failure, error.to_string()).hint("install git 2.39 or newer"),
     }
@@ -65,7 +66,7 @@ fn home(path: &Path) -> Finding {
     let Ok(metadata) = std::fs::metadata(path) else { return new_home(path) };
     let refused = |why: String| {
         Finding::new("home", Level::Failure, format!("{shown} {why}"))
-            .hint("mend its permissions, or choose another with ORCH_HOME")
+            .hint("fix its permissions, or set ORCH_HOME to another folder")
     };
     if !metadata.is_dir() {
         return refused("is not a folder".to_owned());
@@ -74,14 +75,14 @@ fn home(path: &Path) -> Finding {
         return refused(format!("belongs to another user ({})", metadata.uid()));
     }
     if let Err(error) = tempfile::tempfile_in(path) {
-        return refused(format!("cannot be written: {error}"));
+        return refused(format!("is not writable: {error}"));
     }
     let mode = metadata.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Finding::new("home", Level::Warning, format!("{shown} is open to others (mode {mode:03o})"))
-            .hint(format!("the next start of the server closes it; or now: chmod 700 {shown}"));
+        return Finding::new("home", Level::Warning, format!("{shown} is accessible to other users (mode {mode:03o})"))
+            .hint(format!("run `chmod 700 {shown}`, or restart the server, which does this"));
     }
-    Finding::new("home", Level::Ok, format!("{shown}, for its owner only"))
+    Finding::new("home", Level::Ok, format!("{shown}, accessible only to its owner"))
 }
 
 /// Checks that a missing home can be created.
@@ -89,10 +90,10 @@ fn new_home(path: &Path) -> Finding {
     let shown = path.display();
     let above = existing_above(path);
     if above.is_dir() && access(above, Access::WRITE_OK | Access::EXEC_OK).is_ok() {
-        return Finding::new("home", Level::Ok, format!("{shown} will be made at the first start"));
+        return Finding::new("home", Level::Ok, format!("{shown} will be created at the first start"));
     }
-    Finding::new("home", Level::Failure, format!("{shown} cannot be made in {}", above.display()))
-        .hint("choose another with ORCH_HOME")
+    Finding::new("home", Level::Failure, format!("cannot create {shown} in {}", above.display()))
+        .hint("set ORCH_HOME to another folder")
 }
 
 fn existing_above(path: &Path) -> &Path {
@@ -105,18 +106,18 @@ fn space(home: &Path) -> Finding {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let shown = format!("{} GiB free", free >> 30);
             if free < LOW_SPACE_BYTES {
-                Finding::new("disk", Level::Warning, shown).hint("free some space: a clone or a run needs room")
+                Finding::new("disk", Level::Warning, shown).hint("free some disk space, because clones and runs need it")
             } else {
                 Finding::new("disk", Level::Ok, shown)
             }
         }
-        Err(error) => Finding::new("disk", Level::Warning, format!("the free space is unknown: {error}")),
+        Err(error) => Finding::new("disk", Level::Warning, format!("could not read the free disk space: {error}")),
     }
 }
 
 /// Reports a running server, which also made the other findings.
 pub fn running(status: &ServerStatus) -> Finding {
-    let server = format!("running (process {}); the server made these checks, with its own settings and environment", status.pid);
+    let server = format!("running (process {}); it ran these checks with its own settings and environment", status.pid);
     let all: Vec<_> = status.troubles.iter().chain(&status.hold).collect();
     let mut reported: Vec<_> = all.iter().map(|trouble| trouble.detail.as_str()).collect();
     reported.dedup();

@@ -1,5 +1,5 @@
-//! Checks the worker: the container engine and its image, or the Codex CLI on this machine, and the login. Asks the programs
-//! themselves, and starts no run.
+//! Checks the worker: the container engine and its image, or the Codex CLI on this machine, and the login. The checks
+//! ask the programs themselves and start no runs.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::exec::{CommandSpec, Tool};
 use crate::store::{CodexHome, Layout};
 use crate::worker::{self, Login, Worker, WorkerKind};
 
-/// Variables that authenticate Codex without a login.
+/// Variables with credentials for Codex, which replace a stored login.
 const KEYS: [&str; 2] = ["CODEX_API_KEY", "CODEX_ACCESS_TOKEN"];
 
-/// What cannot be enforced if Codex contacts the model without a broker.
-const NOT_ENFORCED: &str = "without an API key and the broker, the server cannot stop an agent from using web search and other tools of \
-                            the model's provider, whatever the network setting; `login --with-api-key` enforces it";
+/// The limitation of runs whose Codex connects to the model without the broker.
+const NOT_ENFORCED: &str = "without an API key and the broker, agents can use web search and other tools of the model's provider, whatever \
+                            the network setting is; to prevent this, run `codex-orchestrator login --with-api-key`";
 
-/// How long Codex may take to report its login.
+/// The time limit for `codex login status`.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Returns the findings about the worker.
@@ -39,7 +39,7 @@ pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     match worker.kind() {
         WorkerKind::Container => {
             let mut findings = containers(&worker::check(config).await);
-            findings.insert(0, Finding::new("worker", Level::Ok, format!("{name}, which is built in")));
+            findings.insert(0, Finding::new("worker", Level::Ok, format!("{name} (built in)")));
             findings.push(stored_login(config));
             findings.extend(refused_login(config));
             findings
@@ -80,22 +80,22 @@ fn harvest(check: &ContainerCheck) -> Finding {
         return Finding::new(
             "commits",
             Level::Ok,
-            format!("git works in the containers; {image} brings out the agents' commits"),
+            format!("git works in the containers, and commits of agents are exported with {image}"),
         );
     };
-    let found = format!("agents' own commits cannot be brought out, only their files: {}", problem.report.message);
+    let found = format!("files of agents can be exported, but not their commits: {}", problem.report.message);
     let finding = Finding::new("commits", Level::Warning, found);
-    finding.hint("set IMAGE_NAME to the image that the script uses, and pull it, or build the image of the built-in worker")
+    finding.hint("pull the image that the script uses and set IMAGE_NAME to it, or build the image of the built-in worker")
 }
 
 /// Lists what the script does not do and the built-in worker does.
 fn isolation(home: Option<&Path>) -> Finding {
-    let found = "there is no broker: an API key is in the containers' environment, where agents and users of the container \
-        engine can read it; the network is always open; the repositories' memory, CPU, process and token limits are not applied; \
-        agents run as root with the engine's default privileges";
+    let found = "no broker: API keys are in the containers' environment, where agents and users of the container engine can read \
+        them; the network is always open; memory, CPU, process and token limits of repositories do not apply; agents run as root \
+        with the container engine's default privileges";
     let home_too = home.map_or_else(String::new, |home| format!("; agents can read and change `{}`", home.display()));
     let finding = Finding::new("limits", Level::Warning, format!("{found}{home_too}"));
-    let finding = finding.hint("the built-in worker does all of this: set ORCH_WORKER to `codex-docker`");
+    let finding = finding.hint("to get these protections, set ORCH_WORKER to `codex-docker`, the built-in worker");
     if home.is_some() { finding.hint("set CODEX_HOME to a folder that only this server uses") } else { finding }
 }
 
@@ -112,40 +112,41 @@ fn script_login(config: &Config, home: Option<&Path>) -> Finding {
         return Finding::new("login", Level::Ok, "Codex is logged in");
     }
     Finding::new("login", Level::Warning, "Codex is not logged in")
-        .hint("set CODEX_API_KEY where the server is started, or CODEX_HOME to the folder of a Codex that is logged in")
+        .hint("set CODEX_API_KEY for the server, or set CODEX_HOME to the folder of a Codex that is logged in")
 }
 
 /// Checks the container engine and the image.
 fn containers(check: &ContainerCheck) -> Vec<Finding> {
     let mut findings = vec![];
     if let Some(engine) = &check.status.engine {
-        let found = format!("containers by an engine of version {}", engine.version);
+        let found = format!("container engine {}", engine.version);
         let finding = Finding::new("engine", Level::Ok, found);
         findings.push(if engine.live_restore {
             finding
         } else {
-            finding.hint("a restart of it ends the runs; `\"live-restore\": true` in its daemon.json lets them go on")
+            finding.hint("set `\"live-restore\": true` in its daemon.json, so that runs continue when it restarts")
         });
     }
     findings.extend(check.status.image.iter().map(image));
     if !check.usable {
         let (detail, hints) = match &check.problem {
             Some(problem) => (problem.detail.clone(), problem.hints.clone()),
-            None => ("containers cannot be made, and codex-docker does not say why".to_owned(), vec![]),
+            None => ("cannot create containers, for an unknown reason".to_owned(), vec![]),
         };
         let what = if check.status.engine.is_some() { "image" } else { "engine" };
         let finding = hints.into_iter().fold(Finding::new(what, Level::Failure, detail), Finding::hint);
-        findings.push(finding.hint("or set ORCH_WORKER=host, to run Codex on this machine inside its own sandbox"));
+        findings.push(finding.hint("or set ORCH_WORKER=host to run Codex on this machine in its own sandbox"));
     }
     findings
 }
 
 fn image(image: &ContainerImage) -> Finding {
-    let codex = image.codex_version.as_ref().map_or_else(|| "an unknown Codex".to_owned(), |version| format!("Codex {version}"));
+    let codex =
+        image.codex_version.as_ref().map_or_else(|| "an unknown Codex version".to_owned(), |version| format!("Codex {version}"));
     let found = format!("{} with {codex}", image.name);
     if image.stale {
-        Finding::new("image", Level::Warning, format!("{found}, which is old"))
-            .hint("build it anew: codex-orchestrator codex-docker image build")
+        Finding::new("image", Level::Warning, format!("{found}, which is out of date"))
+            .hint("rebuild it with `codex-orchestrator codex-docker image build`")
     } else {
         Finding::new("image", Level::Ok, found)
     }
@@ -169,13 +170,13 @@ fn stored_login(config: &Config) -> Finding {
             }
         }
         Ok(None) => Finding::new("login", Level::Warning, "Codex is not logged in")
-            .hint("`codex-orchestrator login`, or set CODEX_API_KEY where the server is started"),
-        Err(error) => Finding::new("login", Level::Failure, format!("the stored login cannot be read: {error}"))
-            .hint("log in again: codex-orchestrator login"),
+            .hint("run `codex-orchestrator login`, or set CODEX_API_KEY for the server"),
+        Err(error) => Finding::new("login", Level::Failure, format!("could not read the stored login: {error}"))
+            .hint("log in again with `codex-orchestrator login`"),
     }
 }
 
-/// Adds that a key stays behind the broker, unless that is disabled.
+/// Adds the hint about missing enforcement if the broker is turned off.
 fn behind_broker(finding: Finding, config: &Config) -> Finding {
     match config.broker {
         Broker::On => finding,
@@ -188,18 +189,18 @@ fn refused_login(config: &Config) -> Option<Finding> {
     let refused = match CodexHome::at(&Layout::new(&config.home)).refused_copy() {
         Ok(refused) => refused?,
         Err(error) => {
-            return Some(Finding::new("login", Level::Warning, format!("`login-refused.json` cannot be read: {error}")));
+            return Some(Finding::new("login", Level::Warning, format!("could not read `login-refused.json`: {error}")));
         }
     };
     let who = match (refused.task_id, refused.run) {
-        (Some(task), Some(run)) => format!("run {run} of the task {task}"),
-        (Some(_) | None, _) => "something".to_owned(),
+        (Some(task), Some(run)) => format!("run {run} of task {task}"),
+        (Some(_) | None, _) => "an unknown run".to_owned(),
     };
-    let found = format!("{who} changed a copy of the login of Codex: {}; the login is as it was", refused.why);
+    let found = format!("{who} changed its copy of the Codex login: {}; the original login is unchanged", refused.why);
     Some(
         Finding::new("login", Level::Warning, found)
-            .hint(format!("the changed copy is kept as `{}`", refused.kept.display()))
-            .hint("to clear this warning, log in again: codex-orchestrator login"),
+            .hint(format!("the changed copy is stored in `{}`", refused.kept.display()))
+            .hint("to clear this warning, log in again with `codex-orchestrator login`"),
     )
 }
 
@@ -209,10 +210,10 @@ fn key_of_the_environment(config: &Config) -> Option<Finding> {
 }
 
 async fn codex(worker: &Worker) -> Finding {
-    let mend = format!("reinstall it: npm install -g @openai/codex@{}", model::CODEX_VERSION);
+    let fix = format!("reinstall it with `npm install -g @openai/codex@{}`", model::CODEX_VERSION);
     match worker.codex_version().await {
-        Ok(said) => version(said.as_deref().unwrap_or_default()).hint_unless_ok(&mend),
-        Err(error) => Finding::new("codex", Level::Failure, error.to_string()).hint(mend),
+        Ok(said) => version(said.as_deref().unwrap_or_default()).hint_unless_ok(&fix),
+        Err(error) => Finding::new("codex", Level::Failure, error.to_string()).hint(fix),
     }
 }
 
@@ -224,11 +225,9 @@ fn version(said: &str) -> Finding {
             Level::Failure,
             format!("Codex {version} is too old: {OLDEST_CODEX_VERSION} or newer is required"),
         ),
-        None => Finding::new(
-            "codex",
-            Level::Warning,
-            format!("the Codex CLI does not say its version but `{}`", printable_line(said, 60)),
-        ),
+        None => {
+            Finding::new("codex", Level::Warning, format!("unexpected version of the Codex CLI: `{}`", printable_line(said, 60)))
+        }
     }
 }
 
@@ -238,12 +237,12 @@ async fn login(config: &Config, worker: &Worker) -> Finding {
     }
     let tool = Tool::at(worker.program());
     let home = config.codex_home.clone().unwrap_or_else(|| Layout::new(&config.home).codex());
-    // Codex rejects a missing home, which means that nobody is logged in.
+    // Codex also fails if its home does not exist. In that case, it is not logged in.
     let ask = CommandSpec::new(&tool, &config.base_environment, "/").args(["login", "status"]).deadline(PATIENCE);
     match ask.env("CODEX_HOME", home).run_ok().await {
         Ok(_) => Finding::new("login", Level::Ok, "Codex is logged in"),
         Err(_) => Finding::new("login", Level::Warning, "Codex is not logged in")
-            .hint("`codex-orchestrator login`, or set CODEX_API_KEY where the server is started"),
+            .hint("run `codex-orchestrator login`, or set CODEX_API_KEY for the server"),
     }
 }
 
@@ -336,12 +335,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let config = Config::for_home(folder.path());
         assert_eq!(stored_login(&config).level, Level::Warning);
-        assert!(!folder.path().join("codex").exists(), "nothing is made by looking");
+        assert!(!folder.path().join("codex").exists(), "a check creates nothing");
         let home = CodexHome::open(&Layout::new(folder.path())).expect("made");
         Login::store_key(&home, "sk-test-1234").expect("stored");
         let finding = stored_login(&config);
         assert!(finding.level == Level::Ok && !finding.found.contains("sk-test"), "{finding:?}");
-        assert!(finding.hints.is_empty(), "behind a broker, all that is set is enforced: {finding:?}");
+        assert!(finding.hints.is_empty(), "with the broker, all settings are enforced: {finding:?}");
         let without_broker = Config { broker: Broker::Off, ..config.clone() };
         assert_eq!(stored_login(&without_broker).hints, [NOT_ENFORCED]);
         assert!(refused_login(&config).is_none());
@@ -357,6 +356,6 @@ mod tests {
         assert!(finding.level == Level::Warning && finding.found.contains("another API key"), "{finding:?}");
         home.write_login(b"{").expect("written");
         assert_eq!(stored_login(&config).level, Level::Failure);
-        assert!(refused_login(&config).is_none(), "another login settles it");
+        assert!(refused_login(&config).is_none(), "a new login clears the warning");
     }
 }
