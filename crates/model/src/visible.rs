@@ -1,38 +1,38 @@
-//! Text that somebody else wrote, shown as it is: nothing is removed, and nothing acts on what displays it.
+//! Shows untrusted text completely and harmlessly: nothing is removed, and nothing affects the display.
 //!
-//! A control character, a character that changes the direction of text, and any other that a reader cannot see becomes a visible
-//! mark: `␛` for a control character that has a picture, `<U+202E>` for the rest, `<0xFF>` for a byte that is not UTF-8. Pages and
-//! terminals give marks a style of their own, so that the same letters in a file look different. Where nothing has a style,
-//! [`Visible::plain`] also escapes those letters. Invariant: different bytes never look the same.
+//! Control characters, characters that change the direction of text, and other invisible characters become visible marks: `␛` for a
+//! control character with a symbol, `<U+202E>` for others, and `<0xFF>` for a byte that is not UTF-8. Pages and terminals style marks
+//! differently from the same letters in a file. For output without styles, [`Visible::plain`] also escapes those letters. Invariant:
+//! different bytes never look the same.
 //!
-//! `codex::printable` is for what programs print, where escape sequences are noise. It removes text, so it is not for files.
+//! `codex::printable` is for the output of programs, where escape sequences are noise. It removes text, so do not use it for files.
 
 use std::fmt::Write as _;
 use std::ops::Range;
 
 use crate::size::bytes as size;
 
-/// How many combining characters may follow each other. Longer stacks can cover the lines around them.
+/// The most combining characters in a row. Longer stacks can cover adjacent lines.
 const MOST_COMBINING: usize = 3;
 
-/// A path is identified by so many characters at most; a longer one by its digest.
+/// The longest path key, in characters. Longer paths are identified by a digest.
 const KEY_CHARS: usize = 4_000;
 
-/// What a text is: it decides which characters need a mark.
+/// The kind of a text, which decides which characters need a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Of {
-    /// A line without its newline. Tabs are shown as they are; a carriage return at the end belongs to the line end.
+    /// A line without its newline. Tabs stay, and a final carriage return belongs to the line end.
     Line,
-    /// The last line of a file that does not end with a newline. Its carriage return is a character like others.
+    /// The last line of a file without a final newline. A carriage return is like any other character.
     LastLine,
-    /// A name, such as a path, where a tab is unusual.
+    /// A name, such as a path, in which tabs are unusual.
     Name,
 }
 
-/// What a mark stands for.
+/// The meaning of a mark.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mark {
-    /// A character that would not be seen, or would act on others.
+    /// An invisible character, or one that affects other characters.
     Hidden,
     /// The carriage return of a CRLF line end.
     LineEnd,
@@ -40,7 +40,7 @@ pub enum Mark {
     Cut,
 }
 
-/// A text as it is shown.
+/// A text with its marks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Visible {
     text: String,
@@ -48,7 +48,7 @@ pub struct Visible {
 }
 
 impl Visible {
-    /// Shows a text. After `limit` bytes of it, the rest is counted and not shown.
+    /// Creates the visible form of a text. A mark replaces everything after `limit` bytes.
     pub fn new(bytes: &[u8], of: Of, limit: usize) -> Self {
         let mut shown = Self::default();
         let kept = cut(bytes, limit);
@@ -70,32 +70,32 @@ impl Visible {
             shown.mark(Mark::LineEnd, "␍");
         }
         if kept.len() < bytes.len() {
-            shown.mark(Mark::Cut, &format!("… {} more not shown", size((bytes.len() - kept.len()) as u64)));
+            shown.mark(Mark::Cut, &format!("… {} not shown", size((bytes.len() - kept.len()) as u64)));
         }
         shown
     }
 
-    /// Shows a name in full.
+    /// Creates the visible form of a complete name.
     pub fn name(name: impl AsRef<[u8]>) -> Self {
         Self::new(name.as_ref(), Of::Name, usize::MAX)
     }
 
-    /// Shows as much of a name as fits in `limit` bytes.
+    /// Creates the visible form of the first `limit` bytes of a name.
     pub fn short_name(name: impl AsRef<[u8]>, limit: usize) -> Self {
         Self::new(name.as_ref(), Of::Name, limit)
     }
 
-    /// The text with its marks in it.
+    /// Returns the text, including its marks.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Where the marks are in the text, in order.
+    /// Returns the ranges of the marks, in order.
     pub fn marks(&self) -> &[(Range<usize>, Mark)] {
         &self.marks
     }
 
-    /// Where the pieces of the text are, each with its mark if it is one. Together they are all of the text.
+    /// Returns the ranges of all pieces of the text, in order, with the marks.
     pub fn ranges(&self) -> impl Iterator<Item = (Range<usize>, Option<Mark>)> {
         let mut at = 0;
         let ends = self.marks.iter().flat_map(|(range, mark)| [(range.start, None), (range.end, Some(*mark))]);
@@ -106,17 +106,17 @@ impl Visible {
         })
     }
 
-    /// The pieces of the text, each with its mark if it is one.
+    /// Returns all pieces of the text, in order, with the marks.
     pub fn pieces(&self) -> impl Iterator<Item = (&str, Option<Mark>)> {
         self.ranges().map(|(range, mark)| (&self.text[range], mark))
     }
 
-    /// Whether it has a character that a reader could not see or that would act on others.
+    /// Returns whether the text contains hidden characters.
     pub fn has_hidden(&self) -> bool {
         self.marks.iter().any(|(_, mark)| *mark == Mark::Hidden)
     }
 
-    /// The text for where marks have no style. Letters that look like a mark are marked themselves, so it is still unambiguous.
+    /// Returns the text for output without styles. Letters that look like a mark are escaped, so the text stays unambiguous.
     pub fn plain(&self) -> String {
         let mut plain = String::with_capacity(self.text.len());
         for (piece, mark) in self.pieces() {
@@ -134,12 +134,12 @@ impl Visible {
     }
 }
 
-/// A name for where nothing has a style: in full, and unambiguous.
+/// Returns a complete and unambiguous name for output without styles.
 pub fn plain_name(name: impl AsRef<[u8]>) -> String {
     Visible::name(name).plain()
 }
 
-/// What identifies a path in an address or a form: text that a browser returns unchanged, and different for different paths.
+/// Returns a key for a path in a URL or a form. Browsers return it unchanged, and different paths have different keys.
 pub fn path_key(path: &[u8]) -> String {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'<';
     if path.len() <= KEY_CHARS && path.iter().all(is_plain) {
@@ -157,7 +157,7 @@ pub fn path_key(path: &[u8]) -> String {
     key
 }
 
-/// Whether a text has a character that [`Visible`] marks as hidden.
+/// Returns whether a text contains characters that [`Visible`] marks as hidden.
 pub fn has_hidden(bytes: &[u8], of: Of) -> bool {
     let is_plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\t');
     let body = if of == Of::Line { bytes.strip_suffix(b"\r").unwrap_or(bytes) } else { bytes };
@@ -176,7 +176,7 @@ pub fn has_hidden(bytes: &[u8], of: Of) -> bool {
     })
 }
 
-/// At most `limit` bytes, without half a character at the end.
+/// Returns at most `limit` bytes without a partial character at the end.
 fn cut(bytes: &[u8], limit: usize) -> &[u8] {
     if bytes.len() <= limit {
         return bytes;
@@ -197,16 +197,16 @@ impl Visible {
     }
 }
 
-/// What comes before a character, as far as it matters.
+/// The context before a character.
 #[derive(Debug, Default)]
 struct Before {
-    /// The last character that is shown as it is.
+    /// The last character without a mark.
     character: Option<char>,
     combining: usize,
 }
 
 impl Before {
-    /// Whether the next character has to be marked.
+    /// Returns whether the next character needs a mark.
     fn is_hidden(&mut self, character: char, next: Option<char>, of: Of) -> bool {
         let is_hidden = match character {
             ' '..='~' => false,
@@ -214,7 +214,7 @@ impl Before {
             '\u{fe0e}' | '\u{fe0f}' => !self.takes_variation(next),
             _ if is_combining(character) => {
                 self.combining += 1;
-                // At the beginning it would combine with what the page or the terminal shows before the text.
+                // At the start, it would combine with the text before it on the page or the terminal.
                 self.character.is_none() || self.combining > MOST_COMBINING
             }
             _ => is_invisible(character),
@@ -230,7 +230,7 @@ impl Before {
         is_hidden
     }
 
-    /// Whether a selector of text or emoji style belongs to the character before it.
+    /// Returns whether a variation selector belongs to the character before it.
     fn takes_variation(&self, next: Option<char>) -> bool {
         match self.character {
             Some('0'..='9' | '#' | '*') => next == Some('\u{20e3}'),
@@ -248,27 +248,27 @@ fn is_combining(character: char) -> bool {
     )
 }
 
-/// Whether a character is a control or format character, ignorable, a blank that does not look like one, or not a character.
+/// Returns whether a character is a control or format character, ignorable, an unusual space, or a noncharacter.
 pub fn is_invisible(character: char) -> bool {
     let is_listed = matches!(
         character,
-        // Soft hyphen, grapheme joiner, Arabic letter mark, blank letters of Hangul, Khmer and Mongolian.
+        // Soft hyphen, grapheme joiner, Arabic letter mark, and invisible letters of Hangul, Khmer and Mongolian.
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
             | '\u{3164}' | '\u{ffa0}'
-            // Blanks of every width, the blank of Ogham and that of Braille.
+            // Spaces of all widths, and those of Ogham and Braille.
             | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{205f}' | '\u{2800}'
-            // Zero-width characters, directions, separators of lines and paragraphs, invisible operators, shaping.
+            // Zero-width characters, directions, line and paragraph separators, invisible operators, and shaping.
             | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            // Variation selectors, the byte order mark, annotations, the object replacement.
+            // Variation selectors, the byte order mark, annotations, and the object replacement character.
             | '\u{fe00}'..='\u{fe0d}' | '\u{feff}' | '\u{fff0}'..='\u{fffc}'
-            // Controls of hieroglyphs, shorthand and music; tags and further selectors.
+            // Format controls of hieroglyphs, shorthand and music, tags, and further variation selectors.
             | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
             | '\u{fdd0}'..='\u{fdef}'
     );
     character.is_control() || is_listed || u32::from(character) & 0xfffe == 0xfffe
 }
 
-/// A character as it is named in a mark.
+/// Returns the name of a character in a mark.
 fn name(character: char) -> String {
     let picture = match character {
         '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(character)),
@@ -290,7 +290,7 @@ mod tests {
         Visible::new(bytes.as_ref(), Of::Line, usize::MAX)
     }
 
-    /// The text with its marks between `[` and `]`.
+    /// Returns the text with its marks in brackets.
     fn shown(visible: &Visible) -> String {
         visible.pieces().map(|(text, mark)| if mark.is_some() { format!("[{text}]") } else { text.to_owned() }).collect()
     }
@@ -371,9 +371,9 @@ mod tests {
     #[test]
     fn what_is_cut_says_so_and_keeps_whole_characters() {
         let cut = Visible::new("aé🦀b".as_bytes(), Of::Line, 5);
-        assert_eq!(shown(&cut), "aé[… 5 bytes more not shown]");
-        assert_eq!(shown(&Visible::new(&[0x80; 10], Of::Line, 4)), "[<0x80><0x80><0x80><0x80>][… 6 bytes more not shown]");
-        assert_eq!(shown(&Visible::new(b"\r\r", Of::Line, 1)), "[␍][… 1 byte more not shown]");
+        assert_eq!(shown(&cut), "aé[… 5 bytes not shown]");
+        assert_eq!(shown(&Visible::new(&[0x80; 10], Of::Line, 4)), "[<0x80><0x80><0x80><0x80>][… 6 bytes not shown]");
+        assert_eq!(shown(&Visible::new(b"\r\r", Of::Line, 1)), "[␍][… 1 byte not shown]");
     }
 
     #[test]
