@@ -1,6 +1,6 @@
-//! Who asks: over TCP, a client must hold the home's token. Over the unix socket the file's mode has already decided.
+//! Authentication of API clients. Over TCP, a client must send the home's token. The unix socket is protected by its file mode.
 //!
-//! Tokens are compared in constant time and never logged. A request says who it is in exactly one way.
+//! Tokens are compared in constant time and never logged. A request must contain exactly one `Authorization` header.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::pages::session::Signed;
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
-/// The token that clients over TCP must send.
+/// The token that TCP clients must send.
 #[derive(Clone)]
 pub(crate) struct Token(Arc<str>);
 
 impl Token {
-    /// The home's token.
+    /// Creates the token of a home.
     pub(crate) fn new(token: &str) -> Self {
         Self(token.into())
     }
 
     fn matches(&self, offered: &[u8]) -> bool {
-        // An empty token would let everybody in.
+        // An empty token would allow everyone.
         !self.0.is_empty() && bool::from(self.0.as_bytes().ct_eq(offered))
     }
 
@@ -37,18 +37,18 @@ impl Token {
     }
 }
 
-/// Lets requests with the token pass.
+/// Rejects requests without the token.
 pub(crate) async fn require(State(token): State<Token>, request: Request, next: Next) -> Response {
     if token.admits(request.headers()) {
         return next.run(request).await;
     }
-    let problem = Problem::new(ErrorCode::Unauthenticated, "this address needs the server's token")
+    let problem = Problem::new(ErrorCode::Unauthenticated, "authentication required")
         .hint("send `Authorization: Bearer <token>` with the content of ORCH_HOME/token")
-        .hint("the socket ORCH_HOME/orchestrator.sock needs none");
+        .hint("or use the socket ORCH_HOME/orchestrator.sock, which needs no token");
     ProblemResponse::from(problem).header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")).into_response()
 }
 
-/// Notes on a request's connection whether it carries a valid token or session.
+/// Records on a request's connection whether the request has a valid token or session.
 pub(crate) async fn recognise(State((api, token)): State<(Api, Token)>, request: Request, next: Next) -> Response {
     if let Some(caller) = request.extensions().get::<Caller>() {
         let headers = request.headers();
@@ -57,7 +57,7 @@ pub(crate) async fn recognise(State((api, token)): State<(Api, Token)>, request:
     next.run(request).await
 }
 
-/// The credentials of `Authorization: Bearer …`; none where there are several such headers.
+/// Returns the credentials of the `Authorization: Bearer …` header, if there is exactly one.
 fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().filter(|_| values.next().is_none())?.as_bytes();
@@ -92,7 +92,7 @@ mod tests {
             assert!(!admits(&[value]), "{value:?}");
         }
         assert!(!admits(&[]));
-        assert!(!admits(&["Bearer 5ec2e7", "Bearer 5ec2e7"]), "two answers to one question");
+        assert!(!admits(&["Bearer 5ec2e7", "Bearer 5ec2e7"]), "two headers are ambiguous");
     }
 
     #[test]

@@ -1,7 +1,6 @@
-//! How long the body of a request may take to come: half a minute, and longer only for what keeps coming.
+//! The time limit for request bodies: 30 seconds, and longer while data keeps arriving.
 //!
-//! A body is never waited for without an end, whichever route it is for. How large it may be is each route's own limit, and no room
-//! is made for it before it comes.
+//! The limit applies to every route. The size limit is set by each route, and no memory is allocated before data arrives.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -24,13 +23,13 @@ use crate::guard::wants_page;
 use crate::pages::PageProblem;
 use crate::problem::ProblemResponse;
 
-/// The time that every body has.
+/// The time limit of every body.
 const GRACE: Duration = Duration::from_secs(30);
 
-/// What comes at this rate or faster has more time, in bytes per second.
+/// The rate above which a body gets more time, in bytes per second.
 const SLOWEST: u64 = 16 << 10;
 
-/// Ends the body of a request that comes too slowly, and says so.
+/// Responds with an error if the body of a request arrives too slowly.
 pub(crate) async fn in_time(request: Request, next: Next) -> Response {
     let caller = request.extensions().get::<Caller>().cloned();
     if request.body().is_end_stream() {
@@ -50,8 +49,8 @@ pub(crate) async fn in_time(request: Request, next: Next) -> Response {
     if !is_late.load(Ordering::Relaxed) {
         return response;
     }
-    let problem = Problem::new(ErrorCode::BodyTooSlow, "the rest of the request did not arrive in time")
-        .hint("send it again over a faster connection");
+    let problem =
+        Problem::new(ErrorCode::BodyTooSlow, "the request body did not arrive in time").hint("retry over a faster connection");
     if wants_page {
         let mut page = PageProblem::from(problem).into_response();
         *page.status_mut() = StatusCode::REQUEST_TIMEOUT;
@@ -70,7 +69,7 @@ struct TimedBody {
 }
 
 impl TimedBody {
-    /// Nobody waits for more of it.
+    /// Records that the whole request has been read.
     fn end(&mut self) {
         if let Some(caller) = self.caller.take() {
             caller.asked();
@@ -98,7 +97,7 @@ impl HttpBody for TimedBody {
             Poll::Pending if self.limit.as_mut().poll(context).is_ready() => {
                 self.is_late.store(true, Ordering::Relaxed);
                 self.end();
-                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "the body did not come in time");
+                let error = std::io::Error::new(std::io::ErrorKind::TimedOut, "the body did not arrive in time");
                 Poll::Ready(Some(Err(axum::Error::new(error))))
             }
             Poll::Pending => Poll::Pending,
@@ -130,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends pieces of this length, one a second, so many of them; the rest never comes.
+    /// Sends a number of pieces, one per second. The rest of the body never arrives.
     async fn sent(bytes: usize, pieces: usize) -> (StatusCode, Duration) {
         let app = Router::new().route("/", post(async |all: Bytes| all.len().to_string())).layer(from_fn(in_time));
         let pieces = futures_util::stream::iter(0..pieces).then(move |_| async move {
@@ -155,7 +154,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_large_body_that_keeps_coming_has_its_time() {
         let (status, took) = sent(20 << 10, 90).await;
-        // All 90 pieces came, and then nothing more did.
+        // The limit is reached after all 90 pieces have arrived.
         assert_eq!(status, StatusCode::REQUEST_TIMEOUT);
         assert!(took > Duration::from_mins(2), "{took:?}");
     }

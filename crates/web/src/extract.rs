@@ -1,7 +1,7 @@
-//! What handlers take out of a request: a JSON body, a query, the segments of a path, an idempotency key, a place to resume.
+//! Extractors for handlers: JSON bodies, queries, path segments, idempotency keys and the position to resume a stream.
 //!
-//! Each refuses with a problem of its own instead of the framework's plain text. JSON that cannot be read is malformed (400);
-//! JSON of another form than the route takes cannot be used (422).
+//! Each rejects invalid requests with a problem instead of the framework's plain text. Invalid JSON is malformed (400), and JSON with an
+//! unexpected structure is unusable (422).
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
@@ -16,19 +16,19 @@ use serde::de::DeserializeOwned;
 
 use crate::problem::{ProblemResponse, shown};
 
-/// The largest body of most routes.
+/// The largest body of most routes, in bytes.
 pub(crate) const SMALL_BODY_LIMIT: usize = 64 << 10;
 
-/// The largest body with long texts: a prompt of 1 MiB of which every byte was escaped (`\u0001`), and room for the rest.
+/// The largest body with long texts: a prompt of 1 MiB with every byte escaped (`\u0001`), and other fields.
 pub(crate) const TEXT_BODY_LIMIT: usize = 8 << 20;
 
-/// The largest body where images go along with a prompt: all of them in Base64, which makes four bytes of three.
+/// The largest body with a prompt and images in Base64, which makes four bytes of three.
 pub(crate) const IMAGES_BODY_LIMIT: usize = TEXT_BODY_LIMIT + IMAGES_LIMIT_BYTES.div_ceil(3) * 4;
 
 /// The longest idempotency key, in characters.
 const KEY_LIMIT: usize = 200;
 
-/// A body of JSON.
+/// A JSON body.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
@@ -45,34 +45,32 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
 fn refused_body(rejection: &JsonRejection) -> ProblemResponse {
     let reason = shown(&innermost(rejection));
     match rejection {
-        JsonRejection::JsonDataError(_) => {
-            Problem::new(ErrorCode::UnusableBody, format!("the body is not what this route takes: {reason}"))
-                .hint("`GET /api/v1/openapi.json` says what it takes")
-                .into()
-        }
+        JsonRejection::JsonDataError(_) => Problem::new(ErrorCode::UnusableBody, format!("invalid request body: {reason}"))
+            .hint("see the schema in `GET /api/v1/openapi.json`")
+            .into(),
         JsonRejection::MissingJsonContentType(_) => ProblemResponse::with_status(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Problem::new(ErrorCode::NotJson, "the body is not marked as JSON")
+            Problem::new(ErrorCode::NotJson, "the request has no JSON content type")
                 .hint("send the header `Content-Type: application/json`"),
         ),
         other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            Problem::new(ErrorCode::BodyTooLarge, "the body is larger than this route takes")
-                .hint("a prompt may have up to 1 MiB; put longer material into a file of the repository")
-                .hint("images may have 10 MiB each, and 20 MiB together")
+            Problem::new(ErrorCode::BodyTooLarge, "the request body is too large")
+                .hint("a prompt can have up to 1 MiB; put longer text into a file in the repository")
+                .hint("an image can have 10 MiB, and all images together 20 MiB")
                 .into()
         }
-        _ => Problem::new(ErrorCode::MalformedBody, format!("the body is not JSON: {reason}"))
-            .hint("send one JSON object in UTF-8")
-            .into(),
+        _ => {
+            Problem::new(ErrorCode::MalformedBody, format!("invalid JSON: {reason}")).hint("send one JSON object in UTF-8").into()
+        }
     }
 }
 
-/// What the parser said, without the layers that passed it on.
+/// Returns the message of the innermost error.
 fn innermost(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error).to_string()
 }
 
-/// The parameters behind the `?`.
+/// The query parameters.
 pub(crate) struct QueryOf<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
@@ -82,15 +80,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for QueryOf<T> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
             Err(rejection) => {
-                let detail = format!("the query cannot be used: {}", shown(&innermost(&rejection)));
+                let detail = format!("invalid query: {}", shown(&innermost(&rejection)));
                 let problem = Problem::new(ErrorCode::UnusableQuery, detail);
-                Err(problem.hint("`GET /api/v1/openapi.json` says which parameters it takes").into())
+                Err(problem.hint("see the parameters in `GET /api/v1/openapi.json`").into())
             }
         }
     }
 }
 
-/// The named segments of the path, as text: the engine parses ids, so that each has one message.
+/// The path parameters as text. The engine parses IDs, so that every interface reports the same errors.
 pub(crate) struct PathOf<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<T> {
@@ -100,23 +98,23 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for PathOf<
         match Path::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
             Err(_) => Err(Problem::new(ErrorCode::MalformedPath, "the path is not UTF-8")
-                .hint("ids consist of hexadecimal digits and hyphens")
+                .hint("IDs consist of hexadecimal digits and hyphens")
                 .into()),
         }
     }
 }
 
-/// A run's number as a path or a query spells it.
+/// Parses a run number from a path or a query.
 pub(crate) fn run_number(text: &str) -> Result<RunNumber, Problem> {
     match text.parse() {
         Ok(number) if number > 0 => Ok(RunNumber(number)),
         Ok(_) | Err(_) => {
-            Err(Problem::new(ErrorCode::RunNotFound, format!("there is no run {}", shown(text))).hint("runs are counted from 1"))
+            Err(Problem::new(ErrorCode::RunNotFound, format!("run {} not found", shown(text))).hint("run numbers start at 1"))
         }
     }
 }
 
-/// The `Idempotency-Key` of a request, if it has one.
+/// The `Idempotency-Key` header of a request, if present.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IdempotencyKey(pub(crate) Option<String>);
 
@@ -131,31 +129,31 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
 fn idempotency_key(headers: &HeaderMap) -> Result<IdempotencyKey, Problem> {
     let name = HeaderName::from_static("idempotency-key");
     let refuse = |detail: &str| {
-        Problem::new(ErrorCode::UnusableIdempotencyKey, format!("the Idempotency-Key {detail}"))
-            .hint("a fresh UUID for each task makes a good key")
+        Problem::new(ErrorCode::UnusableIdempotencyKey, format!("the `Idempotency-Key` header {detail}"))
+            .hint("use a new UUID for each task")
     };
     let mut keys = headers.get_all(name).iter();
     let Some(key) = keys.next() else { return Ok(IdempotencyKey(None)) };
     if keys.next().is_some() {
-        return Err(refuse("was given more than once"));
+        return Err(refuse("is repeated"));
     }
     let key = key.as_bytes();
     if key.is_empty() || key.len() > KEY_LIMIT || !key.iter().all(u8::is_ascii_graphic) {
-        return Err(refuse("must consist of 1 to 200 visible ASCII characters"));
+        return Err(refuse("must have 1 to 200 visible ASCII characters"));
     }
     Ok(IdempotencyKey(Some(String::from_utf8_lossy(key).into_owned())))
 }
 
-/// Where a stream goes on: after the last event that the client saw, else where the query says.
+/// Returns the position at which a stream resumes: after the last event that the client saw, otherwise the one in the query.
 ///
-/// The header comes first, because a browser that reconnects sends it along with the address that it began with.
+/// The header takes precedence, because a browser that reconnects sends it with the original URL.
 pub(crate) fn resume_point(headers: &HeaderMap, asked: Option<u64>) -> Result<Option<u64>, Problem> {
     match headers.get("last-event-id").filter(|id| !id.is_empty()) {
         None => Ok(asked),
         Some(id) => match id.to_str().ok().and_then(|id| id.parse().ok()) {
             Some(id) => Ok(Some(id)),
-            None => Err(Problem::new(ErrorCode::UnusableEventId, "the Last-Event-ID is not a number")
-                .hint("send the `id` of the last event that was read")),
+            None => Err(Problem::new(ErrorCode::UnusableEventId, "the `Last-Event-ID` header is not a number")
+                .hint("send the `id` of the last event that you received")),
         },
     }
 }
@@ -173,7 +171,7 @@ mod tests {
 
     async fn refusal_of(body: impl Into<Body>, content_type: &'static str) -> (u16, String) {
         let request = Request::builder().header(header::CONTENT_TYPE, content_type).body(body.into()).expect("a request");
-        let Err(refusal) = JsonBody::<CreateTask>::from_request(request, &()).await else { panic!("it was taken") };
+        let Err(refusal) = JsonBody::<CreateTask>::from_request(request, &()).await else { panic!("it was accepted") };
         let response = refusal.into_response();
         let status = response.status().as_u16();
         let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body in memory");

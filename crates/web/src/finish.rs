@@ -1,7 +1,7 @@
-//! What a client asked for is finished, even when the client goes away while it waits.
+//! Completes requests that change something, even if the client disconnects.
 //!
-//! A connection that breaks drops the future that answers it. A request that changes something must not be dropped between its
-//! record and its effect, so it runs as a task of its own; a request that only reads may be dropped at any point.
+//! When a connection breaks, the future that handles its request is dropped. A request that changes something must not be dropped between
+//! its record and its effect, so it runs as a separate task. Requests that only read can be dropped at any time.
 
 use axum::extract::{Request, State};
 use axum::middleware::Next;
@@ -10,7 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::problem;
 
-/// Answers a request, and goes on with it alone if it changes something and nobody waits any more.
+/// Handles a request, and completes it without its client if it changes something.
 pub(crate) async fn finish(State(work): State<TaskTracker>, request: Request, next: Next) -> Response {
     if request.method().is_safe() {
         return next.run(request).await;
@@ -34,7 +34,7 @@ mod tests {
 
     use super::*;
 
-    /// Sends a request that waits for a word, hangs up, and gives the word. Says whether the handler heard it.
+    /// Disconnects while a handler waits for a signal, then sends the signal. Returns whether the handler received it.
     async fn hang_up_on(method: &str) -> bool {
         let (begun, word, heard) = (Arc::new(Notify::new()), Arc::new(Notify::new()), Arc::new(Notify::new()));
         let handler = {

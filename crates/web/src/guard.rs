@@ -1,8 +1,7 @@
-//! Whose request is this: it must be meant for this server (`Host`), and no other site's page may have caused it. What a request
-//! over TCP came to is noted in it as its [`Site`].
+//! Rejects requests for other hosts (`Host`) and requests that pages of other sites caused. Records the [`Site`] of TCP requests.
 //!
-//! A page of another site can make a browser send requests to 127.0.0.1, and can point its own name there (DNS rebinding). It
-//! can forge neither `Host` nor `Origin` nor `Sec-Fetch-Site`. Checked on every route of every listener, before anything else.
+//! A page of another site can make a browser send requests to 127.0.0.1, and can point its own host name there (DNS rebinding). It cannot
+//! forge the headers `Host`, `Origin` and `Sec-Fetch-Site`. They are checked on every route of every listener, before anything else.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,20 +17,20 @@ use crate::host::{HostName, NameKind, Site};
 use crate::pages::PageProblem;
 use crate::problem::{ProblemResponse, shown};
 
-/// What a reverse proxy must do, for whoever set one up that does not.
+/// The hint for reverse proxies that change the `Host` header.
 const PASS_HOST_ON: &str =
-    "a reverse proxy has to pass `Host` on as the browser sent it: in nginx, `proxy_set_header Host $http_host;`";
+    "configure the reverse proxy to forward the browser's `Host` header; in nginx: `proxy_set_header Host $http_host;`";
 
-/// Which listener a connection came through.
+/// The listener of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
-    /// The unix socket: whoever can open the file may ask.
+    /// The unix socket, which is protected by its file mode.
     Unix,
-    /// This TCP address.
+    /// A TCP address.
     Tcp(SocketAddr),
 }
 
-/// The names under which one listener answers.
+/// The host names of one listener.
 #[derive(Debug, Clone)]
 pub(crate) struct Guard {
     door: Door,
@@ -40,8 +39,8 @@ pub(crate) struct Guard {
 }
 
 impl Guard {
-    /// A guard for a door; `own` is the pages' own name, and `allowed_hosts` (with a port, or for every port) go beyond the
-    /// loopback's names.
+    /// Creates the guard of a listener. `own` is the pages' own name. `allowed_hosts` are allowed in addition to the loopback names, each
+    /// with one port or for every port.
     pub(crate) fn new(door: Door, own: &str, allowed_hosts: &[String]) -> Self {
         let more = allowed_hosts.iter().filter_map(|host| {
             let parsed = HostName::parse(host);
@@ -53,7 +52,7 @@ impl Guard {
         Self { door, own: own.into(), more: more.collect() }
     }
 
-    /// The door that it guards.
+    /// Returns the listener.
     pub(crate) fn door(&self) -> Door {
         self.door
     }
@@ -69,7 +68,7 @@ impl Guard {
         Ok(host)
     }
 
-    /// What a request to this host came to; over the unix socket there are no pages.
+    /// Returns the site of a TCP request. The unix socket serves no pages.
     fn site(&self, host: HostName) -> Option<Site> {
         let kind = match self.door {
             Door::Unix => return None,
@@ -80,7 +79,7 @@ impl Guard {
         Some(Site { kind, host })
     }
 
-    /// Whether the browser asked for one of the names that were allowed: then something in between changed the `Host`.
+    /// Returns whether the `Origin` is an allowed host. If so, a proxy has probably changed the `Host` header.
     fn came_by_an_allowed_name(&self, headers: &HeaderMap) -> bool {
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok()?.split_once("://"));
         let origin = origin.and_then(|(_, host)| HostName::parse(host));
@@ -92,7 +91,7 @@ impl Guard {
             Door::Unix => host.name == "localhost" && host.port.is_none(),
             Door::Tcp(address) => {
                 let own_port = host.port.is_none_or(|port| port == address.port());
-                // A name that nobody can guess cannot be rebound, so a tunnel may lead to it from any port.
+                // A name that nobody can guess cannot be rebound, so tunnels can use any port.
                 *host.name == *self.own
                     || own_port && is_own_name(&host.name, address)
                     || self.more.iter().any(|more| more.name == host.name && (more.port.is_none() || more.port == host.port))
@@ -101,7 +100,7 @@ impl Guard {
     }
 }
 
-/// The loopback's names, and the very address that the listener was given. An address cannot be rebound as a name can.
+/// Returns whether a name is a loopback name or the address of the listener. Unlike names, addresses cannot be rebound.
 fn is_own_name(name: &str, address: SocketAddr) -> bool {
     let own = match address {
         SocketAddr::V4(address) => address.ip().to_string(),
@@ -110,7 +109,7 @@ fn is_own_name(name: &str, address: SocketAddr) -> bool {
     matches!(name, "127.0.0.1" | "localhost" | "[::1]") || (name == own && !address.ip().is_unspecified())
 }
 
-/// Lets requests pass that are meant for this server.
+/// Rejects requests that are not meant for this server.
 pub(crate) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match guard.check(request.method(), request.uri(), request.headers()) {
         Ok(host) => {
@@ -124,9 +123,9 @@ pub(crate) async fn check(State(guard): State<Guard>, mut request: Request, next
     }
 }
 
-/// The answer to a name that is not this server's. It never says the pages' own name.
+/// Returns the problem for an unknown host name. It never contains the pages' own name.
 fn bad_host(host: &HostName) -> Problem {
-    let detail = format!("this server does not answer to {}", shown(&host.to_string()));
+    let detail = format!("host not allowed: {}", shown(&host.to_string()));
     let problem = Problem::new(ErrorCode::BadHost, detail);
     if host.is_loopback() {
         return problem
@@ -134,33 +133,34 @@ fn bad_host(host: &HostName) -> Problem {
                 "for a tunnel from another port, run `codex-orchestrator sign-in --address http://{}`",
                 shown(&host.to_string())
             ))
-            .hint("run it on the server's machine, and open the link that it prints");
+            .hint("run it on the server's machine and open the link that it prints");
     }
-    problem.hint("add the name to `allowed_hosts` in ORCH_HOME/config.toml and restart the server, if it should")
+    problem.hint("to allow this host, add it to `allowed_hosts` in ORCH_HOME/config.toml and restart the server")
 }
 
-/// Whether a person will see the answer as it is.
+/// Returns whether the client is a browser that shows the response to a person.
 pub(crate) fn wants_page(headers: &HeaderMap, path: &str) -> bool {
     let accepts = headers.get(header::ACCEPT).and_then(|accepts| accepts.to_str().ok());
     accepts.is_some_and(|accepts| accepts.contains("text/html")) && path != "/api" && !path.starts_with("/api/")
 }
 
 fn asked_host(uri: &Uri, headers: &HeaderMap) -> Result<HostName, Problem> {
-    let malformed =
-        |detail: &str| Problem::new(ErrorCode::MalformedHost, detail).hint("send one `Host` header, the server's name and port");
-    let host = only(headers, &header::HOST).map_err(|Several| malformed("the request has several Host headers"))?;
-    let host = host.ok_or_else(|| malformed("the request has no Host header"))?;
-    let host = HostName::parse(host).ok_or_else(|| malformed("the Host header is not a host name"))?;
+    let malformed = |detail: &str| {
+        Problem::new(ErrorCode::MalformedHost, detail).hint("send one `Host` header with the server's name and port")
+    };
+    let host = only(headers, &header::HOST).map_err(|Several| malformed("the request has several `Host` headers"))?;
+    let host = host.ok_or_else(|| malformed("the request has no `Host` header"))?;
+    let host = HostName::parse(host).ok_or_else(|| malformed("the `Host` header is not a host name"))?;
     match uri.authority().map(|authority| HostName::parse(authority.as_str())) {
-        Some(target) if target.as_ref() != Some(&host) => Err(malformed("the request's target and its Host header differ")),
+        Some(target) if target.as_ref() != Some(&host) => Err(malformed("the request target and the `Host` header differ")),
         Some(_) | None => Ok(host),
     }
 }
 
 fn check_origin(host: &HostName, headers: &HeaderMap) -> Result<(), Problem> {
     let refused = || {
-        Problem::new(ErrorCode::BadOrigin, "a page of another origin may not ask this server")
-            .hint("programs other than browsers leave the `Origin` header out")
+        Problem::new(ErrorCode::BadOrigin, "requests from pages of other origins are not allowed")
+            .hint("clients other than browsers must omit the `Origin` header")
     };
     let Some(origin) = only(headers, &header::ORIGIN).map_err(|Several| refused())? else { return Ok(()) };
     let (scheme, origin) = origin.split_once("://").ok_or_else(refused)?;
@@ -173,20 +173,20 @@ fn check_origin(host: &HostName, headers: &HeaderMap) -> Result<(), Problem> {
     if same { Ok(()) } else { Err(refused()) }
 }
 
-/// A link on another site may open an address of ours; nothing else of another site may reach us. Another port of this machine
-/// is the same site and still another program's page.
+/// Rejects requests from other sites, except for links to our pages. For browsers, another port of this machine is the same site, but
+/// it is another program.
 fn check_fetch_site(method: &Method, headers: &HeaderMap) -> Result<(), Problem> {
     let is = |name: &str, value: &[u8]| headers.get(name).is_some_and(|found| found.as_bytes() == value);
     let foreign = is("sec-fetch-site", b"cross-site") || is("sec-fetch-site", b"same-site");
     let link = method == Method::GET && is("sec-fetch-mode", b"navigate") && is("sec-fetch-dest", b"document");
     if foreign && !link {
-        return Err(Problem::new(ErrorCode::CrossSite, "a page of another site may not ask this server")
-            .hint("open the server's own address in the browser"));
+        return Err(Problem::new(ErrorCode::CrossSite, "requests from pages of other sites are not allowed")
+            .hint("open the server's URL directly in the browser"));
     }
     Ok(())
 }
 
-/// A header that may be there once was there more often, or is not text.
+/// The error for a header that is repeated or not text.
 struct Several;
 
 fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Several> {

@@ -1,8 +1,7 @@
-//! The headers that every answer carries, whoever wrote it.
+//! The security headers of every response.
 //!
-//! Answers are data: they are never framed, sniffed, stored by caches, or allowed to load or run anything. Pages of other origins
-//! can neither embed them nor hold on to their windows. There is no CORS header anywhere in this crate, so no other origin can read
-//! an answer.
+//! Responses cannot be framed, sniffed or cached, and cannot load or run anything. Pages of other origins cannot embed them or access their
+//! windows. This crate sends no CORS headers, so other origins cannot read responses.
 
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
@@ -17,10 +16,10 @@ const ALWAYS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
-/// Puts them on an answer.
+/// Adds the headers to a response.
 pub(crate) async fn harden(mut response: Response) -> Response {
     for (name, value) in ALWAYS {
-        // Pages have policies of their own, and files that never change may be kept.
+        // Pages have their own policies, and files that never change can be cached.
         let is_set = response.headers().contains_key(&name);
         let may_differ = [header::CONTENT_SECURITY_POLICY, header::CACHE_CONTROL, header::REFERRER_POLICY].contains(&name);
         if !(is_set && may_differ) {

@@ -1,22 +1,22 @@
-//! A host as `Host` and `Origin` spell it, and by which kind of name a request came.
+//! Hosts of `Host` and `Origin` headers, and the kind of host name of a request.
 //!
-//! Invariant: a host is accepted only in the one form in which browsers send it, so that two spellings never mean the same host.
+//! Invariant: a host is accepted only in the form that browsers send, so that each host has exactly one spelling.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::http::uri::Authority;
 
-/// A host name or address, and the port if there is one.
+/// A host name or address with an optional port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostName {
-    /// In lower case; an IPv6 address keeps its brackets.
+    /// The name in lower case. An IPv6 address keeps its brackets.
     pub(crate) name: String,
     pub(crate) port: Option<u16>,
 }
 
 impl HostName {
-    /// The whole text must be a name or an address, and perhaps a port: no user, no empty port, no leading zeros, nothing else.
+    /// Parses a name or an address with an optional port. Anything else is invalid, such as a user, an empty port or leading zeros.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let authority: Authority = text.parse().ok()?;
         let parsed = Self { name: authority.host().to_ascii_lowercase(), port: authority.port_u16() };
@@ -33,7 +33,7 @@ impl HostName {
         self.name == other.name && self.port.unwrap_or(default_port) == other.port.unwrap_or(default_port)
     }
 
-    /// Whether browsers reach their own machine by it.
+    /// Returns whether the host is the browser's own machine.
     pub(crate) fn is_loopback(&self) -> bool {
         let address = match self.name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             Some(address) => address.parse::<Ipv6Addr>().ok().map(|address| IpAddr::V6(address).to_canonical()),
@@ -52,18 +52,18 @@ impl fmt::Display for HostName {
     }
 }
 
-/// By which kind of name a request came. Browsers send a cookie to every port of the name that set it.
+/// The kind of host name of a request. Browsers send cookies to every port of the name that set them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NameKind {
-    /// The pages' own name on this machine. No other program knows it, so none can serve a page there.
+    /// The pages' own name on this machine. No other program knows it, so none can serve pages under it.
     Own,
-    /// A name of the loopback that every program on this machine can serve pages at. No session is valid there.
+    /// A loopback name under which every program on this machine can serve pages. Sessions are not valid here.
     Shared,
-    /// A name or an address that the configuration gives to this server.
+    /// A name or address from the configuration.
     Configured,
 }
 
-/// Where a request came to over TCP.
+/// The site of a TCP request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Site {
     pub(crate) kind: NameKind,

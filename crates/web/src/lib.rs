@@ -1,10 +1,10 @@
-//! The HTTP door: the API over a unix socket and over TCP, and nothing behind it.
+//! The HTTP interface: the API over a unix socket and TCP, and the web pages.
 //!
-//! * [`bind`] and [`serve`]: the listeners and the life of a connection. `connection`: how many there may be. `body`: how long a request may take.
-//! * `router`: every route, and the layers around them: `guard` (whose request is this), `auth` (who asks), `headers`.
-//! * `pages`: what people see. `api`: one file per resource. `problem`: how a refusal is answered. `openapi`: the contract, held to the code by a test.
+//! * [`bind`] and [`serve`]: listeners and connections. `connection`: limits for connections. `body`: time limits for requests.
+//! * `router`: all routes and their layers: `guard` (`Host` and `Origin`), `auth` (tokens) and `headers`.
+//! * `pages`: the web pages. `api`: one file per resource. `problem`: error responses. `openapi`: the OpenAPI document.
 //!
-//! It sees [`engine::Engine`] and `model`, never the store, git or a process. Every answer that is not a success is a problem.
+//! It uses [`engine::Engine`] and `model`, but never the store, git or processes directly. Every error response is a problem.
 
 mod api;
 mod auth;

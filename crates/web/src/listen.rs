@@ -1,7 +1,7 @@
-//! The listeners: where they are, and why one could not be had.
+//! The listeners of the server: the unix socket and the TCP addresses.
 //!
-//! Whoever binds holds the home's lock, so a socket file that is already there belongs to a server that is gone. Nothing but a
-//! socket is ever removed.
+//! Bind them only while holding the home's lock. An existing socket file then belongs to a server that has ended and is replaced. Other
+//! files are never removed.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -12,72 +12,74 @@ use std::path::{Path, PathBuf};
 use tokio::fs::{self, File};
 use tokio::net::{TcpListener, UnixListener};
 
-/// The longest path that the system takes for a unix socket, in bytes.
+/// The longest path of a unix socket that the system accepts, in bytes.
 const LONGEST_SOCKET_PATH: usize = 107;
 
-/// How often a free port is looked for.
+/// The number of attempts to find a free port.
 const TRIES: u8 = 16;
 
-/// What the server listens on.
+/// The bound listeners of a server.
 #[derive(Debug)]
 pub struct Listeners {
     /// The unix socket.
     pub unix: UnixListener,
-    /// The TCP addresses, where TCP is on: the one that was asked for, and the other ones of the loopback.
+    /// The TCP listeners: the requested address first, then other loopback addresses. Empty if TCP is off.
     pub tcp: Vec<TcpListener>,
 }
 
 impl Listeners {
-    /// The TCP address that was asked for.
+    /// Returns the requested TCP address.
     pub fn address(&self) -> Option<SocketAddr> {
         self.tcp.first()?.local_addr().ok()
     }
 }
 
-/// Why a listener could not be had.
+/// The reason why binding failed.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// There is something at the socket's path that is not ours to remove.
-    #[error("{} is in the way of the server's socket, and is not a socket", path.display())]
+    /// The socket's path exists and is not a socket.
+    #[error("cannot create the server's socket: {} exists and is not a socket", path.display())]
     InTheWay {
         /// The socket's path.
         path: PathBuf,
     },
-    /// The socket could not be made.
-    #[error("could not make the socket {}: {source}", path.display())]
+    /// The socket could not be created.
+    #[error("could not create the socket {}: {source}", path.display())]
     Unix {
         /// The socket's path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// Another program listens there.
+    /// Another program uses the address.
     #[error("{address} is in use by another program")]
     Taken {
         /// The TCP address.
         address: SocketAddr,
     },
-    /// The TCP address cannot be listened on.
+    /// Listening on the address failed.
     #[error("could not listen on {address}: {source}")]
     Tcp {
         /// The TCP address.
         address: SocketAddr,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
 impl BindError {
-    /// What to do next.
+    /// Returns hints for the user.
     pub fn hints(&self) -> Vec<String> {
         let hints: &[&str] = match self {
             Self::InTheWay { .. } => &["move that file away"],
-            Self::Unix { .. } => &["the folder must be on a local file system and belong to you; ORCH_HOME names another one"],
+            Self::Unix { .. } => {
+                &["make sure that the folder is on a local file system and belongs to you, or set ORCH_HOME to another folder"]
+            }
             Self::Taken { .. } => &[
                 "set ORCH_LISTEN to another address, such as 127.0.0.1:8090",
-                "ORCH_LISTEN=127.0.0.1:0 takes any free port; `codex-orchestrator doctor` shows which",
+                "or set ORCH_LISTEN=127.0.0.1:0 to use any free port; `codex-orchestrator doctor` shows it",
             ],
-            Self::Tcp { .. } => &["ORCH_LISTEN takes an address of this machine, such as 127.0.0.1:8080"],
+            Self::Tcp { .. } => &["set ORCH_LISTEN to an address of this machine, such as 127.0.0.1:8080"],
         };
         hints.iter().map(|&hint| hint.to_owned()).collect()
     }
@@ -85,10 +87,10 @@ impl BindError {
 
 /// Binds the unix socket (mode 0600), and the TCP address if there is one.
 ///
-/// Browsers look for the pages' own name at `127.0.0.1` and at `::1`, so a listener of the loopback takes its port at both. Otherwise
-/// another program could listen at the other one, and would get what browsers send to the pages.
+/// Browsers resolve the pages' own name to `127.0.0.1` and `::1`, so a loopback listener binds its port at both addresses. Otherwise another
+/// program could listen at the other address and receive requests for the pages.
 pub async fn bind(socket: &Path, tcp: Option<SocketAddr>) -> Result<Listeners, BindError> {
-    // TCP first: it is what is taken in practice, and then no socket lies around.
+    // Bind TCP first, since it fails more often. A failure then leaves no socket file behind.
     let tcp = match tcp {
         Some(address) => bind_with_siblings(address).await?,
         None => vec![],
@@ -96,7 +98,7 @@ pub async fn bind(socket: &Path, tcp: Option<SocketAddr>) -> Result<Listeners, B
     Ok(Listeners { unix: bind_unix(socket).await?, tcp })
 }
 
-/// Removes the socket's file once nobody listens on it. Only for whoever bound it, while the home's lock is still held.
+/// Removes the socket file after closing its listener. Call this only while holding the home's lock.
 pub(crate) async fn unbind(socket: &Path) {
     if let Err(error) = remove_stale(socket).await {
         tracing::debug!(%error, "could not remove the socket file; the next start replaces it");
@@ -106,7 +108,7 @@ pub(crate) async fn unbind(socket: &Path) {
 async fn bind_with_siblings(address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
     for _ in 1..TRIES {
         match bind_all(address).await {
-            // The system chose a port that is taken at another address.
+            // The system chose a port that is in use at another address.
             Err(BindError::Taken { .. }) if address.port() == 0 => {}
             bound => return bound,
         }
@@ -122,18 +124,18 @@ async fn bind_all(address: SocketAddr) -> Result<Vec<TcpListener>, BindError> {
         match bind_tcp(SocketAddr::new(sibling, port)).await {
             Ok(listener) => all.push(listener),
             Err(taken @ BindError::Taken { .. }) => return Err(taken),
-            // A machine without IPv6: no other program can listen there either.
+            // Without IPv6, no other program can listen there either.
             Err(error) => tracing::debug!(%error, "could not listen on this address; continuing without it"),
         }
     }
     Ok(all)
 }
 
-/// Where else browsers look for what listens at an address of the loopback.
+/// Returns the other loopback addresses at which browsers look for a listener.
 fn siblings(address: IpAddr) -> Vec<IpAddr> {
     let [four, six] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     match address {
-        // Both are in it.
+        // It includes both.
         IpAddr::V6(address) if address.is_unspecified() => vec![],
         IpAddr::V4(address) if address.is_unspecified() => vec![six],
         address if address.is_loopback() => [four, six].into_iter().filter(|sibling| *sibling != address).collect(),
@@ -153,7 +155,7 @@ async fn bind_unix(path: &Path) -> Result<UnixListener, BindError> {
     remove_stale(path).await?;
     let reachable = SocketPath::open(path).await.map_err(failed)?;
     let listener = UnixListener::bind(reachable.as_path()).map_err(failed)?;
-    // Until here the folder's mode (0700) keeps others out.
+    // Until now, the folder's mode (0700) has protected the socket.
     fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).await.map_err(failed)?;
     Ok(listener)
 }
@@ -168,9 +170,9 @@ async fn remove_stale(path: &Path) -> Result<(), BindError> {
     }
 }
 
-/// A path to a unix socket that the system takes whatever the length of the real one.
+/// A path to a unix socket that is short enough for the system.
 ///
-/// A long one is reached through its open folder, so the short path is good only while this lives, and only in this process.
+/// Long paths are replaced by a path through their open folder, which is valid only in this process and while this value exists.
 #[derive(Debug)]
 pub struct SocketPath {
     path: PathBuf,
@@ -178,20 +180,20 @@ pub struct SocketPath {
 }
 
 impl SocketPath {
-    /// A usable path to `socket`, whose folder must exist.
+    /// Returns a usable path to `socket`. Its folder must exist.
     pub async fn open(socket: &Path) -> io::Result<Self> {
         if socket.as_os_str().len() <= LONGEST_SOCKET_PATH {
             return Ok(Self { path: socket.to_owned(), _folder: None });
         }
         let (Some(folder), Some(name)) = (socket.parent(), socket.file_name()) else {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path has no file name"));
         };
         let folder = File::open(folder).await?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(name);
         Ok(Self { path, _folder: Some(folder) })
     }
 
-    /// The path to bind or to connect to.
+    /// Returns the path to bind or connect to.
     pub fn as_path(&self) -> &Path {
         &self.path
     }
@@ -226,7 +228,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("orchestrator.sock");
         drop(bind(&socket, None).await.expect("a free path"));
-        assert!(!connects(&socket).await, "nobody listens any more");
+        assert!(!connects(&socket).await, "nobody listens");
         let _listeners = bind(&socket, None).await.expect("a stale socket is no obstacle");
         assert!(connects(&socket).await);
     }
@@ -249,7 +251,7 @@ mod tests {
         let socket = deep.join("orchestrator.sock");
         let _listeners = bind(&socket, None).await.expect("a long path");
         assert!(connects(&socket).await);
-        assert!(tokio::fs::symlink_metadata(&socket).await.is_ok(), "it lies where it should");
+        assert!(tokio::fs::symlink_metadata(&socket).await.is_ok(), "it has its real path");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
-//! How a refusal is answered: `application/problem+json` (RFC 9457), whoever refused.
+//! Error responses of the API: `application/problem+json` (RFC 9457).
 //!
-//! The only file that turns an error into a response. Invariant: no answer with a status of 400 or more has another form,
-//! be it from a handler, an extractor, a layer, a missing route or a panic.
+//! Only this file turns an error into a response. Invariant: every response with a status of 400 or more has this format, whether it comes
+//! from a handler, an extractor, a layer, an unknown route or a panic.
 
 use std::any::Any;
 
@@ -14,22 +14,22 @@ use model::problem::Problem;
 /// The media type of a problem.
 pub(crate) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// A problem on its way out.
+/// A response with a problem.
 #[derive(Debug)]
 pub(crate) struct ProblemResponse {
     problem: Problem,
-    /// Where HTTP has a more exact word than the problem's kind.
+    /// A status that is more specific than that of the problem's kind.
     status: Option<StatusCode>,
     headers: HeaderMap,
 }
 
 impl ProblemResponse {
-    /// A problem with a status of HTTP's own, such as 405.
+    /// Creates a response with its own status, such as 405.
     pub(crate) fn with_status(status: StatusCode, problem: Problem) -> Self {
         Self { problem, status: Some(status), headers: HeaderMap::new() }
     }
 
-    /// Adds a header that belongs to the refusal.
+    /// Adds a header to the response.
     pub(crate) fn header(mut self, name: header::HeaderName, value: header::HeaderValue) -> Self {
         self.headers.insert(name, value);
         self
@@ -58,29 +58,29 @@ impl IntoResponse for ProblemResponse {
     }
 }
 
-/// No route has this path.
+/// Responds to an unknown path.
 pub(crate) async fn no_route(uri: Uri) -> ProblemResponse {
-    Problem::new(ErrorCode::NoSuchRoute, format!("there is nothing at {}", shown(uri.path())))
+    Problem::new(ErrorCode::NoSuchRoute, format!("route not found: {}", shown(uri.path())))
         .hint("`GET /api/v1/openapi.json` lists every route")
         .into()
 }
 
-/// The path exists, but not for this method.
+/// Responds to a method that a path does not support.
 pub(crate) async fn no_method(method: axum::http::Method, uri: Uri) -> ProblemResponse {
-    let detail = format!("{} does not take {}", shown(uri.path()), shown(method.as_str()));
-    let problem = Problem::new(ErrorCode::MethodNotAllowed, detail).hint("the `Allow` header names the methods that it takes");
+    let detail = format!("{} does not support {}", shown(uri.path()), shown(method.as_str()));
+    let problem = Problem::new(ErrorCode::MethodNotAllowed, detail).hint("the `Allow` header lists the supported methods");
     ProblemResponse::with_status(StatusCode::METHOD_NOT_ALLOWED, problem)
 }
 
-/// A handler panicked: a defect, and no reason to cut the connection.
-#[expect(clippy::needless_pass_by_value, reason = "a panic is handed over as this box")]
+/// Responds after a handler panicked, so that the connection stays open.
+#[expect(clippy::needless_pass_by_value, reason = "panics are passed as this box")]
 pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
     let message = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(panic = message.unwrap_or("no message"), "request handler panicked");
-    ProblemResponse::from(Problem::internal("the server ran into a defect of its own")).into_response()
+    ProblemResponse::from(Problem::internal("internal server error")).into_response()
 }
 
-/// Foreign text cut to a length that fits a message.
+/// Returns untrusted text, cut to a length that fits a message.
 pub(crate) fn shown(text: &str) -> String {
     const LONGEST: usize = 200;
     match text.char_indices().nth(LONGEST) {

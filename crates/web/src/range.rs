@@ -1,25 +1,25 @@
-//! One byte range of a file, as `Range` asks for it (RFC 9110, section 14).
+//! Parses a `Range` header with one byte range (RFC 9110, section 14).
 //!
-//! Pure. Several ranges, other units and what cannot be read are ignored, as the RFC allows: the answer is then the whole file.
+//! Pure. Several ranges, other units and invalid ranges are ignored, as the RFC allows. The response is then the whole file.
 
-/// What part of a file to send.
+/// The part of a file to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
-    /// All of it.
+    /// The whole file.
     Whole,
-    /// `length` bytes from `start` on; at least one.
+    /// At least one byte.
     Slice {
-        /// The first byte.
+        /// The offset of the first byte.
         start: u64,
-        /// How many.
+        /// The number of bytes.
         length: u64,
     },
-    /// Nothing of what was asked for is there.
+    /// The range is outside of the file.
     Outside,
 }
 
 impl Part {
-    /// Reads a `Range` header for a file of `length` bytes.
+    /// Parses a `Range` header for a file of `length` bytes.
     pub(crate) fn asked(range: &str, length: u64) -> Self {
         let Some((unit, spec)) = range.split_once('=') else { return Self::Whole };
         if !unit.trim().eq_ignore_ascii_case("bytes") {
@@ -50,10 +50,10 @@ impl Part {
     }
 }
 
-/// Digits only: no sign and no space, which `parse` alone would partly take.
+/// Parses digits only. Plain `parse` would also accept a sign.
 fn number(text: &str) -> Option<u64> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    // A number beyond any file means "to the end", or a start behind it.
+    // A number that is too large means the end of the file, or a start after it.
     digits.then(|| text.parse().unwrap_or(u64::MAX))
 }
 

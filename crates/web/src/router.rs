@@ -1,7 +1,7 @@
-//! Every route, and the layers around them, from the outside in: headers, guard, the time of bodies, finish,
-//! panics, body limit, and over TCP whether the caller is known, and the token.
+//! All routes and their layers, from the outside in: headers, guard, time limit of bodies, finishing requests, panics, size limit of
+//! bodies, and over TCP the recognition of sessions and the token.
 //!
-//! The layers know nothing of the routes: they also stand before paths that do not exist, so an outsider learns nothing there.
+//! The layers also apply to unknown paths, so that unauthenticated clients cannot find out which paths exist.
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -20,25 +20,25 @@ use crate::finish::finish;
 use crate::guard::{self, Door, Guard};
 use crate::{body, headers, pages, problem};
 
-/// What every handler has.
+/// The state of all handlers.
 #[derive(Clone)]
 pub(crate) struct Api {
-    /// All there is to ask.
+    /// The engine.
     pub(crate) engine: Engine,
-    /// Cancelled when the server closes: streams end then.
+    /// Cancelled when the server closes, which ends event streams.
     pub(crate) closing: CancellationToken,
-    /// What goes on without its client.
+    /// Requests that continue without their clients.
     pub(crate) work: TaskTracker,
 }
 
-/// What may be asked without a token: whether the process lives.
+/// Returns the routes without authentication.
 pub(crate) fn open_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(status::healthz))
 }
 
-/// Everything else.
+/// Returns the routes with authentication.
 pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
-    // Images go along with a prompt, and with nothing else.
+    // Only routes with a prompt accept images.
     let images = DefaultBodyLimit::max(IMAGES_BODY_LIMIT);
     let texts = DefaultBodyLimit::max(TEXT_BODY_LIMIT);
     let api = OpenApiRouter::new()
@@ -83,7 +83,7 @@ pub(crate) fn closed_routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(status::readyz)).routes(routes!(status::metrics)).nest("/api/v1", api)
 }
 
-/// The whole of what one listener serves.
+/// Returns all routes of one listener.
 pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
     let token = Token::new(api.engine.token());
     let work = api.work.clone();
@@ -93,7 +93,7 @@ pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
     match door {
         Door::Unix => guarded(open, closed, token, guard, work),
         Door::Tcp(_) => {
-            // Pages ask for a session themselves.
+            // Handlers of pages check the session themselves.
             let open = open.merge(pages::routes().with_state(api.clone()));
             let lost = from_fn_with_state(api.clone(), pages::lost::no_route);
             let open = open.method_not_allowed_fallback(problem::no_method);
@@ -103,13 +103,13 @@ pub(crate) fn app(api: Api, door: Door, allowed_hosts: &[String]) -> Router {
     }
 }
 
-/// The routes and the layers of a listener without pages.
+/// Returns the routes of a listener without pages, with all layers.
 fn guarded(open: Router, closed: Router, token: Token, guard: Guard, work: TaskTracker) -> Router {
     let closed = checked(closed, token, &guard);
     layered(open.method_not_allowed_fallback(problem::no_method).merge(closed), guard, work)
 }
 
-/// The routes that need a token over TCP, and the answer to paths that no route has.
+/// Adds the token check over TCP, and the responses to unknown paths and methods.
 fn checked(closed: Router, token: Token, guard: &Guard) -> Router {
     let closed = closed.fallback(problem::no_route).method_not_allowed_fallback(problem::no_method);
     match guard.door() {
@@ -143,7 +143,7 @@ mod tests {
     const TCP: Door = Door::Tcp(std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080));
     const TOKEN: &str = "Bearer 5ec2e7";
 
-    /// The layers around three routes of their own.
+    /// Returns the layers around routes for tests.
     fn toy(door: Door) -> Router {
         let open = Router::new().route("/healthz", get(async || "ok"));
         let closed = Router::new()
@@ -198,14 +198,14 @@ mod tests {
         }
         let rebound = ask(Door::Unix, "GET", "/things", &[("host", "evil.example")], "").await;
         assert_eq!(problem(rebound).await.status, 403);
-        // A person reads what is wrong on a page.
+        // Browsers get a page.
         let page = ask(TCP, "GET", "/nothing", &[("host", "evil.example"), ("accept", "text/html,*/*;q=0.8")], "").await;
         assert_eq!(
             (page.status().as_u16(), &page.headers()[header::CONTENT_TYPE]),
             (403, &"text/html; charset=utf-8".parse().expect("a value"))
         );
         let page = axum::body::to_bytes(page.into_body(), 1 << 16).await.expect("a body in memory");
-        assert!(String::from_utf8_lossy(&page).contains("→ add the name to `allowed_hosts`"), "{page:?}");
+        assert!(String::from_utf8_lossy(&page).contains("→ to allow this host, add it to `allowed_hosts`"), "{page:?}");
     }
 
     #[tokio::test]
@@ -260,7 +260,7 @@ mod tests {
         let body = |prompt: usize| format!(r#"{{"env_id":"x","prompt":"{}"}}"#, "\\u0001".repeat(prompt));
         assert_eq!(ask(Door::Unix, "POST", "/texts", &lines, body(1 << 20)).await.status(), 201);
         assert_eq!(ask(Door::Unix, "POST", "/things", &lines, body(1 << 13)).await.status(), 201);
-        // Where no long text is expected, much less is too large.
+        // Routes without long texts have a smaller limit.
         for (path, prompt) in [("/texts", 3 << 19), ("/things", 1 << 14)] {
             let refused = problem(ask(Door::Unix, "POST", path, &lines, body(prompt)).await).await;
             assert_eq!((refused.status, refused.code.known()), (413, Some(ErrorCode::BodyTooLarge)), "{path}");

@@ -1,7 +1,7 @@
-//! The life of the server: accept on all listeners, hold each connection, and end all of them when told to.
+//! The server: accepts connections on all listeners, serves them, and closes them at shutdown.
 //!
-//! A client may be slow, silent or gone; it costs one task and is bounded: requests must come within limits, connections over TCP are
-//! counted, and when the server closes, event streams end at once and the rest gets a short grace.
+//! Slow and silent clients are limited: requests have time limits, and TCP connections are counted. At shutdown, event streams end
+//! immediately, and other responses get a short time to complete.
 
 use std::io;
 use std::pin::pin;
@@ -30,24 +30,24 @@ use crate::guard::Door;
 use crate::listen::{self, Listeners};
 use crate::router::{self, Api};
 
-/// The longest that a client may take to send a request's headers, after connecting and after the last answer.
+/// The time limit for the headers of a request, after connecting and after the last response.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 
-/// The most bytes of a request's headers.
+/// The largest headers of a request, in bytes.
 const HEADER_LIMIT_BYTES: usize = 32 << 10;
 
-/// The longest that an answer may still take once the server closes.
+/// The time that responses get to complete at shutdown.
 const CLOSING_GRACE: Duration = Duration::from_secs(3);
 
-/// The most TCP connections where nothing else is said.
+/// The default for the most TCP connections.
 const MOST_CONNECTIONS: usize = 512;
 
-/// What can be set about serving.
+/// Options for the server.
 #[derive(Debug, Clone)]
 pub struct ServeOptions {
-    /// More names under which the API may be reached over TCP, each with a port or for every port.
+    /// Additional host names for TCP requests, each with one port or for every port.
     pub allowed_hosts: Vec<String>,
-    /// The most TCP connections at once. A quarter of them may be of clients that have shown neither a session nor the token.
+    /// The most TCP connections. A quarter of them are for clients without a session or token.
     pub most_connections: usize,
 }
 
@@ -57,7 +57,7 @@ impl Default for ServeOptions {
     }
 }
 
-/// Serves the API until `shutdown`, and returns when the last connection has ended.
+/// Serves the API and the pages until `shutdown`. Returns when the last connection has ended.
 pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, shutdown: CancellationToken) -> io::Result<()> {
     let tasks = TaskTracker::new();
     let api = Api { engine: engine.clone(), closing: shutdown.clone(), work: tasks.clone() };
@@ -86,14 +86,14 @@ pub async fn serve(engine: Engine, listeners: Listeners, options: ServeOptions, 
     Ok(())
 }
 
-/// Events are small and must not wait for company.
+/// Turns off the system's delay for small packets, since events are small.
 fn send_at_once(stream: &TcpStream) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "could not turn off Nagle's algorithm on a connection");
     }
 }
 
-/// Whoever can open the socket's file may have as many connections as the system gives.
+/// Accepts connections over the unix socket, without a limit.
 async fn accept_unix(mut listener: UnixListener, app: &Router, closing: &CancellationToken, tasks: &TaskTracker) {
     while let Some((stream, _)) = closing.run_until_cancelled(Listener::accept(&mut listener)).await {
         tasks.spawn(converse(stream, app.clone(), closing.clone()));
@@ -211,7 +211,7 @@ mod tests {
         client.write_all(b"GET / HTTP/1.1\r\n").await.expect("the pipe takes it");
         let line = [b"x: ".as_slice(), &[b'y'; 1000], b"\r\n"].concat();
         let mut sent = 0;
-        // Fails once the other end is gone.
+        // Fails after the server closes the connection.
         while client.write_all(&line).await.is_ok() {
             sent += line.len();
             assert!(sent < 4 * HEADER_LIMIT_BYTES, "the server keeps reading");

@@ -1,7 +1,7 @@
-//! Server-sent events: how a stream of events becomes an answer that lives as long as its client and this server.
+//! Server-sent events: turns a stream of events into a response that ends with its client or the server.
 //!
-//! Nothing is buffered for a client: what it does not read is not produced. A carriage return ends a line in this format, so a
-//! text that contains one reaches the client with a newline in its place; the raw log has the exact bytes.
+//! Events are not buffered: they are produced as the client reads them. Carriage returns end lines in this format, so they are replaced
+//! by newlines. The raw log has the exact bytes.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -12,23 +12,23 @@ use futures_util::{Stream, StreamExt};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-/// How often a silent stream sends a comment, so that a vanished client and a dead proxy are noticed.
+/// The interval of comments in a silent stream, which detect disconnected clients and proxies.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
-/// Sends events until there are no more, the client is gone, or the server closes.
+/// Responds with events until the stream ends, the client disconnects, or the server closes.
 pub(crate) fn answer(events: impl Stream<Item = Event> + Send + 'static, closing: CancellationToken) -> Response {
     let events = events.take_until(closing.cancelled_owned()).map(Ok::<_, Infallible>);
     let sse = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    // Proxies that gather an answer before they pass it on are told not to.
+    // This header turns off buffering in proxies.
     ([("x-accel-buffering", "no")], sse).into_response()
 }
 
-/// A message with data of our own.
+/// Returns an event with JSON data.
 pub(crate) fn json_event(data: &impl Serialize) -> Event {
     with_json(Event::default(), data)
 }
 
-/// An event with a name and data of our own.
+/// Returns a named event with JSON data.
 pub(crate) fn named_event(name: &'static str, data: &impl Serialize) -> Event {
     with_json(Event::default().event(name), data)
 }
@@ -37,11 +37,11 @@ fn with_json(event: Event, data: &impl Serialize) -> Event {
     event.json_data(data).expect("our own types are JSON")
 }
 
-/// An event with a line that somebody else wrote. Bytes that are not UTF-8 are replaced.
+/// Returns an event with a line of a log. Bytes that are not UTF-8 are replaced.
 pub(crate) fn line_event(offset: u64, line: &[u8]) -> Event {
     let text = String::from_utf8_lossy(line);
     let event = Event::default().id(offset.to_string());
-    // So that only newlines end lines on the wire, and a simple client cannot be misled.
+    // Only newlines may end lines, so that simple clients cannot be misled.
     if text.contains('\r') { event.data(text.replace('\r', "\n")) } else { event.data(text) }
 }
 

@@ -1,11 +1,13 @@
-//! Which TCP connections are open, and which one is closed when there are too many.
+//! The open TCP connections, and the choice of one to close when there are too many.
 //!
-//! A connection is trusted while the latest request on it carried a valid session or token; all others are strangers, which have a
-//! smaller share. A new connection takes the place of the stranger that has been idle for longest. Waiting for a request or for the
-//! rest of one is idle, so half-sent requests give way first. Invariant: a trusted connection is never closed for another one, and
-//! there are never more connections than the limits allow.
+//! A connection is trusted if its latest request had a valid session or token. All others are strangers, which have a smaller limit. At
+//! the limit, a new connection replaces the stranger that has been idle the longest. Connections that wait for a request or its body are
+//! idle, so incomplete requests are closed first. Invariant: a trusted connection is never closed for another one, and there are never
+//! more connections than the limits allow.
 //!
-//! * [`stall`]: a stranger that does not read its answer. The unix socket has no part in any of this.
+//! * [`stall`]: closes strangers that do not read their responses.
+//!
+//! Connections over the unix socket have no limits.
 
 pub(crate) mod stall;
 
@@ -21,20 +23,20 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// A stranger that has been answered for so long may be closed for a new connection.
+/// A stranger whose response takes longer than this can be closed for a new connection.
 const LONGEST_ANSWER: Duration = Duration::from_secs(10);
 
-/// How many connections there may be.
+/// The limits for connections.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
-    /// In all.
+    /// The most connections in total.
     pub(crate) all: usize,
-    /// Of strangers.
+    /// The most connections of strangers.
     pub(crate) strangers: usize,
 }
 
 impl Limits {
-    /// A quarter of all may be strangers.
+    /// Returns limits with a quarter for strangers.
     pub(crate) fn of(all: usize) -> Self {
         let all = all.max(8);
         Self { all, strangers: all / 4 }
@@ -52,7 +54,7 @@ pub(crate) struct Connections(Arc<Inner>);
 struct Inner {
     limits: Limits,
     state: Mutex<State>,
-    /// A connection was closed.
+    /// Notified when a connection is closed.
     closed: Notify,
 }
 
@@ -68,12 +70,12 @@ struct Entry {
     evicted: CancellationToken,
 }
 
-/// What a connection does, and since when.
+/// The activity of a connection and its start.
 #[derive(Debug, Clone, Copy)]
 enum Doing {
-    /// It waits for a request, or for the rest of one.
+    /// It waits for a request or the rest of one.
     Idle(Instant),
-    /// A whole request is answered.
+    /// It is sending the response to a complete request.
     Answering(Instant),
 }
 
@@ -82,7 +84,7 @@ impl State {
         self.entries.values().filter(|entry| entry.is_trusted == is_trusted).count()
     }
 
-    /// The stranger that gives way: the one that has been idle for longest, else one whose answer takes too long.
+    /// Returns the stranger to close: the one that has been idle the longest, otherwise one whose response takes too long.
     fn victim(&self, now: Instant) -> Option<&Entry> {
         let strangers = || self.entries.values().filter(|entry| !entry.is_trusted && !entry.evicted.is_cancelled());
         let idle = strangers().filter_map(|entry| match entry.doing {
@@ -97,12 +99,12 @@ impl State {
     }
 }
 
-/// What became of a new connection.
+/// The result of trying to admit a connection.
 enum Admission {
     Open(Connection),
-    /// Another one was told to close.
+    /// Another connection is being closed. Try again after that.
     Wait,
-    /// All are in use.
+    /// All connections are in use.
     Refused,
 }
 
@@ -112,11 +114,11 @@ impl Connections {
     }
 
     fn locked(&self) -> MutexGuard<'_, State> {
-        // Every statement leaves the state whole, whichever thread panicked.
+        // Every statement leaves the state consistent, even if another thread panicked.
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a new connection in, once another one is closed if there are too many. None if none may be closed.
+    /// Admits a new connection, after closing another one if necessary. Returns `None` if none can be closed.
     pub(crate) async fn admit(&self) -> Option<Connection> {
         loop {
             let mut closed = pin!(self.0.closed.notified());
@@ -139,7 +141,7 @@ impl Connections {
             state.entries.insert(id, Entry { is_trusted: false, doing: Doing::Idle(now), evicted: evicted.clone() });
             return Admission::Open(Connection { caller: Caller { all: self.clone(), id }, evicted });
         }
-        // One at a time, so that no more are closed than have to be.
+        // Close one connection at a time, so that no more are closed than necessary.
         if state.entries.values().any(|entry| entry.evicted.is_cancelled()) {
             return Admission::Wait;
         }
@@ -153,21 +155,21 @@ impl Connections {
     }
 }
 
-/// A connection that was taken in. Dropping it makes room.
+/// An admitted connection. Dropping it frees its place.
 pub(crate) struct Connection {
     caller: Caller,
     evicted: CancellationToken,
 }
 
 impl Connection {
-    /// Who is at its other end, for what answers requests.
+    /// Returns the client of the connection.
     pub(crate) fn caller(&self) -> Caller {
         self.caller.clone()
     }
 
-    /// Works on it until that is done, or until another connection takes its place.
+    /// Runs the work of the connection until it ends, or until another connection replaces it.
     pub(crate) async fn hold(self, work: impl Future<Output = ()>) {
-        // The work has the stream, and is dropped before the room is given back.
+        // The work owns the stream and is dropped before the place is freed.
         self.evicted.run_until_cancelled(work).await;
     }
 }
@@ -179,7 +181,7 @@ impl Drop for Connection {
     }
 }
 
-/// The client of a TCP connection. Requests carry it along.
+/// The client of a TCP connection, which is an extension of its requests.
 #[derive(Clone)]
 pub(crate) struct Caller {
     all: Connections,
@@ -193,10 +195,10 @@ impl Caller {
         }
     }
 
-    /// Notes whether the latest request carried a valid session or token.
+    /// Records whether the latest request had a valid session or token.
     pub(crate) fn trust(&self, is_trusted: bool) {
         let mut state = self.all.locked();
-        // More trusted ones than their share stay strangers, so that there is always room for both.
+        // Trusted clients beyond their limit stay strangers, so that there is always a place for both.
         let has_room = state.count(true) < self.all.0.limits.trusted();
         if let Some(entry) = state.entries.get_mut(&self.id) {
             entry.is_trusted = is_trusted && (entry.is_trusted || has_room);
@@ -207,7 +209,7 @@ impl Caller {
         self.all.locked().entries.get(&self.id).is_some_and(|entry| entry.is_trusted)
     }
 
-    /// Notes that a whole request has come.
+    /// Records that a complete request has arrived.
     pub(crate) fn asked(&self) {
         self.edit(|entry| entry.doing = Doing::Answering(Instant::now()));
     }
@@ -217,7 +219,7 @@ impl Caller {
     }
 }
 
-/// The body of an answer, which notes its own end.
+/// The body of a response, which records its end.
 pub(crate) struct Answer {
     body: Body,
     caller: Caller,
@@ -262,12 +264,12 @@ mod tests {
         Connections::new(Limits { all, strangers })
     }
 
-    /// Opens a connection at once.
+    /// Opens a connection without waiting.
     fn open(all: &Connections) -> Connection {
         all.admit().now_or_never().flatten().expect("there is room")
     }
 
-    /// A connection that ends on request.
+    /// Starts work on a connection that ends only when the connection is replaced.
     fn held(connection: Connection) -> tokio::task::JoinHandle<()> {
         tokio::spawn(connection.hold(std::future::pending()))
     }
@@ -282,7 +284,7 @@ mod tests {
         let (first, second, third) = (open(&all), open(&all), open(&all));
         let first_caller = first.caller();
         tick().await;
-        // The first one has been answered since, so the second one has waited for longest.
+        // The first one was answered since, so the second one has been idle the longest.
         first_caller.asked();
         first_caller.answered();
         let (first, second, third) = (held(first), held(second), held(third));
@@ -303,7 +305,7 @@ mod tests {
         let counts = |state: &State| (state.count(true), state.count(false));
         assert_eq!(counts(&all.locked()), (6, 2));
         assert!(trusted.iter().all(|one| !one.is_finished()));
-        // More than their share is a stranger, so that a stranger can still sign in.
+        // A client beyond the limit stays a stranger, so that strangers can still sign in.
         let surplus = all.admit().await.expect("a stranger gives way");
         surplus.caller().trust(true);
         assert!(!surplus.caller().is_trusted());
@@ -331,7 +333,7 @@ mod tests {
         let one = open(&all);
         one.caller().trust(true);
         assert!(one.caller().is_trusted());
-        // A proxy sends the requests of strangers over the same connection.
+        // A proxy can send requests of strangers over the same connection.
         one.caller().trust(false);
         assert!(!one.caller().is_trusted());
     }

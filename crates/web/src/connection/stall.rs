@@ -1,7 +1,7 @@
-//! A stream that breaks when a stranger takes nothing of its answer for too long.
+//! A stream that fails when a stranger reads nothing of its response for too long.
 //!
-//! What a client does not read fills the system's buffers, and then the server's. Connections that are trusted may take their time:
-//! a phone sleeps, a download is paused.
+//! Unread data fills the buffers of the system and then of the server. Trusted connections have no limit, since a phone can sleep and a
+//! download can be paused.
 
 use std::io;
 use std::pin::Pin;
@@ -13,13 +13,13 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Caller;
 
-/// So long may a stranger take nothing.
+/// The longest time in which a stranger reads nothing.
 const LIMIT: Duration = Duration::from_secs(30);
 
 pub(crate) struct Stalling<S> {
     stream: S,
     caller: Caller,
-    /// Runs while nothing can be written.
+    /// Runs while writing blocks.
     limit: Option<Pin<Box<Sleep>>>,
 }
 
@@ -37,7 +37,7 @@ impl<S: Unpin> Stalling<S> {
         loop {
             ready!(limit.as_mut().poll(context));
             if !self.caller.is_trusted() {
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read the response")));
             }
             limit.as_mut().reset(Instant::now() + LIMIT);
         }
