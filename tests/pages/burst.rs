@@ -33,7 +33,7 @@ const ATTEMPTS: usize = 8;
 const ENTRIES: &str = "document.querySelectorAll('#transcript > li.entry').length";
 
 const ENDED: &str = "document.querySelector('#transcript > li:last-child').matches('.run-end') \
-    && document.querySelector('#state .status').innerText.includes('completed')";
+    && document.querySelector('#state .s-completed') !== null";
 
 /// Creates a log of commands, each with a start and an end, as one file that a worker can print at once.
 fn commands(folder: &Path) -> PathBuf {

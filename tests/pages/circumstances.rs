@@ -31,11 +31,7 @@ async fn two_tabs_and_a_reload_in_the_middle_show_the_same_each_once() {
     stage.browser.reload().await;
     fs_err::write(&two, "").expect("written");
     for browser in [&mut stage.browser, &mut other] {
-        browser
-            .until(
-                "document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')",
-            )
-            .await;
+        browser.until("document.querySelector('.run-end') && document.querySelector('#state .s-completed') !== null").await;
         assert_eq!(browser.value(SAID).await, json!(["0", "1", "done"]));
     }
     // A request in one tab appears in the other one.
@@ -70,10 +66,7 @@ async fn who_was_offline_is_told_so_and_catches_up() {
     assert_eq!(stage.browser.value(SAID).await, json!(["0"]));
     stage.browser.offline(false).await;
     stage.browser.value(&sleep(false)).await;
-    stage
-        .browser
-        .until("document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')")
-        .await;
+    stage.browser.until("document.querySelector('.run-end') && document.querySelector('#state .s-completed') !== null").await;
     assert_eq!(stage.browser.value(SAID).await, json!(["0", "1", "done"]), "each once");
     stage.browser.until("document.querySelector('#connection').hidden").await;
 }
@@ -194,7 +187,7 @@ async fn without_a_script_links_and_forms_do_the_work() {
     stage.open(&format!("/tasks/{task}")).await;
     stage.browser.click("form[action$='/archive'] button").await;
     stage.browser.until("document.readyState === 'complete' && location.pathname === '/'").await;
-    assert!(stage.text().await.contains("No tasks here"));
+    assert!(stage.text().await.contains("No tasks."));
     stage.content();
 }
 

@@ -104,7 +104,7 @@ async fn too_many_files_and_too_large_ones_leave_the_rest_usable() {
     stage.hidden(&task, "").await;
     let heads = "document.querySelectorAll('.file').length";
     assert_eq!(stage.browser.value(heads).await, 500);
-    assert!(stage.text().await.contains("602 files; on this page 500"));
+    assert!(stage.text().await.contains("602 files (500 on this page)"));
     let size = stage.browser.value("performance.getEntriesByType('navigation')[0].decodedBodySize").await;
     assert!(size.as_u64().is_some_and(|size| size < 1_500_000), "{size}");
     assert_eq!(stage.browser.value("!!document.querySelector('[data-all-viewed]')").await, false, "there is more to look at");
@@ -112,7 +112,7 @@ async fn too_many_files_and_too_large_ones_leave_the_rest_usable() {
     assert!(text.contains("last"), "{text}");
     assert_eq!(stage.browser.value(heads).await, 102);
     let note = "document.querySelector('[data-path=\"large.bin\"] .flag').textContent";
-    assert_eq!(stage.browser.value(note).await, "40.0 MiB: too large to show");
+    assert_eq!(stage.browser.value(note).await, "40.0 MiB, too large to show");
     assert_eq!(stage.browser.value("!!document.querySelector('[data-all-viewed]')").await, true);
     // A comment finds its file on any page.
     stage.browser.click("[data-path='z.txt'] tr.add .code, [data-path='z.txt'] td.add").await;

@@ -138,7 +138,7 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
     assert_eq!(stage.browser.value("window.caught ?? null").await, Value::Null);
     stage.accessible().await;
 
-    stage.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    stage.browser.until("document.querySelector('#state .s-completed') !== null").await;
     let go = stage.home.scratch().join("go");
     stage.browser.write("#say", &format!("begin; await {}; end x", go.display())).await;
     assert_eq!(stage.browser.value(&hands_over("paste", &["more.png"])).await, true);
@@ -148,7 +148,7 @@ async fn images_are_pasted_dropped_chosen_taken_out_sent_and_shown() {
     assert!(room.as_u64().is_some_and(|room| room > 200), "room to write: {room}");
     stage.browser.click(".composer button.primary").await;
     stage.browser.until("document.querySelector('#run-2 .images img')?.alt === 'more.png'").await;
-    stage.browser.until("document.querySelector('#state .status').innerText.includes('running')").await;
+    stage.browser.until("document.querySelector('#state .s-running') !== null").await;
     stage.browser.write("#say", "begin; end last").await;
     let tall = stage.browser.value("document.querySelector('#say').clientHeight").await;
     assert!(tall.as_u64().is_some_and(|tall| tall < 80), "one line: {tall}");
@@ -191,7 +191,7 @@ async fn what_is_no_image_or_is_text_too_is_left_to_the_browser_and_too_much_is_
     stage.browser.until(&format!("{LISTED} === 'huge.png✕'")).await;
     assert_eq!(stage.browser.value("document.querySelector('form.stack').checkValidity()").await, false);
     stage.browser.value("document.querySelector('form.stack').submit()").await;
-    stage.browser.until("document.querySelector('.problem')?.innerText.includes('more than can be sent at once')").await;
+    stage.browser.until("document.querySelector('.problem')?.innerText.includes('the form is too large')").await;
 }
 
 #[tokio::test]
@@ -224,10 +224,10 @@ async fn without_a_script_a_form_with_images_is_sent_and_is_under_the_same_check
     let foreign = [("form_token", "0123456789abcdef0123456789abcdef"), ("prompt", "x")];
     for fields in [&foreign[..], &fields[1..]] {
         let refused = plain.send(&say, fields, &[]).await;
-        assert!(refused.0 == 400 && text(&refused).contains("not of this session"), "{}", text(&refused));
+        assert!(refused.0 == 400 && text(&refused).contains("another session"), "{}", text(&refused));
     }
     let refused = plain.send(&say, &fields[..1], &[]).await;
-    assert!(refused.0 == 400 && text(&refused).contains("cannot be read"), "no prompt: {}", text(&refused));
+    assert!(refused.0 == 400 && text(&refused).contains("could not read the form"), "no prompt: {}", text(&refused));
     let nobody = Plain { cookie: "orch_session=x".to_owned(), client: plain.client.clone(), url: plain.url.clone() };
     let refused = nobody.send(&say, &fields, &[("a.png", PNG)]).await;
     let sign_in = format!("/sign-in?next=%2Ftasks%2F{id}");
@@ -242,10 +242,10 @@ async fn what_cannot_be_taken_is_said_on_a_page_however_much_it_is() {
     let fields = [("form_token", token.as_str()), ("env_id", &env), ("prompt", "begin; end x")];
     let (large, huge) = (png_of((10 << 20) + 1), png_of(60 << 20));
     for (bytes, status, words) in [
-        (&b"<svg onload=alert(1)>"[..], 422, "is no image of a kind that is taken"),
-        (&PNG[..50], 422, "is cut off or damaged"),
-        (&large, 413, "at most 10485760 (10 MiB) are taken"),
-        (&huge, 413, "more than can be sent at once"),
+        (&b"<svg onload=alert(1)>"[..], 422, "is not in a supported image format"),
+        (&PNG[..50], 422, "is incomplete or damaged"),
+        (&large, 413, "the limit is 10485760 (10 MiB)"),
+        (&huge, 413, "the form is too large"),
     ] {
         let answer = plain.send("/tasks", &fields, &[("<b>x.png", bytes)]).await;
         let said = text(&answer);

@@ -88,7 +88,7 @@ async fn an_address_that_leads_nowhere_is_a_page_with_a_way_back() {
             assert!(answer.status() == 404 && kind == "text/html; charset=utf-8", "{method} {path}: {answer:?}");
             let page = answer.text().await.expect("text");
             if method == Method::GET {
-                assert!(page.contains("All tasks") && page.contains("class=\"around\""), "{path}: {page}");
+                assert!(page.contains("Go to tasks") && page.contains("class=\"around\""), "{path}: {page}");
             }
         }
     }

@@ -78,7 +78,7 @@ async fn a_phone_subscribes_shows_what_is_pushed_and_leads_to_the_task() {
 
     // A browser whose push address changed reports it.
     stage.browser.value_in_worker("dispatchEvent(new ExtendableEvent('pushsubscriptionchange')); 0").await;
-    let again = json!(["This browser gets no more notices", "Tap to subscribe this browser again.", "again", PAGE]);
+    let again = json!(["Notifications stopped", "Tap to subscribe again.", "again", PAGE]);
     assert!(shown(&mut stage, 3).await.as_array().is_some_and(|all| all.contains(&again)));
     stage.content();
 }

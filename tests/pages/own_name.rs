@@ -128,7 +128,7 @@ async fn a_link_at_localhost_leads_to_the_pages_own_name_also_without_a_script()
         assert!(browser.complaints.is_empty(), "{:?}", browser.complaints);
         // The code was used up at the host name of the pages, and not before.
         browser.open(&format!("http://{at}:{port}{path}")).await;
-        browser.until("document.body.innerText.includes('used already')").await;
+        browser.until("document.body.innerText.includes('already used')").await;
     }
 }
 
@@ -219,7 +219,7 @@ async fn a_session_is_worth_nothing_at_a_name_that_programs_share() {
     let request =
         format!("GET /sign-in HTTP/1.1\r\nHost: localhost:{port}\r\nCookie: orch_session=old\r\nConnection: close\r\n\r\n");
     let page = raw(&port, &request).await;
-    assert!(page.contains("install the app and turn on notifications again"), "{page}");
+    assert!(page.contains("install the app and turn on notifications there"), "{page}");
 }
 
 #[tokio::test]

@@ -35,7 +35,7 @@ async fn a_task_asks_on_its_page_and_starts_when_it_is_answered() {
     let id = asking(&stage).await;
     stage.open("/").await;
     let list = stage.text().await;
-    assert!(list.contains("needs your answer") && list.to_lowercase().contains("needs you"), "{list}");
+    assert!(list.contains("needs your answer") && list.to_lowercase().contains("needs your attention"), "{list}");
     stage.open(&format!("/tasks/{id}")).await;
     let text = stage.text().await;
     assert!(text.contains("Fetch these submodules?") && text.contains(&private.url()), "{text}");

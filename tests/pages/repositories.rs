@@ -26,7 +26,7 @@ async fn a_repository_is_added_on_a_phone_and_is_seen_to_become_ready() {
         .browser
         .until(
             "location.pathname.startsWith('/environments/') && document.querySelector('#variables') \
-             && document.querySelector('#list .status')?.innerText.includes('ready')",
+             && document.querySelector('#list .s-ready') !== null",
         )
         .await;
     assert_eq!(stage.browser.value("document.querySelector('#variables').value").await, "CI=1");
@@ -162,7 +162,7 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
     stage.upstream.commit("release/2.1", &[("new.txt", "x\n")], "new");
     stage.upstream.git(&["update-ref", "refs/heads/\"><img/src=x/onerror=alert(1)>", "refs/heads/main"]);
     stage.open(&format!("/environments/{}", stage.env)).await;
-    assert!(stage.text().await.contains("not fetched since the server started"));
+    assert!(stage.text().await.contains("Fetched automatically before each task"));
     stage.browser.click("form[action$='/fetch'] button").await;
     stage.browser.until("document.querySelector('#fetched')?.innerText.includes('just now')").await;
     let other = Upstream::new();
@@ -194,7 +194,7 @@ async fn what_was_fetched_is_offered_and_a_slip_is_told() {
     stage.upstream.commit("just-pushed", &[("z", "z\n")], "z");
     stage.browser.write("#ref", "just-pushed").await;
     stage.browser.click("form.stack button.primary").await;
-    stage.browser.until("document.querySelector('#state .status')?.innerText.includes('completed')").await;
+    stage.browser.until("document.querySelector('#state .s-completed') !== null").await;
 }
 
 #[tokio::test]
@@ -204,13 +204,10 @@ async fn a_task_shows_how_far_it_is_before_it_begins() {
     stage.home.patch(&path, &json!({ "runs": { "paused": true } })).await;
     let task = stage.home.task(&stage.env, "begin; end done").await;
     stage.open(&format!("/tasks/{task}")).await;
-    stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('no longer paused')").await;
+    stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('are paused')").await;
     assert_eq!(stage.browser.value("document.querySelectorAll('.steps li').length").await, 4);
     stage.home.patch(&path, &json!({ "runs": { "paused": false } })).await;
-    stage
-        .browser
-        .until("document.querySelector('#state .status').innerText.includes('completed') && !document.querySelector('.steps')")
-        .await;
+    stage.browser.until("document.querySelector('#state .s-completed') !== null && !document.querySelector('.steps')").await;
     stage.content();
 }
 
@@ -224,7 +221,7 @@ async fn a_task_that_waits_for_its_remote_says_so() {
     rustix::fs::mkfifoat(rustix::fs::CWD, &head, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
     let task = stage.home.task(&stage.env, "begin; end done").await;
     stage.open(&format!("/tasks/{task}")).await;
-    stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('newest commits')").await;
+    stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('Fetching')").await;
     assert_eq!(stage.browser.value("document.querySelectorAll('.steps .done').length").await, 1, "it waits no more in the queue");
     fs_err::rename(&head, &gate).expect("a test's folder");
     fs_err::rename(&away, &head).expect("a test's folder");
@@ -232,10 +229,7 @@ async fn a_task_that_waits_for_its_remote_says_so() {
         .await
         .expect("it ends")
         .expect("git reads it");
-    stage
-        .browser
-        .until("document.querySelector('#state .status').innerText.includes('completed') && !document.querySelector('.steps')")
-        .await;
+    stage.browser.until("document.querySelector('#state .s-completed') !== null && !document.querySelector('.steps')").await;
 }
 
 /// A browser without scripts: a client with a cookie that reads and sends forms.
@@ -303,7 +297,7 @@ async fn nothing_is_removed_or_stopped_without_a_second_question_also_without_a_
     let page = plain.page(&format!("/environments/{}", stage.env)).await;
     assert!(page.contains(&format!("href=\"{remove}\"")) && !page.contains(&format!("action=\"{remove}\"")));
     let question = plain.page(&remove).await;
-    assert!(question.contains("its <strong>1 task</strong> goes with it"), "{question}");
+    assert!(question.contains("its <strong>1 task</strong> move to the trash"), "{question}");
     assert_eq!(plain.send(&question, &remove).await, "/environments");
     assert_eq!(stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await.0, 404);
 }
@@ -313,7 +307,7 @@ async fn what_was_removed_is_brought_back_or_deleted_for_good() {
     let mut stage = Stage::new().await;
     stage.browser.look(PHONE).await;
     stage.open("/trash").await;
-    assert!(stage.text().await.contains("Nothing is in here"));
+    assert!(stage.text().await.contains("Trash is empty"));
     let (kept, lost) = (stage.task("begin; echo work > work.txt; end kept").await, stage.task("begin; end lost").await);
     stage.open(&format!("/tasks/{kept}")).await;
     stage.browser.click("#state a[href$='/remove']").await;
@@ -326,10 +320,10 @@ async fn what_was_removed_is_brought_back_or_deleted_for_good() {
     let wide = stage.browser.value("document.documentElement.scrollWidth").await;
     assert!(wide.as_u64().is_some_and(|wide| wide <= 390), "it scrolls sideways: {wide}");
     stage.browser.click(&format!("form[action='/trash/tasks/{kept}/restore'] button")).await;
-    stage.browser.until("document.querySelector('#state .status')?.innerText.includes('completed')").await;
+    stage.browser.until("document.querySelector('#state .s-completed') !== null").await;
     stage.open("/trash").await;
     stage.browser.click(&format!("a[href$='id={lost}']")).await;
-    stage.browser.until("document.querySelector('h1')?.innerText === 'Delete for good?'").await;
+    stage.browser.until("document.querySelector('h1')?.innerText === 'Delete permanently?'").await;
     assert_eq!(stage.home.get("/api/v1/trash").await.1["items"].as_array().map(Vec::len), Some(1), "asking deletes nothing");
     stage.browser.click("form button.danger").await;
     stage.browser.until("document.querySelector('.empty')").await;
@@ -337,7 +331,7 @@ async fn what_was_removed_is_brought_back_or_deleted_for_good() {
     // Removing a repository removes its tasks, and restoring it restores them.
     stage.home.delete(&format!("/api/v1/envs/{}", stage.env)).await;
     stage.open("/trash").await;
-    assert!(stage.text().await.contains("It can come back once its repository is back"));
+    assert!(stage.text().await.contains("Restore its repository first"));
     assert_eq!(stage.browser.value("document.querySelectorAll('form[action*=\"/trash/tasks/\"]').length").await, 0);
     stage.browser.click("form[action^='/trash/environments/'] button").await;
     stage.browser.until("document.querySelector('#list .s-ready')").await;

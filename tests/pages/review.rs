@@ -44,9 +44,9 @@ async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
     assert_eq!(stage.value("document.querySelectorAll('.note').length").await, 2, "an empty box makes place for the next");
     stage.browser.type_text("Three is too many.").await;
     let words = "document.querySelector('.composer button').textContent";
-    assert_eq!(stage.value(words).await, "2 comments · Send to Codex");
+    assert_eq!(stage.value(words).await, "Send 2 comments");
     stage.changes(&task, "").await;
-    assert_eq!(stage.value(words).await, "2 comments · Send to Codex", "they are kept");
+    assert_eq!(stage.value(words).await, "Send 2 comments", "they are kept");
     assert_eq!(
         stage.value("document.querySelectorAll('tr.add')[2].nextSibling.querySelector('textarea').value").await,
         "Three is too many."
@@ -60,7 +60,7 @@ async fn on_a_phone_two_lines_are_commented_on_and_sent_together() {
          work.rs, line 3:\n> +fn three() {}\n\nThree is too many."
     );
     stage.changes(&task, "").await;
-    assert_eq!(stage.value(words).await, "Send to Codex", "a sent comment is no longer a draft");
+    assert_eq!(stage.value(words).await, "Send comments", "a sent comment is no longer a draft");
     stage.content();
 }
 
@@ -164,10 +164,7 @@ async fn a_line_is_commented_on_by_its_number() {
     stage.browser.write(".by-number textarea", "Keep it.").await;
     stage.browser.click(".composer button").await;
     let prompt = stage.second_prompt(&task).await;
-    assert!(
-        prompt.contains("README.md, line 1 as it was before your changes:\n> -") && prompt.ends_with("\n\nKeep it."),
-        "{prompt}"
-    );
+    assert!(prompt.contains("README.md, line 1 (before your changes):\n> -") && prompt.ends_with("\n\nKeep it."), "{prompt}");
     stage.content();
 }
 
@@ -177,7 +174,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
     let task = stage.task("begin; echo one > one.txt; end done").await;
     let files = "[...document.querySelectorAll('.file')].map((it) => it.dataset.path)";
     stage.changes(&task, "?since=viewed").await;
-    assert!(stage.text().await.contains("have not marked"), "nobody looked yet");
+    assert!(stage.text().await.contains("have not reviewed"), "nobody looked yet");
     assert_eq!(stage.value(files).await, json!(["one.txt"]));
     let head = "document.querySelector('[data-all-viewed] [name=head]').value";
     stage.value(&format!("{head} = '{}'", "1".repeat(40))).await;
@@ -189,7 +186,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
     stage.browser.click("[data-all-viewed] button").await;
     stage.browser.until("!window.isBefore && location.search === '' && document.querySelector('[data-viewed]')?.checked").await;
     stage.changes(&task, "?since=viewed").await;
-    assert!(stage.text().await.contains("Nothing was changed"));
+    assert!(stage.text().await.contains("No changes."));
     stage.resume(&task, "begin; echo two > two.txt; end done").await;
     stage.changes(&task, "?since=viewed").await;
     assert_eq!(stage.value(files).await, json!(["two.txt"]));
@@ -208,7 +205,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["base_sha"].as_str() == newest.as_deref()).await;
     stage.changes(&task, "?since=viewed").await;
     let text = stage.text().await;
-    assert!(text.contains("built anew since you looked"), "{text}");
+    assert!(text.contains("rebased since your last review"), "{text}");
     assert_eq!(stage.value(files).await, json!(["other.txt", "two.txt"]), "and what came from the base");
     stage.content();
 }
@@ -225,7 +222,7 @@ async fn pictures_stand_side_by_side_and_can_do_nothing() {
     stage.browser.until("[...document.images].length === 2 && [...document.images].every((it) => it.complete)").await;
     assert_eq!(stage.value("[...document.images].map((it) => it.naturalWidth)").await, json!([2, 3]));
     let captions = stage.value("[...document.querySelectorAll('figcaption')].map((it) => it.textContent)").await;
-    assert_eq!(captions, json!(["before, 73 bytes", "after, 72 bytes"]));
+    assert_eq!(captions, json!(["Before, 73 bytes", "After, 72 bytes"]));
     let asked = |path: &str, side: &str| {
         format!(
             "fetch('/tasks/{task}/changes/image?path=' + encodeURIComponent('{path}') + '&side={side}').then((it) => \
@@ -288,7 +285,7 @@ async fn a_transcript_shows_what_changed_in_a_file_when_it_is_opened() {
     let task = stage.home.task(&stage.env, &prompt).await;
     stage.open(&format!("/tasks/{task}")).await;
     stage.browser.click(".files summary").await;
-    stage.browser.until("document.querySelector('.files details')?.innerText.includes('once it has ended')").await;
+    stage.browser.until("document.querySelector('.files details')?.innerText.includes('when the run ends')").await;
     fs_err::write(&go, "").expect("written");
     stage.home.settled(&task).await;
     stage.open(&format!("/tasks/{task}")).await;

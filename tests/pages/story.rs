@@ -16,21 +16,21 @@ async fn work_is_handed_over_followed_answered_and_reviewed() {
     stage.browser.write("#prompt", &prompt).await;
     stage.browser.click("form button.primary").await;
     stage.browser.until("document.querySelector('#transcript .agent')?.innerText.includes('first')").await;
-    stage.browser.until("document.querySelector('#state .status').innerText.includes('running')").await;
+    stage.browser.until("document.querySelector('#state .s-running') !== null").await;
     fs_err::write(&go, "").expect("written");
     stage
         .browser
         .until("[...document.querySelectorAll('#transcript .agent')].some((it) => it.innerText.includes('second'))")
         .await;
-    stage
-        .browser
-        .until("document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')")
-        .await;
+    stage.browser.until("document.querySelector('.run-end') && document.querySelector('#state .s-completed') !== null").await;
     assert_eq!(stage.browser.value("document.querySelector('#transcript .agent em')?.innerText ?? ''").await, "done");
     assert_eq!(stage.browser.value("document.querySelectorAll('#transcript .run-end').length").await, 1);
     stage.browser.write("#say", "begin; echo more > more.txt; end more").await;
     stage.browser.click(".composer button").await;
-    stage.browser.until("document.querySelectorAll('.run-head').length === 2 && document.querySelector('#state .status')?.innerText.includes('completed')").await;
+    stage
+        .browser
+        .until("document.querySelectorAll('.run-head').length === 2 && document.querySelector('#state .s-completed') !== null")
+        .await;
     stage.browser.click("#state a[href$='/changes']").await;
     stage.browser.until("document.readyState === 'complete' && document.querySelectorAll('.file').length === 2").await;
     let wide = stage.browser.value("document.documentElement.scrollWidth").await;
@@ -61,11 +61,11 @@ async fn a_branch_is_brought_up_to_its_base_and_conflicts_are_shown() {
 async fn the_list_shows_what_needs_somebody_and_changes_by_itself() {
     let mut stage = Stage::new().await;
     stage.open("/").await;
-    assert!(stage.text().await.contains("No tasks here"));
+    assert!(stage.text().await.contains("No tasks."));
     let task = stage.task("begin; failed \"out of luck\"").await;
     stage
         .browser
-        .until("document.querySelector('section[aria-label=\"Needs you\"] li.task')?.innerText.includes('failed')")
+        .until("document.querySelector('section[aria-label=\"Needs your attention\"] li.task')?.innerText.includes('Failed')")
         .await;
     assert!(stage.text().await.contains("out of luck"));
     stage.open("/?status=completed").await;
@@ -74,12 +74,12 @@ async fn the_list_shows_what_needs_somebody_and_changes_by_itself() {
     assert!(stage.text().await.contains("out of luck"));
     stage.open("/").await;
     let fine = stage.task("begin; end fine").await;
-    stage.browser.until("document.querySelectorAll('section[aria-label=\"Needs you\"] li.task').length === 2").await;
+    stage.browser.until("document.querySelectorAll('section[aria-label=\"Needs your attention\"] li.task').length === 2").await;
     stage.open(&format!("/tasks/{fine}")).await;
     stage.open("/").await;
     stage.browser.until("document.querySelector('section[aria-label=Done] li.task')").await;
     stage.home.delete(&format!("/api/v1/tasks/{task}")).await;
-    stage.browser.until("!document.querySelector('section[aria-label=\"Needs you\"]')").await;
+    stage.browser.until("!document.querySelector('section[aria-label=\"Needs your attention\"]')").await;
     stage.content();
 }
 
@@ -94,17 +94,14 @@ async fn a_page_catches_up_when_its_stream_was_cut() {
     let port = stage.home.tcp_address().await;
     stage.home.kill().await;
     fs_err::write(&one, "").expect("written");
-    stage.browser.until("document.querySelector('#connection').innerText.includes('Not connected')").await;
+    stage.browser.until("document.querySelector('#connection').innerText.includes('Disconnected')").await;
     stage.home.set("ORCH_LISTEN", port.trim_start_matches("http://"));
     stage.home.start().await;
     fs_err::write(&two, "").expect("written");
-    stage
-        .browser
-        .until("document.querySelector('.run-end') && document.querySelector('#state .status').innerText.includes('completed')")
-        .await;
+    stage.browser.until("document.querySelector('.run-end') && document.querySelector('#state .s-completed') !== null").await;
     let said = stage.browser.value("[...document.querySelectorAll('#transcript .agent')].map((it) => it.innerText.trim())").await;
     assert_eq!(said, json!(["before", "between", "after", "done"]), "each once");
-    stage.browser.until("document.querySelector('#connection').innerText.includes('started anew')").await;
+    stage.browser.until("document.querySelector('#connection').innerText.includes('Server restarted')").await;
 }
 
 #[tokio::test]
@@ -150,7 +147,7 @@ async fn a_command_says_how_long_it_took_as_it_runs_and_later() {
     stage.open(&format!("/tasks/{task}")).await;
     stage.browser.until("document.querySelector('.command .head')?.innerText.includes('running')").await;
     fs_err::write(&go, "").expect("written");
-    let took = "/^\\d+\\.\\d s$/.test(document.querySelector('.command [title=\"how long it took\"]')?.innerText.trim())";
+    let took = "/^\\d+\\.\\d s$/.test(document.querySelector('.command [title=Duration]')?.innerText.trim())";
     stage.browser.until(took).await;
     stage.home.settled(&task).await;
     stage.open(&format!("/tasks/{task}")).await;

@@ -106,22 +106,22 @@ async fn on_a_phone_by_taps() {
     whole.browser.until("document.querySelector('.command .head')?.innerText.includes('running')").await;
     fs_err::write(&go, "").expect("written");
     whole.says("The poem is written.").await;
-    whole.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    whole.browser.until("document.querySelector('#state .s-completed') !== null").await;
     whole.browser.write("#say", "Make it rhyme").await;
     whole.browser.click(".composer button.primary").await;
     whole.says("It rhymes with itself.").await;
-    whole.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    whole.browser.until("document.querySelector('#state .s-completed') !== null").await;
     whole.browser.click("#state a[href$='/changes']").await;
     whole.browser.until("document.readyState === 'complete' && document.querySelectorAll('tr.add').length === 2").await;
     whole.comment(0, "not blue").await;
     whole.comment(1, "not red").await;
     whole.browser.click("form[data-review] .composer button.primary").await;
     whole.says("The colours are right now.").await;
-    whole.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    whole.browser.until("document.querySelector('#state .s-completed') !== null").await;
     whole.browser.click("details.publish summary").await;
     whole.browser.write("#pr-title", "A poem").await;
     whole.browser.click("details.publish button.primary").await;
-    whole.browser.until("document.querySelector('details.publish summary')?.innerText.includes('#1 open')").await;
+    whole.browser.until("document.querySelector('details.publish summary')?.innerText.includes('#1 · Open')").await;
     assert_eq!(whole.forge.pull_requests()[0].title, "A poem");
     let wide = "[...document.querySelectorAll('main *')].filter((it) => it.getBoundingClientRect().right > innerWidth && !it.closest('.visually-hidden')).map((it) => it.outerHTML.slice(0, 200))";
     assert_eq!(whole.browser.value(wide).await, json!([]), "it scrolls sideways");
@@ -139,13 +139,13 @@ async fn at_a_desk_by_the_keyboard_alone() {
     whole.browser.press("Control+Enter").await;
     whole.browser.until("document.querySelector('.command .head')?.innerText.includes('running')").await;
     fs_err::write(&go, "").expect("written");
-    whole.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    whole.browser.until("document.querySelector('#state .s-completed') !== null").await;
     whole.browser.press("/").await;
     whole.browser.until("document.activeElement.id === 'say'").await;
     whole.browser.type_text("Make it rhyme").await;
     whole.browser.press("Control+Enter").await;
     whole.says("It rhymes with itself.").await;
-    whole.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    whole.browser.until("document.querySelector('#state .s-completed') !== null").await;
     whole.browser.tab_to("#state a[href$='/changes']").await;
     whole.browser.press("Enter").await;
     whole
@@ -161,11 +161,11 @@ async fn at_a_desk_by_the_keyboard_alone() {
     }
     whole.browser.press("Control+Enter").await;
     whole.says("The colours are right now.").await;
-    whole.browser.until("document.querySelector('#state .status').innerText.includes('completed')").await;
+    whole.browser.until("document.querySelector('#state .s-completed') !== null").await;
     whole.browser.tab_to("details.publish summary").await;
     whole.browser.press("Enter").await;
     whole.browser.tab_to("details.publish button.primary").await;
     whole.browser.press("Enter").await;
-    whole.browser.until("document.querySelector('details.publish summary')?.innerText.includes('#1 open')").await;
+    whole.browser.until("document.querySelector('details.publish summary')?.innerText.includes('#1 · Open')").await;
     whole.was_pushed().await;
 }

@@ -1,6 +1,8 @@
 //! Snapshots of the text of every page, read from a real server without a browser. IDs, times, sizes and folders are redacted.
 //! The crate `web` covers task states that are hard to produce here (`pages/wording.rs`).
 
+use std::fmt::Write as _;
+
 use reqwest::{Method, header};
 use serde_json::json;
 use testkit::TestHome;
@@ -80,7 +82,7 @@ impl Reader {
             }
         };
         let text: String = text.lines().map(|line| sizes(line) + "\n").collect();
-        self.all += &format!("=== {name} ({status})\n{}\n", redacted(&text, &known));
+        let _ = writeln!(self.all, "=== {name} ({status})\n{}", redacted(&text, &known));
     }
 
     async fn page(&mut self, path: &str) {
@@ -120,7 +122,7 @@ fn sizes(line: &str) -> String {
 }
 
 #[tokio::test]
-async fn pages_of_who_is_not_signed_in() {
+async fn pages_of_visitors_who_are_not_signed_in() {
     let mut reader = Reader::new().await;
     let (url, shared) = (reader.url.clone(), format!("http://{}", reader.home.tcp_address().await));
     for (name, url, cookie) in [

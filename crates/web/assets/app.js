@@ -1,26 +1,26 @@
-// What a page does beyond links and forms: it follows what happens, keeps drafts, and knows a few keys.
-// The scripts of single pages come after it, and use what is named here.
+// The script of every page: live lists, drafts and keyboard shortcuts.
+// Scripts of single pages load after it and use its names.
 "use strict";
 const all = (selector, root = document) => [...root.querySelectorAll(selector)];
 const one = (selector, root = document) => root.querySelector(selector);
 
-// Ages, in words that stay true.
+// Updates relative times.
 const age = (time) => {
   const seconds = Math.max(0, (Date.now() - Date.parse(time.dateTime)) / 1000);
   const [n, unit] = seconds < 60 ? [0, "just now"] : seconds < 3600 ? [seconds / 60, " min ago"]
     : seconds < 86400 ? [seconds / 3600, " h ago"] : [seconds / 86400, " d ago"];
   time.title ||= time.textContent;
   const text = n ? Math.floor(n) + unit : unit;
-  time.textContent = time.dataset.age ? "for " + text.replace(" ago", "").replace("just now", "a moment") : text;
+  time.textContent = time.dataset.age ? text.replace(" ago", "").replace("now", "started") : text;
 };
 const ages = (root = document) => all("time[data-age]", root).forEach(age);
 setInterval(ages, 30000);
-// The exact time, also where nothing can be pointed at.
+// A tap shows the exact time, since touch screens show no tooltips.
 addEventListener("click", ({ target }) => {
   if (target.matches("time") && !target.closest("a")) target.textContent = target.title;
 });
 
-// A draft is forgotten once the server says that it took what was sent.
+// Deletes a draft when the server confirms, by a cookie, that it accepted the form.
 const key = (name) => "draft:" + name;
 const sent = /\borch_sent=([\w-]+)/.exec(document.cookie);
 if (sent) {
@@ -28,7 +28,7 @@ if (sent) {
   document.cookie = "orch_sent=; path=/; max-age=0";
 }
 
-// Text fields that grow, keep their drafts, and are sent by Ctrl or Command and Enter.
+// Text fields: grow with their content, keep drafts, and submit with Ctrl or Command and Enter.
 const grow = (field) => {
   field.style.height = "auto";
   field.style.height = field.scrollHeight + 2 + "px";
@@ -60,28 +60,28 @@ addEventListener("keydown", (event) => {
 addEventListener("submit", (event) => {
   const form = event.target;
   if (form.dataset.ask && !confirm(form.dataset.ask)) return event.preventDefault();
-  // A double tap sends it once.
+  // A double tap submits the form once.
   setTimeout(() => all("button[type=submit]", form).forEach((button) => { button.disabled = true; }));
 });
 addEventListener("pageshow", () => all("button[disabled]").forEach((button) => { button.disabled = false; }));
 
-// Whether what is seen can be believed.
+// Shows the state of the connection.
 const connection = one("#connection");
 const say = (text) => { if (connection) { connection.hidden = !text; connection.textContent = text; } };
-addEventListener("offline", () => say("Offline: what you see may be old."));
+addEventListener("offline", () => say("Offline. This page may be out of date."));
 addEventListener("online", () => say(""));
 
-// A stream that rests while nobody looks: browsers have few connections for one server, and a phone sleeps.
+// Follows a stream of events while the page is visible: browsers limit the connections to one server, and phones sleep.
 const follow = (address, handlers, back) => {
   let source, server;
   const open = () => {
     source = new EventSource(address());
     source.addEventListener("server", (event) => {
-      say(server && server !== event.data ? "The server was started anew; this page goes on." : "");
+      say(server && server !== event.data ? "Server restarted. You're back online." : "");
       server = event.data;
     });
     source.onerror = () => {
-      say("Not connected: what you see may be old. Trying again…");
+      say("Disconnected. Reconnecting…");
       if (source.readyState === 2) setTimeout(open, 3000);
     };
     for (const [name, deed] of Object.entries(handlers)) source.addEventListener(name, deed);
@@ -95,13 +95,13 @@ const follow = (address, handlers, back) => {
   return () => source.close();
 };
 
-// What agents do, also where a list that was asked for before comes after.
+// Current activities of agents. They are kept, since a reloaded list can be older than the last event.
 const done = new Map();
 const doings = (list) => all("[data-activity]", list).forEach((row) => {
   row.textContent = done.get(row.dataset.activity) || row.textContent;
 });
 
-// A list is loaded anew when something of it changed.
+// Reloads a list after a change.
 const fresh = async (list) => {
   const answer = await fetch(location.href, { headers: { accept: "text/html" } });
   if (answer.redirected || !answer.ok) return location.reload();
@@ -109,7 +109,7 @@ const fresh = async (list) => {
   const next = one("#list", page);
   if (!next) return;
   ages(next);
-  // What is ticked stays ticked.
+  // Keep the selection.
   for (const tick of all("input:checked", list)) {
     const same = one(`input[value="${tick.value}"]`, next);
     if (same) same.checked = true;
@@ -118,13 +118,13 @@ const fresh = async (list) => {
   doings(list);
 };
 const followList = (list) => {
-  // One at a time, so that an older answer never comes after a newer one.
+  // One request at a time, so that responses arrive in order.
   let due, turn = Promise.resolve();
   const again = () => {
     if (!due) turn = turn.then(() => { due = 0; return fresh(list); }).catch(() => {});
     due = 1;
   };
-  // Only a row of its own changes with what an agent does.
+  // The activity of an agent changes only its row.
   const doing = (event) => {
     done.set(event.data.slice(0, 36), event.data.slice(37));
     doings(list);
@@ -132,7 +132,7 @@ const followList = (list) => {
   follow(() => list.dataset.live, { changed: again, doing }, again);
 };
 
-// Keys: j and k to the next line and the one before, n and p to the next file or entry, x ticks, c comments, / searches, ? tells.
+// Keyboard shortcuts. The dialog `#keys` lists them.
 const blocks = "li.task, .file, ol.transcript > li";
 const lines = blocks + ", .review .diff tr:not(.note)";
 let at = -1;

@@ -1,4 +1,4 @@
-// Images that were chosen, pasted or dropped: all are in the form's own field, and each can be taken out again.
+// Images that users choose, paste or drop: the form's file field contains all of them, and each can be removed again.
 "use strict";
 all("input[name=images]").forEach((field) => {
   const form = field.form;
@@ -9,7 +9,7 @@ all("input[name=images]").forEach((field) => {
     let size = 0;
     for (const file of kept) { data.items.add(file); size += file.size; }
     field.files = data.files;
-    field.setCustomValidity(size > 20 << 20 || kept[8] ? "8 images, 20 MiB at most" : "");
+    field.setCustomValidity(size > 20 << 20 || kept[8] ? "Add up to 8 images and 20 MiB" : "");
     one(".images", form).replaceChildren(...kept.map((file) => {
       const [item, img, out] = ["li", "img", "button"].map((tag) => document.createElement(tag));
       img.src = URL.createObjectURL(file);
@@ -25,7 +25,7 @@ all("input[name=images]").forEach((field) => {
   const add = (event) => {
     const pasted = event.clipboardData;
     const files = [...(pasted || event.dataTransfer).files].filter((file) => /^image/.test(file.type));
-    // What is text too, such as a part of a table, is pasted as text.
+    // Clipboard content that is also text, such as part of a table, is pasted as text.
     if (!files[0] || pasted?.types.includes("text/plain")) return;
     event.preventDefault();
     keep([...kept, ...files]);

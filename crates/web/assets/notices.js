@@ -1,4 +1,4 @@
-// The page of notices: this browser subscribes, or the page says why it cannot.
+// The page of notifications: subscribes this browser, or shows why it cannot.
 "use strict";
 (() => {
   const one = (selector) => document.querySelector(selector);

@@ -1,4 +1,4 @@
-// A review: ticks that last as long as a file's changes, and comments in boxes below their lines.
+// The review page: "Viewed" checkboxes that reset when a file's changes differ, and comment boxes below lines.
 "use strict";
 (() => {
   const form = one("form[data-review]");
@@ -14,7 +14,7 @@
     };
   }
   one("[data-all-viewed]")?.addEventListener("submit", () => all("[data-viewed]:not(:checked)").forEach((tick) => tick.click()));
-  // A box holds, in this order: path, side, first line, last line, text.
+  // The fields of a comment box, in order: path, side, first line, last line, text.
   const draft = key(form.dataset.draft) + ":lines";
   const parts = (note) => all("[name]", note);
   const notes = () => all(".note");
@@ -22,7 +22,7 @@
     const kept = notes().map((note) => parts(note).map((it) => it.value)).filter((it) => it[4]);
     localStorage.setItem(draft, JSON.stringify(kept));
     const n = kept.length;
-    one(".composer button").textContent = (n ? n + (n > 1 ? " comments · " : " comment · ") : "") + "Send to Codex";
+    one(".composer button").textContent = "Send " + (n ? n + " " : "") + (n == 1 ? "comment" : "comments");
   };
   const add = (it) => {
     const [path, side, first, last] = it;
@@ -50,7 +50,7 @@
   };
   const comment = (cell, on) => open(on ? anchor : [], place(cell));
 
-  // Lines that are selected as text can be commented on as they are: a phone has no key to hold.
+  // Users can comment on selected text, since a phone has no Shift key to hold.
   const pill = one("#selected");
   let chosen = [];
   const cellOf = (node) => (node.closest ? node : node.parentNode).closest(".diff td:not(.note *)");
@@ -59,7 +59,7 @@
     const range = !selection.isCollapsed && selection.getRangeAt(0);
     const start = range && cellOf(range.startContainer);
     const rows = start ? all(".diff tr", start.closest(".file")) : [];
-    // Side by side, it is the column where the selection ends.
+    // In split view, use the column in which the selection ends.
     const column = start && (cellOf(range.endContainer) || start).cellIndex;
     chosen = rows.filter((row) => one(".n", row) && range.intersectsNode(row)).map((row) => row.cells[column] || row.lastChild);
     pill.hidden = !chosen[0];
@@ -71,7 +71,7 @@
     const of = now[0] ? now : places;
     if (of[0]) open(of[0], of.at(-1));
   };
-  // The finger's tap itself takes the selection away.
+  // A tap clears the selection, so react to its start.
   pill.onpointerdown = pill.onclick = onChosen;
   form.onclick = ({ target, shiftKey }) => {
     const cell = target.closest(".diff td");

@@ -1,14 +1,14 @@
-// Shows what is pushed, and opens its page when it is tapped. It keeps nothing and answers no request of a page.
+// The service worker: shows push notifications and opens their pages. It caches nothing and handles no requests of pages.
 "use strict";
 addEventListener("install", () => skipWaiting());
 addEventListener("push", (event) => {
   const { title, body, tag, path } = event.data.json();
   event.waitUntil(registration.showNotification(title, { body, tag, data: path, renotify: true, icon: "ICON" }));
 });
-// A push service that gives a browser another address does not tell us: only its person can say that we may have it.
+// A push service can change the endpoint of a browser without telling the server, so ask the user to subscribe again.
 addEventListener("pushsubscriptionchange", (event) => {
-  const words = { body: "Tap to subscribe this browser again.", tag: "again", data: "/settings/notices", icon: "ICON" };
-  event.waitUntil(registration.showNotification("This browser gets no more notices", words));
+  const words = { body: "Tap to subscribe again.", tag: "again", data: "/settings/notices", icon: "ICON" };
+  event.waitUntil(registration.showNotification("Notifications stopped", words));
 });
 addEventListener("notificationclick", (event) => {
   const { notification } = event;

@@ -1,10 +1,9 @@
-// The transcript of a task. It follows the end, tells readers further up that there is more, and stays small and smooth however
-// much an agent writes.
+// The transcript of a task: follows the end, shows readers further up the number of new events, and limits its size.
 "use strict";
 (() => {
   const list = one("#transcript[data-live]");
   const pill = one("#more");
-  // How many entries are kept, and how much is added per frame: characters of markup, and milliseconds.
+  // The most entries to keep, and the limits per frame: characters of markup, and milliseconds.
   const MOST = 500, FRAME_SIZE = 24e3, FRAME_TIME = 8;
   const atEnd = () => scrollY + innerHeight > document.documentElement.scrollHeight - 160;
   const toEnd = () => scrollTo(0, 1e9);
@@ -23,7 +22,7 @@
 
   const words = (it) => it.dataset.lines?.split(" ") || [];
   const older = (it) => it?.matches(".older");
-  // The link that loads dropped entries.
+  // Creates the link that loads dropped entries.
   const link = (word) => {
     const [run, before] = word.split(":");
     const href = location.pathname + `/runs/${run}/older?before=${before}`;
@@ -32,7 +31,7 @@
   const drop = (entries) => entries.forEach((it, n) => {
     const [before, after] = [it.previousElementSibling, it.nextElementSibling];
     if (older(before)) before.remove();
-    // The last one in a row is replaced by the link.
+    // Replace the last entry of a row with the link.
     if (older(after) || after && after === entries[n + 1]) return it.remove();
     const left = link(words(it)[0]);
     it.replaceWith(left);
@@ -59,7 +58,7 @@
     if (open !== undefined && one("details.publish", next)) one("details.publish", next).open = open;
     state.replaceWith(next);
   };
-  // Runs once per frame: reads the layout before the first change, and writes it after the last.
+  // Runs once per frame. Reads the layout before all changes and scrolls after them.
   const flush = () => {
     const follows = atEnd(), out = document.createDocumentFragment(), live = [];
     const until = performance.now() + FRAME_TIME;
@@ -73,7 +72,7 @@
     }
     list.append(out);
     live.forEach((it) => htmx.process(it));
-    // While somebody reads further up, only entries that came since then are dropped.
+    // While a user reads further up, drop only entries that arrived since then.
     if (follows) visit += 1;
     drop([...list.children].filter((it) => it.dataset.lines && (follows || it.visit === visit)).slice(0, -MOST));
     if (news) { show(news); news = ""; }
@@ -92,7 +91,7 @@
   const state = (event) => { news = event.data; later(); };
   const end = follow(() => place, { entry, state, gone: () => { end(); location.href = "/"; } });
 
-  // Loaded entries can overlap with those that are there: show each line of the log once.
+  // Loaded entries can overlap with existing ones. Show each line of the log once.
   document.addEventListener("htmx:after:swap", () => {
     const known = new Set(), ends = {};
     for (const it of [...list.children]) {

@@ -1,5 +1,7 @@
-//! What pages load: one stylesheet, htmx, our own scripts, icons. Built into the program, named by their content, kept by browsers
-//! for ever, and sent compressed. The service worker alone has a fixed name, since browsers ask by it whether there is a newer one.
+//! The files that pages load: a stylesheet, htmx, our own scripts and icons.
+//!
+//! They are built into the program, sent compressed, and cached by browsers without a time limit, since their names contain a hash of
+//! their content. Only the service worker has a fixed name, by which browsers check for a newer one.
 
 use std::borrow::Cow;
 use std::io::Write as _;
@@ -10,7 +12,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 struct Asset {
-    /// With a part of its content's hash.
+    /// Contains a part of the content's hash.
     name: String,
     kind: &'static str,
     content: Cow<'static, [u8]>,
@@ -23,7 +25,7 @@ impl Asset {
         let digest = ring::digest::digest(&ring::digest::SHA256, &content);
         let hash = hex::encode(&digest.as_ref()[..6]);
         let mut encoder = flate2::write::GzEncoder::new(vec![], flate2::Compression::best());
-        let compressed = encoder.write_all(&content).and_then(|()| encoder.finish()).expect("memory takes all");
+        let compressed = encoder.write_all(&content).and_then(|()| encoder.finish()).expect("writing to memory succeeds");
         Self { name: format!("{stem}-{hash}.{end}"), kind, content, compressed }
     }
 }
@@ -50,8 +52,7 @@ static WORKER: LazyLock<Asset> = LazyLock::new(|| {
     Asset::new("sw", "js", "text/javascript; charset=utf-8", dense(&script))
 });
 
-/// The icon as it was drawn, then as pictures of it: for the home screen of an iPhone, for launchers, and for those that cut it to
-/// a shape of their own.
+/// The icon as SVG, then as PNG images: for the home screen of an iPhone, for launchers, and for launchers that crop icons.
 static ICONS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
     let picture = |stem, content| Asset::new(stem, "png", "image/png", content);
     [
@@ -63,10 +64,10 @@ static ICONS: LazyLock<[Asset; 5]> = LazyLock::new(|| {
     ]
 });
 
-/// What a service worker may load: the icon of what it shows.
+/// The policy of the service worker. It only loads the icon of notifications.
 const WORKER_POLICY: &str = "default-src 'none'; img-src 'self'";
 
-/// A script without what is there for its readers: comments, indents and line ends.
+/// Returns a script without comments, indentation and line ends.
 fn dense(script: &str) -> Vec<u8> {
     minifier::js::minify(script).to_string().into_bytes()
 }
@@ -107,7 +108,7 @@ pub(super) fn icon() -> String {
     path(&ICONS[0])
 }
 
-/// For the home screen of an iPhone or iPad, which rounds it itself.
+/// Returns the path of the icon for the home screen of an iPhone or iPad, which rounds its corners itself.
 pub(super) fn touch_icon() -> String {
     path(&ICONS[1])
 }
@@ -127,7 +128,7 @@ pub(crate) async fn file(Path(name): Path<String>, headers: HeaderMap) -> Respon
     (fixed, asset.content.clone()).into_response()
 }
 
-/// The service worker. It stands at the root, so that all pages are within its reach.
+/// Sends the service worker. Its path is at the root, so that its scope includes all pages.
 pub(crate) async fn service_worker() -> Response {
     let fixed = [
         (header::CONTENT_TYPE, WORKER.kind),
@@ -166,7 +167,7 @@ mod tests {
     fn our_own_script_is_small_and_a_page_comes_in_sixty_kilobytes() {
         let [every, images, review, transcript, notices, worker] =
             [&*SCRIPT, &*IMAGES, &*REVIEW, &*TRANSCRIPT, &*NOTICES, &*WORKER].map(|asset| asset.content.len());
-        // A page loads one of these sets besides the script that every page loads.
+        // A page loads one of these sets in addition to the common script.
         let most = every + (images + transcript).max(review).max(notices + worker);
         let all = format!(
             "{every} bytes, {images} for images, {transcript} for a transcript, {review} for a review, {notices} and {worker} for notices"
@@ -212,7 +213,7 @@ mod tests {
                 assert_eq!(kind, "image/svg+xml");
                 continue;
             }
-            // The signature, the length and name of the first part, then width and height.
+            // A PNG starts with its signature, the length and name of the first chunk, width and height.
             assert_eq!((kind.as_str(), &bytes[..16]), ("image/png", b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR".as_slice()), "{address}");
             let number = |at: usize| bytes[at..at + 4].iter().fold(0_u32, |sum, byte| sum << 8 | u32::from(*byte));
             assert_eq!(format!("{}x{}", number(16), number(20)), sizes, "{address}");

@@ -1,25 +1,25 @@
-//! Where a browser goes once it has signed in: to the page that it asked for.
+//! The page that a browser opens after signing in: the one that it requested before.
 //!
-//! The address travels in the sign-in page's own address and form, and in a short-lived cookie for browsers that sign in with a
-//! link. Invariant: only a path on this server is followed, whoever wrote it.
+//! Its path is in the URL and the form of the sign-in page, and in a short-lived cookie for browsers that sign in with a link.
+//! Invariant: redirects only go to paths on this server.
 
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::Response;
 
 use super::{lost, see};
 
-/// Remembers the page between the sign-in page and the one-time link, which is opened on its own.
+/// The cookie that keeps the requested path until the user opens the one-time link.
 const COOKIE: &str = "orch_next";
 
-/// How long that is, in seconds. A link is valid for ten minutes.
+/// The lifetime of the cookie in seconds. A link is valid for ten minutes.
 const LIFE_SECONDS: u32 = 1800;
 
-/// The longest address that is followed.
+/// The longest path that is accepted, in bytes.
 const LONGEST: usize = 2000;
 
-/// An address on this server, as a path with its query. Everything else is the list of tasks.
+/// Returns a path on this server with its query unchanged, and `/` for anything else.
 pub(super) fn local(address: &str) -> &str {
-    // Browsers read `//` and `/\` as the start of another host, and ignore tabs and line ends wherever they are.
+    // Browsers interpret `//` and `/\` as the start of a host name, and ignore tabs and line ends anywhere.
     let is_local = address.starts_with('/')
         && !address.starts_with("//")
         && address.len() <= LONGEST
@@ -27,11 +27,11 @@ pub(super) fn local(address: &str) -> &str {
     if is_local { address } else { "/" }
 }
 
-/// Sends a browser to sign in, and from there to what it asked for; from a form, to the page that the form is on.
+/// Redirects a browser to the sign-in page, and then to the requested page or the page that contains the form.
 pub(super) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
     let asked = match (method, uri.path()) {
         (&Method::GET | &Method::HEAD, path) => uri.path_and_query().map_or(path, |asked| asked.as_str()).to_owned(),
-        // A browser has kept the draft of a new task.
+        // The browser has saved a draft of the new task.
         (_, "/tasks") => "/tasks/new".to_owned(),
         (_, path) => lost::page_of(path),
     };
@@ -41,17 +41,17 @@ pub(super) fn to_sign_in(method: &Method, uri: &Uri) -> Response {
     }
 }
 
-/// The value of a `Set-Cookie` header that remembers an address.
+/// Returns the value of a `Set-Cookie` header that stores a path.
 pub(super) fn remembering(address: &str) -> String {
     format!("{COOKIE}={}; Path=/sign-in; HttpOnly; SameSite=Strict; Max-Age={LIFE_SECONDS}", encoded(address))
 }
 
-/// The value of a `Set-Cookie` header that forgets it.
+/// Returns the value of a `Set-Cookie` header that deletes the stored path.
 pub(super) fn forgetting() -> String {
     format!("{COOKIE}=; Path=/sign-in; HttpOnly; SameSite=Strict; Max-Age=0")
 }
 
-/// The address that a browser remembers.
+/// Returns the stored path of a request's cookie.
 pub(super) fn remembered(headers: &HeaderMap) -> Option<String> {
     let all = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
     let mut values =

@@ -1,9 +1,9 @@
-//! What a browser is called among people: `Chrome on Android`, not the long line that it sends.
-//! A guess for whoever looks at a list, and nothing more: a browser says what it likes.
+//! Short names of browsers, such as `Chrome on Android`, from their `User-Agent` header.
+//! A name is a guess for display only, since a browser can send any value.
 
 use std::borrow::Cow;
 
-/// The first that is found is meant: each of them also claims to be those below it.
+/// Marks of browsers and their names. The first match counts, since each browser also claims to be the ones below it.
 const PROGRAMS: &[(&str, &str)] = &[
     ("Edg", "Edge"),
     ("OPR/", "Opera"),
@@ -15,7 +15,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("Safari/", "Safari"),
 ];
 
-/// The same of systems.
+/// Marks of operating systems and their names, in the same order of preference.
 const SYSTEMS: &[(&str, &str)] = &[
     ("iPhone", "iPhone"),
     ("iPad", "iPad"),
@@ -26,7 +26,7 @@ const SYSTEMS: &[(&str, &str)] = &[
     ("Linux", "Linux"),
 ];
 
-/// Its name, or what it sent where that tells nothing.
+/// Returns the short name of a browser, or the header itself if it is unknown.
 pub(super) fn name(sent: &str) -> Cow<'_, str> {
     let first = |known: &[(&str, &'static str)]| known.iter().find(|(mark, _)| sent.contains(mark)).map(|(_, name)| *name);
     match (first(PROGRAMS), first(SYSTEMS)) {

@@ -1,5 +1,5 @@
-//! Syntax colours: lines of code as spans with one of a few classes. The text itself is never changed, and nothing of it becomes a
-//! class. What is too large, or has a line that is too long, stays plain.
+//! Syntax highlighting: renders lines of code as spans with a few fixed classes.
+//! The text never changes. Text that is too large, or that follows a very long line, is not highlighted.
 
 use std::ops::Range;
 
@@ -9,13 +9,13 @@ use model::visible::{Mark, Visible};
 
 use super::visible;
 
-/// A text of more bytes than this stays plain.
+/// The largest text that is highlighted, in bytes.
 const TEXT_LIMIT_BYTES: usize = 200_000;
 
-/// A line of more bytes than this ends the colours: nobody reads it, and its spans would be many.
+/// The longest line that is highlighted, in bytes. Highlighting stops at a longer line, which would need many spans.
 const LINE_LIMIT_BYTES: usize = 1_000;
 
-/// The pieces of each line of a text that goes on from line to line. Lines from which on there are no colours are missing.
+/// Returns the pieces of each line of a text. The result ends where highlighting stops.
 pub(super) fn colours<'a>(language: &'static Language, lines: impl Iterator<Item = &'a str> + Clone) -> Vec<Vec<Piece>> {
     if lines.clone().map(str::len).sum::<usize>() > TEXT_LIMIT_BYTES {
         return vec![];
@@ -36,17 +36,17 @@ fn class(token: Token) -> &'static str {
     }
 }
 
-/// A line with its colours, and with some ranges of it emphasized. Without pieces it is plain.
+/// Renders a line with its colours and emphasized ranges. Without pieces, it has no colours.
 pub(super) fn line(text: &str, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
     parts(text, std::iter::once((0..text.len(), None)), pieces, emphasized)
 }
 
-/// A line of a file with its colours, with some ranges of it emphasized, and with its marks.
+/// Renders a line of a file with its colours, emphasized ranges and marks.
 pub(super) fn visible_line(line: &Visible, pieces: Option<&Vec<Piece>>, emphasized: &[Range<usize>]) -> Markup {
     parts(line.text(), line.ranges(), pieces, emphasized)
 }
 
-/// `ranges` are all of the text, in order.
+/// Renders a text part by part. `ranges` cover the whole text in order.
 fn parts(
     text: &str,
     ranges: impl Iterator<Item = (Range<usize>, Option<Mark>)>,
@@ -70,7 +70,7 @@ fn parts(
             at = end;
         }
     }
-    // Both are in order, so each piece is looked at once for each part that it is in.
+    // Parts and pieces are both in order, so one pass over each is enough.
     let mut first = 0;
     html! {
         @for (part, is_emphasized, mark) in parts {
@@ -85,7 +85,7 @@ fn parts(
     }
 }
 
-/// A part of a line. `start` is where the first of the pieces begins.
+/// Renders a part of a line. `start` is the start of the first piece.
 fn spans(text: &str, part: &Range<usize>, start: usize, pieces: &[Piece]) -> Markup {
     let starts = std::iter::once(start).chain(pieces.iter().map(|(end, _)| *end));
     let within = starts.zip(pieces).take_while(|(start, _)| *start < part.end);
@@ -109,7 +109,7 @@ mod tests {
         lines.collect::<Vec<_>>().join("\n")
     }
 
-    /// What a reader reads.
+    /// Returns the text of markup.
     fn without_tags(html: &str) -> String {
         let text: String = html.split('<').map(|part| part.split_once('>').map_or(part, |(_, text)| text)).collect();
         text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", "\"").replace("&amp;", "&")
@@ -129,7 +129,7 @@ mod tests {
     fn what_is_large_stays_plain() {
         let count = |text: &str| colours(Language::named("rust").expect("known"), text.split('\n')).len();
         assert_eq!(count("fn a() {}\nfn b() {}"), 2);
-        assert_eq!(count(&format!("fn a() {{}}\n{}\nfn b() {{}}", "x".repeat(2_000))), 1, "a line that is too long ends them");
+        assert_eq!(count(&format!("fn a() {{}}\n{}\nfn b() {{}}", "x".repeat(2_000))), 1, "it stops at a line that is too long");
         assert_eq!(count(&"fn a() {}\n".repeat(30_000)), 0);
     }
 

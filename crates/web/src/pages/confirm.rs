@@ -1,26 +1,26 @@
-//! The step between a wish and a deed that cannot simply be taken back: a page that says what follows, and asks once more.
-//! It needs no script, and does nothing by itself.
+//! Confirmation pages for actions that are hard to undo: they explain the consequences and ask again.
+//! They work without scripts, and opening one changes nothing.
 
 use maud::{Markup, html};
 
 use super::layout::{self, Place, form_token};
 use super::session::Signed;
 
-/// What is asked.
+/// The content of a confirmation page.
 pub(super) struct Question<'a> {
-    /// As a question.
+    /// The title, as a question.
     pub(super) title: &'a str,
-    /// What follows.
+    /// The consequences.
     pub(super) follows: Markup,
-    /// Where the form goes.
+    /// The URL of the form.
     pub(super) action: &'a str,
-    /// The words on the button.
-    pub(super) words: &'a str,
-    /// Where who thinks better of it goes.
+    /// The label of the button.
+    pub(super) label: &'a str,
+    /// The URL behind Cancel.
     pub(super) back: &'a str,
 }
 
-/// The page.
+/// Renders a confirmation page.
 pub(super) fn page(signed: &Signed, place: Place, question: &Question<'_>) -> Markup {
     let body = html! {
         h1 { (question.title) }
@@ -28,8 +28,8 @@ pub(super) fn page(signed: &Signed, place: Place, question: &Question<'_>) -> Ma
         form method="post" action=(question.action) {
             (form_token(signed))
             p.actions {
-                button.danger type="submit" { (question.words) }
-                a.button href=(question.back) { "No, go back" }
+                button.danger type="submit" { (question.label) }
+                a.button href=(question.back) { "Cancel" }
             }
         }
     };

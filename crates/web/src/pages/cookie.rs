@@ -1,6 +1,6 @@
-//! The cookie of a session: what it is called at which name, and which values of it a request carries.
+//! The session cookie: its name for each kind of host name, and its values in a request.
 //!
-//! Browsers send a cookie to every port of the name that set it. Invariant: none is set or read at a name of the loopback that other
+//! Browsers send a cookie to every port of the host name that set it. Invariant: no cookie is set or read at loopback names that other
 //! programs share.
 
 use axum::http::{Extensions, HeaderMap, header};
@@ -8,25 +8,25 @@ use axum::http::{Extensions, HeaderMap, header};
 use crate::host::{NameKind, Site};
 use crate::router::Api;
 
-/// Its name where a browser comes over http.
+/// The name of the cookie over HTTP.
 const PLAIN: &str = "orch_session";
 
-/// Its name where a browser comes over https. Browsers accept the prefix only from this very host, over https, for every path.
+/// The name of the cookie over HTTPS. Browsers accept the prefix `__Host-` only over HTTPS, from this host, for every path.
 const OVER_HTTPS: &str = "__Host-orch_session";
 
-/// How long a browser keeps it, in seconds: as long as the session lasts.
+/// The lifetime of the cookie in seconds, which is that of a session.
 const LIFE_SECONDS: u32 = 90 * 24 * 3600;
 
-/// How a session is held at the place that a request came to.
+/// The cookies that hold a session at a host name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holding {
-    /// There are no sessions here.
+    /// No cookie: sessions are not valid here.
     Nowhere,
-    /// Under the plain name.
+    /// The cookie for HTTP.
     Plain,
-    /// Under the name for https.
+    /// The cookie for HTTPS.
     OverHttps,
-    /// Under either name: how browsers come here is not configured.
+    /// Either cookie, since the scheme of the public URL is not configured.
     Either,
 }
 
@@ -50,7 +50,7 @@ impl Holding {
     }
 }
 
-/// Whether this is the name of the pages' public address, and that is https.
+/// Returns whether a name is the host of the public URL, and the public URL is https.
 fn is_public(public_url: Option<&str>, name: &str) -> bool {
     let host = public_url
         .and_then(|url| url.split_at_checked("https://".len()))
@@ -59,7 +59,7 @@ fn is_public(public_url: Option<&str>, name: &str) -> bool {
     host.is_some_and(|host| host.host().eq_ignore_ascii_case(name))
 }
 
-/// The secret of an open session that a request carries. Values that others planted beside it do not matter.
+/// Returns the secret of a request's valid session and its host name. Other cookies of the same name are ignored.
 pub(super) fn open_session(api: &Api, extensions: &Extensions, headers: &HeaderMap) -> Option<(String, String)> {
     let site = extensions.get::<Site>()?;
     let names = Holding::at(api, site).names();
@@ -68,7 +68,7 @@ pub(super) fn open_session(api: &Api, extensions: &Extensions, headers: &HeaderM
     found.map(|secret| (secret.to_owned(), site.host.name.clone()))
 }
 
-/// Whether a request carries a cookie of a session, open or not, under the plain name.
+/// Returns whether a request has a session cookie under the plain name, valid or not.
 pub(super) fn has_plain(headers: &HeaderMap) -> bool {
     values(headers, PLAIN).next().is_some()
 }
@@ -78,10 +78,10 @@ fn values<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a
     all.flat_map(|value| value.split(';')).filter_map(move |pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
-/// The values of the `Set-Cookie` headers that give a session to a browser.
+/// Returns the values of the `Set-Cookie` headers that start a session in a browser.
 pub(super) fn given(api: &Api, site: &Site, headers: &HeaderMap, secret: &str) -> Vec<String> {
     let kept = format!("={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={LIFE_SECONDS}");
-    // A browser says by which scheme it came, also through a proxy that ends TLS.
+    // The `Origin` header contains the browser's scheme, even behind a proxy that terminates TLS.
     let is_https = headers.get(header::ORIGIN).is_some_and(|origin| origin.as_bytes().starts_with(b"https://"));
     match Holding::at(api, site) {
         Holding::Nowhere => vec![],
@@ -91,7 +91,7 @@ pub(super) fn given(api: &Api, site: &Site, headers: &HeaderMap, secret: &str) -
     }
 }
 
-/// The values of the `Set-Cookie` headers that take a session from a browser.
+/// Returns the values of the `Set-Cookie` headers that delete a session's cookies.
 pub(super) fn taken(api: &Api, site: &Site) -> Vec<String> {
     Holding::at(api, site).names().iter().map(|name| forgotten(name)).collect()
 }

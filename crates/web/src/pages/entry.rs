@@ -1,5 +1,5 @@
-//! The transcript: one event of a run as an entry of a list. An entry about a piece of work that was not over takes the place of the
-//! earlier one, which has the same id.
+//! The transcript: renders each event of a run as an entry of a list.
+//! Later events about the same item replace its entry for as long as the item is open.
 
 use jiff::SignedDuration;
 use maud::{Markup, html};
@@ -9,38 +9,39 @@ use model::codex::{
 };
 use model::run::{RunFile, RunStatus};
 
+use super::layout::size;
 use super::review::{Asked, on_demand};
-use super::text::{end_of, head_of, markdown, output};
+use super::text::{self, end_of, head_of, markdown, output};
 use super::timing::{self, Course};
 use super::visible;
 
-/// So many lines and bytes of an output are in the page; the rest is a click away.
+/// The part of an output that a page contains, in lines and bytes. The rest is one click away.
 const OUTPUT_LINES: usize = 200;
 const OUTPUT_BYTES: usize = 16_000;
 
-/// Of a message, a command or another text so many bytes are in the page.
+/// The part of a message, a command or another text that a page contains, in bytes.
 const LONGEST_BYTES: usize = 64_000;
 
-/// So many files or steps of one entry are in the page.
+/// The number of files or steps of one entry that a page contains.
 const MOST_PARTS: usize = 200;
 
-/// The longest title of an entry without a look of its own, in characters.
+/// The longest title of a generic entry, in characters.
 const TITLE_CHARS: usize = 300;
 
-/// So many notes of a run are in the page, and so many bytes of each.
+/// The number of notes of a run that a page contains, and the size of each in bytes.
 const MOST_NOTES: usize = 100;
 const NOTE_BYTES: usize = 4_000;
 
-/// A note of one line that is no longer than this is not folded.
+/// The longest note that is shown without a fold, in bytes.
 const SHORT_NOTE_BYTES: usize = 120;
 
-/// More than the item around an entry has.
+/// An upper bound for the markup around an entry, in bytes.
 const ITEM_BYTES: usize = 200;
 
 /// The longest first line of a command, in characters.
 const COMMAND_CHARS: usize = 240;
 
-/// Which run's transcript it is.
+/// The run that a transcript belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Whose<'a> {
     pub(super) task: &'a str,
@@ -49,23 +50,22 @@ pub(super) struct Whose<'a> {
 
 /// An entry of the transcript.
 pub(super) struct Entry {
-    /// The id of the piece of work that it shows. A later event about the same work replaces it.
+    /// The ID of the item that it shows. A later event about the same item replaces the entry.
     id: Option<String>,
-    /// Whether the work is still going on.
+    /// Whether the item is still in progress.
     is_open: bool,
-    /// The offsets behind the first and the last line that it was made from.
+    /// The log offsets after the first and the last line that it was made from.
     lines: (u64, u64),
     body: Markup,
 }
 
 impl Entry {
-    /// About the size of its markup.
+    /// Returns the approximate size of its markup in bytes.
     fn bytes(&self) -> usize {
         self.body.0.len() + ITEM_BYTES
     }
 
-    /// The entry as an item of the list. `data-lines` names the lines that it was made from, so that a script can tell
-    /// where an entry is in the log and whether it shows the same lines as another one.
+    /// Renders the list item. `data-lines` lists the log offsets of the entry, so that a script can order entries and skip duplicates.
     fn html(&self, run: u32) -> Markup {
         let (first, last) = self.lines;
         html! {
@@ -76,12 +76,12 @@ impl Entry {
     }
 }
 
-/// Entries of one run in the order in which they first appeared.
+/// Entries of one run, in order of first appearance.
 #[derive(Default)]
 pub(super) struct Entries(Vec<Entry>);
 
 impl Entries {
-    /// Appends an entry, or puts it in place of the one about the same work.
+    /// Appends an entry, or replaces the open entry of the same item.
     pub(super) fn push(&mut self, found: Entry) {
         match self.open(&found) {
             Some(known) => *known = Entry { lines: (known.lines.0, found.lines.1), ..found },
@@ -89,7 +89,7 @@ impl Entries {
         }
     }
 
-    /// Updates an entry whose work was still going on. Entries about other work are ignored.
+    /// Replaces the open entry of the same item. Does nothing if there is none.
     pub(super) fn update(&mut self, found: Entry) {
         if let Some(known) = self.open(&found) {
             *known = Entry { lines: (known.lines.0, found.lines.1), ..found };
@@ -101,18 +101,18 @@ impl Entries {
         self.0.iter_mut().rev().find(|known| known.is_open && known.id == found.id)
     }
 
-    /// Whether some work was still going on.
+    /// Returns whether an item is still in progress.
     pub(super) fn has_open(&self) -> bool {
         self.0.iter().any(|entry| entry.is_open)
     }
 
-    /// The size of their markup in bytes.
+    /// Returns the approximate size of all markup in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.0.iter().map(Entry::bytes).sum()
     }
 
-    /// Drops the oldest entries, so that the others have no more than so many bytes of markup; the newest stays in any case. Returns the
-    /// offset behind the first line of the last one that was dropped: where the earlier part of the transcript ends.
+    /// Drops the oldest entries until the rest fits into a number of bytes. The newest entry always stays. Returns the log offset at
+    /// which the earlier part of the transcript ends, if any entry was dropped.
     pub(super) fn keep_newest(&mut self, bytes: usize) -> Option<u64> {
         let mut total = 0;
         let sizes = self.0.iter().rev().map(Entry::bytes);
@@ -134,20 +134,19 @@ impl Entries {
     }
 }
 
-/// What an event looks like; none for one that tells a reader nothing. `offset` is the one behind its line, and `took` how long the
-/// work took that it says is over.
+/// Renders an event. Returns `None` for events without information for readers. `offset` is the log offset after the event's line,
+/// and `took` is the duration of the item that it completes.
 pub(super) fn entry(whose: Whose<'_>, offset: u64, event: &CodexEvent, took: Option<SignedDuration>) -> Option<Entry> {
     let (item, is_over) = match event {
         CodexEvent::ItemStarted(item) | CodexEvent::ItemUpdated(item) => (item, false),
         CodexEvent::ItemCompleted(item) => (item, true),
-        CodexEvent::TurnCompleted { .. } => return Some(plain(offset, html! { p.turn { "turn completed" } })),
-        CodexEvent::ThreadStarted { .. } | CodexEvent::TurnStarted => return None,
+        CodexEvent::ThreadStarted { .. } | CodexEvent::TurnStarted | CodexEvent::TurnCompleted { .. } => return None,
         CodexEvent::TurnFailed { .. } | CodexEvent::Error { .. } | CodexEvent::Unknown(_) | CodexEvent::Note(_) => {
             return generic(whose, offset, event).map(|body| plain(offset, body));
         }
     };
     let body = of_item(whose, offset, item, if is_over { Course::Over(took) } else { Course::UnderWay }, event)?;
-    // Ids are counted anew in each process, so the run's number belongs to them.
+    // Item IDs start again in each process, so the element's ID includes the run number.
     let id = plain_id(&item.id).map(|id| format!("r{}-{id}", whose.run));
     Some(Entry { id, is_open: !is_over, lines: (offset, offset), body })
 }
@@ -156,7 +155,7 @@ fn plain(offset: u64, body: Markup) -> Entry {
     Entry { id: None, is_open: false, lines: (offset, offset), body }
 }
 
-/// An id as Codex counts them. Another one is a stranger's word and no id of a page.
+/// Returns an item ID that is safe as the ID of an element.
 fn plain_id(id: &str) -> Option<&str> {
     let is_plain = !id.is_empty() && id.len() <= 60 && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     is_plain.then_some(id)
@@ -167,7 +166,7 @@ fn of_item(whose: Whose<'_>, offset: u64, item: &Item, course: Course, event: &C
     Some(match &item.kind {
         ItemKind::AgentMessage { text } if is_over => html! { div.agent { (said(whose, offset, text)) } },
         ItemKind::Reasoning { text } if is_over => {
-            html! { details.reasoning { summary { "Thoughts: " (printable_line(text, 120)) } (said(whose, offset, text)) } }
+            html! { details.reasoning { summary { "Thinking: " (text::words_of(text, 120)) } (said(whose, offset, text)) } }
         }
         ItemKind::CommandExecution(found) => command(whose, offset, found, course),
         ItemKind::FileChange(change) if is_over => files(whose, change),
@@ -176,17 +175,17 @@ fn of_item(whose: Whose<'_>, offset: u64, item: &Item, course: Course, event: &C
     })
 }
 
-/// A message, as far as a page takes it.
+/// Renders a message up to the size limit.
 fn said(whose: Whose<'_>, offset: u64, text: &str) -> Markup {
     let (shown, left) = head_of(text, LONGEST_BYTES);
     html! { (markdown(shown)) (rest(whose, offset, left)) }
 }
 
-/// Where what a page does not take is to be had.
+/// Renders a link to the part of a text that the page leaves out.
 fn rest(whose: Whose<'_>, offset: u64, left: usize) -> Markup {
     html! {
         @if left > 0 {
-            p { a.all href={ "/tasks/" (whose.task) "/runs/" (whose.run) "/output?at=" (offset) } { "all of it: " (left) " bytes more" } }
+            p { a.all href={ "/tasks/" (whose.task) "/runs/" (whose.run) "/output?at=" (offset) } { "Show all (" (size(left as u64)) " more)" } }
         }
     }
 }
@@ -215,17 +214,17 @@ fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Co
                 span.mark aria-hidden="true" { (mark) }
                 code.text { (printable_line(&text, COMMAND_CHARS)) }
                 @if !word.is_empty() { span.word { (word) } }
-                @if let Course::Over(Some(took)) = course { span.word title="how long it took" { (timing::words(took)) } }
+                @if let Course::Over(Some(took)) = course { span.word title="Duration" { (timing::words(took)) } }
             }
             @if text.trim().contains('\n') {
-                details { summary { "whole command" } pre { (printable(head_of(&text, LONGEST_BYTES).0)) } }
+                details { summary { "Full command" } pre { (printable(head_of(&text, LONGEST_BYTES).0)) } }
             }
             @if !shown.trim().is_empty() {
                 details open[failed] {
-                    summary { "output, " (lines) @if lines == 1 { " line" } @else { " lines" } }
+                    summary { (lines) @if lines == 1 { " line" } @else { " lines" } " of output" }
                     @if left_out > 0 {
                         a.all href={ "/tasks/" (whose.task) "/runs/" (whose.run) "/output?at=" (offset) } {
-                            "the " (left_out) " bytes before this"
+                            "Show earlier output (" (size(left_out as u64)) ")"
                         }
                     }
                     pre.output { (output(shown)) }
@@ -237,18 +236,18 @@ fn command(whose: Whose<'_>, offset: u64, command: &CommandExecution, course: Co
 
 fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
     let failed = change.status == ItemStatus::Failed;
-    // A narrow column, wherever it is read.
+    // The column is narrow on every screen.
     let asked = Asked::of_run(whose.task, whose.run).unified();
     html! {
         div class={ "files" @if failed { " failed" } } {
-            @if failed { p.word { "a patch that could not be applied" } }
+            @if failed { p.word { "Could not apply this patch" } }
             ul {
                 @for path in change.changes.iter().take(MOST_PARTS) {
                     @let (sign, word) = match path.kind {
-                        ChangeKind::Add => ("+", "new"),
+                        ChangeKind::Add => ("+", "added"),
                         ChangeKind::Delete => ("−", "deleted"),
                         ChangeKind::Update => ("~", "changed"),
-                        ChangeKind::Other(_) => ("?", "touched"),
+                        ChangeKind::Other(_) => ("?", "changed"),
                     };
                     @let name = below_worktree(&path.path);
                     @let head = html! {
@@ -266,12 +265,12 @@ fn files(whose: Whose<'_>, change: &FileChange) -> Markup {
                 }
             }
             @if change.changes.len() > MOST_PARTS { p.quiet { "and " (change.changes.len() - MOST_PARTS) " more" } }
-            @if !failed { a.quiet href={ "/tasks/" (whose.task) "/changes?run=" (whose.run) } { "what changed" } }
+            @if !failed { a.quiet href={ "/tasks/" (whose.task) "/changes?run=" (whose.run) } { "View diff" } }
         }
     }
 }
 
-/// A path as it is in the repository: an agent sees it below the place where it works.
+/// Returns a path relative to the repository. Agents report paths below their worktree.
 fn below_worktree(path: &str) -> &str {
     path.split_once("/worktree/").map_or(path, |(_, rest)| rest)
 }
@@ -280,7 +279,7 @@ fn plan(items: &[TodoItem]) -> Markup {
     let done = items.iter().filter(|item| item.completed).count();
     html! {
         div.plan {
-            p.word { "Plan, " (done) " of " (items.len()) " done" }
+            p.word { "Plan: " (done) " of " (items.len()) " done" }
             ul {
                 @for item in items.iter().take(MOST_PARTS) {
                     li class=[item.completed.then_some("done")] {
@@ -294,7 +293,7 @@ fn plan(items: &[TodoItem]) -> Markup {
     }
 }
 
-/// What has no look of its own: its title, and the rest folded.
+/// Renders an event that has no special form: its title, and its folded content.
 fn generic(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Markup> {
     let found = transcribe(event)?;
     let (body, left) = head_of(&found.body, LONGEST_BYTES);
@@ -318,7 +317,7 @@ fn generic(whose: Whose<'_>, offset: u64, event: &CodexEvent) -> Option<Markup> 
     })
 }
 
-/// What stands above a run's entries: who asked what.
+/// Renders the heading of a run: its number, time, model, prompt and images.
 pub(super) fn run_head(task: &str, run: &RunFile) -> Markup {
     html! {
         li.run-head id={ "run-" (run.number.0) } {
@@ -334,18 +333,18 @@ pub(super) fn run_head(task: &str, run: &RunFile) -> Markup {
     }
 }
 
-/// What stands below a run's entries once it has ended.
+/// Renders the end of a run: its status, duration, tokens, error and notes.
 pub(super) fn run_end(run: &RunFile) -> Markup {
     let failed = matches!(run.status, RunStatus::Failed | RunStatus::Interrupted);
     html! {
         li class={ "run-end" @if failed { " failed" } } id={ "end-" (run.number.0) } {
             p {
-                "Run " (run.number.0) " " (super::layout::status(run.status.into()))
+                "Run " (run.number.0) " · " (super::layout::status(run.status.into()))
                 @if let (Some(start), Some(end)) = (run.started_at, run.finished_at) {
                     " · " (duration(end.duration_since(start).as_secs()))
                 }
                 @if let Some(usage) = &run.usage {
-                    " · " (usage.input_tokens) " tokens in (" (usage.cached_input_tokens) " cached), " (usage.output_tokens) " out"
+                    " · " (grouped(usage.input_tokens)) " input tokens (" (grouped(usage.cached_input_tokens)) " cached), " (grouped(usage.output_tokens)) " output tokens"
                 }
             }
             @if let Some(error) = &run.error {
@@ -358,7 +357,14 @@ pub(super) fn run_end(run: &RunFile) -> Markup {
     }
 }
 
-/// `1 h 5 min`, `12 s`.
+/// Formats a number with separators: `628,164`.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
+/// Formats a duration: `1 h 5 min`, `12 s`.
 pub(super) fn duration(seconds: i64) -> String {
     match seconds {
         ..60 => format!("{seconds} s"),
@@ -431,7 +437,7 @@ mod tests {
                 && html.contains("href=\"/tasks/t/changes/part?run=3&amp;view=unified&amp;path=a+b.rs\""),
             "{html}"
         );
-        assert!(!change("failed").contains("/changes"), "nothing was changed");
+        assert!(!change("failed").contains("/changes"), "a failed patch has no diff");
     }
 
     #[test]
@@ -466,12 +472,13 @@ mod tests {
         assert!(
             shown(r#"{"type":"item.completed","item":{"id":"x","type":"reasoning","text":"**Plan**"}}"#)
                 .expect("an entry")
-                .contains("Thoughts")
+                .contains("Thinking")
         );
     }
 
     #[test]
     fn a_duration_is_said_as_people_do() {
         assert_eq!([duration(5), duration(65), duration(3700)], ["5 s", "1 min 5 s", "1 h 1 min"]);
+        assert_eq!([grouped(0), grouped(999), grouped(1_200), grouped(1_628_164)], ["0", "999", "1,200", "1,628,164"]);
     }
 }

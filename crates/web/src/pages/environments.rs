@@ -1,5 +1,5 @@
-//! Repositories: add one, see how it is, fetch it, change what its runs get, remove it.
-//! A secret is written and never shown; a field for one that is left empty changes nothing.
+//! The pages of repositories: add, show, fetch, edit and remove them.
+//! Secrets can be set but are never shown. An empty secret field keeps the stored value.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use super::session::{Signed, SignedForm};
 use super::{Answer, Page, PageProblem, live, refs, see};
 use crate::router::Api;
 
-/// How long a page waits for a fetch before it shows that one is under way.
+/// How long a request waits for a fetch before it shows that the fetch is in progress.
 const FETCH_PATIENCE: Duration = Duration::from_secs(3);
 
 pub(crate) async fn list(signed: Signed, State(api): State<Api>) -> Answer {
@@ -34,7 +34,7 @@ fn list_page(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
     let body = html! {
         h1 { "Repositories" }
         div #list data-live=(live) {
-            @if page.items.is_empty() { p.empty { "There is none yet. Tasks are cut from one: add it below." } }
+            @if page.items.is_empty() { p.empty { "No repositories yet. Add one to start your first task." } }
             ul.tasks {
                 @for one in &page.items {
                     li.task { a href={ "/environments/" (one.env_id) } {
@@ -45,22 +45,22 @@ fn list_page(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
                     } }
                 }
             }
-            @for damaged in &page.damaged { p.warning { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) } }
+            @for damaged in &page.damaged { p.warning { (layout::damaged(damaged)) } }
         }
-        h2 { "Add one" }
+        h2 { "Add repository" }
         form.stack method="post" action="/environments" {
             (form_token(signed))
             (form.wrong.summary())
-            (form.field(Field::new("repo_url", "Address", Kind::Code).empty("https://host/owner/repo.git").required()
-                .help("https, ssh, git@host:path, or a path on the server's machine. No password in it.")))
-            (form.field(Field::new("default_branch", "Branch that tasks start from", Kind::Code).empty("the remote's default")))
+            (form.field(Field::new("repo_url", "Repository URL", Kind::Code).empty("https://host/owner/repo.git").required()
+                .help("An https or ssh URL, git@host:path, or a path on the server's machine. Do not include a password.")))
+            (form.field(Field::new("default_branch", "Base branch", Kind::Code).empty("Default: the default branch of the remote")))
             details.group open[form.wrong.any(&["name", "variables", "image"])] {
-                summary { "More" }
-                (form.field(Field::new("name", "Name", Kind::Words).empty("the repository's")))
-                (form.field(Field::new("variables", "Variables for the agent", Kind::Lines).empty("NAME=VALUE").help("One on a line. Secrets are set once it is there.")))
-                (form.field(Field::new("image", "Image of its containers", Kind::Code).empty("the server's")))
+                summary { "More options" }
+                (form.field(Field::new("name", "Name", Kind::Words).empty("Default: from the URL")))
+                (form.field(Field::new("variables", "Environment variables", Kind::Lines).empty("NAME=VALUE").help("One per line. You can set secrets after you add the repository.")))
+                (form.field(Field::new("image", "Container image", Kind::Code).empty("Default: the server's image")))
             }
-            button.primary type="submit" { "Add" }
+            button.primary type="submit" { "Add repository" }
         }
     };
     layout::page("Repositories", Place::Environments, &body)
@@ -79,9 +79,9 @@ fn status(environment: &EnvironmentView) -> Markup {
     };
     html! {
         span class={ "status s-" (environment.status.as_str()) } {
-            span aria-hidden="true" { (shape) } " " (environment.status.as_str())
+            span aria-hidden="true" { (shape) } " " (layout::capitalized(environment.status.as_str()))
             @if let Some(progress) = &environment.progress {
-                " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) " %" }
+                " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) "%" }
             }
         }
     }
@@ -112,7 +112,7 @@ pub(crate) async fn add(State(api): State<Api>, SignedForm(signed, typed): Signe
     Ok(form::again(list_page(&signed, &api, Form { typed: &typed, wrong: &wrong })))
 }
 
-/// A value that cannot be used is said in the form; anything else is a page of its own.
+/// Shows an invalid value in the form. Other problems get a separate page.
 fn note(wrong: &mut Wrong, problem: Problem) -> Result<(), PageProblem> {
     if problem.kind != model::problem::ProblemKind::Unusable {
         return Err(problem.into());
@@ -146,20 +146,20 @@ async fn one_page(signed: &Signed, api: &Api, one: &EnvironmentView, live: &str,
             (environment_form::fields(form, one, &defaults, &proposals))
             button.primary type="submit" { "Save" }
         }
-        p.actions { a.button.danger href={ "/environments/" (id) "/remove" } { "Remove this repository" } }
+        p.actions { a.button.danger href={ "/environments/" (id) "/remove" } { "Remove repository" } }
     };
     layout::page(one.name.as_str(), Place::Environments, &body)
 }
 
-/// How it is, and what can be done with it. Made anew while the page is open.
+/// Renders the state and actions of a repository. A script reloads this part while the page is open.
 fn state(signed: &Signed, one: &EnvironmentView) -> Markup {
     let path = |rest: &str| format!("/environments/{}/{rest}", one.env_id);
     html! {
         p.facts { (status(one)) " · " code { (one.repo_url) } @if one.runs.paused { " · paused" } }
         @if one.status == EnvironmentStatus::Cloning {
             @let progress = one.progress.as_ref();
-            progress max="100" value=[progress.and_then(|progress| progress.percent)] aria-label="How far the clone is" {}
-            noscript { p.quiet { "Load the page again to see how far it is." } }
+            progress max="100" value=[progress.and_then(|progress| progress.percent)] aria-label="Clone progress" {}
+            noscript { p.quiet { "Reload the page to see the progress." } }
         }
         @if let Some(error) = &one.error {
             p.error { (printable(&error.message)) }
@@ -169,7 +169,7 @@ fn state(signed: &Signed, one: &EnvironmentView) -> Markup {
         @if one.status == EnvironmentStatus::Ready { (fetch_state(&one.fetch)) }
         div.actions {
             @if one.status == EnvironmentStatus::Ready {
-                a.button.primary href={ "/tasks/new?env=" (one.env_id) } { "New task here" }
+                a.button.primary href={ "/tasks/new?env=" (one.env_id) } { "New task" }
                 (button_form(signed, &path("fetch"), "Fetch now", "", None))
             }
             a.button href={ "/?env=" (one.env_id) } { (tasks(one.tasks)) }
@@ -180,17 +180,17 @@ fn state(signed: &Signed, one: &EnvironmentView) -> Markup {
 fn fetch_state(fetch: &FetchView) -> Markup {
     html! {
         @if fetch.running {
-            p #fetched { "◔ Being fetched" noscript { " (load the page again to see how it went)" } }
+            p #fetched { "◔ Fetching…" noscript { " Reload the page to see the result." } }
         } @else if let Some(at) = fetch.ended_at {
             @match &fetch.error {
-                None => { p #fetched.facts { "✓ fetched " (age(at)) } }
+                None => { p #fetched.facts { "✓ Fetched " (age(at)) } }
                 Some(error) => {
-                    p #fetched.error { "✕ could not be fetched " (age(at)) ": " (printable(&error.message)) }
+                    p #fetched.error { "✕ Fetch failed " (age(at)) ": " (printable(&error.message)) }
                     @for hint in &error.hints { p.hint { "→ " (hint) } }
                 }
             }
         } @else {
-            p #fetched.facts { "not fetched since the server started; each task begins with a fetch" }
+            p #fetched.facts { "Fetched automatically before each task." }
         }
     }
 }
@@ -205,7 +205,7 @@ pub(crate) async fn edit(
     let live = live::address(&api);
     let one = api.engine.environment(&id)?;
     if edit.default_branch.as_deref() == one.default_branch.as_ref().map(BranchName::as_str) {
-        // It need not be there any more for the rest to be changed.
+        // An unchanged branch is not checked again, since it may have been deleted on the remote.
         edit.default_branch = None;
     }
     if wrong.is_empty() {
@@ -217,11 +217,11 @@ pub(crate) async fn edit(
     Ok(form::again(one_page(&signed, &api, &one, &live, Form { typed: &typed, wrong: &wrong }).await))
 }
 
-/// Asks the remote for what is new. How it went is on the repository's page.
+/// Fetches from the remote. The repository's page shows the result.
 pub(crate) async fn fetch(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
     let asked = tokio::time::timeout(FETCH_PATIENCE, api.engine.fetch_environment(&id)).await;
     match asked {
-        // A remote that cannot be read is told on the page that follows.
+        // The next page shows a fetch that failed.
         Ok(Err(problem)) if api.engine.environment(&id)?.fetch.error.is_none() => Err(problem.into()),
         Ok(_) | Err(_) => Ok(see(&format!("/environments/{id}"))),
     }
@@ -238,11 +238,11 @@ pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id):
     let question = Question {
         title: &title,
         follows: html! {
-            p { "It goes to the trash, and its " strong { (tasks(one.tasks)) } @if one.tasks == 1 { " goes" } @else { " go" } " with it; a run that is under way is ended." }
-            p.quiet { "It comes back whole from the trash until it is deleted for good. The repository at its own address is not touched." }
+            p { "The repository and its " strong { (tasks(one.tasks)) } " move to the trash. Active runs are stopped." }
+            p.quiet { "You can restore everything until it is permanently deleted. The remote repository does not change." }
         },
         action: &format!("/environments/{}/remove", one.env_id),
-        words: "Remove it",
+        label: "Remove repository",
         back: &format!("/environments/{}", one.env_id),
     };
     Ok(Page(confirm::page(&signed, Place::Environments, &question)).into_response())

@@ -1,6 +1,6 @@
-//! Forms that answer with themselves: what was typed is kept, and each message stands beside the field that it is about.
+//! Forms that are shown again with the entered values and an error message beside each invalid field.
 //!
-//! A field that is left empty asks for the default. Invariant: a password field is never filled in, whatever was typed into it.
+//! An empty field means the default. Invariant: password fields are never filled in.
 
 use std::collections::BTreeMap;
 
@@ -12,50 +12,50 @@ use serde::{Deserialize, Serialize};
 
 use super::html_response;
 
-/// What was typed, by the fields' names.
+/// The entered values by field name.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(transparent)]
 pub(super) struct Typed(BTreeMap<String, String>);
 
 impl Typed {
-    /// A field's text without space around it; nothing where it is not there.
+    /// Returns a field's trimmed text, or an empty text if the field is missing.
     pub(super) fn text(&self, name: &str) -> &str {
         self.0.get(name).map_or("", |text| text.trim())
     }
 
-    /// A field that was not left empty.
+    /// Returns a field's trimmed text if it is not empty.
     pub(super) fn given(&self, name: &str) -> Option<String> {
         Some(self.text(name)).filter(|text| !text.is_empty()).map(str::to_owned)
     }
 
-    /// The text exactly as it was typed, with the line ends of this side of the world.
+    /// Returns a field's text unchanged, except that line ends become `\n`.
     pub(super) fn exact(&self, name: &str) -> String {
         self.0.get(name).map(|text| text.replace("\r\n", "\n")).unwrap_or_default()
     }
 
-    /// Whether a box was ticked.
+    /// Returns whether a checkbox is checked.
     pub(super) fn ticked(&self, name: &str) -> bool {
         !self.text(name).is_empty()
     }
 
-    /// The rest of the names of ticked boxes that begin with this.
+    /// Returns the names of checked boxes that start with a prefix, without the prefix.
     pub(super) fn ticked_behind<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         self.0.iter().filter(|(_, value)| !value.is_empty()).filter_map(move |(name, _)| name.strip_prefix(prefix))
     }
 
-    /// Fills a field in.
+    /// Sets the value of a field.
     pub(super) fn set(&mut self, name: &str, text: impl Into<String>) {
         self.0.insert(name.to_owned(), text.into());
     }
 }
 
-/// What a form has as its hidden `key`.
+/// Returns a new value for a form's hidden field `key`.
 pub(super) fn new_key() -> String {
     uuid::Uuid::new_v4().to_string()
 }
 
-/// The key of a request that a form makes, out of the form's own and all that is asked: sent twice it is one request, and changed
-/// after a way back it is another.
+/// Returns the idempotency key of a form's request, derived from the form's key and its values. The same form sent twice is one
+/// request. A form that was changed after going back is another request.
 pub(super) fn request_key(form_key: &str, asked: &impl Serialize) -> Result<Option<String>, Problem> {
     if form_key.is_empty() {
         return Ok(None);
@@ -64,17 +64,17 @@ pub(super) fn request_key(form_key: &str, asked: &impl Serialize) -> Result<Opti
     Ok(Some(hex::encode(ring::digest::digest(&ring::digest::SHA256, &asked))))
 }
 
-/// What is wrong, by the names of fields; an empty name is the form as a whole.
+/// The errors of a form by field name. The empty name is for errors of the form as a whole.
 #[derive(Debug, Default)]
 pub(super) struct Wrong(Vec<(&'static str, Problem)>);
 
 impl Wrong {
-    /// What a parser of the model said about a field.
+    /// Returns a parsed value, or adds the error to a field.
     pub(super) fn check<T>(&mut self, field: &'static str, parsed: Result<T, Problem>) -> Option<T> {
         parsed.map_err(|problem| self.add(field, problem)).ok()
     }
 
-    /// Notes it beside a field, the first one only.
+    /// Adds an error to a field. Only the first error of each field is kept.
     pub(super) fn add(&mut self, field: &'static str, problem: Problem) {
         if self.of(field).is_none() {
             self.0.push((field, problem));
@@ -89,17 +89,17 @@ impl Wrong {
         self.0.iter().find(|(name, _)| *name == field).map(|(_, problem)| problem)
     }
 
-    /// Whether one of these fields is wrong.
+    /// Returns whether one of these fields has an error.
     pub(super) fn any(&self, fields: &[&str]) -> bool {
         fields.iter().any(|field| self.of(field).is_some())
     }
 
-    /// What is said above the form, with the way to each field.
+    /// Renders the list of errors above the form, with links to the fields.
     pub(super) fn summary(&self) -> Markup {
         html! {
             @if !self.is_empty() {
                 div.error role="alert" {
-                    p { "Nothing was changed yet:" }
+                    p { "Please fix this first:" }
                     ul {
                         @for (field, problem) in &self.0 {
                             li {
@@ -114,40 +114,40 @@ impl Wrong {
     }
 }
 
-/// How a field is typed into.
+/// The kind of text that a field takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// Names, addresses and other things that no keyboard should correct.
+    /// Names, URLs and other text without automatic correction.
     Code,
-    /// Words.
+    /// Plain text.
     Words,
     /// A whole number.
     Number,
-    /// Never shown again.
+    /// A secret that is never shown.
     Password,
     /// Several lines.
     Lines,
 }
 
-/// A form with what was typed into it and what is wrong with that.
+/// A form with its entered values and errors.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Form<'a> {
     pub(super) typed: &'a Typed,
     pub(super) wrong: &'a Wrong,
 }
 
-/// What a field is called and what stands beside it.
+/// A field with its label and texts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Field<'a> {
     pub(super) name: &'static str,
     pub(super) label: &'a str,
     pub(super) kind: Kind,
-    /// What holds where it is left empty.
+    /// The placeholder, which shows the default.
     pub(super) empty: &'a str,
-    /// What else there is to know.
+    /// The help text below the field.
     pub(super) help: &'a str,
     pub(super) required: bool,
-    /// The id of a list of proposals.
+    /// The ID of a list of suggestions.
     pub(super) list: Option<&'a str>,
 }
 
@@ -174,7 +174,7 @@ impl<'a> Field<'a> {
 }
 
 impl Form<'_> {
-    /// A field with its label, its help and what is wrong with it.
+    /// Renders a field with its label, help and error.
     pub(super) fn field(&self, field: Field<'_>) -> Markup {
         let Field { name, label, kind, empty, help, required, list } = field;
         let invalid = self.wrong.of(name).map(|_| "true");
@@ -194,18 +194,18 @@ impl Form<'_> {
         }
     }
 
-    /// A choice between a few things.
+    /// Renders a field with a few choices.
     pub(super) fn choice(&self, name: &'static str, label: &str, help: &str, choices: &[(&str, &str)]) -> Markup {
         html! {
             label for=(name) { (label) }
             select id=(name) name=(name) aria-invalid=[self.wrong.of(name).map(|_| "true")] aria-describedby=[self.about(name, help)] {
-                @for (value, words) in choices { option value=(value) selected[self.typed.text(name) == *value] { (words) } }
+                @for (value, label) in choices { option value=(value) selected[self.typed.text(name) == *value] { (label) } }
             }
             (self.beside(name, help))
         }
     }
 
-    /// A box to tick.
+    /// Renders a checkbox.
     pub(super) fn tick(&self, name: &str, label: &Markup) -> Markup {
         html! { label { input type="checkbox" name=(name) value="yes" checked[self.typed.ticked(name)]; " " (label) } }
     }
@@ -231,13 +231,13 @@ impl Kind {
     fn word(self) -> &'static str {
         match self {
             Self::Password => "password",
-            // A browser would refuse or drop what it takes for no number, and say less than we do.
+            // With the type `number`, browsers drop invalid text before we can report it.
             Self::Code | Self::Words | Self::Number | Self::Lines => "text",
         }
     }
 }
 
-/// The page with its form again: nothing was done.
+/// Responds with the page and its form, because of errors.
 pub(super) fn again(page: Markup) -> Response {
     html_response(StatusCode::UNPROCESSABLE_ENTITY, page)
 }
@@ -253,11 +253,11 @@ mod tests {
     fn what_was_typed_is_kept_and_what_is_wrong_stands_beside_it() {
         let (mut typed, mut wrong) = (Typed::default(), Wrong::default());
         typed.set("memory", "\"><script>");
-        wrong.add("memory", Problem::new(ErrorCode::ContainerRefused, "no size").hint("as in 4g"));
+        wrong.add("memory", Problem::new(ErrorCode::ContainerRefused, "invalid size").hint("use a form like 4g"));
         let form = Form { typed: &typed, wrong: &wrong };
         let html = form.field(Field::new("memory", "Memory", Kind::Code).help("of the container")).into_string();
         assert!(html.contains(r#"value="&quot;&gt;&lt;script&gt;""#), "{html}");
-        assert!(html.contains(r#"aria-describedby="memory-wrong memory-help""#) && html.contains("as in 4g"), "{html}");
+        assert!(html.contains(r#"aria-describedby="memory-wrong memory-help""#) && html.contains("use a form like 4g"), "{html}");
         assert!(wrong.summary().into_string().contains("href=\"#memory\""));
     }
 

@@ -1,7 +1,7 @@
-//! The images of prompts, as somebody gave them: small in a transcript, whole behind a link.
+//! The images of prompts: thumbnails in a transcript with links to the full images.
 //!
-//! A file that is also something else is never that here: its type is the one by which it was taken, browsers are told not to
-//! guess, and its policy allows it nothing. Only what a record names is found.
+//! Files that are also valid as another type are harmless: each is sent with the type that was detected at upload, browsers must not
+//! guess, and its policy allows nothing. Only images that a record names are served.
 
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,7 +14,7 @@ use super::PageProblem;
 use super::session::Signed;
 use crate::router::Api;
 
-/// The longest name that is shown, in characters.
+/// The longest name in a page, in characters.
 const NAME_CHARS: usize = 120;
 
 pub(crate) async fn file(
@@ -24,7 +24,7 @@ pub(crate) async fn file(
     headers: HeaderMap,
 ) -> Result<Response, PageProblem> {
     let image = api.engine.image(&id, &name).await?;
-    // A file is called by its content, so a browser that has it needs no more than to be told so.
+    // The name of a file is derived from its content, so it also serves as its ETag.
     let tag = format!("\"{}\"", image.file.file);
     let always = [
         (header::CONTENT_SECURITY_POLICY, "sandbox; default-src 'none'; frame-ancestors 'none'".to_owned()),
@@ -38,7 +38,7 @@ pub(crate) async fn file(
     Ok((always, [(header::CONTENT_TYPE, kind), (header::CONTENT_DISPOSITION, "inline")], image.bytes).into_response())
 }
 
-/// A run's images, each a link to the whole one.
+/// Renders the images of a run, each with a link to the full image.
 pub(super) fn shown(task: &str, images: &[ImageFile]) -> Markup {
     html! {
         @if !images.is_empty() {

@@ -1,21 +1,22 @@
-//! What every page has: the head, the way around, and small parts that several pages show.
-//! No style and no script stands in a page.
+//! The frame of every page, with the head and the navigation, and small parts that several pages share.
+//! Pages contain no inline styles and no inline scripts.
 
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
+use model::api::Damaged;
 use model::task::TaskStatus;
 
 use super::assets;
 use super::session::Signed;
 
-/// Where a page is in the way around.
+/// The item of the navigation that a page belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
     Tasks,
     New,
     Environments,
     Settings,
-    /// Nowhere in particular, such as a page about an error.
+    /// No item, such as for an error page.
     Elsewhere,
 }
 
@@ -34,7 +35,7 @@ fn head(title: &str) -> Markup {
     }
 }
 
-/// A page without the way around: for who is not signed in, and for problems.
+/// Renders a page without navigation, for visitors who are not signed in.
 pub(super) fn bare(title: &str, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -42,20 +43,20 @@ pub(super) fn bare(title: &str, body: &Markup) -> Markup {
     }
 }
 
-/// A page. `body` is its main part.
+/// Renders a page with navigation. `body` is its main part.
 pub(super) fn page(title: &str, place: Place, body: &Markup) -> Markup {
     page_with(&[], title, place, body)
 }
 
-/// A page that loads scripts besides the ones that every page loads, by their addresses.
+/// Renders a page that loads these scripts, given by URL, in addition to the ones on every page.
 pub(super) fn page_with_scripts(scripts: &[String], title: &str, place: Place, body: &Markup) -> Markup {
     page_with(scripts, title, place, body)
 }
 
 fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Markup {
-    let link = |to: Place, href: &str, sign: &str, words: &str| {
+    let link = |to: Place, href: &str, sign: &str, label: &str| {
         html! {
-            a href=(href) aria-current=[(to == place).then_some("page")] { span.sign aria-hidden="true" { (sign) } span { (words) } }
+            a href=(href) aria-current=[(to == place).then_some("page")] { span.sign aria-hidden="true" { (sign) } span { (label) } }
         }
     };
     html! {
@@ -63,17 +64,17 @@ fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Ma
         html lang="en" {
             head {
                 (head(title))
-                // Only where somebody is signed in: elsewhere the address may not be the one to install.
+                // Only for users who are signed in: other visitors may be at a host name that should not be installed.
                 link rel="manifest" href="/manifest.webmanifest" crossorigin="use-credentials";
                 @for script in scripts { script src=(script) defer {} }
             }
             body {
-                a.skip href="#main" { "To the content" }
-                nav.around aria-label="Around" {
+                a.skip href="#main" { "Skip to content" }
+                nav.around aria-label="Main" {
                     (link(Place::Tasks, "/", "☰", "Tasks"))
                     (link(Place::New, "/tasks/new", "+", "New"))
                     (link(Place::Environments, "/environments", "⌂", "Repositories"))
-                    (link(Place::Settings, "/settings", "⚙", "Health"))
+                    (link(Place::Settings, "/settings", "⚙", "Settings"))
                 }
                 p #connection role="status" hidden {}
                 main #main tabindex="-1" { (body) }
@@ -83,42 +84,42 @@ fn page_with(scripts: &[String], title: &str, place: Place, body: &Markup) -> Ma
     }
 }
 
-/// What the keys do. Shown by `?`, which takes a script, as the keys do.
+/// Renders the list of keyboard shortcuts, which the `?` key opens.
 fn keys() -> Markup {
     let all = [
-        ("j k", "next line or entry, and the one before"),
-        ("n p", "next file or entry, and the one before"),
-        ("Enter", "open"),
-        ("x", "mark a file as viewed"),
-        ("c C", "comment on a line, or on all from the last comment's line to this one"),
-        ("/", "search or write"),
-        ("Ctrl ⌘ + Enter", "send"),
-        ("Esc", "leave a text"),
+        ("j k", "Next or previous line or entry"),
+        ("n p", "Next or previous file or entry"),
+        ("Enter", "Open"),
+        ("x", "Select a task, or mark a file as viewed"),
+        ("c C", "Comment on this line, or on all lines since the last comment"),
+        ("/", "Search or write"),
+        ("Ctrl/⌘ + Enter", "Send"),
+        ("Esc", "Leave the field"),
     ];
     html! {
-        dialog #keys aria-label="Keys" {
-            dl { @for (key, words) in all { dt { kbd { (key) } } dd { (words) } } }
+        dialog #keys aria-label="Keyboard shortcuts" {
+            dl { @for (key, label) in all { dt { kbd { (key) } } dd { (label) } } }
             form method="dialog" { button { "Close" } }
         }
     }
 }
 
-/// A form that sends one thing, as a button.
-pub(super) fn button_form(signed: &Signed, action: &str, words: &str, class: &str, ask: Option<&str>) -> Markup {
+/// Renders a form that is only a button. `ask` is a question that the browser asks first.
+pub(super) fn button_form(signed: &Signed, action: &str, label: &str, class: &str, ask: Option<&str>) -> Markup {
     html! {
         form.inline method="post" action=(action) data-ask=[ask] {
             (form_token(signed))
-            button class=(class) type="submit" { (words) }
+            button class=(class) type="submit" { (label) }
         }
     }
 }
 
-/// What every form carries.
+/// Renders the hidden field that protects a form against requests from other sites.
 pub(super) fn form_token(signed: &Signed) -> Markup {
     html! { input type="hidden" name="form_token" value=(signed.form_token()); }
 }
 
-/// A status as word and shape.
+/// Renders a status as a symbol and a label.
 pub(super) fn status(status: TaskStatus) -> Markup {
     let shape = match status {
         TaskStatus::Queued => "◷",
@@ -130,10 +131,33 @@ pub(super) fn status(status: TaskStatus) -> Markup {
         TaskStatus::Stopped => "■",
         TaskStatus::Interrupted => "⚡",
     };
-    html! { span class={ "status s-" (status.as_str()) } { span aria-hidden="true" { (shape) } " " (status.as_str()) } }
+    html! { span class={ "status s-" (status.as_str()) } { span aria-hidden="true" { (shape) } " " (capitalized(status.as_str())) } }
 }
 
-/// A size on disk, in words.
+/// Returns a machine-readable word as a label: `running` becomes `Running`.
+pub(super) fn capitalized(word: &str) -> String {
+    let (first, rest) = word.split_at(word.len().min(1));
+    first.to_ascii_uppercase() + rest
+}
+
+/// Formats a position: `1st`, `2nd`, `11th`.
+pub(super) fn ordinal(n: usize) -> String {
+    let end = match (n % 10, n % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{n}{end}")
+}
+
+/// Renders a warning about a file that cannot be read.
+pub(super) fn damaged(damaged: &Damaged) -> Markup {
+    html! { "Could not read " code { (damaged.path) } ", so it was left unchanged: " (damaged.reason) }
+}
+
+/// Formats a size on disk.
 pub(super) fn size(bytes: u64) -> String {
     match bytes {
         ..1024 => format!("{bytes} B"),
@@ -143,19 +167,30 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-/// Since when something goes on: as a time span where a script runs, else in full.
+/// Renders the start of something that is in progress. A script replaces it with the elapsed time.
 pub(super) fn since(at: Timestamp) -> Markup {
     html! { time datetime=(at.to_string()) data-age="for" { "since " (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
 }
 
-/// A moment: as an age where a script runs, else in full.
+/// Renders a time in the past. A script replaces it with an age, such as `5 min ago`.
 pub(super) fn age(at: Timestamp) -> Markup {
     html! { time datetime=(at.to_string()) data-age { (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
+}
+
+/// Renders a time in full.
+pub(super) fn moment(at: Timestamp) -> Markup {
+    html! { time datetime=(at.to_string()) { (at.strftime("%Y-%m-%d %H:%M UTC").to_string()) } }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn positions_are_ordinal_numbers() {
+        let all = [1, 2, 3, 4, 11, 12, 13, 21, 22, 101, 111].map(ordinal);
+        assert_eq!(all, ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "22nd", "101st", "111th"]);
+    }
 
     #[test]
     fn a_title_is_text() {

@@ -1,7 +1,6 @@
-//! How pages follow what happens: server-sent events that carry entries of a transcript, the state of a task, or the word that a
-//! list is no longer what it was.
+//! Live updates of pages: server-sent events with entries of a transcript, the state of a task, or the notice that a list changed.
 //!
-//! A phone that was asleep comes back with the last id that it saw, and gets what came since, each once.
+//! A browser that reconnects sends the last event ID that it saw, and gets every later event once.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -27,13 +26,13 @@ use super::{PageProblem, task};
 use crate::router::Api;
 use crate::sse;
 
-/// How many lines of a log are read into one message at most.
+/// The most log lines in one event.
 const BATCH_LINES: usize = 64;
 
-/// How large the entries of one message may get before the next one is started, in bytes.
+/// The size of the entries in one event after which the next event starts, in bytes.
 const BATCH_BYTES: usize = 16 * 1024;
 
-/// How long changes are gathered before a list is told.
+/// How long changes are collected before a list gets an event.
 const GATHER: Duration = Duration::from_millis(300);
 
 #[derive(Deserialize)]
@@ -41,12 +40,12 @@ pub(crate) struct After {
     after: Option<u64>,
 }
 
-/// The address that tells of changes since now. Taken before a page reads what it shows, so that nothing falls in between.
+/// Returns the URL of the stream of changes from now on. Call it before reading what a page shows, so that no change is lost.
 pub(super) fn address(api: &Api) -> String {
     format!("/live?after={}", api.engine.feed_position())
 }
 
-/// Tells that a list changed since the page was made.
+/// Streams the changes of a list since its page was rendered.
 pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(from): Query<After>, headers: HeaderMap) -> Response {
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let after = seen.or(from.after);
@@ -63,7 +62,7 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(from): Qu
                 yield doing(number, &task_id.to_string(), &activity);
                 continue;
             }
-            // Many changes at once are one for a list.
+            // Many changes at once are one event.
             let quiet = tokio::time::sleep(GATHER);
             let mut quiet = pin!(quiet);
             loop {
@@ -96,7 +95,7 @@ pub(crate) struct From {
     offset: u64,
 }
 
-/// Follows a task from a place in one of its runs: entries as they are written, run after run, and the task's state.
+/// Streams a task from an offset in one of its runs: entries as they are written, run after run, and the task's state.
 pub(crate) async fn task(
     signed: Signed,
     State(api): State<Api>,
@@ -111,7 +110,7 @@ pub(crate) async fn task(
     Ok(sse::answer(followed(api, signed, view, run, offset), closing))
 }
 
-/// `run:offset`, as the ids of entries are.
+/// Parses an event ID of the form `run:offset`.
 fn place(id: &str) -> Option<(u32, u64)> {
     let (run, offset) = id.split_once(':')?;
     Some((run.parse().ok()?, offset.parse().ok()?))
@@ -127,7 +126,7 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
         yield state(&view, &signed);
         loop {
             let Ok(lines) = api.engine.follow(&name, RunNumber(run), offset) else { return };
-            // Lines that were written at once travel in one message: a burst would otherwise cost a page more than it can do.
+            // Lines that were written together are sent in one event, so that a burst does not overload the page.
             let mut lines = pin!(lines.ready_chunks(BATCH_LINES));
             let Ok(mut timing) = task::timing_at(&api, &name, run, offset).await else { return };
             let mut ended = false;
@@ -201,17 +200,17 @@ fn followed(api: Api, signed: Signed, view: TaskView, run: u32, offset: u64) -> 
     }
 }
 
-/// Entries of one run in one message. Its id is the place behind all of them.
+/// Returns an event with entries of one run. Its ID is the log offset after them.
 fn batch(entries: &Entries, run: u32, offset: u64) -> Event {
     with_html("entry", &entries.html(run)).id(format!("{run}:{offset}"))
 }
 
-/// What an agent does, for its row alone.
+/// Returns an event with the activity of an agent, which only updates its row in a list.
 fn doing(number: u64, task: &str, activity: &str) -> Event {
     Event::default().id(number.to_string()).event("doing").data(format!("{task} {activity}"))
 }
 
-/// Which server this is, so that a page can tell that there is another one now.
+/// Returns an event that identifies this server process, so that a page detects a restart.
 fn server(api: &Api) -> Event {
     Event::default().event("server").data(api.engine.status().started_at.to_string())
 }
@@ -224,7 +223,7 @@ fn state(view: &TaskView, signed: &Signed) -> Event {
     with_html("state", &task::state(view, signed))
 }
 
-/// Markup as data. A carriage return would end a line of the stream.
+/// Returns an event with markup. Carriage returns are removed, since they would end a line of the stream.
 fn with_html(name: &'static str, html: &Markup) -> Event {
     Event::default().event(name).data(html.0.replace('\r', ""))
 }

@@ -1,7 +1,7 @@
-//! Addresses that lead to no page: what a browser gets where other clients get problem+json.
+//! URLs without a page: browsers get an error page or a redirect, and other clients get problem+json.
 //!
-//! A browser asks for such an address when a link is wrong or outdated, and when it opens the address of a form again: after an
-//! error, or with a restored tab. It gets a page, or the way to the page that the form is on.
+//! Browsers request such URLs because of wrong or outdated links, or when they open the URL of a form again, after an error or in a
+//! restored tab. They are redirected from a form to the page that contains it.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri, header};
@@ -16,7 +16,7 @@ use crate::guard::wants_page;
 use crate::problem::{self, shown};
 use crate::router::Api;
 
-/// The page that an address belongs to: the nearest one above it.
+/// Returns the path of the nearest page above a path.
 pub(super) fn page_of(path: &str) -> String {
     let segments: Vec<_> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     match segments.as_slice() {
@@ -33,7 +33,7 @@ pub(super) fn page_of(path: &str) -> String {
     }
 }
 
-/// Answers a method that the address of a page or a form does not have: a browser that opens the address of a form goes to its page.
+/// Answers methods that a route does not support. Browsers that open the URL of a form are redirected to its page.
 pub(super) async fn no_method(method: Method, uri: Uri, headers: HeaderMap) -> Response {
     if is_visit(&method) && wants_page(&headers, uri.path()) {
         return see(&page_of(uri.path()));
@@ -41,7 +41,7 @@ pub(super) async fn no_method(method: Method, uri: Uri, headers: HeaderMap) -> R
     problem::no_method(method, uri).await.into_response()
 }
 
-/// Answers browsers for addresses that no route has. Browsers that are not signed in learn nothing about them.
+/// Answers browsers for unknown paths. Browsers that are not signed in are redirected to the sign-in page for every path.
 pub(crate) async fn no_route(State(api): State<Api>, request: Request, next: Next) -> Response {
     let is_known = request.extensions().get::<axum::extract::MatchedPath>().is_some();
     if is_known || !is_visit(request.method()) || !wants_page(request.headers(), request.uri().path()) {
@@ -53,7 +53,7 @@ pub(crate) async fn no_route(State(api): State<Api>, request: Request, next: Nex
     }
 }
 
-/// Puts a page in place of the plain words that a framework says about an address or a form that it cannot read.
+/// Replaces the plain-text errors of the framework, such as for an invalid path or form, with a page.
 pub(super) async fn as_page(request: Request, next: Next) -> Response {
     let wants_page = wants_page(request.headers(), request.uri().path());
     let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -66,7 +66,7 @@ pub(super) async fn as_page(request: Request, next: Next) -> Response {
     if is_visit(&method) {
         not_found(&uri).into_response()
     } else {
-        session::form_refused("the form cannot be read").into_response()
+        session::form_refused("could not read the form").into_response()
     }
 }
 

@@ -1,16 +1,17 @@
-//! The pages: hand work over, follow it and review it, from a phone or a desk. Plain links and forms first, made live where a
-//! script runs.
+//! The web pages: start tasks, follow them and review changes, on a phone or a desktop. Links and forms work without scripts, and
+//! scripts add live updates.
 //!
-//! * [`session`], [`cookie`], [`back`]: signing in, what every form carries, and where a browser goes then. [`lost`]: addresses that lead to no page. [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: what all pages share.
+//! * [`session`], [`cookie`], [`back`]: signing in, form tokens, and the redirect after signing in.
+//! * [`layout`], [`text`], [`colour`], [`assets`], [`browser`]: parts that all pages share. [`lost`]: URLs without a page.
 //! * [`tasks`], [`selected`], [`new_task`], [`task`], [`review`], [`environments`], [`settings`],
 //!   [`trash`], [`notices`]: one file per page and its forms.
-//! * [`upload`], [`images`]: images on their way in, and shown.
-//! * [`form`], [`environment_form`], [`refs`], [`confirm`]: fields with what is wrong beside them, proposals, and the second question.
-//! * [`steps`]: how far a run is before it speaks.
-//! * [`entry`], [`timing`], [`live`]: the transcript, and how pages follow what happens.
+//! * [`upload`], [`images`]: uploading and showing images.
+//! * [`form`], [`environment_form`], [`refs`], [`confirm`]: form fields with errors, suggestions, and confirmation pages.
+//! * [`steps`]: the steps of a run before its agent starts.
+//! * [`entry`], [`timing`], [`live`]: the transcript and live updates.
 //!
-//! A page is a function from the API's own views to markup. Whatever an agent wrote is text: nothing of it becomes markup, an
-//! attribute's name, a link that runs something, or a style.
+//! A page is a function from views of the API to markup. Text of agents always stays text: it never becomes markup, the name of an
+//! attribute, a link that runs a script, or a style.
 
 mod assets;
 mod back;
@@ -61,12 +62,12 @@ use self::layout::Place;
 use crate::extract::TEXT_BODY_LIMIT;
 use crate::router::Api;
 
-/// What a page may load and do: our own files, and nothing that stands in the page itself. A blob is an image that somebody chose
-/// and has not sent yet.
+/// The content security policy of pages. They load only our own files and contain no inline scripts or styles. Blobs are images that
+/// a user has chosen but not sent yet.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; \
     worker-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Every page. They ask for a session themselves.
+/// Returns the routes of all pages. Their handlers check the session themselves.
 pub(crate) fn routes() -> Router<Api> {
     let texts = DefaultBodyLimit::max(TEXT_BODY_LIMIT);
     Router::new()
@@ -122,11 +123,11 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/assets/{name}", get(assets::file))
         .method_not_allowed_fallback(lost::no_method)
         .layer(from_fn(lost::as_page))
-        // Event streams are left alone by it, and so is what is compressed already.
+        // It does not compress event streams and responses that are compressed already.
         .layer(CompressionLayer::new())
 }
 
-/// A whole page on its way out.
+/// A response with a page.
 pub(crate) struct Page(Markup);
 
 impl IntoResponse for Page {
@@ -140,17 +141,17 @@ fn html_response(status: StatusCode, markup: Markup) -> Response {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
-    // With `no-referrer` browsers hide from their own server that a form is of its own page.
+    // With `no-referrer`, browsers would also omit the `Origin` header of our own forms.
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
 }
 
-/// A refusal as a page: what is wrong, and what to do.
+/// A response with an error page: the problem and its hints.
 pub(crate) struct PageProblem(Problem);
 
 impl From<Problem> for PageProblem {
     fn from(problem: Problem) -> Self {
-        // In the address of a page, an id that cannot be read is one that does not exist.
+        // In the URL of a page, an invalid ID is an ID that does not exist.
         let kind = if problem.report.code == ErrorCode::MalformedId { ProblemKind::NotFound } else { problem.kind };
         Self(Problem { kind, ..problem })
     }
@@ -160,38 +161,55 @@ impl IntoResponse for PageProblem {
     fn into_response(self) -> Response {
         let view = ProblemView::from(&self.0);
         let status = StatusCode::from_u16(view.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let title = title(self.0.kind);
         let body = html! {
             div.problem role="alert" {
-                h1 { (view.title) }
+                h1 { (title) }
                 p { (view.detail) }
                 @for hint in &view.hints { p.hint { "→ " (hint) } }
-                p { a.button href="/" { "All tasks" } }
+                p { a.button href="/" { "Go to tasks" } }
             }
         };
-        // People who are not let in have no way around.
+        // Visitors who are not signed in get no navigation.
         let page = match self.0.kind {
-            ProblemKind::Unauthenticated | ProblemKind::Forbidden | ProblemKind::TooMany => layout::bare(&view.title, &body),
+            ProblemKind::Unauthenticated | ProblemKind::Forbidden | ProblemKind::TooMany => layout::bare(title, &body),
             ProblemKind::Malformed
             | ProblemKind::NotFound
             | ProblemKind::WrongState
             | ProblemKind::TooLarge
             | ProblemKind::Unusable
             | ProblemKind::Unavailable
-            | ProblemKind::Internal => layout::page(&view.title, Place::Elsewhere, &body),
+            | ProblemKind::Internal => layout::page(title, Place::Elsewhere, &body),
         };
         html_response(status, page)
     }
 }
 
+/// Returns the title of an error page.
+fn title(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::Malformed => "Invalid request",
+        ProblemKind::Unauthenticated => "Could not sign in",
+        ProblemKind::Forbidden => "Access denied",
+        ProblemKind::NotFound => "Not found",
+        ProblemKind::WrongState => "Not possible right now",
+        ProblemKind::TooLarge => "Too large",
+        ProblemKind::Unusable => "Invalid input",
+        ProblemKind::TooMany => "Too many attempts",
+        ProblemKind::Unavailable => "Temporarily unavailable",
+        ProblemKind::Internal => "Something went wrong",
+    }
+}
+
 type Answer = Result<Page, PageProblem>;
 
-/// After a form: to the page that shows what became of it.
+/// Redirects to a page after a form.
 fn see(path: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, path.to_owned())]).into_response()
 }
 
-/// After a form whose draft a browser keeps: its script reads from a cookie that what was sent was taken. `draft` is the form's
-/// `data-draft`: letters, digits and hyphens.
+/// Redirects to a page after a form with a draft. A cookie makes the script delete the draft. `draft` is the form's `data-draft`, which
+/// consists of letters, digits and hyphens.
 fn see_sent(path: &str, draft: &str) -> Response {
     let cookie = format!("orch_sent={draft}; Path=/; Max-Age=3600; SameSite=Strict");
     ([(header::SET_COOKIE, cookie)], see(path)).into_response()

@@ -1,5 +1,5 @@
-//! Handing work over: which repository, what to do, and how.
-//! The form carries a key, so that a double tap makes one task; what cannot be used comes back with what was typed.
+//! The page that creates a task: repository, prompt, images and options.
+//! The form contains a key, so that a double tap creates one task. Invalid forms are shown again with their values.
 
 use axum::extract::{Query, State};
 use axum::response::Response;
@@ -17,13 +17,13 @@ use super::upload::{self, SignedUpload};
 use super::{Answer, Page, PageProblem, assets, refs, see_sent};
 use crate::router::Api;
 
-/// How many tasks are looked through for models that were used.
+/// The number of recent tasks that are searched for model names.
 const LOOKED_THROUGH: usize = 200;
 
-/// How many of those models are proposed.
+/// The most models that are suggested.
 const MOST_MODELS: usize = 20;
 
-/// The fields that are shown only when they are asked for.
+/// The fields below "More options".
 const MORE: &[&str] = &["title", "model", "effort", "priority"];
 
 #[derive(Deserialize)]
@@ -42,7 +42,7 @@ async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
     let environments = api.engine.environments();
     let ready: Vec<_> = environments.items.iter().filter(|one| one.status == EnvironmentStatus::Ready).collect();
     let asked = form.typed.text("env_id");
-    // Without a choice a browser shows the first one.
+    // Browsers select the first option by default.
     let chosen = ready.iter().find(|one| one.env_id.to_string() == asked).or_else(|| ready.first());
     let proposals = if let Some(one) = chosen {
         refs::proposals(api, &one.env_id.to_string()).await
@@ -63,29 +63,29 @@ async fn with_form(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
                 label for="prompt" { "What should Codex do?" }
                 textarea #prompt name="prompt" rows="5" required autofocus data-grow data-send { (form.typed.exact("prompt")) }
                 (upload::field(&html! { "Add images" }))
-                (form.field(Field::new("ref", "Branch, tag or commit to start from", Kind::Code).empty("the default branch").list("refs")))
+                (form.field(Field::new("ref", "Base branch, tag or commit", Kind::Code).empty("Default: the repository's base branch").list("refs")))
                 div #proposals { (proposals) }
                 details.group open[form.wrong.any(MORE)] {
-                    summary { "More" }
-                    (form.field(Field::new("title", "Title", Kind::Words).empty("the first line of what you ask")))
-                    (form.field(Field::new("model", "Model", Kind::Code).empty("the repository's, else Codex's own choice").list("models")))
+                    summary { "More options" }
+                    (form.field(Field::new("title", "Title", Kind::Words).empty("Default: the first line of the prompt")))
+                    (form.field(Field::new("model", "Model", Kind::Code).empty("Default: from the repository or Codex").list("models")))
                     datalist #models { @for model in models(api) { option value=(model) {} } }
                     (form.choice("effort", "Reasoning effort", "",
-                        &[("", "the repository's, else Codex's own choice"), ("low", "low"), ("medium", "medium"), ("high", "high"), ("xhigh", "very high")]))
-                    (form.choice("priority", "Priority in the queue", "", &[("", "normal"), ("high", "high"), ("low", "low")]))
+                        &[("", "Default: from the repository or Codex"), ("low", "Low"), ("medium", "Medium"), ("high", "High"), ("xhigh", "Extra high")]))
+                    (form.choice("priority", "Queue priority", "", &[("", "Normal"), ("high", "High"), ("low", "Low")]))
                 }
-                button.primary type="submit" { "Hand it over" }
-                p.quiet { kbd { "Ctrl" } " or " kbd { "⌘" } " + " kbd { "Enter" } " sends it" }
+                button.primary type="submit" { "Start task" }
+                p.quiet { "Press " kbd { "Ctrl" } " or " kbd { "⌘" } " + " kbd { "Enter" } " to start." }
             }
         } @else {
-            p { "There is no repository yet that is ready." }
-            a.button.primary href="/environments" { "Repositories" }
+            p { "No repository is ready yet." }
+            a.button.primary href="/environments" { "Go to repositories" }
         }
     };
     layout::page_with_scripts(&[assets::images_script()], "New task", Place::New, &body)
 }
 
-/// The models that the newest tasks asked for, each once.
+/// Returns the models that recent tasks asked for, without duplicates.
 fn models(api: &Api) -> Vec<String> {
     let query = TaskQuery { limit: Some(LOOKED_THROUGH), ..TaskQuery::default() };
     let mut models: Vec<String> = vec![];
@@ -115,14 +115,14 @@ pub(crate) async fn create(
         priority: typed.given("priority"),
     };
     let key = form::request_key(typed.text("key"), &new)?;
-    match handed_over(&api, new, key).await {
+    match create_from(&api, new, key).await {
         Ok(path) => Ok(see_sent(&path, "new")),
         Err(problem) if problem.kind == ProblemKind::Unusable => {
             let mut wrong = Wrong::default();
             let field = field_of(&problem);
             wrong.add(
                 field,
-                if had_images { problem.hint("choose the images again: browsers do not keep them") } else { problem },
+                if had_images { problem.hint("choose the images again, because browsers do not keep them") } else { problem },
             );
             Ok(form::again(with_form(&signed, &api, Form { typed: &typed, wrong: &wrong }).await))
         }
@@ -130,9 +130,9 @@ pub(crate) async fn create(
     }
 }
 
-async fn handed_over(api: &Api, new: CreateTask, key: Option<String>) -> Result<String, Problem> {
+async fn create_from(api: &Api, new: CreateTask, key: Option<String>) -> Result<String, Problem> {
     if let Some(name) = &new.git_ref {
-        // Here somebody can still say what they meant.
+        // Report an unknown ref now, while the user can still correct it.
         api.engine.check_ref(&new.env_id, name).await?;
     }
     let (view, _) = api.engine.create_task(new, key).await?;

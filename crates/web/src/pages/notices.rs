@@ -1,5 +1,5 @@
-//! Notices: who is told, what, and when; a test for each receiver; the devices that get pushes.
-//! What `config.toml` says is shown as fixed. The webhook's secret is written and never shown.
+//! The page of notifications: devices, receivers, tests and settings.
+//! Settings in `config.toml` are shown but cannot be changed here. The webhook secret can be set but is never shown.
 
 use std::collections::BTreeSet;
 
@@ -24,15 +24,15 @@ const PAGE: &str = "/settings/notices";
 pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
     let view = api.engine.notices();
     let body = html! {
-        p { a href="/settings" { "← Health" } }
-        h1 { "Notices" }
-        p { "A notice has a task's title and a link, and nothing of what an agent printed." }
+        p { a href="/settings" { "← Settings" } }
+        h1 { "Notifications" }
+        p { "A notification contains the title of a task and a link, but no output of the agent." }
         @for damaged in &view.damaged {
-            p.warning role="alert" { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) }
+            p.warning role="alert" { (layout::damaged(damaged)) }
             @for hint in &damaged.hints { p.hint { "→ " (hint) } }
         }
         @if let Some(until) = view.quiet_until {
-            p.facts { "It is quiet until " (age(until)) ". " (view.held) " held back." }
+            p.facts { "Notifications are paused until " (layout::moment(until)) ". " (view.held) " held." }
         }
         h2 #devices { "Devices" }
         (devices(&signed, &api, &view)?)
@@ -44,7 +44,7 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
         h2 #settings { "Settings" }
         (form(&signed, &view))
     };
-    Ok(Page(layout::page_with_scripts(&[assets::notices_script()], "Notices", Place::Settings, &body)))
+    Ok(Page(layout::page_with_scripts(&[assets::notices_script()], "Notifications", Place::Settings, &body)))
 }
 
 fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Problem> {
@@ -54,37 +54,37 @@ fn devices(signed: &Signed, api: &Api, view: &NoticesView) -> Result<Markup, Pro
     let gone = view.outcomes.iter().filter(|(target, _)| matches!(target, NoticeTarget::Device(id) if !is_known(id)));
     Ok(html! {
         ul.plain { @for one in &view.devices { li { (device(signed, view, one, one.session == own)) } } }
-        @if view.devices.is_empty() { p.quiet { "No browser gets notices yet." } }
+        @if view.devices.is_empty() { p.quiet { "No devices receive notifications yet." } }
         @for (_, outcome) in gone {
-            @if let Some(why) = &outcome.why_not { p.facts { "A device was forgotten " (age(outcome.at)) ": " (why) "." } }
+            @if let Some(why) = &outcome.why_not { p.facts { "A device was removed " (age(outcome.at)) ": " (why) "." } }
         }
         form #subscribe method="post" action="/settings/notices/devices" {
             (form_token(signed))
             input type="hidden" name="server_key" value=(api.engine.push_key()?);
             @for name in ["endpoint", "p256dh", "auth"] { input type="hidden" name=(name); }
             button.primary[!has_own] type="submit" hidden {
-                @if has_own { "Subscribe this device anew" } @else { "Get notices on this device" }
+                @if has_own { "Subscribe this device again" } @else { "Turn on notifications for this device" }
             }
             output {}
         }
-        noscript { p.quiet { "To subscribe this browser takes a script." } }
-        p #why-https .quiet hidden { "This browser cannot subscribe: browsers allow notifications only over https, or on the same machine." }
-        p #why-home .quiet hidden { "On iPhone and iPad: Share → Add to Home Screen, and open it from there. Then notices can be had." }
-        p #why-push .quiet hidden { "This browser has no Web Push." }
-        p #why-denied .quiet hidden { "Notices are blocked here: allow them for this site in the browser's settings." }
-        p.quiet { "A device gets notices for as long as it is signed in." }
+        noscript { p.quiet { "Turn on JavaScript to subscribe this browser." } }
+        p #why-https .quiet hidden { "Browsers allow notifications only over HTTPS or on the same machine." }
+        p #why-home .quiet hidden { "On iPhone and iPad, choose Share → Add to Home Screen, then open the app from the home screen and turn on notifications there." }
+        p #why-push .quiet hidden { "This browser does not support push notifications." }
+        p #why-denied .quiet hidden { "Notifications are blocked. Allow them for this site in the browser settings." }
+        p.quiet { "Devices receive notifications while they are signed in." }
     })
 }
 
 fn device(signed: &Signed, view: &NoticesView, device: &DeviceView, is_own: bool) -> Markup {
-    let below = |deed: &str| format!("{PAGE}/devices/{}/{deed}", device.id);
+    let below = |action: &str| format!("{PAGE}/devices/{}/{action}", device.id);
     html! {
         span title=(device.label) { (browser::name(&device.label)) }
         @if is_own { " · this browser" }
         " · " (age(device.created_at)) " "
-        span.facts { "by way of " (device.push_service) }
-        " " (button_form(signed, &below("test"), if is_own { "Send a test to this device" } else { "Send a test" }, "small", None))
-        " " (button_form(signed, &below("remove"), "Remove", "small", Some("No more notices to this device?")))
+        span.facts { "via " (device.push_service) }
+        " " (button_form(signed, &below("test"), if is_own { "Send test to this device" } else { "Send test" }, "small", None))
+        " " (button_form(signed, &below("remove"), "Remove", "small", Some("Stop notifications to this device?")))
         (outcome(view, &NoticeTarget::Device(device.id.clone())))
     }
 }
@@ -93,21 +93,21 @@ fn receiver(signed: &Signed, view: &NoticesView, name: &str, target: &NoticeTarg
     html! {
         (name) " "
         @if is_set {
-            (button_form(signed, &format!("{PAGE}/{name}/test"), &format!("Send a test to {name}"), "small", None))
+            (button_form(signed, &format!("{PAGE}/{name}/test"), &format!("Send test to {name}"), "small", None))
             (outcome(view, target))
         } @else {
-            span.quiet { "is not told: no address is set." }
+            span.quiet { "is not set up." }
         }
     }
 }
 
-/// How the last word arrived. A receiver that took it may still be slow to show it.
+/// Renders the outcome of the last notification to a receiver.
 fn outcome(view: &NoticesView, target: &NoticeTarget) -> Markup {
     let Some(outcome) = view.outcomes.get(target) else { return html! {} };
     html! {
         @match &outcome.why_not {
-            None => p.good.outcome role="status" { "✓ The last one was taken, " (age(outcome.at)) "." },
-            Some(why) => p.error.outcome role="status" { "✕ The last one did not arrive, " (age(outcome.at)) ": " (why) "." },
+            None => p.good.outcome role="status" { "✓ The last notification was sent " (age(outcome.at)) "." },
+            Some(why) => p.error.outcome role="status" { "✕ The last notification failed " (age(outcome.at)) ": " (why) "." },
         }
     }
 }
@@ -116,9 +116,9 @@ const FIXED: &str = " (set in config.toml)";
 
 fn form(signed: &Signed, view: &NoticesView) -> Markup {
     let NoticesView { settings, fixed, .. } = view;
-    let address = |id: &str, name: &str, words: &str, value: &Option<String>, fixed: bool, example: &str| {
+    let address = |id: &str, name: &str, label: &str, value: &Option<String>, fixed: bool, example: &str| {
         html! {
-            label for=(id) { (words) @if fixed { (FIXED) } }
+            label for=(id) { (label) @if fixed { (FIXED) } }
             input id=(id) name=(name) type="url" value=[value.as_deref().map(shown_address)] disabled[fixed] placeholder=(example) autocapitalize="off" autocomplete="off" spellcheck="false";
         }
     };
@@ -126,35 +126,35 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
         html! {
             label {
                 input type="checkbox" name=(name) value="yes" checked[allowed == PlainHttp::PrivateNetwork] disabled[fixed];
-                " Allow plain HTTP in a private network" @if fixed { (FIXED) }
+                " Allow plain HTTP in private networks" @if fixed { (FIXED) }
             }
         }
     };
     let (has_secret, hours) = (settings.webhook_secret.is_some(), settings.quiet_hours.as_ref());
-    // Quiet hours that let everything through are none.
+    // If finished tasks could also pass, quiet hours would have no effect. Keep the choice only if it is set already.
     let may_pass = |group: &NoticeGroup| *group != NoticeGroup::Finished || hours.is_some_and(|hours| hours.lets_through(*group));
     html! {
         form.stack method="post" action=(PAGE) {
             (form_token(signed))
-            (address("ntfy", "ntfy_url", "ntfy", &settings.ntfy_url, fixed.ntfy_url.is_some(), "https://ntfy.sh/a-topic-nobody-guesses"))
+            (address("ntfy", "ntfy_url", "ntfy URL", &settings.ntfy_url, fixed.ntfy_url.is_some(), "https://ntfy.sh/a-topic-nobody-guesses"))
             (plain_http("ntfy_plain_http", settings.ntfy_plain_http(), fixed.ntfy_plain_http.is_some()))
-            (address("webhook", "webhook_url", "Webhook", &settings.webhook_url, fixed.webhook_url.is_some(), "https://hooks.example/codex"))
+            (address("webhook", "webhook_url", "Webhook URL", &settings.webhook_url, fixed.webhook_url.is_some(), "https://hooks.example/codex"))
             (plain_http("webhook_plain_http", settings.webhook_plain_http(), fixed.webhook_plain_http.is_some()))
-            label for="secret" { "Secret that signs what the webhook gets" @if fixed.webhook_secret.is_some() { (FIXED) } @else if has_secret { " (there is one)" } }
-            input #secret name="webhook_secret" type="password" disabled[fixed.webhook_secret.is_some()] placeholder=[has_secret.then_some("leave empty to keep")] autocomplete="off";
+            label for="secret" { "Webhook signing secret" @if fixed.webhook_secret.is_some() { (FIXED) } @else if has_secret { " (set)" } }
+            input #secret name="webhook_secret" type="password" disabled[fixed.webhook_secret.is_some()] placeholder=[has_secret.then_some("Leave empty to keep the secret")] autocomplete="off";
             @if has_secret && fixed.webhook_secret.is_none() {
-                label { input type="checkbox" name="forget_secret" value="yes"; " forget the secret" }
+                label { input type="checkbox" name="forget_secret" value="yes"; " Remove the secret" }
             }
-            (address("public", "public_url", "Address of these pages, for links in ntfy and the webhook", &settings.public_url, fixed.public_url.is_some(), "https://box.example"))
+            (address("public", "public_url", "Public URL of this server, for links in notifications", &settings.public_url, fixed.public_url.is_some(), "https://box.example"))
             fieldset disabled[fixed.tell.is_some()] {
-                legend { "Tell me when a task" @if fixed.tell.is_some() { (FIXED) } }
+                legend { "Notify me when a task" @if fixed.tell.is_some() { (FIXED) } }
                 @for group in NoticeGroup::ALL {
                     label { input type="checkbox" name=(field("tell", group)) value="yes" checked[settings.tells(group)]; " " (word(group)) }
                 }
             }
             fieldset disabled[fixed.quiet_hours.is_some()] {
                 legend { "Quiet hours" @if fixed.quiet_hours.is_some() { (FIXED) } }
-                p.quiet { "Nothing is sent from then to then; what came meanwhile is told in one notice when they end. Leave both empty for none." }
+                p.quiet { "Notifications are paused between these times. You get one summary afterwards. Leave both empty to turn quiet hours off." }
                 label for="from" { "From" }
                 input #from name="from" type="time" value=[hours.map(QuietHours::from)];
                 label for="to" { "To" }
@@ -162,7 +162,7 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
                 label for="zone" { "Time zone" }
                 input #zone name="zone" type="text" value=[hours.map(QuietHours::zone)] placeholder="Europe/Berlin" autocapitalize="off" autocomplete="off" spellcheck="false";
                 @for group in NoticeGroup::ALL.into_iter().filter(may_pass) {
-                    label { input type="checkbox" name=(field("let", group)) value="yes" checked[hours.is_some_and(|hours| hours.lets_through(group))]; " tell me all the same when a task " (word(group)) }
+                    label { input type="checkbox" name=(field("let", group)) value="yes" checked[hours.is_some_and(|hours| hours.lets_through(group))]; " Still notify me when a task " (word(group)) }
                 }
             }
             button.primary type="submit" { "Save" }
@@ -172,9 +172,9 @@ fn form(signed: &Signed, view: &NoticesView) -> Markup {
 
 fn word(group: NoticeGroup) -> &'static str {
     match group {
-        NoticeGroup::Finished => "has finished",
-        NoticeGroup::Failed => "has failed or was cut off",
-        NoticeGroup::NeedsYou => "needs me",
+        NoticeGroup::Finished => "finishes",
+        NoticeGroup::Failed => "fails or is interrupted",
+        NoticeGroup::NeedsYou => "needs my attention",
     }
 }
 
@@ -187,7 +187,7 @@ fn field(of: &str, group: NoticeGroup) -> String {
     format!("{of}_{name}")
 }
 
-/// What is disabled, since `config.toml` says it, is not sent by browsers, and leaves what the page said before.
+/// The fields of the form. Browsers do not send disabled fields, and these keep their stored values.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct SettingsForm {
@@ -222,15 +222,15 @@ impl SettingsForm {
         }
         let let_through = ticked(self.let_finished.as_ref(), self.let_failed.as_ref(), self.let_needs_you.as_ref());
         let hours = QuietHours::parse(from, to, &self.zone, let_through);
-        hours
-            .map(Some)
-            .map_err(|error| Problem::new(ErrorCode::QuietHoursRefused, error.to_string()).hint("go back and change it"))
+        hours.map(Some).map_err(|error| {
+            Problem::new(ErrorCode::QuietHoursRefused, error.to_string()).hint("go back and correct the quiet hours")
+        })
     }
 
-    /// What the page says from now on.
+    /// Returns the new settings of the page. Settings in `fixed` keep their stored values.
     fn over(self, hours: Option<QuietHours>, known: &NoticeSettings, fixed: &NoticeSettings) -> NoticeSettings {
         let address = |given: Option<String>, known: &Option<String>, is_fixed: bool| match given {
-            // What a form shows is not all of it.
+            // The form shows a URL without its query. An unchanged field keeps the whole URL.
             Some(given) if known.as_deref().is_some_and(|known| shown_address(known) == given.trim()) => known.clone(),
             Some(given) if !is_fixed => Some(given.trim().to_owned()).filter(|url| !url.is_empty()),
             Some(_) | None => known.clone(),
@@ -274,7 +274,7 @@ pub(crate) async fn test(
         "ntfy" => NoticeTarget::Ntfy,
         "webhook" => NoticeTarget::Webhook,
         _ => {
-            return Err(Problem::new(ErrorCode::NoSuchReceiver, "there is no such receiver")
+            return Err(Problem::new(ErrorCode::NoSuchReceiver, "notification receiver not found")
                 .with_kind(ProblemKind::NotFound)
                 .into());
         }
@@ -311,7 +311,7 @@ pub(crate) async fn subscribe(
     SignedForm(signed, form): SignedForm<DeviceForm>,
 ) -> Result<Response, PageProblem> {
     let DeviceForm { endpoint, p256dh, auth, server_key } = form;
-    let label = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("a browser").to_owned();
+    let label = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("Unknown browser").to_owned();
     signed.subscribe(&api, PushSubscription { endpoint, p256dh, auth, server_key, label })?;
     Ok(see("/settings/notices#devices"))
 }
@@ -344,7 +344,7 @@ mod tests {
         let saved = form("https://hooks.example/x?***").over(None, &known, &NoticeSettings::default());
         assert_eq!(saved.ntfy_url, known.ntfy_url);
         let saved = form("https://other.example/x?***").over(None, &known, &NoticeSettings::default());
-        assert!(saved.check().is_err(), "half of an address is none");
+        assert!(saved.check().is_err(), "a URL without its query is invalid");
     }
 
     #[test]
@@ -359,7 +359,10 @@ mod tests {
         assert_eq!(SettingsForm::default().quiet_hours().expect("none"), None);
         let hours = form("22:00", "Europe/Berlin").quiet_hours().expect("sound").expect("some");
         assert!(hours.lets_through(NoticeGroup::NeedsYou) && !hours.lets_through(NoticeGroup::Failed));
-        assert_eq!(form("22:00", "nowhere").quiet_hours().expect_err("no zone").report.code, ErrorCode::QuietHoursRefused);
-        assert_eq!(form("", "UTC").quiet_hours().expect_err("half").report.code, ErrorCode::QuietHoursRefused);
+        assert_eq!(
+            form("22:00", "nowhere").quiet_hours().expect_err("an unknown zone").report.code,
+            ErrorCode::QuietHoursRefused
+        );
+        assert_eq!(form("", "UTC").quiet_hours().expect_err("no start").report.code, ErrorCode::QuietHoursRefused);
     }
 }

@@ -1,5 +1,5 @@
-//! What a task asks before its run can start, with its two answers.
-//! The URLs come from whoever wrote the branch, so that nothing in them may hide.
+//! The question that a task asks before its run starts, and the form with its two answers.
+//! The URLs come from an untrusted branch, so hidden characters in them are made visible.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -16,26 +16,26 @@ use super::session::{Signed, SignedForm};
 use super::{PageProblem, see};
 use crate::router::Api;
 
-/// The open question, if there is one.
+/// Renders the open question of a task, if it has one.
 pub(super) fn question(view: &TaskView, signed: &Signed) -> Markup {
     html! {
         @if let Some(question) = &view.meta.question {
             section.note aria-labelledby="question" {
                 h2 #question { @if question.urls.len() == 1 { "Fetch this submodule?" } @else { "Fetch these submodules?" } }
-                p { "The branch has submodules from URLs that neither the default branch nor a trusted branch names. The server would fetch them with "
-                    "your credentials, and Codex could read them." }
+                p { "This branch has submodules from URLs that neither the default branch nor a trusted branch uses. The server would fetch them "
+                    "with your credentials, and Codex could read them." }
                 ul { @for url in &question.urls { li { code { (visible(url)) } } } }
                 div.actions {
-                    @for (answer, class, words) in [("fetch", "", "Fetch and start"), ("skip", "primary", "Start without")] {
+                    @for (answer, class, label) in [("fetch", "", "Fetch and start"), ("skip", "primary", "Start without them")] {
                         form.inline method="post" action={ "/tasks/" (view.meta.task_id) "/answer" } {
                             (form_token(signed))
                             input type="hidden" name="question" value=(question.number);
                             input type="hidden" name="answer" value=(answer);
-                            button class=(class) type="submit" { (words) }
+                            button class=(class) type="submit" { (label) }
                         }
                     }
                 }
-                p.quiet { "“Fetch and start” also allows these URLs for later tasks of this repository." }
+                p.quiet { "“Fetch and start” also allows these URLs for later tasks in this repository." }
             }
         }
     }
@@ -53,7 +53,7 @@ pub(crate) async fn answer(
     SignedForm(_, form): SignedForm<Answered>,
 ) -> Result<Response, PageProblem> {
     let unreadable = |_: std::num::ParseIntError| {
-        Problem::new(ErrorCode::FormRefused, "the number of the question cannot be read").with_kind(ProblemKind::Malformed)
+        Problem::new(ErrorCode::FormRefused, "invalid question number").with_kind(ProblemKind::Malformed)
     };
     let question = form.question.parse().map_err(unreadable)?;
     let asked = AnswerTask { answer: Answer::parse(&form.answer)?, question: Some(question) };

@@ -1,5 +1,5 @@
-//! What a task can start from, as proposals for a field: the branches and tags of a repository, the newest first.
-//! Names are a stranger's: one that would not show what it is, is not proposed; it can still be typed.
+//! Suggestions for the base of a task: the branches and tags of a repository, newest first.
+//! Names with hidden characters are not suggested, but users can still type them.
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
@@ -11,7 +11,7 @@ use super::session::Signed;
 use super::{Answer, Page};
 use crate::router::Api;
 
-/// A longer name is nothing to choose from a list.
+/// The longest name that is suggested.
 const LONGEST: usize = 200;
 
 #[derive(Deserialize)]
@@ -20,12 +20,12 @@ pub(crate) struct Of {
     env_id: String,
 }
 
-/// The proposals for the repository that was chosen.
+/// Responds with the suggestions for the selected repository.
 pub(crate) async fn list(_: Signed, State(api): State<Api>, Query(Of { env_id }): Query<Of>) -> Answer {
     Ok(Page(proposals(&api, &env_id).await))
 }
 
-/// The proposals, in a list that a field names. None where the repository cannot be read: the field is typed into all the same.
+/// Renders the list of suggestions for a field. The list is empty if the repository cannot be read.
 pub(super) async fn proposals(api: &Api, env_id: &str) -> Markup {
     let found = api.engine.refs(env_id, &RefsQuery::default()).await;
     if let Err(problem) = &found {
@@ -41,7 +41,7 @@ fn options(found: Option<&RefsView>) -> Markup {
                 option value=(name) { @match kind { RefKind::Branch => {}, RefKind::Tag => { "tag" } } }
             }
         }
-        @if found.is_some_and(|found| found.truncated) { p.quiet { "The newest are proposed; others can be typed." } }
+        @if found.is_some_and(|found| found.truncated) { p.quiet { "Only the newest branches and tags are suggested. You can type any other name." } }
     }
 }
 
@@ -68,6 +68,6 @@ mod tests {
         let html = options(Some(&found)).into_string();
         assert!(html.contains(r#"value="&quot;&gt;&lt;img/src=x&gt;""#) && !html.contains("<img"), "{html}");
         assert!(!html.contains("niam") && html.contains(r#"<option value="v1">tag</option>"#), "{html}");
-        assert!(html.contains("can be typed"));
+        assert!(html.contains("can type any other name"));
     }
 }

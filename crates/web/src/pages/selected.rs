@@ -1,5 +1,5 @@
-//! Deeds for several tasks at once: put away, bring back, stop, remove.
-//! What ends or removes something is asked about first, on a page of its own. One that cannot be done holds up no other.
+//! Actions on several tasks at once: archive, unarchive, stop, remove.
+//! Stopping and removing need a confirmation. An action that fails for one task continues with the others.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -12,10 +12,10 @@ use super::session::{Signed, SignedFields};
 use super::{Page, PageProblem, see};
 use crate::router::Api;
 
-/// More tasks than a page of the list has.
+/// The most tasks per request, more than a page of the list has.
 const MOST: usize = 500;
 
-/// What can be done with all that are selected.
+/// An action on the selected tasks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Deed {
     Archive,
@@ -27,12 +27,21 @@ enum Deed {
 impl Deed {
     const ALL: [Self; 4] = [Self::Archive, Self::Unarchive, Self::Stop, Self::Remove];
 
-    /// What is asked before it is done, if anything.
+    /// Returns the question that confirms the action, if it needs one.
     fn question(self) -> Option<&'static str> {
         match self {
             Self::Archive | Self::Unarchive => None,
-            Self::Stop => Some("End the runs of these tasks?"),
+            Self::Stop => Some("Stop the runs of these tasks?"),
             Self::Remove => Some("Move these tasks to the trash?"),
+        }
+    }
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Archive => "Archive",
+            Self::Unarchive => "Unarchive",
+            Self::Stop => "Stop",
+            Self::Remove => "Remove",
         }
     }
 
@@ -46,7 +55,7 @@ impl Deed {
     }
 }
 
-/// What was selected, and what is to be done.
+/// The selected tasks and the action.
 #[derive(Debug, Default)]
 struct Selection {
     tasks: Vec<String>,
@@ -55,7 +64,7 @@ struct Selection {
 }
 
 impl Selection {
-    /// A field with a task comes once for each.
+    /// Reads the fields of a form. The field `task` is repeated for each task.
     fn of(fields: Vec<(String, String)>) -> Self {
         let mut selection = Self::default();
         for (name, value) in fields {
@@ -70,13 +79,13 @@ impl Selection {
     }
 }
 
-/// What can be done with the tasks that are ticked in the list.
+/// Renders the bar with actions for the selected tasks.
 pub(super) fn bar(signed: &Signed, archived: bool) -> Markup {
     html! {
-        form #selected.selected method="post" action="/tasks/selected" aria-label="With the selected tasks" {
+        form #selected.selected method="post" action="/tasks/selected" aria-label="Actions for selected tasks" {
             (form_token(signed))
             @if archived {
-                button name="deed" value="unarchive" { "Bring back" }
+                button name="deed" value="unarchive" { "Unarchive" }
             } @else {
                 button name="deed" value="archive" { "Archive" }
                 button name="deed" value="stop" { "Stop" }
@@ -111,6 +120,10 @@ pub(crate) async fn act(State(api): State<Api>, SignedFields(signed, fields): Si
     Ok(told(&api, deed, tasks.len(), &refused).into_response())
 }
 
+fn counted(tasks: usize) -> String {
+    if tasks == 1 { "1 task".to_owned() } else { format!("{tasks} tasks") }
+}
+
 fn title(api: &Api, id: &str) -> String {
     api.engine.task(id).map_or_else(|_| printable_line(id, 60), |view| printable_line(view.meta.title.as_str(), 120))
 }
@@ -125,8 +138,8 @@ fn ask(api: &Api, signed: &Signed, deed: Deed, question: &str, tasks: &[String])
             input type="hidden" name="sure" value="yes";
             @for id in tasks { input type="hidden" name="task" value=(id); }
             div.actions {
-                button.danger type="submit" { "Yes, " (deed.name()) " " (tasks.len()) }
-                a.button href="/" { "No" }
+                button.danger type="submit" { (deed.label()) " " (counted(tasks.len())) }
+                a.button href="/" { "Cancel" }
             }
         }
     };
@@ -135,15 +148,15 @@ fn ask(api: &Api, signed: &Signed, deed: Deed, question: &str, tasks: &[String])
 
 fn told(api: &Api, deed: Deed, all: usize, refused: &[(&String, Problem)]) -> Page {
     let body = html! {
-        h1 { (refused.len()) " of " (all) " could not be done: " (deed.name()) }
+        h1 { "Could not " (deed.name()) " " (refused.len()) " of " (counted(all)) }
         ul {
             @for (id, problem) in refused {
                 li { a href={ "/tasks/" (id) } { (title(api, id)) } ": " (problem.report.message) }
             }
         }
-        p { a.button href="/" { "All tasks" } }
+        p { a.button href="/" { "Go to tasks" } }
     };
-    Page(layout::page("Not all of it was done", Place::Tasks, &body))
+    Page(layout::page("Action failed for some tasks", Place::Tasks, &body))
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
-//! Signing in: a one-time code from the terminal, or the password where there is one, becomes a cookie that only this server's own requests carry.
+//! Signing in with a one-time code or a password, and the session cookie that a browser gets for it.
 //!
-//! Every form carries a value that is derived from the cookie, beside the checks of `Host`, `Origin` and `SameSite`. At `localhost` and
-//! the like, whose cookies go to every program of this machine that serves pages, a browser is sent to the pages' own name instead.
-//! Invariant: no secret stands in a URL after the first hop, in a page, or in a log, and only a request with a valid code or the right
-//! password learns the pages' own name.
+//! In addition to the checks of `Host`, `Origin` and `SameSite`, every form contains a token that is derived from the cookie. Browsers
+//! send cookies of `localhost` to every program on the machine, so a browser at such a name is redirected to the pages' own name.
+//! Invariant: no secret appears in a page, in a log, or in a URL after the first redirect. Only a request with a valid code or password
+//! learns the pages' own name.
 
 use axum::extract::{Extension, Form, FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::request::Parts;
@@ -22,14 +22,14 @@ use super::{POLICY, Page, PageProblem, back, cookie, layout, see};
 use crate::host::{NameKind, Site};
 use crate::router::Api;
 
-/// The largest form of the sign-in page. Anybody can send it.
+/// The largest form of the sign-in page, which anyone can send.
 pub(super) const FORM_LIMIT: usize = 8 << 10;
 
-/// A request of a browser that is signed in.
+/// The session of a request from a browser that is signed in.
 #[derive(Debug, Clone)]
 pub(crate) struct Signed {
     secret: String,
-    /// The host name that its requests come to.
+    /// The host name of the request.
     host: String,
 }
 
@@ -40,38 +40,38 @@ impl Signed {
         Self { secret: "5ec2e7".to_owned(), host: "codex.localhost".to_owned() }
     }
 
-    /// What this session's forms carry.
+    /// Returns the token that the forms of this session contain.
     pub(crate) fn form_token(&self) -> String {
-        // The cookie's own value never stands in a page.
+        // The value of the cookie itself never appears in a page.
         let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, self.secret.as_bytes());
         let tag = ring::hmac::sign(&key, b"a form of this session");
         hex::encode(&tag.as_ref()[..16])
     }
 
-    /// Refuses a form that does not carry this session's value.
+    /// Returns an error if a form's token does not belong to this session.
     pub(super) fn check(&self, form_token: &str) -> Result<(), PageProblem> {
         if bool::from(form_token.as_bytes().ct_eq(self.form_token().as_bytes())) {
             return Ok(());
         }
-        Err(form_refused("the form is not of this session"))
+        Err(form_refused("the form belongs to another session"))
     }
 
-    /// The session of a request, where it has an open one.
+    /// Returns the session of a request, if it has a valid one.
     pub(crate) fn of(api: &Api, extensions: &Extensions, headers: &HeaderMap) -> Option<Self> {
         cookie::open_session(api, extensions, headers).map(|(secret, host)| Self { secret, host })
     }
 
-    /// Whether the session still holds: a page may be open for longer.
+    /// Returns whether the session is still valid. A page can stay open for longer than its session.
     pub(crate) fn is_open(&self, api: &Api) -> bool {
         api.engine.is_signed_in(&self.secret, &self.host)
     }
 
-    /// What this session is called in the list of sessions.
+    /// Returns the ID of this session in the list of sessions.
     pub(crate) fn id(&self, api: &Api) -> String {
         api.engine.session_id(&self.secret)
     }
 
-    /// This browser wants notices.
+    /// Subscribes this browser to push notifications.
     pub(crate) fn subscribe(&self, api: &Api, wish: PushSubscription) -> Result<(), Problem> {
         api.engine.subscribe(&self.secret, wish)
     }
@@ -85,7 +85,7 @@ impl FromRequestParts<Api> for Signed {
     }
 }
 
-/// A form of a page that this session was shown.
+/// A form with a valid token of this session.
 pub(crate) struct SignedForm<T>(pub(crate) Signed, pub(crate) T);
 
 #[derive(Deserialize)]
@@ -103,13 +103,13 @@ impl<T: DeserializeOwned> FromRequest<Api> for SignedForm<T> {
         let (mut parts, body) = request.into_parts();
         let signed = Signed::from_request_parts(&mut parts, api).await?;
         let form = Form::<WithToken<T>>::from_request(Request::from_parts(parts, body), api).await;
-        let Form(WithToken { form_token, form }) = form.map_err(|_| form_refused("the form cannot be read").into_response())?;
+        let Form(WithToken { form_token, form }) = form.map_err(|_| form_refused("could not read the form").into_response())?;
         signed.check(&form_token).map_err(IntoResponse::into_response)?;
         Ok(Self(signed, form))
     }
 }
 
-/// The same with its fields as they came, where a name may come more than once.
+/// The fields of a form with a valid token, in order. Names can repeat.
 pub(crate) struct SignedFields(pub(crate) Signed, pub(crate) Vec<(String, String)>);
 
 impl FromRequest<Api> for SignedFields {
@@ -119,17 +119,17 @@ impl FromRequest<Api> for SignedFields {
         let (mut parts, body) = request.into_parts();
         let signed = Signed::from_request_parts(&mut parts, api).await?;
         let form = Form::<Vec<(String, String)>>::from_request(Request::from_parts(parts, body), api).await;
-        let Form(fields) = form.map_err(|_| form_refused("the form cannot be read").into_response())?;
+        let Form(fields) = form.map_err(|_| form_refused("could not read the form").into_response())?;
         let form_token = fields.iter().find(|(name, _)| name == "form_token").map_or("", |(_, value)| value.as_str());
         signed.check(form_token).map_err(IntoResponse::into_response)?;
         Ok(Self(signed, fields))
     }
 }
 
-/// A form that is not taken.
+/// Returns the error page for a form that is not accepted.
 pub(super) fn form_refused(detail: &str) -> PageProblem {
     let problem = Problem::new(ErrorCode::FormRefused, detail.to_owned()).with_kind(ProblemKind::Malformed);
-    PageProblem(problem.hint("go back, load the page anew, and send it again"))
+    PageProblem(problem.hint("go back, reload the page and send the form again"))
 }
 
 #[derive(Deserialize)]
@@ -139,7 +139,7 @@ pub(crate) struct Asked {
     next: Option<String>,
 }
 
-/// What the form of the sign-in page sends: a code or a password, and where to go then.
+/// The form of the sign-in page: a code or a password, and the page to open afterwards.
 #[derive(Deserialize)]
 pub(crate) struct SignIn {
     #[serde(default)]
@@ -148,7 +148,7 @@ pub(crate) struct SignIn {
     next: Option<String>,
 }
 
-/// A code is redeemed by a tap, not by the link alone: whatever looks at links before people do would use it up.
+/// Shows the sign-in page. Opening a link does not redeem its code, since programs that preview links would use it up.
 pub(crate) async fn page(
     State(api): State<Api>,
     Extension(site): Extension<Site>,
@@ -172,65 +172,64 @@ pub(crate) async fn page(
                 @if has_password {
                     form.stack method="post" action="/sign-in" {
                         (then)
-                        // Password managers want somebody's name.
+                        // Password managers need a user name.
                         input.visually-hidden type="text" name="username" value="codex-orchestrator" autocomplete="username" tabindex="-1" aria-hidden="true" readonly;
                         label for="password" { "Password" }
                         input #password name="password" type="password" required autocomplete="current-password" autofocus;
                         button.primary type="submit" { "Sign in" }
                     }
-                    h2 { "Or use a link" }
+                    h2 { "Sign in with a link" }
                 }
-                p { "This browser is not signed in. In a terminal on the server's machine, run:" }
+                p { "In a terminal on the server's machine, run:" }
                 pre { "codex-orchestrator sign-in" }
-                p { "It prints a one-time link and its QR code. The link signs in one browser and is valid for ten minutes." }
+                p { "This prints a one-time link and a QR code, valid for 10 minutes." }
                 (what_changed(&site, &headers))
             } @else {
                 form method="post" action="/sign-in" {
                     (then)
                     input type="hidden" name="code" value=(code);
-                    p { "Stay signed in on this browser for 90 days?" }
-                    button.primary type="submit" { "Sign in" }
+                    button.primary type="submit" { "Sign in on this browser" }
+                    p.quiet { "You stay signed in for 90 days." }
                 }
             }
         }
     };
     let mut page = Page(layout::bare("Sign in", &body)).into_response();
     if site.kind == NameKind::Shared {
-        // The form leads to the pages' own name, which this page must not say, and cookies would go to other programs too.
+        // The form redirects to the pages' own name, which this page must not contain. A cookie here would reach other programs.
         let policy = HeaderValue::from_str(&POLICY.replace("form-action 'self'", "form-action 'self' http://*.localhost:*"));
-        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.expect("our own words are a header's value"));
+        page.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy.expect("the policy is a valid header value"));
         return Ok(page);
     }
-    // A link from the terminal knows nothing of the page that was asked for.
+    // A link from the terminal does not contain the requested page, so a cookie remembers it.
     Ok(with_cookies(page, next.map(back::remembering)))
 }
 
-/// What browsers that were signed in with an earlier version have to do again.
+/// Renders what to do again in browsers that were signed in with an earlier version.
 fn what_changed(site: &Site, headers: &HeaderMap) -> Markup {
     let was_signed_in = cookie::has_plain(headers);
     html! {
         @match site.kind {
             NameKind::Shared => {
                 p.quiet {
-                    "The pages have their own address, so that other programs on this machine do not receive your session. "
-                    "The link opens it. Bookmark it there."
+                    "The link opens another address, which protects your session from other programs on this machine. "
+                    "Bookmark that address."
                 }
                 @if was_signed_in {
                     p.quiet {
-                        "This browser was signed in here with an earlier version. After you sign in at the new address, install the "
-                        "app and turn on notifications again from there. Drafts that were saved at this address are not moved."
+                        "An earlier version signed in this browser here. After you sign in at the new address, install the app and turn "
+                        "on notifications there. Drafts that were saved at this address are not moved."
                     }
                 }
             }
             NameKind::Own | NameKind::Configured => @if was_signed_in {
-                p.quiet { "The session of this browser has ended. After you sign in, turn on notifications for this device again." }
+                p.quiet { "Your session has expired. After you sign in, turn on notifications for this device again." }
             }
         }
     }
 }
 
-/// Sends a browser to the pages' own name with a code that is still valid. It came by another name of the same machine, so the port
-/// leads here as well.
+/// Redirects a browser with a valid code to the pages' own name. Both names belong to this machine, so the port stays the same.
 fn to_own_name(api: &Api, site: &Site, code: &str, next: Option<&str>) -> Response {
     let port = site.host.port.map_or_else(String::new, |port| format!(":{port}"));
     let next = next.map_or_else(String::new, |next| format!("&next={}", back::encoded(next)));
@@ -238,13 +237,13 @@ fn to_own_name(api: &Api, site: &Site, code: &str, next: Option<&str>) -> Respon
 }
 
 fn password_refused() -> Problem {
-    Problem::new(ErrorCode::PasswordRefused, "this is not the password")
-        .hint("go back and type it again; `codex-orchestrator sign-in` makes a link that needs none")
+    Problem::new(ErrorCode::PasswordRefused, "wrong password")
+        .hint("go back and try again, or get a sign-in link with `codex-orchestrator sign-in`")
 }
 
 fn code_refused() -> Problem {
-    Problem::new(ErrorCode::CodeRefused, "this link was used already, or is too old")
-        .hint("ask for a new one: `codex-orchestrator sign-in`")
+    Problem::new(ErrorCode::CodeRefused, "this sign-in link was already used or has expired")
+        .hint("get a new link with `codex-orchestrator sign-in`")
 }
 
 pub(crate) async fn sign_in(
@@ -287,7 +286,7 @@ pub(crate) async fn sign_out(
 
 fn with_cookies(mut response: Response, cookies: impl IntoIterator<Item = String>) -> Response {
     for cookie in cookies {
-        let mut value = HeaderValue::from_str(&cookie).expect("digits and our own words are a header's value");
+        let mut value = HeaderValue::from_str(&cookie).expect("our cookies are valid header values");
         value.set_sensitive(true);
         response.headers_mut().append(header::SET_COOKIE, value);
     }

@@ -1,5 +1,5 @@
-//! Health and settings: whether tasks can run, what takes how much of the disk, which browsers are signed in.
-//! What is wrong comes with what to do about it. What takes a while is looked at only when somebody asks.
+//! The settings page: whether tasks can run, disk usage, notifications, and the browsers that are signed in.
+//! Problems come with hints. Slow checks run only on request.
 
 use axum::extract::{Path, State};
 use axum::response::Response;
@@ -13,14 +13,14 @@ use super::session::{Signed, SignedForm};
 use super::{Answer, Page, PageProblem, browser, see};
 use crate::router::Api;
 
-/// How many tasks are named that take the most of the disk.
+/// The number of tasks in the list of the largest ones.
 const LARGEST: usize = 10;
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
     whole(&signed, &api, None).await
 }
 
-/// The same, with everything that `doctor` looks at.
+/// Shows the settings page with the results of all checks of `doctor`.
 pub(crate) async fn check(signed: Signed, State(api): State<Api>) -> Answer {
     let findings = api.engine.doctor().await;
     whole(&signed, &api, Some(&findings)).await
@@ -31,39 +31,39 @@ async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answ
     let disk = api.engine.disk().await;
     let own = signed.id(api);
     let body = html! {
-        h1 { "Health" }
+        h1 { "Settings" }
         @for trouble in &status.troubles { p.warning role="alert" { (trouble.detail) } }
         @if let Some(problem) = &status.worker.problem {
             p.warning role="alert" { (problem) }
             @for hint in &status.worker.hints { p.hint { "→ " (hint) } }
         }
-        @if status.troubles.is_empty() && status.worker.problem.is_none() { p.good { "✓ Tasks can run." } }
+        @if status.troubles.is_empty() && status.worker.problem.is_none() { p.good { "✓ Ready to run tasks." } }
         dl {
-            dt { "version" } dd { (status.version) }
-            dt { "home" } dd { code { (status.home) } }
-            dt { "worker" } dd { (status.worker.name) }
-            dt { "git" } dd { (status.git) }
-            dt { "running since" } dd { (age(status.started_at)) }
-            dt { "runs" } dd { (status.active_runs) " running, " (status.queued_runs) " waiting" }
+            dt { "Version" } dd { (status.version) }
+            dt { "Home" } dd { code { (status.home) } }
+            dt { "Worker" } dd { (status.worker.name) }
+            dt { "Git" } dd { (status.git) }
+            dt { "Started" } dd { (age(status.started_at)) }
+            dt { "Runs" } dd { (status.active_runs) " running, " (status.queued_runs) " queued" }
         }
-        h2 #check { "Check" }
+        h2 #check { "Checks" }
         @if let Some(findings) = findings { (found(findings)) }
         form method="get" action="/settings/check" {
-            button type="submit" { @if findings.is_some() { "Check again" } @else { "Check now" } }
-            p.quiet { "Looks at git, the home, the disk, the worker and the login, as " code { "codex-orchestrator doctor" } " does. It can take some seconds." }
+            button type="submit" { @if findings.is_some() { "Run checks again" } @else { "Run checks" } }
+            p.quiet { "Checks git, the home folder, the disk, the worker and the login, like " code { "codex-orchestrator doctor" } ". This can take a few seconds." }
         }
-        h2 { "Disk" }
-        (taken(&disk))
-        h2 { "Notices" }
+        h2 { "Disk usage" }
+        (usage(&disk))
+        h2 { "Notifications" }
         @for damaged in api.engine.notices().damaged {
-            p.warning role="alert" { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) }
+            p.warning role="alert" { (layout::damaged(&damaged)) }
         }
         p {
-            @if api.engine.has_receivers() { "You are told when a task has ended or needs you. " }
-            @else { "Nobody is told when a task has ended or needs you. " }
-            a href="/settings/notices" { "Notices: devices, receivers, quiet hours" }
+            @if api.engine.has_receivers() { "Notifications are on. " }
+            @else { "Notifications are off. " }
+            a href="/settings/notices" { "Notification settings" }
         }
-        h2 { "Signed in" }
+        h2 { "Signed-in browsers" }
         ul.plain {
             @for session in api.engine.sessions() {
                 li {
@@ -71,21 +71,21 @@ async fn whole(signed: &Signed, api: &Api, findings: Option<&[Finding]>) -> Answ
                     @if session.id == own {
                         " · this browser " (button_form(signed, "/sign-out", "Sign out", "small", None))
                     } @else {
-                        " " (button_form(signed, &format!("/settings/sessions/{}/revoke", session.id), "Revoke", "small", Some("Sign this browser out?")))
+                        " " (button_form(signed, &format!("/settings/sessions/{}/revoke", session.id), "Sign out", "small", Some("Sign out this browser?")))
                     }
                 }
             }
         }
-        p.quiet { "Another browser: " code { "codex-orchestrator sign-in" } " in a terminal on the server's machine." }
+        p.quiet { "To sign in another browser, run " code { "codex-orchestrator sign-in" } " in a terminal on the server's machine." }
         p.quiet {
-            @if api.engine.has_password().await { "A password signs in too; " code { "codex-orchestrator password remove" } " ends that." }
-            @else { "No password signs in; " code { "codex-orchestrator password set" } " sets one." }
+            @if api.engine.has_password().await { "Signing in with a password is on. Turn it off with " code { "codex-orchestrator password remove" } "." }
+            @else { "Signing in with a password is off. Set a password with " code { "codex-orchestrator password set" } "." }
         }
     };
-    Ok(Page(layout::page("Health", Place::Settings, &body)))
+    Ok(Page(layout::page("Settings", Place::Settings, &body)))
 }
 
-/// Each finding with what to do about it.
+/// Renders the findings of `doctor`, each with its hints.
 fn found(findings: &[Finding]) -> Markup {
     html! {
         ul #findings.plain {
@@ -96,7 +96,7 @@ fn found(findings: &[Finding]) -> Markup {
                     Level::Failure => ("✕", "error", "failure"),
                 };
                 li {
-                    p class=(class) { span aria-hidden="true" { (shape) } " " strong { (finding.check) } ", " (word) ": " (printable_line(&finding.found, 500)) }
+                    p class=(class) { span aria-hidden="true" { (shape) } " " strong { (finding.check) } " (" (word) "): " (printable_line(&finding.found, 500)) }
                     @for hint in &finding.hints { p.hint { "→ " (hint) } }
                 }
             }
@@ -108,25 +108,25 @@ fn used_by(used_by: ImageUse) -> &'static str {
     match used_by {
         ImageUse::Repository => "used by a repository",
         ImageUse::Container => "used by a container",
-        ImageUse::OtherName => "also has a name from somebody else",
+        ImageUse::OtherName => "also has another name",
         ImageUse::Nothing => "not used",
-        ImageUse::Unknown => "the container engine does not answer",
+        ImageUse::Unknown => "usage unknown, because the container engine does not respond",
     }
 }
 
-/// What takes how much of the disk: in all, by repository, and the largest tasks.
-fn taken(disk: &DiskView) -> Markup {
+/// Renders the disk usage: in total, by repository, and of the largest tasks.
+fn usage(disk: &DiskView) -> Markup {
     html! {
         dl {
-            dt { "free" } dd { (size(disk.free)) @if disk.free < disk.floor { span.error { ", less than the floor of " (size(disk.floor)) ": no run begins" } } }
-            dt { "mirrors" } dd { (size(disk.mirrors)) @if disk.unreachable > 0 { ", of which nothing refers to " (size(disk.unreachable)) } }
-            dt { "worktrees" } dd { (size(disk.worktrees)) }
-            dt { "logs" } dd { (size(disk.logs)) }
-            dt { "other" } dd { (size(disk.other)) }
-            dt { "trash" } dd { (size(disk.trash)) " · " a href="/trash" { "what is in it" } }
+            dt { "Free" } dd { (size(disk.free)) @if disk.free < disk.floor { span.error { ", less than the required " (size(disk.floor)) ", so no runs start" } } }
+            dt { "Mirrors" } dd { (size(disk.mirrors)) @if disk.unreachable > 0 { ", of which " (size(disk.unreachable)) " are unreachable" } }
+            dt { "Worktrees" } dd { (size(disk.worktrees)) }
+            dt { "Logs" } dd { (size(disk.logs)) }
+            dt { "Other" } dd { (size(disk.other)) }
+            dt { "Trash" } dd { (size(disk.trash)) " · " a href="/trash" { "View trash" } }
         }
         @if disk.unreachable > 0 {
-            p.quiet { "Objects that nothing refers to are deleted some weeks after a repack found them. " code { "codex-orchestrator gc" } " repacks now." }
+            p.quiet { "Unreachable objects are deleted a few weeks after a repack finds them. To repack now, run " code { "codex-orchestrator gc" } "." }
         }
         @if !disk.images.is_empty() {
             h3 { "Container images" }
@@ -139,15 +139,15 @@ fn taken(disk: &DiskView) -> Markup {
                     }
                 }
             }
-            p.quiet { "Sizes include layers that images share. " code { "codex-orchestrator gc" } " removes images that nothing uses." }
+            p.quiet { "Sizes include layers that images share. To remove unused images, run " code { "codex-orchestrator gc" } "." }
         }
         @if !disk.environments.is_empty() {
             h3 { "By repository" }
             ul.plain {
                 @for one in &disk.environments {
-                    li { a href={ "/environments/" (one.env_id) } { (printable_line(one.name.as_str(), 120)) } ": " (size(one.mirror)) " in its mirror"
-                        @if let Some(bytes) = one.unreachable.filter(|bytes| *bytes > 0) { " (nothing refers to " (size(bytes)) ")" }
-                        ", " (size(one.tasks)) " in tasks" }
+                    li { a href={ "/environments/" (one.env_id) } { (printable_line(one.name.as_str(), 120)) } ": " "mirror " (size(one.mirror))
+                        @if let Some(bytes) = one.unreachable.filter(|bytes| *bytes > 0) { " (" (size(bytes)) " unreachable)" }
+                        ", tasks " (size(one.tasks)) }
                 }
             }
         }

@@ -1,5 +1,5 @@
-//! How far a run is before its agent says anything: queued, fetching, worktree, starting, each with a tick when it is done.
-//! It is read from the record and the queue alone; nothing is guessed about time.
+//! The steps of a run before its agent starts: queued, fetching, preparing the workspace, starting Codex.
+//! They are computed from the task's record and the queue only.
 
 use std::cmp::Ordering;
 
@@ -9,9 +9,9 @@ use model::api::TaskView;
 use model::queue::{QueuePlace, WaitsFor};
 use model::run::{RunFile, RunStatus};
 
-use super::layout::age;
+use super::layout::{moment, ordinal};
 
-/// The step that a run is at.
+/// A step before the agent starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     Queued,
@@ -21,17 +21,17 @@ enum Step {
 }
 
 const ALL: [(Step, &str); 4] = [
-    (Step::Queued, "queued"),
-    (Step::Fetching, "newest commits"),
-    (Step::Worktree, "worktree"),
-    (Step::Starting, "start of Codex"),
+    (Step::Queued, "Queued"),
+    (Step::Fetching, "Fetching"),
+    (Step::Worktree, "Preparing workspace"),
+    (Step::Starting, "Starting Codex"),
 ];
 
 fn step(view: &TaskView, run: &RunFile) -> Option<Step> {
     match run.status {
         RunStatus::Queued => Some(Step::Queued),
         RunStatus::Preparing => Some(preparing(view)),
-        // The thread is the first that an agent says.
+        // An agent reports its thread first.
         RunStatus::Running if run.thread_id.is_none() => Some(Step::Starting),
         RunStatus::Running
         | RunStatus::Stopping
@@ -42,32 +42,32 @@ fn step(view: &TaskView, run: &RunFile) -> Option<Step> {
     }
 }
 
-/// A task without a commit to start from is on its way to one, until files are written.
+/// Returns the step of a run that is being prepared. A task has no base commit while it fetches.
 fn preparing(view: &TaskView) -> Step {
     let phase = view.progress.as_ref().map(|progress| progress.phase.as_str());
     let writes = [ProgressPhase::Updating, ProgressPhase::Filtering].iter().any(|writing| phase == Some(writing.as_str()));
     if view.meta.base_sha.is_some() || writes { Step::Worktree } else { Step::Fetching }
 }
 
-/// The steps of a run that has not begun to speak; nothing for any other.
+/// Renders the steps of a task's last run. Renders nothing once its agent has started.
 pub(super) fn steps(view: &TaskView) -> Markup {
     let at = view.meta.runs.last().and_then(|run| step(view, run));
     html! {
         @if let Some(at) = at {
-            ol.steps aria-label="On the way" {
-                @for (one, words) in ALL {
-                    @let (shape, word) = match one.cmp(&at) {
-                        Ordering::Less => ("✓", "done"),
-                        Ordering::Equal => ("◔", "now"),
-                        Ordering::Greater => ("○", "to come"),
+            ol.steps aria-label="Progress" {
+                @for (one, label) in ALL {
+                    @let (shape, class, word) = match one.cmp(&at) {
+                        Ordering::Less => ("✓", "done", "done"),
+                        Ordering::Equal => ("◔", "now", "in progress"),
+                        Ordering::Greater => ("○", "to-come", "not started"),
                     };
-                    li class=(word.replace(' ', "-")) aria-current=[(one == at).then_some("step")] {
-                        span aria-hidden="true" { (shape) } " " (words) span.visually-hidden { ", " (word) }
+                    li class=(class) aria-current=[(one == at).then_some("step")] {
+                        span aria-hidden="true" { (shape) } " " (label) span.visually-hidden { ", " (word) }
                         @if one == at { (details(at, view)) }
                     }
                 }
             }
-            noscript { p.quiet { "Load the page again to see how far it is." } }
+            noscript { p.quiet { "Reload the page to see the progress." } }
         }
     }
 }
@@ -75,27 +75,28 @@ pub(super) fn steps(view: &TaskView) -> Markup {
 fn details(at: Step, view: &TaskView) -> Markup {
     html! {
         @if at == Step::Queued {
-            @if let Some(place) = &view.queue { ": " (waits(place)) }
+            @if let Some(place) = &view.queue { " · " (waits(place, view.env_name.as_ref().map_or("this repository", |name| name.as_str()))) }
         } @else if let Some(progress) = &view.progress {
-            ": " (progress.phase)
-            @if let Some(percent) = progress.percent { " " (percent) " % " progress max="100" value=(percent) aria-label=(progress.phase) {} }
+            " · " (progress.phase)
+            @if let Some(percent) = progress.percent { " " (percent) "% " progress max="100" value=(percent) aria-label=(progress.phase) {} }
         }
     }
 }
 
-/// Where it is in the queue, and what for.
-fn waits(place: &QueuePlace) -> Markup {
+/// Renders a position in the queue and the reason for the wait, such as `2nd in queue: waiting for another run in axum`.
+fn waits(place: &QueuePlace, repository: &str) -> Markup {
     html! {
-        "number " (place.position) ", "
+        (ordinal(place.position)) " in queue: "
         @match place.waits_for {
-            WaitsFor::Answer => "until you answer",
-            WaitsFor::Turn => "until another run has ended",
-            WaitsFor::EnvironmentLimit => "until another run of this repository has ended",
-            WaitsFor::EnvironmentPaused => "until its repository is no longer paused",
-            WaitsFor::Time => { "not before " @if let Some(at) = place.not_before { (age(at)) } @else { "its time" } },
-            WaitsFor::Hold => {
-                "held back"
-                @if let Some(hold) = &place.hold { ": " (hold.detail) @for hint in &hold.hints { br; "→ " (hint) } }
+            WaitsFor::Answer => "waiting for your answer",
+            WaitsFor::Turn => "waiting for another run",
+            WaitsFor::EnvironmentLimit => { "waiting for another run in " (repository) },
+            WaitsFor::EnvironmentPaused => { "new runs in " (repository) " are paused" },
+            WaitsFor::Time => @if let Some(at) = place.not_before { "starts after " (moment(at)) } @else { "waiting for its start time" },
+            WaitsFor::Hold => @if let Some(hold) = &place.hold {
+                (hold.detail) @for hint in &hold.hints { br; "→ " (hint) }
+            } @else {
+                "the queue is on hold"
             },
         }
     }

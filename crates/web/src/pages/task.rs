@@ -1,5 +1,5 @@
-//! A task: its state, its transcript with the newest in sight, and what can be said to it.
-//! The transcript is shown from its end; what is older comes when it is asked for.
+//! The page of a task: its state, its transcript and the form for the next prompt.
+//! It shows the end of the transcript first and loads earlier parts on request.
 
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
@@ -11,7 +11,7 @@ use model::api::{PublishTask, ResumeTask, TaskView, UpdateTask};
 use model::codex::{CodexEvent, Item, ItemKind, LINE_CAP_BYTES, printable, printable_line, transcribe};
 use model::ids::RunNumber;
 use model::problem::Problem;
-use model::publication::{Publication, PublicationStatus};
+use model::publication::{Publication, PublicationStatus, PullRequest, PullRequestState};
 use model::task::TaskStatus;
 use serde::Deserialize;
 use tokio::io::AsyncReadExt as _;
@@ -27,13 +27,13 @@ use super::upload::{self, SignedUpload};
 use super::{Answer, Page, PageProblem, assets, question, see, see_sent, steps, text};
 use crate::router::Api;
 
-/// About so many bytes of a run's log are in the page at first, and at each step back.
+/// The approximate size of the part of a log that a page shows at first and loads with each step back, in bytes.
 const WINDOW_BYTES: u64 = 256 * 1024;
 
-/// No more markup than this is made of them. What does not fit is a step back away.
+/// The limit for the markup of one part. Entries beyond it are in the part before.
 const PART_BYTES: usize = 1024 * 1024;
 
-/// So many bytes of an output are in one page.
+/// The size of an output that fits on one page.
 const OUTPUT_BYTES: usize = 256 * 1024;
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<String>) -> Answer {
@@ -49,25 +49,26 @@ pub(crate) async fn page(signed: Signed, State(api): State<Api>, Path(id): Path<
         }
         @if view.meta.runs.len() > 1 {
             details.earlier {
-                summary { "Earlier runs: " (view.meta.runs.len() - 1) }
+                @let earlier = view.meta.runs.len() - 1;
+                summary { (earlier) @if earlier == 1 { " earlier run" } @else { " earlier runs" } }
                 ol.transcript {
                     @for run in &view.meta.runs[..view.meta.runs.len() - 1] {
                         (entry::run_head(&id, run))
                         li.entry.older { a.button href={ "/tasks/" (id) "/runs/" (run.number.0) "/older" }
-                            hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Load events" } }
+                            hx-get={ "/tasks/" (id) "/runs/" (run.number.0) "/older" } hx-target="closest li" hx-swap="outerHTML" { "Show transcript" } }
                         (entry::run_end(run))
                     }
                 }
             }
         }
         ol #transcript.transcript aria-label="Transcript" data-live=(live) { (entries) }
-        button #more.pill type="button" hidden { "new below" }
+        button #more.pill type="button" hidden { "New events ↓" }
         (composer(&view, &signed))
     };
     Ok(Page(layout::page_with_scripts(&[assets::images_script(), assets::transcript_script()], &title, Place::Tasks, &body)))
 }
 
-/// The end of a run's transcript, and the offset behind it.
+/// Returns the end of a run's transcript, and the log offset after it.
 async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64), Problem> {
     let id = view.meta.task_id.to_string();
     let found = view.meta.runs.iter().find(|found| found.number.0 == run);
@@ -77,7 +78,7 @@ async fn transcript(api: &Api, view: &TaskView, run: u32) -> Result<(Markup, u64
         @if start > 0 { (older_link(&id, run, start)) }
         (entries)
         @if unfinished > LINE_CAP_BYTES as u64 {
-            li.entry { p.note { "a line of " (layout::size(unfinished)) " without an end is not shown; the raw log has it" } }
+            li.entry { p.note { "An incomplete line of " (layout::size(unfinished)) " is not shown. It is in the raw log." } }
         }
         @if let Some(found) = found.filter(|found| found.finished_at.is_some()) { (entry::run_end(found)) }
     };
@@ -89,7 +90,7 @@ fn older_link(id: &str, run: u32, before: u64) -> Markup {
     html! { li.entry.older { a.button href=(href) hx-get=(href) hx-target="closest li" hx-swap="outerHTML" { "Load earlier events" } } }
 }
 
-/// What was under way in a run at this place of its log, and since when.
+/// Returns the timing state at an offset of a run's log: which items were in progress, and when they started.
 pub(super) async fn timing_at(api: &Api, id: &str, run: u32, offset: u64) -> Result<Timing, Problem> {
     let mut timing = Timing::new(api.engine.line_times(id, RunNumber(run)).await?);
     if offset > 0 {
@@ -103,15 +104,15 @@ pub(super) async fn timing_at(api: &Api, id: &str, run: u32, offset: u64) -> Res
 /// A part of a run's transcript.
 struct Part {
     entries: Markup,
-    /// The offset of its first line.
+    /// The log offset of its first line.
     start: u64,
-    /// The offset behind its last line.
+    /// The log offset after its last line.
     end: u64,
-    /// How many bytes come behind that without a line end.
+    /// The number of bytes after that without a line end.
     unfinished: u64,
 }
 
-/// The entries of lines, made where it holds up nobody: many large messages take a while.
+/// Renders log lines on a thread for blocking work, since many large messages take a while.
 async fn entries_of(
     lines: Vec<(u64, Bytes)>,
     id: &str,
@@ -141,7 +142,7 @@ async fn part(api: &Api, id: &str, run: u32, before: Option<u64>) -> Result<Part
         entries.push(found);
     }
     let start = entries.keep_newest(PART_BYTES).unwrap_or(window.start);
-    // Work that was still going on at the end of an earlier part: its result is in the part behind it.
+    // The results of items that are open at the end of this part are in the next part.
     if let Some(before) = before
         && entries.has_open()
     {
@@ -160,7 +161,7 @@ pub(crate) struct Before {
     before: Option<u64>,
 }
 
-/// What came before a place: entries that take the place of the link for a script, else a page of their own.
+/// Returns the entries before an offset: as a fragment for htmx, or as a page.
 pub(crate) async fn older(
     _: Signed,
     State(api): State<Api>,
@@ -174,7 +175,7 @@ pub(crate) async fn older(
         return Ok(Page(entries));
     }
     let body = html! {
-        p { a href={ "/tasks/" (id) } { "← the task" } }
+        p { a href={ "/tasks/" (id) } { "← Back to task" } }
         h1 { "Run " (run) }
         ol.transcript { (entries) }
     };
@@ -188,7 +189,7 @@ pub(crate) struct At {
     from: usize,
 }
 
-/// All that one command printed, or all of a message, a page at a time.
+/// Shows the complete output of a command, or a complete message, one page at a time.
 pub(crate) async fn output(
     _: Signed,
     State(api): State<Api>,
@@ -199,7 +200,7 @@ pub(crate) async fn output(
     let event = window.lines.last().map(|(_, line)| CodexEvent::parse(line));
     let more = |left: usize, next: usize| {
         html! {
-            @if left > 0 { p { a.all href={ "/tasks/" (id) "/runs/" (run) "/output?at=" (at) "&from=" (next) } { (left) " bytes more" } } }
+            @if left > 0 { p { a.all href={ "/tasks/" (id) "/runs/" (run) "/output?at=" (at) "&from=" (next) } { "Show more (" (layout::size(left as u64)) " left)" } } }
         }
     };
     let plain = |title: &str, text: &str| {
@@ -217,15 +218,15 @@ pub(crate) async fn output(
         }
         Some(CodexEvent::ItemCompleted(Item {
             kind: ItemKind::AgentMessage { text } | ItemKind::Reasoning { text }, ..
-        })) => plain("A message", text),
-        Some(other) => plain("An entry", &transcribe(other).map(|entry| entry.body).unwrap_or_default()),
-        None => html! { p { "There is no output here." } },
+        })) => plain("Message", text),
+        Some(other) => plain("Entry", &transcribe(other).map(|entry| entry.body).unwrap_or_default()),
+        None => html! { p { "No output found." } },
     };
-    let body = html! { p { a href={ "/tasks/" (id) } { "← the task" } } (body) };
+    let body = html! { p { a href={ "/tasks/" (id) } { "← Back to task" } } (body) };
     Ok(Page(layout::page("Output", Place::Tasks, &body)))
 }
 
-/// A run's log, byte for byte.
+/// Sends a run's log byte for byte.
 pub(crate) async fn log(
     _: Signed,
     State(api): State<Api>,
@@ -238,7 +239,7 @@ pub(crate) async fn log(
     Ok((kind, body).into_response())
 }
 
-/// How the task is, and what can be done about it. Replaced as a whole while the page is open.
+/// Renders the task's state and actions. The live stream replaces this part of the page as a whole.
 pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
     let meta = &view.meta;
     let path = |rest: &str| format!("/tasks/{}/{rest}", meta.task_id);
@@ -252,18 +253,18 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
             }
             (question::question(view, signed))
             (steps::steps(view))
-            @for follow_up in &meta.follow_ups {
+            @for (n, follow_up) in meta.follow_ups.iter().enumerate() {
                 div.to-come {
                     details {
-                        summary { "next: " (printable_line(follow_up.prompt.as_str(), 160)) @if !follow_up.images.is_empty() { " · " (upload::count(follow_up.images.len())) } }
+                        summary { @if n == 0 { "Next: " } @else { "Then: " } (printable_line(follow_up.prompt.as_str(), 160)) @if !follow_up.images.is_empty() { " · " (upload::count(follow_up.images.len())) } }
                         form.stack method="post" action=(path(&format!("follow-ups/{}", follow_up.number))) {
                             (form_token(signed))
-                            label.visually-hidden for={ "follow-up-" (follow_up.number) } { "What to do then" }
+                            label.visually-hidden for={ "follow-up-" (follow_up.number) } { "Follow-up prompt" }
                             textarea id={ "follow-up-" (follow_up.number) } name="prompt" rows="3" required data-grow { (follow_up.prompt.as_str()) }
-                            button type="submit" { "Change it" }
+                            button type="submit" { "Save" }
                         }
                     }
-                    (button_form(signed, &path(&format!("follow-ups/{}/remove", follow_up.number)), "Forget", "small", None))
+                    (button_form(signed, &path(&format!("follow-ups/{}/remove", follow_up.number)), "Remove", "small", None))
                 }
             }
             div.actions {
@@ -278,16 +279,16 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
                     }
                 }
                 @if !view.active && !meta.follow_ups.is_empty() {
-                    (button_form(signed, &path("continue"), "Go on with the next", "", None))
+                    (button_form(signed, &path("continue"), "Run next follow-up", "", None))
                 }
                 @if has_work { a.button href=(path("changes")) { "Changes" } }
                 @if has_work && !view.active {
-                    (button_form(signed, &path("update"), "Bring up to its base", "", None))
+                    (button_form(signed, &path("update"), &update_label(meta.git_ref.as_str()), "", None))
                 }
                 a.button href=(path(&format!("runs/{}/log", meta.runs.last().map_or(1, |run| run.number.0)))) { "Raw log" }
                 @if !view.active {
-                    @let words = if meta.archived_at.is_some() { "Bring back" } else { "Archive" };
-                    (button_form(signed, &path("archive"), words, "", None))
+                    @let label = if meta.archived_at.is_some() { "Unarchive" } else { "Archive" };
+                    (button_form(signed, &path("archive"), label, "", None))
                     a.button href=(path("remove")) { "Remove" }
                 }
             }
@@ -298,22 +299,28 @@ pub(super) fn state(view: &TaskView, signed: &Signed) -> Markup {
 
 fn publish_panel(publication: Option<&Publication>, signed: &Signed, push: &str, feedback: &str) -> Markup {
     let pull_request = publication.and_then(|publication| publication.pull_request.as_ref());
+    let open = pull_request.filter(|found| found.state == PullRequestState::Open);
     html! {
         details.publish open[publication.is_some_and(|publication| publication.status != PublicationStatus::Done)] {
             summary {
-                "Publish"
-                @if let Some(publication) = publication { " · " (publication.status.as_str()) }
-                @if let Some(pull_request) = pull_request { " · #" (pull_request.number) " " (pull_request.state.as_str()) }
+                @match (publication, pull_request) {
+                    (None, _) => "Publish",
+                    (Some(publication), None) => (publication_label(publication.status)),
+                    (Some(publication), Some(pull_request)) => {
+                        "Pull request #" (pull_request.number) " · " (pull_request_label(pull_request))
+                        @if publication.status != PublicationStatus::Done { " · " (publication_label(publication.status)) }
+                    }
+                }
             }
             @if let Some(pull_request) = pull_request {
                 p { a href=(pull_request.url) rel="noreferrer" { "#" (pull_request.number) " " (printable_line(&pull_request.title, 200)) } }
-                @if let Some(checks) = &pull_request.checks { p.facts { "checks: " (checks.words()) } }
-                @if pull_request.mergeable == Some(false) { p.error { "it has conflicts with " code { (pull_request.base) } } }
+                @if let Some(checks) = &pull_request.checks { p.facts { "Checks: " (checks.words()) } }
+                @if pull_request.mergeable == Some(false) { p.error { "Conflicts with " code { (pull_request.base) } } }
                 @if let Some(reviews) = &pull_request.reviews {
-                    @if !reviews.approved.is_empty() { p.facts { "approved by " (reviews.approved.join(", ")) } }
-                    @if !reviews.changes_requested.is_empty() { p.facts { "changes wanted by " (reviews.changes_requested.join(", ")) } }
+                    @if !reviews.approved.is_empty() { p.facts { "Approved by " (reviews.approved.join(", ")) } }
+                    @if !reviews.changes_requested.is_empty() { p.facts { "Changes requested by " (reviews.changes_requested.join(", ")) } }
                 }
-                (button_form(signed, feedback, "Hand comments and failed checks to Codex", "", None))
+                (button_form(signed, feedback, "Fix review comments and failing checks", "", None))
             }
             @if let Some(error) = publication.and_then(|publication| publication.error.as_ref()) {
                 p.error { (printable(&error.message)) }
@@ -322,22 +329,50 @@ fn publish_panel(publication: Option<&Publication>, signed: &Signed, push: &str,
             @if let Some(note) = publication.and_then(|publication| publication.note.as_ref()) { p.note { (printable(note)) } }
             form.stack method="post" action=(push) {
                 (form_token(signed))
-                label { input type="checkbox" name="pull_request" value="yes" checked; " open or renew a pull request" }
-                label { input type="checkbox" name="draft" value="yes"; " as a draft" }
+                label { input type="checkbox" name="draft" value="yes"; " Draft" }
                 label for="pr-title" { "Title" }
-                input #pr-title name="title" type="text" placeholder=(pull_request.map_or("the task's".to_owned(), |found| printable_line(&found.title, 200)));
-                label for="pr-body" { "Text" }
-                textarea #pr-body name="body" rows="3" placeholder="the repository's template, the last message, the runs" data-grow {}
+                input #pr-title name="title" type="text" placeholder=(pull_request.map_or("Default: the task title".to_owned(), |found| printable_line(&found.title, 200)));
+                label for="pr-body" { "Description" }
+                textarea #pr-body name="body" rows="3" placeholder="Default: the repository's template, Codex's last message and the list of runs" data-grow {}
                 @if publication.is_some_and(|publication| publication.remote_sha.is_some()) {
-                    label { input type="checkbox" name="force" value="yes"; " replace the commits that were found in the way" }
+                    label { input type="checkbox" name="force" value="yes"; " Overwrite the new commits on the remote branch" }
                 }
-                button.primary type="submit" { "Push" }
+                div.actions {
+                    button.primary type="submit" name="pull_request" value="yes" {
+                        @match open { Some(open) => { "Update #" (open.number) }, None => "Create pull request" }
+                    }
+                    button type="submit" { "Push branch only" }
+                }
             }
         }
     }
 }
 
-/// What can be said to the task now.
+/// Returns the label of the button that updates a task's branch. A task that starts from a commit has no branch to name.
+fn update_label(git_ref: &str) -> String {
+    let is_commit = git_ref.len() >= 7 && git_ref.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_commit { "Update branch".to_owned() } else { format!("Update from {}", printable_line(git_ref, 60)) }
+}
+
+fn publication_label(status: PublicationStatus) -> &'static str {
+    match status {
+        PublicationStatus::Pushing => "Pushing branch…",
+        PublicationStatus::Opening => "Opening pull request…",
+        PublicationStatus::Done => "Branch pushed",
+        PublicationStatus::Failed => "Publishing failed",
+    }
+}
+
+fn pull_request_label(pull_request: &PullRequest) -> &'static str {
+    match pull_request.state {
+        PullRequestState::Open if pull_request.draft => "Draft",
+        PullRequestState::Open => "Open",
+        PullRequestState::Merged => "Merged",
+        PullRequestState::Closed => "Closed",
+    }
+}
+
+/// Renders the form for the next prompt, or explains why there is none.
 pub(super) fn composer(view: &TaskView, signed: &Signed) -> Markup {
     let id = view.meta.task_id;
     let can_speak = view.meta.thread_id.is_some() || view.active;
@@ -347,15 +382,15 @@ pub(super) fn composer(view: &TaskView, signed: &Signed) -> Markup {
                 (form_token(signed))
                 input type="hidden" name="key" value=(form::new_key());
                 (upload::field(&html! { span aria-hidden="true" { "+" } span.visually-hidden { "Add images" } }))
-                label.visually-hidden for="say" { "What next?" }
+                label.visually-hidden for="say" { "Message to Codex" }
                 textarea #say name="prompt" rows="1" required data-grow data-send
-                    placeholder=(if view.active { "And then?" } else { "What next?" }) {}
+                    placeholder=(if view.active { "Add a follow-up…" } else { "Reply to Codex…" }) {}
                 button.primary type="submit" { "Send" }
             }
         } @else {
             p.quiet {
-                "Codex never started a thread for this task. "
-                @if view.meta.status == TaskStatus::Stopped { "Create a new task to start over." } @else { "Retry runs the same prompt again." }
+                "Codex did not start a thread for this task, so there is nothing to reply to. "
+                @if view.meta.status == TaskStatus::Stopped { "Create a new task instead." } @else { "Retry runs the same prompt again." }
             }
         }
     }
@@ -368,7 +403,7 @@ pub(crate) struct Say {
     key: String,
 }
 
-/// Goes on with it: at once, or when the run that is under way has ended well.
+/// Adds a follow-up. It starts now, or after the current run completes.
 pub(crate) async fn say(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -385,9 +420,9 @@ pub(crate) async fn ask_stop(signed: Signed, State(api): State<Api>, Path(id): P
     let (action, back) = (format!("/tasks/{}/stop", view.meta.task_id), format!("/tasks/{}", view.meta.task_id));
     let follows = html! {
         p { (printable_line(view.meta.title.as_str(), 120)) }
-        p { "Codex is ended. What it changed until then is kept as a commit, and its thread can go on." }
+        p { "Codex stops now. Its changes are committed, and you can continue later." }
     };
-    let question = Question { title: "Stop this run?", follows, action: &action, words: "Stop it", back: &back };
+    let question = Question { title: "Stop this run?", follows, action: &action, label: "Stop run", back: &back };
     Ok(Page(confirm::page(&signed, Place::Tasks, &question)))
 }
 
@@ -396,9 +431,9 @@ pub(crate) async fn ask_remove(signed: Signed, State(api): State<Api>, Path(id):
     let (action, back) = (format!("/tasks/{}/remove", view.meta.task_id), format!("/tasks/{}", view.meta.task_id));
     let follows = html! {
         p { (printable_line(view.meta.title.as_str(), 120)) }
-        p { "It goes to the trash with its branch and its logs, and comes back whole from there until it is deleted for good." }
+        p { "The task moves to the trash with its branch and logs. You can restore it until it is permanently deleted." }
     };
-    let question = Question { title: "Remove this task?", follows, action: &action, words: "Remove it", back: &back };
+    let question = Question { title: "Remove this task?", follows, action: &action, label: "Remove task", back: &back };
     Ok(Page(confirm::page(&signed, Place::Tasks, &question)))
 }
 
@@ -428,7 +463,7 @@ pub(crate) async fn retry(
     Ok(see(&format!("/tasks/{id}")))
 }
 
-/// Other words for what waits; its model, its images and what else it has stay.
+/// Changes the prompt of a follow-up. Its images and settings stay.
 pub(crate) async fn edit(
     State(api): State<Api>,
     Path((id, number)): Path<(String, u32)>,
@@ -447,7 +482,7 @@ pub(crate) async fn forget(
     Ok(see(&format!("/tasks/{id}")))
 }
 
-/// Out of the lists, or back into them.
+/// Archives a task, or unarchives it.
 pub(crate) async fn archive(State(api): State<Api>, Path(id): Path<String>, _: SignedForm<()>) -> Result<Response, PageProblem> {
     if api.engine.task(&id)?.meta.archived_at.is_some() {
         api.engine.unarchive_task(&id).await?;
@@ -500,7 +535,7 @@ pub(crate) struct UpdateForm {
     hand_over: String,
 }
 
-/// Up to the newest commit of its base. Where the two conflict nothing is changed, and the page says where.
+/// Updates a task's branch from its base. If they conflict, nothing changes and the page lists the conflicts.
 pub(crate) async fn update(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -509,16 +544,16 @@ pub(crate) async fn update(
     let asked = UpdateTask { hand_over: !form.hand_over.is_empty(), ..UpdateTask::default() };
     let Err(found) = api.engine.update_task(&id, asked).await? else { return Ok(see(&format!("/tasks/{id}"))) };
     let body = html! {
-        p { a href={ "/tasks/" (id) } { "← the task" } }
+        p { a href={ "/tasks/" (id) } { "← Back to task" } }
         h1 { "Conflicts" }
-        p { "The task's branch and " code { (printable_line(&found.base.name, 200)) } " changed the same places. Nothing was changed yet." }
+        p { "This branch conflicts with " code { (printable_line(&found.base.name, 200)) } ". Nothing has been changed." }
         ul.plain {
             @for file in &found.conflicts { li { code { (super::visible::name(&file.path)) } " " span.word { (file.kind.as_str()) } } }
         }
         form method="post" action={ "/tasks/" (id) "/update" } {
             (form_token(&signed))
             input type="hidden" name="hand_over" value="yes";
-            button.primary type="submit" { "Let Codex merge them" }
+            button.primary type="submit" { "Ask Codex to resolve" }
         }
     };
     Ok(Page(layout::page("Conflicts", Place::Tasks, &body)).into_response())

@@ -1,5 +1,5 @@
-//! The list of tasks: what needs somebody first, then what runs, what waits, and what is done.
-//! Filters, groups and pages are in the address, so that they can be kept and sent.
+//! The list of tasks in groups: tasks that need attention first, then running, queued and finished ones.
+//! Filters, groups and pages are in the URL, so that you can bookmark and share them.
 
 use axum::extract::{Query, State};
 use maud::{Markup, html};
@@ -15,32 +15,32 @@ use super::session::Signed;
 use super::{Answer, Page, live, text};
 use crate::router::Api;
 
-/// So many tasks of a group are on one page.
+/// The number of tasks of a group on one page.
 const PAGE: usize = 50;
 
-/// So much of a branch's name tells it apart: `codex/`, and what the time gave its id.
+/// The length of the distinctive part of a branch name: `codex/` and the part of the ID that comes from the time.
 const BRANCH_CHARS: usize = 19;
 
-/// What a list can be narrowed to.
+/// The choices of the status filter: each value and its label.
 const STATUSES: [(&str, &str); 6] = [
-    ("", "every status"),
-    ("queued,preparing,running,stopping", "under way"),
-    ("completed", "completed"),
-    ("failed,interrupted", "failed or cut off"),
-    ("stopped", "stopped"),
-    ("queued", "queued"),
+    ("", "All statuses"),
+    ("queued,preparing,running,stopping", "In progress"),
+    ("completed", "Completed"),
+    ("failed,interrupted", "Failed or interrupted"),
+    ("stopped", "Stopped"),
+    ("queued", "Queued"),
 ];
 
 fn name(group: TaskGroup) -> &'static str {
     match group {
-        TaskGroup::NeedsYou => "Needs you",
+        TaskGroup::NeedsYou => "Needs your attention",
         TaskGroup::Running => "Running",
         TaskGroup::Queued => "Queued",
         TaskGroup::Done => "Done",
     }
 }
 
-/// What the address asks for. A form sends fields that were left empty too.
+/// The filters in the URL. Browsers also send empty fields.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Asked {
     #[serde(default)]
@@ -71,12 +71,16 @@ impl Asked {
         }
     }
 
-    /// The groups that are asked for: all of them, or one and a page of it.
+    fn is_filtered(&self) -> bool {
+        [&self.q, &self.env, &self.status, &self.archived, &self.group, &self.cursor].iter().any(|value| !value.is_empty())
+    }
+
+    /// Returns the groups to show: one group if the URL names it, otherwise all.
     fn groups(&self) -> Vec<TaskGroup> {
         TaskGroup::parse(&self.group).map_or_else(|| TaskGroup::ALL.to_vec(), |group| vec![group])
     }
 
-    /// Where the tasks after this page are.
+    /// Returns the URL of the next page of a group.
     fn older(&self, group: TaskGroup, cursor: &str) -> String {
         let fields = [("q", &*self.q), ("env", &*self.env), ("status", &*self.status), ("archived", &*self.archived)];
         let kept = fields.into_iter().filter(|(_, value)| !value.is_empty());
@@ -86,7 +90,7 @@ impl Asked {
 }
 
 pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Query<Asked>) -> Answer {
-    // Asked before anything is read, so that no change falls between the page and its stream.
+    // Read the position of the stream first, so that no change is lost between the page and its stream.
     let live = live::address(&api);
     let parts = asked.groups().into_iter().map(|group| Ok((group, api.engine.tasks(&asked.query(group))?)));
     let parts = parts.collect::<Result<Vec<_>, Problem>>()?;
@@ -96,34 +100,37 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
         h1 { "Tasks" }
         @for trouble in &troubles { p.warning role="status" { (trouble.detail) } }
         form.filters method="get" action="/" role="search" {
-            input type="search" name="q" value=(asked.q) placeholder="Search" aria-label="Search in titles, prompts and branches";
+            input type="search" name="q" value=(asked.q) placeholder="Search" aria-label="Search titles, prompts and branches";
             select name="env" aria-label="Repository" {
-                option value="" { "every repository" }
+                option value="" { "All repositories" }
                 @for environment in &environments.items {
                     @let id = environment.env_id.to_string();
                     option value=(id) selected[asked.env == id] { (environment.name) }
                 }
             }
             select name="status" aria-label="Status" {
-                @for (value, words) in STATUSES {
-                    option value=(value) selected[asked.status == value] { (words) }
+                @for (value, label) in STATUSES {
+                    option value=(value) selected[asked.status == value] { (label) }
                 }
             }
-            label { input type="checkbox" name="archived" value="only" checked[asked.archived == "only"]; "archived" }
+            label { input type="checkbox" name="archived" value="only" checked[asked.archived == "only"]; "Archived" }
             button type="submit" { "Search" }
         }
         @if let Some(group) = TaskGroup::parse(&asked.group) {
-            p { a href="/" { "← all tasks" } " · " (name(group)) }
+            p { a href="/" { "← All tasks" } " · " (name(group)) }
         }
         div #list data-live=(live) {
             @if parts.iter().all(|(_, page)| page.items.is_empty()) {
                 div.empty {
                     @if environments.items.is_empty() {
-                        p { "Nothing here yet. First, a repository that Codex works in:" }
-                        a.button.primary href="/environments" { "Add a repository" }
+                        p { "Add a repository to start your first task." }
+                        a.button.primary href="/environments" { "Add repository" }
+                    } @else if asked.is_filtered() {
+                        p { "No matching tasks." }
+                        a.button href="/" { "Clear filters" }
                     } @else {
-                        p { "No tasks here." }
-                        a.button.primary href="/tasks/new" { "Hand work over" }
+                        p { "No tasks." }
+                        a.button.primary href="/tasks/new" { "New task" }
                     }
                 }
             }
@@ -135,12 +142,12 @@ pub(crate) async fn list(signed: Signed, State(api): State<Api>, Query(asked): Q
                             span.count { @if asked.cursor.is_empty() { (page.items.len()) @if page.next_cursor.is_some() { "+" } } }
                         }
                         ul.tasks { @for task in &page.items { (row(task)) } }
-                        @if let Some(cursor) = &page.next_cursor { a.button href=(asked.older(*group, cursor)) { "Older" } }
+                        @if let Some(cursor) = &page.next_cursor { a.button href=(asked.older(*group, cursor)) { "Older tasks" } }
                     }
                 }
             }
             @for damaged in parts.iter().take(1).flat_map(|(_, page)| &page.damaged) {
-                p.warning { "Damaged and left as it is: " code { (damaged.path) } " " (damaged.reason) }
+                p.warning { (layout::damaged(damaged)) }
             }
         }
         (selected::bar(&signed, asked.archived == "only"))
@@ -173,18 +180,18 @@ pub(super) fn row(task: &TaskView) -> Markup {
                         _ => (layout::age(last.and_then(|run| run.finished_at).unwrap_or(meta.created_at))),
                     }
                     @if meta.question.is_some() { " · needs your answer" }
-                    @else if let Some(place) = &task.queue { " · number " (place.position) " in the queue" }
+                    @else if let Some(place) = &task.queue { " · " (layout::ordinal(place.position)) " in queue" }
                     @if let Some(progress) = &task.progress {
-                        " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) " %" }
+                        " · " (progress.phase) @if let Some(percent) = progress.percent { " " (percent) "%" }
                     }
                     @if meta.runs.len() > 1 { " · " (meta.runs.len()) " runs" }
-                    @if !meta.follow_ups.is_empty() { " · " (meta.follow_ups.len()) " to come" }
+                    @if !meta.follow_ups.is_empty() { " · " (meta.follow_ups.len()) @if meta.follow_ups.len() == 1 { " follow-up" } @else { " follow-ups" } }
                     @if let Some(changes) = changes {
                         " · " span.plus { "+" (changes.additions) } " " span.minus { "−" (changes.deletions) }
                     }
                     @if let Some(pull_request) = pull_request {
                         " · #" (pull_request.number) " " (pull_request.state.as_str())
-                        @if let Some(checks) = &pull_request.checks { @if checks.words() != "none" { ", " (checks.words()) } }
+                        @if let Some(checks) = &pull_request.checks { @if checks.words() != "none" { " · checks: " (checks.words()) } }
                     }
                 }
                 @if let Some(activity) = &task.activity {

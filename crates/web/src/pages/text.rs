@@ -1,7 +1,7 @@
-//! What agents wrote, as markup that can do nothing: Markdown without HTML, output with colours, paths and prompts.
+//! Text of agents as harmless markup: Markdown without HTML, and output with colours.
 //!
-//! Bidirectional overrides and other characters that hide or move text are shown by their codes (`printable`). Links lead to http,
-//! https and mail alone; images become links, since a page loads nothing from elsewhere.
+//! Characters that hide or move text, such as bidirectional overrides, are shown as codes (`printable`). Only links to http, https and
+//! mail addresses are kept. Images become links, since pages load nothing from other sites.
 
 use std::cell::Cell;
 use std::fmt;
@@ -13,19 +13,19 @@ use pulldown_cmark::{CodeBlockKind, CowStr, Event, Options, Parser, Tag, TagEnd}
 
 use super::colour;
 
-/// More of a message than this is shown as it is, without its form.
+/// The longest message that is rendered as Markdown.
 const MARKDOWN_LIMIT_BYTES: usize = 200_000;
 
-/// A message that would become more markup than this is shown as it is: a table of 5 KB can have a million cells.
+/// The limit for the markup of a message. A table of 5 KB can have a million cells.
 const MARKUP_LIMIT_BYTES: usize = 256 * 1024;
 
-/// A message of more pieces than this is shown as it is.
+/// The most Markdown events of a message.
 const MOST_PIECES: usize = 30_000;
 
-/// A message with lists or quotations that are deeper than this in each other is shown as it is.
+/// The deepest nesting of lists and quotations.
 const DEEPEST: usize = 50;
 
-/// Markdown as people read it, with its code in colours. The same text without its form if that would be too much for a page.
+/// Renders Markdown with coloured code. Text that exceeds a limit is shown unformatted.
 pub(super) fn markdown(text: &str) -> Markup {
     let text = printable(text);
     html! {
@@ -33,7 +33,7 @@ pub(super) fn markdown(text: &str) -> Markup {
     }
 }
 
-/// None if the markup would be too much for a page.
+/// Renders Markdown. Returns `None` if it exceeds a limit.
 fn formed(text: &str) -> Option<String> {
     if text.len() > MARKDOWN_LIMIT_BYTES {
         return None;
@@ -72,7 +72,7 @@ fn formed(text: &str) -> Option<String> {
     (!is_too_much.get()).then_some(html.0)
 }
 
-/// Markup up to the limit. Writing more than that fails.
+/// A buffer for markup that fails when it exceeds the limit.
 struct Bounded(String);
 
 impl fmt::Write for Bounded {
@@ -85,7 +85,7 @@ impl fmt::Write for Bounded {
     }
 }
 
-/// The words of a message without its form, as far as a line takes them.
+/// Returns the plain text of a Markdown message in one line, cut to a number of characters.
 pub(super) fn words_of(text: &str, chars: usize) -> String {
     let (head, _) = head_of(text, chars * 8);
     let words = Parser::new(head).filter_map(|event| match event {
@@ -107,7 +107,7 @@ fn code_block(language: &'static Language, info: &str, code: &str) -> Markup {
     }
 }
 
-/// HTML becomes text, and addresses become harmless.
+/// Turns HTML into text, images into links, and unsafe URLs into `#`.
 fn harmless(event: Event<'_>) -> Event<'_> {
     match event {
         Event::Html(text) | Event::InlineHtml(text) => Event::Text(text),
@@ -125,7 +125,7 @@ fn address(url: CowStr<'_>) -> CowStr<'_> {
     if is_harmless { url } else { CowStr::Borrowed("#") }
 }
 
-/// What a program printed, with its colours.
+/// Renders the output of a program with its colours.
 pub(super) fn output(text: &str) -> Markup {
     let slices = cansi::v3::categorise_text(text);
     html! {
@@ -167,7 +167,7 @@ fn classes(slice: &cansi::v3::CategorisedSlice<'_>) -> String {
     classes.join(" ")
 }
 
-/// The beginning of a text, and how many bytes are left out behind it.
+/// Returns the beginning of a text, and the number of bytes after it.
 pub(super) fn head_of(text: &str, bytes: usize) -> (&str, usize) {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
@@ -176,14 +176,14 @@ pub(super) fn head_of(text: &str, bytes: usize) -> (&str, usize) {
     (&text[..end], text.len() - end)
 }
 
-/// A piece of a long text from a place on, where the next piece begins, and how many bytes it leaves.
+/// Returns a piece of a text from an offset on, the offset of the next piece, and the number of bytes after the piece.
 pub(super) fn piece_of(text: &str, from: usize, bytes: usize) -> (&str, usize, usize) {
     let rest = &text[text.floor_char_boundary(from)..];
     let (piece, left) = head_of(rest, bytes);
     (piece, text.len() - left, left)
 }
 
-/// The last lines of an output, and how many bytes are left out before them.
+/// Returns the last lines of an output, and the number of bytes before them.
 pub(super) fn end_of(text: &str, lines: usize, bytes: usize) -> (&str, usize) {
     let mut from = text.len().saturating_sub(bytes);
     while !text.is_char_boundary(from) {

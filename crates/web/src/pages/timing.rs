@@ -1,5 +1,5 @@
-//! How long each piece of work in a transcript took, from when its lines were written.
-//! Where nobody saw one of the two lines, nothing is said.
+//! The duration of each item in a transcript, from the times when its lines were written.
+//! If one of the two times is unknown, the duration is too.
 
 use std::collections::HashMap;
 
@@ -7,22 +7,22 @@ use engine::{LineTime, LineTimes};
 use jiff::{SignedDuration, Timestamp};
 use model::codex::CodexEvent;
 
-/// More pieces of work than are ever under way at once.
+/// The most items that are tracked at once, more than are ever in progress.
 const MOST_OPEN: usize = 1_000;
 
-/// Longer than any id that Codex gives to a piece of work.
+/// The longest item ID that is tracked, longer than Codex's own.
 const LONGEST_ID: usize = 100;
 
-/// Where a piece of work is.
+/// The progress of an item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Course {
-    /// It goes on.
+    /// The item is in progress.
     UnderWay,
-    /// It is over, and took so long, where that is known.
+    /// The item is complete. Contains its duration, if known.
     Over(Option<SignedDuration>),
 }
 
-/// Goes through a run's lines in their order, and says how long each piece of work took.
+/// Computes the durations of items while it reads the lines of a run in order.
 #[derive(Debug, Default)]
 pub(super) struct Timing {
     times: LineTimes,
@@ -34,8 +34,8 @@ impl Timing {
         Self { times, begun: HashMap::new() }
     }
 
-    /// Takes note of a line that ends at this offset: how long the work took that it says is over. `now` is the time of a line that
-    /// came after all that is known.
+    /// Reads a line that ends at an offset, and returns the duration of the item that it completes. `now` is the time of lines without
+    /// a recorded time, because they were just written.
     pub(super) fn took(&mut self, end: u64, event: &CodexEvent, now: Option<Timestamp>) -> Option<SignedDuration> {
         let time = match self.times.of(end) {
             LineTime::At(time) => Some(time),
@@ -58,7 +58,7 @@ impl Timing {
     }
 }
 
-/// `0.4 s`, `12 s`, `3 min 5 s`.
+/// Formats a duration: `0.4 s`, `12 s`, `3 min 5 s`.
 pub(super) fn words(took: SignedDuration) -> String {
     let millis = took.as_millis();
     match millis {
@@ -85,10 +85,10 @@ mod tests {
         assert_eq!(timing.took(1, &event("started", "a"), at(10)), None);
         assert_eq!(timing.took(2, &event("started", "b"), at(11)), None);
         assert_eq!(timing.took(3, &event("completed", "a"), at(14)), Some(SignedDuration::from_secs(4)));
-        assert_eq!(timing.took(4, &event("completed", "b"), None), None, "nobody saw its end");
-        assert_eq!(timing.took(5, &event("completed", "c"), at(15)), None, "nobody saw its beginning");
+        assert_eq!(timing.took(4, &event("completed", "b"), None), None, "the end has no time");
+        assert_eq!(timing.took(5, &event("completed", "c"), at(15)), None, "the start is unknown");
         timing.took(6, &event("started", "d"), at(20));
-        assert_eq!(timing.took(7, &event("completed", "d"), at(19)), None, "a clock that went back says nothing");
+        assert_eq!(timing.took(7, &event("completed", "d"), at(19)), None, "the clock went back");
     }
 
     #[test]

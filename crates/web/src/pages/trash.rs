@@ -1,5 +1,5 @@
-//! The trash: what was removed, bringing it back, and deleting it for good, which is asked twice.
-//! Nothing leaves it by looking.
+//! The trash: lists removed items, restores them, and deletes them permanently after a confirmation.
+//! Opening a page changes nothing.
 
 use std::time::Duration;
 
@@ -18,22 +18,22 @@ use super::session::{Signed, SignedForm};
 use super::{Answer, Page, PageProblem, see};
 use crate::router::Api;
 
-/// How long the page waits for mirrors to be repacked. The rest is done in the background.
+/// How long a request waits for mirrors to be repacked. The rest continues in the background.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(crate) async fn page(signed: Signed, State(api): State<Api>) -> Answer {
     let items = api.engine.trash().await?;
     let body = html! {
-        p { a href="/settings" { "← Health" } }
+        p { a href="/settings" { "← Settings" } }
         h1 { "Trash" }
         @if items.is_empty() {
-            p.empty { "Nothing is in here. What is removed stays here for a while, and can be brought back." }
+            p.empty { "Trash is empty. You can restore removed tasks and repositories here until they expire." }
         } @else {
-            p.facts { (size(items.iter().map(|item| item.bytes).sum())) " in all" }
+            p.facts { (size(items.iter().map(|item| item.bytes).sum())) " in total" }
             ul.tasks {
                 @for item in &items { (entry(&signed, item, &items)) }
             }
-            p.actions { a.button.danger href="/trash/delete" { "Delete all of it for good" } }
+            p.actions { a.button.danger href="/trash/delete" { "Empty trash" } }
         }
     };
     Ok(Page(layout::page("Trash", Place::Settings, &body)))
@@ -45,21 +45,21 @@ fn entry(signed: &Signed, item: &TrashItem, all: &[TrashItem]) -> Markup {
         TrashKind::Environment => Some(format!("/trash/environments/{}/restore", item.id)),
         TrashKind::Other => None,
     };
-    // A task needs its repository.
+    // A task can only be restored after its repository.
     let with = item.env_id.map(|id| id.to_string());
     let with = all.iter().find(|other| other.kind == TrashKind::Environment && with.as_deref() == Some(other.id.as_str()));
     html! {
         li.thing {
             p { span.title { (printable_line(&item.name, 120)) } " · " (word(item.kind)) }
             p.facts {
-                (size(item.bytes)) " · removed " (age(item.removed_at)) " · deleted for good on " (item.expires_at.strftime("%Y-%m-%d").to_string())
+                (size(item.bytes)) " · removed " (age(item.removed_at)) " · expires on " (item.expires_at.strftime("%Y-%m-%d").to_string())
             }
             @if let Some(with) = with {
-                p.quiet { "It can come back once its repository is back: " (printable_line(&with.name, 120)) }
+                p.quiet { "Restore its repository first: " (printable_line(&with.name, 120)) }
             }
             div.actions {
-                @if let Some(restore) = restore.filter(|_| with.is_none()) { (button_form(signed, &restore, "Bring back", "", None)) }
-                a.button.danger href={ "/trash/delete?id=" (item.id) } { "Delete for good" }
+                @if let Some(restore) = restore.filter(|_| with.is_none()) { (button_form(signed, &restore, "Restore", "", None)) }
+                a.button.danger href={ "/trash/delete?id=" (item.id) } { "Delete permanently" }
             }
         }
     }
@@ -69,7 +69,7 @@ fn word(kind: TrashKind) -> &'static str {
     match kind {
         TrashKind::Task => "task",
         TrashKind::Environment => "repository",
-        TrashKind::Other => "a folder without a record",
+        TrashKind::Other => "unknown folder",
     }
 }
 
@@ -103,16 +103,17 @@ pub(crate) async fn ask_delete(signed: Signed, State(api): State<Api>, Query(Wha
         items.retain(|item| item.id == *id);
     }
     if items.is_empty() {
-        return Err(Problem::new(ErrorCode::NotInTheTrash, "this is not in the trash (any more)").into());
+        return Err(Problem::new(ErrorCode::NotInTheTrash, "item not found in the trash").into());
     }
     let (count, bytes) = (items.len(), items.iter().map(|item| item.bytes).sum());
     let follows = html! {
         ul { @for item in items.iter().take(20) { li { (printable_line(&item.name, 120)) " · " (word(item.kind)) } } }
         @if count > 20 { p { "and " (count - 20) " more" } }
-        p { "Nothing brings it back after that. " (size(bytes)) " of the disk become free." }
+        p { "You cannot undo this. It frees " (size(bytes)) " of disk space." }
     };
     let action = id.map_or_else(|| "/trash/delete".to_owned(), |_| format!("/trash/delete?id={}", items[0].id));
-    let question = Question { title: "Delete for good?", follows, action: &action, words: "Delete it for good", back: "/trash" };
+    let question =
+        Question { title: "Delete permanently?", follows, action: &action, label: "Delete permanently", back: "/trash" };
     Ok(Page(confirm::page(&signed, Place::Settings, &question)))
 }
 

@@ -1,7 +1,7 @@
-//! Forms that bring images along, as `multipart/form-data`, under the same checks as every other form.
+//! Forms with images (`multipart/form-data`), with the same checks as other forms.
 //!
-//! The body is read whole before it is looked at. One that is too large is read and thrown away, up to a bound: a browser that is
-//! cut off while it sends shows nothing of the answer that says why.
+//! The whole body is read before it is parsed. A body over the limit is read further and discarded, up to a second limit, because
+//! browsers do not show the response to a request that was cut off.
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Multipart, Request};
@@ -21,13 +21,13 @@ use super::session::{Signed, SignedForm, form_refused};
 use crate::extract::TEXT_BODY_LIMIT;
 use crate::router::Api;
 
-/// The largest form: a prompt, its images, and room for the rest.
+/// The largest form: a prompt, its images and the other fields.
 pub(crate) const FORM_LIMIT: usize = TEXT_BODY_LIMIT + IMAGES_LIMIT_BYTES;
 
-/// So much of a form that is too large is still read.
+/// The most bytes that are read of a form over the limit.
 const READ_ON_LIMIT: usize = 256 << 20;
 
-/// A form of a page that this session was shown, and the images that came with it.
+/// A form with a valid token of this session, and its images.
 pub(crate) struct SignedUpload<T>(pub(crate) Signed, pub(crate) T, pub(crate) Vec<GivenImage>);
 
 impl<T: DeserializeOwned> FromRequest<Api> for SignedUpload<T> {
@@ -55,7 +55,7 @@ impl<T: DeserializeOwned> FromRequest<Api> for SignedUpload<T> {
 }
 
 fn unreadable() -> PageProblem {
-    form_refused("the form cannot be read")
+    form_refused("could not read the form")
 }
 
 async fn whole(body: Body) -> Result<Bytes, PageProblem> {
@@ -73,13 +73,13 @@ async fn whole(body: Body) -> Result<Bytes, PageProblem> {
     if length <= FORM_LIMIT {
         return Ok(bytes.freeze());
     }
-    let problem = Problem::new(ErrorCode::BodyTooLarge, "that is more than can be sent at once")
-        .hint("images may have 10 MiB each, and 20 MiB together")
-        .hint("go back, take some of them out, and send it again");
+    let problem = Problem::new(ErrorCode::BodyTooLarge, "the form is too large")
+        .hint("an image can have 10 MiB, and all images together 20 MiB")
+        .hint("go back, remove some images and send the form again");
     Err(problem.into())
 }
 
-/// The fields that are texts, and the files. A browser sends an empty file where none was chosen.
+/// Reads the text fields and the images. A browser sends an empty file if none was chosen.
 async fn read(mut parts: Multipart) -> Result<(Map<String, Value>, Vec<GivenImage>), PageProblem> {
     let (mut fields, mut images) = (Map::new(), vec![]);
     while let Some(part) = parts.next_field().await.map_err(|_| unreadable())? {
@@ -98,19 +98,18 @@ async fn read(mut parts: Multipart) -> Result<(Map<String, Value>, Vec<GivenImag
     Ok((fields, images))
 }
 
-/// The field that takes images. Where `assets::images_script` runs, they can be pasted and dropped too, and what was
-/// chosen is listed.
-pub(super) fn field(words: &Markup) -> Markup {
+/// Renders the field for images. With `assets::images_script`, users can also paste and drop images, and see the chosen ones.
+pub(super) fn field(label: &Markup) -> Markup {
     html! {
         label.button.attach {
-            (words)
+            (label)
             input type="file" name="images" multiple accept="image/png,image/jpeg,image/gif,image/webp";
         }
         ul.images aria-live="polite" {}
     }
 }
 
-/// `1 image`, `2 images`.
+/// Formats a number of images: `1 image`, `2 images`.
 pub(super) fn count(images: usize) -> String {
     if images == 1 { "1 image".to_owned() } else { format!("{images} images") }
 }

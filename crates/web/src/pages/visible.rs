@@ -1,13 +1,13 @@
-//! Names and lines that somebody else wrote, with a style for every mark that stands for a character.
-//! The marks themselves are made by `model::visible`; nothing is removed here.
+//! Markup for untrusted names and lines, with a style for each mark that stands for a hidden character.
+//! `model::visible` creates the marks. Nothing is removed here.
 
 use maud::{Markup, html};
 use model::visible::{Mark, Visible};
 
-/// A name in a list is cut after this many bytes, and says so.
+/// The longest name in a list, in bytes. Longer names are cut, and a mark shows it.
 const NAME_BYTES: usize = 1_000;
 
-/// The class of a mark. The same letters in a text have none.
+/// Returns the class of a mark. The same letters in ordinary text have no class.
 pub(super) fn class(mark: Mark) -> &'static str {
     match mark {
         Mark::Hidden => "unseen",
@@ -16,7 +16,7 @@ pub(super) fn class(mark: Mark) -> &'static str {
     }
 }
 
-/// A text with its marks.
+/// Renders a text with its marks.
 pub(super) fn text(text: &Visible) -> Markup {
     html! {
         @for (piece, mark) in text.pieces() {
@@ -25,7 +25,7 @@ pub(super) fn text(text: &Visible) -> Markup {
     }
 }
 
-/// A name, such as a path.
+/// Renders a name, such as a path.
 pub(super) fn name(name: impl AsRef<[u8]>) -> Markup {
     text(&Visible::short_name(name, NAME_BYTES))
 }

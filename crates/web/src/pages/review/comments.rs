@@ -1,21 +1,21 @@
-//! Comments on lines, as one prompt. A browser says where a comment belongs; which code stands there is read from the difference, so
-//! that what is quoted is what was shown.
+//! Turns comments on lines into one prompt.
+//! A browser sends the position of each comment. The quoted code comes from the diff, so that it is the code that was shown.
 
 use std::fmt::Write as _;
 
 use model::diff::{Diff, DiffLine, DiffLineKind, FileDiff};
 use model::visible::{Mark, plain_name};
 
-/// Of a longer range only so many lines are quoted.
+/// The most lines that a comment quotes.
 const QUOTED_LINES: usize = 40;
 
-/// The longest line that is quoted, in bytes.
+/// The longest quoted line, in bytes.
 const QUOTED_BYTES: usize = 800;
 
-/// Explains to Codex what a mark is.
-const MARKS: &str = "Characters that cannot be seen are quoted as marks, such as ␛ or <U+202E>.\n";
+/// Explains marks to Codex.
+const MARKS: &str = "Invisible characters are quoted as marks, such as ␛ or <U+202E>.\n";
 
-/// A comment on a line or on several that follow each other.
+/// A comment on a range of lines.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct Comment {
     path: String,
@@ -26,13 +26,13 @@ pub(super) struct Comment {
 }
 
 impl Comment {
-    /// The key of the file that it is about.
+    /// Returns the key of the file.
     pub(super) fn path(&self) -> &str {
         &self.path
     }
 }
 
-/// The comments among a form's fields, in their order; each begins with its path. Those without words are none.
+/// Reads the comments from the fields of a form. Each comment starts with its path. Empty comments are dropped.
 pub(super) fn comments(fields: &[(String, String)]) -> Vec<Comment> {
     let mut found: Vec<Comment> = vec![];
     for (name, value) in fields {
@@ -55,7 +55,7 @@ pub(super) fn comments(fields: &[(String, String)]) -> Vec<Comment> {
     found
 }
 
-/// What Codex is asked: each comment with its file, its lines and the code there. Nothing where nothing was said.
+/// Returns the prompt: each comment with its file, lines and code. Returns an empty text if there are no comments.
 pub(super) fn prompt(diff: &Diff, comments: &[Comment], remarks: &str) -> String {
     let remarks = remarks.replace("\r\n", "\n");
     if comments.is_empty() && remarks.trim().is_empty() {
@@ -81,7 +81,7 @@ pub(super) fn prompt(diff: &Diff, comments: &[Comment], remarks: &str) -> String
     prompt.trim_end().to_owned()
 }
 
-/// `src/a.rs, lines 3 to 5:`. A name that could be taken for something else stands in quotes.
+/// Formats a position: `src/a.rs, lines 3 to 5:`. Unusual names are quoted.
 fn place(file: Option<&FileDiff>, comment: &Comment) -> String {
     let path = file.map_or_else(
         || comment.path.clone().into_bytes(),
@@ -93,7 +93,7 @@ fn place(file: Option<&FileDiff>, comment: &Comment) -> String {
     let path = plain_name(path);
     let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+@".contains(letter);
     let path = if !path.is_empty() && path.chars().all(is_plain) { path } else { format!("{path:?}") };
-    let side = if comment.is_old { " as it was before your changes" } else { "" };
+    let side = if comment.is_old { " (before your changes)" } else { "" };
     match (comment.first, comment.last) {
         (0, _) => format!("{path}:"),
         (first, last) if first == last => format!("{path}, line {first}{side}:"),
@@ -101,7 +101,7 @@ fn place(file: Option<&FileDiff>, comment: &Comment) -> String {
     }
 }
 
-/// The lines with their signs, as far as the difference shows them.
+/// Returns the commented lines with their signs, as far as the diff contains them.
 fn quoted(file: &FileDiff, comment: &Comment) -> Vec<String> {
     let wanted = comment.first..=comment.last;
     let lines = file.hunks.iter().flat_map(|hunk| {
@@ -165,7 +165,7 @@ mod tests {
             asked(PATCH, &fields, "Thanks"),
             "Comments on your changes. Address each of them.\n\n\
              src/a.rs, lines 11 to 12:\n> +new\n> +more\n\nwhy\ntwo?\n\n\
-             src/a.rs, line 11 as it was before your changes:\n> -old\n\nkeep\n\nThanks"
+             src/a.rs, line 11 (before your changes):\n> -old\n\nkeep\n\nThanks"
         );
     }
 

@@ -1,5 +1,5 @@
-//! One file of a difference: its head, and its lines, which a large file shows only once somebody opens it.
-//! Its name and its content are text; a picture is named by its path and never by an address of somebody else's.
+//! One file of a diff: its heading and its lines. The lines of a large file load when a user opens it.
+//! Names and contents are always text. The URL of an image is made from its path and never comes from the diff.
 
 use maud::{Markup, html};
 use model::code::Language;
@@ -10,19 +10,19 @@ use super::lines::{Left, hunk_part};
 use super::{Asked, Pictures, View};
 use crate::pages::visible;
 
-/// A picture of more bytes is not shown.
+/// The largest image that is shown, in bytes.
 const IMAGE_LIMIT_BYTES: u64 = 10 * 1024 * 1024;
 
-/// The heading of a hunk is cut after this many bytes. Git has cut it before.
+/// The longest heading of a hunk, in bytes. Git cuts headings before that.
 const HEADING_BYTES: usize = 200;
 
-/// A file with its head. Without `lines`, they come when it is opened.
+/// Renders a file. Without `lines`, they load when the file is opened.
 pub(super) fn part(n: usize, file: &FileDiff, images: &Pictures, asked: &Asked, lines: Option<&Markup>) -> Markup {
     let name = visible::name(file.path_bytes());
     let path = file.key();
     html! {
         div.file id={ "file-" (n) } data-mark=(mark(file, image_of(file, images).as_ref())) data-path=(path) {
-          label.viewed { input type="checkbox" data-viewed; " viewed" span.visually-hidden { ": " (name) } }
+          label.viewed { input type="checkbox" data-viewed; " Viewed" span.visually-hidden { ": " (name) } }
           details open[lines.is_some()] {
             summary {
                 code { (name) }
@@ -30,7 +30,7 @@ pub(super) fn part(n: usize, file: &FileDiff, images: &Pictures, asked: &Asked, 
                     span.word { " from " code { (visible::name(old)) } }
                 }
                 @match file.status {
-                    FileStatus::Added => span.word { "new" },
+                    FileStatus::Added => span.word { "added" },
                     FileStatus::Deleted => span.word { "deleted" },
                     _ => {}
                 }
@@ -44,7 +44,7 @@ pub(super) fn part(n: usize, file: &FileDiff, images: &Pictures, asked: &Asked, 
     }
 }
 
-/// What a reviewer has to know about a file even if its lines are folded.
+/// Renders warnings about a file. They are visible even if its lines are folded.
 fn notes(file: &FileDiff) -> Markup {
     let has_odd_name = |path: Option<Vec<u8>>| path.is_some_and(|path| has_hidden(&path, Of::Name));
     html! {
@@ -57,7 +57,7 @@ fn notes(file: &FileDiff) -> Markup {
     }
 }
 
-/// What kind of thing it is, if it is no ordinary file or has become another kind of thing.
+/// Returns the type of a file, or the change of its type, unless it is an ordinary file.
 fn modes(file: &FileDiff) -> Option<String> {
     let word = |mode: &str| match mode {
         "100644" => "file".to_owned(),
@@ -73,16 +73,16 @@ fn modes(file: &FileDiff) -> Option<String> {
     }
 }
 
-/// What is loaded when the `details` around it is opened. Without a script it is a link.
+/// Renders a link to content that a script loads when the surrounding `details` element opens.
 pub(in crate::pages) fn on_demand(address: &str) -> Markup {
     html! {
         div.on-demand hx-get=(address) hx-trigger="toggle from:'closest details' once" hx-swap="outerHTML" {
-            a href=(address) { "Show the lines" }
+            a href=(address) { "Show lines" }
         }
     }
 }
 
-/// A file's lines and pictures, and a way to comment on lines without a script.
+/// Renders a file's lines and images, and a form to comment on lines without a script.
 pub(super) fn lines(file: &FileDiff, images: &Pictures, asked: &Asked, left: &Left) -> Markup {
     let image = image_of(file, images);
     let language = Language::of_file(file.path());
@@ -97,17 +97,17 @@ pub(super) fn lines(file: &FileDiff, images: &Pictures, asked: &Asked, left: &Le
             }
         }
         @if left.is_nothing() || (file.omitted == Some(Omitted::TooManyLines) && !file.hunks.is_empty()) {
-            p.warning { "There is more than a page can show. To see all of it, run " code { "codex-orchestrator task diff" } }
+            p.warning { "This file is too long for a page. To see all of it, run " code { "codex-orchestrator task diff" } "." }
         }
         @if !file.hunks.is_empty() { (by_number(file)) }
     }
 }
 
-/// Git calls a file binary if it has a NUL at its beginning. A program may still run it as text.
+/// Renders a note about a binary file. Git treats files with a NUL byte near the start as binary, but programs may still run them as text.
 fn binary(file: &FileDiff, asked: &Asked) -> Markup {
     html! {
         p.quiet {
-            "A binary file" @if let Some(bytes) = file.bytes { ", " (model::size::bytes(bytes)) } ". Its content is not shown as text."
+            "Binary file" @if let Some(bytes) = file.bytes { " (" (model::size::bytes(bytes)) ")" } ". Its content is not shown as text."
         }
         @if file.omitted.is_none() {
             details.as-text {
@@ -118,22 +118,22 @@ fn binary(file: &FileDiff, asked: &Asked) -> Markup {
     }
 }
 
-/// For people without a script, or who name a line instead of tapping it.
+/// Renders a form to comment on lines without a script.
 fn by_number(file: &FileDiff) -> Markup {
     html! {
         details.by-number {
-            summary { "Comment by line number" }
+            summary { "Comment on a line…" }
             input type="hidden" name="path" value=(file.key());
             div.pair {
                 label { "Line " input name="first" inputmode="numeric" autocomplete="off"; }
-                label { "of " select name="side" { option value="new" { "the new file" } option value="old" { "the old file" } } }
+                label { "Version " select name="side" { option value="new" { "After" } option value="old" { "Before" } } }
             }
             label { "Comment " textarea name="text" rows="2" data-send {} }
         }
     }
 }
 
-/// A file's image before and after. Git lists an image that was renamed and changed under both names.
+/// Returns the image of a file before and after. Git lists an image that was renamed and changed under both names.
 fn image_of(file: &FileDiff, images: &Pictures) -> Option<Picture> {
     PictureKind::of_name(file.path())?;
     let mut image = images.get(&file.key())?.clone();
@@ -143,29 +143,29 @@ fn image_of(file: &FileDiff, images: &Pictures) -> Option<Picture> {
     Some(image)
 }
 
-/// What a picture was beside what it is.
+/// Renders an image before and after.
 fn pictures(file: &FileDiff, image: &Picture, asked: &Asked) -> Markup {
     let old_key = file.old_path_bytes().map(|path| path_key(&path)).filter(|_| file.status == FileStatus::Renamed);
-    let one = |side: &str, words: &str, bytes: Option<u64>| {
+    let one = |side: &str, label: &str, bytes: Option<u64>| {
         let key = old_key.clone().filter(|_| side == "old").unwrap_or_else(|| file.key());
         let address = asked.address("/image", &[("side", side), ("path", &key)]);
         html! {
             @if let Some(bytes) = bytes {
                 figure {
                     @if bytes > IMAGE_LIMIT_BYTES {
-                        p.quiet { "too large to show" }
+                        p.quiet { "Too large to show" }
                     } @else {
-                        img src=(address) loading="lazy" alt={ (Visible::short_name(file.path_bytes(), 200).plain()) ", " (words) };
+                        img src=(address) loading="lazy" alt={ (Visible::short_name(file.path_bytes(), 200).plain()) ", " (label) };
                     }
-                    figcaption { (words) ", " (bytes) @if bytes == 1 { " byte" } @else { " bytes" } }
+                    figcaption { (label) ", " (bytes) @if bytes == 1 { " byte" } @else { " bytes" } }
                 }
             }
         }
     };
-    html! { div.pictures { (one("old", "before", image.old_bytes)) (one("new", "after", image.new_bytes)) } }
+    html! { div.pictures { (one("old", "Before", image.old_bytes)) (one("new", "After", image.new_bytes)) } }
 }
 
-/// What a tick belongs to: another content is another mark.
+/// Returns the key of a file's "Viewed" checkbox. It changes with the content.
 fn mark(file: &FileDiff, image: Option<&Picture>) -> String {
     let sizes = image.map(|image| (image.old_bytes, image.new_bytes));
     let text = serde_json::to_vec(&(file, sizes)).unwrap_or_default();
@@ -214,7 +214,7 @@ mod tests {
         let lines = "+line\n".repeat(100);
         let html = shown(&format!("diff --git a/f b/f\n--- a/f\n+++ b/f\n@@ -0,0 +1,100 @@\n{lines}"), 10);
         assert_eq!(html.matches("<tr").count(), 10);
-        assert!(html.contains("more than a page"));
+        assert!(html.contains("too long for a page"));
     }
 
     #[test]
@@ -253,7 +253,7 @@ mod tests {
             ..FileDiff::without_lines(FileStatus::Added, None, Some(b"big"), Omitted::TooLarge)
         };
         let lines = super::lines(&file, &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9)).into_string();
-        assert!(lines.contains("2.5 GiB: too large to show") && !lines.contains("hx-get"), "{lines}");
+        assert!(lines.contains("2.5 GiB, too large to show") && !lines.contains("hx-get"), "{lines}");
         let binary = "diff --git a/f b/f\nindex 1..2 100644\nBinary files a/f and b/f differ\n";
         let html =
             super::lines(&Diff::parse(binary.as_bytes()).files[0], &Pictures::new(), &Asked::of_run("t", 1), &Left::new(9));

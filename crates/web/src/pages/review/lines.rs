@@ -1,6 +1,5 @@
-//! The lines of a hunk as rows of a table: side by side or below each other, with their colours, and with what differs within a line
-//! emphasized. A row has only its numbers: the script reads from them which line is meant. Nothing of a line is removed, and a
-//! limit that is reached is shown.
+//! The lines of a hunk as rows of a table, in split or unified view, with syntax highlighting and marked changes within lines.
+//! Scripts identify a line by the numbers in its row. Nothing of a line is removed, and text beyond a limit is replaced by a mark.
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -14,28 +13,28 @@ use similar::{ChangeTag, TextDiff};
 use super::View;
 use crate::pages::colour;
 
-/// Lines that are longer than this are not compared word by word.
+/// The longest lines that are compared word by word, in bytes.
 const WORDS_LIMIT_BYTES: usize = 1_000;
 
-/// How many pairs of lines are compared word by word for one answer.
+/// The most pairs of lines that are compared word by word for one response.
 const MOST_PAIRS: usize = 3_000;
 
-/// How many bytes are compared word by word for one answer: comparing takes time with the square of a line's length.
+/// The most bytes that are compared word by word for one response, since comparing takes quadratic time.
 const WORDS_BYTES: usize = 200_000;
 
-/// A line that differs in more places than this is not emphasized.
+/// The most changes within a line that are marked.
 const MOST_PLACES: usize = 50;
 
-/// How many bytes of lines an answer shows.
+/// The most bytes of lines in one response.
 const SHOWN_BYTES: usize = 2_000_000;
 
-/// How many bytes of lines an answer has colours for.
+/// The most bytes of highlighted lines in one response.
 const COLOURED_BYTES: usize = 400_000;
 
-/// A longer line is cut.
+/// The longest line that is shown in full, in bytes.
 const LINE_BYTES: usize = 10_000;
 
-/// How much may still be shown in an answer.
+/// The remaining limits of a response.
 pub(super) struct Left {
     lines: Cell<usize>,
     bytes: Cell<usize>,
@@ -44,7 +43,7 @@ pub(super) struct Left {
     words: Cell<usize>,
 }
 
-/// Takes an amount if there is as much left.
+/// Subtracts an amount if that much is left. Returns whether it was.
 fn take(left: &Cell<usize>, amount: usize) -> bool {
     let rest = left.get().checked_sub(amount);
     left.set(rest.unwrap_or(left.get()));
@@ -67,7 +66,7 @@ impl Left {
         self.lines.get() == 0 || self.bytes.get() == 0
     }
 
-    /// A line as it is shown, if there is room for it.
+    /// Returns a line for display, if the limits allow it.
     fn line(&self, line: &DiffLine) -> Option<Visible> {
         if self.is_nothing() {
             return None;
@@ -79,14 +78,14 @@ impl Left {
     }
 }
 
-/// A line with its number, and the markup of its text.
+/// A line with its number and markup.
 struct Line {
     number: u64,
     kind: DiffLineKind,
     text: Markup,
 }
 
-/// What stands in one row: a line of both files, or of one of them, or a removed one beside what took its place.
+/// A row with the old and the new line: the same line of both files, or a removed line, an added line or both.
 type Row = (Option<Line>, Option<Line>);
 
 pub(super) fn hunk_part(hunk: &Hunk, language: Option<&'static Language>, sides: View, left: &Left) -> Markup {
@@ -103,7 +102,7 @@ fn is_context((_, new): &Row) -> bool {
     new.as_ref().is_some_and(|line| line.kind == DiffLineKind::Context)
 }
 
-/// Lines that were removed stand beside those that came in their place. Each side is read by itself, from the hunk's beginning.
+/// Pairs removed lines with the lines that replaced them. Each side is highlighted on its own, from the start of the hunk.
 fn rows(hunk: &Hunk, language: Option<&'static Language>, left: &Left) -> Vec<Row> {
     let texts: Vec<_> = hunk.lines.iter().map_while(|line| left.line(line)).collect();
     let lines: Vec<(&DiffLine, &Visible)> = hunk.lines.iter().zip(&texts).collect();
@@ -113,12 +112,12 @@ fn rows(hunk: &Hunk, language: Option<&'static Language>, left: &Left) -> Vec<Ro
         Some(_) | None => vec![],
     };
     let (olds, news) = (read(DiffLineKind::Added), read(DiffLineKind::Removed));
-    // How many lines of each side are behind us.
+    // The number of lines of each side that are done.
     let (mut old, mut new) = (0, 0);
     let markup = |line: &DiffLine, text: &Visible, pieces, places: &[Range<usize>]| {
         html! {
             (colour::visible_line(text, pieces, places))
-            @if line.no_newline { span.line-end { " no newline at the end of the file" } }
+            @if line.no_newline { span.line-end { " No newline at end of file" } }
         }
     };
     let old_line = |n: usize, line: &DiffLine, text: &Visible, places: &[Range<usize>]| {
@@ -161,7 +160,7 @@ fn rows(hunk: &Hunk, language: Option<&'static Language>, left: &Left) -> Vec<Ro
     rows
 }
 
-/// What differs between two lines, as long as they have something in common.
+/// Returns the ranges that differ between two similar lines.
 fn words(old: &str, new: &str, left: &Left) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
     let is_long = old.len().max(new.len()) > WORDS_LIMIT_BYTES;
     if is_long || !take(&left.words, old.len() + new.len()) || !take(&left.pairs, 1) {
@@ -211,7 +210,7 @@ fn split_row(old: Option<&Line>, new: Option<&Line>) -> Markup {
     html! { tr { (cells(old)) (cells(new)) } }
 }
 
-/// What was removed, then what was added.
+/// Renders removed lines before added lines.
 fn unified_block(block: &[Row]) -> Markup {
     let row = |line: &Line, old: Option<u64>, new: Option<u64>| {
         let sign = match line.kind {
@@ -324,13 +323,13 @@ mod tests {
             html.contains("x</mark><mark><span class=\"line-end\">␍</span>")
                 || html.contains("<span class=\"line-end\">␍</span>")
         );
-        assert!(html.contains("no newline at the end of the file") && !html.contains("unseen"), "{html}");
+        assert!(html.contains("No newline at end of file") && !html.contains("unseen"), "{html}");
     }
 
     #[test]
     fn a_long_line_is_cut_and_says_so() {
         let html = shown("f", &format!("@@ -0,0 +1 @@\n+{}\n", "x".repeat(50_000)), View::Split);
-        assert!(html.len() < 12_000 && html.contains("<span class=\"cut\">… 39.0 KiB more not shown</span>"), "{}", html.len());
+        assert!(html.len() < 12_000 && html.contains("<span class=\"cut\">… 39.0 KiB not shown</span>"), "{}", html.len());
     }
 
     #[test]

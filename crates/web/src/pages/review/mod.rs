@@ -1,6 +1,5 @@
-//! Review: what a task, one of its runs, or the time since somebody looked changed, file by file, and comments on lines that become
-//! the next prompt. What is large comes when it is opened; what was looked at is ticked in the browser, for as long as a file's
-//! changes stay the same.
+//! The review page: the changes of a task, of one run, or since the last review, and comments on lines that become the next prompt.
+//! Large files load when a user opens them. The browser remembers which files are viewed, until their changes differ.
 
 mod comments;
 mod file;
@@ -30,16 +29,16 @@ use super::session::{Signed, SignedFields, SignedForm};
 use super::{Answer, Page, PageProblem, assets, form, see, see_sent, visible};
 use crate::router::Api;
 
-/// A file with more changed lines than this comes when it is opened.
+/// Files with more changed lines than this load when they are opened.
 const FOLDED_LINES: u64 = 400;
 
-/// So many bytes of lines are in a page at first; the files after them come when they are opened.
+/// The size of the lines in a page, in bytes. Files beyond it load when they are opened.
 const PAGE_BYTES: usize = 200_000;
 
-/// More lines of a file than this are never shown.
+/// The most lines of a file that are shown.
 const MOST_LINES: usize = 20_000;
 
-/// Comments of one form are looked up in the diffs of so many pages at most.
+/// The most pages of a diff that are searched for the files of one form's comments.
 const COMMENTED_PAGES: usize = 20;
 
 /// The images of a diff, by the keys of their paths.
@@ -48,23 +47,23 @@ type Pictures = BTreeMap<String, Picture>;
 #[derive(Deserialize)]
 pub(crate) struct Which {
     run: Option<u32>,
-    /// `viewed`: what came since the changes were marked as viewed.
+    /// `viewed` shows the changes since they were marked as viewed.
     since: Option<String>,
     /// `split` or `unified`.
     view: Option<String>,
-    /// `ignore` leaves out what changed in whitespace alone.
+    /// `ignore` hides changes in whitespace.
     space: Option<String>,
-    /// Only one file, by its key.
+    /// The key of the only file to show.
     path: Option<String>,
-    /// The page of files, counted from 1.
+    /// The page of files, starting at 1.
     page: Option<usize>,
     /// `text` shows a binary file as text.
     binary: Option<String>,
-    /// Which of a picture's two states.
+    /// `old` or `new`, for an image.
     side: Option<String>,
 }
 
-/// How the two sides stand.
+/// The layout of a diff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum View {
     Unified,
@@ -72,7 +71,7 @@ enum View {
 }
 
 impl View {
-    /// As asked for; else beside each other, but on a phone.
+    /// Returns the requested view, otherwise unified on phones and split elsewhere.
     fn of(asked: Option<&str>, headers: &HeaderMap) -> Self {
         let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default();
         match asked {
@@ -84,7 +83,7 @@ impl View {
     }
 }
 
-/// What of which task is looked at, and how.
+/// The changes of a task to show, and how to show them.
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     task: String,
@@ -104,17 +103,17 @@ impl Asked {
         Self { task: task.to_owned(), changes, sides: View::of(which.view.as_deref(), headers), ignores_space }
     }
 
-    /// One run's changes.
+    /// Selects the changes of one run.
     pub(super) fn of_run(task: &str, run: u32) -> Self {
         Self { task: task.to_owned(), changes: Changes::Run(RunNumber(run)), sides: View::Split, ignores_space: false }
     }
 
-    /// The same, with lines below each other.
+    /// Selects the unified view.
     pub(super) fn unified(self) -> Self {
         Self { sides: View::Unified, ..self }
     }
 
-    /// Where a part of it is: a path below the changes, and what else is to be said.
+    /// Returns the URL of a part of the page: a path below the changes, and more query parameters.
     pub(super) fn address(&self, below: &str, more: &[(&str, &str)]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         match self.changes {
@@ -135,7 +134,7 @@ impl Asked {
         api.engine.review(&self.task, self.changes, part, Reading { whitespace, binary }).await
     }
 
-    /// The images of the changes, if there are any among these files.
+    /// Returns the images of the changes, if these files contain any.
     async fn images(&self, api: &Api, files: &[FileDiff]) -> Result<Pictures, Problem> {
         if files.iter().all(|file| PictureKind::of_name(file.path()).is_none()) {
             return Ok(Pictures::new());
@@ -167,7 +166,7 @@ pub(crate) async fn page(
     let is_last = which.path.is_none() && review.page + 1 >= review.pages;
     let head = html! {
         (head(&view, &asked, &state, &review))
-        // The button is where the last of the files are.
+        // The button is on the last page.
         @if is_last { (mark_all(&asked, &state, &review.diff, &signed)) }
     };
     let more = if which.path.is_none() {
@@ -191,42 +190,43 @@ pub(crate) async fn page(
             table.diff.lost { tbody { tr hidden { td {} } } }
             template #note { (note(asked.sides)) }
             div.composer {
-                label.visually-hidden for="comments" { "Comments" }
-                textarea #comments name="comments" rows="2" data-grow data-send placeholder="Tap a line, or write here" {}
-                button.primary type="submit" { "Send to Codex" }
+                label.visually-hidden for="comments" { "Summary" }
+                textarea #comments name="comments" rows="2" data-grow data-send placeholder="Summary (optional)" {}
+                button.primary type="submit" { "Send comments" }
             }
         }
-        button #selected.pill type="button" hidden { "Comment on what is selected" }
+        button #selected.pill type="button" hidden { "Comment on selection" }
     };
-    Ok(Page(layout::page_with_scripts(&[assets::review_script()], "Changes", Place::Tasks, &body)))
+    let title = format!("Changes · {}", printable_line(view.meta.title.as_str(), 100));
+    Ok(Page(layout::page_with_scripts(&[assets::review_script()], &title, Place::Tasks, &body)))
 }
 
-/// What stands above the files: which changes, how many, and how far they were looked at.
+/// Renders the part above the files: links to other views, totals and the list of files.
 fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) -> Markup {
     let diff = &review.diff;
     let id = &asked.task;
-    let link = |changes: Changes, words: &str| {
+    let link = |changes: Changes, label: &str| {
         let address = Asked { changes, ..asked.clone() }.address("", &[]);
-        html! { a href=(address) aria-current=[(changes == asked.changes).then_some("true")] { (words) } }
+        html! { a href=(address) aria-current=[(changes == asked.changes).then_some("true")] { (label) } }
     };
     let other = if asked.sides == View::Split { View::Unified } else { View::Split };
-    let words = if other == View::Split { "side by side" } else { "unified" };
+    let label = if other == View::Split { "Split view" } else { "Unified view" };
     html! {
         p { a href={ "/tasks/" (id) } { "← " (printable_line(view.meta.title.as_str(), 100)) } }
         h1 { "Changes" }
-        nav.runs aria-label="Which changes" {
-            (link(Changes::All, "all"))
-            (link(Changes::SinceViewed, "since I last looked"))
-            @for run in &view.meta.runs { (link(Changes::Run(run.number), &format!("run {}", run.number.0))) }
-            a.quiet href=(Asked { sides: other, ..asked.clone() }.address("", &[])) { (words) }
+        nav.runs aria-label="Changes to show" {
+            (link(Changes::All, "All changes"))
+            (link(Changes::SinceViewed, "New since my last review"))
+            @for run in &view.meta.runs { (link(Changes::Run(run.number), &format!("Run {}", run.number.0))) }
+            a.quiet href=(Asked { sides: other, ..asked.clone() }.address("", &[])) { (label) }
             a.quiet href=(Asked { ignores_space: !asked.ignores_space, ..asked.clone() }.address("", &[])) {
-                @if asked.ignores_space { "show whitespace changes" } @else { "hide whitespace changes" }
+                @if asked.ignores_space { "Show whitespace changes" } @else { "Hide whitespace changes" }
             }
         }
         @if asked.changes == Changes::SinceViewed { (since(state)) }
         p.facts {
             (review.files) @if review.files == 1 { " file" } @else { " files" }
-            @if review.pages > 1 { "; on this page " (diff.files.len()) }
+            @if review.pages > 1 { " (" (diff.files.len()) " on this page)" }
             ", +" (diff.stats.additions) " −" (diff.stats.deletions)
         }
         (pages(asked, review))
@@ -241,19 +241,19 @@ fn head(view: &TaskView, asked: &Asked, state: &ReviewState, review: &Review) ->
 
 /// Links to the other pages of a large diff.
 fn pages(asked: &Asked, review: &Review) -> Markup {
-    let link = |page: usize, words: &str| html! { a href=(asked.address("", &[("page", &page.to_string())])) { (words) } };
+    let link = |page: usize, label: &str| html! { a href=(asked.address("", &[("page", &page.to_string())])) { (label) } };
     html! {
         @if review.pages > 1 {
             nav.runs aria-label="Pages" {
                 span { "Page " (review.page + 1) " of " (review.pages) }
-                @if review.page > 0 { (link(review.page, "previous page")) }
-                @if review.page + 1 < review.pages { (link(review.page + 2, "next page")) }
+                @if review.page > 0 { (link(review.page, "Previous page")) }
+                @if review.page + 1 < review.pages { (link(review.page + 2, "Next page")) }
             }
         }
     }
 }
 
-/// Says that everything that is shown was looked at. One run's changes are not everything.
+/// Renders the button that marks all changes as viewed. A single run has no such button.
 fn mark_all(asked: &Asked, state: &ReviewState, diff: &Diff, signed: &Signed) -> Markup {
     let is_part = diff.files.is_empty() || matches!(asked.changes, Changes::Run(_));
     html! {
@@ -267,24 +267,24 @@ fn mark_all(asked: &Asked, state: &ReviewState, diff: &Diff, signed: &Signed) ->
     }
 }
 
-/// What "since I last looked" is measured from.
+/// Explains what "New since my last review" compares.
 fn since(state: &ReviewState) -> Markup {
     html! {
         p.quiet {
             @match state.viewed {
-                None => "You have not marked these changes as viewed yet, so this is all of them.",
-                Some((_, Standing::Before)) => "What came since you marked the changes as viewed, or sent comments on them.",
+                None => "You have not reviewed these changes yet, so all of them are shown.",
+                Some((_, Standing::Before)) => "Changes since you marked them as viewed or sent comments.",
                 Some((_, Standing::Elsewhere)) => {
-                    "The branch was built anew since you looked. This compares the files as they were then with what they are now, \
-                     so it also shows what came from the base."
+                    "The branch was rebased since your last review. This view compares the files then and now, so it also shows changes \
+                     from the base branch."
                 }
-                Some((_, Standing::Gone)) => "What you looked at is not there any more, so this is all of the changes.",
+                Some((_, Standing::Gone)) => "The commit that you reviewed no longer exists, so all changes are shown.",
             }
         }
     }
 }
 
-/// Why there is nothing to see.
+/// Explains why the page shows no changes.
 fn nothing(view: &TaskView, changes: Changes) -> &'static str {
     let is_under_way = |run: &RunFile| run.finished_at.is_none();
     let runs = &view.meta.runs;
@@ -292,7 +292,7 @@ fn nothing(view: &TaskView, changes: Changes) -> &'static str {
         Changes::Run(number) => runs.iter().any(|run| run.number == number && is_under_way(run)),
         Changes::All | Changes::SinceViewed => runs.iter().any(is_under_way),
     };
-    if waits { "Nothing to see yet: what a run changes is shown here once it has ended." } else { "Nothing was changed." }
+    if waits { "No changes yet. They appear here when the run ends." } else { "No changes." }
 }
 
 fn files(diff: &Diff, images: &Pictures, asked: &Asked, is_one: bool) -> Markup {
@@ -315,20 +315,20 @@ fn files(diff: &Diff, images: &Pictures, asked: &Asked, is_one: bool) -> Markup 
     }
 }
 
-/// A comment's box: the script puts it below its line, and says where it belongs.
+/// Renders the template of a comment box. The script inserts it below a line and sets its position.
 fn note(sides: View) -> Markup {
     html! {
         tr.note {
             td colspan=(if sides == View::Split { 4 } else { 3 }) {
                 @for name in ["path", "side", "first", "last"] { input type="hidden" name=(name); }
                 label { span.where {} textarea name="text" rows="2" data-send {} }
-                button.small type="button" data-drop { "Remove" }
+                button.small type="button" data-drop { "Discard" }
             }
         }
     }
 }
 
-/// A file's lines: a part of a page for a script, else a page of their own.
+/// Responds with the lines of a file: as a fragment for htmx, or as a page.
 pub(crate) async fn part(
     _: Signed,
     State(api): State<Api>,
@@ -361,7 +361,7 @@ pub(crate) async fn part(
     .into_response())
 }
 
-/// One picture of a difference. Its type is what its first bytes say, and it can do nothing, also where it is opened by itself.
+/// Sends an image of a diff. Its type comes from its first bytes, and its policy allows nothing even if the image is opened directly.
 pub(crate) async fn image(
     _: Signed,
     State(api): State<Api>,
@@ -389,7 +389,7 @@ pub(crate) struct Viewed {
     head: String,
 }
 
-/// From here on, "since I last looked" begins at what the page showed.
+/// Marks the changes of a page as viewed.
 pub(crate) async fn viewed(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -399,7 +399,7 @@ pub(crate) async fn viewed(
     Ok(see(&format!("/tasks/{id}/changes")))
 }
 
-/// All comments together are one follow-up. Who comments on a task's changes has looked at them.
+/// Sends all comments as one follow-up, and marks the changes as viewed.
 pub(crate) async fn comment(
     State(api): State<Api>,
     Path(id): Path<String>,
@@ -423,7 +423,7 @@ pub(crate) async fn comment(
     Ok(see_sent(&format!("/tasks/{id}"), &format!("{id}-review")))
 }
 
-/// The files that the comments are about, among others.
+/// Returns a diff that includes the files of the comments.
 async fn commented(api: &Api, asked: &Asked, comments: &[comments::Comment]) -> Result<Diff, Problem> {
     let mut diff = Diff::default();
     let mut found = BTreeSet::new();
@@ -437,7 +437,7 @@ async fn commented(api: &Api, asked: &Asked, comments: &[comments::Comment]) -> 
     Ok(diff)
 }
 
-/// Where it holds up nobody else.
+/// Runs work on a thread for blocking work.
 async fn aside(work: impl FnOnce() -> Markup + Send + 'static) -> Result<Markup, Problem> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| Problem::internal(format!("could not show the changes: {error}")))
