@@ -55,8 +55,8 @@ fn refused_body(rejection: &JsonRejection) -> ProblemResponse {
         ),
         other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
             Problem::new(ErrorCode::BodyTooLarge, "the request body is too large")
-                .hint("a prompt can have up to 1 MiB; put longer text into a file in the repository")
-                .hint("an image can have 10 MiB, and all images together 20 MiB")
+                .hint("prompts are limited to 1 MiB; put longer text into a file in the repository")
+                .hint("images are limited to 10 MiB each and 20 MiB in total")
                 .into()
         }
         _ => {

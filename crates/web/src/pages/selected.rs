@@ -1,5 +1,5 @@
 //! Actions on several tasks at once: archive, unarchive, stop, remove.
-//! Stopping and removing need a confirmation. An action that fails for one task continues with the others.
+//! Stopping and removing need a confirmation. If an action fails for one task, it continues with the others.
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};

@@ -30,7 +30,7 @@ use crate::router::Api;
 /// The approximate size of the part of a log that a page shows at first and loads with each step back, in bytes.
 const WINDOW_BYTES: u64 = 256 * 1024;
 
-/// The limit for the markup of one part. Entries beyond it are in the part before.
+/// The limit for the markup of one part, in bytes. Older entries are in the previous part.
 const PART_BYTES: usize = 1024 * 1024;
 
 /// The size of an output that fits on one page.

@@ -74,7 +74,7 @@ async fn whole(body: Body) -> Result<Bytes, PageProblem> {
         return Ok(bytes.freeze());
     }
     let problem = Problem::new(ErrorCode::BodyTooLarge, "the form is too large")
-        .hint("an image can have 10 MiB, and all images together 20 MiB")
+        .hint("images are limited to 10 MiB each and 20 MiB in total")
         .hint("go back, remove some images and send the form again");
     Err(problem.into())
 }
