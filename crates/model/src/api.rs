@@ -1,7 +1,7 @@
-//! The words of the HTTP API, shared by the server, the command line and the pages.
+//! The requests and responses of the HTTP API, shared by the server, the command line and the pages.
 //!
-//! Requests hold plain text as it came; they are parsed into [`crate::names`] by the engine, so that a bad value becomes a
-//! [`Problem`] with a hint and not a parser's complaint.
+//! Requests contain text as the client sent it. The engine parses it into [`crate::names`], so an invalid value becomes a
+//! [`Problem`] with a hint instead of a parser's error.
 
 mod answer;
 mod doctor;
@@ -26,7 +26,7 @@ use crate::image::GivenImage;
 use crate::names::{BranchName, RepositoryUrl, Title, VariableName};
 use crate::policy::{EditRunPolicy, RunPolicy};
 use crate::problem::{Problem, ProblemKind};
-use crate::queue::{Hold, QueuePlace};
+use crate::queue::{Hold, Priority, QueuePlace};
 use crate::report::Report;
 use crate::run::{RunError, RunStatus};
 use crate::secret::Secret;
@@ -45,134 +45,135 @@ pub use trash::{
 };
 pub use update::{Base, ConflictsView, TaskConflicts, UpdateConflicts, UpdateOutcome, UpdateTask, UpdateView};
 
-/// `POST /api/v1/envs`.
+/// Body of `POST /api/v1/envs`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateEnvironment {
-    /// Where to clone from: https, ssh, scp-like, file or an absolute path.
+    /// URL to clone from: https, ssh, scp-like (`git@host:owner/name`), file, or an absolute path.
     pub repo_url: String,
-    /// What tasks start from; the remote's HEAD where it is left out.
+    /// Branch that tasks start from. Default: the remote's HEAD.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
-    /// A name for people; the repository's where it is left out.
+    /// Name to display. Default: the last part of the URL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Variables for the agent's process. Not for secrets.
+    /// Environment variables for Codex. Do not use them for secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub variables: BTreeMap<String, String>,
-    /// Variables that are never answered again, and masked in what the agent says. The raw log keeps what the agent printed.
+    /// Secret environment variables for Codex. The API never returns their values, and transcripts mask them. The raw log keeps
+    /// what the agent printed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, String>, write_only)]
     pub secrets: BTreeMap<String, Secret>,
-    /// How the container of its runs is made.
+    /// Settings of the containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<EditContainer>,
-    /// How its runs go: how many at once, and what follows one that did not end well.
+    /// Settings of the runs, e.g. limits and retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<EditRunPolicy>,
-    /// Its forge, where the URL does not say it, and the token for it.
+    /// The Git host and the token for it. The URL of the repository usually determines the Git host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
-    /// Which submodules the host fetches without asking, besides those of the default branch.
+    /// Branches whose submodules are fetched without a question. The default branch is always among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<EditSources>,
 }
 
-/// `PATCH /api/v1/envs/{env_id}`: what is left out stays.
+/// Body of `PATCH /api/v1/envs/{env_id}`. Omitted fields keep their values.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EditEnvironment {
-    /// A new name.
+    /// New name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Another branch of the mirror.
+    /// New branch that tasks start from. It must exist in the mirror.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_branch: Option<String>,
-    /// All variables anew.
+    /// New environment variables. They replace all existing ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variables: Option<BTreeMap<String, String>>,
-    /// Secrets to set, or to forget where the value is null. The others stay.
+    /// Secrets to set, or to delete if the value is null. Other secrets keep their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(value_type = BTreeMap<String, Option<String>>, write_only)]
     pub secrets: BTreeMap<String, Option<Secret>>,
-    /// What to change of how the container of its runs is made.
+    /// Settings of the containers to change.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<EditContainer>,
-    /// How its runs go: how many at once, and what follows one that did not end well.
+    /// Settings of the runs, e.g. limits and retries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub runs: Option<EditRunPolicy>,
-    /// Its forge, where the URL does not say it, and the token for it.
+    /// The Git host and the token for it. The URL of the repository usually determines the Git host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forge: Option<EditForge>,
-    /// Which submodules the host fetches without asking, besides those of the default branch.
+    /// Branches whose submodules are fetched without a question. The default branch is always among them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sources: Option<EditSources>,
 }
 
-/// How far a clone or a checkout has come.
+/// Progress of a clone or a checkout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Progress {
-    /// Git's own word for what it is doing, such as `Receiving objects`.
+    /// The current step in git's own words, e.g. `Receiving objects`.
     pub phase: String,
-    /// 0 to 100, where git says so.
+    /// Percentage of the step, from 0 to 100. Null if git does not report one.
     pub percent: Option<u8>,
 }
 
-/// An environment as the API answers it.
+/// A repository. The API calls it an environment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Environment)]
 pub struct EnvironmentView {
-    /// Its id.
+    /// ID of the repository.
     pub env_id: EnvironmentId,
-    /// Its name for people.
+    /// Name to display.
     pub name: Title,
-    /// Where it is cloned from.
+    /// URL that it is cloned from.
     pub repo_url: RepositoryUrl,
-    /// What tasks start from; null until the remote told it.
+    /// Branch that tasks start from. Null until the clone knows it.
     pub default_branch: Option<BranchName>,
-    /// Where it is in its life.
+    /// Status of the repository.
     pub status: EnvironmentStatus,
-    /// Why it failed.
+    /// Why the clone failed.
     pub error: Option<RunError>,
-    /// How far the clone is, while it is cloning.
+    /// Progress of the clone while it runs.
     pub progress: Option<Progress>,
-    /// Variables for the agent's process.
+    /// Environment variables for Codex.
     #[schema(value_type = BTreeMap<String, String>)]
     pub variables: BTreeMap<VariableName, String>,
-    /// The names of the variables that are secret. Their values are never answered.
+    /// Names of the secret environment variables. The API never returns their values.
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub secrets: Vec<VariableName>,
-    /// How the container of its runs is made.
+    /// Settings of the containers.
     #[serde(default)]
     pub container: ContainerSettings,
-    /// How its runs go: how many at once, and what follows one that did not end well.
+    /// Settings of the runs, e.g. limits and retries.
     #[serde(default)]
     pub runs: RunPolicy,
-    /// How its forge is reached, where the URL does not say it.
+    /// Settings of the Git host, if the URL does not determine it.
     #[serde(default)]
     pub forge: ForgeSettings,
-    /// Which submodules the host fetches without asking, besides those of the default branch.
+    /// Branches whose submodules are fetched without a question. The default branch is always among them.
     #[serde(default)]
     pub sources: SourceSettings,
-    /// Whether it has a token for its forge. The token itself is never answered.
+    /// Whether a token for the Git host is stored. The API never returns the token.
     #[serde(default)]
     pub has_forge_token: bool,
-    /// When its remote was last asked for what is new, and how that went.
+    /// The last fetch from the remote.
     #[serde(default)]
     pub fetch: FetchView,
-    /// How many tasks are cut from it.
+    /// Number of tasks.
     pub tasks: usize,
-    /// When it was created.
+    /// Time of creation.
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// Time of the last change.
     #[schema(value_type = String, format = DateTime)]
     pub updated_at: Timestamp,
 }
 
 impl EnvironmentView {
-    /// The view of a record.
+    /// Returns the view of a record.
     pub fn new(record: &EnvironmentRecord, progress: Option<Progress>, fetch: FetchView, tasks: usize) -> Self {
         Self {
             env_id: record.env_id,
@@ -197,79 +198,81 @@ impl EnvironmentView {
     }
 }
 
-/// `POST /api/v1/tasks`.
+/// Body of `POST /api/v1/tasks`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateTask {
-    /// The environment to cut it from.
+    /// ID of the repository.
     pub env_id: String,
-    /// What the agent should do: 1 byte to 1 MiB of UTF-8.
+    /// What Codex should do: 1 byte to 1 MiB of UTF-8.
     pub prompt: String,
-    /// Images that go along: up to 8 PNG, JPEG, GIF or WebP files, 10 MiB each and 20 MiB together.
+    /// Images for the prompt: up to 8 PNG, JPEG, GIF or WebP files, 10 MiB each and 20 MiB together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<GivenImage>,
-    /// A branch, a tag or a commit id; the environment's default branch where it is left out.
+    /// Branch, tag or commit ID to start from. Default: the default branch of the repository.
     #[serde(rename = "ref", default, skip_serializing_if = "Option::is_none")]
     pub git_ref: Option<String>,
-    /// One line for people; the prompt's first line where it is left out.
+    /// Title of one line. Default: the first line of the prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// The model, else the environment's, else Codex's own choice.
+    /// Model. Default: the model of the repository, or else Codex's own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The reasoning effort, else the environment's where the model is, else Codex's own choice.
+    /// Reasoning effort. Default: that of the repository if its model is used, or else Codex's own default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
-    /// Who goes first in the queue: `low`, `normal` or `high`.
+    /// Priority in the queue. Default: `normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Priority>)]
     pub priority: Option<String>,
 }
 
-/// `POST /api/v1/tasks/{task_id}/resume`.
+/// Body of `POST /api/v1/tasks/{task_id}/resume` and of the requests for follow-ups.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResumeTask {
-    /// What the agent should do next.
+    /// What Codex should do next.
     pub prompt: String,
-    /// Images that go along, as for a new task.
+    /// Images for the prompt, with the limits of a new task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub images: Vec<GivenImage>,
-    /// The model for this run, else that of the run before it.
+    /// Model for this run. Default: the model of the previous run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
-    /// The reasoning effort for this run, else that of the run before it where the model is the same.
+    /// Reasoning effort for this run. Default: that of the previous run if the model is the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub effort: Option<String>,
-    /// Who goes first in the queue: `low`, `normal` or `high`.
+    /// Priority in the queue. Default: `normal`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Priority>)]
     pub priority: Option<String>,
 }
 
-/// A task as the API answers it: its `meta.json` and what is computed.
+/// A task: the fields of its `meta.json`, and fields that the server computes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Task)]
 pub struct TaskView {
-    /// The record.
+    /// The fields of `meta.json`.
     #[serde(flatten)]
     pub meta: TaskFile,
-    /// The environment's name, while there is one.
+    /// Name of the repository. Null if the repository was removed.
     pub env_name: Option<Title>,
-    /// What it is to people: whether it needs them, runs, waits or is done.
+    /// Group of the task in lists.
     pub group: TaskGroup,
-    /// Whether a run is under way or about to be.
+    /// Whether a run is queued or in progress.
     pub active: bool,
-    /// How far the worktree is, while it is being made.
+    /// Progress of preparing the worktree.
     pub progress: Option<Progress>,
-    /// What its agent does now or did last, in a line, while a run is under way.
+    /// What the agent does now, in one line, while a run is in progress.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activity: Option<String>,
-    /// Where its run is in the queue, while it waits there.
+    /// Place of its run in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueuePlace>,
 }
 
 impl TaskView {
-    /// The view of a record.
+    /// Returns the view of a record.
     pub fn new(record: &TaskRecord, env_name: Option<Title>, progress: Option<Progress>, queue: Option<QueuePlace>) -> Self {
         let group = TaskGroup::of(record);
         Self {
@@ -284,193 +287,193 @@ impl TaskView {
     }
 }
 
-/// A task or environment on disk that cannot be read. It is left as it is.
+/// A task or repository whose files cannot be read. The server does not change them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Damaged {
-    /// The name of its folder.
+    /// Name of its folder.
     pub id: String,
-    /// The file that cannot be read.
+    /// Path of the file that cannot be read.
     pub path: String,
-    /// What is wrong with it.
+    /// Why the file cannot be read.
     pub reason: String,
-    /// What to do about it.
+    /// How to fix it.
     pub hints: Vec<String>,
 }
 
 /// One page of a list.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Page<T> {
-    /// The things, newest first.
+    /// Items, newest first unless the operation says otherwise.
     pub items: Vec<T>,
-    /// What to send as `cursor` for the next page; null on the last one.
+    /// Value of `cursor` for the next page. Null on the last page.
     pub next_cursor: Option<String>,
-    /// What is on disk and cannot be read, on the first page.
+    /// Items whose files cannot be read. Only on the first page.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<Damaged>,
 }
 
-/// A change of state, as `GET /api/v1/events` sends it.
+/// A change of state, sent by `GET /api/v1/events`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum FeedEvent {
-    /// A task's record changed.
+    /// A task changed.
     Task {
-        /// The task.
+        /// ID of the task.
         task_id: TaskId,
-        /// Its environment.
+        /// ID of its repository.
         env_id: EnvironmentId,
-        /// Its status now.
+        /// New status.
         status: TaskStatus,
-        /// Its last run.
+        /// Number of its last run.
         run: RunNumber,
     },
-    /// A task is gone.
+    /// A task was removed.
     TaskRemoved {
-        /// The task.
+        /// ID of the task.
         task_id: TaskId,
     },
-    /// An environment's record changed, or its clone went on.
+    /// A repository changed, or its clone made progress.
     Environment {
-        /// The environment.
+        /// ID of the repository.
         env_id: EnvironmentId,
-        /// Its status now.
+        /// New status.
         status: EnvironmentStatus,
-        /// How far its clone is.
+        /// Progress of its clone.
         progress: Option<Progress>,
     },
-    /// An environment is gone.
+    /// A repository was removed.
     EnvironmentRemoved {
-        /// The environment.
+        /// ID of the repository.
         env_id: EnvironmentId,
     },
-    /// A worktree went on being made.
+    /// Preparing the worktree of a task made progress.
     TaskProgress {
-        /// The task.
+        /// ID of the task.
         task_id: TaskId,
-        /// How far it is.
+        /// Progress of the worktree.
         progress: Progress,
     },
-    /// An agent does something else, or said something.
+    /// The agent of a task does something else, or sent a message.
     TaskActivity {
-        /// The task.
+        /// ID of the task.
         task_id: TaskId,
-        /// What it does, in a line.
+        /// What the agent does, in one line.
         activity: String,
     },
-    /// The queue changed: who waits in it, where, or what for.
+    /// The queue changed.
     Queue {
-        /// How many runs wait.
+        /// Number of waiting runs.
         waiting: usize,
     },
-    /// Events between the last one seen and the next one are gone: read the lists anew.
+    /// Some events are no longer available. Read the lists again.
     Reset,
 }
 
-/// The end of a run, as the last event of `…/runs/{n}/events` says it.
+/// How a run ended. Data of the event `end` in the stream of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RunEnded {
-    /// How the run ended.
+    /// Final status of the run.
     pub status: RunStatus,
-    /// The worker's exit code.
+    /// Exit code of the worker.
     pub exit_code: Option<i32>,
     /// Why it failed or was interrupted.
     pub error: Option<RunError>,
 }
 
-/// `GET /api/v1/status`: what this server is and how it is.
+/// State of the server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ServerStatus {
-    /// The program's version.
+    /// Version of the program.
     pub version: String,
-    /// The server's process id.
+    /// Process ID of the server.
     pub pid: u32,
-    /// The home whose only server this is.
+    /// Path of the home.
     pub home: String,
-    /// Which worker runs tasks, or why none can.
+    /// Worker that runs Codex, or why there is none.
     pub worker: WorkerStatus,
-    /// The git program.
+    /// Version of git.
     pub git: String,
-    /// When the server started.
+    /// Time at which the server started.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
-    /// The TCP address it listens on.
+    /// TCP address that the server listens on. Null if it does not listen on TCP.
     pub listen: Option<String>,
-    /// The address of the pages, for browsers on the server's machine. The host name in it is known to the owner only.
+    /// URL of the pages for browsers on the server's machine. Only the owner knows the host name in it.
     #[serde(default)]
     pub pages: Option<String>,
-    /// How many environments there are.
+    /// Number of repositories.
     pub environments: usize,
-    /// How many tasks there are.
+    /// Number of tasks.
     pub tasks: usize,
     /// Number of runs in progress: preparing, running or stopping.
     pub active_runs: usize,
-    /// Number of runs that wait in the queue. They are not counted as active.
+    /// Number of runs that wait in the queue. Active runs do not include them.
     #[serde(default)]
     pub queued_runs: usize,
-    /// Why no run may begin.
+    /// Why no run can start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold: Option<Hold>,
-    /// What a person must see to: a home that cannot be written, a disk that is full, records that cannot be read.
+    /// Problems that you must fix, e.g. a full disk or files that cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub troubles: Vec<Hold>,
 }
 
-/// `POST /api/v1/sign-in-links`: what signs one browser in.
+/// A one-time sign-in link for a browser.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct SignInLink {
-    /// The path, with the code that is good once.
+    /// Path of the link, with a code that works once.
     pub path: String,
-    /// The TCP address that serves the pages.
+    /// TCP address that serves the pages.
     pub listen: Option<String>,
-    /// The address of the pages, for browsers on the server's machine. The path is to be appended to it.
+    /// URL of the pages for browsers on the server's machine. Append the path to it.
     #[serde(default)]
     pub pages: Option<String>,
-    /// How long it is good for.
+    /// Seconds until the link expires.
     pub expires_in_seconds: u32,
 }
 
-/// `PUT /api/v1/password`: what signs browsers in beside links.
+/// Body of `PUT /api/v1/password`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPassword {
-    /// 10 characters or more.
+    /// New password, at least 10 characters.
     #[schema(value_type = String, write_only)]
     pub password: Secret,
 }
 
-/// Which worker runs tasks.
+/// The worker that runs Codex.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct WorkerStatus {
-    /// `codex-docker`, `host`, or the path of another program.
+    /// `codex-docker`, `host`, or the path of a program.
     pub name: String,
-    /// The program that is started.
+    /// Path of the program that the server starts.
     pub program: Option<String>,
-    /// Why it cannot be used.
+    /// Why it cannot run tasks. Null if it can.
     pub problem: Option<String>,
-    /// What to do about it.
+    /// How to fix it.
     pub hints: Vec<String>,
-    /// The container engine and the image, where the worker has them and was asked.
+    /// The container engine and the image. Null if the worker uses no containers, or was not checked yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub container: Option<ContainerStatus>,
 }
 
-/// An error as `application/problem+json` (RFC 9457).
+/// An error, sent as `application/problem+json` (RFC 9457).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Problem)]
 pub struct ProblemView {
-    /// Always `about:blank`: `code` says it all.
+    /// Always `about:blank`. See `code` for the kind of error.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The status in words.
+    /// Name of the HTTP status.
     pub title: String,
-    /// The HTTP status.
+    /// HTTP status.
     pub status: u16,
-    /// Stable, for scripts.
+    /// Stable error code for programs.
     #[schema(value_type = String)]
     pub code: AnyCode,
-    /// What went wrong.
+    /// What went wrong, for people.
     pub detail: String,
-    /// What to do next.
+    /// What to do next, for people.
     pub hints: Vec<String>,
 }
 
@@ -512,7 +515,7 @@ mod tests {
     use crate::error_code::ErrorCode;
 
     #[test]
-    fn a_problem_survives_the_way_over_http() {
+    fn a_problem_is_the_same_after_it_was_sent_over_http() {
         for kind in [
             ProblemKind::Malformed,
             ProblemKind::Unauthenticated,
@@ -531,7 +534,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_with_a_misspelt_field_is_refused() {
+    fn a_request_with_an_unknown_field_is_refused() {
         let misspelt = serde_json::from_str::<CreateTask>(r#"{"env_id":"x","prompt":"y","modle":"z"}"#);
         assert!(misspelt.is_err());
     }

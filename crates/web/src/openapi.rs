@@ -1,13 +1,13 @@
-//! The contract as an `OpenAPI` 3.1 document: put together from the handlers, checked in as `docs/openapi.json`, held to the code by a test.
+//! The `OpenAPI` 3.1 document of the API, made from the handlers and committed as `docs/openapi.json`.
 //!
-//! The handlers say what they take and answer; this file says what all of them have in common.
+//! The handlers describe their own requests and responses; this file describes what they have in common.
 
 use std::collections::BTreeMap;
 
 use model::api::{FeedEvent, ProblemView, RunEnded};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, Modify, OpenApi};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi};
 
 use crate::problem::PROBLEM_JSON;
 use crate::router;
@@ -16,16 +16,21 @@ use crate::router;
 #[openapi(
     info(
         title = "Codex Orchestrator",
-        description = "Hands coding tasks to the Codex CLI. Served on the unix socket `ORCH_HOME/orchestrator.sock`, which needs \
-                       no token, and on TCP, where every route but `/healthz` does. Every error is a `Problem`.",
+        description = "Sends coding tasks to the Codex CLI. The server listens on the unix socket `ORCH_HOME/orchestrator.sock`, which \
+                       needs no token, and on TCP, where every path except `/healthz` needs one. An environment is a repository. \
+                       Every error is a `Problem`.",
     ),
     components(schemas(FeedEvent, ProblemView, RunEnded)),
     modifiers(&Bearer),
     security((), ("token" = [])),
     tags(
-        (name = "environments", description = "Repositories that tasks are cut from"),
-        (name = "tasks", description = "Units of asked-for work"),
-        (name = "runs", description = "Turns of the agent in a task, and what it said"),
+        (name = "environments", description = "Repositories, which the API calls environments"),
+        (name = "tasks", description = "Tasks and their changes"),
+        (name = "runs", description = "Runs of Codex in a task, and their logs"),
+        (name = "queue", description = "The queue and follow-ups"),
+        (name = "publish", description = "Pushes, pull requests and feedback from them"),
+        (name = "trash", description = "Trash, garbage collection and disk usage"),
+        (name = "status", description = "How browsers sign in"),
         (name = "server", description = "The server itself"),
     ),
 )]
@@ -37,13 +42,13 @@ impl Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = Http::builder()
             .scheme(HttpAuthScheme::Bearer)
-            .description(Some("The content of `ORCH_HOME/token`. Not needed on the unix socket."))
+            .description(Some("The content of the file `ORCH_HOME/token`. The unix socket needs no token."))
             .build();
         openapi.components.get_or_insert_default().add_security_scheme("token", SecurityScheme::Http(scheme));
     }
 }
 
-/// The contract of the API.
+/// Returns the OpenAPI document of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut contract = Contract::openapi();
     contract.merge(router::open_routes().into_openapi());
@@ -51,43 +56,105 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     contract
 }
 
-/// How any route may refuse.
+/// The path of a repository.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct EnvPath {
+    /// ID of the repository.
+    env_id: String,
+}
+
+/// The path of a task.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct TaskPath {
+    /// ID of the task.
+    task_id: String,
+}
+
+/// The path of a run.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct RunPath {
+    /// ID of the task.
+    task_id: String,
+    /// Number of the run.
+    #[param(minimum = 1)]
+    n: u32,
+}
+
+/// The path of a follow-up.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct FollowUpPath {
+    /// ID of the task.
+    task_id: String,
+    /// Number of the follow-up.
+    number: u32,
+}
+
+/// The header that makes a request safe to repeat.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct IdempotencyHeader {
+    /// 1 to 200 visible ASCII characters, e.g. a new UUID. If you repeat the same request with the same key, the server returns the first
+    /// result instead of adding another one.
+    #[param(rename = "Idempotency-Key")]
+    idempotency_key: Option<String>,
+}
+
+/// The header that resumes a stream.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "only its description is used")]
+pub(crate) struct LastEventId {
+    /// The `id` of the last event that you received. Overrides the query parameter.
+    #[param(rename = "Last-Event-ID")]
+    last_event_id: Option<String>,
+}
+
+/// The errors of every operation.
 pub(crate) struct Refused;
 
-/// How a route about one thing may refuse besides.
+/// The additional error of an operation on one resource.
 pub(crate) struct NotThere;
 
-/// How a route that reads a body may refuse besides.
+/// The additional errors of an operation with a body.
 pub(crate) struct BadBody;
 
 impl IntoResponses for Refused {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[
-            ("400", "The request could not be read"),
-            ("401", "No valid token (over TCP)"),
-            ("403", "A host or origin that is not this server's"),
-            ("500", "A defect or a broken disk; the log has more"),
+        errors(&[
+            ("400", "The request is malformed"),
+            ("401", "The token is missing or invalid (TCP only)"),
+            ("403", "The host name or the origin is not allowed"),
+            ("500", "The server failed. Its log has the details"),
         ])
     }
 }
 
 impl IntoResponses for NotThere {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[("404", "Nothing has this id")])
+        errors(&[("404", "There is no resource with this ID")])
     }
 }
 
 impl IntoResponses for BadBody {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[
+        errors(&[
             ("413", "The body, the prompt or an image is too large"),
-            ("415", "The body is not marked as JSON"),
-            ("422", "A value that cannot be used"),
+            ("415", "The content type is not `application/json`"),
+            ("422", "A value is invalid"),
         ])
     }
 }
 
-fn refusals(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
+fn errors(statuses: &[(&str, &str)]) -> BTreeMap<String, RefOr<Response>> {
     let problem = || ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
     let answer = |text: &str| ResponseBuilder::new().description(text).content(PROBLEM_JSON, problem()).build();
     statuses.iter().map(|(status, text)| ((*status).to_owned(), RefOr::T(answer(text)))).collect()
@@ -100,10 +167,10 @@ mod tests {
     use super::*;
 
     fn contract() -> Value {
-        serde_json::to_value(openapi()).expect("the contract is JSON")
+        serde_json::to_value(openapi()).expect("the document is valid JSON")
     }
 
-    /// Every operation as `(method, path, operation)`.
+    /// Returns every operation as `(method, path, operation)`.
     fn operations(contract: &Value) -> Vec<(String, String, Value)> {
         let paths = contract["paths"].as_object().expect("paths");
         paths
@@ -116,15 +183,15 @@ mod tests {
     }
 
     #[test]
-    fn the_checked_in_contract_is_the_codes() {
+    fn the_committed_document_is_up_to_date() {
         let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/openapi.json");
         let checked_in = std::fs::read_to_string(file).unwrap_or_default();
-        let code = openapi().to_pretty_json().expect("the contract is JSON");
-        assert!(checked_in.trim_end() == code.trim_end(), "docs/openapi.json is not the code's: run `cargo xtask openapi`");
+        let code = openapi().to_pretty_json().expect("the document is valid JSON");
+        assert!(checked_in.trim_end() == code.trim_end(), "docs/openapi.json is out of date: run `cargo xtask docs`");
     }
 
     #[test]
-    fn it_lists_every_route_of_the_product() {
+    fn the_document_lists_every_route() {
         let contract = contract();
         let mut routes: Vec<String> =
             operations(&contract).into_iter().map(|(method, path, _)| format!("{method} {path}")).collect();
@@ -182,11 +249,11 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_has_an_id_a_summary_and_says_how_it_refuses() {
+    fn every_operation_has_an_id_a_summary_and_errors() {
         let contract = contract();
         let mut ids = std::collections::BTreeSet::new();
         for (method, path, operation) in operations(&contract) {
-            let id = operation["operationId"].as_str().expect("an id").to_owned();
+            let id = operation["operationId"].as_str().expect("an ID").to_owned();
             assert!(ids.insert(id.clone()), "{id} names two operations");
             assert!(operation["summary"].is_string(), "{method} {path}");
             if path != "/healthz" {
@@ -199,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn no_reference_points_nowhere() {
+    fn every_reference_is_valid() {
         let contract = contract();
         let text = contract.to_string();
         for reference in text.split("\"$ref\":\"#").skip(1).filter_map(|rest| rest.split('"').next()) {
@@ -208,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_openapi_3_1_with_one_scheme() {
+    fn the_document_is_openapi_3_1_with_one_scheme() {
         let contract = contract();
         assert!(contract["openapi"].as_str().is_some_and(|version| version.starts_with("3.1")));
         assert_eq!(contract["components"]["securitySchemes"]["token"]["scheme"], "bearer");

@@ -1,4 +1,5 @@
-//! The words of the HTTP API about publishing: what is asked, and what a person sees before asking.
+//! Requests and responses of the HTTP API about pushes and pull requests.
+//!
 //! The state itself is [`crate::publication::Publication`].
 
 use serde::{Deserialize, Serialize};
@@ -7,53 +8,53 @@ use crate::forge::ForgeKind;
 use crate::names::BranchName;
 use crate::publication::Publication;
 
-/// `POST /api/v1/tasks/{task_id}/push`.
+/// Body of `POST /api/v1/tasks/{task_id}/push`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PublishTask {
-    /// Whether a pull request is wanted besides the push.
+    /// Also create a pull request, or update the open one.
     #[serde(default)]
     pub pull_request: bool,
-    /// Its title; what the task says where it is left out. Of one that is open, the title stays where it is left out.
+    /// Title of the pull request. Default: made from the task; an open pull request keeps its title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
-    /// Its body; what the task says where it is left out. Of one that is open, only our own part is renewed then.
+    /// Description of the pull request. Default: made from the task; in an open pull request, only the generated part is updated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// Whether it is opened as a draft.
+    /// Create the pull request as a draft.
     #[serde(default)]
     pub draft: bool,
-    /// Whether the commit that was found in the way at the last try may be replaced (`git push --force-with-lease`).
+    /// Replace the commits that the last push found on the remote branch (`git push --force-with-lease`).
     #[serde(default)]
     pub force_with_lease: bool,
 }
 
-/// `GET /api/v1/tasks/{task_id}/publication`: how it stands, and what a pull request would say.
+/// The pull request of a task, and a preview of the next one.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct PublicationView {
-    /// How the last publication stands.
+    /// State of the last push and of the pull request. Null if the task was never pushed.
     pub publication: Option<Publication>,
-    /// The forge, where it is known.
+    /// Git host. Null if it is not known.
     pub forge: Option<ForgeView>,
-    /// Why no pull request can be opened from here, although a push may be fine.
+    /// Why the server cannot create a pull request. A push can still work.
     pub by_hand: Option<String>,
-    /// The branch that a pull request would go into.
+    /// Base branch of the pull request.
     pub base: BranchName,
-    /// The task's branch.
+    /// Branch of the task.
     pub head: BranchName,
-    /// The title that it would have.
+    /// Title of the next pull request.
     pub title: String,
-    /// The body that it would have.
+    /// Description of the next pull request.
     pub body: String,
 }
 
-/// A forge, and the repository on it.
+/// A repository on a Git host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ForgeView {
-    /// Its make.
+    /// Kind of Git host.
     pub kind: ForgeKind,
-    /// `owner/name`.
+    /// Owner and name of the repository, e.g. `owner/name`.
     pub project: String,
-    /// Where a person opens a pull request by hand.
+    /// URL at which you can create the pull request yourself.
     pub compare_url: String,
 }

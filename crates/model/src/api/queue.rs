@@ -1,5 +1,6 @@
-//! The words of the queue: what waits, where, and what for.
-//! Who runs next is decided in [`crate::queue`].
+//! Responses of the HTTP API about the queue.
+//!
+//! [`crate::queue`] decides which run starts next.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,39 +9,39 @@ use crate::ids::{EnvironmentId, RunNumber, TaskId};
 use crate::names::Title;
 use crate::queue::{Hold, Priority, QueuePlace};
 
-/// `GET /api/v1/queue`: what waits, and why.
+/// The queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Queue)]
 pub struct QueueView {
-    /// The most runs at once.
+    /// Maximum number of runs at the same time.
     pub max_parallel_runs: usize,
-    /// How many are under way.
+    /// Number of runs in progress.
     pub running: usize,
-    /// Why nothing may begin at all.
+    /// Why no run can start. Null if runs can start.
     pub hold: Option<Hold>,
-    /// What waits, the next one first.
+    /// Waiting runs in the order in which they will start.
     pub items: Vec<QueueItem>,
 }
 
-/// A run that waits.
+/// A waiting run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct QueueItem {
-    /// Its task.
+    /// ID of the task.
     pub task_id: TaskId,
-    /// The task's title.
+    /// Title of the task.
     pub title: Title,
-    /// Its environment.
+    /// ID of the repository.
     pub env_id: EnvironmentId,
-    /// The environment's name, while there is one.
+    /// Name of the repository. Null if the repository was removed.
     pub env_name: Option<Title>,
-    /// Its number.
+    /// Number of the run.
     pub run: RunNumber,
-    /// Who goes first.
+    /// Priority of the run.
     pub priority: Priority,
-    /// When it was asked for.
+    /// Time at which the run was queued.
     #[schema(value_type = String, format = DateTime)]
     pub queued_at: Timestamp,
-    /// Where it is.
+    /// Place in the queue.
     #[serde(flatten)]
     pub place: QueuePlace,
 }

@@ -1,5 +1,6 @@
-//! The words about a repository's branches and tags, and about when they were last fetched.
-//! Names are the remote's own: whoever shows one treats it as a stranger's text.
+//! Responses of the HTTP API about branches, tags and fetches of a repository.
+//!
+//! Names come from the remote, so code that shows them must treat them as untrusted text.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::names::BranchName;
 use crate::run::RunError;
 
-/// What a name in a repository names.
+/// Kind of a ref.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RefKind {
@@ -20,34 +21,34 @@ pub enum RefKind {
 /// A branch or a tag.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RefItem {
-    /// Its name, without `refs/heads/` or `refs/tags/`.
+    /// Name without `refs/heads/` or `refs/tags/`.
     pub name: String,
-    /// What it is.
+    /// Kind of the ref.
     pub kind: RefKind,
 }
 
-/// `GET /api/v1/envs/{env_id}/refs`: what a task can start from, as of the last fetch.
+/// Branches and tags of a repository, as of the last fetch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Refs)]
 pub struct RefsView {
-    /// Branches and tags, the one with the newest commit first.
+    /// Branches and tags. Those with the newest commits come first.
     pub items: Vec<RefItem>,
-    /// Whether there are more, which are left out.
+    /// Whether the list is incomplete.
     pub truncated: bool,
-    /// What tasks start from where nothing is said.
+    /// Default branch of the repository.
     #[schema(value_type = Option<String>)]
     pub default_branch: Option<BranchName>,
 }
 
-/// How fresh what is known of the remote is. Forgotten when the server ends.
+/// The last fetch of a repository since the server started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Fetch)]
 pub struct FetchView {
-    /// Whether one is under way.
+    /// Whether a fetch is in progress.
     pub running: bool,
-    /// When the last one ended that this server made.
+    /// Time at which the last fetch ended. Null if there was none since the server started.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended_at: Option<Timestamp>,
-    /// Why that one failed.
+    /// Why the last fetch failed. Null if it succeeded.
     pub error: Option<RunError>,
 }

@@ -1,6 +1,6 @@
-//! The words of the trash and of disk usage: removed things, deleting them permanently, repacked mirrors, built images, and what
-//! takes how much of the disk.
-//! Sizes are in bytes.
+//! Requests and responses of the HTTP API about the trash, garbage collection and disk usage.
+//!
+//! All sizes are in bytes.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,115 +8,115 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{EnvironmentId, TaskId};
 use crate::names::Title;
 
-/// What something in the trash was.
+/// Kind of an item in the trash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum TrashKind {
     /// A task.
     Task,
-    /// An environment.
+    /// A repository.
     Environment,
-    /// A folder that was found where tasks or environments are, without a record.
+    /// A folder without a record that was found among tasks or repositories.
     Other,
 }
 
-/// Something that was removed and can come back.
+/// A removed item that can be restored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TrashItem {
-    /// What it was.
+    /// Kind of the item.
     pub kind: TrashKind,
-    /// Its id, or the name of its folder.
+    /// ID of the item, or the name of its folder.
     pub id: String,
-    /// Its title or name.
+    /// Title of the task or name of the repository.
     pub name: String,
-    /// A task's environment.
+    /// ID of the task's repository. Null for other items.
     pub env_id: Option<EnvironmentId>,
-    /// What it takes of the disk, in bytes.
+    /// Disk usage in bytes.
     #[serde(default)]
     pub bytes: u64,
-    /// When it was removed.
+    /// Time of removal.
     #[schema(value_type = String, format = DateTime)]
     pub removed_at: Timestamp,
-    /// When it is deleted for good.
+    /// Time from which it can be deleted permanently.
     #[schema(value_type = String, format = DateTime)]
     pub expires_at: Timestamp,
 }
 
-/// `POST /api/v1/gc`.
+/// Body of `POST /api/v1/gc`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CollectGarbage {
-    /// Delete what was removed so many days ago or earlier: 0 is everything. As long as things are kept where it is left out.
+    /// Delete items that were removed at least this many days ago. 0 deletes everything. Default: the setting `trash_days`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older_than_days: Option<u32>,
-    /// Only the thing with this id, as the list of the trash has it.
+    /// Delete only the item with this ID.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Only say what would be deleted.
+    /// Delete nothing; only return what would be deleted.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// Something in the trash that could not be deleted.
+/// An item in the trash that could not be deleted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct NotDeleted {
-    /// Its ID, as in the trash.
+    /// ID of the item.
     pub id: String,
-    /// What it is called.
+    /// Title of the task or name of the repository.
     pub name: String,
     /// Why it could not be deleted.
     pub detail: String,
 }
 
-/// What was deleted permanently, or would be.
+/// The result of a garbage collection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct GarbageCollected {
-    /// What it was.
+    /// Items that were deleted permanently.
     pub items: Vec<TrashItem>,
-    /// What it took of the disk, in bytes.
+    /// Disk space that they used, in bytes.
     pub bytes: u64,
-    /// What could not be deleted. It is still in the trash.
+    /// Items that could not be deleted. They are still in the trash.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<NotDeleted>,
-    /// The mirrors that are repacked to free objects that nothing refers to.
+    /// Mirrors that were repacked to delete unreachable objects.
     #[serde(default)]
     pub mirrors: Vec<MirrorRepack>,
-    /// The container images that were removed: this server built them, and no repository and no container uses them.
+    /// Container images that were removed: this server built them, and nothing uses them.
     #[serde(default)]
     pub images: Vec<BuiltImage>,
-    /// What is free now where the home lies, in bytes.
+    /// Free disk space in the home, in bytes.
     pub free: u64,
 }
 
-/// How far the repack of a mirror is.
+/// State of the repack of a mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RepackState {
-    /// It would be repacked.
+    /// The mirror would be repacked.
     Planned,
-    /// It is still being repacked, in the background.
+    /// The repack continues in the background.
     Running,
-    /// It was repacked.
+    /// The repack is complete.
     Done,
-    /// It could not be repacked; the server's log says why. No object was lost.
+    /// The repack failed. The server's log has the reason. No object was lost.
     Failed,
 }
 
-/// A mirror that is repacked: its objects become one pack, and those that nothing has referred to for `prune_days` are deleted.
+/// The repack of a mirror. It puts all objects into one pack, and deletes those that have been unreachable for `prune_days`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct MirrorRepack {
-    /// Its environment.
+    /// ID of the repository.
     pub env_id: EnvironmentId,
-    /// The environment's name.
+    /// Name of the repository.
     pub name: Title,
-    /// How far it is.
+    /// State of the repack.
     pub state: RepackState,
-    /// The bytes of its objects before.
+    /// Size of its objects before, in bytes.
     pub before: u64,
-    /// The bytes of its objects after. None until it is done.
+    /// Size of its objects after, in bytes. Null until the repack is complete.
     pub after: Option<u64>,
-    /// The bytes of objects that nothing refers to and that are kept until their grace period is over. None if they could not be
-    /// counted in time.
+    /// Size of unreachable objects that are kept until their grace period ends, in bytes. Null if they could not be counted in
+    /// time.
     pub unreachable: Option<u64>,
 }
 
@@ -124,95 +124,95 @@ pub struct MirrorRepack {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ImageUse {
-    /// A repository's runs start from it. A repository in the trash counts too.
+    /// A repository, which can also be in the trash.
     Repository,
-    /// A container was made from it.
+    /// A container.
     Container,
-    /// It has a name that this server did not give it, so somebody else may use it.
+    /// Possibly someone else: the image has a name that this server did not give it.
     OtherName,
-    /// Nothing. `gc` removes it.
+    /// Nothing. Garbage collection removes the image.
     Nothing,
-    /// The container engine does not answer.
+    /// Not known: the container engine does not respond.
     Unknown,
 }
 
 /// A container image that this server built for a repository with its own Dockerfile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct BuiltImage {
-    /// The container engine's ID of it.
+    /// ID of the image.
     pub image_id: String,
-    /// The name that it was given.
+    /// Name of the image.
     pub name: String,
-    /// The environment that it was built for.
+    /// ID of the repository that it was built for.
     pub env_id: EnvironmentId,
-    /// Its size in bytes, with layers that it shares with other images. None while the container engine does not answer.
+    /// Size in bytes, including layers that it shares with other images. Null if the container engine does not respond.
     pub bytes: Option<u64>,
-    /// When it was built.
+    /// Time at which it was built.
     #[schema(value_type = String, format = DateTime)]
     pub built_at: Timestamp,
-    /// What uses it.
+    /// What uses the image.
     pub used_by: ImageUse,
 }
 
-/// `GET /api/v1/disk`: what takes how much of the disk, in bytes.
+/// Disk usage in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = Disk)]
 pub struct DiskView {
-    /// What is free where the home lies.
+    /// Free disk space in the home.
     pub free: u64,
-    /// No run begins while less is free.
+    /// No run starts while less than this is free.
     pub floor: u64,
-    /// All mirrors.
+    /// Size of all mirrors.
     pub mirrors: u64,
-    /// The part of the mirrors that nothing refers to: a repack frees it, now or when its grace period is over.
+    /// Part of the mirrors that nothing refers to. A repack deletes it after its grace period.
     #[serde(default)]
     pub unreachable: u64,
-    /// All worktrees.
+    /// Size of all worktrees.
     pub worktrees: u64,
-    /// All logs.
+    /// Size of all logs.
     pub logs: u64,
-    /// What else tasks have: repositories and sessions of agents.
+    /// Size of the other files of tasks, e.g. agent repositories and Codex sessions.
     pub other: u64,
-    /// What was removed.
+    /// Size of the trash.
     pub trash: u64,
-    /// The container images that this server built. They are stored by the container engine, outside the home.
+    /// Container images that this server built. The container engine stores them outside of the home.
     #[serde(default)]
     pub images: Vec<BuiltImage>,
-    /// By environment, the largest first.
+    /// Disk usage by repository, largest first.
     pub environments: Vec<EnvironmentDisk>,
-    /// By task, the largest first.
+    /// Disk usage by task, largest first.
     pub tasks: Vec<TaskDisk>,
 }
 
-/// What an environment takes of the disk, in bytes.
+/// Disk usage of a repository in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct EnvironmentDisk {
-    /// The environment.
+    /// ID of the repository.
     pub env_id: EnvironmentId,
-    /// Its name.
+    /// Name of the repository.
     pub name: Title,
-    /// Its mirror.
+    /// Size of its mirror.
     pub mirror: u64,
-    /// The part of its mirror that nothing refers to. None if it could not be counted in time.
+    /// Part of its mirror that nothing refers to. Null if it could not be counted in time.
     #[serde(default)]
     pub unreachable: Option<u64>,
-    /// All of its tasks.
+    /// Size of its tasks.
     pub tasks: u64,
 }
 
-/// What a task takes of the disk, in bytes.
+/// Disk usage of a task in bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskDisk {
-    /// The task.
+    /// ID of the task.
     pub task_id: TaskId,
-    /// Its environment.
+    /// ID of the repository.
     pub env_id: EnvironmentId,
-    /// Its title.
+    /// Title of the task.
     pub title: Title,
-    /// All of it.
+    /// Total size.
     pub bytes: u64,
-    /// Its worktree.
+    /// Size of its worktree.
     pub worktree: u64,
-    /// Its logs.
+    /// Size of its logs.
     pub logs: u64,
 }

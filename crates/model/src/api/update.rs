@@ -1,5 +1,6 @@
-//! The words of keeping a task current: what is asked, and what came of it.
-//! Shared by server and command line; nothing is decided here.
+//! Requests and responses of the HTTP API about updates of a task's branch from its base branch.
+//!
+//! The engine decides what happens.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,110 +12,110 @@ use crate::names::Title;
 use crate::problem::Problem;
 use crate::task::UpdateStrategy;
 
-/// How many conflicting files an error names. All of them are in its `conflicts`.
+/// Maximum number of conflicting files that an error names. The field `conflicts` lists all of them.
 const FILES_NAMED: usize = 20;
 
-/// Asks for a task's branch to be brought up to its base.
+/// Body of `POST /api/v1/tasks/{task_id}/update`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpdateTask {
-    /// How. Where it is left out: `rebase`, or `merge` for a branch that has merges of its own, which a rebase would undo.
+    /// How to update. Default: `rebase`, or `merge` if the branch contains merges, which a rebase would lose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<UpdateStrategy>,
-    /// Whether a conflict is given to the agent, as a follow-up.
+    /// If there are conflicts, ask Codex to merge them in a follow-up.
     #[serde(default)]
     pub hand_over: bool,
-    /// Whether the task's commits go on top of what somebody else pushed to its own branch, instead of on the base's newest commit.
+    /// Put the task's commits on top of what others pushed to the task's branch, instead of on the newest commit of the base branch.
     #[serde(default)]
     pub onto_remote: bool,
 }
 
-/// What a task's branch is based on.
+/// The base branch of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Base {
-    /// The branch.
+    /// Name of the branch.
     pub name: String,
-    /// Its newest commit.
+    /// ID of its newest commit.
     #[schema(value_type = String)]
     pub commit: ObjectId,
 }
 
-/// What came of it.
+/// Outcome of an update.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateOutcome {
-    /// The branch has the base's newest commit now.
+    /// The branch now contains the newest commit of the base branch.
     Updated,
-    /// It had it already.
+    /// The branch already contained it.
     Current,
-    /// The two conflict; nothing was changed, and the agent was asked to merge them.
+    /// The branches conflict. Nothing was changed, and Codex was asked to merge them.
     HandedOver,
 }
 
-/// A branch was brought up to its base, or its conflicts were given to the agent.
+/// Result of an update.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UpdateView {
-    /// What came of it.
+    /// Outcome of the update.
     pub outcome: UpdateOutcome,
-    /// What the branch is based on.
+    /// Base branch of the task.
     pub base: Base,
-    /// How many commits were left out, since the base does the same.
+    /// Number of commits that were dropped because the base branch already contains their changes.
     pub dropped: u32,
-    /// The files that the agent is to merge.
+    /// Files that Codex was asked to merge.
     pub conflicts: Vec<FileConflict>,
-    /// The task as it is now.
+    /// The task after the update.
     pub task: TaskView,
 }
 
-/// A branch and its base conflict. Nothing was changed.
+/// Error for an update that found conflicts. Nothing was changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UpdateConflicts {
-    /// The error, as every error.
+    /// The fields of every error.
     #[serde(flatten)]
     pub problem: ProblemView,
-    /// What the branch was to be based on.
+    /// Base branch of the task.
     pub base: Base,
-    /// The files that conflict.
+    /// Files with conflicts.
     pub conflicts: Vec<FileConflict>,
 }
 
 impl UpdateConflicts {
-    /// In the words of an error.
+    /// Returns the error for these conflicts.
     pub fn new(task: TaskId, base: Base, conflicts: Vec<FileConflict>) -> Self {
         let words = in_words(&conflicts, FILES_NAMED);
-        let detail = format!("the task's branch conflicts with `{}` at {}: {words}", base.name, base.commit.short());
+        let detail = format!("the branch of the task conflicts with `{}` at {}: {words}", base.name, base.commit.short());
         let problem = Problem::new(ErrorCode::UpdateConflicts, detail)
-            .hint(format!("let the agent merge them: codex-orchestrator task update {task} --hand-over"))
-            .hint("nothing was changed; a rebase goes commit by commit, so `--merge` may conflict in fewer files");
+            .hint(format!("ask Codex to merge them: codex-orchestrator task update {task} --hand-over"))
+            .hint("try `--merge`: it can conflict in fewer files than a rebase, which applies each commit");
         Self { problem: (&problem).into(), base, conflicts }
     }
 }
 
-/// What a task's branch would conflict with.
+/// Conflicts of a task's branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ConflictsView {
-    /// What it is based on, as of the last fetch.
+    /// Base branch of the task, as of the last fetch.
     pub base: Base,
-    /// How many commits of the base it does not have.
+    /// Number of commits of the base branch that the task's branch does not contain.
     pub behind: u32,
-    /// The files in which it conflicts with its base.
+    /// Files in which the branch conflicts with its base branch.
     pub conflicts: Vec<FileConflict>,
-    /// Other tasks of the same environment that it conflicts with, the newest first.
+    /// Other tasks of the repository with which the branch conflicts, newest first.
     pub tasks: Vec<TaskConflicts>,
-    /// How many other tasks were looked at: the newest ones with work on their branch.
+    /// Number of other tasks that were checked: the newest ones with commits.
     pub looked_at: u32,
-    /// How many more have work on their branch and were not looked at.
+    /// Number of other tasks with commits that were not checked.
     pub left_out: u32,
 }
 
-/// Another task that a branch conflicts with.
+/// Another task with which a branch conflicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TaskConflicts {
-    /// Which.
+    /// ID of the task.
     pub task_id: TaskId,
-    /// Its title.
+    /// Title of the task.
     pub title: Title,
-    /// The files.
+    /// Files with conflicts.
     pub conflicts: Vec<FileConflict>,
 }
 
@@ -124,15 +125,15 @@ mod tests {
     use crate::merge::ConflictKind;
 
     #[test]
-    fn what_is_asked_can_be_left_out() {
-        let asked: UpdateTask = serde_json::from_str("{}").expect("it is all optional");
+    fn every_field_of_an_update_can_be_omitted() {
+        let asked: UpdateTask = serde_json::from_str("{}").expect("every field is optional");
         assert_eq!(asked, UpdateTask { strategy: None, hand_over: false, onto_remote: false });
-        let asked: UpdateTask = serde_json::from_str(r#"{"strategy":"merge","hand_over":true}"#).expect("its own words");
+        let asked: UpdateTask = serde_json::from_str(r#"{"strategy":"merge","hand_over":true}"#).expect("valid values");
         assert_eq!(asked, UpdateTask { strategy: Some(UpdateStrategy::Merge), hand_over: true, onto_remote: false });
     }
 
     #[test]
-    fn conflicts_are_an_error_with_all_the_files() {
+    fn the_error_for_conflicts_lists_all_files() {
         let base = Base { name: "main".to_owned(), commit: "a".repeat(40).parse().expect("an id") };
         let file = FileConflict { path: "a.txt".to_owned(), kind: ConflictKind::ModifyDelete };
         let task = TaskId::from_uuid(uuid::Uuid::from_u128(1));

@@ -1,5 +1,6 @@
-//! `/api/v1/envs`: the repositories that tasks are cut from.
-//! One function per route; every decision is the engine's.
+//! `/api/v1/envs`: repositories.
+//!
+//! One function per route. The engine makes every decision.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,17 +9,18 @@ use axum::response::IntoResponse;
 use model::api::{CreateEnvironment, EditEnvironment, EnvironmentView, Page, ProblemView, RefsQuery, RefsView};
 
 use crate::extract::{JsonBody, PathOf, QueryOf};
-use crate::openapi::{BadBody, NotThere, Refused};
+use crate::openapi::{BadBody, EnvPath, NotThere, Refused};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
-/// Create an environment
+/// Add a repository
 ///
-/// Answers as soon as it is recorded; its clone goes on: `cloning`, then `ready` or `failed`.
+/// Returns as soon as the repository is recorded. The clone continues in the background: the status is `cloning`, and then `ready` or
+/// `failed`.
 #[utoipa::path(post, path = "/envs", operation_id = "create_environment", tag = "environments",
     request_body = CreateEnvironment,
     responses(
-        (status = 201, description = "It is recorded", body = EnvironmentView, headers(("Location" = String, description = "Its address"))),
+        (status = 201, description = "The new repository", body = EnvironmentView, headers(("Location" = String, description = "Path of the repository"))),
         Refused, BadBody,
     ))]
 pub(crate) async fn create(
@@ -30,32 +32,32 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(view)))
 }
 
-/// List environments
+/// List repositories
 ///
-/// All of them, newest first.
+/// Returns all repositories on one page, newest first.
 #[utoipa::path(get, path = "/envs", operation_id = "list_environments", tag = "environments",
-    responses((status = 200, description = "The environments", body = Page<EnvironmentView>), Refused))]
+    responses((status = 200, description = "All repositories", body = Page<EnvironmentView>), Refused))]
 pub(crate) async fn list(State(api): State<Api>) -> Json<Page<EnvironmentView>> {
     Json(api.engine.environments())
 }
 
-/// Show an environment
+/// Get a repository
 #[utoipa::path(get, path = "/envs/{env_id}", operation_id = "show_environment", tag = "environments",
-    params(("env_id" = String, Path, description = "The environment's id")),
-    responses((status = 200, description = "The environment", body = EnvironmentView), Refused, NotThere))]
+    params(EnvPath),
+    responses((status = 200, description = "The repository", body = EnvironmentView), Refused, NotThere))]
 pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
     Ok(Json(api.engine.environment(&id)?))
 }
 
-/// Edit an environment
+/// Change a repository
 ///
-/// What is left out stays.
+/// Changes the settings in the body. Omitted settings keep their values.
 #[utoipa::path(patch, path = "/envs/{env_id}", operation_id = "edit_environment", tag = "environments",
-    params(("env_id" = String, Path, description = "The environment's id")),
+    params(EnvPath),
     request_body = EditEnvironment,
     responses(
-        (status = 200, description = "The environment as it is now", body = EnvironmentView),
-        (status = 409, description = "It is in a state that does not allow this", body = ProblemView, content_type = "application/problem+json"),
+        (status = 200, description = "The changed repository", body = EnvironmentView),
+        (status = 409, description = "The state of the repository does not allow this", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn edit(
@@ -66,26 +68,26 @@ pub(crate) async fn edit(
     Ok(Json(api.engine.edit_environment(&id, edit).await?))
 }
 
-/// Remove an environment
+/// Remove a repository
 ///
-/// Its tasks are removed first. Answers when all of it is gone; doing it twice is harmless.
+/// Moves the repository and its tasks to the trash, and returns when that is done. The request can be repeated.
 #[utoipa::path(delete, path = "/envs/{env_id}", operation_id = "remove_environment", tag = "environments",
-    params(("env_id" = String, Path, description = "The environment's id")),
-    responses((status = 204, description = "It is gone"), Refused, NotThere))]
+    params(EnvPath),
+    responses((status = 204, description = "The repository was removed"), Refused, NotThere))]
 pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
     api.engine.remove_environment(&id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Fetch now
+/// Fetch from the remote
 ///
-/// Asks the remote for what is new, and answers when that has ended. Requests of one moment are served by one fetch.
+/// Returns when the fetch ended. Requests at the same time share one fetch.
 #[utoipa::path(post, path = "/envs/{env_id}/fetch", operation_id = "fetch_environment", tag = "environments",
-    params(("env_id" = String, Path, description = "The environment's id")),
+    params(EnvPath),
     responses(
-        (status = 200, description = "It is up to date", body = EnvironmentView),
-        (status = 409, description = "It is not cloned", body = ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "The remote could not be read, in its own words", body = ProblemView,
+        (status = 200, description = "The repository is up to date", body = EnvironmentView),
+        (status = 409, description = "The repository is not cloned", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "The remote cannot be read. The error contains git's message", body = ProblemView,
             content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
@@ -95,12 +97,12 @@ pub(crate) async fn fetch(State(api): State<Api>, PathOf(id): PathOf<String>) ->
 
 /// Clone again
 ///
-/// For an environment whose clone failed. Answers as soon as that is recorded; doing it twice is harmless.
+/// Clones a repository again after its clone failed. Returns as soon as the request is recorded. The request can be repeated.
 #[utoipa::path(post, path = "/envs/{env_id}/retry", operation_id = "retry_environment", tag = "environments",
-    params(("env_id" = String, Path, description = "The environment's id")),
+    params(EnvPath),
     responses(
-        (status = 200, description = "It is being cloned, or is ready", body = EnvironmentView),
-        (status = 409, description = "It is being removed", body = ProblemView, content_type = "application/problem+json"),
+        (status = 200, description = "The repository is being cloned, or is ready", body = EnvironmentView),
+        (status = 409, description = "The repository is being removed", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
 pub(crate) async fn retry(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<EnvironmentView>, ProblemResponse> {
@@ -109,12 +111,12 @@ pub(crate) async fn retry(State(api): State<Api>, PathOf(id): PathOf<String>) ->
 
 /// List branches and tags
 ///
-/// What a task can start from, as of the last fetch: the newest 2,000, and whether there are more.
+/// Returns the branches and tags that a task can start from, as of the last fetch. The list contains at most 2,000 names.
 #[utoipa::path(get, path = "/envs/{env_id}/refs", operation_id = "list_refs", tag = "environments",
-    params(("env_id" = String, Path, description = "The environment's id"), RefsQuery),
+    params(EnvPath, RefsQuery),
     responses(
-        (status = 200, description = "Branches and tags, the one with the newest commit first", body = RefsView),
-        (status = 409, description = "It is not cloned", body = ProblemView, content_type = "application/problem+json"),
+        (status = 200, description = "Branches and tags. Those with the newest commits come first", body = RefsView),
+        (status = 409, description = "The repository is not cloned", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
 pub(crate) async fn refs(

@@ -1,5 +1,6 @@
-//! `/api/v1/events`: what changed, numbered, as it changes.
-//! A slow reader is the stream's own affair; nothing is kept for it here.
+//! `/api/v1/events`: the feed of changes.
+//!
+//! Nothing is buffered here for slow readers.
 
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -8,23 +9,23 @@ use futures_util::StreamExt;
 use model::api::{FeedQuery, ProblemView};
 
 use crate::extract::{QueryOf, resume_point};
-use crate::openapi::Refused;
+use crate::openapi::{LastEventId, Refused};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 use crate::sse::{self, json_event};
 
-/// Follow all changes
+/// Stream changes
 ///
-/// Server-sent events: one message per change of state, a `FeedEvent` with its number as `id`. It has no end. After a `reset`, events
-/// are missing: read the lists anew.
+/// Sends server-sent events: one `FeedEvent` per change of state, with its number as `id`. The stream does not end. After a `reset`, some
+/// events are missing, so read the lists again.
 #[utoipa::path(get, path = "/events", operation_id = "follow_changes", tag = "server",
     params(
         FeedQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "The same, from a client that reconnects; goes before `after`"),
+        LastEventId,
     ),
     responses(
         (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
-        (status = 422, description = "A number that cannot be used", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "The number is invalid", body = ProblemView, content_type = "application/problem+json"),
         Refused,
     ))]
 pub(crate) async fn events(

@@ -1,6 +1,6 @@
-//! The resources of the API, one file each. A handler takes a request apart, asks the engine once, and answers.
+//! The handlers of the API, one file per resource. A handler reads the request, calls the engine once, and writes the response.
 //!
-//! No decision is made in here: what may happen to a task is the engine's to say.
+//! Handlers make no decisions. The engine decides what is allowed.
 
 pub(crate) mod environments;
 pub(crate) mod feed;

@@ -1,5 +1,6 @@
-//! `/api/v1/tasks/{task_id}/push` and what belongs to it: a task's way to its remote and its forge.
-//! One function per route; every decision is the engine's.
+//! `/api/v1/tasks/{task_id}/push` and related paths: pushes and pull requests.
+//!
+//! One function per route. The engine makes every decision.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,20 +9,20 @@ use axum::response::IntoResponse;
 use model::api::{ProblemView, PublicationView, PublishTask, TaskView};
 
 use crate::extract::{JsonBody, PathOf};
-use crate::openapi::{BadBody, NotThere, Refused};
+use crate::openapi::{BadBody, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
 /// Push a task
 ///
-/// Pushes its branch, and opens its pull request or renews the one that is open. Answers as soon as that is recorded; how it goes
-/// is in the task's `publication`. Asking twice is fine.
+/// Pushes the task's branch. With `pull_request`, also creates the pull request, or updates the open one. Returns as soon as the request
+/// is recorded; the field `publication` of the task shows the progress. The request can be repeated.
 #[utoipa::path(post, path = "/tasks/{task_id}/push", operation_id = "push_task", tag = "publish",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(TaskPath),
     request_body = PublishTask,
     responses(
-        (status = 202, description = "It is recorded, and under way", body = TaskView),
-        (status = 409, description = "A run is active, or there is nothing to publish", body = ProblemView,
+        (status = 202, description = "The push was recorded and will run", body = TaskView),
+        (status = 409, description = "A run is active, or there is nothing to push", body = ProblemView,
             content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
@@ -33,27 +34,27 @@ pub(crate) async fn push(
     Ok((StatusCode::ACCEPTED, Json(api.engine.publish_task(&id, asked).await?)))
 }
 
-/// Show a task's publication
+/// Get the pull request of a task
 ///
-/// How it stands, asked of the forge anew if that was a while ago, and what a pull request would say. Who asks is taken to have it
-/// open, so it is followed for a while.
+/// Returns the state of the last push and of the pull request, and a preview of the next pull request. The state is read from the Git
+/// host again if it is old. After this request, the server follows the pull request for a while.
 #[utoipa::path(get, path = "/tasks/{task_id}/publication", operation_id = "show_publication", tag = "publish",
-    params(("task_id" = String, Path, description = "The task's id")),
-    responses((status = 200, description = "The publication", body = PublicationView), Refused, NotThere))]
+    params(TaskPath),
+    responses((status = 200, description = "The pull request, and a preview of the next one", body = PublicationView), Refused, NotThere))]
 pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<PublicationView>, ProblemResponse> {
     Ok(Json(api.engine.publication(&id).await?))
 }
 
-/// Send feedback to the agent
+/// Send feedback to Codex
 ///
-/// Comments of reviewers that are not resolved and the logs of failed checks, as one follow-up.
+/// Sends unresolved review comments and the logs of failed checks to Codex as one follow-up.
 #[utoipa::path(post, path = "/tasks/{task_id}/feedback", operation_id = "send_feedback", tag = "publish",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(TaskPath),
     responses(
-        (status = 201, description = "It is recorded, as a follow-up or as a run", body = TaskView),
-        (status = 409, description = "There is no pull request, or nothing was said", body = ProblemView,
+        (status = 201, description = "The feedback was added as a follow-up or as a run", body = TaskView),
+        (status = 409, description = "There is no pull request, or no feedback", body = ProblemView,
             content_type = "application/problem+json"),
-        (status = 503, description = "The forge does not answer, or there is no worker", body = ProblemView,
+        (status = 503, description = "The Git host does not respond, or no worker is available", body = ProblemView,
             content_type = "application/problem+json"),
         Refused, NotThere,
     ))]

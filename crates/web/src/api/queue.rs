@@ -1,5 +1,6 @@
-//! `/api/v1/queue` and the follow-ups of a task: work that waits for its turn.
-//! One function per route; every decision is the engine's.
+//! `/api/v1/queue` and the follow-ups of a task: waiting work.
+//!
+//! One function per route. The engine makes every decision.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,13 +9,13 @@ use axum::response::IntoResponse;
 use model::api::{ProblemView, QueueView, ResumeTask, TaskView};
 
 use crate::extract::{IdempotencyKey, JsonBody, PathOf};
-use crate::openapi::{BadBody, NotThere, Refused};
+use crate::openapi::{BadBody, FollowUpPath, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
-/// Show the queue
+/// Get the queue
 ///
-/// What waits, the next one first, and why.
+/// Returns the waiting runs in the order in which they will start, and what each of them waits for.
 #[utoipa::path(get, path = "/queue", operation_id = "show_queue", tag = "queue",
     responses((status = 200, description = "The queue", body = QueueView), Refused))]
 pub(crate) async fn show(State(api): State<Api>) -> Json<QueueView> {
@@ -23,16 +24,16 @@ pub(crate) async fn show(State(api): State<Api>) -> Json<QueueView> {
 
 /// Add a follow-up
 ///
-/// A prompt that runs when the runs before it have ended well; at once if none is active. Answers as soon as it is recorded.
+/// Adds a prompt that runs when all previous runs have completed. If no run is active, it runs next. Returns as soon as the follow-up is
+/// recorded.
 #[utoipa::path(post, path = "/tasks/{task_id}/follow-ups", operation_id = "add_follow_up", tag = "queue",
-    params(("task_id" = String, Path, description = "The task's id"), ("Idempotency-Key" = Option<String>, Header,
-        description = "1 to 200 visible ASCII characters. The same key with the same request adds one follow-up.")),
+    params(TaskPath, IdempotencyHeader),
     request_body = ResumeTask,
     responses(
-        (status = 201, description = "It is recorded, as one of `follow_ups` or as a run, or was under this key", body = TaskView),
-        (status = 409, description = "There is no thread to go on in, or there are too many follow-ups", body = ProblemView,
+        (status = 201, description = "The follow-up was added to `follow_ups` or as a run, or this key has already added it", body = TaskView),
+        (status = 409, description = "There is no thread to continue, or there are too many follow-ups", body = ProblemView,
             content_type = "application/problem+json"),
-        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "No worker is available", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn add_follow_up(
@@ -46,13 +47,13 @@ pub(crate) async fn add_follow_up(
 
 /// Replace a follow-up
 ///
-/// One that has begun is a run, and can no longer be replaced.
+/// A follow-up that has started is a run, and cannot be replaced.
 #[utoipa::path(put, path = "/tasks/{task_id}/follow-ups/{number}", operation_id = "replace_follow_up", tag = "queue",
-    params(("task_id" = String, Path, description = "The task's id"), ("number" = u32, Path, description = "The follow-up's number")),
+    params(FollowUpPath),
     request_body = ResumeTask,
     responses(
-        (status = 200, description = "The task as it is now", body = TaskView),
-        (status = 409, description = "It has begun, or was removed", body = ProblemView, content_type = "application/problem+json"),
+        (status = 200, description = "The changed task", body = TaskView),
+        (status = 409, description = "The follow-up has already started, or was removed", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn replace_follow_up(
@@ -65,10 +66,10 @@ pub(crate) async fn replace_follow_up(
 
 /// Remove a follow-up
 ///
-/// Doing it twice is harmless. One that has begun is a run, which goes on.
+/// A follow-up that has started is a run, and continues. The request can be repeated.
 #[utoipa::path(delete, path = "/tasks/{task_id}/follow-ups/{number}", operation_id = "remove_follow_up", tag = "queue",
-    params(("task_id" = String, Path, description = "The task's id"), ("number" = u32, Path, description = "The follow-up's number")),
-    responses((status = 200, description = "The task as it is now", body = TaskView), Refused, NotThere))]
+    params(FollowUpPath),
+    responses((status = 200, description = "The changed task", body = TaskView), Refused, NotThere))]
 pub(crate) async fn remove_follow_up(
     State(api): State<Api>,
     PathOf((id, number)): PathOf<(String, u32)>,
@@ -76,15 +77,15 @@ pub(crate) async fn remove_follow_up(
     Ok(Json(api.engine.remove_follow_up(&id, number).await?))
 }
 
-/// Begin the next follow-up
+/// Start the next follow-up
 ///
-/// For a task whose last run did not end well, so that its follow-ups wait.
+/// Follow-ups wait if the last run of their task did not complete. This request starts the next one anyway.
 #[utoipa::path(post, path = "/tasks/{task_id}/continue", operation_id = "continue_task", tag = "queue",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(TaskPath),
     responses(
-        (status = 201, description = "The run is recorded, as the last one of the task", body = TaskView),
-        (status = 409, description = "A run is active, or nothing waits", body = ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        (status = 201, description = "The task, with the new run at the end of its runs", body = TaskView),
+        (status = 409, description = "A run is active, or there is no follow-up", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "No worker is available", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
 pub(crate) async fn continue_task(

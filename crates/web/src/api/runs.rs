@@ -1,5 +1,6 @@
-//! `/api/v1/tasks/{task_id}/runs/{n}`: what a run said, as the exact bytes or line by line while it is written.
-//! A journal is passed on as the engine gives it; nothing of it is understood here.
+//! `/api/v1/tasks/{task_id}/runs/{n}`: the log of a run, as a file or as a stream of lines.
+//!
+//! Handlers send logs as the engine returns them, and do not parse them.
 
 use std::io::SeekFrom;
 use std::pin::pin;
@@ -19,32 +20,31 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use tokio_util::io::ReaderStream;
 
 use crate::extract::{PathOf, QueryOf, resume_point, run_number};
-use crate::openapi::{NotThere, Refused};
+use crate::openapi::{LastEventId, NotThere, Refused, RunPath};
 use crate::problem::ProblemResponse;
 use crate::range::Part;
 use crate::router::Api;
 use crate::sse::{self, line_event, named_event};
 
-/// How much of a log is read at once, in bytes.
+/// Size of the parts in which a log is read, in bytes.
 const CHUNK: usize = 64 << 10;
 
-/// Read a run's log
+/// Download the log of a run
 ///
-/// The JSONL exactly as the worker wrote it, up to where it was when the request came, secrets that the agent printed included.
-/// `Range` takes one range of bytes. With `masked=true` what is secret is masked, and there are no ranges.
+/// Returns the JSON Lines exactly as the worker wrote them, including secrets that the agent printed, up to the end of the log at the time
+/// of the request. `Range` selects one range of bytes. With `masked=true`, secrets are masked and `Range` is ignored.
 #[utoipa::path(get, path = "/tasks/{task_id}/runs/{n}/log", operation_id = "read_log", tag = "runs",
     params(
-        ("task_id" = String, Path, description = "The task's id"),
-        ("n" = u32, Path, minimum = 1, description = "The run's number"),
+        RunPath,
         LogQuery,
-        ("Range" = Option<String>, Header, description = "`bytes=a-b`, `bytes=a-` or `bytes=-n`"),
+        ("Range" = Option<String>, Header, description = "One range: `bytes=A-B`, `bytes=A-` or `bytes=-N`"),
     ),
     responses(
-        (status = 200, description = "All of it", body = String, content_type = "application/x-ndjson"),
-        (status = 206, description = "The range that was asked for", body = String, content_type = "application/x-ndjson",
-            headers(("Content-Range" = String, description = "`bytes a-b/length`"))),
-        (status = 416, description = "The log is shorter", body = ProblemView, content_type = "application/problem+json",
-            headers(("Content-Range" = String, description = "`bytes */length`"))),
+        (status = 200, description = "The whole log", body = String, content_type = "application/x-ndjson"),
+        (status = 206, description = "The requested range", body = String, content_type = "application/x-ndjson",
+            headers(("Content-Range" = String, description = "`bytes A-B/LENGTH`"))),
+        (status = 416, description = "The range starts after the end of the log", body = ProblemView, content_type = "application/problem+json",
+            headers(("Content-Range" = String, description = "`bytes */LENGTH`"))),
         Refused, NotThere,
     ))]
 pub(crate) async fn log(
@@ -62,7 +62,7 @@ pub(crate) async fn log(
     send(log, asked_range(&method, &headers)).await
 }
 
-/// A range is defined for GET alone, and `If-Range` can never match: a log has no version to compare.
+/// Returns the requested range. Ranges apply only to GET, and `If-Range` never matches because logs have no version.
 fn asked_range<'a>(method: &Method, headers: &'a HeaderMap) -> Option<&'a str> {
     let range = headers.get(header::RANGE).filter(|_| method == Method::GET && !headers.contains_key(header::IF_RANGE))?;
     range.to_str().ok()
@@ -81,7 +81,7 @@ async fn send(mut log: LogFile, range: Option<&str>) -> Result<Response, Problem
             .await
             .map_err(|error| Problem::internal(format!("could not read the log: {error}")))?;
     }
-    // The file may grow; the answer ends where its length said.
+    // The file can grow while it is sent, but the length in the header is fixed.
     let body = Body::from_stream(ReaderStream::with_capacity(log.file.take(length), CHUNK));
     let mut response = (status, body).into_response();
     let headers = response.headers_mut();
@@ -96,7 +96,7 @@ async fn send(mut log: LogFile, range: Option<&str>) -> Result<Response, Problem
 
 fn outside(length: u64) -> ProblemResponse {
     let problem = Problem::new(ErrorCode::RangeOutside, format!("the log has only {length} bytes"))
-        .hint("follow it with `…/events` to get what is still to come");
+        .hint("stream `…/events` to get new lines");
     ProblemResponse::with_status(StatusCode::RANGE_NOT_SATISFIABLE, problem)
         .header(header::CONTENT_RANGE, content_range("*", length))
 }
@@ -105,22 +105,23 @@ fn content_range(range: &str, length: u64) -> HeaderValue {
     HeaderValue::try_from(format!("bytes {range}/{length}")).expect("digits are a header's value")
 }
 
-/// Follow a run
+/// Stream a run
 ///
-/// Server-sent events: one message per line of the log, its `id` the byte offset behind it, while the run goes on. Then `event: end`
-/// with a `RunEnded`, and the stream closes. What is secret is masked. Where the log can no longer be read, `event: problem` with a `Problem` comes instead.
-/// A carriage return within a line reaches the client as a newline, bytes that are not UTF-8 are replaced, and browsers drop
-/// empty lines: the log has the exact bytes. A stream that closes without `event: end` is to be resumed.
+/// Sends server-sent events: one event per line of the log, with the byte offset after the line as `id`. When the run ends, the stream sends
+/// `event: end` with a `RunEnded`, and closes. If the log cannot be read, it sends `event: problem` with a `Problem` instead. If the stream
+/// closes without either, resume it.
+///
+/// Secrets are masked. A carriage return within a line is sent as a newline, bytes that are not UTF-8 are replaced, and browsers drop empty
+/// lines. The log has the exact bytes.
 #[utoipa::path(get, path = "/tasks/{task_id}/runs/{n}/events", operation_id = "follow_run", tag = "runs",
     params(
-        ("task_id" = String, Path, description = "The task's id"),
-        ("n" = u32, Path, minimum = 1, description = "The run's number"),
+        RunPath,
         FollowQuery,
-        ("Last-Event-ID" = Option<String>, Header, description = "The same, from a client that reconnects; goes before `offset`"),
+        LastEventId,
     ),
     responses(
         (status = 200, description = "The stream", body = String, content_type = "text/event-stream"),
-        (status = 422, description = "An offset that cannot be used", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "The offset is invalid", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
 pub(crate) async fn events(
@@ -131,11 +132,11 @@ pub(crate) async fn events(
 ) -> Result<Response, ProblemResponse> {
     let offset = resume_point(&headers, query.offset)?.unwrap_or(0);
     let lines = api.engine.follow(&id, run_number(&run)?, offset)?;
-    Ok(sse::answer(told(lines), api.closing))
+    Ok(sse::answer(line_events(lines), api.closing))
 }
 
-/// The events of a run's lines; the end is the last one, whatever comes after it.
-fn told(lines: impl Stream<Item = Result<RunLine, Problem>> + Send) -> impl Stream<Item = Event> + Send {
+/// Returns the events for the lines of a run. The stream ends after the event `end` or `problem`.
+fn line_events(lines: impl Stream<Item = Result<RunLine, Problem>> + Send) -> impl Stream<Item = Event> + Send {
     stream! {
         let mut lines = pin!(lines);
         while let Some(line) = lines.next().await {
@@ -165,7 +166,7 @@ mod tests {
 
     const LOG: &str = "{\"a\":1}\n{\"b\":2}\n";
 
-    /// A log of which only the first `length` bytes were there when it was opened.
+    /// Returns a log that had `length` bytes when it was opened.
     async fn log_of(length: u64) -> LogFile {
         let file = tempfile::NamedTempFile::new().expect("a file");
         tokio::fs::write(file.path(), LOG).await.expect("a log");
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_is_its_exact_bytes() {
+    async fn a_log_is_sent_byte_for_byte() {
         let response = send(log_of(16).await, None).await.expect("a log");
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/x-ndjson");
@@ -188,12 +189,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_that_grows_while_it_is_sent_ends_where_its_length_said() {
+    async fn a_log_that_grows_while_it_is_sent_has_the_announced_length() {
         assert_eq!(text(send(log_of(8).await, None).await.expect("a log")).await, "{\"a\":1}\n");
     }
 
     #[tokio::test]
-    async fn a_range_is_a_part_of_it() {
+    async fn a_range_is_a_part_of_the_log() {
         for (range, content_range, expect) in [
             ("bytes=8-", "bytes 8-15/16", "{\"b\":2}\n"),
             ("bytes=0-0", "bytes 0-0/16", "{"),
@@ -207,14 +208,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_range_behind_the_end_says_where_the_end_is() {
+    async fn a_range_after_the_end_is_refused_with_the_length() {
         let refused = send(log_of(16).await, Some("bytes=16-")).await.expect_err("nothing there").into_response();
         assert_eq!(refused.status(), 416);
         assert_eq!(refused.headers()[header::CONTENT_RANGE], "bytes */16");
     }
 
     #[test]
-    fn a_range_counts_for_get_and_without_if_range() {
+    fn a_range_applies_only_to_get_without_if_range() {
         let mut headers = HeaderMap::new();
         assert_eq!(asked_range(&Method::GET, &headers), None);
         headers.insert(header::RANGE, HeaderValue::from_static("bytes=1-"));
@@ -225,7 +226,7 @@ mod tests {
     }
 
     async fn stream_of(lines: Vec<Result<RunLine, Problem>>) -> String {
-        text(sse::answer(told(futures_util::stream::iter(lines)), CancellationToken::new())).await
+        text(sse::answer(line_events(futures_util::stream::iter(lines)), CancellationToken::new())).await
     }
 
     fn line(offset: u64, line: &'static str) -> RunLine {
@@ -233,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_followed_run_is_its_lines_and_then_its_end() {
+    async fn a_stream_has_the_lines_of_a_run_and_then_its_end() {
         let ended = RunEnded { status: RunStatus::Completed, exit_code: Some(0), error: None };
         let sent =
             stream_of(vec![Ok(line(8, "{\"a\":1}")), Ok(line(16, "{\"b\":2}")), Ok(RunLine::Ended(ended)), Ok(line(99, "late"))])
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_log_that_breaks_off_ends_with_the_problem() {
+    async fn a_log_that_cannot_be_read_ends_with_the_problem() {
         let broken = Problem::internal("could not read the log: it is gone");
         let sent = stream_of(vec![Ok(line(8, "{\"a\":1}")), Err(broken), Ok(line(99, "late"))]).await;
         assert!(sent.contains("\n\nevent: problem\ndata: {"), "{sent}");

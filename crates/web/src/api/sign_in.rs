@@ -1,5 +1,6 @@
-//! `/api/v1/sign-in-links` and `/api/v1/password`: how a browser comes to be signed in to the pages.
-//! Whoever may use the API may hand out such a link.
+//! `/api/v1/sign-in-links` and `/api/v1/password`: how browsers sign in to the pages.
+//!
+//! Every client of the API can create sign-in links.
 
 use axum::Json;
 use axum::extract::State;
@@ -12,14 +13,14 @@ use crate::openapi::{BadBody, Refused};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
-/// How long a link is good for, in seconds.
+/// How long a link is valid, in seconds.
 const LIFE_SECONDS: u32 = 600;
 
-/// Make a sign-in link
+/// Create a sign-in link
 ///
-/// Good for one browser, once, within ten minutes. It dies with the server.
+/// The link signs in one browser, once, within ten minutes. It becomes invalid when the server stops.
 #[utoipa::path(post, path = "/sign-in-links", operation_id = "create_sign_in_link", tag = "status",
-    responses((status = 201, description = "The link", body = SignInLink), Refused))]
+    responses((status = 201, description = "The sign-in link", body = SignInLink), Refused))]
 pub(crate) async fn create(State(api): State<Api>) -> impl IntoResponse {
     let path = format!("/sign-in?code={}", api.engine.sign_in_code());
     let ServerStatus { listen, pages, .. } = api.engine.status();
@@ -28,9 +29,9 @@ pub(crate) async fn create(State(api): State<Api>) -> impl IntoResponse {
 
 /// Set the password
 ///
-/// It signs browsers in, beside links. Only its hash is kept. Who is signed in stays so.
+/// Browsers can then sign in with a link or with the password. The server stores only a hash. Browsers that are signed in stay signed in.
 #[utoipa::path(put, path = "/password", operation_id = "set_password", tag = "status", request_body = SetPassword,
-    responses((status = 204, description = "It is set"), Refused, BadBody))]
+    responses((status = 204, description = "The password was set"), Refused, BadBody))]
 pub(crate) async fn set_password(
     State(api): State<Api>,
     JsonBody(SetPassword { password }): JsonBody<SetPassword>,
@@ -41,9 +42,9 @@ pub(crate) async fn set_password(
 
 /// Remove the password
 ///
-/// No password signs in any more. Doing it twice is harmless.
+/// Browsers can then sign in only with a link. The request can be repeated.
 #[utoipa::path(delete, path = "/password", operation_id = "remove_password", tag = "status",
-    responses((status = 204, description = "There is none"), Refused))]
+    responses((status = 204, description = "There is no password"), Refused))]
 pub(crate) async fn remove_password(State(api): State<Api>) -> Result<StatusCode, ProblemResponse> {
     api.engine.set_password(None).await?;
     Ok(StatusCode::NO_CONTENT)

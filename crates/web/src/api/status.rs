@@ -1,5 +1,6 @@
-//! `/healthz`, `/readyz`, `/metrics`, `/api/v1/status` and the contract: the server about itself.
-//! What is said is what the engine says; nothing is measured here.
+//! `/healthz`, `/readyz`, `/metrics`, `/api/v1/status` and the OpenAPI document: the state of the server.
+//!
+//! All values come from the engine.
 
 use std::sync::LazyLock;
 
@@ -15,29 +16,29 @@ use crate::openapi::{Refused, openapi};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
-static CONTRACT: LazyLock<String> = LazyLock::new(|| openapi().to_pretty_json().expect("the contract is JSON"));
+static CONTRACT: LazyLock<String> = LazyLock::new(|| openapi().to_pretty_json().expect("the document is valid JSON"));
 
-/// Is it alive?
+/// Check that the server is alive
 ///
-/// Needs no token, and says nothing but that.
+/// Needs no token.
 #[utoipa::path(get, path = "/healthz", operation_id = "healthz", tag = "server", security(()),
-    responses((status = 200, description = "The process answers", body = String, content_type = "text/plain")))]
+    responses((status = 200, description = "The server is alive", body = String, content_type = "text/plain")))]
 pub(crate) async fn healthz() -> &'static str {
     "ok\n"
 }
 
-/// Can it run tasks?
+/// Check that tasks can start
 #[utoipa::path(get, path = "/readyz", operation_id = "readyz", tag = "server",
     responses(
-        (status = 200, description = "A task that is created now would start", body = String, content_type = "text/plain"),
-        (status = 503, description = "Tasks cannot start, and why", body = ProblemView, content_type = "application/problem+json"),
+        (status = 200, description = "Tasks can start", body = String, content_type = "text/plain"),
+        (status = 503, description = "Tasks cannot start. The error contains every reason", body = ProblemView, content_type = "application/problem+json"),
         Refused,
     ))]
 pub(crate) async fn readyz(State(api): State<Api>) -> Result<&'static str, ProblemResponse> {
     readiness(&api.engine.fresh_status().await).map_err(ProblemResponse::from)
 }
 
-/// Every reason is named, not only the first.
+/// Returns an error with all reasons why tasks cannot start.
 fn readiness(status: &ServerStatus) -> Result<&'static str, Problem> {
     let worker = status.worker.problem.as_ref().map(|reason| (reason, &status.worker.hints));
     let home = status.troubles.iter().map(|trouble| (&trouble.detail, &trouble.hints));
@@ -50,34 +51,34 @@ fn readiness(status: &ServerStatus) -> Result<&'static str, Problem> {
     Err(all.iter().flat_map(|(_, hints)| hints.iter()).fold(problem, Problem::hint))
 }
 
-/// Metrics
+/// Get metrics
 ///
-/// In the text format of `OpenMetrics`, which Prometheus reads.
+/// Returns metrics in the `OpenMetrics` text format, which Prometheus reads.
 #[utoipa::path(get, path = "/metrics", operation_id = "metrics", tag = "server",
-    responses((status = 200, description = "The figures", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), Refused))]
+    responses((status = 200, description = "The metrics", body = String, content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"), Refused))]
 pub(crate) async fn metrics(State(api): State<Api>) -> Result<impl IntoResponse, ProblemResponse> {
     Ok(([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], api.engine.metrics()?))
 }
 
-/// The server's state
+/// Get the server's status
 #[utoipa::path(get, path = "/status", operation_id = "show_status", tag = "server",
-    responses((status = 200, description = "What this server is and how it is", body = ServerStatus), Refused))]
+    responses((status = 200, description = "The status of the server", body = ServerStatus), Refused))]
 pub(crate) async fn status(State(api): State<Api>) -> Json<ServerStatus> {
     Json(api.engine.status())
 }
 
-/// Check what tasks need
+/// Run all checks
 ///
-/// Checks git, the home, the disk, the worker and the login with the server's own settings and environment. Takes up to a minute.
+/// Checks git, the home, the disk, the worker and the login, with the settings and the environment of the server. Takes up to a minute.
 #[utoipa::path(get, path = "/doctor", operation_id = "run_doctor", tag = "server",
-    responses((status = 200, description = "One finding per check, as one page", body = Page<Finding>), Refused))]
+    responses((status = 200, description = "One finding per check, on one page", body = Page<Finding>), Refused))]
 pub(crate) async fn doctor(State(api): State<Api>) -> Json<Page<Finding>> {
     Json(Page { items: api.engine.doctor().await, next_cursor: None, damaged: vec![] })
 }
 
-/// This contract
+/// Get this document
 #[utoipa::path(get, path = "/openapi.json", operation_id = "show_contract", tag = "server",
-    responses((status = 200, description = "The contract as OpenAPI 3.1", body = Object), Refused))]
+    responses((status = 200, description = "The OpenAPI 3.1 document", body = Object), Refused))]
 pub(crate) async fn contract() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "application/json")], CONTRACT.as_str())
 }
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_without_a_worker_is_not_ready_and_says_what_to_do() {
+    fn a_server_without_a_worker_is_not_ready_and_has_hints() {
         assert_eq!(readiness(&status(None)), Ok("ready\n"));
         let problem = readiness(&status(Some("codex-docker is not on PATH"))).expect_err("no worker");
         assert_eq!(problem.kind, ProblemKind::Unavailable);

@@ -1,5 +1,6 @@
-//! `/api/v1/tasks`: asked-for work, and what came of it.
-//! One function per route; every decision is the engine's.
+//! `/api/v1/tasks`: tasks and their changes.
+//!
+//! One function per route. The engine makes every decision.
 
 use axum::Json;
 use axum::extract::State;
@@ -10,24 +11,23 @@ use model::api::{AnswerTask, CreateTask, DiffFormat, DiffQuery, Page, ProblemVie
 use model::diff::Diff;
 
 use crate::extract::{IdempotencyKey, JsonBody, PathOf, QueryOf, run_number};
-use crate::openapi::{BadBody, NotThere, Refused};
+use crate::openapi::{BadBody, IdempotencyHeader, NotThere, Refused, TaskPath};
 use crate::problem::ProblemResponse;
 use crate::router::Api;
 
 /// Create a task
 ///
-/// Answers as soon as it is recorded; its first run begins by itself.
+/// Returns as soon as the task is recorded. Its first run starts automatically.
 #[utoipa::path(post, path = "/tasks", operation_id = "create_task", tag = "tasks",
-    params(("Idempotency-Key" = Option<String>, Header,
-        description = "1 to 200 visible ASCII characters. The same key with the same request answers the same task.")),
+    params(IdempotencyHeader),
     request_body = CreateTask,
     responses(
-        (status = 201, description = "It is recorded", body = TaskView, headers(("Location" = String, description = "Its address"))),
-        (status = 200, description = "This key has already created this task", body = TaskView,
-            headers(("Location" = String, description = "Its address"))),
-        (status = 409, description = "The environment is not ready, its runs could not reach the model, or the key belongs to another request", body = ProblemView,
+        (status = 201, description = "The new task", body = TaskView, headers(("Location" = String, description = "Path of the task"))),
+        (status = 200, description = "The task that this key has already created", body = TaskView,
+            headers(("Location" = String, description = "Path of the task"))),
+        (status = 409, description = "The repository is not ready, or its runs cannot reach the model", body = ProblemView,
             content_type = "application/problem+json"),
-        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "No worker is available", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn create(
@@ -43,12 +43,12 @@ pub(crate) async fn create(
 
 /// List tasks
 ///
-/// One page, newest first. `group=queued` lists the tasks in the order in which they will start.
+/// Returns one page, newest first. With `group=queued`, tasks are in the order in which they will start.
 #[utoipa::path(get, path = "/tasks", operation_id = "list_tasks", tag = "tasks",
     params(TaskQuery),
     responses(
-        (status = 200, description = "The page", body = Page<TaskView>),
-        (status = 422, description = "A parameter that cannot be used", body = ProblemView, content_type = "application/problem+json"),
+        (status = 200, description = "A page of tasks", body = Page<TaskView>),
+        (status = 422, description = "A parameter is invalid", body = ProblemView, content_type = "application/problem+json"),
         Refused,
     ))]
 pub(crate) async fn list(
@@ -58,10 +58,10 @@ pub(crate) async fn list(
     Ok(Json(api.engine.tasks(&query)?))
 }
 
-/// Show a task
+/// Get a task
 #[utoipa::path(get, path = "/tasks/{task_id}", operation_id = "show_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
-    responses((status = 200, description = "The task and its runs", body = TaskView), Refused, NotThere))]
+    params(TaskPath),
+    responses((status = 200, description = "The task with its runs", body = TaskView), Refused, NotThere))]
 pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
     Ok(Json(api.engine.task(&id)?))
 }
@@ -70,8 +70,8 @@ pub(crate) async fn show(State(api): State<Api>, PathOf(id): PathOf<String>) -> 
 ///
 /// Its run is ended first. Answers when all of it is gone; doing it twice is harmless.
 #[utoipa::path(delete, path = "/tasks/{task_id}", operation_id = "remove_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
-    responses((status = 204, description = "It is gone"), Refused, NotThere))]
+    params(TaskPath),
+    responses((status = 204, description = "The task was removed"), Refused, NotThere))]
 pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<StatusCode, ProblemResponse> {
     api.engine.remove_task(&id).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -79,16 +79,15 @@ pub(crate) async fn remove(State(api): State<Api>, PathOf(id): PathOf<String>) -
 
 /// Resume a task
 ///
-/// Adds a run that goes on in the task's thread. Answers as soon as it is recorded.
+/// Adds a run that continues the task's thread with a new prompt. Returns as soon as the run is recorded.
 #[utoipa::path(post, path = "/tasks/{task_id}/resume", operation_id = "resume_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id"), ("Idempotency-Key" = Option<String>, Header,
-        description = "1 to 200 visible ASCII characters. The same key with the same request adds one run.")),
+    params(TaskPath, IdempotencyHeader),
     request_body = ResumeTask,
     responses(
-        (status = 201, description = "The run is recorded, as the last one of the task, or was under this key", body = TaskView),
-        (status = 409, description = "A run is active, or there is no thread to go on in", body = ProblemView,
+        (status = 201, description = "The task, with the new run at the end of its runs, or with the run that this key has already added", body = TaskView),
+        (status = 409, description = "A run is active, or there is no thread to continue", body = ProblemView,
             content_type = "application/problem+json"),
-        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "No worker is available", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn resume(
@@ -105,14 +104,13 @@ pub(crate) async fn resume(
 /// Adds a run to a task whose last run failed or was interrupted. The run continues the thread; if Codex never started one, the
 /// run gets the same prompt and images again.
 #[utoipa::path(post, path = "/tasks/{task_id}/retry", operation_id = "retry_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id"), ("Idempotency-Key" = Option<String>, Header,
-        description = "1 to 200 visible ASCII characters. The same key adds one run.")),
+    params(TaskPath, IdempotencyHeader),
     responses(
-        (status = 201, description = "The run is recorded, as the last one of the task, or was under this key", body = TaskView),
+        (status = 201, description = "The task, with the new run at the end of its runs, or with the run that this key has already added", body = TaskView),
         (status = 409, description = "A run is active, or the last run did not fail", body = ProblemView,
             content_type = "application/problem+json"),
         (status = 422, description = "The key was used for another request", body = ProblemView, content_type = "application/problem+json"),
-        (status = 503, description = "There is no worker that could run it", body = ProblemView, content_type = "application/problem+json"),
+        (status = 503, description = "No worker is available", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
 pub(crate) async fn retry(
@@ -123,16 +121,16 @@ pub(crate) async fn retry(
     Ok((StatusCode::CREATED, Json(api.engine.retry_task(&id, key).await?)))
 }
 
-/// Answer a task's question
+/// Answer the question of a task
 ///
-/// A task asks before its run starts if its branch has submodules from URLs that nobody trusts yet. `fetch` allows them for every task
-/// of the repository, `skip` leaves them empty.
+/// A task asks before its run starts if its branch has submodules from URLs that are not trusted yet. `fetch` trusts them for all tasks of
+/// the repository, and `skip` leaves them empty.
 #[utoipa::path(post, path = "/tasks/{task_id}/answer", operation_id = "answer_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(TaskPath),
     request_body = AnswerTask,
     responses(
-        (status = 200, description = "The task as it is now", body = TaskView),
-        (status = 409, description = "The task asks nothing, or something else", body = ProblemView, content_type = "application/problem+json"),
+        (status = 200, description = "The changed task", body = TaskView),
+        (status = 409, description = "The task has no question, or another one", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
 pub(crate) async fn answer(
@@ -145,21 +143,21 @@ pub(crate) async fn answer(
 
 /// Stop a task
 ///
-/// Ends the active run. Answers at once, with the status `stopping` or what it is; doing it twice is harmless.
+/// Stops the active run. Returns immediately, usually while the status is `stopping`. The request can be repeated.
 #[utoipa::path(post, path = "/tasks/{task_id}/stop", operation_id = "stop_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
-    responses((status = 200, description = "The task as it is now", body = TaskView), Refused, NotThere))]
+    params(TaskPath),
+    responses((status = 200, description = "The changed task", body = TaskView), Refused, NotThere))]
 pub(crate) async fn stop(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
     Ok(Json(api.engine.stop_task(&id).await?))
 }
 
 /// Archive a task
 ///
-/// Puts a task that has ended out of the lists, with all that it has. Doing it twice is harmless; another run brings it back.
+/// Hides a finished task from lists. Nothing is deleted, and a new run restores the task to the lists. The request can be repeated.
 #[utoipa::path(post, path = "/tasks/{task_id}/archive", operation_id = "archive_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(TaskPath),
     responses(
-        (status = 200, description = "The task as it is now", body = TaskView),
+        (status = 200, description = "The changed task", body = TaskView),
         (status = 409, description = "A run is active", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
@@ -167,28 +165,28 @@ pub(crate) async fn archive(State(api): State<Api>, PathOf(id): PathOf<String>) 
     Ok(Json(api.engine.archive_task(&id).await?))
 }
 
-/// Bring a task back into the lists
+/// Unarchive a task
 ///
-/// Doing it twice is harmless.
+/// Returns an archived task to the lists. The request can be repeated.
 #[utoipa::path(post, path = "/tasks/{task_id}/unarchive", operation_id = "unarchive_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
-    responses((status = 200, description = "The task as it is now", body = TaskView), Refused, NotThere))]
+    params(TaskPath),
+    responses((status = 200, description = "The changed task", body = TaskView), Refused, NotThere))]
 pub(crate) async fn unarchive(State(api): State<Api>, PathOf(id): PathOf<String>) -> Result<Json<TaskView>, ProblemResponse> {
     Ok(Json(api.engine.unarchive_task(&id).await?))
 }
 
-/// Show a diff
+/// Get a diff
 ///
-/// What the task, or one run of it, changed.
+/// Returns the changes of a task or of one run, as JSON or as a patch.
 #[utoipa::path(get, path = "/tasks/{task_id}/diff", operation_id = "show_diff", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id"), DiffQuery),
+    params(TaskPath, DiffQuery),
     responses(
         (status = 200, description = "The diff", content(
             (Diff = "application/json"),
             (String = "text/x-diff; charset=utf-8"),
         )),
-        (status = 409, description = "There is nothing to compare yet", body = ProblemView, content_type = "application/problem+json"),
-        (status = 422, description = "A parameter that cannot be used", body = ProblemView, content_type = "application/problem+json"),
+        (status = 409, description = "There are no commits to compare yet", body = ProblemView, content_type = "application/problem+json"),
+        (status = 422, description = "A parameter is invalid", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
     ))]
 pub(crate) async fn diff(

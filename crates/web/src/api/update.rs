@@ -1,5 +1,6 @@
-//! `/api/v1/tasks/{task_id}/update` and `…/conflicts`: a task's branch and what it is based on.
-//! One function per route; every decision is the engine's.
+//! `/api/v1/tasks/{task_id}/update` and `…/conflicts`: updates from the base branch.
+//!
+//! One function per route. The engine makes every decision.
 
 use axum::Json;
 use axum::extract::State;
@@ -8,24 +9,24 @@ use axum::response::{IntoResponse, Response};
 use model::api::{ConflictsQuery, ConflictsView, ProblemView, UpdateConflicts, UpdateTask, UpdateView};
 
 use crate::extract::{JsonBody, PathOf, QueryOf};
-use crate::openapi::{BadBody, NotThere, Refused};
+use crate::openapi::{BadBody, NotThere, Refused, TaskPath};
 use crate::problem::{PROBLEM_JSON, ProblemResponse};
 use crate::router::Api;
 
-/// Bring a task up to its base
+/// Update a task from its base branch
 ///
-/// Fetches, then makes the task's commits anew on the newest commit of its base, or merges that. The base is the branch that the
-/// task was asked to start from, or else the environment's default branch. The worktree follows; what is not committed there stays.
-/// A branch that has all of its base already is answered with `current`. Where the two conflict nothing is changed, and the answer
-/// lists the files; with `hand_over` the agent is asked to merge them, as a follow-up.
+/// Fetches, and then rebases the task's commits onto the newest commit of the base branch, or merges that commit. The base branch is the
+/// branch that the task started from, or else the repository's default branch. The worktree is updated, too, and keeps uncommitted
+/// changes. If the branch already contains the newest commit, the outcome is `current`. If there are conflicts, nothing is changed, and the
+/// error lists the files. With `hand_over`, Codex is asked to merge them in a follow-up.
 #[utoipa::path(post, path = "/tasks/{task_id}/update", operation_id = "update_task", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id")),
+    params(TaskPath),
     request_body = UpdateTask,
     responses(
-        (status = 200, description = "The branch has all of its base, or the agent was asked to merge it", body = UpdateView),
-        (status = 409, description = "The two conflict, a run is active, there is no branch yet, or files that are not committed are in the way. `base` and `conflicts` are there where the two conflict",
+        (status = 200, description = "The branch is up to date, or Codex was asked to merge the conflicts", body = UpdateView),
+        (status = 409, description = "There are conflicts, a run is active, there is no branch yet, or uncommitted files are in the way. `base` and `conflicts` are only set for conflicts",
             body = UpdateConflicts, content_type = "application/problem+json"),
-        (status = 503, description = "The remote cannot be read, or nothing could run the follow-up", body = ProblemView,
+        (status = 503, description = "The remote cannot be read, or no worker is available for the follow-up", body = ProblemView,
             content_type = "application/problem+json"),
         Refused, NotThere, BadBody,
     ))]
@@ -44,14 +45,14 @@ pub(crate) async fn update(
     })
 }
 
-/// Look for conflicts
+/// Check for conflicts
 ///
-/// In which files the task's branch conflicts with its base, and with the branches of other tasks of its environment: at most the 50
-/// newest ones with work on their branch. Nothing is changed, and no worktree is touched.
+/// Lists the files in which the task's branch conflicts with its base branch, and with the branches of other tasks of the repository. At
+/// most the 50 newest tasks with commits are checked. Nothing is changed.
 #[utoipa::path(get, path = "/tasks/{task_id}/conflicts", operation_id = "task_conflicts", tag = "tasks",
-    params(("task_id" = String, Path, description = "The task's id"), ConflictsQuery),
+    params(TaskPath, ConflictsQuery),
     responses(
-        (status = 200, description = "What conflicts", body = ConflictsView),
+        (status = 200, description = "The conflicts", body = ConflictsView),
         (status = 409, description = "There is no branch yet", body = ProblemView, content_type = "application/problem+json"),
         (status = 503, description = "The remote cannot be read", body = ProblemView, content_type = "application/problem+json"),
         Refused, NotThere,
