@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use model::ErrorCode;
-use model::api::{Page, TaskQuery, TaskView};
+use model::api::{Archived, Page, TaskQuery, TaskView};
 use model::ids::{EnvironmentId, TaskId};
 use model::problem::Problem;
 use model::task::{TaskGroup, TaskRecord, TaskStatus};
@@ -110,28 +110,37 @@ fn mentions(task: &TaskRecord, text: &str) -> bool {
         || task.runs.iter().any(|run| run.prompt.as_str().to_lowercase().contains(text))
 }
 
+/// Returns whether only archived tasks (true) or only other tasks (false) are listed. None lists both.
 fn parse_archived(text: Option<&str>) -> Result<Option<bool>, Problem> {
-    match text {
-        None | Some("no") => Ok(Some(false)),
-        Some("only") => Ok(Some(true)),
-        Some("any") => Ok(None),
-        Some(other) => {
-            Err(Problem::new(ErrorCode::ArchivedRefused, format!("`{other}` does not say which tasks")).hint("no, only or any"))
+    let Some(text) = text else { return Ok(Some(false)) };
+    match Archived::parse(text) {
+        Some(Archived::No) => Ok(Some(false)),
+        Some(Archived::Only) => Ok(Some(true)),
+        Some(Archived::Any) => Ok(None),
+        None => {
+            let problem = Problem::new(ErrorCode::ArchivedRefused, format!("invalid value `{text}` for `archived`"));
+            Err(problem.hint(one_of(&Archived::ALL.map(Archived::as_str))))
         }
     }
 }
 
 fn parse_group(text: &str) -> Result<TaskGroup, Problem> {
     TaskGroup::parse(text).ok_or_else(|| {
-        Problem::new(ErrorCode::GroupRefused, format!("`{text}` is no group")).hint("needs_you, running, queued or done")
+        Problem::new(ErrorCode::GroupRefused, format!("invalid group `{text}`"))
+            .hint(one_of(&TaskGroup::ALL.map(TaskGroup::as_str)))
     })
+}
+
+/// Returns the hint for a parameter that has a list of values.
+fn one_of(values: &[&str]) -> String {
+    format!("use one of: {}", values.join(", "))
 }
 
 fn parse_status(text: &str) -> Result<TaskStatus, Problem> {
     let parsed = serde_json::from_value(serde_json::Value::from(text.trim()));
     parsed.map_err(|_| {
-        Problem::new(ErrorCode::StatusRefused, format!("`{text}` is no status"))
-            .hint("queued, preparing, running, stopping, completed, failed, stopped, interrupted or removing")
+        Problem::new(ErrorCode::StatusRefused, format!("invalid status `{text}`"))
+            .hint(one_of(&TaskStatus::ALL.map(TaskStatus::as_str)))
     })
 }
 

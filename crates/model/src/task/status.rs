@@ -21,6 +21,19 @@ pub enum TaskStatus {
 }
 
 impl TaskStatus {
+    /// All statuses, in the order of a task's life.
+    pub const ALL: [Self; 9] = [
+        Self::Queued,
+        Self::Preparing,
+        Self::Running,
+        Self::Stopping,
+        Self::Completed,
+        Self::Failed,
+        Self::Stopped,
+        Self::Interrupted,
+        Self::Removing,
+    ];
+
     /// Whether a run of the task is active or waiting to start.
     pub fn is_active(self) -> bool {
         match self {
