@@ -101,6 +101,9 @@ pub(crate) enum Command {
     Gc(GcArguments),
     /// Show disk usage by kind, repository and task
     Disk,
+    /// Work with the server's settings
+    #[command(subcommand)]
+    Config(ConfigCommand),
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
@@ -118,6 +121,13 @@ pub(crate) struct ManArguments {
     /// Folder for the pages
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
+}
+
+/// The subcommands of `config`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigCommand {
+    /// Print a sample config.toml with every setting and its default
+    Sample,
 }
 
 /// The subcommands of `password`.

@@ -33,7 +33,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::args::{Arguments, Command};
+use crate::args::{Arguments, Command, ConfigCommand};
 use crate::printer;
 use crate::server::{config, ensure};
 
@@ -51,6 +51,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<ExitCode, Problem> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Man(man) => man::run(man),
+        Command::Config(ConfigCommand::Sample) => {
+            printer::bytes(engine::config::sample().as_bytes());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Demo(demo) => demo::run(&arguments, demo).await,
         Command::Down => down::run(&config(&arguments)?, arguments.json).await,
         Command::Doctor => doctor::run(&config(&arguments)?, arguments.json).await,

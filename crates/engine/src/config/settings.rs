@@ -1,0 +1,545 @@
+//! Every setting of the server, described once: names, form, default, help, and how a value becomes part of a [`Config`].
+//!
+//! Parsing, errors, the sample file and the reference are derived from this table.
+
+use std::fmt;
+
+use model::forge::{ApiUrl, ProjectPath};
+use model::notice::NoticeSettings;
+use model::secret::Secret;
+
+use super::value::{Form, Given, Invalid};
+use super::{Broker, Config, DAY, LEAST_PRUNE_DAYS};
+
+/// A setting of the server.
+#[derive(Clone, Copy)]
+pub struct Setting {
+    /// Its key in `config.toml`, e.g. `listen` or `notify.ntfy_url`. None if the file cannot contain it.
+    pub key: Option<&'static str>,
+    /// Its environment variable.
+    pub variable: Option<&'static str>,
+    /// Its flag, and the command that has it.
+    pub flag: Option<&'static str>,
+    /// The form of its value.
+    pub form: Form,
+    /// Its default as TOML. Empty quotes mean that it is not set.
+    pub default: &'static str,
+    /// What applies if it is not set.
+    pub unset: Option<&'static str>,
+    /// A value as TOML, for a setting that is not set by default.
+    pub example: Option<&'static str>,
+    /// What it does, in full sentences.
+    pub help: &'static str,
+    /// Puts a value into the settings that are being read. None if another part of the program reads it.
+    pub(super) set: Option<Set>,
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Setting").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// Settings that belong together.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// The heading.
+    pub title: &'static str,
+    /// The settings, in the order of the sample file.
+    pub settings: &'static [Setting],
+}
+
+/// Settings that are being read.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) config: Config,
+    /// The keys below `[notify.quiet_hours]`, which are only valid together.
+    pub(super) quiet_hours: toml::Table,
+}
+
+type Set = fn(&mut Draft, &Given) -> Result<(), Invalid>;
+
+impl Setting {
+    const fn new(key: &'static str, form: Form, default: &'static str, help: &'static str, set: Set) -> Self {
+        Self { key: Some(key), variable: None, flag: None, form, default, unset: None, example: None, help, set: Some(set) }
+    }
+
+    /// A setting that `config.toml` cannot contain.
+    const fn outside(variable: &'static str, form: Form, unset: &'static str, help: &'static str) -> Self {
+        Self {
+            key: None,
+            variable: Some(variable),
+            flag: None,
+            form,
+            default: "\"\"",
+            unset: Some(unset),
+            example: None,
+            help,
+            set: None,
+        }
+    }
+
+    const fn variable(self, variable: &'static str) -> Self {
+        Self { variable: Some(variable), ..self }
+    }
+
+    const fn flag(self, flag: &'static str) -> Self {
+        Self { flag: Some(flag), ..self }
+    }
+
+    const fn unset(self, unset: &'static str) -> Self {
+        Self { unset: Some(unset), ..self }
+    }
+
+    const fn example(self, example: &'static str) -> Self {
+        Self { example: Some(example), ..self }
+    }
+
+    /// The flag without the name of its command.
+    pub(super) fn flag_name(&self) -> &'static str {
+        self.flag.and_then(|flag| flag.rsplit(' ').next()).unwrap_or_default()
+    }
+
+    /// The default as a value.
+    pub(super) fn default_value(&self) -> Given {
+        Given::File(self.default.parse().expect("a test checks that every default is TOML"))
+    }
+
+    /// The name for people: its key, or its variable.
+    pub fn name(&self) -> &'static str {
+        self.key.or(self.variable).unwrap_or_default()
+    }
+}
+
+/// All settings that have a key.
+pub(super) fn keyed() -> impl Iterator<Item = (&'static str, Set, &'static Setting)> {
+    let all = SETTINGS.iter().flat_map(|section| section.settings);
+    all.filter_map(|setting| Some((setting.key?, setting.set?, setting)))
+}
+
+/// The part of a setting that `[notify]` describes. The page can set what the file leaves open.
+fn notify(draft: &mut Draft, key: &str, given: &Given) -> Result<(), Invalid> {
+    let table = toml::Table::from_iter([(key.to_owned(), given.toml()?)]);
+    let parsed: NoticeSettings = table.try_into().map_err(|error| Invalid::Rule(error.message().to_owned()))?;
+    draft.config.notices = parsed.over(&draft.config.notices);
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "the table calls it like every other setter")]
+fn quiet_hours(draft: &mut Draft, key: &str, given: &Given) -> Result<(), Invalid> {
+    draft.quiet_hours.insert(key.to_owned(), given.toml()?);
+    Ok(())
+}
+
+const UNSET: &str = "\"\"";
+
+/// Every setting, by section.
+pub static SETTINGS: &[Section] = &[SERVER, CODEX, QUEUE, GIT, STORAGE, NOTIFICATIONS, QUIET_HOURS];
+
+const SERVER: Section = Section {
+    title: "Server",
+    settings: &[
+        Setting::outside(
+            "ORCH_HOME",
+            Form::Path,
+            "`~/.codex-orchestrator`",
+            "The folder that contains all state and `config.toml`.",
+        )
+        .flag("--home"),
+        Setting::new(
+            "listen",
+            Form::Address,
+            "\"127.0.0.1:8080\"",
+            "TCP address of the API and the pages. With `off`, the server listens only on the unix socket.",
+            |draft, given| {
+                let text = given.text()?;
+                let address = if text == "off" { None } else { Some(text.parse().map_err(|_| Invalid::Form)?) };
+                draft.config.listen = address;
+                Ok(())
+            },
+        )
+        .variable("ORCH_LISTEN")
+        .flag("serve --listen"),
+        Setting::new(
+            "allowed_hosts",
+            Form::List,
+            "[]",
+            "Additional host names under which the API and the pages can be reached over TCP, e.g. the name of an HTTPS proxy. \
+             Requests for other names are refused.",
+            |draft, given| given.list().map(|hosts| draft.config.allowed_hosts = hosts),
+        )
+        .example("[\"codex.example.org\"]"),
+        Setting::outside(
+            "ORCH_LOG",
+            Form::Text,
+            "`info` for the server, `warn` for other commands",
+            "What is logged to stderr: `error`, `warn`, `info`, `debug` or `trace`, also per crate, e.g. `info,engine=trace`.",
+        ),
+        Setting::outside(
+            "ORCH_LOG_FORMAT",
+            Form::Text,
+            "`text`",
+            "Format of the server's log: `text`, or `json` for one JSON object per line.",
+        )
+        .flag("serve --log-format"),
+    ],
+};
+
+const CODEX: Section = Section {
+    title: "Running Codex",
+    settings: &[
+        Setting::new(
+            "worker",
+            Form::Text,
+            UNSET,
+            "The program that runs Codex: `codex-docker` (built in: runs Codex in containers), `host` (runs the `codex` on PATH on \
+             this machine), or the path of your own program.",
+            |draft, given| given.text().map(|worker| draft.config.worker = Some(worker)),
+        )
+        .variable("ORCH_WORKER")
+        .flag("serve --worker")
+        .unset("`codex-docker`"),
+        Setting::new(
+            "codex_home",
+            Form::Path,
+            UNSET,
+            "Codex's own folder, with its login and sessions. Used by the worker `host` and by your own programs.",
+            |draft, given| given.path().map(|path| draft.config.codex_home = Some(path)),
+        )
+        .variable("CODEX_HOME")
+        .unset("`codex` in the home, for the worker `host`"),
+        Setting::new(
+            "image",
+            Form::Text,
+            UNSET,
+            "Container image for repositories that set no image.",
+            |draft, given| given.text().map(|image| draft.config.image = Some(image)),
+        )
+        .variable("IMAGE_NAME")
+        .unset("the image that `codex-orchestrator up` builds")
+        .example("\"registry.example.org/codex:1\""),
+        Setting::new(
+            "model_url",
+            Form::Url,
+            UNSET,
+            "Base URL of the model API. Containers reach it through the broker.",
+            |draft, given| given.text().map(|url| draft.config.model_url = Some(url)),
+        )
+        .variable("CODEX_DOCKER_MODEL_URL")
+        .unset("`https://api.openai.com/v1`"),
+        Setting::new(
+            "broker",
+            Form::Boolean,
+            "true",
+            "Keep API keys out of containers: a broker next to each run adds the key to its requests. With `false`, containers get \
+             the key itself, and the agent can read it.",
+            |draft, given| {
+                given.boolean().map(|on| draft.config.broker = if on { Broker::On } else { Broker::Off })
+            },
+        ),
+        Setting::new(
+            "codex_config",
+            Form::Path,
+            UNSET,
+            "A `config.toml` of Codex that containers start with. A relative path starts at the home.",
+            |draft, given| {
+                let path = given.path()?;
+                draft.config.codex_config = Some(draft.config.home.join(path));
+                Ok(())
+            },
+        )
+        .unset("no file")
+        .example("\"codex.toml\""),
+        Setting::new(
+            "container_program",
+            Form::List,
+            "[\"/proc/self/exe\", \"codex-docker\"]",
+            "The program that runs as the built-in worker, and its first arguments. The program must be an absolute path. The \
+             default is this program.",
+            |draft, given| {
+                let program = given.list()?;
+                // Runs start in a worktree, so a relative path would name a file there.
+                if !program.first().is_some_and(|first| std::path::Path::new(first).is_absolute()) {
+                    return Err(Invalid::Rule("start with the absolute path of a program, e.g. [\"/usr/local/bin/codex-docker\"]".to_owned()));
+                }
+                draft.config.container_program = program;
+                Ok(())
+            },
+        ),
+        Setting::new(
+            "pass_environment",
+            Form::List,
+            "[]",
+            "Names of additional variables that workers get from the server's environment. Their values are masked in transcripts.",
+            |draft, given| given.list().map(|names| draft.config.pass_environment = names),
+        )
+        .example("[\"NPM_TOKEN\"]"),
+        Setting::outside(
+            "CODEX_API_KEY",
+            Form::Secret,
+            "the login that `codex-orchestrator login` stored",
+            "An OpenAI API key for all tasks. A key of the repository goes first.",
+        ),
+        Setting::outside(
+            "CODEX_DOCKER_MEMORY",
+            Form::Size,
+            "half of the machine's",
+            "Memory of a container, unless the repository sets it.",
+        ),
+        Setting::outside(
+            "CODEX_DOCKER_CPUS",
+            Form::Text,
+            "all",
+            "Number of CPUs of a container, e.g. `1.5`, unless the repository sets it.",
+        ),
+        Setting::outside(
+            "CODEX_DOCKER_PIDS",
+            Form::Number,
+            "`4096`",
+            "Maximum number of processes and threads in a container, unless the repository sets it.",
+        ),
+        Setting::outside(
+            "CODEX_DOCKER_FREE_DISK",
+            Form::Size,
+            "`1g`",
+            "A run stops when less disk space than this is free, unless the repository sets it.",
+        ),
+    ],
+};
+
+const QUEUE: Section = Section {
+    title: "Queue and time limits",
+    settings: &[
+        Setting::new(
+            "max_parallel_runs",
+            Form::Number,
+            UNSET,
+            "Maximum number of runs at the same time, from 1 to 10000. More runs wait in the queue.",
+            |draft, given| {
+                let most = given.number()?;
+                if !(1..=10_000).contains(&most) {
+                    return Err(Invalid::Rule("use a number from 1 to 10000".to_owned()));
+                }
+                draft.config.max_parallel_runs = most;
+                Ok(())
+            },
+        )
+        .variable("ORCH_MAX_PARALLEL_RUNS")
+        .unset("the number of processors, at least 2")
+        .example("4"),
+        Setting::new(
+            "free_space_floor",
+            Form::Size,
+            "\"1g\"",
+            "No run starts while less disk space than this is free in the home.",
+            |draft, given| given.size().map(|floor| draft.config.free_space_floor = floor),
+        )
+        .variable("ORCH_FREE_SPACE_FLOOR"),
+        Setting::new(
+            "resume_interrupted",
+            Form::Boolean,
+            "false",
+            "Resume interrupted runs automatically, at most three times in a row. A repository can override this.",
+            |draft, given| given.boolean().map(|on| draft.config.resume_interrupted = on),
+        ),
+        Setting::new("run_time_limit", Form::Duration, "\"2h\"", "Maximum duration of a run.", |draft, given| {
+            given.duration().map(|limit| draft.config.run_time_limit = limit)
+        }),
+        Setting::new(
+            "turn_end_grace",
+            Form::Duration,
+            "\"10s\"",
+            "How long Codex may take to exit after its turn ended.",
+            |draft, given| given.duration().map(|grace| draft.config.turn_end_grace = grace),
+        ),
+        Setting::new(
+            "stop_grace",
+            Form::Duration,
+            "\"10s\"",
+            "How long a stopped worker may take to exit after SIGINT, and again after SIGTERM, before it is killed.",
+            |draft, given| given.duration().map(|grace| draft.config.stop_grace = grace),
+        ),
+    ],
+};
+
+const GIT: Section = Section {
+    title: "Git and Git hosts",
+    settings: &[
+        Setting::new(
+            "github_token",
+            Form::Secret,
+            UNSET,
+            "A GitHub token for pushes and pull requests, for repositories that have no token of their own.",
+            |draft, given| given.text().map(|token| draft.config.github_token = Some(Secret::new(token))),
+        )
+        .variable("ORCH_GITHUB_TOKEN")
+        .unset("no token"),
+        Setting::new(
+            "github_repo",
+            Form::Text,
+            UNSET,
+            "Owner and name on GitHub of repositories whose URL does not contain them, e.g. because it is a path.",
+            |draft, given| {
+                draft.config.github_project = Some(ProjectPath::parse(&given.text()?)?);
+                Ok(())
+            },
+        )
+        .variable("ORCH_GITHUB_REPO")
+        .unset("taken from the URL")
+        .example("\"owner/name\""),
+        Setting::new(
+            "github_api_url",
+            Form::Url,
+            UNSET,
+            "URL of the GitHub API. Set it for GitHub Enterprise.",
+            |draft, given| {
+                draft.config.github_api_url = Some(ApiUrl::parse(&given.text()?)?);
+                Ok(())
+            },
+        )
+        .variable("ORCH_GITHUB_API_URL")
+        .unset("`https://api.github.com`")
+        .example("\"https://github.example.org/api/v3\""),
+        Setting::new(
+            "forge_poll_interval",
+            Form::Duration,
+            "\"1m\"",
+            "How often the Git host of each repository is asked about open pull requests.",
+            |draft, given| given.duration().map(|interval| draft.config.forge_poll_interval = interval),
+        ),
+        Setting::new("clone_time_limit", Form::Duration, "\"1h\"", "Maximum duration of a clone.", |draft, given| {
+            given.duration().map(|limit| draft.config.clone_time_limit = limit)
+        }),
+        Setting::new("fetch_time_limit", Form::Duration, "\"5m\"", "Maximum duration of a fetch.", |draft, given| {
+            given.duration().map(|limit| draft.config.fetch_time_limit = limit)
+        }),
+        Setting::new("push_time_limit", Form::Duration, "\"10m\"", "Maximum duration of a push.", |draft, given| {
+            given.duration().map(|limit| draft.config.push_time_limit = limit)
+        }),
+    ],
+};
+
+const STORAGE: Section = Section {
+    title: "Trash and disk usage",
+    settings: &[
+        Setting::new(
+            "trash_days",
+            Form::Days,
+            "30",
+            "How long removed tasks and repositories stay in the trash before they are deleted permanently.",
+            |draft, given| given.number::<u32>().map(|days| draft.config.trash_time = days * DAY),
+        ),
+        Setting::new(
+            "prune_days",
+            Form::Days,
+            "14",
+            "How long a mirror keeps objects after a repack found that nothing refers to them. At least 14.",
+            |draft, given| {
+                let days: u32 = given.number()?;
+                if days < LEAST_PRUNE_DAYS {
+                    return Err(Invalid::Rule(format!("use {LEAST_PRUNE_DAYS} or more days")));
+                }
+                draft.config.prune_time = days * DAY;
+                Ok(())
+            },
+        ),
+    ],
+};
+
+const NOTIFICATIONS: Section = Section {
+    title: "Notifications",
+    settings: &[
+        Setting::new("notify.ntfy_url", Form::Url, UNSET, "An ntfy topic that gets notifications.", |draft, given| {
+            notify(draft, "ntfy_url", given)
+        })
+        .unset("set on the page *Notifications*")
+        .example("\"https://ntfy.sh/a-topic-nobody-guesses\""),
+        Setting::new(
+            "notify.ntfy_plain_http",
+            Form::Boolean,
+            UNSET,
+            "Allow `http://` for ntfy in a private network.",
+            |draft, given| notify(draft, "ntfy_plain_http", given),
+        )
+        .unset("set on the page *Notifications*")
+        .example("true"),
+        Setting::new(
+            "notify.webhook_url",
+            Form::Url,
+            UNSET,
+            "A URL that gets each notification as JSON in a POST request.",
+            |draft, given| notify(draft, "webhook_url", given),
+        )
+        .unset("set on the page *Notifications*")
+        .example("\"https://example.org/hook\""),
+        Setting::new(
+            "notify.webhook_secret",
+            Form::Secret,
+            UNSET,
+            "A secret that signs the requests to the webhook.",
+            |draft, given| notify(draft, "webhook_secret", given),
+        )
+        .unset("set on the page *Notifications*"),
+        Setting::new(
+            "notify.webhook_plain_http",
+            Form::Boolean,
+            UNSET,
+            "Allow `http://` for the webhook in a private network.",
+            |draft, given| notify(draft, "webhook_plain_http", given),
+        )
+        .unset("set on the page *Notifications*")
+        .example("true"),
+        Setting::new(
+            "notify.public_url",
+            Form::Url,
+            UNSET,
+            "The URL at which browsers reach the pages. Notifications link to it.",
+            |draft, given| notify(draft, "public_url", given),
+        )
+        .unset("set on the page *Notifications*")
+        .example("\"https://codex.example.org\""),
+        Setting::new(
+            "notify.tell",
+            Form::List,
+            UNSET,
+            "What to send: any of `finished`, `failed` and `needs_you`.",
+            |draft, given| notify(draft, "tell", given),
+        )
+        .unset("set on the page *Notifications*")
+        .example("[\"finished\", \"failed\", \"needs_you\"]"),
+    ],
+};
+
+const QUIET_HOURS: Section = Section {
+    title: "Quiet hours",
+    settings: &[
+        Setting::new(
+            "notify.quiet_hours.from",
+            Form::Time,
+            UNSET,
+            "Start of the quiet hours. Notifications wait until they end.",
+            |draft, given| quiet_hours(draft, "from", given),
+        )
+        .unset("set on the page *Notifications*")
+        .example("\"22:00\""),
+        Setting::new("notify.quiet_hours.to", Form::Time, UNSET, "End of the quiet hours.", |draft, given| {
+            quiet_hours(draft, "to", given)
+        })
+        .unset("set on the page *Notifications*")
+        .example("\"07:00\""),
+        Setting::new("notify.quiet_hours.zone", Form::Text, UNSET, "Time zone of the quiet hours.", |draft, given| {
+            quiet_hours(draft, "zone", given)
+        })
+        .unset("set on the page *Notifications*")
+        .example("\"Europe/Berlin\""),
+        Setting::new(
+            "notify.quiet_hours.let_through",
+            Form::List,
+            UNSET,
+            "What is still sent during quiet hours: any of `finished`, `failed` and `needs_you`.",
+            |draft, given| quiet_hours(draft, "let_through", given),
+        )
+        .unset("nothing")
+        .example("[\"needs_you\"]"),
+    ],
+};
