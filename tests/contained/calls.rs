@@ -81,7 +81,7 @@ async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so()
         (&json!("failed"), &json!("commit_failed"), &Value::Null)
     );
     let note = run["notes"][0].as_str().expect("a note");
-    assert!(note.contains("the work could not be committed") && note.contains("the engine went away"), "{note}");
+    assert!(note.contains("could not commit the changes") && note.contains("the engine went away"), "{note}");
     assert!(!run["error"]["hints"].as_array().expect("hints").is_empty());
     let kept = stage.home.path().join("tasks").join(id_of(&task)).join("worktree/work.txt");
     assert_eq!(fs_err::read_to_string(kept).expect("it exists"), "work\n");

@@ -12,6 +12,8 @@ use crate::tools::cargo;
 const GENERATORS: &[&[&str]] = &[
     // docs/openapi.json
     &["run", "--quiet", "--package", "web", "--example", "openapi"],
+    // docs/errors.md
+    &["test", "--quiet", "--package", "model", "--test", "error_reference", "--", "--ignored", "write_the_document"],
     // docs/config.toml
     &["run", "--quiet", "--package", "engine", "--example", "config_sample"],
     // docs/cli.md

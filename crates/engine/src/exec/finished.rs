@@ -28,13 +28,13 @@ impl Finished {
 #[derive(Debug, thiserror::Error)]
 pub enum RunProgramError {
     /// The program does not exist.
-    #[error("could not run `{program}`: there is no such program")]
+    #[error("could not run `{program}`: program not found")]
     NotFound {
         /// The program's path.
         program: String,
     },
     /// The working directory does not exist.
-    #[error("could not run `{program}`: the folder {directory} is not there")]
+    #[error("could not run `{program}`: folder {directory} not found")]
     DirectoryMissing {
         /// The program's path.
         program: String,
@@ -58,7 +58,7 @@ pub enum RunProgramError {
         source: io::Error,
     },
     /// It reached its time limit and was ended.
-    #[error("`{program}` did not end within {} s and was ended", after.as_secs_f32())]
+    #[error("`{program}` did not finish within {} s and was stopped", after.as_secs_f32())]
     TimedOut {
         /// The program's path.
         program: String,
@@ -68,7 +68,7 @@ pub enum RunProgramError {
         stderr_tail: String,
     },
     /// It was cancelled.
-    #[error("`{program}` was cancelled")]
+    #[error("`{program}` was canceled")]
     Cancelled {
         /// The program's path.
         program: String,

@@ -25,7 +25,7 @@ pub struct Tool {
 
 /// The program was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{program}` was not found in the folders of PATH")]
+#[error("`{program}` not found on PATH")]
 pub struct ToolNotFound {
     /// The name of the program.
     pub program: String,

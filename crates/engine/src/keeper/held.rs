@@ -133,7 +133,9 @@ impl Held {
         pass_over("could not end the worker", self.worker.signal_group(Signal::KILL));
         kill_offspring().await;
         self.worker.reap().await?;
-        Ok(Ending::NeverStarted { reason: format!("it was ended at once, since its record could not be written: {error}") })
+        Ok(Ending::NeverStarted {
+            reason: format!("it was stopped immediately, because its record could not be written: {error}"),
+        })
     }
 
     fn asked_to_stop(&mut self) {

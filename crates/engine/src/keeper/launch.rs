@@ -27,13 +27,13 @@ const LOOK_ANYWAY: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// Files could not be written or read.
-    #[error("could not write the run's files: {0}")]
+    #[error("could not write the files of the run: {0}")]
     Files(#[from] io::Error),
     /// The keeper's program could not be started.
     #[error(transparent)]
     Program(#[from] RunProgramError),
     /// The keeper exited before it supervised the run.
-    #[error("the keeper ended at once; `{complaints}` may say why")]
+    #[error("the keeper exited immediately; see `{complaints}`")]
     EndedAtOnce {
         /// The keeper's messages.
         complaints: String,

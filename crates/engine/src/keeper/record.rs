@@ -163,7 +163,7 @@ impl ExitRecord {
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs_err::read(path) {
         Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| {
-            let what = format!("`{}` cannot be understood: {error}", path.display());
+            let what = format!("could not parse `{}`: {error}", path.display());
             io::Error::new(io::ErrorKind::InvalidData, what)
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

@@ -110,7 +110,7 @@ pub(super) fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord
         Err(error) => return Err(damaged(folder, &path, error)),
     };
     if let Some(schema) = schema_of(&text).filter(|schema| *schema > u64::from(model::SCHEMA)) {
-        let reason = format!("it was written by a newer version (schema {schema}; this version knows {})", model::SCHEMA);
+        let reason = format!("a newer version wrote it (schema {schema}; this version supports {})", model::SCHEMA);
         return Err(damaged(folder, &path, reason));
     }
     let file: EnvironmentFile = serde_json::from_slice(&text).map_err(|error| damaged(folder, &path, error))?;
@@ -118,7 +118,7 @@ pub(super) fn read_environment(folder: &Path) -> Result<Option<EnvironmentRecord
     // In the trash, the folder's name has a prefix.
     let named = named.and_then(|name| name.strip_prefix("env-").unwrap_or(name).parse::<EnvironmentId>().ok());
     if named != Some(file.env_id) {
-        return Err(damaged(folder, &path, format!("it belongs to another environment, {}", file.env_id)));
+        return Err(damaged(folder, &path, format!("it belongs to another repository, {}", file.env_id)));
     }
     let url_path = folder.join("repo.url");
     let url = fs::read_to_string(&url_path).map_err(|error| damaged(folder, &url_path, error))?;

@@ -45,7 +45,7 @@ pub enum OpenHomeError {
         holder: String,
     },
     /// It cannot be created, read or written.
-    #[error("the home `{}` cannot be used: {source}", home.display())]
+    #[error("cannot use the home `{}`: {source}", home.display())]
     Unusable {
         /// The home.
         home: PathBuf,
@@ -59,15 +59,15 @@ impl From<OpenHomeError> for Problem {
         let detail = error.to_string();
         match error {
             OpenHomeError::Held { .. } => {
-                Self::new(ErrorCode::HomeInUse, detail).hint("use that server, stop it, or choose another home with ORCH_HOME")
+                Self::new(ErrorCode::HomeInUse, detail).hint("use that server, stop it, or set ORCH_HOME to another folder")
             }
             OpenHomeError::Unusable { source, .. } => {
                 let hint = match source.kind() {
                     io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                        "make it writable for this user, or choose another home with ORCH_HOME"
+                        "make it writable for this user, or set ORCH_HOME to another folder"
                     }
-                    io::ErrorKind::StorageFull => "free some space, or choose another home with ORCH_HOME",
-                    _ => "choose another home with ORCH_HOME",
+                    io::ErrorKind::StorageFull => "free disk space, or set ORCH_HOME to another folder",
+                    _ => "set ORCH_HOME to another folder",
                 };
                 Self::new(ErrorCode::HomeUnusable, detail).hint(hint)
             }

@@ -43,7 +43,7 @@ fn read_image(folder: &Path, image: &ImageFile) -> io::Result<Vec<u8>> {
     if image.file.is_of(&bytes) {
         return Ok(bytes);
     }
-    Err(io::Error::new(io::ErrorKind::InvalidData, format!("`{}` is not the image that was given", image.file)))
+    Err(io::Error::new(io::ErrorKind::InvalidData, format!("the content of `{}` has changed", image.file)))
 }
 
 #[cfg(test)]

@@ -70,10 +70,10 @@ impl From<StoreError> for Problem {
         let unavailable = |code, hint: &str| Self::new(code, error.to_string()).hint(hint);
         match error.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                unavailable(ErrorCode::DiskFull, "free some space and ask again; what was acknowledged before is safe")
+                unavailable(ErrorCode::DiskFull, "free disk space and try again; nothing that was saved before is lost")
             }
             io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => {
-                unavailable(ErrorCode::HomeNotWritable, "make the home writable for the user that the server runs as")
+                unavailable(ErrorCode::HomeNotWritable, "make the home writable for the user that runs the server")
             }
             _ => Self::internal(&error),
         }
@@ -94,9 +94,6 @@ fn damaged(folder: &Path, file: &Path, reason: impl std::fmt::Display) -> Damage
         id: folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
         path: file.display().to_string(),
         reason: reason.to_string(),
-        hints: vec![
-            "it was left as it is; restore the file from a copy, or move its folder away".to_owned(),
-            "the server reads it again when it starts".to_owned(),
-        ],
+        hints: vec!["restore the file from a backup, or move its folder away".to_owned(), "then restart the server".to_owned()],
     }
 }

@@ -99,7 +99,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Read<T> {
     };
     let path = path.display().to_string();
     tracing::error!(path, reason, "could not read a notification file; continuing without it");
-    let hint = "put a copy of it back and start the server anew; what is set on the page next takes its place";
+    let hint = "restore the file from a backup and restart the server; saving the settings on the page replaces it";
     (T::default(), Some(Damaged { id: "notices".to_owned(), path, reason, hints: vec![hint.to_owned()] }))
 }
 

@@ -83,7 +83,7 @@ pub(super) fn read_task(folder: &Path) -> Result<Option<TaskRecord>, Damaged> {
     };
     let newer = schema_of(&text).filter(|schema| *schema > u64::from(model::SCHEMA));
     if let Some(schema) = newer {
-        let reason = format!("it was written by a newer version (schema {schema}; this version knows {})", model::SCHEMA);
+        let reason = format!("a newer version wrote it (schema {schema}; this version supports {})", model::SCHEMA);
         return Err(damaged(folder, &path, reason));
     }
     let file: TaskFile = serde_json::from_slice(&text).map_err(|error| damaged(folder, &path, error))?;

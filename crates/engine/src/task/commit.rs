@@ -74,7 +74,7 @@ impl Inner {
             self.reap_later(task);
         }
         if is_late && !self.cancel.is_cancelled() {
-            let message = format!("committing it took more than {} seconds", limit.as_secs());
+            let message = format!("the commit took more than {} seconds", limit.as_secs());
             return Committed::Done(Err(RunError::new(ErrorCode::CommitFailed, message)));
         }
         self.cut_off()

@@ -57,7 +57,7 @@ const REFUSED_LENGTH: usize = 300;
 /// Why a run's work is still where the agent left it.
 #[derive(Debug, thiserror::Error)]
 enum NotHarvested {
-    #[error("the work could not be brought out of the agent's repository: {0}")]
+    #[error("could not export the changes from the agent repository: {0}")]
     Harvest(#[from] HarvestError),
     #[error(transparent)]
     Import(#[from] ImportError),
@@ -81,10 +81,10 @@ impl NotHarvested {
         let error = RunError::new(ErrorCode::CommitFailed, self.to_string());
         match self {
             Self::Harvest(HarvestError::TooMuch(_)) => {
-                error.hint("ask the agent to delete these files or to add them to `.gitignore`; its next run is committed then")
+                error.hint("ask the agent to delete these files or add them to `.gitignore`; the next run then commits the rest")
             }
             Self::Harvest(HarvestError::Unusable(_) | HarvestError::Program(_)) => {
-                error.hint("`codex-orchestrator doctor` says whether containers can be made")
+                error.hint("run `codex-orchestrator doctor` to check that containers can run")
             }
             Self::Import(_) | Self::Twin(_) | Self::Files(_) => error,
         }
@@ -115,7 +115,7 @@ impl Inner {
     pub(crate) async fn login(&self) -> Result<Option<Login>, RunError> {
         let home = self.codex_home.clone();
         blocking(move || Login::stored(&home)).await.map_err(|error| {
-            RunError::new(ErrorCode::LoginUnreadable, format!("the stored login of Codex cannot be read: {error}"))
+            RunError::new(ErrorCode::LoginUnreadable, format!("could not read the stored Codex login: {error}"))
                 .hint("log in again: codex-orchestrator login")
         })
     }
@@ -138,8 +138,8 @@ impl Inner {
             let (housekeeping, image) = (self.housekeeping(task.env_id), own_image(task.env_id));
             let built = housekeeping.build(Path::new(dockerfile), &image, cancel.clone()).await;
             let built = built.map_err(|error| {
-                RunError::new(ErrorCode::ImageFailed, format!("the environment's image could not be built: {error}"))
-                    .hint(format!("mend `{dockerfile}`, then create the task anew, or resume it"))
+                RunError::new(ErrorCode::ImageFailed, format!("could not build the repository's image: {error}"))
+                    .hint(format!("fix `{dockerfile}`, then retry the task"))
             })?;
             if let Some(id) = built
                 && let Err(error) = self.record_image(task.env_id, &image, id).await
@@ -158,8 +158,8 @@ impl Inner {
         cancel: &CancellationToken,
     ) -> Result<(), RunError> {
         let failed = |error: &dyn std::fmt::Display| {
-            RunError::new(ErrorCode::WorktreeFailed, format!("the agent's own repository could not be made: {error}"))
-                .hint("the home must be writable and have room; then create the task anew")
+            RunError::new(ErrorCode::WorktreeFailed, format!("could not create the agent repository: {error}"))
+                .hint("check that the home is writable and has free space, then create the task again")
         };
         let twin = self.home.layout.twin(task.task_id);
         if before(task).is_some_and(|run| task.rewritten_after(run.number)) {
@@ -244,11 +244,11 @@ impl Inner {
         cancel: &CancellationToken,
     ) -> Result<Snapshot, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CommitFailed, error.to_string());
-        let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
+        let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"worktree not found"))?;
         if let Err(problem) = self.harvest_image(task).await {
             return self.commit_without_harvest(mirror, task, message, &problem).await;
         }
-        let since = task.head_before(task.last_run().number).ok_or_else(|| failed(&"the task has no base"))?;
+        let since = task.head_before(task.last_run().number).ok_or_else(|| failed(&"the base commit of the task is unknown"))?;
         let why = match self.harvested(task, &worktree, HarvestMode::Work, since, &message, cancel).await {
             Err(error) if error.is_refusal() => error.to_string(),
             harvested => return harvested.map_err(|error| error.of_run()),
@@ -259,9 +259,9 @@ impl Inner {
         let mut snapshot = self
             .harvested(task, &worktree, HarvestMode::Content, since, &message, cancel)
             .await
-            .map_err(|error| error.of_run().hint("the agent can be asked to take out what is refused"))?;
+            .map_err(|error| error.of_run().hint("ask the agent to remove the rejected content"))?;
         let aside = aside.map_or_else(String::new, |aside| format!("; its repository is kept as `{}`", aside.display()));
-        snapshot.notes.insert(0, format!("the files were committed without the agent's own commits: {why}{aside}"));
+        snapshot.notes.insert(0, format!("committed the files without the agent's own commits: {why}{aside}"));
         Ok(snapshot)
     }
 

@@ -109,6 +109,6 @@ fn same_request(task: &TaskRecord, asked: &NewTask) -> Result<(), Problem> {
     if same {
         return Ok(());
     }
-    let detail = format!("the idempotency key was used for another request, which made the task {}", task.task_id);
+    let detail = format!("this idempotency key was used for a different request, which created task {}", task.task_id);
     Err(Problem::new(ErrorCode::IdempotencyKeyReused, detail).hint("use a new key for a new request"))
 }

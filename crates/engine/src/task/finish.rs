@@ -162,7 +162,7 @@ impl Inner {
         let found =
             self.mirror_of(task.env_id).ok().and_then(|mirror| mirror.find_worktree(&path, task.branch().as_str()).ok()?);
         found.map_or_else(Vec::new, |worktree| {
-            worktree.notes().unwrap_or_else(|error| vec![format!("the notes on the worktree cannot be read: {error}")])
+            worktree.notes().unwrap_or_else(|error| vec![format!("could not read the notes about the worktree: {error}")])
         })
     }
 
@@ -236,8 +236,9 @@ fn without_power(outcome: RunOutcome) -> RunOutcome {
     match outcome {
         RunOutcome::Completed => RunOutcome::Interrupted(RunError {
             code: ErrorCode::Interrupted.into(),
-            message: "the machine stopped before the work of this run was on the disk; files that it wrote last may be missing"
-                .to_owned(),
+            message:
+                "the machine stopped before this run's changes were saved to disk; the last files that it wrote may be missing"
+                    .to_owned(),
             hints: vec!["review the changes, then retry the task".to_owned()],
         }),
         RunOutcome::Failed(_) | RunOutcome::Stopped | RunOutcome::Interrupted(_) => outcome,
@@ -251,8 +252,7 @@ fn new_thread(run: &RunRecord) -> Vec<String> {
 fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {
     let before = task.head_before(task.last_run().number);
     end.commit = Some(snapshot.head.clone()).filter(|head| Some(head) != before);
-    let nested =
-        snapshot.dropped_gitlinks.iter().map(|path| format!("left out of the commit: `{path}` is a repository of its own"));
+    let nested = snapshot.dropped_gitlinks.iter().map(|path| format!("not committed: `{path}` is a nested repository"));
     let unreadable = snapshot.unreadable.iter().map(|words| format!("not committed: {words}"));
     let notes = snapshot.notes.iter().cloned().chain(nested).chain(unreadable);
     end.notes.extend(notes.map(|note| printable_line(&note, NOTE_LENGTH)));
@@ -260,7 +260,7 @@ fn committed(task: &TaskRecord, end: &mut RunEnd, snapshot: &Snapshot) {
 
 /// Uncommitted work stays in the worktree, and the next run's commit includes it.
 fn uncommitted(end: &mut RunEnd, error: RunError) {
-    let note = format!("the work could not be committed: {}", error.message);
+    let note = format!("could not commit the changes: {}", error.message);
     end.notes.push(note.clone());
     if end.outcome == RunOutcome::Completed {
         end.outcome = RunOutcome::Failed(RunError {
@@ -273,7 +273,7 @@ fn uncommitted(end: &mut RunEnd, error: RunError) {
 
 /// Somebody who stops a run does not wait for its commit.
 fn stopped_uncommitted(end: &mut RunEnd) {
-    let note = "stopped before the work was committed: the changes are in the task's worktree, and the next run commits them";
+    let note = "stopped before the changes were committed; they are in the task's worktree, and the next run commits them";
     end.notes.push(note.to_owned());
     if end.outcome == RunOutcome::Completed {
         end.outcome = RunOutcome::Stopped;

@@ -45,7 +45,7 @@ impl Inner {
                 let to_read = self.to_read(&mirror, &task).map_err(|error| {
                     RunError::new(
                         ErrorCode::WorktreeFailed,
-                        format!("what the mirror knows of the worktree cannot be read: {error}"),
+                        format!("could not read the mirror's data about the worktree: {error}"),
                     )
                 })?;
                 Some(ContainerRun {
@@ -80,8 +80,8 @@ impl Inner {
         let launched = keeper::launch(&self.config.keeper_program, &files, &order, &call.environment, &self.watch).await;
         crash::point(CrashPoint::KeeperStarted);
         launched.map_err(|error| {
-            RunError::new(ErrorCode::KeeperFailed, format!("the run's keeper could not be started: {error}"))
-                .hint("the task is as it was; ask again with `task resume`, or create it anew")
+            RunError::new(ErrorCode::KeeperFailed, format!("could not start the run's keeper: {error}"))
+                .hint("retry the task, or create it again")
         })
     }
 

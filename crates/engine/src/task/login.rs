@@ -54,8 +54,8 @@ impl Inner {
         })
         .await
         .map_err(|error: std::io::Error| {
-            RunError::new(ErrorCode::LoginUnusable, format!("the run could not be given the login of Codex: {error}"))
-                .hint("the home must be writable and have room; then retry the task")
+            RunError::new(ErrorCode::LoginUnusable, format!("could not give the run the Codex login: {error}"))
+                .hint("check that the home is writable and has free space, then retry the task")
         })
     }
 
@@ -112,17 +112,18 @@ impl Inner {
         let _turn = self.login_turn.lock().await;
         let home = self.codex_home.clone();
         let due = blocking(move || Login::due(&home, Timestamp::now())).await;
-        let due = due
-            .map_err(|error| RunError::new(ErrorCode::LoginUnreadable, format!("the login of Codex cannot be read: {error}")))?;
+        let due =
+            due.map_err(|error| RunError::new(ErrorCode::LoginUnreadable, format!("could not read the Codex login: {error}")))?;
         if due == Due::No {
             return Ok(());
         }
         match worker.renew_login(&self.config, &self.codex_home).await {
             Ok(()) => Ok(()),
-            Err(why) if due == Due::Now => {
-                Err(RunError::new(ErrorCode::LoginExpired, format!("the login of Codex expires and could not be renewed: {why}"))
-                    .hint("log in again: codex-orchestrator login"))
-            }
+            Err(why) if due == Due::Now => Err(RunError::new(
+                ErrorCode::LoginExpired,
+                format!("the Codex login is about to expire and could not be renewed: {why}"),
+            )
+            .hint("log in again: codex-orchestrator login")),
             Err(why) => {
                 tracing::warn!(reason = why, "could not renew the Codex login yet");
                 Ok(())

@@ -81,8 +81,8 @@ impl Inner {
             }
         }
         let worktree = mirror.ensure_worktree(spec, &sources, &progress, cancel.clone()).await.map_err(|error| {
-            RunError::new(ErrorCode::WorktreeFailed, format!("the worktree could not be made: {error}"))
-                .hint("the home must be writable and have room; then create the task anew")
+            RunError::new(ErrorCode::WorktreeFailed, format!("could not create the worktree: {error}"))
+                .hint("check that the home is writable and has free space, then create the task again")
         })?;
         if let Some(worker) = self.worker.as_ref().ok().filter(|worker| worker.uses_containers()) {
             match worker.script() {
@@ -121,7 +121,7 @@ impl Inner {
         loop {
             tokio::select! {
                 fetched = &mut fetch => break fetched.map_err(|error| fetch_failed(&error))?,
-                () = cancel.cancelled() => return Err(RunError::new(ErrorCode::Cancelled, "stopped before its worktree was made")),
+                () = cancel.cancelled() => return Err(RunError::new(ErrorCode::Cancelled, "stopped before the worktree was created")),
                 Ok(()) = steps.changed() => {
                     let step = *steps.borrow_and_update();
                     if let Some(step) = step.filter(|step| std::mem::replace(&mut last, step.percent) != step.percent) {
@@ -138,11 +138,8 @@ impl Inner {
         let branches = mirror.branches().await.map_err(|error| unreadable(&error))?;
         let named: Vec<_> =
             branches.iter().filter(|branch| !branch.starts_with("codex/")).take(20).map(|b| format!("`{b}`")).collect();
-        Err(RunError::new(
-            ErrorCode::RefNotFound,
-            format!("there is no branch, tag or commit `{}` in the repository", task.git_ref),
-        )
-        .hint(format!("branches there are: {}", named.join(", "))))
+        Err(RunError::new(ErrorCode::RefNotFound, format!("no branch, tag or commit `{}` in this repository", task.git_ref))
+            .hint(format!("existing branches: {}", named.join(", "))))
     }
 
     /// Codex ignores an image that it cannot read, so it is checked here.
@@ -150,8 +147,8 @@ impl Inner {
         let (home, id, images) = (Arc::clone(&self.home), task.task_id, task.last_run().images.clone());
         let checked = blocking(move || images.iter().try_for_each(|image| home.read_image(id, image).map(drop))).await;
         checked.map_err(|error| {
-            RunError::new(ErrorCode::ImageUnreadable, format!("an image of the prompt cannot be read: {error}"))
-                .hint("ask again, and give the image anew")
+            RunError::new(ErrorCode::ImageUnreadable, format!("could not read an image of the prompt: {error}"))
+                .hint("attach the image to a new prompt")
         })
     }
 
@@ -160,7 +157,7 @@ impl Inner {
         let path = RunFiles::new(&self.home.layout.logs(task.task_id), run.number).prompt();
         let prompt = if run.lost_thread.is_some() { with_summary(task) } else { run.prompt.as_str().to_owned() };
         let written = blocking(move || crate::store::atomic::write_atomically(&path, prompt.as_bytes())).await;
-        written.map_err(|error| RunError::new(ErrorCode::HomeNotWritable, format!("the prompt could not be written: {error}")))
+        written.map_err(|error| RunError::new(ErrorCode::HomeNotWritable, format!("could not write the prompt: {error}")))
     }
 
     /// Commits what a run left in its worktree to the task's branch.
@@ -171,17 +168,17 @@ impl Inner {
         message: CommitMessage<'_>,
     ) -> Result<Snapshot, RunError> {
         let failed = |error: &dyn std::fmt::Display| RunError::new(ErrorCode::CommitFailed, error.to_string());
-        let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"the worktree is gone"))?;
+        let worktree = self.worktree_of(mirror, task).await?.ok_or_else(|| failed(&"worktree not found"))?;
         let request = SnapshotRequest { message, author: &Signature::default() };
         worktree.snapshot(request).await.map_err(|error| failed(&error))
     }
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> RunError {
-    RunError::new(ErrorCode::MirrorUnreadable, format!("the mirror cannot be read: {error}"))
+    RunError::new(ErrorCode::MirrorUnreadable, format!("could not read the mirror: {error}"))
 }
 
 fn not_synced(error: &std::io::Error) -> RunError {
-    RunError::new(ErrorCode::WorktreeFailed, format!("the mirror could not be written to the disk: {error}"))
+    RunError::new(ErrorCode::WorktreeFailed, format!("could not sync the mirror to disk: {error}"))
         .hint("check the disk of the home, then retry the task")
 }

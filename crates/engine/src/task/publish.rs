@@ -67,8 +67,8 @@ impl Inner {
         let record = slot.record();
         let mirror = self.mirror_of(slot.env_id).map_err(problem_of)?;
         let base = base_branch(&mirror, &record, self.default_branch(slot)).await.ok_or_else(|| {
-            Problem::new(ErrorCode::NoBaseBranch, "the environment has no default branch")
-                .hint("name one: `codex-orchestrator env edit --default-branch`")
+            Problem::new(ErrorCode::NoBaseBranch, "this repository has no default branch")
+                .hint("set one: `codex-orchestrator env edit --default-branch`")
         })?;
         let (title, body) = self.proposal(&mirror, &record).await;
         let place = self.place(slot);
@@ -89,11 +89,11 @@ impl Inner {
         let known = record.publication.as_deref().and_then(|publication| publication.pull_request.clone());
         let pull_request = known.ok_or_else(|| {
             wrong(ErrorCode::NoPullRequest, "this task has no pull request")
-                .hint("open one: `codex-orchestrator task push --pull-request`")
+                .hint("create one: `codex-orchestrator task push --pull-request`")
         })?;
         let Some((place, Some(token))) = self.place(slot) else {
-            return Err(wrong(ErrorCode::NoForgeToken, "there is no token for this task's forge any more")
-                .hint("set ORCH_GITHUB_TOKEN, or `env edit --forge-token-file`"));
+            return Err(wrong(ErrorCode::NoForgeToken, "no token is set for the Git host of this task")
+                .hint("set ORCH_GITHUB_TOKEN, or run `codex-orchestrator env edit --forge-token-file`"));
         };
         let redactor = self.redactor(slot.env_id);
         let refused = |error: ForgeError| {
@@ -104,7 +104,7 @@ impl Inner {
         let forge = self.forges.client(&place, &token).map_err(refused)?;
         let feedback = forge.feedback(&pull_request).await.map_err(refused)?;
         if feedback.is_empty() {
-            return Err(wrong(ErrorCode::NoFeedback, "no comment is open and no check has failed"));
+            return Err(wrong(ErrorCode::NoFeedback, "the pull request has no open comments and no failed checks"));
         }
         let prompt = Prompt::parse(&redactor.mask(&feedback.prompt(&pull_request.url)))?;
         let priority = model::queue::Priority::Normal;
@@ -144,7 +144,7 @@ impl Inner {
         let plain = |error: RunError| (error, None);
         let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
         let branch = record.branch();
-        let missing = || plain(RunError::new(ErrorCode::BranchMissing, format!("the branch `{branch}` is not in the mirror")));
+        let missing = || plain(RunError::new(ErrorCode::BranchMissing, format!("branch `{branch}` not found in the mirror")));
         let tip =
             mirror.tip(branch.as_str()).await.map_err(|error| plain(RunError::new(ErrorCode::PushFailed, error.to_string())))?;
         let (sha, base) = (tip.ok_or_else(missing)?, record.base_sha.as_ref().ok_or_else(missing)?);
@@ -174,18 +174,18 @@ impl Inner {
         let place = self.place(slot);
         if let Some(why) = by_hand(place.as_ref()) {
             let note = match &publication.compare_url {
-                Some(url) => format!("{why}; open the pull request by hand: {url}"),
+                Some(url) => format!("{why}; open the pull request yourself: {url}"),
                 None => why,
             };
             return Ok(PublicationEvent::LeftToHand { attempt, note });
         }
         let Some((place, Some(token))) = place else {
-            return Ok(PublicationEvent::LeftToHand { attempt, note: "there is no token for its forge".to_owned() });
+            return Ok(PublicationEvent::LeftToHand { attempt, note: "no token is set for its Git host".to_owned() });
         };
         let plain = |error: RunError| (error, None);
         let mirror = self.mirror_of(slot.env_id).map_err(plain)?;
         let base = base_branch(&mirror, record, self.default_branch(slot)).await;
-        let base = base.ok_or_else(|| plain(RunError::new(ErrorCode::NoBaseBranch, "the environment has no default branch")))?;
+        let base = base.ok_or_else(|| plain(RunError::new(ErrorCode::NoBaseBranch, "this repository has no default branch")))?;
         let (title, body) = self.proposal(&mirror, record).await;
         let asked = &publication.asked;
         let new = NewPullRequest {
@@ -286,15 +286,15 @@ async fn ensured(
     let number = found.pull_request.number;
     let pull_request = if is_new_text { forge.edit(number, &edit).await? } else { found.pull_request };
     let stays_open = asked.draft && !pull_request.draft;
-    let note = stays_open.then(|| "it was open already, and stays no draft".to_owned());
+    let note = stays_open.then(|| "the pull request was already open; it stays ready for review".to_owned());
     Ok(Ensured { pull_request, note })
 }
 
 /// Returns why a person has to open the pull request.
 fn by_hand(place: Option<&(ForgePlace, Option<Secret>)>) -> Option<String> {
     match place {
-        None => Some("the repository's forge is not known: `env edit --forge --forge-project` say it".to_owned()),
-        Some((place, None)) => Some(format!("there is no token for {}", place.kind.name())),
+        None => Some("unknown Git host; set it with `codex-orchestrator env edit --forge --forge-project`".to_owned()),
+        Some((place, None)) => Some(format!("no token is set for {}", place.kind.name())),
         Some((_, Some(_))) => None,
     }
 }
@@ -326,16 +326,18 @@ fn push_failed(error: PushError, branch: &BranchName) -> (RunError, Option<Objec
     match error {
         PushError::Moved { remote } => {
             let there = remote.as_ref().map_or_else(String::new, |sha| format!(" ({})", &sha.as_str()[..12]));
-            let message = format!("could not push `{branch}`: the remote's branch has commits{there} that are not of this task");
+            let message = format!("could not push `{branch}`: the remote branch has commits{there} from outside this task");
             let error = RunError::new(ErrorCode::RemoteMoved, message)
-                .hint("to keep them, and put this task's on top: `codex-orchestrator task update --onto-remote`")
-                .hint("to replace just them: `codex-orchestrator task push --force-with-lease`");
+                .hint("to keep them, rebase this task onto them: `codex-orchestrator task update --onto-remote`")
+                .hint("to replace them, force the push: `codex-orchestrator task push --force-with-lease`");
             (error, remote)
         }
         PushError::Rejected { words } => {
-            let error =
-                RunError::new(ErrorCode::PushRejected, format!("could not push `{branch}`: the remote refused it: {words}"))
-                    .hint("mend what it names, then push again; nothing was changed on the remote");
+            let error = RunError::new(
+                ErrorCode::PushRejected,
+                format!("could not push `{branch}`: the remote rejected the push: {words}"),
+            )
+            .hint("fix the reported problem, then push again; nothing has changed on the remote");
             (error, None)
         }
         PushError::Network(error) => (fetch_failed(&error), None),

@@ -35,8 +35,8 @@ impl Inner {
     pub(super) fn journal(&self, slot: &TaskSlot, run: RunNumber) -> Result<PathBuf, Problem> {
         if slot.record().run(run).is_none() {
             let last = slot.record().last_run().number.0;
-            let detail = format!("the task {} has no run {}", slot.id, run.0);
-            return Err(Problem::new(ErrorCode::RunNotFound, detail).hint(format!("its runs are 1 to {last}")));
+            let detail = format!("task {} has no run {}", slot.id, run.0);
+            return Err(Problem::new(ErrorCode::RunNotFound, detail).hint(format!("use a number from 1 to {last}")));
         }
         Ok(RunFiles::new(&self.home.layout.logs(slot.id), run).journal())
     }
@@ -56,7 +56,7 @@ impl Inner {
     }
 
     pub(crate) async fn image(&self, slot: &TaskSlot, name: &str) -> Result<Image, Problem> {
-        let missing = || Problem::new(ErrorCode::ImageNotFound, format!("the task {} has no such image", slot.id));
+        let missing = || Problem::new(ErrorCode::ImageNotFound, format!("image not found in task {}", slot.id));
         let named = name.parse().ok().and_then(|name| slot.record().image(name).cloned());
         let file = named.ok_or_else(missing)?;
         let (home, id, read) = (Arc::clone(&self.home), slot.id, file.clone());

@@ -91,10 +91,8 @@ impl Inner {
 
     /// Rejects a commit at which this task's branch never was.
     pub(crate) async fn mark_viewed(&self, slot: &TaskSlot, commit: &str) -> Result<(), Problem> {
-        let refused = || {
-            Problem::new(ErrorCode::CommitUnknown, "what was looked at is not a commit of this task's branch")
-                .hint("load the page anew")
-        };
+        let refused =
+            || Problem::new(ErrorCode::CommitUnknown, "the commit is not on this task's branch").hint("reload the page");
         let commit: ObjectId = commit.parse().map_err(|_| refused())?;
         let task = slot.record();
         let runs = task.runs.iter().filter_map(|run| run.end()?.commit.as_ref());
@@ -130,7 +128,8 @@ impl Inner {
         let Some((from, to)) = self.ends(slot, changes).await? else { return Ok(vec![]) };
         let mirror = self.mirror_to_compare(slot)?;
         mirror.patch(&from, &to, PATCH_LIMIT_BYTES).await.map_err(|error| {
-            unreadable(&error).hint(format!("run git in the mirror: git --git-dir {} diff {from} {to}", mirror.path().display()))
+            unreadable(&error)
+                .hint(format!("run git in the mirror yourself: git --git-dir {} diff {from} {to}", mirror.path().display()))
         })
     }
 
@@ -212,7 +211,7 @@ impl Inner {
         key: &str,
         side: PictureSide,
     ) -> Result<(PictureKind, Vec<u8>), Problem> {
-        let absent = || Problem::new(ErrorCode::ImageNotFound, "no such image among these changes");
+        let absent = || Problem::new(ErrorCode::ImageNotFound, "image not found in these changes");
         let (from, to) = self.ends(slot, changes).await?.ok_or_else(absent)?;
         let mirror = self.mirror_to_compare(slot)?;
         let listing = mirror.changed_files(&from, &to).await.map_err(|error| unreadable(&error))?;
@@ -227,7 +226,7 @@ impl Inner {
 
     fn mirror_to_compare(&self, slot: &TaskSlot) -> Result<Mirror, Problem> {
         self.mirror_of(slot.env_id)
-            .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the environment again"))
+            .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the repository again"))
     }
 }
 

@@ -52,7 +52,7 @@ impl Inner {
         let folders = ContainerFolders::new(&self.home.layout, task.task_id, Path::new(""));
         let (script, base) = (script.clone(), self.config.codex_config.clone());
         blocking(move || script.prepare(&folders, base.as_deref())).await.map_err(|error| {
-            RunError::new(ErrorCode::CodexConfig, format!("Codex's settings for the container could not be written: {error}"))
+            RunError::new(ErrorCode::CodexConfig, format!("could not write Codex's settings for the container: {error}"))
                 .hint("check the `config.toml` in the Codex home that the worker mounts")
         })
     }
@@ -84,7 +84,7 @@ impl Inner {
         let hint = "set IMAGE_NAME to an image that the worker and this server can use";
         snapshot
             .notes
-            .insert(0, format!("the files were committed without the agent's own commits: {}; {hint}", problem.report.message));
+            .insert(0, format!("committed the files without the agent's own commits: {}; {hint}", problem.report.message));
         Ok(snapshot)
     }
 

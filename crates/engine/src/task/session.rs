@@ -79,6 +79,6 @@ impl Inner {
 }
 
 fn unreadable(thread: ThreadId, error: &std::io::Error) -> RunError {
-    RunError::new(ErrorCode::SessionUnreadable, format!("the Codex session of the thread {thread} cannot be read: {error}"))
+    RunError::new(ErrorCode::SessionUnreadable, format!("could not read the Codex session of thread {thread}: {error}"))
         .hint("check the permissions and the disk of the home, then retry the task")
 }

@@ -24,8 +24,11 @@ impl Inner {
     pub(crate) async fn mails(&self, slot: &TaskSlot) -> Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>, Problem> {
         let (mirror, base, own) = self.own_commits(slot).await?;
         if own.plain == 0 {
-            return Err(Problem::new(ErrorCode::OnlyMerges, "the task's branch has merges alone, which make no mail")
-                .hint(format!("take it as a bundle: codex-orchestrator task bundle {}", slot.id)));
+            return Err(Problem::new(
+                ErrorCode::OnlyMerges,
+                "the task's branch has only merge commits, which cannot be exported as patches",
+            )
+            .hint(format!("export a bundle instead: codex-orchestrator task bundle {}", slot.id)));
         }
         mirror.mail_stream(slot.record().branch().as_str(), &base).await.map_err(|error| unreadable(&error))
     }
@@ -33,8 +36,8 @@ impl Inner {
     async fn own_commits(&self, slot: &TaskSlot) -> Result<(Mirror, ObjectId, OwnCommits), Problem> {
         let task = slot.record();
         let nothing = || {
-            Problem::new(ErrorCode::NoCommits, "the task's branch has no commits of its own")
-                .hint("a run that changes something ends with a commit; `codex-orchestrator task show` says how far it is")
+            Problem::new(ErrorCode::NoCommits, "this task has no commits")
+                .hint("wait for a run that changes something; see `codex-orchestrator task show`")
         };
         let base = task.base_sha.clone().ok_or_else(nothing)?;
         let mirror = self.mirror_for(&task)?;
@@ -52,10 +55,10 @@ impl Inner {
     /// Returns the mirror of a task's environment, to read or move its branch.
     pub(super) fn mirror_for(&self, task: &model::task::TaskRecord) -> Result<Mirror, Problem> {
         self.mirror_of(task.env_id)
-            .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the environment again"))
+            .map_err(|error| Problem::new(ErrorCode::MirrorMissing, error.message).hint("add the repository again"))
     }
 }
 
 pub(super) fn unreadable(error: &dyn std::fmt::Display) -> Problem {
-    Problem::internal(format!("the mirror cannot be read: {error}"))
+    Problem::internal(format!("could not read the mirror: {error}"))
 }

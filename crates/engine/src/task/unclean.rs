@@ -53,7 +53,7 @@ impl Inner {
     pub(super) async fn check_cut_off(&self, task: &TaskRecord) -> Vec<String> {
         self.check_worktree(task, Work::Uncommitted).await.unwrap_or_else(|error| {
             // Its work is committed as it is.
-            vec![format!("the worktree could not be checked after the machine stopped unexpectedly: {}", error.message)]
+            vec![format!("could not check the worktree after the machine stopped unexpectedly: {}", error.message)]
         })
     }
 
@@ -102,7 +102,7 @@ impl Inner {
 }
 
 fn unreadable(error: &dyn std::fmt::Display) -> RunError {
-    RunError::new(ErrorCode::WorktreeFailed, format!("the worktree could not be read: {error}"))
+    RunError::new(ErrorCode::WorktreeFailed, format!("could not read the worktree: {error}"))
 }
 
 async fn find_or_rebuild(

@@ -78,8 +78,7 @@ impl Inner {
                 return Ok(Updated::Done { outcome: UpdateOutcome::Updated, base: plan.base, dropped: plan.dropped });
             }
         }
-        Err(Problem::new(ErrorCode::BranchMoved, "the task's branch moved while it was being brought up to its base")
-            .hint("ask again"))
+        Err(Problem::new(ErrorCode::BranchMoved, "the task's branch changed during the update").hint("try again"))
     }
 
     /// Returns the commit of the task's branch on the remote.
@@ -218,8 +217,8 @@ impl Inner {
     async fn write_down(self: &Arc<Self>, slot: &Arc<TaskSlot>, worktree: &Worktree, update: Update) -> Result<(), Problem> {
         self.take(slot, TaskEvent::Updated(Box::new(update.clone()))).await;
         if slot.record().updates.last() != Some(&update) {
-            return Err(Problem::internal("the branch is up to its base, and the task's record could not be written")
-                .hint("make room for the home; the next start, or the next update, writes it down"));
+            return Err(Problem::internal("the branch was updated, but the task's record could not be written")
+                .hint("free disk space; the next server start or the next update writes the record"));
         }
         worktree.landed().map_err(Problem::internal)
     }
@@ -240,8 +239,9 @@ impl Inner {
                 return Ok(Base { name: name.to_owned(), commit });
             }
         }
-        let detail = format!("neither `{}` nor `{default}` is a branch of the repository", task.git_ref);
-        Err(Problem::new(ErrorCode::BaseNotFound, detail).hint("set a default branch that is there: env edit"))
+        let detail = format!("the repository has no branch `{}` or `{default}`", task.git_ref);
+        Err(Problem::new(ErrorCode::BaseNotFound, detail)
+            .hint("set an existing default branch: codex-orchestrator env edit --default-branch"))
     }
 
     /// Returns what a task's branch would conflict with. Reads only commits.
@@ -289,7 +289,7 @@ async fn head_of(mirror: &Mirror, task: &TaskRecord) -> Result<ObjectId, Problem
 async fn in_time<T>(merging: impl Future<Output = Result<T, ReplayError>>) -> Result<T, Problem> {
     let merged = tokio::time::timeout(MERGE_LIMIT, merging).await.map_err(|_| {
         let detail = format!("git did not merge the commits within {} minutes", MERGE_LIMIT.as_secs() / 60);
-        Problem::new(ErrorCode::UpdateTimedOut, detail).hint("nothing was changed; ask again")
+        Problem::new(ErrorCode::UpdateTimedOut, detail).hint("nothing has changed; try again")
     })?;
     merged.map_err(|error| not_merged(&error))
 }
@@ -300,7 +300,7 @@ fn not_merged(error: &ReplayError) -> Problem {
             .hint("merge the base instead: codex-orchestrator task update --merge"),
         ReplayError::TooOld { .. } => Problem::new(ErrorCode::GitTooOld, error.to_string()).hint("install git 2.39 or newer"),
         ReplayError::Unexpected { .. } | ReplayError::Program(_) | ReplayError::Files(_) => {
-            Problem::internal(format!("the commits could not be merged: {error}")).hint("nothing was changed")
+            Problem::internal(format!("could not merge the commits: {error}")).hint("nothing has changed")
         }
     }
 }
@@ -308,15 +308,16 @@ fn not_merged(error: &ReplayError) -> Problem {
 fn not_landed(error: &LandError) -> Problem {
     match error {
         LandError::InTheWay { .. } => Problem::new(ErrorCode::FilesInTheWay, error.to_string())
-            .hint("commit them, move them out of the task's worktree, or delete them; then ask again. Nothing was changed"),
-        LandError::Unsettled { .. } => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string())
-            .hint("finish or abort what was begun in the task's worktree, and check its branch out. Nothing was changed"),
+            .hint("commit, move or delete these files in the task's worktree, then try again; nothing has changed"),
+        LandError::Unsettled { .. } => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string()).hint(
+            "finish or abort the git operation in the task's worktree, check out its branch, then try again; nothing has changed",
+        ),
         LandError::Refused(_) => Problem::new(ErrorCode::WorktreeUnsettled, error.to_string())
-            .hint("git's own words say which file it is about. Nothing was changed"),
-        LandError::Moved => Problem::new(ErrorCode::BranchMoved, error.to_string()).hint("ask again"),
+            .hint("see git's message for the file; nothing has changed"),
+        LandError::Moved => Problem::new(ErrorCode::BranchMoved, error.to_string()).hint("try again"),
         LandError::Worktree(_) | LandError::Program(_) | LandError::Files(_) => {
-            Problem::internal(format!("the worktree could not follow its branch: {error}"))
-                .hint("ask again: an update that was cut off goes on where it was, also by itself before the next run")
+            Problem::internal(format!("could not update the worktree: {error}"))
+                .hint("try again; the interrupted update also continues automatically before the next run")
         }
     }
 }

@@ -77,8 +77,8 @@ impl ContainerChecks {
             Ok(check) => check,
             Err(error) => ContainerCheck {
                 problem: Some(
-                    Report::new(ErrorCode::CheckFailed, format!("whether containers can be made is unknown: {error}"))
-                        .hint("`codex-orchestrator codex-docker check` says more")
+                    Report::new(ErrorCode::CheckFailed, format!("could not check whether containers can run: {error}"))
+                        .hint("run `codex-orchestrator codex-docker check` for details")
                         .into(),
                 ),
                 ..ContainerCheck::default()
@@ -125,8 +125,8 @@ pub(crate) async fn check_for_harvest(config: &Config, script: &Script) -> Conta
 /// Adds an answer to the worker's status.
 pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> WorkerStatus {
     let Some(check) = check else {
-        status.problem = Some("the container engine was not heard of yet".to_owned());
-        status.hints = vec!["ask again in a moment".to_owned()];
+        status.problem = Some("the container engine has not been checked yet".to_owned());
+        status.hints = vec!["try again in a moment".to_owned()];
         return status;
     };
     if let Some(problem) = problem(&check) {
@@ -134,7 +134,7 @@ pub(crate) fn told(mut status: WorkerStatus, check: Option<ContainerCheck>) -> W
         status.hints = problem.report.hints;
     } else if let Some(image) = check.status.image.as_ref().filter(|image| image.stale) {
         status.hints =
-            vec![format!("the image `{}` is old; build it anew: codex-orchestrator codex-docker image build", image.name)];
+            vec![format!("the image `{}` is outdated; rebuild it: codex-orchestrator codex-docker image build", image.name)];
     }
     status.container = Some(check.status);
     status
@@ -147,10 +147,10 @@ pub(crate) fn problem(check: &ContainerCheck) -> Option<Problem> {
     }
     let (detail, hints) = match &check.problem {
         Some(problem) => (problem.detail.as_str(), problem.hints.as_slice()),
-        None => ("containers cannot be made, and codex-docker does not say why", &[][..]),
+        None => ("cannot run containers: codex-docker gave no reason", &[][..]),
     };
     let detail = Problem::new(ErrorCode::NoWorker, detail);
-    let hints = hints.iter().cloned().chain(["`codex-orchestrator doctor` shows what is there".to_owned()]);
+    let hints = hints.iter().cloned().chain(["run `codex-orchestrator doctor` to check the setup".to_owned()]);
     Some(hints.fold(detail, Problem::hint))
 }
 

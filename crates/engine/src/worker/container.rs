@@ -123,15 +123,17 @@ pub(crate) fn unreachable_model(environment: &EnvironmentRecord, config: &Config
         || own.any(|name| name.as_str() == API_KEY)
         || matches!(login, Some(Login::ApiKey(_)));
     let needs_key = |why: &str| {
-        let detail = format!("the network of `{}` is `none`, and {why}", environment.name);
+        let detail = format!("the network of `{}` is `none`, but {why}", environment.name);
         Problem::new(ErrorCode::NetworkNeedsKey, detail)
-            .hint("`codex-orchestrator login --with-api-key` stores a key: a broker then reaches the model for the container")
-            .hint("or set the environment's network to `allow` or `open`")
+            .hint("store an API key, so that a broker can reach the model provider: codex-orchestrator login --with-api-key")
+            .hint("or set the repository's network to `allow` or `open`")
     };
     match (environment.container.network, has_key, config.broker) {
         (ContainerNetwork::Open | ContainerNetwork::Allow, _, _) | (ContainerNetwork::None, true, Broker::On) => None,
-        (ContainerNetwork::None, false, _) => Some(needs_key("without an API key Codex must reach the model by itself")),
-        (ContainerNetwork::None, true, Broker::Off) => Some(needs_key("the broker is switched off")),
+        (ContainerNetwork::None, false, _) => {
+            Some(needs_key("without an API key, Codex must connect to the model provider itself"))
+        }
+        (ContainerNetwork::None, true, Broker::Off) => Some(needs_key("the broker is off")),
     }
 }
 

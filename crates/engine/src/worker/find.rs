@@ -44,10 +44,10 @@ pub struct Worker {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WorkerProblem {
     /// `host` is configured, but Codex is not installed.
-    #[error("the worker `host` needs the Codex CLI, and `codex` is not on PATH")]
+    #[error("the worker `host` requires the Codex CLI, but `codex` is not on PATH")]
     NoCodex,
     /// The configured program does not exist.
-    #[error("the worker `{0}` is not a program on PATH or at that path")]
+    #[error("worker `{0}` not found")]
     NotFound(String),
 }
 
@@ -58,9 +58,9 @@ impl WorkerProblem {
         match self {
             Self::NoCodex => problem
                 .hint(format!("install it: npm install -g @openai/codex@{}", model::CODEX_VERSION))
-                .hint("then log in with `codex-orchestrator login`, and restart the server"),
+                .hint("then run `codex-orchestrator login` and restart the server"),
             Self::NotFound(_) => {
-                problem.hint("set ORCH_WORKER to `codex-docker`, `host`, or the path of a program, and restart the server")
+                problem.hint("set ORCH_WORKER to `codex-docker`, `host` or the path of a program, then restart the server")
             }
         }
     }

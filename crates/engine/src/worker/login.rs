@@ -65,8 +65,8 @@ impl Login {
         let key = key.trim();
         let plain = key.bytes().all(|byte| byte.is_ascii_graphic());
         if !plain || key.len() < model::secret::SHORTEST_SECRET_BYTES || key.len() > KEY_LIMIT_BYTES {
-            return Err(Problem::new(ErrorCode::KeyUnusable, "what came on stdin is no API key")
-                .hint("it is one word, as in: printenv OPENAI_API_KEY | codex-orchestrator login --with-api-key"));
+            return Err(Problem::new(ErrorCode::KeyUnusable, "standard input does not contain an API key")
+                .hint("pass one word, e.g. printenv OPENAI_API_KEY | codex-orchestrator login --with-api-key"));
         }
         home.write_login(in_a_file(key).to_string().as_bytes()).map_err(|error| not_stored(&error))
     }
@@ -75,8 +75,8 @@ impl Login {
     /// versions of Codex store beside it.
     pub fn store_copy(home: &CodexHome, text: &[u8]) -> Result<Self, Problem> {
         let (login, file) = Self::in_its_form(text).ok_or_else(|| {
-            Problem::new(ErrorCode::LoginUnusable, "that is no login of Codex")
-                .hint("name the `auth.json` in the folder of a Codex that is logged in, or that folder")
+            Problem::new(ErrorCode::LoginUnusable, "this is not a Codex login")
+                .hint("name the `auth.json` of a Codex CLI that is logged in, or its folder")
         })?;
         home.write_login(&file).map_err(|error| not_stored(&error))?;
         Ok(login)
@@ -217,8 +217,8 @@ fn compared(login: &[u8], copy: &[u8], now: Timestamp) -> Result<Copied, &'stati
 }
 
 fn not_stored(error: &io::Error) -> Problem {
-    Problem::new(ErrorCode::LoginNotStored, format!("the login could not be stored: {error}"))
-        .hint("the home must be writable and have room")
+    Problem::new(ErrorCode::LoginNotStored, format!("could not store the login: {error}"))
+        .hint("check that the home is writable and has free space")
 }
 
 #[cfg(test)]

@@ -216,7 +216,7 @@ fn default_image(script: &str) -> Option<String> {
 /// read-only.
 fn codex_config(base: &str, is_own_home: bool) -> io::Result<String> {
     let mut table: Table = base.parse().map_err(|error: toml::de::Error| {
-        let what = format!("Codex's `config.toml` cannot be understood: {}", error.message());
+        let what = format!("invalid Codex `config.toml`: {}", error.message());
         io::Error::new(io::ErrorKind::InvalidData, what)
     })?;
     table.insert("sandbox_mode".to_owned(), Value::String("danger-full-access".to_owned()));
@@ -241,7 +241,7 @@ pub(crate) fn open_network_only(environment: &EnvironmentRecord) -> Option<Probl
     let network = environment.container.network;
     (network != ContainerNetwork::Open).then(|| {
         let detail = format!(
-            "the network of `{}` is `{}`, and the containers of this worker always have an open one",
+            "the network of `{}` is `{}`, but this worker cannot restrict the network of containers",
             environment.name,
             network.as_str()
         );
@@ -257,7 +257,7 @@ pub(crate) fn cannot_mount(home: &Path) -> Option<Problem> {
     bytes.iter().any(|byte| matches!(byte, b':' | b'=')).then(|| {
         let detail = format!("this worker cannot mount `{}`: the path contains `:` or `=`", home.display());
         Problem::new(ErrorCode::WorkerCannotMount, detail)
-            .hint("set ORCH_HOME to a path without them, or use the built-in worker")
+            .hint("set ORCH_HOME to a path without these characters, or use the built-in worker")
     })
 }
 

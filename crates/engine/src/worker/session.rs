@@ -86,7 +86,7 @@ impl SessionFolder {
             }
         }
         if odd.len() > NAMED_LIMIT {
-            notes.push(format!("moved aside {} more files like it from the Codex sessions", odd.len() - NAMED_LIMIT));
+            notes.push(format!("moved aside {} more such files from the Codex sessions", odd.len() - NAMED_LIMIT));
         }
         Ok(notes)
     }

@@ -1,6 +1,6 @@
 //! What to do about each code, in general. Messages usually add hints that fit the situation better.
 //!
-//! Runs that fail have no other hints: [`ErrorCode::advice`] is what their record says.
+//! For runs that failed in Codex or the worker, these are the hints in the record.
 
 use super::ErrorCode;
 
@@ -38,7 +38,7 @@ impl ErrorCode {
             Self::ImageRefused | Self::ImageTooLarge | Self::ImagesTooLarge | Self::TooManyImages => {
                 &["attach up to 8 PNG, JPEG, GIF or WebP images: up to 10 MiB each and 20 MiB in total"]
             }
-            Self::TitleRefused => &["use one line of 1 to 200 characters"],
+            Self::TitleRefused => &["use one line of up to 200 bytes"],
             Self::BodyRefused => &["remove the NUL characters"],
             Self::BranchNameRefused => &["use a name that `git check-ref-format --branch` accepts"],
             Self::RefRefused => &["use a branch, a tag or a commit ID; expressions such as `main~2` are not supported"],
@@ -93,14 +93,14 @@ impl ErrorCode {
 
             Self::NoBranch => &["retry the task, or create a new one"],
             Self::CommitUnknown | Self::DiffUnavailable => &["reload the page, or run `codex-orchestrator task diff`"],
-            Self::BaseNotFound => &["name an existing branch with `--base`"],
+            Self::BaseNotFound => &["set an existing default branch: `codex-orchestrator env edit --default-branch`"],
             Self::NotPushed => &["push the branch first: `codex-orchestrator task push`"],
             Self::TooManyCommits => &["merge the base instead: `codex-orchestrator task update --merge`"],
             Self::UpdateConflicts => &["ask Codex to resolve the conflicts: `codex-orchestrator task update --hand-over`"],
             Self::UpdateTimedOut | Self::BranchMoved => &["try again"],
             Self::FilesInTheWay => &["resume the task and ask Codex to commit, move or delete these files"],
             Self::WorktreeUnsettled => &["resume the task, so that the next run commits the changes; then try again"],
-            Self::GitTooOld | Self::GitUnusable => &["install git 2.39 or newer; updating branches requires 2.40"],
+            Self::GitTooOld | Self::GitUnusable => &["install git 2.39 or newer"],
             Self::NoCommits => &["wait for a run that changes something"],
             Self::OnlyMerges => &["export a bundle instead: `codex-orchestrator task bundle`"],
 
@@ -172,7 +172,7 @@ impl ErrorCode {
             Self::CodexConfig => &["check `config.toml` in the Codex home that the worker mounts"],
             Self::NetworkNeedsKey => &["log in with an API key, or allow network access in the repository's settings"],
             Self::NetworkNotClosed => &["use the built-in worker, or allow network access in the repository's settings"],
-            Self::WorkerCannotMount => &["use a home directory whose path has no `:` or `,`"],
+            Self::WorkerCannotMount => &["set ORCH_HOME to a path without `:` and `=`"],
 
             Self::NotReady | Self::NoWorker | Self::CheckFailed => &["run `codex-orchestrator doctor` to check the setup"],
             Self::DiskFull | Self::DiskLow => {

@@ -17,7 +17,7 @@ use super::stat::{self, Stat};
 #[derive(Debug, thiserror::Error)]
 pub enum KillError {
     /// These were still alive at the deadline.
-    #[error("{} processes did not end within {} s: {survivors:?}", survivors.len(), within.as_secs_f32())]
+    #[error("{} processes did not exit within {} s: {survivors:?}", survivors.len(), within.as_secs_f32())]
     Survivors {
         /// The processes.
         survivors: Vec<ProcessIdentity>,
@@ -25,7 +25,7 @@ pub enum KillError {
         within: Duration,
     },
     /// The system returned an error.
-    #[error("could not end the processes of a run: {0}")]
+    #[error("could not stop the processes of a run: {0}")]
     Io(#[from] io::Error),
 }
 

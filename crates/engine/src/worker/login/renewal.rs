@@ -35,7 +35,7 @@ impl Worker {
             let (home, folder) = (home.clone(), folder.clone());
             blocking(move || prepare(&home, folder)).await
         };
-        let Some(copy) = prepared.map_err(|error| format!("its folder could not be made: {error}"))? else { return Ok(()) };
+        let Some(copy) = prepared.map_err(|error| format!("could not create the folder for it: {error}"))? else { return Ok(()) };
         let asked = self.ask(config, &folder).await;
         let home = home.clone();
         let stored = blocking(move || {
@@ -46,7 +46,7 @@ impl Worker {
         match stored.await {
             Ok(true) => Ok(()),
             Ok(false) => Err(asked.err().unwrap_or_else(|| "Codex did not renew the tokens".to_owned())),
-            Err(error) => Err(format!("the renewed tokens could not be stored: {error}")),
+            Err(error) => Err(format!("could not store the renewed tokens: {error}")),
         }
     }
 
