@@ -102,14 +102,14 @@ impl Problem {
 
     /// No task has this ID.
     pub fn no_task(id: TaskId) -> Self {
-        Self::new(ErrorCode::TaskNotFound, format!("there is no task {id}"))
-            .hint("`codex-orchestrator task list` shows what there is")
+        Self::new(ErrorCode::TaskNotFound, format!("no task has the ID {id}"))
+            .hint("run `codex-orchestrator task list` to see all tasks")
     }
 
     /// No repository has this ID.
     pub fn no_environment(id: EnvironmentId) -> Self {
-        Self::new(ErrorCode::EnvironmentNotFound, format!("there is no environment {id}"))
-            .hint("`codex-orchestrator env list` shows what there is")
+        Self::new(ErrorCode::EnvironmentNotFound, format!("no repository has the ID {id}"))
+            .hint("run `codex-orchestrator env list` to see all repositories")
     }
 
     /// Something that should not happen. The detail is all that a reader gets.

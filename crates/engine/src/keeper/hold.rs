@@ -42,7 +42,7 @@ pub fn main(order: &Path) -> ExitCode {
 }
 
 fn run(path: &Path) -> io::Result<()> {
-    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "that is no order of a run");
+    let missing = || io::Error::new(io::ErrorKind::InvalidInput, "not the path of a run order");
     let files = RunFiles::of_order(path).ok_or_else(missing)?;
     // This only fails for the leader of a process group, and then no new session is needed.
     if let Err(error) = rustix::process::setsid() {

@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(found.records, vec![task(4)]);
         let mut reasons: Vec<_> = found.damaged.iter().map(|damaged| damaged.reason.as_str()).collect();
         reasons.sort_unstable();
-        assert!(reasons[1].contains("belongs to another task") && reasons[2].contains("newer version"), "{reasons:?}");
+        assert!(reasons[1].contains("newer version") && reasons[2].contains("belongs to another task"), "{reasons:?}");
         assert_eq!(fs::read_to_string(meta(2)).expect("read"), newer);
     }
 

@@ -196,5 +196,5 @@ fn move_away(from: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
-    durable::rename(from, to).map_err(|error| StoreError::new("bring back", to, error))
+    durable::rename(from, to).map_err(|error| StoreError::new("restore", to, error))
 }

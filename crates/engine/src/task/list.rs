@@ -151,8 +151,8 @@ fn write_cursor((created_at, id): Age) -> String {
 fn parse_queue_cursor(text: &str) -> Result<TaskId, Problem> {
     let parsed = text.strip_prefix(QUEUE_CURSOR).and_then(|id| id.parse().ok());
     parsed.ok_or_else(|| {
-        Problem::new(ErrorCode::CursorRefused, "the cursor is not one of the queue".to_owned())
-            .hint("send `next_cursor` as it came")
+        Problem::new(ErrorCode::CursorRefused, "invalid cursor for the queue".to_owned())
+            .hint("send `next_cursor` of the previous page unchanged")
     })
 }
 
@@ -162,7 +162,8 @@ fn parse_cursor(text: &str) -> Result<Age, Problem> {
         Some((time, id.parse::<TaskId>().ok()?))
     });
     parsed.ok_or_else(|| {
-        Problem::new(ErrorCode::CursorRefused, "the cursor is not one of ours".to_owned()).hint("send `next_cursor` as it came")
+        Problem::new(ErrorCode::CursorRefused, "invalid cursor".to_owned())
+            .hint("send `next_cursor` of the previous page unchanged")
     })
 }
 
