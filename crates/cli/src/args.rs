@@ -168,7 +168,7 @@ pub(crate) struct ServeArguments {
     /// Worker that runs Codex: `codex-docker`, `host`, or the path of a program [default: codex-docker]
     #[arg(long, value_name = "WORKER")]
     pub(crate) worker: Option<String>,
-    /// Format of the log on stderr [default: ORCH_LOG_FORMAT, or text]
+    /// Format of the log on stderr [default: `ORCH_LOG_FORMAT`, or text]
     #[arg(long, value_enum, value_name = "FORMAT")]
     pub(crate) log_format: Option<LogFormat>,
     /// Print a line when the API is ready

@@ -108,7 +108,7 @@ fn shown(view: &PublicationView, id: &str) -> Output {
     out.line(format!("\n{}\n\n{}\n", printable_line(&view.title, 256), printable(&view.body)));
     match (&view.by_hand, &view.forge) {
         (Some(why), Some(forge)) => {
-            out.remark(format!("{why}; push the branch, then open the pull request by hand: {}", forge.compare_url))
+            out.remark(format!("{why}; push the branch, then open the pull request by hand: {}", forge.compare_url));
         }
         (Some(why), None) => out.remark(why),
         (None, _) => out.hint(&format!("open it: codex-orchestrator task push --pull-request {id}")),
