@@ -147,6 +147,23 @@ fn failed(environment: &EnvironmentView) -> Problem {
     error.hints.into_iter().fold(problem, Problem::hint)
 }
 
+const LIST_HEADING: [&str; 6] = ["id", "name", "status", "branch", "tasks", "repository"];
+
+fn rows(environments: &[EnvironmentView], id_length: usize) -> Vec<Vec<Cell>> {
+    let row = |env: &EnvironmentView| {
+        let branch = env.default_branch.as_ref().map_or("-", |branch| branch.as_str());
+        vec![
+            Cell::plain(&env.env_id.to_string()[..id_length]),
+            Cell::plain(env.name.as_str()),
+            Cell::status(env.status.as_str()),
+            Cell::plain(branch),
+            Cell::plain(env.tasks.to_string()),
+            Cell::plain(env.repo_url.to_string()),
+        ]
+    };
+    environments.iter().map(row).collect()
+}
+
 async fn list(client: &Client, json: bool) -> Result<(), Problem> {
     let page = client.list_environments().await?;
     if json {
@@ -157,19 +174,8 @@ async fn list(client: &Client, json: bool) -> Result<(), Problem> {
     }
     let all: Vec<_> = page.items.iter().map(|env| env.env_id.to_string()).collect();
     let length = ids::shown_length(&all);
-    let rows = page.items.iter().map(|env| {
-        let branch = env.default_branch.as_ref().map_or("-", |branch| branch.as_str());
-        vec![
-            Cell::plain(&env.env_id.to_string()[..length]),
-            Cell::plain(env.name.as_str()),
-            Cell::status(env.status.as_str()),
-            Cell::plain(branch),
-            Cell::plain(env.tasks.to_string()),
-            Cell::plain(env.repo_url.to_string()),
-        ]
-    });
     if !page.items.is_empty() {
-        printer::table(&["id", "name", "status", "branch", "tasks", "repository"], &rows.collect::<Vec<_>>());
+        printer::table(&LIST_HEADING, &rows(&page.items, length));
     }
     for damaged in &page.damaged {
         printer::remark(format!("damaged: {}: {}", damaged.path, damaged.reason));
@@ -181,6 +187,12 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
     if json {
         return printer::json(env);
     }
+    lines(env).iter().for_each(printer::line);
+    Ok(())
+}
+
+fn lines(env: &EnvironmentView) -> Vec<String> {
+    let mut lines = vec![];
     let branch = env.default_branch.as_ref().map_or("-", |branch| branch.as_str());
     for (name, value) in [
         ("id", env.env_id.to_string()),
@@ -191,32 +203,32 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
         ("tasks", env.tasks.to_string()),
         ("created", env.created_at.to_string()),
     ] {
-        printer::line(format!("{name:<11} {value}"));
+        lines.push(format!("{name:<11} {value}"));
     }
     for (name, value) in &env.variables {
-        printer::line(format!("{:<11} {name}={value}", "variable"));
+        lines.push(format!("{:<11} {name}={value}", "variable"));
     }
     for name in &env.secrets {
-        printer::line(format!("{:<11} {name} (secret)", "variable"));
+        lines.push(format!("{:<11} {name} (secret)", "variable"));
     }
     let sources = env_values::shown_sources(&env.sources);
     let forge = env_values::shown_forge(&env.forge, env.has_forge_token);
     for (name, value) in
         env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)).chain(forge).chain(sources)
     {
-        printer::line(format!("{name:<11} {value}"));
+        lines.push(format!("{name:<11} {value}"));
     }
     if let Some(at) = env.fetch.ended_at {
         let how = env.fetch.error.as_ref().map_or_else(String::new, |error| format!(", in vain: {}", printable(&error.message)));
-        printer::line(format!("{:<11} {at}{how}", "fetched"));
+        lines.push(format!("{:<11} {at}{how}", "fetched"));
     }
     if let Some(error) = &env.error {
-        printer::line(format!("{:<11} {}", "error", printable(&error.message)));
+        lines.push(format!("{:<11} {}", "error", printable(&error.message)));
         for hint in &error.hints {
-            printer::line(format!("{:<11} {hint}", "hint"));
+            lines.push(format!("{:<11} {hint}", "hint"));
         }
     }
-    Ok(())
+    lines
 }
 
 async fn remove(client: &Client, env: &str, yes: bool) -> Result<(), Problem> {
@@ -237,3 +249,68 @@ fn confirmed(view: &EnvironmentView) -> Result<bool, Problem> {
     std::io::stdin().read_line(&mut answer).map_err(Problem::internal)?;
     Ok(answer.trim() == view.name.as_str())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// A view with every setting set.
+    fn sample() -> Value {
+        json!({
+            "env_id": "0199a0f0-0000-7000-8000-000000000001", "name": "app", "repo_url": "https://github.com/me/app.git",
+            "default_branch": "main", "status": "ready", "error": null, "progress": null,
+            "variables": { "CI": "1" }, "secrets": ["TOKEN"], "tasks": 2,
+            "container": { "image": "mine:1", "dockerfile": null, "user": "caller", "network": "allow",
+                           "allow_hosts": ["example.com", "*.example.org"], "hosted_tools": "deny",
+                           "memory": "4g", "cpus": 1.5, "pids": 256, "token_budget": 5000 },
+            "runs": { "paused": true, "max_parallel_runs": 3, "retries": 2, "resume_interrupted": true,
+                      "model": "gpt-5.5", "effort": "high" },
+            "forge": { "kind": "forgejo", "project": "me/app", "api_url": "https://git.example/api/v1" },
+            "sources": { "trusted_branches": ["release/*"], "allowed_urls": ["https://github.com/me/library.git"] },
+            "has_forge_token": true, "fetch": { "running": false, "ended_at": "2026-01-02T03:04:05Z", "error": null },
+            "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
+        })
+    }
+
+    fn view(value: Value) -> EnvironmentView {
+        serde_json::from_value(value).expect("a view")
+    }
+
+    fn plain(lines: &[String]) -> String {
+        lines.iter().map(|line| printable(line).into_owned()).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn show_prints_every_setting() {
+        insta::assert_snapshot!(plain(&lines(&view(sample()))));
+    }
+
+    #[test]
+    fn show_prints_only_the_settings_that_differ_from_the_default() {
+        let mut value = sample();
+        for field in ["container", "runs", "forge", "sources", "fetch", "has_forge_token", "secrets"] {
+            value.as_object_mut().expect("an object").remove(field);
+        }
+        value["variables"] = json!({});
+        insta::assert_snapshot!(plain(&lines(&view(value))));
+    }
+
+    #[test]
+    fn show_prints_why_a_clone_failed() {
+        let mut value = sample();
+        value["status"] = json!("failed");
+        value["error"] = json!({ "code": "clone_failed", "message": "repository not found", "hints": ["check the URL"] });
+        value["fetch"]["error"] = json!({ "code": "fetch_failed", "message": "repository not found", "hints": [] });
+        insta::assert_snapshot!(plain(&lines(&view(value))));
+    }
+
+    #[test]
+    fn list_prints_one_line_per_repository() {
+        let mut second = sample();
+        second["name"] = json!("library");
+        second["status"] = json!("cloning");
+        second["default_branch"] = Value::Null;
+        insta::assert_snapshot!(plain(&printer::aligned(&LIST_HEADING, &rows(&[view(sample()), view(second)], 13))));
+    }}

@@ -396,4 +396,37 @@ mod tests {
         let (_, summary) = wrong(&[("secret_value", "hunter2")]);
         assert!(summary.contains("#secret_name") && !summary.contains("hunter2"), "{summary}");
     }
+
+    /// The words of a page: text, and for each field its name and placeholder.
+    fn words(html: &str) -> String {
+        let mut lines: Vec<String> = vec![];
+        for piece in html.split('<').skip(1) {
+            let (tag, text) = piece.split_once('>').expect("a tag");
+            let attribute = |name: &str| Some(tag.split_once(&format!(" {name}=\""))?.1.split('"').next()?.to_owned());
+            if let Some(name) = attribute("name") {
+                lines.push(format!("[{name}: {}]", attribute("placeholder").or_else(|| attribute("type")).unwrap_or_default()));
+            }
+            lines.push(text.trim().to_owned());
+        }
+        lines.retain(|line| !line.is_empty());
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_form_with_every_setting() {
+        let one: EnvironmentView = serde_json::from_value(serde_json::json!({
+            "env_id": "0199a0f0-0000-7000-8000-000000000001", "name": "app", "repo_url": "https://github.com/me/app.git",
+            "default_branch": "main", "status": "ready", "error": null, "progress": null,
+            "variables": { "CI": "1" }, "secrets": ["TOKEN"], "has_forge_token": true, "tasks": 2,
+            "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
+        }))
+        .expect("a view");
+        let defaults = Defaults {
+            image: "codex-docker:1".to_owned(),
+            most_runs: "4, the server's own limit".to_owned(),
+            resume: "as the server: no".to_owned(),
+        };
+        let form = Form { typed: &filled(&one), wrong: &Wrong::default() };
+        insta::assert_snapshot!(words(&fields(form, &one, &defaults, &html! {}).into_string()));
+    }
 }
