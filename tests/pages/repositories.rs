@@ -81,9 +81,9 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
         ("cpus", "1.5"),
         ("pids", "256"),
         ("token_budget", "5000"),
-        ("max_runs", "3"),
+        ("max_parallel_runs", "3"),
         ("retries", "2"),
-        ("resume_interrupted", "yes"),
+        ("resume_interrupted", "on"),
         ("model", "gpt-5.5"),
         ("effort", "high"),
         ("forge_kind", "forgejo"),
@@ -135,7 +135,9 @@ async fn every_setting_is_on_the_page_and_no_secret_is() {
     let html = stage.browser.value("fetch(location.href).then((it) => it.text())").await.to_string();
     assert!(!html.contains("hunter2") && !html.contains("t0ken") && html.contains("API_KEY"), "only its name");
     // Emptied fields have their defaults again, and checked boxes are reset.
-    for name in ["image", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget", "max_runs", "forge_project"] {
+    for name in
+        ["image", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget", "max_parallel_runs", "forge_project"]
+    {
         stage.browser.write(&format!("#{name}"), "").await;
     }
     stage.browser.write("#name", "Again").await;

@@ -1,8 +1,8 @@
 //! The definition of the command line. The functions that run the commands are in `commands`.
 //! Each help text says what the command does and which default applies.
 
-mod container;
 mod publish;
+mod settings;
 mod sources;
 mod task;
 
@@ -10,9 +10,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-pub(crate) use self::container::ContainerArguments;
-pub(crate) use self::publish::{ForgeArguments, PushArguments};
-pub(crate) use self::sources::{AnswerArguments, AnswerWord, SourcesArguments};
+pub(crate) use self::publish::{PushArguments, TokenArguments};
+pub(crate) use self::settings::SettingArguments;
+pub(crate) use self::sources::{AnswerArguments, AnswerWord};
 pub(crate) use self::task::{FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand, word};
 
 /// Run coding tasks with the Codex CLI in the background
@@ -227,136 +227,122 @@ pub(crate) struct InstallArguments {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvCommand {
-    /// Add a repository: https, ssh, `git@host:path`, a file URL or an absolute path
+    /// Add a repository and clone it
     Add {
-        /// Where to clone from
+        /// URL to clone from: https, ssh, `git@host:path`, a file URL or an absolute path
         url: String,
-        /// What tasks start from [default: the remote's own default]
-        #[arg(long, value_name = "BRANCH")]
-        default_branch: Option<String>,
-        /// A name for people [default: the repository's]
-        #[arg(long)]
-        name: Option<String>,
-        /// A variable for the agent's process; may be repeated
-        #[arg(long = "var", value_name = "NAME=VALUE")]
-        variables: Vec<String>,
+        #[command(flatten)]
+        settings: SettingArguments,
         #[command(flatten)]
         secrets: SecretArguments,
         #[command(flatten)]
-        container: Box<ContainerArguments>,
-        #[command(flatten)]
-        runs: RunsArguments,
-        #[command(flatten)]
-        forge: ForgeArguments,
-        #[command(flatten)]
-        sources: Box<SourcesArguments>,
+        token: TokenArguments,
     },
-    /// List the environments
+    /// List repositories
     List,
-    /// Show one environment
+    /// Show a repository and its settings
     Show {
-        /// Its id, or the first characters of it, or its name
-        env: String,
+        #[command(flatten)]
+        env: EnvArgument,
     },
-    /// Change one environment; what is not given stays
+    /// List, show or change the settings of a repository
+    ///
+    /// Without KEY, lists every setting with its value, default and description. With KEY, prints the value of the setting. With VALUE,
+    /// changes the setting.
+    #[command(after_help = "Examples:\n  codex-orchestrator env config app\n  codex-orchestrator env config app memory 4g\n  \
+                            codex-orchestrator env config app allow_hosts example.com '*.example.org'\n  \
+                            codex-orchestrator env config app memory --unset")]
+    Config(ConfigArguments),
+    /// Change the settings of a repository
+    ///
+    /// Omitted settings stay as they are. The value `default` restores the default of a setting.
     Edit {
-        /// Its id, or the first characters of it, or its name
-        env: String,
-        /// Another branch of the repository
-        #[arg(long, value_name = "BRANCH")]
-        default_branch: Option<String>,
-        /// Another name
-        #[arg(long)]
-        name: Option<String>,
-        /// All variables anew; may be repeated
-        #[arg(long = "var", value_name = "NAME=VALUE")]
-        variables: Vec<String>,
+        #[command(flatten)]
+        env: EnvArgument,
+        #[command(flatten)]
+        settings: Box<SettingArguments>,
         #[command(flatten)]
         secrets: SecretArguments,
-        /// A secret variable to forget; may be repeated
-        #[arg(long = "no-secret", value_name = "NAME")]
+        /// Delete a secret; repeat the flag for several
+        #[arg(long = "no-secret", value_name = "NAME", help_heading = "Variables and secrets")]
         forgotten: Vec<String>,
         #[command(flatten)]
-        container: Box<ContainerArguments>,
-        #[command(flatten)]
-        runs: RunsArguments,
-        #[command(flatten)]
-        forge: ForgeArguments,
-        #[command(flatten)]
-        sources: Box<SourcesArguments>,
+        token: TokenArguments,
     },
-    /// Ask an environment's remote for what is new
+    /// Fetch from the remote of a repository
     Fetch {
-        /// Its id, or the first characters of it, or its name
-        env: String,
+        #[command(flatten)]
+        env: EnvArgument,
     },
-    /// Clone an environment again whose clone failed
+    /// Retry the clone of a repository after it failed
     Retry {
-        /// Its id, or the first characters of it, or its name
-        env: String,
+        #[command(flatten)]
+        env: EnvArgument,
     },
-    /// List the branches and tags that a task can start from, the newest first
+    /// List the branches and tags that a task can start from, newest first
     Refs {
-        /// Its id, or the first characters of it, or its name
-        env: String,
-        /// Only names that contain this text
+        #[command(flatten)]
+        env: EnvArgument,
+        /// Only list names that contain this text
         text: Option<String>,
     },
-    /// Let no run of an environment begin; those that are under way go on
+    /// Stop starting new runs in a repository (running ones continue)
     Pause {
-        /// Its id, or the first characters of it, or its name
-        env: String,
+        #[command(flatten)]
+        env: EnvArgument,
     },
-    /// Let an environment's runs begin again
+    /// Start new runs in a repository again
     Unpause {
-        /// Its id, or the first characters of it, or its name
-        env: String,
+        #[command(flatten)]
+        env: EnvArgument,
     },
-    /// Bring a removed environment back, with the tasks that were removed along with it
+    /// Restore a removed repository, with the tasks that were removed along with it
     Restore {
-        /// Its id, or the first characters of it, or its name
-        env: String,
+        #[command(flatten)]
+        env: EnvArgument,
     },
-    /// Remove one environment, its tasks first; it stays in the trash for a while
+    /// Move a repository and its tasks to the trash
     Remove {
-        /// Its id, or the first characters of it, or its name
-        env: String,
-        /// Do not ask
+        #[command(flatten)]
+        env: EnvArgument,
+        /// Do not ask for confirmation
         #[arg(long, short)]
         yes: bool,
     },
 }
 
-/// Variables that are never shown again. Their values are not given on the command line, where others could read them.
+/// The arguments of `env config`.
 #[derive(Debug, Args)]
-pub(crate) struct SecretArguments {
-    /// A secret variable for the agent, with the value that it has in this command's environment; may be repeated
-    #[arg(long = "secret", value_name = "NAME")]
-    pub(crate) from_environment: Vec<String>,
-    /// A secret variable with the contents of a file as its value, `-` for stdin; may be repeated
-    #[arg(long = "secret-file", value_name = "NAME=FILE")]
-    pub(crate) from_files: Vec<String>,
+pub(crate) struct ConfigArguments {
+    #[command(flatten)]
+    pub(crate) env: EnvArgument,
+    /// Name of the setting, e.g. `memory`
+    pub(crate) key: Option<String>,
+    /// New value; lists accept several values
+    #[arg(value_name = "VALUE")]
+    pub(crate) values: Vec<String>,
+    /// Restore the default
+    #[arg(long, requires = "key", conflicts_with = "values")]
+    pub(crate) unset: bool,
 }
 
-/// How an environment's runs go. `default` takes back what was set before.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Its runs; `default` takes back what was set before")]
-pub(crate) struct RunsArguments {
-    /// How many may run at once [default: only the server's own limit]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) max_runs: Option<String>,
-    /// How often a run that failed for a passing reason (network, overload, rate limit) is tried again [default: 0]
-    #[arg(long, value_name = "NUMBER")]
-    pub(crate) retries: Option<u32>,
-    /// Whether a run that was cut off is resumed by itself: `on` or `off` [default: as the server is set]
-    #[arg(long, value_name = "ON/OFF")]
-    pub(crate) resume_interrupted: Option<String>,
-    /// The model of a new task that names none [default: Codex's own choice]
-    #[arg(long, value_name = "NAME")]
-    pub(crate) model: Option<String>,
-    /// The reasoning effort of a new task that names none, as in low, medium or high [default: Codex's own choice]
-    #[arg(long, value_name = "EFFORT")]
-    pub(crate) effort: Option<String>,
+/// The repository that a command is about.
+#[derive(Debug, Args)]
+pub(crate) struct EnvArgument {
+    /// Repository name, ID or unique ID prefix
+    pub(crate) env: String,
+}
+
+/// Secrets to set. Their values are not arguments, because other users could read them there.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Variables and secrets")]
+pub(crate) struct SecretArguments {
+    /// Secret environment variable for Codex, taken from your shell's environment; repeat the flag for several
+    #[arg(long = "secret", value_name = "NAME")]
+    pub(crate) from_environment: Vec<String>,
+    /// Secret environment variable for Codex, read from a file, or from stdin with `-`; repeat the flag for several
+    #[arg(long = "secret-file", value_name = "NAME=FILE")]
+    pub(crate) from_files: Vec<String>,
 }
 
 /// The arguments of `login`.

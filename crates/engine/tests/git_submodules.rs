@@ -112,7 +112,7 @@ async fn an_owner_trusts_branches_by_their_names_and_urls_one_by_one() {
     let stage = Stage::new().await;
     stage.branch("release/1", &stage.private.url()).await;
     stage.branch("agent", &stage.private.url()).await;
-    let edit = EditSources { trusted_branches: Some(vec!["release/*".to_owned()]), ..EditSources::default() };
+    let edit = EditSources { trusted_branches: Some(Some(vec!["release/*".to_owned()])), ..EditSources::default() };
     let settings = SourceSettings::default().edited(&edit).expect("sound");
     let sources = stage.sources(&settings).await;
     let worktree = stage.worktree("one", "agent", &sources).await;
@@ -126,7 +126,8 @@ async fn an_owner_trusts_branches_by_their_names_and_urls_one_by_one() {
     stage.bench.by_hand(stage.bench.mirror.path(), &["update-ref", "refs/heads/codex/evil", &tip]);
     stage.bench.upstream.delete_branch("release/1");
     stage.bench.fetch().await;
-    let edit = EditSources { trusted_branches: Some(vec!["codex/*".to_owned(), "*/*".to_owned()]), ..EditSources::default() };
+    let edit =
+        EditSources { trusted_branches: Some(Some(vec!["codex/*".to_owned(), "*/*".to_owned()])), ..EditSources::default() };
     let settings = SourceSettings::default().edited(&edit).expect("sound");
     assert_eq!(stage.asked("agent", &stage.sources(&settings).await).await, [stage.private.url()]);
 }

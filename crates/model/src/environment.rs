@@ -1,7 +1,7 @@
-//! An environment: a repository that tasks are cut from.
+//! A repository that tasks start from. The code and the API call it an environment.
 //!
-//! On disk its URL and its default branch are files of their own, as the strategy wants them; the rest is `env.json`
-//! ([`EnvironmentFile`]), and secret values are in a file of their own. A clone that failed is remembered only in memory: on disk it leaves nothing behind.
+//! On disk, the URL, the default branch and the secret values each have their own file, and everything else is in `env.json`
+//! ([`EnvironmentFile`]). A failed clone leaves nothing on disk; only the record in memory shows the failure.
 
 use std::collections::BTreeMap;
 
@@ -18,22 +18,22 @@ use crate::run::RunError;
 use crate::secret::Secret;
 use crate::sources::SourceSettings;
 
-/// Where an environment is in its life.
+/// The status of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum EnvironmentStatus {
-    /// Its mirror is being made.
+    /// The repository is being cloned.
     Cloning,
-    /// Tasks can be cut from it.
+    /// The repository is cloned, and tasks can start.
     Ready,
-    /// Its mirror could not be made.
+    /// The clone failed.
     Failed,
-    /// It is on its way out, after its tasks.
+    /// The repository is being removed, after its tasks.
     Removing,
 }
 
 impl EnvironmentStatus {
-    /// The word of the contract.
+    /// The value in the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Cloning => "cloning",
@@ -44,76 +44,76 @@ impl EnvironmentStatus {
     }
 }
 
-/// An environment as it is known in memory.
+/// A repository in memory.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EnvironmentRecord {
-    /// Its id.
+    /// The ID of the repository.
     pub env_id: EnvironmentId,
-    /// Its name for people.
+    /// The display name.
     pub name: Title,
-    /// Where it is cloned from.
+    /// The URL that the repository is cloned from.
     pub repo_url: RepositoryUrl,
-    /// What tasks start from; unknown until the remote told it.
+    /// The branch that tasks start from. Unknown until the clone finishes, unless a user named it.
     pub default_branch: Option<BranchName>,
-    /// Where it is in its life.
+    /// The status.
     pub status: EnvironmentStatus,
-    /// Why it failed.
+    /// Why the clone failed.
     pub error: Option<RunError>,
-    /// Variables for the agent's process.
+    /// Environment variables for Codex.
     pub variables: BTreeMap<VariableName, String>,
-    /// Variables that nobody may see. They lie in a file of their own.
+    /// Environment variables for Codex whose values are never shown. They are stored in a separate file.
     pub secrets: BTreeMap<VariableName, Secret>,
-    /// Values that were secrets before, and are masked like those there are.
+    /// Replaced and deleted secrets, which are still masked.
     pub former_secrets: Vec<Secret>,
-    /// How the container of its runs is made.
+    /// How the containers of runs are created.
     pub container: ContainerSettings,
-    /// How its runs go: how many at once, and what follows one that did not end well.
+    /// How runs are started and retried.
     pub runs: RunPolicy,
-    /// How its forge is reached, where the URL does not say it.
+    /// The repository on its Git host, as far as it is not detected from the URL.
     pub forge: ForgeSettings,
-    /// Which submodules the host fetches without asking, besides those of the default branch.
+    /// Which submodules are fetched without asking, in addition to those of the default branch.
     pub sources: SourceSettings,
-    /// The token for its forge. It lies with the secrets.
+    /// The token for the Git host, stored with the secrets.
     pub forge_token: Option<Secret>,
-    /// When it was created.
+    /// When the repository was added.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When the record last changed.
     pub updated_at: Timestamp,
-    /// Fields that another version wrote.
+    /// Unknown fields, written by another version.
     pub extra: Map<String, Value>,
 }
 
-/// `env.json`: what is known of an environment besides its URL and its default branch.
+/// The content of `env.json`: everything except for the URL, the default branch and secrets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentFile {
-    /// The version of this file's form.
+    /// The version of the file format.
     pub schema: u32,
-    /// The environment's id.
+    /// The ID of the repository.
     pub env_id: EnvironmentId,
-    /// Its name for people.
+    /// The display name.
     pub name: Title,
-    /// Where it is in its life.
+    /// The status.
     pub status: EnvironmentStatus,
-    /// Variables for the agent's process.
+    /// Environment variables for Codex.
     #[serde(default)]
     pub variables: BTreeMap<VariableName, String>,
-    /// How the container of its runs is made.
+    /// How the containers of runs are created.
     #[serde(default)]
     pub container: ContainerSettings,
-    /// How its runs go.
+    /// How runs are started and retried.
     #[serde(default)]
     pub runs: RunPolicy,
-    /// How its forge is reached, where the URL does not say it.
+    /// The repository on its Git host, as far as it is not detected from the URL.
     #[serde(default)]
     pub forge: ForgeSettings,
-    /// Which submodules the host fetches without asking, besides those of the default branch.
+    /// Which submodules are fetched without asking, in addition to those of the default branch.
     #[serde(default)]
     pub sources: SourceSettings,
-    /// When it was created.
+    /// When the repository was added.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// When the record last changed.
     pub updated_at: Timestamp,
-    /// Fields that another version wrote.
+    /// Unknown fields, written by another version.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
@@ -138,7 +138,7 @@ impl From<&EnvironmentRecord> for EnvironmentFile {
 }
 
 impl EnvironmentFile {
-    /// Joins the file with what the two files beside it say. Its secrets are in a third.
+    /// Returns the record for this file, the URL and the default branch. Its secrets are still missing.
     pub fn with(self, repo_url: RepositoryUrl, default_branch: Option<BranchName>) -> EnvironmentRecord {
         EnvironmentRecord {
             env_id: self.env_id,
@@ -163,7 +163,7 @@ impl EnvironmentFile {
 }
 
 impl EnvironmentRecord {
-    /// Every value that readers must not see: the secrets, and what was one before.
+    /// Returns every value to mask: current and former secrets, and the token.
     pub fn secret_values(&self) -> impl Iterator<Item = &str> {
         self.secrets.values().chain(&self.former_secrets).chain(&self.forge_token).map(Secret::expose)
     }

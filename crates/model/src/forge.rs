@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error_code::ErrorCode;
 use crate::names::{BranchName, RepositoryUrl, shown};
-use crate::policy::given;
 use crate::problem::Problem;
+use crate::settings::{Choice, Group, Input, settings, text_by_as_str};
 
 /// The supported kinds of Git hosts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -201,56 +201,60 @@ fn host_of(authority: &str) -> &str {
     }
 }
 
-/// How to reach the Git host of a repository if its URL does not tell.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default)]
-pub struct ForgeSettings {
-    /// The kind of the Git host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kind: Option<ForgeKind>,
-    /// `owner/name`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub project: Option<ProjectPath>,
-    /// The URL of its API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub api_url: Option<ApiUrl>,
+settings! {
+    /// The repository on its Git host. Omitted settings are detected from the repository URL.
+    #[derive(Eq)]
+    pub struct ForgeSettings;
+
+    /// Changes to [`ForgeSettings`] and the token. Omitted settings stay as they are, and null restores the default.
+    #[derive(Eq)]
+    pub struct EditForge {
+        /// Token for the Git host, used to push branches and open pull requests. It is never returned.
+        #[serde(default, deserialize_with = "crate::settings::given", skip_serializing_if = "Option::is_none")]
+        #[schema(value_type = Option<String>, write_only)]
+        pub token: Option<Option<crate::secret::Secret>>,
+    }
+
+    forge in Group::GitHost, or refused;
+
+    /// Type of Git host
+    kind: Option<ForgeKind> = String => |text| ForgeKind::parse(&text).map(Some), {
+        key: "forge_kind",
+        flag: "forge",
+        label: "Git host",
+        default: "detected from the URL",
+        input: Input::Choice(&[
+            Choice { value: "github", meaning: "GitHub" },
+            Choice { value: "gitlab", meaning: "GitLab" },
+            Choice { value: "forgejo", meaning: "Forgejo or Gitea" },
+        ]),
+    }
+
+    /// Name of the repository on the Git host, as `owner/name`
+    project: Option<ProjectPath> = String => |text| ProjectPath::parse(&text).map(Some), {
+        key: "forge_project",
+        flag: "forge-project",
+        label: "Repository",
+        default: "detected from the URL",
+        input: Input::Text("OWNER/NAME"),
+    }
+
+    /// Address of the Git host's API
+    api_url: Option<ApiUrl> = String => |text| ApiUrl::parse(&text).map(Some), {
+        key: "forge_api",
+        flag: "forge-api",
+        label: "API URL",
+        default: "the usual address for this type of Git host",
+        input: Input::Text("URL"),
+    }
 }
 
-/// Changes to [`ForgeSettings`]. Omitted fields stay as they are, and null restores the default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EditForge {
-    /// `github`, `gitlab` or `forgejo`.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub kind: Option<Option<String>>,
-    /// `owner/name`.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub project: Option<Option<String>>,
-    /// The URL of its API.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub api_url: Option<Option<String>>,
-    /// The token for pushes and pull requests. It is never returned.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, write_only)]
-    pub token: Option<Option<crate::secret::Secret>>,
-}
+text_by_as_str!(ForgeKind, ProjectPath, ApiUrl);
 
 impl ForgeSettings {
-    /// Returns the settings with the changes applied. The token is stored elsewhere.
-    pub fn edited(mut self, edit: &EditForge) -> Result<Self, Problem> {
-        if let Some(kind) = &edit.kind {
-            self.kind = kind.as_deref().map(ForgeKind::parse).transpose()?;
-        }
-        if let Some(project) = &edit.project {
-            self.project = project.as_deref().map(ProjectPath::parse).transpose()?;
-        }
-        if let Some(api_url) = &edit.api_url {
-            self.api_url = api_url.as_deref().map(ApiUrl::parse).transpose()?;
-        }
-        Ok(self)
+    /// Applies `edit` to these settings, except for its token.
+    pub fn edited(self, edit: &EditForge) -> Result<Self, Problem> {
+        self.with_each(edit)
     }
 }
 

@@ -27,6 +27,7 @@ pub mod queue;
 pub mod report;
 pub mod run;
 pub mod secret;
+pub mod settings;
 pub mod size;
 pub mod sources;
 pub mod submodule;

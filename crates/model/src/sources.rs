@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::error_code::ErrorCode;
 use crate::names::{BranchName, RepositoryUrl};
 use crate::problem::Problem;
+use crate::settings::{Group, Input, settings, text_by_as_str};
 use crate::submodule::canonical;
 
 /// The maximum number of branch patterns.
@@ -49,6 +50,8 @@ impl BranchPattern {
     }
 }
 
+text_by_as_str!(BranchPattern);
+
 /// Whether one part of a name, between slashes, matches.
 fn part_matches(pattern: &str, part: &str) -> bool {
     let mut pieces = pattern.split('*');
@@ -81,50 +84,62 @@ impl From<BranchPattern> for String {
     }
 }
 
-/// The branches and URLs that the owner trusts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(default)]
-pub struct SourceSettings {
-    /// Branches whose `.gitmodules` is trusted like that of the default branch, such as `release/*`.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub trusted_branches: Vec<BranchPattern>,
-    /// URLs that somebody allowed. Submodules are fetched from them for any branch.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<String>)]
-    pub allowed_urls: Vec<RepositoryUrl>,
+settings! {
+    /// Which submodules are fetched without asking, in addition to those of the default branch.
+    #[derive(Eq)]
+    pub struct SourceSettings;
+
+    /// Changes to [`SourceSettings`]. Omitted settings stay as they are, and null restores the default.
+    #[derive(Eq)]
+    pub struct EditSources {}
+
+    sources in Group::Submodules, or refused;
+
+    /// Branches whose submodules are fetched without asking, e.g. `release/*`
+    ///
+    /// `*` matches any characters except a slash.
+    trusted_branches: Vec<BranchPattern> = Vec<String> => |texts| branch_patterns(&texts), {
+        flag: "trust-branch",
+        label: "Trusted branches",
+        default: "only the default branch",
+        example: "release/*",
+        input: Input::List("PATTERN"),
+    }
+
+    /// URLs that submodules are fetched from without asking, on any branch
+    ///
+    /// If you let a task fetch submodules from other URLs, these URLs are added to the list.
+    allowed_urls: Vec<RepositoryUrl> = Vec<String> => |texts| urls(&texts), {
+        flag: "allow-submodule",
+        label: "Allowed submodule URLs",
+        default: "none",
+        example: "https://example.com/owner/library.git",
+        input: Input::Lines("URL"),
+    }
 }
 
-/// Changes to [`SourceSettings`]. Omitted fields stay as they are.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EditSources {
-    /// Replaces all trusted branches. In a name, `*` matches any characters except `/`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trusted_branches: Option<Vec<String>>,
-    /// Replaces all URLs that submodules are fetched from for any branch.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allowed_urls: Option<Vec<String>>,
+fn refused(detail: String) -> Problem {
+    Problem::new(ErrorCode::SourcesRefused, detail)
+}
+
+fn branch_patterns(texts: &[String]) -> Result<Vec<BranchPattern>, Problem> {
+    if texts.len() > MAX_PATTERNS {
+        return Err(refused(format!("too many trusted branches: at most {MAX_PATTERNS} are accepted")));
+    }
+    texts.iter().map(|text| BranchPattern::parse(text)).collect()
+}
+
+fn urls(texts: &[String]) -> Result<Vec<RepositoryUrl>, Problem> {
+    if texts.len() > MAX_URLS {
+        return Err(refused(format!("too many submodule URLs: at most {MAX_URLS} are accepted")));
+    }
+    texts.iter().map(|text| RepositoryUrl::parse(text)).collect()
 }
 
 impl SourceSettings {
-    /// Returns the settings with the changes applied.
-    pub fn edited(mut self, edit: &EditSources) -> Result<Self, Problem> {
-        let too_many = |what: &str, most: usize| {
-            Problem::new(ErrorCode::SourcesRefused, format!("too many {what}: at most {most} are accepted"))
-        };
-        if let Some(patterns) = &edit.trusted_branches {
-            self.trusted_branches = patterns.iter().map(|text| BranchPattern::parse(text)).collect::<Result<_, _>>()?;
-            if self.trusted_branches.len() > MAX_PATTERNS {
-                return Err(too_many("trusted branches", MAX_PATTERNS));
-            }
-        }
-        if let Some(urls) = &edit.allowed_urls {
-            self.allowed_urls = urls.iter().map(|text| RepositoryUrl::parse(text)).collect::<Result<_, _>>()?;
-            if self.allowed_urls.len() > MAX_URLS {
-                return Err(too_many("submodule URLs", MAX_URLS));
-            }
-        }
-        Ok(self)
+    /// Applies `edit` to these settings.
+    pub fn edited(self, edit: &EditSources) -> Result<Self, Problem> {
+        self.with_each(edit)
     }
 
     /// Remembers URLs that somebody allowed. Forgets the oldest ones if there are too many.
@@ -181,10 +196,10 @@ mod tests {
         let mut settings = SourceSettings::default();
         settings.allow(&[url("https://x.org/a.git"), url("https://X.org/a/"), url("https://x.org/b")]);
         assert_eq!(settings.allowed_urls, [url("https://x.org/a.git"), url("https://x.org/b")]);
-        let edit = EditSources { allowed_urls: Some(vec![]), trusted_branches: Some(vec!["release/*".to_owned()]) };
+        let edit = EditSources { allowed_urls: Some(None), trusted_branches: Some(Some(vec!["release/*".to_owned()])) };
         let settings = settings.edited(&edit).expect("sound");
         assert_eq!((settings.allowed_urls.len(), settings.trusted_branches[0].as_str()), (0, "release/*"));
-        let refused = EditSources { allowed_urls: Some(vec!["ext::sh".to_owned()]), ..EditSources::default() };
+        let refused = EditSources { allowed_urls: Some(Some(vec!["ext::sh".to_owned()])), ..EditSources::default() };
         assert!(settings.edited(&refused).is_err());
         assert_eq!(serde_json::to_string(&SourceSettings::default()).expect("JSON"), "{}");
     }

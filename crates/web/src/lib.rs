@@ -22,8 +22,10 @@ mod problem;
 mod range;
 mod router;
 mod server;
+mod settings_reference;
 mod sse;
 
 pub use listen::{BindError, Listeners, SocketPath, bind};
 pub use openapi::openapi;
 pub use server::{ServeOptions, serve};
+pub use settings_reference::settings_reference;

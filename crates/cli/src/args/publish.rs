@@ -7,23 +7,14 @@ use clap::Args;
 
 use super::TaskArgument;
 
-/// Where a repository's pull requests are opened. The value `default` restores the default.
+/// The token for a repository's Git host.
 #[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Git host (detected from the URL if possible; `default` restores the default)")]
-pub(crate) struct ForgeArguments {
-    /// Kind of Git host: `github`, `gitlab` or `forgejo`
-    #[arg(long, value_name = "KIND")]
-    pub(crate) forge: Option<String>,
-    /// Name of the repository on the Git host
-    #[arg(long, value_name = "OWNER/NAME")]
-    pub(crate) forge_project: Option<String>,
-    /// URL of the Git host's API
-    #[arg(long, value_name = "URL")]
-    pub(crate) forge_api: Option<String>,
-    /// File with the token for pushes and pull requests; `-` reads it from stdin
+#[command(next_help_heading = "Git host")]
+pub(crate) struct TokenArguments {
+    /// File with a token that can push branches and open pull requests; `-` reads it from stdin
     #[arg(long, value_name = "FILE")]
     pub(crate) forge_token_file: Option<String>,
-    /// Delete the stored token
+    /// Delete the token
     #[arg(long, conflicts_with = "forge_token_file")]
     pub(crate) no_forge_token: bool,
 }

@@ -1,7 +1,6 @@
-//! `env`: environments, and the clone that is waited for with its progress.
-//! It knows the API and the terminal, never the home.
+//! `env`: repositories. `env add` waits for the clone and shows its progress.
+//! These commands use only the API and the terminal, never the files of the server.
 
-use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
@@ -12,8 +11,9 @@ use model::codex::printable;
 use model::environment::EnvironmentStatus;
 use model::policy::EditRunPolicy;
 use model::problem::Problem;
+use model::settings::{self, Setting};
 
-use super::{env_values, trash};
+use super::{env_config, env_values, trash};
 use crate::args::EnvCommand;
 use crate::client::Client;
 use crate::printer::{Cell, plural};
@@ -22,19 +22,11 @@ use crate::{ids, printer, sse};
 
 pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Result<ExitCode, Problem> {
     match command {
-        EnvCommand::Add { url, default_branch, name, variables, secrets, container, runs, forge, sources } => {
-            let new = CreateEnvironment {
-                repo_url: absolute(url),
-                default_branch: default_branch.clone(),
-                name: name.clone(),
-                variables: env_values::variables(variables)?,
-                secrets: env_values::secrets(secrets)?,
-                container: env_values::container(container)?,
-                runs: env_values::runs(runs)?,
-                forge: env_values::forge(forge)?,
-                sources: env_values::sources(sources),
-            };
-            let added = add(client, &new).await?;
+        EnvCommand::Add { url, settings, secrets, token } => {
+            let mut edit = env_values::settings(settings)?;
+            env_values::set_secrets(&mut edit, secrets)?;
+            env_values::set_token(&mut edit, token)?;
+            let added = add(client, &settings::create(absolute(url), edit)).await?;
             if json {
                 printer::json(&added)?;
             } else {
@@ -43,27 +35,20 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
         }
         EnvCommand::List => list(client, json).await?,
         EnvCommand::Show { env } => {
-            let id = ids::environment(client, env).await?;
+            let id = ids::environment(client, &env.env).await?;
             show(&client.show_environment(&id).await?, json)?;
         }
-        EnvCommand::Edit { env, default_branch, name, variables, secrets, forgotten, container, runs, forge, sources } => {
-            let id = ids::environment(client, env).await?;
-            let mut changed: BTreeMap<_, _> = forgotten.iter().map(|name| (name.clone(), None)).collect();
-            changed.extend(env_values::secrets(secrets)?.into_iter().map(|(name, value)| (name, Some(value))));
-            let edit = EditEnvironment {
-                name: name.clone(),
-                default_branch: default_branch.clone(),
-                variables: if variables.is_empty() { None } else { Some(env_values::variables(variables)?) },
-                secrets: changed,
-                container: env_values::container(container)?,
-                runs: env_values::runs(runs)?,
-                forge: env_values::forge(forge)?,
-                sources: env_values::sources(sources),
-            };
+        EnvCommand::Config(arguments) => env_config::run(client, arguments, json).await?,
+        EnvCommand::Edit { env, settings, secrets, forgotten, token } => {
+            let id = ids::environment(client, &env.env).await?;
+            let mut edit = env_values::settings(settings)?;
+            edit.secrets.extend(forgotten.iter().map(|name| (name.clone(), None)));
+            env_values::set_secrets(&mut edit, secrets)?;
+            env_values::set_token(&mut edit, token)?;
             show(&client.edit_environment(&id, &edit).await?, json)?;
         }
         EnvCommand::Fetch { env } => {
-            let id = ids::environment(client, env).await?;
+            let id = ids::environment(client, &env.env).await?;
             let fetched = client.fetch_environment(&id).await?;
             if json {
                 printer::json(&fetched)?;
@@ -72,14 +57,14 @@ pub(crate) async fn run(client: &Client, command: &EnvCommand, json: bool) -> Re
             }
         }
         EnvCommand::Retry { env } => {
-            let id = ids::environment(client, env).await?;
+            let id = ids::environment(client, &env.env).await?;
             show(&client.retry_environment(&id).await?, json)?;
         }
-        EnvCommand::Refs { env, text } => refs(client, env, text.as_deref(), json).await?,
-        EnvCommand::Restore { env } => trash::restore_environment(client, env, json).await?,
-        EnvCommand::Pause { env } => pause(client, env, true, json).await?,
-        EnvCommand::Unpause { env } => pause(client, env, false, json).await?,
-        EnvCommand::Remove { env, yes } => remove(client, env, *yes).await?,
+        EnvCommand::Refs { env, text } => refs(client, &env.env, text.as_deref(), json).await?,
+        EnvCommand::Restore { env } => trash::restore_environment(client, &env.env, json).await?,
+        EnvCommand::Pause { env } => pause(client, &env.env, true, json).await?,
+        EnvCommand::Unpause { env } => pause(client, &env.env, false, json).await?,
+        EnvCommand::Remove { env, yes } => remove(client, &env.env, *yes).await?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -97,33 +82,33 @@ async fn refs(client: &Client, env: &str, text: Option<&str>, json: bool) -> Res
     let rows: Vec<_> =
         found.items.iter().map(|item| vec![Cell::plain(word(item.kind)), Cell::plain(printable(&item.name))]).collect();
     if rows.is_empty() {
-        printer::remark("There is nothing of that name.");
+        printer::remark("No branches or tags found.");
     } else {
         printer::table(&["what", "name"], &rows);
     }
     if found.truncated {
-        printer::remark(format!("There are more than these {}: name a part of what you look for.", found.items.len()));
+        printer::remark(format!("Only the newest {} are shown. Add part of a name to see others.", found.items.len()));
     }
     Ok(())
 }
 
 async fn pause(client: &Client, env: &str, paused: bool, json: bool) -> Result<(), Problem> {
     let id = ids::environment(client, env).await?;
-    let runs = EditRunPolicy { paused: Some(paused), ..EditRunPolicy::default() };
+    let runs = EditRunPolicy { paused: Some(Some(paused)), ..EditRunPolicy::default() };
     let edit = EditEnvironment { runs: Some(runs), ..EditEnvironment::default() };
     show(&client.edit_environment(&id, &edit).await?, json)
 }
 
-/// A path is taken from where the person is, not from where the server is.
+/// Resolves a relative path against the current directory of this command, not of the server.
 fn absolute(url: &str) -> String {
     let local = !url.contains(':') && !url.starts_with(['-', '/']);
     let path = local.then(|| std::fs::canonicalize(url).ok()).flatten();
     path.and_then(|path| path.to_str().map(str::to_owned)).unwrap_or_else(|| url.to_owned())
 }
 
-/// Adds an environment and waits for its clone.
+/// Adds a repository and waits until it is cloned.
 pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<EnvironmentView, Problem> {
-    // Listened to before the clone begins, so that its end cannot be missed.
+    // Subscribe before the clone starts, so that no event is missed.
     let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let created = client.create_environment(new).await?;
@@ -135,13 +120,13 @@ pub(crate) async fn add(client: &Client, new: &CreateEnvironment) -> Result<Envi
             EnvironmentStatus::Ready => return Ok(now),
             EnvironmentStatus::Failed | EnvironmentStatus::Removing => return Err(failed(&now)),
         }
-        events.next().await.ok_or_else(|| crate::client::lost(&"it closed the stream of events"))??;
+        events.next().await.ok_or_else(|| crate::client::lost(&"the event stream ended"))??;
     }
 }
 
 fn failed(environment: &EnvironmentView) -> Problem {
     let Some(error) = environment.error.clone() else {
-        return Problem::new(ErrorCode::Removed, "the environment was removed while it was being cloned");
+        return Problem::new(ErrorCode::Removed, "the repository was removed during the clone");
     };
     let problem = Problem::new(ErrorCode::CloneFailed, error.message);
     error.hints.into_iter().fold(problem, Problem::hint)
@@ -170,7 +155,7 @@ async fn list(client: &Client, json: bool) -> Result<(), Problem> {
         return printer::json(&page);
     }
     if page.items.is_empty() {
-        printer::remark("There are no environments yet. Next: codex-orchestrator env add https://host/owner/repo.git");
+        printer::remark("No repositories yet. Add one: codex-orchestrator env add https://host/owner/repo.git");
     }
     let all: Vec<_> = page.items.iter().map(|env| env.env_id.to_string()).collect();
     let length = ids::shown_length(&all);
@@ -192,9 +177,8 @@ fn show(env: &EnvironmentView, json: bool) -> Result<(), Problem> {
 }
 
 fn lines(env: &EnvironmentView) -> Vec<String> {
-    let mut lines = vec![];
     let branch = env.default_branch.as_ref().map_or("-", |branch| branch.as_str());
-    for (name, value) in [
+    let mut rows = vec![
         ("id", env.env_id.to_string()),
         ("name", env.name.to_string()),
         ("status", printer::status(env.status.as_str())),
@@ -202,33 +186,21 @@ fn lines(env: &EnvironmentView) -> Vec<String> {
         ("branch", branch.to_owned()),
         ("tasks", env.tasks.to_string()),
         ("created", env.created_at.to_string()),
-    ] {
-        lines.push(format!("{name:<11} {value}"));
-    }
-    for (name, value) in &env.variables {
-        lines.push(format!("{:<11} {name}={value}", "variable"));
-    }
-    for name in &env.secrets {
-        lines.push(format!("{:<11} {name} (secret)", "variable"));
-    }
-    let sources = env_values::shown_sources(&env.sources);
-    let forge = env_values::shown_forge(&env.forge, env.has_forge_token);
-    for (name, value) in
-        env_values::shown_runs(&env.runs).into_iter().chain(env_values::shown(&env.container)).chain(forge).chain(sources)
-    {
-        lines.push(format!("{name:<11} {value}"));
+    ];
+    let shown_above = |setting: &Setting| ["name", "default_branch"].contains(&setting.key);
+    for setting in settings::all().filter(|setting| !shown_above(setting)) {
+        rows.extend(setting.current(env).iter().map(|value| (setting.key, env_config::visible(value))));
     }
     if let Some(at) = env.fetch.ended_at {
-        let how = env.fetch.error.as_ref().map_or_else(String::new, |error| format!(", in vain: {}", printable(&error.message)));
-        lines.push(format!("{:<11} {at}{how}", "fetched"));
+        let how = env.fetch.error.as_ref().map_or_else(String::new, |error| format!(" failed: {}", printable(&error.message)));
+        rows.push(("last fetch", format!("{at}{how}")));
     }
     if let Some(error) = &env.error {
-        lines.push(format!("{:<11} {}", "error", printable(&error.message)));
-        for hint in &error.hints {
-            lines.push(format!("{:<11} {hint}", "hint"));
-        }
+        rows.push(("error", printable(&error.message).into_owned()));
+        rows.extend(error.hints.iter().map(|hint| ("hint", hint.clone())));
     }
-    lines
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    rows.into_iter().map(|(name, value)| format!("{name:<width$}  {value}")).collect()
 }
 
 async fn remove(client: &Client, env: &str, yes: bool) -> Result<(), Problem> {
@@ -244,7 +216,11 @@ async fn remove(client: &Client, env: &str, yes: bool) -> Result<(), Problem> {
 }
 
 fn confirmed(view: &EnvironmentView) -> Result<bool, Problem> {
-    printer::remark(format!("{} and {} will be removed. Type its name to go on:", view.name, plural(view.tasks, "task")));
+    printer::remark(format!(
+        "This moves {} and {} to the trash. Enter the repository's name to confirm:",
+        view.name,
+        plural(view.tasks, "task")
+    ));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).map_err(Problem::internal)?;
     Ok(answer.trim() == view.name.as_str())
@@ -313,4 +289,5 @@ mod tests {
         second["status"] = json!("cloning");
         second["default_branch"] = Value::Null;
         insta::assert_snapshot!(plain(&printer::aligned(&LIST_HEADING, &rows(&[view(sample()), view(second)], 13))));
-    }}
+    }
+}

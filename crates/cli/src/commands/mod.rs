@@ -6,6 +6,7 @@ mod demo_codex;
 mod doctor;
 mod down;
 mod env;
+mod env_config;
 mod env_values;
 mod image;
 mod login;

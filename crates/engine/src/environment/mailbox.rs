@@ -45,7 +45,7 @@ impl Inner {
             variables: parse_variables(new.variables)?,
             secrets: BTreeMap::new(),
             former_secrets: vec![],
-            container: ContainerSettings::default().edited(new.container.unwrap_or_default())?,
+            container: ContainerSettings::default().edited(&new.container.unwrap_or_default())?,
             runs: RunPolicy::default().edited(&new.runs.unwrap_or_default())?,
             forge: ForgeSettings::default(),
             sources: SourceSettings::default().edited(&new.sources.unwrap_or_default())?,
@@ -82,7 +82,7 @@ impl Inner {
         change_secrets(&mut record, edit.secrets)?;
         check_variables(&record)?;
         if let Some(container) = edit.container {
-            record.container = std::mem::take(&mut record.container).edited(container)?;
+            record.container = std::mem::take(&mut record.container).edited(&container)?;
         }
         if let Some(runs) = edit.runs {
             record.runs = std::mem::take(&mut record.runs).edited(&runs)?;

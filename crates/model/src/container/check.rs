@@ -1,18 +1,18 @@
-//! Whether containers can be made: what `codex-docker check --json` answers, and what of it the API repeats.
-//! Shared by the program that answers and the one that asks, so that they cannot disagree.
+//! The output of `codex-docker check --json`: whether runs can start in containers.
+//! `codex-docker` writes it, the engine reads it, and the API repeats parts of it.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error_code::AnyCode;
 use crate::report::Report;
 
-/// What a container worker works with, as `codex-docker check --json` says it and the API repeats it.
+/// The container engine and the image of a container worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerStatus {
-    /// The container engine, if it answers.
+    /// The container engine, if it responds.
     #[serde(default)]
     pub engine: Option<ContainerEngine>,
-    /// The image, if it is there.
+    /// The image, if it exists.
     #[serde(default)]
     pub image: Option<ContainerImage>,
 }
@@ -20,53 +20,53 @@ pub struct ContainerStatus {
 /// A container engine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerEngine {
-    /// What it calls its version.
+    /// The version that the container engine reports.
     pub version: String,
-    /// Whether containers survive a restart of it.
+    /// Whether containers survive a restart of the container engine.
     #[serde(default)]
     pub live_restore: bool,
-    /// Whether it runs as a plain user.
+    /// Whether the container engine runs without root privileges.
     #[serde(default)]
     pub rootless: bool,
 }
 
-/// An image that runs are made from.
+/// A container image for runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct ContainerImage {
-    /// Its name.
+    /// The name of the image.
     pub name: String,
-    /// The Codex CLI in it, where it says so.
+    /// The version of the Codex CLI in the image, if known.
     #[serde(default)]
     pub codex_version: Option<String>,
-    /// The version of this program that it was built for, where it says so.
+    /// The version of Codex Orchestrator that the image was built for, if known.
     #[serde(default)]
     pub built_for: Option<String>,
-    /// Whether another one should be built.
+    /// Whether the image is outdated and should be rebuilt.
     #[serde(default)]
     pub stale: bool,
 }
 
-/// The whole answer of `codex-docker check --json`.
+/// The complete output of `codex-docker check --json`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerCheck {
-    /// Whether a run could be started now.
+    /// Whether a run can start now.
     pub usable: bool,
-    /// What there is to work with.
+    /// The container engine and the image.
     #[serde(flatten)]
     pub status: ContainerStatus,
-    /// Why no run could be started.
+    /// Why no run can start.
     #[serde(default)]
     pub problem: Option<ContainerProblem>,
 }
 
-/// Why no container could be started.
+/// Why no run can start in a container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContainerProblem {
-    /// Stable, for scripts.
+    /// Stable error code for scripts.
     pub code: AnyCode,
-    /// One sentence.
+    /// Error message.
     pub detail: String,
-    /// What to do next.
+    /// Steps that may fix the problem.
     #[serde(default)]
     pub hints: Vec<String>,
 }
@@ -82,12 +82,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_form_of_the_answer_stays_what_it_is() {
+    fn the_output_format_is_stable() {
         let text = r#"{"usable":false,"engine":{"version":"20.10.24","live_restore":true,"rootless":false},"image":null,"problem":{"code":"image_missing","detail":"no image","hints":["build it"]}}"#;
-        let check: ContainerCheck = serde_json::from_str(text).expect("an answer");
+        let check: ContainerCheck = serde_json::from_str(text).expect("valid output");
         assert_eq!(serde_json::to_string(&check).expect("JSON"), text);
         assert!(check.status.image.is_none() && check.status.engine.is_some());
-        let least: ContainerCheck = serde_json::from_str(r#"{"usable":true}"#).expect("an answer");
+        let least: ContainerCheck = serde_json::from_str(r#"{"usable":true}"#).expect("valid output");
         assert!(least.usable && least.problem.is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! A host that a container may reach: a name, a name behind `*.`, or an address, each with a port or without.
-//! Nothing in here resolves a name. Invariant: no pattern has a comma, a space or a scheme in it.
+//! Patterns for hosts that a container can reach.
+//! This module resolves no names. Invariant: no pattern contains a comma, a space or a scheme.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -10,22 +10,22 @@ use super::settings::refused;
 use crate::names::shown;
 use crate::problem::Problem;
 
-/// A host that a container may reach: `example.com`, `*.example.org`, `example.net:8443`, `10.0.0.5:4873`, `[fd00::5]:4873`.
+/// A host that a container can reach, e.g. `example.com`, `*.example.org`, `example.net:8443`, `10.0.0.5:4873` or `[fd00::5]:4873`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
 #[serde(transparent)]
 pub struct HostPattern(String);
 
 impl HostPattern {
-    /// Takes a name, a name behind `*.`, or an address, each with a port or without.
+    /// Parses a host name, `*.` and a domain, or an IP address, with an optional port.
     pub fn parse(text: &str) -> Result<Self, Problem> {
         let pattern = Self::read(text)?;
-        // `127.1` and the like are other spellings of addresses, and would not be compared as such.
+        // Reject other spellings of addresses, such as `127.1`: they would be compared as names.
         let (host, _) = parts(&pattern.0);
         let ends_like_address = host.rsplit('.').next().is_some_and(|last| last.bytes().all(|byte| byte.is_ascii_digit()));
         if ends_like_address && !is_address(host) { Err(unusable(text)) } else { Ok(pattern) }
     }
 
-    /// Also takes what an earlier version took, so that no record becomes unreadable.
+    /// Parses a pattern less strictly, because records of earlier versions may contain other spellings of addresses.
     fn read(text: &str) -> Result<Self, Problem> {
         let lower = text.trim().to_ascii_lowercase();
         let (host, port) = parts(&lower);
@@ -33,13 +33,13 @@ impl HostPattern {
         if (is_name(host) || is_address(host)) && is_port { Ok(Self(lower)) } else { Err(unusable(text)) }
     }
 
-    /// The text.
+    /// Returns the pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The host and the port. The colons of an IPv6 address are in brackets, or there is no port.
+/// Splits a pattern into host and port. An IPv6 address with a port is in brackets.
 fn parts(pattern: &str) -> (&str, Option<&str>) {
     let is_bare = pattern.parse::<Ipv6Addr>().is_ok() || pattern.ends_with(']');
     match pattern.rsplit_once(':').filter(|_| !is_bare) {
@@ -66,8 +66,8 @@ fn is_name(host: &str) -> bool {
 
 fn unusable(text: &str) -> Problem {
     refused(format!("invalid host `{}`", shown(text)))
-        .hint("write a host without a scheme: example.com, *.example.org or example.net:8443")
-        .hint("or an address, with a port unless it is 80 or 443: 10.0.0.5:4873 or [fd00::5]:4873")
+        .hint("use a host without a scheme, e.g. example.com, *.example.org or example.net:8443")
+        .hint("or use an IP address, with a port unless it is 80 or 443, e.g. 10.0.0.5:4873 or [fd00::5]:4873")
 }
 
 impl fmt::Display for HostPattern {
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_host_is_refused() {
+    fn invalid_hosts_are_refused() {
         for host in
             ["example.com", "*.example.org", "10.0.0.1:8443", "10.0.0.1", "localhost:1", "[fd00::5]:4873", "[fd00::5]", "fd00::5"]
         {
@@ -108,7 +108,7 @@ mod tests {
                 "::1%lo",
             ])
         {
-            assert!(HostPattern::parse(host).is_err(), "{host:?} was taken");
+            assert!(HostPattern::parse(host).is_err(), "{host:?} was accepted");
         }
         let old: HostPattern = serde_json::from_str("\"127.1\"").expect("a record of an earlier version");
         assert_eq!(old.as_str(), "127.1");

@@ -1,17 +1,17 @@
-//! What uses a container image: the answer of `codex-docker image usage`, shared by the program that gives it and the one that asks,
-//! so that they cannot disagree.
+//! The output of `codex-docker image usage`: what uses a container image.
+//! `codex-docker` writes it, and the engine reads it.
 
 use serde::{Deserialize, Serialize};
 
-/// An image of the container engine, and what uses it there.
+/// A container image and its users.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageUsage {
-    /// The engine's ID of it.
+    /// The image ID in the container engine.
     pub id: String,
-    /// Its size in bytes, with layers that it shares with other images.
+    /// Size in bytes, including layers that are shared with other images.
     pub size: u64,
-    /// All of its names.
+    /// All names of the image.
     pub names: Vec<String>,
-    /// Whether there is a container of it, running or not.
+    /// Whether any container, running or stopped, uses the image.
     pub containers: bool,
 }

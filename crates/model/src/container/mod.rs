@@ -1,5 +1,5 @@
-//! Containers, as far as they can be talked about without one: how an environment wants them, and whether they can be made.
-//! Nothing in here knows an engine.
+//! Container settings, and the formats that `codex-docker` and the engine share.
+//! This module does not use a container engine.
 
 mod check;
 mod host;
@@ -9,4 +9,5 @@ mod settings;
 pub use check::{ContainerCheck, ContainerEngine, ContainerImage, ContainerProblem, ContainerStatus};
 pub use host::HostPattern;
 pub use image::ImageUsage;
+pub(crate) use settings::SETTINGS;
 pub use settings::{ContainerNetwork, ContainerSettings, ContainerUser, EditContainer, HostedTools};

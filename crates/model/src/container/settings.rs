@@ -1,41 +1,39 @@
-//! How the container of an environment's runs is made: its image, its user, what it sees of the network, what it may use.
+//! Settings for the containers of a repository's runs: image, user, network access and limits.
 //!
-//! Texts are parsed once at the door ([`ContainerSettings::edited`]); what is in a [`ContainerSettings`] can be handed to the
-//! worker as it is. Invariant: hosts are listed only where the network is `allow`.
-
-use serde::{Deserialize, Serialize};
+//! [`ContainerSettings::edited`] parses every value, so the worker can use a [`ContainerSettings`] as it is. Invariant: a record
+//! lists hosts only if its network is `allow`.
 
 use super::host::HostPattern;
 use crate::error_code::ErrorCode;
 use crate::names::shown;
-use crate::policy::given;
 use crate::problem::Problem;
+use crate::settings::{Choice, Group, Input, Stored, Text, settings, text_by_as_str};
 
-/// The most hosts that one environment may allow.
+/// The maximum number of allowed hosts.
 const MAX_HOSTS: usize = 200;
 
-/// Below this Codex does not start: it needs 32 MiB for itself, and its tools need some too.
+/// The smallest memory limit. Codex itself needs 32 MiB, and its tools need some too.
 const MIN_MEMORY_BYTES: u64 = 64 << 20;
 
-/// With fewer processes Codex cannot start its tools.
+/// The limits for `pids`. With fewer processes, Codex cannot start its tools.
 const PIDS: std::ops::RangeInclusive<u32> = 64..=4_000_000;
 
-/// With less than a tenth of a processor nothing ends in its time.
+/// The limits for `cpus`. With less than a tenth of a CPU, commands run into their time limits.
 const CPUS: std::ops::RangeInclusive<f64> = 0.1..=1024.0;
 
-/// The user that Codex runs as in the container.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// The user that Codex runs as in a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerUser {
-    /// Root of the container, who can install packages.
+    /// Root in the container, which can install packages.
     #[default]
     Root,
-    /// The user that the server runs as.
+    /// The user that runs the server.
     Caller,
 }
 
 impl ContainerUser {
-    /// The word of the contract.
+    /// The value in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Root => "root",
@@ -44,21 +42,21 @@ impl ContainerUser {
     }
 }
 
-/// What of the network the container sees.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// The network access of a container.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContainerNetwork {
-    /// All of it, but no other container.
+    /// Any host, but no other container.
     #[default]
     Open,
-    /// Nothing but the model.
+    /// Only the model's API.
     None,
-    /// The model, and the hosts of a list.
+    /// Only the model's API and the allowed hosts.
     Allow,
 }
 
 impl ContainerNetwork {
-    /// The word of the contract.
+    /// The value in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
@@ -68,18 +66,18 @@ impl ContainerNetwork {
     }
 }
 
-/// Whether the model's API may act elsewhere for a run: search the web, fetch addresses, reach MCP servers, run containers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+/// Whether the model may use its provider's tools: web search, fetching URLs, MCP servers, containers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum HostedTools {
-    /// Requests to the model pass unchanged.
+    /// Requests to the model are passed on unchanged.
     Allow,
-    /// Codex does not offer such tools, and the broker removes them from requests.
+    /// Codex does not offer these tools, and the broker removes them from requests.
     Deny,
 }
 
 impl HostedTools {
-    /// The word of the contract.
+    /// The value in JSON and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "allow",
@@ -88,85 +86,135 @@ impl HostedTools {
     }
 }
 
-/// How an environment's container is made. What is left out is the server's default.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-pub struct ContainerSettings {
-    /// The image; the server's where it is left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub image: Option<String>,
-    /// A Dockerfile on the server's machine that the image is built from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dockerfile: Option<String>,
-    /// The user that Codex runs as in it.
-    #[serde(default)]
-    pub user: ContainerUser,
-    /// What it sees of the network.
-    #[serde(default)]
-    pub network: ContainerNetwork,
-    /// The hosts that it may reach, where the network is `allow`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub allow_hosts: Vec<HostPattern>,
-    /// Whether the model's API may act elsewhere; if omitted, only where the network is `open`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub hosted_tools: Option<HostedTools>,
-    /// The memory that it may use, such as `4g`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub memory: Option<String>,
-    /// The processors that it may use.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<f64>,
-    /// The processes and threads that it may have.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pids: Option<u32>,
-    /// The tokens that one run may use; none sets no limit.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token_budget: Option<u64>,
+impl Stored for ContainerUser {
+    fn texts(&self) -> Vec<String> {
+        if *self == Self::default() { vec![] } else { vec![self.text()] }
+    }
+
+    /// JSON always contains the user.
+    fn is_omitted(&self) -> bool {
+        false
+    }
 }
 
-/// What to change of [`ContainerSettings`]: what is left out stays, null is the default again.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct EditContainer {
-    /// An image by its name.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub image: Option<Option<String>>,
-    /// The absolute path of a Dockerfile on the server's machine.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub dockerfile: Option<Option<String>>,
-    /// `root` or `caller`.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub user: Option<Option<String>>,
-    /// `open`, `none` or `allow`.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub network: Option<Option<String>>,
-    /// All hosts anew: `example.com`, `*.example.org`, `example.net:8443`.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<String>>)]
-    pub allow_hosts: Option<Option<Vec<String>>>,
-    /// `allow` or `deny`; if null, hosted tools are allowed only where the network is `open`.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub hosted_tools: Option<Option<String>>,
-    /// A size such as `512m` or `4g`.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
-    pub memory: Option<Option<String>>,
-    /// A number of processors, which need not be whole.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<f64>)]
-    pub cpus: Option<Option<f64>>,
-    /// A number of processes, at least 64.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>)]
-    pub pids: Option<Option<u64>>,
-    /// A number of tokens.
-    #[serde(default, deserialize_with = "given", skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>)]
-    pub token_budget: Option<Option<u64>>,
+impl Stored for ContainerNetwork {
+    fn texts(&self) -> Vec<String> {
+        if *self == Self::default() { vec![] } else { vec![self.text()] }
+    }
+
+    /// JSON always contains the network.
+    fn is_omitted(&self) -> bool {
+        false
+    }
+}
+
+text_by_as_str!(ContainerUser, ContainerNetwork, HostedTools, HostPattern);
+
+settings! {
+    /// How the containers of a repository's runs are created. Omitted settings have their defaults.
+    pub struct ContainerSettings;
+
+    /// Changes to [`ContainerSettings`]. Omitted settings stay as they are, and null restores the default.
+    pub struct EditContainer {}
+
+    container in Group::Container, or refused;
+
+    /// Container image that Codex runs in, e.g. `registry/name:tag`
+    image: Option<String> = String => |text| image_name(&text).map(Some), {
+        flag: "image",
+        label: "Image",
+        default: "the server's image",
+        input: Input::Text("NAME"),
+    }
+
+    /// Dockerfile that the image is built from, as an absolute path on the server's machine
+    ///
+    /// An image and a Dockerfile cannot both be set.
+    dockerfile: Option<String> = String => |text| dockerfile_path(&text).map(Some), {
+        flag: "dockerfile",
+        label: "Dockerfile",
+        default: "none",
+        input: Input::Path,
+    }
+
+    /// User that Codex runs as in the container
+    user: ContainerUser = String => |text| user_of(&text), {
+        flag: "user",
+        label: "User",
+        default: "root",
+        input: Input::Choice(&[
+            Choice { value: "root", meaning: "root in the container, which can install packages" },
+            Choice { value: "caller", meaning: "the user that runs the server" },
+        ]),
+    }
+
+    /// Network access of the container
+    network: ContainerNetwork = String => |text| network_of(&text), {
+        flag: "network",
+        label: "Network",
+        default: "open",
+        input: Input::Choice(&[
+            Choice { value: "open", meaning: "any host, but no other container" },
+            Choice { value: "none", meaning: "only the model's API" },
+            Choice { value: "allow", meaning: "only the model's API and the allowed hosts" },
+        ]),
+    }
+
+    /// Hosts that a run can reach if the network is `allow`, e.g. `example.com`, `*.example.org` or `example.net:8443`
+    ///
+    /// A host on the server's own network also needs its address and port, e.g. `10.0.0.5:4873`.
+    allow_hosts: Vec<HostPattern> = Vec<String> => |texts| hosts_of(&texts), {
+        flag: "allow-host",
+        label: "Allowed hosts",
+        default: "none",
+        example: "example.com",
+        input: Input::List("HOST"),
+    }
+
+    /// Whether the model may use its provider's tools, such as web search
+    ///
+    /// With an account login, the server cannot enforce `deny`.
+    hosted_tools: Option<HostedTools> = String => |text| hosted_tools_of(&text).map(Some), {
+        flag: "hosted-tools",
+        label: "Hosted tools",
+        default: "allowed only if the network is `open`",
+        input: Input::Choice(&[
+            Choice { value: "allow", meaning: "the model can use these tools" },
+            Choice { value: "deny", meaning: "these tools are removed from requests" },
+        ]),
+    }
+
+    /// Memory limit of the container, e.g. `512m` or `4g`
+    memory: Option<String> = String => |text| memory_size(&text).map(Some), {
+        flag: "memory",
+        label: "Memory",
+        default: "half of the machine's memory",
+        input: Input::Text("SIZE"),
+    }
+
+    /// Number of CPUs that the container can use, e.g. 2 or 0.5
+    cpus: Option<f64> = f64 => |cpus| cpus_of(cpus).map(Some), {
+        flag: "cpus",
+        label: "CPUs",
+        default: "all",
+        input: Input::Text("NUMBER"),
+    }
+
+    /// Maximum number of processes and threads in the container, at least 64
+    pids: Option<u32> = u64 => |pids| pids_of(pids).map(Some), {
+        flag: "pids",
+        label: "Processes",
+        default: "4096",
+    }
+
+    /// Maximum number of tokens per run
+    ///
+    /// The limit needs an API key: with an account login, the server cannot count tokens.
+    token_budget: Option<u64> = u64 => |tokens| budget_of(tokens).map(Some), {
+        flag: "token-budget",
+        label: "Token budget",
+        default: "no limit",
+    }
 }
 
 pub(super) fn refused(detail: String) -> Problem {
@@ -174,68 +222,47 @@ pub(super) fn refused(detail: String) -> Problem {
 }
 
 impl ContainerSettings {
-    /// These settings with what a person wants to have changed.
-    pub fn edited(mut self, edit: EditContainer) -> Result<Self, Problem> {
-        if let Some(image) = edit.image {
-            self.image = image.as_deref().map(image_name).transpose()?;
-        }
-        if let Some(dockerfile) = edit.dockerfile {
-            self.dockerfile = dockerfile.as_deref().map(dockerfile_path).transpose()?;
-        }
-        if let Some(user) = edit.user {
-            self.user = user.as_deref().map_or(Ok(ContainerUser::default()), user_of)?;
-        }
-        if let Some(network) = edit.network {
-            self.network = network.as_deref().map_or(Ok(ContainerNetwork::default()), network_of)?;
-            // Hosts that were allowed before mean nothing to another kind of network.
-            if self.network != ContainerNetwork::Allow {
-                self.allow_hosts.clear();
-            }
-        }
-        if let Some(hosts) = edit.allow_hosts {
-            self.allow_hosts = hosts_of(&hosts.unwrap_or_default())?;
-        }
-        if let Some(hosted_tools) = edit.hosted_tools {
-            self.hosted_tools = hosted_tools.as_deref().map(hosted_tools_of).transpose()?;
-        }
-        if let Some(memory) = edit.memory {
-            self.memory = memory.as_deref().map(memory_size).transpose()?;
-        }
-        if let Some(cpus) = edit.cpus {
-            self.cpus = cpus.map(cpus_of).transpose()?;
-        }
-        if let Some(pids) = edit.pids {
-            self.pids = pids.map(pids_of).transpose()?;
-        }
-        if let Some(budget) = edit.token_budget {
-            self.token_budget = budget;
-        }
-        self.checked()
+    /// Applies `edit` to these settings. Changing the network to anything but `allow` removes the allowed hosts.
+    pub fn edited(self, edit: &EditContainer) -> Result<Self, Problem> {
+        let edited = self.with_all(edit)?;
+        edited.conflict().map_or(Ok(edited), |(_, problem)| Err(problem))
     }
 
-    fn checked(self) -> Result<Self, Problem> {
+    /// The conflict that these settings would have after `edit`: the key of a setting to fix, and the problem.
+    pub(crate) fn conflict_with(&self, edit: &EditContainer) -> Option<(&'static str, Problem)> {
+        self.clone().with_all(edit).ok()?.conflict()
+    }
+
+    fn with_all(self, edit: &EditContainer) -> Result<Self, Problem> {
+        let mut edited = self.with_each(edit)?;
+        if edit.network.is_some() && edit.allow_hosts.is_none() && edited.network != ContainerNetwork::Allow {
+            edited.allow_hosts.clear();
+        }
+        Ok(edited)
+    }
+
+    fn conflict(&self) -> Option<(&'static str, Problem)> {
         if self.network != ContainerNetwork::Allow && !self.allow_hosts.is_empty() {
-            return Err(refused(format!("hosts are listed, but the network is `{}`", self.network.as_str()))
-                .hint("set the network to `allow` as well, or leave the hosts out"));
+            let problem = refused(format!("allowed hosts have no effect while the network is `{}`", self.network.as_str()))
+                .hint("set the network to `allow`, or remove the allowed hosts");
+            return Some(("allow_hosts", problem));
         }
         if self.image.is_some() && self.dockerfile.is_some() {
-            return Err(refused("there is an image and a Dockerfile as well".to_owned()).hint("set one of them to null"));
+            let problem = refused("image and Dockerfile cannot both be set".to_owned()).hint("unset one of them");
+            return Some(("dockerfile", problem));
         }
-        if self.token_budget == Some(0) {
-            return Err(refused("a budget of 0 tokens lets no run begin".to_owned()).hint("leave it out for no limit"));
-        }
-        Ok(self)
+        None
     }
 }
 
-/// `[registry/]name[:tag][@digest]`; nothing that could be read as an option.
+/// Parses `[registry/]name[:tag][@digest]`. The name cannot start with a dash, so no program reads it as an option.
 fn image_name(text: &str) -> Result<String, Problem> {
     let starts = text.starts_with(|c: char| c.is_ascii_alphanumeric());
-    let goes_on = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
-    if starts && goes_on && text.len() <= 300 {
+    let continues = text.chars().all(|c| c.is_ascii_alphanumeric() || "._-/:@".contains(c));
+    if starts && continues && text.len() <= 300 {
         Ok(text.to_owned())
     } else {
-        Err(refused(format!("`{}` is not the name of an image", shown(text)))
+        Err(refused(format!("invalid image name `{}`", shown(text)))
             .hint(format!("use a form like `codex-docker:{}` or `registry/name:tag`", crate::CODEX_VERSION)))
     }
 }
@@ -244,7 +271,7 @@ fn dockerfile_path(text: &str) -> Result<String, Problem> {
     if text.starts_with('/') && text.len() <= 4000 && !text.chars().any(char::is_control) {
         Ok(text.to_owned())
     } else {
-        Err(refused(format!("`{}` is not an absolute path", shown(text))).hint("it is read on the machine of the server"))
+        Err(refused(format!("invalid Dockerfile path `{}`", shown(text))).hint("use an absolute path on the server's machine"))
     }
 }
 
@@ -252,7 +279,7 @@ fn user_of(text: &str) -> Result<ContainerUser, Problem> {
     match text {
         "root" => Ok(ContainerUser::Root),
         "caller" => Ok(ContainerUser::Caller),
-        other => Err(refused(format!("`{}` is no user for a container", shown(other))).hint("it takes `root` or `caller`")),
+        other => Err(refused(format!("invalid user `{}`", shown(other))).hint("use `root` or `caller`")),
     }
 }
 
@@ -261,9 +288,7 @@ fn network_of(text: &str) -> Result<ContainerNetwork, Problem> {
         "open" => Ok(ContainerNetwork::Open),
         "none" => Ok(ContainerNetwork::None),
         "allow" => Ok(ContainerNetwork::Allow),
-        other => {
-            Err(refused(format!("`{}` is no network for a container", shown(other))).hint("it takes `open`, `none` or `allow`"))
-        }
+        other => Err(refused(format!("invalid network `{}`", shown(other))).hint("use `open`, `none` or `allow`")),
     }
 }
 
@@ -271,18 +296,18 @@ fn hosted_tools_of(text: &str) -> Result<HostedTools, Problem> {
     match text {
         "allow" => Ok(HostedTools::Allow),
         "deny" => Ok(HostedTools::Deny),
-        other => Err(refused(format!("invalid value `{}` for hosted tools", shown(other))).hint("use `allow` or `deny`")),
+        other => Err(refused(format!("invalid value `{}` for `hosted_tools`", shown(other))).hint("use `allow` or `deny`")),
     }
 }
 
 fn hosts_of(texts: &[String]) -> Result<Vec<HostPattern>, Problem> {
     if texts.len() > MAX_HOSTS {
-        return Err(refused(format!("{} hosts are more than the {MAX_HOSTS} that are taken", texts.len())));
+        return Err(refused(format!("too many allowed hosts: {} were given, at most {MAX_HOSTS} are accepted", texts.len())));
     }
     texts.iter().map(|text| HostPattern::parse(text)).collect()
 }
 
-/// `512m`, `4g` and the like.
+/// Parses a size such as `512m` or `4g`.
 fn memory_size(text: &str) -> Result<String, Problem> {
     let lower = text.trim().to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
@@ -297,8 +322,7 @@ fn memory_size(text: &str) -> Result<String, Problem> {
     if bytes.is_some_and(|bytes| bytes >= MIN_MEMORY_BYTES) {
         Ok(lower)
     } else {
-        Err(refused(format!("`{}` is no size of memory that Codex could work with", shown(text)))
-            .hint("write a size of at least 64m, as in 512m or 4g"))
+        Err(refused(format!("invalid memory limit `{}`", shown(text))).hint("use a size of at least 64m, e.g. 512m or 4g"))
     }
 }
 
@@ -306,13 +330,23 @@ fn cpus_of(cpus: f64) -> Result<f64, Problem> {
     if CPUS.contains(&cpus) {
         Ok(cpus)
     } else {
-        Err(refused(format!("{cpus} processors cannot be given")).hint("as in 2 or 0.5"))
+        Err(refused(format!("invalid number of CPUs: {cpus}")).hint("use a number from 0.1 to 1024, e.g. 2 or 0.5"))
     }
 }
 
 fn pids_of(pids: u64) -> Result<u32, Problem> {
     let known = u32::try_from(pids).ok().filter(|pids| PIDS.contains(pids));
-    known.ok_or_else(|| refused(format!("{pids} processes cannot be given")).hint("at least 64: Codex and its tools need them"))
+    known.ok_or_else(|| {
+        refused(format!("invalid number of processes: {pids}")).hint("use at least 64, which Codex and its tools need")
+    })
+}
+
+fn budget_of(tokens: u64) -> Result<u64, Problem> {
+    if tokens > 0 {
+        Ok(tokens)
+    } else {
+        Err(refused("a token budget of 0 allows no run to start".to_owned()).hint("unset the budget for no limit"))
+    }
 }
 
 #[cfg(test)]
@@ -322,11 +356,11 @@ mod tests {
     use super::*;
 
     fn edited(settings: &ContainerSettings, edit: Value) -> Result<ContainerSettings, Problem> {
-        settings.clone().edited(serde_json::from_value(edit).expect("an edit"))
+        settings.clone().edited(&serde_json::from_value(edit).expect("an edit"))
     }
 
     #[test]
-    fn what_is_left_out_stays_and_null_is_the_default_again() {
+    fn omitted_settings_stay_and_null_restores_the_default() {
         let first = edited(
             &ContainerSettings::default(),
             json!({ "image": "mine:1", "user": "caller", "memory": "4G", "cpus": 1.5, "pids": 256, "token_budget": 1000 }),
@@ -338,10 +372,10 @@ mod tests {
     }
 
     #[test]
-    fn hosts_belong_to_the_network_allow() {
+    fn hosts_need_the_network_allow() {
         let hosts = json!(["Example.com", "*.example.org", "10.0.0.1:8443"]);
-        let alone = edited(&ContainerSettings::default(), json!({ "allow_hosts": hosts })).expect_err("which is it?");
-        assert!(alone.report.message.contains("`open`") && !alone.report.hints.is_empty(), "{alone:?}");
+        let alone = edited(&ContainerSettings::default(), json!({ "allow_hosts": hosts })).expect_err("the network is open");
+        assert!(alone.report.code == ErrorCode::ContainerRefused && alone.report.hints.len() == 1, "{alone:?}");
         let allowed = edited(&ContainerSettings::default(), json!({ "network": "allow", "allow_hosts": hosts })).expect("sound");
         let texts: Vec<_> = allowed.allow_hosts.iter().map(HostPattern::as_str).collect();
         assert_eq!(texts, ["example.com", "*.example.org", "10.0.0.1:8443"]);
@@ -350,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn hosted_tools_depend_on_the_network_unless_they_are_set() {
+    fn hosted_tools_stay_unset_until_they_are_set() {
         let unset = edited(&ContainerSettings::default(), json!({ "network": "none" })).expect("sound");
         assert_eq!(unset.hosted_tools, None);
         let allowed = edited(&unset, json!({ "hosted_tools": "allow" })).expect("sound");
@@ -359,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_refused_with_the_form_it_should_have() {
+    fn invalid_values_are_refused_with_a_hint() {
         for edit in [
             json!({ "image": "-v" }),
             json!({ "image": "a b" }),
@@ -375,7 +409,7 @@ mod tests {
             json!({ "pids": 2 }),
             json!({ "token_budget": 0 }),
         ] {
-            let problem = edited(&ContainerSettings::default(), edit.clone()).expect_err("senseless");
+            let problem = edited(&ContainerSettings::default(), edit.clone()).expect_err("invalid");
             assert!(
                 problem.report.code == ErrorCode::ContainerRefused && !problem.report.hints.is_empty(),
                 "{edit}: {problem:?}"
@@ -385,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_as_they_were_written_and_a_bad_host_is_no_host() {
+    fn settings_survive_json_and_invalid_hosts_are_refused() {
         let written =
             edited(&ContainerSettings::default(), json!({ "network": "allow", "allow_hosts": ["a.com"] })).expect("sound");
         let text = serde_json::to_string(&written).expect("JSON");

@@ -13,10 +13,10 @@ use crate::codex::Usage;
 use crate::ids::{Attempt, EnvironmentId, ObjectId, RunNumber, TaskId, ThreadId};
 use crate::image::{ImageFile, ImageName};
 use crate::names::{BranchName, Prompt, RefName, RepositoryUrl, Setting, Title};
-use crate::policy::is_zero;
 use crate::publication::Publication;
 use crate::queue::Priority;
 use crate::run::{RunCause, RunFile, RunFileError, RunPhase, RunRecord};
+use crate::settings::Stored;
 
 /// A request for a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -306,14 +306,14 @@ pub struct TaskFile {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub follow_ups: Vec<FollowUp>,
     /// The number of follow-ups that were ever created.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Stored::is_omitted")]
     pub follow_ups_made: u32,
     /// The publication, if somebody requested it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Publication>)]
     pub publication: Option<Box<Publication>>,
     /// The last run that somebody looked at after it ended; 0 for none.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "Stored::is_omitted")]
     pub seen_run: u32,
     /// When the task was archived. Archived tasks are hidden from lists and keep everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,7 +1,7 @@
-//! The form with everything that can be set for a repository: how it is filled in, shown, and read.
+//! The form for a repository's settings, derived from the table in [`model::settings`].
 //!
-//! Each field is checked by the model's own parser, so that a message stands beside the field that it is about. Invariant: no secret
-//! that is known already, and none that was typed, stands in a page.
+//! Each value is checked by its own setting, so an error is shown next to its field. Invariant: no page contains the value of a
+//! secret, neither a stored one nor one that a user just entered.
 
 use std::collections::BTreeMap;
 
@@ -9,67 +9,41 @@ use engine::RunDefaults;
 use maud::{Markup, html};
 use model::ErrorCode;
 use model::api::{EditEnvironment, EnvironmentView, ServerStatus};
-use model::container::{ContainerNetwork, ContainerSettings, EditContainer, HostPattern};
-use model::forge::{EditForge, ForgeSettings};
-use model::names::{BranchName, RepositoryUrl, Title, VariableName};
-use model::policy::{EditRunPolicy, RunPolicy};
+use model::names::VariableName;
 use model::problem::Problem;
 use model::secret::Secret;
-use model::sources::{BranchPattern, EditSources};
+use model::settings::{self, Group, Input, Required, Setting};
 
 use super::form::{Field, Form, Kind, Typed, Wrong};
 
-/// What the names of boxes begin with that forget a secret.
+/// The prefix of the checkboxes that delete a secret.
 const FORGET: &str = "forget:";
 
-const VARIABLES: &[&str] = &["variables", "secret_name", "secret_value"];
-const CONTAINER: &[&str] =
-    &["image", "dockerfile", "user", "network", "allow_hosts", "hosted_tools", "memory", "cpus", "pids", "token_budget"];
-const RUNS: &[&str] = &["max_runs", "retries", "resume_interrupted", "model", "effort"];
-const SOURCES: &[&str] = &["trusted_branches", "allowed_urls"];
-const FORGE: &[&str] = &["forge_kind", "forge_project", "forge_api", "forge_token"];
-
-/// The form as it stands when nothing was typed yet.
+/// Returns the form filled in with the current settings.
 pub(super) fn filled(one: &EnvironmentView) -> Typed {
     let mut typed = Typed::default();
-    let number = |number: Option<String>| number.unwrap_or_default();
-    let lines = |lines: Vec<String>| lines.join("\n");
-    let container = &one.container;
-    typed.set("name", one.name.as_str());
-    typed.set("default_branch", one.default_branch.as_ref().map_or("", |branch| branch.as_str()));
-    typed.set("variables", lines(one.variables.iter().map(|(name, value)| format!("{name}={value}")).collect()));
-    typed.set("image", container.image.clone().unwrap_or_default());
-    typed.set("dockerfile", container.dockerfile.clone().unwrap_or_default());
-    typed.set("user", container.user.as_str());
-    typed.set("network", container.network.as_str());
-    typed.set("allow_hosts", lines(container.allow_hosts.iter().map(|host| host.as_str().to_owned()).collect()));
-    typed.set("hosted_tools", container.hosted_tools.map_or("", model::container::HostedTools::as_str));
-    typed.set("memory", container.memory.clone().unwrap_or_default());
-    typed.set("cpus", number(container.cpus.map(|cpus| cpus.to_string())));
-    typed.set("pids", number(container.pids.map(|pids| pids.to_string())));
-    typed.set("token_budget", number(container.token_budget.map(|budget| budget.to_string())));
-    typed.set("paused", if one.runs.paused { "yes" } else { "" });
-    typed.set("max_runs", number(one.runs.max_parallel_runs.map(|most| most.to_string())));
-    typed.set("retries", one.runs.retries.to_string());
-    typed.set("resume_interrupted", one.runs.resume_interrupted.map_or("", yes_or_no));
-    typed.set("model", one.runs.model.as_ref().map_or("", |model| model.as_str()));
-    typed.set("effort", one.runs.effort.as_ref().map_or("", |effort| effort.as_str()));
-    typed.set("trusted_branches", lines(one.sources.trusted_branches.iter().map(|branch| branch.as_str().to_owned()).collect()));
-    typed.set("allowed_urls", lines(one.sources.allowed_urls.iter().map(ToString::to_string).collect()));
-    typed.set("forge_kind", one.forge.kind.map_or("", model::forge::ForgeKind::as_str));
-    typed.set("forge_project", one.forge.project.as_ref().map_or("", |project| project.as_str()));
-    typed.set("forge_api", one.forge.api_url.as_ref().map_or("", |url| url.as_str()));
+    for setting in editable() {
+        typed.set(setting.key, current(setting, one));
+    }
     typed
 }
 
-fn yes_or_no(yes: bool) -> &'static str {
-    if yes { "yes" } else { "no" }
+/// The settings that the form can show. Secrets have fields of their own.
+fn editable() -> impl Iterator<Item = &'static Setting> {
+    settings::all().filter(|setting| setting.input != Input::Secret)
 }
 
-/// What holds where a field is left empty.
+/// The current value as the text of a field.
+fn current(setting: &Setting, one: &EnvironmentView) -> String {
+    let values = setting.current(one);
+    let is_choice = setting.choices().iter().any(|choice| choice.value == setting.default);
+    if values.is_empty() && is_choice { setting.default.to_owned() } else { values.join("\n") }
+}
+
+/// The defaults that depend on the server.
 pub(super) struct Defaults {
     image: String,
-    most_runs: String,
+    parallel_runs: String,
     resume: String,
 }
 
@@ -78,83 +52,140 @@ impl Defaults {
         let known = status.worker.container.as_ref().and_then(|container| container.image.as_ref());
         let image = defaults.image.clone().or_else(|| known.map(|image| image.name.clone()));
         Self {
-            image: image.unwrap_or_else(|| format!("the pinned image, with Codex {}", model::CODEX_VERSION)),
-            most_runs: format!("{}, the server's own limit", defaults.max_parallel_runs),
-            resume: format!("as the server: {}", yes_or_no(defaults.resume_interrupted)),
+            image: image.unwrap_or_else(|| format!("the image with Codex {}", model::CODEX_VERSION)),
+            parallel_runs: format!("{} (the server's limit)", defaults.max_parallel_runs),
+            resume: format!("{} (the server's setting)", if defaults.resume_interrupted { "on" } else { "off" }),
+        }
+    }
+
+    fn of(&self, setting: &Setting) -> &str {
+        match setting.key {
+            "image" => &self.image,
+            "max_parallel_runs" => &self.parallel_runs,
+            "resume_interrupted" => &self.resume,
+            _ => setting.default,
         }
     }
 }
 
-/// All fields, in groups. `proposals` is a list of branches with the id `refs`.
+/// Renders all fields in groups. `proposals` is a list of branches with the ID `refs`.
 pub(super) fn fields(form: Form<'_>, one: &EnvironmentView, defaults: &Defaults, proposals: &Markup) -> Markup {
-    let group = |title: &str, open: bool, fields: &Markup| {
-        html! { details.group open[open] { summary { h2 { (title) } } (fields) } }
-    };
     html! {
         (form.wrong.summary())
-        (form.field(Field::new("name", "Name", Kind::Words).required()))
-        (form.field(Field::new("default_branch", "Branch that tasks start from", Kind::Code).empty("the remote's default").list("refs")))
-        (proposals)
-        (form.tick("paused", &html! { "paused: no run begins" }))
-        (group("Variables and secrets", form.wrong.any(VARIABLES), &variables(form, one)))
-        (group("Container", form.wrong.any(CONTAINER), &container(form, defaults)))
-        (group("Runs", form.wrong.any(RUNS), &html! {
-            (form.field(Field::new("max_runs", "Most runs at once", Kind::Number).empty(&defaults.most_runs).help("1 to 1000. Left empty, only the server's own limit holds.")))
-            (form.field(Field::new("retries", "Tries again after a passing failure", Kind::Number).empty("0")
-                .help("0 to 10. The network, an overloaded model, a rate limit.")))
-            (form.choice("resume_interrupted", "Resume a run that was cut off", "After a restart of the machine, for example.",
-                &[("", &defaults.resume), ("yes", "yes"), ("no", "no")]))
-            (form.field(Field::new("model", "Model", Kind::Code).empty("Codex's own choice").help("Of a new task that names none.")))
-            (form.field(Field::new("effort", "Reasoning effort", Kind::Code).empty("Codex's own choice").help("As in low, medium or high.")))
-        }))
-        (group("Submodules", form.wrong.any(SOURCES), &html! {
-            p.quiet { "Submodules that the default branch names are fetched without asking. For other URLs, a task asks first." }
-            (form.field(Field::new("trusted_branches", "Branches to trust like the default branch", Kind::Lines).empty("release/*")
-                .help("One per line. * stands for any characters except a slash.")))
-            (form.field(Field::new("allowed_urls", "URLs to fetch for any branch", Kind::Lines).empty("https://example.com/owner/library.git")
-                .help("One per line. Answering a task's question with “Fetch and start” adds its URLs here.")))
-        }))
-        (group("Forge", form.wrong.any(FORGE), &forge(form, one)))
-    }
-}
-
-fn variables(form: Form<'_>, one: &EnvironmentView) -> Markup {
-    html! {
-        (form.field(Field::new("variables", "Variables for the agent", Kind::Lines).empty("NAME=VALUE").help("One on a line, as NAME=VALUE. Not for secrets.")))
-        @if !one.secrets.is_empty() {
-            p { "Secrets there are. Their values are never shown." }
-            @for name in &one.secrets { (form.tick(&format!("{FORGET}{name}"), &html! { "forget " code { (name) } })) }
+        @for group in Group::ALL {
+            @if group == Group::General {
+                (group_fields(form, group, one, defaults))
+                (proposals)
+            } @else {
+                details.group open[is_wrong(form, group)] {
+                    summary { h2 { (group.title()) } }
+                    @if !group.note().is_empty() { p.quiet { (group.note()) } }
+                    (group_fields(form, group, one, defaults))
+                }
+            }
         }
-        (form.field(Field::new("secret_name", "Secret to set: its name", Kind::Code).empty("NAME")))
-        (form.field(Field::new("secret_value", "The secret's value", Kind::Password).help("Kept by the server, given to the agent, masked in what it says. To change one, set it again.")))
     }
 }
 
-fn container(form: Form<'_>, defaults: &Defaults) -> Markup {
-    let image = format!("Left empty: {}.", defaults.image);
+fn group_fields(form: Form<'_>, group: Group, one: &EnvironmentView, defaults: &Defaults) -> Markup {
     html! {
-        p.quiet { "How the container of each run is made. These hold for the worker that runs Codex in containers." }
-        (form.field(Field::new("image", "Image", Kind::Code).empty(&defaults.image).help(&image)))
-        (form.field(Field::new("dockerfile", "Or a Dockerfile to build it from", Kind::Code).empty("none").help("An absolute path on the server's machine.")))
-        (form.choice("user", "User", "Root can install packages.", &[("root", "root of the container"), ("caller", "the server's own user")]))
-        (form.choice("network", "Network", "", &[("open", "open: everything but other containers"), ("none", "none: only the model"), ("allow", "allow: the model and the hosts below")]))
-        (form.field(Field::new("allow_hosts", "Hosts that it may reach", Kind::Lines).empty("example.com").help("One on a line, where the network is “allow”: example.com, *.example.org, example.net:8443. A host on the server's own networks also needs its address and port: 10.0.0.5:4873")))
-        (form.choice("hosted_tools", "The model's own tools", "Web search, fetching URLs and other tools that run at the model's provider. With an account login, the server cannot enforce “deny”.", &[("", "allowed only if the network is open"), ("allow", "allow"), ("deny", "deny")]))
-        (form.field(Field::new("memory", "Memory", Kind::Code).empty("half of the machine's").help("As in 512m or 4g.")))
-        (form.field(Field::new("cpus", "Processors", Kind::Code).empty("all").help("As in 2 or 0.5.")))
-        (form.field(Field::new("pids", "Processes and threads", Kind::Number).empty("4096").help("At least 64.")))
-        (form.field(Field::new("token_budget", "Tokens that one run may use", Kind::Number).empty("no limit")))
+        @for setting in group.settings() {
+            @match setting.key {
+                "secrets" => { (secrets(form, one)) }
+                "forge_token" => { (forge_token(form, setting, one)) }
+                key => {
+                    @let is_required = setting.required == Required::Yes && !setting.current(one).is_empty();
+                    @let list = (key == "default_branch").then_some("refs");
+                    (field(form, setting, defaults.of(setting), is_required, list))
+                }
+            }
+        }
     }
 }
 
-fn forge(form: Form<'_>, one: &EnvironmentView) -> Markup {
-    let token = if one.has_forge_token { "There is one. Left empty, it stays." } else { "There is none." };
+/// Whether a field of the group has an error.
+fn is_wrong(form: Form<'_>, group: Group) -> bool {
+    let extra: &[&str] = if group == Group::Variables { &["secret_name", "secret_value"] } else { &[] };
+    group.settings().any(|setting| form.wrong.any(&[setting.key])) || form.wrong.any(extra)
+}
+
+/// Renders the field of the setting `key` in the form for a new repository.
+pub(super) fn new_field(form: Form<'_>, key: &str) -> Markup {
+    let setting = settings::find(key);
+    html! { @if let Some(setting) = setting { (field(form, setting, setting.default, false, None)) } }
+}
+
+fn field(form: Form<'_>, setting: &'static Setting, default: &str, is_required: bool, list: Option<&str>) -> Markup {
+    let help = help(setting);
+    let default = format!("Default: {default}");
+    let kind = match setting.input {
+        Input::Switch => {
+            return form.tick(setting.key, &html! { (setting.label) " " span.quiet { (help) } });
+        }
+        Input::Choice(choices) => {
+            let has_default = choices.iter().any(|choice| choice.value == setting.default);
+            let default = (!has_default).then(|| (String::new(), quoted(&default)));
+            let choices = choices.iter().map(|choice| (choice.value.to_owned(), choice_text(choice)));
+            let options: Vec<(String, String)> = default.into_iter().chain(choices).collect();
+            let options: Vec<(&str, &str)> = options.iter().map(|(value, text)| (value.as_str(), text.as_str())).collect();
+            return form.choice(setting.key, setting.label, &help, &options);
+        }
+        Input::Words(_) => Kind::Words,
+        Input::Text(_) | Input::Path => Kind::Code,
+        Input::Number => Kind::Number,
+        Input::Lines(_) | Input::List(_) => Kind::Lines,
+        Input::Secret => Kind::Password,
+    };
+    let placeholder = if setting.input.is_list() { setting.example } else { &default };
+    form.field(Field {
+        required: is_required,
+        list,
+        ..Field::new(setting.key, setting.label, kind).empty(placeholder).help(&help)
+    })
+}
+
+fn choice_text(choice: &settings::Choice) -> String {
+    if choice.value.eq_ignore_ascii_case(choice.meaning) {
+        choice.meaning.to_owned()
+    } else {
+        format!("{}: {}", choice.value, choice.meaning)
+    }
+}
+
+/// The help of a setting in complete sentences.
+fn help(setting: &Setting) -> String {
+    let mut help = format!("{}.", setting.summary());
+    for text in [setting.details().as_str(), if setting.input.is_list() { "One per line." } else { "" }] {
+        if !text.is_empty() {
+            help = format!("{help} {text}");
+        }
+    }
+    quoted(&help)
+}
+
+/// Replaces the backticks around values by quotation marks.
+fn quoted(text: &str) -> String {
+    let pieces = text.split('`').enumerate();
+    pieces.map(|(at, piece)| if at % 2 == 1 { format!("“{piece}”") } else { piece.to_owned() }).collect()
+}
+
+fn secrets(form: Form<'_>, one: &EnvironmentView) -> Markup {
     html! {
-        (form.choice("forge_kind", "Kind of forge", "", &[("", "what the address says"), ("github", "GitHub"), ("gitlab", "GitLab"), ("forgejo", "Forgejo")]))
-        (form.field(Field::new("forge_project", "Project", Kind::Code).empty("what the address says").help("owner/name")))
-        (form.field(Field::new("forge_api", "Address of its API", Kind::Code).empty("that of its kind")))
-        (form.field(Field::new("forge_token", "Token", Kind::Password).help(token)))
-        @if one.has_forge_token { (form.tick("forget_token", &html! { "forget the token" })) }
+        @if !one.secrets.is_empty() {
+            p { "Secrets (their values are never shown):" }
+            @for name in &one.secrets { (form.tick(&format!("{FORGET}{name}"), &html! { "Delete " code { (name) } })) }
+        }
+        (form.field(Field::new("secret_name", "New secret", Kind::Code).empty("NAME").help("To replace a secret, enter its name and the new value.")))
+        (form.field(Field::new("secret_value", "Value of the secret", Kind::Password)
+            .help("Codex gets the secret as an environment variable. It is masked in transcripts, errors and commit messages, but not in the raw log.")))
+    }
+}
+
+fn forge_token(form: Form<'_>, setting: &'static Setting, one: &EnvironmentView) -> Markup {
+    let state = if one.has_forge_token { "A token is set. Leave this empty to keep it." } else { "No token is set." };
+    html! {
+        (form.field(Field::new(setting.key, setting.label, Kind::Password).help(&format!("{}. {state}", setting.summary()))))
+        @if one.has_forge_token { (form.tick("forget_token", &html! { "Delete the token" })) }
     }
 }
 
@@ -162,59 +193,45 @@ fn refused(detail: impl Into<String>) -> Problem {
     Problem::new(ErrorCode::FormRefused, detail)
 }
 
-/// Reads the form. What is wrong is noted beside its field.
-pub(super) fn read(typed: &Typed, wrong: &mut Wrong) -> EditEnvironment {
-    wrong.check("name", Title::parse(typed.text("name")));
-    let default_branch = typed.given("default_branch");
-    default_branch.as_deref().and_then(|branch| wrong.check("default_branch", BranchName::parse(branch)));
-    let token = typed.given("forge_token").map(|token| Some(Secret::new(token)));
-    let forge = EditForge {
-        kind: Some(typed.given("forge_kind")),
-        project: Some(typed.given("forge_project")),
-        api_url: Some(typed.given("forge_api")),
-        token: token.or_else(|| typed.ticked("forget_token").then_some(None)),
-    };
-    check_forge(&forge, wrong);
-    EditEnvironment {
-        name: Some(typed.text("name").to_owned()),
-        default_branch,
-        variables: Some(read_variables(typed, wrong)),
-        secrets: read_secrets(typed, wrong),
-        container: Some(read_container(typed, wrong)),
-        runs: Some(read_runs(typed, wrong)),
-        forge: Some(forge),
-        sources: Some(read_sources(typed, wrong)),
-    }
-}
-
-fn read_sources(typed: &Typed, wrong: &mut Wrong) -> EditSources {
-    let lines = |field: &str| -> Vec<String> {
-        typed.exact(field).lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-    };
-    let (branches, urls) = (lines("trusted_branches"), lines("allowed_urls"));
-    for branch in &branches {
-        wrong.check("trusted_branches", BranchPattern::parse(branch));
-    }
-    for url in &urls {
-        wrong.check("allowed_urls", RepositoryUrl::parse(url));
-    }
-    EditSources { trusted_branches: Some(branches), allowed_urls: Some(urls) }
-}
-
-/// `NAME=VALUE` on a line.
-pub(super) fn read_variables(typed: &Typed, wrong: &mut Wrong) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    let text = typed.exact("variables");
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let pair = line.split_once('=').ok_or_else(|| refused("a variable is written NAME=VALUE, one on a line"));
-        let Some((name, value)) = wrong.check("variables", pair) else { continue };
-        let name = name.trim();
-        wrong.check("variables", VariableName::parse(name));
-        if variables.insert(name.to_owned(), value.to_owned()).is_some() {
-            wrong.add("variables", refused(format!("`{name}` is there twice")));
+/// Reads the form and returns the settings that changed. Errors are added to `wrong`.
+pub(super) fn read(typed: &Typed, one: &EnvironmentView, wrong: &mut Wrong) -> EditEnvironment {
+    let (mut edit, mut whole) = (EditEnvironment::default(), EditEnvironment::default());
+    for setting in editable() {
+        let values = values(setting, typed);
+        let result = setting.change(&mut whole, &values);
+        if values != setting.input.split(&current(setting, one)) && wrong.check(setting.key, result).is_some() {
+            wrong.check(setting.key, setting.change(&mut edit, &values));
         }
     }
-    variables
+    if let Some((key, problem)) = settings::conflict(one, &whole) {
+        wrong.add(key, problem);
+    }
+    edit.secrets = read_secrets(typed, wrong);
+    let token = typed.given("forge_token").map(|token| Some(Secret::new(token)));
+    if let Some(token) = token.or_else(|| typed.ticked("forget_token").then_some(None)) {
+        edit.forge.get_or_insert_default().token = Some(token);
+    }
+    edit
+}
+
+/// Reads the fields of the settings `keys` for a new repository. Empty fields are skipped.
+pub(super) fn read_new(typed: &Typed, keys: &[&str], wrong: &mut Wrong) -> EditEnvironment {
+    let mut edit = EditEnvironment::default();
+    for setting in keys.iter().filter_map(|key| settings::find(key)) {
+        let values = values(setting, typed);
+        if !values.is_empty() {
+            wrong.check(setting.key, setting.change(&mut edit, &values));
+        }
+    }
+    edit
+}
+
+fn values(setting: &Setting, typed: &Typed) -> Vec<String> {
+    match setting.input {
+        Input::Switch if typed.ticked(setting.key) => vec!["on".to_owned()],
+        Input::Switch => vec![],
+        input => input.split(&typed.exact(setting.key)),
+    }
 }
 
 fn read_secrets(typed: &Typed, wrong: &mut Wrong) -> BTreeMap<String, Option<Secret>> {
@@ -222,7 +239,7 @@ fn read_secrets(typed: &Typed, wrong: &mut Wrong) -> BTreeMap<String, Option<Sec
     let (name, value) = (typed.text("secret_name"), typed.exact("secret_value"));
     match (name.is_empty(), value.is_empty()) {
         (true, true) => {}
-        (true, false) => wrong.add("secret_name", refused("the secret needs a name; type its value again")),
+        (true, false) => wrong.add("secret_name", refused("the secret needs a name; enter its value again, too")),
         (false, true) => wrong.add("secret_value", refused("the secret needs a value")),
         (false, false) => {
             if let Some(parsed) = wrong.check("secret_name", VariableName::parse(name)) {
@@ -234,92 +251,7 @@ fn read_secrets(typed: &Typed, wrong: &mut Wrong) -> BTreeMap<String, Option<Sec
     secrets
 }
 
-fn number<T: std::str::FromStr>(typed: &Typed, wrong: &mut Wrong, field: &'static str) -> Option<T> {
-    let text = typed.given(field)?;
-    wrong.check(field, text.parse().map_err(|_| refused(format!("`{text}` is no number that can be used here"))))
-}
-
-/// Each setting by itself, so that it is known which one is refused; then all of them together.
-fn read_container(typed: &Typed, wrong: &mut Wrong) -> EditContainer {
-    let hosts: Vec<String> = typed
-        .exact("allow_hosts")
-        .split([' ', ',', '\n'])
-        .map(str::trim)
-        .filter(|host| !host.is_empty())
-        .map(str::to_owned)
-        .collect();
-    let edit = EditContainer {
-        image: Some(typed.given("image")),
-        dockerfile: Some(typed.given("dockerfile")),
-        user: Some(typed.given("user")),
-        network: Some(typed.given("network")),
-        allow_hosts: Some(Some(hosts.clone())),
-        hosted_tools: Some(typed.given("hosted_tools")),
-        memory: Some(typed.given("memory")),
-        cpus: Some(number(typed, wrong, "cpus")),
-        pids: Some(number(typed, wrong, "pids")),
-        token_budget: Some(number(typed, wrong, "token_budget")),
-    };
-    let one = EditContainer::default;
-    let parts = [
-        ("image", EditContainer { image: edit.image.clone(), ..one() }),
-        ("dockerfile", EditContainer { dockerfile: edit.dockerfile.clone(), ..one() }),
-        ("user", EditContainer { user: edit.user.clone(), ..one() }),
-        ("network", EditContainer { network: edit.network.clone(), ..one() }),
-        ("hosted_tools", EditContainer { hosted_tools: edit.hosted_tools.clone(), ..one() }),
-        ("memory", EditContainer { memory: edit.memory.clone(), ..one() }),
-        ("cpus", EditContainer { cpus: edit.cpus, ..one() }),
-        ("pids", EditContainer { pids: edit.pids, ..one() }),
-        ("token_budget", EditContainer { token_budget: edit.token_budget, ..one() }),
-    ];
-    for (field, part) in parts {
-        wrong.check(field, ContainerSettings::default().edited(part));
-    }
-    for host in &hosts {
-        wrong.check("allow_hosts", HostPattern::parse(host));
-    }
-    if !hosts.is_empty() && typed.text("network") != ContainerNetwork::Allow.as_str() {
-        wrong.add(
-            "allow_hosts",
-            refused("hosts are listed, but the network is not “allow”").hint("choose it above, or leave the hosts out"),
-        );
-    }
-    if edit.image.as_ref().is_some_and(Option::is_some) && edit.dockerfile.as_ref().is_some_and(Option::is_some) {
-        wrong.add("dockerfile", refused("there is an image and a Dockerfile as well").hint("leave one of them empty"));
-    }
-    edit
-}
-
-fn read_runs(typed: &Typed, wrong: &mut Wrong) -> EditRunPolicy {
-    let edit = EditRunPolicy {
-        paused: Some(typed.ticked("paused")),
-        max_parallel_runs: Some(number(typed, wrong, "max_runs")),
-        retries: Some(number(typed, wrong, "retries").unwrap_or(0)),
-        resume_interrupted: Some(typed.given("resume_interrupted").map(|word| word == "yes")),
-        model: Some(typed.given("model")),
-        effort: Some(typed.given("effort")),
-    };
-    let one = EditRunPolicy::default;
-    wrong.check("max_runs", RunPolicy::default().edited(&EditRunPolicy { max_parallel_runs: edit.max_parallel_runs, ..one() }));
-    wrong.check("retries", RunPolicy::default().edited(&EditRunPolicy { retries: edit.retries, ..one() }));
-    wrong.check("model", RunPolicy::default().edited(&EditRunPolicy { model: edit.model.clone(), ..one() }));
-    wrong.check("effort", RunPolicy::default().edited(&EditRunPolicy { effort: edit.effort.clone(), ..one() }));
-    edit
-}
-
-fn check_forge(edit: &EditForge, wrong: &mut Wrong) {
-    let one = EditForge::default;
-    let parts = [
-        ("forge_kind", EditForge { kind: edit.kind.clone(), ..one() }),
-        ("forge_project", EditForge { project: edit.project.clone(), ..one() }),
-        ("forge_api", EditForge { api_url: edit.api_url.clone(), ..one() }),
-    ];
-    for (field, part) in parts {
-        wrong.check(field, ForgeSettings::default().edited(&part));
-    }
-}
-
-/// The field that a refusal of the engine is about.
+/// The field that an error from the engine belongs to.
 pub(super) fn field_of(problem: &Problem) -> &'static str {
     match problem.report.code.known() {
         Some(ErrorCode::RepositoryUrlRefused | ErrorCode::UrlHasCredentials) => "repo_url",
@@ -335,21 +267,33 @@ pub(super) fn field_of(problem: &Problem) -> &'static str {
 mod tests {
     use super::*;
 
-    fn wrong(fields: &[(&str, &str)]) -> (EditEnvironment, String) {
-        let (mut typed, mut wrong) = (Typed::default(), Wrong::default());
-        typed.set("name", "n");
+    fn view() -> EnvironmentView {
+        serde_json::from_value(serde_json::json!({
+            "env_id": "0199a0f0-0000-7000-8000-000000000001", "name": "app", "repo_url": "https://github.com/me/app.git",
+            "default_branch": "main", "status": "ready", "error": null, "progress": null,
+            "variables": { "CI": "1" }, "secrets": ["TOKEN"], "has_forge_token": true, "tasks": 2,
+            "container": { "memory": "4g", "network": "allow", "allow_hosts": ["a.com"] }, "runs": { "retries": 2 },
+            "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
+        }))
+        .expect("a view")
+    }
+
+    /// Submits the form of [`view`] with other values in some fields.
+    fn submitted(fields: &[(&str, &str)]) -> (EditEnvironment, String) {
+        let (mut typed, mut wrong) = (filled(&view()), Wrong::default());
         for (name, text) in fields {
             typed.set(name, *text);
         }
-        let edit = read(&typed, &mut wrong);
+        let edit = read(&typed, &view(), &mut wrong);
         (edit, wrong.summary().into_string())
     }
 
     #[test]
-    fn each_refusal_leads_to_its_field() {
+    fn each_error_links_to_its_field() {
         for (field, text) in [
             ("name", ""),
             ("default_branch", "a..b"),
+            ("default_branch", ""),
             ("variables", "no equals sign"),
             ("variables", "A=1\nA=2"),
             ("secret_name", "TOKEN"),
@@ -357,47 +301,59 @@ mod tests {
             ("dockerfile", "relative"),
             ("user", "nobody"),
             ("network", "some"),
-            ("allow_hosts", "example.com"),
+            ("allow_hosts", "https://x/"),
             ("hosted_tools", "some"),
             ("memory", "lots"),
             ("cpus", "two"),
             ("cpus", "0"),
             ("pids", "3"),
             ("token_budget", "0"),
-            ("max_runs", "0"),
+            ("max_parallel_runs", "0"),
             ("retries", "99"),
+            ("resume_interrupted", "perhaps"),
             ("model", "-m"),
             ("effort", "two words"),
             ("forge_kind", "sourceforge"),
             ("forge_project", "alone"),
             ("forge_api", "ftp://x"),
-            ("trusted_branches", "two words"),
+            ("trusted_branches", "a..b"),
             ("allowed_urls", "ext::sh"),
         ] {
-            let (_, summary) = wrong(&[(field, text)]);
+            let (_, summary) = submitted(&[(field, text)]);
             let expect = if field == "secret_name" { "secret_value" } else { field };
             assert!(summary.contains(&format!("href=\"#{expect}\"")), "{field}={text}: {summary}");
         }
     }
 
     #[test]
-    fn empty_fields_ask_for_the_defaults() {
-        let (edit, summary) = wrong(&[]);
-        assert_eq!(summary, "");
-        let container = edit.container.expect("all of it");
-        assert_eq!((container.image, container.cpus, container.allow_hosts), (Some(None), Some(None), Some(Some(vec![]))));
-        let runs = edit.runs.expect("all of it");
-        assert_eq!((runs.max_parallel_runs, runs.retries, runs.resume_interrupted), (Some(None), Some(0), Some(None)));
-        assert_eq!(edit.forge.expect("all of it").token, None, "a token stays");
+    fn settings_that_conflict_are_an_error() {
+        let (_, summary) = submitted(&[("network", "open")]);
+        assert!(summary.contains("href=\"#allow_hosts\""), "{summary}");
+        let (edit, summary) = submitted(&[("network", "open"), ("allow_hosts", "")]);
+        assert_eq!((edit.container.expect("a change").allow_hosts, summary.as_str()), (Some(None), ""));
+        let (_, summary) = submitted(&[("image", "mine:1"), ("dockerfile", "/srv/Dockerfile")]);
+        assert!(summary.contains("href=\"#dockerfile\""), "{summary}");
     }
 
     #[test]
-    fn a_secret_that_is_refused_is_not_repeated() {
-        let (_, summary) = wrong(&[("secret_value", "hunter2")]);
+    fn only_changes_are_sent_and_empty_fields_restore_the_default() {
+        assert_eq!(submitted(&[]), (EditEnvironment::default(), String::new()));
+        let (edit, summary) = submitted(&[("memory", ""), ("retries", ""), ("paused", "yes"), ("cpus", "1.5")]);
+        assert_eq!(summary, "");
+        let container = edit.container.expect("a change");
+        assert_eq!((container.memory, container.cpus, container.allow_hosts), (Some(None), Some(Some(1.5)), None));
+        let runs = edit.runs.expect("a change");
+        assert_eq!((runs.retries, runs.paused, runs.model), (Some(None), Some(Some(true)), None));
+        assert_eq!((edit.name, edit.forge), (None, None), "the token stays");
+    }
+
+    #[test]
+    fn a_rejected_secret_is_not_repeated() {
+        let (_, summary) = submitted(&[("secret_value", "hunter2")]);
         assert!(summary.contains("#secret_name") && !summary.contains("hunter2"), "{summary}");
     }
 
-    /// The words of a page: text, and for each field its name and placeholder.
+    /// The words of a page: its text, and the name and placeholder of each field.
     fn words(html: &str) -> String {
         let mut lines: Vec<String> = vec![];
         for piece in html.split('<').skip(1) {
@@ -414,19 +370,12 @@ mod tests {
 
     #[test]
     fn the_form_with_every_setting() {
-        let one: EnvironmentView = serde_json::from_value(serde_json::json!({
-            "env_id": "0199a0f0-0000-7000-8000-000000000001", "name": "app", "repo_url": "https://github.com/me/app.git",
-            "default_branch": "main", "status": "ready", "error": null, "progress": null,
-            "variables": { "CI": "1" }, "secrets": ["TOKEN"], "has_forge_token": true, "tasks": 2,
-            "created_at": "2026-01-02T03:04:05Z", "updated_at": "2026-01-02T03:04:05Z",
-        }))
-        .expect("a view");
         let defaults = Defaults {
             image: "codex-docker:1".to_owned(),
-            most_runs: "4, the server's own limit".to_owned(),
-            resume: "as the server: no".to_owned(),
+            parallel_runs: "4 (the server's limit)".to_owned(),
+            resume: "off (the server's setting)".to_owned(),
         };
-        let form = Form { typed: &filled(&one), wrong: &Wrong::default() };
-        insta::assert_snapshot!(words(&fields(form, &one, &defaults, &html! {}).into_string()));
+        let form = Form { typed: &filled(&view()), wrong: &Wrong::default() };
+        insta::assert_snapshot!(words(&fields(form, &view(), &defaults, &html! {}).into_string()));
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse as _, Response};
 use maud::{Markup, html};
-use model::api::{CreateEnvironment, EnvironmentView, FetchView};
+use model::api::{EnvironmentView, FetchView};
 use model::codex::{printable, printable_line};
-use model::container::EditContainer;
 use model::environment::EnvironmentStatus;
-use model::names::{BranchName, RepositoryUrl, Title};
+use model::names::RepositoryUrl;
 use model::problem::Problem;
+use model::settings;
 
 use super::confirm::{self, Question};
 use super::environment_form::{self, Defaults, field_of};
@@ -20,6 +20,9 @@ use super::layout::{self, Place, age, button_form, form_token};
 use super::session::{Signed, SignedForm};
 use super::{Answer, Page, PageProblem, live, refs, see};
 use crate::router::Api;
+
+/// The settings that the form for a new repository hides at first.
+const MORE: [&str; 3] = ["name", "variables", "image"];
 
 /// How long a request waits for a fetch before it shows that the fetch is in progress.
 const FETCH_PATIENCE: Duration = Duration::from_secs(3);
@@ -53,12 +56,10 @@ fn list_page(signed: &Signed, api: &Api, form: Form<'_>) -> Markup {
             (form.wrong.summary())
             (form.field(Field::new("repo_url", "Repository URL", Kind::Code).empty("https://host/owner/repo.git").required()
                 .help("An https or ssh URL, git@host:path, or a path on the server's machine. Do not include a password.")))
-            (form.field(Field::new("default_branch", "Base branch", Kind::Code).empty("Default: the default branch of the remote")))
-            details.group open[form.wrong.any(&["name", "variables", "image"])] {
+            (environment_form::new_field(form, "default_branch"))
+            details.group open[form.wrong.any(&MORE)] {
                 summary { "More options" }
-                (form.field(Field::new("name", "Name", Kind::Words).empty("Default: from the URL")))
-                (form.field(Field::new("variables", "Environment variables", Kind::Lines).empty("NAME=VALUE").help("One per line. You can set secrets after you add the repository.")))
-                (form.field(Field::new("image", "Container image", Kind::Code).empty("Default: the server's image")))
+                @for key in MORE { (environment_form::new_field(form, key)) }
             }
             button.primary type="submit" { "Add repository" }
         }
@@ -90,19 +91,9 @@ fn status(environment: &EnvironmentView) -> Markup {
 pub(crate) async fn add(State(api): State<Api>, SignedForm(signed, typed): SignedForm<Typed>) -> Result<Response, PageProblem> {
     let mut wrong = Wrong::default();
     wrong.check("repo_url", RepositoryUrl::parse(typed.text("repo_url")));
-    let default_branch = typed.given("default_branch");
-    default_branch.as_deref().and_then(|branch| wrong.check("default_branch", BranchName::parse(branch)));
-    typed.given("name").and_then(|name| wrong.check("name", Title::parse(&name)));
-    let container = EditContainer { image: Some(typed.given("image")), ..EditContainer::default() };
-    wrong.check("image", model::container::ContainerSettings::default().edited(container.clone()));
-    let new = CreateEnvironment {
-        repo_url: typed.text("repo_url").to_owned(),
-        default_branch,
-        name: typed.given("name"),
-        variables: environment_form::read_variables(&typed, &mut wrong),
-        container: Some(container),
-        ..CreateEnvironment::default()
-    };
+    let keys: Vec<&str> = MORE.into_iter().chain(["default_branch"]).collect();
+    let edit = environment_form::read_new(&typed, &keys, &mut wrong);
+    let new = settings::create(typed.text("repo_url").to_owned(), edit);
     if wrong.is_empty() {
         match api.engine.create_environment(new).await {
             Ok(view) => return Ok(see(&format!("/environments/{}", view.env_id))),
@@ -201,13 +192,9 @@ pub(crate) async fn edit(
     SignedForm(signed, typed): SignedForm<Typed>,
 ) -> Result<Response, PageProblem> {
     let mut wrong = Wrong::default();
-    let mut edit = environment_form::read(&typed, &mut wrong);
     let live = live::address(&api);
     let one = api.engine.environment(&id)?;
-    if edit.default_branch.as_deref() == one.default_branch.as_ref().map(BranchName::as_str) {
-        // An unchanged branch is not checked again, since it may have been deleted on the remote.
-        edit.default_branch = None;
-    }
+    let edit = environment_form::read(&typed, &one, &mut wrong);
     if wrong.is_empty() {
         match api.engine.edit_environment(&id, edit).await {
             Ok(_) => return Ok(see(&format!("/environments/{id}"))),

@@ -1,0 +1,252 @@
+//! The table of a repository's settings: each setting is described once, next to the field that stores it.
+//!
+//! The form on the repository's page, the flags of `env add` and `env edit`, `env config`, `env show` and `docs/settings.md` are derived
+//! from the table. The macro in `define` also derives the fields of the API, so the API description uses the same help texts.
+
+mod define;
+mod general;
+mod reference;
+mod value;
+
+pub(crate) use define::settings;
+pub use reference::reference;
+pub(crate) use value::{Requested, Stored, Text, given, text_by_as_str};
+
+use crate::api::{CreateEnvironment, EditEnvironment, EnvironmentView};
+use crate::problem::Problem;
+use crate::{container, forge, policy, sources};
+
+/// A setting of a repository.
+#[derive(Debug, Clone, Copy)]
+pub struct Setting {
+    /// The name in `env config` and of the form field, e.g. `token_budget`.
+    pub key: &'static str,
+    /// The flag of `env add` and `env edit`, without the dashes.
+    pub flag: &'static str,
+    /// The group that the setting is listed in.
+    pub group: Group,
+    /// The label in forms.
+    pub label: &'static str,
+    /// The doc comment of the setting.
+    pub(crate) help: &'static str,
+    /// What applies if the setting is not set, in words or as a value.
+    pub default: &'static str,
+    /// An example of a list element.
+    pub example: &'static str,
+    /// The kind of value.
+    pub input: Input,
+    /// Whether the setting must have a value.
+    pub required: Required,
+    /// The path of the field in the API, e.g. `container.token_budget`.
+    pub field: &'static str,
+    pub(crate) current: fn(&EnvironmentView) -> Vec<String>,
+    pub(crate) change: fn(&mut EditEnvironment, &str, &[String]) -> Result<(), Problem>,
+}
+
+/// A group of settings, in the order of forms and lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// The repository itself.
+    General,
+    /// Variables and secrets of the agent.
+    Variables,
+    /// The containers of runs.
+    Container,
+    /// How runs are started and retried.
+    Runs,
+    /// Which submodules are fetched.
+    Submodules,
+    /// Where pull requests are opened.
+    GitHost,
+}
+
+/// The kind of value that a setting has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Input {
+    /// Words, such as a name.
+    Words(&'static str),
+    /// A single value without spaces. The text is its placeholder in usage lines, e.g. `SIZE`.
+    Text(&'static str),
+    /// A path on the server's machine.
+    Path,
+    /// A whole number.
+    Number,
+    /// `on` or `off`, which is the default.
+    Switch,
+    /// One of a few values.
+    Choice(&'static [Choice]),
+    /// A list with one element per line. The text is the placeholder of an element.
+    Lines(&'static str),
+    /// A list whose elements contain no spaces or commas. The text is the placeholder of an element.
+    List(&'static str),
+    /// A value that is never shown. It has its own flags and form fields.
+    Secret,
+}
+
+/// A value of [`Input::Choice`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Choice {
+    /// The value in the API and on the command line.
+    pub value: &'static str,
+    /// What the value means, for forms and the reference.
+    pub meaning: &'static str,
+}
+
+/// Whether a setting must have a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Required {
+    /// The setting has a default and can be unset.
+    No,
+    /// The setting cannot be unset.
+    Yes,
+}
+
+impl Group {
+    /// Every group.
+    pub const ALL: [Self; 6] = [Self::General, Self::Variables, Self::Container, Self::Runs, Self::Submodules, Self::GitHost];
+
+    /// The heading of the group.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::General => "General",
+            Self::Variables => "Variables and secrets",
+            Self::Container => "Container",
+            Self::Runs => "Runs",
+            Self::Submodules => "Submodules",
+            Self::GitHost => "Git host",
+        }
+    }
+
+    /// When the settings of the group apply.
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::General => "",
+            Self::Variables => "Codex sees changes from the next run on.",
+            Self::Container => "These settings apply from the next run on, and only if the worker runs Codex in containers.",
+            Self::Runs => "The model and the effort apply to new tasks. The other settings apply immediately.",
+            Self::Submodules => {
+                "Submodules are fetched without asking if the default branch names their URL. For other URLs, a task asks first."
+            }
+            Self::GitHost => {
+                "The Git host is usually detected from the repository URL. A token lets the server push and open pull requests."
+            }
+        }
+    }
+
+    /// The settings of the group.
+    pub fn settings(self) -> impl Iterator<Item = &'static Setting> {
+        let tables =
+            [general::SETTINGS, container::SETTINGS, policy::SETTINGS, sources::SETTINGS, forge::SETTINGS, general::TOKENS];
+        tables.into_iter().flatten().filter(move |setting| setting.group == self)
+    }
+}
+
+impl Input {
+    /// The placeholder of a value in usage lines.
+    pub fn value_name(self) -> &'static str {
+        match self {
+            Self::Words(name) | Self::Text(name) | Self::Lines(name) | Self::List(name) => name,
+            Self::Path => "FILE",
+            Self::Number => "NUMBER",
+            Self::Switch => "ON/OFF",
+            Self::Choice(_) | Self::Secret => "VALUE",
+        }
+    }
+
+    /// Whether the value is a list.
+    pub fn is_list(self) -> bool {
+        matches!(self, Self::Lines(_) | Self::List(_))
+    }
+
+    /// Splits the text of a form field into values. Empty text has none.
+    pub fn split(self, text: &str) -> Vec<String> {
+        let pieces: Vec<&str> = match self {
+            Self::Lines(_) => text.lines().collect(),
+            Self::List(_) => text.split(|c: char| c.is_whitespace() || c == ',').collect(),
+            Self::Words(_) | Self::Text(_) | Self::Path | Self::Number | Self::Switch | Self::Choice(_) | Self::Secret => {
+                vec![text.trim()]
+            }
+        };
+        pieces.into_iter().filter(|piece| !piece.trim().is_empty()).map(str::to_owned).collect()
+    }
+}
+
+impl Setting {
+    /// The first paragraph of the help: a phrase without a final period.
+    pub fn summary(&self) -> String {
+        self.paragraphs().next().unwrap_or_default()
+    }
+
+    /// The other paragraphs of the help, as one text of complete sentences.
+    pub fn details(&self) -> String {
+        self.paragraphs().skip(1).collect::<Vec<_>>().join(" ")
+    }
+
+    fn paragraphs(&self) -> impl Iterator<Item = String> {
+        let lines: Vec<&str> = self.help.lines().map(str::trim).collect();
+        let paragraphs: Vec<String> = lines.split(|line| line.is_empty()).map(|lines| lines.join(" ")).collect();
+        paragraphs.into_iter().filter(|paragraph| !paragraph.is_empty())
+    }
+
+    /// The current values: none if the default applies, and the names of secrets rather than their values.
+    pub fn current(&self, view: &EnvironmentView) -> Vec<String> {
+        (self.current)(view)
+    }
+
+    /// Checks `values` and adds the change to a request. No value asks for the default.
+    pub fn change(&self, edit: &mut EditEnvironment, values: &[String]) -> Result<(), Problem> {
+        if self.required == Required::Yes && values.is_empty() {
+            return Err(general::required(self.key));
+        }
+        (self.change)(edit, self.key, values)
+    }
+
+    /// The choices, if the setting has a few fixed values.
+    pub fn choices(&self) -> &'static [Choice] {
+        match self.input {
+            Input::Choice(choices) => choices,
+            Input::Words(_)
+            | Input::Text(_)
+            | Input::Path
+            | Input::Number
+            | Input::Switch
+            | Input::Lines(_)
+            | Input::List(_)
+            | Input::Secret => &[],
+        }
+    }
+}
+
+/// Returns every setting, group by group.
+pub fn all() -> impl Iterator<Item = &'static Setting> {
+    Group::ALL.into_iter().flat_map(Group::settings)
+}
+
+/// Finds a setting by its key or flag. Dashes and underscores are equivalent.
+pub fn find(name: &str) -> Option<&'static Setting> {
+    let name = name.trim_start_matches("--").replace('-', "_");
+    all().find(|setting| setting.key == name || setting.flag.replace('-', "_") == name)
+}
+
+/// The first conflict between settings that are valid on their own: the key of a setting to fix, and the problem.
+pub fn conflict(view: &EnvironmentView, edit: &EditEnvironment) -> Option<(&'static str, Problem)> {
+    edit.container.as_ref().and_then(|edit| view.container.conflict_with(edit))
+}
+
+/// Turns the settings of a request into a request for a new repository.
+pub fn create(repo_url: String, edit: EditEnvironment) -> CreateEnvironment {
+    CreateEnvironment {
+        repo_url,
+        default_branch: edit.default_branch,
+        name: edit.name,
+        variables: edit.variables.unwrap_or_default(),
+        secrets: edit.secrets.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect(),
+        container: edit.container,
+        runs: edit.runs,
+        forge: edit.forge,
+        sources: edit.sources,
+    }
+}
+
+#[cfg(test)]
+mod tests;
