@@ -16,6 +16,8 @@ const GENERATORS: &[&[&str]] = &[
     &["test", "--quiet", "--package", "model", "--test", "error_reference", "--", "--ignored", "write_the_document"],
     // docs/config.toml
     &["run", "--quiet", "--package", "engine", "--example", "config_sample"],
+    // docs/settings.md
+    &["run", "--quiet", "--package", "web", "--example", "settings"],
     // docs/cli.md
     &[
         "test",
