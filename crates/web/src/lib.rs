@@ -2,7 +2,7 @@
 //!
 //! * [`bind`] and [`serve`]: listeners and connections. `connection`: limits for connections. `body`: time limits for requests.
 //! * `router`: all routes and their layers: `guard` (`Host` and `Origin`), `auth` (tokens) and `headers`.
-//! * `pages`: the web pages. `api`: one file per resource. `problem`: error responses. `openapi`: the OpenAPI document.
+//! * `pages`: the web pages. `api`: one file per resource. `problem`: error responses. `openapi`: the description of the API.
 //!
 //! It uses [`engine::Engine`] and `model`, but never the store, git or processes directly. Every error response is a problem.
 
