@@ -42,7 +42,7 @@ async fn large_files_are_real_files_and_stay_pointers_in_commits() {
     task.completed();
     assert_eq!((task.said("A"), task.said("BACK")), ("large", "large"), "{}", task.log);
     assert!(!task.log.contains(" M "), "nothing was changed by being checked out: {}", task.log);
-    assert!(notes(&task.task, 0).contains("1 large files are pointers"), "{}", task.task);
+    assert!(notes(&task.task, 0).contains("1 large files are only pointers"), "{}", task.task);
     let branch = format!("codex/{}", id_of(&task.task));
     for (name, oid, size) in [("a.bin", LARGER, 7), ("b.bin", LARGE, 6), ("c.bin", LARGER, 7)] {
         assert_eq!(stage.git(&["show", &format!("{branch}:{name}")]), pointer(oid, size), "{name}");

@@ -71,7 +71,7 @@ async fn a_branch_that_names_another_server_gets_its_files_from_the_right_one() 
     assert_eq!((content(&worktree, "a.bin"), content(&worktree, "b.bin")), ("large\n".to_owned(), "larger\n".to_owned()));
     assert_eq!(content(&worktree, "gone.bin"), pointer(&"0".repeat(64), 9));
     let notes = worktree.notes().expect("readable");
-    assert!(notes.iter().any(|note| note.starts_with("1 large files are pointers")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.starts_with("1 large files are only pointers")), "{notes:?}");
     // The end of a run reads all files and cleans new ones.
     write(&worktree, "c.bin", "larger\n");
     std::fs::remove_file(worktree.path().join(".lfsconfig")).expect("it exists");
@@ -131,7 +131,7 @@ async fn the_default_branch_decides_and_other_hosts_of_this_machine_are_not_aske
     let worktree = bench.worktree("one").await;
     assert_eq!(content(&worktree, "a.bin"), pointer(LARGE, 6));
     let notes = worktree.notes().expect("readable");
-    assert!(notes.iter().any(|note| note.contains("`.lfsconfig` names an endpoint that is not used")), "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("`.lfsconfig` names an endpoint that is not allowed")), "{notes:?}");
     assert_eq!(server.requests(), Vec::<String>::new());
     // The owner chooses a different default branch, which names an allowed endpoint.
     let store = Upstream::new();

@@ -80,7 +80,7 @@ async fn what_the_default_branch_names_is_fetched_and_what_another_branch_names_
     assert_eq!(content(&worktree, "libs/public/lib.txt").as_deref(), Some("public\n"));
     assert_eq!(content(&worktree, "stolen/secret.txt"), None);
     let notes = worktree.notes().expect("readable").join("; ");
-    assert!(notes.contains("`stolen` is empty") && notes.contains("nobody allowed it"), "{notes}");
+    assert!(notes.contains("`stolen` is empty") && notes.contains("nobody has allowed it"), "{notes}");
 }
 
 #[tokio::test]
