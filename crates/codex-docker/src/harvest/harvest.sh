@@ -242,7 +242,7 @@ move_aside() {
             while [ -e "$odd.aside-$n" ] || [ -L "$odd.aside-$n" ]; do n=$((n + 1)); done
             kind=$(stat -c %F -- "$odd")
             mv -f -- "$odd" "$odd.aside-$n" || continue
-            printf "note moved aside: \`%s\` is a %s, and git would have opened it; it is now \`%s\` in the same folder\0" "${odd#./}" "$kind" "${odd##*/}.aside-$n"
+            printf "note \`%s\` is a %s, which git must not open; it was renamed to \`%s\` in the same folder\0" "${odd#./}" "$kind" "${odd##*/}.aside-$n"
         done' sh > "$tmp/moved"
     head -z -n "$named_limit" "$tmp/moved" >> "$tmp/remarks"
     more=$(($(count "$tmp/odd") - named_limit))
