@@ -1,6 +1,6 @@
 //! Sign-in with a password. Disabled unless a password is set.
 //!
-//! The password is stored as an Argon2id hash. Guesses are checked one at a time, and wrong ones delay the next ones, whoever
+//! The password is stored as an Argon2id hash. Guesses are checked one at a time, and wrong ones delay the next ones, whichever client
 //! sends them. One-time links always work. Invariant: neither a password nor a guess is logged or stored.
 
 use std::time::Instant;

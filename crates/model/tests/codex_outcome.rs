@@ -89,7 +89,7 @@ fn a_stop_that_came_too_late_changes_nothing() {
     run(&[THREAD, TURN, DONE], Exit::Code(0))
         .resuming("other")
         .stopped()
-        .fails(ErrorCode::ThreadChanged, "thread other was to go on");
+        .fails(ErrorCode::ThreadChanged, "instead of continuing thread other");
 }
 
 #[test]
@@ -100,7 +100,9 @@ fn another_thread_than_the_one_asked_for_is_a_failure_however_the_turn_ended() {
         (vec![THREAD, TURN], Exit::Lost),
         (vec![THREAD], Exit::Code(1)),
     ] {
-        run(&lines, exit).resuming("0b").fails(ErrorCode::ThreadChanged, "thread 0b was to go on, but Codex started thread 01a2");
+        run(&lines, exit)
+            .resuming("0b")
+            .fails(ErrorCode::ThreadChanged, "Codex started thread 01a2 instead of continuing thread 0b");
     }
     assert_eq!(run(&[THREAD, TURN, DONE], Exit::Code(0)).resuming("01A2").verdict(), Verdict::Completed);
     run(&[], Exit::Code(1))

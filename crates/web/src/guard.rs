@@ -221,7 +221,7 @@ mod tests {
         let guard = guard(door);
         let method = method.parse().expect("a method");
         let checked = guard.check(&method, &target.parse().expect("a target"), &headers);
-        checked.map(drop).map_err(|problem| problem.report.code.known().expect("one of ours"))
+        checked.map(drop).map_err(|problem| problem.report.code.known().expect("a known code"))
     }
 
     fn host(door: Door, host: &str) -> Result<(), ErrorCode> {

@@ -229,7 +229,7 @@ mod tests {
         let socket = folder.path().join("orchestrator.sock");
         drop(bind(&socket, None).await.expect("a free path"));
         assert!(!connects(&socket).await, "nobody listens");
-        let _listeners = bind(&socket, None).await.expect("a stale socket is no obstacle");
+        let _listeners = bind(&socket, None).await.expect("a stale socket does not block it");
         assert!(connects(&socket).await);
     }
 

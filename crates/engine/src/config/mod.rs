@@ -49,13 +49,13 @@ pub struct Config {
     pub broker: Broker,
     /// A `config.toml` of Codex that containers start with.
     pub codex_config: Option<PathBuf>,
-    /// A token for pushes to GitHub and pull requests there, for repositories that have no token of their own.
+    /// A token for pushes to GitHub and pull requests there, for repositories without their own token.
     pub github_token: Option<Secret>,
     /// Owner and name on GitHub of repositories whose URL does not contain them.
     pub github_project: Option<ProjectPath>,
     /// The URL of the API of GitHub Enterprise.
     pub github_api_url: Option<ApiUrl>,
-    /// How often the Git host of each repository is asked about its pull requests.
+    /// How often the Git host of each repository is polled for its pull requests.
     pub forge_poll_interval: Duration,
     /// Who gets which notifications. The page sets what is not set here.
     pub notices: NoticeSettings,

@@ -369,7 +369,7 @@ const GIT: Section = Section {
             "github_token",
             Form::Secret,
             UNSET,
-            "A GitHub token for pushes and pull requests, for repositories that have no token of their own.",
+            "A GitHub token for pushes and pull requests, for repositories without their own token.",
             |draft, given| given.text().map(|token| draft.config.github_token = Some(Secret::new(token))),
         )
         .variable("ORCH_GITHUB_TOKEN")
@@ -404,7 +404,7 @@ const GIT: Section = Section {
             "forge_poll_interval",
             Form::Duration,
             "\"1m\"",
-            "How often the Git host of each repository is asked about open pull requests.",
+            "How often the Git host of each repository is polled for open pull requests.",
             |draft, given| given.duration().map(|interval| draft.config.forge_poll_interval = interval),
         ),
         Setting::new("clone_time_limit", Form::Duration, "\"1h\"", "Maximum duration of a clone.", |draft, given| {

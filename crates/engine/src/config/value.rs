@@ -95,7 +95,7 @@ pub(super) enum Invalid {
     Form,
     /// It has the form, but another rule does not allow it. The text is a hint.
     Rule(String),
-    /// It has an error of its own, which needs no name of a setting.
+    /// It has a separate error, which does not name the setting.
     Problem(Problem),
 }
 

@@ -131,7 +131,7 @@ fn changed_thread(journal: &JournalSummary, expected: Option<&str>) -> Option<Ve
     let (expected, started) = (expected?, journal.thread_id.as_deref()?);
     let changed = !expected.eq_ignore_ascii_case(started);
     changed.then(|| {
-        let message = format!("thread {} was to go on, but Codex started thread {}", quoted(expected), quoted(started));
+        let message = format!("Codex started thread {1} instead of continuing thread {0}", quoted(expected), quoted(started));
         Verdict::failed(ErrorCode::ThreadChanged, message)
     })
 }

@@ -126,8 +126,8 @@ mod tests {
         let first = task.runs[0].clone();
         task.runs.extend((2..=52).map(|number| RunRecord { number: crate::ids::RunNumber(number), ..first.clone() }));
         let body = body(&task, CHANGES, Some("## What this changes\n"));
-        let rows: String = (4..=52).map(|number| format!("| {number} | completed | Fix it |\n")).collect();
-        insta::assert_snapshot!("pull_request_body", body.replace(&rows, "[…]\n"));
+        let rows: Vec<_> = (4..=52).map(|number| format!("| {number} | completed | Fix it |\n")).collect();
+        insta::assert_snapshot!("pull_request_body", body.replace(&rows.concat(), "[…]\n"));
     }
 
     #[test]

@@ -192,7 +192,7 @@ mod tests {
             (task.head().cloned(), task.head_before(RunNumber(1)).cloned()),
             (Some(samples::sha('c')), Some(samples::sha('a')))
         );
-        assert!(!task.rewritten_after(RunNumber(1)), "it had no commits of its own");
+        assert!(!task.rewritten_after(RunNumber(1)), "the task had no commits");
     }
 
     #[test]
