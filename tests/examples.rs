@@ -14,7 +14,7 @@ use tokio::process::Command;
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
 /// Much longer than any of the programs takes.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 
 fn example(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples").join(path)

@@ -209,7 +209,7 @@ impl Inner {
                 match mirror.recover().await {
                     Ok(recovered) if recovered.removed.is_empty() => {}
                     Ok(recovered) => {
-                        tracing::info!(environment = %slot.id, removed = ?recovered.removed, "removed stale Git locks")
+                        tracing::info!(environment = %slot.id, removed = ?recovered.removed, "removed stale Git locks");
                     }
                     Err(error) => tracing::warn!(environment = %slot.id, %error, "could not remove stale Git locks"),
                 }

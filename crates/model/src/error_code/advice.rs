@@ -6,6 +6,7 @@ use super::ErrorCode;
 
 impl ErrorCode {
     /// Returns what to do next, the most useful hint first.
+    #[expect(clippy::too_many_lines, clippy::match_same_arms, reason = "this is a table in the order of the codes")]
     pub fn advice(self) -> &'static [&'static str] {
         match self {
             Self::Unauthenticated => &["send the token from the home directory as `Authorization: Bearer TOKEN`"],
