@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask docs` runs the ignored test, which writes the document. The other test fails if the committed document is out of date.
 
+#![expect(clippy::disallowed_methods, reason = "the tests read sources and documents")]
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

@@ -48,7 +48,7 @@ impl Modify for Bearer {
     }
 }
 
-/// Returns the OpenAPI document of the API.
+/// Returns the `OpenAPI` document of the API.
 pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut contract = Contract::openapi();
     contract.merge(router::open_routes().into_openapi());

@@ -186,7 +186,7 @@ mod tests {
     /// The name of a schema without `View`: `Page<TaskView>` and `#/components/schemas/Page_Task` are both `PageTask`.
     fn plain(name: &str) -> String {
         let name = name.rsplit('/').next().unwrap_or_default().replace("View", "");
-        name.chars().filter(|c| c.is_ascii_alphanumeric()).collect()
+        name.chars().filter(char::is_ascii_alphanumeric).collect()
     }
 
     fn schema(content: &Value) -> Option<String> {

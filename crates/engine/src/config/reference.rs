@@ -25,7 +25,9 @@ pub fn sample() -> String {
         let Some((first, _)) = settings.peek() else { continue };
         let table = first.rsplit_once('.').map(|(table, _)| table);
         let _ = write!(text, "\n# {}\n\n", heading(section));
-        table.iter().for_each(|table| text.extend(["#[", table, "]\n\n"]));
+        if let Some(table) = table {
+            text.extend(["#[", table, "]\n\n"]);
+        }
         for (key, setting) in settings {
             comment(&mut text, &about(setting));
             let name = key.rsplit('.').next().unwrap_or(key);
@@ -49,7 +51,9 @@ fn about(setting: &Setting) -> String {
         ("Variable", setting.variable.map(str::to_owned)),
         ("Flag", setting.flag.map(str::to_owned)),
     ] {
-        value.iter().for_each(|value| text.extend(["\n", label, ": ", value]));
+        if let Some(value) = value {
+            text.extend(["\n", label, ": ", &value]);
+        }
     }
     text
 }
@@ -110,7 +114,7 @@ mod tests {
         fs_err::write(folder.path().join("config.toml"), toml).expect("written");
         let variables = [("ORCH_HOME".into(), folder.path().into())].into_iter().collect();
         let config = Config::from_environment(&Overrides::default(), variables).expect(toml);
-        Config { home: "/home".into(), environment: Default::default(), ..config }
+        Config { home: "/home".into(), environment: std::collections::BTreeMap::default(), ..config }
     }
 
     #[test]

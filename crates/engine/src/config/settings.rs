@@ -125,7 +125,6 @@ fn notify(draft: &mut Draft, key: &str, given: &Given) -> Result<(), Invalid> {
     Ok(())
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "the table calls it like every other setter")]
 fn quiet_hours(draft: &mut Draft, key: &str, given: &Given) -> Result<(), Invalid> {
     draft.quiet_hours.insert(key.to_owned(), given.toml()?);
     Ok(())

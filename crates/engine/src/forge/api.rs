@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a Git host gets no requests if it limits them without naming a time, in seconds. GitHub asks for a minute.
 const PAUSE_SECONDS: i64 = 60;
 
-/// The maximum number of URLs whose ETag is remembered.
+/// The maximum number of URLs whose `ETag` is remembered.
 const MOST_ETAGS: usize = 2_000;
 
 /// The maximum number of redirects.

@@ -514,7 +514,7 @@ error_codes! {
         DockerfileUnreadable "dockerfile_unreadable" [];
         /// The Dockerfile is invalid.
         DockerfileInvalid "dockerfile_invalid" [];
-        /// The Dockerfile requires BuildKit.
+        /// The Dockerfile requires Docker's newer builder, `BuildKit`.
         DockerfileBuildkit "dockerfile_buildkit" [];
         /// The certificate file cannot be read or is invalid.
         CaFile "ca_file" [];

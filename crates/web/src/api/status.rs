@@ -1,4 +1,4 @@
-//! `/healthz`, `/readyz`, `/metrics`, `/api/v1/status` and the OpenAPI document: the state of the server.
+//! `/healthz`, `/readyz`, `/metrics`, `/api/v1/status` and the `OpenAPI` document: the state of the server.
 //!
 //! All values come from the engine.
 
