@@ -60,7 +60,7 @@ async fn another_runs_folders_sockets_and_containers_are_not_there() {
         echo MOUNTS $(grep -c -E 'tasks|envs' /proc/self/mountinfo); ls /var/run/docker.sock /run/docker.sock 2>&1; touch /codex-docker/in/x && echo WENT";
     let attacked = stage.attack(script).await;
     attacked.completed();
-    assert_eq!(attacked.said("SOCKETS"), "", "those of its own run are in a separate mount: {}", attacked.log);
+    assert_eq!(attacked.said("SOCKETS"), "", "those of the same run are in a separate mount: {}", attacked.log);
     assert!(!attacked.log.contains("WENT") && attacked.log.contains("No such file"), "{}", attacked.log);
     stage.lives_on(&attacked).await;
 }

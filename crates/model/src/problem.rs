@@ -24,7 +24,7 @@ pub enum ProblemKind {
     NotFound,
     /// The thing is in another state than the request needs (409).
     WrongState,
-    /// More bytes than are taken (413).
+    /// More bytes than are accepted (413).
     TooLarge,
     /// A value that was read but cannot be used (422).
     Unusable,

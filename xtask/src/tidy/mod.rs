@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::console;
+use crate::{console, texts};
 
 /// Folders that are not checked.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "vendor"];
@@ -31,6 +31,8 @@ pub(crate) enum TidyError {
         #[source]
         source: io::Error,
     },
+    #[error(transparent)]
+    Texts(#[from] texts::ReadError),
     #[error("could not ask cargo which crate depends on which: {0}")]
     Metadata(String),
     #[error("{} does not define `CODEX_VERSION`", pin::PLACE)]
@@ -76,6 +78,7 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     complaints.extend(links::complaints(&documents(root)?, exists));
     complaints.extend(walls::complaints(root)?);
     complaints.extend(changelog_complaints(root));
+    complaints.extend(texts::complaints(&texts::collect(root, root)?));
     if !complaints.is_empty() {
         return Err(TidyError::Untidy(complaints));
     }

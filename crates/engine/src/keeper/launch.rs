@@ -130,7 +130,7 @@ mod tests {
 
     const MARK: &str = "01a201f5-b7dd-79a1-8a6e-7e6639f5c650";
 
-    /// A folder for a run, and a program in place of the keeper that writes what it is told.
+    /// A folder for a run, and a program in place of the keeper that writes the given files.
     struct Bench {
         folder: tempfile::TempDir,
         files: RunFiles,

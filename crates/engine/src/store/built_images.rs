@@ -62,7 +62,7 @@ mod tests {
     fn images_are_read_as_they_were_written_and_a_damaged_list_stays_as_it_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let home = Home::open(folder.path()).expect("a home");
-        assert_eq!(home.read_built_images().expect("no file is no image"), []);
+        assert_eq!(home.read_built_images().expect("without a file there are no images"), []);
         let image = BuiltImageRecord {
             image_id: "sha256:1".to_owned(),
             name: "x:1".to_owned(),

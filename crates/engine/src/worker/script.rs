@@ -67,7 +67,7 @@ pub struct ScriptHome {
     pub mounted: Option<PathBuf>,
     /// The path in the container.
     inside: PathBuf,
-    /// Whether the script must be told the path.
+    /// Whether the script needs the path.
     named: bool,
 }
 

@@ -28,7 +28,7 @@ pub(super) fn filled(one: &EnvironmentView) -> Typed {
     typed
 }
 
-/// The settings that the form can show. Secrets have fields of their own.
+/// The settings that the form can show. Secrets have separate fields.
 fn editable() -> impl Iterator<Item = &'static Setting> {
     settings::all().filter(|setting| setting.input != Input::Secret)
 }
