@@ -98,7 +98,7 @@ impl Bench {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         };
-        tokio::time::timeout(LIMIT, look).await.expect("the worker is written down");
+        tokio::time::timeout(LIMIT, look).await.expect("the worker is recorded");
         keeper
     }
 

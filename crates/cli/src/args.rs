@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use self::publish::{PushArguments, TokenArguments};
 pub(crate) use self::settings::SettingArguments;
 pub(crate) use self::sources::{AnswerArguments, AnswerWord};
-pub(crate) use self::task::{FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand, word};
+pub(crate) use self::task::{FollowUpArgument, FollowUpCommand, PromptArguments, TaskArgument, TaskArguments, TaskCommand};
 
 /// Run coding tasks with the Codex CLI in the background
 ///

@@ -56,7 +56,7 @@ async fn the_agent_finds_an_ordinary_repository_in_which_everything_works() {
     agent.git(&["stash", "pop", "--quiet"]);
     agent.git(&["gc", "--quiet"]);
     agent.git(&["fsck", "--strict"]);
-    assert_eq!(bench.commit_of("refs/heads/codex/one"), agent.worktree.base().to_string(), "the mirror knows nothing of it");
+    assert_eq!(bench.commit_of("refs/heads/codex/one"), agent.worktree.base().to_string(), "the mirror does not know it");
     bench.by_hand(bench.mirror.path(), &["fsck", "--strict"]);
 }
 

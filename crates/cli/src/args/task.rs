@@ -1,8 +1,11 @@
 //! The arguments of `task` and `task follow-up`.
 //! The functions that run them are in `commands::task` and `commands::queue`.
 
+use std::ffi::OsStr;
+use std::marker::PhantomData;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{AnswerArguments, PushArguments};
@@ -59,8 +62,8 @@ pub(crate) struct PromptArguments {
     #[arg(long)]
     pub(crate) effort: Option<String>,
     /// Queue priority [default: normal]
-    #[arg(long, value_enum)]
-    pub(crate) priority: Option<PriorityWord>,
+    #[arg(long, value_parser = Listed::<PriorityWord>::new())]
+    pub(crate) priority: Option<String>,
     /// Stream the transcript; the exit code is the run's outcome (0 completed, 1 failed, 130 stopped)
     #[arg(long, short)]
     pub(crate) follow: bool,
@@ -98,9 +101,26 @@ pub(crate) enum GroupWord {
     Done,
 }
 
-/// Returns the value as the API spells it.
-pub(crate) fn word(value: &impl ValueEnum) -> String {
-    value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+/// Lists the values of `V` in help and completions, and passes on any value. The server rejects unknown values, with its own error code.
+#[derive(Clone)]
+struct Listed<V>(PhantomData<V>);
+
+impl<V> Listed<V> {
+    fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<V: ValueEnum + Send + Sync + 'static> TypedValueParser for Listed<V> {
+    type Value = String;
+
+    fn parse_ref(&self, command: &clap::Command, argument: Option<&clap::Arg>, value: &OsStr) -> Result<String, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(V::value_variants().iter().filter_map(V::to_possible_value)))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -128,11 +148,11 @@ pub(crate) enum TaskCommand {
         #[arg(long, short)]
         env: Option<String>,
         /// Only list tasks with one of these statuses, separated by commas
-        #[arg(long, value_enum, value_delimiter = ',')]
-        status: Vec<StatusWord>,
+        #[arg(long, value_parser = Listed::<StatusWord>::new(), value_delimiter = ',')]
+        status: Vec<String>,
         /// Only list tasks of this group
-        #[arg(long, value_enum)]
-        group: Option<GroupWord>,
+        #[arg(long, value_parser = Listed::<GroupWord>::new())]
+        group: Option<String>,
         /// Only list archived tasks
         #[arg(long)]
         archived: bool,
@@ -312,6 +332,11 @@ mod tests {
     use serde::de::DeserializeOwned;
 
     use super::*;
+
+    /// Returns the value as the command line spells it.
+    fn word(value: &impl ValueEnum) -> String {
+        value.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
 
     fn parsed<T: DeserializeOwned, V: ValueEnum>() -> Vec<T> {
         let parse = |value: &V| serde_json::from_value(word(value).into()).expect("the API knows it");

@@ -13,7 +13,7 @@ use model::problem::Problem;
 use model::task::UpdateStrategy;
 
 use super::{queue, task_answer, task_diff, task_home, task_publish, task_show, task_update, trash};
-use crate::args::{PromptArguments, TaskArguments, TaskCommand, word};
+use crate::args::{PromptArguments, TaskArguments, TaskCommand};
 use crate::client::{Client, lost};
 use crate::follow::{self, Form};
 use crate::{ids, images, printer, sse};
@@ -29,7 +29,7 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 title: title.clone(),
                 model: run.model.clone(),
                 effort: run.effort.clone(),
-                priority: run.priority.as_ref().map(word),
+                priority: run.priority.clone(),
             };
             let created = client.create_task(&new).await?;
             begun(client, &created, run.follow, json).await
@@ -49,11 +49,11 @@ pub(crate) async fn run(client: &Client, command: &TaskCommand, json: bool) -> R
                 Some(env) => Some(ids::environment(client, env).await?),
                 None => None,
             };
-            let statuses = status.iter().map(word).collect::<Vec<_>>().join(",");
+            let statuses = status.join(",");
             let asked = TaskQuery {
                 env,
                 status: (!statuses.is_empty()).then_some(statuses),
-                group: group.as_ref().map(word),
+                group: group.clone(),
                 archived: archived.then(|| Archived::Only.as_str().to_owned()),
                 q: query.clone(),
                 limit: Some(*limit),
@@ -120,7 +120,7 @@ pub(super) fn asked(run: &PromptArguments) -> Result<ResumeTask, Problem> {
         images: images::read(&run.images)?,
         model: run.model.clone(),
         effort: run.effort.clone(),
-        priority: run.priority.as_ref().map(word),
+        priority: run.priority.clone(),
     })
 }
 

@@ -106,7 +106,7 @@ impl LoginCopy {
                 let entry = entry?;
                 let is_lock = LOCKS.iter().any(|lock| entry.file_name() == *lock) && entry.file_type()?.is_file();
                 if entry.file_name() != FILE && !is_lock {
-                    return Ok(Found::Foreign("there are other files beside it".to_owned()));
+                    return Ok(Found::Foreign("there are other files next to it".to_owned()));
                 }
             }
         }
