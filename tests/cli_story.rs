@@ -98,7 +98,7 @@ async fn what_goes_wrong_is_said_with_what_to_do() {
     for (arguments, code, words) in [
         (&["env", "add", "/no/such/repository"][..], 1, "repository not found"),
         (&["env", "add", "ext::sh -c x"], 1, "remote helper"),
-        (&["env", "add", "--", "-x"], 1, "looks like an option"),
+        (&["env", "add", "--", "-x"], 1, "looks like a command-line option"),
         (&["env", "add", upstream.url().as_str(), "--default-branch", "nope"], 1, "there are `main`"),
         (&["task", "create", "--env", "aap", "x"], 1, "no repository named `aap`, and no ID that starts with it"),
         (&["task", "list", "--env", "aap"], 1, "did you mean `app`?"),
@@ -181,7 +181,7 @@ async fn doctor_asks_the_running_server_and_looks_in_its_own_shell_only_without_
     let (level, found) = finding(&mut without_key, "login").await;
     assert!(level == "ok" && found.contains("CODEX_API_KEY"), "the server has the key: {found}");
     let (level, found) = finding(&mut without_key, "server").await;
-    assert!(level == "ok" && found.contains("the server made these checks"), "{found}");
+    assert!(level == "ok" && found.contains("it ran these checks"), "{found}");
 
     said(&home, &["down"]).await;
     home.set("CODEX_API_KEY", "");

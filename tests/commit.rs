@@ -80,7 +80,7 @@ async fn a_stop_cuts_off_a_commit_and_the_next_run_commits_the_work() {
         let run = &task["runs"][0];
         assert_eq!((&run["status"], &run["commit"]), (&json!("stopped"), &Value::Null), "{run}");
         let notes = run["notes"].to_string();
-        assert!(notes.contains("stopped before the work was committed"), "{notes}");
+        assert!(notes.contains("stopped before the changes were committed"), "{notes}");
         if stage.containers.is_some() {
             continue;
         }

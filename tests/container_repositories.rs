@@ -74,7 +74,7 @@ async fn submodules_are_there_to_read_where_the_host_may_fetch_them() {
     assert_eq!((task.said("NEAR"), task.said("FAR")), ("of the module", "0"), "{}", task.log);
     assert!(!task.log.contains("WENT") && task.log.contains("M  libs/plain;"), "{}", task.log);
     let notes = notes(&task.task, 0);
-    assert!(notes.contains("`libs/near` is there to read") && notes.contains("`far` is empty"), "{notes}");
+    assert!(notes.contains("`libs/near` is read-only") && notes.contains("`far` is empty"), "{notes}");
     let branch = format!("codex/{}", id_of(&task.task));
     let listed = stage.git(&["ls-tree", "-r", "--format=%(objectmode) %(path)", &branch]);
     assert_eq!(listed, "100644 .gitmodules\n100644 README.md\n160000 far\n160000 libs/near\n100644 libs/plain\n");

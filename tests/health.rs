@@ -117,10 +117,10 @@ async fn every_reason_for_not_being_ready_is_named_and_doctor_repeats_it() {
     home.start().await;
     let (status, problem) = home.get("/readyz").await;
     let detail = problem["detail"].as_str().unwrap_or_default();
-    assert!(status == 503 && detail.contains("less than the floor") && detail.contains("meta.json"), "{problem}");
+    assert!(status == 503 && detail.contains("less than the required") && detail.contains("meta.json"), "{problem}");
     let doctor = home.command(&["doctor"]).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
-    assert!(said.contains("less than the floor") && said.contains("meta.json"), "{said}");
+    assert!(said.contains("less than the required") && said.contains("meta.json"), "{said}");
     let status = home.command(&["status"]).output().await.expect("it runs");
     assert!(String::from_utf8_lossy(&status.stdout).contains("problem"), "{status:?}");
 }

@@ -143,5 +143,5 @@ async fn up_builds_the_image_that_is_missing_and_fails_while_no_task_could_start
     containers.answers(r#"{"usable":true,"engine":{"version":"27"},"image":{"name":"x:1"}}"#);
     assert!(run(&home, &["down"], "").await.success, "the next server asks the engine again");
     let ready = run(&home, &["up"], "").await;
-    assert!(ready.success && ready.stdout.contains("Next: "), "{} {}", ready.stdout, ready.stderr);
+    assert!(ready.success && ready.stdout.contains("Next steps:"), "{} {}", ready.stdout, ready.stderr);
 }

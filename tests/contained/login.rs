@@ -75,7 +75,7 @@ async fn an_agent_that_replaces_its_login_changes_nothing_for_other_repositories
     }
     let output = stage.home.command(&["doctor"]).output().await.expect("it runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("changed a copy of the login") && !said.contains("sk-evil"), "{said}");
+    assert!(said.contains("changed its copy of the Codex login") && !said.contains("sk-evil"), "{said}");
     assert!(!stage.home.log().contains("sk-evil") && !stage.home.log().contains("r-evil"));
 }
 

@@ -78,5 +78,5 @@ async fn an_engine_that_hangs_does_not_keep_the_server_from_starting() {
     containers.hangs();
     home.start().await;
     let (_, shown) = home.get("/api/v1/status").await;
-    assert!(shown["worker"]["problem"].as_str().is_some_and(|problem| problem.contains("was not heard of yet")), "{shown}");
+    assert!(shown["worker"]["problem"].as_str().is_some_and(|problem| problem.contains("has not been checked yet")), "{shown}");
 }

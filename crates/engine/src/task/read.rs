@@ -198,7 +198,7 @@ fn masked(content: &LineContent<'_>, redactor: &Redactor) -> Bytes {
             Cow::Owned(text) => Bytes::from(text),
             Cow::Borrowed(_) => Bytes::copy_from_slice(bytes),
         },
-        LineContent::Oversized { len } => Bytes::from(format!("a line of {} is not shown; the raw log has it", shown(*len))),
+        LineContent::Oversized { len } => Bytes::from(format!("a line of {} is not shown here; see the raw log", shown(*len))),
     }
 }
 
