@@ -14,7 +14,7 @@ use model::error_code::{Retry, Topic};
 const UPDATE: &str = "UPDATE_DOCS";
 
 const INTRODUCTION: &str = "\
-<!-- Generated from crates/model/src/error_code.rs by `cargo xtask docs`. Do not edit. -->
+<!-- Generated from crates/model/src/error_code by `cargo xtask docs`. Do not edit. -->
 
 # Error codes
 
