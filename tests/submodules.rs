@@ -44,7 +44,9 @@ impl Stage {
 
     async fn asking(&self, git_ref: &str) -> (String, Value) {
         let id = self.task(git_ref).await;
-        let task = self.home.wait_for(&format!("/api/v1/tasks/{id}"), |task| task["question"].is_object()).await;
+        // The queue learns about a question a moment after the task's record has it.
+        let asks = |task: &Value| task["question"].is_object() && task["queue"]["waits_for"] == "answer";
+        let task = self.home.wait_for(&format!("/api/v1/tasks/{id}"), asks).await;
         (id, task)
     }
 
