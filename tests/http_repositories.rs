@@ -66,7 +66,7 @@ async fn a_fetch_brings_what_is_new_and_says_why_it_failed() {
     assert_eq!((&view["fetch"]["error"]["code"], &view["status"]), (&json!("repository_not_found"), &json!("ready")));
     assert!(!view["fetch"]["error"]["hints"].as_array().expect("hints").is_empty(), "{view}");
     let said = home.command(&["env", "show", "upstream"]).output().await.expect("it runs");
-    assert!(String::from_utf8_lossy(&said.stdout).contains("in vain: "), "{said:?}");
+    assert!(String::from_utf8_lossy(&said.stdout).contains("failed: repository not found"), "{said:?}");
 }
 
 #[tokio::test]

@@ -252,7 +252,7 @@ async fn the_command_line_takes_files() {
     assert_eq!((code, stage.seen("second")), (Some(0), vec![GIF.to_vec()]), "{out}");
     let (_, shown) = said(&["task", "show", &id]).await;
     assert!(shown.contains("image     a b.png (images/"), "{shown}");
-    for (image, word) in [(text.as_str(), "no image of a kind"), ("/nowhere/x.png", "/nowhere/x.png")] {
+    for (image, word) in [(text.as_str(), "not in a supported image format"), ("/nowhere/x.png", "/nowhere/x.png")] {
         let (code, out) = said(&["task", "resume", "--image", image, &id, "x"]).await;
         assert!(code != Some(0) && out.contains(word) && out.contains("hint"), "{out}");
     }
