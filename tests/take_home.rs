@@ -60,7 +60,7 @@ async fn a_bundle_brings_the_branch_and_nothing_of_its_base() {
     assert!(piped.starts_with(b"# v2 git bundle\n"), "{} bytes", piped.len());
     // It also works without the program: `task show` tells how.
     let shown = String::from_utf8(ran(&home, &["task", "show", &task]).await).expect("text");
-    let fetch = shown.lines().find_map(|line| line.strip_prefix("fetch:  git fetch ")).expect("it is shown");
+    let fetch = shown.lines().find_map(|line| line.strip_prefix("fetch:    git fetch ")).expect("it is shown");
     let (path, branch) = fetch.split_once(' ').expect("two words");
     upstream.git_in(&mine, &["fetch", "-q", path, &format!("{branch}:fetched")]);
     assert_eq!(tip(&mine, "fetched"), tip(&mine, "taken"));

@@ -73,5 +73,5 @@ async fn an_address_that_is_none_is_refused_at_the_start() {
     home.set("ORCH_WORKER", "host");
     fs_err::write(home.path().join("config.toml"), "[notify]\nntfy_url = \"ntfy.sh/topic\"\n").expect("written");
     let (status, said) = home.start_refused().await;
-    assert!(!status.success() && said.contains("`ntfy_url` under `[notify]`"), "{said}");
+    assert!(!status.success() && said.contains("`notify.ntfy_url` is not an http or https URL"), "{said}");
 }
