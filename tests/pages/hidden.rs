@@ -87,7 +87,7 @@ async fn a_worktree_that_says_something_else_is_noted() {
     stage.hidden(&task, "").await;
     let flags =
         "[...document.querySelectorAll('.file')].map((it) => [it.dataset.path, it.querySelector('.flag')?.textContent ?? ''])";
-    let other = "the file on disk differs from this text: the worktree has other content";
+    let other = "the file on disk differs from this text: the worktree contains a different version";
     assert_eq!(
         stage.browser.value(flags).await,
         serde_json::json!([["changed.sh", other], ["linked.sh", other], ["same.sh", ""]])

@@ -107,7 +107,7 @@ pub(crate) fn note_other_content(tree: &Path, listing: &Listing, files: &mut [Fi
         let path = file.path_bytes();
         let Some(content) = committed.get(&path[..]) else { continue };
         if is_other(&folder, &path, content)? {
-            file.on_disk = Some("the file in the worktree has different content".to_owned());
+            file.on_disk = Some("the worktree contains a different version".to_owned());
         }
     }
     Ok(())
