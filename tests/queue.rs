@@ -295,9 +295,9 @@ async fn waiting_runs_are_not_counted_as_running() {
     let (_, status) = stage.home.get("/api/v1/status").await;
     assert_eq!((&status["active_runs"], &status["queued_runs"]), (&json!(1), &json!(2)), "{status}");
     let output = stage.home.command(&["status"]).output().await.expect("it starts");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("1 running, 2 waiting"), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 running, 2 queued"), "{output:?}");
     let (_, page) = testkit::pages::Pages::sign_in(&stage.home).await.get("/settings").await;
-    assert!(page.contains("1 running, 2 waiting"), "{page}");
+    assert!(page.contains("1 running, 2 queued"), "{page}");
     let metrics = stage.home.text("/metrics").await;
     for line in [
         "codex_orchestrator_queue_length 2",

@@ -179,7 +179,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
     let head = "document.querySelector('[data-all-viewed] [name=head]').value";
     stage.value(&format!("{head} = '{}'", "1".repeat(40))).await;
     stage.browser.click("[data-all-viewed] button").await;
-    stage.browser.until("document.body.innerText.includes('not a commit of this task')").await;
+    stage.browser.until("document.body.innerText.includes('the commit is not on this task')").await;
     stage.browser.complaints.clear();
     stage.changes(&task, "").await;
     stage.value("window.isBefore = true").await;

@@ -57,7 +57,7 @@ async fn a_second_push_renews_the_one_that_is_open_and_leaves_what_people_wrote(
     assert!(made.body.starts_with("Please look at this first.") && made.body.contains("And more."), "{}", made.body);
     assert!(made.body.contains("2 files changed"), "{}", made.body);
     let again = stage.push(&task, &json!({ "pull_request": true, "draft": true })).await;
-    assert!(done(&again)["note"].as_str().is_some_and(|note| note.contains("no draft")), "{again}");
+    assert!(done(&again)["note"].as_str().is_some_and(|note| note.contains("stays ready for review")), "{again}");
     stage.forge.change(1, |made| "closed".clone_into(&mut made.state));
     stage.home.post(&format!("/api/v1/tasks/{task}/resume"), &json!({ "prompt": "begin; echo 3 > three.txt; end 3" })).await;
     stage.home.settled(&task).await;
