@@ -122,7 +122,7 @@ settings! {
     /// Container image that Codex runs in, e.g. `registry/name:tag`
     image: Option<String> = String => |text| image_name(&text).map(Some), {
         flag: "image",
-        label: "Image",
+        label: "Container image",
         default: "the server's image",
         input: Input::Text("NAME"),
     }

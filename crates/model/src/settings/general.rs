@@ -77,7 +77,7 @@ pub(super) const SETTINGS: &[Setting] = &[
         key: "variables",
         flag: "var",
         group: Group::Variables,
-        label: "Variables",
+        label: "Environment variables",
         help: "Environment variables for Codex, as `NAME=VALUE`\n\nTheir values are shown to anyone with access to this server. \
                Use secrets for passwords and tokens.",
         default: "none",
