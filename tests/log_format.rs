@@ -70,7 +70,10 @@ async fn the_flag_beats_the_variable_and_text_is_the_default() {
     assert!(text.starts_with("error: invalid address `nowhere`"), "{text}");
     home.set("ORCH_LOG_FORMAT", "");
     let (code, text) = said(&home, &["serve"]).await;
-    assert!(code == Some(1) && text.starts_with("error: invalid address `nowhere`"), "an empty variable counts as missing: {text}");
+    assert!(
+        code == Some(1) && text.starts_with("error: invalid address `nowhere`"),
+        "an empty variable counts as missing: {text}"
+    );
     home.set("ORCH_LOG_FORMAT", "xml");
     let (code, text) = said(&home, &["serve"]).await;
     assert!(code == Some(2) && text.contains("`xml`") && text.contains("text or json"), "{text}");

@@ -190,7 +190,11 @@ fn a_stop_makes_a_cut_off_run_stopped_and_leaves_a_finished_one_alone() {
 fn a_resume_that_started_another_thread_has_failed() {
     let asked = "01a201f6-bb13-7e93-be10-6898dc8bfe44";
     let words = in_words(&verdict("resume_badid", false, Some(asked)));
-    assert!(words.starts_with("thread_changed: Codex started thread 01a201f8") && words.contains("instead of continuing thread 01a201f6"), "{words}");
+    assert!(
+        words.starts_with("thread_changed: Codex started thread 01a201f8")
+            && words.contains("instead of continuing thread 01a201f6"),
+        "{words}"
+    );
     assert_eq!(verdict("resume_plain2", false, Some("01a201f8-de0d-7ee3-ba14-d4b699b12d6a")), Verdict::Completed);
 }
 
