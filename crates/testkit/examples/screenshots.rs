@@ -57,7 +57,7 @@ async fn main() {
     };
     let failed = titled("Upgrade the HTTP client", "begin; failed \"the model is overloaded\"").await;
     home.settled(&failed).await;
-    let running = titled("Write the missing docs of the CLI", "begin; say \"Reading the help texts.\"; sleep 600").await;
+    let running = titled("Write the missing CLI docs", "begin; say \"Reading the help texts.\"; sleep 600").await;
     let done = titled("Fix the failing test in the parser", WORK).await;
     home.settled(&done).await;
     home.wait_for(&format!("/api/v1/tasks/{running}"), |task| task["runs"][0]["turn_started"] == true).await;
