@@ -17,6 +17,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::contract;
+
 /// Far longer than anything here takes.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -348,13 +350,18 @@ impl Drop for TestHome {
 }
 
 async fn answer(request: RequestBuilder) -> (u16, Value) {
+    let (client, request) = request.build_split();
+    let request = request.expect("the request is valid");
+    let (method, path) = (request.method().clone(), request.url().path().to_owned());
     let asked = async {
-        let response = request.send().await.expect("the server answers");
+        let response = client.execute(request).await.expect("the server answers");
         let status = response.status().as_u16();
         let body = response.bytes().await.expect("the answer has an end");
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     };
-    within("an answer", asked).await
+    let (status, body) = within("an answer", asked).await;
+    contract::check(method.as_str(), &path, status, &body);
+    (status, body)
 }
 
 fn text_of(value: &Value, field: &str) -> String {

@@ -6,6 +6,7 @@
 pub mod browser;
 pub mod chaos;
 pub mod codex;
+pub mod contract;
 pub mod docker;
 pub mod forge;
 mod home;

@@ -53,7 +53,22 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
     let mut contract = Contract::openapi();
     contract.merge(router::open_routes().into_openapi());
     contract.merge(router::closed_routes().into_openapi());
+    document_damage(&mut contract);
     contract
+}
+
+/// Adds the status 409 to every operation on a task or a repository, since its files may be damaged.
+fn document_damage(contract: &mut utoipa::openapi::OpenApi) {
+    let on_a_resource =
+        contract.paths.paths.iter_mut().filter(|(path, _)| path.contains("{task_id}") || path.contains("{env_id}"));
+    for (_, item) in on_a_resource {
+        let methods = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in methods.into_iter().flatten() {
+            for (status, response) in errors(&[("409", "The files of the task or the repository are damaged")]) {
+                operation.responses.responses.entry(status).or_insert(response);
+            }
+        }
+    }
 }
 
 /// The path of a repository.
@@ -147,6 +162,7 @@ impl IntoResponses for NotThere {
 impl IntoResponses for BadBody {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         errors(&[
+            ("408", "The body did not arrive in time"),
             ("413", "The body, the prompt or an image is too large"),
             ("415", "The content type is not `application/json`"),
             ("422", "A value is invalid"),
