@@ -168,8 +168,14 @@ fn is_prose(text: &str, kind: Kind) -> bool {
         Kind::Page => 1,
         _ => 2,
     };
-    let is_code = ["::", "--", "/*", "<svg", "</", "=\"", "();"].iter().any(|part| text.contains(part)) && !text.contains('`');
-    words.count() >= enough && !is_code && text.trim().contains(' ') && text.chars().any(char::is_lowercase)
+    let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
+    let is_code = has(&["::", "--", "/*", "<svg", "</", "=\"", "();"]) && !text.contains('`');
+    let is_header_or_selector = kind == Kind::Page && has(&["; Path=", "max-age=", "={", ", .", "'none'", "\" + "]);
+    words.count() >= enough
+        && !is_code
+        && !is_header_or_selector
+        && text.trim().contains(' ')
+        && text.chars().any(char::is_lowercase)
 }
 
 /// Which language the lexer reads.
