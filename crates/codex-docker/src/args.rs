@@ -1,7 +1,7 @@
 //! Parses the arguments of `codex-docker`: one of its commands, or arguments for Codex.
 //!
-//! The names of our commands do not clash with those of Codex. All other arguments are passed to Codex unread, and so is everything
-//! after `--`.
+//! The names of our commands do not clash with those of Codex. All other arguments, and everything after `--`, are
+//! passed to Codex without being parsed.
 
 use std::ffi::OsString;
 
@@ -54,7 +54,7 @@ pub(crate) enum Verb {
     Stop {
         /// Name of the container
         name: String,
-        /// Also stop and remove a container of another program, if it has this environment variable
+        /// Also stop and remove a container that another program created, if it has this environment variable
         #[arg(long = "variable", value_name = "NAME=VALUE", value_parser = label_argument)]
         variable: Option<(String, String)>,
     },

@@ -1,5 +1,5 @@
 //! The command `check`: whether a container engine responds and has the image.
-//! It starts nothing, so it can run at any time.
+//! The check starts nothing, so it can run at any time.
 
 use std::collections::BTreeMap;
 
@@ -27,16 +27,16 @@ pub(crate) struct Checked {
 /// The container engine.
 #[derive(Debug, Serialize)]
 pub(crate) struct EngineStatus {
-    /// Its version.
+    /// The engine's version.
     pub(crate) version: String,
-    /// Whether containers keep running while it restarts.
+    /// Whether containers keep running while the engine restarts.
     pub(crate) live_restore: bool,
-    /// Whether it runs without root privileges.
+    /// Whether the engine runs without root privileges.
     pub(crate) rootless: bool,
 }
 
 impl Checked {
-    /// Describes the container engine and the image for people.
+    /// Returns lines of text that describe the container engine and the image.
     pub(crate) fn lines(&self, image: &str) -> Vec<String> {
         let engine = self.engine.as_ref().map(|engine| {
             format!("container engine: {}{}", engine.version, if engine.live_restore { ", live-restore" } else { "" })
@@ -48,7 +48,7 @@ impl Checked {
         engine.into_iter().chain(image).collect()
     }
 
-    /// Describes the problem for people.
+    /// Returns lines of text that describe the problem.
     pub(crate) fn problem_lines(&self) -> Vec<String> {
         let problem = self.problem.iter();
         problem

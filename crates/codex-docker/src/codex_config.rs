@@ -23,8 +23,8 @@ const FEATURES: &[&str] = &["plugins", "unbounded_connection_retries", "apps"];
 /// Features that let the model's API run tools.
 const HOSTED_FEATURES: &[&str] = &["image_generation", "standalone_web_search"];
 
-/// Former names of such features. They are removed rather than set to `false`: old versions have them off by default, and newer
-/// versions warn about the names.
+/// Former names of features for hosted tools. They are removed rather than set to `false`: old versions have them off by default,
+/// and newer versions warn about the names.
 const OLD_HOSTED_FEATURES: &[&str] = &["web_search", "web_search_cached", "web_search_request"];
 
 /// Returns the text of `config.toml`.
@@ -67,13 +67,13 @@ fn without_hosted_tools(table: &mut Table) {
     }
 }
 
-/// Returns the table with this name. Creates it if it does not exist or is not a table.
+/// Returns the table with this name. Creates the table if the entry does not exist or is something else.
 fn below<'a>(table: &'a mut Table, name: &str) -> &'a mut Table {
     let entry = table.entry(name).or_insert_with(|| Value::Table(Table::new()));
     if !entry.is_table() {
         *entry = Value::Table(Table::new());
     }
-    entry.as_table_mut().expect("it was just made one")
+    entry.as_table_mut().expect("the entry is a table")
 }
 
 #[cfg(test)]
@@ -105,7 +105,7 @@ mod tests {
             assert_eq!(table["features"]["image_generation"].as_bool(), Some(false));
             assert!(table["features"].get("web_search_request").is_none());
         }
-        assert_eq!(made["tools"]["view_image"].as_bool(), Some(true), "tools in the container stay");
+        assert_eq!(made["tools"]["view_image"].as_bool(), Some(true), "tools that run in the container are unchanged");
     }
 
     #[tokio::test]
@@ -114,7 +114,7 @@ mod tests {
             // With the second model, versions that know it send the tools in the conversation.
             for name in ["gpt-5.5", "gpt-6.2-sol"] {
                 let script = Script::new().turn(Turn::containing("work").says("done"));
-                let model = ScriptedModel::start(script).expect("a model that plays a script");
+                let model = ScriptedModel::start(script).expect("the scripted model starts");
                 let settings = CodexConfig::new(model.url()).model(name);
                 let base = format!("web_search = \"live\"\n{}", settings.to_toml());
                 let home = CodexHome::with_config(&settings);
@@ -143,7 +143,7 @@ mod tests {
         let provider = &made["model_providers"][PROVIDER];
         assert_eq!(provider["base_url"].as_str(), Some("http://127.0.0.1:8317/v1"));
         assert_eq!(provider["env_key"].as_str(), Some(TOKEN_VARIABLE));
-        assert!(made["model_providers"]["mine"].is_table(), "the rest is unchanged");
+        assert!(made["model_providers"]["mine"].is_table(), "the other providers are unchanged");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The connection to a container engine, and advice if it does not respond.
 //!
 //! The address follows Docker's rules: `DOCKER_HOST`, then the current Docker context, then the default socket. If that socket
-//! does not exist, Podman's socket is used. The engine must run on this machine, because its folders are mounted.
+//! does not exist, Podman's socket is used. The engine must run on this machine, because it mounts local folders.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -28,7 +28,7 @@ const OLDEST_API: (usize, usize) = (1, 40);
 pub(crate) struct Endpoint {
     /// The address, in the format of `DOCKER_HOST`.
     pub(crate) host: String,
-    /// Where the address comes from, for people.
+    /// A description of where the address comes from.
     pub(crate) chosen_by: String,
 }
 
@@ -54,7 +54,7 @@ fn client(endpoint: &Endpoint) -> Result<Docker, Failure> {
     } else {
         let message = format!("cannot use the container engine `{}` (from {})", endpoint.host, endpoint.chosen_by);
         return Err(Failure::new(ErrorCode::EngineAddress, message)
-            .hint("use an engine on this machine, whose folders it can mount: unix:///path or tcp://127.0.0.1:port"));
+            .hint("use an engine that runs on this machine and can mount local folders: unix:///path or tcp://127.0.0.1:port"));
     };
     connected.map_err(|error| unreachable(endpoint, &error))
 }
@@ -76,7 +76,7 @@ fn unreachable(endpoint: &Endpoint, error: &Error) -> Failure {
                 .hint("start it: sudo systemctl start docker")
         }
         _ => Failure::new(ErrorCode::EngineUnreachable, format!("the container engine at {at} does not respond: {error}"))
-            .hint("check the engine with `docker version`, and restart it if that fails too"),
+            .hint("check the engine with `docker version`; if that fails too, restart the engine"),
     }
 }
 
@@ -199,7 +199,8 @@ mod tests {
         assert_eq!(named.host, "unix:///x");
         let back = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "default")])).expect("chosen");
         assert!(back.host.starts_with("unix://") && back.host != "unix:///run/user/1000/docker.sock");
-        let gone = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "gone")])).expect_err("there is none");
+        let gone = endpoint(&environment(&[("DOCKER_CONFIG", config), ("DOCKER_CONTEXT", "gone")]))
+            .expect_err("the context does not exist");
         assert!(gone.code == ErrorCode::EngineContext && !gone.hints.is_empty());
     }
 

@@ -1,5 +1,5 @@
 //! Free disk space, and the minimum that a run must leave free.
-//! This only measures. The callers refuse or stop a run.
+//! This module only measures. Its callers refuse or stop runs.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ pub(crate) fn check(path: &Path, floor: u64) -> Result<(), Failure> {
     }
 }
 
-/// Describes a disk with less than `floor` bytes free, for people.
+/// Describes a disk with less than `floor` bytes free in a message.
 pub(crate) fn below(path: &Path, free: u64, floor: u64) -> String {
     format!("only {} MiB are free on the disk of `{}`, less than the minimum of {} MiB", free >> 20, path.display(), floor >> 20)
 }

@@ -1,23 +1,23 @@
 #!/bin/sh
-# Runs in the container of a run, under its init: connects the broker and the proxy, then becomes Codex.
+# Runs in the container of a run, under its init: forwards ports to the broker and the proxy, then executes Codex.
 # It reads its input from $in, which the container cannot write to. The host never trusts the files in $out.
 in=/codex-docker/in
 out=/codex-docker/out
 . "$in/variables"
 
-# Codex runs commands in login shells, whose profile replaces PATH. profile.sh reads this and restores it.
+# Codex runs commands in login shells, whose profile replaces PATH. profile.sh restores it from this file.
 printf '%s\n' "$PATH" > /run/codex-docker-path
 
 if ! command -v codex > /dev/null; then
-    echo "error: the image has no codex; build an image that has it: codex-docker image build" >&2
+    echo "error: codex not found in the image; build an image that contains it: codex-docker image build" >&2
     exit 127
 fi
 
-# Forwards a port on the container's loopback to a mounted socket, if there is one.
+# Forwards a port on the container's loopback to a mounted socket, if the socket exists.
 forward() {
     [ -S "$in/sockets/$1" ] || return 0
     if ! command -v socat > /dev/null; then
-        echo "error: the image has no socat, which connects to the $1; build an image that has it: codex-docker image build" >&2
+        echo "error: socat not found in the image, but the $1 needs it; build an image that contains it: codex-docker image build" >&2
         exit 125
     fi
     socat "TCP-LISTEN:$2,bind=127.0.0.1,reuseaddr,fork,backlog=128" "UNIX-CONNECT:$in/sockets/$1" > /dev/null 2>&1 < /dev/null &
@@ -32,7 +32,7 @@ forward() {
     done
 }
 
-# The login of an account is stored in a mounted folder. Codex replaces the file and uses a lock file next to it, so both are links.
+# The login of an account is stored in a mounted folder. Codex replaces auth.json and locks a file next to it, so both are links.
 if [ -d /codex-auth ]; then
     for name in auth.json auth.lock; do
         ln -sf "/codex-auth/$name" "$CODEX_HOME/$name"
@@ -40,7 +40,7 @@ if [ -d /codex-auth ]; then
 fi
 
 if [ -n "$CODEX_DOCKER_TERMINAL" ]; then
-    # The size of the terminal, as "rows cols". The engine reports later changes. Without stty, the first change sets the size.
+    # The size of the terminal, as "rows cols". The container engine applies later changes. Without stty, the first change sets it.
     stty rows "${CODEX_DOCKER_TERMINAL% *}" cols "${CODEX_DOCKER_TERMINAL#* }" 2> /dev/null
     unset CODEX_DOCKER_TERMINAL
     forward broker 8317

@@ -1,7 +1,7 @@
 //! The folder of a run: the container's input and output, the marker, and the lock of the process that supervises the run.
 //!
-//! `in/` is written here and mounted read-only. The agent can write to `out/`, so its files are opened before the container
-//! starts and never opened again by name. A container whose lock no process holds is an orphan.
+//! `in/` is mounted read-only. The agent can write to `out/`, so a process opens the files there only once, without following
+//! links. A container whose lock no process holds is an orphan.
 
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
@@ -19,7 +19,7 @@ use crate::ledger::{Marker, open_plain};
 use crate::seccomp;
 use model::ErrorCode;
 
-/// The script that every container runs.
+/// The script that starts Codex in a container.
 const ENTRY_SCRIPT: &str = include_str!("entry.sh");
 
 /// The script that login shells in the container run.
@@ -64,7 +64,7 @@ pub(crate) enum Stdin {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Failure {
-    Failure::new(ErrorCode::StateFolder, format!("cannot use the folder of the run, `{}`: {error}", path.display()))
+    Failure::new(ErrorCode::StateFolder, format!("cannot use the run's folder `{}`: {error}", path.display()))
         .hint("make sure that the folder is writable and has free space, or set CODEX_DOCKER_STATE to another folder")
 }
 
@@ -74,7 +74,7 @@ impl RunFolder {
         let path = root.join(&marker.container);
         let unusable = |error: io::Error| failed(&path, &error);
         private_folder(root).map_err(unusable)?;
-        // The engine reports mount sources as they were given. Resolve links now, so that paths can be compared later.
+        // The engine reports mount sources as it received them. Resolve links now, so that paths can be compared later.
         let path = fs_err::canonicalize(root).map_err(unusable)?.join(&marker.container);
         let held = loop {
             private_folder(&path).map_err(unusable)?;
@@ -220,7 +220,7 @@ impl RunFolder {
         Ok(Outputs { stdout: one("stdout")?, stderr: one("stderr")? })
     }
 
-    /// Removes the folder after its container is gone. The marker goes last, so that `reap` tries again if this fails.
+    /// Removes the folder after its container is gone. The marker is removed last, so that `reap` can try again.
     pub(crate) fn remove(&self) -> io::Result<()> {
         for name in ["in", "out"] {
             remove_tree(&self.path.join(name)).map_err(|error| error.source)?;
@@ -234,7 +234,7 @@ fn is_same(found: &std::fs::Metadata, file: &File) -> bool {
     file.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (found.dev(), found.ino()))
 }
 
-/// Creates a folder that only its owner can enter, with its parents.
+/// Creates a folder that only its owner can enter, and its parent folders.
 pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt as _;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
@@ -296,13 +296,16 @@ mod tests {
         assert_eq!(Marker::read(held.path()).expect("readable"), Some(marker()));
         held.clear().expect("made");
         assert!(held.input(inside::ENTRY).exists());
-        assert!(!held.path().join("in/run.json").exists() && !held.path().join("out/run.json").exists(), "it is not mounted");
+        assert!(
+            !held.path().join("in/run.json").exists() && !held.path().join("out/run.json").exists(),
+            "the container cannot see the marker"
+        );
         held.remove().expect("removed");
         assert!(!held.path().exists());
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "a shell prints what it read")]
+    #[expect(clippy::disallowed_methods, reason = "the test compares what a shell reads")]
     fn variables_reach_a_shell_as_they_are() {
         let folder = tempfile::tempdir().expect("a folder");
         let run = run(folder.path());
@@ -326,7 +329,7 @@ mod tests {
         assert_eq!(run.open_outputs().expect_err("a link").code, ErrorCode::StateFolder);
         fs_err::remove_file(&stdout).expect("there");
         rustix::fs::mkfifoat(rustix::fs::CWD, &stdout, rustix::fs::Mode::RWXU).expect("made");
-        assert_eq!(run.open_outputs().expect_err("a FIFO, which is not waited for").code, ErrorCode::StateFolder);
+        assert_eq!(run.open_outputs().expect_err("the output is a FIFO").code, ErrorCode::StateFolder);
     }
 
     #[test]

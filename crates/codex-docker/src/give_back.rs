@@ -1,7 +1,7 @@
-//! Gives files that root created in a container to the caller, who cannot change or delete them otherwise.
+//! Makes the caller the owner of files that root created in a container. Otherwise, the caller could not change or delete them.
 //!
-//! A short-lived container changes the owner, because its root may. Invariant: it follows no links, enters no other file system,
-//! and also reaches folders that are nested too deeply for a path.
+//! A short-lived container does this, because root in a container can change owners. Invariant: it follows no links, enters no
+//! other file system, and also reaches files whose paths are too long for a system call.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -22,13 +22,13 @@ use crate::spec::{Machine, bind};
 use crate::{housekeeping, image, inside, labels, settings};
 use model::ErrorCode;
 
-/// Its arguments are the new owner, and `root` or `anyone` for the current owner.
+/// The script that changes the owner. Its arguments are the new owner, and `root` or `anyone` for the current owner.
 const SCRIPT: &str = include_str!("give_back.sh");
 
-/// The files to give back.
+/// Whose files to give back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
-    /// Files of root. The caller's folder may also contain files of other users.
+    /// Only root's files, because the caller's folder may also contain files of other users.
     Root,
     /// All files, in a folder that only the caller and the caller's containers write to.
     Anyone,
@@ -44,7 +44,7 @@ struct Gift<'a> {
     folders: Vec<&'a Path>,
 }
 
-/// Gives back the files that Codex created as root. Does nothing if the caller is root.
+/// Gives back the files that Codex created as root. Does nothing if Codex ran as the caller, or if the caller is root.
 pub(crate) async fn after_run(docker: &Docker, settings: &Settings, machine: &Machine) -> Result<(), Failure> {
     if settings.user == ContainerUser::Caller || settings.caller.uid == 0 {
         return Ok(());
@@ -95,7 +95,7 @@ pub(crate) async fn folder(
     let folder = arguments.folder.as_path();
     let real = fs_err::canonicalize(folder).map_err(|error| unusable(folder, &error))?;
     if real != folder || !real.is_dir() {
-        return Err(unusable(folder, &"it is not a folder with an absolute path without symbolic links"));
+        return Err(unusable(folder, &"not an absolute path to a folder, or the path contains symbolic links"));
     }
     let docker = connect(environment).await?;
     check_image(&docker, &arguments.image).await?;

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Gives the files below /given to a user: only root's files, or all files. Usage: script UID:GID root|anyone
-# Also removes setuid and setgid bits. BusyBox is sufficient, except for folders that are nested too deeply for a path: they need a
-# find with -execdir and a chown with --from.
+# Changes the owner of the files below /given: only of root's files, or of all files. Usage: script UID:GID root|anyone
+# Also removes setuid and setgid bits. BusyBox is sufficient unless a path is too long for chown. Such paths need a find with
+# -execdir and a chown with --from.
 owner=$1
 # find refuses -execdir if PATH contains a relative folder.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

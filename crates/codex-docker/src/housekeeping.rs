@@ -44,24 +44,24 @@ const REMOVAL_PATIENCE: Duration = Duration::from_secs(3);
 /// A container with the labels of codex-docker, as `list --json` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Listed {
-    /// Its name.
+    /// The container's name.
     pub(crate) name: String,
-    /// Its ID in the container engine.
+    /// The container's ID in the container engine.
     pub(crate) id: String,
-    /// Its state in the container engine: created, running, exited, …
+    /// The container's state in the container engine: created, running, exited, …
     pub(crate) state: String,
-    /// Its image.
+    /// The container's image.
     pub(crate) image: String,
-    /// When it was created, in seconds since 1970.
+    /// When the container was created, in seconds since 1970.
     pub(crate) created: i64,
-    /// Whether it belongs to this state folder. Other containers get such labels from their image, or belong to another state
-    /// folder.
+    /// Whether the container belongs to this state folder. Other containers have the labels from their image, or belong to another
+    /// state folder.
     pub(crate) ours: bool,
-    /// Whether it is ours and no process supervises it.
+    /// Whether the container is ours and no process supervises it.
     pub(crate) orphaned: bool,
     /// The caller's labels.
     pub(crate) labels: BTreeMap<String, String>,
-    /// The folder with its files, if it is ours.
+    /// The folder with the container's files, if the container is ours.
     pub(crate) folder: Option<PathBuf>,
 }
 
@@ -159,7 +159,7 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
     };
     let has = found.config.and_then(|config| config.env).is_some_and(|all| all.iter().any(|one| one == variable));
     let Some(id) = found.id.filter(|_| has) else {
-        return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` does not have this variable"))
+        return Err(Failure::new(ErrorCode::NotOurs, format!("the container `{name}` does not have the specified variable"))
             .hint("show the variables of a container with `docker inspect`"));
     };
     // Codex gets SIGINT first, because only this signal lets it complete its session.
@@ -167,7 +167,7 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
     match docker.kill_container(&id, Some(options)).await {
         Ok(()) => {
             let mut ended = docker.wait_container(&id, Some(WaitContainerOptionsBuilder::new().condition("not-running").build()));
-            // Whether or not it stops in time, it is removed next.
+            // The container is removed next, whether or not it stops in time.
             drop(tokio::time::timeout(STOP_PATIENCE, ended.next()).await);
         }
         Err(error) if matches!(status_of(&error), Some(404 | 409)) => {}
@@ -179,7 +179,7 @@ pub(crate) async fn end_by_variable(docker: &Docker, name: &str, variable: &str)
 
 /// Stops and removes every orphan with these labels and its files, and prints the names.
 ///
-/// If one of them cannot be removed, the others still are. Returns the first failure and prints the rest.
+/// If an orphan cannot be removed, the others still are. Returns the first failure and prints the rest.
 pub(crate) async fn reap(
     docker: &Docker,
     environment: &BTreeMap<String, String>,
@@ -217,8 +217,8 @@ fn keep_first(failed: &mut Option<Failure>, failure: Failure) {
     }
 }
 
-/// Removes the container and the files of an orphan. Returns whether it did. The lock keeps others from starting the run
-/// at the same time.
+/// Removes the container and the files of an orphan. Returns whether it did. The lock keeps other processes from starting
+/// the run at the same time.
 async fn reap_one(docker: &Docker, machine: &Machine, path: &Path) -> Result<bool, Failure> {
     let unusable = |error: std::io::Error| unreadable(path, &error);
     let Some(held) = RunFolder::take(path).map_err(unusable)? else { return Ok(false) };
@@ -255,7 +255,7 @@ async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<
     end_and_remove(docker, &container).await?;
     if folder.is_dir() {
         crate::say(&format!(
-            "`{}` was not deleted, because an older codex-docker created it; delete it yourself if you do not need its content",
+            "`{}` was not deleted, because an older codex-docker created it; if you do not need its content, delete it yourself",
             folder.display()
         ));
     }
@@ -265,7 +265,7 @@ async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<
 async fn end_and_remove(docker: &Docker, container: &ContainerInspectResponse) -> Result<(), Failure> {
     let id = container.id.as_deref().unwrap_or_default();
     let is_running = container.state.as_ref().is_some_and(|state| state.running == Some(true));
-    // SIGINT first, so that Codex can complete its session.
+    // Send SIGINT first, so that Codex can complete its session.
     if is_running && let Err(failure) = end(docker, id).await {
         crate::say(&failure.to_string());
     }

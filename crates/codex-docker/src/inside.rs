@@ -13,7 +13,7 @@ pub(crate) const IMAGES: &str = "/codex-docker/images";
 /// The agent repository.
 pub(crate) const GIT_DIR: &str = "/git/agent.git";
 
-/// The read-only objects that the agent repository borrows. Its alternates file contains this path; further ones have a number.
+/// The first folder of read-only objects that the agent repository borrows, as in its alternates file. Other folders have a number.
 pub(crate) const OBJECTS: &str = "/git/objects";
 
 /// The private Codex home.

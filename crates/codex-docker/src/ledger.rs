@@ -1,4 +1,4 @@
-//! Decides which containers are ours: each of them has a folder with its name and a marker in the state folder.
+//! Decides which containers are ours: each has a folder with its name in the state folder, and a marker in that folder.
 //!
 //! The marker is written before the container is created, and no container can see it. Invariant: only markers and the mounts
 //! that the container engine reports decide what is stopped or deleted. Labels do not: a container inherits the labels of its
@@ -21,10 +21,10 @@ use crate::inside;
 /// The name of the marker in the folder of a run.
 const FILE: &str = "run.json";
 
-/// The most bytes that are read from a marker. Real ones are shorter.
+/// The maximum number of bytes that are read from a marker. Real markers are shorter.
 const LIMIT: u64 = 64 * 1024;
 
-/// The record of one container, written before it is created.
+/// The record of one container, written before the container is created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Marker {
     /// The name of the container and of the folder.
@@ -98,7 +98,7 @@ pub(crate) fn real(root: &Path) -> io::Result<Option<PathBuf>> {
     }
 }
 
-/// Returns the run folder that a container mounts. An image cannot cause a bind mount, so codex-docker created the container.
+/// Returns the run folder that a container mounts. Images cannot declare bind mounts, so codex-docker created the container.
 pub(crate) fn folder_of(container: &ContainerInspectResponse) -> Option<PathBuf> {
     let asked = container.host_config.iter().flat_map(|config| config.mounts.iter().flatten());
     let asked = asked.filter(|mount| mount.typ == Some(MountType::BIND) && mount.target.as_deref() == Some(inside::IN));
@@ -116,7 +116,7 @@ pub(crate) fn open_plain(path: &Path) -> io::Result<Option<File>> {
     match fs_err::File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => Ok(Some(file.into_parts().0).filter(|file| file.metadata().is_ok_and(|found| found.is_file()))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // A link or a socket.
+        // The path is a link or a socket.
         Err(error) if [Errno::LOOP, Errno::NXIO].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) => {
             Ok(None)
         }
@@ -183,7 +183,7 @@ mod tests {
         marker("run").write(&path).expect("written");
         assert_eq!(Marker::read(&path).expect("readable"), Some(marker("run")));
         if rustix::process::geteuid().is_root() {
-            rustix::fs::chown(path.join(FILE), Some(rustix::fs::Uid::from_raw(12345)), None).expect("root may");
+            rustix::fs::chown(path.join(FILE), Some(rustix::fs::Uid::from_raw(12345)), None).expect("root can change the owner");
             assert_eq!(Marker::read(&path).expect("readable"), None);
         }
     }

@@ -56,7 +56,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     ended.map_or_else(|failure| fail(&failure), ExitCode::from)
 }
 
-/// The definition of the command line, for its documentation.
+/// Returns the definition of the command line, from which its documentation is generated.
 pub fn command() -> clap::Command {
     <args::OwnArguments as clap::CommandFactory>::command()
 }
@@ -128,7 +128,7 @@ fn say_checked(checked: &check::Checked, image: &str) {
     }
 }
 
-/// Returns the environment of this process, without names and values that are not UTF-8: no setting uses them.
+/// Returns the environment of this process, without variables that are not UTF-8, which no setting uses.
 #[expect(clippy::disallowed_methods, reason = "only this function reads the environment")]
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
@@ -146,7 +146,7 @@ fn json_of(answer: &impl serde::Serialize) -> Result<String, Failure> {
     serde_json::to_string(answer).map_err(|error| Failure::new(ErrorCode::Internal, error.to_string()))
 }
 
-/// Prints a line on stdout. If the reader has closed the pipe, that is not an error.
+/// Prints a line on stdout. It is not an error if the reader has closed the pipe.
 fn answer(line: &str) {
     drop(writeln!(std::io::stdout(), "{line}"));
 }
@@ -162,7 +162,7 @@ fn fail(failure: &Failure) -> ExitCode {
     ExitCode::from(EXIT_FAILED)
 }
 
-/// Formats a failure for people: the message, and a line for each hint.
+/// Formats a failure as text: the message, and a line for each hint.
 fn report(failure: &Failure) -> String {
     let hints = failure.hints.iter().map(|hint| format!("  hint: {hint}\n"));
     format!("error: {}\n{}", failure.message, hints.collect::<String>())

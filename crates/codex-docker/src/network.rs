@@ -1,5 +1,5 @@
-//! The bridge network of containers with an open network. They share it, but cannot connect to each other.
-//! It is created once and never removed, because other containers may use it at any time.
+//! The bridge network that all containers with an open network share. They cannot connect to each other.
+//! The network is created once and never removed, because other containers may use it at any time.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,7 +14,8 @@ use crate::slots;
 use crate::spec::NETWORK;
 use model::ErrorCode;
 
-/// Creates the network unless it exists. One process at a time, because older engines would create two with the same name.
+/// Creates the network unless it exists. Only one process may do this at a time: older engines would create two networks with the
+/// same name.
 pub(crate) async fn ensure(docker: &Docker, locks: &Path) -> Result<(), Failure> {
     if exists(docker).await? {
         return Ok(());

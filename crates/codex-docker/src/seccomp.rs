@@ -1,9 +1,9 @@
 //! The seccomp profile of containers. It replaces the engine's profile, because older engines allow more system calls.
 //!
-//! `seccomp.json` is the default profile of Moby (github.com/moby/profiles, Apache-2.0) with two changes. `ptrace` and
+//! `seccomp.json` is the default profile of Moby (github.com/moby/profiles, Apache-2.0) with two changes: `ptrace` and
 //! `process_vm_readv`/`_writev` are refused for process 1, the container's init. All other processes can be traced, so debuggers
-//! work. Moby's profile refuses `io_uring`, and sockets of `AF_ALG` and `AF_VSOCK` (except for 32-bit programs on x86, through
-//! `socketcall`). Engines up to Docker 24 allow them.
+//! work. Like Moby's profile, it refuses `io_uring`, and sockets of `AF_ALG` and `AF_VSOCK` (except for 32-bit programs on x86,
+//! through `socketcall`). The default profiles of Docker 24 and older allow them.
 
 use std::path::Path;
 
@@ -28,7 +28,7 @@ pub(crate) enum Seccomp {
     Inline,
     /// Our profile, read from the folder of the run (Podman).
     File,
-    /// The engine's default, or none if the kernel has no seccomp.
+    /// The engine's default, or no profile if the kernel does not support seccomp.
     Engine,
 }
 
@@ -136,7 +136,7 @@ mod tests {
             // The kernel uses only the lower half of the argument.
             for upper in [0, 1 << 32, u64::from(u32::MAX) << 32] {
                 assert!(!allows(upper | 1), "{call} {upper:x}");
-                assert!(allows(upper), "{call}: no process, as in PTRACE_TRACEME");
+                assert!(allows(upper), "{call}: process 0 is allowed, which PTRACE_TRACEME uses");
                 assert!((2..10_000).chain([1 << 21, LARGEST_PROCESS]).all(|process| allows(upper | process)), "{call}");
             }
         }

@@ -13,7 +13,7 @@ use crate::folder::private_folder;
 /// The number of containers that can start at the same time.
 const STARTS: usize = 4;
 
-/// A slot. It becomes free when this is dropped.
+/// A slot that this process holds until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Turn {
     _lock: File,
@@ -21,13 +21,13 @@ pub(crate) struct Turn {
 
 /// Waits for a free slot to start a container.
 pub(crate) async fn to_start(folder: &Path) -> io::Result<Turn> {
-    // If no slot is free, this waits for one of them. Choosing it by process ID spreads the waiting processes over all slots.
+    // If no slot is free, this waits for the preferred slot. The process ID spreads the waiting processes over all slots.
     let preferred = usize::try_from(std::process::id()).unwrap_or_default() % STARTS;
     let names = (0..STARTS).map(|n| format!("start-{}.lock", (preferred + n) % STARTS));
     take(folder, names.collect()).await
 }
 
-/// Waits until no other process holds the lock with this name.
+/// Waits until no other process holds the lock with this name, and takes the lock.
 pub(crate) async fn alone(folder: &Path, name: &str) -> io::Result<Turn> {
     take(folder, vec![format!("{name}.lock")]).await
 }
@@ -67,7 +67,7 @@ mod tests {
         }
         let path = folder.path().to_owned();
         let mut fifth = tokio::spawn(async move { to_start(&path).await });
-        assert!(tokio::time::timeout(Duration::from_millis(200), &mut fifth).await.is_err(), "it waits");
+        assert!(tokio::time::timeout(Duration::from_millis(200), &mut fifth).await.is_err(), "the fifth start waits");
         turns.clear();
         let waited = tokio::time::timeout(Duration::from_secs(20), fifth).await;
         waited.expect("a slot becomes free").expect("no panic").expect("locked");

@@ -16,7 +16,7 @@ use crate::labels;
 use crate::seccomp::Seccomp;
 use crate::settings::{CodexHome, ContainerUser, Limits, Network, Settings, VolumeWish};
 
-/// The network that containers with an open network share. They cannot connect to each other.
+/// The network that all containers with an open network share. They cannot connect to each other.
 pub(crate) const NETWORK: &str = "codex-docker";
 
 /// The capabilities of root in the container: only those that package managers need.
@@ -25,14 +25,14 @@ const ROOT_CAPABILITIES: &[&str] = &["CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID"
 /// The options of a file system for temporary files. Its size counts towards the container's memory.
 const TMPFS: &str = "rw,nosuid,nodev,exec,size=1g";
 
-/// What a request depends on besides the settings: the engine and its machine.
+/// The properties of the engine and its machine that a request depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Machine {
     /// Memory in bytes.
     pub(crate) memory: u64,
-    /// The limit on open files of a process.
+    /// The limit on the open files of a process.
     pub(crate) open_files: u64,
-    /// The limit on processes of this process's user, if there is one.
+    /// The limit on the number of processes of the current user, if there is one.
     pub(crate) processes: Option<u64>,
     /// Whether the engine runs without root privileges, so that root in a container is the engine's user.
     pub(crate) rootless: bool,
@@ -130,10 +130,11 @@ fn user(settings: &Settings, machine: &Machine) -> String {
     }
 }
 
-/// Returns the variables that are not secret. The others are passed in a file, because every user of the engine can read these.
+/// Returns the variables that are not secret. The others are passed in a file, because every user of the engine can read
+/// the variables of a container.
 fn plain_environment(settings: &Settings, talk: Talk) -> Vec<String> {
     let mut plain = vec![
-        // Git need not check who owns a repository: only the agent uses this container.
+        // Git does not need to check who owns a repository, because only the agent uses this container.
         // Codex 0.75.0 hides variables with `KEY` in their names from commands, so GIT_CONFIG_COUNT and GIT_CONFIG_KEY_0 do not
         // work.
         "GIT_CONFIG_PARAMETERS='safe.directory=*'".to_owned(),
@@ -247,7 +248,7 @@ mod tests {
     }
 
     fn text(body: &ContainerCreateBody) -> String {
-        serde_json::to_string(body).expect("it has a form")
+        serde_json::to_string(body).expect("the request can be serialized")
     }
 
     #[test]
@@ -259,7 +260,7 @@ mod tests {
         assert_eq!((host.init, host.auto_remove), (Some(true), Some(false)));
         assert_eq!((host.memory, host.memory_swap, host.pids_limit), (Some(8 << 30), Some(8 << 30), Some(4096)));
         assert_eq!(host.log_config.and_then(|log| log.typ).as_deref(), Some("none"));
-        let allowed = host.cap_add.expect("root needs some");
+        let allowed = host.cap_add.expect("root has some capabilities");
         for dangerous in ["SYS_ADMIN", "NET_ADMIN", "NET_RAW", "SYS_PTRACE", "MKNOD", "DAC_READ_SEARCH", "SYS_MODULE"] {
             assert!(!allowed.iter().any(|capability| capability == dangerous), "{dangerous}");
         }

@@ -43,7 +43,7 @@ fn codex_lies_there_with_all_that_it_looks_for_beside_itself() {
                   test -x codex-path/rg; cat codex-package.json; ls -A /root; stat -c %U . bin/codex";
     let said = sandbox.run(&codex_image(), "0:0", script);
     assert!(said.starts_with("/opt/codex/bin/codex\ncodex\ncodex-code-mode-host\n"), "{said}");
-    assert!(said.ends_with(".bashrc\n.profile\nroot\nroot\n"), "the build left files of Codex behind: {said}");
+    assert!(said.ends_with(".bashrc\n.profile\nroot\nroot\n"), "the build leaves no files of Codex behind: {said}");
 }
 
 #[test]
@@ -90,8 +90,8 @@ async fn an_image_says_what_it_is_and_building_it_again_costs_little() {
             steps.push((number, total, instruction.to_owned()));
         }
     });
-    let built = built.await.expect("it builds");
-    assert!(began.elapsed() < Duration::from_secs(20), "the cache was not taken: {:?}", began.elapsed());
+    let built = built.await.expect("the build succeeds");
+    assert!(began.elapsed() < Duration::from_secs(20), "the cache was not used: {:?}", began.elapsed());
     assert_eq!((built.origin, built.stale, built.codex_version.as_deref()), (Origin::Shipped, true, Some(OLDEST_CODEX_VERSION)));
     assert_eq!(built.base.as_deref(), Some(base_image().as_str()));
     let numbers: Vec<u32> = steps.iter().map(|(number, _, _)| *number).collect();
@@ -99,7 +99,7 @@ async fn an_image_says_what_it_is_and_building_it_again_costs_little() {
     assert!(steps.iter().any(|(_, _, instruction)| instruction.starts_with("RUN apt-get update")), "{steps:?}");
 }
 
-/// Returns the arguments of the provisioned images, so that the cache applies.
+/// Returns the certificates of the provisioned images, so that the build can use the cache.
 fn certificates() -> Vec<String> {
     let bundle = std::fs::read_to_string(CERTIFICATES).unwrap_or_default();
     let end = "-----END CERTIFICATE-----\n";
@@ -135,8 +135,11 @@ async fn a_base_that_is_no_debian_says_so() {
     let (docker, sandbox) = (engine().await, Sandbox::new());
     let without_apt = sandbox.image("without-apt");
     let dockerfile = format!("FROM {}\nRUN rm /usr/bin/apt-get\n", codex_image());
-    build(&docker, &Build { tag: without_apt.clone(), ..from_own(&sandbox, &dockerfile) }, nobody).await.expect("it builds");
-    let failure = build(&docker, &Build { base: without_apt, ..from_base(&sandbox) }, nobody).await.expect_err("no apt-get");
+    build(&docker, &Build { tag: without_apt.clone(), ..from_own(&sandbox, &dockerfile) }, nobody)
+        .await
+        .expect("the build succeeds");
+    let failure =
+        build(&docker, &Build { base: without_apt, ..from_base(&sandbox) }, nobody).await.expect_err("the base has no apt-get");
     assert_eq!(failure.code, ErrorCode::BaseUnsuitable, "{failure:?}");
     assert!(failure.message.contains("apt-get: not found") && failure.hints[0].contains("--base"), "{failure:?}");
 }
@@ -145,7 +148,7 @@ async fn a_base_that_is_no_debian_says_so() {
 async fn somebodys_own_dockerfile_adds_to_our_image() {
     let (docker, sandbox) = (engine().await, Sandbox::new());
     let own = from_own(&sandbox, &format!("FROM {}\nRUN echo mine > /etc/mine", codex_image()));
-    let built = build(&docker, &own, nobody).await.expect("it builds");
+    let built = build(&docker, &own, nobody).await.expect("the build succeeds");
     assert_eq!((built.origin, built.stale, built.codex_version.as_deref()), (Origin::Custom, false, Some(model::CODEX_VERSION)));
     assert_eq!(sandbox.run(&own.tag, "0:0", "cat /etc/mine"), "mine\n");
 }
@@ -189,11 +192,11 @@ async fn a_new_image_takes_the_place_of_the_old_one_and_a_failed_one_does_not() 
     let own = |number: u32| {
         from_own(&sandbox, &format!("FROM {}\nRUN echo {number} > /etc/mine && test {number} -lt 3\n", codex_image()))
     };
-    let first = build(&docker, &own(1), nobody).await.expect("it builds");
-    let second = build(&docker, &own(2), nobody).await.expect("it builds");
+    let first = build(&docker, &own(1), nobody).await.expect("the build succeeds");
+    let second = build(&docker, &own(2), nobody).await.expect("the build succeeds");
     assert_ne!(first.id, second.id);
-    assert!(!try_docker(&["image", "inspect", &first.id]).status.success(), "the old image was removed");
-    build(&docker, &own(3), nobody).await.expect_err("it fails");
+    assert!(!try_docker(&["image", "inspect", &first.id]).status.success(), "the old image is removed");
+    build(&docker, &own(3), nobody).await.expect_err("the build fails");
     assert_eq!(status(&docker, &second.name).await, Ok(Some(second)));
 }
 
@@ -201,13 +204,13 @@ async fn a_new_image_takes_the_place_of_the_old_one_and_a_failed_one_does_not() 
 async fn an_image_that_is_used_or_has_another_name_stays_when_its_name_moves_on() {
     let (engine, sandbox) = (engine().await, Sandbox::new());
     let own = |number: u32| from_own(&sandbox, &format!("FROM {}\nRUN echo {number} > /etc/used\n", codex_image()));
-    let used = build(&engine, &own(1), nobody).await.expect("it builds");
+    let used = build(&engine, &own(1), nobody).await.expect("the build succeeds");
     docker(&["create", "--name", &sandbox.container("uses-it"), &used.name]);
-    let named = build(&engine, &own(2), nobody).await.expect("it builds");
+    let named = build(&engine, &own(2), nobody).await.expect("the build succeeds");
     docker(&["tag", &named.name, &sandbox.image("kept")]);
-    build(&engine, &own(3), nobody).await.expect("it builds");
+    build(&engine, &own(3), nobody).await.expect("the build succeeds");
     for kept in [&used.id, &named.id, &sandbox.image("kept")] {
-        assert!(try_docker(&["image", "inspect", kept]).status.success(), "{kept} is gone");
+        assert!(try_docker(&["image", "inspect", kept]).status.success(), "{kept} still exists");
     }
     docker(&["rm", &sandbox.container("uses-it")]);
     docker(&["rmi", &used.id]);

@@ -17,7 +17,7 @@ struct Line {
     command: ImageCommand,
 }
 
-#[expect(clippy::disallowed_methods, reason = "tests find the engine as its users do")]
+#[expect(clippy::disallowed_methods, reason = "tests find the engine in the same way as users")]
 async fn engine() -> Docker {
     connect(&std::env::vars().collect()).await.expect("`cargo xtask test` starts an engine")
 }
@@ -46,9 +46,9 @@ async fn our_image_is_built_first_where_a_dockerfile_begins_with_it() {
     if std::path::Path::new(CERTIFICATES).exists() {
         words.extend(["--ca-file", CERTIFICATES]);
     }
-    // `--base` sets the base of our image. The custom Dockerfile has its own.
+    // `--base` sets the base of our image. The custom Dockerfile has its own base.
     typed(&words).await.expect("both images can be built");
-    let mine = status(&engine, &tag).await.expect("the engine answers").expect("it is there");
+    let mine = status(&engine, &tag).await.expect("the engine answers").expect("the image exists");
     assert_eq!((mine.origin, mine.codex_version.as_deref()), (Origin::Custom, Some(OLDEST_CODEX_VERSION)));
     assert_eq!(exists(&engine, &ours).await, Ok(true));
     if !was_there {
@@ -65,7 +65,7 @@ async fn whoever_asks_for_an_image_that_is_not_there_hears_how_to_get_it() {
         assert_eq!(failure.code, ErrorCode::ImageMissing);
         assert!(failure.hints.iter().any(|hint| hint.contains(&format!("image build --tag {name}"))), "{failure:?}");
     }
-    typed(&["status", &codex_image()]).await.expect("it is there");
+    typed(&["status", &codex_image()]).await.expect("the image exists");
     typed(&["status", "--json", &base_image()]).await.expect("the image exists");
 }
 

@@ -12,7 +12,7 @@ use testkit::docker::{BASE_IMAGE, Sandbox, base_image, codex_image, oldest_codex
 #[tokio::test]
 async fn the_image_of_this_program_is_fresh() {
     let image = codex_image();
-    let status = status(&engine().await, &image).await.expect("the engine answers").expect("it is there");
+    let status = status(&engine().await, &image).await.expect("the engine answers").expect("the image exists");
     assert_eq!((status.name.as_str(), status.origin, status.stale), (image.as_str(), Origin::Shipped, false), "{status:?}");
     assert_eq!((status.codex_version.as_deref(), status.base.as_deref()), (Some(CODEX_VERSION), Some(BASE_IMAGE)));
     assert_eq!(status.built_for.as_deref(), Some(env!("CARGO_PKG_VERSION")));
@@ -21,13 +21,13 @@ async fn the_image_of_this_program_is_fresh() {
 
 #[tokio::test]
 async fn an_image_with_another_codex_is_stale() {
-    let status = status(&engine().await, &oldest_codex_image()).await.expect("the engine answers").expect("it is there");
+    let status = status(&engine().await, &oldest_codex_image()).await.expect("the engine answers").expect("the image exists");
     assert_eq!((status.origin, status.stale, status.codex_version.as_deref()), (Origin::Shipped, true, Some("0.75.0")));
 }
 
 #[tokio::test]
 async fn an_image_that_somebody_else_made_is_foreign() {
-    let status = status(&engine().await, &base_image()).await.expect("the engine answers").expect("it is there");
+    let status = status(&engine().await, &base_image()).await.expect("the engine answers").expect("the image exists");
     assert_eq!((status.origin, status.stale, status.codex_version), (Origin::Foreign, false, None));
 }
 
@@ -41,7 +41,7 @@ async fn an_image_that_is_not_there_is_no_failure() {
 
 #[tokio::test]
 async fn what_is_no_name_of_an_image_is_said_so() {
-    let failure = status(&engine().await, "Capital").await.expect_err("names are in lower case");
+    let failure = status(&engine().await, "Capital").await.expect_err("image names must be in lower case");
     assert!(
         failure.code == ErrorCode::ImageName && failure.message.contains("Capital") && !failure.hints.is_empty(),
         "{failure:?}"

@@ -1,4 +1,4 @@
-//! Finds out what uses an image and removes unused images, with a real engine.
+//! Tests with a real engine that used images are found, and that unused images are removed.
 //! Each test uses its own images.
 
 use bollard::Docker;
@@ -6,7 +6,7 @@ use codex_docker::connect::connect;
 use codex_docker::image::{exists, remove_unused, usage};
 use testkit::docker::{Sandbox, docker};
 
-#[expect(clippy::disallowed_methods, reason = "tests find the engine as its users do")]
+#[expect(clippy::disallowed_methods, reason = "tests find the engine in the same way as users")]
 async fn engine() -> Docker {
     connect(&std::env::vars().collect()).await.expect("`cargo xtask test` starts an engine")
 }
@@ -41,9 +41,12 @@ async fn an_image_goes_with_all_its_names_when_each_of_them_is_known() {
     given.sort();
     assert_eq!((found[0].id.as_str(), given.as_slice(), found[0].containers), (id.as_str(), &names[..], false));
     assert!(!remove_unused(&engine, &id, &names[..1]).await.expect("the engine answers"), "the second name is not listed");
-    assert!(exists(&engine, &names[0]).await.expect("the engine answers") && exists(&engine, &names[1]).await.expect("it does"));
+    assert!(
+        exists(&engine, &names[0]).await.expect("the engine answers")
+            && exists(&engine, &names[1]).await.expect("the engine answers")
+    );
     for _ in 0..2 {
-        assert!(remove_unused(&engine, &id, &names).await.expect("the engine answers"), "removing it twice is harmless");
+        assert!(remove_unused(&engine, &id, &names).await.expect("the engine answers"), "removing the image twice is harmless");
     }
     assert!(!exists(&engine, &id).await.expect("the engine answers"));
 }

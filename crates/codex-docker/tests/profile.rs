@@ -1,6 +1,6 @@
 //! Tests the script that restores `PATH` in login shells, with a real shell and the profiles of several systems.
 //!
-//! The black-box tests check that login shells in a container run it.
+//! The black-box tests check that login shells in a container run the script.
 
 use std::process::{Command, Output};
 
@@ -26,7 +26,7 @@ fn restored(image: &str, profile: &str) -> String {
     let output = shell(&script, profile);
     let said = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(!said.contains("\ncodex_docker_"), "it leaves no variables behind: {said}");
+    assert!(!said.contains("\ncodex_docker_"), "the script leaves no variables behind: {said}");
     said.lines().next().expect("the path").to_owned()
 }
 

@@ -1,5 +1,5 @@
 //! Tests the allowlist proxy on a real socket with real servers on the loopback, which are listed by address.
-//! No public name is resolved: every request is refused before that, or is for this machine.
+//! No public name is resolved: every request is refused before the lookup, or is for this machine.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -27,17 +27,17 @@ fn stage(list: &str) -> Stage {
     let refused: Arc<Mutex<Vec<Refusal>>> = Arc::default();
     let told = Arc::clone(&refused);
     let tell = move |refusal: &Refusal| told.lock().expect("sound").push(refusal.clone());
-    let proxy = AllowProxy::start(&socket, AllowList::parse(list).expect("sound"), tell).expect("it starts");
+    let proxy = AllowProxy::start(&socket, AllowList::parse(list).expect("sound"), tell).expect("the proxy starts");
     Stage { proxy, socket, refused, _folder: folder }
 }
 
 /// Sends bytes and returns the response up to the end of the connection.
 async fn exchange(stage: &Stage, sent: &str) -> String {
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     stream.write_all(sent.as_bytes()).await.expect("written");
     stream.shutdown().await.expect("open");
     let mut said = Vec::new();
-    tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends").expect("readable");
+    tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("the response ends").expect("readable");
     String::from_utf8_lossy(&said).into_owned()
 }
 
@@ -202,7 +202,7 @@ async fn a_request_of_two_lengths_is_not_two_requests() {
 async fn a_head_has_an_end() {
     let stage = stage("127.0.0.1:1");
     let head = format!("GET http://127.0.0.1:1/ HTTP/1.1\r\nX: {}", "x".repeat(256 * 1024));
-    let mut here = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut here = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     // The head never ends, but the response arrives.
     let (mut hears, mut says) = here.split();
     let mut said = [0; 12];
@@ -218,9 +218,9 @@ async fn an_answer_is_streamed_while_the_host_still_speaks() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let port = listener.local_addr().expect("an address").port();
     let stage = stage(&format!("127.0.0.1:{port}"));
-    let mut here = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut here = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     here.write_all(format!("GET http://127.0.0.1:{port}/ HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("written");
-    let (mut there, _) = listener.accept().await.expect("it comes");
+    let (mut there, _) = listener.accept().await.expect("the connection arrives");
     there.write_all(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n").await.expect("open");
     let mut said = Vec::new();
     while !String::from_utf8_lossy(&said).contains("first") {
@@ -240,12 +240,12 @@ async fn there_is_an_end_to_tunnels_and_room_again_when_one_is_closed() {
     let connect = format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n");
     let mut open = Vec::new();
     for _ in 0..TUNNELS {
-        let mut tunnel = UnixStream::connect(&stage.socket).await.expect("it listens");
+        let mut tunnel = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
         tunnel.write_all(connect.as_bytes()).await.expect("written");
         let mut head = [0; 12];
         tunnel.read_exact(&mut head).await.expect("answered");
         assert_eq!(&head, b"HTTP/1.1 200", "number {}", open.len());
-        let (taken, _) = listener.accept().expect("it comes");
+        let (taken, _) = listener.accept().expect("the connection arrives");
         open.push((tunnel, taken));
     }
     let said = exchange(&stage, &connect).await;
@@ -264,7 +264,7 @@ async fn there_is_an_end_to_tunnels_and_room_again_when_one_is_closed() {
 
 /// Sends bytes and returns the first 12 bytes of the response.
 async fn exchange_head(stage: &Stage, sent: &str) -> String {
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     stream.write_all(sent.as_bytes()).await.expect("written");
     let mut head = [0; 12];
     stream.read_exact(&mut head).await.expect("answered");
@@ -284,7 +284,7 @@ async fn a_host_that_does_not_answer_is_said() {
 async fn when_the_run_ends_its_tunnels_end() {
     let port = echo().await;
     let stage = stage(&format!("127.0.0.1:{port}"));
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     stream.write_all(format!("CONNECT 127.0.0.1:{port} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("written");
     let mut head = [0; 12];
     stream.read_exact(&mut head).await.expect("answered");

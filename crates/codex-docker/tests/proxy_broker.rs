@@ -100,7 +100,7 @@ async fn the_key_does_not_follow_a_redirect() {
     let elsewhere = Model::answering(vec![]).await;
     let away = |status| whole(status, &[("location", &elsewhere.url)], "");
     let stage = Stage::new(vec![away(307), away(302), away(303)], None).await;
-    // A client could follow the redirect of a GET request. It could not repeat the body of the others.
+    // A client could follow the redirect of the GET request, but could not repeat the bodies of the POST requests.
     for (what, status) in [("POST /v1/responses", 307), ("GET /v1/models", 302), ("POST /v1/responses", 303)] {
         assert_eq!(ask(&stage.socket, what, &stage.token, "").await.status(), status, "{what}");
     }
@@ -113,7 +113,7 @@ async fn an_answer_is_streamed_while_the_model_still_speaks() {
     let stage = Stage::new(vec![said], None).await;
     model.says("data: first\n\n");
     let mut response = stage.ask("x").await;
-    assert_eq!(piece(&mut response).await, "data: first\n\n", "it arrives before the response is complete");
+    assert_eq!(piece(&mut response).await, "data: first\n\n", "the piece arrives before the response is complete");
     model.says(COMPLETED);
     drop(model);
     assert_eq!(text(response).await, COMPLETED);
@@ -125,7 +125,7 @@ async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
     let authorization = format!("Authorization: Bearer {}", stage.token);
     let declared =
         format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\n{authorization}\r\nContent-Length: {}\r\n\r\n", (128 << 20) + 1);
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     stream.write_all(declared.as_bytes()).await.expect("written");
     let mut said = [0; 12];
     let read = tokio::time::timeout(LIMIT, stream.read_exact(&mut said)).await;
@@ -139,7 +139,7 @@ async fn a_request_is_streamed_while_the_client_still_speaks_and_has_an_end() {
 
 /// Sends a request with a body that never ends.
 async fn ask_without_end(stage: &Stage) -> Response<hyper::body::Incoming> {
-    let stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     tokio::spawn(connection);
     let much = Bytes::from(vec![b' '; 1 << 20]);
@@ -183,7 +183,7 @@ async fn a_model_that_dies_in_the_middle_breaks_the_answer_off_and_nothing_else(
     let mut response = stage.ask("x").await;
     piece(&mut response).await;
     model.dies();
-    let rest = tokio::time::timeout(LIMIT, response.into_body().collect()).await.expect("it ends");
+    let rest = tokio::time::timeout(LIMIT, response.into_body().collect()).await.expect("the response ends");
     assert!(rest.is_err(), "an interrupted response does not look complete");
     assert_eq!(text(stage.ask("again").await).await, COMPLETED);
 }
@@ -227,7 +227,7 @@ async fn an_address_that_is_none_is_refused_at_the_start() {
 #[tokio::test]
 async fn any_user_of_the_container_reaches_the_broker_and_the_next_run_has_another_token() {
     let stage = Stage::new(vec![], None).await;
-    let mode = std::fs::metadata(&stage.socket).expect("it is there").permissions().mode();
+    let mode = std::fs::metadata(&stage.socket).expect("the socket exists").permissions().mode();
     assert_eq!(mode & 0o777, 0o666);
     assert!(stage.token.len() == 64 && stage.token.bytes().all(|byte| byte.is_ascii_hexdigit()) && stage.token != new_token());
 }
@@ -280,11 +280,11 @@ async fn a_length_beside_pieces_counts_for_nothing_and_what_follows_is_not_heard
 
 /// Sends a request with these raw headers and body, and returns the whole response.
 async fn raw(stage: &Stage, rest: &str) -> String {
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let head = format!("POST /v1/responses HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n", stage.token);
     stream.write_all(format!("{head}{rest}").as_bytes()).await.expect("written");
     let mut said = Vec::new();
-    // The broker may also close the connection.
-    let _broken = tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends");
+    // The broker may close the connection without a response.
+    let _broken = tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("the response ends");
     String::from_utf8_lossy(&said).into_owned()
 }

@@ -48,7 +48,7 @@ async fn an_answer_counts_from_the_moment_that_it_says_what_it_cost() {
     model.says(COMPLETED);
     drop(model);
     text(response).await;
-    assert_eq!(stage.broker.account().input_tokens, 70, "it is counted once");
+    assert_eq!(stage.broker.account().input_tokens, 70, "the response is counted once");
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn an_answer_in_the_background_ends_a_budget_that_could_not_be_kept() {
     assert!(said.contains(ErrorCode::BudgetExceeded.as_str()) && said.contains("in the background"), "{said}");
     let free = Stage::new(vec![queued()], None).await;
     text(free.ask("{\"background\":true}").await).await;
-    assert_eq!(free.ask("x").await.status(), 200, "without a budget, it is passed on");
+    assert_eq!(free.ask("x").await.status(), 200, "without a budget, the request is passed on");
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn requests_wait_for_their_turn_and_meet_the_budget_as_it_is_then() {
             tokio::task::yield_now().await;
         }
         models[0].says(COMPLETED);
-        let first = models.into_iter().next().expect("there are some");
+        let first = models.into_iter().next().expect("there is a first response");
         drop(first);
         text(begun.remove(0)).await
     });

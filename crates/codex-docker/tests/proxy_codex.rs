@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, UnixStream};
 
 const KEY: &str = "sk-the-real-key";
 
-/// A model with ordinary tools, and one for which newer versions send the tools in the conversation.
+/// A model with ordinary tools, and one for which newer versions of Codex send the tools in the conversation.
 const MODEL: &str = "gpt-5.5";
 const CODE_MODEL: &str = "gpt-6.2-sol";
 
@@ -32,7 +32,7 @@ impl Stage {
 
     /// Starts a stage on which Codex uses this model.
     async fn asking(name: &str, script: Script, budget: Option<u64>, hosted_tools: HostedTools) -> Self {
-        let model = ScriptedModel::start(script).expect("a model that plays a script");
+        let model = ScriptedModel::start(script).expect("the scripted model starts");
         let folder = tempfile::tempdir().expect("a folder");
         let (socket, token) = (folder.path().join("broker"), new_token());
         let removed: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -46,11 +46,11 @@ impl Stage {
             hosted_tools,
             tell_removed: Box::new(move |what| told.lock().expect("sound").push(what.to_owned())),
         };
-        let broker = Broker::start(settings).expect("it starts");
+        let broker = Broker::start(settings).expect("the broker starts");
         let home =
             CodexHome::with_config(&CodexConfig::new(format!("http://127.0.0.1:{}/v1", forward(socket).await)).model(name));
-        let mut config = std::fs::OpenOptions::new().append(true).open(home.path().join("config.toml")).expect("it is there");
-        // The table of the provider is at the end of the file.
+        let mut config = std::fs::OpenOptions::new().append(true).open(home.path().join("config.toml")).expect("the file exists");
+        // The provider's table is at the end of the file.
         writeln!(config, "experimental_bearer_token = \"{token}\"").expect("written");
         Self { broker, model, home, removed, folder }
     }
@@ -109,7 +109,7 @@ async fn codex_works_where_hosted_tools_are_denied_and_nothing_else_of_its_reque
         let bodies: Vec<_> = stage.model.requests().into_iter().filter(|request| request.method == "POST").collect();
         assert!(bodies.iter().all(|request| !request.body.to_string().contains("\"web_search\"")), "{version}");
         assert!(bodies.iter().any(|request| request.body.to_string().contains("worked")), "{version}: the tool's output passes");
-        // Unlike those of a container, these settings do not switch the web search off.
+        // Unlike the settings in a container, these settings do not switch off the web search.
         let removed = stage.removed.lock().expect("sound").clone();
         assert!(removed.iter().all(|what| what == "the hosted tool `web_search`"), "{version}: {removed:?}");
         let searches = codex.version_number() == model::CODEX_VERSION && name == MODEL;

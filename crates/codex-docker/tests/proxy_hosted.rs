@@ -1,5 +1,5 @@
-//! Tests the broker of a run without an open network: it removes everything that the API would do elsewhere. Also tests, for every
-//! run, that no response contains the key. The API is a real server on the loopback with scripted responses.
+//! Tests that the broker of a run without an open network removes hosted tools and remote references. Also tests, for every run,
+//! that no response contains the key. The API is a real server on the loopback with scripted responses.
 
 mod proxy_support;
 
@@ -21,7 +21,7 @@ use self::proxy_support::{COMPLETED, KEY, Model, Stage, piece, speaking, text, w
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Returns a request that tries every way to reach something elsewhere.
+/// Returns a request with hosted tools, remote references and other fields that the broker removes.
 fn hostile() -> Value {
     json!({
         "model": "gpt-5.5",
@@ -39,7 +39,7 @@ fn hostile() -> Value {
     })
 }
 
-/// Starts the broker of a run without an open network. Also returns the list of what it removes.
+/// Starts the broker of a run without an open network. Also returns the list of what the broker removes.
 async fn closed() -> (Stage, Arc<Mutex<Vec<String>>>) {
     let removed: Arc<Mutex<Vec<String>>> = Arc::default();
     let told = Arc::clone(&removed);
@@ -118,14 +118,14 @@ async fn what_cannot_be_read_does_not_pass() {
 #[tokio::test]
 async fn a_question_has_no_body() {
     let stage = closed().await.0;
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let head = format!(
         "GET /v1/models?client_version=0.1&include=https://evil HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {}\r\n",
         stage.token
     );
     stream.write_all(format!("{head}Content-Length: 4\r\nConnection: close\r\n\r\nevil").as_bytes()).await.expect("written");
     let mut said = Vec::new();
-    tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends").expect("readable");
+    tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("the response ends").expect("readable");
     let asked = stage.model.asked.lock().expect("sound");
     assert_eq!((asked[0].what.as_str(), asked[0].body.len()), ("GET /v1/models?client_version=0.1", 0));
 }
@@ -137,7 +137,7 @@ async fn a_request_that_is_too_long_is_not_kept_in_memory() {
         raw(&stage, "/v1/responses", &format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", (64 << 20) + 1))
             .await;
     assert!(said.starts_with("HTTP/1.1 413"), "{said}");
-    let stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     tokio::spawn(connection);
     let much = Bytes::from(vec![b' '; 1 << 20]);
@@ -151,7 +151,7 @@ async fn a_request_that_is_too_long_is_not_kept_in_memory() {
 
 /// Sends a POST request with these raw headers and body, and returns the whole response.
 async fn raw(stage: &Stage, path: &str, rest: &str) -> String {
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the broker listens");
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {}\r\n", stage.token);
     stream.write_all(format!("{head}{rest}").as_bytes()).await.expect("written");
     // The broker waits for the rest of an incomplete body, so this side must be closed.
@@ -159,7 +159,7 @@ async fn raw(stage: &Stage, path: &str, rest: &str) -> String {
         stream.shutdown().await.expect("open");
     }
     let mut said = Vec::new();
-    let _broken = tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends");
+    let _broken = tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("the response ends");
     String::from_utf8_lossy(&said).into_owned()
 }
 
@@ -194,7 +194,7 @@ async fn an_answer_that_breaks_off_or_is_too_long_does_not_end_with_most_of_the_
     let mut response = stage.ask("x").await;
     assert_eq!(piece(&mut response).await, "data: ");
     model.dies();
-    assert!(response.into_body().collect().await.is_err(), "the rest is not passed on");
+    assert!(response.into_body().collect().await.is_err(), "the start of the key is not passed on");
     let (model, said) = speaking();
     let stage = Stage::new(vec![said], None).await;
     model.says(&KEY[..1]);

@@ -1,14 +1,14 @@
 #!/bin/sh
-# Exports an agent's work: commits uncommitted changes, and writes the new commits to a bundle. The reader does not trust the bundle.
+# Exports an agent's work: commits uncommitted changes, and writes the new commits to a bundle. The host does not trust the bundle.
 #
-# This runs under an init in a container without network, while nothing else uses these folders. It uses the objects and refs of the
-# agent repository, but never its configuration, hooks, filters or exclude file: git works in a temporary repository of this script.
-# From the agent's index, it reads only submodules and conflicts. Files are compared with an index that starts from a commit. Before
-# git looks at anything, files that git would wait for are moved aside, and files that are too large are excluded.
+# The script runs under an init in a container without a network, while nothing else uses the folders. It uses the objects and refs of
+# the agent repository, but never its configuration, hooks, filters or exclude file: git works in a temporary repository. From the
+# agent's index, the script reads only submodules and conflicts. It compares the files with a new index that it fills from a commit.
+# Before git reads the worktree, the script moves aside files that would block git, and excludes files that are too large.
 # Invariants: no commit in the history of $HARVEST_SINCE is lost. A second run has the same result. `result` is written last.
 #
-# HARVEST_MODE is `harvest`, `content` to leave out files that the host would refuse, or `sync` to move the agent's branch to the
-# host's commit before a run.
+# HARVEST_MODE is `harvest` (the default), `content` to leave out files that the host would refuse, or `sync` to move the
+# agent's branch to the host's commit before a run.
 #
 # Needs git 2.30, coreutils, findutils, and a grep and sed that support -z. Exit codes: 2 invalid call, 3 the host's objects are
 # missing, 4 the agent repository cannot be used, 5 the worktree cannot be committed, 6 the bundle cannot be written, 7 the worktree
@@ -57,7 +57,7 @@ tmp=$(mktemp -d "${TMPDIR:-/tmp}/harvest.XXXXXX") || fail 2 'could not create a 
 [ -e "$submodules" ] || submodules=/dev/null
 
 remark() { printf '%s\0' "$*" >> "$tmp/remarks"; }
-# Adds a remark of this kind for each NUL-terminated value on stdin.
+# Adds a remark of the given kind for each NUL-terminated value on stdin.
 remarks() { head -z -n "$remarks_limit" | sed -z "s/^/$1 /" >> "$tmp/remarks"; }
 
 # Files in the way are renamed, never deleted: they may contain the agent's work.
@@ -68,7 +68,7 @@ put_aside() {
 }
 present() { [ -e "$1" ] || [ -L "$1" ]; }
 count() { tr -dc '\0' < "$1" | wc -c; }
-# Prints a size for people, such as 3.0 TiB.
+# Prints a size in a readable form, such as `3.0 TiB`.
 shown_size() {
     [ "$1" -ge 1024 ] || { echo "$1 bytes"; return; }
     shown=$1 unit=bytes
@@ -91,12 +91,13 @@ replace_file() {
     rm -rf -- "$1.new" && cat > "$1.new" && mv -f -- "$1.new" "$1"
 }
 
-# Gives every file to the owner, and removes setuid and setgid bits. Follows no links.
+# Makes $owner the owner of every file, and removes setuid and setgid bits. Follows no links.
 repair() {
     for folder in "$worktree" "$twin" "$sessions"; do
         [ -n "$folder" ] && plain_folder "$folder" && cd -- "$folder" || continue
         if [ -n "$owner" ]; then
-            # -execdir runs chown in each folder, because no path may be longer than 4 KiB. For the topmost folder of another owner, chown -R covers everything below.
+            # -execdir runs chown in each folder, because the kernel refuses paths longer than 4 KiB. If a folder has another owner,
+            # chown -R also changes everything in it.
             chown -h -- "$owner" . && PATH=$system_path find . -mindepth 1 -xdev -path ./.git ! -type d \
                 -o \( ! -user "${owner%:*}" -o ! -group "${owner#*:}" \) -execdir chown -R -h -- "$owner" {} + -prune 2> /dev/null \
                 || remark 'note the owner of some files could not be changed back'
@@ -118,7 +119,7 @@ leave() {
 trap leave EXIT
 trap 'exit 143' TERM INT HUP
 
-# Removes lock files and temporary files that killed programs left behind. The name of a ref never ends with `.lock`.
+# Removes lock files and temporary files that killed programs left behind. The name of a ref cannot end with `.lock`.
 clear_stale() {
     cd -- "$twin" || return
     find . -xdev -path ./objects -prune -o -path ./lfs -prune -o -name '*.lock' ! -type d -exec rm -f -- {} +
@@ -131,7 +132,7 @@ clear_special() {
     find "$twin" -xdev \( -type p -o -type s -o -type b -o -type c \) -print0 -delete > "$tmp/special"
     [ ! -s "$tmp/special" ] || remark "note removed FIFOs, sockets or devices from the agent repository: $(count "$tmp/special")"
 }
-# A link below objects or refs could lead to a special file.
+# Removes symbolic links below objects and refs, because they could point to special files.
 clear_links() {
     find "$twin/objects" "$twin/refs" -xdev -type l -print0 -delete > "$tmp/special"
     [ ! -s "$tmp/special" ] || remark "note removed symbolic links from the agent repository: $(count "$tmp/special")"
@@ -189,7 +190,7 @@ is_usable() {
 }
 is_ancestor() { [ "$1" = "$2" ] || git merge-base --is-ancestor "$1" "$2" 2> /dev/null; }
 
-# Adds a commit to the parents, unless they already contain it. It replaces its own ancestors.
+# Adds a commit to $parents, unless one of them already contains it. The commit replaces parents that are its ancestors.
 add_parent() {
     next= placed=
     for parent in $parents; do
@@ -203,7 +204,7 @@ add_parent() {
     [ -n "$placed" ] || next="$next $1"
     parents=${next# }
 }
-# Sets the parents of the new commit from the branch, HEAD and MERGE_HEAD. `first` is the first parent.
+# Finds the parents of the new commit: the branch, HEAD and MERGE_HEAD. `first` is the first parent.
 find_ground() {
     parents=$since first=$since merging=
     tip=$(id_of "$branch") && is_usable "$tip" && add_parent "$tip"
@@ -218,7 +219,7 @@ find_ground() {
     done
 }
 
-# Moves aside special files that git would open by name and wait for, and large files that it would read into memory.
+# Moves aside special files that would block git when it opens them by name, and large files that git would read into memory.
 move_aside() {
     set --
     for name in $opened; do set -- "$@" -o -name "$name"; done
@@ -232,7 +233,7 @@ move_aside() {
             # Kernel files such as those in /proc have no size, and some of them never end.
             [ -f "$link" ] && [ -s "$link" ] && [ "$(stat -L -c %s -- "$link")" -le "$limit" ] || printf "%s\0" "$link"
         done' sh "$opened_limit" >> "$tmp/odd"
-    # Git opens these files in every folder that a `.git` file can name.
+    # Git opens these files in every folder that a `.git` file can point to.
     find . -xdev -mindepth 2 \( -type p -o -type s -o -type b -o -type c \) -print0 \
         | grep -z -E "/($(echo "$opened_inside" | tr ' ' '|'))\$" >> "$tmp/odd"
     [ -s "$tmp/odd" ] || return 0
@@ -247,7 +248,7 @@ move_aside() {
     head -z -n "$named_limit" "$tmp/moved" >> "$tmp/remarks"
     more=$(($(count "$tmp/odd") - named_limit))
     [ "$more" -le 0 ] || remark "note moved aside or removed $more more files that git would have opened"
-    # This many cannot be an accident. FIFOs, sockets and devices have no content, so they are deleted.
+    # More files than $left_out_limit cannot be an accident. FIFOs, sockets and devices have no content, so they are deleted.
     find . -xdev -mindepth 1 \( "$@" \) ! -type d ! -type f ! -type l -delete
     set --
     for name in $opened_inside; do set -- "$@" -o -name "$name"; done
@@ -260,8 +261,8 @@ move_aside() {
     [ ! -s "$tmp/odd" ] || fail 7 "the worktree has $(count "$tmp/odd") more files like \`.gitignore\` that are too large; delete them"
 }
 
-# Writes nested repositories to $tmp/nested: folders where git would look for a repository. Folders with files in the index and
-# ignored folders do not count, as in git.
+# Writes nested repositories to $tmp/nested: folders where git would look for a repository. Like git, this skips
+# ignored folders and folders with files in the index.
 find_nested() {
     find . -xdev -mindepth 2 -name .git -prune \( -type d -o -type f -o -type l \) -printf '%P\0' | xargs -0 -r sh -c '
         for git do
@@ -269,7 +270,7 @@ find_nested() {
         done' sh | sort -z > "$tmp/candidates"
     : > "$tmp/nested"
     [ -s "$tmp/candidates" ] || return 0
-    # Each folder with files in the index, once.
+    # List each folder with files in the index once.
     git ls-files -z | grep -z / | sed -z 's,/[^/]*$,/,' | uniq -z > "$tmp/folders"
     while [ -s "$tmp/folders" ]; do
         cat "$tmp/folders" >> "$tmp/above"
@@ -278,10 +279,10 @@ find_nested() {
     done
     sort -z -u "$tmp/above" 2> /dev/null | comm -z -13 - "$tmp/candidates" | sed -z 's,/$,,' > "$tmp/untracked"
     rm -f -- "$tmp/above"
-    # The prefix `./` keeps git from reading a name as a pathspec. Exit code 1 means that none of them is ignored.
+    # The prefix `./` keeps git from reading a name as a pathspec. Exit code 1 means that no folder is ignored.
     sed -z 's,^,./,' "$tmp/untracked" | git check-ignore -z --stdin > "$tmp/ignoring" || [ $? -eq 1 ] || return
     sed -z 's,^\./,,' "$tmp/ignoring" | sort -z > "$tmp/ignored"
-    # Because of the final slash, a folder sorts directly before the folders in it.
+    # Because of the trailing slash, a folder sorts directly before the folders in it.
     sort -z "$tmp/untracked" | comm -z -13 "$tmp/ignored" - | sed -z 's,$,/,' | sort -z | xargs -0 -r sh -c '
         last=
         for folder do
@@ -291,7 +292,7 @@ find_nested() {
         done' sh > "$tmp/nested"
 }
 
-# Checks the sizes of new and changed files before git reads them. Writes those that are too large to $tmp/heavy, as `size<TAB>path`.
+# Checks the sizes of new and changed files before git reads them. Lists files that are too large in $tmp/heavy, as `size<TAB>path`.
 weigh() {
     : > "$tmp/heavy"
     { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out"; } > "$tmp/spec"
@@ -336,7 +337,7 @@ too_heavy() {
     done < "$tmp/sizes"
     tail -z -n "+$((taken + 1))" "$tmp/sorted"
 }
-# Excludes files that are too large from the commit, which keeps their previous versions. Writes those to $tmp/kept-back.
+# Leaves files that are too large out of the commit. It keeps their previous versions, which are listed in $tmp/kept-back.
 leave_heavy_out() {
     : > "$tmp/kept-back"
     path_of < "$tmp/heavy" | sort -z > "$tmp/heavy-paths"
@@ -347,7 +348,7 @@ leave_heavy_out() {
         xargs -0 git --literal-pathspecs ls-files --stage -z -- < "$tmp/heavy-tracked" > "$tmp/kept-back" || return
         forget "$tmp/kept-back" || return
     fi
-    limits="a commit has room for files of up to $(shown_size "$file_limit"), and $(shown_size "$commit_limit") in total"
+    limits="a commit may contain files of up to $(shown_size "$file_limit"), and $(shown_size "$commit_limit") in total"
     sort -z -n -r "$tmp/heavy" | head -z -n "$named_limit" > "$tmp/named"
     n=0
     while n=$((n + 1)) && [ "$n" -le "$(count "$tmp/named")" ]; do
@@ -386,7 +387,8 @@ forget() {
     [ -s "$1" ] || return 0
     sed -z "s/^[^\t]*/0 $zero/" "$1" | git update-index -z --index-info
 }
-# Writes the content of the worktree to $tree. The index has no submodules while git reads the worktree, so that git does not enter them.
+# Writes the worktree to a tree object, and stores its ID in $tree. Submodules are not in the index while git reads the worktree, so
+# that git does not enter them.
 stage() {
     read_agents_index
     ! grep -z -q '^[0-7]* [0-9a-f]* [1-3]' "$tmp/agents" || had_conflicts=1
@@ -426,9 +428,9 @@ add() {
     added=$?
     case $added in
         0) return ;;
-        # With --ignore-errors, this means that some files were left out.
+        # With --ignore-errors, exit code 1 means that some files were left out.
         1) grep -q '^error: \|^warning: could not open' "$tmp/words" && return ;;
-        # Git before 2.34 does not have --sparse and does not need it.
+        # Git before 2.34 does not support --sparse and does not need it.
         129) [ $# -eq 0 ] || { add; return; } ;;
     esac
     cat "$tmp/words" >&2
@@ -495,8 +497,8 @@ make_commit() {
         new=$(git commit-tree "$tree" "$@" -F "$message") || fail 5 'could not create a commit'
     fi
 }
-# Removes files that the host would refuse from $tree. Git names the bad objects, and the tree gives their paths. If a tree is bad,
-# the cause is a link with a name like `.gitmodules`. Succeeds if it removed something.
+# Removes from $tree the files that the host would refuse. Git reports the invalid objects, and the tree contains their paths. A tree
+# is invalid if it contains a symbolic link with a name such as `.gitmodules`. Succeeds if a file was removed.
 leave_out_refused() {
     printf '%s\n^%s\n' "$new" "$since" | git pack-objects --quiet --revs --stdout > "$out/check.pack" || return
     git index-pack --strict "$out/check.pack" > /dev/null 2> "$tmp/check"
@@ -512,7 +514,7 @@ leave_out_refused() {
     tree=$(git write-tree)
 }
 
-# Moves the branch to the host's commit if that is newer and the worktree has no changes.
+# Moves the branch to the host's commit if that commit is newer and the worktree has no changes.
 sync_branch() {
     new=$(id_of "$branch") && is_usable "$new" || new=
     [ -z "$new" ] || ! is_ancestor "$since" "$new" || return 0

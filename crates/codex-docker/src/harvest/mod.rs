@@ -1,7 +1,7 @@
-//! Exports an agent's work from its repository, in a short-lived container without network or secrets.
+//! Exports an agent's work from its repository, in a short-lived container without a network or secrets.
 //!
-//! If the agent planted a program in its repository, the program can only run in that container, where it finds nothing to steal
-//! and reaches nothing. The result is a bundle, which the caller must check. This crate does not trust it either.
+//! If the agent planted a program in its repository, the program can only run in that container, where there is nothing to
+//! steal and no network. The result is an untrusted bundle, which the caller must check.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::Read as _;
@@ -26,22 +26,22 @@ use crate::spec::{Machine, bind, isolated, objects_inside};
 use crate::{image, inside, labels, settings};
 use model::ErrorCode;
 
-/// Commits uncommitted changes, writes the bundle, and gives files back to their owner.
+/// The script that commits uncommitted changes, writes the bundle, and gives files back to their owner.
 const HARVEST_SCRIPT: &str = include_str!("harvest.sh");
 
-/// The file with the output of the script.
+/// The name of the file with the output of the script.
 const SAID: &str = "said";
 
-/// The most bytes of the output that are printed.
+/// The maximum number of bytes of the output that are printed.
 const SAID_LIMIT: u64 = 16 * 1024;
 
-/// The time limit. What an agent left behind could make the script run forever.
+/// The time limit for a container. Without it, files that an agent left behind could make a script run forever.
 const LIMIT: Duration = Duration::from_mins(5);
 
-/// The code of the failure when the time limit is exceeded.
+/// The error code for an exceeded time limit.
 const TIME_LIMIT: ErrorCode = ErrorCode::HarvestTimeLimit;
 
-/// The exit code when the time limit is exceeded. The caller can try again with a new agent repository.
+/// The exit code for an exceeded time limit. The caller can try again with a new agent repository.
 const TIMED_OUT: u8 = 8;
 
 /// The limits of the container.
@@ -65,22 +65,23 @@ pub(crate) struct HarvestArguments {
     /// Branch of the task
     #[arg(long)]
     branch: String,
-    /// Commit that is the caller's tip of the branch
+    /// Commit that the branch points to in the caller's repository
     #[arg(long)]
     since: String,
     /// File that contains the commit message
     #[arg(long)]
     message: PathBuf,
-    /// Owner for the files
+    /// New owner of the files
     #[arg(long, value_name = "UID:GID")]
     owner: Option<String>,
     /// Folder with the task's sessions, whose files get the same owner
     #[arg(long)]
     sessions: Option<PathBuf>,
-    /// Submodule that the caller checked out; its files are not committed. May be repeated
+    /// Submodule that the caller checked out, whose files are not committed; may be repeated
     #[arg(long = "submodule", value_name = "PATH")]
     submodules: Vec<String>,
-    /// Export commits and files (`harvest`), only the current files (`content`), or update the agent's branch to that commit (`sync`)
+    /// Export commits and files (`harvest`), export only the current files (`content`), or move the agent's branch to the commit in
+    /// `--since` (`sync`)
     #[arg(long, value_parser = ["harvest", "content", "sync"], default_value = "harvest")]
     mode: String,
     /// Author name for the commit
@@ -129,7 +130,7 @@ pub(crate) async fn harvest(environment: &BTreeMap<String, String>, arguments: &
         Stops::listen().map_err(|error| Failure::new(ErrorCode::NoSignals, format!("cannot receive signals: {error}")))?;
     let asked = async {
         stops.next().await;
-        Failure::new(ErrorCode::HarvestStopped, "stopped before the work was exported; it is still in the worktree")
+        Failure::new(ErrorCode::HarvestStopped, "the export was stopped; the work is still in the worktree")
     };
     let ended = run_to_end(&docker, &name, body, asked).await;
     say_what_it_said(&arguments.out);
@@ -177,7 +178,7 @@ impl HarvestArguments {
     }
 }
 
-/// The folder with the sessions in the container.
+/// The path of the folder with the sessions in the container.
 const SESSIONS_INSIDE: &str = "/sessions";
 
 pub(crate) fn script_body(image: &str) -> ContainerCreateBody {
@@ -243,7 +244,7 @@ pub(crate) async fn run_to_end(
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
     match docker.remove_container(name, Some(options)).await {
         Err(error) if status_of(&error) != Some(404) => {
-            crate::say(&format!("could not remove the container `{name}`: {error}; `codex-docker reap` tries again"));
+            crate::say(&format!("could not remove the container `{name}`: {error}; to try again, run `codex-docker reap`"));
         }
         Ok(()) | Err(_) => {}
     }

@@ -18,7 +18,7 @@ use super::trouble::{Heard, explain, words_of};
 use crate::failure::Failure;
 use model::ErrorCode;
 
-/// The build argument with which a custom Dockerfile can build on our image.
+/// The build argument with the name of our image, for a custom Dockerfile that extends it.
 const OUR_IMAGE: &str = "CODEX_DOCKER_IMAGE";
 
 /// The settings of a build.
@@ -82,7 +82,7 @@ impl Build {
         labels.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
-    /// Returns the build of our image, if a custom Dockerfile builds on it.
+    /// Returns the build of our image, if the custom Dockerfile extends it.
     pub(super) fn needs_first(&self) -> Option<Self> {
         let text = self.dockerfile.as_ref()?;
         let ours = Self { tag: image_of(&self.codex_version), dockerfile: None, ..self.clone() };

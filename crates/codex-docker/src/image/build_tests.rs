@@ -27,7 +27,7 @@ fn of_somebodys_own_dockerfile_nothing_is_claimed() {
     );
     assert_eq!(own.text(), format!("FROM x\n{CHECK}\n"));
     assert_eq!(own.arguments()["CODEX_DOCKER_IMAGE"], DEFAULT_IMAGE);
-    assert!(!own.arguments().contains_key("BASE"), "the default of the Dockerfile is used");
+    assert!(!own.arguments().contains_key("BASE"), "the Dockerfile's own default is used");
     let based = Build { base: "y:1".to_owned(), ..own };
     assert_eq!(based.arguments()["BASE"], "y:1");
 }

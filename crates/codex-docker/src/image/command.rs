@@ -22,9 +22,9 @@ use model::ErrorCode;
 pub enum ImageCommand {
     /// Build the image: Debian with git, ripgrep, build tools and the Codex CLI
     Build(Box<BuildArguments>),
-    /// Pull an image that somebody else published
+    /// Pull an image that someone else published
     Pull {
-        /// Image to pull, e.g. registry.example.com/team/codex:1. This project publishes no image; use `image build` for its image
+        /// Image to pull, e.g. registry.example.com/team/codex:1. This project publishes no image; build one with `image build`
         #[arg(env = "IMAGE_NAME", value_name = "REFERENCE")]
         name: Option<String>,
     },
@@ -43,7 +43,7 @@ pub enum ImageCommand {
         #[arg(long = "name", value_name = "NAME")]
         names: Vec<String>,
     },
-    /// Show the image and whether it is outdated
+    /// Show details of the image, and whether it is outdated
     Status {
         /// Name of the image
         #[arg(env = "IMAGE_NAME", default_value = DEFAULT_IMAGE)]
@@ -278,7 +278,8 @@ mod tests {
             judged(&ImageStatus { origin: Origin::Custom, stale: false, ..image.clone() }),
             judged(&ImageStatus { origin: Origin::Foreign, stale: false, ..image.clone() }),
         ];
-        let failures = [missing(DEFAULT_IMAGE), missing("team/codex:1"), published(None).expect_err("it is not published")];
+        let failures =
+            [missing(DEFAULT_IMAGE), missing("team/codex:1"), published(None).expect_err("the default image is not published")];
         let failures = failures.map(|failure| crate::report(&failure).replace(CODEX_VERSION, "VERSION"));
         insta::assert_snapshot!([describe(&image).join("\n"), states.join("\n"), failures.join("\n")].join("\n\n"));
     }

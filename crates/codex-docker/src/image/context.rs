@@ -12,11 +12,11 @@ use model::ErrorCode;
 /// The built-in Dockerfile.
 pub(super) const DOCKERFILE: &str = include_str!("Dockerfile");
 
-/// Appended to a custom Dockerfile. Without these programs, no run can start and no work can be exported, so the build fails
-/// early.
+/// The instruction that is appended to a custom Dockerfile. Without these programs, no run can start and no work can be
+/// exported, so the build fails early.
 pub(super) const CHECK: &str = "RUN CODEX_HOME=/none codex --version && git --version && socat -V > /dev/null";
 
-/// The folder with the certificates.
+/// The name of the folder with the certificates.
 const CERTIFICATES: &str = "certificates";
 
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
@@ -27,7 +27,7 @@ pub(super) fn fingerprint(dockerfile: &str) -> String {
     hex::encode(ring::digest::digest(&ring::digest::SHA256, dockerfile.as_bytes()))
 }
 
-/// Reads the certificates in a PEM file, one PEM block each.
+/// Reads the certificates from a PEM file, and returns a PEM block for each.
 pub(super) fn certificates(path: &Path) -> Result<Vec<String>, Failure> {
     let text = fs_err::read_to_string(path).map_err(|error| {
         Failure::new(ErrorCode::CaFile, format!("cannot read the certificates: {error}")).hint("specify an existing PEM file")
@@ -62,7 +62,7 @@ fn put(archive: &mut Builder<Vec<u8>>, path: &str, text: &str) -> std::io::Resul
     archive.append_data(&mut header, path, text.as_bytes())
 }
 
-/// Creates a header without owner or time, so that the same files give the same archive.
+/// Creates a header without an owner or time, so that the same files always produce the same archive.
 fn header(kind: EntryType, mode: u32, size: u64) -> Header {
     let mut header = Header::new_gnu();
     header.set_entry_type(kind);
@@ -96,7 +96,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("ca.pem");
         fs_err::write(&file, "no certificate").expect("written");
-        let failure = certificates(&file).expect_err("there is none");
+        let failure = certificates(&file).expect_err("the file contains no certificate");
         assert!(
             failure.code == ErrorCode::CaFile && failure.message.contains("ca.pem") && !failure.hints.is_empty(),
             "{failure:?}"
@@ -107,10 +107,10 @@ mod tests {
 
     #[test]
     fn the_context_holds_the_dockerfile_and_the_certificates_and_nothing_else() {
-        let bytes = archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("made in memory");
+        let bytes = archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("the archive is built in memory");
         assert_eq!(
             bytes,
-            archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("made in memory"),
+            archive("FROM x\n", &[certificate("A"), certificate("B")]).expect("the archive is built in memory"),
             "the archive is reproducible"
         );
         let mut archive = tar::Archive::new(bytes.as_slice());
@@ -126,7 +126,7 @@ mod tests {
 
     #[test]
     fn without_certificates_their_folder_is_there_all_the_same() {
-        let bytes = archive("FROM x\n", &[]).expect("made in memory");
+        let bytes = archive("FROM x\n", &[]).expect("the archive is built in memory");
         assert_eq!(tar::Archive::new(bytes.as_slice()).entries().expect("an archive").count(), 2);
     }
 }

@@ -1,7 +1,7 @@
 //! Builds, pulls and inspects the image for containers.
 //!
-//! The labels of an image describe it, so no container must be started to find out. The built-in Dockerfile uses no secrets,
-//! and no files of the caller except the certificates that the caller names.
+//! An image's labels describe its content, so reading its status does not require a container. The built-in Dockerfile uses no
+//! secrets, and no files of the caller except the certificates that the caller specifies.
 
 mod build;
 mod command;

@@ -8,7 +8,7 @@ pub const CODEX_VERSION: &str = model::CODEX_VERSION;
 /// The default image: `codex-docker:<version of Codex>`.
 pub const DEFAULT_IMAGE: &str = match std::str::from_utf8(&DEFAULT_IMAGE_BYTES) {
     Ok(name) => name,
-    Err(_) => panic!("both halves are text"),
+    Err(_) => panic!("the name is valid UTF-8"),
 };
 
 /// The default base image, as in the Dockerfile.
@@ -20,7 +20,7 @@ pub const DEFAULT_REGISTRY: &str = "https://registry.npmjs.org";
 /// The part of [`DEFAULT_IMAGE`] before the version.
 const REPOSITORY: &str = "codex-docker:";
 
-/// Concatenated by hand, because `concat!` does not accept constants.
+/// The bytes of [`DEFAULT_IMAGE`]. They are concatenated by hand, because `concat!` does not accept constants.
 const DEFAULT_IMAGE_BYTES: [u8; REPOSITORY.len() + CODEX_VERSION.len()] = {
     let mut bytes = [0; REPOSITORY.len() + CODEX_VERSION.len()];
     let (first, second) = bytes.split_at_mut(REPOSITORY.len());

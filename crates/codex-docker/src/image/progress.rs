@@ -5,7 +5,7 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::mem;
 
-/// The width of a terminal that does not report it.
+/// The assumed width of a terminal that does not report its width.
 const USUAL_WIDTH: usize = 80;
 
 /// The instructions that take time. The others only change metadata.
@@ -85,7 +85,7 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
     words.into_iter().collect()
 }
 
-/// Formats a number of bytes for people, in MB or GB.
+/// Formats a number of bytes in MB or GB.
 pub(super) fn spoken_size(bytes: u64) -> String {
     let megabytes = bytes / 1_000_000;
     if megabytes < 1000 { format!("{megabytes} MB") } else { format!("{}.{} GB", megabytes / 1000, megabytes % 1000 / 100) }

@@ -34,7 +34,7 @@ pub(super) fn unknown_version(registry: &str, version: &str) -> Failure {
         .hint(format!("or omit --codex-version to use the tested version, {}", model::CODEX_VERSION))
 }
 
-/// Fails if the URL is invalid or contains a password. The URL becomes part of the image's history.
+/// Fails if the URL is invalid or contains a password, because the URL becomes part of the image's history.
 pub(super) fn check_address(registry: &str) -> Result<(), Failure> {
     let refuse = |why: &str| Err(Failure::new(ErrorCode::RegistryAddress, format!("invalid registry URL: {why}")));
     let Some((scheme, rest)) = registry.split_once("://") else {
@@ -53,7 +53,7 @@ pub(super) fn check_address(registry: &str) -> Result<(), Failure> {
 }
 
 async fn answer(registry: &str, version: &str, certificates: &[String]) -> reqwest::Result<reqwest::StatusCode> {
-    // This fails if a provider is already installed, which is fine.
+    // This fails if a provider is already installed, which is harmless.
     drop(rustls::crypto::ring::default_provider().install_default());
     let mut client = reqwest::Client::builder().timeout(LIMIT);
     for certificate in certificates {

@@ -46,17 +46,17 @@ pub enum Origin {
 pub struct ImageStatus {
     /// The name that was requested.
     pub name: String,
-    /// Its ID in the container engine.
+    /// The image's ID in the container engine.
     pub id: String,
-    /// Its size in bytes, including its base.
+    /// The image's size in bytes, including its base image.
     pub size: u64,
-    /// Who built it.
+    /// Who built the image.
     pub origin: Origin,
-    /// The version of Codex in it, if known.
+    /// The version of Codex in the image, if known.
     pub codex_version: Option<String>,
     /// The base image, if known.
     pub base: Option<String>,
-    /// The version of this program that built it, if known.
+    /// The version of this program that built the image, if known.
     pub built_for: Option<String>,
     /// Whether this program would now build a different image.
     pub stale: bool,

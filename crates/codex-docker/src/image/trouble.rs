@@ -1,4 +1,4 @@
-//! Explains why a build or a download failed, by the messages of the engine.
+//! Explains why a build or a download failed, based on the messages of the engine.
 //!
 //! Pure. An unknown message is shown unchanged, with the last lines of the failed step.
 
@@ -96,14 +96,14 @@ const TROUBLES: &[Trouble] = &[
         what: "cannot reach the network",
         hints: &[
             "check that containers can reach the network: docker run --rm debian:bookworm-slim apt-get update",
-            "behind a proxy, configure it in Docker: https://docs.docker.com/engine/daemon/proxy",
+            "if your network requires a proxy, configure it in Docker: https://docs.docker.com/engine/daemon/proxy",
             "to use an npm mirror, pass --npm-registry; to build on a local image, pass --base",
         ],
     },
     Trouble {
         code: ErrorCode::CodexVersionUnknown,
         said: &["has no codex ", "this is not codex "],
-        what: "version of Codex not found",
+        what: "Codex version not found",
         hints: &[
             "list the published versions with `npm view @openai/codex versions`",
             "or omit --codex-version to use the tested version",
@@ -169,7 +169,7 @@ const TROUBLES: &[Trouble] = &[
     },
 ];
 
-/// Returns the engine's message in an error.
+/// Returns the engine's message from an error.
 pub(super) fn words_of(error: &Error) -> String {
     match error {
         Error::DockerStreamError { error } => error.clone(),
@@ -183,7 +183,7 @@ pub(super) fn explain(doing: &str, words: &str, heard: &Heard) -> Failure {
     let step = heard.step.as_deref().unwrap_or_default();
     if words.contains(CHECK) || step.contains(CHECK) {
         return with_tail(
-            Failure::new(ErrorCode::ImageIncomplete, format!("could not {doing}: Codex, git or socat is missing in the image")),
+            Failure::new(ErrorCode::ImageIncomplete, format!("could not {doing}: Codex, git or socat is missing from the image")),
             heard,
         )
         .hint("start your Dockerfile with `ARG CODEX_DOCKER_IMAGE` and `FROM ${CODEX_DOCKER_IMAGE}`, which has all of them");

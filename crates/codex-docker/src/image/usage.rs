@@ -1,6 +1,6 @@
 //! Finds out what uses an image, and removes unused images.
 //!
-//! Invariant: an image is removed by its ID, without force, and only if it has no other names than those that the caller lists.
+//! Invariant: an image is removed by its ID, without force, and only if the caller lists all of its names.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,14 +26,14 @@ pub async fn usage(docker: &Docker, ids: &[String]) -> Result<Vec<ImageUsage>, F
 }
 
 /// Removes an image by its ID, unless a container or another image needs it, or it has a name that is not listed. Returns whether
-/// it is gone, even if it was gone before.
+/// the image is gone, even if it did not exist before.
 pub async fn remove_unused(docker: &Docker, id: &str, names: &[String]) -> Result<bool, Failure> {
     let Some(image) = inspect(docker, id).await? else { return Ok(true) };
     let found = names_of(image);
     if found.iter().any(|name| !names.contains(name)) || with_containers(docker).await?.contains(id) {
         return Ok(false);
     }
-    // The engine does not remove an image with several names by its ID. So the names are removed first, after a check of each.
+    // The engine does not remove an image with several names by its ID. So all names except one are checked and removed first.
     for name in found.iter().skip(1) {
         let is_it = inspect(docker, name).await?.is_some_and(|image| image.id.as_deref() == Some(id));
         // The layers stay until the last name is removed.
@@ -49,7 +49,7 @@ async fn remove(docker: &Docker, name: &str, options: RemoveImageOptions) -> Res
     match docker.remove_image(name, Some(options), None).await {
         Ok(_) => Ok(true),
         Err(error) if status_of(&error) == Some(404) => Ok(true),
-        // A container was created from it in the meantime, or another image is built on it.
+        // In the meantime, a container was created from the image, or another image was built on it.
         Err(error) if status_of(&error) == Some(409) => Ok(false),
         Err(error) => Err(refused(ErrorCode::EngineFailed, &format!("could not remove the image `{name}`"), &error)),
     }

@@ -1,5 +1,5 @@
 //! Binds a Unix socket at a path of any length. The kernel limits socket paths to 107 bytes, and home directories can be longer.
-//! The short path through `/proc/self/fd` and an open folder avoids links and temporary names.
+//! A short path through `/proc/self/fd` and an open folder needs no links and no temporary names.
 
 use std::io;
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The broker between a container and the model's API. The container only has a token for its run, never the API key.
 //!
 //! The broker passes on only the requests that Codex needs, replaces the token with the key, counts tokens, and enforces the
-//! budget. For a run without an open network, it also removes everything that the API would do elsewhere (see `hosted`).
+//! budget. If hosted tools are denied, it also removes them and remote references from requests (see `hosted`).
 //! Invariant: the key is sent to the model's API and nowhere else.
 
 use std::io;
@@ -29,11 +29,11 @@ use super::usage::Cost;
 /// The requests that Codex needs. All others are refused.
 const PASSED: &[(&str, &str)] = &[("POST", "/v1/responses"), ("POST", "/v1/responses/compact"), ("GET", "/v1/models")];
 
-/// The number of concurrent requests; more have to wait. Because the cost of a response is known only at its end, this many
-/// requests can exceed the budget.
+/// The number of concurrent requests; other requests have to wait. Because the cost of a response is known only at its end, this
+/// many requests can exceed the budget.
 const AT_ONCE: usize = 32;
 
-/// The total size in MiB of the requests that are held in memory at once; more have to wait.
+/// The total size in MiB of the requests that are held in memory at once; other requests have to wait.
 const ROOM: usize = 256;
 
 /// The time limit for a connection to the model's API.
@@ -103,7 +103,7 @@ pub(super) struct Shared {
 /// The token that the container sends instead of the key.
 struct Token(String);
 
-/// Omits the token.
+/// Formats the token without its value.
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token")
@@ -201,7 +201,7 @@ impl Shared {
         let budget = self.budget.filter(|_| *method == Method::POST)?;
         let used = self.input.load(Ordering::Relaxed).saturating_add(self.output.load(Ordering::Relaxed));
         let message = if used >= budget {
-            format!("the run's budget of {budget} tokens is used up: it has used {used}")
+            format!("the run's budget of {budget} tokens is used up: the run has used {used}")
         } else if self.in_background.load(Ordering::Relaxed) {
             format!("the run's budget of {budget} tokens cannot be enforced: a response is running in the background")
         } else {

@@ -1,8 +1,8 @@
 //! Passes a request on to the model's API, and its response back to the container.
 //!
 //! Responses are streamed, and so are requests that need no check. If the run has a budget, a response is read to its end even if
-//! the client is gone, because the model reports the cost only there. Invariant: every response passes the filter that hides the
-//! key, in uncompressed form.
+//! the client is gone, because the model reports the cost only at the end. Invariant: every response is uncompressed and passes
+//! through the filter that hides the key.
 
 use std::error::Error;
 use std::future::Future;
@@ -48,7 +48,7 @@ const ERROR_LIMIT: Duration = Duration::from_secs(20);
 /// The number of pieces of a response that are buffered for a slow reader.
 const PIECES: usize = 16;
 
-/// How long a response is still read for its cost after the client is gone.
+/// How long the broker keeps reading a response for its cost after the client is gone.
 const READ_ON: Duration = Duration::from_mins(15);
 
 type Piece = Result<Frame<Bytes>, io::Error>;
@@ -137,7 +137,7 @@ impl Shared {
                 }
                 (Some(reqwest::Body::wrap(Limited::new(body, REQUEST_BYTES))), None)
             }
-            // No other request that passes has a body.
+            // No other allowed request has a body.
             _ => (None, None),
         };
         let mut request = self.client.request(head.method, url).headers(headers);
@@ -147,7 +147,7 @@ impl Shared {
         Ok(Asked { request, room })
     }
 
-    /// Reads a complete request, and removes everything that the API would do elsewhere.
+    /// Reads a complete request, and removes hosted tools and remote references.
     async fn checked(
         &self,
         headers: &HeaderMap,
@@ -256,7 +256,7 @@ impl Shared {
         headers
     }
 
-    /// Returns an error response of the API, with the key hidden: an error message can quote it.
+    /// Returns an error response of the API, with the key hidden, because an error message can quote the key.
     async fn error(&self, mut response: reqwest::Response) -> Response<Body> {
         let mut said = Vec::new();
         let mut veil = self.key.veil();
@@ -278,7 +278,7 @@ impl Shared {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Response<Body> {
-        // The host may be shown, but nothing else in the error.
+        // The response may show the host, but no other part of the URL.
         let error = error.without_url();
         if is_too_long(&error) {
             return self.refused(too_long(REQUEST_BYTES));
@@ -304,7 +304,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 fn encoded() -> Response<Body> {
-    let message = "the model's API sent a compressed response although the request did not allow it, so it cannot be checked";
+    let message = "the model's API sent a compressed response, which cannot be checked and which the request did not allow";
     refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelAnswerEncoded, message)
 }
 

@@ -30,7 +30,7 @@ const OF_ACCOUNT: &[&str] = &["openai-organization", "openai-project", "set-cook
 
 /// Returns the request headers that pass. Headers about the encoding of the body are added later.
 pub(super) fn of_request(mut headers: HeaderMap) -> HeaderMap {
-    // First, because a `Connection` header can name any other header.
+    // Do this first, because a `Connection` header can name any other header.
     strip_hop_by_hop(&mut headers);
     let passes = |name: &HeaderName| {
         let name = name.as_str();

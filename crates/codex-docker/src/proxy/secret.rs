@@ -1,6 +1,6 @@
 //! The key for the model's API, and a filter that hides it.
-//! Invariant: `Debug` never shows the key, and text that passed a [`Veil`] does not contain it, no matter how it was split into
-//! pieces.
+//! Invariant: `Debug` never shows the key, and text that passed through a [`Veil`] does not contain the key, no matter how the
+//! text was split into pieces.
 
 use bytes::Bytes;
 use hyper::HeaderMap;
@@ -15,7 +15,7 @@ pub(super) struct Secret {
     bearer: HeaderValue,
 }
 
-/// Omits the key.
+/// Formats the secret without the key.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Secret")
@@ -92,7 +92,7 @@ impl Veil<'_> {
         hidden.into()
     }
 
-    /// Returns the delayed bytes at the end of a text. They are not the key. Do not call this for a text that was interrupted.
+    /// Returns the delayed bytes at the end of a text. They are not the complete key. Do not call this for an interrupted text.
     pub(super) fn end(self) -> Bytes {
         self.held.into()
     }
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     fn secret() -> Secret {
-        Secret::new("sk-1").expect("it can be sent")
+        Secret::new("sk-1").expect("the key can be sent")
     }
 
     /// Filters a text in these pieces.
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn the_key_is_hidden_wherever_it_stands_and_however_it_is_cut_and_nothing_else_is() {
-        let repeated = Secret::new("aab-aab").expect("it can be sent");
+        let repeated = Secret::new("aab-aab").expect("the key can be sent");
         for (secret, text, expected) in [
             (&secret(), "", ""),
             (&secret(), "nothing of it, sk-", "nothing of it, sk-"),

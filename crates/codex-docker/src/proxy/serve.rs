@@ -1,5 +1,5 @@
 //! Serves HTTP on a Unix socket until the handle is dropped.
-//! It is independent of the requests. Invariant: dropping the handle ends every connection.
+//! This module does not interpret requests. Invariant: dropping the handle ends every connection.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -41,9 +41,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// What it means when a client closes its sending side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Silence {
-    /// It still waits for the response.
+    /// The client still waits for the response.
     Listens,
-    /// It is gone, and its request is canceled.
+    /// The client is gone, and its request is canceled.
     Gone,
 }
 
@@ -140,7 +140,7 @@ pub(super) fn whole(content: impl Into<Bytes>) -> Body {
     Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
-/// Returns a response of this server itself.
+/// Returns a response that the server itself creates.
 pub(super) fn respond(status: StatusCode, content_type: &'static str, content: String) -> Response<Body> {
     let mut response = Response::new(whole(content));
     *response.status_mut() = status;

@@ -1,5 +1,5 @@
 //! Reads the tokens of a turn from the model's response while it is passed on.
-//! The response is not changed, even if it cannot be parsed, and the memory is bounded.
+//! The response is not changed, even if it cannot be parsed, and memory use is bounded.
 
 use serde_json::Value;
 
@@ -57,7 +57,7 @@ impl Reader {
         }
     }
 
-    /// Returns what is known so far.
+    /// Returns what is known about the cost so far.
     pub(super) fn found(&self) -> Cost {
         self.found
     }

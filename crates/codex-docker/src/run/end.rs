@@ -32,16 +32,16 @@ pub(super) fn exit_code(settings: &Settings, end: &End, reason: Option<Reason>) 
     }
     if *out_of_memory && code == 137 {
         let limit = settings.limits.memory.map_or_else(String::new, |bytes| format!(" of {} MiB", bytes >> 20));
-        crate::say(&format!("the container exceeded its memory limit{limit}; set CODEX_DOCKER_MEMORY to raise it"));
+        crate::say(&format!("the container exceeded its memory limit{limit}; to raise the limit, set CODEX_DOCKER_MEMORY"));
     }
     if *engine_was_away && code != 0 {
-        crate::say("the container engine was restarted and stopped the container; with live-restore, it would keep running");
+        crate::say("the container engine was restarted and stopped the container; with live-restore, it would have kept running");
         return WORKER_CUT_OFF;
     }
     code
 }
 
-/// Removes the container, gives the files to the caller, and removes the folder of the run. Failures are reported, and `reap`
+/// Removes the container, gives the files back to the caller, and removes the folder of the run. Failures are reported, and `reap`
 /// tries again later.
 pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine, prepared: Prepared) {
     let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
@@ -49,13 +49,16 @@ pub(super) async fn tidy(docker: &Docker, settings: &Settings, machine: &Machine
         Ok(()) => {}
         Err(error) if matches!(status_of(&error), Some(404)) => {}
         Err(error) => {
-            crate::say(&format!("could not remove the container `{}`: {error}; `codex-docker reap` tries again", settings.name));
+            crate::say(&format!(
+                "could not remove the container `{}`: {error}; to try again, run `codex-docker reap`",
+                settings.name
+            ));
         }
     }
     if settings.twin.is_none()
         && let Err(failure) = give_back::after_run(docker, settings, machine).await
     {
-        crate::say(&format!("could not give you the files that Codex created as root: {failure}"));
+        crate::say(&format!("could not make you the owner of the files that Codex created as root: {failure}"));
     }
     housekeeping::clear(docker, machine, &prepared.into_folder()).await;
 }

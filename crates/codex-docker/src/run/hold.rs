@@ -45,7 +45,7 @@ pub(super) enum Reason {
     Asked(u8),
     /// The disk is almost full.
     DiskFull,
-    /// The reader of its output closed the pipe.
+    /// The reader of the run's output closed the pipe.
     NobodyReads,
 }
 
@@ -146,7 +146,7 @@ pub(super) async fn hold(
                     break end;
                 }
                 if !has_complained && watch.silence() > COMPLAINT {
-                    crate::say("the container engine does not respond; the container may still be running, so this waits for the engine");
+                    crate::say("the container engine does not respond; waiting for it, because the container may still be running");
                     has_complained = true;
                 }
                 if stopping.reason.is_some() && watch.silence() > SILENCE_LIMIT {
@@ -194,7 +194,7 @@ pub(super) fn exit_code_of(reason: Option<Reason>) -> u8 {
     }
 }
 
-/// Copies stdin to the container until it ends.
+/// Copies stdin to the container until stdin ends.
 async fn pump(mut input: Pin<Box<dyn AsyncWrite + Send>>) {
     let copied = async {
         tokio::io::copy(&mut tokio::io::stdin(), &mut input).await?;

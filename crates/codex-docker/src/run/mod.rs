@@ -5,7 +5,7 @@
 //! | before the container is created | a folder that no process holds | the next run with this name or `reap` removes it |
 //! | before the container starts | a container in state `created` | the next run with this name starts it, or `reap` removes it |
 //! | while the container runs | the container, which keeps writing to its files | the next run with this name continues to copy the output, or `reap` stops it |
-//! | after the container has exited | a container in state `exited` | the next run with this name uses its result and does not run it again |
+//! | after the container has exited | a container in state `exited` | the next run with this name uses its result and does not start it again |
 
 mod end;
 mod hold;
@@ -81,12 +81,12 @@ pub(crate) async fn run(environment: &BTreeMap<String, String>, caller: Caller, 
     Ok(ended)
 }
 
-/// The container of this run, before it is created or as it was found.
+/// The container of this run, which may not exist yet.
 pub(crate) struct Begun {
     outputs: Outputs,
-    /// The number of bytes of its output that were already copied.
+    /// The number of bytes of Codex's output that were already copied.
     offset: u64,
-    /// Its state when it was found, or empty if there was none.
+    /// The state in which the container was found, or empty if there was no container.
     status: ContainerStateStatusEnum,
 }
 

@@ -1,6 +1,7 @@
 //! Copies what Codex appends to its files to stdout and stderr, byte for byte and in order.
 //!
-//! Each stream has its own thread, because a reader may stall for any time and must not block a stop. Codex itself never waits
+//! Each stream has its own thread, because a reader may stall for any length of time and must not
+//! block a stop. Codex itself never waits
 //! for a reader, because it writes to files. Invariant: each byte is copied exactly once.
 
 use std::fs::File;
@@ -13,7 +14,7 @@ use std::thread::JoinHandle;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::oneshot;
 
-/// The most bytes that are copied at once.
+/// The maximum number of bytes that are copied at once.
 const CHUNK: usize = 64 * 1024;
 
 /// A message to a copying thread.
@@ -32,7 +33,7 @@ pub(super) struct Copying {
     _watcher: RecommendedWatcher,
 }
 
-/// Becomes ready when stdout can no longer be written.
+/// Completes when stdout can no longer be written to.
 pub(super) type Broken = oneshot::Receiver<io::Error>;
 
 impl Copying {
@@ -41,7 +42,7 @@ impl Copying {
         let ((out_words, out_inbox), (err_words, err_inbox)) = (channel(), channel());
         let told = [out_words.clone(), err_words.clone()];
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            // Reading the file causes access events. An error of the watcher may hide a change, so look in that case too.
+            // Ignore access events, which reads cause. Treat an error of the watcher as a change, because it may hide one.
             if event.is_ok_and(|event| matches!(event.kind, EventKind::Access(_))) {
                 return;
             }

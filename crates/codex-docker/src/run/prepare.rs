@@ -92,8 +92,8 @@ fn is_mounted(settings: &Settings) -> bool {
     targets.any(|target| inside.starts_with(target) || target.starts_with(inside))
 }
 
-/// Fails if a folder of a volume is requested and the engine is too old. It would mount the whole volume instead, without an
-/// error.
+/// Fails if a folder of a volume is requested and the engine is too old. Such an engine would mount the whole volume
+/// instead, without an error.
 pub(super) fn check_volumes(docker: &Docker, settings: &Settings) -> Result<(), Failure> {
     let Some(wish) = settings.volumes.iter().find(|wish| wish.folder.is_some()) else { return Ok(()) };
     let version = docker.client_version();
@@ -121,7 +121,7 @@ pub(crate) async fn machine(docker: &Docker, environment: &BTreeMap<String, Stri
     Ok(Machine { memory, open_files, processes, rootless, seccomp })
 }
 
-/// Fails if the engine does not have the image. Otherwise it could pull an unknown image with this name from a registry.
+/// Fails if the engine does not have the image. Otherwise, the engine could pull an unknown image with this name from a registry.
 pub(crate) async fn check_image(docker: &Docker, image: &str) -> Result<(), Failure> {
     match docker.inspect_image(image).await {
         Ok(_) => Ok(()),
@@ -248,7 +248,8 @@ fn say_removed(what: &str) {
     crate::say(&format!("removed {what} from requests to the model (hosted tools are not allowed)"));
 }
 
-/// Returns the bytes of output that an earlier codex-docker copied: the length of the file that stdout is redirected to, if any.
+/// Returns the number of bytes of output that an earlier codex-docker copied: the length of the file that stdout is redirected
+/// to, if there is one.
 fn handed_on() -> u64 {
     use std::os::fd::AsFd as _;
     let stdout = std::io::stdout().as_fd().try_clone_to_owned().ok().map(std::fs::File::from);

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::connect::{is_silence, status_of};
 
-/// How often the container is inspected without an event.
+/// How often the container is inspected if there are no events.
 const LOOK: Duration = Duration::from_secs(2);
 
 /// How soon the engine is asked again if it did not respond.
@@ -25,18 +25,18 @@ const AGAIN: Duration = Duration::from_millis(300);
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum End {
-    /// Its main process exited.
+    /// The container's main process exited.
     Exited {
         /// The exit code. After a signal, it is 128 plus the signal's number.
         code: i64,
-        /// Whether it ran out of memory.
+        /// Whether the container ran out of memory.
         out_of_memory: bool,
         /// Whether the engine stopped responding in the meantime.
         engine_was_away: bool,
         /// The engine's error message, which is usually empty.
         words: String,
     },
-    /// Another program removed it.
+    /// Another program removed the container.
     Gone,
 }
 
@@ -56,7 +56,7 @@ impl<'a> Watch<'a> {
         Self { docker, container, events, look_at: Instant::now(), silent_since: None, was_away: false }
     }
 
-    /// Returns for how long the engine has not responded.
+    /// Returns how long the engine has not responded.
     pub(crate) fn silence(&self) -> Duration {
         self.silent_since.map_or(Duration::ZERO, |since| since.elapsed())
     }

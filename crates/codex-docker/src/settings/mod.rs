@@ -1,6 +1,6 @@
 //! Parses the environment variables of a caller into [`Settings`].
 //!
-//! Pure. Half of the variables are those of the public helper script with the same name. Variables that start with
+//! Pure. Half of the variables come from the public helper script with the same name. Variables that start with
 //! `CODEX_DOCKER_` are additions of this program. An invalid value is an error that names the variable.
 
 mod mounts;
@@ -31,7 +31,7 @@ const STATE: &str = "CODEX_DOCKER_STATE";
 /// The variables with logins that are passed on by default.
 const LOGINS: &[&str] = &[API_KEY, "CODEX_ACCESS_TOKEN"];
 
-/// The prefix of variables that reach the container without the prefix.
+/// The prefix of variables that are passed to the container, without the prefix.
 const CONTAINER_PREFIX: &str = "CODEX_CONTAINER_ENV_";
 
 /// The user that Codex runs as in the container.
@@ -80,9 +80,9 @@ pub struct Limits {
 /// The folder with Codex's settings, login and sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodexHome {
-    /// A folder of the caller, mounted as a whole.
+    /// A folder of the caller, which is mounted.
     Shared {
-        /// Its path on the host.
+        /// The folder's path on the host.
         folder: PathBuf,
         /// Its path in the container.
         inside: String,
@@ -106,9 +106,9 @@ pub enum CodexHome {
 /// The agent repository: the agent's own git repository, separate from the one that the host uses for the worktree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Twin {
-    /// Its folder, which the agent can change.
+    /// The repository's folder, which the agent can change.
     pub git_dir: PathBuf,
-    /// The read-only folders from which it borrows objects.
+    /// The read-only folders from which the repository borrows objects.
     pub objects: Vec<PathBuf>,
 }
 
@@ -123,7 +123,7 @@ pub struct BrokerWish {
     pub token_budget: Option<u64>,
 }
 
-/// Omits the key.
+/// Formats the settings without the key.
 impl std::fmt::Debug for BrokerWish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BrokerWish")
@@ -157,7 +157,7 @@ pub struct Settings {
     pub inside: String,
     /// The folder with the files of all runs.
     pub root: PathBuf,
-    /// The folder with the files of this run. It has the name of the container.
+    /// The folder with the files of this run. Its name is the name of the container.
     pub state: PathBuf,
     /// The caller's labels of the container.
     pub labels: BTreeMap<String, String>,
@@ -171,7 +171,7 @@ pub struct Settings {
     pub hosted_tools: HostedTools,
     /// The limits of the container.
     pub limits: Limits,
-    /// The Codex home, if there is one to mount.
+    /// The Codex home, if there is one.
     pub codex_home: Option<CodexHome>,
     /// The agent repository.
     pub twin: Option<Twin>,
@@ -269,7 +269,7 @@ fn workspace(named: Option<&str>, folder: &Path) -> Result<(Option<PathBuf>, Str
 pub(crate) fn state_root(environment: &BTreeMap<String, String>) -> Result<PathBuf, Failure> {
     match environment.get(STATE).map(PathBuf::from).filter(|path| !path.as_os_str().is_empty()) {
         Some(root) => std::path::absolute(root).map_err(|error| {
-            Failure::new(ErrorCode::NoStateFolder, format!("cannot find the folder in {STATE}: {error}"))
+            Failure::new(ErrorCode::NoStateFolder, format!("cannot resolve the path in {STATE}: {error}"))
                 .hint("set the variable to an absolute path")
         }),
         None => default_state(environment),
@@ -344,7 +344,8 @@ fn network<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Network, Failur
     }
 }
 
-/// Returns whether hosted tools are allowed. By default, they are denied without an open network, because they would replace one.
+/// Returns whether hosted tools are allowed. Without an open network, they are denied by default, because they would
+/// be a substitute for it.
 fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -> Result<HostedTools, Failure> {
     match (get("CODEX_DOCKER_HOSTED_TOOLS"), network) {
         (Some("allow"), _) | (None, Network::Open) => Ok(HostedTools::Allow),
@@ -354,7 +355,7 @@ fn hosted_tools<'a>(get: &impl Fn(&str) -> Option<&'a str>, network: &Network) -
 }
 
 /// Returns the variables of the container: the common ones, those that the caller names (by default the logins), and those with
-/// the prefix for containers. With a broker, the key itself is not among them.
+/// the prefix for containers. With a broker, the API key is left out.
 fn variables(environment: &BTreeMap<String, String>, behind_broker: bool) -> BTreeMap<String, String> {
     let named: BTreeSet<&str> = match environment.get("CODEX_PASSTHROUGH_ENV") {
         Some(names) => list(names).collect(),

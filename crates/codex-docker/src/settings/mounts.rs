@@ -54,7 +54,7 @@ pub(super) fn mounts<'a>(
     let variable = "CODEX_ARTIFACTS_DIR";
     if let Some(path) = get(variable) {
         let source = absolute(variable, path, base)?;
-        // The public script mounts it below the home. Earlier versions of this program mounted it at its own path.
+        // The public script mounts the folder in the home directory. Earlier versions of this program mounted it at its own path.
         let own = source.to_string_lossy().into_owned();
         for target in [format!("{home_inside}/.artifacts"), own] {
             mounts.push(MountWish { variable, source: source.clone(), target, read_only: false });

@@ -64,7 +64,7 @@ fn the_public_half_of_the_contract_is_understood() {
         ]
     );
     let variables: Vec<_> = settings.variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    assert_eq!(variables, ["MY_TOKEN=t", "RUST_LOG=debug"], "only the named variables pass, without the key");
+    assert_eq!(variables, ["MY_TOKEN=t", "RUST_LOG=debug"], "only the named variables are passed on, and no key");
 }
 
 #[test]
@@ -185,7 +185,7 @@ fn what_makes_no_sense_is_named_with_the_form_it_should_have() {
         &[("CODEX_DOCKER_BROKER", "on"), ("CODEX_DOCKER_SESSIONS", "/s")],
         &[("HOME", "")],
     ] {
-        reports.push(crate::report(&read(pairs).expect_err("a contradiction or a missing setting")));
+        reports.push(crate::report(&read(pairs).expect_err("the settings are contradictory or incomplete")));
     }
     insta::assert_snapshot!(reports.join("\n"));
 }

@@ -1,5 +1,5 @@
 //! Parses single values: sizes, counts, lists, paths and names. Each error names the variable and shows the expected form.
-//! Pure: no path is checked.
+//! Pure: this module does not check whether a path exists.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -78,7 +78,7 @@ pub(crate) fn label(name: &str, text: &str) -> Result<(String, String), Failure>
     Ok((key.to_owned(), value.to_owned()))
 }
 
-/// Checks the name of a container by the rules of container engines.
+/// Checks the name of a container against the rules of container engines.
 pub(super) fn container_name(name: &str) -> Result<(), Failure> {
     let mut bytes = name.bytes();
     let starts = bytes.next().is_some_and(|byte| byte.is_ascii_alphanumeric());

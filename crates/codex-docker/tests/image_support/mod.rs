@@ -10,7 +10,7 @@ use codex_docker::connect::connect;
 use codex_docker::image::Progress;
 
 /// Connects to the engine.
-#[expect(clippy::disallowed_methods, reason = "tests find the engine as its users do")]
+#[expect(clippy::disallowed_methods, reason = "tests find the engine in the same way as users")]
 pub(crate) async fn engine() -> Docker {
     connect(&std::env::vars().collect()).await.expect("`cargo xtask test` starts an engine")
 }
@@ -84,8 +84,8 @@ fn layer() -> Vec<u8> {
     let mut header = tar::Header::new_gnu();
     header.set_size(6);
     header.set_mode(0o644);
-    archive.append_data(&mut header, "hello", b"hello\n".as_slice()).expect("made in memory");
-    archive.into_inner().expect("made in memory")
+    archive.append_data(&mut header, "hello", b"hello\n".as_slice()).expect("the archive is built in memory");
+    archive.into_inner().expect("the archive is built in memory")
 }
 
 fn config(layer: &[u8]) -> Vec<u8> {

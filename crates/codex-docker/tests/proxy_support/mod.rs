@@ -69,7 +69,7 @@ pub(crate) struct Asked {
     pub(crate) body: Bytes,
 }
 
-/// A server that sends the next of its responses to each request, and `COMPLETED` after the last one.
+/// A server that answers each request with its next response, and with `COMPLETED` after the last one.
 #[derive(Clone)]
 pub(crate) struct Model {
     pub(crate) url: String,
@@ -105,7 +105,7 @@ impl Model {
         let (head, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         let said = {
-            // Under one lock, so that the responses have the order of the requests.
+            // Hold one lock, so that the responses are in the same order as the requests.
             let mut asked = self.asked.lock().expect("sound");
             asked.push(Asked { what: format!("{} {}", head.method, head.uri), headers: head.headers, body });
             self.answers.lock().expect("sound").next()
@@ -163,7 +163,7 @@ impl Stage {
             hosted_tools,
             tell_removed: Box::new(tell_removed),
         };
-        Self { broker: Broker::start(settings).expect("it starts"), model, token, socket, _folder: folder }
+        Self { broker: Broker::start(settings).expect("the broker starts"), model, token, socket, _folder: folder }
     }
 
     /// Sends a request to the model, as Codex does.
@@ -174,7 +174,7 @@ impl Stage {
 
 /// Sends a request and returns the response with its streamed body.
 pub(crate) async fn ask(socket: &Path, what: &str, token: &str, body: &str) -> Response<Incoming> {
-    let stream = UnixStream::connect(socket).await.expect("it listens");
+    let stream = UnixStream::connect(socket).await.expect("the broker listens");
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.expect("a connection");
     tokio::spawn(connection);
     let (method, path) = what.split_once(' ').expect("a method and a path");

@@ -1,5 +1,5 @@
 //! The list of hosts that a container may reach. Pure: it resolves no names.
-//! Invariant: a name matches an entry only as a whole, label by label, and only on the entry's ports.
+//! Invariant: names are compared label by label, never as substrings, and an entry applies only to its ports.
 
 use std::net::IpAddr;
 

@@ -78,7 +78,7 @@ impl Names {
             return Arc::clone(name);
         }
         if known.len() >= NAMES {
-            // Keep names with a lookup in progress, so that it is still shared.
+            // Keep names with a lookup in progress, so that the lookup is still shared.
             known.retain(|_, name| Arc::strong_count(name) > 1);
         }
         Arc::clone(known.entry(host.to_owned()).or_default())
@@ -97,8 +97,8 @@ mod tests {
 
     use super::*;
 
-    /// Returns a cache in which every name has the same address, except names that start with `missing`; and a counter of
-    /// lookups.
+    /// Returns a cache and a counter of its lookups. Every name has the same address, except that names that start with `missing`
+    /// are not found.
     fn counted() -> (Arc<Names>, Arc<AtomicUsize>) {
         let lookups = Arc::new(AtomicUsize::new(0));
         let count = Arc::clone(&lookups);
@@ -120,7 +120,7 @@ mod tests {
             tokio::spawn(async move { names.find("registry.example").await })
         });
         for answer in futures_util::future::join_all(asked.collect::<Vec<_>>()).await {
-            assert_eq!(answer.expect("it ends"), Ok(vec![IpAddr::from([192, 0, 2, 1])]));
+            assert_eq!(answer.expect("the lookup ends"), Ok(vec![IpAddr::from([192, 0, 2, 1])]));
         }
         names.find("registry.example.").await.expect("the same name");
         assert_eq!(lookups.load(Ordering::SeqCst), 1);

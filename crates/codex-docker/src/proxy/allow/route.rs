@@ -76,7 +76,7 @@ fn question(address: IpAddr) -> Vec<u8> {
     message
 }
 
-/// Parses an answer of the kernel. Returns `None` if it is something else.
+/// Parses an answer of the kernel. Returns `None` for any other message.
 fn read(answer: &[u8]) -> Option<Way> {
     match short(answer, 4)? {
         NLMSG_ERROR => Some(Way::Nowhere),
@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn the_kernel_says_that_this_machine_is_near() {
         for address in ["127.0.0.1", "127.200.3.4"] {
-            assert_eq!(way_to(address.parse().expect(address)).expect("it answers"), Way::Near, "{address}");
+            assert_eq!(way_to(address.parse().expect(address)).expect("the kernel answers"), Way::Near, "{address}");
         }
     }
 
@@ -161,6 +161,6 @@ mod tests {
         }
         let mut torn = answer(RTN_UNICAST, 24, &[]);
         torn.extend([0, 0, 0, 0, 0]);
-        assert_eq!(read(&torn), Some(Way::Near), "an attribute with length 0");
+        assert_eq!(read(&torn), Some(Way::Near), "an attribute with length 0 does not block the parser");
     }
 }

@@ -19,7 +19,7 @@ use super::{AllowList, AllowProxy};
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The variable that is set in the child.
+/// The variable that is set in the child process.
 const INSIDE: &str = "CODEX_DOCKER_TEST_IN_NETWORK";
 
 /// The commands that set up a network: private and global addresses on a link and on the loopback, and a router.
@@ -66,7 +66,7 @@ struct Stage {
     _folder: tempfile::TempDir,
 }
 
-/// Starts a proxy for which every name has these addresses.
+/// Starts a proxy that resolves every name to these addresses.
 fn stage(list: &str, addresses: &[&str]) -> Stage {
     let folder = tempfile::tempdir().expect("a folder");
     let socket = folder.path().join("proxy");
@@ -79,17 +79,17 @@ fn stage(list: &str, addresses: &[&str]) -> Stage {
         Box::pin(async move { Ok(addresses) })
     });
     let list = AllowList::parse(list).expect("sound");
-    let proxy = AllowProxy::with_names(&socket, list, names, |_| {}).expect("it starts");
+    let proxy = AllowProxy::with_names(&socket, list, names, |_| {}).expect("the proxy starts");
     Stage { _proxy: proxy, socket, lookups, _folder: folder }
 }
 
 /// Requests a tunnel, and returns the response.
 async fn connect(stage: &Stage, target: &str) -> String {
-    let mut stream = UnixStream::connect(&stage.socket).await.expect("it listens");
+    let mut stream = UnixStream::connect(&stage.socket).await.expect("the proxy listens");
     stream.write_all(format!("CONNECT {target} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("written");
     stream.shutdown().await.expect("open");
     let mut said = Vec::new();
-    tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("it ends").expect("readable");
+    tokio::time::timeout(LIMIT, stream.read_to_end(&mut said)).await.expect("the response ends").expect("readable");
     String::from_utf8_lossy(&said).into_owned()
 }
 
@@ -140,11 +140,11 @@ async fn a_listed_name_does_not_lead_to_this_machine_or_its_networks_by_any_addr
     // An address that is added after the proxy has started and the name was resolved.
     let stage = stage(&format!("late.example:{port}"), &["1.2.3.4"]);
     let said = connect(&stage, &format!("late.example:{port}")).await;
-    assert!(said.starts_with("HTTP/1.1 502"), "a public address, which does not respond: {said}");
+    assert!(said.starts_with("HTTP/1.1 502"), "the public address does not respond: {said}");
     assert!(Command::new("ip").args(["addr", "add", "1.2.3.4/32", "dev", "lo"]).status().expect("ip").success());
     let said = connect(&stage, &format!("late.example:{port}")).await;
     assert!(said.starts_with("HTTP/1.1 403") && said.contains(REFUSED), "{said}");
-    assert_eq!(stage.lookups.load(Ordering::SeqCst), 1, "the address was cached, but checked again");
+    assert_eq!(stage.lookups.load(Ordering::SeqCst), 1, "the address is cached, but checked again");
 }
 
 #[tokio::test]
@@ -171,7 +171,7 @@ async fn a_private_registry_is_reached_only_by_its_listed_address_and_port() {
             assert!(said.starts_with("HTTP/1.1 200") && said.ends_with("SECRET OF THE NETWORK"), "{target}: {said}");
         }
         let said = connect(&listed, &format!("{own}:{other}")).await;
-        assert!(said.starts_with("HTTP/1.1 403"), "another port on the same address: {said}");
+        assert!(said.starts_with("HTTP/1.1 403"), "another port of the same address is refused: {said}");
     }
 }
 

@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for Reader<'_> {
         let mut fields = Object::new();
         while let Some(key) = access.next_key::<String>()? {
             match fields.entry(key) {
-                // The error does not repeat the key, because an agent chose it.
+                // The error does not repeat the key, because an agent may have chosen it.
                 Entry::Occupied(_) => return Err(A::Error::custom("a key appears twice in an object")),
                 Entry::Vacant(place) => {
                     place.insert(access.next_value_seed(self)?);

@@ -1,8 +1,9 @@
 //! Checks requests to the model's API for a run without an open network.
 //!
-//! The API can fetch URLs, search the web, call MCP servers, run containers and store files. Each of these would replace the
-//! network that the run must not have. Invariant: a request that passes was parsed and serialized again, offers only tools that
-//! run in the container, and refers to no URL and to nothing stored elsewhere. The rules list what passes, not what is removed.
+//! The API can fetch URLs, search the web, call MCP servers, run containers and store files. Each of these would be
+//! a substitute for the network that the run must not have. Invariant: a request that passes was parsed and serialized again,
+//! offers only tools that run in the container, and refers to no URL and to nothing stored elsewhere. The rules list what passes,
+//! not what is removed.
 
 mod json;
 mod policy;
@@ -70,7 +71,7 @@ pub(super) fn check_headers(headers: &HeaderMap) -> Result<(), Unchecked> {
     if is_json && types.next().is_none() { Ok(()) } else { Err(Unchecked::NotJson) }
 }
 
-/// Removes from a request everything that the API would do or fetch elsewhere. `path` is the path of the request.
+/// Removes hosted tools and remote references from a request. `path` is the path of the request.
 pub(super) fn check(path: &str, body: &[u8]) -> Result<Checked, Unchecked> {
     let json = Json::parse(body).map_err(|error| Unchecked::Unreadable(error.to_string()))?;
     let Json::Object(request) = json else { return Err(Unchecked::Unreadable("it is not an object".to_owned())) };

@@ -1,7 +1,7 @@
 //! The rules for requests: their fields, tools, conversation items and content.
 //!
-//! Pure. Each level has a list of what passes. In all other fields, a text that refers to something elsewhere is removed,
-//! whatever the name of the field, unless the field contains text for the model to read.
+//! Pure. Each level has a list of what passes. In fields without a rule of their own, a text that is a URL is removed, unless
+//! the field contains text for the model to read.
 
 use std::collections::BTreeSet;
 
@@ -193,7 +193,7 @@ impl Policy {
         kept
     }
 
-    /// Filters a list of tools: those that run elsewhere are removed.
+    /// Filters a list of tools: those that do not run in the container are removed.
     fn tools(&mut self, tools: Json) -> Option<Json> {
         match tools {
             Json::List(tools) => Some(Json::List(tools.into_iter().filter_map(|tool| self.tool(tool)).collect())),

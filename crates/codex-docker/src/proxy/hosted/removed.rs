@@ -46,13 +46,13 @@ fn shown(name: &str) -> String {
     name.chars().take(NAME).map(plain).collect()
 }
 
-/// Reports each kind once.
+/// Reports each kind of removal once.
 pub(in crate::proxy) struct Notes {
     told: Mutex<HashSet<Removed>>,
     tell: Box<dyn Fn(&str) + Send + Sync>,
 }
 
-/// Omits the callback.
+/// Formats the notes without the callback.
 impl fmt::Debug for Notes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Notes").field("told", &self.told).finish_non_exhaustive()
@@ -65,7 +65,7 @@ impl Notes {
         Self { told: Mutex::default(), tell }
     }
 
-    /// Reports the kinds that were not reported yet.
+    /// Reports the kinds that have not been reported yet.
     pub(in crate::proxy) fn note(&self, removed: Vec<Removed>) {
         for removed in removed {
             let is_new = {

@@ -1,5 +1,5 @@
-//! Requests that Codex sends pass unchanged. Additions of an agent that refer to something elsewhere do not.
-//! The tests mark such additions with `evil`, so that they can check for their absence.
+//! Tests that Codex's own requests pass unchanged, and that an agent's references to something elsewhere are removed.
+//! Such references contain `evil`, so that the tests can check that they are gone.
 
 use hyper::header::HeaderValue;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ const PICTURE: &str = "data:image/png;base64,iVBORw0KGgo=";
 
 /// Returns the request that is sent, and what is reported as removed.
 fn sent(request: &Value) -> (Value, Vec<String>) {
-    let checked = check("/v1/responses", request.to_string().as_bytes()).expect("it can be checked");
+    let checked = check("/v1/responses", request.to_string().as_bytes()).expect("the request can be checked");
     let body = serde_json::from_slice(&checked.body).expect("JSON");
     (body, checked.removed.iter().map(ToString::to_string).collect())
 }
