@@ -123,7 +123,7 @@ impl RunFolder {
             Err(TryLockError::Error(error)) => return Err(error),
             Ok(()) => {}
         }
-        // The previous holder may have removed the folder. Then this lock is on a deleted file.
+        // The previous holder may have removed the folder. In that case, this lock is on a deleted file.
         let is_there = fs_err::symlink_metadata(&file).is_ok_and(|found| is_same(&found, &lock));
         Ok(if is_there { Locked::Ours(Self { path: path.to_owned(), _lock: lock }) } else { Locked::Removed })
     }

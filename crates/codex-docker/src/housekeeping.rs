@@ -110,7 +110,7 @@ fn unreadable(root: &Path, error: &std::io::Error) -> Failure {
         .hint("check its permissions, or set CODEX_DOCKER_STATE to another folder")
 }
 
-/// Returns the containers with these labels. A container may also get them from its image.
+/// Returns the containers with these labels. A container may also have them from its image.
 async fn labelled(docker: &Docker, wanted: &BTreeMap<String, String>) -> Result<Vec<ContainerSummary>, Failure> {
     let filters: HashMap<_, _> = labels::filter(wanted);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
@@ -239,12 +239,12 @@ fn former_folders(root: &Path, environment: &BTreeMap<String, String>) -> std::i
     [Some(root), named].into_iter().flatten().filter_map(|folder| ledger::real(folder).transpose()).collect()
 }
 
-/// Removes an orphaned container of a version without markers. Returns whether it did. The folder stays, because its content is
-/// unknown.
+/// Removes an orphaned container that a version without markers created. Returns whether it did. The folder stays, because its
+/// content is unknown.
 async fn reap_unmarked(docker: &Docker, id: &str, former: &[PathBuf]) -> Result<bool, Failure> {
     let Some(container) = inspect(docker, id).await? else { return Ok(false) };
     let Some(folder) = folder_of(&container) else { return Ok(false) };
-    // A folder elsewhere, or one that this user cannot read, belongs to another home directory.
+    // A folder outside of the former folders, or one that this user cannot read, belongs to another home directory.
     if !ledger::real(&folder).unwrap_or_default().is_some_and(|real| former.iter().any(|former| real.starts_with(former))) {
         return Ok(false);
     }

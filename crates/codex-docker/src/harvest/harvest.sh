@@ -261,7 +261,7 @@ move_aside() {
     [ ! -s "$tmp/odd" ] || fail 7 "the worktree has $(count "$tmp/odd") more files like \`.gitignore\` that are too large; delete them"
 }
 
-# Writes nested repositories to $tmp/nested: folders where git would look for a repository. Like git, this skips
+# Writes nested repositories to $tmp/nested: folders where git would look for a repository. Like git, the function skips
 # ignored folders and folders with files in the index.
 find_nested() {
     find . -xdev -mindepth 2 -name .git -prune \( -type d -o -type f -o -type l \) -printf '%P\0' | xargs -0 -r sh -c '
@@ -292,7 +292,7 @@ find_nested() {
         done' sh > "$tmp/nested"
 }
 
-# Checks the sizes of new and changed files before git reads them. Lists files that are too large in $tmp/heavy, as `size<TAB>path`.
+# Checks the sizes of new and changed files before git reads them. If files are too large, lists them in $tmp/heavy as `size<TAB>path`.
 weigh() {
     : > "$tmp/heavy"
     { printf '.\0' && sed -z 's/^/:(exclude,literal)/' "$tmp/left-out"; } > "$tmp/spec"
@@ -337,7 +337,7 @@ too_heavy() {
     done < "$tmp/sizes"
     tail -z -n "+$((taken + 1))" "$tmp/sorted"
 }
-# Leaves files that are too large out of the commit. It keeps their previous versions, which are listed in $tmp/kept-back.
+# Leaves files that are too large out of the commit. The commit keeps their previous versions, which are listed in $tmp/kept-back.
 leave_heavy_out() {
     : > "$tmp/kept-back"
     path_of < "$tmp/heavy" | sort -z > "$tmp/heavy-paths"

@@ -176,7 +176,7 @@ impl Shared {
         };
         let turn = Arc::clone(&self.checking).acquire_owned().await.map_err(|_| over())?;
         let path = path.to_owned();
-        // The client may be gone before this ends, but the memory is in use until then. So both permits move into the task.
+        // The client may be gone before the check ends, but the memory is in use until then. So both permits move into the task.
         let checking = tokio::task::spawn_blocking(move || {
             let checked = hosted::check(&path, &body);
             drop(turn);
@@ -270,7 +270,7 @@ impl Shared {
             }
             None
         };
-        // The part that arrived is enough. If it is incomplete, bytes that may be the start of the key are not passed on.
+        // An incomplete response is still passed on, but without bytes at its end that may be the start of the key.
         if let Ok(Some(())) = tokio::time::timeout(ERROR_LIMIT, reading).await {
             said.extend_from_slice(&veil.end());
         }
@@ -304,7 +304,7 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 fn encoded() -> Response<Body> {
-    let message = "the model's API sent a compressed response, which cannot be checked and which the request did not allow";
+    let message = "the model's API sent a compressed response, which cannot be checked; the request asked for an uncompressed one";
     refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelAnswerEncoded, message)
 }
 

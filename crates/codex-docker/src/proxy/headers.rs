@@ -47,7 +47,7 @@ pub(super) fn of_request(mut headers: HeaderMap) -> HeaderMap {
     kept
 }
 
-/// Returns the response headers that pass. Headers that contain the key are removed elsewhere.
+/// Returns the response headers that pass. Headers that contain the key are removed later.
 pub(super) fn of_answer(mut headers: HeaderMap) -> HeaderMap {
     strip_hop_by_hop(&mut headers);
     for name in [SET_COOKIE, CONTENT_LENGTH] {

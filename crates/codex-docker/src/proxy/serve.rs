@@ -62,7 +62,7 @@ impl Drop for Serving {
     }
 }
 
-/// Starts a server. Every user may use the socket (mode 0666), because the container's user can be a different one. The folder
+/// Starts a server. Every user may use the socket (mode 0666), because the container's user may differ from the caller. The folder
 /// must therefore be private (0700), to keep out other users of the machine.
 pub(super) fn serve<F, A>(socket: &Path, silence: Silence, answer: F) -> io::Result<Serving>
 where

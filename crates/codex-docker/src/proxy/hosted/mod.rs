@@ -2,7 +2,7 @@
 //!
 //! The API can fetch URLs, search the web, call MCP servers, run containers and store files. Each of these would be
 //! a substitute for the network that the run must not have. Invariant: a request that passes was parsed and serialized again,
-//! offers only tools that run in the container, and refers to no URL and to nothing stored elsewhere. The rules list what passes,
+//! offers only tools that run in the container, and contains no references to URLs or stored data. The rules list what passes,
 //! not what is removed.
 
 mod json;

@@ -114,7 +114,7 @@ const WORDS: &[&str] = &[
     "text",
 ];
 
-/// Fields that refer to something elsewhere, whatever their value.
+/// Fields that refer to something outside of the request, whatever their value.
 const REFERENCES: &[&str] = &[
     "authorization",
     "background",
@@ -344,7 +344,7 @@ impl Policy {
         is_input.then(|| Json::Object(instead.into_iter().collect()))
     }
 
-    /// Filters any other field. Returns `None` if it refers to something elsewhere.
+    /// Filters any other field. Returns `None` if it refers to something outside of the request.
     fn plain(&mut self, key: &str, value: Json) -> Option<Json> {
         let name = key.to_ascii_lowercase();
         let is_reference = REFERENCES.contains(&name.as_str());

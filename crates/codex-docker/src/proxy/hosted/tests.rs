@@ -1,4 +1,4 @@
-//! Tests that Codex's own requests pass unchanged, and that an agent's references to something elsewhere are removed.
+//! Tests that Codex's own requests pass unchanged, and that an agent's references to remote content are removed.
 //! Such references contain `evil`, so that the tests can check that they are gone.
 
 use hyper::header::HeaderValue;
