@@ -304,7 +304,8 @@ fn is_encoded(headers: &HeaderMap) -> bool {
 }
 
 fn encoded() -> Response<Body> {
-    let message = "the model's API sent a compressed response, which cannot be checked; the request asked for an uncompressed one";
+    let message =
+        "the model's API sent a compressed response, which cannot be checked; the request asked for an uncompressed one";
     refusal(StatusCode::BAD_GATEWAY, ErrorCode::ModelAnswerEncoded, message)
 }
 
