@@ -65,7 +65,7 @@ pub(crate) enum Command {
     /// Install or manage the systemd service
     #[command(subcommand)]
     Service(ServiceCommand),
-    /// Show the server, its worker, and how many tasks are running
+    /// Show the server's status, its worker and the number of running tasks
     Status,
     /// Check this machine for problems and suggest fixes
     Doctor,
@@ -107,7 +107,7 @@ pub(crate) enum Command {
     /// Print a completion script for a shell
     #[command(after_help = COMPLETIONS_HELP)]
     Completions {
-        /// Shell to complete commands in
+        /// Shell to generate the script for
         shell: clap_complete::Shell,
     },
     /// Write a man page for every command to a folder
@@ -115,7 +115,7 @@ pub(crate) enum Command {
     Man(ManArguments),
 }
 
-/// The arguments of `man`.
+/// The folder that `man` writes to.
 #[derive(Debug, Args)]
 pub(crate) struct ManArguments {
     /// Folder for the pages
@@ -123,14 +123,14 @@ pub(crate) struct ManArguments {
     pub(crate) out: PathBuf,
 }
 
-/// The subcommands of `config`.
+/// The commands for the server's settings.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Print a sample config.toml with every setting and its default
     Sample,
 }
 
-/// The subcommands of `password`.
+/// The commands for the password of the pages.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PasswordCommand {
     /// Set the password (typed in the terminal or passed on stdin)
@@ -139,7 +139,7 @@ pub(crate) enum PasswordCommand {
     Remove,
 }
 
-/// The arguments of `gc`.
+/// The arguments of `gc`, which select the items to delete.
 #[derive(Debug, Args)]
 pub(crate) struct GcArguments {
     /// Delete everything in the trash
@@ -148,14 +148,14 @@ pub(crate) struct GcArguments {
     /// Delete items that were removed at least this many days ago [default: `trash_days` in config.toml, 30]
     #[arg(long, value_name = "DAYS")]
     pub(crate) older_than: Option<u32>,
-    /// Show what would be deleted, and delete nothing
+    /// Show what would be deleted without deleting anything
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
-    /// Keep the demo server running at the end
+    /// Keep the demo server running after the demo
     #[arg(long)]
     pub(crate) keep: bool,
 }
@@ -211,7 +211,7 @@ pub(crate) struct InstallArguments {
     /// Install a system service, which starts at boot (requires root)
     #[arg(long)]
     pub(crate) system: bool,
-    /// User that the server and its runs belong to [default: the user who called sudo, or root]
+    /// User to run the server and its tasks as [default: the user who called sudo, or root]
     #[arg(long, value_name = "USER", requires = "system")]
     pub(crate) run_as: Option<String>,
     /// TCP address for the API and the pages, or `off` [default: `listen` in config.toml, or 127.0.0.1:8080]
@@ -274,7 +274,7 @@ pub(crate) enum EnvCommand {
         #[command(flatten)]
         env: EnvArgument,
     },
-    /// Retry the clone of a repository after it failed
+    /// Retry the failed clone of a repository
     Retry {
         #[command(flatten)]
         env: EnvArgument,
@@ -296,7 +296,7 @@ pub(crate) enum EnvCommand {
         #[command(flatten)]
         env: EnvArgument,
     },
-    /// Restore a removed repository, with the tasks that were removed along with it
+    /// Restore a removed repository and the tasks that were removed with it
     Restore {
         #[command(flatten)]
         env: EnvArgument,
@@ -311,7 +311,7 @@ pub(crate) enum EnvCommand {
     },
 }
 
-/// The arguments of `env config`.
+/// The arguments of `env config`: a repository, a setting and its new value.
 #[derive(Debug, Args)]
 pub(crate) struct ConfigArguments {
     #[command(flatten)]
@@ -326,26 +326,26 @@ pub(crate) struct ConfigArguments {
     pub(crate) unset: bool,
 }
 
-/// The repository that a command is about.
+/// The repository that a command applies to.
 #[derive(Debug, Args)]
 pub(crate) struct EnvArgument {
     /// Repository name, ID or unique ID prefix
     pub(crate) env: String,
 }
 
-/// Secrets to set. Their values are not arguments, because other users could read them there.
+/// Secrets to set. Their values are never arguments, because other users can read the arguments of a process.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Variables and secrets")]
 pub(crate) struct SecretArguments {
     /// Secret environment variable for Codex, taken from your shell's environment; repeat the flag for several
     #[arg(long = "secret", value_name = "NAME")]
     pub(crate) from_environment: Vec<String>,
-    /// Secret environment variable for Codex, read from a file, or from stdin with `-`; repeat the flag for several
+    /// Secret environment variable for Codex, read from a file or, with `-`, from stdin; repeat the flag for several
     #[arg(long = "secret-file", value_name = "NAME=FILE")]
     pub(crate) from_files: Vec<String>,
 }
 
-/// The arguments of `login`.
+/// The way to log in to Codex.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct LoginArguments {

@@ -163,7 +163,7 @@ mod tests {
         );
         let styled = shown(&patch, Colours::Shown);
         assert!(styled[3].contains("\u{1b}[7m␛\u{1b}[0m"), "{:?}", styled[3]);
-        assert!(!styled[8].contains("\u{1b}[7m") && styled[8].contains('␛'), "plain text is not a mark: {:?}", styled[8]);
+        assert!(!styled[8].contains("\u{1b}[7m") && styled[8].contains('␛'), "this text is not a mark: {:?}", styled[8]);
         let codes = |line: &str| line.split('\u{1b}').skip(1).all(|code| code.starts_with('[') && code.contains('m'));
         assert!(styled.iter().all(|line| codes(line)), "{styled:?}");
         assert!(!styled.concat().chars().any(|letter| letter != '\u{1b}' && model::visible::is_invisible(letter)));

@@ -69,7 +69,7 @@ async fn until_back(client: &Client) {
     }
 }
 
-/// Prints the lines after the last one that was seen, until the run has ended.
+/// Prints the log lines after the last one that was seen, until the run has ended.
 async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, form: Form) -> Result<RunEnded, Problem> {
     let answer = client.follow_run(task, run, seen).await?;
     let mut events = pin!(sse::events(answer.bytes_stream()));
@@ -81,7 +81,7 @@ async fn lines(client: &Client, task: &str, run: u32, seen: &mut FollowQuery, fo
                 let view: ProblemView = serde_json::from_str(&event.data).map_err(Problem::internal)?;
                 return Err(view.into());
             }
-            // A line of the log, or an event that a later version may send.
+            // A line of the log, or an event that only later versions of the server send.
             _ => match form {
                 Form::Raw => printer::line(&event.data),
                 Form::Transcript => show(&CodexEvent::parse(event.data.as_bytes())),

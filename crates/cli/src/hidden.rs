@@ -7,7 +7,7 @@ use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
 use crate::printer;
 
-/// Prints `remark` and reads a line from the terminal. If stdin is not a terminal, reads at most `limit` bytes.
+/// Prints `remark` and reads a line from the terminal. If stdin is not a terminal, reads at most `limit` bytes from it.
 pub(crate) fn read(remark: &str, limit: u64) -> io::Result<String> {
     let stdin = io::stdin();
     let mut text = String::new();

@@ -65,7 +65,7 @@ fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(60).collect()
 }
 
-/// The error for an unknown repository. `names` are the existing names, for a suggestion.
+/// Returns the error for an unknown repository. `names` are the existing names, from which a similar one is suggested.
 pub(crate) fn unknown_environment(text: &str, names: &[&str]) -> Problem {
     let detail = format!("no repository named `{}`, and no ID that starts with it", shown(text));
     let problem = Problem::new(ErrorCode::EnvironmentNotFound, detail);
@@ -86,7 +86,7 @@ fn unknown_task(text: &str) -> Problem {
 /// Adds a hint if the text is too short to be accepted as a prefix.
 fn short(text: &str, problem: Problem) -> Problem {
     let is_too_short = !text.is_empty() && text.len() < SHORTEST && text.chars().all(|c| c.is_ascii_hexdigit());
-    if is_too_short { problem.hint(format!("an ID can be shortened to {SHORTEST} characters or more")) } else { problem }
+    if is_too_short { problem.hint(format!("use at least {SHORTEST} characters of an ID")) } else { problem }
 }
 
 /// Returns the only match, if any. Several matches are an error that lists them.
@@ -163,7 +163,7 @@ mod tests {
     fn lists_show_enough_characters_to_distinguish_ids() {
         let ids = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
         let [one, other] = ["01a20685-f510-7660-94a2", "01a20685-f510-7660-94a3"];
-        assert_eq!(shown_length(&ids(&[one, other])), 23, "created in the same millisecond");
+        assert_eq!(shown_length(&ids(&[one, other])), 23, "the IDs were created in the same millisecond");
         assert_eq!(shown_length(&ids(&["a", "b"])), 13);
         assert_eq!(shown_length(&[]), 13);
     }

@@ -18,7 +18,7 @@ pub(crate) fn read(files: &[impl AsRef<Path>]) -> Result<Vec<GivenImage>, Proble
 fn read_one(file: &Path) -> Result<GivenImage, Problem> {
     let unreadable = |error: io::Error| {
         let detail = format!("could not read the image `{}`: {error}", file.display());
-        Problem::new(ErrorCode::ImageUnreadable, detail).hint("use --image FILE, once for each image")
+        Problem::new(ErrorCode::ImageUnreadable, detail).hint("use --image FILE once for each image")
     };
     // One byte over the limit, to detect files that are too large.
     let limit = u64::try_from(IMAGE_LIMIT_BYTES).unwrap_or(u64::MAX) + 1;
@@ -36,7 +36,7 @@ mod tests {
     fn a_missing_or_invalid_image_is_named() {
         let folder = tempfile::tempdir().expect("a folder");
         let missing = folder.path().join("shot.png");
-        let refused = read(&[&missing]).expect_err("it is missing");
+        let refused = read(&[&missing]).expect_err("the file is missing");
         assert_eq!(refused.report.code, ErrorCode::ImageUnreadable);
         assert!(refused.report.message.contains("shot.png"), "{refused}");
         assert_eq!(read(&[folder.path()]).expect_err("a folder").report.code, ErrorCode::ImageUnreadable);

@@ -1,8 +1,8 @@
 //! `codex-orchestrator`: run coding tasks with the Codex CLI in the background.
 //!
-//! Most commands are clients of the HTTP API. They connect to the socket in the home and start a server if none is running.
-//! `serve`, `demo`, `doctor`, `down`, `login`, `service` and `completions` work without the API. The keeper and `codex-docker` are also
-//! part of this binary. They are dispatched first, so that they use little memory.
+//! Most commands are clients of the HTTP API. They connect to the socket in the home directory and start a server if none is running.
+//! Commands such as `serve`, `demo`, `doctor`, `down`, `login`, `service` and `completions` do not need a running server. The keeper and
+//! `codex-docker` are also part of this binary. They are dispatched first, so that they use little memory.
 
 mod args;
 mod client;
@@ -30,7 +30,7 @@ use clap::Parser as _;
 use model::ErrorCode;
 use model::problem::Problem;
 
-/// The other name of this program, as the name of a link to it or as its first argument.
+/// The other name of this program. A link to the program can have this name, or it can be the first argument.
 const CODEX_DOCKER: &str = "codex-docker";
 
 fn main() -> ExitCode {
@@ -90,7 +90,7 @@ mod tests {
         {
             assert_eq!(dispatched(words).expect("the name is codex-docker"), ["exec", "-"]);
         }
-        assert_eq!(dispatched(&["codex-docker"]).expect("no arguments are fine"), Vec::<String>::new());
+        assert_eq!(dispatched(&["codex-docker"]).expect("codex-docker needs no arguments"), Vec::<String>::new());
         assert_eq!(dispatched(&["codex-docker", "codex-docker"]).expect("the second word is an argument"), ["codex-docker"]);
         for words in [&["orch"][..], &["orch", "status"], &["orch", "task", "codex-docker"], &[]] {
             assert_eq!(dispatched(words), None, "{words:?}");

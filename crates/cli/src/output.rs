@@ -1,5 +1,5 @@
 //! The output of a command as a value: its answer on stdout, remarks and hints on stderr.
-//! Functions that build it print nothing, so that tests can compare the whole text.
+//! Functions that build an output print nothing, so that tests can compare the whole text.
 
 use crate::printer::{self, Cell};
 
@@ -15,12 +15,12 @@ enum Line {
 }
 
 impl Output {
-    /// Adds a line of the answer.
+    /// Adds a line to the answer on stdout.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) {
         self.0.push(Line::Answer(text.as_ref().to_owned()));
     }
 
-    /// Adds a line for people, on stderr.
+    /// Adds a remark for people, on stderr.
     pub(crate) fn remark(&mut self, text: impl AsRef<str>) {
         self.0.push(Line::Remark(text.as_ref().to_owned()));
     }
@@ -46,7 +46,7 @@ impl Output {
         }
     }
 
-    /// The lines without colours, those on stderr marked.
+    /// Returns the lines without colours. Lines for stderr are marked.
     #[cfg(test)]
     pub(crate) fn plain(&self) -> String {
         let lines = self.0.iter().flat_map(|line| match line {

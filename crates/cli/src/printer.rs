@@ -1,7 +1,7 @@
 //! Prints text for people: aligned tables and short summaries. Colours appear only in a terminal, and not if `NO_COLOR` is set.
 //!
 //! Invariant: control characters in text from agents, remotes and files never reach a terminal. In JSON they are escaped.
-//! A patch in a pipe is not changed.
+//! A patch that is written to a pipe is not changed.
 
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
@@ -86,7 +86,7 @@ pub(crate) fn diff(diff: &Diff) {
     diff_lines::lines(diff, if has_colours { Colours::Shown } else { Colours::None }).for_each(line);
 }
 
-/// A cell of a table, without colours to measure its width and with colours to show it.
+/// A cell of a table. It has plain text to measure its width, and text with colours to print.
 pub(crate) struct Cell {
     plain: String,
     shown: String,
@@ -188,10 +188,10 @@ mod tests {
     #[test]
     fn json_contains_no_control_characters_and_keeps_its_meaning() {
         let value = "a\u{1b}]\u{9b}2J\u{7f}\u{202e}\u{e0041}é\n";
-        let shown = harmless(&serde_json::to_string_pretty(&[value]).expect("it is text"));
+        let shown = harmless(&serde_json::to_string_pretty(&[value]).expect("strings can be serialized"));
         assert!(!shown.chars().any(|letter| letter != '\n' && model::visible::is_invisible(letter)), "{shown:?}");
         assert!(shown.contains("\\u009b2J\\u007f\\u202e\\udb40\\udc41é"), "{shown}");
-        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).expect("it is JSON"), [value]);
+        assert_eq!(serde_json::from_str::<Vec<String>>(&shown).expect("the output is still JSON"), [value]);
     }
 
     #[test]

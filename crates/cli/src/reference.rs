@@ -19,10 +19,10 @@ mod tests {
 
     const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
 
-    /// The definitions with complete names such as `codex-orchestrator task create`, at a fixed width.
-    /// The variable with which `cargo xtask docs` makes the test write the document.
+    /// The environment variable with which `cargo xtask docs` tells the test to write the document.
     const UPDATE: &str = "UPDATE_DOCS";
 
+    /// Returns the definitions with complete names such as `codex-orchestrator task create`, at a fixed width.
     fn built() -> [Command; 2] {
         programs().map(|program| {
             let mut program = program.term_width(100);
@@ -31,7 +31,7 @@ mod tests {
         })
     }
 
-    /// The help of a command and of all commands below it.
+    /// Returns the help of a command and of all its subcommands.
     fn help_of(command: &mut Command) -> String {
         let name = command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned();
         let own = format!("$ {name} --help\n{}\n", command.render_long_help());

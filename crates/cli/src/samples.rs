@@ -1,5 +1,5 @@
-//! Answers of the API for tests of output, one for each state that a person can meet.
-//! They are written as the API writes them, in JSON.
+//! Sample responses of the API for tests of the output, one for each state that a user can see.
+//! They are written in JSON, as the API returns them.
 
 use model::api::TaskView;
 use serde::de::DeserializeOwned;
@@ -11,17 +11,17 @@ pub(crate) const TASK: &str = "0192f3a0-1111-7000-8000-000000000001";
 /// The ID of the sample repository.
 pub(crate) const ENV: &str = "0192f3a0-0000-7000-8000-00000000000e";
 
-/// A value from JSON in the form of the API.
+/// Parses JSON in the format of the API.
 pub(crate) fn from<T: DeserializeOwned>(json: Value) -> T {
-    serde_json::from_value(json).expect("the sample has the form of the API")
+    serde_json::from_value(json).expect("the sample has the format of the API")
 }
 
-/// A commit whose ID consists of one digit.
+/// Returns a commit ID that repeats one digit.
 pub(crate) fn commit(digit: char) -> String {
     digit.to_string().repeat(40)
 }
 
-/// A run with a status, and with the given fields on top.
+/// Returns a run with this status. The given fields are added to the run or replace its fields.
 pub(crate) fn run(number: u32, status: &str, fields: Value) -> Value {
     let run = json!({
         "number": number, "log": format!("logs/run-{number}.jsonl"), "prompt": "Fix the failing test", "model": null,
@@ -31,7 +31,7 @@ pub(crate) fn run(number: u32, status: &str, fields: Value) -> Value {
     merged(run, fields)
 }
 
-/// A run that completed with a commit.
+/// Returns a run that completed with a commit.
 pub(crate) fn completed_run() -> Value {
     run(
         1,
@@ -45,7 +45,7 @@ pub(crate) fn completed_run() -> Value {
     )
 }
 
-/// A task with these runs, and with the given fields on top.
+/// Returns a task with these runs. The given fields are added to the task or replace its fields.
 pub(crate) fn task(runs: &[Value], fields: Value) -> TaskView {
     let status = runs.last().and_then(|run| run["status"].as_str()).unwrap_or("queued").to_owned();
     let active = matches!(status.as_str(), "queued" | "preparing" | "running" | "stopping");
@@ -58,12 +58,12 @@ pub(crate) fn task(runs: &[Value], fields: Value) -> TaskView {
     from(merged(task, fields))
 }
 
-/// A thread that Codex reported.
+/// Returns the field that contains the ID of the task's thread.
 pub(crate) fn thread() -> Value {
     json!({ "thread_id": "0192f3a0-2222-7000-8000-000000000002" })
 }
 
-/// A publication whose pull request is open.
+/// Returns a publication whose pull request is open.
 pub(crate) fn publication() -> Value {
     json!({
         "attempt": 1, "status": "done", "asked": { "pull_request": true }, "asked_at": "2026-03-01T12:05:00Z",

@@ -1,6 +1,6 @@
-//! Finds the server of the home, and starts one if none is running.
+//! Finds the server of a home directory, and starts one if none is running.
 //!
-//! A server that is started prints one line: that it is ready, or the problem that prevented the start.
+//! A new server prints one line: a message that it is ready, or the problem that prevented the start.
 //! Invariant: if several commands find no server at the same time, one of them starts it and the others use it.
 
 use std::ffi::OsStr;
@@ -26,7 +26,7 @@ use crate::client::Client;
 /// How long a server may take to start. It reads all records first.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long to wait for a server that holds the home but does not answer. A shutdown takes less.
+/// How long to wait for a server that holds the home but does not answer. A shutdown takes less time.
 pub(crate) const HOLDER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often to check whether a server that another command started is ready. The server sends no event for this.
@@ -69,7 +69,7 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
             Err(problem) => return Err(problem),
         }
     }
-    Err(refused.unwrap_or_else(|| not_started("other servers keep starting and stopping in the same home")))
+    Err(refused.unwrap_or_else(|| not_started("other servers keep starting and stopping in the same home directory")))
 }
 
 fn not_started(why: impl std::fmt::Display) -> Problem {
@@ -79,7 +79,7 @@ fn not_started(why: impl std::fmt::Display) -> Problem {
 /// Creates the home and opens the log file.
 fn open_log(home: &Path) -> Result<File, Problem> {
     let unusable = |error: io::Error| {
-        not_started(format!("cannot use the home `{}`: {error}", home.display()))
+        not_started(format!("cannot use the home directory `{}`: {error}", home.display()))
             .hint("fix its permissions, or set ORCH_HOME to another folder")
     };
     private_folder(home).map_err(unusable)?;
@@ -124,7 +124,7 @@ async fn until_it_answers(client: &Client) {
     }
 }
 
-/// Starts a server in the background with additional variables, and waits until it is ready.
+/// Starts a server in the background with additional environment variables, and waits until it is ready.
 pub(crate) async fn start(home: &Path, variables: &[(&str, &OsStr)]) -> Result<(), Problem> {
     let log = open_log(home)?;
     let from = log.metadata().map_or(0, |metadata| metadata.len());
@@ -154,7 +154,7 @@ pub(crate) async fn start(home: &Path, variables: &[(&str, &OsStr)]) -> Result<(
     }
 }
 
-/// Parses the first line of a server: a problem as JSON, or any other text if it is ready.
+/// Parses the first line that a server prints: a problem as JSON, or any other text if the server is ready.
 fn heard(line: &str) -> Result<(), Problem> {
     let Ok(view) = serde_json::from_str::<ProblemView>(line) else { return Ok(()) };
     let problem = Problem::from(view);
@@ -212,8 +212,8 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let home = folder.path().join("home");
         let first = take_turn(&home).await.expect("the home can be created");
-        let other = File::open(home.join(LOG)).expect("the log is there");
-        assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)), "another command has to wait");
+        let other = File::open(home.join(LOG)).expect("the log file exists");
+        assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)), "another command must wait");
         drop(first);
         other.try_lock().expect("the lock was released");
     }

@@ -20,7 +20,7 @@ pub(crate) struct Event {
 #[derive(Default)]
 pub(crate) struct Parser {
     rest: Vec<u8>,
-    /// How many bytes of `rest` contain no line end, so that a long line is searched only once.
+    /// How many bytes at the start of `rest` contain no line end, so that a long line is searched only once.
     searched: usize,
     id: Option<String>,
     name: String,
@@ -63,7 +63,7 @@ impl Parser {
                 None => self.data = Some(value.to_owned()),
             },
             "id" => self.id = Some(value.to_owned()),
-            // Comments and fields of later versions.
+            // Ignore comments and the fields of later versions.
             _ => {}
         }
         None

@@ -1,7 +1,7 @@
 //! Notifies the supervisor that started the server (`sd_notify(3)`) that the server is ready, is alive, or is stopping.
 //! Without `NOTIFY_SOCKET`, it does nothing.
 //!
-//! Programs that the server starts do not inherit the variables, because each gets an explicit list of variables.
+//! Programs that the server starts do not inherit `NOTIFY_SOCKET`, because each program gets an explicit list of variables.
 
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
@@ -20,7 +20,7 @@ use crate::client::Client;
 #[derive(Debug, Default)]
 pub(crate) struct Supervisor {
     socket: Option<UnixDatagram>,
-    /// The interval in which it expects a sign of life.
+    /// The interval within which the supervisor expects a sign of life.
     patience: Option<Duration>,
 }
 
@@ -51,10 +51,10 @@ impl Supervisor {
         self.tell("STOPPING=1\nSTATUS=stopping; runs continue");
     }
 
-    /// Sends a sign of life at half the interval, as long as the server answers requests.
+    /// Sends a sign of life twice per interval, as long as the server answers requests.
     ///
-    /// It sends a request to the server's socket, as any client does. The signs stop if the server accepts no connections, if the
-    /// runtime is stuck, or if a lock of the engine is never released.
+    /// To find out, it sends a request to the server's socket, as any client does. The signs of life stop if the server accepts no
+    /// connections, if the runtime is stuck, or if a lock of the engine is never released.
     pub(crate) async fn say_that_it_lives(&self, home: &Path, until: &CancellationToken) {
         let Some(patience) = self.patience else { return };
         let mut ticks = tokio::time::interval(patience / 2);
@@ -89,7 +89,7 @@ fn connect(name: &str) -> io::Result<UnixDatagram> {
     };
     let socket = UnixDatagram::unbound()?;
     socket.connect_addr(&address)?;
-    // A supervisor that does not read must not block the server.
+    // A supervisor that does not read its socket must not block the server.
     socket.set_nonblocking(true)?;
     Ok(socket)
 }
@@ -114,12 +114,12 @@ mod tests {
     fn a_supervisor_is_notified_at_a_path_or_in_the_abstract_namespace() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
-        let at_path = UnixDatagram::bind(&path).expect("a free path");
+        let at_path = UnixDatagram::bind(&path).expect("the path is free");
         supervisor(&[("NOTIFY_SOCKET", path.to_str().expect("text"))]).ready("serving");
         assert_eq!(heard(&at_path), "READY=1\nSTATUS=serving");
         let name = format!("codex-orchestrator-test-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).expect("a name");
-        let abstracted = UnixDatagram::bind_addr(&address).expect("a free name");
+        let abstracted = UnixDatagram::bind_addr(&address).expect("the name is free");
         supervisor(&[("NOTIFY_SOCKET", &format!("@{name}"))]).stopping();
         assert!(heard(&abstracted).starts_with("STOPPING=1\n"));
     }
@@ -136,7 +136,7 @@ mod tests {
     fn a_watchdog_for_another_process_is_ignored() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("notify");
-        let _bound = UnixDatagram::bind(&path).expect("a free path");
+        let _bound = UnixDatagram::bind(&path).expect("the path is free");
         let patience = |variables: &[(&str, &str)]| {
             let socket = [("NOTIFY_SOCKET", path.to_str().expect("text"))];
             supervisor(&[&socket[..], variables].concat()).patience

@@ -1,4 +1,4 @@
-//! The arguments that concern Git hosts: the settings of a repository, and `task push`.
+//! The arguments for Git hosts: the token of a repository, and the arguments of `task push`.
 //! A token is never an argument. It is read from a file or from stdin.
 
 use std::path::PathBuf;
@@ -19,7 +19,7 @@ pub(crate) struct TokenArguments {
     pub(crate) no_forge_token: bool,
 }
 
-/// The arguments of `task push`.
+/// The task to push, and the pull request to open.
 #[derive(Debug, Args)]
 pub(crate) struct PushArguments {
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(crate) struct PushArguments {
     /// Open the pull request as a draft
     #[arg(long, requires = "pull_request")]
     pub(crate) draft: bool,
-    /// Overwrite the remote commits that the last push found on the branch
+    /// Overwrite the remote branch if it still points to the commit that the last push found
     #[arg(long)]
     pub(crate) force_with_lease: bool,
 }

@@ -44,7 +44,7 @@ pub(crate) struct OutputArgument {
     pub(crate) output: Option<PathBuf>,
 }
 
-/// A prompt and how to run it.
+/// A prompt and the options of its run.
 #[derive(Debug, Args)]
 pub(crate) struct PromptArguments {
     /// Prompt for Codex; `-` reads it from stdin. Put `--` before a prompt that starts with a dash
@@ -52,19 +52,19 @@ pub(crate) struct PromptArguments {
     /// Read the prompt from a file
     #[arg(long, value_name = "FILE", conflicts_with = "prompt")]
     pub(crate) prompt_file: Option<PathBuf>,
-    /// Attach an image (PNG, JPEG, GIF or WebP); may be repeated
+    /// Attach an image (PNG, JPEG, GIF or WebP); repeat the flag for several
     #[arg(long = "image", value_name = "FILE")]
     pub(crate) images: Vec<PathBuf>,
     /// Model to use [default: the previous run's, then the repository's, then Codex's own]
     #[arg(long, short)]
     pub(crate) model: Option<String>,
-    /// Reasoning effort to use [default: the one set with the model, or Codex's own]
+    /// Reasoning effort to use [default: the effort set with that model, or Codex's own default]
     #[arg(long)]
     pub(crate) effort: Option<String>,
     /// Queue priority [default: normal]
     #[arg(long, value_parser = Listed::<PriorityWord>::new())]
     pub(crate) priority: Option<String>,
-    /// Stream the transcript; the exit code is the run's outcome (0 completed, 1 failed, 130 stopped)
+    /// Stream the transcript; the exit code shows the run's outcome (0 completed, 1 failed, 130 stopped)
     #[arg(long, short)]
     pub(crate) follow: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) enum PriorityWord {
     High,
 }
 
-/// A status of tasks.
+/// A task status to filter by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StatusWord {
     Queued,
@@ -91,7 +91,7 @@ pub(crate) enum StatusWord {
     Removing,
 }
 
-/// A group of tasks, as on the pages.
+/// A group of tasks to filter by, as shown on the pages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
 pub(crate) enum GroupWord {
@@ -101,7 +101,7 @@ pub(crate) enum GroupWord {
     Done,
 }
 
-/// Lists the values of `V` in help and completions, and passes on any value. The server rejects unknown values, with its own error code.
+/// Lists the values of `V` in help and completions, but accepts any value. The server rejects unknown values with its own error code.
 #[derive(Clone)]
 struct Listed<V>(PhantomData<V>);
 
@@ -156,7 +156,7 @@ pub(crate) enum TaskCommand {
         /// Only list archived tasks
         #[arg(long)]
         archived: bool,
-        /// Only list tasks that contain this text in their title, ID, branch or prompt
+        /// Only list tasks whose title, ID, branch or prompt contains this text
         #[arg(long, short)]
         query: Option<String>,
         /// Maximum number of tasks to list
@@ -191,11 +191,11 @@ pub(crate) enum TaskCommand {
     },
     /// Retry a task that failed or was interrupted
     ///
-    /// Continues the thread. If Codex never started one, runs the same prompt again.
+    /// Continues the thread. If Codex never started a thread, runs the same prompt again.
     Retry {
         #[command(flatten)]
         task: TaskArgument,
-        /// Stream the transcript; the exit code is the run's outcome (0 completed, 1 failed, 130 stopped)
+        /// Stream the transcript; the exit code shows the run's outcome (0 completed, 1 failed, 130 stopped)
         #[arg(long, short)]
         follow: bool,
     },
@@ -299,7 +299,7 @@ pub(crate) enum TaskCommand {
 pub(crate) enum FollowUpCommand {
     /// Add a follow-up after the existing ones
     ///
-    /// If no run is active, it starts immediately.
+    /// If no run is active, the follow-up starts immediately.
     Add {
         #[command(flatten)]
         task: TaskArgument,
@@ -339,7 +339,7 @@ mod tests {
     }
 
     fn parsed<T: DeserializeOwned, V: ValueEnum>() -> Vec<T> {
-        let parse = |value: &V| serde_json::from_value(word(value).into()).expect("the API knows it");
+        let parse = |value: &V| serde_json::from_value(word(value).into()).expect("the API accepts the value");
         V::value_variants().iter().map(parse).collect()
     }
 

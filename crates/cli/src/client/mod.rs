@@ -1,4 +1,4 @@
-//! A typed client of the HTTP API: one method per operation, over the unix socket of a home.
+//! A typed client of the HTTP API with one method per operation. It uses the Unix socket of a home directory.
 //!
 //! The operations are listed once, in `operations`. The client starts no server and prints nothing.
 
@@ -21,28 +21,28 @@ use web::SocketPath;
 /// How long to wait for an answer to `/healthz`. A suspended server accepts connections but never answers.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A client of the server of one home.
+/// A client of the server of one home directory.
 #[derive(Clone)]
 pub(crate) struct Client {
     http: reqwest::Client,
-    /// Keeps the folder of the socket open: a path that is too long for a socket is reached through it.
+    /// Keeps the folder of the socket open: if the path is too long for a socket, the client connects through this folder.
     _socket: Option<Arc<SocketPath>>,
 }
 
 /// The error for a server that did not answer, or that closed the connection too early.
 pub(crate) fn lost(error: &dyn Display) -> Problem {
     Problem::new(ErrorCode::ServerLost, format!("the server does not answer: {error}"))
-        .hint("start it: codex-orchestrator up (runs continue without it)")
+        .hint("start the server: codex-orchestrator up (runs continue without it)")
 }
 
-/// Installs a TLS provider: reqwest requires one, although a unix socket never uses TLS.
+/// Installs a TLS provider: reqwest requires one, although a Unix socket never uses TLS.
 fn provide_tls() {
     // The call fails if a provider is already installed, which is fine: there is only one to choose from.
     drop(rustls::crypto::ring::default_provider().install_default());
 }
 
 impl Client {
-    /// Returns a client for the server of this home, whether or not that server runs.
+    /// Returns a client for the server of this home directory, whether or not the server is running.
     pub(crate) async fn of(home: &Path) -> Result<Self, Problem> {
         let socket = Layout::new(home).socket();
         // A home that does not exist yet has no server, so every request fails, as it should.
@@ -62,7 +62,7 @@ impl Client {
 
 /// Fills the placeholders of a path, in order. Each value becomes one segment, whatever characters it contains.
 fn url(path: &str, parameters: &[&dyn Display]) -> Url {
-    let mut url = Url::parse("http://localhost").expect("the address is a constant");
+    let mut url = Url::parse("http://localhost").expect("the URL is valid");
     let mut values = parameters.iter();
     let is_placeholder = |segment: &str| segment.starts_with('{');
     let segments = path.split('/').skip(1).map(|segment| {
@@ -108,7 +108,7 @@ async fn checked(request: RequestBuilder) -> Result<Response, Problem> {
     Err(view.map_or_else(|_| Problem::internal(format!("the server answered {status}")), Problem::from))
 }
 
-/// Returns the innermost reason of an error. The outer ones only say that a request failed.
+/// Returns the innermost cause of an error. The outer errors only say that a request failed.
 fn source_of(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {

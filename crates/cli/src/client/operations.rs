@@ -1,4 +1,4 @@
-//! The operations of the HTTP API as methods of [`Client`]: names, methods and paths as in `docs/openapi.json`.
+//! The operations of the HTTP API as methods of [`Client`], with the names, methods and paths of `docs/openapi.json`.
 //!
 //! Each row becomes one method, so no command spells out a path. A test compares every row with the document.
 
@@ -16,7 +16,7 @@ use reqwest::{Method, Response};
 
 use super::{Client, checked, json, nothing, stream, url, with_query};
 
-/// Makes one method of [`Client`] per row: `name(path parameters) METHOD "path" ?Query {Body} => Answer, how to read it;`
+/// Generates one method of [`Client`] per row: `name(path parameters) METHOD "path" ?Query {Body} => Answer, how to read it;`
 macro_rules! operations {
     ($(
         $(#[$doc:meta])*
@@ -61,7 +61,7 @@ operations! {
     show_status() GET "/api/v1/status" => ServerStatus, json;
     /// Checks everything that tasks need. Takes up to a minute.
     run_doctor() GET "/api/v1/doctor" => Page<Finding>, json;
-    /// Opens the stream of all changes of state.
+    /// Opens the stream of all state changes.
     follow_changes() GET "/api/v1/events" ?FeedQuery => Response, stream;
     /// Creates a one-time sign-in link for a browser.
     create_sign_in_link() POST "/api/v1/sign-in-links" => SignInLink, json;
@@ -113,7 +113,7 @@ operations! {
     restore_task(task_id) POST "/api/v1/tasks/{task_id}/restore" => TaskView, json;
     /// Returns the changes of a task or of one run, as JSON.
     show_diff(task_id) GET "/api/v1/tasks/{task_id}/diff" ?DiffQuery => Diff, json;
-    /// Opens the changes of a task or of one run as a patch, if the query asks for that format.
+    /// Returns the changes of a task or of one run as a patch, if the query asks for that format.
     show_patch(task_id) GET "/api/v1/tasks/{task_id}/diff" ?DiffQuery => Response, stream;
     /// Updates the branch of a task from its base branch.
     update_task(task_id) POST "/api/v1/tasks/{task_id}/update" {UpdateTask} => UpdateView, json;
@@ -126,7 +126,7 @@ operations! {
 
     /// Opens the log of a run.
     read_log(task_id, n) GET "/api/v1/tasks/{task_id}/runs/{n}/log" ?LogQuery => Response, stream;
-    /// Opens the stream of the lines of a run's log.
+    /// Opens the stream of a run's log lines.
     follow_run(task_id, n) GET "/api/v1/tasks/{task_id}/runs/{n}/events" ?FollowQuery => Response, stream;
 
     /// Returns the queue.
@@ -219,7 +219,7 @@ mod tests {
         let ids: BTreeSet<_> = operations.map(|operation| operation["operationId"].as_str().expect("an id")).collect();
         let methods: BTreeSet<_> = super::ROWS.iter().map(|row| row.name).collect();
         let without: Vec<_> = ids.difference(&methods).collect();
-        // `answers` asks `/healthz`; programs other than the command line read the metrics and the document.
+        // `Client::answers` requests `/healthz` itself. The command line reads neither the metrics nor the document.
         assert_eq!(without, [&"healthz", &"metrics", &"show_contract"]);
     }
 }

@@ -76,7 +76,7 @@ async fn play(config: &Config, home: &Path) -> Result<ExitCode, Problem> {
     let bin = demo_codex::folder(config).await?;
     step(2, "Create a sample repository with a failing test");
     let sample = sample(config, home).await?;
-    step(3, "Start a separate server, with the scripted model for Codex");
+    step(3, "Start a separate server whose Codex CLI uses the scripted model");
     let model = ScriptedModel::start(script()).map_err(Problem::internal)?;
     start_server(config, home, &bin, &model).await?;
     show(&Client::of(home).await?, &sample).await
@@ -189,7 +189,7 @@ async fn start_server(config: &Config, home: &Path, bin: &Path, model: &Scripted
     Ok(())
 }
 
-/// Writes the settings for later commands, so that they need no variables and use a free port.
+/// Writes the settings for later commands, so that they need no environment variables and use a free port.
 fn remember(home: &Path, codex_home: &Path) -> Result<(), Problem> {
     let path = home.join("config.toml");
     let codex_home = serde_json::to_string(codex_home).map_err(Problem::internal)?;

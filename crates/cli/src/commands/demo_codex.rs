@@ -1,4 +1,4 @@
-//! Finds the Codex CLI for the demo: the one on PATH, or the pinned version, installed with npm in the home.
+//! Finds the Codex CLI for the demo: the one on `PATH`, or the pinned version, which npm installs in the home directory.
 //! It never changes a Codex CLI that the user installed, or its login.
 
 use std::path::{Path, PathBuf};
@@ -71,7 +71,7 @@ async fn install(config: &Config, tools: &Path) -> Result<(), Problem> {
     std::fs::create_dir_all(&partial).map_err(file)?;
     printer::remark(format!("  installing @openai/codex@{CODEX_VERSION} with npm (only the first time; about 400 MB) …"));
     CommandSpec::new(&npm, &config.base_environment, &partial)
-        // The user may set the registry, proxy and certificates in many different variables.
+        // Pass on all variables, because the registry, the proxy and certificates can be set in many of them.
         .envs(&config.environment)
         .args(["install", "--no-audit", "--no-fund", "--loglevel=error", "--prefix"])
         .arg(&partial)
@@ -173,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = config(folder.path());
         config.base_environment = BaseEnvironment::default().with("PATH", folder.path());
-        let problem = super::folder(&config).await.expect_err("there is nothing");
+        let problem = super::folder(&config).await.expect_err("neither program is installed");
         assert!(problem.report.message.contains("npm") && problem.report.hints[0].contains("apt-get"), "{problem:?}");
     }
 }

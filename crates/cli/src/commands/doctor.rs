@@ -1,7 +1,7 @@
 //! `doctor`: checks this machine and suggests fixes. It does not need a server and never starts one.
 //!
-//! If a server is running, it does the checks with its own settings and environment, which its tasks use too. Otherwise this
-//! command does them with the environment of the shell. The finding `server` says which. Only failures change the exit code.
+//! If a server is running, the server runs the checks with its own settings and environment, which its tasks use too. Otherwise this
+//! command runs them with the environment of the shell. The finding `server` says which of the two did. Only failures change the exit code.
 
 use std::process::ExitCode;
 
@@ -62,9 +62,9 @@ fn show(out: &mut Output, finding: &Finding) {
     }
 }
 
-/// The finding if the running server is older than this program and has no checks.
+/// Returns the finding for a running server that is older than this program and cannot run the checks.
 fn older() -> Finding {
-    let found = "running an older version without checks; checked with the environment of this shell instead";
+    let found = "running an older version that cannot run the checks; checked with the environment of this shell instead";
     Finding::new("server", Level::Warning, found).hint("restart the server: codex-orchestrator down && codex-orchestrator up")
 }
 

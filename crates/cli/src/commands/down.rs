@@ -1,6 +1,6 @@
-//! `down`: stops the home's server and waits until it has exited. Runs continue.
+//! `down`: stops the server of the home directory and waits until it has exited. Runs continue.
 //!
-//! Invariant: only the process that holds the home gets a signal. If systemd started the server, systemd stops it.
+//! Invariant: only the process that holds the lock of the home directory gets a signal. If systemd started the server, systemd stops it.
 
 use std::io;
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ use crate::client::Client;
 use crate::printer::plural;
 use crate::{printer, server};
 
-/// How long to wait for the number of running tasks. A server that does not answer is stopped without it.
+/// How long to wait for the number of running tasks. A server that does not answer in time is stopped anyway.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The JSON answer of `down`.
@@ -27,7 +27,7 @@ struct Outcome {
     stopped: bool,
     /// The process ID of the server.
     pid: Option<u32>,
-    /// The command that starts the service again, if the server was a service.
+    /// The command that starts the service again, if the server ran as a service.
     service: Option<String>,
     /// How many tasks keep running without the server. `None` if the server did not answer.
     running_tasks: Option<usize>,
@@ -94,12 +94,12 @@ fn words(stopped: &Outcome) -> Vec<String> {
 }
 
 fn unknown_holder(error: &io::Error) -> Problem {
-    Problem::new(ErrorCode::ServerUnknown, format!("could not find the process that serves this home: {error}"))
+    Problem::new(ErrorCode::ServerUnknown, format!("could not find the process that serves this home directory: {error}"))
         .hint("run the command as the user who started the server")
 }
 
 fn out_of_reach() -> Problem {
-    let detail = "a server answers for this home, but its process is not visible here";
+    let detail = "a server answers for this home directory, but its process is not visible here";
     Problem::new(ErrorCode::ServerOutOfReach, detail)
         .hint("run the command where the server was started, e.g. in the same container")
 }

@@ -1,4 +1,4 @@
-//! `env`: repositories. `env add` waits for the clone and shows its progress.
+//! `env`: manages repositories. `env add` waits for the clone and shows its progress.
 //! These commands use only the API and the terminal, never the files of the server.
 
 use std::io::IsTerminal as _;
@@ -232,7 +232,7 @@ mod tests {
 
     use super::*;
 
-    /// A view with every setting set.
+    /// Returns a repository that has a value for every setting.
     fn sample() -> Value {
         json!({
             "env_id": "0199a0f0-0000-7000-8000-000000000001", "name": "app", "repo_url": "https://github.com/me/app.git",

@@ -15,7 +15,7 @@ use crate::args::ConfigArguments;
 use crate::client::Client;
 use crate::{ids, printer};
 
-/// A setting in JSON.
+/// A setting as this command prints it in JSON.
 #[derive(Debug, Serialize)]
 struct SettingView {
     key: &'static str,
@@ -26,7 +26,7 @@ struct SettingView {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     choices: Vec<&'static str>,
     is_set: bool,
-    /// The value as in the API. Null for secrets and if the default applies.
+    /// The value as in the API. It is null if the default applies, and for the token of the Git host.
     value: Value,
 }
 
@@ -70,7 +70,7 @@ fn find(key: &str) -> Result<&'static Setting, Problem> {
         let keys = settings::all().map(|setting| setting.key);
         let problem = Problem::new(ErrorCode::Usage, format!("no setting named `{key}`"));
         let suggestions = near(key, keys, 1).into_iter().map(|near| format!("did you mean `{near}`?"));
-        suggestions.fold(problem, Problem::hint).hint("`codex-orchestrator env config ENV` lists all settings")
+        suggestions.fold(problem, Problem::hint).hint("list all settings: codex-orchestrator env config ENV")
     })
 }
 
@@ -95,7 +95,7 @@ fn description(setting: &Setting) -> String {
     text.trim_end().to_owned()
 }
 
-/// Every setting under the heading of its group.
+/// Lists every setting under the heading of its group.
 fn groups(view: &EnvironmentView) -> Vec<String> {
     let mut lines = vec![];
     for group in Group::ALL {
@@ -110,7 +110,7 @@ fn groups(view: &EnvironmentView) -> Vec<String> {
     lines
 }
 
-/// Two lines for each setting: its key and value, and its description.
+/// Returns two lines for each setting: its key and value, and its description.
 fn list<'a>(view: &EnvironmentView, settings: impl IntoIterator<Item = &'a Setting>) -> Vec<String> {
     let mut lines = vec![];
     for setting in settings {
@@ -126,7 +126,7 @@ fn list<'a>(view: &EnvironmentView, settings: impl IntoIterator<Item = &'a Setti
     lines
 }
 
-/// Replaces characters that a terminal could obey or hide.
+/// Replaces characters that a terminal could interpret or hide.
 pub(super) fn visible(text: &str) -> String {
     text.chars().map(|c| if is_invisible(c) { format!("<U+{:04X}>", u32::from(c)) } else { c.to_string() }).collect()
 }

@@ -1,4 +1,4 @@
-//! The values of `env add` and `env edit`: settings, secrets and the Git host's token, from arguments to a request.
+//! Converts the settings, the secrets and the token in the arguments of `env add` and `env edit` to a request.
 //! No secret is ever an argument: secrets come from this command's environment, from a file or from stdin.
 
 use std::io::Read as _;
@@ -50,7 +50,7 @@ pub(super) fn set_secrets(edit: &mut EditEnvironment, given: &SecretArguments) -
 
 fn from_environment(name: &str, variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<(String, Secret), Problem> {
     if let Some((name, _)) = name.split_once('=') {
-        // Do not repeat the value.
+        // Do not repeat the value of the secret.
         return Err(Problem::new(
             ErrorCode::Usage,
             "a secret's value cannot be given on the command line, where other users could read it",
@@ -110,7 +110,7 @@ mod tests {
     use super::*;
     use crate::args::{Arguments, Command, EnvCommand};
 
-    /// The request of `env edit app` with these flags.
+    /// Returns the request that `env edit app` sends with these flags.
     fn edit(flags: &[&str]) -> Result<EditEnvironment, Problem> {
         let arguments = Arguments::try_parse_from([&["codex-orchestrator", "env", "edit", "app"], flags].concat());
         match arguments.expect("valid flags").command {
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_secret_on_the_command_line_is_refused_and_not_repeated() {
-        let problem = from_environment("TOKEN=hunter2", |_| None).expect_err("its value is visible to others");
+        let problem = from_environment("TOKEN=hunter2", |_| None).expect_err("other users could read the value");
         assert!(problem.report.code == ErrorCode::Usage && !format!("{problem:?}").contains("hunter2"), "{problem:?}");
         let missing = from_environment("TOKEN", |_| None).expect_err("not set");
         assert!(missing.report.code == ErrorCode::SecretRefused && !missing.report.hints.is_empty());

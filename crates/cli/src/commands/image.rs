@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::printer;
 
-/// Builds the image if runs use containers and it is missing.
+/// Builds the image if runs use containers and the image is missing.
 pub(super) async fn ensure(config: &Config) {
     if !Worker::find(config).is_ok_and(|worker| worker.kind() == WorkerKind::Container) {
         return;
@@ -82,9 +82,9 @@ mod tests {
     #[tokio::test]
     async fn a_missing_image_is_built_and_nothing_else_is() {
         assert_eq!(told(ENGINE, |_| {}).await, "image build\n");
-        assert_eq!(told(ENGINE, |config| config.image = Some("mine:1".to_owned())).await, "", "a custom image");
-        assert_eq!(told(ENGINE, |config| config.worker = Some("/bin/sh".to_owned())).await, "", "another worker");
-        assert_eq!(told(r#"{"usable":false}"#, |_| {}).await, "", "no container engine");
+        assert_eq!(told(ENGINE, |config| config.image = Some("mine:1".to_owned())).await, "", "a custom image is not built");
+        assert_eq!(told(ENGINE, |config| config.worker = Some("/bin/sh".to_owned())).await, "", "another worker needs no image");
+        assert_eq!(told(r#"{"usable":false}"#, |_| {}).await, "", "no container engine is available");
         assert_eq!(told(r#"{"usable":true,"engine":{"version":"20"},"image":{"name":"x"}}"#, |_| {}).await, "");
     }
 }

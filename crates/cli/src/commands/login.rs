@@ -1,6 +1,6 @@
 //! `login` and `logout`: log in to Codex for all tasks, in the orchestrator's own Codex home.
 //!
-//! The user's own Codex login is never changed: importing makes a copy. A failed login keeps the previous one.
+//! The user's own Codex login is never changed: importing makes a copy. After a failed login, the previous login remains.
 //! Invariant: a key is never an argument and is never printed.
 
 use std::io;
@@ -20,7 +20,7 @@ use crate::args::LoginArguments;
 use crate::output::Output;
 use crate::{hidden, printer};
 
-/// The maximum number of bytes to read. A longer text is not a key.
+/// The maximum number of bytes to read, which is more than any key has.
 const KEY_LIMIT_BYTES: u64 = 64 * 1024;
 
 pub(crate) async fn login(config: &Config, asked: &LoginArguments, json: bool) -> Result<ExitCode, Problem> {
@@ -72,7 +72,7 @@ fn logged_out(was_there: bool, key: Key) -> Output {
 
 fn logged_in(kind: &str, key: Key) -> Output {
     let mut out = Output::default();
-    out.line(format!("Logged in to Codex with {kind}. New runs use it."));
+    out.line(format!("Logged in to Codex with {kind}. New runs use this login."));
     if key == Key::Set {
         out.remark("CODEX_API_KEY is set in this shell. A server that was started with it uses that key instead.");
     }
@@ -96,7 +96,7 @@ fn refuse_what_has_no_effect(config: &Config, worker: &Result<Worker, WorkerProb
 
 fn codex_home(config: &Config) -> Result<CodexHome, Problem> {
     CodexHome::open(&Layout::new(&config.home)).map_err(|error| {
-        Problem::new(ErrorCode::HomeUnusable, format!("cannot use the home `{}`: {error}", config.home.display()))
+        Problem::new(ErrorCode::HomeUnusable, format!("cannot use the home directory `{}`: {error}", config.home.display()))
             .hint("fix its permissions, or set ORCH_HOME to another folder")
     })
 }
@@ -160,7 +160,7 @@ fn not_logged_in(why: &str) -> Problem {
         .hint("use an API key instead: codex-orchestrator login --with-api-key")
 }
 
-/// Waits for a program in this terminal. Ctrl-C reaches the program, and this process stays to clean up.
+/// Waits for a program that runs in this terminal. Ctrl-C stops only the program, so that this process can clean up.
 async fn wait_for(mut command: Command) -> io::Result<ExitStatus> {
     let mut interrupts = signal(SignalKind::interrupt())?;
     let mut child = command.kill_on_drop(true).spawn()?;
@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    /// A home whose worker is a fake codex-docker with this script.
+    /// Creates a home directory whose worker is a fake codex-docker with this script.
     fn stage(script: &str) -> (tempfile::TempDir, Config) {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("stand-in");
@@ -222,7 +222,7 @@ mod tests {
             .expect("there")
             .map(|entry| entry.expect("an entry").file_name())
             .collect();
-        assert_eq!(names, ["auth.json"], "the copy for Codex on the host");
+        assert_eq!(names, ["auth.json"], "only the copy for Codex on the host remains");
     }
 
     #[test]
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(stored(&config).map(|login| login.describe()), Some("an API key"));
         logout(&config, true).expect("logged out");
         assert_eq!(stored(&config), None);
-        logout(&config, true).expect("twice is harmless");
+        logout(&config, true).expect("a second logout is harmless");
     }
 
     #[tokio::test]

@@ -32,7 +32,7 @@ mod tests {
         let out = folder.path().join("share/man/man1");
         run(&ManArguments { out: out.clone() }).expect("the pages are written");
         for name in ["codex-orchestrator", "codex-orchestrator-task-create", "codex-orchestrator-env-add", "codex-docker-image"] {
-            let page = std::fs::read_to_string(out.join(format!("{name}.1"))).expect("there is a page");
+            let page = std::fs::read_to_string(out.join(format!("{name}.1"))).expect("the page exists");
             assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
         }
     }

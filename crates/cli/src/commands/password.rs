@@ -12,7 +12,7 @@ use crate::args::PasswordCommand;
 use crate::client::Client;
 use crate::{hidden, printer};
 
-/// The maximum number of bytes to read, more than any password has.
+/// The maximum number of bytes to read, which is more than any password has.
 const LIMIT_BYTES: u64 = 64 * 1024;
 
 pub(super) async fn run(client: &Client, command: &PasswordCommand) -> Result<ExitCode, Problem> {

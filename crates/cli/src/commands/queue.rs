@@ -1,5 +1,5 @@
-//! `queue` and `task follow-up`.
-//! The server decides the order; this only shows it.
+//! `queue` and `task follow-up`: show the queue and manage follow-ups.
+//! The server decides the order; these commands only show it.
 
 use std::process::ExitCode;
 

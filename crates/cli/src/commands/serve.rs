@@ -1,5 +1,5 @@
 //! `serve`: runs the server in the foreground until SIGINT or SIGTERM. Runs continue without it.
-//! It is the only command that runs the engine itself. The others are clients.
+//! It is the only command that runs the engine itself. Most others are clients of the server.
 
 use std::process::ExitCode;
 
@@ -20,7 +20,7 @@ use crate::args::{Arguments, LogFormat, ServeArguments};
 use crate::printer;
 use crate::supervisor::Supervisor;
 
-/// The limit of open files for the server and its children. The systemd unit sets the same limit.
+/// The limit on open files for the server and its children. The systemd unit sets the same limit.
 const MOST_OPEN_FILES: u64 = 65_536;
 
 pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result<ExitCode, Problem> {
@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: &Arguments, serve: &ServeArguments) -> Result
         printer::line(serde_json::to_string(&ProblemView::from(problem)).map_err(Problem::internal)?);
     }
     match (served, format) {
-        // With a JSON log, the error is reported in the log too.
+        // With a JSON log, the error is logged as JSON instead of printed.
         (Err(problem), LogFormat::Json) => {
             tracing::error!(code = %problem.report.code, hints = problem.report.hints.join("; "), "{problem}");
             Ok(ExitCode::FAILURE)
@@ -82,10 +82,10 @@ async fn until_stopped(arguments: &Arguments, serve: &ServeArguments) -> Result<
     Ok(ExitCode::SUCCESS)
 }
 
-/// Raises this process's limit of open files as far as the system allows. Returns the limit.
+/// Raises this process's limit on open files as far as the system allows. Returns the limit.
 ///
 /// A login shell often has a limit of 1024, which a server with many connections and runs can reach. Children inherit the limit.
-/// This is safe even for programs that use `select`, unless they open more than 1024 files.
+/// A higher limit is safe even for programs that use `select`, unless they open more than 1024 files.
 fn raise_open_files() -> usize {
     let limits = getrlimit(Resource::Nofile);
     let possible = limits.maximum.map_or(MOST_OPEN_FILES, |hard| hard.min(MOST_OPEN_FILES));

@@ -14,7 +14,7 @@ use crate::client::Client;
 use crate::output::Output;
 use crate::printer;
 
-/// Creates and prints a link. `address` is where the browser reaches the server, if not at the server's own address.
+/// Creates and prints a link. `address` is the address at which the browser reaches the server, if it is not the server's own.
 pub(super) async fn run(client: &Client, address: Option<&str>, json: bool) -> Result<ExitCode, Problem> {
     let link = client.create_sign_in_link().await?;
     if json {
@@ -35,7 +35,7 @@ fn shown(url: &str, link: &SignInLink, address: Option<&str>) -> Output {
     out.remark(format!("The link works once and expires in {} minutes.", link.expires_in_seconds / 60));
     if address.is_none() && url.contains(".localhost:") {
         out.remark(
-            "For a phone, make the server reachable (e.g. through a VPN or an HTTPS proxy) and use --address https://NAME.",
+            "To open the link on a phone, make the server reachable (e.g. through a VPN or an HTTPS proxy) and use --address https://NAME.",
         );
     }
     out
@@ -92,7 +92,7 @@ mod tests {
         insta::assert_snapshot!("sign-in", shown(&own, &here, None).plain());
         assert_eq!(url(&here, Some("box.tail.example/")).expect("a URL"), "https://box.tail.example/sign-in?code=1");
         assert_eq!(url(&here, Some("http://10.0.0.7:8080")).expect("a URL"), "http://10.0.0.7:8080/sign-in?code=1");
-        // Through a tunnel, the pages have the same host name and another port.
+        // Through a tunnel, the pages have the same host name and a different port.
         for tunnel in ["localhost:9000", "http://localhost:9000/", "127.0.0.1:9000", "[::1]:9000", "codex-5ec2e7.localhost:9000"]
         {
             let expect = "http://codex-5ec2e7.localhost:9000/sign-in?code=1";

@@ -42,7 +42,7 @@ fn next_steps() -> Output {
 /// Returns the server's status after it has checked whether a task can start.
 async fn fresh(client: &Client) -> Result<ServerStatus, Problem> {
     match client.readyz().await {
-        // The status contains the reasons.
+        // The status contains the reasons why no task can start.
         Ok(_) => {}
         Err(problem) if problem.report.code == ErrorCode::NotReady => {}
         Err(problem) => return Err(problem),

@@ -1,5 +1,5 @@
 //! `task`: create, follow, continue, stop and inspect tasks.
-//! It uses only the API and the terminal, never files in the home.
+//! These commands use only the API and the terminal, never files in the home directory.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::process::ExitCode;

@@ -36,7 +36,7 @@ pub(super) async fn run(client: &Client, task: &str, part: DiffQuery, form: Form
     Ok(ExitCode::SUCCESS)
 }
 
-/// Prints the changes for people if stdout is a terminal, otherwise as a patch.
+/// Prints the changes in a readable form if stdout is a terminal, and as a patch otherwise.
 pub(super) async fn patch(client: &Client, id: &str, part: DiffQuery) -> Result<(), Problem> {
     if printer::is_for_people() {
         let diff = client.show_diff(id, &part).await?;

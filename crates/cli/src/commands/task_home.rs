@@ -1,5 +1,5 @@
 //! `task bundle` and `task patch`: export a task's commits to a file or a pipe.
-//! The output is not changed, and a file appears under its name only when it is complete.
+//! The data from the server is not changed, and a file gets its name only when it is complete.
 
 use std::fs::File;
 use std::io::{IsTerminal as _, Write as _};

@@ -1,5 +1,5 @@
-//! `task push`, `task pull-request` and `task feedback`.
-//! `push` waits until the server is done. The server continues if the command is stopped.
+//! `task push`, `task pull-request` and `task feedback`: push branches and manage pull requests.
+//! `task push` waits until the server is done. The server continues if the command is stopped.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -30,7 +30,7 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
         draft: asked.draft,
         force_with_lease: asked.force_with_lease,
     };
-    // Subscribe before the request, so that the end is not missed.
+    // Subscribe before the request, so that the end of the push is not missed.
     let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let mut now = client.push_task(&id, &publish).await?;
@@ -187,7 +187,7 @@ mod tests {
     fn a_push_says_where_the_pull_request_is() {
         let with = |publication: serde_json::Value| {
             let view = task(&[completed_run()], json!({ "publication": publication }));
-            let publication = view.meta.publication.clone().expect("there is one");
+            let publication = view.meta.publication.clone().expect("the task has a publication");
             pushed(&view, &publication).plain()
         };
         let mut only_pushed = publication();

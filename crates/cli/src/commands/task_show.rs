@@ -1,4 +1,4 @@
-//! `task list` and `task show`.
+//! `task list` and `task show`: print tasks and their runs.
 //! Control characters in text from agents are escaped.
 
 use std::path::Path;

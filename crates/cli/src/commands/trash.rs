@@ -1,5 +1,5 @@
-//! `trash`, `gc`, `disk`, `task restore` and `env restore`.
-//! It uses only the API and the terminal, never files in the home.
+//! `trash`, `gc`, `disk`, `task restore` and `env restore`: manage the trash and disk usage.
+//! These commands use only the API and the terminal, never files in the home directory.
 
 use std::process::ExitCode;
 
@@ -86,7 +86,7 @@ async fn find(client: &Client, wanted: &str, kind: TrashKind) -> Result<String, 
     }
 }
 
-/// Looks for an item outside the trash. It may already be restored, which is not an error.
+/// Looks for an item outside the trash. It may have been restored already, which is not an error.
 async fn restored_already(client: &Client, wanted: &str, kind: TrashKind, items: &[TrashItem]) -> Result<String, Problem> {
     let found = if kind == TrashKind::Task { ids::task(client, wanted).await } else { ids::environment(client, wanted).await };
     found.map_err(|mut problem| {

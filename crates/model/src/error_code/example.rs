@@ -194,7 +194,7 @@ impl ErrorCode {
             Self::ServerLost => "the server does not answer: connection closed",
             Self::ServerNotStarted => "the server did not start: exit code 1",
             Self::ServerNotStopped => "the server (process 4711) did not stop within 60 seconds",
-            Self::ServerUnknown => "cannot find the process that serves this home directory",
+            Self::ServerUnknown => "could not find the process that serves this home directory: permission denied",
             Self::ServerOutOfReach => "the server runs on another machine or in a container",
             Self::ServerInTheWay => "could not stop process 4711: operation not permitted",
             Self::NoSuchUser => "user `codex` not found",

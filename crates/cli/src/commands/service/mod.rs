@@ -1,7 +1,7 @@
-//! `service`: installs and manages the server as a systemd service. `unit` contains the text of the unit, and `systemd` the
-//! calls of `systemctl`.
+//! `service`: installs and manages the server as a systemd service. `unit` generates the text of the unit, and `systemd` calls
+//! `systemctl`.
 //!
-//! Every command can be repeated. Invariant: only the server is ever stopped, never a run or its keeper.
+//! Every command can be repeated safely. Invariant: only the server is ever stopped, never a run or its keeper.
 
 #[cfg(test)]
 mod stage;
@@ -29,7 +29,7 @@ use crate::server;
 /// The folder in which systemd lists users whose services run without a login.
 const LINGER: &str = "/var/lib/systemd/linger";
 
-/// The folder for units of the system.
+/// The folder for system units.
 const SYSTEM_UNITS: &str = "/etc/systemd/system";
 
 pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Result<ExitCode, Problem> {
@@ -69,7 +69,7 @@ pub(crate) async fn run(arguments: &Arguments, command: &ServiceCommand) -> Resu
     }
 }
 
-/// Returns the settings for the service. A system service uses the home of the user it runs as.
+/// Returns the settings for the service. By default, a system service stores its data in the home directory of the user it runs as.
 async fn planned(arguments: &Arguments, install: &InstallArguments) -> Result<Config, Problem> {
     let overrides = |home| Overrides { home, listen: install.listen.clone(), worker: install.worker.clone() };
     let own = Config::load(&overrides(arguments.home.clone()))?;
@@ -126,7 +126,7 @@ fn find(config: &Config, system: bool) -> Result<Systemd, Problem> {
     Systemd::find(Manager::User, &folder.join("systemd/user"), path.as_ref())
 }
 
-/// Writes the unit and starts it. Returns whether anything changed.
+/// Writes the unit and starts the service. Returns whether anything changed.
 async fn installed(systemd: &Systemd, unit: &Unit) -> Result<bool, Problem> {
     let text = unit.text()?;
     systemd.answers().await?;
@@ -150,7 +150,7 @@ async fn installed(systemd: &Systemd, unit: &Unit) -> Result<bool, Problem> {
     Ok(is_new || !was_active)
 }
 
-/// Stops a server that runs in the background in the same home. Its runs continue, and the service takes them over.
+/// Stops a server that runs in the background with the same home directory. Its runs continue, and the service takes them over.
 async fn end_background_server(home: &Path) -> Result<(), Problem> {
     let client = Client::of(home).await?;
     if !client.answers().await {
@@ -170,10 +170,10 @@ async fn end_background_server(home: &Path) -> Result<(), Problem> {
     })
 }
 
-/// Stops the service that serves a home, if there is one. Returns the command that starts it again.
+/// Stops the service of a home directory, if there is one. Returns the command that starts the service again.
 pub(super) async fn stop(config: &Config, server: Option<&ProcessIdentity>) -> Result<Option<String>, Problem> {
     for system in [false, true] {
-        // A service requires systemd.
+        // Without systemd, there is no service to stop.
         let Ok(systemd) = find(config, system) else { continue };
         if stopped(&systemd, &config.home, server).await? {
             return Ok(Some(systemd.command_line(&format!("start {NAME}"))));
@@ -182,7 +182,7 @@ pub(super) async fn stop(config: &Config, server: Option<&ProcessIdentity>) -> R
     Ok(None)
 }
 
-/// Stops the unit through systemd if it serves the home. After a signal alone, systemd could restart the server.
+/// Stops the unit through systemd if it serves the home directory. If the server only got a signal, systemd could restart it.
 async fn stopped(systemd: &Systemd, home: &Path, server: Option<&ProcessIdentity>) -> Result<bool, Problem> {
     if !systemd.unit.exists() {
         return Ok(false);
@@ -193,7 +193,7 @@ async fn stopped(systemd: &Systemd, home: &Path, server: Option<&ProcessIdentity
         Ok(state) => state,
         Err(problem) if is_for_home => return Err(problem),
         Err(problem) => {
-            tracing::debug!(%problem, "systemd does not answer for another home's unit");
+            tracing::debug!(%problem, "could not read the state of another home's unit");
             return Ok(false);
         }
     };
@@ -210,7 +210,7 @@ async fn stopped(systemd: &Systemd, home: &Path, server: Option<&ProcessIdentity
     Ok(true)
 }
 
-/// Stops the server and removes the unit. Returns whether there was one.
+/// Stops the server and removes the unit. Returns whether the unit was installed.
 async fn uninstalled(systemd: &Systemd) -> Result<bool, Problem> {
     if systemd.installed()?.is_none() {
         return Ok(false);
@@ -268,12 +268,12 @@ fn words(state: &UnitState) -> String {
     format!("{}{pid}{restarts}{enabled}", state.active)
 }
 
-/// Warns that a user's systemd ends with the last session and stops the server and all runs.
+/// Warns that systemd stops a user's server and all its runs when the user's last session ends.
 fn hint_about_logging_out(config: &Config, system: bool) {
     let user = variable(config, "USER").or_else(|| variable(config, "LOGNAME"));
     let lingers = user.is_some_and(|user| Path::new(LINGER).join(user).exists());
     if !system && !lingers {
-        printer::hint("to keep the server and runs when you log out, run once: loginctl enable-linger");
+        printer::hint("to keep the server and its runs active after you log out, run once: loginctl enable-linger");
     }
 }
 
@@ -295,7 +295,7 @@ mod tests {
         Unit { scope: Scope::User, program: "/bin/true".into(), home, path: None, arguments: vec![] }
     }
 
-    /// The calls of `systemctl` that change something.
+    /// Returns the calls of `systemctl` that change something.
     fn changes(stage: &Stage) -> Vec<String> {
         stage.calls().into_iter().filter(|call| !call.contains("show")).collect()
     }
@@ -303,7 +303,7 @@ mod tests {
     #[tokio::test]
     async fn installing_writes_the_unit_and_starts_it() {
         let stage = Stage::new(INACTIVE);
-        assert!(installed(&stage.systemd, &unit(stage.home())).await.expect("it is installed"));
+        assert!(installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed"));
         let text = std::fs::read_to_string(&stage.systemd.unit).expect("the unit");
         assert!(text.contains("KillMode=process"), "{text}");
         assert_eq!(changes(&stage), ["--user daemon-reload", "--user enable --now codex-orchestrator.service"]);
@@ -313,12 +313,12 @@ mod tests {
     async fn installing_again_restarts_the_server_only_for_something_new() {
         let stage = Stage::new(ACTIVE);
         let mut unit = unit(stage.home());
-        assert!(installed(&stage.systemd, &unit).await.expect("it is installed"));
+        assert!(installed(&stage.systemd, &unit).await.expect("the service is installed"));
         stage.forget_calls();
-        assert!(!installed(&stage.systemd, &unit).await.expect("it is installed already"));
+        assert!(!installed(&stage.systemd, &unit).await.expect("the service is already installed"));
         assert!(!changes(&stage).iter().any(|call| call.contains("restart")), "{:?}", changes(&stage));
         unit.arguments = vec!["--listen".to_owned(), "off".to_owned()];
-        assert!(installed(&stage.systemd, &unit).await.expect("it is installed again"));
+        assert!(installed(&stage.systemd, &unit).await.expect("the service is installed again"));
         assert_eq!(changes(&stage).last().map(String::as_str), Some("--user restart codex-orchestrator.service"));
     }
 
@@ -332,18 +332,18 @@ mod tests {
     #[tokio::test]
     async fn a_server_that_does_not_start_is_reported_with_its_log() {
         let stage = Stage::new(&format!("case \"$*\" in *enable*) exit 1;; esac; {INACTIVE}"));
-        let problem = installed(&stage.systemd, &unit(stage.home())).await.expect_err("it does not start");
+        let problem = installed(&stage.systemd, &unit(stage.home())).await.expect_err("the server does not start");
         assert!(problem.report.hints.iter().any(|hint| hint.contains("journalctl --user")), "{problem:?}");
     }
 
-    /// Answers requests like the server of a home, with this process ID.
+    /// Answers requests like a server with this process ID.
     async fn serve_as(home: &Path, pid: u32) {
         let status = format!(
             r#"{{"version":"1","pid":{pid},"home":"/","worker":{{"name":"host","program":null,"problem":null,"hints":[]}},"git":"",
             "started_at":"2026-01-01T00:00:00Z","listen":null,"environments":0,"tasks":0,"active_runs":0}}"#
         );
         let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{status}", status.len());
-        let listener = tokio::net::UnixListener::bind(home.join("orchestrator.sock")).expect("a free path");
+        let listener = tokio::net::UnixListener::bind(home.join("orchestrator.sock")).expect("the path is free");
         loop {
             let (mut client, _) = listener.accept().await.expect("a client connects");
             let mut request = vec![];
@@ -363,7 +363,7 @@ mod tests {
         testkit::until(HOLDER_PATIENCE, "the socket exists", || stage.home().join("orchestrator.sock").exists());
         let unit = unit(stage.home());
         let (done, ended) = tokio::join!(installed(&stage.systemd, &unit), server.wait());
-        assert!(done.expect("it is installed"));
+        assert!(done.expect("the service is installed"));
         assert_eq!(ended.expect("it ended").signal(), Some(15));
         socket.abort();
     }
@@ -379,7 +379,7 @@ mod tests {
             stopped
         };
         assert!(!stopped(&home, None).await, "no unit is installed");
-        installed(&stage.systemd, &unit(home.clone())).await.expect("it is installed");
+        installed(&stage.systemd, &unit(home.clone())).await.expect("the service is installed");
         assert!(stopped(&home, None).await);
         let other = Path::new("/another/home");
         assert!(!stopped(other, None).await, "the unit serves another home");
@@ -391,19 +391,19 @@ mod tests {
     #[tokio::test]
     async fn a_unit_that_does_not_run_is_not_stopped() {
         let stage = Stage::new(INACTIVE);
-        installed(&stage.systemd, &unit(stage.home())).await.expect("it is installed");
+        installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed");
         assert!(!stopped(&stage.systemd, &stage.home(), None).await.expect("systemd answers"));
     }
 
     #[tokio::test]
     async fn uninstalling_stops_the_server_and_twice_is_fine() {
         let stage = Stage::new(ACTIVE);
-        installed(&stage.systemd, &unit(stage.home())).await.expect("it is installed");
+        installed(&stage.systemd, &unit(stage.home())).await.expect("the service is installed");
         stage.forget_calls();
-        assert!(uninstalled(&stage.systemd).await.expect("it is removed"));
+        assert!(uninstalled(&stage.systemd).await.expect("the service is removed"));
         assert!(!stage.systemd.unit.exists());
         assert_eq!(changes(&stage), ["--user disable --now codex-orchestrator.service", "--user daemon-reload"]);
-        assert!(!uninstalled(&stage.systemd).await.expect("there is nothing to remove"));
+        assert!(!uninstalled(&stage.systemd).await.expect("removing a missing service is fine"));
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    /// A user's systemd whose `systemctl` runs this shell script.
+    /// Creates a user's systemd whose `systemctl` runs this shell script.
     pub(super) fn new(script: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("systemctl");
@@ -25,7 +25,7 @@ impl Stage {
         Self { folder, systemd }
     }
 
-    /// The home of the server.
+    /// Returns the home directory of the server.
     pub(super) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }

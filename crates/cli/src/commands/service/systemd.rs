@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use super::unit::{MARK, NAME};
 
-/// The folder that exists if systemd runs the machine (`sd_booted(3)`).
+/// The folder that exists if systemd is the init system of this machine (`sd_booted(3)`).
 const BOOTED: &str = "/run/systemd/system";
 
 /// The kind of systemd instance.
@@ -34,7 +34,7 @@ pub(super) struct Systemd {
 pub(super) struct UnitState {
     /// `active`, `inactive`, `failed`, `activating`, …
     pub(super) active: String,
-    /// `enabled`, `disabled`, or empty without a unit.
+    /// `enabled`, `disabled`, or empty if the unit does not exist.
     pub(super) enabled: String,
     /// The process ID of the server while it is running.
     pub(super) pid: Option<u32>,
@@ -43,7 +43,7 @@ pub(super) struct UnitState {
 }
 
 impl Systemd {
-    /// Finds the systemd that runs this machine. `path` is the value of `PATH`.
+    /// Finds the systemd of this machine. `path` is the value of `PATH`.
     pub(super) fn find(manager: Manager, units: &Path, path: &std::ffi::OsStr) -> Result<Self, Problem> {
         Self::find_at(manager, units, path, Path::new(BOOTED))
     }
@@ -51,23 +51,23 @@ impl Systemd {
     fn find_at(manager: Manager, units: &Path, path: &std::ffi::OsStr, booted: &Path) -> Result<Self, Problem> {
         let missing = |why: String| {
             Problem::new(ErrorCode::NoSystemd, why)
-                .hint("run `codex-orchestrator serve` with another supervisor")
-                .hint("make sure that the supervisor sends SIGTERM only to that process; its children are the runs")
+                .hint("run `codex-orchestrator serve` under another supervisor")
+                .hint("make sure that the supervisor sends SIGTERM only to the server, not to the runs, which are its children")
         };
         let found = std::env::split_paths(path).map(|folder| folder.join("systemctl")).find(|program| program.is_file());
         let systemctl = found.ok_or_else(|| missing("systemd is not installed: `systemctl` not found on PATH".to_owned()))?;
         if !booted.is_dir() {
-            return Err(missing(format!("systemd does not run this machine: {} does not exist", booted.display())));
+            return Err(missing(format!("systemd is not running on this machine: {} does not exist", booted.display())));
         }
         Ok(Self::at(systemctl, manager, units))
     }
 
-    /// The systemd instance that this `systemctl` controls.
+    /// Returns the systemd instance that this `systemctl` controls.
     pub(super) fn at(systemctl: PathBuf, manager: Manager, units: &Path) -> Self {
         Self { systemctl, manager, unit: units.join(NAME) }
     }
 
-    /// The kind of instance.
+    /// Returns the kind of systemd instance.
     pub(super) fn manager(&self) -> Manager {
         self.manager
     }
@@ -80,7 +80,7 @@ impl Systemd {
         }
     }
 
-    /// The command that shows the server's log.
+    /// Returns the command that shows the server's log.
     pub(super) fn journal(&self) -> &'static str {
         match self.manager {
             Manager::User => "journalctl --user -u codex-orchestrator -n 50",
@@ -140,7 +140,7 @@ impl Systemd {
         match std::fs::read_to_string(&self.unit) {
             Ok(text) if text.starts_with(MARK) => Ok(Some(text)),
             Ok(_) => {
-                let detail = format!("{} was not created by this program, so it is not changed", self.unit.display());
+                let detail = format!("{} was not created by this program, so it was not changed", self.unit.display());
                 Err(Problem::new(ErrorCode::ForeignUnit, detail).hint("move the file elsewhere, then try again"))
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -221,6 +221,6 @@ mod tests {
         let stage = Stage::new("exit 0");
         std::fs::create_dir_all(stage.systemd.unit.parent().expect("a folder")).expect("made");
         std::fs::write(&stage.systemd.unit, "[Service]\nExecStart=/usr/bin/other\n").expect("written");
-        assert_eq!(stage.systemd.installed().expect_err("it is not ours").report.code, ErrorCode::ForeignUnit);
+        assert_eq!(stage.systemd.installed().expect_err("another program wrote the unit").report.code, ErrorCode::ForeignUnit);
     }
 }

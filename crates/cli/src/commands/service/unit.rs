@@ -1,7 +1,7 @@
 //! Generates the text of the systemd unit and quotes paths for it.
 //!
-//! Pure. Keepers and workers are children of the service and inherit its limits. Invariant: stopping, restarting or killing the
-//! server never affects a run, and no setting here takes away anything that a run needs.
+//! Pure: text in, text out. Keepers and workers are children of the service and inherit its limits. Invariant: stopping, restarting
+//! or killing the server never affects a run, and no setting in the unit takes away anything that a run needs.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,11 +18,11 @@ pub(super) const MARK: &str = "# Written by `codex-orchestrator service install`
 /// The systemd instance that runs the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Scope {
-    /// The user's own instance.
+    /// The user's own systemd instance.
     User,
-    /// The system instance, which runs the server as this user.
+    /// The system instance, which runs the server as the given user.
     System {
-        /// The user that the server and its runs belong to.
+        /// The user account of the server and its runs.
         run_as: String,
     },
 }
@@ -56,7 +56,7 @@ impl Unit {
     pub(super) fn text(&self) -> Result<String, Problem> {
         let home = plain(&self.home)?;
         let program = plain(&self.program)?;
-        // systemd accepts no program with one of these characters in its path, even if they are escaped.
+        // systemd does not accept these characters in the path of a program, even if they are escaped.
         if program.contains(['"', '\'', '\\']) {
             return Err(unwritable(program));
         }
@@ -115,14 +115,14 @@ impl Unit {
         ))
     }
 
-    /// Makes the system's folders read-only for the server and its runs, unless the home is in one of them.
+    /// Makes the system folders read-only for the server and its runs, unless the home is in one of them.
     fn protected(&self) -> &'static str {
         let is_inside = PROTECTED.iter().any(|folder| self.home.starts_with(folder));
         if is_inside { "ProtectSystem=no" } else { "ProtectSystem=full" }
     }
 }
 
-/// Whether a unit that this program wrote serves this home.
+/// Whether a unit that this program wrote serves this home directory.
 pub(super) fn is_for_home(text: &str, home: &Path) -> bool {
     plain(home).is_ok_and(|home| text.lines().any(|line| line == home_line(home)))
 }
@@ -213,7 +213,7 @@ mod tests {
         for line in ["User=me", "ProtectSystem=full", "KillMode=process", "WantedBy=multi-user.target"] {
             assert!(text.lines().any(|found| found == line), "{line} is missing: {text}");
         }
-        // Each of these would break a run: setuid programs, the containers' socket, credentials, or files in /tmp.
+        // Each option would break runs that need setuid programs, the socket of the container engine, credentials or files in /tmp.
         for option in ["NoNewPrivileges", "PrivateTmp", "ProtectHome", "PrivateUsers", "RestrictNamespaces", "SystemCallFilter"] {
             assert!(!text.contains(option), "{option}: {text}");
         }
@@ -227,7 +227,7 @@ mod tests {
             arguments: vec!["--worker".to_owned(), "/w $HOME/100%".to_owned()],
             ..unit(Scope::User)
         };
-        let text = strange.text().expect("it can be written");
+        let text = strange.text().expect("the unit can be written");
         let line = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap_or_else(|| panic!("no {key}: {text}"));
         let command = r#"ExecStart="/opt/a b/50%%/$x" "serve" "--worker" "/w $$HOME/100%%""#;
         assert_eq!(line("ExecStart="), command);
@@ -239,7 +239,7 @@ mod tests {
     #[test]
     fn a_unit_is_recognized_by_the_home_it_serves() {
         for home in ["/home/me/.codex-orchestrator", r#"/srv/it's "100%" back\slash"#] {
-            let text = Unit { home: home.into(), ..unit(Scope::User) }.text().expect("it can be written");
+            let text = Unit { home: home.into(), ..unit(Scope::User) }.text().expect("the unit can be written");
             assert!(is_for_home(&text, Path::new(home)), "{text}");
             assert!(!is_for_home(&text, Path::new("/home/me")) && !is_for_home(&text, Path::new("/srv/a\n")), "{text}");
         }
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_path_that_a_unit_cannot_contain_is_refused() {
         for home in ["/srv/a\nExecStartPre=/bin/evil", "/srv/a\u{7}", "/srv/a "] {
-            let refused = Unit { home: home.into(), ..unit(Scope::User) }.text().expect_err("it cannot be written");
+            let refused = Unit { home: home.into(), ..unit(Scope::User) }.text().expect_err("the unit cannot be written");
             assert_eq!(refused.report.code, ErrorCode::UnitUnwritable, "{home:?}");
             assert!(!refused.report.message.contains('\n'), "{}", refused.report.message);
         }
@@ -263,7 +263,7 @@ mod tests {
     fn a_home_among_the_systems_folders_stays_writable() {
         let system = unit(Scope::System { run_as: "me".to_owned() });
         let inside = Unit { home: "/etc/orchestrator".into(), ..system };
-        assert!(inside.text().expect("a plain path").contains("\nProtectSystem=no\n"));
+        assert!(inside.text().expect("the path is plain").contains("\nProtectSystem=no\n"));
     }
 
     #[test]
@@ -278,7 +278,7 @@ mod tests {
             // systemd checks that the program exists, so it must have read the exact path.
             let unit = Unit { program: program.clone(), home: strange.clone(), ..unit(scope) };
             let file = folder.path().join(NAME);
-            std::fs::write(&file, unit.text().expect("it can be written")).expect("written");
+            std::fs::write(&file, unit.text().expect("the unit can be written")).expect("written");
             let verified = std::process::Command::new("systemd-analyze").arg("verify").arg(&file).output();
             let verified = verified.expect("systemd-analyze is installed (by `cargo xtask test`)");
             let said = String::from_utf8_lossy(&verified.stderr);
