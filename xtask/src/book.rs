@@ -1,6 +1,6 @@
-//! `cargo xtask book`: the documentation as a website, built by mdBook.
+//! `cargo xtask book`: builds the documentation as a website with mdBook.
 //!
-//! Works on a copy, because the book also contains documents outside of `docs`, and mdBook reads only one folder.
+//! It works on a copy, because the book also contains documents outside of `docs`, and mdBook reads only one folder.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::tools::target_folder;
 /// The folder with the examples.
 const EXAMPLES: &str = "examples";
 
-/// The documents outside of `docs` that belong to the book, in its order.
+/// The documents outside of `docs` that belong to the book, in the order of the book.
 const OUTER_DOCUMENTS: [(&str, &str); 9] = [
     ("examples/README.md", "Examples"),
     ("examples/python/README.md", "Python client"),
@@ -76,7 +76,7 @@ fn copy_sources(root: &Path, stage: &Path) -> Result<(), BookError> {
     std::fs::write(docs.join("SUMMARY.md"), summary).map_err(at(&docs))
 }
 
-/// Copies a folder, with `relinked` applied to its documents.
+/// Copies a folder and applies `relinked` to its documents.
 fn copy_folder(from: &Path, to: &Path, relinked: fn(&str) -> String) -> Result<(), BookError> {
     let at = |path: &Path| {
         let path = path.to_owned();
@@ -100,16 +100,16 @@ fn copy_folder(from: &Path, to: &Path, relinked: fn(&str) -> String) -> Result<(
 fn copy_document(from: &Path, to: &Path, relinked: fn(&str) -> String) -> Result<(), BookError> {
     let at = |source| BookError::Copy { path: from.to_owned(), source };
     let text = std::fs::read_to_string(from).map_err(at)?;
-    // mdBook makes `index.html` out of a README, but does not adapt links to it.
+    // mdBook turns a README into `index.html`, but does not update the links to it.
     std::fs::write(to, relinked(&text).replace("/README.md)", "/index.md)")).map_err(at)
 }
 
-/// A document of `docs`, with its links to outer documents adapted to the book, where these are in the same folder.
+/// Changes the links from a document in `docs` to outer documents. In the book, both are in the same folder.
 fn relinked_guide(text: &str) -> String {
     OUTER_DOCUMENTS.iter().fold(text.to_owned(), |text, (name, _)| text.replace(&format!("](../{name}"), &format!("]({name}")))
 }
 
-/// An outer document, with its links to `docs` adapted in the same way.
+/// Changes the links from an outer document to `docs` in the same way.
 fn relinked_outer(text: &str) -> String {
     text.replace("](docs/", "](").replace("../docs/", "../")
 }
@@ -120,12 +120,12 @@ mod tests {
 
     #[test]
     fn the_book_has_the_documents_outside_of_docs_and_their_links_work() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = tempfile::tempdir().expect("the folder can be created");
         let (root, stage) = (folder.path().join("root"), folder.path().join("stage"));
         let write = |name: &str, text: &str| {
             let path = root.join(name);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
-            std::fs::write(path, text).expect("a temporary file");
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be created");
+            std::fs::write(path, text).expect("the file can be written");
         };
         write("book.toml", "");
         write("CHANGELOG.md", "[guide](docs/a.md)");
@@ -135,7 +135,7 @@ mod tests {
         write("docs/images/b.png", "png");
         copy_sources(&root, &stage).expect("copied");
         copy_sources(&root, &stage).expect("copied again");
-        let read = |name: &str| std::fs::read_to_string(stage.join("docs").join(name)).expect("it was copied");
+        let read = |name: &str| std::fs::read_to_string(stage.join("docs").join(name)).expect("the document was copied");
         assert_eq!(read("a.md"), "[changes](CHANGELOG.md#new) [examples](examples/index.md) [code](../src)");
         assert_eq!(read("examples/README.md"), "[guide](../a.md) [changes](../CHANGELOG.md) [script](curl.sh)");
         assert_eq!(read("CHANGELOG.md"), "[guide](a.md)");

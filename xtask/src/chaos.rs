@@ -1,6 +1,7 @@
-//! `cargo xtask chaos`: a long chaos test of the program.
+//! `cargo xtask chaos`: runs a long chaos test of the program.
 //!
-//! The test itself is `testkit::chaos`; this builds both and chooses a seed. It changes nothing in the repository.
+//! The test itself is in `testkit::chaos`. This command builds the program and the test, and chooses a seed. It changes nothing in the
+//! repository.
 
 use std::path::Path;
 
@@ -8,22 +9,22 @@ use crate::CommandError;
 use crate::console::{self, StepError};
 use crate::tools::{cargo, target_folder};
 
-/// The number of kills if none is given.
+/// The default number of kills.
 const KILLS: u64 = 250;
 
-/// The number of power cuts on each file system if none is given.
+/// The default number of power cuts on each file system.
 const CUTS: u64 = 200;
 
-/// The flag for the real Codex CLI in real containers.
+/// The flag that selects the real Codex CLI in real containers.
 const CONTAINERS: &str = "--containers";
 
-/// The flag for power cuts.
+/// The flag that selects power cuts.
 const POWER: &str = "--power";
 
-/// The flag with the file system of the disk whose power is cut.
+/// The flag that selects the file system of the disk whose power is cut.
 const FILE_SYSTEM: &str = "--fs";
 
-/// The default file systems for power cuts, one after the other.
+/// The default file systems for power cuts. They are tested one after another.
 const FILE_SYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
 /// What a test does besides killing servers, keepers and workers.
@@ -76,7 +77,7 @@ fn rage(root: &Path, seed: u64, kills: u64, kind: &Kind) -> Result<(), StepError
             build(root, "release")?;
             storm(root, "release", CONTAINERS, seed, kills, Some("containers"))
         }
-        // The simulated reboot, `ORCH_TEST_BOOT_ID`, exists in debug builds only.
+        // The simulated reboot, `ORCH_TEST_BOOT_ID`, exists only in debug builds.
         Kind::Power(file_systems) => {
             build(root, "dev")?;
             file_systems
@@ -109,7 +110,7 @@ mod tests {
 
     fn check(line: &str, kind: &Kind, numbers: &[u64]) {
         let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-        let parsed = parse(&arguments).expect("it is a valid line");
+        let parsed = parse(&arguments).expect("the line is valid");
         assert_eq!((&parsed.0, &parsed.1[..]), (kind, numbers), "{line}");
     }
 
@@ -128,7 +129,7 @@ mod tests {
     fn what_is_not_understood_is_named() {
         for (line, named) in [("--power --fs ntfs", "ntfs"), ("x", "x"), ("1 2 3", "3")] {
             let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            let error = parse(&arguments).expect_err("it is not a valid line");
+            let error = parse(&arguments).expect_err("the line is invalid");
             assert!(error.to_string().contains(&format!("`{named}`")), "{error}");
         }
     }

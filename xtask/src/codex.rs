@@ -1,6 +1,6 @@
-//! `cargo xtask codex VERSION`: the contract tests with any published version of Codex, and how it differs from the pinned one.
+//! `cargo xtask codex VERSION`: runs the contract tests with any published version of Codex, and compares it with the pinned version.
 //!
-//! The tests and the comparison belong to testkit. This command starts them and summarizes the result; it changes nothing in
+//! The tests and the comparison belong to testkit. This command starts them and summarizes the result. It changes nothing in
 //! the repository.
 
 use std::collections::BTreeSet;
@@ -11,16 +11,16 @@ use std::process::{Command, Stdio};
 use crate::console::{self, StepError};
 use crate::tools::{self, cargo};
 
-/// The name of `testkit::codex::UNDER_TEST`.
+/// The environment variable with the version to test, as in `testkit::codex::UNDER_TEST`.
 const UNDER_TEST: &str = "CODEX_UNDER_TEST";
 
-/// The contract tests: the package and the test.
+/// The package and the name of each contract test.
 const CONTRACT: &[(&str, &str)] = &[("testkit", "real_codex"), ("codex-docker", "proxy_codex"), ("codex-orchestrator", "codex")];
 
-/// Modules of tests for other versions.
+/// Test modules for other versions, which are skipped.
 const OTHER_VERSIONS: &[&str] = &["previous::", "oldest::"];
 
-/// Why a version was not accepted.
+/// Why a version did not pass.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CodexError {
     #[error("invalid Codex version `{0}`\nhint: use a form like 0.75.0 or 0.162.0-alpha.15")]
@@ -46,7 +46,7 @@ pub(crate) fn run(root: &Path, version: &str) -> Result<(), CodexError> {
     console::timed(&format!("install Codex {version}"), || console::run(example(root, "provision_codex").arg(version)))
         .map_err(|source| CodexError::Install { version: at(), source })?;
     let tests = console::timed(&format!("contract tests with Codex {version}"), || contract(root, version));
-    // The differences are most useful if a test failed, so they are printed in every case.
+    // The differences are most useful if a test failed, so they are always printed.
     console::timed("compare with the pinned version", || console::run(example(root, "compare_codex").arg(version)))
         .map_err(|source| CodexError::Compare { version: at(), source })?;
     tests?;
@@ -58,10 +58,10 @@ fn contract(root: &Path, version: &str) -> Result<(), CodexError> {
     let mut command = tests(root);
     command.env(UNDER_TEST, version).stdin(Stdio::null());
     let start = |source| StepError::Start { program: "cargo".to_owned(), source };
-    // Use one stream for both, so that the lines keep their order.
+    // Use one pipe for stdout and stderr, so that the lines keep their order.
     let (reader, writer) = std::io::pipe().map_err(start)?;
     let mut child = command.stdout(writer.try_clone().map_err(start)?).stderr(writer).spawn().map_err(start)?;
-    // The command holds the other end of the pipe, so reading would not end before it is dropped.
+    // The command holds the other end of the pipe, so reading does not end until the command is dropped.
     drop(command);
     let mut failed = BTreeSet::new();
     for line in BufReader::new(reader).lines() {
@@ -98,8 +98,8 @@ fn example(root: &Path, name: &str) -> Command {
     command
 }
 
-/// Whether the text is numbers with dots between them, with an optional preview suffix. A tag such as `latest` would mean a
-/// different version later.
+/// Whether the text is a full version: three numbers with an optional preview suffix. A tag such as `latest` would mean a different
+/// version later.
 fn is_version(text: &str) -> bool {
     let (numbers, preview) = text.split_once('-').unwrap_or((text, "alpha.1"));
     let number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
@@ -108,9 +108,9 @@ fn is_version(text: &str) -> bool {
     parts.len() == 3 && parts.into_iter().all(number) && preview.split('.').all(word)
 }
 
-/// Returns the test that a line of the runner reports as failed, for nextest and `cargo test`.
+/// Returns the test that a line in the output of nextest or `cargo test` reports as failed.
 fn failed_test(line: &str) -> Option<String> {
-    // Not trimmed: nextest prints the output of a failed test with an indent, and `cargo test` has the same lines without.
+    // Do not trim the line: nextest indents the output of a failed test, which can contain the same text.
     if let Some(name) = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED")) {
         return Some(name.to_owned());
     }

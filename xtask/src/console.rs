@@ -1,6 +1,6 @@
-//! Prints messages of the commands, and the time of each step.
+//! Prints the messages of the commands and the duration of each step.
 //!
-//! A step is a command whose output is passed through unchanged. Nothing here decides what follows from its result.
+//! A step is a command whose output is passed through unchanged. The caller decides what follows from its result.
 
 use std::io::{self, Write};
 use std::process::Command;
@@ -40,7 +40,7 @@ pub(crate) fn timed<T, E>(name: &str, work: impl FnOnce() -> Result<T, E>) -> Re
     result
 }
 
-/// Runs a command to its end, with this process's own output.
+/// Runs a command and waits until it ends. The command writes to the output of this process.
 pub(crate) fn run(command: &mut Command) -> Result<(), StepError> {
     let program = command.get_program().to_string_lossy().into_owned();
     match command.status() {

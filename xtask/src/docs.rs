@@ -1,14 +1,14 @@
 //! `cargo xtask docs`: regenerates all documents that are generated from the code.
 //!
-//! Each document is written by an example of the crate that owns its source, or by its test with `UPDATE_DOCS`. A test of the same crate
-//! fails if the committed document is out of date.
+//! Each document is written by an example of the crate that owns its source, or by a test of that crate if `UPDATE_DOCS` is set. A test
+//! of the same crate fails if the committed document is out of date.
 
 use std::path::Path;
 
 use crate::console::{self, StepError};
 use crate::tools::cargo;
 
-/// The commands that write the documents, as arguments of cargo.
+/// The commands that write the documents, as arguments for cargo.
 const GENERATORS: &[&[&str]] = &[
     // docs/openapi.json
     &["run", "--quiet", "--package", "web", "--example", "openapi"],

@@ -1,7 +1,7 @@
 //! The project's development commands: `cargo xtask <command>`.
 //!
-//! One file per command. They start programs and read files of this repository; they are not part of the product, and no crate
-//! depends on them.
+//! Each command has its own file. The commands start programs and read files of this repository. They are not part of the product, and
+//! no crate depends on them.
 
 mod book;
 mod chaos;
@@ -27,18 +27,18 @@ Run a development command of this project.
 Usage: cargo xtask <command>
 
   test [-- ARGUMENTS]     Install what the tests need, then run all checks and tests
-                          ARGUMENTS go to the test runner, e.g. `-- -p engine keeper`
+                          ARGUMENTS are passed to the test runner, e.g. `-- -p engine keeper`
   codex VERSION           Run the contract tests with any published version of the Codex CLI,
-                          and list how it differs from the pinned version
-  chaos [SEED] [KILLS]    Put a server under random kills and faults (disk, network, clock), then report what was lost
+                          and show how it differs from the pinned version
+  chaos [SEED] [KILLS]    Subject a server to random kills and faults (disk, network, clock), then report what was lost
                           Defaults: a new seed, 250 kills
   chaos --containers [SEED] [KILLS]
-                          Run the same test with the real Codex CLI in containers, and kill those and their engine too
+                          Run the same test with the real Codex CLI in containers, and also kill the containers and their engine
   chaos --power [--fs ext4|xfs|btrfs] [SEED] [CUTS]
-                          Cut the power of the disk at random moments, on one file system or on all three in turn
-                          Defaults: a new seed, 200 cuts on each; needs root
-  screenshots             Take the screenshots for the README, in Chromium
-  book                    Build the documentation as a website in target/book, with mdBook
+                          Cut the power of the disk at random moments, on one file system or on all three
+                          Defaults: a new seed, 200 cuts on each file system; requires root
+  screenshots             Take the screenshots for the README in Chromium
+  book                    Build the documentation as a website in target/book with mdBook
   tidy                    Check the project's own rules for source files and documents
   docs                    Regenerate all documents that are generated from the code
   openapi                 Regenerate docs/openapi.json
@@ -151,7 +151,7 @@ fn number<N: std::str::FromStr>(argument: &str) -> Result<N, CommandError> {
     argument.parse().map_err(|_| CommandError::NoNumber(argument.to_owned()))
 }
 
-/// The root of this repository.
+/// Returns the root of this repository.
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate is in a folder of the repository")
 }

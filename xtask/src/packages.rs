@@ -1,6 +1,6 @@
-//! System programs that the tests need: installs them if possible, or names them.
+//! Installs the system programs that the tests need, or names the missing ones.
 //!
-//! Uses only Debian's `apt-get`, only as root, and only for missing programs. Nothing else on the machine is changed.
+//! It uses only Debian's `apt-get`, only as root, and only for missing programs. Nothing else on the machine is changed.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::console::{self, StepError};
 
-/// What the tests need: a program or file, and the Debian package that contains it.
+/// The programs and files that the tests need, each with the Debian package that contains it.
 const NEEDS: &[(Need, &str)] = &[
     (Need::Program("git"), "git"),
     (Need::Program("node"), "nodejs"),
@@ -44,7 +44,7 @@ enum Need {
     File(&'static str),
 }
 
-/// Why a program is missing.
+/// Why the tests do not have what they need.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PackagesError {
     #[error("the tests need packages that are not installed\nhint: run `sudo {0}`, then try again")]
@@ -55,13 +55,13 @@ pub(crate) enum PackagesError {
     Apt(#[from] StepError),
 }
 
-/// Installs missing packages, or explains how to.
+/// Installs missing packages, or explains how to install them.
 pub(crate) fn ensure() -> Result<(), PackagesError> {
     let missing: Vec<&str> = NEEDS.iter().filter(|(need, _)| !need.is_met()).map(|(_, package)| *package).collect();
     if missing.is_empty() { Ok(()) } else { install(&missing) }
 }
 
-/// Installs packages, or explains how to.
+/// Installs these packages, or explains how to install them.
 pub(crate) fn install(packages: &[&str]) -> Result<(), PackagesError> {
     if !on_path("apt-get") {
         return Err(PackagesError::NoApt(packages.join(", ")));

@@ -1,12 +1,12 @@
-//! `cargo xtask screenshots`: screenshots of the main pages for the README, taken in a real Chromium. An example of `testkit`
-//! takes them; this builds the program and sets the output folder.
+//! `cargo xtask screenshots`: takes screenshots of the main pages for the README in a real Chromium. An example of `testkit` does
+//! this; the command builds the program and sets the output folder.
 
 use std::path::Path;
 
 use crate::console::{self, StepError};
 use crate::tools::{cargo, target_folder};
 
-/// The folder that the README refers to.
+/// The folder with the images of the README.
 const FOLDER: &str = "docs/images";
 
 /// Builds the program and takes the screenshots.

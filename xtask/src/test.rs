@@ -1,7 +1,7 @@
-//! `cargo xtask test`: everything that a change must pass, in one command.
+//! `cargo xtask test`: runs every check and test that a change must pass.
 //!
-//! The tools come first, then the checks, then the tests, so that the runner's own summary is the last output. A failed check does not
-//! stop the others; all failures are listed at the end.
+//! It installs tools, then runs the checks, then the tests, so that the test runner's summary is the last output. A failed check does
+//! not stop the others; all failures are listed at the end.
 
 use std::path::Path;
 use std::process::Command;
@@ -28,7 +28,7 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
     packages::ensure()?;
     console::timed("install the tested versions of Codex", || console::run(&mut provision_codex(root)))
         .map_err(TestError::Codex)?;
-    // An engine that was started here ends with this function.
+    // A container engine that is started here stops when this function returns.
     let engine = if needs_containers(runner_arguments) { Some(container_engine(root)?) } else { None };
     let mut failed = Vec::new();
     let mut check = |name, work: &dyn Fn() -> Result<(), StepError>| {
@@ -49,7 +49,7 @@ pub(crate) fn run(root: &Path, runner_arguments: &[String]) -> Result<(), TestEr
         console::complain(&error.to_string());
         failed.push("tidiness");
     }
-    // After success, the runner's summary is the last output.
+    // If everything passes, the test runner's summary is the last output.
     console::say("==> tests");
     if let Err(error) = console::run(&mut tests(root, runner_arguments)) {
         console::complain(&error.to_string());
@@ -91,7 +91,7 @@ fn documentation(root: &Path) -> Command {
     command
 }
 
-/// Skips advisories, because their database is not reachable from every network.
+/// Checks the dependencies. Skips advisories, because their database is not reachable from every network.
 fn dependencies(root: &Path) -> Result<(), StepError> {
     let Some(mut deny) = tools::cargo_deny(root)? else {
         console::say("    skipped: cargo-deny is not installed (`cargo install --locked cargo-deny`)");

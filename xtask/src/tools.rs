@@ -1,16 +1,16 @@
 //! Optional Rust tools: cargo-nextest and cargo-deny.
 //!
-//! Nothing is installed into the user's own folders: missing tools that CI needs go to the `tools` folder of the build.
+//! Nothing is installed in the user's own folders: CI installs missing tools in the `tools` folder of the build.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::console::{self, StepError};
 
-/// The version of cargo-deny in CI, so that a new release cannot break a build.
+/// The version of cargo-deny in CI. It is pinned so that a new release cannot break a build.
 const CARGO_DENY: &str = "cargo-deny@0.20.2";
 
-/// Returns a command of the cargo that runs this program.
+/// Returns a command that runs the same cargo that started this program.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
@@ -22,17 +22,17 @@ pub(crate) fn target_folder(root: &Path) -> PathBuf {
     root.join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
-/// Returns the folder where the tools of tests are kept between builds.
+/// Returns the folder that keeps the tools of the tests between builds.
 pub(crate) fn tools_folder(root: &Path) -> PathBuf {
     target_folder(root).join("tools")
 }
 
-/// Whether `cargo nextest` works here.
+/// Whether `cargo nextest` is installed.
 pub(crate) fn has_nextest(root: &Path) -> bool {
     answers(cargo(root).args(["nextest", "--version"]))
 }
 
-/// Returns cargo-deny from `PATH`, or from the build folder, where it is installed in CI. `None` means to continue without it.
+/// Returns cargo-deny from `PATH`, or from the build folder, where it is installed in CI. `None` means that the check is skipped.
 pub(crate) fn cargo_deny(root: &Path) -> Result<Option<Command>, StepError> {
     if answers(Command::new("cargo-deny").arg("--version")) {
         return Ok(Some(Command::new("cargo-deny")));
@@ -49,7 +49,7 @@ pub(crate) fn cargo_deny(root: &Path) -> Result<Option<Command>, StepError> {
     Ok(Some(Command::new(program)))
 }
 
-/// Whether this runs in CI.
+/// Whether this process runs in CI.
 pub(crate) fn in_ci() -> bool {
     std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false")
 }

@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn arrows_start_and_end_at_the_sides_of_boxes() {
-        let diagram = diagram(&format!("{BOXES}arrow a right b left-5 150 : 1 go\n")).expect("it is valid");
+        let diagram = diagram(&format!("{BOXES}arrow a right b left-5 150 : 1 go\n")).expect("the source is valid");
         let arrow = &diagram.arrows[0];
         assert_eq!(arrow.from, End { x: 110, y: 30, is_horizontal: true });
         assert_eq!(arrow.to, End { x: 200, y: 35, is_horizontal: true });
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn invalid_lines_are_reported_with_their_number() {
         let check = |line: &str, expect: &str| {
-            let error = diagram(&format!("{BOXES}{line}\n")).expect_err("it is invalid").to_string();
+            let error = diagram(&format!("{BOXES}{line}\n")).expect_err("the line is invalid").to_string();
             assert!(error.ends_with(&format!(":4: {expect}")), "{error}");
         };
         check("arrow a right c left", "unknown box `c`");

@@ -1,6 +1,6 @@
 //! Renders a diagram as SVG, with colors for light and dark themes.
 //!
-//! Pure: the same diagram always gives the same bytes.
+//! Pure: the same diagram always produces the same bytes.
 
 use std::fmt::Write as _;
 
@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn a_small_diagram_has_its_boxes_arrows_and_texts() {
         let source = "canvas 300 100\ntitle A & B\nbox a run 10 10 100 40 : A\nbox b file 200 40 80 40 : <B>\narrow a right b left : 1 go\n";
-        let svg = render(&diagram(source).expect("it is valid"));
+        let svg = render(&diagram(source).expect("the source is valid"));
         for part in
             ["A &amp; B", "&lt;B&gt;", "class=\"box file\"", "d=\"M110 30L155 30L155 60L200 60\"", ">1</text>", ">go</text>"]
         {

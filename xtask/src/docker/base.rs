@@ -1,7 +1,7 @@
-//! The base image of the tests: a small Debian, created here, or fetched if it cannot be created.
+//! Provides the base image of the tests, a small Debian. It is created here, or downloaded if it cannot be created.
 //!
-//! It is like Docker's own `debian:bookworm-slim`, without parts that containers do not need. The result is stored beside the
-//! build, so that the next engine gets it in seconds.
+//! The image is similar to Docker's own `debian:bookworm-slim`. It is stored in the build folder, so that the next container engine
+//! can load it in seconds.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use std::process::{Command, Stdio};
 use super::{DockerError, docker, last_words};
 use crate::{console, packages, tools};
 
-/// The name of the image in the tests (also in `testkit::docker`). The number counts the recipes.
+/// The name of the image in the tests (also in `testkit::docker`). The number is increased whenever the recipe changes.
 pub(super) const NAME: &str = "codex-docker-test/base:1";
 
 const SUITE: &str = "bookworm";
 
-/// How packages are installed in it, as in Docker's own images: without documentation, and without syncing the disk.
+/// How packages are installed in the image: as in Docker's own images, without documentation and without syncing the disk.
 const RECIPE: &[(&str, &str)] = &[
     (
         "etc/dpkg/dpkg.cfg.d/container",
@@ -25,10 +25,10 @@ const RECIPE: &[(&str, &str)] = &[
     ("etc/apt/apt.conf.d/container", "Acquire::Languages \"none\";\nAPT::AutoRemove::SuggestsImportant \"false\";\n"),
 ];
 
-/// Files that are not kept.
+/// Files that the archive does not contain.
 const LEFT_OUT: &[&str] = &["./dev/*", "./proc/*", "./sys/*", "./run/*", "./tmp/*", "./var/cache/apt/*", "./var/lib/apt/lists/*"];
 
-/// Makes sure that the engine has the image.
+/// Makes sure that the container engine has the image.
 pub(crate) fn ensure(root: &Path) -> Result<(), DockerError> {
     if tools::answers(&mut docker(&["image", "inspect", NAME])) {
         return Ok(());
@@ -53,7 +53,7 @@ fn fetch() -> Result<(), DockerError> {
     Ok(console::run(&mut docker(&["tag", &published, NAME]))?)
 }
 
-/// Creates the archive, which appears by one rename.
+/// Creates the archive in a temporary folder and then moves it, so that it is never incomplete.
 fn make(archive: &Path) -> Result<(), DockerError> {
     let tools = archive.parent().unwrap_or(archive);
     let folder = |source| DockerError::Folder { path: tools.to_owned(), source };
@@ -99,16 +99,16 @@ mod tests {
     #[test]
     fn the_tests_know_the_base_by_the_same_name() {
         let kit = include_str!("../../../crates/testkit/src/docker.rs");
-        assert!(kit.contains(&format!("\"{NAME}\"")), "{NAME} is not what testkit says");
+        assert!(kit.contains(&format!("\"{NAME}\"")), "testkit does not use the name {NAME}");
     }
 
     #[test]
     fn the_archive_holds_what_an_image_needs_and_no_more() {
-        let tree = tempfile::tempdir().expect("a temporary folder");
+        let tree = tempfile::tempdir().expect("the folder can be created");
         for file in ["etc/hostname", "var/cache/apt/pkgcache.bin", "dev/null", "var/lib/apt/lists/x", "usr/bin/sh"] {
             let path = tree.path().join(file);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
-            std::fs::write(path, "").expect("a temporary file");
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be created");
+            std::fs::write(path, "").expect("the file can be written");
         }
         let archive = tree.path().join("archive.tar");
         console::run(&mut pack(tree.path(), &archive)).expect("tar works");

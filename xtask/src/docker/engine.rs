@@ -1,7 +1,7 @@
-//! The container engine of the tests: a running one, or Debian's own, which is started for this command.
+//! Provides the container engine for the tests: one that is already running, or Debian's, which is started for this command.
 //!
-//! An engine that was started here ends with this process, however that ends, together with the containers that were created in
-//! the meantime. An existing engine is never touched.
+//! A container engine that was started here stops when this process ends for any reason. Before a normal end, containers that the tests
+//! left behind are removed. An existing container engine is never changed.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -16,20 +16,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{DockerError, docker, engine_answers, last_words};
 use crate::{console, packages, tools};
 
-/// How long dockerd may take to become ready. Usually it takes a second.
+/// How long dockerd may take to become ready. It usually takes one second.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// How long dockerd may take to end.
+/// How long dockerd may take to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// A usable engine.
+/// A container engine that the tests can use.
 #[derive(Debug)]
 pub(crate) struct Engine {
-    /// The daemon that was started here, and the containers that existed before.
+    /// The daemon, if it was started here, and the containers that existed before the tests.
     ours: Option<(Child, BTreeSet<String>)>,
 }
 
-/// Finds a running engine, or starts one.
+/// Finds a running container engine, or starts one.
 pub(crate) fn ensure(root: &Path) -> Result<Engine, DockerError> {
     if packages::on_path("docker") && engine_answers() {
         return Ok(Engine { ours: None });
@@ -38,10 +38,10 @@ pub(crate) fn ensure(root: &Path) -> Result<Engine, DockerError> {
         return Err(DockerError::Elsewhere(host.to_string_lossy().into_owned()));
     }
     if !packages::on_path("dockerd") {
-        // A kernel with AppArmor cannot start containers without AppArmor's tools.
+        // On a kernel with AppArmor, containers cannot start without AppArmor's tools.
         packages::install(&["docker.io", "apparmor"])?;
     }
-    // It is a separate package in newer versions of Debian.
+    // The client is a separate package in newer versions of Debian.
     if !packages::on_path("docker") {
         packages::install(&["docker-cli"])?;
     }
@@ -55,7 +55,7 @@ pub(crate) fn ensure(root: &Path) -> Result<Engine, DockerError> {
     console::timed("start a container engine", || start(&tools::tools_folder(root)))
 }
 
-/// Mounts the control groups with Debian's script if nobody has, as in small virtual machines.
+/// Mounts the control groups with Debian's script if they are not mounted, e.g. in a small virtual machine.
 fn mount_cgroups() -> Result<(), DockerError> {
     let mounts = std::fs::read_to_string("/proc/mounts").unwrap_or_default();
     if mounts.lines().any(|line| line.split(' ').nth(2).is_some_and(|kind| kind.starts_with("cgroup"))) {
@@ -70,7 +70,7 @@ fn start(tools: &Path) -> Result<Engine, DockerError> {
     std::fs::create_dir_all(tools).map_err(folder)?;
     let log = tools.join("dockerd.log");
     let pid_file = tools.join("dockerd.pid");
-    // No engine answers, so this file is outdated. A different program may have that number by now.
+    // No container engine answers, so the PID file is outdated. A different process may have this PID by now.
     std::fs::remove_file(&pid_file).ok();
     let ready = tempfile::tempdir().map_err(folder)?;
     let ready_path = ready.path().join("ready");
@@ -86,7 +86,7 @@ fn start(tools: &Path) -> Result<Engine, DockerError> {
         .stdout(output)
         .spawn()
         .map_err(|source| DockerError::Start { program: "dockerd", source })?;
-    // From here on, the daemon is ended if anything fails.
+    // From here on, the daemon is stopped if anything fails.
     let mut engine = Engine { ours: Some((daemon, BTreeSet::new())) };
     let not_ready = |why: String| DockerError::NotReady { why, said: last_words(&log), log: log.clone() };
     await_ready(engine.ours.as_mut().map(|(daemon, _)| daemon), &ready).map_err(not_ready)?;
@@ -99,7 +99,7 @@ fn start(tools: &Path) -> Result<Engine, DockerError> {
     Ok(engine)
 }
 
-/// Waits for dockerd's ready message, like systemd does.
+/// Waits for dockerd's ready message, as systemd does.
 fn await_ready(daemon: Option<&mut Child>, ready: &UnixDatagram) -> Result<(), String> {
     let Some(daemon) = daemon else { return Ok(()) };
     let until = Instant::now() + START_LIMIT;
@@ -136,7 +136,7 @@ impl Drop for Engine {
     }
 }
 
-/// Ends a child: first with SIGTERM, then by force.
+/// Stops a daemon: first with SIGTERM, then with SIGKILL.
 fn stop(mut daemon: Child) {
     let pid = Pid::from_child(&daemon);
     let (ended, end) = mpsc::channel();
@@ -158,18 +158,18 @@ mod tests {
     use super::*;
 
     fn daemon(script: &str) -> Child {
-        Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("there is a shell")
+        Command::new("sh").args(["-c", script]).stdin(Stdio::piped()).spawn().expect("the shell starts")
     }
 
     fn listener(folder: &Path) -> UnixDatagram {
-        let socket = UnixDatagram::bind(folder.join("ready")).expect("a temporary socket");
-        socket.set_read_timeout(Some(Duration::from_millis(10))).expect("a socket has a limit");
+        let socket = UnixDatagram::bind(folder.join("ready")).expect("the socket can be created");
+        socket.set_read_timeout(Some(Duration::from_millis(10))).expect("the timeout can be set");
         socket
     }
 
     #[test]
     fn a_daemon_that_says_so_is_ready() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = tempfile::tempdir().expect("the folder can be created");
         let socket = listener(folder.path());
         let sender = UnixDatagram::unbound().expect("a socket");
         sender.send_to(b"STATUS=starting", folder.path().join("ready")).expect("sent");
@@ -181,22 +181,22 @@ mod tests {
 
     #[test]
     fn a_daemon_that_ends_early_is_not_waited_for() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = tempfile::tempdir().expect("the folder can be created");
         let ended = await_ready(Some(&mut daemon("exit 3")), &listener(folder.path()));
         assert_eq!(ended, Err("it exited with exit status: 3".to_owned()));
     }
 
     #[test]
     fn a_daemon_is_asked_to_end() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = tempfile::tempdir().expect("the folder can be created");
         let trace = folder.path().join("trace");
         let started = folder.path().join("started");
-        Command::new("mkfifo").arg(&started).status().expect("a pipe can be made");
+        Command::new("mkfifo").arg(&started).status().expect("the pipe can be created");
         let (trap, ready) = (trace.display(), started.display());
         let script = format!("trap 'echo asked > {trap}; kill $!; exit 0' TERM; sleep 60 & echo > {ready}; wait");
         let running = daemon(&script);
-        std::fs::read(&started).expect("it has set its trap");
+        std::fs::read(&started).expect("the daemon has set its trap");
         stop(running);
-        assert_eq!(std::fs::read_to_string(trace).expect("it wrote"), "asked\n");
+        assert_eq!(std::fs::read_to_string(trace).expect("the daemon wrote the trace"), "asked\n");
     }
 }

@@ -1,7 +1,7 @@
-//! What the container tests need: a container engine, and a base image.
+//! Provides what the container tests need: a container engine and a base image.
 //!
-//! A running engine is used as it is. If there is none, Debian's is installed and started for this command, and ends with it.
-//! On Debian, no registry is needed.
+//! A running container engine is used as it is. Otherwise, Debian's is installed and started, and it stops when this command ends.
+//! On Debian, no image registry is needed.
 
 mod base;
 mod engine;
@@ -21,10 +21,10 @@ use crate::tools;
 pub(crate) enum DockerError {
     #[error(transparent)]
     Packages(#[from] PackagesError),
-    #[error("the tests need a container engine, and DOCKER_HOST={0} does not answer\nhint: start that one, or unset DOCKER_HOST")]
+    #[error("the tests need a container engine, but DOCKER_HOST={0} does not answer\nhint: start it, or unset DOCKER_HOST")]
     Elsewhere(String),
     #[error(
-        "the tests need a container engine, and none answers\nhint: run `sudo systemctl start docker` or `sudo dockerd`, then try again"
+        "the tests need a container engine, but none is running\nhint: run `sudo systemctl start docker` or `sudo dockerd`, then try again"
     )]
     NotRoot,
     #[error("could not start `{program}`")]
@@ -47,7 +47,7 @@ pub(crate) enum DockerError {
     },
 }
 
-/// Returns a command of Docker's own client.
+/// Returns a command that runs Docker's client.
 fn docker(arguments: &[&str]) -> Command {
     let mut command = Command::new("docker");
     command.args(arguments);
@@ -58,7 +58,7 @@ fn engine_answers() -> bool {
     tools::answers(&mut docker(&["info", "--format", "{{.ServerVersion}}"]))
 }
 
-/// Returns the last lines of a log, for an error.
+/// Returns the last lines of a log, for an error message.
 fn last_words(log: &Path) -> String {
     let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
@@ -71,10 +71,10 @@ mod tests {
 
     #[test]
     fn of_a_log_the_last_words_are_shown() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
+        let folder = tempfile::tempdir().expect("the folder can be created");
         let log = folder.path().join("log");
         let lines: Vec<String> = (1..=12).map(|number| format!("line {number}")).collect();
-        std::fs::write(&log, lines.join("\n")).expect("a temporary file");
+        std::fs::write(&log, lines.join("\n")).expect("the file can be written");
         let said = last_words(&log);
         assert!(said.starts_with("  | line 3\n") && said.ends_with("  | line 12"), "{said}");
         assert_eq!(last_words(&folder.path().join("gone")), "");

@@ -1,6 +1,6 @@
-//! The links between documents: each leads to a file and a heading that exist, and the index lists every document.
+//! Checks the links between documents: each must lead to an existing file and heading, and each index must list every document.
 //!
-//! Pure, except that it asks whether a path exists. Links to other sites are not checked.
+//! Pure, except that it checks whether a path exists. Links to other sites are not checked.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Component, Path, PathBuf};
@@ -14,10 +14,10 @@ const INDEXES: [&str; 2] = ["docs/SUMMARY.md", "docs/README.md"];
 /// The first document that a visitor reads, which must stay short.
 const FIRST: &str = "README.md";
 
-/// The most words that the first document may have.
+/// The maximum number of words in the first document.
 const MOST_WORDS: usize = 900;
 
-/// What one document contains, as far as links are concerned.
+/// The anchors and the links of one document.
 #[derive(Debug, Default)]
 struct Page {
     anchors: HashSet<String>,
@@ -30,9 +30,9 @@ struct Link {
     target: String,
 }
 
-/// Returns every broken link, every document that an index omits, and the README if it is too long.
+/// Returns complaints about broken links, documents that an index omits, and a README that is too long.
 ///
-/// `documents` maps the path of each Markdown file below the root to its text. `exists` tells whether a path below the root exists.
+/// `documents` maps the path of each Markdown file below the root to its text. `exists` returns whether a path below the root exists.
 pub(super) fn complaints(documents: &BTreeMap<String, String>, exists: impl Fn(&Path) -> bool) -> Vec<String> {
     let pages: BTreeMap<&str, Page> = documents.iter().map(|(name, text)| (name.as_str(), page(text))).collect();
     let mut complaints = Vec::new();
@@ -53,9 +53,9 @@ pub(super) fn complaints(documents: &BTreeMap<String, String>, exists: impl Fn(&
     complaints
 }
 
-/// Returns the documents that the source code of `file` mentions and that do not exist.
+/// Returns complaints about documents that the source code of `file` mentions but that do not exist.
 pub(super) fn mentioned(file: &str, source: &str, exists: impl Fn(&Path) -> bool) -> Vec<String> {
-    let mention = Regex::new(r"\bdocs/[a-z0-9-]+\.md\b").expect("a valid pattern");
+    let mention = Regex::new(r"\bdocs/[a-z0-9-]+\.md\b").expect("the pattern is valid");
     let lines = source.lines().enumerate();
     lines
         .flat_map(|(at, line)| mention.find_iter(line).map(move |found| (at + 1, found.as_str())))
@@ -64,7 +64,7 @@ pub(super) fn mentioned(file: &str, source: &str, exists: impl Fn(&Path) -> bool
         .collect()
 }
 
-/// Explains why a link does not work, if it does not.
+/// Returns the reason why a link is broken, if it is.
 fn broken(from: &str, target: &str, pages: &BTreeMap<&str, Page>, exists: &impl Fn(&Path) -> bool) -> Option<String> {
     if target.contains("://") || target.starts_with("mailto:") {
         return None;
@@ -76,10 +76,11 @@ fn broken(from: &str, target: &str, pages: &BTreeMap<&str, Page>, exists: &impl 
         return Some(format!("the link `{target}` leads to a file that does not exist"));
     }
     let page = path.to_str().and_then(|path| pages.get(path))?;
-    (!anchor.is_empty() && !page.anchors.contains(anchor)).then(|| format!("the link `{target}` leads to no heading of the file"))
+    (!anchor.is_empty() && !page.anchors.contains(anchor))
+        .then(|| format!("the link `{target}` leads to a heading that does not exist"))
 }
 
-/// Resolves a relative link. None if it leads out of the repository.
+/// Resolves a relative link. Returns `None` if it leads out of the repository.
 fn resolved(from: &str, file: &str) -> Option<PathBuf> {
     let mut path = Path::new(from).parent()?.to_owned();
     for part in Path::new(file).components() {
@@ -168,8 +169,8 @@ mod tests {
     #[test]
     fn broken_links_are_named_with_their_line() {
         assert_eq!(check("\n[b](c.md)"), ["docs/a.md:2: the link `c.md` leads to a file that does not exist"]);
-        assert_eq!(check("[b](b.md#c)"), ["docs/a.md:1: the link `b.md#c` leads to no heading of the file"]);
-        assert_eq!(check("[b](#c)"), ["docs/a.md:1: the link `#c` leads to no heading of the file"]);
+        assert_eq!(check("[b](b.md#c)"), ["docs/a.md:1: the link `b.md#c` leads to a heading that does not exist"]);
+        assert_eq!(check("[b](#c)"), ["docs/a.md:1: the link `#c` leads to a heading that does not exist"]);
         assert_eq!(check("[b](../../x)"), ["docs/a.md:1: the link `../../x` leads out of the repository"]);
     }
 

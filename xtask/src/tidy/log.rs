@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 /// The document that lists fields and messages.
 pub(super) const DOCUMENT: &str = "LOGGING.md";
 
-/// The macros that log an event, with the level in the document.
+/// The macros that log an event, each with the name of its level in the document.
 const MACROS: [(&str, &str); 5] = [
     ("tracing::trace!(", "TRACE"),
     ("tracing::debug!(", "DEBUG"),
@@ -16,7 +16,7 @@ const MACROS: [(&str, &str); 5] = [
     ("tracing::error!(", "ERROR"),
 ];
 
-/// Fields of every event.
+/// The fields that every event has.
 const COMMON: [&str; 4] = ["timestamp", "level", "target", "message"];
 
 /// An event in the source code.

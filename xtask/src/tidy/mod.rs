@@ -1,7 +1,7 @@
 //! `cargo xtask tidy`: the project's own rules about its files, which no other tool checks.
 //!
 //! `source.rs` contains the rules about a source file, `links.rs` those about links between documents, and `walls.rs` those about
-//! dependencies between crates. It reads files and never changes them.
+//! dependencies between crates. The command reads files and never changes them.
 
 mod links;
 mod log;
@@ -33,7 +33,7 @@ pub(crate) enum TidyError {
     },
     #[error(transparent)]
     Texts(#[from] texts::ReadError),
-    #[error("could not ask cargo which crate depends on which: {0}")]
+    #[error("could not read the dependencies of the crates from cargo: {0}")]
     Metadata(String),
     #[error("{} does not define `CODEX_VERSION`", pin::PLACE)]
     NoPin,
@@ -89,7 +89,7 @@ pub(crate) fn run(root: &Path) -> Result<(), TidyError> {
     Ok(())
 }
 
-/// A missing changelog has no section either.
+/// Returns a complaint if the changelog is missing or has no section for the next release.
 fn changelog_complaints(root: &Path) -> Option<String> {
     let changelog = read(&root.join("CHANGELOG.md")).unwrap_or_default();
     let has_unreleased = changelog.lines().any(|line| line.starts_with("## [Unreleased]"));
@@ -134,11 +134,11 @@ mod tests {
 
     #[test]
     fn files_that_are_built_or_fetched_are_not_judged() {
-        let root = tempfile::tempdir().expect("a temporary folder");
+        let root = tempfile::tempdir().expect("the folder can be created");
         for file in ["a/b.rs", "a/target/c.rs", "target/d.rs", "vendor/e.rs", "f.rs", "g.txt"] {
             let path = root.path().join(file);
-            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a temporary folder");
-            std::fs::write(path, "").expect("a temporary file");
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("the folder can be created");
+            std::fs::write(path, "").expect("the file can be written");
         }
         let found = files(root.path(), "rs").expect("the folder can be read");
         assert_eq!(found, [root.path().join("a/b.rs"), root.path().join("f.rs")]);
@@ -146,12 +146,12 @@ mod tests {
 
     #[test]
     fn a_changelog_without_the_section_for_the_next_release_is_named() {
-        let root = tempfile::tempdir().expect("a temporary folder");
+        let root = tempfile::tempdir().expect("the folder can be created");
         let check = |text: &str| {
-            std::fs::write(root.path().join("CHANGELOG.md"), text).expect("a temporary file");
+            std::fs::write(root.path().join("CHANGELOG.md"), text).expect("the file can be written");
             changelog_complaints(root.path()).is_none()
         };
-        assert!(changelog_complaints(root.path()).is_some(), "there is no file yet");
+        assert!(changelog_complaints(root.path()).is_some(), "the changelog does not exist yet");
         assert!(check("# Changelog\n\n## [Unreleased]\n"));
         assert!(!check("# Changelog\n\n## [0.1.0]\n"));
     }

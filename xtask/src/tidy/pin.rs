@@ -1,4 +1,4 @@
-//! The pinned Codex version is written in one place, and everything else derives it.
+//! Checks that the pinned Codex version is written in only one place, from which everything else takes it.
 //!
 //! Pure: text in, complaints out. Older versions may be named anywhere, because they do not change.
 

@@ -1,6 +1,6 @@
-//! Checks that the tests that a document names as proof exist.
+//! Checks that every test that a document names as proof exists.
 //!
-//! Pure: text in, complaints out. If a test were renamed, the document would make a claim without proof.
+//! Pure: text in, complaints out. Without this check, a renamed test would leave a claim without proof.
 
 use std::collections::HashSet;
 

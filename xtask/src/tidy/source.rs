@@ -1,6 +1,6 @@
 //! Rules for a Rust source file: its length, its module comment, and forbidden text.
 //!
-//! Pure: text in, complaints out. `forbidden.txt` lists the forbidden text, so that this file may mention it.
+//! Pure: text in, complaints out. The forbidden text is listed in `forbidden.txt`, so that this file does not contain it.
 
 /// The maximum number of lines in a file.
 const MAX_LINES: usize = 600;
@@ -8,10 +8,10 @@ const MAX_LINES: usize = 600;
 /// The minimum number of lines of a module comment.
 const MIN_OPENING: usize = 1;
 
-/// Forbidden text and the reason, separated by a tab, on each line.
+/// The rules: each line contains a forbidden text and the reason, separated by a tab.
 const FORBIDDEN: &str = include_str!("forbidden.txt");
 
-/// Returns complaints about a file. Each starts with `:<line>: ` or `: `, so that the name of the file can be put before it.
+/// Returns complaints about a file. Each starts with `:<line>: ` or `: `, so that the caller can put the name of the file before it.
 pub(super) fn complaints(text: &str) -> Vec<String> {
     let mut complaints = Vec::new();
     let lines = text.lines().count();
@@ -63,8 +63,8 @@ mod tests {
 
     #[test]
     fn every_forbidden_word_is_found_on_its_line() {
-        let rules: Vec<_> = FORBIDDEN.lines().map(|rule| rule.split_once('\t').expect("a word and a reason")).collect();
-        assert!(rules.len() > 5, "the list is there");
+        let rules: Vec<_> = FORBIDDEN.lines().map(|rule| rule.split_once('\t').expect("each rule has a reason")).collect();
+        assert!(rules.len() > 5, "the list is not empty");
         for (word, reason) in rules {
             let found = complaints(&format!("{OPENING}let x = {word};\n"));
             assert_eq!(found, [format!(":3: `{word}`: {reason}")]);

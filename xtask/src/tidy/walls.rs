@@ -1,4 +1,4 @@
-//! Rules about dependencies between crates, and that every crate uses the workspace's lints.
+//! Checks the dependencies between crates, and that every crate uses the workspace's lints.
 //!
 //! The dependencies come from cargo, so that renamed and optional ones are included. Development dependencies are not
 //! restricted.
@@ -36,7 +36,7 @@ const WALLS: &[(&str, &[&str])] = &[
     ("scripted-model", &["bollard", "codex-docker", "engine", "model", "web"]),
 ];
 
-/// Returns forbidden dependencies, and crates that do not use the workspace's lints.
+/// Returns complaints about forbidden dependencies, and about crates that do not use the workspace's lints.
 pub(super) fn complaints(root: &Path) -> Result<Vec<String>, TidyError> {
     let metadata = metadata(root)?;
     let mut complaints = Vec::new();
@@ -99,8 +99,8 @@ mod tests {
 
     #[test]
     fn walls_stand_between_crates_that_exist() {
-        let metadata = metadata(crate::root()).expect("cargo knows this workspace");
-        let packages = metadata["packages"].as_array().expect("a list of crates");
+        let metadata = metadata(crate::root()).expect("cargo can read this workspace");
+        let packages = metadata["packages"].as_array().expect("the metadata lists the crates");
         let names: Vec<_> = packages.iter().filter_map(|package| package["name"].as_str()).collect();
         for (wall, _) in WALLS {
             assert!(names.contains(wall), "{wall} is not among {names:?}");
