@@ -26,7 +26,7 @@ else
   connection=(--unix-socket "${ORCH_HOME:-$HOME/.codex-orchestrator}/orchestrator.sock")
 fi
 
-# Calls curl for a path of the API. The token is passed in a file: other users can read the arguments of a program.
+# Calls curl for a path of the API. The token is passed in a file, because other users can read the arguments of a program.
 call() {
   local path=$1
   shift
@@ -50,7 +50,7 @@ api() {
   return 1
 }
 
-# Agents write messages and file names. Their control characters could change what the terminal shows.
+# Removes control characters, because an agent could use them to change what the terminal shows.
 printable() {
   LC_ALL=C tr -d '\000-\010\013-\037\177'
 }
@@ -89,7 +89,7 @@ if [ -z "$env_id" ]; then
   exit 1
 fi
 
-# A key of your own makes the request safe to repeat: the same key never creates a second task.
+# The idempotency key makes the request safe to repeat: the same key never creates a second task.
 key=$(cat /proc/sys/kernel/random/uuid)
 request=$(jq -n --arg env_id "$env_id" --arg prompt "$prompt" '{$env_id, $prompt}')
 task=$(api /api/v1/tasks --json "$request" --header "Idempotency-Key: $key" | jq -r .task_id)

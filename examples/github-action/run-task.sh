@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Starts a task and waits until it has finished. The script of the action in this folder; needs curl and jq.
+# Starts a task and waits until it has finished. This is the script of the action in this folder. It needs curl and jq.
 #
 # It reads the variables that action.yml sets, and writes the outputs of the action. It fails if the run did not complete.
 set -euo pipefail
@@ -16,8 +16,8 @@ fail() {
   exit 1
 }
 
-# Calls the API and prints the body of the response. Network errors and responses such as 502 and 503 are retried, because the
-# server may be restarting. The body goes to a file first, so that the bodies of failed attempts do not get mixed in.
+# Calls the API and prints the body of the response. Retries after network errors and responses such as 502 and 503, because the
+# server may be restarting. The body is written to a file first, so that the bodies of failed attempts are not printed.
 response=$(mktemp)
 trap 'rm -f "$response"' EXIT
 api() {
@@ -33,7 +33,7 @@ api() {
 env_id=$(api /api/v1/envs | jq -r --arg name "$REPOSITORY" 'first(.items[] | select(.name == $name or .env_id == $name) | .env_id)')
 [ -n "$env_id" ] || fail "repository not found: $REPOSITORY"
 
-# A retried request must not create a second task, so it has a key. Running the workflow again creates a new task.
+# A retried request must not create a second task, so it has an idempotency key. Running the workflow again creates a new task.
 key="github-${GITHUB_RUN_ID:-$$}-${GITHUB_RUN_ATTEMPT:-1}-${GITHUB_JOB:-job}-${GITHUB_ACTION:-task}"
 request=$(jq -n --arg env_id "$env_id" --arg prompt "$PROMPT" --arg ref "${REF:-}" \
   '{$env_id, $prompt} + if $ref == "" then {} else {$ref} end')
@@ -44,7 +44,7 @@ echo "Task: $url/tasks/$task"
 while true; do
   state=$(api "/api/v1/tasks/$task")
   [ "$(jq -r .active <<<"$state")" = true ] || break
-  [ "$(jq -r '.question // empty | .number' <<<"$state")" = "" ] || fail "the task asks a question: answer it at $url/tasks/$task"
+  [ "$(jq -r '.question // empty | .number' <<<"$state")" = "" ] || fail "the task has a question: answer it at $url/tasks/$task"
   [ "$SECONDS" -lt "$deadline" ] || fail "the task is still running after ${TIMEOUT_MINUTES:-60} minutes: $url/tasks/$task"
   sleep "${POLL_SECONDS:-10}"
 done

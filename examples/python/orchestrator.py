@@ -1,6 +1,6 @@
-"""A client of the Codex Orchestrator API, with the standard library only.
+"""A client of the Codex Orchestrator API that uses only the standard library.
 
-The client reads the OpenAPI document. Each operation in it is a call, and its parameters are keyword arguments:
+The client reads the OpenAPI document. To call an operation, pass its ID, and its parameters as keyword arguments:
 
     client = Client()
     client.call("show_task", task_id="…")
@@ -94,7 +94,7 @@ class Client:
             except (OSError, http.client.HTTPException) as caught:
                 error = caught
             except Problem as problem:
-                # A reverse proxy answers with these while the server restarts.
+                # A reverse proxy returns these status codes while the server restarts.
                 if problem.status not in (502, 503, 504):
                     raise
                 error = problem

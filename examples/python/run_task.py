@@ -17,7 +17,7 @@ from orchestrator import Client, Problem
 
 
 def printable(text):
-    """Replaces control characters: an agent could use them to change what the terminal shows."""
+    """Replaces control characters, because an agent could use them to change what the terminal shows."""
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -30,7 +30,7 @@ def environment_id(client, repository):
 
 
 def follow(client, task_id):
-    """Prints the agent's messages until no run of the task is left. Returns the task."""
+    """Prints the agent's messages from every run of the task. Returns the task."""
     run = 1
     while True:
         for name, data in client.follow(task_id, run):

@@ -4,15 +4,15 @@
 
 use super::{Kind, Text};
 
-/// What was found, before it is known what kind of text it is.
+/// A string or comment whose kind of text is not known yet.
 enum Found {
-    /// The value of a string, and the names before the brackets that it stands in, outermost first.
+    /// The value of a string, and the names before the brackets around it, outermost first.
     Str(String, Vec<String>),
     /// A comment, with its markers.
     Comment(String),
 }
 
-/// Strings and comments of Rust source code.
+/// Returns the strings and comments of Rust source code.
 pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
     let tests_start = content.find("#[cfg(test)]\nmod ").map_or(usize::MAX, |at| content[..at].lines().count());
     let is_test_file = ["tests/", "/tests", "benches/", "testkit/", "examples/"].iter().any(|part| file.contains(part))
@@ -46,7 +46,7 @@ pub(super) fn rust(file: &str, content: &str) -> Vec<Text> {
     joined(texts, content)
 }
 
-/// Strings and comments of JavaScript.
+/// Returns the strings and comments of JavaScript.
 pub(super) fn script(file: &str, content: &str) -> Vec<Text> {
     let mut texts = Vec::new();
     for (line, found) in Lexer::new(content, Language::Script).all() {
@@ -61,13 +61,13 @@ pub(super) fn script(file: &str, content: &str) -> Vec<Text> {
     joined(texts, content)
 }
 
-/// Comments of CSS.
+/// Returns the comments of CSS.
 pub(super) fn style(file: &str, content: &str) -> Vec<Text> {
     let comments = script(file, content).into_iter().filter(|text| text.kind == Kind::Comment);
     comments.collect()
 }
 
-/// Comments that start with `#` at the beginning of a line, as in shell scripts, TOML, YAML and Python.
+/// Returns the comments that start with `#` at the beginning of a line, as in shell scripts, TOML, YAML and Python.
 pub(super) fn hash_comments(file: &str, content: &str) -> Vec<Text> {
     let lines = content.lines().enumerate().filter_map(|(at, line)| {
         let comment = line.trim_start().strip_prefix('#')?;
@@ -82,7 +82,7 @@ pub(super) fn hash_comments(file: &str, content: &str) -> Vec<Text> {
     joined(lines.collect(), content)
 }
 
-/// Joins comments of the same kind on adjacent lines, if nothing but comments is on these lines. A list item stays apart.
+/// Joins comments of the same kind on adjacent lines that contain only comments. A list item remains a separate text.
 fn joined(texts: Vec<Text>, content: &str) -> Vec<Text> {
     let lines: Vec<&str> = content.lines().collect();
     let is_comment_line = |line: usize| {
@@ -114,7 +114,7 @@ fn joined(texts: Vec<Text>, content: &str) -> Vec<Text> {
     result.into_iter().map(|(text, _)| text).filter(|text| !text.content.is_empty()).collect()
 }
 
-/// What kind of text a string is, by the calls and macros around it; `None` for strings that nobody reads.
+/// Returns the kind of text that a string is, based on the calls and macros around it, or `None` if no user reads the string.
 fn kind_of_string(calls: &[String], is_test: bool, is_help: bool, is_page: bool) -> Option<Kind> {
     const LOGS: [&str; 5] = ["trace!", "debug!", "info!", "warn!", "error!"];
     const ERRORS: [&str; 18] = [
@@ -178,21 +178,21 @@ fn is_prose(text: &str, kind: Kind) -> bool {
         && text.chars().any(char::is_lowercase)
 }
 
-/// Which language the lexer reads.
+/// The language that the lexer reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Language {
     Rust,
     Script,
 }
 
-/// A reader of source code, one character after the other.
+/// Reads source code character by character.
 struct Lexer<'a> {
     rest: &'a str,
     line: usize,
     language: Language,
-    /// The names before the brackets that are open.
+    /// The names before the open brackets.
     calls: Vec<String>,
-    /// The path read last, e.g. `Problem::new` or `info!`.
+    /// The last path that was read, e.g. `Problem::new` or `info!`.
     path: String,
 }
 
@@ -231,7 +231,7 @@ impl<'a> Lexer<'a> {
         found
     }
 
-    /// How many `#` a raw string has that starts here.
+    /// Returns the number of `#` if a raw string starts here.
     fn raw_string(&self) -> Option<usize> {
         let ends_a_name = self.path.chars().next_back().is_some_and(|c| c.is_alphanumeric() || c == '_');
         let after = self.rest.strip_prefix("br").or_else(|| self.rest.strip_prefix('r'))?;
@@ -239,7 +239,7 @@ impl<'a> Lexer<'a> {
         (self.language == Language::Rust && !ends_a_name && after[hashes..].starts_with('"')).then_some(hashes)
     }
 
-    /// The calls around what comes next, and the name that a value is assigned to, as in `#[arg(help = "…")]`.
+    /// Returns the calls around the next text, and the name that a value is assigned to, as in `#[arg(help = "…")]`.
     fn calls(&self) -> Vec<String> {
         self.calls.iter().filter(|call| !call.is_empty()).cloned().collect()
     }
@@ -251,7 +251,7 @@ impl<'a> Lexer<'a> {
         taken
     }
 
-    /// The value of a string with escapes; a `\` at the end of a line joins it with the next one.
+    /// Returns the value of a string with escapes. A `\` at the end of a line joins the line with the next one.
     fn quoted(&mut self, quote: char) -> String {
         self.take(1);
         let mut value = String::new();

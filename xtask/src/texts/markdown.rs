@@ -1,12 +1,12 @@
 //! Finds the prose of Markdown documents: headings, paragraphs, list items and cells of tables.
 //!
-//! Pure: text in, texts out. Blocks of code are left out; inline code keeps its backticks.
+//! Pure: text in, texts out. Code blocks are omitted; inline code keeps its backticks.
 
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::{Kind, Text};
 
-/// The texts of a document.
+/// Returns the texts of a document.
 pub(super) fn paragraphs(file: &str, content: &str) -> Vec<Text> {
     let mut texts = Vec::new();
     let mut current = String::new();

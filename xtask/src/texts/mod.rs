@@ -1,7 +1,7 @@
-//! Every text that this project shows or keeps: where it is, what kind it is, and its sentences.
+//! Finds every text in this repository, with its place, its kind and its sentences.
 //!
-//! Reads files and never changes them. `lexer.rs` finds strings and comments in source code, `markdown.rs` finds prose in documents,
-//! `words.rs` knows the patterns that our writing guide rejects, and `sample.rs` draws sentences at random.
+//! It reads files and never changes them. `lexer.rs` finds strings and comments in source code, `markdown.rs` finds prose in documents,
+//! `words.rs` finds patterns that our writing guide rejects, and `sample.rs` draws sentences at random.
 
 mod lexer;
 mod markdown;
@@ -15,13 +15,13 @@ use std::path::{Path, PathBuf};
 pub(crate) use sample::sample;
 pub(crate) use words::complaints;
 
-/// Folders that are built, fetched, or not ours.
+/// Folders with generated files or with files of other projects.
 const SKIPPED: [&str; 5] = ["target", ".git", "node_modules", "vendor", "snapshots"];
 
-/// What kind of text a sentence belongs to. A sample has equally many sentences of each kind.
+/// The kind of text that a sentence belongs to. A sample has the same number of sentences of each kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Kind {
-    /// Help of a command or an option.
+    /// The help of a command or an option.
     Help,
     /// Errors and hints.
     Error,
@@ -40,7 +40,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// Every kind, in the order of a sample.
+    /// All kinds, in the order of a sample.
     pub(crate) const ALL: [Self; 8] =
         [Self::Help, Self::Error, Self::Page, Self::Output, Self::Document, Self::Comment, Self::DocComment, Self::Test];
 
@@ -62,11 +62,11 @@ impl Kind {
 /// A piece of text: a string, a paragraph, or adjacent lines of a comment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Text {
-    /// What it belongs to.
+    /// The kind of the text.
     pub(crate) kind: Kind,
-    /// The path of its file below the root of the repository.
+    /// The path of the file, relative to the root of the repository.
     pub(crate) file: String,
-    /// The line that it starts on, from 1.
+    /// The line where the text starts, counted from 1.
     pub(crate) line: usize,
     /// The text, with single spaces instead of line breaks.
     pub(crate) content: String,
@@ -80,7 +80,7 @@ pub(crate) struct ReadError {
     source: io::Error,
 }
 
-/// All texts below `folder`, a folder or file in the repository at `root`, ordered by file and line.
+/// Returns all texts below `folder`, a folder or file in the repository at `root`, ordered by file and line.
 pub(crate) fn collect(root: &Path, folder: &Path) -> Result<Vec<Text>, ReadError> {
     let mut files = Vec::new();
     walk(folder, &mut files)?;
@@ -97,9 +97,9 @@ pub(crate) fn collect(root: &Path, folder: &Path) -> Result<Vec<Text>, ReadError
 
 type Reader = fn(&str, &str) -> Vec<Text>;
 
-/// How the texts of a file are found, by its name.
+/// Returns the function that finds the texts of a file, based on the name of the file.
 fn reader(file: &str) -> Option<Reader> {
-    // The list of rejected patterns must be able to name them, and texts of others are not ours to edit.
+    // Skip the list of rejected patterns, which must contain them, and texts that other projects wrote.
     if file.starts_with("xtask/src/texts/") || file.contains(".min.") || file == "CODE_OF_CONDUCT.md" {
         return None;
     }
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
 
-    /// Every error and hint of one crate, one per line, without line numbers, so that only a changed wording changes the snapshot.
+    /// Returns every error and hint of a crate, one per line. Without line numbers, the snapshot changes only if a text changes.
     fn errors_of(name: &str) -> String {
         let root = crate::root();
         let texts = collect(root, &root.join("crates").join(name).join("src")).expect("the sources can be read");
@@ -149,9 +149,9 @@ mod tests {
         for text in texts.iter().filter(|text| text.kind == Kind::Error) {
             if text.file != file {
                 file = &text.file;
-                writeln!(list, "\n{file}").expect("a string takes everything");
+                writeln!(list, "\n{file}").expect("writing to a string succeeds");
             }
-            writeln!(list, "  {}", text.content).expect("a string takes everything");
+            writeln!(list, "  {}", text.content).expect("writing to a string succeeds");
         }
         list
     }

@@ -1,4 +1,4 @@
-//! Draws sentences at random, equally many of each kind, for a reader who judges how natural they sound.
+//! Draws the same number of sentences of each kind at random, for a reader who judges how natural they sound.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -6,7 +6,7 @@ use std::fmt::Write;
 use super::sentences::sentences;
 use super::{Kind, Text};
 
-/// A sample of `count` sentences as a Markdown list with a heading for each kind. The same seed draws the same sentences from the same texts.
+/// Returns `count` sentences as a Markdown list with a heading for each kind. The same seed draws the same sentences from the same texts.
 pub(crate) fn sample(texts: &[Text], seed: u64, count: usize) -> String {
     let mut list = String::new();
     for (at, kind) in Kind::ALL.into_iter().enumerate() {
@@ -20,15 +20,15 @@ pub(crate) fn sample(texts: &[Text], seed: u64, count: usize) -> String {
         let mut order: Vec<_> = pool.iter().map(|(text, sentence)| (rank(seed, sentence), text, sentence)).collect();
         order.sort_by_key(|(rank, ..)| *rank);
         writeln!(list, "\n## {} ({} of {})\n", kind.name(), share.min(pool.len()), pool.len())
-            .expect("a string takes everything");
+            .expect("writing to a string succeeds");
         for (_, text, sentence) in order.into_iter().take(share) {
-            writeln!(list, "* {sentence}  ({}:{})", text.file, text.line).expect("a string takes everything");
+            writeln!(list, "* {sentence}  ({}:{})", text.file, text.line).expect("writing to a string succeeds");
         }
     }
     list
 }
 
-/// A number that depends on the seed and the sentence only, so that a sentence that stays is ranked the same after a rewrite of others.
+/// Returns a number that depends only on the seed and the sentence, so that changes of other sentences do not affect its rank.
 fn rank(seed: u64, sentence: &str) -> u64 {
     // FNV-1a, followed by the finalizer of SplitMix64.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64 ^ seed;

@@ -1,6 +1,6 @@
 //! Splits a text into sentences.
 
-/// The sentences of `text` that have at least three words.
+/// Returns the sentences of `text` that have at least three words.
 pub(super) fn sentences(text: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut start = 0;

@@ -1,4 +1,4 @@
-//! Finds patterns that our writing guide rejects: words that a native writer of technical documentation would not use there.
+//! Finds patterns that our writing guide rejects: words that a native technical writer would not use.
 //!
 //! Pure: texts in, complaints out. `words.txt` has a pattern, a suggestion and exceptions on each line, with tabs between them.
 
@@ -14,7 +14,7 @@ struct Rule {
     suggestion: &'static str,
 }
 
-/// One line for each rejected pattern, with the place, the words and a suggestion.
+/// Returns one line for each rejected pattern, with its place, the words and a suggestion.
 pub(crate) fn complaints(texts: &[Text]) -> Vec<String> {
     let rules = rules();
     let of_text = |text: &Text| -> Vec<String> {
@@ -50,7 +50,7 @@ fn rules() -> Vec<Rule> {
     RULES.lines().map(rule).collect()
 }
 
-/// The text with inline code replaced by a single letter, so that names of commands and fields are not judged.
+/// Replaces inline code with a single letter, so that names of commands and fields are not judged.
 fn without_code(text: &str) -> String {
     text.split('`').enumerate().map(|(at, part)| if at % 2 == 0 { part } else { "`X`" }).collect()
 }
