@@ -345,7 +345,7 @@ pub(crate) struct SecretArguments {
     pub(crate) from_files: Vec<String>,
 }
 
-/// The way to log in to Codex.
+/// How to log in to Codex: with a code, an API key or a copied login.
 #[derive(Debug, Args)]
 #[group(multiple = false)]
 pub(crate) struct LoginArguments {

@@ -60,7 +60,7 @@ fn is_prefix(text: &str) -> bool {
     is_plain && (SHORTEST..=36).contains(&text.len())
 }
 
-/// Returns the text that the user typed, safe to print.
+/// Returns the start of the text that the user typed, without control characters.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(60).collect()
 }

@@ -30,7 +30,7 @@ use clap::Parser as _;
 use model::ErrorCode;
 use model::problem::Problem;
 
-/// The other name of this program. A link to the program can have this name, or it can be the first argument.
+/// The second name of this program: the name of a link to it, or its first argument.
 const CODEX_DOCKER: &str = "codex-docker";
 
 fn main() -> ExitCode {

@@ -86,7 +86,7 @@ pub(crate) fn diff(diff: &Diff) {
     diff_lines::lines(diff, if has_colours { Colours::Shown } else { Colours::None }).for_each(line);
 }
 
-/// A cell of a table. It has plain text to measure its width, and text with colours to print.
+/// A cell of a table, as plain text to measure its width and as coloured text to print.
 pub(crate) struct Cell {
     plain: String,
     shown: String,

@@ -26,7 +26,7 @@ use crate::client::Client;
 /// How long a server may take to start. It reads all records first.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-/// How long to wait for a server that holds the home but does not answer. A shutdown takes less time.
+/// How long to wait for a server that holds the home directory but does not answer. A shutdown takes less time.
 pub(crate) const HOLDER_PATIENCE: Duration = Duration::from_secs(30);
 
 /// How often to check whether a server that another command started is ready. The server sends no event for this.
@@ -35,18 +35,18 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 /// How many times to try to start a server while other servers start and stop.
 const TRIES: u8 = 5;
 
-/// The server's log file in the home.
+/// The server's log file in the home directory.
 const LOG: &str = "server.log";
 
 /// How many lines of the log to show if the server exits without a message.
 const LAST_WORDS: usize = 5;
 
-/// Loads the settings from the command line, the environment and the file.
+/// Loads the settings from the command line, the environment and `config.toml`.
 pub(crate) fn config(arguments: &Arguments) -> Result<Config, Problem> {
     Config::load(&Overrides { home: arguments.home.clone(), ..Overrides::default() })
 }
 
-/// Returns a client of the home's server, and whether the server had to be started.
+/// Returns a client of the home directory's server, and whether the server had to be started.
 pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
     let client = Client::of(&config.home).await?;
     if client.answers().await {
@@ -55,7 +55,7 @@ pub(crate) async fn ensure(config: &Config) -> Result<(Client, bool), Problem> {
     let _turn = take_turn(&config.home).await?;
     let mut refused = None;
     for _ in 0..TRIES {
-        // Another command may have created the home or started the server in the meantime.
+        // Another command may have created the home directory or started the server in the meantime.
         let client = Client::of(&config.home).await?;
         if client.answers().await {
             return Ok((client, false));
@@ -76,7 +76,7 @@ fn not_started(why: impl std::fmt::Display) -> Problem {
     Problem::new(ErrorCode::ServerNotStarted, format!("the server did not start: {why}"))
 }
 
-/// Creates the home and opens the log file.
+/// Creates the home directory and opens the log file.
 fn open_log(home: &Path) -> Result<File, Problem> {
     let unusable = |error: io::Error| {
         not_started(format!("cannot use the home directory `{}`: {error}", home.display()))
@@ -91,14 +91,14 @@ pub(crate) fn private_folder(path: &Path) -> io::Result<()> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Waits until no other command is starting the home's server. The lock is released when the returned file is closed.
+/// Waits until no other command is starting the server. The lock is released when the returned file is closed.
 async fn take_turn(home: &Path) -> Result<File, Problem> {
     let file = open_log(home)?;
     let turn = tokio::task::spawn_blocking(move || file.lock().map(|()| file)).await.map_err(Problem::internal)?;
     turn.map_err(|error| not_started(format!("could not lock the log in `{}`: {error}", home.display())))
 }
 
-/// Waits until the server that holds the home is ready or has exited.
+/// Waits until the server that holds the home directory is ready or has exited.
 pub(crate) async fn holder_settles(home: &Path, client: &Client) -> io::Result<()> {
     let Some(holder) = holder(home)? else { return Ok(()) };
     let settled = async {
@@ -162,7 +162,7 @@ fn heard(line: &str) -> Result<(), Problem> {
     Err(problem.with_message(message))
 }
 
-/// The error for a server that exited without a message: its exit status and the end of its log.
+/// Returns the error for a server that exited without a message: its exit status and the end of its log.
 fn without_a_word(log: &Path, from: u64, status: std::process::ExitStatus) -> Problem {
     let text = std::fs::read(log).unwrap_or_default();
     let new = usize::try_from(from).ok().and_then(|from| text.get(from..)).unwrap_or_default();
@@ -211,7 +211,7 @@ mod tests {
     async fn one_command_at_a_time_starts_a_server() {
         let folder = tempfile::tempdir().expect("a folder");
         let home = folder.path().join("home");
-        let first = take_turn(&home).await.expect("the home can be created");
+        let first = take_turn(&home).await.expect("the home directory can be created");
         let other = File::open(home.join(LOG)).expect("the log file exists");
         assert!(matches!(other.try_lock(), Err(std::fs::TryLockError::WouldBlock)), "another command must wait");
         drop(first);

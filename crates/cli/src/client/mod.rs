@@ -29,7 +29,7 @@ pub(crate) struct Client {
     _socket: Option<Arc<SocketPath>>,
 }
 
-/// The error for a server that did not answer, or that closed the connection too early.
+/// Returns the error for a server that did not answer, or that closed the connection too early.
 pub(crate) fn lost(error: &dyn Display) -> Problem {
     Problem::new(ErrorCode::ServerLost, format!("the server does not answer: {error}"))
         .hint("start the server: codex-orchestrator up (runs continue without it)")
@@ -45,7 +45,7 @@ impl Client {
     /// Returns a client for the server of this home directory, whether or not the server is running.
     pub(crate) async fn of(home: &Path) -> Result<Self, Problem> {
         let socket = Layout::new(home).socket();
-        // A home that does not exist yet has no server, so every request fails, as it should.
+        // A home directory that does not exist yet has no server, so every request fails, as it should.
         let reachable = SocketPath::open(&socket).await.ok().map(Arc::new);
         let path = reachable.as_ref().map_or(socket.as_path(), |reachable| reachable.as_path());
         provide_tls();
@@ -82,18 +82,18 @@ fn with_query<Q: Serialize>(mut url: Url, query: &Q) -> Result<Url, Problem> {
     Ok(url)
 }
 
-/// Reads an answer that has a JSON body.
+/// Reads a response that has a JSON body.
 async fn json<T: DeserializeOwned>(answer: Response) -> Result<T, Problem> {
     let body = answer.json().await;
     body.map_err(|error| Problem::internal(format!("could not read the server's answer: {error}")))
 }
 
-/// Returns the answer unread, for a body that is read piece by piece.
+/// Returns the response without reading its body, so that the caller can read it piece by piece.
 async fn stream(answer: Response) -> Result<Response, Problem> {
     Ok(answer)
 }
 
-/// Drops the empty body of an answer.
+/// Ignores the empty body of a response.
 async fn nothing(_answer: Response) -> Result<(), Problem> {
     Ok(())
 }

@@ -55,7 +55,7 @@ macro_rules! operations {
 }
 
 operations! {
-    /// Asks whether a task could start now. If not, the error lists every reason.
+    /// Asks whether a task can start now. If not, the error lists every reason.
     readyz() GET "/readyz" => Response, stream;
     /// Returns the state of the server.
     show_status() GET "/api/v1/status" => ServerStatus, json;
@@ -70,7 +70,7 @@ operations! {
     /// Removes the password of the pages.
     remove_password() DELETE "/api/v1/password" => (), nothing;
 
-    /// Adds a repository and starts to clone it.
+    /// Adds a repository and starts cloning it.
     create_environment() POST "/api/v1/envs" {CreateEnvironment} => EnvironmentView, json;
     /// Lists all repositories.
     list_environments() GET "/api/v1/envs" => Page<EnvironmentView>, json;
@@ -105,7 +105,7 @@ operations! {
     stop_task(task_id) POST "/api/v1/tasks/{task_id}/stop" => TaskView, json;
     /// Archives a finished task.
     archive_task(task_id) POST "/api/v1/tasks/{task_id}/archive" => TaskView, json;
-    /// Returns an archived task to the lists.
+    /// Moves an archived task back to the lists.
     unarchive_task(task_id) POST "/api/v1/tasks/{task_id}/unarchive" => TaskView, json;
     /// Moves a task to the trash.
     remove_task(task_id) DELETE "/api/v1/tasks/{task_id}" => (), nothing;
@@ -161,7 +161,7 @@ mod tests {
 
     use serde_json::Value;
 
-    /// One row of the table, as text.
+    /// One row of the list of operations, as text.
     pub(super) struct Row {
         pub(super) name: &'static str,
         pub(super) method: &'static str,
@@ -183,7 +183,7 @@ mod tests {
         serde_json::from_str(&fs_err::read_to_string(path).expect("the document")).expect("JSON")
     }
 
-    /// The name of a schema without `View`: `Page<TaskView>` and `#/components/schemas/Page_Task` are both `PageTask`.
+    /// Returns the name of a schema without `View`: `Page<TaskView>` and `#/components/schemas/Page_Task` are both `PageTask`.
     fn plain(name: &str) -> String {
         let name = name.rsplit('/').next().unwrap_or_default().replace("View", "");
         name.chars().filter(char::is_ascii_alphanumeric).collect()
@@ -198,7 +198,7 @@ mod tests {
         let contract = contract();
         for row in super::ROWS {
             let operation = &contract["paths"][row.path][row.method.to_ascii_lowercase()];
-            // `show_patch` is `show_diff` with another format.
+            // `show_patch` calls the operation `show_diff` with another format.
             let id = if row.name == "show_patch" { "show_diff" } else { row.name };
             assert_eq!(operation["operationId"], id, "{} {}", row.method, row.path);
             let placeholders: Vec<_> = row.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();

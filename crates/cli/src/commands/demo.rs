@@ -104,7 +104,7 @@ fn file_problem(path: &Path, error: &std::io::Error) -> Problem {
     Problem::internal(format!("could not write `{}`: {error}", path.display()))
 }
 
-/// Deletes the files of an earlier demo from its home.
+/// Deletes the files of an earlier demo from the demo's home directory.
 fn start_over(home: &Path) -> Result<(), Problem> {
     for name in ["envs", "tasks", "trash", "sample", "codex-home", "server.log"] {
         let path = home.join(name);

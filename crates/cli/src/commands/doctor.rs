@@ -88,7 +88,7 @@ mod tests {
     fn findings_are_listed_with_what_to_do() {
         let mut config = Config::for_home(std::path::Path::new("/nowhere"));
         config.listen = None;
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let mut in_use = config.clone();
         in_use.listen = Some(taken.local_addr().expect("an address"));
         let port = in_use.listen.expect("set").port().to_string();

@@ -21,7 +21,7 @@ use crate::{printer, server};
 /// How long to wait for the number of running tasks. A server that does not answer in time is stopped anyway.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The JSON answer of `down`.
+/// The JSON output of `down`.
 #[derive(Debug, Default, Serialize)]
 struct Outcome {
     stopped: bool,

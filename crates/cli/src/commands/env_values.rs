@@ -88,7 +88,7 @@ fn from_file(text: &str) -> Result<(String, Secret), Problem> {
     Ok((name.to_owned(), Secret::new(value)))
 }
 
-/// Adds a new token for the Git host, or its deletion, to a request.
+/// Adds a new token for the Git host to a request, or the deletion of the current token.
 pub(super) fn set_token(edit: &mut EditEnvironment, given: &TokenArguments) -> Result<(), Problem> {
     let token = match &given.forge_token_file {
         Some(file) => {

@@ -234,7 +234,7 @@ async fn archive(client: &Client, tasks: &[String], action: &'static str, json: 
 
 /// Stops a task's run and waits until it has ended.
 pub(super) async fn stopped(client: &Client, id: &str) -> Result<TaskView, Problem> {
-    // Subscribe before the request, so that the end of the run is not missed.
+    // Subscribe before sending the request, so that the end of the run is not missed.
     let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let mut now = client.stop_task(id).await?;

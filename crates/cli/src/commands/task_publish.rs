@@ -30,7 +30,7 @@ pub(super) async fn push(client: &Client, asked: &PushArguments, json: bool) -> 
         draft: asked.draft,
         force_with_lease: asked.force_with_lease,
     };
-    // Subscribe before the request, so that the end of the push is not missed.
+    // Subscribe before sending the request, so that the end of the push is not missed.
     let answer = client.follow_changes(&FeedQuery::default()).await?;
     let mut events = std::pin::pin!(sse::events(answer.bytes_stream()));
     let mut now = client.push_task(&id, &publish).await?;

@@ -27,7 +27,7 @@ pub(super) enum Scope {
     },
 }
 
-/// The values in the unit.
+/// The values from which the unit is generated.
 #[derive(Debug, Clone)]
 pub(super) struct Unit {
     pub(super) scope: Scope,
@@ -115,7 +115,7 @@ impl Unit {
         ))
     }
 
-    /// Makes the system folders read-only for the server and its runs, unless the home is in one of them.
+    /// Makes the system folders read-only for the server and its runs, unless the home directory is in one of them.
     fn protected(&self) -> &'static str {
         let is_inside = PROTECTED.iter().any(|folder| self.home.starts_with(folder));
         if is_inside { "ProtectSystem=no" } else { "ProtectSystem=full" }
