@@ -27,7 +27,7 @@ const FILE_SYSTEM: &str = "--fs";
 /// The default file systems for power cuts. They are tested one after another.
 const FILE_SYSTEMS: [&str; 3] = ["ext4", "xfs", "btrfs"];
 
-/// What a test does besides killing servers, keepers and workers.
+/// What a chaos test does in addition to killing servers, keepers and workers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     Script,
