@@ -1,5 +1,5 @@
-//! Cloning mirrors, completely or not at all. The tests use the real git on temporary repositories, without the user's
-//! configuration.
+//! Cloning a mirror creates a complete mirror or nothing. The tests use the real git on temporary repositories, without the
+//! user's configuration.
 
 mod git_support;
 
@@ -28,7 +28,7 @@ async fn a_mirror_has_the_branches_and_tags_and_not_the_hosts_own_refs() {
     let refs = bench.by_hand(bench.mirror.path(), &["for-each-ref", "--format=%(refname)"]);
     assert_eq!(refs.lines().collect::<Vec<_>>(), ["refs/heads/main", "refs/heads/topic", "refs/tags/v1"]);
     let objects = bench.by_hand(bench.mirror.path(), &["cat-file", "--batch-check", "--batch-all-objects"]);
-    assert!(!objects.contains(&proposed), "it was not even downloaded");
+    assert!(!objects.contains(&proposed), "the pull request's commit is not downloaded");
     assert_eq!(bench.mirror.branches().await.expect("git answers"), ["main", "topic"]);
 }
 
@@ -44,7 +44,7 @@ async fn a_mirror_is_set_up_so_that_prune_and_push_do_no_harm() {
     assert_eq!((config("gc.auto").as_str(), config("gc.worktreePruneExpire").as_str()), ("0", "never"));
     assert_eq!(config("core.bare"), "true");
     let mirrored = bench.upstream.try_git_in(bench.mirror.path(), &["config", "remote.origin.mirror"]);
-    assert!(!mirrored.status.success(), "a mirror remote refuses to push one branch");
+    assert!(!mirrored.status.success(), "`remote.origin.mirror` is not set, because it prevents pushing a single branch");
     let hooks = bench.mirror.path().join("hooks");
     assert!(!hooks.exists() || left_in(&hooks).is_empty());
 }
@@ -56,7 +56,7 @@ async fn paths_and_file_urls_are_cloned_without_sharing_objects() {
     let git = git(folder.path()).await;
     for (name, url) in [("path", upstream.url()), ("file", upstream.file_url())] {
         let into = folder.path().join(name);
-        let cloned = clone(&git, &url, &into).await.expect("it can be cloned");
+        let cloned = clone(&git, &url, &into).await.expect("the upstream can be cloned");
         assert_eq!(cloned.default_branch, "main");
         let listing = upstream.git_in(&into, &["count-objects", "-v"]);
         assert!(listing.contains("packs: 1") && !into.join("objects/info/alternates").exists(), "{listing}");
@@ -70,8 +70,8 @@ async fn a_path_with_a_space_or_a_leading_dash_in_its_name_is_a_path() {
     let upstream = Upstream::new();
     let odd = folder.path().join("-o dd \u{e4}");
     std::os::unix::fs::symlink(upstream.path(), &odd).expect("a link");
-    clone(&git, &odd.display().to_string(), &folder.path().join("-mirror")).await.expect("it can be cloned");
-    let relative = clone(&git, "-u/bin/false", &folder.path().join("x")).await.expect_err("no such repository");
+    clone(&git, &odd.display().to_string(), &folder.path().join("-mirror")).await.expect("the upstream can be cloned");
+    let relative = clone(&git, "-u/bin/false", &folder.path().join("x")).await.expect_err("the repository does not exist");
     assert!(matches!(relative, CloneError::Remote(_)), "{relative}");
 }
 
@@ -82,12 +82,12 @@ async fn the_default_branch_is_the_remotes_head_or_the_wished_one() {
     upstream.set_head("trunk");
     let folder = tempfile::tempdir().expect("a folder");
     let git = git(folder.path()).await;
-    let cloned = clone(&git, &upstream.url(), &folder.path().join("a")).await.expect("it can be cloned");
+    let cloned = clone(&git, &upstream.url(), &folder.path().join("a")).await.expect("the upstream can be cloned");
     assert_eq!(cloned.default_branch, "trunk");
     assert_eq!(cloned.mirror.default_branch().await.expect("git answers"), "trunk");
     let (url, into) = (upstream.url(), folder.path().join("b"));
     let request = engine::git::CloneRequest { default_branch: Some("main"), ..clone_request(&url, &into) };
-    let cloned = git.clone_mirror(request).await.expect("it can be cloned");
+    let cloned = git.clone_mirror(request).await.expect("the upstream can be cloned");
     assert_eq!(cloned.mirror.default_branch().await.expect("git answers"), "main");
 }
 
@@ -103,7 +103,7 @@ async fn a_missing_branch_is_found_out_before_the_download_and_leaves_nothing() 
     let (url, into) = (upstream.url(), folder.path().join("mirror"));
     let none = |_: Progress| panic!("nothing is downloaded");
     let request = engine::git::CloneRequest { default_branch: Some("gone"), progress: &none, ..clone_request(&url, &into) };
-    let error = git.clone_mirror(request).await.expect_err("no such branch");
+    let error = git.clone_mirror(request).await.expect_err("the branch does not exist");
     assert!(matches!(error, CloneError::BranchMissing(_)), "{error}");
     let text = error.to_string();
     assert!(text.contains("`gone`") && text.contains("`b00`") && text.ends_with("`b19` and 11 more"), "{text}");
@@ -204,7 +204,7 @@ fn refusing_ssh(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
         log.display()
     );
     std::fs::write(&path, script).expect("a file");
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("the file belongs to the test");
     log
 }
 
@@ -212,14 +212,14 @@ fn refusing_ssh(folder: &std::path::Path, name: &str) -> std::path::PathBuf {
 async fn ssh_is_called_so_that_it_cannot_ask() {
     let folder = tempfile::tempdir().expect("a folder");
     let log = refusing_ssh(folder.path(), "ssh");
-    #[expect(clippy::disallowed_methods, reason = "the test puts its own program first")]
-    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("there is a PATH"));
+    #[expect(clippy::disallowed_methods, reason = "the test puts its own folder first in `PATH`")]
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").expect("`PATH` is set"));
     let base = base(folder.path()).with("PATH", path);
     let git = Git::discover(base, None).await.expect("git is installed");
     for url in ["git@host.invalid:owner/repo.git", "ssh://git@host.invalid:2222/owner/repo"] {
         let error = clone(&git, url, &folder.path().join("m")).await.expect_err("refused");
         assert!(matches!(error, CloneError::Remote(FetchError::AuthenticationNeeded { .. })), "{error:?}");
-        let call = std::fs::read_to_string(&log).expect("it was called");
+        let call = std::fs::read_to_string(&log).expect("the program was called");
         assert!(call.contains("-o BatchMode=yes -o ConnectTimeout=") && call.contains("git@host.invalid"), "{call}");
     }
 }
@@ -234,7 +234,7 @@ async fn the_users_own_ssh_command_is_used_and_cannot_ask_either() {
     for base in [base(folder.path()).with("GIT_SSH_COMMAND", &mine), base(folder.path()).with("GIT_CONFIG_GLOBAL", &config)] {
         let git = Git::discover(base, None).await.expect("git is installed");
         clone(&git, "git@host.invalid:owner/repo.git", &folder.path().join("m")).await.expect_err("refused");
-        let call = std::fs::read_to_string(&log).expect("it was called");
+        let call = std::fs::read_to_string(&log).expect("the program was called");
         assert!(call.contains("my-ssh -i key") && call.trim_end().ends_with("force"), "{call}");
         std::fs::remove_file(&log).expect("it exists");
     }
@@ -247,7 +247,7 @@ async fn remote_helpers_are_refused_whatever_the_user_allows() {
     std::fs::write(&config, "[protocol]\n\tallow = always\n[protocol \"ext\"]\n\tallow = always\n").expect("a file");
     let git = Git::discover(base(folder.path()).with("GIT_CONFIG_GLOBAL", &config), None).await.expect("git is installed");
     let url = format!("ext::sh -c touch% {}/pwned", folder.path().display());
-    clone(&git, &url, &folder.path().join("mirror")).await.expect_err("it would run a program");
+    clone(&git, &url, &folder.path().join("mirror")).await.expect_err("a URL that would run a program is rejected");
     assert!(!folder.path().join("pwned").exists());
 }
 
@@ -262,7 +262,7 @@ async fn a_cancelled_clone_leaves_nothing() {
     let cancel = request.cancel.clone();
     let progress = move |_: Progress| cancel.cancel();
     let request = engine::git::CloneRequest { progress: &progress, ..request };
-    let error = git.clone_mirror(request).await.expect_err("it was cancelled in the middle");
+    let error = git.clone_mirror(request).await.expect_err("the clone was cancelled while it ran");
     assert!(matches!(error, CloneError::Remote(FetchError::Cancelled)), "{error:?}");
     assert!(left_in(folder.path()).is_empty());
 }
@@ -279,7 +279,7 @@ async fn a_dropped_clone_leaves_nothing_under_its_name() {
     let request = engine::git::CloneRequest { progress: &progress, ..clone_request(&url, &into) };
     let clone_until_seen = futures_util::future::select(Box::pin(git.clone_mirror(request)), Box::pin(seen.notified()));
     drop(clone_until_seen.await);
-    assert!(!into.exists() || Mirror::open(&git, &into).is_ok(), "complete or not there");
+    assert!(!into.exists() || Mirror::open(&git, &into).is_ok(), "the mirror is complete or does not exist");
 }
 
 #[tokio::test]
@@ -291,12 +291,12 @@ async fn the_rest_of_a_killed_clone_is_no_obstacle() {
     std::fs::write(folder.path().join("mirror.partial/HEAD"), "half").expect("a file");
     let into = folder.path().join("mirror");
     let left = left_behind(folder.path(), &into).await;
-    clone(&git, &upstream.url(), &into).await.expect("it can be cloned");
+    clone(&git, &upstream.url(), &into).await.expect("the upstream can be cloned");
     assert!(!folder.path().join("mirror.partial").exists());
-    assert!(!left.is_alive().expect("/proc can be read"), "it would have written on");
-    let error = clone(&git, &upstream.url(), &into).await.expect_err("it exists");
+    assert!(!left.is_alive().expect("/proc can be read"), "the process that the killed clone left is stopped");
+    let error = clone(&git, &upstream.url(), &into).await.expect_err("the mirror exists");
     assert!(matches!(error, CloneError::AlreadyThere { .. }), "{error}");
-    assert!(Mirror::open(&git, &into).is_ok(), "what was there is untouched");
+    assert!(Mirror::open(&git, &into).is_ok(), "the existing mirror is unchanged");
 }
 
 #[tokio::test]
@@ -311,7 +311,7 @@ async fn progress_is_told_in_order_and_up_to_the_end() {
     let progress = |step: Progress| seen.lock().expect("nobody panicked").push(step);
     let (url, into) = (upstream.url(), folder.path().join("mirror"));
     let request = engine::git::CloneRequest { progress: &progress, ..clone_request(&url, &into) };
-    git.clone_mirror(request).await.expect("it can be cloned");
+    git.clone_mirror(request).await.expect("the upstream can be cloned");
     let seen = seen.into_inner().expect("nobody panicked");
     let received: Vec<_> = seen.iter().filter(|step| step.phase == ProgressPhase::Receiving).map(|step| step.percent).collect();
     assert!(received.is_sorted() && received.last() == Some(&100), "{received:?}");
@@ -328,8 +328,8 @@ async fn refs_are_branches_then_tags_then_commits_and_never_expressions() {
     let bench = Bench::of(upstream).await;
     let resolve = async |name: &str| bench.mirror.resolve_ref(name).await.expect("git answers").map(|id| id.to_string());
     assert_eq!(resolve("main").await, Some(new.clone()));
-    assert_eq!(resolve("v1").await, Some(old.clone()), "an annotated tag leads to its commit");
-    assert_eq!(resolve("both").await, Some(new.clone()), "a branch goes before a tag");
+    assert_eq!(resolve("v1").await, Some(old.clone()), "an annotated tag resolves to its commit");
+    assert_eq!(resolve("both").await, Some(new.clone()), "a branch takes precedence over a tag");
     assert_eq!(resolve(&old).await, Some(old.clone()));
     assert_eq!(resolve(&old[..7]).await, Some(old.clone()));
     let tree = bench.by_hand(bench.mirror.path(), &["rev-parse", "main^{tree}"]);
@@ -367,7 +367,8 @@ async fn a_git_that_is_missing_old_or_strange_is_told() {
     let script = |name: &str, answer: &str| {
         let path = folder.path().join(name);
         std::fs::write(&path, format!("#!/bin/sh\necho '{answer}'\n")).expect("a file");
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("the file belongs to the test");
         path
     };
     let found = async |path: &std::path::Path| Git::discover(base(folder.path()), Some(path)).await.expect_err("unusable");

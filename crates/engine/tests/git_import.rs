@@ -1,5 +1,5 @@
-//! The output of a container is only imported if it is complete, correct and based on the branch. A rejected import leaves the
-//! mirror unchanged, object for object and ref for ref.
+//! The output of a container is imported only if it is complete, correct and based on the branch. A rejected import leaves every
+//! object and ref of the mirror unchanged.
 
 mod git_support;
 
@@ -49,16 +49,16 @@ fn forge(agent: &Agent<'_>, head: &str, bundle: &[&str]) {
     agent.git(&[&["bundle", "create", "--quiet", &path], bundle].concat());
 }
 
-/// Tries to import, and checks that nothing has changed.
+/// Checks that an import is rejected and changes nothing, and returns its error.
 async fn refused(agent: &Agent<'_>, since: &str) -> ImportError {
     let before = World::of(agent);
-    let error = agent.try_import("1", since).await.expect_err("it is refused");
+    let error = agent.try_import("1", since).await.expect_err("the import is rejected");
     assert_eq!(World::of(agent), before, "{error}");
     assert!(error.is_refusal(), "{error}");
     error
 }
 
-/// Writes something to a path; it also gets the path of the original file.
+/// A function that writes something to the first path. The second path is that of the original file.
 type Put<'a> = &'a dyn Fn(&Path, &Path);
 
 const BRANCH: &str = "refs/heads/codex/one";
@@ -71,14 +71,14 @@ async fn an_honest_bundle_moves_the_branch_and_nothing_else() {
     let own = agent.commit("a.txt", "1\n");
     forge(&agent, &own, &[BRANCH, &format!("^{since}")]);
     let before = World::of(&agent);
-    let taken = agent.try_import("1", &since).await.expect("it is imported");
-    assert_eq!((taken.commit, taken.head.to_string()), (None, own.clone()), "it is the agent's own commit");
+    let taken = agent.try_import("1", &since).await.expect("the import succeeds");
+    assert_eq!((taken.commit, taken.head.to_string()), (None, own.clone()), "the imported commit is the agent's own commit");
     let after = World::of(&agent);
     assert_eq!(after.refs, before.refs.replacen(&format!("{since} commit\t{BRANCH}"), &format!("{own} commit\t{BRANCH}"), 1));
     assert_eq!((after.head, after.aside), (before.head, 0));
-    assert_eq!(bench.by_hand(agent.tree(), &["status", "--porcelain"]), "", "the host's index has followed");
+    assert_eq!(bench.by_hand(agent.tree(), &["status", "--porcelain"]), "", "the index of the worktree matches the new commit");
     let again = World::of(&agent);
-    agent.try_import("1", &since).await.expect("twice is harmless");
+    agent.try_import("1", &since).await.expect("a second import succeeds");
     assert_eq!(World::of(&agent), again);
 }
 
@@ -115,7 +115,7 @@ async fn what_does_not_build_on_the_hosts_branch_is_refused() {
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::NotADescendant { .. }), "{error}");
 
-    // And with a commit behind it, in a valid bundle.
+    // A valid bundle whose commit is behind the branch is rejected too.
     agent.git(&["branch", "--force", "codex/one", "origin/main"]);
     let behind = agent.git(&["rev-parse", "origin/main"]);
     forge(&agent, &behind, &[BRANCH]);
@@ -177,13 +177,13 @@ async fn missing_objects_are_noticed() {
     let since = agent.tip();
     let first = agent.commit("a.txt", "1\n");
     let second = agent.commit("b.txt", "1\n");
-    // It omits the first of two commits, and says so.
+    // The bundle omits the first of two commits and names it as a prerequisite.
     forge(&agent, &second, &[BRANCH, &format!("^{first}")]);
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::UnknownPrerequisite { .. }), "{error}");
-    // And does not say so.
+    // The bundle omits the commit without naming it.
     let honest = std::fs::read(agent.out.join("bundle")).expect("it exists");
-    let at = honest.windows(2).position(|two| two == b"\n-").expect("it has a prerequisite");
+    let at = honest.windows(2).position(|two| two == b"\n-").expect("the bundle has a prerequisite");
     let end = at + 1 + honest[at + 1..].iter().position(|&byte| byte == b'\n').expect("the line ends");
     std::fs::write(agent.out.join("bundle"), [&honest[..at], &honest[end..]].concat()).expect("a file");
     let error = refused(&agent, &since).await;
@@ -199,7 +199,7 @@ async fn a_commit_that_only_seems_to_be_there_is_nothing_to_build_on() {
     agent.git(&["rm", "--quiet", "a.txt"]);
     let second = agent.commit("b.txt", "another\n");
     forge(&agent, &second, &[BRANCH, &format!("^{first}")]);
-    // The mirror has the first commit and its tree, but no ref points there, and a file of it is missing.
+    // The mirror has the first commit and its tree, but no ref points to the commit, and one of its files is missing.
     for object in [first.clone(), agent.git(&["rev-parse", &format!("{first}^{{tree}}")])] {
         let (folder, rest) = object.split_at(2);
         let to = bench.mirror.path().join("objects").join(folder);
@@ -219,7 +219,7 @@ async fn a_bundle_that_was_cut_or_changed_is_refused() {
     forge(&agent, &own, &[BRANCH, &format!("^{since}")]);
     let bundle = agent.out.join("bundle");
     let honest = std::fs::read(&bundle).expect("it exists");
-    let pack = honest.windows(4).position(|four| four == b"PACK").expect("it has a pack");
+    let pack = honest.windows(4).position(|four| four == b"PACK").expect("the bundle contains a pack");
     for length in [0, 10, pack - 1, pack, pack + 4, pack + 12, honest.len() - 30, honest.len() - 1] {
         std::fs::write(&bundle, &honest[..length]).expect("a file");
         let error = refused(&agent, &since).await;
@@ -242,7 +242,7 @@ async fn something_that_is_no_commit_is_refused() {
     let own = agent.commit("a.txt", "1\n");
     agent.git(&["tag", "--annotate", "-m", "x", "note", &own]);
     let tag = agent.git(&["rev-parse", "refs/tags/note"]);
-    // Git itself would never write this to a branch.
+    // Git itself would never point a branch to a tag object.
     std::fs::write(agent.twin.join(BRANCH), format!("{tag}\n")).expect("a file");
     forge(&agent, &tag, &[BRANCH, &format!("^{since}")]);
     let error = refused(&agent, &since).await;
@@ -257,12 +257,14 @@ async fn one_that_is_too_large_is_not_even_read() {
     let own = agent.commit("a.txt", "1\n");
     forge(&agent, &own, &[BRANCH, &format!("^{since}")]);
     let file = std::fs::File::options().write(true).open(agent.out.join("bundle")).expect("it exists");
-    file.set_len(LIMIT_BYTES + 1).expect("a file of holes");
+    file.set_len(LIMIT_BYTES + 1).expect("the sparse file can be created");
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::TooLarge { file: "bundle", .. }), "{error}");
-    file.set_len(1 << 30).expect("a file of holes");
+    file.set_len(1 << 30).expect("the sparse file can be created");
     assert!(matches!(refused(&agent, &since).await, ImportError::TooLarge { .. }));
-    std::fs::File::create(agent.out.join("result")).and_then(|file| file.set_len(1 << 30)).expect("a file of holes");
+    std::fs::File::create(agent.out.join("result"))
+        .and_then(|file| file.set_len(1 << 30))
+        .expect("the sparse file can be created");
     let error = refused(&agent, &since).await;
     assert!(matches!(error, ImportError::TooLarge { file: "result", .. }), "{error}");
 }
@@ -343,9 +345,9 @@ async fn what_a_killed_import_left_is_cleared_away_and_the_next_one_succeeds() {
     std::fs::create_dir_all(&left).expect("a folder");
     std::fs::write(left.join("tmp_pack_1"), "half").expect("a file");
     std::fs::write(bench.mirror.path().join(format!("{BRANCH}.lock")), "").expect("a file");
-    bench.mirror.recover().await.expect("it can be put in order");
+    bench.mirror.recover().await.expect("the mirror can be recovered");
     assert!(!left.exists());
-    assert_eq!(agent.try_import("1", &since).await.expect("it is imported").head.to_string(), own);
+    assert_eq!(agent.try_import("1", &since).await.expect("the import succeeds").head.to_string(), own);
 }
 
 #[tokio::test]
@@ -361,7 +363,7 @@ async fn two_tasks_of_one_mirror_are_taken_in_at_once() {
     }
     let imports = agents.iter().map(|(agent, since)| agent.try_import("1", since));
     for ((agent, _), taken) in agents.iter().zip(futures_util::future::join_all(imports).await) {
-        assert_eq!(agent.tip(), taken.expect("it is imported").head.to_string());
+        assert_eq!(agent.tip(), taken.expect("the import succeeds").head.to_string());
     }
     bench.by_hand(bench.mirror.path(), &["fsck", "--strict"]);
 }

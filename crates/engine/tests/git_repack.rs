@@ -1,5 +1,5 @@
-//! Mirrors shrink: unneeded objects are deleted after their grace period, and everything that may be needed stays. Time is an
-//! argument, and git's own `fsck` checks that everything is still there.
+//! Repacking makes mirrors smaller: it deletes unneeded objects after their grace period and keeps everything that may be needed.
+//! The time is an argument, and `git fsck` checks that no needed object is missing.
 
 mod git_support;
 
@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_hours(24);
 
 const BOTH: [Unpacked; 2] = [Unpacked::Cruft, Unpacked::Loose];
 
-/// Repacks on a later day.
+/// Repacks a mirror with a simulated date.
 struct Clock {
     today: SystemTime,
     unpacked: Unpacked,
@@ -48,7 +48,7 @@ impl Clock {
     }
 
     async fn repack(&self, bench: &Bench, day: u32) -> Repacked {
-        let repacked = bench.mirror.repack(&self.request(day)).await.expect("it can be repacked");
+        let repacked = bench.mirror.repack(&self.request(day)).await.expect("the mirror can be repacked");
         bench.by_hand(bench.mirror.path(), &["fsck", "--strict", "--no-dangling"]);
         repacked
     }
@@ -98,7 +98,7 @@ fn large_branch(upstream: &Upstream, name: &str, files: usize, bytes: usize) -> 
     commit
 }
 
-/// Creates a mirror from which the last fetch dropped a branch with 2 MB, and returns the branch's commit.
+/// Creates a mirror from which the last fetch deleted a branch of 2 MB. Also returns the commit of that branch.
 async fn with_a_dropped_branch() -> (Bench, String) {
     let upstream = Upstream::new();
     let dropped = large_branch(&upstream, "big", 4, 512 << 10);
@@ -123,29 +123,29 @@ async fn what_nothing_needs_is_deleted_two_weeks_after_it_was_found() {
     for unpacked in BOTH {
         let (bench, dropped) = with_a_dropped_branch().await;
         let clock = Clock::new(unpacked);
-        // They were written long ago, but that is not when they became unreachable.
+        // The files are old, but the objects in them became unreachable only now.
         let objects = bench.mirror.path().join("objects");
         for path in files(&objects).iter().flat_map(|folder| files(folder)) {
             let file = std::fs::File::open(path).expect("it exists");
-            file.set_modified(clock.today - DAY * 365).expect("it is ours");
+            file.set_modified(clock.today - DAY * 365).expect("the file belongs to the test");
         }
-        let counted = bench.mirror.unreachable(clock.today - DAY * 14).await.expect("it can be counted");
+        let counted = bench.mirror.unreachable(clock.today - DAY * 14).await.expect("the objects can be counted");
         assert!(counted.bytes > 2 << 20 && counted.expired == 0, "{counted:?}");
         for day in [0, 7, 13] {
             let repacked = clock.repack(&bench, day).await;
             assert_eq!(repacked.pruning, Pruning::NothingExpired, "{unpacked:?} {day}");
             assert!(has(&bench, &dropped) && repacked.after > 2 << 20, "{unpacked:?} {day} {repacked:?}");
         }
-        let counted = bench.mirror.unreachable(clock.today + DAY).await.expect("it can be counted");
+        let counted = bench.mirror.unreachable(clock.today + DAY).await.expect("the objects can be counted");
         assert!(counted.bytes > 2 << 20, "{counted:?}");
         assert_eq!(counted.expired > 2 << 20, unpacked == Unpacked::Cruft, "{counted:?}");
         let repacked = clock.repack(&bench, 15).await;
         assert_eq!(repacked.pruning, Pruning::Done);
         assert!(!has(&bench, &dropped), "{unpacked:?}");
         assert!(repacked.after < 100 << 10, "{unpacked:?} {repacked:?}");
-        assert_eq!(bench.mirror.unreachable(clock.today).await.expect("it can be counted"), Unreachable::default());
+        assert_eq!(bench.mirror.unreachable(clock.today).await.expect("the objects can be counted"), Unreachable::default());
         let again = clock.repack(&bench, 15).await;
-        assert_eq!((again.pruning, again.after), (Pruning::NothingExpired, again.before), "doing it twice is harmless");
+        assert_eq!((again.pruning, again.after), (Pruning::NothingExpired, again.before), "a second repack changes nothing");
     }
 }
 
@@ -177,14 +177,14 @@ async fn a_branch_that_comes_back_during_the_repack_keeps_its_objects() {
         let clock = Clock::new(unpacked);
         clock.repack(&bench, 0).await;
         bench.upstream.point("refs/heads/again", &dropped);
-        // Between packing and deleting, when everything is past its grace period.
+        // The branch comes back between packing and deleting, when its objects are past their grace period.
         let file = bench.mirror.path().join("refs/heads/again");
         let needs = Arc::new(move || {
             std::fs::write(&file, format!("{dropped}\n"))?;
             Ok(Needs::default())
         });
         let request = RepackRequest { needs, ..clock.request(20) };
-        bench.mirror.repack(&request).await.expect("it can be repacked");
+        bench.mirror.repack(&request).await.expect("the mirror can be repacked");
         assert!(!bench.files_of("refs/heads/again").is_empty());
         bench.by_hand(bench.mirror.path(), &["fsck", "--strict", "--no-dangling"]);
     }
@@ -201,14 +201,15 @@ async fn an_agents_repository_keeps_what_it_borrows_for_as_long_as_it_is_there()
         bench.upstream.delete_branch("big");
         bench.fetch().await;
         let clock = Clock::new(unpacked);
-        clock.needs(|needs| needs.read(&bench.path("tasks/one/agent.git.borrowed")).expect("there is a list"));
+        clock
+            .needs(|needs| needs.read(&bench.path("tasks/one/agent.git.borrowed")).expect("the list of borrowed objects exists"));
         for day in [0, 20, 40] {
             clock.repack(&bench, day).await;
             agent.git(&["fsck", "--strict", "--no-dangling"]);
             agent.git(&["cat-file", "-e", "idea:0.bin"]);
         }
-        let counted = bench.mirror.unreachable(clock.today).await.expect("it can be counted");
-        assert_eq!(counted, Unreachable::default(), "it is needed");
+        let counted = bench.mirror.unreachable(clock.today).await.expect("the objects can be counted");
+        assert_eq!(counted, Unreachable::default(), "the agent repository still needs the objects");
         clock.needs(|needs| *needs = Needs::default());
         for day in [41, 54] {
             clock.repack(&bench, day).await;
@@ -256,13 +257,13 @@ async fn a_worktree_keeps_what_is_staged_or_under_way_and_comes_back_whole_from_
         std::fs::rename(&tree, folder.join("worktree")).expect("moved");
         let branch = branch("one");
         let retired = Retired { branch: &branch, keep_as: "one", folder: &folder };
-        bench.mirror.retire_worktree(&tree, retired).await.expect("it is removed");
+        bench.mirror.retire_worktree(&tree, retired).await.expect("the worktree is removed");
         clock.needs(|needs| needs.retired.push((folder.join(ADMINISTRATION), "one".to_owned())));
         for day in [21, 41, 61] {
             clock.repack(&bench, day).await;
             assert!(has(&bench, &merged) && has(&bench, &other), "{unpacked:?} {day}");
         }
-        bench.mirror.restore_worktree(&tree, retired).await.expect("it comes back");
+        bench.mirror.restore_worktree(&tree, retired).await.expect("the worktree is restored");
         std::fs::rename(folder.join("worktree"), &tree).expect("moved");
         bench.worktree("one").await;
         assert_eq!(bench.by_hand(&tree, &["show", ":other.txt"]), "this as well");
@@ -270,7 +271,7 @@ async fn a_worktree_keeps_what_is_staged_or_under_way_and_comes_back_whole_from_
     }
 }
 
-/// Runs git in an agent repository repeatedly until it is asked to stop. Returns how often.
+/// Runs git in an agent repository repeatedly until `stop` receives a message. Returns the number of git commands.
 async fn read_on(bench: &Bench, twin: PathBuf, mut stop: tokio::sync::oneshot::Receiver<()>) -> usize {
     let base = base(bench.folder.path());
     let git = Tool::find("git", &base).expect("git is installed");
@@ -298,7 +299,7 @@ async fn an_agent_reads_on_while_the_mirror_is_repacked() {
     let agent = Agent::new(&bench, "one").await;
     agent.commit("mine.txt", "1\n");
     let clock = Clock::new(Unpacked::Cruft);
-    clock.needs(|needs| needs.read(&bench.path("tasks/one/agent.git.borrowed")).expect("there is a list"));
+    clock.needs(|needs| needs.read(&bench.path("tasks/one/agent.git.borrowed")).expect("the list of borrowed objects exists"));
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let work = async {
         for round in 0..6 {
@@ -308,23 +309,23 @@ async fn an_agent_reads_on_while_the_mirror_is_repacked() {
             bench.fetch().await;
             bench.upstream.delete_branch(&format!("topic-{round}"));
             bench.fetch().await;
-            bench.mirror.repack(&clock.request(round * 20)).await.expect("it can be repacked");
+            bench.mirror.repack(&clock.request(round * 20)).await.expect("the mirror can be repacked");
         }
-        stop.send(()).expect("it is still reading");
+        stop.send(()).expect("the agent still reads");
     };
     let (read, ()) = tokio::join!(read_on(&bench, agent.twin.clone(), stopped), work);
-    assert!(read > 3, "it has read {read} times");
+    assert!(read > 3, "the agent ran git only {read} times");
     agent.end_run("1").await;
 }
 
-/// Waits until a git with this argument works on the mirror.
+/// Waits until a git process with this argument works on the mirror.
 async fn until_git_is_at(mirror: &Mirror, argument: &str) -> ProcessIdentity {
     let mark = mirror.path().display().to_string();
     let is_it = |process: &ProcessIdentity| {
         let line = std::fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap_or_default();
         String::from_utf8_lossy(&line).contains(argument)
     };
-    // There is no event for the start of a process.
+    // The start of another process cannot be awaited, so it is polled.
     let mut often = tokio::time::interval(Duration::from_millis(2));
     let found = async {
         loop {
@@ -335,7 +336,7 @@ async fn until_git_is_at(mirror: &Mirror, argument: &str) -> ProcessIdentity {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, found).await.expect("git is started")
+    tokio::time::timeout(PATIENCE, found).await.expect("git starts in time")
 }
 
 fn left_over(mirror: &Path) -> Vec<PathBuf> {
@@ -346,7 +347,7 @@ fn left_over(mirror: &Path) -> Vec<PathBuf> {
     files(&mirror.join("objects/pack")).into_iter().filter(is_temporary).collect()
 }
 
-/// Creates a mirror of 200 MB. Two small branches are past their grace period on day 20, and the large ones are not.
+/// Creates a mirror of 200 MB with objects of two deleted branches. On day 20, only the small branch is past its grace period.
 async fn large_mirror(clock: &Clock) -> Bench {
     let upstream = Upstream::new();
     for (name, value) in [("core.compression", "0"), ("pack.compression", "0"), ("core.bigFileThreshold", "1m")] {
@@ -357,7 +358,7 @@ async fn large_mirror(clock: &Clock) -> Bench {
     let bench = Bench::of(upstream).await;
     bench.upstream.delete_branch("small");
     bench.fetch().await;
-    bench.mirror.repack(&clock.request(0)).await.expect("it can be repacked");
+    bench.mirror.repack(&clock.request(0)).await.expect("the mirror can be repacked");
     bench.upstream.delete_branch("large");
     bench.fetch().await;
     bench
@@ -383,9 +384,9 @@ async fn a_new_task_does_not_wait_for_a_repack() {
     let packing = new_task(&bench, "d").await;
     until_git_is_at(&bench.mirror, "--cruft-expiration").await;
     let pruning = new_task(&bench, "e").await;
-    let repacked = repack.await.expect("no panic").expect("it can be repacked");
-    assert_eq!(repacked.pruning, Pruning::Done, "it is tried again");
-    assert!(repacked.after > 200 << 20, "the large ones are not past their grace period");
+    let repacked = repack.await.expect("no panic").expect("the mirror can be repacked");
+    assert_eq!(repacked.pruning, Pruning::Done, "the repack succeeds after it is retried");
+    assert!(repacked.after > 200 << 20, "the objects of the large branch are still in their grace period");
     for waited in [packing, pruning] {
         assert!(waited <= alone[1] + Duration::from_secs(1), "{waited:?} instead of {alone:?}");
     }
@@ -404,14 +405,14 @@ async fn what_a_killed_repack_leaves_is_removed_and_nothing_is_lost() {
         let repack = tokio::spawn(async move { mirror.repack(&request).await });
         until_git_is_at(&bench.mirror, argument).await;
         let mark = bench.mirror.path().display().to_string();
-        // As in a power failure: nobody cleans up.
+        // All git processes are killed, so that none of them can clean up, as in a power failure.
         for process in processes_with_environment("CODEX_ORCHESTRATOR_MIRROR", &mark).expect("/proc can be read") {
-            process.signal(Signal::KILL).expect("it is ours");
+            process.signal(Signal::KILL).expect("the process belongs to the test");
         }
         let ended = repack.await.expect("no panic");
         assert!(matches!(ended, Err(RepackError::Program(RunProgramError::Failed { .. }))), "{argument}: {ended:?}");
         std::fs::write(bench.mirror.path().join("objects/pack/.tmp-77-pack-1.pack"), "half").expect("written");
-        bench.mirror.recover().await.expect("it can be put in order");
+        bench.mirror.recover().await.expect("the mirror can be recovered");
         assert_eq!(left_over(bench.mirror.path()), Vec::<PathBuf>::new());
         bench.by_hand(bench.mirror.path(), &["fsck", "--strict", "--no-dangling"]);
     }

@@ -1,5 +1,5 @@
-//! Updating a branch to its base: a rebase or a merge without a worktree, then the worktree, without losing anything in it. The
-//! tests use the real git on temporary repositories, without the user's configuration.
+//! Updating a branch to its base: a rebase or merge without a worktree, and then an update of the worktree that keeps its changes.
+//! The tests use the real git on temporary repositories, without the user's configuration.
 
 mod git_support;
 
@@ -24,7 +24,7 @@ async fn replay(bench: &Bench, task: &str, old_base: &ObjectId, strategy: Update
 
 async fn moved(bench: &Bench, worktree: &Worktree, strategy: UpdateStrategy) -> (ObjectId, u32) {
     let task = worktree.branch().strip_prefix("codex/").expect("a task's");
-    match replay(bench, task, worktree.base(), strategy).await.expect("git can do it") {
+    match replay(bench, task, worktree.base(), strategy).await.expect("git succeeds") {
         Replayed::Moved { head, dropped } => (head, dropped),
         other => panic!("{other:?}"),
     }
@@ -77,7 +77,10 @@ async fn a_rebase_keeps_authors_messages_and_trailers_and_leaves_out_what_became
     assert_eq!(bench.files_of(head.as_str()), ["README.md", "own.txt", "run.txt", "same.txt"]);
     assert_eq!(bench.content_of(head.as_str(), "README.md"), "hello, base");
     bench.by_hand(bench.mirror.path(), &["fsck", "--strict", "--no-dangling"]);
-    assert!(objects(&bench).iter().all(|object| !is_for_a_merge(&bench, object)), "what helped to merge is gone");
+    assert!(
+        objects(&bench).iter().all(|object| !is_for_a_merge(&bench, object)),
+        "the temporary commits of the merge are deleted"
+    );
 }
 
 fn is_for_a_merge(bench: &Bench, object: &str) -> bool {
@@ -89,11 +92,11 @@ fn is_for_a_merge(bench: &Bench, object: &str) -> bool {
 async fn a_merge_has_both_sides_and_what_is_current_stays() {
     let bench = Bench::new().await;
     let worktree = bench.worktree("one").await;
-    let current = replay(&bench, "one", worktree.base(), UpdateStrategy::Rebase).await.expect("git can do it");
+    let current = replay(&bench, "one", worktree.base(), UpdateStrategy::Rebase).await.expect("git succeeds");
     assert_eq!(current, Replayed::Current { base: worktree.base().clone() });
     bench.upstream.commit("main", &[("first.txt", "1\n")], "base");
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
-    assert_eq!(head.to_string(), bench.commit_of("main"), "without own commits it moves forward");
+    assert_eq!(head.to_string(), bench.commit_of("main"), "a branch without its own commits is fast-forwarded");
     write(&worktree, "own.txt", "own\n");
     let own = committed(&worktree, "1").await;
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Merge).await;
@@ -127,13 +130,13 @@ async fn a_conflict_changes_nothing_and_names_the_files() {
     bench.fetch().await;
     let (before, refs) = (objects(&bench), bench.by_hand(bench.mirror.path(), &["for-each-ref"]));
     for strategy in [UpdateStrategy::Rebase, UpdateStrategy::Merge] {
-        let found = replay(&bench, "one", worktree.base(), strategy).await.expect("git can do it");
+        let found = replay(&bench, "one", worktree.base(), strategy).await.expect("git succeeds");
         let Replayed::Conflicts(files) = found else { panic!("{found:?}") };
         let told: Vec<_> = files.iter().map(|FileConflict { path, kind }| (path.as_str(), kind.as_str())).collect();
         assert_eq!(told, [("README.md", "content"), ("new.txt", "add/add")]);
     }
     let head = id(&bench.commit_of(worktree.branch()));
-    assert_eq!(bench.mirror.conflicts_of(&head, &id(&bench.commit_of("main"))).await.expect("git can do it").len(), 2);
+    assert_eq!(bench.mirror.conflicts_of(&head, &id(&bench.commit_of("main"))).await.expect("git succeeds").len(), 2);
     assert_eq!((objects(&bench), bench.by_hand(bench.mirror.path(), &["for-each-ref"])), (before, refs));
 }
 
@@ -155,7 +158,8 @@ async fn no_program_that_a_configuration_or_the_agent_names_is_run() {
         let path = bench.mirror.path().join("hooks").join(hook);
         std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
         std::fs::write(&path, format!("#!/bin/sh\n{command}\n")).expect("a hook");
-        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it may run");
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+            .expect("the file becomes executable");
     }
     bench.upstream.commit("main", &[("README.md", "1\n2\n3\n4\n5\n6\n7\n")], "lines");
     bench.fetch().await;
@@ -166,9 +170,9 @@ async fn no_program_that_a_configuration_or_the_agent_names_is_run() {
     committed(&worktree, "1").await;
     bench.upstream.commit("main", &[("README.md", "theirs\n2\n3\n4\n5\n6\n7\n")], "base");
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
-    worktree.land(&landing(&bench, &worktree, &head)).await.expect("it can be moved");
+    worktree.land(&landing(&bench, &worktree, &head)).await.expect("the worktree can be updated");
     assert_eq!(read(&worktree, "README.md"), "theirs\n2\n3\n4\n5\n6\nmine\n");
-    assert!(!trap.exists(), "something was run");
+    assert!(!trap.exists(), "no program was run");
 }
 
 #[tokio::test]
@@ -184,8 +188,8 @@ async fn a_worktree_follows_its_branch_and_keeps_what_is_not_committed() {
     write(&worktree, "junk", "ignored\n");
     bench.upstream.commit("main", &[("README.md", "hello, base\n"), ("added/new.txt", "new\n")], "base");
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
-    worktree.land(&landing(&bench, &worktree, &head)).await.expect("it can be moved");
-    worktree.landed().expect("it can be written down");
+    worktree.land(&landing(&bench, &worktree, &head)).await.expect("the worktree can be updated");
+    worktree.landed().expect("the update can be recorded as finished");
     assert_eq!(bench.commit_of(worktree.branch()), head.to_string());
     assert_eq!(
         (read(&worktree, "README.md"), read(&worktree, "added/new.txt")),
@@ -194,12 +198,12 @@ async fn a_worktree_follows_its_branch_and_keeps_what_is_not_committed() {
     assert_eq!((read(&worktree, "own.txt"), read(&worktree, "junk")), ("edited by hand\n".to_owned(), "ignored\n".to_owned()));
     assert_eq!(status(&bench, &worktree), " M own.txt\n?? untracked.txt");
     let kept = bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("refs/orchestrator/kept/one/{own}")]);
-    assert_eq!(kept, own.to_string(), "the old commits stay reachable");
+    assert_eq!(kept, own.to_string(), "the old commits remain reachable");
     let again = bench.worktree("one").await;
     assert_eq!(again.base().to_string(), bench.commit_of("main"));
     let next = committed(&again, "2").await;
     assert_eq!(bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{next}^")]), head.to_string());
-    bench.mirror.forget("one").await.expect("it can be let go");
+    bench.mirror.forget("one").await.expect("the kept commits can be released");
     assert_eq!(bench.by_hand(bench.mirror.path(), &["for-each-ref", "refs/orchestrator/kept"]), "");
 }
 
@@ -219,7 +223,8 @@ async fn files_that_are_not_committed_are_never_written_over() {
     bench.upstream.commit("main", &files, "base");
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
     let before = status(&bench, &worktree);
-    let refused = worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("it would cost something");
+    let refused =
+        worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("the update would overwrite uncommitted changes");
     let LandError::InTheWay { files } = &refused else { panic!("{refused}") };
     assert_eq!(files, &["README.md", "a.log", "out/put", "untracked.txt"]);
     assert_eq!((bench.commit_of(worktree.branch()), status(&bench, &worktree)), (own.to_string(), before));
@@ -234,11 +239,11 @@ async fn a_worktree_with_something_under_way_is_left_alone() {
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
     let landing = landing(&bench, &worktree, &head);
     bench.by_hand(worktree.path(), &["checkout", "-q", "--detach"]);
-    let refused = worktree.land(&landing).await.expect_err("it stands elsewhere");
+    let refused = worktree.land(&landing).await.expect_err("the worktree is not on its branch");
     assert!(matches!(refused, LandError::Unsettled { .. }), "{refused}");
     bench.by_hand(worktree.path(), &["checkout", "-q", worktree.branch()]);
     bench.by_hand(worktree.path(), &["commit", "-q", "--allow-empty", "-m", "meanwhile"]);
-    let refused = worktree.land(&landing).await.expect_err("it has moved");
+    let refused = worktree.land(&landing).await.expect_err("the branch has moved");
     assert!(matches!(refused, LandError::Moved), "{refused}");
     assert!(bench.mirror.landings().expect("readable").is_empty());
 }
@@ -256,25 +261,29 @@ async fn a_move_that_was_cut_off_is_finished_and_what_was_half_written_is_kept()
     let admin = read(&worktree, ".git");
     let admin = std::path::Path::new(admin.trim_start_matches("gitdir: ").trim_end());
     std::fs::write(admin.join("codex-orchestrator-landing"), serde_json::to_vec(&landing).expect("JSON")).expect("a file");
-    // Killed before the branch moved.
+    // The server was killed before the branch moved.
     assert_eq!(bench.mirror.landings().expect("readable"), ["one"]);
-    assert_eq!(worktree.finish_landing().await.expect("nothing to do"), None);
+    assert_eq!(worktree.finish_landing().await.expect("no update is left to finish"), None);
     assert!(bench.mirror.landings().expect("readable").is_empty());
-    // Killed after the branch moved, with one file written and another one incomplete.
+    // The server was killed after the branch moved. One file is written, and another one is incomplete.
     std::fs::write(admin.join("codex-orchestrator-landing"), serde_json::to_vec(&landing).expect("JSON")).expect("a file");
     bench.by_hand(bench.mirror.path(), &["update-ref", &format!("refs/heads/{}", worktree.branch()), head.as_str()]);
     write(&worktree, "new.txt", "new\n");
     write(&worktree, "README.md", "hello, b");
     for _ in 0..2 {
-        let note = worktree.finish_landing().await.expect("it can be finished");
-        assert_eq!(note, Some(serde_json::json!({ "why": "a test" })), "until it is written down");
+        let note = worktree.finish_landing().await.expect("the update can be finished");
+        assert_eq!(
+            note,
+            Some(serde_json::json!({ "why": "a test" })),
+            "the note is returned until the update is recorded as finished"
+        );
     }
-    worktree.landed().expect("it can be written down");
-    assert_eq!(worktree.finish_landing().await.expect("nothing to do"), None);
+    worktree.landed().expect("the update can be recorded as finished");
+    assert_eq!(worktree.finish_landing().await.expect("no update is left to finish"), None);
     assert_eq!((read(&worktree, "README.md"), read(&worktree, "other.txt")), ("hello, base\n".to_owned(), "other\n".to_owned()));
     assert_eq!(status(&bench, &worktree), "?? untracked.txt");
     let kept = bench.by_hand(bench.mirror.path(), &["for-each-ref", "--format=%(objectname)", "refs/orchestrator/kept/one"]);
-    assert_eq!(bench.content_of(kept.lines().next().expect("one is kept"), "README.md"), "hello, b");
+    assert_eq!(bench.content_of(kept.lines().next().expect("a commit is kept"), "README.md"), "hello, b");
 }
 
 #[tokio::test]
@@ -289,7 +298,8 @@ async fn an_edit_that_the_index_hides_is_seen() {
     write(&worktree, "b.txt", "edited\n");
     bench.upstream.commit("main", &[("a.txt", "base\n"), ("b.txt", "base\n")], "base");
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
-    let refused = worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("it would cost something");
+    let refused =
+        worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("the update would overwrite uncommitted changes");
     assert!(matches!(&refused, LandError::InTheWay { files } if files == &["a.txt", "b.txt"]), "{refused}");
     assert_eq!((read(&worktree, "a.txt"), read(&worktree, "b.txt")), ("edited\n".to_owned(), "edited\n".to_owned()));
 }
@@ -315,14 +325,14 @@ async fn files_and_folders_change_places_and_an_ignored_file_that_the_base_has_i
     bench.by_hand(bench.mirror.path(), &["push", "-q", &bench.upstream.url(), &format!("{commit}:refs/heads/main")]);
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
     let landing = landing(&bench, &worktree, &head);
-    // Interrupted after all files were written.
+    // The update is interrupted after all files are written.
     let admin = read(&worktree, ".git");
     let admin = std::path::Path::new(admin.trim_start_matches("gitdir: ").trim_end());
     std::fs::copy(admin.join("index"), bench.path("old-index")).expect("copied");
-    worktree.land(&landing).await.expect("it can be moved");
+    worktree.land(&landing).await.expect("the worktree can be updated");
     std::fs::copy(bench.path("old-index"), admin.join("index")).expect("copied");
-    assert!(worktree.finish_landing().await.expect("it can be finished").is_some());
-    worktree.landed().expect("it can be written down");
+    assert!(worktree.finish_landing().await.expect("the update can be finished").is_some());
+    worktree.landed().expect("the update can be recorded as finished");
     assert_eq!(status(&bench, &worktree), "");
     assert_eq!((read(&worktree, "place/inside"), read(&worktree, "dir")), ("in a folder\n".to_owned(), "a file\n".to_owned()));
     assert_eq!(read(&worktree, "kept.log"), "of the base\n");
@@ -343,11 +353,15 @@ async fn a_submodule_that_the_base_moves_stays_where_it_is_on_disk() {
     committed(&worktree, "1").await;
     bench.upstream.submodule("main", "libs/near", &second);
     let (head, _) = moved(&bench, &worktree, UpdateStrategy::Rebase).await;
-    worktree.land(&landing(&bench, &worktree, &head)).await.expect("it can be moved");
-    worktree.landed().expect("it can be written down");
+    worktree.land(&landing(&bench, &worktree, &head)).await.expect("the worktree can be updated");
+    worktree.landed().expect("the update can be recorded as finished");
     write(&worktree, "more.txt", "more\n");
     let next = committed(&bench.worktree("one").await, "2").await;
-    assert_eq!(bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{next}:libs/near")]), second, "and is not taken back");
+    assert_eq!(
+        bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{next}:libs/near")]),
+        second,
+        "the new commit of the submodule is not reverted"
+    );
 }
 
 #[tokio::test]
@@ -356,7 +370,7 @@ async fn a_base_that_git_would_not_check_out_moves_nothing() {
     let worktree = bench.worktree("one").await;
     write(&worktree, "own.txt", "own\n");
     let own = committed(&worktree, "1").await;
-    // A folder contains a file whose name only repositories use.
+    // A folder of the commit contains a file named `.git`.
     let tree_of = |entry: &str, id: &str| {
         let raw = (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hex"));
         let content: Vec<u8> = entry.bytes().chain([0]).chain(raw).collect();
@@ -371,7 +385,7 @@ async fn a_base_that_git_would_not_check_out_moves_nothing() {
     bench.fetch().await;
     let request = replay(&bench, "one", worktree.base(), UpdateStrategy::Rebase).await;
     if let Ok(Replayed::Moved { head, .. }) = request {
-        let refused = worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("git would not write it");
+        let refused = worktree.land(&landing(&bench, &worktree, &head)).await.expect_err("git would not write this tree");
         assert!(matches!(refused, LandError::Refused(_) | LandError::Program(_)), "{refused}");
     }
     assert_eq!(bench.commit_of(worktree.branch()), own.to_string());

@@ -1,5 +1,5 @@
-//! An agent without a container: its agent repository, its changes in the worktree, and the export. It can do nothing that an
-//! agent in a container cannot do.
+//! An agent without a container: its agent repository, its changes in the worktree, and the export. It can do only what an
+//! agent in a container can do.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use super::{Bench, base};
 /// The script that runs in the export container.
 const HARVEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../codex-docker/src/harvest/harvest.sh");
 
-/// Larger bundles are rejected.
+/// The largest bundle that an import accepts.
 pub(crate) const LIMIT_BYTES: u64 = 4 << 20;
 
 /// A task whose agent has an agent repository.
@@ -48,13 +48,13 @@ impl<'b> Agent<'b> {
 
     pub(crate) async fn ensure_twin(&self) {
         let objects = self.objects();
-        self.worktree.ensure_twin(self.spec(&objects, &Signature::default())).await.expect("it can be made");
+        self.worktree.ensure_twin(self.spec(&objects, &Signature::default())).await.expect("the agent repository is created");
     }
 
-    /// Renews the agent repository, as before the next run.
+    /// Renews the agent repository, as the server does before each further run.
     pub(crate) async fn renew_twin(&self) {
         let objects = self.objects();
-        self.worktree.renew_twin(self.spec(&objects, &Signature::default())).await.expect("it can be renewed");
+        self.worktree.renew_twin(self.spec(&objects, &Signature::default())).await.expect("the agent repository is renewed");
     }
 
     fn spec<'a>(&'a self, objects: &'a str, author: &'a Signature) -> TwinSpec<'a> {
@@ -67,14 +67,19 @@ impl<'b> Agent<'b> {
         }
     }
 
-    /// Puts the agent repository aside for a new one. Returns the path of the old one.
+    /// Moves the agent repository aside and creates a new one. Returns the new path of the old one.
     pub(crate) async fn begin_anew(&self) -> PathBuf {
-        let aside = self.worktree.put_twin_aside(&self.twin).await.expect("it can be renamed").expect("there was one");
+        let aside = self
+            .worktree
+            .put_twin_aside(&self.twin)
+            .await
+            .expect("the agent repository is renamed")
+            .expect("an agent repository existed");
         self.ensure_twin().await;
         aside
     }
 
-    /// Returns where the agent sees the mirror's objects. Here that is where they are.
+    /// Returns where the agent sees the mirror's objects. Without a container, that is their real path.
     pub(crate) fn objects(&self) -> String {
         self.bench.mirror.path().join("objects").display().to_string()
     }
@@ -104,7 +109,7 @@ impl<'b> Agent<'b> {
         self.git(&["rev-parse", "HEAD"])
     }
 
-    /// Writes an object to the agent repository, however invalid it is.
+    /// Writes an object to the agent repository, even if it is invalid.
     pub(crate) fn object(&self, kind: &str, content: &[u8]) -> String {
         let file = self.bench.path("object");
         std::fs::write(&file, content).expect("a file");
@@ -116,7 +121,7 @@ impl<'b> Agent<'b> {
         self.bench.commit_of(&format!("refs/heads/codex/{}", self.task))
     }
 
-    /// Runs the script with these variables besides the usual ones.
+    /// Runs the export script with the usual environment variables and the ones in `more`.
     pub(crate) async fn try_harvest(&self, run: &str, since: &str, more: &[(&str, &str)]) -> Harvested {
         std::fs::create_dir_all(&self.out).expect("a folder");
         let message = self.bench.path(&format!("tasks/{}/message", self.task));
@@ -137,11 +142,11 @@ impl<'b> Agent<'b> {
             .envs(["AUTHOR", "COMMITTER"].map(|who| (format!("GIT_{who}_EMAIL"), "codex@localhost")))
             .envs(more.iter().copied());
         let ended = command.stdout(Stdout::Capture { max: 1 << 20 }).deadline(super::PATIENCE).run().await.expect("it runs");
-        assert_eq!(ended.text(), "", "it says nothing on stdout");
+        assert_eq!(ended.text(), "", "the script prints nothing to stdout");
         Harvested { code: ended.status.code(), said: ended.stderr_tail }
     }
 
-    /// Runs the script, and reads its report.
+    /// Runs the export script and reads its report.
     pub(crate) async fn harvest_since(&self, run: &str, since: &str) -> HarvestReport {
         let ended = self.try_harvest(run, since, &[]).await;
         assert_eq!(ended.code, Some(0), "{}", ended.said);
@@ -150,7 +155,8 @@ impl<'b> Agent<'b> {
 
     /// Returns the report of the last export.
     pub(crate) fn report(&self) -> HarvestReport {
-        HarvestReport::parse(&std::fs::read(self.out.join("result")).expect("it was written")).expect("it is a report")
+        HarvestReport::parse(&std::fs::read(self.out.join("result")).expect("the report was written"))
+            .expect("the report is valid")
     }
 
     pub(crate) async fn try_import(&self, run: &str, since: &str) -> Result<Snapshot, ImportError> {
@@ -166,20 +172,24 @@ impl<'b> Agent<'b> {
     pub(crate) async fn end_run(&self, run: &str) -> Snapshot {
         let since = self.tip();
         self.harvest_since(run, &since).await;
-        let taken = self.try_import(run, &since).await.expect("it is imported");
+        let taken = self.try_import(run, &since).await.expect("the import succeeds");
         assert_eq!(self.tip(), taken.head.to_string());
-        assert_eq!(self.git(&["rev-parse", self.worktree.branch()]), taken.head.to_string(), "both are at the same commit");
+        assert_eq!(
+            self.git(&["rev-parse", self.worktree.branch()]),
+            taken.head.to_string(),
+            "the mirror and the agent repository have the same commit"
+        );
         assert_eq!(self.git(&["symbolic-ref", "HEAD"]), format!("refs/heads/{}", self.worktree.branch()));
         taken
     }
 
-    /// Returns what git reports as uncommitted, in the agent repository and with the host's files about the worktree.
+    /// Returns the uncommitted changes that git reports with the agent repository, and those that it reports with the mirror.
     pub(crate) fn status(&self) -> (String, String) {
         (self.git(&["status", "--porcelain"]), self.bench.by_hand(self.tree(), &["status", "--porcelain"]))
     }
 }
 
-/// Returns the bytes of an ID, as in trees.
+/// Returns the bytes of an object ID, which tree objects contain instead of its hexadecimal form.
 pub(crate) fn raw(id: &str) -> Vec<u8> {
     (0..id.len()).step_by(2).map(|at| u8::from_str_radix(&id[at..at + 2], 16).expect("hex")).collect()
 }

@@ -1,7 +1,7 @@
 //! Shared parts of the git tests: an upstream, its mirror, and worktrees.
 //!
-//! Git is that of the machine, with its own home and no configuration except what a test writes.
-#![expect(dead_code, reason = "every test program uses another part of this")]
+//! The tests use the git on `PATH`, with a home of its own and only the configuration that a test writes.
+#![expect(dead_code, reason = "every test program uses a different part of this module")]
 
 pub(crate) mod agent;
 
@@ -20,7 +20,7 @@ use model::submodule::Sources;
 use testkit::upstream::{Upstream, environment};
 use tokio_util::sync::CancellationToken;
 
-/// Far longer than anything here takes.
+/// A time limit that is far longer than any step of these tests takes.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// An upstream, its mirror, and a folder for the worktrees.
@@ -41,11 +41,11 @@ impl Bench {
     pub(crate) async fn of(upstream: Upstream) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let git = git(folder.path()).await;
-        let cloned = clone(&git, &upstream.url(), &folder.path().join("mirror")).await.expect("it can be cloned");
+        let cloned = clone(&git, &upstream.url(), &folder.path().join("mirror")).await.expect("the upstream can be cloned");
         Self { folder, upstream, git, mirror: cloned.mirror }
     }
 
-    /// Returns a path in the bench's folder.
+    /// Returns a path in the folder of this bench.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().canonicalize().expect("it exists").join(name)
     }
@@ -61,13 +61,13 @@ impl Bench {
 
     /// Creates the worktree of a task, on `codex/<task>`, from a branch.
     pub(crate) async fn worktree_from(&self, task: &str, start: &str) -> Worktree {
-        self.try_worktree_from(task, start).await.expect("a worktree can be made")
+        self.try_worktree_from(task, start).await.expect("the worktree can be created")
     }
 
     async fn try_worktree_from(&self, task: &str, start: &str) -> Result<Worktree, WorktreeError> {
         let path = self.tree(task);
         std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
-        let base = self.mirror.resolve_ref(start).await.expect("git answers").expect("there is such a branch");
+        let base = self.mirror.resolve_ref(start).await.expect("git answers").expect("the branch exists");
         let branch = branch(task);
         let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
         self.mirror.ensure_worktree(spec, &Sources::default(), &quiet, CancellationToken::new()).await
@@ -75,14 +75,14 @@ impl Bench {
 
     /// Creates the worktree of a task, on `codex/<task>`, from `main`.
     pub(crate) async fn worktree(&self, task: &str) -> Worktree {
-        self.try_worktree(task).await.expect("a worktree can be made")
+        self.try_worktree(task).await.expect("the worktree can be created")
     }
 
     pub(crate) async fn fetch(&self) {
-        self.mirror.fetch_fresh(PATIENCE, CancellationToken::new()).await.expect("the upstream is there");
+        self.mirror.fetch_fresh(PATIENCE, CancellationToken::new()).await.expect("the upstream can be fetched");
     }
 
-    /// Runs git in a folder as the agent or a person would.
+    /// Runs git in a folder, as the agent or a person would.
     pub(crate) fn by_hand(&self, folder: &Path, arguments: &[&str]) -> String {
         self.upstream.git_in(folder, arguments)
     }
@@ -112,12 +112,12 @@ pub(crate) fn branch(task: &str) -> String {
     format!("codex/{task}")
 }
 
-/// Returns the environment of a git whose home is `home`.
+/// Returns the environment variables for git, with `home` as its home directory.
 pub(crate) fn base(home: &Path) -> BaseEnvironment {
     BaseEnvironment::pick(environment(home).into_iter().map(|(name, value)| (OsString::from(name), OsString::from(value))))
 }
 
-/// Returns the git on PATH, with its own home.
+/// Returns the git on `PATH`, with `home` as its home directory.
 pub(crate) async fn git(home: &Path) -> Git {
     Git::discover(base(home), None).await.expect("git is installed")
 }
@@ -131,7 +131,7 @@ pub(crate) async fn clone(git: &Git, url: &str, into: &Path) -> Result<Cloned, C
     git.clone_mirror(clone_request(url, into)).await
 }
 
-/// Commits a worktree as the end of run `run`.
+/// Commits a worktree, as happens at the end of run `run`.
 pub(crate) async fn try_snapshot(worktree: &Worktree, run: &str) -> Result<Snapshot, SnapshotError> {
     let trailers = RunTrailers { task_id: worktree.branch(), run, thread_id: None };
     let message = CommitMessage { subject: "Do it", body: "Done.", trailers };
@@ -139,12 +139,12 @@ pub(crate) async fn try_snapshot(worktree: &Worktree, run: &str) -> Result<Snaps
 }
 
 pub(crate) async fn snapshot(worktree: &Worktree, run: &str) -> Snapshot {
-    try_snapshot(worktree, run).await.expect("it can be committed")
+    try_snapshot(worktree, run).await.expect("the worktree can be committed")
 }
 
 /// Returns the commit that a snapshot made.
 pub(crate) async fn committed(worktree: &Worktree, run: &str) -> ObjectId {
-    snapshot(worktree, run).await.commit.expect("there was something to commit")
+    snapshot(worktree, run).await.commit.expect("the worktree had changes to commit")
 }
 
 /// Writes a file of a worktree.
@@ -154,7 +154,7 @@ pub(crate) fn write(worktree: &Worktree, path: &str, content: &str) {
     std::fs::write(path, content).expect("a file");
 }
 
-/// Simulates what a killed server leaves: a process that continues on this mirror.
+/// Simulates what a killed server leaves behind: a process that still works on this mirror.
 pub(crate) async fn left_behind(home: &Path, mirror: &Path) -> ProcessIdentity {
     let base = base(home);
     let shell = Tool::find("sh", &base).expect("a shell is part of every system");
@@ -163,6 +163,6 @@ pub(crate) async fn left_behind(home: &Path, mirror: &Path) -> ProcessIdentity {
     let command = command.env("CODEX_ORCHESTRATOR_MIRROR", mirror);
     let left = command.stdout(Stdout::File(std::os::fd::OwnedFd::from(write).into())).start_detached().expect("it starts");
     let wait = move || std::io::BufRead::read_line(&mut std::io::BufReader::new(read), &mut String::new());
-    tokio::task::spawn_blocking(wait).await.expect("no panic").expect("it says that it is ready");
+    tokio::task::spawn_blocking(wait).await.expect("no panic").expect("the process reports that it is ready");
     left
 }
