@@ -10,7 +10,7 @@ use engine::git::{DiffError, Git, Mirror, Standing};
 use git_support::{Bench, base, committed, write};
 use model::ids::ObjectId;
 
-/// Returns a base commit, and a task's commit with changes of every kind.
+/// Returns a base commit and a task's commit with changes of every kind.
 async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
     let text: String = (0..50).map(|number| number.to_string() + "\n").collect();
     bench.upstream.commit("main", &[("old.txt", &text), ("gone.txt", "x\n"), ("mode.sh", "x\n"), ("sp ace.txt", "1\n")], "more");
@@ -19,7 +19,8 @@ async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
     let path = |name: &str| worktree.path().join(name);
     std::fs::rename(path("old.txt"), path("renamed \u{e4}.txt")).expect("it exists");
     std::fs::remove_file(path("gone.txt")).expect("it exists");
-    std::fs::set_permissions(path("mode.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("it is ours");
+    std::fs::set_permissions(path("mode.sh"), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("the file belongs to the test");
     std::fs::write(path("binary.bin"), [0, 1, 2, 255, 0, 10]).expect("a file");
     std::os::unix::fs::symlink("README.md", path("link")).expect("a link");
     write(&worktree, "sp ace.txt", "no newline at the end");
@@ -32,7 +33,7 @@ async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
 fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
     let folder = bench.path("apply");
     bench.by_hand(bench.mirror.path(), &["worktree", "add", "--quiet", "--detach", &folder.display().to_string(), from.as_str()]);
-    #[expect(clippy::disallowed_methods, reason = "the test is a user of git")]
+    #[expect(clippy::disallowed_methods, reason = "the test calls git like a user")]
     let mut apply = Command::new("git")
         .args(["apply", "--index"])
         .current_dir(&folder)
@@ -48,26 +49,26 @@ fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
 async fn a_patch_leads_from_one_commit_to_the_other_byte_for_byte() {
     let bench = Bench::new().await;
     let (from, to) = changed(&bench).await;
-    let patch = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
+    let patch = bench.mirror.patch(&from, &to, 1 << 20).await.expect("the commits can be compared");
     let tree = bench.by_hand(bench.mirror.path(), &["rev-parse", &format!("{to}^{{tree}}")]);
     assert_eq!(applied(&bench, &from, &patch), tree);
     let text = String::from_utf8_lossy(&patch);
     assert!(text.contains("rename from old.txt") && text.contains("GIT binary patch"), "{text}");
-    assert!(bench.mirror.patch(&to, &to, 1 << 20).await.expect("it can be compared").is_empty());
+    assert!(bench.mirror.patch(&to, &to, 1 << 20).await.expect("the commits can be compared").is_empty());
 }
 
 #[tokio::test]
 async fn the_users_taste_in_diffs_does_not_change_a_patch() {
     let mut bench = Bench::new().await;
     let (from, to) = changed(&bench).await;
-    let plain = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
+    let plain = bench.mirror.patch(&from, &to, 1 << 20).await.expect("the commits can be compared");
     let config = bench.path("gitconfig");
     let taste = "[diff]\n\tnoprefix = true\n\tmnemonicPrefix = true\n\tcontext = 0\n\texternal = false\n\trenames = false\n\
                  \tsubmodule = log\n[color]\n\tui = always\n[core]\n\tquotePath = false\n\tpager = false\n";
     std::fs::write(&config, taste).expect("a file");
     let git = Git::discover(base(bench.folder.path()).with("GIT_CONFIG_GLOBAL", &config), None).await.expect("a git");
-    bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("it is a mirror");
-    let same = bench.mirror.patch(&from, &to, 1 << 20).await.expect("it can be compared");
+    bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("the folder is a mirror");
+    let same = bench.mirror.patch(&from, &to, 1 << 20).await.expect("the commits can be compared");
     assert_eq!(String::from_utf8_lossy(&same), String::from_utf8_lossy(&plain));
 }
 
@@ -77,7 +78,7 @@ async fn a_patch_that_is_too_large_is_an_error_that_says_so() {
     let worktree = bench.worktree("one").await;
     write(&worktree, "large.txt", &"line\n".repeat(100_000));
     let to = committed(&worktree, "1").await;
-    let error = bench.mirror.patch(worktree.base(), &to, 10_000).await.expect_err("it is larger");
+    let error = bench.mirror.patch(worktree.base(), &to, 10_000).await.expect_err("the patch is too large");
     assert!(matches!(error, DiffError::TooLarge { max: 10_000 }), "{error}");
 }
 
@@ -85,7 +86,7 @@ async fn a_patch_that_is_too_large_is_an_error_that_says_so() {
 async fn a_stat_counts_lines_and_knows_renames() {
     let bench = Bench::new().await;
     let (from, to) = changed(&bench).await;
-    let stat = bench.mirror.stat(&from, &to).await.expect("it can be compared");
+    let stat = bench.mirror.stat(&from, &to).await.expect("the commits can be compared");
     let file = |path: &str| stat.files.iter().find(|file| file.path == path).unwrap_or_else(|| panic!("{path}: {stat:?}"));
     assert_eq!(file("renamed \u{e4}.txt").old_path.as_deref(), Some("old.txt"));
     assert_eq!(file("binary.bin").lines, None);
@@ -99,7 +100,7 @@ async fn a_stat_counts_lines_and_knows_renames() {
 #[tokio::test]
 async fn a_commit_that_is_not_there_is_an_error() {
     let bench = Bench::new().await;
-    let main = bench.mirror.resolve_ref("main").await.expect("git answers").expect("there is a main");
+    let main = bench.mirror.resolve_ref("main").await.expect("git answers").expect("the branch `main` exists");
     let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
     assert!(matches!(bench.mirror.patch(&main, &nowhere, 1000).await, Err(DiffError::Program(_))));
     assert!(bench.mirror.stat(&main, &nowhere).await.is_err());
@@ -109,17 +110,17 @@ async fn a_commit_that_is_not_there_is_an_error() {
 async fn contents_are_found_by_their_files_and_read_up_to_a_limit() {
     let bench = Bench::new().await;
     let (from, to) = changed(&bench).await;
-    let listing = bench.mirror.changed_files(&from, &to).await.expect("it can be compared");
+    let listing = bench.mirror.changed_files(&from, &to).await.expect("the commits can be compared");
     let of = |path: &str| {
         listing.files.iter().find(|file| file.path == path.as_bytes()).unwrap_or_else(|| panic!("{path} is missing"))
     };
-    assert!(!of("link").new.as_ref().expect("it is new").is_file(), "a link is not a file");
+    assert!(!of("link").new.as_ref().expect("the file is new").is_file(), "a link is not a file");
     assert!(of("gone.txt").new.is_none() && of("renamed \u{e4}.txt").old == of("renamed \u{e4}.txt").new);
     assert!(of("tab\tquote\".txt").old.is_none());
-    let binary = of("binary.bin").new.clone().expect("it is new");
+    let binary = of("binary.bin").new.clone().expect("the file is new");
     assert_eq!(binary.bytes, Some(6));
     let nowhere: ObjectId = "1".repeat(40).parse().expect("an id");
-    let sizes = bench.mirror.content_sizes(&[nowhere.clone(), binary.id.clone()]).await.expect("they are known");
+    let sizes = bench.mirror.content_sizes(&[nowhere.clone(), binary.id.clone()]).await.expect("the sizes can be read");
     assert_eq!(sizes, [None, Some(6)]);
     assert_eq!(bench.mirror.content(&binary.id, 6).await.expect("it exists"), [0, 1, 2, 255, 0, 10]);
     assert!(matches!(bench.mirror.content(&binary.id, 5).await, Err(DiffError::TooLarge { max: 5 })));

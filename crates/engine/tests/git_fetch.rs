@@ -39,7 +39,7 @@ async fn how_far_a_fetch_is_can_be_watched() {
     let mut steps = bench.mirror.fetch_progress();
     let watched = async {
         loop {
-            steps.changed().await.expect("the mirror is there");
+            steps.changed().await.expect("the mirror still exists");
             let step = *steps.borrow_and_update();
             if let Some(step) = step {
                 return step;
@@ -47,8 +47,8 @@ async fn how_far_a_fetch_is_can_be_watched() {
         }
     };
     let (step, ()) = tokio::join!(tokio::time::timeout(PATIENCE, watched), bench.fetch());
-    assert!(step.expect("git tells").total > 0);
-    assert_eq!(*bench.mirror.fetch_progress().borrow(), None, "between fetches there is none");
+    assert!(step.expect("git reports progress").total > 0);
+    assert_eq!(*bench.mirror.fetch_progress().borrow(), None, "no progress is reported between fetches");
 }
 
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn prune_never_loses_a_task_branch() {
     let worktree = bench.worktree("one").await;
     write(&worktree, "work.txt", "done\n");
     let work = committed(&worktree, "1").await;
-    // The remote has its own task branches: one with the same name, and one that would conflict with all of them.
+    // The remote has its own `codex/` branches: first one with the same name, later `codex`, which conflicts with all task branches.
     bench.upstream.commit("codex/one", &[("x", "theirs\n")], "theirs");
     bench.upstream.commit("codex/two", &[("x", "theirs\n")], "theirs");
     bench.fetch().await;
@@ -124,7 +124,7 @@ async fn failures_say_what_is_wrong_and_carry_no_password() {
     let bench = Bench::new().await;
     let fetch = async |url: &str, deadline: Duration| {
         bench.by_hand(bench.mirror.path(), &["config", "remote.origin.url", url]);
-        bench.mirror.fetch_fresh(deadline, CancellationToken::new()).await.expect_err("it cannot work")
+        bench.mirror.fetch_fresh(deadline, CancellationToken::new()).await.expect_err("the fetch fails")
     };
     let gone = fetch("/nowhere/repo.git", PATIENCE).await;
     assert!(matches!(*gone, FetchError::NotFound { .. }), "{gone:?}");
@@ -136,7 +136,7 @@ async fn failures_say_what_is_wrong_and_carry_no_password() {
     let url = format!("git://{}/r", silent.local_addr().expect("it is bound"));
     let late = fetch(&url, Duration::from_millis(500)).await;
     assert!(matches!(*late, FetchError::TimedOut { .. }), "{late:?}");
-    assert_eq!(bench.mirror.branches().await.expect("git answers"), ["main"], "nothing was pruned");
+    assert_eq!(bench.mirror.branches().await.expect("git answers"), ["main"], "a failed fetch deletes no branch");
 }
 
 #[tokio::test]
@@ -156,16 +156,16 @@ async fn counting_git(bench: &Bench) -> (Git, PathBuf) {
     let text =
         format!("#!/bin/sh\ncase \" $* \" in *' fetch '*) echo fetch >>'{}';; esac\nexec '{real}' \"$@\"\n", log.display());
     std::fs::write(&script, text).expect("a file");
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("the file belongs to the test");
     std::fs::write(&log, "").expect("a file");
-    (Git::discover(base(bench.folder.path()), Some(&script)).await.expect("it is a git"), log)
+    (Git::discover(base(bench.folder.path()), Some(&script)).await.expect("the script works as git"), log)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn twenty_five_tasks_at_one_moment_need_two_fetches_and_no_luck() {
     let mut bench = Bench::new().await;
     let (git, log) = counting_git(&bench).await;
-    bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("it is a mirror");
+    bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("the folder is a mirror");
     let newest = bench.upstream.commit("main", &[("new.txt", "new\n")], "new");
     let create = async |number: usize| {
         bench.fetch().await;
@@ -176,7 +176,7 @@ async fn twenty_five_tasks_at_one_moment_need_two_fetches_and_no_luck() {
         let worktree = worktree.unwrap_or_else(|error| panic!("task {number}: {error}"));
         assert_eq!(worktree.base().to_string(), newest);
         assert_eq!(bench.by_hand(worktree.path(), &["status", "--porcelain", "--branch"]), format!("## codex/task-{number}"));
-        assert_eq!(std::fs::read_to_string(worktree.path().join("new.txt")).expect("it is checked out"), "new\n");
+        assert_eq!(std::fs::read_to_string(worktree.path().join("new.txt")).expect("the file is checked out"), "new\n");
     }
     let fetches = std::fs::read_to_string(log).expect("it exists").lines().count();
     assert!((1..=2).contains(&fetches), "{fetches} fetches");
@@ -211,17 +211,17 @@ async fn a_mirror_is_put_in_order_after_a_killed_server() {
     std::fs::create_dir_all(path("codex-orchestrator-trash/worktree")).expect("a folder");
     let left = left_behind(bench.folder.path(), bench.mirror.path()).await;
 
-    let recovered = bench.mirror.recover().await.expect("it can be put in order");
-    assert!(recovered.ended >= 1, "the process and what it started");
+    let recovered = bench.mirror.recover().await.expect("the mirror can be recovered");
+    assert!(recovered.ended >= 1, "the process that was left behind is ended");
     let mut removed = recovered.removed;
     removed.sort();
     let mut expect = rest.map(path);
     expect.sort();
     assert_eq!(removed, expect);
-    assert!(theirs.iter().all(|name| path(name).exists()), "an agent may hold these");
+    assert!(theirs.iter().all(|name| path(name).exists()), "files that an agent may have locked are kept");
     assert!(!path("codex-orchestrator-trash").exists());
     assert!(!left.is_alive().expect("/proc can be read"));
-    assert_eq!(bench.mirror.recover().await.expect("twice is fine"), engine::git::Recovered::default());
+    assert_eq!(bench.mirror.recover().await.expect("a second call succeeds"), engine::git::Recovered::default());
 }
 
 #[tokio::test]

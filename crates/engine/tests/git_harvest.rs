@@ -1,6 +1,6 @@
 //! The end of a run in a container: whatever the agent did to its history, its work is exported and reaches the task's branch.
 //!
-//! The script of the container runs here with the git of this machine; other tests cover the container itself.
+//! The export script runs here without a container and uses the git on `PATH`. Other tests cover the container.
 
 mod git_support;
 
@@ -38,10 +38,10 @@ async fn what_is_uncommitted_is_one_commit_and_twice_is_the_same() {
     assert_eq!(agent.status(), clean());
 
     assert_eq!(agent.harvest_since("1", &base).await.head, taken.head, "a second harvest of the run finds the same commit");
-    assert_eq!(agent.try_import("1", &base).await.expect("twice is harmless"), taken);
+    assert_eq!(agent.try_import("1", &base).await.expect("a second call succeeds"), taken);
     let next = agent.end_run("2").await;
     assert_eq!((next.commit, next.head), (None, taken.head), "the next run changed nothing");
-    assert!(!agent.out.join("bundle").exists(), "nothing is new");
+    assert!(!agent.out.join("bundle").exists(), "no bundle is written without new commits");
 }
 
 #[tokio::test]
@@ -75,8 +75,8 @@ async fn a_rewritten_history_loses_nothing_that_the_host_had() {
 
     agent.git(&["reset", "--quiet", "--hard", "origin/main"]);
     let third = agent.end_run("3").await;
-    assert_eq!(parents(&bench, third.head.as_str()), [second], "behind the host's branch: on top of it");
-    assert_eq!(bench.files_of(third.head.as_str()), ["README.md"], "the branch ends as the worktree is");
+    assert_eq!(parents(&bench, third.head.as_str()), [second], "the commit is placed on top of the host's branch");
+    assert_eq!(bench.files_of(third.head.as_str()), ["README.md"], "the last commit has the content of the worktree");
     assert_eq!(agent.status(), clean());
 }
 
@@ -150,7 +150,7 @@ async fn half_done_operations_are_ended_and_a_resolved_merge_is_one() {
         let arguments = [operation, "origin/other"];
         let git_dir = format!("--git-dir={}", agent.twin.display());
         let ended = bench.upstream.try_git_in(agent.tree(), &[&[git_dir.as_str(), "--work-tree=."], &arguments[..]].concat());
-        assert!(!ended.status.success(), "{task}: it stops in a conflict");
+        assert!(!ended.status.success(), "{task}: the operation stops with a conflict");
         agent.write("README.md", "resolved\n");
         agent.git(&["add", "README.md"]);
         let taken = agent.end_run("1").await;
@@ -164,7 +164,7 @@ async fn half_done_operations_are_ended_and_a_resolved_merge_is_one() {
     let git_dir = format!("--git-dir={}", agent.twin.display());
     bench.upstream.try_git_in(agent.tree(), &[&git_dir, "--work-tree=.", "merge", "origin/other"]);
     let taken = agent.end_run("1").await;
-    assert_eq!(parents(&bench, taken.head.as_str()), [own], "with conflicts it was not merged");
+    assert_eq!(parents(&bench, taken.head.as_str()), [own], "a merge with conflicts does not count as merged");
 }
 
 #[tokio::test]
@@ -200,7 +200,7 @@ async fn nested_repositories_are_left_out_and_named() {
     let taken = agent.end_run("1").await;
     assert_eq!(taken.dropped_gitlinks, ["empty", "odd\u{fffd}name", "staged", "vendor/nested"]);
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "work.txt"]);
-    assert!(agent.tree().join("vendor/nested/.git").is_dir(), "they are still there");
+    assert!(agent.tree().join("vendor/nested/.git").is_dir(), "the nested repository is still in the worktree");
 }
 
 #[tokio::test]
@@ -217,8 +217,8 @@ async fn submodules_of_the_repository_keep_their_commit() {
     let own = agent.git(&["rev-parse", "HEAD"]);
     bench.by_hand(&agent.tree().join("libs/sub"), &["init", "--quiet"]);
     agent.write("libs/sub/file", "1\n");
-    std::fs::remove_dir(agent.tree().join("gone")).expect("it is empty");
-    std::fs::remove_dir(agent.tree().join("taken")).expect("it is empty");
+    std::fs::remove_dir(agent.tree().join("gone")).expect("the folder is empty");
+    std::fs::remove_dir(agent.tree().join("taken")).expect("the folder is empty");
     agent.write("taken", "a file now\n");
     let taken = agent.end_run("1").await;
     assert_eq!(parents(&bench, taken.head.as_str()), [own]);
@@ -241,15 +241,15 @@ async fn the_agents_branch_follows_the_hosts_when_nothing_is_lost_by_it() {
     assert_eq!(agent.status(), clean());
     assert!(agent.report().notes.is_empty() && !agent.out.join("bundle").exists());
 
-    // Somebody else's commit arrives, and the worktree has no changes.
+    // Someone else's commit arrives while the worktree has no changes.
     let bare = bench.mirror.path();
     let tree = bench.by_hand(bare, &["rev-parse", "main^{tree}"]);
     let theirs = bench.by_hand(bare, &["commit-tree", &tree, "-p", &host, "-m", "theirs"]);
     agent.try_harvest("2", &theirs, &sync).await;
     assert_eq!(agent.git(&["rev-parse", "HEAD"]), theirs);
-    assert!(!agent.tree().join("a.txt").exists(), "its files are there");
+    assert!(!agent.tree().join("a.txt").exists(), "the worktree has the files of the new commit");
 
-    // Again, with an uncommitted change.
+    // Another commit arrives while the worktree has an uncommitted change.
     let more = bench.by_hand(bare, &["commit-tree", &tree, "-p", &theirs, "-m", "more"]);
     let last = bench.by_hand(bare, &["commit-tree", &format!("{host}^{{tree}}"), "-p", &more, "-m", "last"]);
     agent.write("README.md", "mine\n");
@@ -257,10 +257,10 @@ async fn the_agents_branch_follows_the_hosts_when_nothing_is_lost_by_it() {
     assert_eq!((agent.report().head.to_string(), agent.report().notes.len()), (theirs.clone(), 1));
     assert_eq!(agent.git(&["status", "--porcelain"]), " M README.md");
 
-    // And with a commit that the host does not have.
+    // Another commit arrives while the agent has a commit that the host does not have.
     let own = agent.commit("README.md", "mine\n");
     agent.try_harvest("2", &last, &sync).await;
     assert_eq!((agent.report().head.to_string(), agent.report().notes.len()), (own.clone(), 1));
     agent.try_harvest("2", &theirs, &sync).await;
-    assert_eq!((agent.report().head.to_string(), agent.report().notes.len()), (own, 0), "it is ahead already");
+    assert_eq!((agent.report().head.to_string(), agent.report().notes.len()), (own, 0), "the agent's branch is already ahead");
 }

@@ -1,5 +1,5 @@
-//! The end of a run whose agent damaged everything in its reach: none of it is obeyed, and the work is still exported. The
-//! script and git are real; only the container is missing.
+//! The end of a run whose agent damaged everything within its reach: its configuration is ignored, and its work is still
+//! exported. The script and git are real. Only the container is missing.
 
 mod git_support;
 
@@ -12,7 +12,7 @@ use engine::git::ImportError;
 use git_support::Bench;
 use git_support::agent::{Agent, raw};
 
-/// What an agent does to its repository.
+/// A function that damages an agent repository.
 type Spoil<'a> = &'a dyn Fn(&Path);
 
 #[tokio::test]
@@ -21,7 +21,7 @@ async fn nothing_of_the_agents_configuration_is_run() {
     let agent = Agent::new(&bench, "one").await;
     let (trap, sign) = (bench.path("trap"), bench.path("sprung"));
     std::fs::write(&trap, format!("#!/bin/sh\ntouch '{}'\ncat\n", sign.display())).expect("a file");
-    std::fs::set_permissions(&trap, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+    std::fs::set_permissions(&trap, std::fs::Permissions::from_mode(0o755)).expect("the file belongs to the test");
     let script = trap.display().to_string();
     for name in ["core.fsmonitor", "filter.evil.clean", "filter.evil.smudge", "diff.external", "gpg.program"] {
         agent.git(&["config", name, &script]);
@@ -36,7 +36,7 @@ async fn nothing_of_the_agents_configuration_is_run() {
     assert!(std::fs::remove_file(&sign).is_ok(), "the trap works");
     let since = agent.tip();
     agent.harvest_since("1", &since).await;
-    agent.try_import("1", &since).await.expect("it is imported");
+    agent.try_import("1", &since).await.expect("the import succeeds");
     assert!(!sign.exists());
     assert_eq!(bench.content_of(&agent.tip(), "a.txt"), "1");
 }
@@ -118,7 +118,7 @@ async fn names_of_any_bytes_and_odd_files_are_no_trouble() {
     let names: [&[u8]; 7] = [b"new\nline", b"inv\xffalid", b"-n", b"sp ace", b"x\n160000 y", b"folder/\nfile", b"\n/\n"];
     for name in names {
         let path = agent.tree().join(OsStr::from_bytes(name));
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
         std::fs::write(path, "1\n").expect("a file");
     }
     let long = "l".repeat(255);
@@ -150,7 +150,9 @@ async fn no_file_keeps_rights_of_its_owner_and_nothing_is_followed() {
     let outside = bench.path("outside");
     std::fs::write(&outside, "x").expect("a file");
     let mode = |path: &Path| std::fs::symlink_metadata(path).expect("it exists").permissions().mode() & 0o7777;
-    let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the file belongs to the test")
+    };
     set(&outside, 0o4755);
     for name in ["bin/evil", "bin/new\nline"] {
         agent.write(name, "x\n");
@@ -193,8 +195,8 @@ async fn commits_that_the_host_refuses_are_put_aside_with_their_repository_and_s
         symlink(bench.path("outside"), agent.twin.join(name)).expect("a link");
     }
     agent.harvest_since("1", &since).await;
-    assert!(!bench.path("outside").exists(), "no link is written through");
-    let error = agent.try_import("1", &since).await.expect_err("it is refused");
+    assert!(!bench.path("outside").exists(), "the export does not write through a link");
+    let error = agent.try_import("1", &since).await.expect_err("the import is rejected");
     assert!(matches!(error, ImportError::BadObjects { .. }), "{error}");
 
     let aside = agent.begin_anew().await;
@@ -220,7 +222,7 @@ async fn files_that_the_host_refuses_are_left_out_of_their_content_and_named() {
     symlink("/etc/passwd", agent.tree().join("below/.gitmodules")).expect("a link");
     agent.write("a.txt", "1\n");
     agent.harvest_since("1", &since).await;
-    let error = agent.try_import("1", &since).await.expect_err("it is refused");
+    let error = agent.try_import("1", &since).await.expect_err("the import is rejected");
     assert!(matches!(error, ImportError::BadObjects { .. }), "{error}");
 
     agent.begin_anew().await;
@@ -230,7 +232,7 @@ async fn files_that_the_host_refuses_are_left_out_of_their_content_and_named() {
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "a.txt"]);
     assert_eq!(taken.unreadable[0], "the host refuses .gitmodules");
     assert!(taken.unreadable.iter().any(|words| words.contains("below/.gitmodules")), "{:?}", taken.unreadable);
-    assert!(agent.tree().join(".gitmodules").exists(), "they stay where they are");
+    assert!(agent.tree().join(".gitmodules").exists(), "the rejected file stays in the worktree");
 }
 
 #[tokio::test]

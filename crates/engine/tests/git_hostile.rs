@@ -1,6 +1,6 @@
 //! Worktrees from a hostile agent: nothing in them is run, followed or trusted.
 //!
-//! Every trap is first shown to work on a git that is called carelessly, because a trap that never works proves nothing.
+//! Each test first shows that its trap works when git is called carelessly, because a trap that never works proves nothing.
 
 mod git_support;
 
@@ -13,7 +13,7 @@ use engine::git::{Git, Mirror, Worktree};
 use git_support::{Bench, base, branch, committed, snapshot, write};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-/// A script that leaves a trace when it is run.
+/// A script that creates a file when it is run.
 struct Trap {
     script: PathBuf,
     sign: PathBuf,
@@ -23,11 +23,11 @@ impl Trap {
     fn new(bench: &Bench) -> Self {
         let (script, sign) = (bench.path("trap"), bench.path("sprung"));
         std::fs::write(&script, format!("#!/bin/sh\ntouch '{}'\ncat\n", sign.display())).expect("a file");
-        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("the file belongs to the test");
         Self { script, sign }
     }
 
-    /// Whether the script was run since the last call.
+    /// Returns whether the script was run since the last call.
     fn was_sprung(&self) -> bool {
         std::fs::remove_file(&self.sign).is_ok()
     }
@@ -52,17 +52,21 @@ impl Trap {
     }
 }
 
-/// Replaces a worktree's `.git` with something else.
+/// A function that replaces the `.git` of a worktree with something else.
 type Replace<'a> = &'a dyn Fn(&Path);
 
 /// Does everything that the orchestrator does with a worktree after a run and before the next one.
 async fn everything(bench: &Bench, task: &str) -> Worktree {
-    let worktree = bench.mirror.find_worktree(&bench.tree(task), &branch(task)).expect("it can be read").expect("it exists");
+    let worktree = bench
+        .mirror
+        .find_worktree(&bench.tree(task), &branch(task))
+        .expect("the worktree can be read")
+        .expect("the worktree exists");
     let before = snapshot(&worktree, "1").await;
     bench.fetch().await;
     let again = bench.worktree(task).await;
     assert_eq!(snapshot(&again, "1").await, before);
-    bench.mirror.patch(worktree.base(), &before.head, 1 << 20).await.expect("it can be compared");
+    bench.mirror.patch(worktree.base(), &before.head, 1 << 20).await.expect("the commits can be compared");
     worktree
 }
 
@@ -94,8 +98,8 @@ async fn a_dot_git_of_the_agents_own_is_never_obeyed() {
         let worktree = everything(&bench, task).await;
         assert!(!trap.was_sprung(), "{task}");
         assert_eq!(bench.files_of(&bench.commit_of(&format!("refs/heads/codex/{task}"))), ["README.md", "work.txt"], "{task}");
-        assert_eq!(bench.by_hand(worktree.path(), &["status", "--porcelain"]), "", "{task}: the link is right again");
-        bench.mirror.remove_worktree(worktree.path(), &branch(task), task).await.expect("it can be removed");
+        assert_eq!(bench.by_hand(worktree.path(), &["status", "--porcelain"]), "", "{task}: the link to the mirror is restored");
+        bench.mirror.remove_worktree(worktree.path(), &branch(task), task).await.expect("the worktree can be removed");
         assert!(!trap.was_sprung() && evil.join(".git/config").exists(), "{task}");
     }
 }
@@ -107,7 +111,7 @@ async fn a_nested_repository_is_not_entered_and_is_named() {
     let worktree = bench.worktree("one").await;
     trap.set_in(&bench, &worktree.path().join("vendor/nested"));
     bench.by_hand(worktree.path(), &["add", "vendor/nested"]);
-    // Once it is staged as a submodule, a careless git enters it.
+    // When the nested repository is staged as a submodule, a careless git enters it.
     write(&worktree, "vendor/nested/file.txt", "2\n");
     trap.was_sprung();
     bench.by_hand(worktree.path(), &["status"]);
@@ -119,7 +123,7 @@ async fn a_nested_repository_is_not_entered_and_is_named() {
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "work.txt"]);
     everything(&bench, "one").await;
     assert!(!trap.was_sprung());
-    assert!(worktree.path().join("vendor/nested/file.txt").exists(), "it is left where it is");
+    assert!(worktree.path().join("vendor/nested/file.txt").exists(), "the nested repository stays in the worktree");
 }
 
 #[tokio::test]
@@ -169,7 +173,7 @@ async fn a_submodule_that_the_agent_committed_is_not_entered() {
     write(&worktree, "nested/file.txt", "2\n");
     trap.was_sprung();
     bench.by_hand(worktree.path(), &["-c", "diff.ignoreSubmodules=all", "status"]);
-    assert!(trap.was_sprung(), "the trap works, whatever the setting");
+    assert!(trap.was_sprung(), "the trap works, although `diff.ignoreSubmodules` is `all`");
     everything(&bench, "one").await;
     write(&worktree, "work.txt", "done\n");
     committed(&worktree, "2").await;
@@ -189,12 +193,12 @@ async fn no_filter_is_run_but_git_lfs() {
     );
     std::fs::write(&config, text).expect("a file");
     let git = Git::discover(base(bench.folder.path()).with("GIT_CONFIG_GLOBAL", &config), None).await.expect("a git");
-    bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("it is a mirror");
+    bench.mirror = Mirror::open(&git, bench.mirror.path()).expect("the folder is a mirror");
     let worktree = bench.worktree("one").await;
     write(&worktree, ".gitattributes", "*.txt filter=evil.one=x\n*.bin filter=lfs\n");
     write(&worktree, "a.txt", "text\n");
     write(&worktree, "a.bin", "large\n");
-    #[expect(clippy::disallowed_methods, reason = "the test is a careless user of git")]
+    #[expect(clippy::disallowed_methods, reason = "the test calls git without precautions")]
     let careless = std::process::Command::new("git")
         .args(["add", "a.txt"])
         .current_dir(worktree.path())
@@ -204,9 +208,9 @@ async fn no_filter_is_run_but_git_lfs() {
     assert!(careless.success() && trap.was_sprung(), "the trap works");
     let commit = committed(&worktree, "1").await;
     assert!(!trap.was_sprung());
-    assert!(lfs.exists(), "git-lfs works as it is set up");
+    assert!(lfs.exists(), "the configured git-lfs filter runs");
     assert_eq!(bench.content_of(commit.as_str(), "a.bin"), "LARGE");
-    // The same with a checkout.
+    // A checkout does not run the other filter either.
     std::fs::remove_dir_all(worktree.path()).expect("it exists");
     let again = bench.worktree("one").await;
     assert!(!trap.was_sprung());
@@ -230,7 +234,7 @@ async fn hooks_and_a_monitor_of_the_mirror_are_not_run() {
     assert!(trap.was_sprung(), "the trap works");
     write(&worktree, "work.txt", "done\n");
     everything(&bench, "one").await;
-    bench.mirror.remove_worktree(worktree.path(), "codex/one", "one").await.expect("it can be removed");
+    bench.mirror.remove_worktree(worktree.path(), "codex/one", "one").await.expect("the worktree can be removed");
     assert!(!trap.was_sprung());
 }
 
@@ -247,11 +251,11 @@ async fn links_are_committed_as_links_and_never_followed() {
     symlink(&secret, worktree.path().join("link")).expect("a link");
     symlink("nowhere", worktree.path().join("dangling")).expect("a link");
     std::fs::remove_dir_all(worktree.path().join("dir")).expect("it exists");
-    symlink(&secret, worktree.path().join("dir")).expect("a link where a folder was");
+    symlink(&secret, worktree.path().join("dir")).expect("a link replaces the folder");
     let commit = committed(&worktree, "1").await;
     assert_eq!(bench.files_of(commit.as_str()), ["README.md", "dangling", "dir", "link", "passwd"]);
     assert_eq!(bench.content_of(commit.as_str(), "passwd"), "/etc/passwd");
-    bench.mirror.remove_worktree(worktree.path(), "codex/one", "one").await.expect("it can be removed");
+    bench.mirror.remove_worktree(worktree.path(), "codex/one", "one").await.expect("the worktree can be removed");
     assert_eq!(std::fs::read_to_string(secret.join("a.txt")).expect("it stays"), "secret\n");
 }
 
@@ -263,7 +267,7 @@ async fn files_that_are_no_files_are_left_out() {
     mknodat(CWD, path("fifo"), FileType::Fifo, Mode::RWXU, 0).expect("a fifo");
     std::os::unix::net::UnixListener::bind(path("socket")).expect("a socket");
     std::fs::remove_file(path("README.md")).expect("it exists");
-    mknodat(CWD, path("README.md"), FileType::Fifo, Mode::RWXU, 0).expect("a fifo where a file was");
+    mknodat(CWD, path("README.md"), FileType::Fifo, Mode::RWXU, 0).expect("a FIFO replaces the file");
     write(&worktree, "work.txt", "done\n");
     let taken = snapshot(&worktree, "1").await;
     let files = bench.files_of(taken.head.as_str());
@@ -321,15 +325,15 @@ async fn what_cannot_be_read_is_told_and_the_rest_is_committed() {
     write(&worktree, "work.txt", "done\n");
     let close = |name: &str, mode| {
         let path = worktree.path().join(name);
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("the file belongs to the test");
     };
     close("closed", 0o000);
     close("secret.txt", 0o000);
     let taken = snapshot(&worktree, "1").await;
     assert!(bench.files_of(taken.head.as_str()).contains(&"work.txt".to_owned()));
-    // Root can read everything, so nothing is reported then.
+    // Root can read every file, so nothing is reported for root.
     assert_eq!(taken.unreadable.is_empty(), rustix::process::geteuid().is_root(), "{:?}", taken.unreadable);
-    bench.mirror.remove_worktree(worktree.path(), "codex/one", "one").await.expect("it can be removed");
+    bench.mirror.remove_worktree(worktree.path(), "codex/one", "one").await.expect("the worktree can be removed");
     assert!(!worktree.path().exists());
 }
 

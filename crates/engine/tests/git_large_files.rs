@@ -1,6 +1,6 @@
-//! Large files: which server the host contacts, whatever a branch says about it.
+//! Large files are downloaded only from a server that the owner trusts, even if a branch names another one.
 //!
-//! git and git-lfs are those of the machine; a server on the loopback interface records every request.
+//! The tests use the git and git-lfs on `PATH` and a server on the loopback interface that records every request.
 
 mod git_support;
 
@@ -50,7 +50,7 @@ fn content(worktree: &Worktree, path: &str) -> String {
     std::fs::read_to_string(worktree.path().join(path)).expect("it exists")
 }
 
-/// Creates a mirror of an upstream with one large file, which its own store has.
+/// Creates a mirror of an upstream that has one large file and stores its content.
 async fn bench() -> Bench {
     let upstream = Upstream::new();
     upstream.commit("main", &[(".gitattributes", ATTRIBUTES), ("a.bin", &pointer(LARGE, 6))], "large");
@@ -72,16 +72,16 @@ async fn a_branch_that_names_another_server_gets_its_files_from_the_right_one() 
     assert_eq!(content(&worktree, "gone.bin"), pointer(&"0".repeat(64), 9));
     let notes = worktree.notes().expect("readable");
     assert!(notes.iter().any(|note| note.starts_with("1 large files are only pointers")), "{notes:?}");
-    // The end of a run reads all files and cleans new ones.
+    // The commit at the end of a run replaces new large files with pointers.
     write(&worktree, "c.bin", "larger\n");
     std::fs::remove_file(worktree.path().join(".lfsconfig")).expect("it exists");
     write(&worktree, ".lfsconfig", &hostile(evil.url()));
     let taken = snapshot(&worktree, "1").await;
     assert_eq!(bench.content_of(taken.head.as_str(), "c.bin"), pointer(LARGER, 7).trim_end());
-    // It is updated to its base, which has a different large file.
+    // The task is updated to its base, which has a different large file.
     let fresh = bench.upstream.commit("main", &[("d.bin", &pointer(LARGER, 7))], "more");
     bench.fetch().await;
-    std::fs::remove_dir_all(bench.mirror.path().join("lfs/objects")).expect("nothing is here already");
+    std::fs::remove_dir_all(bench.mirror.path().join("lfs/objects")).expect("the objects can be deleted");
     let merge = bench.by_hand(bench.mirror.path(), &["merge-tree", "--write-tree", taken.head.as_str(), &fresh]);
     let commit = ["commit-tree", "-p", taken.head.as_str(), "-p", &fresh, "-m", "merge", merge.as_str()];
     let merge = bench.by_hand(bench.mirror.path(), &commit);
@@ -115,15 +115,15 @@ async fn uploads_go_to_the_right_server_too() {
         deadline: PATIENCE,
         cancel: CancellationToken::new(),
     };
-    bench.mirror.push(&request).await.expect("it is pushed");
+    bench.mirror.push(&request).await.expect("the branch is pushed");
     let object = bench.upstream.path().join("lfs/objects").join(&LARGER[..2]).join(&LARGER[2..4]).join(LARGER);
-    assert_eq!(std::fs::read_to_string(object).expect("it was uploaded"), "larger\n");
+    assert_eq!(std::fs::read_to_string(object).expect("the object was uploaded"), "larger\n");
     assert_eq!(evil.requests(), Vec::<String>::new());
 }
 
 #[tokio::test]
 async fn the_default_branch_decides_and_other_hosts_of_this_machine_are_not_asked() {
-    // The repository is a local path, so a server on the loopback interface is foreign.
+    // The repository is a local path, so a server on the loopback interface is a different host.
     let (bench, server) = (bench().await, LfsServer::start().await);
     let config = format!("[lfs]\n\turl = {}/lfs\n", server.url());
     bench.upstream.commit("main", &[(".lfsconfig", &config)], "another server");
@@ -172,11 +172,11 @@ async fn a_repository_served_over_http_has_its_large_files_there() {
     assert_eq!(content(&worktree, "a.bin"), "large\n", "{:?}", worktree.notes());
     assert_eq!(server.requests(), ["POST /o/r.git/info/lfs/objects/batch", &format!("GET /content/{LARGE}")]);
     assert_eq!(evil.requests(), Vec::<String>::new());
-    // The same host may store them elsewhere, if the default branch says so.
+    // The same host may store the large files at another path if the default branch names it.
     let config = format!("[lfs]\n\turl = {}/store\n", server.url());
     let commit = bench.upstream.commit("main", &[(".lfsconfig", &config)], "a store");
     bench.by_hand(bench.mirror.path(), &["fetch", "--quiet", &bench.upstream.url(), &format!("+{commit}:refs/heads/main")]);
-    std::fs::remove_dir_all(bench.mirror.path().join("lfs/objects")).expect("nothing is here already");
+    std::fs::remove_dir_all(bench.mirror.path().join("lfs/objects")).expect("the objects can be deleted");
     let worktree = bench.worktree("two").await;
     assert_eq!(content(&worktree, "a.bin"), "large\n", "{:?}", worktree.notes());
     assert_eq!(server.requests()[2], "POST /store/objects/batch");

@@ -1,5 +1,5 @@
-//! What a power cut leaves of worktrees and mirrors, and how it is repaired: content that only a cut can have removed is
-//! restored, git's files about worktrees are rebuilt, and no edit is touched. Cuts are simulated by writing what they leave.
+//! Repair of worktrees and mirrors after a power cut: content that only a cut can have removed is restored, git's administrative
+//! files of worktrees are rebuilt, and edits are kept. The tests simulate a cut by writing the damaged files that it leaves.
 
 mod git_support;
 
@@ -23,7 +23,7 @@ async fn committed_run() -> (Bench, Worktree) {
     (bench, worktree)
 }
 
-/// Writes a file and keeps its time, like a cut.
+/// Damages a file like a power cut: changes its content and keeps its modification time.
 fn tear(worktree: &Worktree, path: &str, content: &[u8]) {
     let path = worktree.path().join(path);
     let changed = std::fs::metadata(&path).and_then(|found| found.modified()).expect("there");
@@ -44,7 +44,7 @@ async fn compare(worktree: &Worktree, work: Work) -> Compared {
     worktree.restore_torn_files(work, aside(worktree)).await.expect("compared")
 }
 
-/// Returns git's files about a worktree.
+/// Returns the path of git's administrative folder for a worktree.
 fn admin(bench: &Bench, worktree: &Worktree) -> PathBuf {
     bench.by_hand(worktree.path(), &["rev-parse", "--absolute-git-dir"]).into()
 }
@@ -63,9 +63,9 @@ async fn files_that_a_cut_emptied_zeroed_or_cut_short_are_restored() {
         assert_eq!(content(&worktree, path), LONG, "{path}");
     }
     assert_eq!(compared.replaced, Some(aside(&worktree)));
-    let kept = std::fs::read_to_string(aside(&worktree).join("new.txt")).expect("what was left is kept");
+    let kept = std::fs::read_to_string(aside(&worktree).join("new.txt")).expect("the damaged file is kept");
     assert_eq!(kept, "one\ntw");
-    assert_eq!(compare(&worktree, Work::Committed).await, Compared::default(), "twice finds nothing");
+    assert_eq!(compare(&worktree, Work::Committed).await, Compared::default(), "a second check finds no damage");
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_worktree_is_checked_once_after_each_unclean_stop() {
     assert!(!worktree.is_checked_after("boot-3").expect("readable"));
 }
 
-/// Empties some of git's files about a worktree, and finds the worktree again with the task's record.
+/// Damages some of git's administrative files of a worktree, and checks that the worktree is rebuilt from the task's record.
 async fn rebuilt_after(damage: &[(&str, &[u8])]) {
     let (bench, worktree) = committed_run().await;
     let before = bench.by_hand(worktree.path(), &["rev-parse", "HEAD"]);

@@ -1,5 +1,5 @@
-//! Diffs of commits that an agent made to hide something or to be expensive: every file is shown or named, and the cost is
-//! bounded. The tests use the real git on temporary repositories.
+//! Diffs of commits with which an agent tries to hide something or to waste resources: every file is shown or named, and the cost
+//! is bounded. The tests use the real git on temporary repositories.
 
 mod git_support;
 
@@ -14,9 +14,9 @@ use model::diff::{Diff, FileDiff, Omitted};
 use model::ids::ObjectId;
 use testkit::upstream::environment;
 
-/// Runs git in the mirror, with its own index.
+/// Runs git in the mirror with a separate index.
 fn git(bench: &Bench, arguments: &[&str], stdin: &[u8]) -> String {
-    #[expect(clippy::disallowed_methods, reason = "the test is a user of git")]
+    #[expect(clippy::disallowed_methods, reason = "the test calls git like a user")]
     let mut git = Command::new("git")
         .args(arguments)
         .current_dir(bench.mirror.path())
@@ -32,7 +32,7 @@ fn git(bench: &Bench, arguments: &[&str], stdin: &[u8]) -> String {
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
 }
 
-/// Creates a commit with files that no worktree of this test could hold, or that `git add` would reject.
+/// Creates a commit with files that are too large for a worktree of this test, or that `git add` would reject.
 fn commit(bench: &Bench, parent: &ObjectId, files: &[(&[u8], &str, &str)]) -> ObjectId {
     let mut info = vec![];
     for (path, mode, id) in files {
@@ -60,13 +60,13 @@ fn zeros(bench: &Bench, bytes: u64) -> String {
 }
 
 async fn main_of(bench: &Bench) -> ObjectId {
-    bench.mirror.resolve_ref("main").await.expect("git answers").expect("there is a main")
+    bench.mirror.resolve_ref("main").await.expect("git answers").expect("the branch `main` exists")
 }
 
 async fn read(bench: &Bench, from: &ObjectId, to: &ObjectId, reading: Reading) -> Diff {
-    let listing = bench.mirror.changed_files(from, to).await.expect("it can be listed");
+    let listing = bench.mirror.changed_files(from, to).await.expect("the changed files can be listed");
     let pages = listing.pages();
-    bench.mirror.compare((from, to), &listing, pages[0].clone(), reading).await.expect("it can be compared")
+    bench.mirror.compare((from, to), &listing, pages[0].clone(), reading).await.expect("the commits can be compared")
 }
 
 fn file<'a>(diff: &'a Diff, path: &str) -> &'a FileDiff {
@@ -92,7 +92,7 @@ async fn no_attribute_hides_a_file() {
     }
     write(&worktree, ".gitattributes", &attributes);
     let to = committed(&worktree, "1").await;
-    // Also where git reads the attributes of a bare repository from its default branch.
+    // Git is configured to read the attributes of the bare repository from its default branch.
     bench.by_hand(bench.mirror.path(), &["update-ref", "refs/heads/main", to.as_str()]);
     bench.by_hand(bench.mirror.path(), &["config", "attr.tree", "HEAD"]);
     let diff = read(&bench, worktree.base(), &to, Reading::default()).await;
@@ -100,7 +100,7 @@ async fn no_attribute_hides_a_file() {
         let file = file(&diff, &format!("{n}.c"));
         assert!(!file.binary && added(file).contains("evil();"), "{rule}: {file:?}");
     }
-    let stat = bench.mirror.stat(worktree.base(), &to).await.expect("it can be counted");
+    let stat = bench.mirror.stat(worktree.base(), &to).await.expect("the changes can be counted");
     assert_eq!(stat.added(), 2 * rules.len() as u64);
 }
 
@@ -143,7 +143,7 @@ async fn what_makes_a_file_on_disk_differ_from_the_diff_is_said() {
 async fn a_file_of_terabytes_is_named_and_the_rest_is_shown() {
     let bench = Bench::new().await;
     let main = main_of(&bench).await;
-    // 200 MiB cost as much as 3 TB: nothing, because only the size is read.
+    // 200 MiB stand for terabytes here: only the size is read, so the cost does not depend on it.
     let (large, small) = (zeros(&bench, 200 << 20), blob(&bench, b"small\n"));
     let to = commit(&bench, &main, &[(b"large", "100644", &large), (b"link", "120000", &large), (b"small", "100644", &small)]);
     let before = Instant::now();
@@ -154,11 +154,11 @@ async fn a_file_of_terabytes_is_named_and_the_rest_is_shown() {
         assert_eq!((file.omitted, file.bytes, file.hunks.len()), (Some(Omitted::TooLarge), Some(200 << 20), 0));
     }
     assert_eq!(added(file(&diff, "small")), "small\n");
-    let error = bench.mirror.patch(&main, &to, 1 << 20).await.expect_err("it would be too large");
+    let error = bench.mirror.patch(&main, &to, 1 << 20).await.expect_err("the patch would be too large");
     assert!(matches!(error, DiffError::FileTooLarge { bytes, .. } if bytes == 200 << 20), "{error}");
-    let stat = bench.mirror.stat(&main, &to).await.expect("it can be counted");
+    let stat = bench.mirror.stat(&main, &to).await.expect("the changes can be counted");
     assert_eq!((stat.files.len(), stat.added()), (3, 1));
-    // The other way round, and as a rename that git would have to compare.
+    // The file is deleted, and a similar one is added: a rename that git would have to compare.
     let moved = commit(&bench, &to, &[(b"large", "0", &"0".repeat(40)), (b"moved", "100644", &zeros(&bench, (200 << 20) + 1))]);
     let diff = read(&bench, &to, &moved, Reading::default()).await;
     assert_eq!(diff.files.iter().map(|file| file.omitted).collect::<Vec<_>>(), [Some(Omitted::TooLarge); 2]);
@@ -213,7 +213,7 @@ async fn millions_of_short_lines_are_counted_and_few_are_kept() {
     assert_eq!((kept.additions, kept.omitted), (1_500_000, Some(Omitted::TooManyLines)));
     assert!(kept.hunks[0].lines.len() <= 25_000);
     assert_eq!(file(&diff, "too-many").omitted, Some(Omitted::TooLarge));
-    let (_, all) = bench.mirror.compare_all(&main, &to, Whitespace::Counts).await.expect("it can be compared");
+    let (_, all) = bench.mirror.compare_all(&main, &to, Whitespace::Counts).await.expect("the commits can be compared");
     assert!(file(&all, "lines").hunks[0].lines.len() <= 500_000);
 }
 
@@ -225,12 +225,12 @@ async fn thirty_thousand_files_are_read_in_pages_that_miss_none() {
     let names: Vec<_> = (0..30_000).map(|n| format!("f/{n:05}").into_bytes()).collect();
     let files: Vec<_> = names.iter().map(|name| (&name[..], "100644", content.as_str())).collect();
     let to = commit(&bench, &main, &files);
-    let listing = bench.mirror.changed_files(&main, &to).await.expect("it can be listed");
+    let listing = bench.mirror.changed_files(&main, &to).await.expect("the changed files can be listed");
     let pages = listing.pages();
     assert_eq!((listing.files.len(), pages.len()), (30_000, 60));
     for page in [0, 59] {
         let diff = bench.mirror.compare((&main, &to), &listing, pages[page].clone(), Reading::default()).await;
-        let diff = diff.expect("it can be compared");
+        let diff = diff.expect("the commits can be compared");
         let shown: Vec<_> = diff.files.iter().map(FileDiff::path_bytes).collect();
         assert_eq!(shown, names[page * 500..(page + 1) * 500]);
         assert!(diff.files.iter().all(|file| file.omitted.is_none() && file.additions == 1));

@@ -1,4 +1,4 @@
-//! The end of a run: one commit with the content of the worktree, wherever the agent left HEAD. The tests use the real git on
+//! The end of a run: one commit with the content of the worktree, whatever the agent did to `HEAD`. The tests use the real git on
 //! temporary repositories, without the user's configuration.
 
 mod git_support;
@@ -24,7 +24,7 @@ fn parents(bench: &Bench, commit: &str) -> Vec<String> {
     listing.split(' ').skip(1).map(str::to_owned).collect()
 }
 
-/// Returns git's files about a worktree, as git reports them.
+/// Returns the path of git's administrative folder for a worktree, as git reports it.
 fn admin(bench: &Bench, worktree: &Worktree) -> std::path::PathBuf {
     bench.by_hand(worktree.path(), &["rev-parse", "--absolute-git-dir"]).into()
 }
@@ -56,9 +56,10 @@ async fn the_commit_says_what_was_asked_what_was_answered_and_which_run_it_was()
     let trailers = RunTrailers { task_id: "t-1", run: "1", thread_id: Some("th-1") };
     let message = CommitMessage { subject: "Fix it", body: "# Done\n\n- all", trailers };
     let author = Signature { name: "Me".to_owned(), email: "me@example.org".to_owned() };
-    let commit = worktree.snapshot(SnapshotRequest { message, author: &author }).await.expect("it can be committed").commit;
+    let commit =
+        worktree.snapshot(SnapshotRequest { message, author: &author }).await.expect("the worktree can be committed").commit;
     let format = "--format=%an <%ae>|%cn|%B";
-    let commit = commit.expect("there was something to commit").to_string();
+    let commit = commit.expect("the worktree had changes to commit").to_string();
     let shown = bench.by_hand(bench.mirror.path(), &["show", "--no-patch", format, &commit]);
     assert_eq!(shown, "Me <me@example.org>|Me|Fix it\n\n# Done\n\n- all\n\nTask-Id: t-1\nRun: 1\nThread-Id: th-1");
     let read = bench.by_hand(bench.mirror.path(), &["show", "--no-patch", "--format=%(trailers:key=Run,valueonly)", &commit]);
@@ -92,8 +93,11 @@ async fn a_change_in_the_second_of_the_checkout_that_keeps_the_size_is_seen() {
     let bench = Bench::new().await;
     let worktree = bench.worktree("one").await;
     std::fs::write(worktree.path().join("README.md"), "HELLO\n").expect("a file");
-    // Git compares times in seconds, so the trap only works in the next second. There is no event to wait for.
-    let written = std::fs::metadata(worktree.path().join("README.md")).expect("it exists").modified().expect("it has a time");
+    // Git compares times in seconds, so a change in the same second could be missed. The snapshot starts in the next second.
+    let written = std::fs::metadata(worktree.path().join("README.md"))
+        .expect("it exists")
+        .modified()
+        .expect("the file has a modification time");
     let seconds = written.duration_since(std::time::UNIX_EPOCH).expect("after 1970");
     tokio::time::sleep(std::time::Duration::from_millis(1100 - u64::from(seconds.subsec_millis()))).await;
     let commit = committed(&worktree, "1").await;
@@ -108,7 +112,7 @@ async fn one_that_was_killed_halfway_is_finished_by_the_next() {
     let before = std::fs::read(admin.join("index")).expect("it exists");
     write(&worktree, "a.txt", "1\n");
     let first = committed(&worktree, "1").await;
-    // The branch was moved; index, HEAD and locks are unchanged.
+    // The killed snapshot has moved the branch, but the index and `HEAD` are still old, and lock files are left.
     std::fs::write(admin.join("index"), before).expect("a file");
     std::fs::write(admin.join("HEAD"), format!("{}\n", worktree.base())).expect("a file");
     let branch_lock = bench.mirror.path().join("refs/heads/codex/one.lock");
@@ -127,7 +131,7 @@ async fn a_damaged_or_missing_index_is_no_obstacle() {
     let worktree = bench.worktree("one").await;
     let index = admin(&bench, &worktree).join("index");
     write(&worktree, "a.txt", "1\n");
-    std::fs::write(&index, "this is no index").expect("a file");
+    std::fs::write(&index, "not an index").expect("a file");
     let first = committed(&worktree, "1").await;
     assert_eq!(bench.files_of(first.as_str()), ["README.md", "a.txt"]);
     std::fs::remove_file(&index).expect("it exists");
@@ -140,7 +144,7 @@ async fn a_worktree_that_is_gone_is_not_committed_as_a_deletion_of_everything() 
     let bench = Bench::new().await;
     let worktree = bench.worktree("one").await;
     std::fs::remove_dir_all(worktree.path()).expect("it exists");
-    let error = try_snapshot(&worktree, "1").await.expect_err("nothing is there");
+    let error = try_snapshot(&worktree, "1").await.expect_err("the worktree is missing");
     assert!(matches!(error, SnapshotError::WorktreeMissing { .. }), "{error}");
     std::os::unix::fs::symlink("/etc", worktree.path()).expect("a link");
     let error = try_snapshot(&worktree, "1").await.expect_err("a link is not the worktree");
@@ -154,7 +158,7 @@ async fn commits_of_the_agent_are_kept() {
     let worktree = bench.worktree("one").await;
     let own = commit_by_hand(&bench, &worktree, "own.txt", "1\n");
     let taken = snapshot(&worktree, "1").await;
-    assert_eq!((taken.commit, taken.head.to_string()), (None, own.clone()), "nothing was left to commit");
+    assert_eq!((taken.commit, taken.head.to_string()), (None, own.clone()), "no changes were left to commit");
     write(&worktree, "rest.txt", "1\n");
     let commit = committed(&worktree, "1").await;
     assert_eq!(parents(&bench, commit.as_str()), [own]);
@@ -169,7 +173,7 @@ async fn a_detached_head_or_a_branch_ahead_of_the_tasks_is_taken_along() {
         let worktree = bench.worktree(task).await;
         bench.by_hand(worktree.path(), command);
         let own = commit_by_hand(&bench, &worktree, "own.txt", "1\n");
-        assert_eq!(snapshot(&worktree, "1").await.head.to_string(), own, "moved forward without our own commit");
+        assert_eq!(snapshot(&worktree, "1").await.head.to_string(), own, "the branch is fast-forwarded without a new commit");
         bench.by_hand(
             worktree.path(),
             command.iter().map(|&word| if word == "idea" { "idea2" } else { word }).collect::<Vec<_>>().as_slice(),
@@ -190,7 +194,7 @@ async fn a_head_behind_the_branch_loses_nothing() {
     write(&worktree, "rest.txt", "1\n");
     let commit = committed(&worktree, "1").await;
     assert_eq!(parents(&bench, commit.as_str()), [own]);
-    assert_eq!(bench.files_of(commit.as_str()), ["README.md", "rest.txt"], "the branch ends as the worktree is");
+    assert_eq!(bench.files_of(commit.as_str()), ["README.md", "rest.txt"], "the last commit has the content of the worktree");
 }
 
 #[tokio::test]
@@ -206,7 +210,7 @@ async fn a_head_elsewhere_becomes_a_second_parent() {
     assert_eq!(parents(&bench, commit.as_str()), [own, stray]);
     assert_eq!(bench.files_of(commit.as_str()), ["README.md", "other.txt", "stray.txt"]);
     assert_eq!(status(&bench, &worktree), "## codex/one");
-    assert_eq!(snapshot(&worktree, "1").await.commit, Some(commit), "and only once");
+    assert_eq!(snapshot(&worktree, "1").await.commit, Some(commit), "a second snapshot creates no commit");
 }
 
 #[tokio::test]
@@ -219,7 +223,11 @@ async fn a_deleted_task_branch_is_made_again() {
     assert_eq!(snapshot(&worktree, "1").await.head.to_string(), own);
     bench.by_hand(bench.mirror.path(), &["update-ref", "-d", "refs/heads/codex/one"]);
     let taken = snapshot(&worktree, "2").await;
-    assert_eq!(parents(&bench, taken.head.as_str()), [worktree.base().to_string()], "HEAD was unborn: the base is what is left");
+    assert_eq!(
+        parents(&bench, taken.head.as_str()),
+        [worktree.base().to_string()],
+        "the parent is the base commit, because HEAD was unborn"
+    );
     assert_eq!(bench.files_of(taken.head.as_str()), ["README.md", "own.txt"]);
 }
 
@@ -230,7 +238,7 @@ async fn conflicting(bench: &Bench) -> (Worktree, String) {
     let worktree = bench.worktree("one").await;
     commit_by_hand(bench, &worktree, "README.md", "ours\n");
     let merge = bench.upstream.try_git_in(worktree.path(), &["merge", "other"]);
-    assert!(!merge.status.success(), "there is a conflict");
+    assert!(!merge.status.success(), "the command stops with a conflict");
     (worktree, other)
 }
 
@@ -266,7 +274,10 @@ async fn a_rebase_that_stopped_in_the_middle_loses_nothing_and_is_over() {
     let worktree = bench.worktree("one").await;
     commit_by_hand(&bench, &worktree, "first.txt", "1\n");
     let tip = commit_by_hand(&bench, &worktree, "README.md", "ours\n");
-    assert!(!bench.upstream.try_git_in(worktree.path(), &["rebase", "other"]).status.success(), "there is a conflict");
+    assert!(
+        !bench.upstream.try_git_in(worktree.path(), &["rebase", "other"]).status.success(),
+        "the command stops with a conflict"
+    );
     let commit = committed(&worktree, "1").await;
     let parents = parents(&bench, commit.as_str());
     assert_eq!((parents.len(), &parents[0]), (2, &tip));
@@ -307,7 +318,7 @@ async fn submodules_of_the_repository_keep_their_commit() {
     assert!(gitlinks(taken.head.as_str())[0].contains(&"2".repeat(40)));
     assert!(taken.dropped_gitlinks.is_empty(), "{taken:?}");
     assert!(!bench.files_of(taken.head.as_str()).contains(&"libs/sub/inside.txt".to_owned()));
-    // It is replaced by regular files, then removed.
+    // The submodule is replaced with regular files and then removed.
     std::fs::remove_dir_all(worktree.path().join("libs/sub/.git")).expect("it exists");
     let taken = snapshot(&worktree, "3").await;
     assert!(gitlinks(taken.head.as_str()).is_empty());

@@ -1,5 +1,5 @@
-//! Submodules: which URLs the host fetches, whatever a branch names. All repositories are real, and one of them is private: its
-//! content must not appear.
+//! Submodules are fetched only from trusted URLs, even if a branch names others. All repositories are real, and one of them is
+//! private: its content must not appear.
 
 mod git_support;
 
@@ -11,7 +11,7 @@ use model::submodule::Sources;
 use testkit::upstream::Upstream;
 use tokio_util::sync::CancellationToken;
 
-/// An upstream whose `main` has a submodule, a library that other branches may have too, and a private repository.
+/// An upstream whose `main` has a public library as a submodule, that library, and a private repository.
 struct Stage {
     bench: Bench,
     public: Upstream,
@@ -24,7 +24,7 @@ fn gitmodules(modules: &[(&str, &str)]) -> String {
 }
 
 fn commit_of(module: &Upstream) -> String {
-    module.commit_of("main").expect("it has a branch")
+    module.commit_of("main").expect("the submodule has a `main` branch")
 }
 
 impl Stage {
@@ -37,7 +37,7 @@ impl Stage {
         Self { bench: Bench::of(upstream).await, public, private }
     }
 
-    /// Creates a branch on top of `main` with a submodule at `stolen` from this URL.
+    /// Creates a branch on top of `main` that has a submodule with this URL at `stolen`.
     async fn branch(&self, name: &str, url: &str) {
         let config = gitmodules(&[("libs/public", &self.public.url()), ("stolen", url)]);
         self.bench.upstream.commit(name, &[(".gitmodules", &config)], "another submodule");
@@ -51,15 +51,19 @@ impl Stage {
 
     async fn worktree(&self, task: &str, start: &str, sources: &Sources) -> Worktree {
         let path = self.bench.tree(task);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
-        let base = self.bench.mirror.resolve_ref(start).await.expect("git answers").expect("there is such a branch");
+        std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
+        let base = self.bench.mirror.resolve_ref(start).await.expect("git answers").expect("the branch exists");
         let branch = git_support::branch(task);
         let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
-        self.bench.mirror.ensure_worktree(spec, sources, &quiet, CancellationToken::new()).await.expect("it can be made")
+        self.bench
+            .mirror
+            .ensure_worktree(spec, sources, &quiet, CancellationToken::new())
+            .await
+            .expect("the worktree can be created")
     }
 
     async fn asked(&self, start: &str, sources: &Sources) -> Vec<String> {
-        let base = self.bench.mirror.resolve_ref(start).await.expect("git answers").expect("there is such a branch");
+        let base = self.bench.mirror.resolve_ref(start).await.expect("git answers").expect("the branch exists");
         let urls = self.bench.mirror.untrusted_urls(&base, sources).await.expect("git answers");
         urls.iter().map(ToString::to_string).collect()
     }
@@ -97,7 +101,7 @@ async fn other_spellings_and_relative_urls_are_seen_through() {
         let worktree = stage.worktree(&branch, &branch, &sources).await;
         assert_eq!(content(&worktree, "stolen/secret.txt"), None, "{url}");
     }
-    // The trusted URL is fetched as it was trusted, however a branch spells it.
+    // A trusted URL is fetched in its trusted form, however a branch spells it.
     let public = format!("{}/", stage.public.url());
     stage.branch("same", &public).await;
     stage.bench.upstream.submodule("same", "stolen", &commit_of(&stage.public));
@@ -121,7 +125,7 @@ async fn an_owner_trusts_branches_by_their_names_and_urls_one_by_one() {
     settings.allow(&[RepositoryUrl::parse(&stage.private.url()).expect("a URL")]);
     let sources = stage.sources(&settings).await;
     assert_eq!(stage.asked("agent", &sources).await, Vec::<String>::new());
-    // No pattern trusts a task's branch.
+    // A pattern never trusts the branch of a task.
     let tip = stage.bench.commit_of("refs/heads/agent");
     stage.bench.by_hand(stage.bench.mirror.path(), &["update-ref", "refs/heads/codex/evil", &tip]);
     stage.bench.upstream.delete_branch("release/1");

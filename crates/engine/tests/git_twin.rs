@@ -1,5 +1,5 @@
-//! The agent repository: complete, ordinary for the agent, separate from all others, and written as plain files. The tests ask
-//! the real git what the agent sees.
+//! The agent repository is complete, looks ordinary to the agent, is separate from all other repositories, and consists of plain
+//! files. The tests ask the real git what the agent sees.
 
 mod git_support;
 
@@ -43,7 +43,7 @@ async fn the_agent_finds_an_ordinary_repository_in_which_everything_works() {
         "refs/tags/light commit[]",
         "refs/tags/v1 tag[]",
     ];
-    assert_eq!(refs.lines().collect::<Vec<_>>(), expected, "no other task's branch");
+    assert_eq!(refs.lines().collect::<Vec<_>>(), expected, "the agent sees no branch of another task");
     assert_eq!(agent.git(&["describe", "--tags", "origin/topic/a"]), "light");
     assert_eq!(agent.git(&["config", "remote.origin.url"]), "https://example.org/a \"b\".git");
     assert_eq!(agent.git(&["config", "user.name"]), "Codex");
@@ -56,7 +56,11 @@ async fn the_agent_finds_an_ordinary_repository_in_which_everything_works() {
     agent.git(&["stash", "pop", "--quiet"]);
     agent.git(&["gc", "--quiet"]);
     agent.git(&["fsck", "--strict"]);
-    assert_eq!(bench.commit_of("refs/heads/codex/one"), agent.worktree.base().to_string(), "the mirror does not know it");
+    assert_eq!(
+        bench.commit_of("refs/heads/codex/one"),
+        agent.worktree.base().to_string(),
+        "the branch in the mirror is unchanged"
+    );
     bench.by_hand(bench.mirror.path(), &["fsck", "--strict"]);
 }
 
@@ -68,7 +72,7 @@ async fn it_is_made_once_and_then_left_as_it_is() {
     std::fs::remove_file(agent.twin.join("HEAD")).expect("it exists");
     agent.ensure_twin().await;
     assert_eq!(std::fs::read_to_string(agent.twin.join("config")).expect("a file"), "whatever the agent wants");
-    assert!(!agent.twin.join("HEAD").exists(), "it is neither read nor repaired from here");
+    assert!(!agent.twin.join("HEAD").exists(), "the host does not repair the agent repository");
 }
 
 #[tokio::test]
@@ -78,7 +82,7 @@ async fn one_that_was_half_made_is_made_anew() {
     let (twin, half) = (bench.path("tasks/one/agent.git"), bench.path("tasks/one/agent.git.partial"));
     std::fs::create_dir_all(half.join("objects/pack")).expect("a folder");
     std::fs::write(half.join("HEAD"), "ref: refs/heads/wrong\n").expect("a file");
-    try_twin(&worktree, &twin).await.expect("it can be made");
+    try_twin(&worktree, &twin).await.expect("the agent repository can be created");
     assert_eq!(std::fs::read_to_string(twin.join("HEAD")).expect("a file"), "ref: refs/heads/codex/one\n");
     assert!(!half.exists());
 }
@@ -88,13 +92,13 @@ async fn its_files_are_its_own_and_only_its_alternates_lead_out() {
     let bench = Bench::new().await;
     let worktree = bench.worktree("one").await;
     let twin = bench.path("tasks/one/agent.git");
-    try_twin(&worktree, &twin).await.expect("it can be made");
+    try_twin(&worktree, &twin).await.expect("the agent repository can be created");
     assert_eq!(std::fs::read_to_string(twin.join("objects/info/alternates")).expect("a file"), "/git/objects\n");
     let mut folders = vec![twin];
     let mut files = 0;
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("it can be read").path();
+            let path = entry.expect("the entry can be read").path();
             let found = std::fs::symlink_metadata(&path).expect("it exists");
             if found.is_dir() {
                 folders.push(path);
@@ -102,9 +106,13 @@ async fn its_files_are_its_own_and_only_its_alternates_lead_out() {
             }
             files += 1;
             assert!(found.is_file() && found.nlink() == 1, "{} is not a separate file", path.display());
-            assert_eq!(found.permissions().mode() & 0o111, 0, "{} can be run", path.display());
+            assert_eq!(found.permissions().mode() & 0o111, 0, "{} is executable", path.display());
             let content = String::from_utf8_lossy(&std::fs::read(&path).expect("a file")).into_owned();
-            assert!(!content.contains(&bench.folder.path().display().to_string()), "{} tells a path", path.display());
+            assert!(
+                !content.contains(&bench.folder.path().display().to_string()),
+                "{} contains a path of the host",
+                path.display()
+            );
         }
     }
     assert_eq!(files, 8);
@@ -128,7 +136,7 @@ async fn a_mirror_that_borrows_objects_is_refused() {
     let elsewhere = format!("{}\n", bench.upstream.path().join("objects").display());
     std::fs::write(bench.mirror.path().join("objects/info/alternates"), elsewhere).expect("a file");
     let twin = bench.path("tasks/one/agent.git");
-    let error = try_twin(&worktree, &twin).await.expect_err("a container would not see them");
+    let error = try_twin(&worktree, &twin).await.expect_err("a container would not see the borrowed objects");
     assert!(matches!(error, TwinError::MirrorBorrows { .. }), "{error}");
     assert!(!twin.exists());
 }
@@ -143,8 +151,8 @@ async fn the_base_stays_when_its_branch_is_gone_and_goes_with_the_task() {
     assert_eq!(bench.commit_of("refs/orchestrator/base/one"), base);
     bench.by_hand(bench.mirror.path(), &["gc", "--quiet", "--prune=now"]);
     agent.git(&["fsck"]);
-    bench.mirror.remove_worktree(agent.tree(), &branch("one"), "one").await.expect("it can be removed");
-    bench.mirror.remove_worktree(agent.tree(), &branch("one"), "one").await.expect("twice is harmless");
+    bench.mirror.remove_worktree(agent.tree(), &branch("one"), "one").await.expect("the worktree can be removed");
+    bench.mirror.remove_worktree(agent.tree(), &branch("one"), "one").await.expect("a second call succeeds");
     let left =
         bench.by_hand(bench.mirror.path(), &["for-each-ref", "--format=%(refname)", "refs/orchestrator", "refs/heads/codex"]);
     assert_eq!(left, "refs/orchestrator/removed/one");
@@ -171,7 +179,7 @@ async fn a_packed_mirror_and_one_of_sha256_are_no_different() {
 
     let upstream = Upstream::empty();
     std::fs::remove_dir_all(upstream.path()).expect("it exists");
-    let folder = upstream.path().parent().expect("it has one").to_owned();
+    let folder = upstream.path().parent().expect("the path has a parent").to_owned();
     upstream.git_in(&folder, &["init", "--quiet", "--bare", "--object-format=sha256", "--initial-branch=main", "upstream.git"]);
     upstream.commit("main", &[("README.md", "hello\n")], "start");
     let bench = Bench::of(upstream).await;

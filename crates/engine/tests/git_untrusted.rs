@@ -1,6 +1,6 @@
-//! What an agent leaves for the commit of its work: files that block git, an index that lies, files of any size.
+//! Traps that an agent leaves for the commit of its work: files that block git, a manipulated index, and files of any size.
 //!
-//! Each is tested twice: on the host, as after a run without a container, and with the script that runs in a container.
+//! Each trap is tested twice: on the host, as after a run without a container, and with the script that runs in a container.
 
 mod git_support;
 
@@ -14,10 +14,10 @@ use git_support::{Bench, branch, committed, snapshot, write};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use testkit::upstream::Upstream;
 
-/// Far less than any of these would take.
+/// A time limit that is far shorter than any of these traps would delay the commit.
 const SOON: Duration = Duration::from_mins(1);
 
-/// What the agent does, in its worktree and with git.
+/// What an agent does: a function of its worktree and of a function that runs git.
 type Deed<'a> = &'a dyn Fn(&Path, &dyn Fn(&[&str]) -> String);
 
 fn fifo(path: &Path) {
@@ -28,24 +28,24 @@ fn sparse(path: &Path, size: u64) {
     fs_err::File::options().create(true).append(true).open(path).expect("a file").set_len(size).expect("a sparse file");
 }
 
-/// Creates the files that a new task starts from.
+/// Creates a mirror with the files that a new task starts from.
 async fn bench() -> Bench {
     let upstream = Upstream::new();
     upstream.commit("main", &[("src/a.txt", "good 1\n"), ("src/b.txt", "good 2\n"), (".gitignore", "*.log\n")], "files");
     Bench::of(upstream).await
 }
 
-/// Ends a run after this deed, on the host and in a container.
+/// Does `deed` in two tasks and then ends their runs: one on the host, the other with the script that runs in a container.
 async fn both(bench: &Bench, name: &str, deed: Deed<'_>) -> [Snapshot; 2] {
     let task = format!("host-{name}");
     let worktree = bench.worktree(&task).await;
     deed(worktree.path(), &|arguments| bench.by_hand(worktree.path(), arguments));
-    let on_host = tokio::time::timeout(SOON, snapshot(&worktree, "1")).await.expect("nothing is waited for");
+    let on_host = tokio::time::timeout(SOON, snapshot(&worktree, "1")).await.expect("git does not block");
     assert_eq!(bench.commit_of(&format!("refs/heads/{}", branch(&task))), on_host.head.to_string());
 
     let agent = Agent::new(bench, &format!("contained-{name}")).await;
     deed(agent.tree(), &|arguments| agent.git(arguments));
-    let contained = tokio::time::timeout(SOON, agent.end_run("1")).await.expect("nothing is waited for");
+    let contained = tokio::time::timeout(SOON, agent.end_run("1")).await.expect("git does not block");
     [on_host, contained]
 }
 
@@ -60,7 +60,7 @@ async fn files_that_git_would_wait_for_are_moved_aside_and_the_work_is_committed
                 fifo(&tree.join(folder).join(name));
             }
         }
-        // In place of a file of the commit.
+        // A FIFO replaces a file of the last commit.
         fs_err::remove_file(tree.join("src/b.txt")).expect("it exists");
         fifo(&tree.join("src/b.txt"));
         symlink("/dev/zero", tree.join("deep/.gitattributes")).expect("a link");
@@ -71,7 +71,11 @@ async fn files_that_git_would_wait_for_are_moved_aside_and_the_work_is_committed
         let files = bench.files_of(taken.head.as_str());
         let links = ["deep/.gitattributes.aside-1"];
         assert_eq!(files, ["README.md", links[0], "deep/er/work.txt", "src/a.txt", "src/b.txt"], "{taken:?}");
-        assert_eq!(bench.content_of(taken.head.as_str(), "src/b.txt"), "good 2", "what cannot be read stays");
+        assert_eq!(
+            bench.content_of(taken.head.as_str(), "src/b.txt"),
+            "good 2",
+            "the last version of an unreadable file is kept"
+        );
         let named = |what: &str| taken.notes.iter().any(|note| note.contains(what));
         assert!(named("`deep/er/.gitignore` is a") && named("`.gitignore.aside-1`"), "{:?}", taken.notes);
         assert!(named("`deep/.gitignore.aside-1` (3.0 GiB)"), "{:?}", taken.notes);
@@ -93,7 +97,7 @@ async fn a_folder_that_looks_like_a_repository_makes_nobody_wait() {
         fs_err::write(tree.join("common/.git/HEAD"), "ref: refs/heads/main\n").expect("a file");
         fifo(&tree.join("common/.git/commondir"));
         fifo(&tree.join("ignored.log/.git/HEAD"));
-        // Git does not look for a repository in a folder with files of the commit.
+        // Git does not look for a repository in a folder that contains files of the commit.
         fifo(&tree.join("src/.git/HEAD"));
         fifo(&tree.join("pipe/.git"));
         for (name, link) in [("file", false), ("link", true)] {
@@ -117,13 +121,13 @@ async fn a_folder_that_looks_like_a_repository_makes_nobody_wait() {
     }
 }
 
-/// Writes a file and hides the change: same size, same times.
+/// Changes a file of the same size and restores its times, to hide the change.
 fn secretly(path: &Path, content: &str) {
     let before = fs_err::metadata(path).expect("it exists");
     assert_eq!(before.len(), content.len() as u64);
     let file = fs_err::File::options().write(true).open(path).expect("a file");
     std::io::Write::write_all(&mut &file, content.as_bytes()).expect("written");
-    file.set_modified(before.modified().expect("it has a time")).expect("it is ours");
+    file.set_modified(before.modified().expect("the file has a modification time")).expect("the file belongs to the test");
 }
 
 #[tokio::test]
@@ -152,7 +156,7 @@ async fn an_index_that_lies_hides_no_edit() {
             secretly(&tree.join("src/a.txt"), "evil 1\n");
         }),
         ("entry", &|tree, git| {
-            // The index has the old content with the times of the new one.
+            // The index records the old content with the times of the new content.
             for (name, value) in [("core.trustctime", "false"), ("core.checkStat", "minimal")] {
                 git(&["config", name, value]);
             }
@@ -223,7 +227,8 @@ async fn configuration_of_the_agent_hides_no_edit_and_no_file() {
         }
         fs_err::write(tree.join("hidden.sh"), "evil\n").expect("a file");
         fs_err::write(tree.join("src/b.txt"), "good 2\r\n").expect("a file");
-        fs_err::set_permissions(tree.join("src/a.txt"), std::fs::Permissions::from_mode(0o755)).expect("it is ours");
+        fs_err::set_permissions(tree.join("src/a.txt"), std::fs::Permissions::from_mode(0o755))
+            .expect("the file belongs to the test");
         symlink("/etc/passwd", tree.join("link")).expect("a link");
     };
     for taken in both(&bench, "configured", &deed).await {
@@ -232,7 +237,7 @@ async fn configuration_of_the_agent_hides_no_edit_and_no_file() {
         let expected = "100644 .gitignore\n100644 README.md\n100644 hidden.sh\n120000 link\n100755 src/a.txt\n100644 src/b.txt";
         assert_eq!(listing, expected);
         let size = bench.by_hand(bench.mirror.path(), &["cat-file", "-s", &format!("{head}:src/b.txt")]);
-        assert_eq!(size, "8", "the line ends as it does in the worktree");
+        assert_eq!(size, "8", "the file keeps the line ending that it has in the worktree");
     }
 }
 
@@ -242,7 +247,7 @@ async fn a_file_that_is_ignored_in_the_agents_own_repository_is_committed() {
     let agent = Agent::new(&bench, "one").await;
     fs_err::write(agent.twin.join("info/exclude"), "hidden*\n").expect("a file");
     agent.write("hidden.sh", "evil\n");
-    assert_eq!(agent.git(&["status", "--porcelain"]), "", "it is hidden from the agent's own git");
+    assert_eq!(agent.git(&["status", "--porcelain"]), "", "the file is hidden from the agent's own git");
     let taken = agent.end_run("1").await;
     assert!(bench.files_of(taken.head.as_str()).contains(&"hidden.sh".to_owned()));
 }
@@ -266,7 +271,7 @@ async fn a_file_of_terabytes_costs_nothing_and_is_named() {
             [".gitignore", "README.md", "src/a.txt", "src/b.txt", "work.txt"],
             "files within the limits are committed"
         );
-        assert_eq!(bench.content_of(taken.head.as_str(), "src/a.txt"), "good 1", "its last version is kept");
+        assert_eq!(bench.content_of(taken.head.as_str(), "src/a.txt"), "good 1", "the last version of the file is kept");
         let notes = taken.notes.join("\n");
         assert!(notes.contains("name.bin` (3.0 TiB)") && notes.contains("`src/a.txt` (2.0 TiB)"), "{notes}");
         assert!(notes.contains("so the last version was kept"), "{notes}");
@@ -345,7 +350,7 @@ async fn what_git_would_wait_for_in_the_agents_repository_is_removed() {
     let trap = agent.tree().join("trap");
     fifo(&trap);
     symlink(&trap, agent.twin.join("refs/heads/link")).expect("a link");
-    let taken = tokio::time::timeout(SOON, agent.end_run("1")).await.expect("nothing is waited for");
+    let taken = tokio::time::timeout(SOON, agent.end_run("1")).await.expect("git does not block");
     let files = bench.files_of(taken.head.as_str());
     assert_eq!(files, [".gitignore", "README.md", "own.txt", "src/a.txt", "src/b.txt", "work.txt"]);
     assert!(taken.notes.iter().any(|note| note.contains("FIFOs")), "{:?}", taken.notes);
@@ -367,6 +372,6 @@ async fn files_that_git_reads_beside_a_worktree_are_looked_at_too() {
         drop(fs_err::remove_file(&path));
         fifo(&path);
     }
-    let commit = tokio::time::timeout(SOON, committed(&worktree, "1")).await.expect("nothing is waited for");
+    let commit = tokio::time::timeout(SOON, committed(&worktree, "1")).await.expect("git does not block");
     assert!(bench.files_of(commit.as_str()).contains(&"work.txt".to_owned()));
 }

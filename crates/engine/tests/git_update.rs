@@ -156,7 +156,7 @@ async fn no_program_that_a_configuration_or_the_agent_names_is_run() {
     }
     for hook in ["post-rewrite", "pre-rebase", "post-checkout", "post-commit", "reference-transaction", "post-merge"] {
         let path = bench.mirror.path().join("hooks").join(hook);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
         std::fs::write(&path, format!("#!/bin/sh\n{command}\n")).expect("a hook");
         std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
             .expect("the file becomes executable");

@@ -66,7 +66,7 @@ impl Bench {
 
     async fn try_worktree_from(&self, task: &str, start: &str) -> Result<Worktree, WorktreeError> {
         let path = self.tree(task);
-        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+        std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
         let base = self.mirror.resolve_ref(start).await.expect("git answers").expect("the branch exists");
         let branch = branch(task);
         let spec = WorktreeSpec { path: &path, branch: &branch, base: &base };
@@ -150,7 +150,7 @@ pub(crate) async fn committed(worktree: &Worktree, run: &str) -> ObjectId {
 /// Writes a file of a worktree.
 pub(crate) fn write(worktree: &Worktree, path: &str, content: &str) {
     let path = worktree.path().join(path);
-    std::fs::create_dir_all(path.parent().expect("it has one")).expect("a folder");
+    std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
     std::fs::write(path, content).expect("a file");
 }
 
