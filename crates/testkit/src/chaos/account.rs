@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
-/// The name of a power cut among the actions.
+/// The name of the action that cuts the power.
 pub(super) const CUT: &str = "cut the power";
 
 /// The report of a chaos test.
@@ -12,23 +12,23 @@ pub(super) const CUT: &str = "cut the power";
 pub struct Account {
     /// The seed of all random choices.
     pub seed: u64,
-    /// How often everything was calm and was checked.
+    /// The number of completed rounds, each of which ends with a check.
     pub rounds: u32,
-    /// The actions, and how often each was done.
+    /// The number of times that each action was done.
     pub deeds: BTreeMap<&'static str, u32>,
-    /// The outcomes of runs, and how often each occurred.
+    /// The number of runs with each outcome.
     pub runs: BTreeMap<String, u32>,
     /// The number of checked log lines.
     pub lines: u64,
-    /// Acknowledged requests: prompts, stops, and archive changes.
+    /// The number of acknowledged requests: prompts, stops, and archive changes.
     pub acknowledged: u32,
     /// The number of runs whose records were checked on the disk right after a power cut, before a server started.
     pub after_cuts: u32,
     /// The duration in seconds.
     pub seconds: f64,
-    /// Everything that is wrong.
+    /// All violations of the invariants.
     pub violations: Vec<String>,
-    /// The folder of a home with a violation.
+    /// The folder with a copy of the home, if there was a violation.
     pub kept: Option<PathBuf>,
 }
 
@@ -56,15 +56,15 @@ impl fmt::Display for Account {
             writeln!(f, "  {times:>6}  {deed}")?;
         }
         if self.cuts() > 0 {
-            writeln!(f, "{} power cuts; {} ended runs checked on the disk right after one", self.cuts(), self.after_cuts)?;
+            writeln!(f, "{} power cuts; checked {} ended runs on the disk right after a cut", self.cuts(), self.after_cuts)?;
         }
         let runs: u32 = self.runs.values().sum();
-        writeln!(f, "{runs} runs, {} lines of logs, {} acknowledgements looked at", self.lines, self.acknowledged)?;
+        writeln!(f, "checked {runs} runs, {} lines of logs, {} acknowledgements", self.lines, self.acknowledged)?;
         for (status, times) in &self.runs {
             writeln!(f, "  {times:>6}  {status}")?;
         }
         if self.violations.is_empty() {
-            return writeln!(f, "nothing lost, nothing twice, nobody left");
+            return writeln!(f, "nothing was lost, done twice or left behind");
         }
         writeln!(f, "{} VIOLATIONS", self.violations.len())?;
         for violation in &self.violations {

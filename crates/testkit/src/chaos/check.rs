@@ -1,5 +1,5 @@
-//! The invariants that must hold whenever everything is calm, whatever happened before. They are checked in files and
-//! processes, and in the server's answers.
+//! The invariants that must hold whenever no task is active, whatever happened before. The checks look at files, processes and
+//! the server's answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::pictures;
 use crate::process::has_ended;
 
 impl World {
-    /// Checks everything, and records violations.
+    /// Checks all invariants and records violations.
     pub(super) async fn check(&mut self) {
         let mut wrong = vec![];
         self.account.runs.clear();
@@ -76,7 +76,7 @@ impl World {
                 }
             }
             if told.archived.is_some_and(|archived| archived != task["archived_at"].is_string()) {
-                wrong.push(format!("that {id} was archived ({:?}) was acknowledged, and it is not so", told.archived));
+                wrong.push(format!("`archived: {:?}` of the task {id} was acknowledged, and is not true", told.archived));
             }
             self.images_are_whole(task, &told.images, wrong);
             for run in task["runs"].as_array().into_iter().flatten() {
@@ -89,7 +89,7 @@ impl World {
         }
     }
 
-    /// Checks that every named image is unchanged, and that every prompt still names its image.
+    /// Checks that every image of the task is unchanged, and that every acknowledged prompt still has its image.
     fn images_are_whole(&self, task: &Value, acknowledged: &BTreeSet<String>, wrong: &mut Vec<String>) {
         let id = task["task_id"].as_str().unwrap_or_default();
         let asked = [&task["runs"], &task["follow_ups"]].into_iter().filter_map(Value::as_array).flatten();
@@ -98,7 +98,7 @@ impl World {
             let path = self.home.path().join("tasks").join(id).join("images").join(image["file"].as_str().unwrap_or_default());
             let size = image["bytes"].as_u64().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
             if std::fs::read(&path).ok() != Some(pictures::png_of(size)) {
-                wrong.push(format!("the image {} is not what was given", path.display()));
+                wrong.push(format!("the image {} has changed", path.display()));
             }
         }
         for name in acknowledged {
@@ -108,7 +108,7 @@ impl World {
         }
     }
 
-    /// Checks that every line is in the log once, in order, with everything that the worker has written.
+    /// Checks that the log of every run is complete: each line of the worker is there once and in order.
     fn logs_are_whole(&mut self, task: &Value, wrong: &mut Vec<String>) {
         let id = task["task_id"].as_str().unwrap_or_default();
         for run in task["runs"].as_array().into_iter().flatten() {
@@ -128,12 +128,12 @@ impl World {
             };
             let over = complete.lines().any(|line| line.contains("\"turn.completed\""));
             if status == "completed" && !over {
-                wrong.push(format!("run {} of {id} is completed, and its turn is not", run["number"]));
+                wrong.push(format!("run {} of {id} is completed, but its turn is not", run["number"]));
             }
         }
     }
 
-    /// Returns how many lines the worker of a prompt reports.
+    /// Returns the number of lines that the worker of a prompt has written.
     fn counted_by(&self, name: &str) -> u64 {
         let count = std::fs::read_to_string(self.home.scratch().join("counts").join(name)).unwrap_or_default();
         count.trim().parse().unwrap_or(0)
@@ -146,7 +146,7 @@ impl World {
         let Ok(history) =
             git(&mirror, &["log", "--format=%(trailers:key=Run,valueonly,separator=%x2C)", &format!("{base}..{branch}")])
         else {
-            // A run that failed before it had a worktree has no branch.
+            // The task has no branch if its run failed before the worktree was created.
             return;
         };
         for run in task["runs"].as_array().into_iter().flatten() {
@@ -158,7 +158,7 @@ impl World {
             let Some(name) = run["prompt"].as_str().and_then(name_in) else { continue };
             let work = git(&mirror, &["show", &format!("{branch}:{name}.txt")]);
             if run["status"] == "completed" && work.as_deref() != Ok(name) {
-                wrong.push(format!("run {number} of {id} is completed, and its work is not on its branch: {work:?}"));
+                wrong.push(format!("run {number} of {id} is completed, but its work is not on its branch: {work:?}"));
             }
             if work.as_ref().is_ok_and(|work| work.lines().count() > 1) {
                 wrong.push(format!("the command of run {number} of {id} ran more than once"));
@@ -176,12 +176,12 @@ impl World {
             };
             let log = || std::fs::read_to_string(folder.join(run["log"].as_str().unwrap_or_default())).unwrap_or_default();
             if self.containers.is_some() && log().contains("\"exit_code\":0") && work.as_deref() != Ok(name) && !waits() {
-                wrong.push(format!("the command of run {number} of {id} did its work, and it is nowhere"));
+                wrong.push(format!("the command of run {number} of {id} did its work, but the work is lost"));
             }
         }
     }
 
-    /// Returns leftovers: processes of runs and their children, hanging fetches, and containers.
+    /// Returns everything that is left behind: processes of runs and their children, hanging fetches, and containers.
     pub(super) fn left(&self) -> Vec<String> {
         let home = self.home.scratch().display().to_string();
         let fetch = self.remotes.program().display().to_string();
@@ -232,7 +232,7 @@ fn name_in(prompt: &str) -> Option<&str> {
     prompt.rsplit(' ').next().map(|name| name.trim_end_matches('.')).filter(|name| name.starts_with('p'))
 }
 
-/// Checks that the numbered lines are in order, and at least as many as the worker wrote. Returns their number.
+/// Checks that the numbered lines are in order and that none is missing that the worker wrote. Returns their number.
 fn script_wrote_it(path: &Path, log: &str, name: &str, written: u64, wrong: &mut Vec<String>) -> u64 {
     let mut expected = 0_u64;
     for line in log.lines().filter(|line| line.contains(&format!("\"{name} "))) {
@@ -248,7 +248,7 @@ fn script_wrote_it(path: &Path, log: &str, name: &str, written: u64, wrong: &mut
     expected
 }
 
-/// Checks that every line is JSON, and that unique events occur once. Returns the number of lines.
+/// Checks that every line is JSON and that unique events occur only once. Returns the number of lines.
 fn codex_wrote_it(path: &Path, log: &str, wrong: &mut Vec<String>) -> u64 {
     let mut said = BTreeSet::new();
     for line in log.lines() {
@@ -259,7 +259,7 @@ fn codex_wrote_it(path: &Path, log: &str, wrong: &mut Vec<String>) -> u64 {
         let kind = event["type"].as_str().unwrap_or_default();
         let once = kind.starts_with("turn.") || matches!(kind, "thread.started" | "item.started" | "item.completed");
         if once && !said.insert(format!("{kind} {}", event["item"]["id"])) {
-            wrong.push(format!("{}: said twice: `{line}`", path.display()));
+            wrong.push(format!("{}: written twice: `{line}`", path.display()));
         }
     }
     log.lines().count() as u64

@@ -1,8 +1,7 @@
-//! Additional parts of a chaos test whose agent is the real Codex CLI in real containers: the model's script, and the
-//! containers.
+//! A chaos test with the real Codex CLI also needs a scripted model and real containers.
 //!
-//! Docker is called with its own client, and only for containers with the label of the test's home. Only the test's own
-//! container engine is killed. It never outlives the test.
+//! The test calls Docker's own client and only touches containers with the label of its home. It only kills its own container
+//! engine, which never outlives the test.
 
 use std::process::Output;
 
@@ -13,10 +12,10 @@ use crate::TestHome;
 use crate::docker;
 use crate::own_engine::{KilledEngine, OwnEngine};
 
-/// The maximum number of prompts, because the model's script is written first.
+/// The maximum number of prompts. The script of the model is written before the test starts.
 const PROMPTS: u32 = 2_000;
 
-/// The free disk space that a run requires. An image and a worktree with a few files need little.
+/// The free disk space that a run requires. It is small because the worktrees have only a few files.
 const FREE_DISK: &str = "100m";
 
 /// The model for Codex in the containers, and the container engine.
@@ -26,7 +25,7 @@ pub(super) struct Containers {
     engine: Engine,
 }
 
-/// The container engine.
+/// The container engine that the test uses.
 enum Engine {
     /// The machine's engine, which is never killed.
     OfTheMachine,
@@ -36,7 +35,7 @@ enum Engine {
 }
 
 impl Engine {
-    /// Starts an own engine with the image. Whether its containers survive its end is random.
+    /// Starts a container engine for this test and loads the image. Its containers survive its end or not, at random.
     fn own(home: &mut TestHome, random: &mut fastrand::Rng) -> Self {
         let flags: &[&str] = if random.bool() { &["--live-restore"] } else { &[] };
         let engine = OwnEngine::start(flags);
@@ -46,7 +45,7 @@ impl Engine {
         Self::Own(engine)
     }
 
-    /// Returns `None` while there is no engine.
+    /// Runs a Docker command. Returns `None` while the engine is killed.
     fn docker(&self, arguments: &[&str]) -> Option<Output> {
         let host = match self {
             Self::OfTheMachine => vec![],
@@ -59,10 +58,10 @@ impl Engine {
 }
 
 impl Containers {
-    /// Writes the script and prepares the home, before its server starts.
+    /// Starts the model and prepares the home before its server starts.
     pub(super) fn begin(home: &mut TestHome, own_engine: bool, random: &mut fastrand::Rng) -> Self {
         let script = (1..=PROMPTS).fold(Script::new(), |script, number| script.turn(turn(&name_of(number), random)));
-        let model = ScriptedModel::start(script).expect("a model that plays its script");
+        let model = ScriptedModel::start(script).expect("the scripted model starts");
         home.set("ORCH_WORKER", "codex-docker");
         home.set("IMAGE_NAME", docker::codex_image());
         home.set("CODEX_API_KEY", "sk-storm-0123456789");
@@ -72,24 +71,24 @@ impl Containers {
         Self { _model: model, label: format!("label=codex-docker.label.home={}", home.path().display()), engine }
     }
 
-    /// Returns all containers of the home, in any state, or none while there is no engine.
+    /// Returns all containers of the home in any state, or none while the engine is killed.
     pub(super) fn all(&self) -> Vec<String> {
         let found = self.engine.docker(&["ps", "--all", "--format", "{{.Names}}", "--filter", &self.label]);
         let Some(found) = found else { return vec![] };
-        assert!(found.status.success(), "the engine does not list its containers: {found:?}");
+        assert!(found.status.success(), "the engine lists its containers: {found:?}");
         let mut names: Vec<_> = String::from_utf8_lossy(&found.stdout).lines().map(str::to_owned).collect();
         names.sort_unstable();
         names
     }
 
-    /// Kills a container. It may have ended before.
+    /// Kills a random container. Returns `false` if no container was running.
     pub(super) fn kill_one(&self, random: &mut fastrand::Rng) -> bool {
         let names = self.all();
         let killed = random.choice(&names).and_then(|name| self.engine.docker(&["kill", name]));
         killed.is_some_and(|killed| killed.status.success())
     }
 
-    /// Kills the engine, if it is the test's own and runs.
+    /// Kills the engine if it is the test's own and runs.
     pub(super) fn kill_engine(&mut self) -> bool {
         match std::mem::replace(&mut self.engine, Engine::OfTheMachine) {
             Engine::Own(engine) => {
@@ -121,7 +120,7 @@ impl Drop for Containers {
     }
 }
 
-/// Prints numbered lines, writes a file that shows how often it ran, and ends with a message.
+/// Returns a turn whose command prints numbered lines and appends a line to a file, which shows how often the command ran.
 fn turn(name: &str, random: &mut fastrand::Rng) -> Turn {
     let manner = match random.u32(..10) {
         0 => "trap '' INT TERM",

@@ -1,9 +1,9 @@
 //! The chaos test: many tasks, and random kills of servers, keepers and workers, full and read-only disks, remotes that disappear, hang
-//! or disconnect, wrong clocks, and clients that vanish or read slowly. After each round everything must become calm, and nothing that
-//! was acknowledged may be lost. A test with power cuts also cuts the power of the home's disk.
+//! or disconnect, wrong clocks, and clients that vanish or read slowly. After each round, all tasks must become inactive, and nothing
+//! that was acknowledged may be lost. A test with power cuts also cuts the power of the home's disk.
 //!
-//! A seed determines the actions. Their timing also depends on the machine, so the same seed gives the same actions, not the same
-//! moments. Everything is real except the agent, or, in a smaller test with containers, except the model.
+//! A seed determines the actions, but their timing also depends on the machine. Everything is real except the agent. In a smaller test
+//! with containers, only the model is not real.
 
 mod account;
 mod check;
@@ -38,15 +38,15 @@ pub struct Storm {
     pub seed: u64,
     /// The agent.
     pub agent: Agent,
-    /// The minimum number of kills, or of power cuts.
+    /// The minimum number of kills, or of power cuts in a test with power cuts.
     pub kills: u32,
-    /// The number of kills in a round, after which everything must become calm.
+    /// The number of kills in a round. After each round, all tasks must become inactive.
     pub kills_a_round: u32,
-    /// Cuts the power of the home's disk, which has this file system. Only for a scripted agent. Needs root.
+    /// The file system of the home's disk in a test with power cuts. Only for a scripted agent. Needs root.
     pub power: Option<FileSystem>,
-    /// Whether the home is a small disk that gets full. Needs root.
+    /// Whether the home is on a small disk that gets full. Needs root.
     pub with_disk: bool,
-    /// Whether containers run in the test's own engine, which is killed too. Needs root.
+    /// Whether containers run in the test's own container engine, which is killed too. Needs root.
     pub own_engine: bool,
 }
 
@@ -57,10 +57,10 @@ const LONGEST_PAUSE: u64 = 60;
 const LONGEST_PAUSE_WITH_CONTAINERS: u64 = 400;
 
 impl Storm {
-    /// Runs the test. The report says what happened and what is wrong.
+    /// Runs the test and returns a report of all actions and violations.
     ///
     /// # Panics
-    /// If the setup fails: no folder, or no server that starts.
+    /// If the setup fails, for example because the server does not start.
     pub async fn rage(&self) -> Account {
         let longest_pause = match self.agent {
             Agent::Script => LONGEST_PAUSE,
@@ -72,7 +72,7 @@ impl Storm {
             while self.progress(&world) < before + self.kills_a_round {
                 world.deed().await;
                 if self.power.is_some() && !world.account.violations.is_empty() {
-                    // Everything after a violation would only repeat it.
+                    // After a violation, later checks would only report it again.
                     return world.end().await;
                 }
                 let pause = world.random.u64(..longest_pause);
@@ -85,7 +85,7 @@ impl Storm {
         world.end().await
     }
 
-    /// Returns the progress: the number of kills or power cuts.
+    /// Returns the number of power cuts in a test with power cuts, or else the number of kills.
     fn progress(&self, world: &World) -> u32 {
         if self.power.is_some() { world.account.cuts() } else { world.account.kills() }
     }

@@ -1,7 +1,7 @@
 //! Power cuts in a chaos test: the disk stops, all processes of the home die, the disk comes back, and the next server starts.
 //!
-//! A cut happens at a random moment, or right after a run has ended; half of the time a request is in progress. The disk is
-//! checked before the next server can repair anything.
+//! A cut happens at a random moment or right after a run has ended, often while a request is in progress. The disk is checked
+//! before the next server can repair anything.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,11 +12,12 @@ use super::account::CUT;
 use super::records::Ended;
 use super::world::World;
 
-/// The longest time between a request and the cut, in milliseconds.
+/// The maximum time between a request and the cut, in milliseconds.
 const LONGEST_LEAD: u64 = 80;
 
-/// How long a cut waits for a run's end, and how often it checks.
+/// How long a cut waits for a run to end.
 const AN_END: Duration = Duration::from_secs(2);
+/// How often a cut checks whether a run has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 impl World {
@@ -59,7 +60,7 @@ impl World {
         let lead = Duration::from_millis(self.random.u64(..LONGEST_LEAD));
         let cut = tokio::spawn(async move {
             tokio::time::sleep(lead).await;
-            // The disk comes first: everything that is written from now on is lost, even if its writer still runs.
+            // The disk stops before the processes: everything that is written from now on is lost, even if its writer still runs.
             tokio::task::spawn_blocking(move || {
                 disk.cut();
                 disk
@@ -76,14 +77,14 @@ impl World {
         if !self.account.violations.is_empty() {
             self.keep();
         }
-        // The machine has booted again, so process IDs of an earlier boot mean nothing.
+        // Simulate a new boot, so that the server ignores the process IDs of earlier boots.
         self.home.set("ORCH_TEST_BOOT_ID", format!("after-cut-{}", self.account.cuts()));
         if !self.home.try_start().await {
             self.account.violations.push(format!("no server starts after a power cut: {}", self.home.log()));
         }
     }
 
-    /// Sends a request that the cut may interrupt, or none.
+    /// Sends a random request, which the cut may interrupt, or no request.
     async fn request_something(&mut self) {
         match self.random.u32(..10) {
             0 => self.create().await,
@@ -97,7 +98,7 @@ impl World {
         }
     }
 
-    /// Waits until another run has ended, if one ends soon.
+    /// Waits until another run has ended, but not longer than [`AN_END`].
     async fn a_run_ends(&mut self) {
         let count = |tasks: &[Value]| tasks.iter().flat_map(runs_of).filter(|run| has_ended(run)).count();
         let (before, begun) = (count(&self.tasks().await), Instant::now());
@@ -114,7 +115,7 @@ impl World {
             for run in runs_of(&task).filter(|run| has_ended(run)) {
                 let number = run["number"].as_u64().unwrap_or_default();
                 let path = self.home.path().join("tasks").join(id).join(run["log"].as_str().unwrap_or_default());
-                // A run that never started has no log, and the task may be on its way to the trash.
+                // There may be no log: the run may never have started, or the task may be moving to the trash.
                 let log = if self.seen.has(id, number) { None } else { std::fs::read(path).ok() };
                 let text = |field: &str| run[field].as_str().map(str::to_owned);
                 ended.insert((id.to_owned(), number), Ended { status: text("status"), commit: text("commit"), log });
@@ -128,7 +129,7 @@ fn runs_of(task: &Value) -> impl Iterator<Item = &Value> {
     task["runs"].as_array().into_iter().flatten()
 }
 
-/// Whether a run has ended, according to its record.
+/// Returns whether a run has ended, according to its record.
 pub(super) fn has_ended(run: &Value) -> bool {
     matches!(run["status"].as_str(), Some("completed" | "failed" | "stopped" | "interrupted"))
 }

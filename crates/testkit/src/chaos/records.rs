@@ -1,6 +1,6 @@
-//! Checks that everything that a record refers to is on the disk right after a power cut, before a server starts.
+//! Checks right after a power cut that everything that a record refers to is on the disk, before a server starts.
 //!
-//! It reads files and calls git, and changes nothing.
+//! The checks read files and call git, and they change nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,31 +11,31 @@ use super::check::git;
 use super::power::has_ended;
 use super::world::{World, codex_home, folders};
 
-/// The runs and commits that were complete after an earlier cut, so they were synced.
+/// The runs and commits that were complete after an earlier cut, which proves that they were synced.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     runs: BTreeSet<(String, u64)>,
     commits: BTreeSet<String>,
 }
 
-/// A run that had ended before a cut, as the server showed it.
+/// A run that had ended before a cut, according to the server.
 pub(super) struct Ended {
     pub(super) status: Option<String>,
     pub(super) commit: Option<String>,
-    /// Its log, unless the run was complete after an earlier cut.
+    /// The log of the run, unless the run was complete after an earlier cut.
     pub(super) log: Option<Vec<u8>>,
 }
 
 impl Seen {
-    /// Whether a run was complete after an earlier cut.
+    /// Returns whether a run was complete after an earlier cut.
     pub(super) fn has(&self, task: &str, number: u64) -> bool {
         self.runs.contains(&(task.to_owned(), number))
     }
 }
 
 impl World {
-    /// Records everything that a record refers to and that is missing on the disk. `before` is what the server showed before
-    /// the cut.
+    /// Reports everything that a record refers to and that is missing on the disk. `before` contains the runs that the server showed
+    /// before the cut.
     pub(super) fn check_records(&mut self, before: &BTreeMap<(String, u64), Ended>) {
         let mut wrong = vec![];
         self.state_files_are_whole(&mut wrong);
@@ -77,7 +77,7 @@ impl World {
         }
         for (id, number) in before.keys().filter(|run| !found.contains(run)) {
             if !self.told.get(id).is_some_and(|told| told.removed) {
-                wrong.push(format!("run {number} of the task {id} was shown before the cut, and has no record after it"));
+                wrong.push(format!("run {number} of the task {id} was shown before the cut, but has no record after it"));
             }
         }
         let cuts = self.account.cuts();
@@ -94,7 +94,7 @@ impl World {
                     continue;
                 }
                 if path.is_dir() {
-                    // Git checks its own files. A worktree may be damaged, and is restored from the branch.
+                    // `git fsck` checks git's own files. A damaged worktree is restored from its branch.
                     if !matches!(name.as_str(), "mirror" | "worktree" | "agent.git" | "codex") {
                         waiting.push(path);
                     }
@@ -124,7 +124,7 @@ impl World {
             }
             if let Err(words) = git(&folder.join("mirror"), &["rev-parse", "--verify", "HEAD^{commit}"]) {
                 wrong.push(format!(
-                    "{} is recorded as ready, and has no usable mirror: {}",
+                    "{} is recorded as ready, but has no usable mirror: {}",
                     self.name_of(&folder),
                     words.trim_end()
                 ));
@@ -133,14 +133,18 @@ impl World {
     }
 
     /// Checks that a completed run's log ends with a newline and contains the end of its turn, and that logs that were complete before
-    /// the cut are unchanged. A run that the cut interrupted may have zeros after its last newline, because ext4 extends a file before
-    /// it has its bytes.
+    /// the cut are unchanged. The log of an interrupted run may have zeros after its last newline, because ext4 extends a file before
+    /// it writes the content.
     fn log_is_complete(&self, folder: &Path, run: &Value, shown: Option<&Ended>, name: &str, wrong: &mut Vec<String>) {
         let path = folder.join(run["log"].as_str().unwrap_or_default());
         let log = std::fs::read(&path).unwrap_or_default();
         let complete = &log[..log.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1)];
         if let Some(before) = shown.and_then(|shown| shown.log.as_ref()).filter(|before| **before != log) {
-            wrong.push(format!("{name}: its log is not as before the cut: {} bytes then, {} bytes now", before.len(), log.len()));
+            wrong.push(format!(
+                "{name}: its log has changed since the cut: it had {} bytes and now has {} bytes",
+                before.len(),
+                log.len()
+            ));
         }
         if complete.contains(&0) {
             wrong.push(format!("{name}: its log contains zeros: {}", self.name_of(&path)));
@@ -152,7 +156,7 @@ impl World {
     }
 
     /// Checks that a completed run can be resumed: Codex's session file has both lines of its turn. If the next run of the thread was
-    /// active, the file may end in zeros or in an incomplete line, which the product removes.
+    /// active, the file may end with zeros or an incomplete line, which the server removes.
     fn session_is_there(&self, run: &Value, is_last: bool, name: &str, wrong: &mut Vec<String>) {
         let (Some(thread), true) = (run["thread_id"].as_str(), run["status"] == "completed") else { return };
         let folder = codex_home(&self.home).join("sessions/2026/01/01");
@@ -173,7 +177,7 @@ impl World {
         if self.seen.commits.contains(commit) {
             return true;
         }
-        // With its history, its trees and its files.
+        // This also reads the history, trees and files of the commit.
         let reads = git(mirror, &["rev-list", "--objects", "--quiet", commit]);
         match reads {
             Ok(_) => {
@@ -192,7 +196,7 @@ impl World {
         if !self.commit_is_there(mirror, commit, name, wrong) {
             return;
         }
-        // The branch of a task that is being removed or restored has either name.
+        // While a task is being removed or restored, its branch may have either name.
         let refs = ["heads/codex", "orchestrator/removed"]
             .map(|kind| format!("refs/{kind}/{}", task["task_id"].as_str().unwrap_or_default()));
         let mut words = vec![];

@@ -1,6 +1,6 @@
 //! Faults around the servers: disks, remotes, clocks, and slow clients.
 //!
-//! All faults end with their round, except for the clock: it stays wrong until the next change.
+//! All faults end with their round, except a wrong clock: it stays wrong until the next change.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -15,10 +15,11 @@ use crate::upstream::Upstream;
 /// The maximum number of slow clients.
 const SLOW: usize = 12;
 
-/// Errors of clocks.
+/// The offsets that a clock can have.
 const CLOCKS: [&str; 7] = ["+0", "+3m", "-7m", "-1h", "+40d", "-3650d", "+3650d"];
 
-/// The program that every fetch starts on the remote side. Depending on `manner`, it never answers or stops after some bytes.
+/// The program that every fetch starts on the remote side. The file `manner` tells it to work normally, to hang, or to stop after some
+/// bytes.
 const UPLOAD_PACK: &str = r#"#!/bin/sh
 here=$(dirname "$0")
 read -r manner bytes < "$here/manner"
@@ -29,37 +30,37 @@ esac
 exec git-upload-pack "$@"
 "#;
 
-/// How the remotes of a home answer.
+/// The program that controls how the remotes of a home answer.
 pub(super) struct Remotes {
     folder: PathBuf,
     is_bad: bool,
 }
 
 impl Remotes {
-    /// Prepares the user of the home, before its server starts.
+    /// Writes the program and configures git to use it, before the server starts.
     pub(super) fn begin(home: &TestHome) -> Self {
         let folder = home.scratch().join("remotes");
-        fs_err::create_dir(&folder).expect("a storm's folder can be written");
+        fs_err::create_dir(&folder).expect("the test's folder can be written");
         let this = Self { folder, is_bad: false };
-        fs_err::write(this.program(), UPLOAD_PACK).expect("a storm's folder can be written");
+        fs_err::write(this.program(), UPLOAD_PACK).expect("the test's folder can be written");
         let executable = std::fs::Permissions::from_mode(0o755);
-        fs_err::set_permissions(this.program(), executable).expect("it is ours");
+        fs_err::set_permissions(this.program(), executable).expect("the file belongs to the test");
         this.behave("well");
         let config = format!("[remote \"origin\"]\n\tuploadpack = {}\n", this.program().display());
-        fs_err::write(home.scratch().join("user/.gitconfig"), config).expect("a storm's folder can be written");
+        fs_err::write(home.scratch().join("user/.gitconfig"), config).expect("the test's folder can be written");
         this
     }
 
-    /// Returns the program between git and the repositories. It runs as part of the home.
+    /// Returns the path of the program between git and the repositories.
     pub(super) fn program(&self) -> PathBuf {
         self.folder.join("upload-pack")
     }
 
-    /// Write it atomically, because a fetch may start at any moment.
+    /// Tells the program how to behave. The file is replaced atomically, because a fetch may start at any moment.
     fn behave(&self, manner: &str) {
         let next = self.folder.join("next");
-        fs_err::write(&next, format!("{manner}\n")).expect("a storm's folder can be written");
-        fs_err::rename(next, self.folder.join("manner")).expect("it is ours");
+        fs_err::write(&next, format!("{manner}\n")).expect("the test's folder can be written");
+        fs_err::rename(next, self.folder.join("manner")).expect("the file belongs to the test");
     }
 }
 
@@ -68,16 +69,16 @@ impl World {
         let here = |upstream: &Upstream| upstream.path().to_owned();
         let gone = |upstream: &Upstream| upstream.path().with_extension("away");
         if let Some(away) = self.away.take() {
-            fs_err::rename(gone(&self.upstreams[away]), here(&self.upstreams[away])).expect("it is ours");
+            fs_err::rename(gone(&self.upstreams[away]), here(&self.upstreams[away])).expect("the file belongs to the test");
             return;
         }
         self.account.did("move a remote away");
         let away = self.random.usize(..self.upstreams.len());
-        fs_err::rename(here(&self.upstreams[away]), gone(&self.upstreams[away])).expect("it is ours");
+        fs_err::rename(here(&self.upstreams[away]), gone(&self.upstreams[away])).expect("the file belongs to the test");
         self.away = Some(away);
     }
 
-    /// Makes remotes hang or disconnect, with something new to fetch.
+    /// Adds a commit to the remotes and then makes them hang or disconnect. If they already do, makes them work again.
     pub(super) async fn trouble_the_remotes(&mut self) {
         if self.remotes.is_bad {
             return self.ease_the_remotes();
@@ -94,7 +95,7 @@ impl World {
             self.account.did("let the remotes hang");
             self.remotes.behave("hangs");
         } else {
-            self.account.did("let the remotes break off");
+            self.account.did("let the remotes disconnect");
             self.remotes.behave(&format!("breaks {bytes}"));
         }
         self.create().await;
@@ -134,11 +135,11 @@ impl World {
             disk.allow_writing();
         }
         if let Some(ballast) = self.ballast.take() {
-            fs_err::remove_file(ballast).expect("it is ours");
+            fs_err::remove_file(ballast).expect("the file belongs to the test");
         }
     }
 
-    /// Gives the next servers a different clock than their runs. Does nothing if `faketime` is not installed.
+    /// Gives the next servers a different clock. Does nothing if `faketime` is not installed.
     pub(super) async fn change_the_clock(&mut self) {
         let clock = self.random.choice(CLOCKS).unwrap_or_default();
         let library = ["x86_64", "aarch64"].map(|machine| format!("/usr/lib/{machine}-linux-gnu/faketime/libfaketime.so.1"));
@@ -152,14 +153,14 @@ impl World {
 
     /// Starts a client that disconnects in the middle of a stream.
     pub(super) async fn read_a_little(&mut self) {
-        self.account.did("read a little and vanish");
+        self.account.did("read a little and disconnect");
         let answer = self.home.request(Method::GET, "/api/v1/events").timeout(ANSWER).send().await;
         if let Ok(mut answer) = answer {
             let _piece = tokio::time::timeout(Duration::from_millis(20), answer.chunk()).await;
         }
     }
 
-    /// Starts a client that reads slowly and never finishes: the stream of a run if there is one, else the feed.
+    /// Starts a client that reads slowly and never finishes. It reads the events of an active run, or of the server if no run is active.
     pub(super) async fn read_slowly(&mut self) {
         self.account.did("read slowly");
         for answer in &mut self.slow {

@@ -1,7 +1,7 @@
-//! The world of a chaos test: a home, two repositories, and what was acknowledged so far.
+//! The world of a chaos test: a home, two repositories, and a record of all acknowledged requests.
 //!
-//! A request without an answer is not acknowledged, and may have been performed or not. Invariant: everything that is recorded
-//! as acknowledged was answered with success.
+//! A request without an answer is not acknowledged, although the server may have performed it. Invariant: every request that is
+//! recorded as acknowledged was answered with success.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ use crate::small_disk::SmallDisk;
 use crate::upstream::Upstream;
 use crate::worker::scripted_worker;
 
-/// The maximum number of active tasks, and how many of them run in parallel.
+/// The maximum number of active tasks, and the number of runs in parallel.
 const AT_WORK: (usize, &str) = (8, "4");
 
 /// The same limits with containers, which need more resources.
@@ -31,18 +31,18 @@ const CONTAINERS_AT_WORK: (usize, &str) = (5, "3");
 /// The size of a small disk in MiB.
 const DISK: u32 = 96;
 
-/// The time limit of a request. Removals wait for runs that are slow to end.
+/// The time limit of a request. It is long because a removal waits until the task's run has ended.
 pub(super) const ANSWER: Duration = Duration::from_secs(30);
 
-/// The time limit until everything is calm.
+/// The time limit until all tasks are inactive.
 const CALM: Duration = Duration::from_mins(3);
 
-/// Part of a prompt's script that writes a session file where Codex would.
+/// Part of a prompt's script that writes a session file to the path that Codex would use.
 const SESSION: &str = "mkdir -p $CODEX_HOME/sessions/2026/01/01; \
                        session=$CODEX_HOME/sessions/2026/01/01/rollout-2026-01-01T00-00-00-$thread_id.jsonl; \
                        echo '{}' >> $session; ";
 
-/// What was acknowledged about a task.
+/// The acknowledged requests for a task.
 #[derive(Debug, Default)]
 pub(super) struct Told {
     /// The names of prompts.
@@ -51,21 +51,21 @@ pub(super) struct Told {
     pub(super) stopped: BTreeSet<u64>,
     /// The names of prompts with an image, which has the same name.
     pub(super) images: BTreeSet<String>,
-    /// Whether the task is archived; unknown once anything was requested that unarchives it.
+    /// Whether the task is archived. Unknown after a request that may have changed it.
     pub(super) archived: Option<bool>,
-    /// Whether a removal of follow-ups was requested, acknowledged or not.
+    /// Whether the removal of the task was requested, even if the request was not acknowledged.
     pub(super) removed: bool,
 }
 
 pub(super) struct World {
-    /// The disk of a test with power cuts; `None` during a cut. It is unmounted before the home is deleted.
+    /// The disk of a test with power cuts, or `None` during a cut. It is the first field so that it is unmounted before the home is deleted.
     pub(super) power: Option<PowerDisk>,
     pub(super) home: TestHome,
     pub(super) random: fastrand::Rng,
     pub(super) account: Account,
     pub(super) told: BTreeMap<String, Told>,
     pub(super) envs: Vec<String>,
-    /// Additional parts of a test with containers.
+    /// The scripted model and the container engine of a test with containers.
     pub(super) containers: Option<Containers>,
     at_work: usize,
     pub(super) upstreams: Vec<Upstream>,
@@ -74,7 +74,7 @@ pub(super) struct World {
     pub(super) ballast: Option<PathBuf>,
     pub(super) away: Option<usize>,
     pub(super) slow: Vec<reqwest::Response>,
-    /// The runs whose records were checked after an earlier power cut.
+    /// The runs and commits that were checked after an earlier power cut.
     pub(super) seen: Seen,
     prompts: u32,
     begun: Instant,
@@ -89,7 +89,7 @@ impl World {
         let power = storm.power.map(|kind| PowerDisk::mount(kind, home.scratch(), &home.path()));
         let disk = (storm.with_disk && power.is_none()).then(|| SmallDisk::mount(&home.path(), DISK));
         for folder in ["counts", "ran"] {
-            fs_err::create_dir(home.scratch().join(folder)).expect("a storm's folder can be written");
+            fs_err::create_dir(home.scratch().join(folder)).expect("the test's folder can be written");
         }
         let remotes = Remotes::begin(&home);
         let mut random = fastrand::Rng::with_seed(storm.seed);
@@ -104,7 +104,7 @@ impl World {
         fs_err::write(home.path().join("config.toml"), "stop_grace = \"300ms\"\nfetch_time_limit = \"2s\"\n").expect("written");
         if let Some(power) = &power {
             home.set("CODEX_HOME", codex_home(&home));
-            // The settings were written long before the first cut.
+            // The settings must survive the first cut.
             power.sync();
         }
         home.start().await;
@@ -134,7 +134,7 @@ impl World {
         }
     }
 
-    /// Performs one action, whatever happens.
+    /// Performs one random action.
     pub(super) async fn deed(&mut self) {
         if self.containers.is_some() {
             return self.deed_with_containers().await;
@@ -163,7 +163,7 @@ impl World {
         }
     }
 
-    /// A container takes a second to start, so fewer actions kill servers.
+    /// Performs one action of a test with containers. A container takes a second to start, so fewer actions kill servers.
     async fn deed_with_containers(&mut self) {
         if self.away.is_some() && self.random.u32(..4) == 0 {
             return self.move_a_remote();
@@ -196,7 +196,7 @@ impl World {
         }
     }
 
-    /// Stops and restarts the engine; in between other actions continue. The machine's own engine is left alone.
+    /// Kills the test's own container engine and restarts it after other actions. The engine of the machine is never killed.
     async fn kill_engine(&mut self) {
         if !self.containers.as_mut().is_some_and(Containers::kill_engine) {
             return;
@@ -216,7 +216,7 @@ impl World {
         self.containers.iter_mut().for_each(Containers::ease);
     }
 
-    /// Sends a request, which may get no answer.
+    /// Sends a request. Returns `None` if there is no answer.
     pub(super) async fn ask(&mut self, method: Method, path: &str, body: &Value) -> Option<(u16, Value)> {
         let request = self.home.request(method.clone(), path).timeout(ANSWER);
         let request = if method == Method::GET { request } else { request.json(body) };
@@ -226,12 +226,13 @@ impl World {
         Some((status, serde_json::from_str(&text).unwrap_or_default()))
     }
 
-    /// Returns a prompt that prints numbered lines, records each of them outside, and writes a file.
+    /// Returns the name and text of a new prompt. Its script prints numbered lines, records their number outside of the home, and
+    /// writes a file.
     fn prompt(&mut self) -> (String, String) {
         self.prompts += 1;
         let name = name_of(self.prompts);
         if self.containers.is_some() {
-            // The model's script contains the actions.
+            // The script of the model contains the commands.
             return (name.clone(), format!("do it, end {name}."));
         }
         let scratch = self.home.scratch();
@@ -318,7 +319,7 @@ impl World {
         let (name, prompt) = self.prompt();
         let images = self.images(&name);
         self.told.entry(id.clone()).or_default().archived = None;
-        self.account.did(if wants_active { "ask for a follow-up" } else { "ask to go on" });
+        self.account.did(if wants_active { "ask for a follow-up" } else { "ask to continue" });
         let answer =
             self.ask(Method::POST, &format!("/api/v1/tasks/{id}/{how}"), &json!({ "prompt": prompt, "images": images })).await;
         if let Some((201, _)) = answer {
@@ -342,7 +343,7 @@ impl World {
     pub(super) async fn remove(&mut self) {
         let Some(id) = self.any(|_| true).await else { return };
         self.account.did("ask to remove");
-        // Whether it is answered or not, it may be gone from now on.
+        // From now on the task may be gone, even if the request gets no answer.
         self.told.entry(id.clone()).or_default().removed = true;
         self.ask(Method::DELETE, &format!("/api/v1/tasks/{id}"), &json!({})).await;
     }
@@ -362,7 +363,7 @@ impl World {
         }
         self.account.did("kill a server");
         self.home.kill().await;
-        // A pause without a server, in which runs end and others are killed.
+        // Some runs end or are killed while no server runs.
         for _ in 0..self.random.u32(..4) {
             let who = if self.random.bool() { "keeper" } else { "worker" };
             self.kill_held(who);
@@ -376,12 +377,12 @@ impl World {
         if self.home.try_start().await {
             return;
         }
-        // It may refuse to start on a full or read-only disk.
+        // A server may refuse to start on a full or read-only disk.
         self.account.did("a server refused a troubled disk");
         self.ease_the_disk();
         let begun = Instant::now();
         while !self.home.try_start().await {
-            // A child that the killed server was just starting holds the home's lock until it runs its own program.
+            // A child that the killed server was just starting holds the lock of the home until it executes its program.
             let locked = self.home.log().trim_end().lines().rev().take(2).any(|line| line.contains("already serves"));
             assert!(locked && begun.elapsed() < ANSWER, "no server starts: {}", self.home.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -403,7 +404,7 @@ impl World {
         let pid = self.random.choice(&held).and_then(|file| {
             let record: Value = serde_json::from_slice(&std::fs::read(file).ok()?).ok()?;
             let pid = i32::try_from(record[who]["pid"].as_i64()?).ok()?;
-            // A different process may have the number by now.
+            // A different process may have this PID by now.
             let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
             let ours = environment.split(|byte| *byte == 0).any(|variable| variable.starts_with(b"ORCH_RUN="));
             Pid::from_raw(pid).filter(|_| ours)
@@ -415,7 +416,7 @@ impl World {
         }
     }
 
-    /// Ends all faults, and waits until nothing is active.
+    /// Ends all faults and waits until no task is active.
     pub(super) async fn calm(&mut self) {
         self.ease_the_disk();
         self.ease_the_remotes();
@@ -439,13 +440,13 @@ impl World {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        // The server's next check finds what a killed keeper has left.
+        // The server's next check ends what a killed keeper has left behind.
         while !self.left().is_empty() && begun.elapsed() < CALM {
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
     }
 
-    /// Copies the home, so that a violation can be examined.
+    /// Copies the home so that a violation can be examined.
     pub(super) fn keep(&mut self) {
         let kind = self.cut.map(|kind| format!("{kind}-")).unwrap_or_default();
         let name = format!("codex-orchestrator-storm-{kind}{}", self.account.seed);
@@ -470,7 +471,7 @@ impl World {
     }
 }
 
-/// Returns Codex's own folder in a test with power cuts, on the disk that loses its power.
+/// Returns `CODEX_HOME` of a test with power cuts, which is on the disk that loses its power.
 pub(super) fn codex_home(home: &TestHome) -> PathBuf {
     home.path().join("codex")
 }
