@@ -1,7 +1,7 @@
-//! Controls a real Chromium with its debugging protocol over two pipes: opens pages, inspects them, clicks, and takes
-//! screenshots. Source: <https://chromedevtools.github.io/devtools-protocol/>.
+//! Controls a real Chromium over two pipes with its debugging protocol: opens pages, inspects them, clicks, and takes
+//! screenshots. The protocol: <https://chromedevtools.github.io/devtools-protocol/>.
 //!
-//! A browser has one page and a temporary profile, and only reaches this machine.
+//! A browser has one page and a temporary profile, and can only reach this machine.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -15,7 +15,7 @@ use tokio::process::{Child, Command};
 
 use crate::TestHome;
 
-/// Far longer than a page on this machine takes.
+/// A time limit that is far longer than any page on this machine takes.
 const LIMIT: Duration = Duration::from_secs(40);
 
 /// A browser with one page.
@@ -27,11 +27,11 @@ pub struct Browser {
     /// The start of a message whose end has not arrived yet.
     begun: Vec<u8>,
     session: String,
-    /// The session of the page, whatever else is requested in between.
+    /// The session of the page. `session` may temporarily be that of the service worker.
     page: String,
     asked: u64,
     has_scripts: bool,
-    /// Complaints of pages: violations of their policy, errors of scripts.
+    /// Errors that pages report: violations of their content security policy and errors of scripts.
     pub complaints: Vec<String>,
     /// The service worker that was registered last.
     registration: Option<String>,
@@ -46,7 +46,7 @@ pub struct Screen {
     pub height: u32,
     /// Whether dark colors are preferred.
     pub dark: bool,
-    /// Whether it is a phone.
+    /// Whether the screen is that of a phone.
     pub mobile: bool,
 }
 
@@ -60,19 +60,19 @@ impl Browser {
     /// Starts a browser.
     ///
     /// # Panics
-    /// If there is no Chromium: `cargo xtask test` installs it.
+    /// If Chromium is not installed. `cargo xtask test` installs it.
     pub async fn start() -> Self {
         let profile = tempfile::tempdir().expect("a folder");
         let (inward, outward) = (profile.path().join("in"), profile.path().join("out"));
         for pipe in [&inward, &outward] {
-            let made = Command::new("mkfifo").arg(pipe).status().await.expect("mkfifo is there");
-            assert!(made.success(), "a pipe could not be made");
+            let made = Command::new("mkfifo").arg(pipe).status().await.expect("mkfifo is installed");
+            assert!(made.success(), "the pipe is created");
         }
-        // Open it for both, so that neither side waits for the other.
+        // Open each pipe for reading and writing, so that neither side waits for the other.
         let mut both = pipe::OpenOptions::new();
         both.read_write(true);
-        let to = both.open_sender(&inward).expect("it was just made");
-        let from = BufReader::new(both.open_receiver(&outward).expect("it was just made"));
+        let to = both.open_sender(&inward).expect("the pipe was just created");
+        let from = BufReader::new(both.open_receiver(&outward).expect("the pipe was just created"));
         let process = Command::new("sh")
             .args(["-c", "exec \"$@\" 3<\"$IN\" 4>\"$OUT\"", "sh", "chromium", "--headless=new", "--remote-debugging-pipe"])
             .args(["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-extensions"])
@@ -110,7 +110,7 @@ impl Browser {
         browser
     }
 
-    /// Sends a command, and records events in the meantime.
+    /// Sends a command and returns its answer. Handles all events that arrive before the answer.
     async fn ask(&mut self, method: &str, params: Value) -> Value {
         self.asked += 1;
         let mut message = json!({ "id": self.asked, "method": method, "params": params });
@@ -130,15 +130,15 @@ impl Browser {
                 }
             }
         };
-        tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("no answer to {method}"))
+        tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("the browser did not answer {method}"))
     }
 
-    /// Returns the next message, and records complaints.
+    /// Returns the next message. Records errors that pages report, and accepts dialogs.
     async fn next(&mut self) -> Value {
-        // A caller that stops waiting in the middle of a message leaves its start for the next one.
-        self.from.read_until(0, &mut self.begun).await.expect("the browser speaks");
+        // If a caller stops waiting in the middle of a message, the next call reads the rest.
+        self.from.read_until(0, &mut self.begun).await.expect("the browser sends a message");
         self.begun.pop();
-        let message: Value = serde_json::from_slice(&self.begun).expect("the browser speaks JSON");
+        let message: Value = serde_json::from_slice(&self.begun).expect("the browser sends JSON");
         self.begun.clear();
         match message["method"].as_str() {
             Some("Log.entryAdded") if message["params"]["entry"]["level"] == "error" => {
@@ -182,13 +182,13 @@ impl Browser {
         self.ask("Emulation.setEmulatedMedia", features).await;
     }
 
-    /// Opens a URL, and waits until the page is loaded.
+    /// Opens a URL and waits until the page is loaded.
     pub async fn open(&mut self, url: &str) {
         self.ask("Page.navigate", json!({ "url": url })).await;
         self.until("document.readyState === 'complete' && location.href !== 'about:blank'").await;
     }
 
-    /// Signs in with the link of the command, including the required tap. Returns the URL of the pages.
+    /// Signs in with the link that `sign-in` prints and confirms the sign-in. Returns the URL of the server.
     pub async fn sign_in(&mut self, home: &TestHome) -> String {
         let output = home.command(&["sign-in"]).output().await.expect("it starts");
         let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
@@ -196,7 +196,7 @@ impl Browser {
         self.open(&link).await;
         self.click("form button.primary").await;
         self.until("document.querySelector('nav.around')").await;
-        link.split("/sign-in").next().expect("it is in there").to_owned()
+        link.split("/sign-in").next().expect("the link contains `/sign-in`").to_owned()
     }
 
     /// Returns the cookies that the browser sends to this URL, including those that scripts cannot read.
@@ -207,7 +207,7 @@ impl Browser {
         cookies.filter_map(pair).collect::<Vec<String>>().join("; ")
     }
 
-    /// Clears the cache, so that the next page loads as for a new visitor.
+    /// Clears the cache, so that the next page loads all its files again.
     pub async fn forget_files(&mut self) {
         self.ask("Network.clearBrowserCache", json!({})).await;
     }
@@ -220,9 +220,9 @@ impl Browser {
         answer["result"]["value"].clone()
     }
 
-    /// Waits until an expression is true in the current page, with everything that it loads.
+    /// Waits until the current page is completely loaded and an expression is true in it.
     pub async fn until(&mut self, expression: &str) {
-        // Without scripts, a page has no clock.
+        // A page has no timers if its scripts are disabled.
         let clock = if self.has_scripts {
             "setTimeout(look, 20); }; look(); setTimeout(() => done(false), 500);"
         } else {
@@ -233,7 +233,7 @@ impl Browser {
         );
         let begun = std::time::Instant::now();
         loop {
-            // A page that is left during this gives no answer.
+            // A page does not answer if the browser leaves it in the meantime.
             let asked = json!({ "expression": watched, "awaitPromise": true, "returnByValue": true });
             let answer = self.ask_or_error("Runtime.evaluate", asked).await;
             if answer["result"]["result"]["value"] == true {
@@ -244,7 +244,7 @@ impl Browser {
             }
             if begun.elapsed() > LIMIT {
                 let page = self.value("location.href + '\\n' + document.body.innerText").await;
-                panic!("waited in vain for {expression} at {page}\n{:?}", self.complaints);
+                panic!("`{expression}` did not become true at {page}\n{:?}", self.complaints);
             }
         }
     }
@@ -261,7 +261,7 @@ impl Browser {
                 }
             }
         };
-        tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("no answer to {method}"))
+        tokio::time::timeout(LIMIT, answered).await.unwrap_or_else(|_| panic!("the browser did not answer {method}"))
     }
 
     /// Clicks the element that a selector finds.
@@ -271,7 +271,7 @@ impl Browser {
         self.value(&format!("document.querySelector({found}).click()")).await;
     }
 
-    /// Writes to a field as if it were typed.
+    /// Sets the text of a field as if a user had typed it.
     pub async fn write(&mut self, selector: &str, text: &str) {
         let (found, text) = (json!(selector), json!(text));
         self.until(&format!("document.querySelector({found})")).await;
@@ -294,7 +294,7 @@ impl Browser {
         self.has_scripts = false;
     }
 
-    /// Slows the processor of the page down by a factor.
+    /// Slows down the processor of the page by a factor.
     pub async fn slow_down(&mut self, times: u32) {
         self.ask("Emulation.setCPUThrottlingRate", json!({ "rate": times })).await;
     }
@@ -305,8 +305,8 @@ impl Browser {
         self.until("document.readyState === 'complete'").await;
     }
 
-    /// Presses a key: a letter or character, or `Enter`, `Tab`, `Escape`, `Space`. `Control+` or `Shift+` before it holds that
-    /// key down.
+    /// Presses a key: a single character, `Enter`, `Tab`, `Escape` or `Space`. With the prefix `Control+` or `Shift+`, that key is
+    /// held down.
     pub async fn press(&mut self, key: &str) {
         let (held, key) = match key.rsplit_once('+') {
             Some(("Control", key)) => (2, key),
@@ -328,7 +328,7 @@ impl Browser {
         self.ask("Input.dispatchKeyEvent", up).await;
     }
 
-    /// Types a text at the cursor.
+    /// Types text at the cursor.
     pub async fn type_text(&mut self, text: &str) {
         self.ask("Input.insertText", json!({ "text": text })).await;
     }
@@ -336,7 +336,7 @@ impl Browser {
     /// Moves the focus to an element with the tab key.
     ///
     /// # Panics
-    /// If it cannot be reached.
+    /// If the element cannot be reached.
     pub async fn tab_to(&mut self, selector: &str) {
         let found = json!(selector);
         self.until(&format!("document.querySelector({found})")).await;
@@ -346,16 +346,16 @@ impl Browser {
             }
             self.press("Tab").await;
         }
-        panic!("the tabulator key does not reach {selector}");
+        panic!("the tab key reaches {selector}");
     }
 
-    /// Answers `granted` or `denied` to an origin that asks to show notifications.
+    /// Sets whether an origin may show notifications: `granted` or `denied`.
     pub async fn answer_notices(&mut self, origin: &str, answer: &str) {
         let asked = json!({ "permission": { "name": "notifications" }, "setting": answer, "origin": origin });
         self.ask("Browser.setPermission", asked).await;
     }
 
-    /// Delivers a message to the service worker of an origin, like the browser does for its push service.
+    /// Delivers a message to the service worker of an origin, as the browser does for messages from its push service.
     ///
     /// # Panics
     /// If the origin has no service worker.
@@ -366,8 +366,8 @@ impl Browser {
             if let Some(id) = self.registration.clone() {
                 break id;
             }
-            assert!(begun.elapsed() < LIMIT, "there is no service worker");
-            // Events of the browser are only processed while waiting for an answer.
+            assert!(begun.elapsed() < LIMIT, "a service worker is registered in time");
+            // Events of the browser are processed only while a command waits for its answer.
             self.value("0").await;
         };
         self.ask("ServiceWorker.deliverPushMessage", json!({ "origin": origin, "registrationId": id, "data": message })).await;
@@ -376,7 +376,7 @@ impl Browser {
     /// Evaluates an expression in the service worker and awaits promises.
     ///
     /// # Panics
-    /// If it does not exist.
+    /// If the service worker does not exist.
     pub async fn value_in_worker(&mut self, expression: &str) -> Value {
         let page = self.page.clone();
         self.session = String::new();
@@ -390,7 +390,7 @@ impl Browser {
         found
     }
 
-    /// Chooses files in a field, like its dialog does.
+    /// Selects files in a file field, as its dialog does.
     pub async fn choose(&mut self, selector: &str, files: &[&Path]) {
         let found = json!(selector);
         self.until(&format!("document.querySelector({found})")).await;
@@ -399,11 +399,11 @@ impl Browser {
         self.ask("DOM.setFileInputFiles", asked).await;
     }
 
-    /// Takes a screenshot of the page, as PNG.
+    /// Takes a screenshot of the page and writes it to a PNG file.
     pub async fn picture(&mut self, file: &Path) {
         let answer = self.ask("Page.captureScreenshot", json!({ "format": "png" })).await;
-        let text = answer["data"].as_str().expect("a picture");
-        fs_err::write(file, base64(text)).expect("it can be written");
+        let text = answer["data"].as_str().expect("a screenshot");
+        fs_err::write(file, base64(text)).expect("the screenshot can be written");
     }
 }
 

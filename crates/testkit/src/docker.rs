@@ -1,7 +1,7 @@
-//! The images and containers of tests: what `cargo xtask test` has prepared, and a part of the container engine for each test.
+//! The images that `cargo xtask test` has prepared, and a [`Sandbox`] for the containers and images of each test.
 //!
-//! The engine is called with Docker's own client, not with the product. Everything that a test leaves is removed when its
-//! [`Sandbox`] is dropped, even if the test fails; nothing else in the engine is touched.
+//! Tests call the container engine with Docker's own client, not with the product. Everything that a test leaves is removed when its
+//! [`Sandbox`] is dropped, even if the test fails. Nothing else in the engine is changed.
 
 use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
@@ -10,10 +10,10 @@ use uuid::Uuid;
 
 use crate::codex::{OLDEST_CODEX_VERSION, TESTED_CODEX_VERSIONS};
 
-/// A small Debian as a base for images. `cargo xtask test` creates it.
+/// A small Debian image to base others on. `cargo xtask test` creates it.
 pub const BASE_IMAGE: &str = "codex-docker-test/base:1";
 
-/// The certificates of this machine, for images that must reach the network as it does.
+/// The certificates of this machine, for images that must reach the network in the same way as the machine.
 pub const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 
 /// The prefix that the product adds to a caller's own labels.
@@ -22,23 +22,23 @@ const CALLERS_LABEL: &str = "codex-docker.label.";
 /// Returns the image with the pinned version of Codex, as the product built it.
 ///
 /// # Panics
-/// If it does not exist.
+/// If the image does not exist.
 pub fn codex_image() -> String {
     provisioned(codex_image_of(model::CODEX_VERSION))
 }
 
-/// The image with the oldest supported version of Codex.
+/// Returns the image with the oldest supported version of Codex.
 ///
 /// # Panics
-/// If it does not exist.
+/// If the image does not exist.
 pub fn oldest_codex_image() -> String {
     provisioned(codex_image_of(OLDEST_CODEX_VERSION))
 }
 
-/// An image for each tested version of Codex, newest first.
+/// Returns an image for each tested version of Codex, newest first.
 ///
 /// # Panics
-/// If one of them does not exist.
+/// If an image does not exist.
 pub fn codex_images() -> [String; 3] {
     TESTED_CODEX_VERSIONS.map(|version| provisioned(codex_image_of(version)))
 }
@@ -46,12 +46,12 @@ pub fn codex_images() -> [String; 3] {
 /// Returns the image to base others on.
 ///
 /// # Panics
-/// If it does not exist.
+/// If the image does not exist.
 pub fn base_image() -> String {
     provisioned(BASE_IMAGE.to_owned())
 }
 
-/// Returns the name of the image with this version of Codex, whether it exists or not.
+/// Returns the name of the image with this version of Codex, even if the image does not exist.
 pub fn codex_image_of(version: &str) -> String {
     format!("codex-docker-test/codex:{version}")
 }
@@ -60,24 +60,24 @@ fn provisioned(image: String) -> String {
     let found = try_docker(&["image", "inspect", "--format", "{{.Id}}", &image]);
     assert!(
         found.status.success(),
-        "this test needs the image `{image}` of a container engine: run `cargo xtask test`, which makes both ready\n{}",
+        "this test needs a container engine with the image `{image}`: run `cargo xtask test`, which sets up both\n{}",
         String::from_utf8_lossy(&found.stderr)
     );
     image
 }
 
-/// The group that may use the engine's socket.
+/// Returns the group that may use the socket of the container engine.
 ///
 /// # Panics
-/// If no engine runs.
+/// If no container engine runs.
 pub fn socket_group() -> String {
-    std::os::unix::fs::MetadataExt::gid(&fs_err::metadata("/var/run/docker.sock").expect("the engine runs")).to_string()
+    std::os::unix::fs::MetadataExt::gid(&fs_err::metadata("/var/run/docker.sock").expect("the container engine runs")).to_string()
 }
 
 /// Runs Docker's own client and returns its stdout.
 ///
 /// # Panics
-/// If it fails.
+/// If the client fails.
 #[track_caller]
 pub fn docker(arguments: &[&str]) -> String {
     let output = try_docker(arguments);
@@ -92,10 +92,10 @@ pub fn docker(arguments: &[&str]) -> String {
 /// If the program is not installed.
 pub fn try_docker(arguments: &[&str]) -> Output {
     let run = Command::new("docker").args(arguments).stdin(Stdio::null()).output();
-    run.unwrap_or_else(|error| panic!("there is no `docker` to ask ({error}): run `cargo xtask test`, which makes one ready"))
+    run.unwrap_or_else(|error| panic!("could not start `docker` ({error}): run `cargo xtask test`, which sets it up"))
 }
 
-/// A test's part of the engine. Its containers and images are removed with it.
+/// The containers and images of one test, which are removed when this value is dropped.
 #[derive(Debug)]
 pub struct Sandbox {
     id: String,
@@ -103,12 +103,12 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Creates an empty sandbox.
-    #[expect(clippy::new_without_default, reason = "each is another one")]
+    #[expect(clippy::new_without_default, reason = "every sandbox is different")]
     pub fn new() -> Self {
         Self { id: Uuid::now_v7().simple().to_string() }
     }
 
-    /// Returns the label for containers that the product creates: `CODEX_DOCKER_LABELS`, `--label`.
+    /// Returns the label for containers that the product creates, for `CODEX_DOCKER_LABELS` and `--label`.
     pub fn label(&self) -> String {
         format!("test={}", self.id)
     }
@@ -118,7 +118,7 @@ impl Sandbox {
         format!("codex-docker-test/{}:{tag}", self.id)
     }
 
-    /// Returns a name for a container that is removed with this sandbox. It does not need the label.
+    /// Returns a name for a container that is removed with this sandbox, even if it does not have the label.
     pub fn container(&self, name: &str) -> String {
         format!("test-{}-{name}", self.id)
     }
@@ -126,7 +126,7 @@ impl Sandbox {
     /// Builds an image from a Dockerfile without a context, and returns its name.
     ///
     /// # Panics
-    /// If it cannot be built.
+    /// If the image cannot be built.
     #[track_caller]
     pub fn build(&self, tag: &str, dockerfile: &str) -> String {
         let image = self.image(tag);
@@ -137,12 +137,12 @@ impl Sandbox {
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
         stdin.write_all(dockerfile.as_bytes()).expect("docker reads the Dockerfile");
         drop(stdin);
-        let built = child.wait_with_output().expect("docker can be waited for");
+        let built = child.wait_with_output().expect("docker can be awaited");
         assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
         image
     }
 
-    /// Returns the IDs of its containers, running or not.
+    /// Returns the IDs of all containers of this sandbox, even if they are not running.
     pub fn containers(&self) -> Vec<String> {
         let label = format!("label={CALLERS_LABEL}{}", self.label());
         let name = format!("name=^/?test-{}-", self.id);
@@ -155,10 +155,10 @@ impl Sandbox {
         found
     }
 
-    /// Runs a script with `sh` in a new container without a network, and returns its output.
+    /// Runs a script with `sh` in a new container without a network and returns its output.
     ///
     /// # Panics
-    /// If it fails.
+    /// If the script fails.
     #[track_caller]
     pub fn run(&self, image: &str, user: &str, script: &str) -> String {
         let name = self.container(&Uuid::now_v7().simple().to_string());
@@ -167,7 +167,7 @@ impl Sandbox {
 
     fn clear(&self) {
         let reference = format!("reference=codex-docker-test/{}", self.id);
-        // Remove them by name, not by ID, because the same image may have a name that is not ours.
+        // Remove images by name, not by ID, because an image may also have a name that is not ours.
         let images = lines(&try_docker(&["images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", &reference]));
         for (remove, found) in [("rm", self.containers()), ("rmi", images)] {
             if !found.is_empty() {
@@ -180,7 +180,7 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        // A panic here would hide the one that says why a test failed.
+        // A panic here would hide the panic that says why a test failed.
         if Command::new("docker").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok() {
             self.clear();
         }

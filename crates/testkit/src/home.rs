@@ -1,7 +1,7 @@
-//! A home with a real server: the binary itself, on a temporary `ORCH_HOME`, which is called over its socket.
+//! A temporary home directory with a real server, which tests call over its socket.
 //!
-//! The server gets nothing of the machine's environment except `PATH`. Everything that a test leaves (the server, its keepers
-//! and their workers) is ended when the home is dropped.
+//! `PATH` is the only variable that the server inherits from the machine's environment. When the home is dropped, all processes
+//! that the test has left are ended: the server, its keepers and their workers.
 
 mod leftovers;
 
@@ -19,10 +19,10 @@ use tokio::process::{Child, Command};
 
 use crate::contract;
 
-/// Far longer than anything here takes.
+/// A time limit that is far longer than any operation of a server takes.
 const LIMIT: Duration = Duration::from_mins(1);
 
-/// How often to try a starting server. There is no event before its first answer.
+/// The interval between health checks of a starting server.
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
 /// A temporary `ORCH_HOME`, with or without a running server.
@@ -38,19 +38,19 @@ pub struct TestHome {
 impl TestHome {
     /// Creates a home without a server. `binary` is the test's `env!("CARGO_BIN_EXE_codex-orchestrator")`.
     pub fn new(binary: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("orch-").tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::Builder::new().prefix("orch-").tempdir().expect("a temporary folder can be created");
         for name in ["home", "user"] {
             fs_err::create_dir(folder.path().join(name)).expect("a new folder can be written");
         }
         let socket = folder.path().join("home/orchestrator.sock");
-        let client = crate::http_client().unix_socket(socket).build().expect("a plain client can be made");
-        // Allow as many runs as a test needs, on a disk however full.
+        let client = crate::http_client().unix_socket(socket).build().expect("a plain client can be created");
+        // Allow as many runs as a test needs, even on an almost full disk.
         let environment = [("ORCH_MAX_PARALLEL_RUNS", "100"), ("ORCH_FREE_SPACE_FLOOR", "0")];
         let environment = environment.map(|(name, value)| (name.into(), value.into())).to_vec();
         Self { folder, binary: binary.into(), environment, server: None, client }
     }
 
-    /// Creates a home with a running server whose worker does what its prompt says (see [`crate::worker`]).
+    /// Creates a home with a running server. Its worker runs the prompt as a script (see [`crate::worker`]).
     pub async fn started(binary: &str) -> Self {
         let mut home = Self::new(binary);
         let worker = crate::worker::scripted_worker(home.folder.path());
@@ -82,11 +82,11 @@ impl TestHome {
 
     /// Returns the content of the home's `token` file.
     pub fn token(&self) -> String {
-        let token = fs_err::read_to_string(self.path().join("token")).expect("a started server has made a token");
+        let token = fs_err::read_to_string(self.path().join("token")).expect("a started server has created a token");
         token.trim().to_owned()
     }
 
-    /// Returns a command of the binary with only this home's environment: `PATH`, `HOME`, `ORCH_HOME`, `ORCH_LISTEN` and the
+    /// Returns a command that runs the binary with this home's environment: only `PATH`, `HOME`, `ORCH_HOME`, `ORCH_LISTEN` and the
     /// variables that were set.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
@@ -107,24 +107,24 @@ impl TestHome {
     /// Starts the server and waits until it answers.
     ///
     /// # Panics
-    /// If it exits instead, or does neither in time.
+    /// If the server exits or does not answer in time.
     pub async fn start(&mut self) {
-        assert!(self.try_start().await, "the server ended at once: {}", self.log());
+        assert!(self.try_start().await, "the server starts: {}", self.log());
     }
 
     /// Starts the server and waits until it answers or exits. Returns whether it answers.
     ///
     /// # Panics
-    /// If it does neither in time.
+    /// If the server neither answers nor exits in time.
     pub async fn try_start(&mut self) -> bool {
-        assert!(self.server.is_none(), "a server runs already");
+        assert!(self.server.is_none(), "no server is running yet");
         let mut child = self.spawn_server();
         let answers = async {
             loop {
                 if self.healthy().await {
                     return true;
                 }
-                if child.try_wait().expect("our own child can be asked").is_some() {
+                if child.try_wait().expect("the status of our own child can be read").is_some() {
                     return false;
                 }
                 tokio::time::sleep(TRY_EVERY).await;
@@ -135,14 +135,14 @@ impl TestHome {
         lives
     }
 
-    /// Starts a server that is expected to fail, and returns its exit status and its output.
+    /// Starts a server that is expected to fail. Returns its exit status and its output.
     pub async fn start_refused(&self) -> (ExitStatus, String) {
         let mut child = self.spawn_server();
         let status = within("the server's refusal", child.wait()).await.expect("our own child can be waited for");
         (status, self.log())
     }
 
-    /// Stops the server (SIGTERM) and waits for its end. Its runs continue.
+    /// Stops the server (SIGTERM) and waits until it has exited. Its runs continue.
     pub async fn stop(&mut self) -> ExitStatus {
         self.end_with(Signal::TERM).await
     }
@@ -153,7 +153,7 @@ impl TestHome {
         assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "the server exited on its own: {status}");
     }
 
-    /// Copies the record of a task several times, with new IDs. For a home without a server.
+    /// Copies the record of a task several times, with new IDs. No server may be running.
     pub fn copy_task(&self, task: &str, times: usize) {
         let tasks = self.path().join("tasks");
         let record = fs_err::read_to_string(tasks.join(task).join("meta.json")).expect("there");
@@ -171,9 +171,9 @@ impl TestHome {
         within("the server's end", server.wait()).await.expect("our own child can be waited for")
     }
 
-    /// Whether the server has exited on its own.
+    /// Returns whether the server has exited on its own.
     pub fn has_ended(&mut self) -> bool {
-        let ended = |server: &mut Child| server.try_wait().expect("our own child can be asked").is_some();
+        let ended = |server: &mut Child| server.try_wait().expect("the status of our own child can be read").is_some();
         let ended = self.server.as_mut().is_none_or(ended);
         if ended {
             self.server = None;
@@ -203,7 +203,7 @@ impl TestHome {
         self.client.request(method, format!("http://localhost{path}"))
     }
 
-    /// Sends `GET`, and returns the status and the body as JSON (null if it is not JSON).
+    /// Sends `GET`. Returns the status and the body as JSON (null if the body is not JSON).
     pub async fn get(&self, path: &str) -> (u16, Value) {
         answer(self.request(Method::GET, path)).await
     }
@@ -223,27 +223,28 @@ impl TestHome {
         answer(self.request(Method::PUT, path).json(body)).await
     }
 
-    /// Kills the keeper of a task's run and its worker, like a power cut.
+    /// Kills the keeper and the worker of a task's run, like a power cut.
     ///
     /// # Panics
     /// If no keeper supervises the run.
     pub fn cut_off(&self, task: &str, run: u32) {
         let path = self.path().join(format!("tasks/{task}/logs/run-{run:03}.keeper.json"));
-        let record: Value = serde_json::from_slice(&fs_err::read(path).expect("a keeper says who it is")).expect("JSON");
+        let record: Value =
+            serde_json::from_slice(&fs_err::read(path).expect("the keeper has written its record")).expect("JSON");
         for name in ["keeper", "worker"] {
             let pid =
                 record[name]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
             let pid = pid.expect("a process");
-            // Kill the group with everything that it started. It is fine if it has already ended.
+            // Kill the whole process group, which may have ended already.
             let _gone = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
             let _gone = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }
 
-    /// Kills the server and every keeper, worker and git of the home at once, like a power cut.
+    /// Kills the server and every keeper, worker and git process of the home, like a power cut.
     ///
     /// # Panics
-    /// If the server does not end.
+    /// If the server does not exit.
     pub async fn power_off(&mut self) {
         self.kill_everything();
         if let Some(mut server) = self.server.take() {
@@ -265,10 +266,10 @@ impl TestHome {
     pub async fn text(&self, path: &str) -> String {
         let response = within(path, self.request(Method::GET, path).send()).await.expect("the server answers");
         assert_eq!(response.status(), 200, "{path}");
-        within(path, response.text()).await.expect("the answer has an end")
+        within(path, response.text()).await.expect("the answer is complete")
     }
 
-    /// Creates an environment and waits until it is cloned. Returns its ID.
+    /// Adds a repository and waits until it is cloned. Returns its ID.
     pub async fn environment(&self, url: &str) -> String {
         let (status, created) = self.post("/api/v1/envs", &serde_json::json!({ "repo_url": url })).await;
         assert_eq!(status, 201, "{created}");
@@ -291,10 +292,10 @@ impl TestHome {
         self.wait_for(&format!("/api/v1/tasks/{task_id}"), |task| task["active"] == false).await
     }
 
-    /// Waits until the answer at `path` is as wanted. Checks again after each change that the server reports.
+    /// Waits until `wanted` accepts the answer at `path`. Checks again after each change that the server reports.
     ///
     /// # Panics
-    /// If that does not happen, with the last answer and the server's log.
+    /// If that does not happen in time. The message contains the last answer and the server's log.
     pub async fn wait_for(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut found = Value::Null;
         let waiting = async {
@@ -307,11 +308,15 @@ impl TestHome {
                     return;
                 }
                 let change = changes.chunk().await.expect("the feed continues");
-                assert!(change.is_some(), "the server closed its feed");
+                assert!(change.is_some(), "the server's feed stays open");
             }
         };
         let came = tokio::time::timeout(LIMIT, waiting).await;
-        assert!(came.is_ok(), "waited in vain; the last state was {found:#}\nthe server said:\n{}", self.log());
+        assert!(
+            came.is_ok(),
+            "the wanted state is reached in time; the last state was {found:#}\nthe log of the server:\n{}",
+            self.log()
+        );
         found
     }
 
@@ -333,7 +338,7 @@ impl TestHome {
 
     async fn end_with(&mut self, signal: Signal) -> ExitStatus {
         let mut server = self.server.take().expect("a server runs");
-        let pid = server.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("it was not waited for yet");
+        let pid = server.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).expect("the server has not been waited for");
         kill_process(pid, signal).expect("our own child can be signalled");
         within("the server's end", server.wait()).await.expect("our own child can be waited for")
     }
@@ -342,7 +347,7 @@ impl TestHome {
 impl Drop for TestHome {
     fn drop(&mut self) {
         if let Some(server) = &mut self.server {
-            // An error means that it has already exited.
+            // An error means that the server has already exited.
             server.start_kill().ok();
         }
         leftovers::end(self.folder.path());
@@ -356,7 +361,7 @@ async fn answer(request: RequestBuilder) -> (u16, Value) {
     let asked = async {
         let response = client.execute(request).await.expect("the server answers");
         let status = response.status().as_u16();
-        let body = response.bytes().await.expect("the answer has an end");
+        let body = response.bytes().await.expect("the answer is complete");
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     };
     let (status, body) = within("an answer", asked).await;

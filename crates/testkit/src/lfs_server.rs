@@ -1,5 +1,5 @@
-//! A git-lfs server on the loopback interface that records every request, to prove which server was contacted. It checks no
-//! credentials.
+//! A git-lfs server on the loopback interface. It records every request, so that tests can check which server was contacted. It
+//! does not check credentials.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,7 +17,7 @@ struct Kept {
     objects: HashMap<String, Bytes>,
 }
 
-/// A server that has given objects and accepts new ones.
+/// A server that serves the objects of a test and accepts uploads.
 pub struct LfsServer {
     url: String,
     kept: Arc<Mutex<Kept>>,
@@ -37,11 +37,11 @@ impl LfsServer {
         let url = format!("http://{}", listener.local_addr().expect("it is bound"));
         let kept = Arc::<Mutex<Kept>>::default();
         let app = Router::new().fallback(answer).with_state(Arc::clone(&kept));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves until it is dropped") });
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs until it is dropped") });
         Self { url, kept, server }
     }
 
-    /// Returns its URL without a path.
+    /// Returns the URL of the server without a path.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -51,12 +51,12 @@ impl LfsServer {
         self.kept().objects.insert(oid.to_owned(), Bytes::copy_from_slice(content.as_bytes()));
     }
 
-    /// Whether it has an object.
+    /// Returns whether the server has an object.
     pub fn has(&self, oid: &str) -> bool {
         self.kept().objects.contains_key(oid)
     }
 
-    /// Returns all requests so far: method and path.
+    /// Returns the method and path of every request so far.
     pub fn requests(&self) -> Vec<String> {
         self.kept().requests.clone()
     }

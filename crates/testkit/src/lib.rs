@@ -1,7 +1,7 @@
-//! Shared parts of the tests: homes with real servers, a real upstream repository, scripted workers, the pinned Codex CLIs, and
-//! the images and containers of an engine.
+//! Shared parts of the tests: homes with real servers, a real upstream repository, scripted workers, the pinned versions of the Codex
+//! CLI, and images and containers.
 //!
-//! Only tests use it. Everything here is real except the model and, in scripted workers, the agent.
+//! Only tests use this crate. Everything is real except the model and the agent of a scripted worker.
 
 pub mod browser;
 pub mod chaos;
@@ -37,7 +37,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 /// Returns a builder of an HTTP client. It uses the same TLS provider as the product, and resolves names below `localhost` to
 /// this machine, like browsers.
 pub fn http_client() -> reqwest::ClientBuilder {
-    // The first call decides, and all calls decide alike.
+    // Only the first call has an effect, and all calls install the same provider.
     drop(rustls::crypto::ring::default_provider().install_default());
     reqwest::Client::builder().no_proxy().dns_resolver(BrowserNames)
 }
@@ -62,14 +62,14 @@ impl Resolve for BrowserNames {
 ///
 /// # Panics
 ///
-/// If there is no such process.
+/// If the process does not exist.
 pub fn resident_mib(pid: u32) -> f64 {
-    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says it");
+    let status = fs_err::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux reports the resident memory");
     line.split_whitespace().nth(1).and_then(|kib| kib.parse::<f64>().ok()).expect("a number") / 1024.0
 }
 
-/// Waits until a condition holds that causes no event when it changes.
+/// Waits until a condition holds. For conditions whose changes cause no event.
 ///
 /// # Panics
 /// If the condition does not hold within the limit.
@@ -77,7 +77,7 @@ pub fn resident_mib(pid: u32) -> f64 {
 pub fn until(limit: std::time::Duration, what: &str, is_so: impl Fn() -> bool) {
     let begun = std::time::Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < limit, "it took too long until {what}");
+        assert!(begun.elapsed() < limit, "timed out waiting until {what}");
         std::thread::park_timeout(std::time::Duration::from_millis(10));
     }
 }

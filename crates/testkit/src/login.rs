@@ -7,12 +7,12 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
 use serde_json::{Value, json};
 
-/// Returns a time in seconds since 1970, far in the future, but not too far for the lifetime of a token.
+/// Returns the time in this number of days, in seconds since 1970.
 fn in_days(days: i64) -> i64 {
     jiff::Timestamp::now().as_second() + days * 24 * 3600
 }
 
-/// Returns the login of an account. Its tokens expire in this number of days, and the refresh token is `refresh`.
+/// Returns the login of an account with this refresh token. Its other tokens expire in this number of days.
 pub fn account(account: &str, refresh: &str, days: i64) -> Value {
     let claims = json!({ "iss": "https://auth.openai.com", "sub": format!("user-of-{account}"), "exp": in_days(days),
         "https://api.openai.com/auth": { "chatgpt_account_id": account, "chatgpt_user_id": format!("user-of-{account}") } });
@@ -25,7 +25,7 @@ pub fn account(account: &str, refresh: &str, days: i64) -> Value {
     })
 }
 
-/// Simulates the provider's renewal of tokens: answers every request with the tokens of one login.
+/// A simulated provider that answers every request with the tokens of one login.
 pub struct Renewer {
     url: String,
     server: tokio::task::JoinHandle<()>,
@@ -38,7 +38,7 @@ impl Drop for Renewer {
 }
 
 impl Renewer {
-    /// Starts it on the loopback interface.
+    /// Starts the provider on the loopback interface.
     ///
     /// # Panics
     /// If the loopback has no free port.
@@ -47,7 +47,7 @@ impl Renewer {
         let url = format!("http://{}/oauth/token", listener.local_addr().expect("it is bound"));
         let tokens = login["tokens"].clone();
         let app = Router::new().fallback(move || async move { Json(tokens) });
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves until it is dropped") });
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs until it is dropped") });
         Self { url, server }
     }
 

@@ -1,7 +1,7 @@
-//! Installs packages from npm's registry into the build folder, once each.
+//! Installs each package once, from npm's registry into the build folder.
 //!
-//! `<target>/tools/<name>/` appears by one rename, so it is complete or missing. Many test processes may need it at once: a
-//! file lock lets one install it while the others wait.
+//! `<target>/tools/<name>/` is created with a single rename, so it is complete or missing. If several test processes need a package
+//! at once, a file lock lets one of them install it while the others wait.
 
 use std::fs::File;
 use std::io;
@@ -15,10 +15,10 @@ pub enum InstallError {
     #[error("there is no native Codex for {0}")]
     Platform(String),
     /// npm is not installed.
-    #[error("could not start npm to install it (`apt-get install npm` brings it)")]
+    #[error("could not start npm\nhint: install it: apt-get install npm")]
     NpmMissing(#[source] io::Error),
-    /// The registry does not have it.
-    #[error("npm has no {package}\nhint: list the published versions: npm view @openai/codex versions")]
+    /// The registry does not have this version of the package.
+    #[error("npm does not have {package}\nhint: list the published versions: npm view @openai/codex versions")]
     NotPublished {
         /// The package and its version.
         package: String,
@@ -32,7 +32,7 @@ pub enum InstallError {
         stderr: String,
     },
     /// The package does not have the expected content.
-    #[error("{package} was installed, but what is needed of it is not in {folder}")]
+    #[error("{package} was installed, but the expected files are not in {folder}")]
     Layout {
         /// The package.
         package: String,
@@ -44,7 +44,7 @@ pub enum InstallError {
     Folder(#[from] io::Error),
 }
 
-/// Returns what `find` finds in an installed package. Installs it if it is missing.
+/// Returns the path that `find` returns for an installed package. Installs the package if it is missing.
 pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<PathBuf>) -> Result<PathBuf, InstallError> {
     let tools = target_dir().join("tools");
     let home = tools.join(name);
@@ -54,7 +54,7 @@ pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<P
     fs_err::create_dir_all(&tools)?;
     let lock = File::create(tools.join(format!("{name}.lock")))?;
     lock.lock()?;
-    // Another process may have installed it in the meantime.
+    // Another process may have installed the package in the meantime.
     if let Some(found) = find(&home) {
         return Ok(found);
     }
@@ -62,7 +62,7 @@ pub(crate) fn ensure(package: &str, name: &str, find: impl Fn(&Path) -> Option<P
     find(&home).ok_or_else(|| InstallError::Layout { package: package.to_owned(), folder: home })
 }
 
-/// Returns GitHub's published description of its API (`OpenAPI` 3.0), from `@octokit/openapi`.
+/// Returns GitHub's published API description (`OpenAPI` 3.0) from `@octokit/openapi`.
 pub fn github_description() -> Result<PathBuf, InstallError> {
     const VERSION: &str = "23.0.2";
     ensure(&format!("@octokit/openapi@{VERSION}"), &format!("github-api-{VERSION}"), |home| {
@@ -71,7 +71,7 @@ pub fn github_description() -> Result<PathBuf, InstallError> {
     })
 }
 
-/// Returns the folder that Cargo builds this workspace into.
+/// Returns the folder into which Cargo builds this workspace.
 pub(crate) fn target_dir() -> PathBuf {
     let beside_this_test = std::env::current_exe().ok().and_then(|program| {
         let tagged = |folder: &&Path| folder.join("CACHEDIR.TAG").is_file();
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn the_target_folder_is_the_one_this_test_was_built_into() {
-        let program = std::env::current_exe().expect("a test has a program");
+        let program = std::env::current_exe().expect("the path of the test program is known");
         assert!(program.starts_with(target_dir()), "{} is not in {}", program.display(), target_dir().display());
     }
 }

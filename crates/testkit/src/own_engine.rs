@@ -1,6 +1,6 @@
-//! A test's own container engine, which it may kill: with its own network, its own folders, and a small image without Codex.
+//! A separate container engine that a test may kill. It has its own network, its own folders, and a small image without Codex.
 //!
-//! It does not affect the engine that other tests use.
+//! It does not affect the container engine that other tests use.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -9,15 +9,15 @@ use std::time::Duration;
 use crate::process::has_ended;
 use crate::until;
 
-/// How long an engine may take to answer.
+/// The time limit until an engine answers.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
-/// The image of every engine of this kind: a shell and small tools, statically linked.
+/// The image that every such engine has: a shell and small tools, statically linked.
 pub const SMALL_IMAGE: &str = "small:1";
 
 /// A running engine.
 pub struct OwnEngine {
-    /// `None` once it was killed.
+    /// `None` after the engine was killed.
     place: Option<Place>,
     process: Child,
 }
@@ -47,17 +47,17 @@ impl Place {
         command
     }
 
-    /// Kills the engine's own containerd too. An engine that finds its process number in use, even by a zombie, would wait for
-    /// it.
+    /// Waits until the containerd of a killed engine has ended and deletes its PID file. Otherwise the next engine would wait for
+    /// that process, even if it is a zombie.
     fn bury_containerd(&self) {
         let file = self.path("exec/containerd/containerd.pid");
-        let pid = fs_err::read_to_string(&file).expect("the engine started it");
-        let pid = pid.trim().parse().expect("a process's number");
-        until(START_LIMIT, "the engine's containerd is dead", || has_ended(pid));
+        let pid = fs_err::read_to_string(&file).expect("the engine has started containerd");
+        let pid = pid.trim().parse().expect("a process ID");
+        until(START_LIMIT, "the engine's containerd has ended", || has_ended(pid));
         fs_err::remove_file(file).expect("a test's folder can be written");
     }
 
-    /// Starts it in its own network namespace, because an engine without a bridge would remove the machine's.
+    /// Starts the engine in its own network namespace, because an engine without a bridge would remove the bridge of the machine.
     fn start(&self) -> Child {
         let log =
             std::fs::File::options().create(true).append(true).open(self.path("log")).expect("a test's folder can be written");
@@ -76,7 +76,7 @@ impl Place {
 }
 
 impl OwnEngine {
-    /// Starts an engine with these flags and imports its image.
+    /// Starts an engine with these flags and imports the small image.
     pub fn start(flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let place = Place { folder, flags: flags.iter().map(|flag| (*flag).to_owned()).collect() };
@@ -87,39 +87,40 @@ impl OwnEngine {
 
     /// Returns the value for `DOCKER_HOST`.
     pub fn host(&self) -> String {
-        self.place.as_ref().expect("it was not killed").host()
+        self.place.as_ref().expect("the engine was not killed").host()
     }
 
-    /// Returns the name of its image.
+    /// Returns the name of the small image.
     pub fn small_image(&self) -> &'static str {
         SMALL_IMAGE
     }
 
-    /// Copies an image from the machine's engine.
+    /// Copies an image from the engine of the machine.
     pub fn load(&self, image: &str) {
         let mut save = Command::new("docker").args(["save", image]).stdout(Stdio::piped()).spawn().expect("docker is installed");
         let from = save.stdout.take().expect("piped");
-        let loaded = Command::new("docker").args(["--host", &self.host(), "load"]).stdin(from).output().expect("docker is there");
+        let loaded =
+            Command::new("docker").args(["--host", &self.host(), "load"]).stdin(from).output().expect("docker is installed");
         assert!(loaded.status.success() && save.wait().expect("ours").success(), "{loaded:?}");
     }
 
-    /// Kills it. Its containers are left alone.
+    /// Kills the engine but not its containers.
     pub fn killed(mut self) -> KilledEngine {
-        self.process.kill().expect("it is ours");
-        self.process.wait().expect("it is ours");
-        let place = self.place.take().expect("it was not killed");
+        self.process.kill().expect("the engine is our own child");
+        self.process.wait().expect("the engine is our own child");
+        let place = self.place.take().expect("the engine was not killed");
         place.bury_containerd();
         KilledEngine { place }
     }
 
-    /// Kills it and starts it again.
+    /// Kills the engine and starts it again.
     pub fn killed_and_started_again(self) -> Self {
         self.killed().started_again()
     }
 }
 
 impl KilledEngine {
-    /// Starts it again with all its data.
+    /// Starts the engine again with all its data.
     pub fn started_again(self) -> OwnEngine {
         let process = self.place.start();
         OwnEngine { place: Some(self.place), process }
@@ -142,7 +143,7 @@ impl Drop for OwnEngine {
     }
 }
 
-/// Unmounts what an engine mounted, which would keep its folder from being deleted.
+/// Unmounts everything below a folder that an engine has mounted, so that the folder can be deleted.
 pub(crate) fn unmount_below(folder: &Path) {
     let mounts = fs_err::read_to_string("/proc/self/mounts").unwrap_or_default();
     let mut below: Vec<_> =
@@ -153,7 +154,7 @@ pub(crate) fn unmount_below(folder: &Path) {
     }
 }
 
-/// Creates the image in a folder, and imports it into an engine.
+/// Creates the small image in a folder and imports it into an engine.
 pub(crate) fn import_small_image(root: &Path, host: &str) {
     for folder in ["bin", "usr/local/sbin", "tmp", "proc", "etc", "root"] {
         fs_err::create_dir_all(root.join(folder)).expect("a test's folder can be written");

@@ -1,6 +1,6 @@
-//! Podman behind Docker's API, with its own storage and the same small image as a test's own engine.
+//! A Podman service with Docker's API. It has its own storage and the same small image as [`crate::own_engine`].
 //!
-//! It is configured for machines where root may not raise limits, which Podman does by default.
+//! By default, Podman raises resource limits. The configuration prevents that, because root may not raise them on some machines.
 
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -8,24 +8,24 @@ use std::time::Duration;
 use crate::own_engine::import_small_image;
 use crate::until;
 
-/// How long it may take to answer.
+/// The time limit until Podman answers.
 const START_LIMIT: Duration = Duration::from_mins(1);
 
 /// Podman's configuration.
 const SETTINGS: &str = "[containers]\ndefault_ulimits = [\"nofile=4096:4096\", \"nproc=4096:4096\"]\n\
     [engine]\nruntime = \"runc\"\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
 
-/// A Podman service, which ends when this is dropped.
+/// A Podman service. It ends when this value is dropped.
 pub struct OwnPodman {
     folder: tempfile::TempDir,
     service: Child,
 }
 
 impl OwnPodman {
-    /// Starts a service and imports its image.
+    /// Starts a service and imports the small image.
     ///
     /// # Panics
-    /// If Podman is not there or does not start.
+    /// If Podman is not installed or does not start.
     pub fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = folder.path().join("containers.conf");

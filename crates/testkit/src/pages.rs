@@ -1,11 +1,11 @@
-//! A browser without a screen: it signs in like a person, keeps its cookie, reads pages and sends their forms. It runs no
+//! A simple client for pages: it signs in like a browser, keeps its cookie, reads pages and sends their forms. It runs no
 //! scripts.
 
 use reqwest::{Method, Response, header};
 
 use crate::TestHome;
 
-/// A session at the pages of one server.
+/// A signed-in session on the pages of one server.
 pub struct Pages {
     url: String,
     cookie: String,
@@ -13,16 +13,16 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// Signs in with the link of the command.
+    /// Signs in with the link that `sign-in` prints.
     ///
     /// # Panics
-    /// If that is rejected.
+    /// If the sign-in is rejected.
     pub async fn sign_in(home: &TestHome) -> Self {
         let output = home.command(&["sign-in"]).output().await.expect("it starts");
         let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let (url, code) = link.split_once("/sign-in?code=").expect("a link");
         let client =
-            crate::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a plain client can be made");
+            crate::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a plain client can be created");
         let mut pages = Self { url: url.to_owned(), cookie: String::new(), client };
         let answer = pages.send("/sign-in", &[("code", code)]).await;
         let cookie = answer.headers()[header::SET_COOKIE].to_str().expect("text");
@@ -30,12 +30,12 @@ impl Pages {
         pages
     }
 
-    /// Returns the URL of the pages, and the session cookie.
+    /// Returns the URL of the server and the session cookie.
     pub fn session(&self) -> (&str, &str) {
         (&self.url, &self.cookie)
     }
 
-    /// Returns the status and the text of a page.
+    /// Returns the status and the HTML of a page.
     pub async fn get(&self, path: &str) -> (u16, String) {
         let request = self.client.request(Method::GET, format!("{}{path}", self.url)).header(header::COOKIE, &self.cookie);
         let answer = request.send().await.expect("the server answers");

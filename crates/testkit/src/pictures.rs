@@ -1,5 +1,5 @@
-//! Small images in every format that prompts accept, made with common programs, and their form in requests. They are complete,
-//! and a model must get exactly these bytes.
+//! Small images in every format that prompts accept, and their form in requests. The images were made with common programs, and a
+//! model must get exactly these bytes.
 
 use model::image::{GivenImage, ImageBytes};
 use scripted_model::ScriptedModel;
@@ -17,7 +17,7 @@ pub const WEBP: &[u8] = include_bytes!("../fixtures/dot.webp");
 /// Returns an image in the format of the API.
 pub fn given(name: &str, bytes: &[u8]) -> Value {
     let image = GivenImage { name: name.to_owned(), data: ImageBytes(bytes.to_vec()) };
-    serde_json::to_value(image).expect("names and bytes have a form in JSON")
+    serde_json::to_value(image).expect("an image can be converted to JSON")
 }
 
 /// Returns an image in the format of a request to a model.
@@ -29,7 +29,7 @@ pub fn data_url(kind: &str, bytes: &[u8]) -> String {
 /// Returns the images of all messages in the last request to a model.
 ///
 /// # Panics
-/// If it got no request.
+/// If the model got no request.
 pub fn shown(model: &ScriptedModel) -> Vec<String> {
     let asked = model.requests().into_iter().rev().find(|request| request.method == "POST").expect("the model was asked");
     let messages = asked.body["input"].as_array().into_iter().flatten();
@@ -38,7 +38,7 @@ pub fn shown(model: &ScriptedModel) -> Vec<String> {
     images.filter_map(|image| image["image_url"].as_str().map(str::to_owned)).collect()
 }
 
-/// Returns a PNG of this length. Data after the end of an image is ignored.
+/// Returns a PNG of this length. The added bytes follow the end of the image and are ignored.
 pub fn png_of(length: usize) -> Vec<u8> {
     let mut bytes = PNG.to_vec();
     bytes.resize(length.max(PNG.len()), 0);

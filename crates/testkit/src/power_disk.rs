@@ -1,9 +1,9 @@
 //! A disk that can lose its power: an image file with a real file system, mounted with a loop device. Needs root.
 //!
-//! A cut stops every write at once, while the programs that use the disk still run: the file system is shut down with the ioctl that
-//! xfstests calls *godown*, without flushing its log. Everything that was not synced is lost. btrfs has no such ioctl in Linux 6.18, so
-//! its image is stored on a second file system, the carrier, which is shut down instead: btrfs then sees a disk that fails every
-//! write and has lost everything that was not flushed. The mount never outlives its value.
+//! A cut stops every write immediately, while the programs that use the disk still run: it shuts down the file system with the ioctl
+//! that xfstests calls *godown*, without flushing its log. Everything that was not synced is lost. btrfs has no such ioctl in Linux
+//! 6.18, so its image is stored on a second file system, the carrier, which is shut down instead: btrfs then sees a disk that fails
+//! every write and has lost everything that was not flushed. The disk is unmounted when its value is dropped.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use std::process::Command;
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The size of a disk in MiB. The image is sparse and only stores what was written.
+/// The size of a disk in MiB. The image is a sparse file.
 const MEBIBYTES: u64 = 1024;
 
-/// The carrier also needs room for its own metadata.
+/// The size of the carrier in MiB, which also needs space for its own metadata.
 const CARRIER_MEBIBYTES: u64 = MEBIBYTES + 256;
 
-/// How long to wait until nothing uses a disk after a cut.
+/// The time limit until no process uses a disk after a cut.
 const RELEASE: Duration = Duration::from_secs(30);
 
 /// A file system whose power cuts can be tested.
@@ -73,7 +73,7 @@ struct Layer {
 /// A mounted disk.
 #[derive(Debug)]
 pub struct PowerDisk {
-    /// The first one is shut down in a cut; each image is stored on the layer before.
+    /// A cut shuts down the first layer. The image of each other layer is stored on the layer before it.
     layers: Vec<Layer>,
     is_mounted: bool,
 }
@@ -82,7 +82,7 @@ impl PowerDisk {
     /// Creates a file system and mounts it at `at`. Its images are stored in `scratch`, outside of `at`.
     ///
     /// # Panics
-    /// If a program is missing, or fails.
+    /// If a program is missing or fails.
     pub fn mount(kind: FileSystem, scratch: &Path, at: &Path) -> Self {
         let mut this = Self { layers: vec![], is_mounted: true };
         match kind {
@@ -99,7 +99,7 @@ impl PowerDisk {
     fn add(&mut self, kind: FileSystem, mebibytes: u64, image: PathBuf, at: PathBuf) {
         fs_err::create_dir_all(&at).expect("a test's folder can be written");
         let file = fs_err::File::create(&image).expect("a test's folder can be written");
-        file.set_len(mebibytes << 20).expect("a sparse file needs no room");
+        file.set_len(mebibytes << 20).expect("a sparse file needs no disk space");
         expect_success(Command::new(format!("mkfs.{kind}")).arg("-q").arg(&image));
         let layer = Layer { image, at };
         layer.mount();
@@ -173,8 +173,8 @@ impl Drop for PowerDisk {
             return;
         }
         for layer in self.layers.iter().rev() {
-            // Lazily, because a keeper may still hold a file for a moment.
-            assert!(layer.unmount(&["--lazy"]) || std::thread::panicking(), "{} is still mounted", layer.at.display());
+            // Unmount lazily, because a keeper may still have a file open for a moment.
+            assert!(layer.unmount(&["--lazy"]) || std::thread::panicking(), "{} is unmounted", layer.at.display());
         }
     }
 }
@@ -191,22 +191,22 @@ mod tests {
     use super::*;
 
     fn loses_what_was_not_synced(kind: FileSystem) {
-        let scratch = tempfile::tempdir().expect("a temporary folder can be made");
+        let scratch = tempfile::tempdir().expect("a temporary folder can be created");
         let at = scratch.path().join("home");
         let mut disk = PowerDisk::mount(kind, scratch.path(), &at);
         fs_err::write(at.join("synced"), "synced").expect("the disk can be written");
         disk.sync();
         fs_err::write(at.join("lost"), "lost").expect("the disk can be written");
-        // A program that uses the disk during the cut.
+        // This program uses the disk during the cut.
         let user = std::sync::Mutex::new(Command::new("sleep").arg("600").current_dir(&at).spawn().expect("a sleeper"));
         disk.cut();
         disk.power_on(|| {
-            let mut user = user.lock().expect("nobody panics with it");
-            user.kill().expect("it is our own child");
+            let mut user = user.lock().expect("no other thread has panicked");
+            user.kill().expect("the process is our own child");
             user.wait().expect("it ended");
         });
-        assert_eq!(fs_err::read_to_string(at.join("synced")).expect("it was synced"), "synced");
-        assert!(!at.join("lost").exists(), "{kind} kept a file that was not synced: this was no power cut");
+        assert_eq!(fs_err::read_to_string(at.join("synced")).expect("the synced file exists"), "synced");
+        assert!(!at.join("lost").exists(), "a power cut loses a file on {kind} that was not synced");
         fs_err::write(at.join("after"), "after").expect("the disk can be written again");
     }
 
@@ -230,7 +230,7 @@ mod tests {
         for kind in FileSystem::ALL {
             assert_eq!(kind.to_string().parse::<FileSystem>().ok(), Some(kind));
         }
-        let error = "ntfs".parse::<FileSystem>().expect_err("it is not supported");
+        let error = "ntfs".parse::<FileSystem>().expect_err("NTFS is not supported");
         assert_eq!(error.to_string(), "invalid file system `ntfs`: use ext4, xfs or btrfs");
     }
 }

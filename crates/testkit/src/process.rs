@@ -1,9 +1,9 @@
-//! Checks whether a process still runs, for tests that only know its number.
+//! Checks whether a process still runs, for tests that only know its PID.
 //!
-//! A process that has exited stays in `/proc`, and accepts signals, until its parent reaps it. An orphan's new parent may do this late,
-//! or never, as in a container whose first process is not an init. For a test, such a zombie is gone.
+//! A process that has exited stays in `/proc` and accepts signals until its parent reaps it. The new parent of an orphan may do this
+//! late or never, for example in a container without an init process. Tests treat such a zombie as ended.
 
-/// Whether the process has exited, reaped or not.
+/// Returns whether the process has exited, even if it has not been reaped.
 pub fn has_ended(pid: u32) -> bool {
     let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
     // The state follows the name, which is in parentheses and may contain anything.
@@ -24,8 +24,8 @@ mod tests {
         let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().expect("it starts");
         assert!(!has_ended(child.id()));
         drop(child.stdin.take());
-        crate::until(std::time::Duration::from_mins(1), "it has exited", || has_ended(child.id()));
-        test_kill_process(Pid::from_child(&child)).expect("nobody has reaped it, so that it still takes signals");
+        crate::until(std::time::Duration::from_mins(1), "the child has exited", || has_ended(child.id()));
+        test_kill_process(Pid::from_child(&child)).expect("a zombie that has not been reaped accepts signals");
         assert!(child.wait().expect("our own child").success());
         assert!(has_ended(child.id()));
     }

@@ -1,7 +1,7 @@
 //! A push service and the browsers behind it. It accepts messages as RFC 8030 specifies, checks their sender (RFC 8292), and
-//! decrypts them (RFC 8291) with different cryptography code than the server's, by `RustCrypto`.
+//! decrypts them (RFC 8291) with `RustCrypto`, which the server does not use.
 //!
-//! It can be told to answer the next messages with an error.
+//! A test can make it answer the next messages with an error.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,7 +27,7 @@ use serde_json::Value;
 use sha2::Sha256;
 use tokio::sync::mpsc;
 
-/// Longer than a retried push takes.
+/// A time limit that is longer than a retried push takes.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// A message that arrived at a browser.
@@ -37,13 +37,13 @@ pub struct Pushed {
     pub device: String,
     /// The content of the notification.
     pub message: Value,
-    /// What the sender signed.
+    /// The claims that the sender signed.
     pub claims: Value,
     /// The headers, in lower case.
     pub headers: HashMap<String, String>,
 }
 
-/// The subscription that a browser returns to a page.
+/// The push subscription that a browser returns to a page.
 #[derive(Debug, Clone)]
 pub struct Subscription {
     /// The URL for messages.
@@ -102,14 +102,14 @@ impl PushService {
         let (sender, heard) = mpsc::unbounded_channel();
         let counter = Counter { origin, known: Arc::default(), heard: sender };
         let app = Router::new().route("/send/{device}", post(take)).with_state(counter.clone());
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves until it is dropped") });
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs until it is dropped") });
         Self { counter, heard, server }
     }
 
-    /// Subscribes a browser with this name, and allows the server with this key to send.
+    /// Subscribes a browser with this name and allows the server with this key to send messages to it.
     pub fn subscribe(&self, device: &str, sender: &str) -> Subscription {
         let random = || uuid::Uuid::new_v4().into_bytes();
-        let secret = SecretKey::from_slice(&[random(), random()].concat()).expect("nearly every number is a key");
+        let secret = SecretKey::from_slice(&[random(), random()].concat()).expect("almost every number is a valid key");
         let auth = random().to_vec();
         let subscription = Subscription {
             endpoint: format!("{}/send/{device}", self.counter.origin),
@@ -125,7 +125,7 @@ impl PushService {
         self.counter.known().refusals = statuses.iter().rev().map(|status| (*status, 0)).collect();
     }
 
-    /// Answers the next message with this error, and asks for a pause of this number of seconds.
+    /// Answers the next message with this error and asks the sender to wait this number of seconds.
     pub fn refuse_for(&self, status: u16, seconds: u64) {
         self.counter.known().refusals = vec![(status, seconds)];
     }
@@ -138,15 +138,15 @@ impl PushService {
     /// Waits for the next message.
     ///
     /// # Panics
-    /// If none arrives, or if it violates the standards.
+    /// If no message arrives, or if it violates the standards.
     pub async fn next(&mut self) -> Pushed {
-        let heard = tokio::time::timeout(LIMIT, self.heard.recv()).await.expect("a message comes");
-        heard.expect("it listens").expect("it is as the standards say")
+        let heard = tokio::time::timeout(LIMIT, self.heard.recv()).await.expect("a message arrives in time");
+        heard.expect("the service listens").expect("the message follows the standards")
     }
 
     /// Returns a message that has already arrived.
     pub fn already(&mut self) -> Option<Pushed> {
-        self.heard.try_recv().ok().map(|heard| heard.expect("it is as the standards say"))
+        self.heard.try_recv().ok().map(|heard| heard.expect("the message follows the standards"))
     }
 }
 
@@ -164,15 +164,15 @@ async fn take(State(counter): State<Counter>, Path(device): Path<String>, header
     let pushed = opened(&counter.origin, browser, &headers, &body);
     let pushed = pushed.map(|(message, claims)| Pushed { device, message, claims, headers });
     let status = if pushed.is_ok() { StatusCode::CREATED } else { StatusCode::BAD_REQUEST };
-    // The receiver may be gone at the end of a test.
+    // At the end of a test, the receiver may have been dropped.
     if counter.heard.send(pushed).is_err() { StatusCode::SERVICE_UNAVAILABLE.into_response() } else { status.into_response() }
 }
 
-/// Decrypts and verifies a message. The error says what is wrong.
+/// Verifies and decrypts a message. Returns its content and the claims of the sender, or an error that says what is wrong.
 fn opened(origin: &str, browser: &Browser, headers: &HashMap<String, String>, body: &[u8]) -> Result<(Value, Value), String> {
     let header = |name: &str| headers.get(name).map(String::as_str).ok_or(format!("no header {name}"));
     if header("content-encoding")? != "aes128gcm" || header("ttl")?.parse::<u32>().is_err() {
-        return Err(format!("headers that no push service takes: {headers:?}"));
+        return Err(format!("headers that no push service accepts: {headers:?}"));
     }
     if !["very-low", "low", "normal", "high"].contains(&header("urgency")?) {
         return Err("no such urgency".to_owned());
@@ -190,7 +190,7 @@ fn checked(authorization: &str, origin: &str, sender: &str) -> Result<Value, Str
     let parts = authorization.strip_prefix("vapid t=").and_then(|rest| rest.split_once(", k="));
     let (word, key) = parts.ok_or("no vapid")?;
     if key != sender {
-        return Err("another key than the browser allowed".to_owned());
+        return Err("not the key that the browser allowed".to_owned());
     }
     let bytes = |text: &str| BASE64.decode(text).map_err(|error| error.to_string());
     let (words, signature) = word.rsplit_once('.').ok_or("no signature")?;
@@ -205,7 +205,7 @@ fn checked(authorization: &str, origin: &str, sender: &str) -> Result<Value, Str
     let has_contact =
         claims["sub"].as_str().is_some_and(|contact| contact.starts_with("mailto:") || contact.starts_with("https:"));
     if head["alg"] != "ES256" || claims["aud"] != origin || !is_fresh || !has_contact {
-        return Err(format!("a word that no push service takes: {head} {claims}"));
+        return Err(format!("a token that no push service accepts: {head} {claims}"));
     }
     Ok(claims)
 }
@@ -216,7 +216,7 @@ fn open(browser: &Browser, body: &[u8]) -> Result<Vec<u8>, String> {
     let (length, rest) = rest.split_first().ok_or("too short")?;
     let (theirs, record) = rest.split_at_checked(usize::from(*length)).ok_or("too short")?;
     if body.len() > 4096 || size != 4096_u32.to_be_bytes() {
-        return Err("more than one record, or than a push service takes".to_owned());
+        return Err("more than one record, or more bytes than a push service accepts".to_owned());
     }
     let public = PublicKey::from_sec1_bytes(theirs).map_err(|error| error.to_string())?;
     let shared = ecdh::diffie_hellman(browser.secret.to_nonzero_scalar(), public.as_affine());
@@ -230,8 +230,8 @@ fn open(browser: &Browser, body: &[u8]) -> Result<Vec<u8>, String> {
     let key = derived(salt, &material, b"Content-Encoding: aes128gcm\0", 16)?;
     let nonce: [u8; 12] = derived(salt, &material, b"Content-Encoding: nonce\0", 12)?.try_into().map_err(|_| "twelve bytes")?;
     let cipher = Aes128Gcm::new_from_slice(&key).map_err(|error| error.to_string())?;
-    let mut message = cipher.decrypt(&Nonce::from(nonce), record).map_err(|_| "it cannot be opened")?;
-    // Zeros may follow the 2 that ends the last record.
+    let mut message = cipher.decrypt(&Nonce::from(nonce), record).map_err(|_| "the message cannot be decrypted")?;
+    // Padding of zeros may follow the 2 that ends the last record.
     while message.last() == Some(&0) {
         message.pop();
     }
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn the_example_of_the_standard_is_opened() {
-        // Appendix A of RFC 8291.
+        // The example is from appendix A of RFC 8291.
         let secret = BASE64.decode("q1dXpw3UpT5VOmu_cf_v6ih07Aems3njxI-JWgLcM94").expect("base64");
         let auth = BASE64.decode("BTBZMqHH6r4Tts7J_aSIgg").expect("base64");
         let browser = Browser { secret: SecretKey::from_slice(&secret).expect("a key"), auth, sender: String::new() };

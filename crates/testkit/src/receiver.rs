@@ -1,4 +1,4 @@
-//! An HTTP server that receives notifications and keeps them. It can be told to reject the next requests.
+//! An HTTP server that receives and keeps notifications. A test can make it reject the next requests.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use tokio::sync::mpsc;
 
-/// A received request: headers in lower case, and the body.
+/// A received request: its headers, whose names are in lower case, and its body.
 #[derive(Debug, Clone)]
 pub struct Said {
     /// The headers.
@@ -53,16 +53,16 @@ impl Receiver {
         let refusals = Arc::new(Mutex::new(0));
         let ear = Ear { heard: sender, refusals: Arc::clone(&refusals) };
         let app = Router::new().fallback(hear).with_state(ear);
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves until it is dropped") });
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs until it is dropped") });
         Self { url, heard, refusals, server }
     }
 
-    /// Returns its URL.
+    /// Returns the URL of the server.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// Rejects this number of requests first.
+    /// Rejects the next requests, up to this number.
     pub fn refuse(&self, times: u32) {
         *self.refusals.lock().unwrap_or_else(PoisonError::into_inner) = times;
     }
@@ -71,7 +71,7 @@ impl Receiver {
     pub async fn next(&mut self) -> Said {
         let limit = std::time::Duration::from_mins(1);
         let said = tokio::time::timeout(limit, self.heard.recv()).await.expect("a request arrives");
-        said.expect("it listens")
+        said.expect("the server listens")
     }
 
     /// Returns a request that has already arrived.
@@ -91,6 +91,6 @@ async fn hear(State(ear): State<Ear>, headers: HeaderMap, body: Bytes) -> Status
     let text = |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers = headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
     let said = Said { headers, body: String::from_utf8_lossy(&body).into_owned() };
-    // The receiver may be gone at the end of a test.
+    // At the end of a test, the receiver may have been dropped.
     if ear.heard.send(said).is_err() { StatusCode::GONE } else { StatusCode::OK }
 }

@@ -1,18 +1,18 @@
 //! A worker with the interface of the public `codex-docker` script, and an image that starts Codex like that script's image.
 //!
-//! The script itself is not part of this repository. `CODEX_DOCKER_SCRIPT` names one to run the same tests with. It is
-//! recognized by the variables that it reads; everything that the product does not use is omitted here.
+//! The public script is not part of this repository. To run the tests with it, set `CODEX_DOCKER_SCRIPT` to its path. The worker
+//! here only supports the variables that the product uses.
 
 use std::path::{Path, PathBuf};
 
 use crate::docker::Sandbox;
 use crate::worker::program;
 
-/// The variable with the path of the real script.
+/// The variable with the path of the public script.
 const REAL: &str = "CODEX_DOCKER_SCRIPT";
 
-/// Every variable has the same meaning as for the public script: mounts, a Codex home, and variables that are passed into the
-/// container by name.
+/// A stand-in for the public script. Its variables have the same meaning: mounts, a Codex home, and the names of variables for the
+/// container.
 const SCRIPT: &str = r#"#!/usr/bin/env bash
 set -eu
 options=(--rm -i --name "${CONTAINER_NAME:-codex-$$}")
@@ -27,7 +27,7 @@ for map in "${maps[@]}"; do mount "${map%%=*}" "${map#*=}" CODEX_MOUNT_MAPS; don
 IFS=: read -ra maps <<< "${CODEX_MOUNT_MAPS_RO:-}"
 for map in "${maps[@]}"; do mount "${map%%=*}" "${map#*=}:ro" CODEX_MOUNT_MAPS_RO; done
 
-# The real one passes the whole environment of its caller if no name is given.
+# The public script passes the whole environment of its caller if no name is given.
 [ -n "${CODEX_PASSTHROUGH_ENV:-}" ] || { echo "nothing was named" >&2; exit 2; }
 IFS=, read -ra names <<< "$CODEX_PASSTHROUGH_ENV"
 for name in "${names[@]}"; do options+=(-e "$name"); done
@@ -41,7 +41,7 @@ echo "  as the public script prints them"
 docker run "${options[@]}" -v "$PWD:$inside" -w "$inside" "${IMAGE_NAME:-codex-docker-test/none:1}" "$@"
 "#;
 
-/// Writes the stand-in to a folder, or finds the real script. Returns the path for `ORCH_WORKER`.
+/// Returns the path of the public script or of a stand-in, which is written to a folder. The path is for `ORCH_WORKER`.
 ///
 /// # Panics
 /// If the folder cannot be written.
@@ -54,7 +54,7 @@ pub fn script_worker(folder: &Path) -> PathBuf {
     path
 }
 
-/// Builds an image whose entry point is Codex without its sandbox. Codex 0.75.0 does not apply that option to `exec`.
+/// Builds an image whose entry point is Codex without its sandbox. Codex 0.75.0 does not apply this option to `exec`.
 pub fn script_image(sandbox: &Sandbox, tag: &str, image: &str) -> String {
     let entry = r#"ENTRYPOINT ["codex", "--dangerously-bypass-approvals-and-sandbox"]"#;
     sandbox.build(tag, &format!("FROM {image}\n{entry}\n"))

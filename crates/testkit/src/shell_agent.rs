@@ -1,5 +1,5 @@
-//! Tasks in real containers whose agent is a shell that runs its prompt, and what must hold after each of them. The image is
-//! the product's, with that shell in place of Codex.
+//! Tasks in real containers whose agent is a shell that runs its prompt, and checks of what must hold after each task. The image
+//! is that of the product, with a shell script in place of Codex.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 /// The image of the agent.
 const IMAGE: &str = "codex-docker-test/shell:1";
 
-/// Prints what Codex would print, and runs the prompt in between.
+/// The agent: prints the events that Codex would print and runs the prompt as a shell script.
 const AGENT: &str = r#"#!/bin/sh
 thread=$(cat /proc/sys/kernel/random/uuid)
 before=
@@ -28,13 +28,13 @@ echo '{"type":"item.completed","item":{"id":"item_0","type":"agent_message","tex
 echo '{"type":"turn.completed","usage":{"input_tokens":1,"cached_input_tokens":0,"output_tokens":1}}'
 "#;
 
-/// A server with one environment.
+/// A server with one repository.
 pub struct Stage {
     /// The server's home.
     pub home: TestHome,
-    /// The environment's ID.
+    /// The ID of the repository.
     pub env: String,
-    /// The upstream repository of the environment.
+    /// The upstream of the repository.
     pub upstream: Upstream,
 }
 
@@ -52,14 +52,14 @@ impl Stage {
         Self::with(binary, &json!({})).await
     }
 
-    /// Creates a stage with container settings for the environment.
+    /// Creates a stage with container settings for the repository.
     pub async fn with(binary: &str, container: &Value) -> Self {
         let upstream = Upstream::new();
         upstream.commit("main", &[("src/a.txt", "one\n"), ("README.md", "hello\n")], "a start");
         Self::on(binary, upstream, container).await
     }
 
-    /// Creates a stage with the test's own repository.
+    /// Creates a stage with an upstream that the test provides.
     pub async fn on(binary: &str, upstream: Upstream, container: &Value) -> Self {
         Self::in_home(TestHome::new(binary), upstream, container).await
     }
@@ -79,12 +79,12 @@ impl Stage {
         Self { home, env, upstream }
     }
 
-    /// Returns a file that a planted command would create on the host. Its folder does not exist in the container.
+    /// Returns the path of a file that a planted command would create on the host. Its folder does not exist in the container.
     pub fn canary(&self) -> PathBuf {
         self.home.scratch().join("canary")
     }
 
-    /// Returns the environment's mirror.
+    /// Returns the path of the repository's mirror.
     pub fn mirror(&self) -> PathBuf {
         self.home.path().join("envs").join(&self.env).join("mirror")
     }
@@ -115,18 +115,18 @@ impl Stage {
         self.home.settled(&id).await
     }
 
-    /// Runs git in the mirror, as the host's owner would.
+    /// Runs git in the mirror, as the owner of the host would.
     ///
     /// # Panics
     /// If git fails.
     #[track_caller]
     pub fn git(&self, arguments: &[&str]) -> String {
-        let done = Command::new("git").arg("--git-dir").arg(self.mirror()).args(arguments).output().expect("git is there");
+        let done = Command::new("git").arg("--git-dir").arg(self.mirror()).args(arguments).output().expect("git is installed");
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
 
-    /// Returns the paths on a task's branch.
+    /// Returns the paths of all files on a task's branch.
     pub fn committed(&self, task: &Value) -> Vec<String> {
         let branch = format!("codex/{}", id_of(task));
         self.git(&["ls-tree", "-r", "-z", "--name-only", &branch])
@@ -136,25 +136,28 @@ impl Stage {
             .collect()
     }
 
-    /// Checks that nothing ran on the host, that the mirror is intact, and that the task still works: its diff, a follow-up,
+    /// Checks that nothing ran on the host, that the mirror is intact, and that the task still works: its diff, a follow-up, and
     /// its removal.
     pub async fn lives_on(&self, attacked: &Attacked) {
         let id = id_of(&attacked.task);
-        assert!(!self.canary().exists(), "something planted ran on the host: {}", attacked.log);
+        assert!(!self.canary().exists(), "no planted command ran on the host: {}", attacked.log);
         let (status, diff) = self.home.get(&format!("/api/v1/tasks/{id}/diff")).await;
         assert_eq!(status, 200, "{diff}");
         let resumed = self.resumed(&attacked.task, "echo ordinary > ordinary; git status --short | head -3").await;
         assert_eq!(resumed["status"], "completed", "an ordinary follow-up works: {resumed}");
-        assert!(self.committed(&resumed).iter().any(|name| name == "ordinary"), "its work arrives: {resumed}");
-        assert!(!self.canary().exists(), "something planted ran on the host");
+        assert!(
+            self.committed(&resumed).iter().any(|name| name == "ordinary"),
+            "the work of the follow-up is committed: {resumed}"
+        );
+        assert!(!self.canary().exists(), "no planted command ran on the host");
         self.git(&["fsck", "--strict", "--no-dangling"]);
         let (status, answer) = self.home.delete(&format!("/api/v1/tasks/{id}")).await;
         assert_eq!(status, 204, "{answer}");
         let folder = self.folder(&attacked.task);
         crate::until(std::time::Duration::from_mins(1), "the task is gone", || !folder.exists());
         let filter = format!("label=codex-docker.label.task={id}");
-        assert_eq!(docker::docker(&["ps", "--all", "--quiet", "--filter", &filter]), "", "no container is left");
-        assert!(!self.canary().exists(), "something planted ran on the host");
+        assert_eq!(docker::docker(&["ps", "--all", "--quiet", "--filter", &filter]), "", "no container of the task is left");
+        assert!(!self.canary().exists(), "no planted command ran on the host");
     }
 }
 
@@ -164,22 +167,22 @@ pub fn id_of(task: &Value) -> String {
 }
 
 impl Attacked {
-    /// Checks that the run completed: the attack itself is not a failure.
+    /// Checks that the run completed, because an attack does not make it fail.
     #[track_caller]
     pub fn completed(&self) -> &Self {
         assert_eq!(self.task["status"], "completed", "{}\n{}", self.task, self.log);
         self
     }
 
-    /// Returns the rest of an output line that starts with a mark.
+    /// Returns the rest of the output line that starts with `mark`.
     #[track_caller]
     pub fn said(&self, mark: &str) -> &str {
         let found = self.log.lines().find_map(|line| line.strip_prefix(mark));
-        found.unwrap_or_else(|| panic!("it did not say `{mark}`: {}", self.log)).trim()
+        found.unwrap_or_else(|| panic!("the output has no line that starts with `{mark}`: {}", self.log)).trim()
     }
 }
 
-/// The engine's cache makes this fast, and harmless if several tests do it at once.
+/// Builds the image of the agent. The engine's cache makes this fast and safe to do in several tests at once.
 fn build_image() {
     let dockerfile = format!("FROM {}\nRUN rm -f /usr/local/bin/codex\nCOPY codex /usr/local/bin/codex\n", docker::codex_image());
     let folder = tempfile::tempdir().expect("a folder");
@@ -198,7 +201,7 @@ fn build_image() {
 fn write(path: &Path, content: &str) {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut file = std::fs::File::options().create_new(true).write(true).mode(0o755).open(path).expect("a new file");
-    // Use the same bytes, mode and time every time, so that the engine recognizes that it has built this before.
+    // Always use the same content, mode and time, so that the engine finds the image in its cache.
     file.write_all(content.as_bytes()).expect("written");
     file.set_modified(std::time::UNIX_EPOCH).expect("ours");
 }

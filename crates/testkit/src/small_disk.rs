@@ -1,9 +1,9 @@
-//! A file system of a few MiB in memory, which can be filled. Mounting needs root. It never outlives its value.
+//! A file system of a few MiB in memory, which a test can fill. Mounting needs root. It is unmounted when its value is dropped.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// A mounted file system. It is unmounted with this value.
+/// A mounted file system. Dropping this value unmounts it.
 pub struct SmallDisk {
     at: PathBuf,
     is_read_only: bool,
@@ -13,7 +13,7 @@ impl SmallDisk {
     /// Mounts a file system of this size in MiB at a folder, which is created if it is missing.
     ///
     /// # Panics
-    /// If it cannot be mounted.
+    /// If the file system cannot be mounted.
     pub fn mount(at: &Path, mebibytes: u32) -> Self {
         fs_err::create_dir_all(at).expect("a test's folder can be written");
         let options = format!("size={mebibytes}m,mode=0700");
@@ -26,23 +26,22 @@ impl SmallDisk {
         &self.at
     }
 
-    /// Fills it to the last block. Returns the file to delete to make room again.
+    /// Fills the file system completely. Returns the file to delete to free its space again.
     ///
     /// # Panics
-    /// If there is no room for a name.
+    /// If no file can be created.
     pub fn fill(&self) -> PathBuf {
         let path = self.at.join("ballast");
-        let mut file = fs_err::File::create(&path).expect("there is room for a name");
+        let mut file = fs_err::File::create(&path).expect("a file can be created");
         let block = [0_u8; 4096];
         while std::io::Write::write_all(&mut file, &block).is_ok() {}
         path
     }
 
-    /// Makes it read-only: nothing can be opened for writing. Files that are already open stay writable, unlike on a failing
-    /// disk.
+    /// Makes the file system read-only: no file can be opened for writing. Unlike on a failing disk, open files stay writable.
     ///
     /// # Panics
-    /// If it cannot be mounted again.
+    /// If the file system cannot be mounted again.
     pub fn forbid_writing(&mut self) {
         if self.is_read_only {
             return;
@@ -57,10 +56,10 @@ impl SmallDisk {
         unmount(&aside);
     }
 
-    /// Makes it writable again.
+    /// Makes the file system writable again.
     ///
     /// # Panics
-    /// If it cannot.
+    /// If the file system cannot be unmounted.
     pub fn allow_writing(&mut self) {
         if self.is_read_only {
             unmount(&self.at);
@@ -76,12 +75,12 @@ fn mount(options: &[&str], paths: &[&Path]) {
 
 fn unmount(at: &Path) {
     let done = Command::new("umount").arg("--lazy").arg(at).status();
-    assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking(), "a small disk is still mounted");
+    assert!(done.is_ok_and(|status| status.success()) || std::thread::panicking(), "the small disk is unmounted");
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily, because a keeper may still hold a file for a moment.
+        // This unmounts lazily, because a keeper may still have a file open for a moment.
         self.allow_writing();
         unmount(&self.at);
     }

@@ -1,7 +1,7 @@
-//! A real upstream repository: a bare one in a temporary folder that tests move, rewrite and prune like people do.
+//! A real upstream repository: a bare repository in a temporary folder whose branches tests update, rewrite and delete.
 //!
-//! It runs the machine's git with a fixed environment: no user or system configuration is read, and commits have fixed authors.
-//! It has no working tree; commits are created from their content.
+//! All commands run the git on `PATH` with a fixed environment: git reads no user or system configuration, and commits have fixed
+//! authors. The repository has no working tree, so commits are created from their content.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -29,7 +29,7 @@ impl Upstream {
         upstream
     }
 
-    /// Creates a repository with this number of text files of 40 lines below `src/`, for operations that are slow in a large
+    /// Creates a repository with this number of text files of 40 lines below `src/`, for operations that take long in a large
     /// repository.
     pub fn with_files(count: usize) -> Self {
         let upstream = Self::new();
@@ -40,10 +40,10 @@ impl Upstream {
         upstream
     }
 
-    /// Creates a repository without commits, with HEAD on `main`.
+    /// Creates a repository without commits whose HEAD is `main`.
     pub fn empty() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let root = folder.path().canonicalize().expect("it was just made");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
+        let root = folder.path().canonicalize().expect("the folder was just created");
         let upstream = Self { repository: root.join("upstream.git"), folder };
         upstream.git_in(&root, &["init", "--quiet", "--bare", "--initial-branch=main", "upstream.git"]);
         upstream
@@ -54,7 +54,7 @@ impl Upstream {
         &self.repository
     }
 
-    /// Returns the absolute path, as a URL that git accepts.
+    /// Returns the absolute path, which git accepts as a URL.
     pub fn url(&self) -> String {
         self.repository.display().to_string()
     }
@@ -64,7 +64,7 @@ impl Upstream {
         format!("file://{}", self.repository.display())
     }
 
-    /// Commits files on top of a branch and moves the branch. A new branch starts from `main`, if that exists.
+    /// Commits files on top of a branch and moves the branch. A new branch starts from `main` if that exists.
     pub fn commit(&self, branch: &str, files: &[(&str, &str)], message: &str) -> String {
         let parent = self.commit_of(branch).or_else(|| self.commit_of("main"));
         let commit = self.commit_on(parent.as_deref(), files, message);
@@ -72,7 +72,7 @@ impl Upstream {
         commit
     }
 
-    /// Replaces the history of a branch by one new commit without parents, like a forced push.
+    /// Replaces the history of a branch with one new commit without parents, like a force push.
     pub fn rewrite(&self, branch: &str, files: &[(&str, &str)], message: &str) -> String {
         let commit = self.commit_on(None, files, message);
         self.point(&format!("refs/heads/{branch}"), &commit);
@@ -96,14 +96,14 @@ impl Upstream {
         self.git(&["tag", "--annotate", "--message", name, "--", name, target]);
     }
 
-    /// Creates the ref that a host keeps for a pull request: `refs/pull/<number>/head`, with a commit that no branch has.
+    /// Creates the ref that a Git host keeps for a pull request: `refs/pull/<number>/head`, with a commit that is on no branch.
     pub fn pull_request(&self, number: u32, files: &[(&str, &str)]) -> String {
         let commit = self.commit_on(self.commit_of("main").as_deref(), files, "proposed");
         self.point(&format!("refs/pull/{number}/head"), &commit);
         commit
     }
 
-    /// Makes HEAD name a different branch.
+    /// Points HEAD to a different branch.
     pub fn set_head(&self, branch: &str) {
         self.git(&["symbolic-ref", "HEAD", &format!("refs/heads/{branch}")]);
     }
@@ -123,12 +123,12 @@ impl Upstream {
     /// Runs git in this repository and returns its output.
     ///
     /// # Panics
-    /// If git fails: the setup of a test is not what is tested.
+    /// If git fails.
     pub fn git(&self, arguments: &[&str]) -> String {
         self.git_in(&self.repository, arguments)
     }
 
-    /// Runs git in any folder with this repository's fixed environment, as a person would.
+    /// Runs git in any folder with the fixed environment of this repository.
     ///
     /// # Panics
     /// If git fails.
@@ -157,7 +157,7 @@ impl Upstream {
         self.commit_entries(parent, &entries, message)
     }
 
-    /// Commits entries: mode, object and path.
+    /// Commits entries, each with its mode, object and path.
     fn commit_entries(&self, parent: Option<&str>, entries: &[(&str, String, &str)], message: &str) -> String {
         let index = self.folder.path().join("index");
         let git = |arguments: &[&str], input: &str| {
@@ -186,7 +186,7 @@ impl Upstream {
     }
 }
 
-/// Returns the variables for git in tests: nothing of the machine except PATH, a home without configuration, a fixed author.
+/// Returns the variables for git in tests: the machine's `PATH`, a home without configuration, and a fixed author.
 pub fn environment(home: &Path) -> Vec<(String, String)> {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/usr/bin:/bin".to_owned());
     let date = "2026-01-01T00:00:00Z";
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn it_moves_and_rewrites_and_deletes_like_a_real_one() {
         let upstream = Upstream::new();
-        let first = upstream.commit_of("main").expect("it starts with a commit");
+        let first = upstream.commit_of("main").expect("a new upstream has a commit");
         let second = upstream.commit("main", &[("a/b.txt", "1\n")], "more");
         assert_eq!(upstream.git(&["rev-parse", "main^"]), first);
         assert_eq!(upstream.git(&["show", "main:a/b.txt"]), "1");

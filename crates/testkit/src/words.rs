@@ -1,6 +1,6 @@
-//! The words of a page without its markup, for snapshots: every text that a person can read, hear or point at.
+//! Extracts the text of a page without its markup, for snapshots: everything that a person can read, hear or hover over.
 //!
-//! It reads the HTML that this project writes: well-formed tags, and attributes in double quotes.
+//! Only reads HTML in the form that this project writes: well-formed tags, and attributes in double quotes.
 
 /// Elements that start on a new line.
 const BLOCKS: &[&str] = &[
@@ -9,14 +9,14 @@ const BLOCKS: &[&str] = &[
     "title", "template", "noscript", "datalist",
 ];
 
-/// Attributes whose values are words.
+/// Attributes whose values are shown to users.
 const WORDS: &[&str] = &["placeholder", "title", "aria-label", "alt", "data-ask"];
 
-/// Classes of spans within a word.
+/// Classes of spans that can be part of a word.
 const MARKS: &[&str] = &["unseen", "line-end", "cut"];
 
-/// Returns the text of a page, one line for each block. Buttons are in brackets, headings start with `#`, and attributes with words
-/// follow in braces.
+/// Returns the text of a page, one line for each block. Buttons are in brackets, headings start with `#`, and attributes with text
+/// are in braces.
 pub fn words(html: &str) -> String {
     let mut page = Page::default();
     let mut rest = html;
@@ -37,7 +37,7 @@ pub fn words(html: &str) -> String {
     page.lines.join("\n") + "\n"
 }
 
-/// Replaces what differs between two runs of a test: ids, times, and the given texts.
+/// Replaces text that differs between two runs of a test: IDs, times, and the known texts.
 pub fn redacted(text: &str, known: &[(&str, &str)]) -> String {
     let mut text = text.to_owned();
     for (from, to) in known.iter().filter(|(from, _)| !from.is_empty()) {
@@ -70,7 +70,7 @@ fn replaced(text: &str, pattern: &str, to: &str) -> String {
     shown
 }
 
-/// The rest of a text that starts with a match of the pattern.
+/// Returns the rest of the text after a match of the pattern at its start.
 fn behind<'a>(text: &'a str, pattern: &str) -> Option<&'a str> {
     let mut letters = text.chars();
     let all = pattern.chars().all(|wanted| match (wanted, letters.next()) {
@@ -81,7 +81,7 @@ fn behind<'a>(text: &'a str, pattern: &str) -> Option<&'a str> {
     all.then_some(letters.as_str())
 }
 
-/// Where a tag ends: the first `>` that is not in a value.
+/// Returns the end of a tag: the position of the first `>` that is not in a value.
 fn end_of_tag(tag: &str) -> usize {
     let mut quoted = false;
     let end = tag.bytes().position(|byte| {

@@ -1,12 +1,12 @@
-//! Workers whose prompt defines their behavior: shell scripts that evaluate what they read on stdin.
+//! Workers that run their prompt as a shell script.
 //!
-//! So every test defines what the "agent" does. Only the format of the output lines comes from Codex. The stand-in for the built-in
-//! worker creates no containers and records its calls.
+//! Every test defines in the prompt what the "agent" does. Only the format of the output lines comes from Codex. The stand-in for the
+//! built-in worker creates no containers and records its calls.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// The commands that a prompt can use besides those of the shell.
+/// The commands that a prompt can use in addition to those of the shell.
 const WORDS: &str = r#"
 resumed=
 while [ $# -gt 0 ]; do
@@ -26,16 +26,16 @@ usage() {
 complete() { usage 100 10; }
 end() { say "$1"; complete; }
 failed() { printf '{"type":"error","message":"%s"}\n{"type":"turn.failed","error":{"message":"%s"}}\n' "$1" "$1"; exit 1; }
-# Waits until a file appears, so that a test decides when the run goes on.
+# Waits until a file appears, so that a test decides when the run continues.
 await() { while [ ! -e "$1" ]; do sleep 0.02; done; }
 
 eval "$(cat)"
 "#;
 
-/// Follows the worker contract: `exec --json [...] [resume THREAD] -`, with the prompt on stdin.
+/// A worker is called with `exec --json [...] [resume THREAD] -` and reads the prompt from stdin.
 const WORKER: &str = "#!/bin/sh\n";
 
-/// Replaces `codex-docker`: each call is a line in `calls`, the environment of the last run is in `environment`, `check` prints
+/// Replaces `codex-docker`. It writes each call to `calls` and the environment of the last run to `environment`. `check` prints
 /// `check.json`, and `harvest` and `app-server` run the scripts with these names.
 const CONTAINER: &str = r#"#!/bin/sh
 here=$(dirname "$0")
@@ -51,25 +51,25 @@ esac
 env | sort > "$here/environment"
 "#;
 
-/// The answer of a usable engine with an image.
+/// The answer of `check` for a usable container engine with an image.
 pub const USABLE: &str = r#"{"usable":true,"engine":{"version":"20.10.24","live_restore":true,"rootless":false},
 "image":{"name":"codex-docker:test","codex_version":"0.169.0","built_for":null,"stale":false},"problem":null}"#;
 
-/// Writes the script to a folder and returns its path, for `ORCH_WORKER`.
+/// Writes the worker script to a folder. Returns its path for `ORCH_WORKER`.
 pub fn scripted_worker(folder: &Path) -> PathBuf {
     let path = folder.join("scripted-worker");
     program(&path, &[WORKER, WORDS].concat());
     path
 }
 
-/// The stand-in for the built-in worker, in its own folder.
+/// A stand-in for the built-in worker, in its own folder.
 #[derive(Debug)]
 pub struct ScriptedContainers {
     folder: PathBuf,
 }
 
 impl ScriptedContainers {
-    /// Installs it in a home that has no server yet, as `container_program` in its `config.toml`.
+    /// Installs the stand-in as `container_program` in the `config.toml` of a home that has no server yet.
     pub fn install(home: &crate::TestHome) -> Self {
         let folder = home.scratch().join("containers");
         fs_err::create_dir(&folder).expect("a test's folder can be written");
@@ -95,9 +95,9 @@ impl ScriptedContainers {
     /// Makes `check` hang for the rest of the test.
     pub fn hangs(&self) {
         let path = self.folder.join("check.json");
-        fs_err::remove_file(&path).expect("it was there");
+        fs_err::remove_file(&path).expect("the file exists");
         let mode = rustix::fs::Mode::RWXU;
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe can be made");
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe can be created");
     }
 
     /// Sets the shell commands of `harvest`.
@@ -105,7 +105,7 @@ impl ScriptedContainers {
         self.put("harvest", script);
     }
 
-    /// Sets the login that a Codex without an agent makes of its current login.
+    /// Sets the login that Codex writes when the server asks it to renew its current login.
     pub fn renews(&self, login: &serde_json::Value) {
         let script = format!(
             "read a; read b; read c; cat > \"$CODEX_HOME/auth.json\" <<'LOGIN'\n{login}\nLOGIN\necho '{{\"id\":2,\"result\":{{}}}}'; cat > /dev/null"
@@ -132,5 +132,5 @@ impl ScriptedContainers {
 
 pub(crate) fn program(path: &Path, script: &str) {
     fs_err::write(path, script).expect("a test's folder can be written");
-    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("a test's file is its own");
+    fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("the file belongs to the test");
 }

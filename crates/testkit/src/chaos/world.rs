@@ -58,7 +58,7 @@ pub(super) struct Told {
 }
 
 pub(super) struct World {
-    /// The disk of a test with power cuts, or `None` during a cut. It is the first field so that it is unmounted before the home is deleted.
+    /// The disk of a test with power cuts, or `None` during a cut. The first field, so that it is unmounted before the home is deleted.
     pub(super) power: Option<PowerDisk>,
     pub(super) home: TestHome,
     pub(super) random: fastrand::Rng,

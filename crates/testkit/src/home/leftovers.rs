@@ -1,7 +1,7 @@
-//! Ends what a home leaves when a test ends: keepers and workers, which outlive their server by design.
+//! Ends the processes that a home leaves when a test ends: keepers and workers, which outlive their server by design.
 //!
-//! They are found by the home's folder, whose name no other process knows: in their working directory, their arguments or their
-//! environment. No other process is signalled.
+//! They are found by the path of the home, which occurs in their working directory, their arguments or their environment. No other
+//! process knows this path, and no other process is signalled.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::process::has_ended;
 
-/// A worker that starts others while it is being ended loses this race at some point.
+/// The number of attempts. A worker may start new processes while it is being ended, so one attempt may not be enough.
 const ROUNDS: usize = 20;
 
-/// Kills every process that belongs to the folder.
+/// Kills every process that belongs to the home in this folder.
 pub(super) fn end(folder: &Path) {
     for _ in 0..ROUNDS {
         let found = belonging_to(folder);
@@ -20,7 +20,7 @@ pub(super) fn end(folder: &Path) {
             return;
         }
         for pid in found {
-            // It may have ended in between.
+            // The process may have ended in the meantime.
             kill_process(pid, Signal::KILL).ok();
         }
     }
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn only_what_belongs_to_the_folder_is_ended() {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let sleeper = || {
             let mut command = Command::new("sleep");
             command.arg("600");
@@ -66,7 +66,7 @@ mod tests {
         end(folder.path());
         assert!(!inside.wait().expect("it ended").success());
         assert!(!named.wait().expect("it ended").success());
-        assert_eq!(stranger.try_wait().expect("our own child"), None, "a stranger lives on");
+        assert_eq!(stranger.try_wait().expect("our own child"), None, "a process without the path keeps running");
         stranger.kill().expect("our own child");
         stranger.wait().expect("it ended");
     }
