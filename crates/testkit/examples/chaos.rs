@@ -1,5 +1,5 @@
-//! Runs a chaos test by hand: `chaos BINARY SEED KILLS [containers]`, or `chaos BINARY SEED CUTS ext4|xfs|btrfs` with power
-//! cuts. Prints a report, and fails if something is wrong. `cargo xtask chaos` builds the program first and chooses a seed if
+//! Runs a chaos test from the command line: `chaos BINARY SEED KILLS [containers]`, or `chaos BINARY SEED CUTS ext4|xfs|btrfs` with
+//! power cuts. Prints a report and fails if there are violations. `cargo xtask chaos` builds the program first and chooses a seed if
 //! none is given.
 
 use std::process::ExitCode;
@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use testkit::chaos::{Agent, Storm};
 
 #[tokio::main]
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a person called it and reads what it prints")]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the output is for the person who runs the example")]
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (binary, seed, kills, agent, power) = match &arguments[..] {
@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
         }
     };
     let (Ok(seed), Ok(kills)) = (seed.parse(), kills.parse()) else {
-        eprintln!("a seed and a number of kills are numbers");
+        eprintln!("error: SEED and KILLS must be numbers");
         return ExitCode::from(2);
     };
     let is_root = rustix::process::geteuid().is_root();

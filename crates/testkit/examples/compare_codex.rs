@@ -1,6 +1,6 @@
 //! Compares a version of Codex with the pinned one: `compare_codex VERSION`. `cargo xtask codex` runs it.
 //!
-//! It prints a report, and fails only if a version cannot be installed or started.
+//! Prints a report. Fails only if a version cannot be installed or started.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
-//! Installs the tested versions of Codex and the other npm packages that tests need, and prints where they are.
+//! Installs the tested versions of Codex and the other npm packages that tests need, and prints their paths.
 //!
-//! `cargo run --package testkit --example provision_codex [VERSION]...`. Versions on the command line replace the tested ones.
+//! Usage: `cargo run --package testkit --example provision_codex [VERSION]...`. Versions on the command line replace the tested ones.
 //! Packages that are already installed are kept.
 
 use std::io::{self, Write};
@@ -20,12 +20,15 @@ fn main() -> io::Result<ExitCode> {
             }
         }
     }
-    let more = [("GitHub's API", testkit::npm::github_description()), ("rules for pages", testkit::npm::accessibility_rules())];
+    let more = [
+        ("GitHub's API description", testkit::npm::github_description()),
+        ("accessibility rules", testkit::npm::accessibility_rules()),
+    ];
     for (what, found) in more {
         match found {
             Ok(file) => writeln!(io::stdout(), "{what}: {}", file.display())?,
             Err(error) => {
-                writeln!(io::stderr(), "error: could not get what the tests need ({what}): {error}")?;
+                writeln!(io::stderr(), "error: could not install {what}, which the tests need: {error}")?;
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -1,7 +1,7 @@
-//! Builds the images in which the tests run Codex, with the tested program, whose path is the argument.
+//! Builds the images in which the tests run Codex. The argument is the path of the `codex-orchestrator` program that builds them.
 //!
-//! `cargo xtask test` runs it. It prints what it built and how long that took, besides the output of the builder. With an
-//! engine's cache it takes seconds.
+//! `cargo xtask test` runs this example. It prints the name, size and build time of each image. With the cache of a container engine,
+//! a build takes seconds.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -13,7 +13,7 @@ use testkit::codex::TESTED_CODEX_VERSIONS;
 use testkit::docker::{BASE_IMAGE, CERTIFICATES, codex_image_of, docker};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let program = std::env::args_os().nth(1).ok_or("name the program `codex-orchestrator` that is to build the images")?;
+    let program = std::env::args_os().nth(1).ok_or("usage: provision_images CODEX_ORCHESTRATOR")?;
     for version in TESTED_CODEX_VERSIONS {
         let began = Instant::now();
         let image = codex_image_of(version);
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let status = command.stdin(Stdio::null()).stdout(Stdio::null()).status()?;
         if !status.success() {
             return Err(format!(
-                "`{} codex-docker image build` for Codex {version} ended with {status}",
+                "`{} codex-docker image build` for Codex {version} failed: {status}",
                 Path::new(&program).display()
             )
             .into());

@@ -1,6 +1,6 @@
-//! Takes screenshots of the main pages, on a phone and a desktop, light and dark, for the README.
+//! Takes screenshots of the main pages for the README: on a phone and a desktop, in light and dark colors.
 //!
-//! `cargo xtask screenshots` builds the program and runs this with its path and the output folder.
+//! `cargo xtask screenshots` builds the program and runs this example with the path of the program and the output folder.
 
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use testkit::browser::{Browser, DESK, PHONE, Screen};
 use testkit::upstream::Upstream;
 use testkit::worker::scripted_worker;
 
-/// What the agent in the screenshots says and does.
+/// The script of the agent in the screenshots.
 const WORK: &str = r#"begin
 line() { printf '%s\n' "$1"; }
 line '{"type":"item.completed","item":{"id":"item_1","type":"reasoning","text":"**Looking at the failing test first**"}}'
@@ -37,8 +37,8 @@ async fn picture(browser: &mut Browser, url: &str, ready: &str, name: &str, fold
 async fn main() {
     let mut arguments = std::env::args_os().skip(1).map(PathBuf::from);
     let (binary, folder) = (arguments.next().expect("the program"), arguments.next().expect("a folder"));
-    let binary = binary.canonicalize().expect("the program is there");
-    fs_err::create_dir_all(&folder).expect("it can be made");
+    let binary = binary.canonicalize().expect("the program exists");
+    fs_err::create_dir_all(&folder).expect("the folder can be created");
     let upstream = Upstream::new();
     upstream.commit(
         "main",
@@ -63,7 +63,7 @@ async fn main() {
     home.wait_for(&format!("/api/v1/tasks/{running}"), |task| task["runs"][0]["turn_started"] == true).await;
     let link = home.command(&["sign-in"]).output().await.expect("it starts");
     let link = String::from_utf8_lossy(&link.stdout).trim().to_owned();
-    let url = link.split("/sign-in").next().expect("it is in there").to_owned();
+    let url = link.split("/sign-in").next().expect("the link contains `/sign-in`").to_owned();
     let mut browser = Browser::start().await;
     browser.open(&link).await;
     browser.click("form button.primary").await;

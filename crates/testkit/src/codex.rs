@@ -1,9 +1,9 @@
-//! The real Codex CLI in the versions that the tests use: installs it, gives it a home, runs it, and reads its output.
+//! The real Codex CLI in the versions that the tests use: installs it, creates a temporary home, runs it, and reads its output.
 //!
-//! It never uses a Codex that is installed on this machine, or its login: the program is installed once from npm into the build
-//! folder, and every home is temporary. The model is scripted.
+//! The tests never use a Codex that is installed on this machine, nor its login: the program is installed once from npm into the
+//! build folder, and every home is temporary. The model is scripted.
 //!
-//! If `CODEX_UNDER_TEST` names a version, the tests run that version instead of the usual ones (`cargo xtask codex`).
+//! If `CODEX_UNDER_TEST` is set to a version, the tests run that version instead of the usual ones (`cargo xtask codex`).
 
 mod home;
 mod install;
@@ -23,13 +23,13 @@ pub use crate::npm::InstallError;
 
 pub use model::OLDEST_CODEX_VERSION;
 
-/// The version that was pinned before.
+/// The previously pinned version.
 pub const PREVIOUS_CODEX_VERSION: &str = "0.169.0";
 
 /// The versions that the tests run, newest first.
 pub const TESTED_CODEX_VERSIONS: [&str; 3] = [model::CODEX_VERSION, PREVIOUS_CODEX_VERSION, OLDEST_CODEX_VERSION];
 
-/// The variable that selects a different version to test.
+/// The environment variable that selects a different version to test.
 pub const UNDER_TEST: &str = "CODEX_UNDER_TEST";
 
 /// An installed version of the Codex CLI.
@@ -40,26 +40,26 @@ pub struct CodexCli {
 }
 
 impl CodexCli {
-    /// The pinned version, or the one that `CODEX_UNDER_TEST` names.
+    /// Returns the pinned version, or the one that `CODEX_UNDER_TEST` selects.
     ///
     /// # Panics
-    /// If it is not installed and npm cannot install it.
+    /// If the version is not installed and npm cannot install it.
     pub fn pinned() -> Self {
         Self::version(under_test().as_deref().unwrap_or(model::CODEX_VERSION))
     }
 
-    /// The version that was pinned before.
+    /// Returns the previously pinned version.
     ///
     /// # Panics
-    /// If it is not installed and npm cannot install it.
+    /// If the version is not installed and npm cannot install it.
     pub fn previous() -> Self {
         Self::version(PREVIOUS_CODEX_VERSION)
     }
 
-    /// All versions that the tests run, newest first, or only the one that `CODEX_UNDER_TEST` names.
+    /// Returns all versions that the tests run, newest first, or only the one that `CODEX_UNDER_TEST` selects.
     ///
     /// # Panics
-    /// If one is not installed and npm cannot install it.
+    /// If a version is not installed and npm cannot install it.
     pub fn tested() -> Vec<Self> {
         match under_test() {
             Some(version) => vec![Self::version(&version)],
@@ -67,18 +67,18 @@ impl CodexCli {
         }
     }
 
-    /// The oldest supported version.
+    /// Returns the oldest supported version.
     ///
     /// # Panics
-    /// If it is not installed and npm cannot install it.
+    /// If the version is not installed and npm cannot install it.
     pub fn oldest() -> Self {
         Self::version(OLDEST_CODEX_VERSION)
     }
 
-    /// This version of Codex, installed now if necessary.
+    /// Returns this version of Codex. Installs it if necessary.
     ///
     /// # Panics
-    /// If it is not installed and npm cannot install it.
+    /// If the version is not installed and npm cannot install it.
     pub fn version(version: &str) -> Self {
         match Self::provision(version) {
             Ok(cli) => cli,
@@ -86,7 +86,7 @@ impl CodexCli {
         }
     }
 
-    /// Installs this version of Codex, if it is missing. Simultaneous processes share one installation.
+    /// Installs this version of Codex if it is missing. Simultaneous processes share one installation.
     pub fn provision(version: &str) -> Result<Self, InstallError> {
         let program = install::native_program(version)?;
         Ok(Self { version: version.to_owned(), program })
@@ -102,7 +102,7 @@ impl CodexCli {
         &self.version
     }
 
-    /// Runs `codex exec --json` in `worktree` to its end, without Codex's sandbox, with the prompt on stdin.
+    /// Runs `codex exec --json` in `worktree` without Codex's sandbox and waits for it to end. The prompt is passed on stdin.
     pub async fn exec(&self, home: &CodexHome, worktree: &Path, prompt: &str) -> Outcome {
         let running = self.start(home, worktree, &[], prompt).await;
         running.end().await
@@ -115,7 +115,7 @@ impl CodexCli {
         running.end().await
     }
 
-    /// Starts `codex exec --json … <subcommand> -` with the prompt, to watch it while it runs.
+    /// Starts `codex exec --json … <subcommand> -` with the prompt and does not wait for it to end.
     pub async fn start(&self, home: &CodexHome, worktree: &Path, subcommand: &[&str], prompt: &str) -> RunningCodex {
         let mut command = Command::new(&self.program);
         command

@@ -1,14 +1,14 @@
-//! Contract tests: the real Codex CLI, in every tested version, with the scripted model.
+//! Contract tests: every tested version of the real Codex CLI with the scripted model.
 //!
-//! Each story is one test per version. `cargo xtask codex VERSION` runs the stories of `pinned` with any other version. Other
-//! tests check what the product does with the output.
+//! Each story is one test per version. `cargo xtask codex VERSION` runs the stories of `pinned` with any other version. Other tests
+//! check how the product handles the output.
 
 use scripted_model::{CodexConfig, Item, PlanStatus, Script, ScriptedModel, Turn, Usage};
 use serde_json::json;
 use tempfile::TempDir;
 use testkit::codex::{CodexCli, CodexHome, Outcome};
 
-/// A model, a home and a working folder for one Codex.
+/// A version of Codex with a model, a home and a working folder.
 struct Rig {
     codex: CodexCli,
     model: ScriptedModel,
@@ -36,7 +36,7 @@ impl Rig {
     }
 }
 
-/// Declares each story as a test in a module that is named after the version.
+/// Declares each story as a test in a module with the name of the version.
 macro_rules! stories {
     ($version:ident: $($story:ident),* $(,)?) => {
         mod $version {
@@ -45,7 +45,7 @@ macro_rules! stories {
     };
 }
 
-/// Declares the stories of every version, and after `newer` those that do not hold for the oldest version.
+/// Declares the stories of every version, then those of `newer` versions only and those of the `oldest` version only.
 macro_rules! with_every_version {
     ($($story:ident),*; newer: $($newer:ident),*; oldest: $($oldest:ident),* $(;)?) => {
         stories!(pinned: $($story,)* $($newer,)*);
@@ -79,7 +79,7 @@ async fn a_plain_prompt_is_answered(codex: CodexCli) {
     assert_eq!(outcome.kinds(), ["thread.started", "turn.started", "item.completed", "turn.completed"]);
     assert_eq!(outcome.messages(), ["Hello from the scripted model."]);
     let requests = rig.model.requests();
-    assert_eq!(requests.len(), 1, "one request and nothing else: {requests:?}");
+    assert_eq!(requests.len(), 1, "Codex sends exactly one request: {requests:?}");
     assert_eq!(requests[0].user_messages(), ["SCENARIO:plain"]);
     assert_eq!(requests[0].thread_id(), outcome.thread_id().as_deref());
 }
@@ -87,7 +87,7 @@ async fn a_plain_prompt_is_answered(codex: CodexCli) {
 async fn a_command_is_run_and_its_output_goes_back(codex: CodexCli) {
     let rig = Rig::new(codex, Script::new());
     let outcome = rig.exec("SCENARIO:cmd_ok").await;
-    let [command] = &outcome.items("command_execution")[..] else { panic!("one command: {outcome:?}") };
+    let [command] = &outcome.items("command_execution")[..] else { panic!("Codex runs exactly one command: {outcome:?}") };
     assert_eq!((&command["exit_code"], &command["status"]), (&json!(0), &json!("completed")));
     assert!(command["aggregated_output"].as_str().is_some_and(|output| output.contains("out\n")), "{command}");
     assert_eq!(outcome.messages(), ["done ok"]);
@@ -124,7 +124,7 @@ async fn a_resumed_thread_remembers_and_goes_on_with_the_script(codex: CodexCli)
         .turn(Turn::nth(2).step([Item::add_file("two.txt", "two\n")]).says("second"));
     let rig = Rig::new(codex, script);
     let first = rig.exec("begin").await;
-    let thread_id = first.thread_id().expect("the thread has an id");
+    let thread_id = first.thread_id().expect("the thread has an ID");
     let second = rig.resume(&thread_id, "go on").await;
     assert_eq!(second.thread_id(), Some(thread_id), "{second:?}");
     assert_eq!((first.messages(), second.messages()), (vec!["first".to_owned()], vec!["second".to_owned()]));
@@ -139,14 +139,14 @@ async fn an_interrupted_turn_can_be_followed_by_another(codex: CodexCli) {
     let worktree = rig.worktree.path();
     let mut running = rig.codex.start(&rig.home, worktree, &[], "SCENARIO:cmd_sleep").await;
     running.until("item.started").await;
-    // The command must be running: an interrupt before that would end it and not the turn.
+    // The command must be running, because an earlier interrupt might not stop the turn.
     testkit::until(std::time::Duration::from_mins(1), "the command runs", || worktree.join("sleep.pid").exists());
     running.interrupt();
     let stopped = running.end().await;
     assert!(!stopped.kinds().contains(&"turn.completed".to_owned()), "{stopped:?}");
-    let thread_id = stopped.thread_id().expect("the thread has an id");
+    let thread_id = stopped.thread_id().expect("the thread has an ID");
     let outcome = rig.resume(&thread_id, "go on").await;
-    assert_eq!(outcome.messages(), ["and on"], "what Codex says about the interrupt is not the user's word");
+    assert_eq!(outcome.messages(), ["and on"], "a note of Codex about the interrupt does not count as a prompt");
     let last = rig.model.requests().pop().expect("a last request");
     assert_eq!(last.user_messages(), ["SCENARIO:cmd_sleep", "go on"]);
 }
@@ -170,7 +170,7 @@ async fn a_stream_that_is_always_cut_fails_the_turn(codex: CodexCli) {
     assert_eq!(outcome.exit_code, Some(1));
     let failure = outcome.failure().expect("the turn failed");
     assert!(failure.contains("stream disconnected before completion"), "{failure}");
-    assert_eq!(rig.model.requests().len(), 3, "one try and two retries");
+    assert_eq!(rig.model.requests().len(), 3, "Codex sends the request once and retries twice");
 }
 
 async fn a_misspelt_scenario_is_seen_at_once(codex: CodexCli) {
@@ -211,7 +211,7 @@ async fn a_model_that_is_reached_through_code_is_driven_too(codex: CodexCli) {
     assert_eq!(outcome.messages(), ["patched"], "{outcome:?}");
     assert!(worktree.path().join("hello.txt").is_file());
     let tools = model.requests()[0].body["input"][0]["type"].clone();
-    assert_eq!(tools, "additional_tools", "this model gets one tool that runs code");
+    assert_eq!(tools, "additional_tools", "the model gets a single tool that runs code");
 }
 
 async fn it_reports_its_version(codex: CodexCli) {

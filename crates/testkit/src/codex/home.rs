@@ -1,6 +1,6 @@
-//! A `CODEX_HOME` for one test: a configuration for a scripted model, and nothing of this machine.
+//! A `CODEX_HOME` for one test, with a configuration for a scripted model and no settings of this machine.
 //!
-//! It is in the build folder and is deleted when dropped, with everything that Codex stores about threads.
+//! The folder is in the build folder. It is deleted when its value is dropped, with everything that Codex stores about threads.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,14 +15,14 @@ use crate::npm::target_dir;
 pub struct CodexHome(TempDir);
 
 impl CodexHome {
-    /// Creates a home for the model at `url`, as returned by [`scripted_model::ScriptedModel::url`]. Codex retries as usual.
+    /// Creates a home for the model at `url`, as returned by [`scripted_model::ScriptedModel::url`]. Codex retries as often as usual.
     pub fn for_model(url: &str) -> Self {
         Self::with_config(&CodexConfig::new(url))
     }
 
     /// Creates a home with this configuration.
     pub fn with_config(config: &CodexConfig) -> Self {
-        // Not in the system's temporary folder, where Codex behaves slightly differently and prints a warning.
+        // Codex behaves slightly differently in the system's temporary folder, and prints a warning.
         let homes = target_dir().join("tmp");
         fs_err::create_dir_all(&homes).expect("the build's folder can be written");
         let home = tempfile::Builder::new().prefix("codex-home-").tempdir_in(homes).expect("a temporary folder");
@@ -35,12 +35,12 @@ impl CodexHome {
         self.0.path()
     }
 
-    /// Returns the stored threads of this home, one file each.
+    /// Returns the files of all stored threads of this home, one file for each thread.
     pub fn rollouts(&self) -> Vec<PathBuf> {
         files_below(&self.path().join("sessions"))
     }
 
-    /// Returns the complete environment of a Codex with this home: this variable, `HOME` and a `PATH`.
+    /// Returns the complete environment of a Codex with this home: `CODEX_HOME`, `HOME` and `PATH`.
     pub fn environment(&self) -> [(&'static str, OsString); 3] {
         let path = std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
         [("CODEX_HOME", self.path().into()), ("HOME", self.path().into()), ("PATH", path)]

@@ -1,5 +1,4 @@
-//! Finds the native program of a version of the Codex CLI in its npm package, which is installed into the build folder if it is
-//! missing.
+//! Finds the native program of a version of the Codex CLI in its npm package. A missing package is installed into the build folder.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +29,7 @@ impl Platform {
         Ok(Self { npm, triple })
     }
 
-    /// Returns where npm puts the program: newer versions have a package for each platform, older ones contain all of them.
+    /// Returns the path of the program: newer versions have a package for each platform, and older packages contain all platforms.
     fn program_in(&self, home: &Path) -> Option<PathBuf> {
         let packages = home.join("node_modules/@openai");
         let newer = packages.join(format!("codex-{}/vendor/{}/bin/codex", self.npm, self.triple));

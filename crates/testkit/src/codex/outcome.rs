@@ -1,6 +1,6 @@
-//! The output of a Codex run and its end, with helpers for tests.
+//! The output and exit code of a Codex run, with helpers for tests.
 //!
-//! It parses the lines as plain JSON on purpose, because the product's own parser is what the tests check.
+//! The lines are parsed as plain JSON on purpose, because the tests check the product's own parser.
 
 use serde_json::Value;
 
@@ -9,9 +9,9 @@ use serde_json::Value;
 pub struct Outcome {
     /// The exit code, or `None` if a signal ended it.
     pub exit_code: Option<i32>,
-    /// The stdout.
+    /// Everything that Codex printed to stdout.
     pub stdout: String,
-    /// The stderr.
+    /// Everything that Codex printed to stderr.
     pub stderr: String,
 }
 

@@ -1,6 +1,6 @@
-//! A running Codex: its lines as they arrive, an interrupt, and its end.
+//! A running Codex: reads its lines as they arrive, interrupts it, and waits for its end.
 //!
-//! It is killed when dropped, and nothing waits longer than [`LIMIT`], so that a test fails instead of hanging.
+//! Codex is killed when its value is dropped. No method waits longer than [`LIMIT`], so that a test fails instead of hanging.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::Outcome;
 
-/// Far longer than any scripted run takes.
+/// A time limit that is far longer than any scripted run takes.
 const LIMIT: Duration = Duration::from_secs(90);
 
 /// A Codex run that may still be active.
@@ -32,7 +32,7 @@ impl RunningCodex {
         let stdout = child.stdout.take().expect("stdout is a pipe");
         let mut stderr = child.stderr.take().expect("stderr is a pipe");
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        // A Codex that fails early reads nothing. Its exit code and stderr tell more than this error.
+        // Ignore the error: a Codex that fails early does not read the prompt, and its exit code and stderr say more.
         stdin.write_all(prompt.as_bytes()).await.ok();
         let stderr = tokio::spawn(async move {
             let mut bytes = Vec::new();
@@ -45,7 +45,7 @@ impl RunningCodex {
     /// Waits for the next event of this type, such as `item.started`.
     ///
     /// # Panics
-    /// If Codex exits without one, or stays silent.
+    /// If Codex exits without such an event or prints nothing for too long.
     pub async fn until(&mut self, kind: &str) -> Value {
         while let Some(line) = self.next_line().await {
             match serde_json::from_str::<Value>(&line) {
@@ -56,14 +56,14 @@ impl RunningCodex {
         panic!("Codex ended without `{kind}`:\n{}", self.stdout)
     }
 
-    /// Sends the signal to stop and to end everything that it started.
+    /// Sends SIGINT to Codex. Codex then ends its commands and exits.
     pub fn interrupt(&self) {
-        let id = self.child.id().expect("Codex was not waited for yet");
-        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process id fits");
+        let id = self.child.id().expect("Codex has not been waited for");
+        let pid = i32::try_from(id).ok().and_then(Pid::from_raw).expect("the process ID is valid");
         kill_process(pid, Signal::INT).expect("our own child can be signalled");
     }
 
-    /// Waits for its end.
+    /// Waits for Codex to end.
     pub async fn end(mut self) -> Outcome {
         while self.next_line().await.is_some() {}
         let waiting = async { (self.child.wait().await, self.stderr.await) };
@@ -84,6 +84,6 @@ impl RunningCodex {
 }
 
 async fn within<T>(work: impl Future<Output = T>) -> T {
-    let Ok(done) = tokio::time::timeout(LIMIT, work).await else { panic!("Codex was silent for {LIMIT:?}") };
+    let Ok(done) = tokio::time::timeout(LIMIT, work).await else { panic!("Codex printed nothing for {LIMIT:?}") };
     done
 }

@@ -1,6 +1,6 @@
-//! Records what one version of Codex does in the scripted scenarios, and how two versions differ.
+//! Records how a version of Codex behaves in the scripted scenarios, and compares two versions.
 //!
-//! A survey records facts and judges nothing: the contract tests decide whether a version works.
+//! A survey only records facts. The contract tests decide whether a version works.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -41,10 +41,10 @@ const SCENARIOS: &[&str] = &[
 /// The commands whose flags a survey lists.
 const COMMANDS: &[&[&str]] = &[&["exec"], &["exec", "resume"], &["login"]];
 
-/// Fields with a fixed set of values, which are part of the structure of an event.
+/// Fields with a fixed set of values. A survey records their values as part of the structure of an event.
 const WORDS: &[&str] = &["status", "kind"];
 
-/// What one version of Codex does.
+/// The recorded behavior of one version of Codex.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Survey {
     version: String,
@@ -57,7 +57,7 @@ impl Survey {
     /// Runs every scenario with this Codex.
     ///
     /// # Panics
-    /// If Codex cannot be started, or is silent for too long.
+    /// If Codex cannot be started or prints nothing for too long.
     pub async fn of(codex: &CodexCli) -> Self {
         let mut survey = Self { version: codex.version_number().to_owned(), ..Self::default() };
         for command in COMMANDS {
@@ -133,7 +133,7 @@ impl Survey {
     }
 }
 
-/// The differences between a version and the pinned one. Its `Display` is the report.
+/// The differences between a version and the pinned one. `Display` formats them as a report.
 #[derive(Debug)]
 pub struct Comparison<'a> {
     pinned: &'a Survey,

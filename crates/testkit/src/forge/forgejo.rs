@@ -1,4 +1,4 @@
-//! Answers like Forgejo and Gitea, with the fields that matter to a client. Lists are paged and cannot be filtered by branch.
+//! Answers like Forgejo and Gitea, with the fields that a client needs. Lists are paged and cannot be filtered by branch.
 
 use serde_json::{Value, json};
 

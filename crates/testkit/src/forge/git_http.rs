@@ -1,5 +1,5 @@
-//! Serves the repository over git's smart HTTP, like Git hosts do: everybody can read, and pushing requires the token. Git's
-//! own `http-backend` answers.
+//! Serves the repository over git's smart HTTP protocol, as Git hosts do: everyone can read, and pushing requires the token. The
+//! answers come from `git http-backend`.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -48,11 +48,11 @@ pub(super) async fn answer(
     let mut stdin = backend.stdin.take().expect("a pipe");
     let body = body.to_vec();
     let feeding = tokio::spawn(async move {
-        // A backend that needs no more input closes its end.
+        // Ignore the error: the backend closes the pipe when it needs no more input.
         let _heard = stdin.write_all(&body).await;
     });
-    let output = backend.wait_with_output().await.expect("it ends");
-    feeding.await.expect("it was fed");
+    let output = backend.wait_with_output().await.expect("the backend ends");
+    feeding.await.expect("the task that writes the input does not panic");
     parsed(&output.stdout)
 }
 

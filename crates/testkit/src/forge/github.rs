@@ -1,5 +1,5 @@
-//! Answers like GitHub, based on GitHub's own examples: `samples` are from its published API description (MIT). Known fields
-//! are replaced; the others stay as they are.
+//! Answers like GitHub, based on the examples in GitHub's published API description (MIT), which are in `samples`. Known fields
+//! are replaced, and the others keep their values.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ const PULL_REQUEST: &str = include_str!("samples/pull_request.json");
 const CHECK_RUN: &str = include_str!("samples/check_run.json");
 const REVIEW: &str = include_str!("samples/review.json");
 
-/// Fields of a single pull request that lists do not have.
+/// The fields of a pull request that are missing in lists.
 const NOT_IN_LISTS: [&str; 13] = [
     "merged",
     "mergeable",

@@ -1,5 +1,5 @@
-//! Answers like GitLab, with the fields of its documented examples that matter to a client. The number of a merge request is
-//! its `iid`.
+//! Answers like GitLab, with those fields of its documented examples that a client needs. The number of a merge request is its
+//! `iid`.
 
 use serde_json::{Value, json};
 

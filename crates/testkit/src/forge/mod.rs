@@ -1,8 +1,8 @@
-//! A simulated Git host that keeps real state: pull requests between the branches of a real bare repository, checks, reviews,
-//! limits and faults.
+//! A simulated Git host with real state: pull requests between the branches of a real bare repository, checks, reviews, limits and
+//! faults.
 //!
-//! It behaves like GitHub, GitLab or Forgejo, over HTTP on the loopback interface. Every exchange is recorded, so that it can
-//! be checked against the published API description.
+//! It behaves like GitHub, GitLab or Forgejo, over HTTP on the loopback interface. It records every request and answer, so that
+//! tests can check them against the published API description.
 
 mod forgejo;
 mod git_http;
@@ -43,12 +43,12 @@ pub enum Make {
     Forgejo,
 }
 
-/// A fault for requests whose line (`POST /repos/me/app/pulls`) starts with a text.
+/// A fault for requests whose request line (such as `POST /repos/me/app/pulls`) starts with a given text.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// The start of the request line; empty for any.
+    /// The start of the request line. An empty text matches every request.
     pub line: String,
-    /// How often the fault occurs.
+    /// The number of times that the fault occurs.
     pub times: u32,
     /// The fault.
     pub what: Wrong,
@@ -57,7 +57,7 @@ pub struct Fault {
 /// Kinds of faults.
 #[derive(Debug, Clone)]
 pub enum Wrong {
-    /// Gives this answer.
+    /// The host gives this answer instead of performing the request.
     Answer {
         /// The status.
         status: u16,
@@ -66,14 +66,14 @@ pub enum Wrong {
         /// The body.
         body: Value,
     },
-    /// Performs the request, and disconnects instead of answering.
+    /// The host performs the request, but disconnects instead of answering.
     DoneAndGone,
 }
 
 /// A request and its answer.
 #[derive(Debug, Clone)]
 pub struct Exchange {
-    /// `GET`, `POST`, ….
+    /// The method, such as `GET`.
     pub method: String,
     /// The path without the query.
     pub path: String,
@@ -83,14 +83,14 @@ pub struct Exchange {
     pub body: Option<Value>,
     /// The status of the answer.
     pub status: u16,
-    /// The body of the answer, if it is JSON.
+    /// The body of the answer if it is JSON.
     pub answer: Option<Value>,
 }
 
 /// A request.
 struct Asked<'a> {
     method: &'a str,
-    /// Split at slashes and decoded.
+    /// The path, split at slashes and decoded.
     path: Vec<String>,
     query: &'a str,
     body: Option<Value>,
@@ -141,7 +141,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl FakeForge {
-    /// Starts a Git host of this kind, for this repository.
+    /// Starts a Git host of this kind for this repository.
     pub async fn start(make: Make, upstream: &Upstream) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("the loopback has a free port");
         let address = listener.local_addr().expect("it is bound");
@@ -154,11 +154,11 @@ impl FakeForge {
             url: Mutex::new(url.clone()),
         });
         let app = Router::new().fallback(answer).with_state(Arc::clone(&inner));
-        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves until it is dropped") });
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.expect("the server runs until it is dropped") });
         Self { inner, url, server }
     }
 
-    /// Returns the URL of its API.
+    /// Returns the URL of the API.
     pub fn api_url(&self) -> &str {
         &self.url
     }
@@ -168,11 +168,11 @@ impl FakeForge {
         locked(&self.inner.world).pull_requests.clone()
     }
 
-    /// Changes a pull request, like a person does.
+    /// Changes a pull request, as a person does.
     pub fn change(&self, number: u64, change: impl FnOnce(&mut PullRequest)) {
         let mut world = locked(&self.inner.world);
         let found = world.pull_requests.iter_mut().find(|pull_request| pull_request.number == number);
-        change(found.expect("there is such a pull request"));
+        change(found.expect("the pull request exists"));
     }
 
     /// Adds a check, or replaces the one with the same name.
@@ -211,12 +211,12 @@ impl FakeForge {
         world.old_projects.clear();
     }
 
-    /// Adds a fault. Faults are used up in order.
+    /// Adds a fault. For each request, the first matching fault occurs.
     pub fn fault(&self, fault: Fault) {
         locked(&self.inner.faults).push_back(fault);
     }
 
-    /// Returns the exchanges so far.
+    /// Returns all requests and answers so far.
     pub fn exchanges(&self) -> Vec<Exchange> {
         locked(&self.inner.exchanges).clone()
     }
@@ -246,7 +246,7 @@ async fn answer(State(inner): State<Arc<Inner>>, method: Method, uri: Uri, heade
     let (status, headers_out, text) = rendered(said, &headers);
     note(&inner, &method, &uri, &body, status, serde_json::from_str(&text).ok());
     if let Some(Wrong::DoneAndGone) = fault {
-        // A body that ends before its length closes the connection.
+        // The connection closes because the body is shorter than its `content-length`.
         let broken = [("content-length", (text.len() + 1000).to_string())];
         return response(status, &broken, Body::from(text));
     }
@@ -272,9 +272,9 @@ fn said(inner: &Inner, headers: &HeaderMap, asked: &Asked<'_>) -> Said {
         Make::Forgejo => header("authorization").strip_prefix("token "),
         Make::GitLab => Some(header("private-token")),
     };
-    // Logs need no token, and none may be sent.
+    // Logs need no token, and the client must not send one to their host.
     if asked.path.first().is_some_and(|first| first == "blobs") {
-        assert!(header("authorization").is_empty(), "a token was sent to where logs lie");
+        assert!(header("authorization").is_empty(), "no token is sent to the host of the logs");
         return Said::Text(world.log_of(asked.path[1].parse().unwrap_or_default()));
     }
     if given != Some(world.token.as_str()) {
@@ -354,7 +354,7 @@ fn decoded(text: &str) -> String {
     String::from_utf8(bytes).expect("text")
 }
 
-/// Runs git in the repository.
+/// Runs git in the repository. Returns its output, or `None` if it fails.
 fn git(repository: &Path, arguments: &[&str]) -> Option<String> {
     let done = std::process::Command::new("git").arg("--git-dir").arg(repository).args(arguments).output().ok()?;
     done.status.success().then(|| String::from_utf8_lossy(&done.stdout).trim().to_owned())

@@ -1,4 +1,4 @@
-//! The state of a simulated Git host, of any kind. The branches are those of the repository.
+//! The state of a simulated Git host of any kind. The branches are those of the repository.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use super::{PROJECT, Repository, TOKEN, git};
 
 /// A pull request.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names are the forges' own")]
+#[expect(missing_docs, reason = "the fields have the names that Git hosts use")]
 pub struct PullRequest {
     pub number: u64,
     pub title: String,
@@ -22,7 +22,7 @@ pub struct PullRequest {
 
 /// A check of a commit.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names are the forges' own")]
+#[expect(missing_docs, reason = "the fields have the names that Git hosts use")]
 pub struct Check {
     pub id: u64,
     pub sha: String,
@@ -34,7 +34,7 @@ pub struct Check {
 
 /// A review of a pull request.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names are the forges' own")]
+#[expect(missing_docs, reason = "the fields have the names that Git hosts use")]
 pub struct Review {
     pub number: u64,
     pub author: String,
@@ -45,7 +45,7 @@ pub struct Review {
 
 /// A comment on a line.
 #[derive(Debug, Clone)]
-#[expect(missing_docs, reason = "the names are the forges' own")]
+#[expect(missing_docs, reason = "the fields have the names that Git hosts use")]
 pub struct Comment {
     pub number: u64,
     pub author: String,
@@ -64,11 +64,11 @@ pub(super) struct World {
     pub(super) checks: Vec<Check>,
     pub(super) reviews: Vec<Review>,
     pub(super) comments: Vec<Comment>,
-    /// The heads of pull requests when they were last open.
+    /// The last known head of each pull request while it was open.
     heads: BTreeMap<u64, String>,
 }
 
-/// Why a pull request is not created.
+/// The reason why a pull request was not created.
 pub(super) enum NotMade {
     NoBranch(&'static str),
     NoCommits,
@@ -94,7 +94,7 @@ impl World {
         git(&self.repository, &["rev-parse", "--verify", "--quiet", &format!("refs/heads/{branch}")])
     }
 
-    /// Returns the commit of a pull request. While it is open, that is the commit of its branch.
+    /// Returns the head commit of a pull request. While the pull request is open, this is the commit of its branch.
     pub(super) fn head_of(&mut self, pull_request: &PullRequest) -> String {
         match self.commit_of(&pull_request.head).filter(|_| pull_request.state == "open") {
             Some(head) => {
@@ -105,7 +105,7 @@ impl World {
         }
     }
 
-    /// Creates a pull request, if its branches allow it.
+    /// Creates a pull request if its branches exist and differ and have no open pull request yet.
     pub(super) fn open(&mut self, title: &str, body: &str, head: &str, base: &str, draft: bool) -> Result<PullRequest, NotMade> {
         if self.commit_of(head).is_none() {
             return Err(NotMade::NoBranch("head"));
@@ -140,8 +140,8 @@ impl World {
     }
 }
 
-/// Returns the current second, as Git hosts write it.
+/// Returns the current time in the format of Git hosts.
 fn now() -> String {
     let done = std::process::Command::new("date").args(["-u", "+%Y-%m-%dT%H:%M:%SZ"]).output();
-    String::from_utf8_lossy(&done.expect("there is a clock").stdout).trim().to_owned()
+    String::from_utf8_lossy(&done.expect("`date` is installed").stdout).trim().to_owned()
 }

@@ -1,7 +1,7 @@
-//! What of a folder would survive a power cut, according to the system calls so far.
+//! Determines which files of a folder would survive a power cut, according to the system calls so far.
 //!
-//! A file's bytes survive once the file was synced after they were written. A name survives once its folder was synced after the name
-//! was created. `syncfs` counts as both, for everything. A call that overlaps with a sync counts as not synced.
+//! A file's bytes survive if the file was synced after they were written. A name survives if its folder was synced after the name
+//! was created. `syncfs` syncs the bytes and names of all files. The effect of a call that overlaps with a sync is not synced.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 /// The effect of a system call on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// A file was opened that may be new, or was truncated.
+    /// A file was opened that may be new or was truncated.
     Open {
         path: PathBuf,
         truncates: bool,
     },
-    /// Bytes were written to a file. They are only known for some calls.
+    /// Bytes were written to a file. The bytes are known only for some calls.
     Write {
         path: PathBuf,
         bytes: Vec<u8>,
@@ -42,7 +42,7 @@ const ID: usize = 36;
 
 #[derive(Debug, Clone, Default)]
 struct Node {
-    /// The line of the last write, if it is not synced.
+    /// The line of the last write, if the write is not synced.
     written: Option<usize>,
     content: Vec<u8>,
     is_folder: bool,
@@ -51,11 +51,11 @@ struct Node {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     node: usize,
-    /// The line on which the name was created, if it is not synced.
+    /// The line on which the name was created, if the name is not synced.
     made: Option<usize>,
 }
 
-/// A folder, and everything below it that the trace created.
+/// A folder and everything below it that was created in the trace.
 #[derive(Debug)]
 pub(super) struct Disk {
     root: PathBuf,
@@ -68,7 +68,7 @@ impl Disk {
         Self { root: root.to_owned(), nodes: vec![], entries: BTreeMap::new() }
     }
 
-    /// Applies the effect of a call that started and ended on these lines.
+    /// Applies the effect of a call that started on line `begun` and ended on line `ended`.
     pub(super) fn apply(&mut self, effect: &Effect, begun: usize, ended: usize) {
         match effect {
             Effect::Open { path, truncates } => {
@@ -152,7 +152,7 @@ impl Disk {
         self.entries.get(path).is_some_and(|entry| self.nodes[entry.node].is_folder)
     }
 
-    /// Returns what was written to a file, as far as the trace shows it.
+    /// Returns the bytes that were written to a file, as far as the trace shows them.
     pub(super) fn content(&self, path: &Path) -> &[u8] {
         self.entries.get(path).map_or(&[], |entry| &self.nodes[entry.node].content)
     }
@@ -167,7 +167,7 @@ impl Disk {
         self.entries.get(path)?.made
     }
 
-    /// Returns everything that keeps a file from surviving a power cut: its bytes, its name, and the names of its parent
+    /// Returns all missing syncs without which a file may not survive a power cut: of its bytes, its name, and the names of its parent
     /// folders.
     pub(super) fn missing(&self, path: &Path) -> Vec<String> {
         let mut missing = vec![];

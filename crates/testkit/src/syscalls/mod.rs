@@ -1,7 +1,6 @@
-//! Checks whether a server, its keepers and its git sync data to disk in an order that survives a power cut, by their system
-//! calls.
+//! Checks the system calls of a server, its keepers and its git: do they sync data to disk in an order that survives a power cut?
 //!
-//! [`check`] is a pure function of the text of a trace. It knows the layout of a home, and which file refers to which. Its
+//! [`check`] is a pure function of the text of a trace. It knows the layout of a home and the references between its files. The
 //! rules are in `rules.rs`. Worktrees are not checked, because they are restored from their branches.
 
 mod disk;
@@ -20,16 +19,16 @@ use self::disk::Effect;
 use self::parse::Call;
 use self::rules::Rules;
 
-/// The system calls to trace, for `strace --trace`. Those with `?` do not exist on every machine.
+/// The system calls to trace, for `strace --trace`. Calls with a `?` do not exist on every machine.
 pub const TRACED: &str = "?open,openat,?creat,?rename,?renameat,renameat2,?link,linkat,?symlink,symlinkat,?mkdir,mkdirat,?unlink,unlinkat,\
     ?rmdir,fsync,fdatasync,syncfs,sync,write,writev,pwrite64,pwritev,pwritev2,ftruncate,fallocate,copy_file_range,sendfile,sendto,sendmsg,\
     chdir,fchdir,clone,clone3,?fork,?vfork";
 
-/// Returns every place where a power cut could lose what a record refers to. `home` is the home of the traced server, which was
-/// empty before; `cwd` is where the program started.
+/// Returns every place where a power cut could lose something that a record refers to. `home` is the home of the traced server, which
+/// was empty at the start. `cwd` is the working directory in which the program started.
 pub fn check(trace: &str, home: &Path, cwd: &Path) -> Vec<String> {
     let calls = parse::calls(trace);
-    // The conditions of a call must hold when it starts; its effects count from its end.
+    // The conditions of a call must hold when the call starts. Its effects count from its end.
     let mut moments: Vec<(usize, bool, &Call)> =
         calls.iter().flat_map(|call| [(call.begun, false, call), (call.ended, true, call)]).collect();
     moments.sort_by_key(|(line, is_end, _)| (*line, *is_end));
@@ -55,13 +54,13 @@ struct Folders {
 
 impl Folders {
     fn new(calls: &[Call], first: &Path) -> Self {
-        // A child may run before its parent's call ends, so all of them are found in advance.
+        // A child may run before its parent's call ends, so all parents are found in advance.
         let parents = calls.iter().filter(|call| matches!(call.name.as_str(), "clone" | "clone3" | "fork" | "vfork"));
         let parents = parents.filter_map(|call| Some((call.result.split_whitespace().next()?.parse().ok()?, call.pid))).collect();
         Self { parents, known: HashMap::new(), first: first.to_owned() }
     }
 
-    /// Returns the working directory of a process. A child starts where its parent is.
+    /// Returns the working directory of a process. A child starts in the working directory of its parent.
     fn of(&mut self, pid: u32) -> PathBuf {
         if let Some(known) = self.known.get(&pid) {
             return known.clone();
@@ -79,7 +78,7 @@ impl Folders {
 fn effect(call: &Call, folders: &mut Folders, is_end: bool, home: &Path) -> Option<Effect> {
     let here = folders.of(call.pid);
     let path = |argument| call.text(argument).map(|text| here.join(text));
-    // `openat` and similar calls: relative to a folder that strace names.
+    // The path of `openat` and similar calls is relative to a folder whose path strace prints.
     let path_at = |folder: usize| Some(Path::new(call.path_of(folder).unwrap_or_default()).join(call.text(folder + 1)?));
     let descriptor = |argument| call.path_of(argument).map(PathBuf::from);
     match call.name.as_str() {

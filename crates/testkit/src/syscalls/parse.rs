@@ -11,13 +11,13 @@ pub(super) struct Call {
     pub(super) arguments: Vec<String>,
     /// The result, as strace prints it.
     pub(super) result: String,
-    /// The lines on which it started and ended, counted from 1.
+    /// The lines on which the call started and ended, counted from 1.
     pub(super) begun: usize,
     pub(super) ended: usize,
 }
 
 impl Call {
-    /// Returns the path of a file descriptor argument: `5</path>`.
+    /// Returns the path of an argument that is a file descriptor, such as `5</path>`.
     pub(super) fn path_of(&self, argument: usize) -> Option<&str> {
         path_of_descriptor(self.arguments.get(argument)?)
     }
@@ -33,7 +33,7 @@ impl Call {
         argument.starts_with('"').then(|| String::from_utf8_lossy(&strings(argument)).into_owned())
     }
 
-    /// Returns the bytes of a buffer argument, or of a list of buffers.
+    /// Returns the bytes of an argument that is a buffer or a list of buffers.
     pub(super) fn bytes(&self, argument: usize) -> Vec<u8> {
         self.arguments.get(argument).map(|argument| strings(argument)).unwrap_or_default()
     }
@@ -68,7 +68,7 @@ fn call(pid: u32, text: &str, begun: usize, ended: usize) -> Option<Call> {
     (!failed).then(|| Call { pid, name: name.to_owned(), arguments, result: result.to_owned(), begun, ended })
 }
 
-/// Returns the arguments up to the closing parenthesis, and what follows it.
+/// Returns the arguments up to the closing parenthesis, and the text after it.
 fn arguments(text: &str) -> Option<(Vec<String>, &str)> {
     let (mut arguments, mut depth, mut from, mut in_string, mut escaped, mut in_path) = (vec![], 0, 0, false, false, false);
     for (at, letter) in text.char_indices() {

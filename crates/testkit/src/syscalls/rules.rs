@@ -1,12 +1,12 @@
-//! The rules: what must be on the disk before what.
+//! The rules for the order in which data must reach the disk.
 //!
-//! 1. A state file's data is synced before the file is renamed into place, so that a cut leaves the old content or the new one.
+//! 1. A state file's data is synced before the file is renamed into place, so that a power cut leaves the old or the new content.
 //! 2. The thread that renamed a state file syncs its folder before it answers a client or renames the next one.
 //! 3. A record is renamed into place after everything that it refers to: a run's end after its log, its stderr, its exit record, the
 //!    session of its thread, and the objects and refs of the mirror; a base commit and a ready mirror after the mirror's files.
-//! 4. A client gets an answer that something was created (201) after its record and all parent folders were synced.
+//! 4. A client is told that something was created (201) only after its record and all parent folders were synced.
 //! 5. A task is restored from the trash after the refs of its mirror were synced.
-//! 6. At the end of the trace every state file would survive.
+//! 6. At the end of the trace, every state file would survive a power cut.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -18,16 +18,16 @@ use super::disk::{Disk, Effect};
 pub(super) struct Rules {
     home: PathBuf,
     disk: Disk,
-    /// State files that a thread has renamed into place, and whose folder may not be synced.
+    /// State files that a thread has renamed into place and whose folder may not be synced yet, with the ID of the thread.
     renamed: Vec<(u32, PathBuf)>,
-    /// The last version of each task's record, by the task's ID.
+    /// The last version of each task's record, by task ID.
     tasks: BTreeMap<String, Value>,
     /// Repositories whose record says that they are ready.
     ready: BTreeSet<PathBuf>,
-    /// Records of which a version would survive.
+    /// Records of which at least one version would survive.
     survive: BTreeSet<PathBuf>,
     violations: Vec<String>,
-    /// Reported missing syncs. Each is reported for the first record that it endangers.
+    /// The missing syncs that were already reported. Each is reported only once, for the first record that it endangers.
     reported: BTreeSet<String>,
 }
 
@@ -45,7 +45,7 @@ impl Rules {
         }
     }
 
-    /// Handles the start of a call: what it relies on must be on the disk.
+    /// Handles the start of a call: everything that the call relies on must be on the disk.
     pub(super) fn begins(&mut self, pid: u32, effect: &Effect, line: usize) {
         match effect {
             Effect::Rename { from, to } => {
@@ -66,7 +66,7 @@ impl Rules {
         }
     }
 
-    /// Handles the end of a call: its effect counts.
+    /// Handles the end of a call and applies its effect.
     pub(super) fn ends(&mut self, pid: u32, effect: &Effect, begun: usize, ended: usize) {
         self.disk.apply(effect, begun, ended);
         match effect {
@@ -98,7 +98,7 @@ impl Rules {
 
     /// Checks rule 1.
     fn data_is_synced(&mut self, from: &Path, to: &Path, line: usize) {
-        // An unfinished clone is repeated; rule 3 checks a finished one.
+        // An unfinished clone is repeated. Rule 3 checks a finished clone.
         let is_ready = |mirror: &Path| mirror.parent().is_some_and(|folder| self.ready.contains(folder));
         let is_git_state = self.mirror_of(to).is_some_and(|mirror| is_ready(&mirror) && is_git_state(&mirror, to));
         if (is_git_state || self.is_state_file(to))
@@ -161,7 +161,7 @@ impl Rules {
         for record in records {
             let folder = record.parent().unwrap_or(Path::new(""));
             let id = folder.file_name().unwrap_or_default().to_string_lossy();
-            // The answer may name a task's repository too; only what is new is checked.
+            // The answer may also name the task's repository, but only new records are checked.
             if !answer.contains(&*id) {
                 continue;
             }
@@ -224,7 +224,7 @@ impl Rules {
         (parts.next()?.as_os_str() == "mirror").then(|| self.home.join("envs").join(environment).join("mirror"))
     }
 
-    /// Whether this is one of the product's own state files. Times of log lines may be lost, and so may an agent's files.
+    /// Returns whether this is one of the product's own state files. Times of log lines and files of an agent may be lost.
     fn is_state_file(&self, path: &Path) -> bool {
         let Ok(inside) = path.strip_prefix(&self.home) else { return false };
         let name = path.file_name().unwrap_or_default().to_string_lossy();

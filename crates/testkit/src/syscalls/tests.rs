@@ -1,4 +1,4 @@
-//! Small traces, written by hand: two correct ones, and one for each rule that is broken. They need no disk and no strace.
+//! Small handwritten traces: correct ones, and traces that break a rule. These tests need neither a disk nor strace.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::check;
 const TASK: &str = "01a20000-0000-7000-8000-000000000001";
 const ENV: &str = "01a20000-0000-7000-8000-000000000002";
 
-/// Checks the trace of one thread, with a call on each line.
+/// Returns the violations in the trace of one thread, with a call on each line.
 fn found(calls: &str) -> Vec<String> {
     let trace: Vec<String> = calls.lines().map(|line| format!("7 {}", line.trim())).collect();
     check(&trace.join("\n"), Path::new("/h"), Path::new("/"))
@@ -36,7 +36,7 @@ fn folders() -> String {
     )
 }
 
-/// Returns the calls that write a record like the product: a temporary file, fsync, rename, fsync of the folder.
+/// Returns the calls with which the product writes a record: a temporary file, fsync, rename, fsync of the folder.
 fn record(path: &str, json: &str) -> String {
     let (folder, _) = path.rsplit_once('/').expect("a path has a folder");
     let json = json.replace('"', "\\\"");
@@ -94,7 +94,7 @@ fn one_sync_of_the_file_system_is_as_good() {
 #[test]
 fn a_sync_of_another_file_system_does_not_count() {
     let calls = [folders(), file(&log()), "syncfs(3</elsewhere>) = 0\n".to_owned(), meta("completed", "")];
-    assert_eq!(found(&calls.concat()).len(), 2, "the log's data and its name");
+    assert_eq!(found(&calls.concat()).len(), 2, "the data and the name of the log are not synced");
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_repository_that_is_ready_before_its_mirror_is_synced_is_found() {
 #[test]
 fn a_ref_that_replaces_another_one_before_its_data_is_synced_is_found() {
     let mirror = format!("/h/envs/{ENV}/mirror");
-    // Git renames relative to the working directory of the process.
+    // Git renames files with paths relative to the working directory of the process.
     let change =
         file(&format!("{mirror}/HEAD.lock")) + &format!("chdir(\"{mirror}\") = 0\nrename(\"HEAD.lock\", \"HEAD\") = 0\n");
     one_violation(&[folders(), ready(), change].concat(), &["mirror/HEAD`", "no fsync of its data"]);

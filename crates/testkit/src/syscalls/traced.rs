@@ -1,5 +1,5 @@
-//! A server under strace: a trace of its system calls, and of all programs that it starts. The trace is deleted with its value,
-//! unless a copy is kept.
+//! A server under strace: a trace of the system calls of the server and of all programs that it starts. The trace is deleted when its
+//! value is dropped. A copy can be kept.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use tempfile::TempDir;
 
 use super::TRACED;
 
-/// Longer than strace needs to write its last lines.
+/// A time limit that is longer than strace needs to write its last lines.
 const LIMIT: Duration = Duration::from_secs(30);
 
-/// Replaces a server's binary and starts it under strace. Needs the permission to trace, e.g. as root.
+/// A program that replaces the binary of a server and runs it under strace. Needs permission to trace, e.g. as root.
 #[derive(Debug)]
 pub struct TracedServer {
     folder: TempDir,
@@ -24,28 +24,28 @@ impl TracedServer {
     /// # Panics
     /// If no temporary folder can be written.
     pub fn of(binary: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let this = Self { folder };
-        // The tracer is a grandchild, so that the server keeps the process ID that the test knows.
+        // With `-D`, the tracer is a grandchild, so that the server keeps the process ID that the test knows.
         let script = format!(
             "#!/bin/sh\nexec strace -D -f -y -s 1000000 -o {} -e trace={TRACED} -- {binary} \"$@\"\n",
             this.trace_path().display()
         );
         fs_err::write(this.program(), script).expect("a test's folder can be written");
         let executable = std::fs::Permissions::from_mode(0o755);
-        fs_err::set_permissions(this.program(), executable).expect("it is our own file");
+        fs_err::set_permissions(this.program(), executable).expect("the file belongs to the test");
         this
     }
 
-    /// Returns the program that a [`crate::TestHome`] starts as its server.
+    /// Returns the path of the program, which a [`crate::TestHome`] starts as its server.
     pub fn program(&self) -> PathBuf {
         self.folder.path().join("traced-server")
     }
 
-    /// Returns the complete trace, once the server with this process ID has exited.
+    /// Waits until the server with this process ID has exited and returns the complete trace.
     ///
     /// # Panics
-    /// If strace did not write the server's end.
+    /// If strace does not write the end of the server in time.
     pub fn trace(&self, server: u32) -> String {
         let read = || self.trace_so_far();
         let server = server.to_string();
@@ -60,13 +60,13 @@ impl TracedServer {
         String::from_utf8_lossy(&fs_err::read(self.trace_path()).unwrap_or_default()).into_owned()
     }
 
-    /// Copies the trace to a place where it outlives the test, to examine the lines of a violation.
+    /// Copies the trace to a file that outlives the test, so that the lines of a violation can be examined.
     ///
     /// # Panics
-    /// If it cannot be copied.
+    /// If the trace cannot be copied.
     pub fn keep(&self) -> PathBuf {
         let kept = std::env::temp_dir().join(format!("codex-orchestrator-trace-{}", std::process::id()));
-        fs_err::copy(self.trace_path(), &kept).expect("a trace can be copied");
+        fs_err::copy(self.trace_path(), &kept).expect("the trace can be copied");
         kept
     }
 
