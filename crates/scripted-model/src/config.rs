@@ -1,7 +1,7 @@
 //! A Codex configuration with the scripted model as the only provider.
 //!
-//! Every tested version of Codex accepts it and ignores unknown keys. With this configuration, Codex connects only to the model:
-//! it checks for no updates, sends no telemetry, and downloads no plugin catalog. It needs no key and no login.
+//! Every tested version of Codex accepts this configuration and ignores unknown keys. Codex then connects only to the model: it does
+//! not check for updates, send telemetry, or download a plugin catalog. It needs neither a key nor a login.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -27,7 +27,7 @@ impl CodexConfig {
         Self { base_url: base_url.into(), model: "gpt-5.5".to_owned(), retries: None, idle_timeout: None, env_key: None }
     }
 
-    /// Sets the model. The tools that Codex offers depend on it.
+    /// Sets the model. The tools that Codex offers depend on the model.
     pub fn model(mut self, model: impl Into<String>) -> Self {
         self.model = model.into();
         self
@@ -45,7 +45,7 @@ impl CodexConfig {
         self
     }
 
-    /// Sets the environment variable with the API key. Codex fails if it is not set.
+    /// Sets the name of the environment variable with the API key. Codex fails if the variable is not set.
     pub fn env_key(mut self, variable: impl Into<String>) -> Self {
         self.env_key = Some(variable.into());
         self

@@ -1,11 +1,11 @@
-//! Finds the position of a conversation in a request: the user's messages, and the tool outputs since the last of them.
+//! Finds the position of a conversation in a request: the user's messages, and the tool outputs after the last message.
 //!
-//! This needs no state, because the client sends the whole history each time. Messages that Codex adds as the user (environment,
-//! instructions, warnings) do not count.
+//! The server keeps no state for this, because the client sends the whole history each time. Messages that Codex adds as the user
+//! (environment, instructions, warnings) do not count.
 
 use serde_json::Value;
 
-/// The position of a thread.
+/// The position of a thread in its script.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Conversation {
     /// The user's messages, oldest first.
@@ -35,7 +35,7 @@ impl Conversation {
         conversation
     }
 
-    /// Returns the message to answer, or an empty string if there is none.
+    /// Returns the message to answer, or an empty string if there is no message.
     pub(crate) fn last_message(&self) -> &str {
         self.user_messages.last().map_or("", String::as_str)
     }
@@ -48,7 +48,7 @@ impl Conversation {
     }
 }
 
-/// Returns the user's own text in an item, or `None` if it is not a message of the user.
+/// Returns the user's own text in an item, or `None` if the item is not a message from the user.
 fn user_text(kind: &str, item: &Value) -> Option<String> {
     if kind != "message" || item["role"] != "user" {
         return None;
@@ -62,7 +62,7 @@ fn user_text(kind: &str, item: &Value) -> Option<String> {
     (!own.is_empty()).then(|| own.concat())
 }
 
-/// Returns whether Codex wrote this text: a single element around all of it, or the instructions of a repository.
+/// Returns whether Codex added this text: a single element that contains the whole text, or the instructions of a repository.
 fn is_context(text: &str) -> bool {
     let text = text.trim();
     if text.starts_with("# AGENTS.md instructions") {

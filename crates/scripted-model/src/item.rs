@@ -1,6 +1,6 @@
 //! The items of a response, independent of the tools that a client offers.
 //!
-//! Except for `Call`, an item does not name a tool: `tools.rs` finds a suitable one in the request.
+//! Only `Call` names a tool. For other items, `tools.rs` finds a suitable tool in the request.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ pub enum Item {
     Shell {
         /// The command line, for `bash -lc`.
         command: String,
-        /// How long the tool call waits for the command before it returns, if the tool supports this.
+        /// The maximum time that the tool call waits for the command before it returns, if the tool supports such a limit.
         wait: Option<Duration>,
     },
     /// A change to files, in the patch language of `apply_patch`.
@@ -44,7 +44,7 @@ pub enum Item {
         /// The query.
         query: String,
     },
-    /// A call of a tool by its name. The arguments may be invalid.
+    /// A call of a tool by its name. The arguments may be invalid on purpose.
     Call {
         /// The tool's name.
         tool: String,
@@ -96,17 +96,17 @@ impl Item {
         Self::Reasoning { parts: vec![text.into()] }
     }
 
-    /// Creates a command. The tool's default decides how long the call waits.
+    /// Creates a command. The call waits for it as long as the tool does by default.
     pub fn shell(command: impl Into<String>) -> Self {
         Self::Shell { command: command.into(), wait: None }
     }
 
-    /// Creates a command whose tool call returns after `wait` at the latest.
+    /// Creates a command whose tool call returns after at most `wait`.
     pub fn shell_within(command: impl Into<String>, wait: Duration) -> Self {
         Self::Shell { command: command.into(), wait: Some(wait) }
     }
 
-    /// Creates a patch from a text between `*** Begin Patch` and `*** End Patch`.
+    /// Creates a patch from a text that starts with `*** Begin Patch` and ends with `*** End Patch`.
     pub fn patch(text: impl Into<String>) -> Self {
         Self::Patch(text.into())
     }
@@ -139,7 +139,7 @@ impl Item {
 }
 
 impl Phase {
-    /// Returns the API's name for the phase.
+    /// Returns the name of the phase in the API.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Commentary => "commentary",
@@ -149,7 +149,7 @@ impl Phase {
 }
 
 impl PlanStatus {
-    /// Returns the tool's name for the status.
+    /// Returns the name of the status in calls of the plan tool.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "pending",

@@ -1,9 +1,9 @@
 //! A local Responses API server that plays a script, so that the real Codex CLI runs without an account or a network.
 //!
-//! [`ScriptedModel::start`] serves `POST /v1/responses` in a separate thread, and [`codex_config`] returns a configuration for
-//! Codex that uses it. The model plays the caller's [`Script`], or the scenario in a `SCENARIO:<name>` marker of the last user
-//! message. It never runs a command or changes a file: Codex does that, because the script asks for it. The position in the
-//! script follows from each request, so a thread can be resumed at any time.
+//! [`ScriptedModel::start`] serves `POST /v1/responses` in a separate thread, and [`codex_config`] returns a configuration with
+//! which Codex uses it. The model plays the caller's [`Script`], or the scenario that a `SCENARIO:<name>` marker in the last user
+//! message names. It never runs a command or changes a file: Codex does that when the script asks for it. The server finds the
+//! position in the script from each request, so a thread can be resumed at any time.
 
 mod config;
 mod conversation;

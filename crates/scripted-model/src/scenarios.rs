@@ -1,6 +1,6 @@
 //! The table of scenarios for `SCENARIO:<name>` markers, from a plain answer to a broken stream.
 //!
-//! They are for tests in which the content does not matter. No scenario writes outside of the working directory.
+//! The scenarios are for tests in which the content does not matter. They write only to the working directory.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::PlanStatus::{Completed, InProgress, Pending};
 use crate::{Fault, Item, Turn};
 
-/// The name of a scenario, and its turn.
+/// The name of a scenario and a function that returns its turn.
 type Scenario = (&'static str, fn() -> Turn);
 
 /// The names of all scenarios, in the order of the table.
@@ -42,8 +42,8 @@ const TABLE: &[Scenario] = &[
     ("cmd_big", || Turn::always().step([Item::shell("seq 1 200000")]).says("done big")),
     ("cmd_sleep", || {
         let sleep = Item::shell_within("echo $$ > ./sleep.pid; sleep 60; echo slept", Duration::from_secs(30));
-        // After an interrupt ends the command, the oldest Codex may send another request before it ends the turn. So the answer
-        // is slow.
+        // After an interrupt ends the command, the oldest Codex may send another request before it ends the turn. Therefore the
+        // answer is slow.
         let slow = Item::LongMessage { words: 600, every: Duration::from_millis(100) };
         Turn::always().step([sleep]).step([slow])
     }),

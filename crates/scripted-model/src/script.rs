@@ -1,7 +1,7 @@
 //! The types of a script: turns that answer user messages, and their steps.
 //!
 //! The next step of a turn is played when the client sends the outputs of the tool calls in the previous step. If a script has no
-//! matching turn or no more steps, a default answer is sent, so that Codex never waits forever.
+//! matching turn or a turn has no more steps, the server sends a default answer, so that Codex always gets a response.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{Item, Usage};
 
-/// A script, which consists of turns.
+/// A script that consists of turns.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Script {
     turns: Vec<Turn>,
@@ -31,7 +31,7 @@ pub enum When {
     Contains(String),
     /// The last user message is the nth one of the thread, counted from 1.
     Nth(usize),
-    /// No earlier turn matches.
+    /// Every message matches that no earlier turn answers.
     Always,
 }
 
@@ -48,7 +48,7 @@ pub enum Step {
         fault: Fault,
         /// The number of requests that fail.
         times: u32,
-        /// The items of the response after that.
+        /// The items of the response after these failures.
         then: Vec<Item>,
     },
 }
@@ -92,7 +92,7 @@ impl Script {
         self
     }
 
-    /// Sets the pause before each item, so that people can follow.
+    /// Sets the pause before each item, so that people can follow the output.
     pub fn pace(mut self, pace: Duration) -> Self {
         self.pace = pace;
         self
@@ -202,7 +202,7 @@ mod tests {
             .turn(Turn::nth(2).says("by number"))
             .turn(Turn::always().says("otherwise"));
         let check = |message, nth, expect: &str| {
-            let turn = script.turn_for(message, nth).expect("`always` fits everything");
+            let turn = script.turn_for(message, nth).expect("`always` matches every message");
             assert_eq!(turn.step_at(0), Step::Items(vec![Item::message(expect)]), "{message} as number {nth}");
         };
         check("fix the tests", 2, "by text");
@@ -218,7 +218,10 @@ mod tests {
     #[test]
     fn a_turn_that_is_asked_for_more_than_it_has_closes() {
         let turn = Turn::always().step([Item::shell("true")]);
-        let Step::Items(items) = turn.step_at(1) else { panic!("a closing step is items") };
-        assert!(matches!(items.as_slice(), [Item::Message { .. }]), "a call would make Codex loop forever: {items:?}");
+        let Step::Items(items) = turn.step_at(1) else { panic!("the closing step consists of items") };
+        assert!(
+            matches!(items.as_slice(), [Item::Message { .. }]),
+            "the closing step is a message, because a call would make Codex loop forever: {items:?}"
+        );
     }
 }

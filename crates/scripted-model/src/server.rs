@@ -1,7 +1,7 @@
 //! The HTTP server, with one route and a log of requests.
 //!
-//! It runs in a separate thread with its own runtime, so it responds even while a test blocks. Dropping the [`ScriptedModel`]
-//! closes every connection, including silent ones, and waits for the thread.
+//! The server runs in a separate thread with its own runtime, so it responds even while a test blocks. Dropping the
+//! [`ScriptedModel`] closes every connection, even one that hangs, and waits for the thread.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,7 +23,7 @@ use tokio::sync::oneshot;
 use crate::stage::{Cue, Stage};
 use crate::{Fault, Request, Script, stream};
 
-/// A running model server. It stops when this is dropped.
+/// A running model server. It stops when this value is dropped.
 pub struct ScriptedModel {
     address: SocketAddr,
     stage: Arc<Stage>,
@@ -31,7 +31,7 @@ pub struct ScriptedModel {
     thread: Option<JoinHandle<()>>,
 }
 
-/// The errors when a model server cannot be started.
+/// The reasons why a model server cannot be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The address cannot be used.
@@ -81,7 +81,7 @@ impl ScriptedModel {
         self.stage.log.borrow().clone()
     }
 
-    /// Waits for a request that matches, and returns the first one.
+    /// Waits until a request matches and returns the first match.
     pub async fn request_where(&self, fits: impl Fn(&Request) -> bool) -> Request {
         let mut log = self.stage.log.subscribe();
         loop {
@@ -116,7 +116,8 @@ fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
 }
 
 async fn serve_until(listener: TcpListener, app: Router, stopped: oneshot::Receiver<()>) {
-    let listener = tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking and the runtime has I/O");
+    let listener =
+        tokio::net::TcpListener::from_std(listener).expect("the listener is non-blocking, and I/O is enabled in the runtime");
     tokio::select! {
         _ = axum::serve(listener, app) => {}
         _ = stopped => {}
@@ -166,7 +167,7 @@ async fn fail(fault: Fault, body: &Value) -> Response {
     }
 }
 
-/// Returns a response with a stream that does not break.
+/// Returns a response with a stream that never breaks.
 fn unbroken(events: impl Stream<Item = Event> + Send + 'static) -> Response {
     Sse::new(events.map(Ok::<Event, Infallible>)).into_response()
 }

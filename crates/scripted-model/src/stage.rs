@@ -1,6 +1,6 @@
 //! Decides how to respond to each request, and keeps the server's state: the log of requests and the counters of faults.
 //!
-//! It is independent of HTTP. Each counter belongs to one step of one thread, so parallel threads do not affect each other.
+//! This module is independent of HTTP. Each counter belongs to one step of one thread, so parallel threads do not affect each other.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ pub(crate) struct Stage {
     failures: Mutex<HashMap<Place, u32>>,
 }
 
-/// A step in a thread.
+/// The position of a step in a thread.
 #[derive(PartialEq, Eq, Hash)]
 struct Place {
     thread: String,
@@ -31,7 +31,7 @@ struct Place {
 pub(crate) enum Cue {
     /// Send these items.
     Items(Vec<Item>),
-    /// Fail.
+    /// Fail with this fault.
     Fault(Fault),
 }
 
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_misspelt_scenario_is_an_error_that_names_the_others() {
         let Cue::Fault(Fault::Http { status: 400, body }) = Stage::new(Script::new()).cue(&ask("t", "SCENARIO:plane")) else {
-            panic!("a misspelled marker must be an error")
+            panic!("a misspelled marker is an error")
         };
         let message = body["error"]["message"].as_str().unwrap_or_default();
         assert!(message.starts_with("scenario `plane` not found; available scenarios: plain, "), "{message}");

@@ -1,6 +1,7 @@
-//! Response streams: the server-sent events of a response, and faults of a stream.
+//! Response streams: the server-sent events of a response, and streams with faults.
 //!
-//! The order of events is that of the real API: created, then added, deltas and done for each item, then one last event.
+//! The events have the order of the real API: created, then added, deltas and done for each item, and finally one event that ends
+//! the response.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 use crate::tools::{Tools, words_of};
 use crate::{Item, Usage, wire};
 
-/// The number of characters in a delta. The real API sends only a few words at a time, which would be slow.
+/// The number of characters in a delta. The real API sends only a few words in each delta, which would be slow.
 const DELTA_CHARS: usize = 4096;
 
 /// The error that breaks a connection on purpose.
@@ -79,7 +80,7 @@ pub(crate) fn cut() -> impl Stream<Item = Result<Event, ScriptedCut>> + use<> {
         for event in unfinished_message() {
             yield Ok(event);
         }
-        // The server flushes only while it waits for more events. Without this, the cut would discard the events above.
+        // The server flushes only while it waits for more events. Without this pause, the cut would discard the events above.
         tokio::task::yield_now().await;
         yield Err(ScriptedCut);
     }
@@ -109,7 +110,7 @@ fn created(id: &str) -> Event {
     event("response.created", json!({"response": {"id": id, "object": "response", "status": "in_progress"}}))
 }
 
-/// Returns an item as it is announced, without content.
+/// Returns an item as it is announced: in progress and, for a message, without content.
 fn begun(item: &Value) -> Value {
     let mut begun = item.clone();
     begun["status"] = json!("in_progress");
@@ -119,7 +120,7 @@ fn begun(item: &Value) -> Value {
     begun
 }
 
-/// Returns the deltas of a message or a reasoning summary. Other items have none.
+/// Returns the deltas of a message or a reasoning summary. Other items have no deltas.
 fn deltas(item: &Value, index: usize) -> Vec<Event> {
     if item["type"] == "message" {
         let text: Vec<char> = item["content"][0]["text"].as_str().unwrap_or_default().chars().collect();

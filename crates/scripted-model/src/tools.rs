@@ -1,8 +1,7 @@
-//! Finds a tool for each item among those that a client offers.
+//! Finds a tool for each item among the tools that a client offers.
 //!
-//! The tools of Codex depend on its version and on the model: the shell has four names, patches have a separate tool or go
-//! through the shell, or one JavaScript tool does everything. If no tool is suitable, the item becomes a message that explains
-//! this.
+//! The tools of Codex depend on its version and on the model: the shell tool has one of four names, patches have a separate tool or
+//! go through the shell, or one JavaScript tool does everything. If no tool is suitable, the item becomes a message that says so.
 
 use std::collections::BTreeMap;
 

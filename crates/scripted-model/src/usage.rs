@@ -1,13 +1,14 @@
 //! The token usage that a response reports.
 //!
-//! It is estimated from sizes, with the proportions of the real API: it grows with the history, and most of the input is cached.
+//! The usage is estimated from sizes, with the proportions of the real API: it grows with the history, and most of the input is
+//! cached.
 
 use serde_json::{Value, json};
 
 /// The average size of a token in English text and code.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// The API caches prompts in blocks of this many tokens.
+/// The number of tokens in a block of the API's prompt cache.
 const CACHE_BLOCK: u64 = 128;
 
 /// The token counts of one response.

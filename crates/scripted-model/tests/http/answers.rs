@@ -1,4 +1,4 @@
-//! Tests the server's streams, and the progress of a thread through a script.
+//! Tests the streams of the server and the progress of a thread through a script.
 //!
 //! Each test sends requests like Codex and reads the events. `faults.rs` tests the faults.
 
@@ -126,7 +126,7 @@ async fn requests_are_kept_and_can_be_waited_for() {
     assert_eq!(request.thread_id(), Some("thread"));
     assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/v1/responses"));
     assert_eq!(request.headers["content-type"], "application/json");
-    assert!(later.await.expect("the asking task ends") > 1);
+    assert!(later.await.expect("the task with the request does not panic") > 1);
     assert_eq!(model.requests(), [request]);
 }
 

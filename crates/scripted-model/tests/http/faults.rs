@@ -1,4 +1,4 @@
-//! Tests the server's faults and its responses to invalid requests.
+//! Tests the faults of the server and its responses to invalid requests.
 //!
 //! The tests in `testkit` check how the real Codex handles each fault.
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{Answer, Ask, client, start};
 
-/// The time limit of a test. Every response arrives much sooner.
+/// The time without data after which a stream counts as hanging. Other responses arrive much sooner.
 const SILENCE: Duration = Duration::from_millis(200);
 
 #[tokio::test]
@@ -43,7 +43,7 @@ async fn a_flaky_answer_fails_as_often_as_it_says_then_succeeds() {
 async fn a_cut_breaks_the_connection_in_the_middle_of_a_message() {
     let model = start(Script::new());
     let answer = Ask::new("SCENARIO:cut").answer(&model.url()).await;
-    assert!(!answer.whole, "a clean end would look like an answer");
+    assert!(!answer.whole, "the stream breaks, because a clean end would look like an answer");
     assert_eq!(answer.kinds().last(), Some(&"response.output_text.delta"));
 }
 
@@ -68,9 +68,9 @@ async fn a_hanging_stream_sends_a_part_and_then_nothing() {
     while let Ok(Ok(Some(_))) = tokio::time::timeout(SILENCE, response.chunk()).await {
         chunks += 1;
     }
-    assert!(chunks > 0, "headers and the beginning of a message come first");
+    assert!(chunks > 0, "the server sends headers and the start of a message before it hangs");
     drop(model);
-    assert!(response.chunk().await.is_err(), "stopping the model breaks what hangs");
+    assert!(response.chunk().await.is_err(), "the hanging stream breaks when the model is stopped");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_model_that_hangs_before_its_headers_can_be_stopped() {
     model.request_where(|_| true).await;
     assert!(!asking.is_finished());
     drop(model);
-    assert!(asking.await.expect("the asking task ends").is_err());
+    assert!(asking.await.expect("the task with the request does not panic").is_err());
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_dropped_model_no_longer_listens() {
 async fn a_taken_port_is_named() {
     let model = start(Script::new());
     let address = SocketAddr::from(([127, 0, 0, 1], model.port()));
-    let Err(error) = ScriptedModel::start_on(address, Script::new()) else { panic!("two servers on one port") };
+    let Err(error) = ScriptedModel::start_on(address, Script::new()) else { panic!("a second server cannot use the same port") };
     assert_eq!(error.to_string(), format!("could not listen on {address} for the scripted model"));
     assert!(matches!(error, StartError::Listen { .. }));
 }

@@ -1,6 +1,6 @@
-//! Support for these tests: sends requests like Codex, and reads the events of a response.
+//! Support for these tests: sends requests like Codex and reads the events of a response.
 //!
-//! It uses the JSON format directly, not the types of the library.
+//! This module uses the JSON format directly, not the types of the library.
 
 use scripted_model::{Script, ScriptedModel};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ pub(crate) struct Ask(Value);
 pub(crate) struct Answer {
     /// The `data` of each event.
     pub(crate) events: Vec<Value>,
-    /// False if the connection broke.
+    /// Whether the stream ended normally. False if the connection broke.
     pub(crate) whole: bool,
 }
 
@@ -28,7 +28,7 @@ impl Ask {
         Self(json!({"prompt_cache_key": "thread", "tools": [shell], "input": []})).then(text)
     }
 
-    /// Adds another message of the user.
+    /// Adds another message from the user.
     pub(crate) fn then(mut self, text: &str) -> Self {
         let content = json!([{"type": "input_text", "text": text}]);
         self.push(json!({"type": "message", "role": "user", "content": content}));
@@ -87,19 +87,20 @@ impl Answer {
 
     /// Returns the text of the only message.
     pub(crate) fn text(&self) -> &str {
-        let [item] = self.items()[..] else { panic!("one item, not {:?}", self.items()) };
+        let [item] = self.items()[..] else { panic!("the response has exactly one item: {:?}", self.items()) };
         item["content"][0]["text"].as_str().expect("a message has text")
     }
 }
 
 fn parse_event(block: &str) -> Value {
     let (kind, data) = block.split_once('\n').expect("an event has a type and data");
-    let data: Value = serde_json::from_str(data.strip_prefix("data: ").expect("then data")).expect("data is JSON");
-    assert_eq!(kind.strip_prefix("event: "), data["type"].as_str(), "both places name the same type");
+    let data: Value =
+        serde_json::from_str(data.strip_prefix("data: ").expect("the second line contains data")).expect("data is JSON");
+    assert_eq!(kind.strip_prefix("event: "), data["type"].as_str(), "the event and its data have the same type");
     data
 }
 
 /// Creates an HTTP client like those of the product.
 pub(crate) fn client() -> reqwest::Client {
-    testkit::http_client().build().expect("a plain client can be made")
+    testkit::http_client().build().expect("a plain client can be created")
 }
