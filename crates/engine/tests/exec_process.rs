@@ -113,7 +113,7 @@ async fn who_left_the_tree_is_found_by_the_mark_in_its_environment() {
 async fn ending_what_is_gone_is_harmless_and_never_ends_the_caller() {
     let mut running = start("exit 0", "x");
     running.reap().await.expect("the process is our child");
-    kill_tree(running.identity(), PATIENCE).await.expect("nothing is left to end");
+    kill_tree(running.identity(), PATIENCE).await.expect("no process is left to end");
     let me = ProcessIdentity::current().expect("/proc can be read");
     kill_all(|| Ok(vec![me.clone()]), PATIENCE).await.expect("this process is skipped");
 }

@@ -320,7 +320,7 @@ async fn progress_is_told_in_order_and_up_to_the_end() {
 #[tokio::test]
 async fn refs_are_branches_then_tags_then_commits_and_never_expressions() {
     let upstream = Upstream::new();
-    let old = upstream.commit_of("main").expect("it has a commit");
+    let old = upstream.commit_of("main").expect("the branch has a commit");
     upstream.tag("v1", "main");
     upstream.tag("both", "main");
     let new = upstream.commit("main", &[("a", "a\n")], "more");

@@ -29,7 +29,7 @@ async fn changed(bench: &Bench) -> (ObjectId, ObjectId) {
     (worktree.base().clone(), to)
 }
 
-/// Applies a patch to a checkout of `from`, and returns the resulting tree.
+/// Applies a patch to a checkout of `from` and returns the resulting tree.
 fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
     let folder = bench.path("apply");
     bench.by_hand(bench.mirror.path(), &["worktree", "add", "--quiet", "--detach", &folder.display().to_string(), from.as_str()]);
@@ -40,7 +40,7 @@ fn applied(bench: &Bench, from: &ObjectId, patch: &[u8]) -> String {
         .stdin(Stdio::piped())
         .spawn()
         .expect("git is installed");
-    apply.stdin.take().expect("a pipe").write_all(patch).expect("git reads it");
+    apply.stdin.take().expect("a pipe").write_all(patch).expect("git reads the patch");
     assert!(apply.wait().expect("it ends").success());
     bench.by_hand(&folder, &["write-tree"])
 }

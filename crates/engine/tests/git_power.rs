@@ -115,7 +115,7 @@ async fn a_worktree_is_checked_once_after_each_unclean_stop() {
     assert!(!worktree.is_checked_after("boot-3").expect("readable"));
 }
 
-/// Damages some of git's administrative files of a worktree, and checks that the worktree is rebuilt from the task's record.
+/// Damages some of git's administrative files of a worktree and checks that the worktree is rebuilt from the task's record.
 async fn rebuilt_after(damage: &[(&str, &[u8])]) {
     let (bench, worktree) = committed_run().await;
     let before = bench.by_hand(worktree.path(), &["rev-parse", "HEAD"]);

@@ -26,7 +26,7 @@ fn git(bench: &Bench, arguments: &[&str], stdin: &[u8]) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("git is installed");
-    git.stdin.take().expect("a pipe").write_all(stdin).expect("git reads it");
+    git.stdin.take().expect("a pipe").write_all(stdin).expect("git reads its input");
     let output = git.wait_with_output().expect("it ends");
     assert!(output.status.success(), "git {arguments:?}");
     String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
@@ -143,7 +143,7 @@ async fn what_makes_a_file_on_disk_differ_from_the_diff_is_said() {
 async fn a_file_of_terabytes_is_named_and_the_rest_is_shown() {
     let bench = Bench::new().await;
     let main = main_of(&bench).await;
-    // 200 MiB stand for terabytes here: only the size is read, so the cost does not depend on it.
+    // A file of 200 MiB stands for one of terabytes: only the size is read, so a larger file would not cost more.
     let (large, small) = (zeros(&bench, 200 << 20), blob(&bench, b"small\n"));
     let to = commit(&bench, &main, &[(b"large", "100644", &large), (b"link", "120000", &large), (b"small", "100644", &small)]);
     let before = Instant::now();

@@ -121,7 +121,7 @@ async fn a_folder_that_looks_like_a_repository_makes_nobody_wait() {
     }
 }
 
-/// Changes a file of the same size and restores its times, to hide the change.
+/// Replaces the content of a file and restores its times. The new content must have the same size, so that git may miss it.
 fn secretly(path: &Path, content: &str) {
     let before = fs_err::metadata(path).expect("it exists");
     assert_eq!(before.len(), content.len() as u64);

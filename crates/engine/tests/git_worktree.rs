@@ -62,7 +62,7 @@ async fn one_that_was_only_half_made_is_made_anew() {
     std::fs::remove_dir_all(again.path()).expect("it exists");
     let again = bench.worktree("one").await;
     assert_eq!(bench.by_hand(again.path(), &["status", "--porcelain", "--branch"]), "## codex/one");
-    // The creation was killed after the branch was created and before the worktree was.
+    // The creation was killed between creating the branch and creating the worktree.
     let path = bench.tree("two");
     std::fs::create_dir_all(path.parent().expect("the path has a parent")).expect("a folder");
     bench.by_hand(bench.mirror.path(), &["update-ref", "refs/heads/codex/two", "main"]);

@@ -123,7 +123,7 @@ impl Sandbox {
         format!("test-{}-{name}", self.id)
     }
 
-    /// Builds an image from a Dockerfile without a context, and returns its name.
+    /// Builds an image from a Dockerfile without a build context and returns its name.
     ///
     /// # Panics
     /// If the image cannot be built.

@@ -84,7 +84,7 @@ impl World {
         self.account.violations.extend(wrong.into_iter().map(|what| format!("after cut {cuts}: {what}")));
     }
 
-    /// Checks that no state file is empty or full of zeros, and that every record is JSON.
+    /// Checks that no state file is empty or contains only zeros, and that every record is JSON.
     fn state_files_are_whole(&self, wrong: &mut Vec<String>) {
         let mut waiting = vec![self.home.path()];
         while let Some(folder) = waiting.pop() {

@@ -25,7 +25,7 @@ use crate::worker::scripted_worker;
 /// The maximum number of active tasks, and the number of runs in parallel.
 const AT_WORK: (usize, &str) = (8, "4");
 
-/// The same limits with containers, which need more resources.
+/// The limits in a test with containers, which need more resources.
 const CONTAINERS_AT_WORK: (usize, &str) = (5, "3");
 
 /// The size of a small disk in MiB.
@@ -49,7 +49,7 @@ pub(super) struct Told {
     pub(super) prompts: BTreeSet<String>,
     /// The runs whose stop was acknowledged.
     pub(super) stopped: BTreeSet<u64>,
-    /// The names of prompts with an image, which has the same name.
+    /// The names of prompts with an image. An image has the same name as its prompt.
     pub(super) images: BTreeSet<String>,
     /// Whether the task is archived. Unknown after a request that may have changed it.
     pub(super) archived: Option<bool>,
