@@ -346,7 +346,7 @@ impl Browser {
             }
             self.press("Tab").await;
         }
-        panic!("the tab key reaches {selector}");
+        panic!("the tab key does not reach {selector}");
     }
 
     /// Sets whether an origin may show notifications: `granted` or `denied`.

@@ -163,7 +163,8 @@ pub(crate) fn import_small_image(root: &Path, host: &str) {
     for name in ["sh", "sleep", "cat", "ls", "seq", "touch", "printf", "ln", "grep", "setsid"] {
         std::os::unix::fs::symlink("busybox", root.join("bin").join(name)).expect("a test's folder can be written");
     }
-    let mut tar = Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("tar is installed");
+    let mut tar =
+        Command::new("tar").arg("-C").arg(root).args(["-c", "."]).stdout(Stdio::piped()).spawn().expect("tar is installed");
     let from = tar.stdout.take().expect("piped");
     let imported = Command::new("docker")
         .args(["--host", host, "import", "-", SMALL_IMAGE])
