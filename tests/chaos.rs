@@ -1,5 +1,5 @@
-//! Short chaos tests: one with a fixed seed, and one with a new seed each time, which is printed when it fails. `cargo xtask
-//! chaos` runs the long one; `docs/reliability.md` has its results.
+//! Short chaos tests: one with a fixed seed, and one with a new seed each time, which a failure prints. `cargo xtask
+//! chaos` runs the long test; `docs/reliability.md` has its results.
 
 use testkit::chaos::{Agent, Storm};
 use testkit::power_disk::FileSystem;
@@ -38,8 +38,8 @@ async fn rages(storm: Storm) {
     let account = storm.rage().await;
     assert!(account.violations.is_empty(), "{account}");
     let done = if storm.power.is_some() { account.cuts() } else { account.kills() };
-    assert!(done >= storm.kills && account.runs.values().sum::<u32>() > 0, "it was no storm: {account}");
-    assert!(storm.power.is_none() || account.after_cuts > 0, "no run had ended before a cut: {account}");
+    assert!(done >= storm.kills && account.runs.values().sum::<u32>() > 0, "the storm killed too few processes or had no runs: {account}");
+    assert!(storm.power.is_none() || account.after_cuts > 0, "no run ended before a power cut: {account}");
 }
 
 #[tokio::test]

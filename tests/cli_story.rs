@@ -1,5 +1,5 @@
-//! The command line as a person uses it: from nothing to a diff, with its exit codes and error messages. Real servers on
-//! temporary homes, the real git, and a worker that does what its prompt says.
+//! The command line from an empty home to a diff, with exit codes and error messages. The tests use real servers on
+//! temporary homes, real git, and a worker that runs its prompt as a script.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn home() -> TestHome {
 async fn run(home: &TestHome, arguments: &[&str]) -> Output {
     let limit = std::time::Duration::from_mins(1);
     let done = tokio::time::timeout(limit, home.command(arguments).output()).await;
-    done.unwrap_or_else(|_| panic!("{arguments:?} did not end")).expect("the binary can be started")
+    done.unwrap_or_else(|_| panic!("{arguments:?} did not end in time")).expect("the binary can be started")
 }
 
 async fn said(home: &TestHome, arguments: &[&str]) -> String {
@@ -47,19 +47,19 @@ async fn from_nothing_to_a_diff_with_the_server_started_on_the_way() {
     let added = said(&home, &["env", "add", &upstream.url(), "--name", "app"]).await;
     assert!(added.starts_with("Added app"), "{added}");
     let listed = said(&home, &["env", "list"]).await;
-    assert!(listed.contains("ready") && !listed.contains('\u{1b}'), "no colours in a pipe: {listed}");
+    assert!(listed.contains("ready") && !listed.contains('\u{1b}'), "output to a pipe has no colours: {listed}");
     let lines: Vec<_> = listed.lines().collect();
-    assert_eq!(lines[0].find("BRANCH"), lines[1].find("main"), "columns stand below each other: {listed}");
+    assert_eq!(lines[0].find("BRANCH"), lines[1].find("main"), "columns are aligned: {listed}");
 
     let followed = run(&home, &["task", "create", "--env", "app", "--follow", "begin; echo one > one; end 'wrote one'"]).await;
     assert_eq!(followed.status.code(), Some(0));
     assert!(String::from_utf8_lossy(&followed.stdout).contains("wrote one"));
     let list: Value = serde_json::from_str(&said(&home, &["task", "list", "--json"]).await).expect("JSON");
-    let id = list["items"][0]["task_id"].as_str().expect("an id").to_owned();
+    let id = list["items"][0]["task_id"].as_str().expect("the task has an ID").to_owned();
     let short = &id[..13];
     let failed = run(&home, &["task", "resume", short, "--follow", "begin; failed 'Incorrect API key provided'"]).await;
     assert_eq!(failed.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&failed.stderr).contains("unauthorized"), "the reason is shown");
+    assert!(String::from_utf8_lossy(&failed.stderr).contains("unauthorized"), "the reason for the failure is shown");
     assert!(said(&home, &["task", "show", short]).await.contains("wrote one"));
     assert!(said(&home, &["task", "logs", short, "--run", "1"]).await.contains("wrote one"));
     assert!(said(&home, &["task", "logs", short, "--run", "1", "--raw"]).await.ends_with("}}\n"));
@@ -123,14 +123,14 @@ async fn what_goes_wrong_is_said_with_what_to_do() {
         assert!(code == 2 || said.contains("hint:") || words == "not UTF-8", "{arguments:?}: {said}");
     }
     let list: Value = serde_json::from_str(&said(&home, &["task", "list", "--json"]).await).expect("JSON");
-    assert_eq!(list["items"], serde_json::json!([]), "nothing half-made is left");
+    assert_eq!(list["items"], serde_json::json!([]), "rejected requests leave no tasks behind");
 }
 
 #[tokio::test]
 async fn a_server_that_cannot_start_says_why() {
     let mut home = home();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    home.set("ORCH_LISTEN", taken.local_addr().expect("an address").to_string());
+    home.set("ORCH_LISTEN", taken.local_addr().expect("the listener has an address").to_string());
     let (code, said) = refused(&home, &["env", "list"]).await;
     assert_eq!(code, Some(1));
     assert!(said.contains("did not start") && said.contains("ORCH_LISTEN"), "{said}");
@@ -173,21 +173,21 @@ async fn doctor_asks_the_running_server_and_looks_in_its_own_shell_only_without_
     home.set("CODEX_API_KEY", "sk-test-1234");
     let with_key = home.command(&["doctor", "--json"]);
     let (mut without_key, mut with_key) = (without_key, with_key);
-    assert_eq!(finding(&mut without_key, "login").await.0, "warning", "no server, and no key in this shell");
-    assert_eq!(finding(&mut with_key, "login").await.0, "ok", "no server, and a key in this shell");
+    assert_eq!(finding(&mut without_key, "login").await.0, "warning", "the login check warns without a server and without a key in the shell");
+    assert_eq!(finding(&mut with_key, "login").await.0, "ok", "without a server, the login check accepts the key in the shell");
     assert!(finding(&mut without_key, "server").await.1.contains("the environment of this shell"));
 
     said(&home, &["up"]).await;
     let (level, found) = finding(&mut without_key, "login").await;
-    assert!(level == "ok" && found.contains("CODEX_API_KEY"), "the server has the key: {found}");
+    assert!(level == "ok" && found.contains("CODEX_API_KEY"), "the check uses the server's key: {found}");
     let (level, found) = finding(&mut without_key, "server").await;
     assert!(level == "ok" && found.contains("it ran these checks"), "{found}");
 
     said(&home, &["down"]).await;
     home.set("CODEX_API_KEY", "");
     let mut up = home.command(&["up"]);
-    assert!(up.env_remove("CODEX_API_KEY").status().await.expect("it runs").success());
-    assert_eq!(finding(&mut with_key, "login").await.0, "warning", "a key in this shell is not the server's");
+    assert!(up.env_remove("CODEX_API_KEY").status().await.expect("the command can be started").success());
+    assert_eq!(finding(&mut with_key, "login").await.0, "warning", "the check ignores the shell's key while a server runs");
 }
 
 #[tokio::test]
@@ -211,7 +211,7 @@ async fn without_a_worker_no_task_is_started() {
 
 /// Returns the server of this home, as named in the home's lock.
 fn server_of(folder: &Path) -> Pid {
-    let said = fs_err::read_to_string(folder.join("lock")).expect("a server has been there");
+    let said = fs_err::read_to_string(folder.join("lock")).expect("a server has written the lock");
     let pid = said.trim().strip_prefix("process ").and_then(|pid| pid.parse().ok()).and_then(Pid::from_raw);
     pid.unwrap_or_else(|| panic!("no process in {said}"))
 }
@@ -231,14 +231,14 @@ async fn commands_that_find_no_server_at_the_same_moment_share_one() {
     assert_eq!(servers.len(), 1);
 }
 
-/// Sends a request without a body. A server that was told to stop waits for the body for a moment and keeps its home.
+/// Sends a request without a body. A server that is stopping waits a moment for the body and keeps its home locked.
 async fn half_a_request(socket: &Path) -> UnixStream {
     let mut stream = UnixStream::connect(socket).await.expect("the server listens");
     let head = "POST /api/v1/tasks HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
         content-length: 9\r\nexpect: 100-continue\r\n\r\n";
-    stream.write_all(head.as_bytes()).await.expect("it is read");
+    stream.write_all(head.as_bytes()).await.expect("the server reads the request");
     let mut answer = [0; 12];
-    stream.read_exact(&mut answer).await.expect("the server wants the body");
+    stream.read_exact(&mut answer).await.expect("the server asks for the body");
     assert_eq!(&answer, b"HTTP/1.1 100");
     stream
 }
@@ -249,7 +249,7 @@ async fn a_command_while_a_server_is_stopping_waits_and_gets_the_next_one() {
     said(&home, &["up"]).await;
     let first = server_of(&home.path());
     let _held = half_a_request(&home.socket()).await;
-    kill_process(first, Signal::TERM).expect("it runs");
+    kill_process(first, Signal::TERM).expect("the signal can be sent");
     said(&home, &["env", "list"]).await;
     assert_ne!(server_of(&home.path()), first);
 }
@@ -262,16 +262,16 @@ async fn down_stops_the_server_and_the_next_command_finds_its_tasks_still_runnin
     let prompt = format!("begin; say one; await '{}'; end two", go.display());
     let id = said(&home, &["task", "create", "--env", "app", &prompt]).await;
     home.wait_for(&format!("/api/v1/tasks/{}", id.trim()), |task| task["status"] == "running").await;
-    let server = holder(&home.path()).expect("the lock can be read").expect("a server runs");
+    let server = holder(&home.path()).expect("the lock can be read").expect("a server is running");
     let stopped = said(&home, &["down"]).await;
-    assert!(!server.is_alive().expect("/proc can be read"), "it has exited when the command ends");
+    assert!(!server.is_alive().expect("/proc can be read"), "the server has exited when the command ends");
     assert!(stopped.contains(&format!("(process {})", server.pid)), "{stopped}");
     assert!(stopped.contains("1 running task continues under its keeper"), "{stopped}");
 
     assert_eq!(said(&home, &["down"]).await, "No server is running.\n");
     let again: Value = serde_json::from_str(&said(&home, &["down", "--json"]).await).expect("JSON");
     assert_eq!((&again["stopped"], &again["pid"]), (&Value::Bool(false), &Value::Null));
-    assert_eq!(holder(&home.path()).expect("the lock can be read"), None, "it starts no server");
+    assert_eq!(holder(&home.path()).expect("the lock can be read"), None, "the second `down` starts no server");
 
     fs_err::write(&go, "").expect("written");
     let ended = run(&home, &["task", "logs", "--follow", id.trim()]).await;
@@ -285,11 +285,11 @@ async fn down_never_signals_a_process_that_was_given_the_servers_number() {
     let home = home();
     said(&home, &["up"]).await;
     said(&home, &["down"]).await;
-    let mut stranger = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("it starts");
-    let pid = stranger.id().expect("it runs");
+    let mut stranger = tokio::process::Command::new("sleep").arg("600").kill_on_drop(true).spawn().expect("`sleep` can be started");
+    let pid = stranger.id().expect("`sleep` is running");
     fs_err::write(home.path().join("lock"), format!("process {pid}\n")).expect("written");
     assert_eq!(said(&home, &["down"]).await, "No server is running.\n");
-    assert_eq!(stranger.try_wait().expect("our own child"), None, "it lives on");
+    assert_eq!(stranger.try_wait().expect("the child process can be waited for"), None, "the other process is still running");
 }
 
 #[tokio::test]
@@ -299,7 +299,7 @@ async fn a_home_with_a_long_path_works_like_any_other() {
     home.set("ORCH_HOME", &long);
     assert!(said(&home, &["status"]).await.contains(&long.display().to_string()));
     let again = said(&home, &["up"]).await;
-    assert!(again.contains("already running"), "the first server is found again: {again}");
+    assert!(again.contains("already running"), "`up` finds the first server: {again}");
 }
 
 #[tokio::test]
@@ -318,15 +318,15 @@ async fn following_goes_on_where_it_was_when_the_server_is_killed_and_started_an
     while shown.last().is_none_or(|line: &String| !line.contains("one")) {
         shown.push(lines.next_line().await.expect("readable").expect("the run says `one`"));
     }
-    kill_process(server_of(&home.path()), Signal::KILL).expect("it runs");
+    kill_process(server_of(&home.path()), Signal::KILL).expect("the signal can be sent");
     said(&home, &["up"]).await;
     fs_err::write(&go, "").expect("written");
     while let Some(line) = lines.next_line().await.expect("readable") {
         shown.push(line);
     }
-    assert_eq!(following.wait().await.expect("it ends").code(), Some(0));
+    assert_eq!(following.wait().await.expect("the command ends").code(), Some(0));
     for text in ["one", "two"] {
-        assert_eq!(shown.iter().filter(|line| line.trim() == text).count(), 1, "`{text}` once in {shown:#?}");
+        assert_eq!(shown.iter().filter(|line| line.trim() == text).count(), 1, "`{text}` is shown once: {shown:#?}");
     }
 }
 
@@ -344,9 +344,9 @@ async fn ctrl_c_ends_the_following_and_stop_ends_the_run() {
         .expect("the binary can be started");
     let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
     while !lines.next_line().await.expect("readable").expect("the run says `one`").contains("one") {}
-    let pid = following.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
-    kill_process(pid, Signal::INT).expect("our own child");
-    let output = following.wait_with_output().await.expect("it ends");
+    let pid = following.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("the command is running");
+    kill_process(pid, Signal::INT).expect("the signal can be sent");
+    let output = following.wait_with_output().await.expect("the command ends");
     assert_eq!(output.status.code(), Some(130));
     assert!(String::from_utf8_lossy(&output.stderr).contains("the run keeps going"), "{output:?}");
 
@@ -354,7 +354,7 @@ async fn ctrl_c_ends_the_following_and_stop_ends_the_run() {
     assert_eq!(shown["active"], true);
     assert!(said(&home, &["task", "stop", id]).await.contains("stopped"));
     let ended = run(&home, &["task", "logs", "--follow", id]).await;
-    assert_eq!(ended.status.code(), Some(130), "the outcome of a stopped run");
+    assert_eq!(ended.status.code(), Some(130), "the exit code reports a stopped run");
 }
 
 #[tokio::test]
@@ -370,7 +370,7 @@ async fn a_prompt_comes_from_stdin_or_a_file_as_it_is() {
     ] {
         let mut command = home.command(arguments);
         if stdin {
-            command.stdin(fs_err::File::open(&file).expect("it exists").into_parts().0);
+            command.stdin(fs_err::File::open(&file).expect("the file exists").into_parts().0);
         }
         let output = command.output().await.expect("the binary can be started");
         let created: Value = serde_json::from_slice(&output.stdout).expect("JSON");
@@ -393,7 +393,7 @@ async fn an_ambiguous_id_names_the_candidates_and_lists_show_enough_of_each() {
     let shown: Vec<_> = list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).collect();
     for (shown, id) in shown.iter().zip(ids.iter().rev()) {
         let task: Value = serde_json::from_str(&said(&home, &["task", "show", shown, "--json"]).await).expect("JSON");
-        assert_eq!(task["task_id"].as_str(), Some(id.as_str()), "newest first");
+        assert_eq!(task["task_id"].as_str(), Some(id.as_str()), "the list starts with the newest task");
     }
     assert_eq!(shown.len(), 2);
 }
@@ -427,7 +427,7 @@ fn demo_home() -> TestHome {
 }
 
 fn put_first_on_path(home: &mut TestHome, folder: &Path) {
-    home.set("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").expect("there is one")));
+    home.set("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").expect("PATH is set")));
 }
 
 #[tokio::test]
@@ -445,7 +445,7 @@ async fn the_demo_shows_the_real_thing() {
     ] {
         assert!(said.contains(part), "`{part}` is missing in:\n{said}");
     }
-    assert!(!home.path().join("demo/orchestrator.sock").exists(), "its server has ended");
+    assert!(!home.path().join("demo/orchestrator.sock").exists(), "the demo's server has ended");
 }
 
 #[tokio::test]
@@ -470,13 +470,13 @@ async fn an_interrupted_demo_leaves_no_run_and_no_server_and_can_be_run_again() 
     let home = demo_home();
     let mut demo = home.command(&["demo"]).stdout(Stdio::piped()).spawn().expect("the binary can be started");
     let mut lines = BufReader::new(demo.stdout.take().expect("a pipe")).lines();
-    while !lines.next_line().await.expect("readable").expect("it comes to the run").contains("turn started") {}
+    while !lines.next_line().await.expect("readable").expect("the demo reaches the run").contains("turn started") {}
     let server = server_of(&home.path().join("demo"));
-    let pid = demo.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("it runs");
-    kill_process(pid, Signal::INT).expect("our own child");
-    assert_eq!(demo.wait().await.expect("it ends").code(), Some(130));
-    // Its parent may not have reaped it yet.
-    assert!(has_ended(server.as_raw_pid().unsigned_abs()), "its server has ended");
+    let pid = demo.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?)).expect("the command is running");
+    kill_process(pid, Signal::INT).expect("the signal can be sent");
+    assert_eq!(demo.wait().await.expect("the command ends").code(), Some(130));
+    // The server may still be a zombie that its parent has not reaped.
+    assert!(has_ended(server.as_raw_pid().unsigned_abs()), "the demo's server has ended");
     let task = fs_err::read_dir(home.path().join("demo/tasks")).expect("there").next().expect("one").expect("readable");
     let meta: Value = serde_json::from_slice(&fs_err::read(task.path().join("meta.json")).expect("there")).expect("JSON");
     assert_eq!(meta["status"], "stopped");

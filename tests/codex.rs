@@ -1,7 +1,7 @@
-//! The real Codex CLI, in every tested version, with the whole product: server, keeper, worktree, commit. Only the model is
+//! Every tested version of the real Codex CLI with a real server, keeper, worktree and commit. Only the model is
 //! scripted.
 //!
-//! The scenarios come from the scripted model. The worker is `host`, so Codex runs inside its own sandbox.
+//! The scenarios are those of the scripted model. The worker is `host`, so Codex runs in its own sandbox.
 
 use scripted_model::{CodexConfig, Script, ScriptedModel};
 use serde_json::{Value, json};
@@ -23,12 +23,12 @@ struct Stage {
 
 impl Stage {
     async fn new(codex: &CodexCli) -> Self {
-        let model = ScriptedModel::start(Script::new()).expect("a model that plays scenarios");
+        let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
         let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
-        let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
-        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+        let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
+        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("PATH is set")));
         home.set("ORCH_WORKER", "host");
         home.set("CODEX_HOME", codex_home.path());
         home.start().await;
@@ -42,7 +42,7 @@ impl Stage {
     }
 
     async fn resume(&self, task: &Value, prompt: &str) -> Value {
-        let id = task["task_id"].as_str().expect("an id");
+        let id = task["task_id"].as_str().expect("the task has an ID");
         let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
         assert_eq!(status, 201, "{answer}");
         self.home.settled(id).await
@@ -67,12 +67,12 @@ async fn an_answer_commands_and_changes_come_back_and_the_thread_goes_on() {
             "{version}: {patched}"
         );
         assert!(patched["runs"][1]["commit"].is_string(), "{version}: {patched}");
-        let diff = stage.home.get(&format!("/api/v1/tasks/{}/diff?run=2", patched["task_id"].as_str().expect("an id"))).await.1;
+        let diff = stage.home.get(&format!("/api/v1/tasks/{}/diff?run=2", patched["task_id"].as_str().expect("the task has an ID"))).await.1;
         assert_eq!(diff["files"][0]["new_path"], "hello.txt", "{version}");
         for (scenario, mark) in [("SCENARIO:cmd_ok", "\"exit_code\":0"), ("SCENARIO:cmd_fail", "\"exit_code\":7")] {
             let task = stage.run(scenario).await;
             assert_eq!(task["status"], "completed", "{version} {scenario}: {task}");
-            let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/1/log", task["task_id"].as_str().expect("an id"))).await;
+            let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/1/log", task["task_id"].as_str().expect("the task has an ID"))).await;
             assert!(log.contains(mark), "{version} {scenario}: {log}");
         }
     }
@@ -85,7 +85,7 @@ async fn usage_of_a_resumed_run_is_its_own_in_every_version() {
         let first = stage.run("SCENARIO:plain").await;
         let second = stage.resume(&first, "SCENARIO:plain").await;
         let input = |n: usize| second["runs"][n]["usage"]["input_tokens"].as_u64().expect("a figure");
-        // The history is sent again, so the second request is slightly larger; the thread's total would be twice as large.
+        // Codex sends the history again, so the second request is slightly larger. The thread's total would be twice as large.
         let (first, second) = (input(0), input(1));
         assert!(first <= second && second < first + first / 2, "{}: {first} and {second}", codex.version_number());
     }
@@ -118,18 +118,18 @@ async fn the_model_is_shown_images_as_they_were_given_at_first_and_when_the_thre
         let asked = json!({ "env_id": stage.env, "prompt": "SCENARIO:plain", "images": images });
         let (status, created) = stage.home.post("/api/v1/tasks", &asked).await;
         assert_eq!(status, 201, "{created}");
-        let id = created["task_id"].as_str().expect("an id");
+        let id = created["task_id"].as_str().expect("the task has an ID");
         let first = stage.home.settled(id).await;
         assert_eq!(first["status"], "completed", "{version}: {first}");
         let shown = pictures::shown(&stage.model);
         let mut expected = vec![data_url("image/png", PNG), data_url("image/jpeg", JPEG)];
         let is_oldest = version == OLDEST_CODEX_VERSION;
         if !is_oldest {
-            // The oldest Codex tells the model as text that it cannot show the other formats.
+            // The oldest Codex does not send the other formats and explains this to the model as text.
             expected.push(data_url("image/webp", WEBP));
         }
         assert_eq!(shown[..expected.len()], expected, "{version}");
-        // Codex makes a still image of one that could move.
+        // Codex converts animated images to still images.
         let rest = &shown[expected.len()..];
         let pngs = rest.iter().filter(|image| image.starts_with("data:image/png;base64,")).count();
         assert_eq!((rest.len(), pngs), if is_oldest { (0, 0) } else { (1, 1) }, "{version}: {rest:?}");
@@ -153,21 +153,21 @@ async fn a_model_is_the_environments_where_none_is_named_and_stays_with_the_task
         let (status, answer) = stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
         assert_eq!(status, 200, "{version}: {answer}");
         let asked = || {
-            let last = stage.model.requests().into_iter().rev().find(|request| request.method == "POST").expect("it was asked");
+            let last = stage.model.requests().into_iter().rev().find(|request| request.method == "POST").expect("the model received a request");
             (last.body["model"].clone(), last.body["reasoning"]["effort"].clone())
         };
         let first = stage.run("SCENARIO:plain").await;
         assert_eq!(asked(), (json!("gpt-5.1-codex"), json!("low")), "{version}: {first}");
         assert_eq!((&first["runs"][0]["model"], &first["runs"][0]["effort"]), (&json!("gpt-5.1-codex"), &json!("low")));
 
-        // A later change of the environment only affects later tasks.
+        // A later change of the repository's settings only affects later tasks.
         let runs = json!({ "runs": { "model": null, "effort": null } });
         stage.home.patch(&format!("/api/v1/envs/{}", stage.env), &runs).await;
         stage.resume(&first, "SCENARIO:plain").await;
         assert_eq!(asked(), (json!("gpt-5.1-codex"), json!("low")), "{version}");
 
-        // An effort belongs to its model.
-        let id = first["task_id"].as_str().expect("an id");
+        // A run with another model does not keep the effort.
+        let id = first["task_id"].as_str().expect("the task has an ID");
         let other = json!({ "prompt": "SCENARIO:plain", "model": "gpt-5.1-codex-mini" });
         let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &other).await;
         assert_eq!(status, 201, "{version}: {answer}");
@@ -189,7 +189,7 @@ async fn a_stop_in_the_middle_of_a_command_ends_it_and_the_thread_goes_on() {
         let mut events = stage.home.request(reqwest::Method::GET, &path).send().await.expect("a stream");
         let mut seen = String::new();
         while !seen.contains("command_execution") {
-            let chunk = events.chunk().await.expect("it continues").expect("the command starts");
+            let chunk = events.chunk().await.expect("the stream can be read").expect("the command starts");
             seen.push_str(&String::from_utf8_lossy(&chunk));
         }
         stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &Value::Null).await;
@@ -228,13 +228,13 @@ async fn codex_renews_the_tokens_of_the_login_before_a_run() {
     for codex in CodexCli::tested() {
         let version = codex.version_number();
         let renewer = Renewer::start(&account("acc-1", "r-2", 10)).await;
-        let model = ScriptedModel::start(Script::new()).expect("a model that plays scenarios");
+        let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
-        let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
-        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+        let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
+        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("PATH is set")));
         home.set("ORCH_WORKER", "host");
-        // The server sees it, but no run does.
+        // The server has this variable, but runs do not.
         home.set("CODEX_REFRESH_TOKEN_URL_OVERRIDE", renewer.url());
         let config = CodexConfig::new(model.url()).to_toml() + "requires_openai_auth = true\n";
         fs_err::create_dir_all(home.path().join("codex")).expect("made");
@@ -244,7 +244,7 @@ async fn codex_renews_the_tokens_of_the_login_before_a_run() {
         let expired = home.scratch().join("auth.json");
         fs_err::write(&expired, account("acc-1", "r-1", 0).to_string()).expect("written");
         let words = ["login", "--import", &expired.display().to_string()];
-        assert!(home.command(&words).status().await.expect("it runs").success());
+        assert!(home.command(&words).status().await.expect("the command can be started").success());
         let task = home.task(&env, "SCENARIO:plain").await;
         let task = home.settled(&task).await;
         assert_eq!(task["status"], "completed", "{version}: {task}");

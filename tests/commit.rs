@@ -1,4 +1,4 @@
-//! No request to a task waits for the commit of its work: stop, removal and restart take effect immediately. The commits in
+//! Requests do not wait for the commit of a task's work: stop, removal and restart take effect immediately. The commits in
 //! these tests hang forever, in a filter that never answers or an export that does not end.
 
 use std::time::{Duration, Instant};
@@ -66,7 +66,7 @@ impl Stage {
 }
 
 fn assert_soon(since: Instant, what: &str) {
-    assert!(since.elapsed() < SOON, "{what} took {:?}", since.elapsed());
+    assert!(since.elapsed() < SOON, "{what} took too long: {:?}", since.elapsed());
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn a_server_stops_and_starts_while_a_commit_hangs() {
         assert!(stage.home.stop().await.success());
         assert_soon(asked, "the server's stop");
         let sign = stage.home.scratch().join("committing");
-        fs_err::remove_file(&sign).expect("it exists");
+        fs_err::remove_file(&sign).expect("the file exists");
         stage.home.start().await;
-        testkit::until(Duration::from_mins(1), "the next server commits it", || sign.exists());
+        testkit::until(Duration::from_mins(1), "the next server starts the commit", || sign.exists());
         let asked = Instant::now();
         let task = stage.stop(&id).await;
         assert_soon(asked, "the stop");

@@ -1,7 +1,7 @@
-//! The real Codex CLI in real containers, with the whole product: agent repository, broker, export, resume. Only the model is
+//! The real Codex CLI in real containers, with the agent repository, the broker, the export and resumed runs. Only the model is
 //! scripted.
 //!
-//! The model's API is on the host's loopback interface, which no container can reach: every request came through the broker.
+//! The model's API is on the host's loopback interface, which no container can reach, so every request comes through the broker.
 
 use rustix::process::Signal;
 use scripted_model::{Item, Script, ScriptedModel, Turn};
@@ -28,7 +28,7 @@ impl Stage {
     }
 
     async fn with(script: Script, image: String, container: &Value) -> Self {
-        let model = ScriptedModel::start(script).expect("a model that plays scenarios");
+        let model = ScriptedModel::start(script).expect("the scripted model starts");
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
         home.set("ORCH_WORKER", "codex-docker");
@@ -70,7 +70,7 @@ impl Stage {
 }
 
 fn id_of(task: &Value) -> String {
-    task["task_id"].as_str().expect("an id").to_owned()
+    task["task_id"].as_str().expect("the task has an ID").to_owned()
 }
 
 #[track_caller]
@@ -129,9 +129,9 @@ async fn images_reach_the_model_out_of_a_folder_that_the_container_can_only_read
             let log = stage.log(completed(&second), 2).await;
             let size = (PNG.len() + JPEG.len()).to_string();
             assert!(log.contains("refused") && log.contains(&size), "{image} {user}: {log}");
-            assert_eq!(second["runs"][1]["commit"], Value::Null, "no image is in a worktree: {second}");
+            assert_eq!(second["runs"][1]["commit"], Value::Null, "the worktree contains no images: {second}");
 
-            // A thread that was shown images can look at them again.
+            // Later runs of the thread can open the images again.
             let third = stage.resume(&second, "look around").await;
             assert!(stage.log(completed(&third), 3).await.contains(&size), "{image} {user}");
         }
@@ -176,7 +176,7 @@ async fn uses_git_as_usual(stage: Stage) {
     let branch = format!("codex/{}", id_of(&task));
     let git = |arguments: &[&str]| {
         let done =
-            std::process::Command::new("git").arg("--git-dir").arg(&mirror).args(arguments).output().expect("git is there");
+            std::process::Command::new("git").arg("--git-dir").arg(&mirror).args(arguments).output().expect("git can be started");
         assert!(done.status.success(), "{done:?}");
         String::from_utf8_lossy(&done.stdout).into_owned()
     };
@@ -216,13 +216,13 @@ async fn without_a_network_codex_still_reaches_its_model_and_nothing_else() {
 
     let asked: Vec<_> = none.model.requests().into_iter().filter(|request| request.method == "POST").collect();
     let is_hosted = |request: &scripted_model::Request| request.body.to_string().contains("\"web_search\"");
-    assert!(!asked.is_empty() && !asked.iter().any(is_hosted), "Codex offers the model no tool of its provider");
+    assert!(!asked.is_empty() && !asked.iter().any(is_hosted), "Codex offers the model none of the provider's tools");
 
     let wish = json!({ "network": "allow", "allow_hosts": ["allowed.invalid"] });
     let allow = Stage::with(script(), docker::codex_image(), &wish).await;
     let task = allow.run("look at the network").await;
     let notes = completed(&task)["runs"][0]["notes"].to_string();
-    assert!(notes.contains("example.com:443") && notes.contains("not on the list"), "each refused host is shown: {task}");
+    assert!(notes.contains("example.com:443") && notes.contains("not on the list"), "the notes name the refused host: {task}");
 }
 
 #[tokio::test]
@@ -242,7 +242,7 @@ async fn an_agent_without_a_network_does_not_get_one_from_the_provider_unless_it
         let task = stage.run("ask the provider").await;
         let notes = completed(&task)["runs"][0]["notes"].to_string();
         let own: Vec<_> = stage.model.requests().into_iter().filter(|request| request.body["input"] == "fetch").collect();
-        assert_eq!(own.len(), 1, "{wish}: the agent spoke to the broker itself: {task}");
+        assert_eq!(own.len(), 1, "{wish}: the agent's own request reaches the model: {task}");
         assert_eq!(own[0].body["tools"].to_string().contains("evil.example"), reaches, "{wish}: {:?}", own[0].body);
         assert_eq!(notes.contains("codex-docker removed the hosted tool `mcp`"), !reaches, "{wish}: {notes}");
     }
@@ -313,7 +313,7 @@ async fn stopped_in_the_middle_of_a_command_and_resumed() {
     stage.home.post(&format!("/api/v1/tasks/{task}/stop"), &json!({})).await;
     let stopped = stage.home.settled(&task).await;
     assert_eq!(stopped["status"], "stopped", "{stopped}");
-    assert!(stopped["runs"][0]["commit"].is_string(), "what it had done is there: {stopped}");
+    assert!(stopped["runs"][0]["commit"].is_string(), "the stopped run's work is committed: {stopped}");
     assert!(stage.containers().is_empty(), "{:?}", stage.containers());
     let resumed = stage.resume(&stopped, "go on").await;
     assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on");
@@ -330,13 +330,13 @@ async fn a_killed_worker_or_keeper_leaves_no_container_and_loses_no_work() {
         let task = stage.home.task(&stage.env, "take long").await;
         let folder = stage.home.path().join("tasks").join(&task);
         testkit::until(std::time::Duration::from_mins(1), "the command runs", || folder.join("worktree/begun").exists());
-        let record = fs_err::read(folder.join("logs/run-001.keeper.json")).expect("a keeper says who it is");
+        let record = fs_err::read(folder.join("logs/run-001.keeper.json")).expect("the keeper has written its record");
         let record: Value = serde_json::from_slice(&record).expect("JSON");
         let pid = i32::try_from(record[who]["pid"].as_u64().expect("a pid")).expect("a pid");
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("it runs");
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("the signal can be sent");
         let ended = stage.home.settled(&task).await;
         assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
-        assert!(ended["runs"][0]["commit"].is_string(), "{who}: the work is kept: {ended}");
+        assert!(ended["runs"][0]["commit"].is_string(), "{who}: the run's work is committed: {ended}");
         assert!(stage.containers().is_empty(), "{who}: {:?}", stage.containers());
         let resumed = stage.resume(&ended, "go on").await;
         assert_eq!(completed(&resumed)["runs"][1]["last_message"], "went on", "{who}");
@@ -376,7 +376,7 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
     let images = async || stage.home.get("/api/v1/disk").await.1["images"].as_array().expect("a list").clone();
     let collect = async |body: Value| stage.home.post("/api/v1/gc", &body).await.1["images"].as_array().expect("a list").clone();
     let exists = |name: &str| docker::try_docker(&["image", "inspect", name]).status.success();
-    assert!(images().await.is_empty(), "the image of Codex was not built by this home");
+    assert!(images().await.is_empty(), "the list has no images that this home did not build");
     edit(json!({ "dockerfile": dockerfile })).await;
     write("first");
     completed(&stage.run("SCENARIO:plain").await);
@@ -386,9 +386,9 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
         (1, &json!("repository"), &json!(stage.env)),
         "{built:?}"
     );
-    let first = built[0]["image_id"].as_str().expect("an id").to_owned();
+    let first = built[0]["image_id"].as_str().expect("the image has an ID").to_owned();
     assert!(built[0]["bytes"].as_u64() > Some(0) && exists(&first));
-    // It also has a manual name, so it stays when a new image replaces it.
+    // The first image also has a manual tag, so it is kept when a new image replaces it.
     let by_hand = sandbox.image("by-hand");
     docker::docker(&["tag", &first, &by_hand]);
     write("second");
@@ -396,16 +396,16 @@ async fn an_image_that_was_built_for_a_repository_goes_when_no_repository_uses_i
     let built = images().await;
     let uses: Vec<_> = built.iter().map(|image| image["used_by"].as_str().expect("a word")).collect();
     assert_eq!(uses, ["repository", "other_name"], "{built:?}");
-    let second = built[0]["image_id"].as_str().expect("an id").to_owned();
-    assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "both are used");
+    let second = built[0]["image_id"].as_str().expect("the image has an ID").to_owned();
+    assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "no image in use is removed");
     edit(json!({ "dockerfile": null })).await;
     let said = collect(json!({ "dry_run": true })).await;
     assert_eq!((said.len(), &said[0]["image_id"]), (1, &json!(second)), "{said:?}");
-    assert!(exists(&second), "it was only said");
+    assert!(exists(&second), "a dry run removes no image");
     assert_eq!(collect(json!({})).await, said);
     assert!(!exists(&second) && exists(&first) && exists(&docker::codex_image()));
     docker::docker(&["rmi", &by_hand]);
-    assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "it went with its last name");
+    assert_eq!(collect(json!({})).await, Vec::<Value>::new(), "the first image was removed with its last tag");
     assert!(images().await.is_empty());
 }
 
@@ -417,21 +417,21 @@ async fn a_session_that_was_replaced_by_a_pipe_is_moved_aside_and_the_task_conti
         completed(&first);
         let folder = stage.home.path().join("tasks").join(id_of(&first)).join("sessions");
         let thread = first["thread_id"].as_str().expect("a thread").to_owned();
-        let session = session_of(&folder, &thread).expect("Codex wrote one");
-        fs_err::remove_file(&session).expect("it exists");
+        let session = session_of(&folder, &thread).expect("Codex has written a session");
+        fs_err::remove_file(&session).expect("the file exists");
         let mode = rustix::fs::Mode::RWXU;
-        rustix::fs::mknodat(rustix::fs::CWD, &session, rustix::fs::FileType::Fifo, mode, 0).expect("a pipe can be made");
+        rustix::fs::mknodat(rustix::fs::CWD, &session, rustix::fs::FileType::Fifo, mode, 0).expect("the pipe can be created");
         let second = stage.resume(&first, "SCENARIO:patch").await;
         completed(&second);
         assert_eq!(second["runs"][1]["lost_thread"], json!(thread), "{image}: {second}");
         assert_ne!(second["thread_id"], first["thread_id"], "{image}");
-        assert!(session_of(&folder, &thread).is_none(), "{image}: no container sees it any more");
+        assert!(session_of(&folder, &thread).is_none(), "{image}: the replaced session is no longer in the sessions folder");
         let third = stage.resume(&second, "SCENARIO:plain").await;
         assert_eq!(completed(&third)["thread_id"], second["thread_id"], "{image}: the new thread continues");
     }
 }
 
-/// Finds the session of a thread, whatever kind of file it is.
+/// Finds the session file of a thread, even if it is not a regular file.
 fn session_of(folder: &std::path::Path, thread: &str) -> Option<std::path::PathBuf> {
     fs_err::read_dir(folder).expect("readable").find_map(|entry| {
         let entry = entry.expect("readable");

@@ -1,7 +1,7 @@
 //! Special repositories as seen by an agent in a real container: large files, submodules, and branches that change on both
 //! sides.
 //!
-//! Server, container engine, image, git and git-lfs are real; a shell replaces Codex and runs its prompt.
+//! The server, container engine, image, git and git-lfs are real. A shell replaces Codex and runs its prompt.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -41,7 +41,7 @@ async fn large_files_are_real_files_and_stay_pointers_in_commits() {
     let task = stage.attack(script).await;
     task.completed();
     assert_eq!((task.said("A"), task.said("BACK")), ("large", "large"), "{}", task.log);
-    assert!(!task.log.contains(" M "), "nothing was changed by being checked out: {}", task.log);
+    assert!(!task.log.contains(" M "), "checking out a file changes nothing: {}", task.log);
     assert!(notes(&task.task, 0).contains("1 large files are only pointers"), "{}", task.task);
     let branch = format!("codex/{}", id_of(&task.task));
     for (name, oid, size) in [("a.bin", LARGER, 7), ("b.bin", LARGE, 6), ("c.bin", LARGER, 7)] {
@@ -49,7 +49,7 @@ async fn large_files_are_real_files_and_stay_pointers_in_commits() {
     }
     assert_eq!(stage.git(&["show", &format!("{branch}:gone.bin")]), gone);
     let object = stage.mirror().join("lfs/objects").join(&LARGER[..2]).join(&LARGER[2..4]).join(LARGER);
-    assert_eq!(fs_err::read_to_string(object).expect("it can be pushed"), "larger\n");
+    assert_eq!(fs_err::read_to_string(object).expect("the mirror has the large file"), "larger\n");
     stage.lives_on(&task).await;
 }
 
@@ -95,7 +95,7 @@ async fn a_server_that_dies_with_the_harvest_in_its_hands_takes_it_in_at_the_nex
     let view = stage.home.settled(&task).await;
     assert_eq!(view["status"], "completed", "{view}");
     assert_eq!(stage.committed(&view), ["README.md", "own", "work"]);
-    assert_eq!(stage.git(&["rev-list", "--count", &format!("main..codex/{task}")]).trim(), "2", "each of them once");
+    assert_eq!(stage.git(&["rev-list", "--count", &format!("main..codex/{task}")]).trim(), "2", "each commit is imported once");
     let log = stage.home.text(&format!("/api/v1/tasks/{task}/runs/1/log")).await;
     stage.lives_on(&Attacked { task: view, log }).await;
 }
@@ -117,24 +117,24 @@ async fn an_agent_goes_on_where_its_branch_was_brought_up_to_its_base() {
         (view, stage.home.text(&format!("/api/v1/tasks/{id}/runs/{run}/log")).await)
     };
     let look = "echo CLEAN $(git status --porcelain | wc -l); git merge-base --is-ancestor BASE HEAD && echo HAS-IT; git fsck --strict; ";
-    // Its commits were rewritten, so its agent repository is new too.
+    // The update rewrites the task's commits, so the agent gets a new repository.
     let base = stage.upstream.commit("main", &[("base", "1\n")], "base");
     update(json!({}), "updated").await;
     let (view, log) =
         resumed(&format!("{}echo three > three; git add three; git commit -qm three", look.replace("BASE", &base)), 2).await;
     assert!(log.contains("CLEAN 0") && log.contains("HAS-IT"), "{log}");
-    assert!(view["runs"][1].get("notes").is_none(), "its own commits arrive: {view}");
+    assert!(view["runs"][1].get("notes").is_none(), "the agent's own commits are imported: {view}");
     let aside = stage.folder(&view).join("agent.git.aside");
-    assert!(aside.join("refs/heads/idea").exists(), "what else it had there is kept");
+    assert!(aside.join("refs/heads/idea").exists(), "the agent's other branch is kept");
     assert_eq!(stage.git(&["log", "--format=%s", "--reverse", &format!("main..codex/{id}")]).lines().nth(2), Some("three"));
-    // The agent's branch can follow a merge.
+    // The agent's branch can be fast-forwarded after a merge.
     let base = stage.upstream.commit("main", &[("base", "2\n")], "base");
     update(json!({ "strategy": "merge" }), "updated").await;
     let (view, log) = resumed(&format!("git branch idea; {}echo four > four", look.replace("BASE", &base)), 3).await;
     assert!(log.contains("CLEAN 0") && log.contains("HAS-IT"), "{log}");
     assert_eq!(stage.committed(&view), ["README.md", "base", "four", "one", "src/a.txt", "three", "two"]);
     assert!(stage.folder(&view).join("agent.git/refs/heads").join(format!("codex/{id}")).exists());
-    // The agent resolves a conflict: the commit is there to merge, without a network.
+    // The agent resolves a conflict: it can merge the base commit without a network.
     let base = stage.upstream.commit("main", &[("one", "theirs\n")], "base");
     let view = update(json!({ "hand_over": true }), "handed_over").await;
     assert_eq!(view["conflicts"], json!([{ "path": "one", "kind": "add_add" }]));

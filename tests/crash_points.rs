@@ -1,7 +1,7 @@
-//! A whole story, killed at every point where a kill is hard to survive: the user repeats the request, and the result is the
+//! A task from start to end, killed at every crash point: the user repeats the request, and the result is the
 //! same as without a kill. `docs/recovery.md` says what happens at each point.
 //!
-//! Real servers and keepers kill themselves with SIGKILL; the worker does what its prompt says.
+//! Real servers and keepers kill themselves with SIGKILL. The worker runs its prompt as a script.
 
 use engine::CrashPoint;
 use engine::exec::process::processes_with_environment;
@@ -13,10 +13,10 @@ use testkit::worker::scripted_worker;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// The time limit for everything, including a restart.
+/// The time limit of each request or check, including a restart.
 const PATIENCE: std::time::Duration = std::time::Duration::from_mins(1);
 
-/// The time between two checks of something that may have been killed.
+/// The time between two checks.
 const LOOK: std::time::Duration = std::time::Duration::from_millis(20);
 
 /// A user who repeats requests, and a server that is killed once.
@@ -27,19 +27,19 @@ struct Story {
 }
 
 impl Story {
-    /// Starts a story. `at` is the name of a crash point and the occurrence at which it kills.
+    /// Starts a story. `at` names a crash point, and which of its occurrences kills the process.
     async fn begin(at: &str) -> Self {
         let upstream = Upstream::new();
         let mut home = TestHome::new(BINARY);
         home.set("ORCH_WORKER", scripted_worker(home.scratch()));
         home.set("ORCH_CRASH_AT", at);
-        // So that keepers know it too.
+        // Keepers need the variable, too.
         fs_err::write(home.path().join("config.toml"), "pass_environment = [\"ORCH_CRASH_AT\"]\n").expect("written");
         home.start().await;
         Self { home, upstream, deaths: 0 }
     }
 
-    /// Repeats a request until there is an answer, even if the server is killed.
+    /// Repeats a request until the server answers, even if the server is killed.
     async fn ask(&mut self, method: Method, path: &str, body: &Value) -> (u16, Value) {
         let asking = async {
             loop {
@@ -74,14 +74,14 @@ impl Story {
             if is_so(&seen) {
                 return seen;
             }
-            assert!(begun.elapsed() < PATIENCE, "it took too long at {path}: {seen}\n{}", self.home.log());
+            assert!(begun.elapsed() < PATIENCE, "the expected state of {path} is reached in time: {seen}\n{}", self.home.log());
             tokio::time::sleep(LOOK).await;
         }
     }
 
     async fn environment(&mut self) -> String {
         let url = self.upstream.url();
-        // It may have been recorded without an answer, so the user checks before repeating the request.
+        // The repository may have been recorded without an answer, so the user checks before repeating the request.
         let (_, listed) = self.get("/api/v1/envs").await;
         if listed["items"].as_array().is_some_and(Vec::is_empty) {
             let asked = self.home.request(Method::POST, "/api/v1/envs").json(&json!({ "repo_url": url })).send().await;
@@ -91,10 +91,10 @@ impl Story {
         }
         let is_there =
             |page: &Value| page["items"].as_array().is_some_and(|items| items.len() == 1 && items[0]["status"] == "ready");
-        self.until("/api/v1/envs", is_there).await["items"][0]["env_id"].as_str().expect("an id").to_owned()
+        self.until("/api/v1/envs", is_there).await["items"][0]["env_id"].as_str().expect("the repository has an ID").to_owned()
     }
 
-    /// A run that writes a line to a file outside, and a file to the worktree.
+    /// Returns a prompt that adds a line to a file outside of the worktree, and writes a file to the worktree.
     fn prompt(&self, name: &str) -> String {
         let ran = self.home.scratch().join("ran");
         format!("echo {name} >> {}; begin; echo {name} > {name}.txt; end {name}", ran.display())
@@ -104,7 +104,7 @@ impl Story {
         let body = json!({ "env_id": env, "prompt": first });
         let (status, view) = self.ask(Method::POST, "/api/v1/tasks", &body).await;
         assert!(matches!(status, 200 | 201), "{view}");
-        view["task_id"].as_str().expect("an id").to_owned()
+        view["task_id"].as_str().expect("the task has an ID").to_owned()
     }
 
     async fn settled(&mut self, task: &str) -> Value {
@@ -113,7 +113,7 @@ impl Story {
 
     async fn resumed(&mut self, task: &str) -> Value {
         let body = json!({ "prompt": self.prompt("two") });
-        // A user without an answer checks before repeating the request.
+        // The run may have been recorded without an answer, so the user checks before repeating the request.
         if self.get(&format!("/api/v1/tasks/{task}")).await.1["runs"].as_array().map(Vec::len) == Some(1) {
             let path = format!("/api/v1/tasks/{task}/resume");
             let asked = self.home.request(Method::POST, &path).json(&body).send().await;
@@ -130,15 +130,15 @@ impl Story {
         view
     }
 
-    /// The base has moved, and the task is updated.
+    /// Adds a commit to the base branch, updates the task, and checks the result.
     async fn updated(&mut self, task: &str) {
         let newest = self.upstream.commit("main", &[("base.txt", "base\n")], "meanwhile");
         let (status, view) = self.ask(Method::POST, &format!("/api/v1/tasks/{task}/update"), &json!({})).await;
         assert_eq!(status, 200, "{view}");
         let (base, updates) = (&view["task"]["base_sha"], view["task"]["updates"].as_array().map(Vec::len));
-        assert_eq!((base, updates), (&json!(newest), Some(1)), "written down once: {view}");
+        assert_eq!((base, updates), (&json!(newest), Some(1)), "the update is recorded once: {view}");
         let worktree = self.home.path().join("tasks").join(task).join("worktree");
-        assert_eq!(self.upstream.git_in(&worktree, &["status", "--porcelain"]), "", "the worktree has followed");
+        assert_eq!(self.upstream.git_in(&worktree, &["status", "--porcelain"]), "", "the worktree matches the updated branch");
         assert!(worktree.join("base.txt").exists() && worktree.join("one.txt").exists(), "{view}");
     }
 
@@ -159,7 +159,7 @@ impl Story {
         self.upstream.git_in(&mirror, arguments)
     }
 
-    /// Checks that everything exists once, and nothing else.
+    /// Checks that every run and commit exists at most once, and that no process and no lock is left.
     fn check(&self, env: &str, task: &str, view: &Value) {
         let ran = fs_err::read_to_string(self.home.scratch().join("ran")).unwrap_or_default();
         for name in ["one", "two"] {
@@ -168,7 +168,7 @@ impl Story {
         let branch = format!("codex/{task}");
         let runs = self.git(env, &["log", "--format=%(trailers:key=Run,valueonly)", &format!("main..{branch}")]);
         for number in ["1", "2"] {
-            assert!(runs.lines().filter(|line| *line == number).count() <= 1, "committed twice: {runs}");
+            assert!(runs.lines().filter(|line| *line == number).count() <= 1, "run {number} was committed twice: {runs}");
         }
         for (number, name) in [(0, "one"), (1, "two")] {
             if view["runs"][number]["status"] == "completed" {
@@ -179,7 +179,7 @@ impl Story {
         for number in 1..=2 {
             for attempt in 1..=4 {
                 let mark = format!("{task}/{number}/{attempt}");
-                assert!(processes_with_environment("ORCH_RUN", &mark).expect("asked").is_empty(), "somebody is left of {mark}");
+                assert!(processes_with_environment("ORCH_RUN", &mark).expect("asked").is_empty(), "processes of {mark} are left");
             }
         }
         let mirror = self.home.path().join("envs").join(env).join("mirror");
@@ -200,26 +200,26 @@ fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Whether the point is in a keeper, whose death affects a run and not the server.
+/// Returns whether the point is in a keeper, whose death affects a run but not the server.
 fn is_a_keepers(point: CrashPoint) -> bool {
     matches!(point, CrashPoint::KeeperRecorded | CrashPoint::WorkerStarted | CrashPoint::WorkerEnded)
 }
 
 /// Adds a repository, performs two runs with an update in between, removes and restores the task, and removes and restores the
-/// environment.
+/// repository.
 async fn tell(at: String) {
     let mut story = Story::begin(&at).await;
     let env = story.environment().await;
     let never = story.home.scratch().join("never");
     let first = match at.as_str() {
-        // Its turn must not end before its keeper does.
+        // The turn must not end before its keeper is killed.
         "worker-started" => format!("begin; await {}", never.display()),
         _ => story.prompt("one"),
     };
     let task = story.task(&env, &first).await;
     let path = format!("/api/v1/tasks/{task}");
     let first = story.settled(&task).await;
-    let point = CrashPoint::ALL.iter().find(|point| at.starts_with(point.as_str())).expect("it is named");
+    let point = CrashPoint::ALL.iter().find(|point| at.starts_with(point.as_str())).expect("`at` names a crash point");
     if is_a_keepers(*point) {
         story.check(&env, &task, &first);
         // If the turn has ended, its last line tells the outcome.
@@ -243,18 +243,18 @@ async fn tell(at: String) {
     story.check(&env, &task, &back);
     let (_, tasks) = story.get("/api/v1/tasks").await;
     assert_eq!(tasks["items"].as_array().map(Vec::len), Some(1), "{at}: {tasks}");
-    assert_eq!(story.deaths, 1, "{at}: nobody died there");
+    assert_eq!(story.deaths, 1, "{at}: the server is killed once");
 }
 
 /// Runs a limited number of stories at once.
 async fn tell_all(points: Vec<String>) {
     use futures_util::StreamExt as _;
     futures_util::stream::iter(points)
-        .for_each_concurrent(4, |at| async { tokio::spawn(tell(at)).await.expect("it ends well") })
+        .for_each_concurrent(4, |at| async { tokio::spawn(tell(at)).await.expect("the story succeeds") })
         .await;
 }
 
-/// Other tests cover these: with a container in `container_repositories`, with a Git host in `publish`, with an image in
+/// Crash points that other tests cover: with a container in `container_repositories`, with a Git host in `publish`, with an image in
 /// `images`.
 const ELSEWHERE: &[CrashPoint] =
     &[CrashPoint::Harvested, CrashPoint::Pushed, CrashPoint::PullRequestOpened, CrashPoint::HeldTold, CrashPoint::ImagesWritten];
@@ -282,7 +282,7 @@ async fn a_keeper_that_dies_leaves_a_run_that_is_judged_and_nobody_behind() {
 
 #[test]
 fn every_point_is_in_the_documentation() {
-    let text = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recovery.md")).expect("it exists");
+    let text = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/recovery.md")).expect("the file exists");
     for point in CrashPoint::ALL {
         assert!(text.contains(&format!("`{}`", point.as_str())), "{} is not in docs/recovery.md", point.as_str());
     }

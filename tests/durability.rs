@@ -1,7 +1,7 @@
-//! The order in which a server, its keepers and its git sync data to disk, observed by their real system calls.
+//! The order in which a server, its keepers and git sync data to disk, as their real system calls show it.
 //!
-//! A power cut on ext4 can hide a folder that is not synced, because the next sync of anything commits it too. A trace does not
-//! miss it.
+//! A power cut on ext4 cannot reveal every missing sync of a folder, because the next sync of any file also commits the folder. A trace does
+//! reveal it.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use testkit::TestHome;
 use testkit::syscalls::{self, TracedServer};
 use testkit::upstream::Upstream;
 
-/// How much of a running run's log a power cut may lose.
+/// The longest time until a line of a running run's log is synced.
 const AT_MOST: Duration = Duration::from_secs(5);
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
@@ -24,7 +24,7 @@ const WORK: &str = "begin; mkdir -p $CODEX_HOME/sessions/2026/01/01; \
 async fn everything_that_a_record_refers_to_is_synced_before_the_record() {
     let upstream = Upstream::new();
     let traced = TracedServer::of(BINARY);
-    let mut home = TestHome::new(traced.program().to_str().expect("a temporary path is text"));
+    let mut home = TestHome::new(traced.program().to_str().expect("the temporary path is UTF-8"));
     home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
     home.set("CODEX_HOME", home.path().join("codex"));
     home.start().await;
@@ -48,7 +48,7 @@ async fn everything_that_a_record_refers_to_is_synced_before_the_record() {
     let violations = syscalls::check(&traced.trace(server), &home.path(), home.scratch());
     assert!(
         violations.is_empty(),
-        "{} places where a power cut loses something; the trace is kept in {}:\n{}",
+        "a power cut loses data in {} places; the trace is kept in {}:\n{}",
         violations.len(),
         traced.keep().display(),
         violations.join("\n")
@@ -59,7 +59,7 @@ async fn everything_that_a_record_refers_to_is_synced_before_the_record() {
 async fn the_log_of_a_running_run_is_synced_every_few_seconds() {
     let upstream = Upstream::new();
     let traced = TracedServer::of(BINARY);
-    let mut home = TestHome::new(traced.program().to_str().expect("a temporary path is text"));
+    let mut home = TestHome::new(traced.program().to_str().expect("the temporary path is UTF-8"));
     home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
     home.start().await;
     let env = home.environment(&upstream.url()).await;

@@ -1,6 +1,6 @@
 //! The programs in `examples/`, run against a real server: curl, the Python client and the script of the GitHub Action.
 //!
-//! The worker does what its prompt says. Nothing here reaches a Git host or the network.
+//! The worker runs its prompt as a script. Nothing here reaches a Git host or the network.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -13,7 +13,7 @@ use tokio::process::Command;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// Much longer than any of the programs takes.
+/// The time limit of a program, much longer than any of them takes.
 const LIMIT: Duration = Duration::from_mins(1);
 
 fn example(path: &str) -> PathBuf {
@@ -35,7 +35,7 @@ fn over_the_socket(home: &TestHome, path: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(example(path));
     command.args(arguments).env_clear().env("PATH", std::env::var_os("PATH").expect("PATH is set"));
     command.env("ORCH_HOME", home.path()).stdin(Stdio::null()).kill_on_drop(true);
-    // Write nothing next to the examples.
+    // Keep Python from writing bytecode next to the examples.
     command.env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }
@@ -62,7 +62,7 @@ async fn task(home: &TestHome) -> serde_json::Value {
     let (_, tasks) = home.get("/api/v1/tasks").await;
     let tasks = tasks["items"].as_array().expect("tasks").clone();
     assert_eq!(tasks.len(), 1, "{tasks:?}");
-    tasks.into_iter().next().expect("one task")
+    tasks.into_iter().next().expect("the server has a task")
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn curl_creates_a_task_follows_it_and_shows_what_changed() {
     let output = finished(over_the_socket(&home, "curl.sh", &[&name, prompt])).await;
 
     let task = task(&home).await;
-    let (id, branch) = (task["task_id"].as_str().expect("an id"), task["branch"].as_str().expect("a branch"));
+    let (id, branch) = (task["task_id"].as_str().expect("the task has an ID"), task["branch"].as_str().expect("a branch"));
     let expected = format!("task: {id}\nTwo lines\nAll done\nrun: completed\nbranch: {branch}\n  new.txt  +2 -0\n");
     assert_eq!((text(&output.stdout), text(&output.stderr)), (expected.as_str(), ""));
     assert!(output.status.success());
@@ -111,7 +111,7 @@ async fn the_python_client_resumes_after_the_server_was_killed() {
         assert!(created.starts_with("task: "), "{created}");
         assert_eq!(lines.next_line().await.expect("readable").as_deref(), Some("First"));
         home.kill().await;
-        fs_err::write(&gate, "").expect("a test's folder");
+        fs_err::write(&gate, "").expect("the test's folder is writable");
         home.start().await;
         let mut rest = Vec::new();
         while let Some(line) = lines.next_line().await.expect("readable") {
@@ -182,7 +182,7 @@ async fn the_action_waits_for_its_task_and_sets_its_outputs() {
         action(&home, &name, "begin; echo new > new.txt; end '![](https://example.com/x.png)'").await;
     assert!(output.status.success(), "{output:?}");
     let task = task(&home).await;
-    let (id, branch) = (task["task_id"].as_str().expect("an id"), task["branch"].as_str().expect("a branch"));
+    let (id, branch) = (task["task_id"].as_str().expect("the task has an ID"), task["branch"].as_str().expect("a branch"));
     assert_eq!(outputs, format!("task-id={id}\nstatus=completed\nbranch={branch}\n"));
     assert!(summary.contains(&format!("/tasks/{id}): completed\n\n    ![](https://example.com/x.png)\n")), "{summary}");
 }

@@ -1,6 +1,6 @@
 //! Health reports of a server, and unusual machines: a read-only home, a clock that jumps, workers that misbehave.
 //!
-//! Real servers; the worker does what its prompt says. A small disk in memory needs root.
+//! The servers are real, and the worker runs its prompt as a script. A small disk in memory needs root.
 
 use std::path::Path;
 
@@ -19,13 +19,13 @@ async fn stage() -> (Upstream, TestHome, String) {
     (upstream, home, env)
 }
 
-/// Returns the value of a sample, by its name and labels.
+/// Returns the value of a metric sample, by its name and labels.
 fn sample(text: &str, name: &str) -> f64 {
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("codex_orchestrator_{name} ")));
-    line.unwrap_or_else(|| panic!("there is no {name} in\n{text}")).parse().expect("a number")
+    line.unwrap_or_else(|| panic!("{name} is missing in\n{text}")).parse().expect("a number")
 }
 
-/// Returns the metrics once the server has noticed that nobody reads a stream any more.
+/// Returns the metrics once the server has noticed that its streams are closed.
 async fn no_streams(home: &TestHome) -> String {
     let closed = async {
         loop {
@@ -35,7 +35,7 @@ async fn no_streams(home: &TestHome) -> String {
             }
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), closed).await.expect("streams that nobody reads are closed")
+    tokio::time::timeout(std::time::Duration::from_secs(30), closed).await.expect("the server closes streams that nobody reads")
 }
 
 #[tokio::test]
@@ -90,7 +90,7 @@ async fn a_home_that_cannot_be_written_is_said_and_heals() {
     assert!(problem["detail"].as_str().is_some_and(|detail| detail.contains("No space left")), "{problem}");
     let (status, refused) = home.post("/api/v1/tasks", &json!({ "env_id": env, "prompt": "begin; end x" })).await;
     assert!(status >= 500, "{refused}");
-    assert_eq!(home.get(&format!("/api/v1/tasks/{task}")).await.1["status"], "completed", "the existing log is shown");
+    assert_eq!(home.get(&format!("/api/v1/tasks/{task}")).await.1["status"], "completed", "existing tasks are still shown");
     assert_eq!(home.get("/api/v1/status").await.1["troubles"][0]["code"], "home_unwritable");
     assert!(
         !fs_err::read_dir(home.path()).expect("there").any(|entry| entry
@@ -118,10 +118,10 @@ async fn every_reason_for_not_being_ready_is_named_and_doctor_repeats_it() {
     let (status, problem) = home.get("/readyz").await;
     let detail = problem["detail"].as_str().unwrap_or_default();
     assert!(status == 503 && detail.contains("less than the required") && detail.contains("meta.json"), "{problem}");
-    let doctor = home.command(&["doctor"]).output().await.expect("it runs");
+    let doctor = home.command(&["doctor"]).output().await.expect("the command can be started");
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(said.contains("less than the required") && said.contains("meta.json"), "{said}");
-    let status = home.command(&["status"]).output().await.expect("it runs");
+    let status = home.command(&["status"]).output().await.expect("the command can be started");
     assert!(String::from_utf8_lossy(&status.stdout).contains("problem"), "{status:?}");
 }
 
@@ -151,7 +151,7 @@ async fn a_clock_that_jumps_by_years_changes_nothing_of_what_runs() {
         let fresh = home.task(&env, "begin; echo y > y; end fresh").await;
         assert_eq!(home.settled(&fresh).await["status"], "completed", "{jump}");
         let (_, trash) = home.get("/api/v1/trash").await;
-        assert_eq!(trash["items"].as_array().map(Vec::len), Some(1), "{jump}: what was removed is still there");
+        assert_eq!(trash["items"].as_array().map(Vec::len), Some(1), "{jump}: the removed task is still in the trash");
     }
     fs_err::write(go_on, "").expect("written");
     let ended = home.settled(&running).await;
@@ -166,9 +166,9 @@ async fn a_worker_that_prints_without_end_or_closes_its_output_is_an_ordinary_ru
     let ended = home.settled(&loud).await;
     assert_eq!((&ended["status"], &ended["runs"][0]["last_message"]), (&json!("completed"), &json!("loud")), "{ended}");
     assert_eq!(home.settled(&closed).await["status"], "completed");
-    let status = fs_err::read_to_string(format!("/proc/{}/status", home.server_pid())).expect("it runs");
+    let status = fs_err::read_to_string(format!("/proc/{}/status", home.server_pid())).expect("the server is running");
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().split(' ').next()?.parse::<u64>().ok());
-    assert!(peak.is_some_and(|kilobytes| kilobytes < 200_000), "a line of 200 MB is not held in memory: {peak:?} kB");
+    assert!(peak.is_some_and(|kilobytes| kilobytes < 200_000), "the server does not keep a line of 200 MB in memory: {peak:?} kB");
 }
 
 #[tokio::test]
@@ -198,6 +198,6 @@ async fn records_of_every_wrong_kind_are_shown_as_damaged_and_left_as_they_are()
         assert!(damaged["path"].is_string() && !damaged["hints"].as_array().expect("hints").is_empty(), "{damaged}");
     }
     for (task, content) in tasks.iter().zip(wrong) {
-        assert_eq!(fs_err::read(meta(task)).expect("there"), content, "it is left as it is");
+        assert_eq!(fs_err::read(meta(task)).expect("there"), content, "the damaged record is unchanged");
     }
 }

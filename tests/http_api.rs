@@ -1,6 +1,6 @@
-//! The API from the outside, over the socket: environments, tasks, runs and diffs as a client sees them.
+//! The API over the socket, as clients see it: repositories, tasks, runs and diffs.
 //!
-//! A real server, real git and a worker that does what its prompt says. The home's files are not read.
+//! The server and git are real, and the worker runs its prompt as a script. The tests do not read the home's files.
 
 use serde_json::{Value, json};
 use testkit::TestHome;
@@ -14,11 +14,11 @@ async fn an_environment_is_created_shown_edited_and_removed() {
     let home = TestHome::started(BINARY).await;
 
     let request = home.request(reqwest::Method::POST, "/api/v1/envs");
-    let created = request.json(&json!({ "repo_url": upstream.url() })).send().await.expect("an answer");
+    let created = request.json(&json!({ "repo_url": upstream.url() })).send().await.expect("the server answers");
     assert_eq!(created.status(), 201);
     let address = created.headers()["location"].to_str().expect("text").to_owned();
     let view: Value = created.json().await.expect("JSON");
-    assert_eq!(address, format!("/api/v1/envs/{}", view["env_id"].as_str().expect("an id")));
+    assert_eq!(address, format!("/api/v1/envs/{}", view["env_id"].as_str().expect("the repository has an ID")));
 
     let ready = home.wait_for(&address, |environment| environment["status"] != "cloning").await;
     assert_eq!((&ready["status"], &ready["default_branch"]), (&json!("ready"), &json!("main")));
@@ -76,10 +76,10 @@ async fn a_patch_is_what_git_applies() {
     assert_eq!(home.settled(&task_id).await["status"], "completed");
 
     let response = home.request(reqwest::Method::GET, &format!("/api/v1/tasks/{task_id}/diff?format=patch"));
-    let response = response.send().await.expect("an answer");
+    let response = response.send().await.expect("the server answers");
     assert_eq!(response.headers()["content-type"], "text/x-diff; charset=utf-8");
     let patch = home.scratch().join("task.patch");
-    fs_err::write(&patch, response.bytes().await.expect("a body")).expect("a test's folder");
+    fs_err::write(&patch, response.bytes().await.expect("a body")).expect("the test's folder is writable");
 
     upstream.git_in(home.scratch(), &["clone", "--quiet", &upstream.url(), "elsewhere"]);
     let elsewhere = home.scratch().join("elsewhere");
@@ -96,7 +96,7 @@ async fn the_same_key_creates_one_task() {
     let create = async |key: &str, prompt: &str| {
         let body = json!({ "env_id": env_id, "prompt": prompt });
         let request = home.request(reqwest::Method::POST, "/api/v1/tasks").header("idempotency-key", key).json(&body);
-        let response = request.send().await.expect("an answer");
+        let response = request.send().await.expect("the server answers");
         let status = response.status().as_u16();
         (status, response.json::<Value>().await.expect("JSON"))
     };
@@ -105,8 +105,8 @@ async fn the_same_key_creates_one_task() {
     let (status, again) = create("morning-1", "begin; end a").await;
     assert_eq!((status, &again["task_id"]), (200, &first["task_id"]));
     let (status, other) = create("morning-1", "begin; end b").await;
-    assert!(matches!(status, 409 | 422), "another request under the same key: {status} {other}");
-    // Omitted values had the environment's defaults at that time, whatever they are now.
+    assert!(matches!(status, 409 | 422), "another request with the same key is rejected: {status} {other}");
+    // Omitted values keep the repository's defaults at the time of the first request.
     let (status, answer) = home.patch(&format!("/api/v1/envs/{env_id}"), &json!({ "runs": { "model": "gpt-5.5" } })).await;
     assert_eq!(status, 200, "{answer}");
     let (status, again) = create("morning-1", "begin; end a").await;
@@ -157,12 +157,12 @@ async fn lists_are_pages_that_can_be_narrowed() {
         let (status, page) = home.get(path).await;
         assert_eq!(status, 200, "{page}");
         let items = page["items"].as_array().expect("items").clone();
-        let ids: Vec<_> = items.iter().map(|task| task["task_id"].as_str().expect("an id").to_owned()).collect();
+        let ids: Vec<_> = items.iter().map(|task| task["task_id"].as_str().expect("the task has an ID").to_owned()).collect();
         (ids, page["next_cursor"].as_str().map(str::to_owned))
     };
     let (newest, cursor) = ids("/api/v1/tasks?limit=2").await;
     assert_eq!(newest, [created[2].clone(), created[1].clone()]);
-    let cursor = cursor.expect("there is more");
+    let cursor = cursor.expect("the list has another page");
     assert_eq!(ids(&format!("/api/v1/tasks?limit=2&cursor={cursor}")).await, (vec![created[0].clone()], None));
     assert_eq!(ids("/api/v1/tasks?status=failed").await.0, [created[1].clone()]);
     assert_eq!(ids("/api/v1/tasks?q=NO%20LUCK").await.0, [created[1].clone()]);
@@ -190,13 +190,13 @@ async fn a_task_is_put_away_and_brought_back() {
     };
     assert_eq!((listed("").await, listed("?archived=only").await, listed("?archived=any").await), (Some(0), Some(1), Some(1)));
     assert_eq!((listed("?archived=any&group=done").await, listed("?archived=any&group=queued").await), (Some(1), Some(0)));
-    // The command line finds it by a part of its ID, even if lists omit it.
-    let output = home.command(&["task", "unarchive", &task_id[..13]]).output().await.expect("it starts");
+    // The command line finds an archived task by a part of its ID, even though lists omit it.
+    let output = home.command(&["task", "unarchive", &task_id[..13]]).output().await.expect("the command can be started");
     assert!(output.status.success(), "{output:?}");
     assert_eq!(listed("").await, Some(1));
     home.post(&format!("{address}/archive"), &Value::Null).await;
     let (status, resumed) = home.post(&format!("{address}/resume"), &json!({ "prompt": "begin; end more" })).await;
-    assert_eq!((status, &resumed["archived_at"]), (201, &Value::Null), "another run brings it back");
+    assert_eq!((status, &resumed["archived_at"]), (201, &Value::Null), "a new run unarchives the task");
     assert_eq!(home.settled(&task_id).await["runs"][1]["status"], "completed");
 }
 
@@ -209,7 +209,7 @@ async fn a_task_says_how_much_it_changed() {
     let changes = json!({ "files": 2, "additions": 2, "deletions": 0 });
     assert_eq!(home.settled(&task_id).await["runs"][0]["changes"], changes);
     home.post(&format!("/api/v1/tasks/{task_id}/resume"), &json!({ "prompt": "begin; end nothing" })).await;
-    assert_eq!(home.settled(&task_id).await["runs"][1]["changes"], changes, "that of the whole branch");
+    assert_eq!(home.settled(&task_id).await["runs"][1]["changes"], changes, "the totals cover the whole branch");
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Access to the API: who may connect over the socket and over TCP, and what prevents a server from listening.
 //!
-//! Requests that a well-behaved client cannot send are written byte by byte, and more of them than any client sends.
+//! The tests write requests byte by byte that a well-behaved client would not send, and send very many requests at once.
 
 use std::os::unix::fs::PermissionsExt;
 
@@ -17,9 +17,9 @@ const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 /// Sends the head of a request unchanged, and reads the status of the answer.
 async fn raw(address: &str, head: &str) -> u16 {
     let mut stream = TcpStream::connect(address).await.expect("the server listens");
-    stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.expect("it reads");
+    stream.write_all(format!("{head}\r\n\r\n").as_bytes()).await.expect("the server reads the request");
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.expect("it answers and closes");
+    stream.read_to_string(&mut answer).await.expect("the server answers and closes the connection");
     answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no answer: {answer:?}"))
 }
 
@@ -31,7 +31,7 @@ async fn over_tcp_a_client_needs_the_token() {
     let status = async |path: &str, token: Option<&str>| {
         let request = client.get(format!("http://{address}{path}"));
         let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
-        request.send().await.expect("an answer").status().as_u16()
+        request.send().await.expect("the server answers").status().as_u16()
     };
     let token = home.token();
     assert_eq!(status("/healthz", None).await, 200);
@@ -72,14 +72,14 @@ async fn another_sites_page_gets_nowhere() {
 
 /// Returns the number of files that a process has open.
 fn open_files(pid: u32) -> usize {
-    fs_err::read_dir(format!("/proc/{pid}/fd")).expect("it runs").count()
+    fs_err::read_dir(format!("/proc/{pid}/fd")).expect("the process is running").count()
 }
 
-/// Sends many requests at once that never end, and keeps their connections.
+/// Sends many incomplete requests at once, and keeps their connections open.
 async fn flood(address: &str, request: &str, count: usize) -> Vec<Option<TcpStream>> {
     let one = async || {
         let mut stream = TcpStream::connect(address).await.ok()?;
-        // The server may have closed it already.
+        // The server may have closed the connection already.
         stream.write_all(request.as_bytes()).await.ok();
         Some(stream)
     };
@@ -100,15 +100,15 @@ async fn ask_again(stream: &mut TcpStream, request: &str) -> Option<String> {
 
 #[tokio::test]
 async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
-    // Like a server that is started from a login shell: 1024 open files, a limit that it may raise.
+    // Start the server like a login shell does: with a limit of 1024 open files that it may raise.
     let ours = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, Rlimit { current: Some(1024), ..ours }).expect("lowering is allowed");
+    setrlimit(Resource::Nofile, Rlimit { current: Some(1024), ..ours }).expect("the limit can be lowered");
     let upstream = Upstream::new();
     let home = TestHome::started(BINARY).await;
-    setrlimit(Resource::Nofile, ours).expect("it was so before");
+    setrlimit(Resource::Nofile, ours).expect("the limit can be restored");
     let pid = home.server_pid();
-    let server = Pid::from_raw(i32::try_from(pid).expect("a process id"));
-    let raised = prlimit(server, Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) }).expect("our own child");
+    let server = Pid::from_raw(i32::try_from(pid).expect("the process ID is in range"));
+    let raised = prlimit(server, Resource::Nofile, Rlimit { current: Some(1024), maximum: Some(1024) }).expect("the server's limit can be read");
     assert!(ours.maximum.is_some_and(|hard| hard <= 1024) || raised.current > Some(1024), "{raised:?}");
 
     let env = home.environment(&upstream.url()).await;
@@ -118,11 +118,11 @@ async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
     let phone = Pages::sign_in(&home).await;
     let client = testkit::http_client().build().expect("a client");
     let (url, cookie) = phone.session();
-    // A stream that was open before stays open.
-    let mut stream = client.get(format!("{url}/live")).header("cookie", cookie).send().await.expect("an answer");
+    // An event stream that is already open stays open.
+    let mut stream = client.get(format!("{url}/live")).header("cookie", cookie).send().await.expect("the server answers");
     assert_eq!(stream.status(), 200);
-    stream.chunk().await.expect("it is open").expect("it starts with data");
-    // So does a connection that waits for its next request, if its last request had the token; one of a stranger does not.
+    stream.chunk().await.expect("the stream can be read").expect("the stream starts with data");
+    // An idle connection stays open if its last request had the token. An idle connection without a token does not.
     let request = |more: &str| format!("HEAD /healthz HTTP/1.1\r\nHost: {address}\r\n{more}\r\n");
     let (known, unknown) = (request(&format!("Authorization: Bearer {}\r\n", home.token())), request(""));
     let mut known_stream = TcpStream::connect(&address).await.expect("the server listens");
@@ -142,23 +142,23 @@ async fn two_thousand_half_sent_requests_lock_nobody_out_and_cost_little() {
     ] {
         held.push(flood(&address, &request, 500).await);
         assert!(ask_again(&mut known_stream, &known).await.is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
-        assert!(ask_again(&mut unknown_stream, &unknown).await.is_none(), "it had been idle for longest");
+        assert!(ask_again(&mut unknown_stream, &unknown).await.is_none(), "the server closes the connection that has been idle the longest");
         let more = open_files(pid).saturating_sub(files);
-        assert!(more < 200, "{more} more files are open");
-        // Over the socket, and for signed-in browsers, everything still works.
-        let status = home.command(&["status"]).output().await.expect("it starts");
+        assert!(more < 200, "the server opens fewer than 200 files: {more}");
+        // Everything still works over the socket and for signed-in browsers.
+        let status = home.command(&["status"]).output().await.expect("the command can be started");
         assert!(status.status.success(), "{status:?}");
         assert_eq!(phone.get("/").await.0, 200);
     }
     let grown = testkit::resident_mib(pid) - before;
-    assert!(grown < 100.0, "{grown} MiB for 2000 half-sent requests");
+    assert!(grown < 100.0, "2000 incomplete requests need less than 100 MiB: {grown} MiB");
     // Another phone can still sign in, and the task ends normally.
     let other = Pages::sign_in(&home).await;
     assert_eq!(other.get("/tasks/new").await.0, 200);
     fs_err::write(&go, "").expect("written");
     let settled = home.settled(&task).await;
     assert_eq!(settled["status"], "completed", "{settled}");
-    stream.chunk().await.expect("it is still open").expect("it says that something changed");
+    stream.chunk().await.expect("the stream can still be read").expect("the stream reports the change");
     drop(held);
 }
 
@@ -168,7 +168,7 @@ async fn a_small_form_is_small_for_everybody() {
     let address = home.tcp_address().await;
     let client = testkit::http_client().build().expect("a client");
     let form = client.post(format!("http://{address}/sign-in")).header("content-type", "application/x-www-form-urlencoded");
-    let answer = form.body(format!("code={}", "x".repeat(9 << 10))).send().await.expect("an answer");
+    let answer = form.body(format!("code={}", "x".repeat(9 << 10))).send().await.expect("the server answers");
     assert!(answer.status().is_client_error(), "{}", answer.status());
     let (status, problem) = home.put("/api/v1/password", &serde_json::json!({ "password": "x".repeat(65 << 10) })).await;
     assert_eq!((status, problem["code"].as_str()), (413, Some("body_too_large")));
@@ -178,32 +178,32 @@ async fn a_small_form_is_small_for_everybody() {
 async fn the_socket_and_the_token_are_for_their_owner_alone() {
     let home = TestHome::started(BINARY).await;
     for file in [home.socket(), home.path().join("token"), home.path().join("pages-host")] {
-        let mode = fs_err::metadata(&file).expect("it exists").permissions().mode();
+        let mode = fs_err::metadata(&file).expect("the file exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{}", file.display());
     }
 }
 
 #[tokio::test]
 async fn a_port_that_is_taken_is_named_with_what_to_do() {
-    let other = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let taken = other.local_addr().expect("its address").to_string();
+    let other = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let taken = other.local_addr().expect("the listener has an address").to_string();
     let mut home = TestHome::new(BINARY);
     home.set("ORCH_LISTEN", &taken);
     let (status, said) = home.start_refused().await;
     assert!(!status.success());
     assert!(said.contains(&taken) && said.contains("ORCH_LISTEN"), "{said}");
-    assert!(UnixStream::connect(home.socket()).await.is_err(), "nothing half-started answers");
+    assert!(UnixStream::connect(home.socket()).await.is_err(), "a server that cannot start leaves no listener");
 }
 
 #[tokio::test]
 async fn a_killed_servers_socket_is_no_obstacle() {
     let mut home = TestHome::started(BINARY).await;
     home.kill().await;
-    assert!(home.socket().exists(), "it left its socket");
+    assert!(home.socket().exists(), "the killed server leaves its socket");
     home.start().await;
     assert_eq!(home.get("/api/v1/status").await.0, 200);
     assert!(home.stop().await.success());
-    assert!(!home.socket().exists(), "one that ends in order leaves none");
+    assert!(!home.socket().exists(), "a server that exits normally leaves no socket");
 }
 
 #[tokio::test]
@@ -228,7 +228,7 @@ async fn bad_requests_are_problems_and_leave_nothing_behind() {
         (get(format!("/api/v1/tasks/{id}/runs/one/log")), (404, "run_not_found")),
     ] {
         let request = home.request(method.clone(), &path).header("content-type", content_type).body(body);
-        let response = request.send().await.expect("an answer");
+        let response = request.send().await.expect("the server answers");
         assert_eq!(response.headers()["content-type"], "application/problem+json", "{method} {path} {body}");
         assert_eq!(response.headers()["x-content-type-options"], "nosniff");
         let problem: Value = response.json().await.expect("JSON");

@@ -16,11 +16,11 @@ async fn branches_and_tags_are_listed_and_task_branches_only_when_asked_for() {
     let upstream = Upstream::new();
     upstream.git(&["update-ref", "refs/heads/<b>&\"'\u{202e}", "refs/heads/main"]);
     upstream.tag("v1", "main");
-    // Dated in the future, so that it is the newest.
+    // The commit has a date in the future, so that it is the newest.
     let tree = upstream.git(&["rev-parse", "main^{tree}"]);
     let commit = format!("tree {}\nauthor a <a@b> 4000000000 +0000\ncommitter a <a@b> 4000000000 +0000\n\nx\n", tree.trim());
     let file = upstream.path().join("commit");
-    fs_err::write(&file, commit).expect("a test's folder");
+    fs_err::write(&file, commit).expect("the test's folder is writable");
     let newest = upstream.git(&["hash-object", "-t", "commit", "-w", &file.display().to_string()]);
     upstream.point("refs/heads/newest", newest.trim());
     let home = TestHome::started(BINARY).await;
@@ -31,7 +31,7 @@ async fn branches_and_tags_are_listed_and_task_branches_only_when_asked_for() {
     let (status, refs) = home.get(&path).await;
     assert_eq!((status, &refs["default_branch"], &refs["truncated"]), (200, &json!("main"), &json!(false)));
     let mut found = names(&refs);
-    assert_eq!(found.remove(0), "newest", "the newest first");
+    assert_eq!(found.remove(0), "newest", "the branch with the newest commit comes first");
     found.sort_unstable();
     assert_eq!(found, ["<b>&\"'\u{202e}", "main", "v1"]);
     assert!(refs["items"].as_array().is_some_and(|items| items.contains(&json!({ "name": "v1", "kind": "tag" }))), "{refs}");
@@ -51,21 +51,21 @@ async fn a_fetch_brings_what_is_new_and_says_why_it_failed() {
     let path = format!("/api/v1/envs/{env}");
     assert_eq!(home.get(&path).await.1["fetch"], json!({ "running": false, "ended_at": null, "error": null }));
     upstream.commit("feature/new", &[("new.txt", "x\n")], "new");
-    assert_eq!(names(&home.get(&format!("{path}/refs")).await.1), ["main"], "as of the last fetch");
+    assert_eq!(names(&home.get(&format!("{path}/refs")).await.1), ["main"], "the list shows the state of the last fetch");
     let (status, fetched) = home.post(&format!("{path}/fetch"), &json!({})).await;
     assert_eq!((status, fetched["fetch"]["ended_at"].is_string(), &fetched["fetch"]["error"]), (200, true, &Value::Null));
     assert_eq!(names(&home.get(&format!("{path}/refs")).await.1), ["feature/new", "main"]);
-    let said = home.command(&["env", "refs", "upstream", "feat"]).output().await.expect("it runs");
+    let said = home.command(&["env", "refs", "upstream", "feat"]).output().await.expect("the command can be started");
     assert!(String::from_utf8_lossy(&said.stdout).contains("feature/new"), "{said:?}");
-    let said = home.command(&["env", "fetch", "upstream"]).output().await.expect("it runs");
+    let said = home.command(&["env", "fetch", "upstream"]).output().await.expect("the command can be started");
     assert!(said.status.success() && String::from_utf8_lossy(&said.stdout).contains("upstream is up to date"), "{said:?}");
-    fs_err::rename(upstream.path(), upstream.path().with_extension("away")).expect("a test's folder");
+    fs_err::rename(upstream.path(), upstream.path().with_extension("away")).expect("the test's folder is writable");
     let (status, failed) = home.post(&format!("{path}/fetch"), &json!({})).await;
     assert_eq!((status, &failed["code"]), (503, &json!("repository_not_found")), "{failed}");
     let (_, view) = home.get(&path).await;
     assert_eq!((&view["fetch"]["error"]["code"], &view["status"]), (&json!("repository_not_found"), &json!("ready")));
     assert!(!view["fetch"]["error"]["hints"].as_array().expect("hints").is_empty(), "{view}");
-    let said = home.command(&["env", "show", "upstream"]).output().await.expect("it runs");
+    let said = home.command(&["env", "show", "upstream"]).output().await.expect("the command can be started");
     assert!(String::from_utf8_lossy(&said.stdout).contains("failed: repository not found"), "{said:?}");
 }
 
@@ -76,7 +76,7 @@ async fn a_clone_that_failed_is_tried_again_with_what_was_set_meanwhile() {
     let later = home.scratch().join("later.git");
     let (_, created) =
         home.post("/api/v1/envs", &json!({ "repo_url": later.display().to_string(), "default_branch": "nope" })).await;
-    let path = format!("/api/v1/envs/{}", created["env_id"].as_str().expect("an id"));
+    let path = format!("/api/v1/envs/{}", created["env_id"].as_str().expect("the repository has an ID"));
     let failed = home.wait_for(&path, |view| view["status"] != "cloning").await;
     assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!("repository_not_found")));
     let (status, refused) = home.post(&format!("{path}/fetch"), &json!({})).await;
@@ -91,5 +91,5 @@ async fn a_clone_that_failed_is_tried_again_with_what_was_set_meanwhile() {
     let ready = home.wait_for(&path, |view| view["status"] != "cloning").await;
     assert_eq!((&ready["status"], &ready["default_branch"]), (&json!("ready"), &json!("main")));
     let (status, same) = home.post(&format!("{path}/retry"), &json!({})).await;
-    assert_eq!((status, &same["status"]), (200, &json!("ready")), "asking again is harmless");
+    assert_eq!((status, &same["status"]), (200, &json!("ready")), "a repeated retry changes nothing");
 }

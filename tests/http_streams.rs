@@ -1,4 +1,4 @@
-//! The output of a run from the outside: the raw log with ranges, the events of a run, and the feed of changes.
+//! The output of a run over HTTP: the raw log with ranges, the events of a run, and the feed of changes.
 //!
 //! Runs wait for files that the tests create, so that every tested state is stable.
 
@@ -29,7 +29,7 @@ impl Events {
         if let Some(id) = last_event_id {
             request = request.header("last-event-id", id);
         }
-        let response = request.send().await.expect("an answer");
+        let response = request.send().await.expect("the server answers");
         assert_eq!(response.status(), 200, "{path}");
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { response, unread: String::new() }
@@ -53,8 +53,8 @@ impl Events {
                 }
                 continue;
             }
-            let chunk = self.response.chunk().await.expect("a whole stream")?;
-            self.unread.push_str(std::str::from_utf8(&chunk).expect("short events come in one piece"));
+            let chunk = self.response.chunk().await.expect("the stream is not cut off")?;
+            self.unread.push_str(std::str::from_utf8(&chunk).expect("the chunk is UTF-8"));
         }
     }
 
@@ -81,7 +81,7 @@ async fn log(home: &TestHome, run: &str, range: Option<&str>) -> (u16, Option<St
     if let Some(range) = range {
         request = request.header("range", range);
     }
-    let response = request.send().await.expect("an answer");
+    let response = request.send().await.expect("the server answers");
     let content_range = response.headers().get("content-range").map(|value| value.to_str().expect("text").to_owned());
     (response.status().as_u16(), content_range, response.bytes().await.expect("a body").to_vec())
 }
@@ -113,7 +113,7 @@ async fn a_finished_run_is_followed_to_its_end_and_resumed_at_every_offset() {
     let events = Events::open(&home, &path, None).await.all().await;
     let (end, lines) = events.split_last().expect("events");
 
-    let expected: Vec<_> = whole.strip_suffix(b"\n").expect("a whole line").split(|&byte| byte == b'\n').collect();
+    let expected: Vec<_> = whole.strip_suffix(b"\n").expect("the log ends with a line end").split(|&byte| byte == b'\n').collect();
     assert_eq!(
         lines.iter().map(|line| line.data.clone()).collect::<Vec<_>>(),
         expected.iter().map(|line| String::from_utf8_lossy(line)).collect::<Vec<_>>()
@@ -142,7 +142,7 @@ async fn a_running_run_is_followed_as_it_is_written() {
     let mut events = Events::open(&home, &format!("/api/v1/tasks/{task_id}/runs/1/events"), None).await;
     let first = events.next().await.expect("a line");
     assert!(first.data.contains("thread.started"), "{first:?}");
-    fs_err::write(&gate, "").expect("a test's folder");
+    fs_err::write(&gate, "").expect("the test's folder is writable");
     let rest = events.all().await;
     assert!(rest.iter().any(|event| event.data.contains("late")), "{rest:?}");
     assert_eq!(rest.last().map(|event| event.name.as_str()), Some("end"));
@@ -160,10 +160,10 @@ async fn a_stream_can_be_resumed_after_the_server_was_killed() {
     let seen = Events::open(&home, &path, None).await.next().await.expect("a line");
 
     home.kill().await;
-    fs_err::write(&gate, "").expect("a test's folder");
+    fs_err::write(&gate, "").expect("the test's folder is writable");
     home.start().await;
     let rest = Events::open(&home, &path, Some(&seen.id)).await.all().await;
-    assert!(rest[0].data.contains("turn.started"), "not a line twice, none lost: {rest:?}");
+    assert!(rest[0].data.contains("turn.started"), "no line is lost or repeated: {rest:?}");
     assert_eq!(rest.last().map(|event| event.name.as_str()), Some("end"));
     assert_eq!(home.settled(&task_id).await["status"], "completed");
 }
@@ -177,7 +177,7 @@ async fn changes_are_numbered_and_go_on_where_a_client_left_off() {
     let first = feed.next().await.expect("a change");
     let change: Value = serde_json::from_str(&first.data).expect("JSON");
     assert_eq!((&change["type"], &change["env_id"]), (&json!("environment"), &json!(env_id)));
-    let second = feed.next().await.expect("another change");
+    let second = feed.next().await.expect("the feed has another event");
     let number = |event: &Event| event.id.parse::<u64>().expect("a number");
     assert!(number(&second) > number(&first));
 
@@ -189,7 +189,7 @@ async fn changes_are_numbered_and_go_on_where_a_client_left_off() {
 async fn a_place_that_is_no_number_is_refused() {
     let (home, _upstream, run) = finished_run().await;
     for path in [format!("{run}/events"), "/api/v1/events".to_owned()] {
-        let response = home.request(Method::GET, &path).header("last-event-id", "x").send().await.expect("an answer");
+        let response = home.request(Method::GET, &path).header("last-event-id", "x").send().await.expect("the server answers");
         assert_eq!(response.status(), 422, "{path}");
     }
     assert_eq!(home.get(&format!("{run}/events?offset=-1")).await.0, 422);
@@ -201,5 +201,5 @@ async fn a_server_with_open_streams_stops_at_once() {
     let feed = Events::open(&home, "/api/v1/events", None).await;
     let status = home.stop().await;
     assert!(status.success(), "{status}: {}", home.log());
-    assert_eq!(feed.all().await, [], "the stream ended and was not cut");
+    assert_eq!(feed.all().await, [], "the stream ends without an error");
 }

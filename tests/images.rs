@@ -1,6 +1,6 @@
-//! Images in prompts: what is accepted, where it is stored, what a worker gets, and what survives a kill.
+//! Images in prompts: which ones are accepted, where they are stored, what a worker gets, and what survives a kill.
 //!
-//! The worker does what its prompt says; `codex` and `container_codex` test how the real Codex handles images.
+//! The worker runs its prompt as a script. The tests `codex` and `container_codex` check how the real Codex handles images.
 
 use std::path::PathBuf;
 
@@ -46,12 +46,12 @@ impl Stage {
         )
     }
 
-    /// Returns the images that such a worker kept, in the order of its arguments.
+    /// Returns the images that this worker kept, in the order of its arguments.
     fn seen(&self, name: &str) -> Vec<Vec<u8>> {
         let folder = self.home.scratch().join(name);
         let told = fs_err::read_to_string(folder.join("arguments")).expect("the worker ran");
         let paths = told.lines().filter_map(|line| line.strip_prefix("--image=")).map(PathBuf::from);
-        paths.map(|path| fs_err::read(folder.join(path.file_name().expect("a file"))).expect("it could be read")).collect()
+        paths.map(|path| fs_err::read(folder.join(path.file_name().expect("a file"))).expect("the worker kept the image")).collect()
     }
 
     async fn create(&self, prompt: &str, images: &[Value]) -> (u16, Value) {
@@ -85,9 +85,9 @@ async fn they_reach_the_worker_with_every_kind_of_prompt_and_come_back_from_the_
     assert_eq!(stage.home.post(&format!("{path}/resume"), &asked).await.0, 201);
     stage.home.settled(&id).await;
     assert_eq!(stage.seen("second"), [JPEG]);
-    let told = fs_err::read_to_string(stage.home.scratch().join("second/arguments")).expect("it ran");
-    let (image, resume) = (told.find("--image=").expect("an image"), told.find("\nresume\n").expect("a thread"));
-    assert!(image < resume && told.ends_with("\n-\n"), "the oldest Codex takes images before `resume` alone: {told}");
+    let told = fs_err::read_to_string(stage.home.scratch().join("second/arguments")).expect("the worker ran");
+    let (image, resume) = (told.find("--image=").expect("the arguments contain an image"), told.find("\nresume\n").expect("a thread"));
+    assert!(image < resume && told.ends_with("\n-\n"), "images come before `resume`, because the oldest Codex requires that: {told}");
 
     let go = stage.home.scratch().join("go");
     let waits = json!({ "prompt": format!("begin; await {}; end x", go.display()) });
@@ -107,7 +107,7 @@ async fn they_reach_the_worker_with_every_kind_of_prompt_and_come_back_from_the_
     assert_eq!((status, &back["runs"]), (200, &done["runs"]));
     for (run, bytes) in [(0, PNG), (1, JPEG), (3, WEBP)] {
         let file = back["runs"][run]["images"][0]["file"].as_str().expect("a name");
-        assert_eq!(fs_err::read(stage.folder(&id).join(file)).expect("it came back"), bytes);
+        assert_eq!(fs_err::read(stage.folder(&id).join(file)).expect("the image is restored"), bytes);
     }
 }
 
@@ -136,7 +136,7 @@ async fn what_cannot_be_taken_is_refused_before_anything_is_made() {
     assert_eq!(fs_err::read_dir(stage.home.path().join("tasks")).expect("there").count(), 0);
 
     let (status, created) = stage.create("begin; end x", &[given("a.png", &png_of(ten)), given("b.png", &png_of(ten - 1))]).await;
-    assert_eq!(status, 201, "exactly the limit: {created}");
+    assert_eq!(status, 201, "images of exactly the limit are accepted: {created}");
     let id = id_of(&created);
     stage.home.settled(&id).await;
     let files = || fs_err::read_dir(stage.folder(&id)).expect("there").count();
@@ -144,7 +144,7 @@ async fn what_cannot_be_taken_is_refused_before_anything_is_made() {
     assert_eq!(stage.home.post(&format!("/api/v1/tasks/{id}/resume"), &refused).await.0, 422);
     let unknown = json!({ "prompt": "x", "images": [given("a.gif", GIF)] });
     assert_eq!(stage.home.put(&format!("/api/v1/tasks/{id}/follow-ups/7"), &unknown).await.0, 409);
-    assert_eq!(files(), 2, "what is refused leaves nothing behind");
+    assert_eq!(files(), 2, "rejected images are not stored");
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn only_where_prompts_come_in_a_body_may_be_that_large() {
     let stage = Stage::new().await;
     let image = given("a.png", &png_of(10 << 20));
     let body = json!({ "repo_url": image["data"] });
-    // The answer may arrive before everything was sent, which ends the connection.
+    // The server may answer and close the connection before the client has sent everything.
     let asked = stage.home.request(Method::POST, "/api/v1/envs").json(&body).send().await;
     assert!(asked.is_err() || asked.is_ok_and(|answer| answer.status() == 413));
     assert_eq!(stage.create("begin; end x", &[image]).await.0, 201);
@@ -164,7 +164,7 @@ async fn a_key_stands_for_the_prompt_with_its_images() {
     let ask = async |images: &[Value]| {
         let body = json!({ "env_id": stage.env, "prompt": "begin; end x", "images": images });
         let request = stage.home.request(Method::POST, "/api/v1/tasks").header("Idempotency-Key", "k").json(&body);
-        let answer = request.send().await.expect("it answers");
+        let answer = request.send().await.expect("the server answers");
         let status = answer.status().as_u16();
         (status, answer.json::<Value>().await.expect("JSON"))
     };
@@ -184,7 +184,7 @@ async fn a_server_that_dies_after_it_took_a_task_still_has_its_images() {
     let mut stage = Stage::with(&[("ORCH_CRASH_AT", "task-recorded")]).await;
     let body = json!({ "env_id": stage.env, "prompt": stage.looks("first"), "images": [given("a.png", PNG)] });
     let asked = stage.home.request(Method::POST, "/api/v1/tasks").json(&body).send().await;
-    assert!(asked.is_err(), "it died before it answered");
+    assert!(asked.is_err(), "the server is killed before it answers");
     stage.home.ended().await;
     stage.home.set("ORCH_CRASH_AT", "");
     stage.home.start().await;
@@ -201,14 +201,14 @@ async fn a_death_between_images_and_their_record_leaves_a_file_that_nobody_names
     stage.home.settled(&id).await;
     let path = format!("/api/v1/tasks/{id}/resume");
     let body = json!({ "prompt": stage.looks("second"), "images": [given("b.gif", GIF)] });
-    assert!(stage.home.request(Method::POST, &path).json(&body).send().await.is_err(), "it died before it answered");
+    assert!(stage.home.request(Method::POST, &path).json(&body).send().await.is_err(), "the server is killed before it answers");
     stage.home.ended().await;
     stage.home.set("ORCH_CRASH_AT", "");
     stage.home.start().await;
     let (_, task) = stage.home.get(&format!("/api/v1/tasks/{id}")).await;
     assert_eq!((task["runs"].as_array().map(Vec::len), &task["status"]), (Some(1), &json!("completed")), "{task}");
     assert_eq!(fs_err::read_dir(stage.folder(&id)).expect("there").count(), 2);
-    assert_eq!(stage.home.post(&path, &body).await.0, 201, "it can be asked for again");
+    assert_eq!(stage.home.post(&path, &body).await.0, 201, "the request can be repeated");
     assert_eq!(stage.home.settled(&id).await["status"], "completed");
     assert_eq!(stage.seen("second"), [GIF]);
 }
@@ -239,7 +239,7 @@ async fn the_command_line_takes_files() {
     };
     let (png, gif, text) = (file("a b.png", PNG), file("b.gif", GIF), file("c.png", b"hello"));
     let said = async |arguments: &[&str]| {
-        let output = stage.home.command(arguments).output().await.expect("it starts");
+        let output = stage.home.command(arguments).output().await.expect("the command can be started");
         (output.status.code(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
     };
     let looks = stage.looks("first");

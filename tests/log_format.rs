@@ -48,7 +48,7 @@ async fn every_line_of_the_log_is_json_with_time_level_place_and_words() {
 async fn a_server_that_refuses_to_start_says_so_in_the_same_form() {
     let mut home = home();
     home.set("ORCH_LISTEN", "nowhere");
-    let output = home.command(&["serve", "--log-format", "json"]).output().await.expect("it starts");
+    let output = home.command(&["serve", "--log-format", "json"]).output().await.expect("the command can be started");
     assert_eq!(output.status.code(), Some(1));
     let lines = lines(std::str::from_utf8(&output.stderr).expect("text"));
     let last = lines.last().expect("it says why");
@@ -63,7 +63,7 @@ async fn the_flag_beats_the_variable_and_text_is_the_default() {
     home.set("ORCH_LISTEN", "nowhere");
     home.set("ORCH_LOG_FORMAT", "json");
     let said = async |home: &TestHome, arguments: &[&str]| {
-        let output = home.command(arguments).output().await.expect("it starts");
+        let output = home.command(arguments).output().await.expect("the command can be started");
         (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
     let (_, text) = said(&home, &["serve", "--log-format", "text"]).await;

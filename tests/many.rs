@@ -34,7 +34,7 @@ async fn twenty_five_tasks_at_once_start_from_the_newest_commit_with_at_most_two
     let upstream = Upstream::new();
     let mut home = TestHome::new(BINARY);
     let bin = counting_git(&home);
-    let path = std::env::var("PATH").expect("there is one");
+    let path = std::env::var("PATH").expect("PATH is set");
     home.set("PATH", format!("{}:{path}", bin.display()));
     home.set("ORCH_WORKER", testkit::worker::scripted_worker(home.scratch()));
     home.start().await;

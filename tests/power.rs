@@ -51,7 +51,7 @@ async fn resume(home: &TestHome, task: &str, prompt: &str) -> Value {
 }
 
 fn read(path: &Path) -> String {
-    fs_err::read_to_string(path).expect("it exists")
+    fs_err::read_to_string(path).expect("the file exists")
 }
 
 #[tokio::test]
@@ -137,12 +137,12 @@ async fn a_worktree_whose_administration_was_emptied_keeps_work_that_is_not_comm
 /// Returns a task of the real Codex on the host that has ended its first run, and its session.
 async fn with_session(prompt: &str) -> (TestHome, Value, PathBuf, ScriptedModel, CodexHome) {
     let codex = CodexCli::pinned();
-    let model = ScriptedModel::start(Script::new()).expect("a model that plays scenarios");
+    let model = ScriptedModel::start(Script::new()).expect("the scripted model starts");
     let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
     let upstream = Upstream::new();
     let mut home = TestHome::new(BINARY);
-    let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
-    home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+    let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
+    home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("PATH is set")));
     home.set("ORCH_WORKER", "host");
     home.set("CODEX_HOME", codex_home.path());
     home.set("ORCH_TEST_BOOT_ID", "first");
@@ -170,7 +170,7 @@ async fn a_torn_session_is_cut_at_its_last_line_and_the_thread_continues() {
     let whole = fs_err::read(&session).expect("there");
     fs_err::write(&session, [&whole[..], b"{\"timestamp\":\"2026", &[0; 512]].concat()).expect("written");
     reboot(&mut home).await;
-    let task = first["task_id"].as_str().expect("an id");
+    let task = first["task_id"].as_str().expect("the task has an ID");
     let second = resume(&home, task, "SCENARIO:plain").await;
     assert_eq!((&second["status"], &second["thread_id"]), (&json!("completed"), &first["thread_id"]), "{second}");
     let after = fs_err::read(&session).expect("there");
@@ -183,7 +183,7 @@ async fn a_thread_whose_session_is_gone_becomes_a_new_one_with_a_summary_and_say
     home.kill().await;
     fs_err::remove_file(&session).expect("there");
     reboot(&mut home).await;
-    let task = first["task_id"].as_str().expect("an id");
+    let task = first["task_id"].as_str().expect("the task has an ID");
     let second = resume(&home, task, "SCENARIO:plain again").await;
     assert_eq!(second["status"], "completed", "{second}");
     assert_ne!(second["thread_id"], first["thread_id"], "{second}");

@@ -33,7 +33,7 @@ impl Stage {
         let upstream = Upstream::new();
         home.set("ORCH_WORKER", scripted_worker(home.scratch()));
         home.set("ORCH_MAX_PARALLEL_RUNS", limit.to_string());
-        fs_err::write(home.path().join("config.toml"), config).expect("a test's home can be written");
+        fs_err::write(home.path().join("config.toml"), config).expect("the test's home is writable");
         home.start().await;
         let env = home.environment(&upstream.url()).await;
         Self { home, env, _upstream: upstream }
@@ -97,7 +97,7 @@ async fn no_more_run_than_may_and_the_first_in_is_the_first_out_across_restarts(
         .post("/api/v1/tasks", &json!({ "env_id": stage.env, "prompt": stage.prompt("urgent"), "priority": "high" }))
         .await;
     assert_eq!(status, 201, "{urgent}");
-    let urgent = urgent["task_id"].as_str().expect("an id").to_owned();
+    let urgent = urgent["task_id"].as_str().expect("the task has an ID").to_owned();
     stage.place_is(&urgent, 1, "turn").await;
     stage.place_is(&second, 2, "turn").await;
     stage.place_is(&third, 3, "turn").await;
@@ -220,7 +220,7 @@ async fn what_is_sent_again_under_its_key_is_done_once_also_after_a_restart() {
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     let sent = async |stage: &Stage, how: &str, key: &str, prompt: &str| {
         let request = stage.home.request(reqwest::Method::POST, &format!("/api/v1/tasks/{task}/{how}"));
-        let answer = request.header("Idempotency-Key", key).json(&json!({ "prompt": prompt })).send().await.expect("an answer");
+        let answer = request.header("Idempotency-Key", key).json(&json!({ "prompt": prompt })).send().await.expect("the server answers");
         let status = answer.status().as_u16();
         (status, answer.json::<Value>().await.expect("JSON"))
     };
@@ -294,7 +294,7 @@ async fn waiting_runs_are_not_counted_as_running() {
     let (second, third) = (stage.task("second").await, stage.task("third").await);
     let (_, status) = stage.home.get("/api/v1/status").await;
     assert_eq!((&status["active_runs"], &status["queued_runs"]), (&json!(1), &json!(2)), "{status}");
-    let output = stage.home.command(&["status"]).output().await.expect("it starts");
+    let output = stage.home.command(&["status"]).output().await.expect("the command can be started");
     assert!(String::from_utf8_lossy(&output.stdout).contains("1 running, 2 queued"), "{output:?}");
     let (_, page) = testkit::pages::Pages::sign_in(&stage.home).await.get("/settings").await;
     assert!(page.contains("1 running, 2 queued"), "{page}");
@@ -331,18 +331,18 @@ async fn a_thousand_tasks_wait_and_none_is_lost_or_run_twice() {
     // Only the last ones: a thousand worktrees take long and add nothing.
     let (_, page) = stage.home.get("/api/v1/tasks?limit=200").await;
     for task in page["items"].as_array().expect("a page").iter().skip(20) {
-        let id = task["task_id"].as_str().expect("an id");
+        let id = task["task_id"].as_str().expect("the task has an ID");
         stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
     }
     let kept: Vec<_> = page["items"].as_array().expect("a page")[..20].to_vec();
     let (_, queue) = stage.home.get("/api/v1/queue").await;
     for item in queue["items"].as_array().expect("a list").iter().take(800) {
-        let id = item["task_id"].as_str().expect("an id");
+        let id = item["task_id"].as_str().expect("the task has an ID");
         stage.home.post(&format!("/api/v1/tasks/{id}/stop"), &json!({})).await;
     }
     stage.edit(json!({ "paused": false })).await;
     for task in &kept {
-        let id = task["task_id"].as_str().expect("an id");
+        let id = task["task_id"].as_str().expect("the task has an ID");
         assert_eq!(stage.home.settled(id).await["status"], "completed");
     }
     let mut ran: Vec<u32> =

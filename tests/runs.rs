@@ -27,7 +27,7 @@ impl Stage {
     }
 
     async fn resume(&self, task: &Value, prompt: &str) -> Value {
-        let id = task["task_id"].as_str().expect("an id");
+        let id = task["task_id"].as_str().expect("the task has an ID");
         let (status, answer) = self.home.post(&format!("/api/v1/tasks/{id}/resume"), &json!({ "prompt": prompt })).await;
         assert_eq!(status, 201, "{answer}");
         self.home.settled(id).await
@@ -94,7 +94,7 @@ async fn each_run_is_one_commit_with_its_trailers_and_the_agents_own_commits_are
     let own = "begin; echo a > a; git add a; git -c user.name=Agent -c user.email=agent@x commit -qm 'my own'; echo b > b; end 'said it'";
     let task = stage.run(own).await;
     assert_eq!(task["status"], "completed", "{task}");
-    let id = task["task_id"].as_str().expect("an id");
+    let id = task["task_id"].as_str().expect("the task has an ID");
     let thread = task["thread_id"].as_str().expect("a thread");
     let log = stage.git(&["log", "--format=%an%n%B", "-2", &format!("codex/{id}")]);
     for part in ["said it", &format!("Task-Id: {id}"), "Run: 1", &format!("Thread-Id: {thread}"), "Agent\nmy own"] {
@@ -115,7 +115,7 @@ async fn a_failed_run_keeps_its_work_and_the_next_fetch_keeps_its_branch() {
     assert_eq!(other["status"], "completed", "{other}");
     let branch = task["branch"].as_str().expect("a branch");
     assert_eq!(stage.git(&["show", &format!("{branch}:work")]).trim(), "precious");
-    let worktree = stage.home.path().join("tasks").join(task["task_id"].as_str().expect("an id")).join("worktree");
+    let worktree = stage.home.path().join("tasks").join(task["task_id"].as_str().expect("the task has an ID")).join("worktree");
     stage.upstream.git_in(&worktree, &["push", "origin", branch]);
     assert_eq!(stage.upstream.commit_of(branch).as_deref(), task["runs"][0]["commit"].as_str());
 }
@@ -138,7 +138,7 @@ async fn a_missing_ref_and_a_moved_remote_fail_clearly_and_leave_nothing() {
     let body = json!({ "env_id": stage.env, "prompt": "begin; end x", "ref": "no/such" });
     let (status, created) = stage.home.post("/api/v1/tasks", &body).await;
     assert_eq!(status, 201, "{created}");
-    let id = created["task_id"].as_str().expect("an id");
+    let id = created["task_id"].as_str().expect("the task has an ID");
     let failed = stage.home.settled(id).await;
     let error = &failed["runs"][0]["error"];
     assert_eq!((&failed["status"], &error["code"]), (&json!("failed"), &json!("ref_not_found")), "{failed}");
@@ -164,7 +164,7 @@ async fn a_clone_that_cannot_be_leaves_nothing_behind() {
     {
         let (status, created) = stage.home.post("/api/v1/envs", &json!({ "repo_url": url, "default_branch": branch })).await;
         assert_eq!(status, 201, "{created}");
-        let id = created["env_id"].as_str().expect("an id");
+        let id = created["env_id"].as_str().expect("the repository has an ID");
         let failed = stage.home.wait_for(&format!("/api/v1/envs/{id}"), |environment| environment["status"] != "cloning").await;
         assert_eq!((&failed["status"], &failed["error"]["code"]), (&json!("failed"), &json!(code)), "{failed}");
         assert!(!stage.home.path().join("envs").join(id).exists());
@@ -183,7 +183,7 @@ async fn a_clone_that_cannot_be_leaves_nothing_behind() {
 async fn a_removed_tasks_commits_can_be_brought_back() {
     let stage = Stage::new().await;
     let task = stage.run("begin; echo precious > work; end done").await;
-    let id = task["task_id"].as_str().expect("an id");
+    let id = task["task_id"].as_str().expect("the task has an ID");
     assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204);
     assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204, "removing twice is fine");
     assert!(!stage.home.path().join("tasks").join(id).exists());

@@ -45,7 +45,7 @@ impl Stage {
     async fn with(script: Script, image: &str, codex_home: CodexHome) -> Self {
         let gateway = docker::docker(&["network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}"]);
         let gateway: IpAddr = gateway.trim().parse().expect("the address of this machine in the engine's usual network");
-        let model = ScriptedModel::start_on(SocketAddr::new(gateway, 0), script).expect("a model that plays scenarios");
+        let model = ScriptedModel::start_on(SocketAddr::new(gateway, 0), script).expect("the scripted model starts");
         let (sandbox, upstream) = (Sandbox::new(), Upstream::new());
         let mut home = TestHome::new(BINARY);
         home.set("ORCH_WORKER", script_worker(home.scratch()));
@@ -54,7 +54,7 @@ impl Stage {
         let settings = codex_config(&model.url());
         match codex_home {
             CodexHome::None => {
-                fs_err::write(home.path().join("codex.toml"), settings).expect("a test's home can be written");
+                fs_err::write(home.path().join("codex.toml"), settings).expect("the test's home is writable");
                 // Codex resumes a thread only with its original model provider, and a broker is a different one.
                 let config = "broker = false\ncodex_config = \"codex.toml\"\n";
                 fs_err::write(home.path().join("config.toml"), config).expect("written");
@@ -97,7 +97,7 @@ impl Stage {
     /// Runs git in the mirror.
     fn git(&self, arguments: &[&str]) -> String {
         let mirror = self.home.path().join("envs").join(&self.env).join("mirror");
-        let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output().expect("git is there");
+        let done = std::process::Command::new("git").arg("--git-dir").arg(mirror).args(arguments).output().expect("git can be started");
         assert!(done.status.success(), "{done:?}");
         String::from_utf8_lossy(&done.stdout).into_owned()
     }
@@ -117,7 +117,7 @@ impl Stage {
 }
 
 fn id_of(task: &Value) -> String {
-    task["task_id"].as_str().expect("an id").to_owned()
+    task["task_id"].as_str().expect("the task has an ID").to_owned()
 }
 
 #[track_caller]
@@ -233,10 +233,10 @@ async fn a_killed_keeper_or_script_leaves_no_container_and_loses_no_work() {
     for who in ["keeper", "worker"] {
         let stage = Stage::new(that_takes_long()).await;
         let task = stage.long().await;
-        let record = fs_err::read(stage.folder(&task).join("logs/run-001.keeper.json")).expect("a keeper says who it is");
+        let record = fs_err::read(stage.folder(&task).join("logs/run-001.keeper.json")).expect("the keeper has written its record");
         let record: Value = serde_json::from_slice(&record).expect("JSON");
         let pid = i32::try_from(record[who]["pid"].as_u64().expect("a pid")).expect("a pid");
-        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("it runs");
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).expect("a pid"), Signal::KILL).expect("the signal can be sent");
         let ended = stage.home.settled(&task).await;
         assert!(["failed", "interrupted"].contains(&ended["status"].as_str().expect("a word")), "{who}: {ended}");
         assert_eq!(Stage::containers(&task), "", "{who}");

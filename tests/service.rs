@@ -11,7 +11,7 @@ async fn the_unit_is_printed_where_there_is_no_systemd_and_installing_says_what_
     let empty = home.scratch().join("no programs");
     fs_err::create_dir(&empty).expect("a folder");
     home.set("PATH", &empty);
-    let printed = home.command(&["service", "install", "--print", "--listen", "off"]).output().await.expect("it starts");
+    let printed = home.command(&["service", "install", "--print", "--listen", "off"]).output().await.expect("the command can be started");
     let text = String::from_utf8(printed.stdout).expect("text");
     assert!(printed.status.success(), "{}", String::from_utf8_lossy(&printed.stderr));
     for line in ["KillMode=process", "Type=notify", &format!("Environment=\"ORCH_HOME={}\"", home.path().display())] {
@@ -19,7 +19,7 @@ async fn the_unit_is_printed_where_there_is_no_systemd_and_installing_says_what_
     }
     assert!(text.contains(&format!("ExecStart=\"{BINARY}\" \"serve\" \"--listen\" \"off\"\n")), "{text}");
     for command in [&["service", "install"][..], &["service", "uninstall"], &["service", "status"]] {
-        let refused = home.command(command).output().await.expect("it starts");
+        let refused = home.command(command).output().await.expect("the command can be started");
         let said = String::from_utf8_lossy(&refused.stderr);
         assert_eq!(refused.status.code(), Some(1), "{command:?}: {said}");
         assert!(said.contains("systemd is not installed") && said.contains("codex-orchestrator serve"), "{said}");

@@ -32,14 +32,14 @@ impl Stage {
     fn branch(&self, name: &str) {
         let config = format!("[submodule \"x\"]\n\tpath = libs/x\n\turl = {}\n", self.private.url());
         self.upstream.commit(name, &[(".gitmodules", &config)], "a submodule");
-        self.upstream.submodule(name, "libs/x", &self.private.commit_of("main").expect("it has a branch"));
+        self.upstream.submodule(name, "libs/x", &self.private.commit_of("main").expect("the branch `main` exists"));
     }
 
     async fn task(&self, git_ref: &str) -> String {
         let body = json!({ "env_id": self.env, "prompt": "begin; end", "ref": git_ref });
         let (status, task) = self.home.post("/api/v1/tasks", &body).await;
         assert_eq!(status, 201, "{task}");
-        task["task_id"].as_str().expect("an id").to_owned()
+        task["task_id"].as_str().expect("the task has an ID").to_owned()
     }
 
     async fn asking(&self, git_ref: &str) -> (String, Value) {
@@ -127,7 +127,7 @@ async fn tasks_that_ask_the_same_are_answered_once() {
 async fn the_command_line_shows_the_question_takes_the_answer_and_trusts_branches() {
     let stage = Stage::new().await;
     let run = async |arguments: &[&str]| {
-        let output = stage.home.command(arguments).output().await.expect("it starts");
+        let output = stage.home.command(arguments).output().await.expect("the command can be started");
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {text}");
         text

@@ -21,14 +21,14 @@ fn logs(home: &TestHome, task: &str) -> std::path::PathBuf {
 
 /// Returns the keeper and the worker of run 1, as recorded by the keeper.
 fn holders(home: &TestHome, task: &str) -> (ProcessIdentity, ProcessIdentity) {
-    let text = fs_err::read(logs(home, task).join("run-001.keeper.json")).expect("a keeper says who it is");
+    let text = fs_err::read(logs(home, task).join("run-001.keeper.json")).expect("the keeper has written its record");
     let record: Value = serde_json::from_slice(&text).expect("JSON");
     let identity = |name: &str| serde_json::from_value(record[name].clone()).expect("a process");
     (identity("keeper"), identity("worker"))
 }
 
 fn create(path: &Path) {
-    fs_err::write(path, "").expect("a test's folder can be written");
+    fs_err::write(path, "").expect("the test's folder is writable");
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_killed_keeper_leaves_no_process_and_the_run_is_interrupted_and_can_be
     let task = home.task(&env, "begin; echo half > half; (setsid sleep 600 &); sleep 600").await;
     begun(&home, &task).await;
     let (keeper, worker) = holders(&home, &task);
-    keeper.signal(Signal::KILL).expect("it is ours");
+    keeper.signal(Signal::KILL).expect("the signal can be sent");
     let ended = home.settled(&task).await;
     assert_eq!((&ended["status"], &ended["runs"][0]["error"]["code"]), (&json!("interrupted"), &json!("interrupted")));
     assert!(!worker.is_alive().expect("it can be asked"), "the worker outlived its keeper");
@@ -150,7 +150,7 @@ async fn a_keeper_killed_after_the_end_of_its_turn_costs_nothing() {
     while !fs_err::read_to_string(&journal).expect("there").contains("turn.completed") {
         events.chunk().await.expect("it continues");
     }
-    keeper.signal(Signal::KILL).expect("it is ours");
+    keeper.signal(Signal::KILL).expect("the signal can be sent");
     let ended = home.settled(&task).await;
     assert_eq!((&ended["status"], &ended["runs"][0]["last_message"]), (&json!("completed"), &json!("answer")));
 }
@@ -226,7 +226,7 @@ async fn a_clone_that_a_killed_server_left_is_made_anew() {
     let (_, created) = home.post("/api/v1/envs", &json!({ "repo_url": upstream.url() })).await;
     home.kill().await;
     home.start().await;
-    let path = format!("/api/v1/envs/{}", created["env_id"].as_str().expect("an id"));
+    let path = format!("/api/v1/envs/{}", created["env_id"].as_str().expect("the repository has an ID"));
     let settled = home.wait_for(&path, |environment| environment["status"] != "cloning").await;
     assert_eq!(settled["status"], "ready", "{settled}");
 }

@@ -37,7 +37,7 @@ fn clone(upstream: &Upstream, home: &TestHome, name: &str) -> std::path::PathBuf
 
 /// Runs a command of the program, and returns its stdout.
 async fn ran(home: &TestHome, arguments: &[&str]) -> Vec<u8> {
-    let output = home.command(arguments).output().await.expect("it runs");
+    let output = home.command(arguments).output().await.expect("the command can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     output.stdout
 }
@@ -95,6 +95,6 @@ async fn a_task_without_commits_of_its_own_is_refused_with_a_reason() {
         assert!(refused["hints"].as_array().is_some_and(|hints| !hints.is_empty()), "{refused}");
     }
     let missing = home.scratch().join("task.bundle");
-    let output = home.command(&["task", "bundle", &task, "-o", missing.to_str().expect("text")]).output().await.expect("it runs");
+    let output = home.command(&["task", "bundle", &task, "-o", missing.to_str().expect("text")]).output().await.expect("the command can be started");
     assert!(!output.status.success() && !missing.exists(), "no file is left behind");
 }

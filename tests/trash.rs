@@ -108,7 +108,7 @@ async fn a_removal_or_a_restore_that_was_cut_off_is_finished_or_as_before() {
     assert_eq!(branches(), "", "the removal is finished");
     // The server was killed in a restore, before the rename: the branch is restored, but the folder is not.
     home.kill().await;
-    fs_err::remove_file(trashed.join("removal-finished")).expect("it was there");
+    fs_err::remove_file(trashed.join("removal-finished")).expect("the file exists");
     let removed_ref = format!("refs/orchestrator/removed/{task}");
     upstream.git_in(&mirror, &["update-ref", &format!("refs/heads/codex/{task}"), &removed_ref]);
     home.start().await;
@@ -199,7 +199,7 @@ async fn a_folder_without_a_record_is_put_away_and_not_deleted() {
     let (task, _) = done(&home, &env).await;
     home.stop().await;
     let folder = home.path().join("tasks").join(&task);
-    fs_err::remove_file(folder.join("meta.json")).expect("it was there");
+    fs_err::remove_file(folder.join("meta.json")).expect("the file exists");
     home.start().await;
     assert_eq!(home.get(&format!("/api/v1/tasks/{task}")).await.0, 404);
     let found = trash(&home).await;
@@ -232,7 +232,7 @@ async fn one_thing_is_deleted_for_good_and_the_others_stay() {
 
 /// Moves the time at which a repack found objects unreachable back by a number of days.
 fn age(mirror: &std::path::Path, days: u32) {
-    for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("it exists") {
+    for entry in fs_err::read_dir(mirror.join("objects/pack")).expect("the file exists") {
         let path = entry.expect("it can be read").path();
         if path.extension().is_none_or(|extension| extension != "mtimes") {
             continue;

@@ -115,7 +115,7 @@ async fn a_branch_that_the_task_started_from_is_its_base() {
     let asked = json!({ "env_id": stage.env, "prompt": "begin; echo one > one.txt; end done", "ref": "next" });
     let (status, created) = stage.home.post("/api/v1/tasks", &asked).await;
     assert_eq!(status, 201, "{created}");
-    let task = created["task_id"].as_str().expect("an id").to_owned();
+    let task = created["task_id"].as_str().expect("the task has an ID").to_owned();
     stage.home.settled(&task).await;
     let newest = stage.upstream.commit("next", &[("base.txt", "1\n")], "more");
     stage.upstream.commit("main", &[("main.txt", "1\n")], "not its base");
@@ -144,7 +144,7 @@ async fn it_is_refused_while_a_run_is_active_and_before_there_is_a_branch() {
     // Its ref never existed.
     let asked = json!({ "env_id": stage.env, "prompt": "begin; end done", "ref": "nowhere" });
     let (_, created) = stage.home.post("/api/v1/tasks", &asked).await;
-    let task = created["task_id"].as_str().expect("an id").to_owned();
+    let task = created["task_id"].as_str().expect("the task has an ID").to_owned();
     stage.home.settled(&task).await;
     for answer in [stage.update(&task, &json!({})).await, stage.home.get(&format!("/api/v1/tasks/{task}/conflicts")).await] {
         assert_eq!((answer.0, answer.1["code"].as_str()), (409, Some("no_branch")), "{}", answer.1);
@@ -165,9 +165,9 @@ async fn what_is_not_committed_stays_or_is_named() {
     assert_eq!((status, refused["code"].as_str()), (409, Some("files_in_the_way")), "{refused}");
     assert!(refused["detail"].as_str().is_some_and(|detail| detail.ends_with(": `a.log`")), "{refused}");
     assert!(!worktree.join("base.txt").exists() && before == stage.git(&["for-each-ref", "refs/heads/codex"]));
-    fs_err::remove_file(worktree.join("a.log")).expect("it exists");
+    fs_err::remove_file(worktree.join("a.log")).expect("the file exists");
     stage.updated(&task, &json!({})).await;
-    assert_eq!(fs_err::read_to_string(worktree.join("notes.txt")).expect("it exists"), "mine\n");
+    assert_eq!(fs_err::read_to_string(worktree.join("notes.txt")).expect("the file exists"), "mine\n");
     assert_eq!(stage.upstream.git_in(&worktree, &["status", "--porcelain"]), "?? notes.txt");
 }
 
@@ -195,10 +195,10 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
         assert_eq!((&refused["conflicts"], &refused["base"]["commit"]), (&found["conflicts"], &json!(commit)));
     }
     assert_eq!((seen(), stage.home.get(&format!("/api/v1/tasks/{task}")).await), before, "nothing was changed");
-    let output = stage.home.command(&["task", "update", &task]).output().await.expect("it runs");
+    let output = stage.home.command(&["task", "update", &task]).output().await.expect("the command can be started");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("`README.md` (content)") && said.contains("--hand-over"), "{said}");
-    let output = stage.home.command(&["task", "conflicts", &task]).output().await.expect("it runs");
+    let output = stage.home.command(&["task", "conflicts", &task]).output().await.expect("the command can be started");
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("1 commit behind main") && said.contains("add/add"), "{said}");
 
@@ -225,7 +225,7 @@ async fn conflicts_are_listed_and_given_to_the_agent() {
     let view = stage.updated(&task, &json!({})).await;
     assert_eq!(view["task"]["updates"][1]["strategy"], "merge", "{view}");
     assert_eq!(stage.update(&task, &json!({ "strategy": "rebase" })).await.1["outcome"], "current");
-    assert_eq!(fs_err::read_to_string(stage.worktree(&task).join("README.md")).expect("it exists"), "both\n");
+    assert_eq!(fs_err::read_to_string(stage.worktree(&task).join("README.md")).expect("the file exists"), "both\n");
     assert!(!stage.patch(&task, "").await.contains("base.txt"));
 }
 
@@ -234,11 +234,11 @@ async fn the_command_line_says_what_was_done() {
     let stage = Stage::new().await;
     let task = stage.done("begin; echo one > one.txt; echo base > base.txt; end done").await;
     stage.upstream.commit("main", &[("one.txt", "one\n"), ("base.txt", "base\n")], "the same");
-    let output = stage.home.command(&["task", "update", &task]).output().await.expect("it runs");
+    let output = stage.home.command(&["task", "update", &task]).output().await.expect("the command can be started");
     let (said, remarked) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(said.starts_with("Updated ") && said.contains("`main` at"), "{said}{remarked}");
     assert!(remarked.contains("dropped 1 commit"), "{remarked}");
-    let output = stage.home.command(&["task", "update", "--merge", &task]).output().await.expect("it runs");
+    let output = stage.home.command(&["task", "update", "--merge", &task]).output().await.expect("the command can be started");
     assert!(String::from_utf8_lossy(&output.stdout).contains("already"), "{output:?}");
 }
 

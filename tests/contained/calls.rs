@@ -1,5 +1,5 @@
-//! How the built-in worker is called: for a run, after it, in place of a killed keeper, and when a task is removed. Real
-//! servers and keepers; the stand-in records every call.
+//! How the built-in worker is called: for a run, after a run, after a keeper was killed, and when a task is removed. The servers
+//! and keepers are real; a stand-in for `codex-docker` records every call.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -42,7 +42,7 @@ async fn a_run_is_called_with_its_folders_and_the_environments_limits() {
         assert_eq!(stage.containers.variable(absent), None, "{absent}");
     }
     for path in [folder.join("sessions"), stage.home.path().join("containers")] {
-        let mode = fs_err::metadata(&path).expect("made before the run").permissions().mode();
+        let mode = fs_err::metadata(&path).expect("the folder exists").permissions().mode();
         assert_eq!(mode & 0o777, 0o700, "{}", path.display());
     }
 }
@@ -84,7 +84,7 @@ async fn work_that_cannot_be_brought_out_stays_where_it_is_and_the_run_says_so()
     assert!(note.contains("could not commit the changes") && note.contains("the engine went away"), "{note}");
     assert!(!run["error"]["hints"].as_array().expect("hints").is_empty());
     let kept = stage.home.path().join("tasks").join(id_of(&task)).join("worktree/work.txt");
-    assert_eq!(fs_err::read_to_string(kept).expect("it exists"), "work\n");
+    assert_eq!(fs_err::read_to_string(kept).expect("the file exists"), "work\n");
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn a_repository_that_the_agent_ruined_is_put_aside_and_a_new_one_is_asked(
     assert_eq!((&task["status"], &run["error"]["code"]), (&json!("failed"), &json!("commit_failed")));
     assert!(run["error"]["message"].as_str().is_some_and(|message| message.contains("it is a file")), "{run}");
     let folder = stage.home.path().join("tasks").join(id);
-    assert_eq!(fs_err::read_to_string(folder.join("worktree/work.txt")).expect("it exists"), "work\n");
+    assert_eq!(fs_err::read_to_string(folder.join("worktree/work.txt")).expect("the file exists"), "work\n");
     assert!(folder.join("agent.git.aside/HEAD").is_file() && folder.join("agent.git/HEAD").is_file());
 }
 
@@ -120,9 +120,9 @@ async fn after_a_run_elsewhere_the_agents_branch_is_brought_up_to_the_tasks() {
     let task = stage.run("begin; end done").await;
     stage.resume(&task, "begin; end done").await;
     let modes = |stage: &Stage| stage.calls("harvest").iter().filter(|call| call.contains("--mode sync")).count();
-    assert_eq!(modes(&stage), 0, "its own runs bring it along");
+    assert_eq!(modes(&stage), 0, "runs in containers need no separate sync");
     let order = stage.home.path().join("tasks").join(id_of(&task)).join("logs/run-002.order.json");
-    let mut content: Value = serde_json::from_slice(&fs_err::read(&order).expect("an order")).expect("JSON");
+    let mut content: Value = serde_json::from_slice(&fs_err::read(&order).expect("the order can be read")).expect("JSON");
     content["cleanup"] = Value::Null;
     fs_err::write(&order, content.to_string()).expect("written");
     stage.resume(&task, "begin; end done").await;
@@ -154,20 +154,20 @@ async fn the_container_of_a_killed_keeper_is_swept_up_by_the_server() {
     let task = stage.home.task(&stage.env, "begin; sleep 600").await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |task| task["runs"][0]["turn_started"] == true).await;
     let record =
-        fs_err::read(stage.home.path().join(format!("tasks/{task}/logs/run-001.keeper.json"))).expect("it says who it is");
+        fs_err::read(stage.home.path().join(format!("tasks/{task}/logs/run-001.keeper.json"))).expect("the keeper has written its record");
     let record: Value = serde_json::from_slice(&record).expect("JSON");
     let identity = |name: &str| -> ProcessIdentity { serde_json::from_value(record[name].clone()).expect("a process") };
     stage.home.kill().await;
-    identity("keeper").signal(Signal::KILL).expect("it is ours");
-    identity("keeper").wait_until_gone().await.expect("it ends");
-    assert!(stage.calls("reap").is_empty(), "nobody was there to do it");
+    identity("keeper").signal(Signal::KILL).expect("the signal can be sent");
+    identity("keeper").wait_until_gone().await.expect("the keeper ends");
+    assert!(stage.calls("reap").is_empty(), "no container is cleaned up while neither keeper nor server runs");
     stage.home.start().await;
     let ended = stage.home.settled(&task).await;
     assert_eq!(ended["status"], "interrupted", "{ended}");
     assert!(!identity("worker").is_alive().expect("/proc can be read"));
     let reaps = stage.calls("reap");
     assert!(reaps.len() == 1 && reaps[0].ends_with("--label run=1/1"), "{reaps:?}");
-    assert_eq!(stage.calls("harvest").len(), 1, "and its work is brought out");
+    assert_eq!(stage.calls("harvest").len(), 1, "the work of the killed run is exported");
 }
 
 #[tokio::test]
@@ -189,7 +189,7 @@ async fn removing_a_task_sweeps_up_every_container_of_it() {
     let task = stage.run("end done").await;
     let id = id_of(&task);
     assert_eq!(stage.home.delete(&format!("/api/v1/tasks/{id}")).await.0, 204);
-    let last = stage.calls("reap").pop().expect("it was called");
+    let last = stage.calls("reap").pop().expect("`reap` was called");
     assert!(last.ends_with(&format!("--label task={id}")), "{last}");
 }
 
@@ -213,7 +213,7 @@ async fn without_a_network_an_account_cannot_reach_the_model_and_the_task_is_ref
     let auth = stage.home.scratch().join("auth.json");
     fs_err::write(&auth, r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-stored-key"}"#).expect("written");
     let words = ["login", "--import", &auth.display().to_string()];
-    assert!(stage.home.command(&words).status().await.expect("it runs").success());
+    assert!(stage.home.command(&words).status().await.expect("the command can be started").success());
     stage.run("end done").await;
     assert_eq!(stage.containers.variable("CODEX_API_KEY").as_deref(), Some("sk-stored-key"));
 }

@@ -1,4 +1,4 @@
-//! The command line for containers: environments with containers and secrets, the login, `doctor` and `up`. The tests run the
+//! The command line for containers: repositories with container settings and secrets, the login, `doctor` and `up`. The tests run the
 //! binary without the machine's environment.
 
 use std::process::Stdio;
@@ -32,7 +32,7 @@ async fn run(home: &TestHome, arguments: &[&str], stdin: &str) -> Said {
     // A command that reads nothing may have exited by now.
     pipe.write_all(stdin.as_bytes()).await.ok();
     drop(pipe);
-    let output = child.wait_with_output().await.expect("it ends");
+    let output = child.wait_with_output().await.expect("the command ends");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Said { success: output.status.success(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
@@ -104,7 +104,7 @@ async fn a_key_on_stdin_logs_codex_in_for_the_next_run_and_logout_forgets_it() {
     assert!(run(&stage.home, &["logout"], "").await.success);
     stage.run("end done").await;
     assert_eq!(stage.containers.variable("CODEX_API_KEY"), None);
-    assert!(!stage.home.scratch().join("user/.codex").exists(), "nobody's own Codex is touched");
+    assert!(!stage.home.scratch().join("user/.codex").exists(), "the user's own Codex home is not created");
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn up_builds_the_image_that_is_missing_and_fails_while_no_task_could_start
     let scripted = run(&home, &["up", "--json"], "").await;
     assert!(!scripted.success && scripted.json()["worker"]["problem"] == "no image", "{}", scripted.stdout);
     containers.answers(r#"{"usable":true,"engine":{"version":"27"},"image":{"name":"x:1"}}"#);
-    assert!(run(&home, &["down"], "").await.success, "the next server asks the engine again");
+    assert!(run(&home, &["down"], "").await.success, "`down` succeeds");
     let ready = run(&home, &["up"], "").await;
     assert!(ready.success && ready.stdout.contains("Next steps:"), "{} {}", ready.stdout, ready.stderr);
 }

@@ -12,11 +12,11 @@ async fn log_in(stage: &Stage, login: &Value) {
     let file = stage.home.scratch().join("auth.json");
     fs_err::write(&file, login.to_string()).expect("written");
     let path = file.display().to_string();
-    let output = stage.home.command(&["login", "--import", &path]).output().await.expect("it runs");
+    let output = stage.home.command(&["login", "--import", &path]).output().await.expect("the command can be started");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Returns a login as a container gets it: without what renews its tokens.
+/// Returns a login as containers get it: without the refresh token.
 fn lent(login: &Value) -> Value {
     let mut lent = login.clone();
     lent["tokens"]["refresh_token"] = json!("kept-by-the-orchestrator");
@@ -73,7 +73,7 @@ async fn an_agent_that_replaces_its_login_changes_nothing_for_other_repositories
         assert!(notes.contains("changed its copy of the Codex login"), "{plant}: {task}");
         assert_eq!(seen_elsewhere(&stage).await, (lent(&own), None), "{plant}");
     }
-    let output = stage.home.command(&["doctor"]).output().await.expect("it runs");
+    let output = stage.home.command(&["doctor"]).output().await.expect("the command can be started");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("changed its copy of the Codex login") && !said.contains("sk-evil"), "{said}");
     assert!(!stage.home.log().contains("sk-evil") && !stage.home.log().contains("r-evil"));
@@ -112,14 +112,14 @@ async fn tokens_are_renewed_without_an_agent_and_reach_runs_under_way() {
     let task = stage.home.task(&stage.env, &waiting).await;
     stage.home.wait_for(&format!("/api/v1/tasks/{task}"), |_| ready.exists()).await;
     let first: Value = serde_json::from_slice(&fs_err::read(ready.with_extension("json")).expect("copied")).expect("JSON");
-    assert_eq!(first, lent(&renewed), "before the run");
+    assert_eq!(first, lent(&renewed), "the tokens are renewed before the run starts");
     log_in(&stage, &later).await;
     let task = stage.home.settled(&task).await;
     assert_eq!(task["runs"][0]["last_message"], "renewed", "{task}");
     assert!(!task["runs"][0]["notes"].to_string().contains("login"), "{task}");
     let folder = stage.home.path().join(format!("tasks/{}/auth", id_of(&task)));
-    assert!(!folder.exists(), "no token is left with a task that is not running");
-    assert!(!stage.home.path().join("codex/renewal").exists(), "nor with the renewal");
+    assert!(!folder.exists(), "no token is left in the folder of a task that is not running");
+    assert!(!stage.home.path().join("codex/renewal").exists(), "no token is left in the folder of the renewal");
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn a_login_that_expires_and_cannot_be_renewed_starts_no_run() {
     assert_eq!(task["runs"][0]["error"]["code"], "login_expired", "{task}");
     stage.containers.renews(&account("acc-2", "r-2", 5));
     let task = stage.run("end done").await;
-    assert_eq!(task["runs"][0]["error"]["code"], "login_expired", "of another account: {task}");
+    assert_eq!(task["runs"][0]["error"]["code"], "login_expired", "renewed tokens of another account are rejected: {task}");
 }
 
 #[tokio::test]
@@ -139,12 +139,12 @@ async fn a_login_of_an_older_version_is_recorded_at_the_first_start_and_not_look
     stage.home.stop().await;
     let shared = stage.home.path().join("codex/auth");
     fs_err::create_dir_all(&shared).expect("made");
-    fs_err::remove_file(stage.home.path().join("login.json")).expect("as before the upgrade");
+    fs_err::remove_file(stage.home.path().join("login.json")).expect("the login record exists");
     let own = account("acc-1", "r-1", 5);
     fs_err::write(shared.join("auth.json"), own.to_string()).expect("written");
     stage.home.start().await;
     assert_eq!(seen_elsewhere(&stage).await, (lent(&own), None));
-    assert!(!shared.exists(), "nothing shares it any more");
+    assert!(!shared.exists(), "the shared folder is removed");
     stage.home.stop().await;
     fs_err::create_dir_all(&shared).expect("made");
     fs_err::write(shared.join("auth.json"), r#"{"OPENAI_API_KEY":"sk-evil"}"#).expect("written");

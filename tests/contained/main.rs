@@ -1,4 +1,4 @@
-//! The built-in worker from the outside: how it is called for runs, what is rejected while it cannot work, and what readers
+//! The built-in worker from the outside: how it is called for runs, what the server rejects while the worker is unusable, and what readers
 //! see. A stand-in for `codex-docker` creates no containers and records its calls.
 
 mod calls;
@@ -58,7 +58,7 @@ impl Stage {
         self.home.settled(id).await
     }
 
-    /// Returns the calls of a subcommand. Of cleanups, only those for a task.
+    /// Returns the calls of a subcommand. Calls of `reap` are included only if they are for a task.
     fn calls(&self, verb: &str) -> Vec<String> {
         let begins = format!("codex-docker {verb}");
         let calls = self.containers.calls().into_iter().filter(|call| call.starts_with(&begins));
@@ -67,5 +67,5 @@ impl Stage {
 }
 
 fn id_of(task: &Value) -> &str {
-    task["task_id"].as_str().expect("an id")
+    task["task_id"].as_str().expect("the task has an ID")
 }

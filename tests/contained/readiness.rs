@@ -32,7 +32,7 @@ async fn a_server_without_an_engine_starts_says_why_no_task_can_and_notices_when
     let asked = json!({ "env_id": env, "prompt": "end done" });
     let (status, problem) = home.post("/api/v1/tasks", &asked).await;
     assert_eq!((status, &problem["code"], &problem["hints"][0]), (503, &json!("no_worker"), &json!("start it")), "{problem}");
-    assert_eq!(home.get("/api/v1/tasks").await.1["items"], json!([]), "nothing was made");
+    assert_eq!(home.get("/api/v1/tasks").await.1["items"], json!([]), "the rejected request creates no task");
     containers.answers(USABLE);
     // The error is cached for a few seconds, and then the container engine is asked again.
     let ready = async {
@@ -40,7 +40,7 @@ async fn a_server_without_an_engine_starts_says_why_no_task_can_and_notices_when
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(30), ready).await.expect("it is noticed");
+    tokio::time::timeout(std::time::Duration::from_secs(30), ready).await.expect("the server notices that the container engine works");
     assert_eq!(home.get("/readyz").await.0, 200);
 }
 
@@ -53,7 +53,7 @@ async fn the_status_shows_the_engine_and_the_image() {
     let worker = &shown["worker"];
     assert_eq!((&worker["problem"], &worker["container"]["engine"]["version"]), (&json!(null), &json!("27.0")), "{worker}");
     assert_eq!(worker["container"]["image"]["codex_version"], "0.1.0");
-    assert!(worker["hints"][0].as_str().is_some_and(|hint| hint.contains("mine:1")), "an old image is a hint: {worker}");
+    assert!(worker["hints"][0].as_str().is_some_and(|hint| hint.contains("mine:1")), "a hint mentions the old image: {worker}");
     assert_eq!(home.get("/readyz").await.0, 200);
 }
 
@@ -74,7 +74,7 @@ async fn each_image_is_asked_about_by_its_name_and_lists_ask_nothing() {
 async fn an_engine_that_hangs_does_not_keep_the_server_from_starting() {
     let mut home = TestHome::new(BINARY);
     let containers = ScriptedContainers::install(&home);
-    // A pipe that nobody writes to.
+    // The answer is a pipe that nobody writes to.
     containers.hangs();
     home.start().await;
     let (_, shown) = home.get("/api/v1/status").await;

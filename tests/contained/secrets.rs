@@ -1,4 +1,4 @@
-//! Secrets of an environment: stored, passed to the agent, never returned, and masked for readers. Real servers, and an agent
+//! Secrets of a repository: stored, passed to the agent, never returned, and masked for readers. Real servers, and an agent
 //! that prints its secrets.
 
 use serde_json::json;
@@ -107,7 +107,7 @@ async fn the_servers_own_keys_are_masked_too() {
     let auth = stage.home.scratch().join("auth.json");
     fs_err::write(&auth, r#"{"tokens":{"access_token":"a-stored-token"}}"#).expect("written");
     let words = ["login", "--import", &auth.display().to_string()];
-    assert!(stage.home.command(&words).status().await.expect("it runs").success());
+    assert!(stage.home.command(&words).status().await.expect("the command can be started").success());
     let task = stage.run("end 'k-server-key and a-stored-token'").await;
     assert_eq!(task["runs"][0]["last_message"], "*** and ***", "{task}");
 }
@@ -128,5 +128,5 @@ async fn a_secret_that_cannot_be_kept_is_refused_and_not_repeated() {
         assert!(!problem.to_string().contains("hunter2"), "{problem}");
     }
     let (_, shown) = stage.home.get(&format!("/api/v1/envs/{}", stage.env)).await;
-    assert_eq!((&shown["secrets"], &shown["container"]["network"]), (&json!([]), &json!("open")), "nothing was changed");
+    assert_eq!((&shown["secrets"], &shown["container"]["network"]), (&json!([]), &json!("open")), "rejected settings change nothing");
 }

@@ -1,5 +1,5 @@
-//! The program as a person uses it: arguments, folder, streams and exit code are passed through, and nothing else. Each test is
-//! one call, as a person would type it.
+//! `codex-docker` as a user calls it: arguments, folder, streams and exit code are passed through, and nothing else. Each test is
+//! one call, as a user would type it.
 
 use std::io::{BufRead as _, Read as _, Write as _};
 use std::process::Stdio;
@@ -14,7 +14,7 @@ fn arguments_folder_streams_and_exit_code_pass_through() {
     assert_eq!((said.code, said.stdout.as_str()), (Some(7), "out\n/workspace/work\nthere\n"));
     assert_eq!(said.stderr, "err\n");
     assert_eq!(fs_err::read_to_string(hand.work().join("made")).expect("made"), "made\n");
-    assert!(hand.containers().is_empty() && hand.folders().is_empty(), "nothing is left: {:?}", hand.folders());
+    assert!(hand.containers().is_empty() && hand.folders().is_empty(), "no container and no folder is left: {:?}", hand.folders());
 }
 
 #[test]
@@ -24,20 +24,20 @@ fn the_real_codex_answers_and_both_names_are_one_program() {
     assert_eq!(said.well().trim(), format!("codex-cli {}", model::CODEX_VERSION));
     let link = hand.root().join("codex-docker");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_codex-orchestrator"), &link).expect("linked");
-    let by_name = std::process::Command::new(link).arg("--version").output().expect("it starts");
+    let by_name = std::process::Command::new(link).arg("--version").output().expect("the command can be started");
     assert!(String::from_utf8_lossy(&by_name.stdout).starts_with("codex-docker "), "{by_name:?}");
 }
 
 #[test]
 fn a_word_that_is_ours_reaches_codex_after_two_dashes() {
     let said = Hand::with_shell().run(["--", "list"]);
-    assert_eq!(said.code, Some(127), "the shell has no `list`: {said:?}");
+    assert_eq!(said.code, Some(127), "`list` is passed to the shell, which does not know it: {said:?}");
 }
 
 #[test]
 fn stdin_is_a_stream_a_file_or_nothing() {
     let hand = Hand::with_shell();
-    assert_eq!(hand.run(["cat; echo end"]).well(), "end\n", "nothing");
+    assert_eq!(hand.run(["cat; echo end"]).well(), "end\n", "an empty stdin ends immediately");
 
     let mut child = hand
         .command(["while read x; do echo got $x; done"])
@@ -64,7 +64,7 @@ fn lines_of_many_mebibytes_arrive_whole_and_once() {
     let said = hand.run(["head -c 8000000 /dev/zero | tr '\\0' x; echo; seq 1 50000"]);
     let mut lines = said.well().lines();
     assert_eq!(lines.next().map(str::len), Some(8_000_000));
-    assert!(lines.enumerate().all(|(n, line)| line == (n + 1).to_string()), "in order, once each");
+    assert!(lines.enumerate().all(|(n, line)| line == (n + 1).to_string()), "every line arrives once and in order");
     assert_eq!(said.stdout.lines().count(), 50_001);
 }
 
@@ -80,7 +80,7 @@ fn nothing_of_the_callers_environment_passes_but_what_is_named() {
     let said = hand.run(["env; cat /proc/1/environ | tr '\\0' '\\n'"]);
     assert!(!said.well().contains("leak"), "{}", said.stdout);
     for expected in ["MINE=passes", "GIVEN=it's given", "LANG=C.UTF-8"] {
-        assert!(said.stdout.lines().any(|line| line == expected), "{expected} in {}", said.stdout);
+        assert!(said.stdout.lines().any(|line| line == expected), "`{expected}` is missing in {}", said.stdout);
     }
 }
 
@@ -91,8 +91,8 @@ fn variables_are_not_in_what_the_engine_tells_of_a_container() {
     running.line();
     let told = testkit::docker::docker(&["inspect", &hand.name("variables")]);
     fs_err::write(hand.work().join("go"), "").expect("written");
-    assert!(running.end().stdout.contains("a-secret-value"), "the container has it");
-    assert!(told.contains("CODEX_HOME") || told.contains("GIT_CONFIG"), "this is the container: {told}");
+    assert!(running.end().stdout.contains("a-secret-value"), "the container has the variable");
+    assert!(told.contains("CODEX_HOME") || told.contains("GIT_CONFIG"), "the engine describes the right container: {told}");
     assert!(!told.contains("a-secret-value"), "{told}");
 }
 
@@ -113,7 +113,7 @@ fn at_a_terminal(hand: &Hand, codex: &str) -> std::process::Child {
     let mut script = std::process::Command::new("script");
     script.args(["-qe", "-c", &format!("stty rows 33 cols 99; exec {call}"), "/dev/null"]).current_dir(hand.work()).env_clear();
     script.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?)))).env("SHELL", "/bin/sh").env("TERM", "xterm");
-    script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is part of Debian")
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("`script` can be started")
 }
 
 #[test]
@@ -122,12 +122,12 @@ fn at_a_terminal_codex_gets_one_of_the_same_size() {
     let codex = "stty size; test -t 0 && test -t 1 && echo terminal; read x; echo \"got $x\"; exit 4";
     let mut child = at_a_terminal(&hand, codex);
     let mut stdin = child.stdin.take().expect("piped");
-    // The terminal buffers what is typed before it is read.
+    // The terminal buffers input until the program reads it.
     stdin.write_all(b"hello\n").expect("written");
     let output = child.wait_with_output().expect("ended");
     let shown = String::from_utf8_lossy(&output.stdout);
     for expected in ["33 99", "terminal", "got hello"] {
-        assert!(shown.contains(expected), "{expected} in {shown}");
+        assert!(shown.contains(expected), "`{expected}` is missing in {shown}");
     }
     assert_eq!(output.status.code(), Some(4), "{shown}");
 }
@@ -140,7 +140,7 @@ fn control_c_at_a_terminal_is_codexs_to_hear() {
     let mut line = String::new();
     while !line.contains("ready") {
         line.clear();
-        assert_ne!(shown.read_line(&mut line).expect("readable"), 0, "it ended before it was ready");
+        assert_ne!(shown.read_line(&mut line).expect("readable"), 0, "the run is ready before its output ends");
     }
     let mut stdin = child.stdin.take().expect("piped");
     stdin.write_all(b"\x03").expect("written");

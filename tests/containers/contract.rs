@@ -1,11 +1,11 @@
-//! The part of the contract that is shared with the public script of the same name: the same mounts, at the same paths. A shell
+//! What `codex-docker` has in common with the public script of the same name: the same mounts at the same paths. A shell
 //! replaces Codex.
 
 use testkit::docker::docker;
 
 use crate::hand::Hand;
 
-/// A volume of one test.
+/// A volume that is removed at the end of a test.
 struct Volume(String);
 
 impl Volume {
@@ -27,7 +27,7 @@ fn a_named_workspace_is_a_folder_of_the_container() {
     let hand = Hand::with_shell().with("CODEX_WORKSPACE_DIR", "/srv/app");
     fs_err::write(hand.work().join("mine"), "").expect("written");
     let said = hand.run(["pwd; ls -A . /workspace"]);
-    assert_eq!(said.well(), "/srv/app\n.:\n\n/workspace:\n", "nothing is mounted: {said:?}");
+    assert_eq!(said.well(), "/srv/app\n.:\n\n/workspace:\n", "the workspace is empty if nothing is mounted: {said:?}");
     assert!(said.stderr.contains("warning: nothing is mounted at `/srv/app`"), "{said:?}");
     let map = format!("{}=/srv/app", hand.work().display());
     let said = hand.with("CODEX_MOUNT_MAPS", &map).run(["pwd; ls -A"]);

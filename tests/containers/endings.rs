@@ -1,4 +1,4 @@
-//! How runs end: on request, killed, abandoned, with a stalled reader, and resumed. After each test, no container and no folder
+//! How runs end: stopped, killed, abandoned, with a stalled reader, and resumed. After each test, no container and no folder
 //! is left.
 
 use std::io::Read as _;
@@ -38,7 +38,7 @@ fn who_does_not_listen_is_killed_at_once_when_asked_twice() {
     // The second signal is handled even if the first one was already processed.
     running.signal(Signal::TERM);
     assert_eq!(running.end().code.map(|code| code > 128), Some(true));
-    assert!(before.elapsed() < std::time::Duration::from_secs(8), "the grace was cut short: {:?}", before.elapsed());
+    assert!(before.elapsed() < std::time::Duration::from_secs(8), "the second signal shortens the grace period: {:?}", before.elapsed());
     assert!(hand.containers().is_empty());
 }
 
@@ -52,12 +52,12 @@ fn a_killed_codex_docker_leaves_its_container_to_the_next_of_its_name() {
     until(LIMIT, "the first half is there", || fs_err::read_to_string(&journal).expect("there").ends_with("\n1000\n"));
     first.kill().expect("ours");
     first.wait().expect("ours");
-    assert_eq!(hand.containers().len(), 1, "it runs on");
+    assert_eq!(hand.containers().len(), 1, "the container keeps running");
     fs_err::write(hand.work().join("go"), "").expect("written");
     let second = hand.command([script]).stdout(append()).output().expect("starts");
     assert_eq!(second.status.code(), Some(5), "{second:?}");
     let whole: String = (1..=2000).map(|n: u32| n.to_string() + "\n").collect();
-    assert_eq!(fs_err::read_to_string(&journal).expect("there"), whole, "not a byte lost, not a byte twice");
+    assert_eq!(fs_err::read_to_string(&journal).expect("there"), whole, "every byte of the output arrives exactly once");
     assert!(hand.containers().is_empty() && hand.folders().is_empty());
 }
 
@@ -73,7 +73,7 @@ fn a_container_that_ended_while_nobody_held_it_is_not_run_again() {
     await_file(&hand.work().join("over"));
     let second = hand.run([script]);
     assert_eq!((second.code, second.stdout.as_str()), (Some(6), "begun\nlast\n"), "{second:?}");
-    assert_eq!(fs_err::read_to_string(hand.work().join("ran")).expect("there"), "x\n", "once");
+    assert_eq!(fs_err::read_to_string(hand.work().join("ran")).expect("there"), "x\n", "the container runs the script once");
 }
 
 #[test]
@@ -87,10 +87,10 @@ fn reap_ends_what_nobody_holds_and_nothing_else() {
     orphan.signal(Signal::KILL);
     orphan.end();
     let foreign = hand.run(["reap", "--label", "test=another"]);
-    assert_eq!(foreign.well(), "", "labels are heeded");
+    assert_eq!(foreign.well(), "", "`reap` keeps containers with other labels");
     let label = hand.label();
     assert_eq!(hand.run(["reap", "--label", &label]).well().lines().count(), 1);
-    assert_eq!(hand.run(["reap", "--label", &label]).well(), "", "twice is fine");
+    assert_eq!(hand.run(["reap", "--label", &label]).well(), "", "a second `reap` finds nothing");
     assert_eq!((hand.containers().len(), hand.folders().len()), (1, 1));
     let name = hand.containers().remove(0);
     hand.run(["stop", &name]).well();

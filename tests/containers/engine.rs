@@ -1,4 +1,4 @@
-//! A container engine that is killed during a run. The test starts its own engine, so that no other test is affected.
+//! A container engine that is killed during a run. Each test starts its own engine, so that other tests are not affected.
 
 use testkit::own_engine::{OwnEngine, SMALL_IMAGE};
 use testkit::own_podman::OwnPodman;
@@ -17,7 +17,7 @@ fn with_live_restore_a_run_goes_on_over_the_engines_death() {
     let said = running.end();
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     let rest: String = (2..=3000).map(|n: u32| "line ".to_owned() + &n.to_string() + "\n").collect();
-    assert_eq!(said.stdout, rest, "not a line lost, not a line twice");
+    assert_eq!(said.stdout, rest, "every line of the output arrives exactly once");
     drop(engine);
 }
 
@@ -65,7 +65,7 @@ fn podman_behind_dockers_api_does_as_well() {
     assert_eq!(containers.len(), 1);
     let inspect = ["--host", &podman.host(), "inspect", "--format", "{{json .HostConfig.SecurityOpt}}", &containers[0]];
     let profile = testkit::docker::docker(&inspect);
-    assert!(profile.contains("seccomp.json"), "our profile, from its file: {profile}");
+    assert!(profile.contains("seccomp.json"), "the container uses our seccomp profile: {profile}");
     running.signal(rustix::process::Signal::INT);
     let said = running.end();
     assert_eq!((said.code, said.stdout.as_str()), (Some(130), "goodbye\n"), "{said:?}");

@@ -1,5 +1,5 @@
-//! A folder of a person who calls `codex-docker`, with its own environment. Nothing of the test machine's environment is passed
-//! on, and nothing is left afterwards.
+//! A user who calls `codex-docker`, with a folder and an environment of their own. No variable of the test machine is passed
+//! on, and the folder and the containers are removed afterwards.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -13,13 +13,13 @@ use testkit::until;
 
 const BINARY: &str = env!("CARGO_BIN_EXE_codex-orchestrator");
 
-/// The script that replaces Codex.
+/// The script that replaces Codex and runs its argument in a shell.
 const SHELL_FOR_CODEX: &str = "#!/bin/sh\nexec /bin/sh -c \"$1\"\n";
 
-/// A user without rights on the machine.
+/// The ID of a user without rights on the machine.
 pub(crate) const USER: u32 = 54321;
 
-/// A person who calls `codex-docker`.
+/// A user who calls `codex-docker`.
 pub(crate) struct Hand {
     folder: tempfile::TempDir,
     sandbox: Sandbox,
@@ -28,17 +28,17 @@ pub(crate) struct Hand {
 }
 
 impl Hand {
-    /// Uses the real Codex.
+    /// Creates a user whose containers have the real Codex.
     pub(crate) fn new() -> Self {
         let image = docker::codex_image();
         let folder = tempfile::tempdir().expect("a folder");
         for name in ["work", "home", "shim"] {
-            fs_err::create_dir(folder.path().join(name)).expect("a new folder can be written");
+            fs_err::create_dir(folder.path().join(name)).expect("the folder can be created");
         }
         Self { folder, sandbox: Sandbox::new(), image, variables: vec![] }
     }
 
-    /// Uses a shell in place of Codex.
+    /// Creates a user whose containers have a shell in place of Codex.
     pub(crate) fn with_shell() -> Self {
         let hand = Self::new();
         let shim = hand.folder.path().join("shim/codex");
@@ -48,39 +48,39 @@ impl Hand {
         hand.with("CODEX_MOUNT_MAPS_RO", &map)
     }
 
-    /// Adds a variable.
+    /// Adds an environment variable.
     pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Returns the mounted folder.
+    /// Returns the folder that the container mounts.
     pub(crate) fn work(&self) -> PathBuf {
         self.folder.path().join("work")
     }
 
-    /// Returns the person's home.
+    /// Returns the user's home directory.
     pub(crate) fn home(&self) -> PathBuf {
         self.folder.path().join("home")
     }
 
-    /// Returns a name for a container that is removed at the end.
+    /// Returns the name of a container that is removed at the end of the test.
     pub(crate) fn name(&self, story: &str) -> String {
         self.sandbox.container(story)
     }
 
-    /// Gives the container a name.
+    /// Gives the container a fixed name.
     pub(crate) fn named(self, story: &str) -> Self {
         let name = self.name(story);
         self.with("CONTAINER_NAME", &name)
     }
 
-    /// Returns the folder that contains everything.
+    /// Returns the folder that contains all of the user's files.
     pub(crate) fn root(&self) -> &Path {
         self.folder.path()
     }
 
-    /// Returns the command, not started, with an empty stdin.
+    /// Returns the `codex-docker` command with an empty stdin, without starting it.
     pub(crate) fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut command = Command::new(BINARY);
         command.arg("codex-docker").args(arguments).current_dir(self.work()).env_clear().stdin(Stdio::null());
@@ -89,18 +89,18 @@ impl Hand {
         command
     }
 
-    /// Runs it to its end.
+    /// Runs `codex-docker` and waits until it ends.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
-        Said::of(&self.command(arguments).output().expect("the program is there"))
+        Said::of(&self.command(arguments).output().expect("`codex-docker` can be started"))
     }
 
-    /// Starts it with its stdout in a pipe.
+    /// Starts `codex-docker` with pipes for its output.
     pub(crate) fn start(&self, script: &str) -> Running {
         let child = self.command([script]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
-        Running::of(child.expect("the program is there"))
+        Running::of(child.expect("`codex-docker` can be started"))
     }
 
-    /// Builds an image that is removed at the end.
+    /// Builds an image that is removed at the end of the test.
     pub(crate) fn build(&self, tag: &str, dockerfile: &str) -> String {
         self.sandbox.build(tag, dockerfile)
     }
@@ -112,10 +112,10 @@ impl Hand {
         orphan.line();
         orphan.signal(rustix::process::Signal::KILL);
         orphan.end();
-        self.containers().into_iter().find(|name| !before.contains(name)).expect("it runs on")
+        self.containers().into_iter().find(|name| !before.contains(name)).expect("the abandoned container keeps running")
     }
 
-    /// Runs it as user 54321, who owns all folders and may use the container engine.
+    /// Runs `codex-docker` as user 54321, who owns all folders and may use the container engine.
     pub(crate) fn run_as_plain_user<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
         for path in [self.root(), &self.work(), &self.home()] {
             rustix::fs::chown(path, Some(rustix::fs::Uid::from_raw(USER)), Some(rustix::fs::Gid::from_raw(USER)))
@@ -127,15 +127,15 @@ impl Hand {
         as_user.args(["--reuid", &user, "--regid", &user, "--groups", &docker::socket_group(), "--"]);
         as_user.arg(command.get_program()).args(command.get_args()).current_dir(self.work()).env_clear();
         as_user.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        Said::of(&as_user.output().expect("setpriv is part of Debian"))
+        Said::of(&as_user.output().expect("`setpriv` can be started"))
     }
 
-    /// Returns the label of this person's containers. The engine may have containers of others.
+    /// Returns the label of this user's containers. The engine may also run containers of other users.
     pub(crate) fn label(&self) -> String {
         self.sandbox.label()
     }
 
-    /// Returns the names of this person's containers.
+    /// Returns the names of this user's containers.
     pub(crate) fn containers(&self) -> Vec<String> {
         let said = self.run(["list", "--json", "--label", &self.label()]);
         let listed: Vec<serde_json::Value> = serde_json::from_str(&said.stdout).expect("a list");
@@ -147,7 +147,7 @@ impl Hand {
         self.home().join(".local/state/codex-docker")
     }
 
-    /// Returns the leftovers of earlier runs.
+    /// Returns the names of the folders that earlier runs left.
     pub(crate) fn folders(&self) -> Vec<String> {
         let Ok(found) = fs_err::read_dir(self.state()) else { return vec![] };
         let names = found.map(|entry| entry.expect("readable").file_name().to_string_lossy().into_owned());
@@ -155,7 +155,7 @@ impl Hand {
     }
 }
 
-/// The result of a call.
+/// The result of a call of `codex-docker`.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) code: Option<i32>,
@@ -169,7 +169,7 @@ impl Said {
         Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
     }
 
-    /// Checks that it succeeded, and returns its stdout.
+    /// Checks that the call succeeded, and returns its stdout.
     #[track_caller]
     pub(crate) fn well(&self) -> &str {
         assert_eq!(self.code, Some(0), "{self:?}");
@@ -177,7 +177,7 @@ impl Said {
     }
 }
 
-/// A running call.
+/// A running call of `codex-docker`.
 pub(crate) struct Running {
     child: Child,
     stdout: BufReader<std::process::ChildStdout>,
@@ -189,22 +189,22 @@ impl Running {
         Self { child, stdout }
     }
 
-    /// Waits for a line.
+    /// Waits for the next line of stdout.
     #[track_caller]
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.stdout.read_line(&mut line).expect("readable");
-        assert!(line.ends_with('\n'), "it ended before it said so: {line:?}");
+        assert!(line.ends_with('\n'), "the call prints a whole line before it ends: {line:?}");
         line.trim_end().to_owned()
     }
 
     /// Sends a signal to `codex-docker`.
     pub(crate) fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, signal).expect("it is ours");
+        rustix::process::kill_process(pid, signal).expect("the signal can be sent");
     }
 
-    /// Waits for the end, and returns the remaining output.
+    /// Waits until the call ends, and returns the remaining output.
     pub(crate) fn end(mut self) -> Said {
         let mut stdout = String::new();
         let mut stderr = String::new();
@@ -218,18 +218,18 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // This happens when a test fails. A process that has ended cannot be killed, which is fine.
+        // A failed test can leave the process running. Killing a process that has ended fails, which does no harm.
         if self.child.kill().is_ok() {
             let _ended = self.child.wait();
         }
     }
 }
 
-/// Longer than anything here takes.
+/// The time limit of every wait, far longer than needed.
 pub(crate) const LIMIT: Duration = Duration::from_mins(1);
 
 /// Waits until a file exists.
 #[track_caller]
 pub(crate) fn await_file(path: &Path) {
-    until(LIMIT, &format!("`{}` is there", path.display()), || path.exists());
+    until(LIMIT, &format!("`{}` exists", path.display()), || path.exists());
 }

@@ -1,4 +1,4 @@
-//! What a container can and cannot do to the machine and to others. Each test tries it from inside, and checks from outside.
+//! What a container can do to the machine and to other containers. Each test acts inside a container, and checks from outside.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -12,7 +12,7 @@ fn root_in_the_container_has_what_a_package_manager_needs_and_no_more() {
     let lines: Vec<&str> = said.stdout.lines().collect();
     assert_eq!(lines, ["0", "CapEff:\t00000000000000fb", "CapBnd:\t00000000000000fb", "NoNewPrivs:\t1"], "{said:?}");
     for refused in ["mount:", "mknod:"] {
-        assert!(said.stderr.contains(refused), "{refused} in {}", said.stderr);
+        assert!(said.stderr.contains(refused), "`{refused}` is missing in {}", said.stderr);
     }
 }
 

@@ -41,11 +41,11 @@ fn init_cannot_be_traced_and_calls_that_an_agent_does_not_need_are_refused() {
     let before = std::time::Instant::now();
     let said = hand.run(["python3 calls.py; grep Seccomp: /proc/self/status"]);
     assert_eq!(said.well(), "child 0\nSeccomp:\t2\n");
-    assert!(before.elapsed() < std::time::Duration::from_secs(15), "nobody held up its end: {:?}", before.elapsed());
+    assert!(before.elapsed() < std::time::Duration::from_secs(15), "nothing delays the end of the run: {:?}", before.elapsed());
 }
 
-/// Copies a program of this machine to a folder of the container, with the libraries it needs. The image's own C library is
-/// sufficient, and its loader only works with that one.
+/// Copies a program of this machine, with the libraries it needs, to a folder of the container. The image's own C library is
+/// sufficient, and the image's loader works only with that library.
 fn bring(hand: &Hand, program: &str) {
     let tool = hand.work().join("tool");
     fs_err::create_dir(&tool).expect("made");

@@ -1,5 +1,5 @@
-//! What `reap` ends and deletes: what the markers in the state folder say is ours, whatever labels say. Foreign containers and
-//! folders are compared before and after.
+//! What `reap` ends and deletes: only what markers in the state folder identify as ours, whatever the labels say. Foreign containers and
+//! folders must not change.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -23,7 +23,7 @@ fn is_running(container: &str) -> bool {
     String::from_utf8_lossy(&found.stdout).trim() == "true"
 }
 
-/// Creates a folder with something to lose.
+/// Creates a folder with a file that must not be deleted.
 fn precious(path: &Path) {
     fs_err::create_dir_all(path.join("below")).expect("made");
     fs_err::write(path.join("below/file"), "kept").expect("written");
@@ -31,7 +31,7 @@ fn precious(path: &Path) {
 
 #[track_caller]
 fn is_whole(path: &Path) {
-    assert_eq!(fs_err::read_to_string(path.join("below/file")).expect("it exists"), "kept");
+    assert_eq!(fs_err::read_to_string(path.join("below/file")).expect("the file exists"), "kept");
 }
 
 #[test]
@@ -70,26 +70,26 @@ fn a_foreign_container_in_the_place_of_ours_is_left_alone() {
     let begun = hand.run(["true"]);
     assert!(begun.code == Some(125) && begun.stderr.contains("does not belong to this run"), "{begun:?}");
     hand.run(["reap"]).well();
-    assert!(is_running(&name), "it only has the same name");
-    assert!(hand.folders().is_empty(), "what our own container left is gone: {:?}", hand.folders());
+    assert!(is_running(&name), "the foreign container with the same name keeps running");
+    assert!(hand.folders().is_empty(), "the folder of our own container is deleted: {:?}", hand.folders());
     docker(&["rm", "--force", &name]);
 }
 
 #[test]
 fn what_a_death_at_any_step_leaves_is_swept_up() {
     let hand = Hand::with_shell();
-    // Killed between writing the marker and creating the container: only a folder exists.
+    // `codex-docker` was killed after writing the marker and before creating the container: only a folder exists.
     let name = hand.orphan();
     docker(&["rm", "--force", &name]);
     assert_eq!(hand.run(["reap", "--label", &hand.label()]).well().trim(), name);
     assert!(hand.folders().is_empty());
-    // Killed between creating and starting the container: a container that cannot start stays in the same state.
+    // `codex-docker` was killed before starting the container: a container that cannot start is in the same state.
     let mut command = hand.command(["true"]);
-    let failed = command.env("CODEX_MOUNT_MAPS_RO", "/etc/passwd=/proc/version").output().expect("the program is there");
+    let failed = command.env("CODEX_MOUNT_MAPS_RO", "/etc/passwd=/proc/version").output().expect("`codex-docker` can be started");
     assert!(String::from_utf8_lossy(&failed.stderr).contains("could not start the container"), "{failed:?}");
     assert_eq!((hand.containers().len(), hand.folders().len()), (1, 1));
     assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
-    // Killed afterwards.
+    // `codex-docker` was killed after starting the container.
     hand.orphan();
     assert_eq!(hand.run(["reap"]).well().lines().count(), 1);
     assert!(hand.containers().is_empty() && hand.folders().is_empty(), "{:?}", hand.folders());
@@ -102,18 +102,18 @@ fn each_state_folder_has_its_own_containers() {
     let other = hand.root().join("other-state");
     let reap_there = |label: &[&str]| {
         let words = ["reap"].iter().chain(label).copied();
-        let output = hand.command(words).env("CODEX_DOCKER_STATE", &other).output().expect("the program is there");
+        let output = hand.command(words).env("CODEX_DOCKER_STATE", &other).output().expect("`codex-docker` can be started");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    assert_eq!(reap_there(&[]), "", "another home's container");
-    assert_eq!(reap_there(&["--label", &hand.label()]), "", "its labels change nothing");
+    assert_eq!(reap_there(&[]), "", "`reap` does not end the container of another state folder");
+    assert_eq!(reap_there(&["--label", &hand.label()]), "", "a label does not make `reap` end a container of another state folder");
     // A copy of a home has the same markers. The container belongs to the original.
-    let copied = std::process::Command::new("cp").arg("-a").arg(hand.state()).arg(&other).status().expect("cp is there");
+    let copied = std::process::Command::new("cp").arg("-a").arg(hand.state()).arg(&other).status().expect("cp can be started");
     assert!(copied.success());
     reap_there(&[]);
     assert!(is_running(&name) && hand.state().join(&name).join("run.json").exists());
-    assert!(!other.join(&name).exists(), "what nobody holds in the copy is gone");
+    assert!(!other.join(&name).exists(), "the copied run folder, which nobody holds, is deleted");
     assert_eq!(hand.run(["reap"]).well().trim(), name);
 }
 
@@ -130,7 +130,7 @@ fn links_lead_to_a_state_folder_but_not_out_of_it() {
     for file in ["run.json", "lock"] {
         fs_err::copy(real.join(&name).join(file), outside.join(file)).expect("copied");
     }
-    // The run's folder is replaced by a link to a folder that looks like a run's.
+    // The run's folder is replaced by a symbolic link to a folder that looks like a run's folder.
     let aside = hand.root().join("aside");
     fs_err::rename(real.join(&name), &aside).expect("moved");
     symlink(&outside, real.join(&name)).expect("linked");
@@ -139,7 +139,7 @@ fn links_lead_to_a_state_folder_but_not_out_of_it() {
     fs_err::remove_file(real.join(&name)).expect("removed");
     fs_err::rename(&aside, real.join(&name)).expect("moved back");
     if !hand.containers().is_empty() {
-        assert_eq!(hand.run(["reap"]).well().trim(), name, "the link in the setting is the user's own");
+        assert_eq!(hand.run(["reap"]).well().trim(), name, "`reap` follows the symbolic link in the user's setting");
     }
     is_whole(&outside);
     assert!(hand.containers().is_empty());
@@ -159,10 +159,10 @@ fn a_container_of_an_older_version_is_ended_and_its_folder_stays() {
     let labels = ["--label", "codex-docker.managed=true", "--label", &state, "--label", &label];
     let run = ["run", "--detach", "--network=none", "--name", &name, "--mount", &mount];
     docker(&[&run[..], &labels, &[BASE_IMAGE, "sleep", "1000000"]].concat());
-    assert_eq!(hand.run(["reap", "--label", &hand.label()]).well(), "", "the older codex-docker still holds it");
+    assert_eq!(hand.run(["reap", "--label", &hand.label()]).well(), "", "`reap` keeps a container that an older `codex-docker` holds");
     drop(lock);
     let elsewhere = hand.command(["reap"]).env("CODEX_DOCKER_STATE", hand.root().join("other-state")).output();
-    assert!(elsewhere.expect("the program is there").status.success() && is_running(&name), "it is in another state folder");
+    assert!(elsewhere.expect("`codex-docker` can be started").status.success() && is_running(&name), "`reap` keeps a container of another state folder");
     let reaped = hand.run(["reap", "--label", &hand.label()]);
     assert_eq!(reaped.well().trim(), name);
     assert!(reaped.stderr.contains("was not deleted"), "{reaped:?}");

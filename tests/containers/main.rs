@@ -1,6 +1,6 @@
-//! `codex-docker` called by hand, with the real container engine and the real image.
+//! `codex-docker` as users call it, with the real container engine and the real image.
 //!
-//! Tests about the container and not about Codex replace Codex by a shell: a script that is mounted over the program runs its
+//! Tests that need no Codex replace it with a shell: a script that is mounted over the Codex program runs its
 //! first argument. Tests wait for a line, a file, or the end of a process.
 
 mod by_hand;

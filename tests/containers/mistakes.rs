@@ -1,5 +1,5 @@
-//! Problems before Codex starts: each message says what is wrong and how to fix it, and nothing is left behind. No test here
-//! starts a container.
+//! Problems before Codex starts: each message says what is wrong and how to fix it, and nothing is left behind. These tests
+//! start no container.
 
 use codex_docker::image::DEFAULT_IMAGE;
 use testkit::docker::{base_image, docker};
@@ -35,7 +35,7 @@ fn the_default_image_is_never_pulled_because_nobody_publishes_it() {
     let failed =
         Hand::new().with("DOCKER_HOST", "unix:///nowhere/docker.sock").with("IMAGE_NAME", DEFAULT_IMAGE).run(["image", "pull"]);
     assert_eq!(failed.code, Some(125));
-    assert!(failed.stderr.contains("this project publishes no image"), "no engine was asked: {}", failed.stderr);
+    assert!(failed.stderr.contains("this project publishes no image"), "the command fails without asking a container engine: {}", failed.stderr);
     assert!(failed.stderr.contains("hint: build it: codex-orchestrator codex-docker image build"), "{}", failed.stderr);
 }
 

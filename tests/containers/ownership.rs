@@ -1,5 +1,5 @@
-//! Files that a container's root made, when the caller is an ordinary user: they all belong to the caller afterwards, however
-//! deep they are. `codex-docker` runs as that user, whose only right on the machine is the engine's socket.
+//! Files that root created in a container for an ordinary user: afterwards, they all belong to the user, however
+//! deeply they are nested. `codex-docker` runs as that user, whose only privilege is access to the engine's socket.
 
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt as _;
@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 
 use crate::hand::{Hand, USER};
 
-/// Returns a script that creates nested folders, far beyond the longest path.
+/// Returns a script that nests folders far beyond the longest path that the system accepts.
 pub(crate) fn deep_folders(at: &str, count: usize) -> String {
     format!(
         "python3 -c 'import os\nos.makedirs(\"{at}\"); os.chdir(\"{at}\")\nfor i in range({count}):\n    os.mkdir(\"d\"); os.chdir(\"d\")\nopen(\"file\", \"w\").close()'"
@@ -34,10 +34,10 @@ fn folders_deeper_than_any_path_are_given_back() {
     let scripts = [deep_folders("/workspace/work/deep", DEPTH), deep_folders("/codex-docker/out/deep", DEPTH)].join("; ");
     let said = hand.run_as_plain_user([format!("{scripts}; echo x > /workspace/work/plain")]);
     said.well();
-    assert!(said.stderr.len() < 1_000, "no path is printed whole: {} bytes", said.stderr.len());
+    assert!(said.stderr.len() < 1_000, "long paths are shortened in messages: {} bytes", said.stderr.len());
     assert_eq!(fs_err::metadata(hand.work().join("plain")).expect("there").uid(), USER);
     assert_eq!(owner_at_the_end(&hand.work().join("deep"), DEPTH), USER);
-    assert!(hand.folders().is_empty(), "also what root left where outputs go: {:?}", hand.folders());
+    assert!(hand.folders().is_empty(), "the output folder with root's files is deleted: {:?}", hand.folders());
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Attacks with files: names, kinds and links, wherever the host reads or deletes. Everything outside of the task's folder
-//! stays the same.
+//! Attacks with the names and types of files and with links, wherever the host reads or deletes. Nothing outside of the task's folder
+//! changes.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -40,7 +40,7 @@ async fn links_are_neither_followed_nor_deleted_through() {
     let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/1/log", id_of(&attacked.task))).await;
     assert!(!log.contains("root:x:0"), "{log}");
     stage.lives_on(&attacked).await;
-    assert_eq!(fs_err::read_to_string(outside.join("precious")).expect("still there"), "precious");
+    assert_eq!(fs_err::read_to_string(outside.join("precious")).expect("the file outside still exists"), "precious");
 }
 
 #[tokio::test]
@@ -53,7 +53,7 @@ async fn files_that_are_no_files_and_rights_that_are_too_many_are_harmless() {
     attacked.completed();
     assert!(!attacked.log.contains("WENT"), "{}", attacked.log);
     let mode = |name: &str| fs_err::symlink_metadata(stage.worktree(&attacked.task).join(name)).expect("there").mode();
-    assert_eq!(mode("suid") & 0o6000, 0, "nobody gets rights from it");
+    assert_eq!(mode("suid") & 0o6000, 0, "the setuid and setgid bits are removed");
     stage.lives_on(&attacked).await;
 }
 
@@ -76,7 +76,7 @@ async fn output_that_is_cut_or_taken_away_harms_nobody() {
     let script = "echo before; : > /codex-docker/out/stdout; rm -rf /codex-docker/out; rm -f /codex-docker/out/stdout; \
         touch /codex-docker/out/stdout; echo after; echo y > work";
     let task = stage.resumed(&first.task, script).await;
-    // What it removed before anybody read it is missing from its own transcript, and nothing else is.
+    // Output that the agent deleted before the server read it is missing from the transcript, but nothing else is.
     let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/2/log", id_of(&task))).await;
     assert!(log.contains("after"), "{log}");
     assert!(!task["runs"][1]["commit"].is_null(), "{task}");

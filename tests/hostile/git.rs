@@ -1,5 +1,5 @@
-//! Attacks on git: commands that are planted where the host, or the next run, might use git. A planted command would create the
-//! canary, whose folder only exists on the host.
+//! Attacks on git: commands that are planted where the host or the next run might use git. A planted command would create the
+//! canary file, whose folder exists only on the host.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use testkit::shell_agent::{Stage, id_of};
 
 use crate::BINARY;
 
-/// Returns the planted command. Only the host has the folder.
+/// Returns a script that writes the planted command. Only the host has the canary's folder.
 fn planted(stage: &Stage) -> String {
     let canary = stage.canary();
     format!(
@@ -70,7 +70,7 @@ async fn nested_repositories_are_left_out_and_not_entered() {
         git -C $d add f .gitattributes; git -C $d -c user.name=a -c user.email=b -c core.fsmonitor= commit -qm x; done; echo x > work";
     let attacked = stage.attack(&(planted(&stage) + script)).await;
     attacked.completed();
-    assert!(attacked.task["runs"][0]["notes"].to_string().contains("nested"), "they are named: {}", attacked.task);
+    assert!(attacked.task["runs"][0]["notes"].to_string().contains("nested"), "the notes name the nested repositories: {}", attacked.task);
     stage.lives_on(&attacked).await;
 }
 

@@ -1,4 +1,4 @@
-//! An image with our labels, and a server that cleans up. Foreign containers are checked once the server's own ones are gone.
+//! A server that cleans up must ignore a foreign container whose image has our labels.
 
 use testkit::docker::{BASE_IMAGE, Sandbox, docker, try_docker};
 use testkit::shell_agent::Stage;
@@ -22,7 +22,7 @@ async fn the_servers_own_sweep_does_nothing_that_an_image_says() {
             home.display()
         ),
     );
-    // The engine lists newer containers first, so the foreign one was processed before the older one is gone.
+    // The engine lists newer containers first, so the server has examined the foreign one before it removes the older one.
     let task = stage.attack("echo x > work").await.task;
     let older = stage.folder(&task).join("container");
     fs_err::create_dir_all(older.join("in")).expect("made");
@@ -40,5 +40,5 @@ async fn the_servers_own_sweep_does_nothing_that_an_image_says() {
         !try_docker(&["inspect", &known]).status.success()
     });
     assert_eq!(docker(&["inspect", "--format", "{{.State.Running}}", &foreign]).trim(), "true");
-    assert_eq!(fs_err::read_to_string(precious.join("file")).expect("it exists"), "kept");
+    assert_eq!(fs_err::read_to_string(precious.join("file")).expect("the file exists"), "kept");
 }

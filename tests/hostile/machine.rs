@@ -1,5 +1,5 @@
-//! Attacks on the machine: its resources, its network, its secrets, and the isolation of the container. Each is tried from
-//! inside, and the effect on the host is checked from outside.
+//! Attacks on the machine: its resources, its network, its secrets, and the isolation of the container. Each attack runs
+//! inside a container, and the test checks the host.
 
 use serde_json::json;
 
@@ -14,9 +14,9 @@ async fn a_process_that_outlives_the_turn_is_gone() {
         (setsid sh -c 'trap \"\" INT TERM HUP; exec sleep 1000000' &) ; until test -s alive; do sleep 0.02; done; echo x > work";
     let attacked = stage.attack(script).await;
     attacked.completed();
-    let now = fs_err::read(stage.worktree(&attacked.task).join("alive")).expect("it was there");
+    let now = fs_err::read(stage.worktree(&attacked.task).join("alive")).expect("the file exists");
     let branch = format!("codex/{}:alive", testkit::shell_agent::id_of(&attacked.task));
-    assert_eq!(stage.git(&["show", &branch]).into_bytes(), now, "nobody wrote after the commit was made");
+    assert_eq!(stage.git(&["show", &branch]).into_bytes(), now, "no process writes to the worktree after the commit");
     stage.lives_on(&attacked).await;
 }
 
@@ -33,7 +33,7 @@ async fn an_agent_that_holds_its_init_is_ended_all_the_same() {
 #[tokio::test]
 async fn forks_and_memory_are_bounded() {
     let stage = Stage::with(BINARY, &json!({ "pids": 200, "memory": "256m" })).await;
-    // The forks come last, because a shell that cannot start anything prints nothing either.
+    // The forks come last, because a shell that cannot start programs cannot print the result, either.
     let script = "python3 -c 'x = bytearray(2 << 30)' 2>/dev/null || echo BOUNDED; echo x > work; f() { f 2>/dev/null | f 2>/dev/null & }; f 2>/dev/null; sleep 1";
     let attacked = stage.attack(script).await;
     assert!(attacked.task["status"] == "failed" || attacked.log.contains("BOUNDED"), "{} {}", attacked.task, attacked.log);
@@ -80,7 +80,7 @@ async fn a_list_of_hosts_has_no_way_around() {
     assert!(!attacked.log.contains("WENT"), "{}", attacked.log);
     assert!(
         attacked.task["runs"][0]["notes"].to_string().contains("example.com"),
-        "what was refused is shown: {}",
+        "the notes name the refused host: {}",
         attacked.task
     );
     stage.lives_on(&attacked).await;
@@ -98,7 +98,7 @@ async fn the_usual_ways_out_of_a_container_are_closed() {
     let attacked = stage.attack(script).await;
     attacked.completed();
     assert!(!attacked.log.contains("WENT"), "{}", attacked.log);
-    assert!(attacked.said("PROCESSES").parse::<u32>().expect("a number") < 20, "the host's are not to be seen: {}", attacked.log);
+    assert!(attacked.said("PROCESSES").parse::<u32>().expect("a number") < 20, "the processes of the host are not visible: {}", attacked.log);
     assert!(attacked.said("CAPS").ends_with("00000000000000fb"), "{}", attacked.log);
     stage.lives_on(&attacked).await;
 }

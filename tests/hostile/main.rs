@@ -1,7 +1,7 @@
-//! The hostile agent: scripts that attack from a task's container, and a check of the host afterwards.
+//! Hostile agents: scripts that attack from a task's container, and checks of the host afterwards.
 //!
-//! Server, container engine, image, git and containers are real; a shell replaces Codex and runs its prompt. After every attack
-//! the task must still work like any other: its diff is shown, a follow-up's work arrives, and it can be removed.
+//! The server, container engine, image, git and containers are real. A shell replaces Codex and runs its prompt. After every attack,
+//! the task must still work: its diff is shown, a follow-up can commit work, and the task can be removed.
 
 mod files;
 mod git;

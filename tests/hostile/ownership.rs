@@ -1,5 +1,5 @@
-//! A server of an ordinary user: everything that root in its containers made can be committed, removed and deleted. Tests run
-//! as root; only the server and its programs do not.
+//! A server of an ordinary user: all files that root created in its containers can be committed, removed and deleted. Tests run
+//! as root, but the server and its programs do not.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -13,11 +13,11 @@ use testkit::upstream::Upstream;
 
 use crate::BINARY;
 
-/// A user whose only right on the machine is the container engine's socket.
+/// A user whose only privilege is access to the container engine's socket.
 const USER: &str = "54321:54321";
 
 fn chown(path: &Path) {
-    let done = Command::new("chown").args(["-R", "-h", USER]).arg(path).status().expect("chown is there");
+    let done = Command::new("chown").args(["-R", "-h", USER]).arg(path).status().expect("chown can be started");
     assert!(done.success(), "tests run as root");
 }
 
@@ -40,7 +40,7 @@ async fn of_a_plain_user() -> (tempfile::TempDir, Stage) {
     (folder, Stage::in_home(home, upstream, &json!({})).await)
 }
 
-/// Creates nested folders, far beyond the longest path (about two thousand): in the worktree, in the agent repository, and in
+/// Nests folders far beyond the longest path (about two thousand folders): in the worktree, in the agent repository, and in
 /// the output folder.
 const DEEP: &str = "cat > /tmp/deep.py <<'END'\n\
     import os, sys\n\
@@ -58,9 +58,9 @@ async fn folders_nested_beyond_any_path_are_deleted_with_their_task() {
     let attacked = stage.attack(DEEP).await;
     assert_eq!(attacked.said("MADE"), "it");
     let notes = attacked.task["runs"][0]["notes"].to_string();
-    assert!(notes.len() < 10_000, "{} bytes of notes", notes.len());
+    assert!(notes.len() < 10_000, "the notes are short: {} bytes", notes.len());
     let containers = fs_err::read_dir(stage.home.path().join("containers")).expect("there");
-    assert_eq!(containers.count(), 0, "a run's folder goes with its container");
+    assert_eq!(containers.count(), 0, "a run's folder is deleted with its container");
     let other = stage.attack("echo y > other").await;
     for task in [&attacked.task, &other.task] {
         let (status, answer) = stage.home.delete(&format!("/api/v1/tasks/{}", id_of(task))).await;

@@ -1,4 +1,4 @@
-//! Attacks on other tasks: their branches, worktrees, containers and brokers. A sibling is compared with its earlier state,
+//! Attacks on other tasks: their branches, worktrees, containers and brokers. The other task is compared with its earlier state,
 //! byte for byte.
 
 use serde_json::json;
@@ -45,7 +45,7 @@ async fn what_an_agent_says_it_is_changes_only_its_own_transcript() {
     );
     let attacked = stage.attack(&forged).await;
     let (_, after) = stage.home.get(&format!("/api/v1/tasks/{}", id_of(&sibling.task))).await;
-    assert_eq!(after, before, "the sibling is as it was");
+    assert_eq!(after, before, "the other task is unchanged");
     let id = id_of(&attacked.task);
     let (status, _) = stage.home.get(&format!("/api/v1/tasks/{id}")).await;
     assert_eq!(status, 200);
@@ -60,7 +60,7 @@ async fn another_runs_folders_sockets_and_containers_are_not_there() {
         echo MOUNTS $(grep -c -E 'tasks|envs' /proc/self/mountinfo); ls /var/run/docker.sock /run/docker.sock 2>&1; touch /codex-docker/in/x && echo WENT";
     let attacked = stage.attack(script).await;
     attacked.completed();
-    assert_eq!(attacked.said("SOCKETS"), "", "those of the same run are in a separate mount: {}", attacked.log);
+    assert_eq!(attacked.said("SOCKETS"), "", "the agent finds no sockets of other runs: {}", attacked.log);
     assert!(!attacked.log.contains("WENT") && attacked.log.contains("No such file"), "{}", attacked.log);
     stage.lives_on(&attacked).await;
 }
@@ -72,7 +72,7 @@ async fn the_login_that_an_agent_changes_is_its_own_copy() {
     let file = stage.home.scratch().join("auth.json");
     fs_err::write(&file, own.to_string()).expect("written");
     let path = file.display().to_string();
-    assert!(stage.home.command(&["login", "--import", &path]).status().await.expect("it runs").success());
+    assert!(stage.home.command(&["login", "--import", &path]).status().await.expect("the command can be started").success());
     for plant in [
         r#"echo '{"OPENAI_API_KEY":"sk-evil"}' > auth.json"#,
         "rm auth.json; ln -s /etc/passwd auth.json",
@@ -92,7 +92,7 @@ async fn the_login_that_an_agent_changes_is_its_own_copy() {
         assert!(!stage.folder(&attacked.task).join("auth").exists(), "{plant}");
         assert!(stage.home.path().join("login.json").exists());
     }
-    // Like a renewal by Codex: a new file in place of the old one, and its locks.
+    // Do what Codex does when it renews tokens: replace the file, and leave lock files.
     let renewed = account("acc-1", "r-2", 15);
     let script = format!("cd /codex-auth; touch auth.lock auth.json.lock; umask 077; echo '{renewed}' > new; mv new auth.json");
     let attacked = stage.attack(&script).await;

@@ -1,4 +1,4 @@
-//! Attacks on the commit of a run's work and on the next run: files that block git, files of terabytes, an index that lies, and
+//! Attacks on the commit of a run's work and on the next run: files that block git, files of several terabytes, a misleading index, and
 //! changes in the agent repository.
 
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use testkit::shell_agent::{Stage, id_of};
 
 use crate::BINARY;
 
-/// Far less than git needs for a file of terabytes.
+/// Far less time than git needs for a file of several terabytes.
 const SOON: Duration = Duration::from_mins(1);
 
 fn content(stage: &Stage, task: &serde_json::Value, path: &str) -> String {
@@ -24,7 +24,7 @@ async fn files_that_git_waits_for_are_moved_aside_and_named() {
     let began = Instant::now();
     let attacked = stage.attack(script).await;
     attacked.completed();
-    assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
+    assert!(began.elapsed() < SOON, "the run ends soon: {:?}", began.elapsed());
     let committed = stage.committed(&attacked.task);
     assert!(committed.iter().any(|name| name == "work"), "{committed:?}");
     let notes = attacked.task["runs"][0]["notes"].to_string();
@@ -41,8 +41,8 @@ async fn a_file_of_terabytes_is_left_out_and_costs_no_time() {
     let began = Instant::now();
     let attacked = stage.attack(script).await;
     attacked.completed();
-    assert!(began.elapsed() < SOON, "it took {:?}", began.elapsed());
-    assert_eq!(content(&stage, &attacked.task, "src/a.txt"), "one\n", "the last version is kept");
+    assert!(began.elapsed() < SOON, "the run ends soon: {:?}", began.elapsed());
+    assert_eq!(content(&stage, &attacked.task, "src/a.txt"), "one\n", "the last version of the file is kept");
     assert_eq!(content(&stage, &attacked.task, "work"), "x\n");
     let notes = attacked.task["runs"][0]["notes"].to_string();
     assert!(
@@ -89,11 +89,11 @@ async fn nothing_planted_in_the_agents_repository_takes_effect_in_the_next_run()
     assert_eq!(task["status"], "completed", "{task}");
     let log = stage.home.text(&format!("/api/v1/tasks/{}/runs/2/log", id_of(&task))).await;
     assert!(log.contains("over") && !log.contains("RAN"), "{log}");
-    assert!(log.contains("LOG second") && log.contains("LOG mine"), "the commits of the first run are there: {log}");
+    assert!(log.contains("LOG second") && log.contains("LOG mine"), "the agent's repository has the commits of the first run: {log}");
     assert!(log.contains("NAME Codex"), "{log}");
     assert!(log.contains("ALTERNATES /git/objects\n"), "{log}");
     for planted in ["hooks", "config.worktree", "modules", "worktrees", "planted", "commondir", "more"] {
-        let left = log.lines().find_map(|line| line.strip_prefix("LEFT ")).expect("it was said");
+        let left = log.lines().find_map(|line| line.strip_prefix("LEFT ")).expect("the log has the list of files");
         assert!(!left.split(' ').any(|name| name == planted), "{planted}: {left}");
     }
     let committed = stage.committed(&task);

@@ -1,6 +1,6 @@
-//! A run on disk whose worker is a script of the test, and a keeper to start on it.
+//! A run on disk whose worker is a script of the test, and the keepers that tests start for it.
 //!
-//! Everything with the run's mark is killed when the bench is dropped, even if the test has failed.
+//! All processes with the run's mark are killed when the bench is dropped, even if the test has failed.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -12,7 +12,7 @@ use engine::store::atomic::write_atomically;
 use model::ids::{Attempt, RunNumber, TaskId};
 use tokio::process::{Child, Command};
 
-/// Far longer than anything here takes.
+/// The time limit of every wait, far longer than needed.
 const LIMIT: Duration = Duration::from_mins(1);
 
 /// How often to check for a file that a script creates.
@@ -21,7 +21,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// The time limit of a run in tests that are not about time limits.
 const LONG: Duration = Duration::from_mins(2);
 
-/// How long a stage of the stop protocol takes. Scripts that clean up need a fraction of it.
+/// The duration of each stage of a stop. Scripts that clean up need a fraction of it.
 pub(crate) const STOP_GRACE: Duration = Duration::from_millis(500);
 
 /// A run on disk.
@@ -34,12 +34,12 @@ pub(crate) struct Bench {
 impl Bench {
     /// Creates a run whose worker is this shell script.
     pub(crate) fn new(script: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let folder = tempfile::tempdir().expect("a temporary folder can be created");
         let program = folder.path().join("worker.sh");
-        fs_err::write(&program, script).expect("a test's folder can be written");
+        fs_err::write(&program, script).expect("the test's folder is writable");
         let task_id = fs_err::read_to_string("/proc/sys/kernel/random/uuid").expect("the kernel has ids");
         let files = RunFiles::new(folder.path(), RunNumber::FIRST);
-        fs_err::write(files.prompt(), "the prompt").expect("a test's folder can be written");
+        fs_err::write(files.prompt(), "the prompt").expect("the test's folder is writable");
         let milliseconds = |duration: Duration| u64::try_from(duration.as_millis()).expect("a short time");
         let order = Order {
             schema: model::SCHEMA,
@@ -59,27 +59,27 @@ impl Bench {
         Self { folder, files, order }
     }
 
-    /// Returns a file that the script knows by its name.
+    /// Returns the path of a file that the script creates under this name.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Makes the prompt a pipe. The keeper opens it before it starts the worker, so it waits there until `open_prompt`.
+    /// Replaces the prompt with a pipe. The keeper opens the prompt before it starts the worker, so it waits until `open_prompt`.
     pub(crate) fn hold_before_the_worker(&self) {
-        fs_err::remove_file(self.files.prompt()).expect("the bench has made it");
+        fs_err::remove_file(self.files.prompt()).expect("the bench has written the prompt");
         let (kind, mode) = (rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU);
-        rustix::fs::mknodat(rustix::fs::CWD, self.files.prompt(), kind, mode, 0).expect("a pipe can be made");
+        rustix::fs::mknodat(rustix::fs::CWD, self.files.prompt(), kind, mode, 0).expect("the pipe can be created");
     }
 
-    /// Lets a keeper continue that waits before its worker.
+    /// Lets a keeper that waits before starting its worker continue.
     pub(crate) fn open_prompt(&self) {
-        fs_err::write(self.files.prompt(), "the prompt").expect("the keeper reads it");
+        fs_err::write(self.files.prompt(), "the prompt").expect("the keeper reads the prompt");
     }
 
-    /// Starts a keeper.
+    /// Starts a keeper for the run.
     pub(crate) fn start(&self) -> Child {
-        let order = serde_json::to_vec(&self.order).expect("it has a form");
-        // Write it atomically, like a server, because other keepers may be reading it.
+        let order = serde_json::to_vec(&self.order).expect("the order can be written as JSON");
+        // Write the order atomically, like a server, because other keepers may be reading it.
         write_atomically(&self.files.order(), &order).expect("written");
         let complaints = fs_err::File::options().create(true).append(true).open(self.files.complaints()).expect("made");
         let mut keeper = Command::new(env!("CARGO_BIN_EXE_codex-orchestrator"));
@@ -88,11 +88,11 @@ impl Bench {
         keeper.spawn().expect("the binary can be started")
     }
 
-    /// Starts a keeper and waits until the script has created this file, and the keeper has recorded the worker.
+    /// Starts a keeper and waits until the script has created this file and the keeper has recorded the worker.
     pub(crate) async fn start_until(&self, file: &str) -> Child {
         let keeper = self.start();
         appears(&self.file(file)).await;
-        // The script does not wait for the keeper's record.
+        // The script can create the file before the keeper writes its record.
         let look = async {
             while self.record().worker.is_none() {
                 tokio::time::sleep(LOOK_EVERY).await;
@@ -102,12 +102,12 @@ impl Bench {
         keeper
     }
 
-    /// Runs it from start to end.
+    /// Starts a keeper, waits until it ends, and returns its exit record.
     pub(crate) async fn held(&self) -> ExitRecord {
         self.ended(self.start()).await
     }
 
-    /// Waits for a keeper's end, and returns its last record.
+    /// Waits until a keeper ends, and returns its exit record.
     pub(crate) async fn ended(&self, keeper: Child) -> ExitRecord {
         let status = gone(keeper).await;
         assert!(status.success(), "{status}: {}", self.complaints());
@@ -118,7 +118,7 @@ impl Bench {
 
     /// Returns the state of the keeper.
     pub(crate) fn state(&self) -> KeeperState {
-        observe(&self.files, self.order.attempt).expect("it can be seen")
+        observe(&self.files, self.order.attempt).expect("the keeper can be observed")
     }
 
     /// Returns the record of a live keeper.
@@ -130,7 +130,7 @@ impl Bench {
 
     /// Returns the worker's output.
     pub(crate) fn journal(&self) -> String {
-        fs_err::read_to_string(self.files.journal()).expect("a keeper has made it")
+        fs_err::read_to_string(self.files.journal()).expect("the keeper has created the log")
     }
 
     /// Returns the keepers' messages on stderr.
@@ -151,16 +151,16 @@ impl Bench {
 impl Drop for Bench {
     fn drop(&mut self) {
         for process in self.marked() {
-            // It may have ended in between.
+            // The process may have ended in the meantime.
             process.signal(Signal::KILL).ok();
         }
     }
 }
 
-/// Waits for the end of a process.
+/// Waits until a process ends.
 pub(crate) async fn gone(mut child: Child) -> ExitStatus {
     let ended = tokio::time::timeout(LIMIT, child.wait()).await;
-    ended.expect("it ends in time").expect("our own child can be waited for")
+    ended.expect("the process ends in time").expect("the process can be waited for")
 }
 
 /// Waits until a file exists and contains a line end, which means that it is complete.
@@ -177,8 +177,8 @@ pub(crate) async fn appears(path: &Path) -> String {
     tokio::time::timeout(LIMIT, look).await.unwrap_or_else(|_| panic!("{shown} did not appear"))
 }
 
-/// Returns the process whose number a script wrote to a file.
+/// Returns the process whose ID a script wrote to a file.
 pub(crate) async fn written_process(path: &Path) -> ProcessIdentity {
-    let pid = appears(path).await.trim().parse().expect("a process's number");
-    ProcessIdentity::of(pid).expect("/proc can be read").expect("it lives when the test asks for it")
+    let pid = appears(path).await.trim().parse().expect("the file contains a process ID");
+    ProcessIdentity::of(pid).expect("/proc can be read").expect("the process is running")
 }

@@ -1,4 +1,4 @@
-//! How runs end: on their own, on request, at their limits, and that nothing of them is left. Real keepers and workers; shell
+//! How runs end: on their own, when stopped and at their limits, without leaving processes. Real keepers and workers; shell
 //! scripts define what they do.
 
 use std::time::Duration;
@@ -9,14 +9,14 @@ use tokio::process::Child;
 
 use super::bench::{Bench, appears, gone, written_process};
 
-/// Reports that it runs, cleans up when it is interrupted, and exits like Codex.
+/// A script that reports that it runs, cleans up when it is interrupted, and exits like Codex.
 const PATIENT: &str = "trap 'echo cleaned; exit 1' INT; echo up > up; while :; do sleep 0.05; done";
 
-/// Reacts only to SIGKILL.
+/// A script that reacts only to SIGKILL.
 const DEAF: &str = "trap '' INT TERM HUP; echo up > up; while :; do sleep 0.05; done";
 
 async fn stop(bench: &Bench) {
-    request_stop(&bench.files, bench.order.attempt).await.expect("it can be asked");
+    request_stop(&bench.files, bench.order.attempt).await.expect("the stop can be requested");
 }
 
 fn lives(process: &ProcessIdentity) -> bool {
@@ -24,9 +24,9 @@ fn lives(process: &ProcessIdentity) -> bool {
 }
 
 fn own_signal(keeper: &Child, signal: Signal) {
-    let pid = keeper.id().expect("it was not waited for");
-    let keeper = ProcessIdentity::of(pid).expect("/proc can be read").expect("it lives");
-    keeper.signal(signal).expect("it is ours");
+    let pid = keeper.id().expect("the keeper has not been waited for");
+    let keeper = ProcessIdentity::of(pid).expect("/proc can be read").expect("the keeper is running");
+    keeper.signal(signal).expect("the signal can be sent");
 }
 
 #[tokio::test]
@@ -69,18 +69,18 @@ async fn a_stopped_worker_may_clean_up_and_stopping_twice_is_harmless() {
     assert_eq!((exit.ending, exit.stop_requested), (Ending::Code { code: 1 }, true));
     assert_eq!(bench.journal(), "cleaned\n");
     stop(&bench).await;
-    until_gone(&bench.files, bench.order.attempt).await.expect("it is gone already");
+    until_gone(&bench.files, bench.order.attempt).await.expect("the keeper is gone");
 }
 
 #[tokio::test]
 async fn an_interrupt_of_the_keeper_is_a_stop_and_a_hang_up_is_nothing() {
     let bench = Bench::new(PATIENT);
     let keeper = bench.start_until("up").await;
-    let worker = bench.record().worker.expect("it has started");
+    let worker = bench.record().worker.expect("the worker has started");
     own_signal(&keeper, Signal::HUP);
     own_signal(&keeper, Signal::INT);
     let exit = bench.ended(keeper).await;
-    assert_eq!((exit.ending, exit.stop_requested), (Ending::Code { code: 1 }, true), "SIGHUP would have killed the keeper");
+    assert_eq!((exit.ending, exit.stop_requested), (Ending::Code { code: 1 }, true), "the keeper ignores SIGHUP");
     assert!(!lives(&worker));
 }
 
@@ -117,7 +117,7 @@ async fn what_forks_away_from_a_worker_ends_with_it() {
     let keeper = bench.start();
     let child = written_process(&bench.file("child")).await;
     let exit = bench.ended(keeper).await;
-    assert_eq!(exit.ending, Ending::Code { code: 0 }, "it is the worker's own end that counts");
+    assert_eq!(exit.ending, Ending::Code { code: 0 }, "the ending is that of the worker");
     assert!(!lives(&child));
     assert_eq!(bench.marked(), vec![]);
 }
@@ -169,7 +169,7 @@ async fn a_stop_ends_what_the_worker_has_stopped() {
     let bench = Bench::new("echo up > up; kill -STOP $$; sleep 60");
     let keeper = bench.start_until("up").await;
     stop(&bench).await;
-    let exit = tokio::time::timeout(Duration::from_secs(30), bench.ended(keeper)).await.expect("SIGKILL ends it");
+    let exit = tokio::time::timeout(Duration::from_secs(30), bench.ended(keeper)).await.expect("SIGKILL ends the worker");
     assert_eq!((exit.ending, exit.stop_requested), (Ending::Signal { signal: 9 }, true));
 }
 
@@ -180,10 +180,10 @@ async fn a_worker_that_cannot_be_written_down_does_not_run() {
     let keeper = bench.start();
     appears(&bench.files.keeper()).await;
     fs_err::remove_file(bench.files.keeper()).expect("there");
-    fs_err::create_dir(bench.files.keeper()).expect("in its way");
+    fs_err::create_dir(bench.files.keeper()).expect("the folder can be created");
     bench.open_prompt();
     assert!(gone(keeper).await.success(), "{}", bench.complaints());
-    let exit = fs_err::read_to_string(bench.files.exit()).expect("the end is written down");
+    let exit = fs_err::read_to_string(bench.files.exit()).expect("the ending is recorded");
     assert!(exit.contains("never_started") && exit.contains("could not be written"), "{exit}");
     assert_eq!(bench.marked(), vec![]);
 }
@@ -196,5 +196,5 @@ async fn what_no_signal_reaches_is_ended_by_the_orders_cleanup_after_all_else() 
     bench.order.cleanup = Some(engine::worker::Cleanup { program: "/bin/sh".into(), args: vec!["-c".to_owned(), script] });
     assert_eq!(bench.held().await.ending, Ending::Code { code: 4 }, "{}", bench.complaints());
     assert_eq!(appears(&bench.file("cleaned")).await, "last\n");
-    assert!(bench.complaints().contains("could not clean up after a run"), "a failure is logged: {}", bench.complaints());
+    assert!(bench.complaints().contains("could not clean up after a run"), "a failed cleanup is logged: {}", bench.complaints());
 }

@@ -1,4 +1,4 @@
-//! Successful runs: what reaches the worker, what reaches the files, and that everything happens once. Real keepers and
+//! Successful runs: the worker's input, the files that a run leaves, and that a run starts only once. Real keepers and
 //! workers; shell scripts define what they do.
 
 use engine::keeper::{Ending, KeeperState, request_stop};
@@ -13,7 +13,7 @@ async fn the_journal_is_what_the_worker_wrote_byte_for_byte() {
     assert_eq!((exit.ending, exit.stop_requested), (Ending::Code { code: 0 }, false));
     let mut expected: Vec<u8> = (1..=100_000).flat_map(|number| format!("{number}\n").into_bytes()).collect();
     expected.extend(b"no \xff newline");
-    assert!(fs_err::read(bench.files.journal()).expect("there") == expected, "the journal is another");
+    assert!(fs_err::read(bench.files.journal()).expect("there") == expected, "the log contains exactly the worker's output");
     assert_eq!(fs_err::read(bench.files.stderr()).expect("there"), b"words\n");
 }
 
@@ -54,11 +54,11 @@ async fn a_second_keeper_changes_nothing() {
     let bench = Bench::new("trap 'exit 1' INT; echo begun >> begun; while :; do sleep 0.05; done");
     let first = bench.start_until("begun").await;
     let record = bench.record();
-    assert!(gone(bench.start()).await.success(), "it finds the lock held and ends");
-    assert_eq!(bench.record(), record, "the first one holds the run as before");
+    assert!(gone(bench.start()).await.success(), "the second keeper finds the lock held and ends");
+    assert_eq!(bench.record(), record, "the first keeper still holds the run");
     request_stop(&bench.files, bench.order.attempt).await.expect("told");
     let exit = bench.ended(first).await;
-    assert_eq!(bench.held().await, exit, "a third one finds the run ended");
+    assert_eq!(bench.held().await, exit, "the third keeper finds the run ended");
     assert_eq!(appears(&bench.file("begun")).await, "begun\n", "the worker was started once");
 }
 
@@ -81,13 +81,13 @@ async fn a_look_at_a_run_never_keeps_its_keeper_from_starting() {
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
     let looking = std::thread::spawn(move || {
         while stopped.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
-            // A keeper that is just starting is not an answer yet.
+            // Observing a keeper that is just starting can fail.
             engine::keeper::observe(&files, attempt).ok();
         }
     });
     let exit = bench.held().await;
     drop(stop);
-    looking.join().expect("it only looked");
+    looking.join().expect("the observing thread does not panic");
     assert_eq!(exit.ending, Ending::Code { code: 0 });
 }
 
@@ -96,7 +96,7 @@ async fn another_try_is_another_run_for_the_keeper() {
     let mut bench = Bench::new("echo begun >> begun");
     let first = bench.held().await;
     bench.order.attempt = Attempt(2);
-    assert_eq!(bench.state(), KeeperState::NeverStarted, "the files are the first one's");
+    assert_eq!(bench.state(), KeeperState::NeverStarted, "the files of the first attempt do not count");
     let second = bench.held().await;
     assert_eq!((first.attempt, second.attempt), (Attempt(1), Attempt(2)));
     assert_eq!(appears(&bench.file("begun")).await, "begun\nbegun\n");

@@ -82,7 +82,7 @@ async fn a_worktree_that_says_something_else_is_noted() {
     let task = stage.task("begin; echo one > changed.sh; echo same > same.sh; echo two > linked.sh; end done").await;
     let tree = stage.home.path().join("tasks").join(&task).join("worktree");
     fs_err::write(tree.join("changed.sh"), "six\n").expect("a file");
-    fs_err::remove_file(tree.join("linked.sh")).expect("it exists");
+    fs_err::remove_file(tree.join("linked.sh")).expect("the file exists");
     fs_err::os::unix::fs::symlink("same.sh", tree.join("linked.sh")).expect("a link");
     stage.hidden(&task, "").await;
     let flags =

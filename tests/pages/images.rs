@@ -24,18 +24,18 @@ type Answer = (u16, HeaderMap, Vec<u8>);
 
 impl Plain {
     async fn sign_in(home: &TestHome) -> Self {
-        let output = home.command(&["sign-in"]).output().await.expect("it starts");
+        let output = home.command(&["sign-in"]).output().await.expect("the command can be started");
         let link = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let (url, code) = link.split_once("/sign-in?code=").expect("a link");
         let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let form = client.post(format!("{url}/sign-in")).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
-        let answer = form.body(format!("code={code}")).send().await.expect("it answers");
+        let answer = form.body(format!("code={code}")).send().await.expect("the server answers");
         let cookie = answer.headers()[SET_COOKIE].to_str().expect("text").split(';').next().expect("a cookie").to_owned();
         Self { client, url: url.to_owned(), cookie }
     }
 
     async fn answer(&self, request: reqwest::RequestBuilder) -> Answer {
-        let answer = request.header(COOKIE, &self.cookie).send().await.expect("it answers");
+        let answer = request.header(COOKIE, &self.cookie).send().await.expect("the server answers");
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
         (status, headers, answer.bytes().await.expect("all of it").to_vec())
     }
@@ -275,7 +275,7 @@ async fn an_image_is_served_as_nothing_but_an_image_to_who_is_signed_in() {
     let asked = json!({ "env_id": env, "prompt": "begin; end x", "images": [given("x.html", &planted), given("y.gif", GIF)] });
     let (status, task) = home.post("/api/v1/tasks", &asked).await;
     assert_eq!(status, 201, "{task}");
-    let id = task["task_id"].as_str().expect("an id");
+    let id = task["task_id"].as_str().expect("the task has an ID");
     let name = |n: usize| task["runs"][0]["images"][n]["file"].as_str().expect("a name");
     for (n, kind, bytes) in [(0, "image/png", planted.as_slice()), (1, "image/gif", GIF)] {
         let (status, headers, body) = plain.get(&format!("/tasks/{id}/images/{}", name(n))).await;
@@ -300,7 +300,7 @@ async fn an_image_is_served_as_nothing_but_an_image_to_who_is_signed_in() {
     assert_eq!(nobody.get(&format!("/tasks/{id}/images/{}", name(0))).await.0, 303);
     let (status, other) = home.post("/api/v1/tasks", &json!({ "env_id": env, "prompt": "begin; end x" })).await;
     assert_eq!(status, 201, "{other}");
-    let other = other["task_id"].as_str().expect("an id");
+    let other = other["task_id"].as_str().expect("the task has an ID");
     assert_eq!(plain.get(&format!("/tasks/{other}/images/{}", name(0))).await.0, 404, "it is another task's");
 }
 

@@ -16,7 +16,7 @@ async fn ask(method: Method, url: &str, accept: &str, cookies: &str, body: &str)
     let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let request = client.request(method, url).header(header::ACCEPT, accept).header(header::COOKIE, cookies);
     let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body.to_owned());
-    request.send().await.expect("it answers")
+    request.send().await.expect("the server answers")
 }
 
 fn text<'a>(answer: &'a Response, name: &header::HeaderName) -> &'a str {

@@ -22,8 +22,8 @@ struct Elsewhere {
 impl Elsewhere {
     /// Serves this page at every path, and keeps every request.
     async fn start(page: String) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let port = listener.local_addr().expect("its address").port();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let port = listener.local_addr().expect("the listener has an address").port();
         let heard: Arc<Mutex<Vec<String>>> = Arc::default();
         let kept = Arc::clone(&heard);
         tokio::spawn(async move {
@@ -97,7 +97,7 @@ async fn the_link_that_the_commands_show_leads_to_the_pages_own_name() {
     let digits = name.strip_prefix("codex-").and_then(|rest| rest.strip_suffix(".localhost")).expect("a name");
     assert!(digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
     let said = async |words: &[&str]| {
-        let output = home.command(words).output().await.expect("it starts");
+        let output = home.command(words).output().await.expect("the command can be started");
         String::from_utf8(output.stdout).expect("text")
     };
     assert!(said(&["sign-in"]).await.starts_with(&format!("http://{name}:{port}/sign-in?code=")));
@@ -304,8 +304,8 @@ async fn the_pages_are_reached_through_a_tunnel_from_another_port() {
     let home = open_home().await;
     let (name, address) = (own_name(&home), home.tcp_address().await);
     // Like `ssh -L` on the other machine.
-    let tunnel = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let port = tunnel.local_addr().expect("its address").port();
+    let tunnel = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let port = tunnel.local_addr().expect("the listener has an address").port();
     tokio::spawn(async move {
         while let Ok((mut near, _)) = tunnel.accept().await {
             let address = address.clone();
@@ -319,7 +319,7 @@ async fn the_pages_are_reached_through_a_tunnel_from_another_port() {
     browser.open(&format!("http://localhost:{port}/")).await;
     let text = browser.value("document.body.innerText").await;
     assert!(text.as_str().expect("text").contains(&format!("sign-in --address http://localhost:{port}")), "{text}");
-    let output = home.command(&["sign-in", "--address", &format!("http://localhost:{port}")]).output().await.expect("it starts");
+    let output = home.command(&["sign-in", "--address", &format!("http://localhost:{port}")]).output().await.expect("the command can be started");
     let link = String::from_utf8(output.stdout).expect("text").trim().to_owned();
     assert!(link.starts_with(&format!("http://{name}:{port}/sign-in?code=")), "{link}");
     browser.open(&link).await;

@@ -12,7 +12,7 @@ fn branch(stage: &Stage, private: &Upstream) -> String {
     let config =
         format!("[submodule \"x\"]\n\tpath = x\n\turl = {}\n[submodule \"y\"]\n\tpath = y\n\turl = \"{url}\"\n", private.url());
     stage.upstream.commit("agent", &[(".gitmodules", &config)], "submodules");
-    let commit = private.commit_of("main").expect("it has a branch");
+    let commit = private.commit_of("main").expect("the branch `main` exists");
     stage.upstream.submodule("agent", "x", &commit);
     stage.upstream.submodule("agent", "y", &commit);
     url
@@ -22,7 +22,7 @@ async fn asking(stage: &Stage) -> String {
     let body = json!({ "env_id": stage.env, "prompt": "begin; end", "ref": "agent" });
     let (status, task) = stage.home.post("/api/v1/tasks", &body).await;
     assert_eq!(status, 201, "{task}");
-    let id = task["task_id"].as_str().expect("an id").to_owned();
+    let id = task["task_id"].as_str().expect("the task has an ID").to_owned();
     stage.home.wait_for(&format!("/api/v1/tasks/{id}"), |task| task["question"].is_object()).await;
     id
 }

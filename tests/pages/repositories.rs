@@ -44,7 +44,7 @@ async fn a_clone_is_followed_and_one_that_fails_can_be_tried_again() {
     stage.browser.look(PHONE).await;
     // A remote that never answers, until it disappears.
     let remote = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let url = format!("http://{}/repo.git", remote.local_addr().expect("it is bound"));
+    let url = format!("http://{}/repo.git", remote.local_addr().expect("the listener has an address"));
     stage.open("/environments").await;
     stage.browser.write("#repo_url", &url).await;
     stage.browser.click("form[action='/environments'] button.primary").await;
@@ -219,14 +219,14 @@ async fn a_task_that_waits_for_its_remote_says_so() {
     // Readers of the remote block at its HEAD.
     let file = |name: &str| stage.upstream.path().join(name);
     let (head, away, gate) = (file("HEAD"), file("HEAD.away"), file("HEAD.gate"));
-    fs_err::rename(&head, &away).expect("a test's folder");
+    fs_err::rename(&head, &away).expect("the test's folder is writable");
     rustix::fs::mkfifoat(rustix::fs::CWD, &head, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).expect("a pipe");
     let task = stage.home.task(&stage.env, "begin; end done").await;
     stage.open(&format!("/tasks/{task}")).await;
     stage.browser.until("document.querySelector('.steps [aria-current=step]')?.innerText.includes('Fetching')").await;
     assert_eq!(stage.browser.value("document.querySelectorAll('.steps .done').length").await, 1, "it waits no more in the queue");
-    fs_err::rename(&head, &gate).expect("a test's folder");
-    fs_err::rename(&away, &head).expect("a test's folder");
+    fs_err::rename(&head, &gate).expect("the test's folder is writable");
+    fs_err::rename(&away, &head).expect("the test's folder is writable");
     tokio::task::spawn_blocking(move || fs_err::write(&gate, "ref: refs/heads/main\n"))
         .await
         .expect("it ends")
@@ -248,7 +248,7 @@ impl Plain {
         let code = link["path"].as_str().and_then(|path| path.split("code=").nth(1)).expect("a code").to_owned();
         let url = stage.url.clone();
         let form = client.post(format!("{url}/sign-in")).header("content-type", "application/x-www-form-urlencoded");
-        let answer = form.body(format!("code={code}")).send().await.expect("it answers");
+        let answer = form.body(format!("code={code}")).send().await.expect("the server answers");
         let cookie = answer.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
         Self { client, url, cookie }
     }
@@ -256,7 +256,7 @@ impl Plain {
     async fn ask(&self, method: Method, path: &str, body: String) -> (u16, String) {
         let request = self.client.request(method, format!("{}{path}", self.url)).header("cookie", &self.cookie);
         let answer =
-            request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.expect("it answers");
+            request.header("content-type", "application/x-www-form-urlencoded").body(body).send().await.expect("the server answers");
         let status = answer.status().as_u16();
         let to = answer.headers().get("location").and_then(|to| to.to_str().ok()).map(str::to_owned);
         (status, to.unwrap_or(answer.text().await.expect("text")))
@@ -349,7 +349,7 @@ async fn the_page_says_what_doctor_says() {
     stage.browser.click("form[action='/settings/check'] button").await;
     stage.browser.until("document.querySelectorAll('#findings li').length > 3").await;
     let shown = stage.browser.value("document.querySelector('#findings').innerText").await.to_string();
-    let output = stage.home.command(&["doctor", "--json"]).output().await.expect("it runs");
+    let output = stage.home.command(&["doctor", "--json"]).output().await.expect("the command can be started");
     let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     // The free disk space may have changed in between.
     for finding in findings.as_array().expect("findings").iter().filter(|finding| finding["check"] != "disk") {

@@ -71,7 +71,7 @@ async fn the_command_line_and_the_api_retry_too_and_say_what_cannot_be() {
     let stage = Stage::new().await;
     let id = stage.task(&prompt(&stage, "exit 1")).await;
     fix(&stage);
-    let output = stage.home.command(&["task", "retry", "--follow", &id]).output().await.expect("it starts");
+    let output = stage.home.command(&["task", "retry", "--follow", &id]).output().await.expect("the command can be started");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success() && text.contains("It works now."), "{output:?}");
     let (status, answer) = stage.home.post(&format!("/api/v1/tasks/{id}/retry"), &json!(null)).await;
@@ -80,7 +80,7 @@ async fn the_command_line_and_the_api_retry_too_and_say_what_cannot_be() {
     let id = stage.task("begin; failed nothing").await;
     let asked = async || {
         let request = stage.home.request(Method::POST, &format!("/api/v1/tasks/{id}/retry"));
-        request.header("Idempotency-Key", "once").send().await.expect("an answer").status().as_u16()
+        request.header("Idempotency-Key", "once").send().await.expect("the server answers").status().as_u16()
     };
     assert_eq!((asked().await, asked().await), (201, 201));
     stage.home.settled(&id).await;

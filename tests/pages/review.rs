@@ -195,7 +195,7 @@ async fn since_somebody_looked_only_what_is_new_is_shown() {
         stage.value("[...document.querySelectorAll('[data-viewed]')].map((it) => it.checked)").await,
         json!([true, false])
     );
-    let output = stage.home.command(&["task", "diff", "--since-viewed", &task]).output().await.expect("it starts");
+    let output = stage.home.command(&["task", "diff", "--since-viewed", &task]).output().await.expect("the command can be started");
     let patch = String::from_utf8_lossy(&output.stdout);
     assert!(patch.contains("two.txt") && !patch.contains("one.txt"), "{patch}");
     stage.upstream.commit("main", &[("other.txt", "x\n")], "elsewhere");

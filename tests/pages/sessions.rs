@@ -18,7 +18,7 @@ async fn plain(url: &str, method: Method, headers: &[(&str, &str)], body: &'stat
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let answer = request.send().await.expect("it answers");
+    let answer = request.send().await.expect("the server answers");
     let status = answer.status().as_u16();
     (status, answer.text().await.expect("text"))
 }
@@ -61,7 +61,7 @@ async fn password(home: &TestHome, words: &[&str], stdin: &str) -> (bool, String
     let file = home.scratch().join("stdin");
     fs_err::write(&file, stdin).expect("written");
     let stdin = std::fs::File::open(&file).expect("there");
-    let output = home.command(words).stdin(stdin).output().await.expect("it starts");
+    let output = home.command(words).stdin(stdin).output().await.expect("the command can be started");
     let text = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&text).into_owned())
 }
@@ -92,7 +92,7 @@ async fn a_password_signs_in_where_there_is_one_and_guesses_are_limited() {
     // A link still works, and existing sessions stay valid.
     sign_in(&stage.home, &mut browser).await;
     let home = stage.home.path();
-    let found = std::process::Command::new("grep").args(["-rlE", "horse|wrong-guess"]).arg(home).output().expect("it starts");
+    let found = std::process::Command::new("grep").args(["-rlE", "horse|wrong-guess"]).arg(home).output().expect("the command can be started");
     assert_eq!(String::from_utf8_lossy(&found.stdout), "", "neither is kept anywhere");
     assert!(password(&stage.home, &["password", "remove"], "").await.0);
     let (status, _) = plain(&address, Method::POST, &form, "password=correct+horse+battery").await;

@@ -42,11 +42,11 @@ impl Whole {
         let upstream = Upstream::new();
         let forge = FakeForge::start(Make::GitHub, &upstream).await;
         let mut home = TestHome::new(BINARY);
-        let model = ScriptedModel::start(script(&home.scratch().join("go"))).expect("a model that plays a script");
+        let model = ScriptedModel::start(script(&home.scratch().join("go"))).expect("the scripted model starts");
         let codex_home = CodexHome::with_config(&CodexConfig::new(model.url()).retries(2));
         let codex = CodexCli::pinned();
-        let folder = codex.program().parent().expect("a program is in a folder").display().to_string();
-        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("there is one")));
+        let folder = codex.program().parent().expect("the program has a parent folder").display().to_string();
+        home.set("PATH", format!("{folder}:{}", std::env::var("PATH").expect("PATH is set")));
         home.set("ORCH_WORKER", "host");
         home.set("CODEX_HOME", codex_home.path());
         home.set("ORCH_GITHUB_REPO", PROJECT);

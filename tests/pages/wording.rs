@@ -51,7 +51,7 @@ impl Reader {
         let client = testkit::http_client().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
         let request = client.request(method, url).header(header::ACCEPT, "text/html").header(header::COOKIE, cookie);
         let request = request.header(header::CONTENT_TYPE, "application/x-www-form-urlencoded").body(body);
-        let answer = request.header(header::USER_AGENT, "Chrome/140 Linux").send().await.expect("it answers");
+        let answer = request.header(header::USER_AGENT, "Chrome/140 Linux").send().await.expect("the server answers");
         (answer.status().as_u16(), answer.text().await.expect("text"))
     }
 

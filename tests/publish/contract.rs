@@ -15,7 +15,7 @@ struct Description(Value);
 impl Description {
     fn published() -> Self {
         let file = testkit::npm::github_description().expect("npm has GitHub's description");
-        let text = fs_err::read_to_string(file).expect("it exists");
+        let text = fs_err::read_to_string(file).expect("the file exists");
         let mut description: Value = serde_json::from_str(&text).expect("it is JSON");
         speak_json_schema(&mut description["components"]["schemas"]);
         Self(description)
@@ -132,7 +132,7 @@ async fn all_that_is_asked_and_answered_is_in_githubs_description() {
             description.check(schema, body, &format!("the request of {name}"));
             let known = description.resolved(schema)["properties"].as_object().expect("it names its fields");
             let unknown: Vec<_> =
-                body.as_object().expect("an object").keys().filter(|field| !known.contains_key(*field)).collect();
+                body.as_object().expect("the value is an object").keys().filter(|field| !known.contains_key(*field)).collect();
             assert!(unknown.is_empty(), "{name} has no {unknown:?}");
         }
         // Any request may be answered this way if it asks whether something has changed.

@@ -73,8 +73,8 @@ async fn a_network_that_is_gone_is_said_and_the_push_is_kept() {
     let mut stage = Stage::new().await;
     let task = stage.task().await;
     stage.home.stop().await;
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let nobody = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let nobody = format!("http://{}", listener.local_addr().expect("the listener has an address"));
     drop(listener);
     stage.home.set("ORCH_GITHUB_API_URL", nobody);
     stage.home.start().await;

@@ -81,7 +81,7 @@ async fn the_base_is_the_branch_that_the_task_started_from() {
     stage.upstream.commit("release/1", &[("old.txt", "x\n")], "a release");
     let body = json!({ "env_id": stage.env, "prompt": "begin; echo x > x; end x", "ref": "release/1" });
     let (_, view) = stage.home.post("/api/v1/tasks", &body).await;
-    let task = view["task_id"].as_str().expect("an id").to_owned();
+    let task = view["task_id"].as_str().expect("the task has an ID").to_owned();
     stage.home.settled(&task).await;
     done(&stage.push(&task, &wanted()).await);
     assert_eq!(stage.forge.pull_requests()[0].base, "release/1");
@@ -92,7 +92,7 @@ async fn the_command_line_publishes_and_says_where() {
     let stage = Stage::new().await;
     let task = stage.task().await;
     let run = async |arguments: &[&str]| {
-        let output = stage.home.command(arguments).output().await.expect("it starts");
+        let output = stage.home.command(arguments).output().await.expect("the command can be started");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };

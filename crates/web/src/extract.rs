@@ -174,7 +174,7 @@ mod tests {
         let Err(refusal) = JsonBody::<CreateTask>::from_request(request, &()).await else { panic!("it was accepted") };
         let response = refusal.into_response();
         let status = response.status().as_u16();
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body in memory");
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("the body can be read");
         let view: serde_json::Value = serde_json::from_slice(&bytes).expect("a problem");
         (status, format!("{}: {}", view["code"], view["detail"]))
     }
@@ -221,7 +221,7 @@ mod tests {
     fn a_key_is_visible_ascii_and_short() {
         let check = |key: &[u8], expect: bool| {
             let mut headers = HeaderMap::new();
-            headers.insert("idempotency-key", HeaderValue::from_bytes(key).expect("a header's value"));
+            headers.insert("idempotency-key", HeaderValue::from_bytes(key).expect("the header value is valid"));
             assert_eq!(idempotency_key(&headers).is_ok(), expect, "{key:?}");
         };
         check(b"a", true);

@@ -216,7 +216,7 @@ mod tests {
     fn ask(door: Door, method: &str, target: &str, lines: &[(&'static str, &str)]) -> Result<(), ErrorCode> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
-            headers.append(*name, HeaderValue::from_str(value).expect("a header's value"));
+            headers.append(*name, HeaderValue::from_str(value).expect("the header value is valid"));
         }
         let guard = guard(door);
         let method = method.parse().expect("a method");
@@ -323,7 +323,7 @@ mod tests {
 
     #[test]
     fn a_listener_on_one_address_answers_to_it_and_one_on_all_does_not() {
-        let at = |address: &str| Door::Tcp(address.parse().expect("an address"));
+        let at = |address: &str| Door::Tcp(address.parse().expect("the address is valid"));
         assert_eq!(host(at("192.0.2.7:8080"), "192.0.2.7:8080"), Ok(()));
         assert_eq!(host(at("[2001:db8::7]:8080"), "[2001:db8::7]:8080"), Ok(()));
         assert_eq!(host(at("0.0.0.0:8080"), "0.0.0.0:8080"), Err(ErrorCode::BadHost));

@@ -258,8 +258,8 @@ mod tests {
     async fn a_taken_port_is_named_and_leaves_no_socket() {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("orchestrator.sock");
-        let other = TcpListener::bind(ANY_PORT).await.expect("a free port");
-        let taken = other.local_addr().expect("its address");
+        let other = TcpListener::bind(ANY_PORT).await.expect("a port is free");
+        let taken = other.local_addr().expect("the listener has an address");
         let error = bind(&socket, Some(taken)).await.expect_err("the port is taken");
         assert_eq!(error.to_string(), format!("{taken} is in use by another program"));
         assert!(error.hints().iter().any(|hint| hint.contains("ORCH_LISTEN")), "{:?}", error.hints());
@@ -274,10 +274,10 @@ mod tests {
         for address in
             ["127.0.0.1:0", "0.0.0.0:0", "127.0.0.2:0", "[::1]:0", "[::]:0"].into_iter().take(if has_six { 5 } else { 3 })
         {
-            let listeners = bind(&socket, Some(address.parse().expect("an address"))).await.expect("a free port");
+            let listeners = bind(&socket, Some(address.parse().expect("the address is valid"))).await.expect("a free port");
             let port = listeners.address().expect("one").port();
             for loopback in ["127.0.0.1", "[::1]"].into_iter().take(if has_six { 2 } else { 1 }) {
-                let address: SocketAddr = format!("{loopback}:{port}").parse().expect("an address");
+                let address: SocketAddr = format!("{loopback}:{port}").parse().expect("the address is valid");
                 let error = TcpListener::bind(address).await.expect_err("nobody else gets it");
                 assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{address}");
                 tokio::net::TcpStream::connect(address).await.expect("we listen there");
@@ -290,7 +290,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = folder.path().join("orchestrator.sock");
         let Ok(other) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else { return };
-        let port = other.local_addr().expect("its address").port();
+        let port = other.local_addr().expect("the listener has an address").port();
         let error =
             bind(&socket, Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port)))).await.expect_err("it would get our cookies");
         assert_eq!(error.to_string(), format!("[::1]:{port} is in use by another program"));

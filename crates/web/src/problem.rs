@@ -97,7 +97,7 @@ mod tests {
 
     async fn body(response: Response) -> ProblemView {
         assert_eq!(response.headers()[header::CONTENT_TYPE], PROBLEM_JSON);
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body in memory");
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("the body can be read");
         serde_json::from_slice(&bytes).expect("a problem")
     }
 

@@ -166,7 +166,7 @@ mod tests {
 
     async fn problem(response: Response<Body>) -> ProblemView {
         assert_eq!(response.headers()[header::CONTENT_TYPE], problem::PROBLEM_JSON);
-        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body in memory");
+        let bytes = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("the body can be read");
         serde_json::from_slice(&bytes).expect("a problem")
     }
 
@@ -204,7 +204,7 @@ mod tests {
             (page.status().as_u16(), &page.headers()[header::CONTENT_TYPE]),
             (403, &"text/html; charset=utf-8".parse().expect("a value"))
         );
-        let page = axum::body::to_bytes(page.into_body(), 1 << 16).await.expect("a body in memory");
+        let page = axum::body::to_bytes(page.into_body(), 1 << 16).await.expect("the body can be read");
         assert!(String::from_utf8_lossy(&page).contains("→ to allow this host, add it to `allowed_hosts`"), "{page:?}");
     }
 

@@ -184,23 +184,23 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_says_nothing_is_cut_off() {
         let (client, _closing, connection) = connect(Router::new());
-        connection.await.expect("no panic");
+        connection.await.expect("the task does not panic");
         drop(client);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_half_a_header_is_cut_off() {
         let (mut client, _closing, connection) = connect(Router::new());
-        client.write_all(b"GET / HTTP/1.1\r\nHost: lo").await.expect("the pipe takes it");
-        connection.await.expect("no panic");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: lo").await.expect("the pipe accepts the data");
+        connection.await.expect("the task does not panic");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_waits_for_its_next_request_is_cut_off() {
         let (mut client, _closing, connection) = connect(Router::new().route("/", get(async || "hello")));
-        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe takes it");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe accepts the data");
         let begun = tokio::time::Instant::now();
-        connection.await.expect("no panic");
+        connection.await.expect("the task does not panic");
         assert_eq!(begun.elapsed().as_secs(), HEADER_LIMIT.as_secs());
         assert!(rest(client).await.ends_with("hello"), "it was answered first");
     }
@@ -208,7 +208,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn headers_that_never_end_are_cut_off_by_their_size_and_by_their_time() {
         let (mut client, _closing, connection) = connect(Router::new());
-        client.write_all(b"GET / HTTP/1.1\r\n").await.expect("the pipe takes it");
+        client.write_all(b"GET / HTTP/1.1\r\n").await.expect("the pipe accepts the data");
         let line = [b"x: ".as_slice(), &[b'y'; 1000], b"\r\n"].concat();
         let mut sent = 0;
         // Fails after the server closes the connection.
@@ -216,14 +216,14 @@ mod tests {
             sent += line.len();
             assert!(sent < 4 * HEADER_LIMIT_BYTES, "the server keeps reading");
         }
-        connection.await.expect("no panic");
+        connection.await.expect("the task does not panic");
         let (mut client, _closing, connection) = connect(Router::new());
         let begun = tokio::time::Instant::now();
         while client.write_all(b"x").await.is_ok() {
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
         assert!(begun.elapsed() < HEADER_LIMIT + Duration::from_secs(3), "{:?}", begun.elapsed());
-        connection.await.expect("no panic");
+        connection.await.expect("the task does not panic");
     }
 
     #[tokio::test(start_paused = true)]
@@ -235,9 +235,9 @@ mod tests {
         let all = Connections::new(Limits { all: 8, strangers: 2 });
         let open = async |head: &'static [u8]| {
             let (mut client, server) = duplex(1 << 16);
-            let connection = all.admit().await.expect("there is room");
+            let connection = all.admit().await.expect("the limit allows another connection");
             let task = tokio::spawn(converse_over_tcp(server, app.clone(), CancellationToken::new(), connection));
-            client.write_all(head).await.expect("the pipe takes it");
+            client.write_all(head).await.expect("the pipe accepts the data");
             for _ in 0..10 {
                 tokio::task::yield_now().await;
             }
@@ -246,20 +246,20 @@ mod tests {
         let (_slow_client, slow) = open(b"GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
         let (_half_client, half) = open(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf").await;
         let (_client, third) = open(b"").await;
-        half.await.expect("no panic");
+        half.await.expect("the task does not panic");
         assert!(!slow.is_finished() && !third.is_finished());
     }
 
     #[tokio::test(start_paused = true)]
     async fn closing_ends_an_idle_connection_at_once() {
         let (mut client, closing, connection) = connect(Router::new().route("/", get(async || "hello")));
-        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe takes it");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe accepts the data");
         let mut first = [0; 12];
         client.read_exact(&mut first).await.expect("an answer");
         assert_eq!(&first, b"HTTP/1.1 200");
         let before = tokio::time::Instant::now();
         closing.cancel();
-        connection.await.expect("no panic");
+        connection.await.expect("the task does not panic");
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 
@@ -269,12 +269,12 @@ mod tests {
         let streams = events.clone();
         let app = Router::new().route("/", get(async move || crate::sse::answer(futures_util::stream::pending(), streams)));
         let (mut client, closing, connection) = connect(app);
-        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe takes it");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe accepts the data");
         let mut first = [0; 12];
         client.read_exact(&mut first).await.expect("an answer before any event");
         events.cancel();
         closing.cancel();
-        connection.await.expect("no panic");
+        connection.await.expect("the task does not panic");
         assert!(rest(client).await.ends_with("0\r\n\r\n"), "the chunked body has its end");
     }
 
@@ -282,11 +282,11 @@ mod tests {
     async fn an_answer_that_never_ends_gets_a_grace_and_no_more() {
         let app = Router::new().route("/", get(async || std::future::pending::<()>().await));
         let (mut client, closing, connection) = connect(app);
-        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe takes it");
+        client.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("the pipe accepts the data");
         tokio::task::yield_now().await;
         closing.cancel();
         let before = tokio::time::Instant::now();
-        connection.await.expect("no panic");
+        connection.await.expect("the task does not panic");
         assert!(before.elapsed() <= CLOSING_GRACE + Duration::from_millis(10), "{:?}", before.elapsed());
     }
 }

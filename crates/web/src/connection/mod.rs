@@ -266,7 +266,7 @@ mod tests {
 
     /// Opens a connection without waiting.
     fn open(all: &Connections) -> Connection {
-        all.admit().now_or_never().flatten().expect("there is room")
+        all.admit().now_or_never().flatten().expect("the limit allows another connection")
     }
 
     /// Starts work on a connection that ends only when the connection is replaced.
@@ -289,7 +289,7 @@ mod tests {
         first_caller.answered();
         let (first, second, third) = (held(first), held(second), held(third));
         let fourth = all.admit().await.expect("one gives way");
-        second.await.expect("no panic");
+        second.await.expect("the task does not panic");
         assert!(!first.is_finished() && !third.is_finished());
         assert_eq!(all.locked().entries.len(), 3);
         drop(fourth);
@@ -323,7 +323,7 @@ mod tests {
         tokio::time::advance(LONGEST_ANSWER + Duration::from_secs(1)).await;
         callers[1].asked();
         assert!(all.admit().await.is_some());
-        first.await.expect("no panic");
+        first.await.expect("the task does not panic");
         assert!(!second.is_finished());
     }
 

@@ -88,7 +88,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stranger_that_does_not_read_is_cut_off_and_one_who_is_trusted_is_not() {
         let all = Connections::new(Limits::of(8));
-        let connection = all.admit().await.expect("there is room");
+        let connection = all.admit().await.expect("the limit allows another connection");
         let (mut client, server) = duplex(4);
         let mut server = Stalling::new(server, connection.caller());
         server.write_all(b"full").await.expect("it fits");
@@ -100,7 +100,7 @@ mod tests {
         tokio::time::sleep(10 * LIMIT).await;
         let mut all = [0; 8];
         client.read_exact(&mut all).await.expect("it was only slow");
-        written.await.expect("no panic").expect("written");
+        written.await.expect("the task does not panic").expect("written");
         assert_eq!(&all, b"fullmore");
     }
 }

@@ -187,7 +187,7 @@ mod tests {
     }
 
     async fn body(response: Response) -> Vec<u8> {
-        axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("a body in memory").to_vec()
+        axum::body::to_bytes(response.into_body(), 1 << 20).await.expect("the body can be read").to_vec()
     }
 
     #[tokio::test]

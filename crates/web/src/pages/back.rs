@@ -115,7 +115,7 @@ mod tests {
     #[test]
     fn a_form_leads_back_to_its_page_and_a_page_to_itself_with_its_query() {
         let sent_to = |method: Method, uri: &str| {
-            let response = to_sign_in(&method, &uri.parse().expect("an address"));
+            let response = to_sign_in(&method, &uri.parse().expect("the address is valid"));
             response.headers()[header::LOCATION].to_str().expect("text").to_owned()
         };
         assert_eq!(sent_to(Method::GET, "/"), "/sign-in");

@@ -28,7 +28,7 @@ fn task_with(changes: &Value, of_run: &Value) -> TaskView {
         "env_name": "app", "group": "done", "active": false, "progress": null
     });
     let over = |under: &mut Value, over: &Value| {
-        for (name, value) in over.as_object().expect("an object") {
+        for (name, value) in over.as_object().expect("the value is an object") {
             under[name] = value.clone();
         }
     };
@@ -52,7 +52,7 @@ fn of(markup: &Markup) -> String {
 
 fn active(status: &str, more: &Value) -> Value {
     let mut view = json!({ "status": status, "active": true, "group": "running" });
-    for (name, value) in more.as_object().expect("an object") {
+    for (name, value) in more.as_object().expect("the value is an object") {
         view[name] = value.clone();
     }
     view
@@ -107,7 +107,7 @@ fn a_task_that_runs_shows_its_steps_and_what_follows() {
 
 fn published(more: &Value) -> Value {
     let mut publication = json!({ "attempt": 1, "status": "done", "asked": {}, "asked_at": "2026-01-02T03:04:05Z" });
-    for (name, value) in more.as_object().expect("an object") {
+    for (name, value) in more.as_object().expect("the value is an object") {
         publication[name] = value.clone();
     }
     json!({ "publication": publication, "thread_id": "01a201f5-b7dd-79a1-8a6e-7e6639f5c652" })
@@ -118,7 +118,7 @@ fn pull_request(more: &Value) -> Value {
         "number": 7, "url": "https://github.com/me/app/pull/7", "title": "Fix the parser", "state": "open", "draft": false, "base": "main",
         "head_sha": null, "created_at": "2026-01-02T03:04:05Z", "mergeable": true, "checks": null, "reviews": null
     });
-    for (name, value) in more.as_object().expect("an object") {
+    for (name, value) in more.as_object().expect("the value is an object") {
         found[name] = value.clone();
     }
     published(&json!({ "pull_request": found }))
@@ -231,7 +231,7 @@ fn a_run_has_a_head_and_an_end() {
     let usage = json!({ "input_tokens": 628_164, "cached_input_tokens": 500_000, "output_tokens": 1_200 });
     let ended = |status: &str, more: Value| {
         let mut run = json!({ "status": status, "started_at": "2026-01-02T03:04:05Z", "finished_at": "2026-01-02T04:05:09Z", "model": "gpt-5", "usage": usage });
-        for (name, value) in more.as_object().expect("an object") {
+        for (name, value) in more.as_object().expect("the value is an object") {
             run[name] = value.clone();
         }
         let view = task_with(&json!({}), &run);
